@@ -1,0 +1,257 @@
+"""The typed configuration of a run: frozen dataclasses, filled from TOML and ``--set KEY=VALUE``, resolved once.
+
+An unknown key, a wrong type or a value out of range fails with the key's path and what would be right; nothing is
+guessed. ``to_toml`` writes what ``load_config`` reads, so a run folder holds the whole truth about its settings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import tomllib
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from tumortrace.errors import ConfigError
+
+Keep = Literal["last", "best_loss", "best_dice"]
+Precision = Literal["32-true", "bf16-mixed"]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything between a slice and the network's input, and between its output and a mask. Travels with the weights.
+
+    Attributes:
+        size_hw: Height and width of the network's input, in pixels.
+        pad_to_square: Pad the slice to a square (centred, with its darkest value) before it is resized, so that a
+            head keeps its shape. Without it, height and width are stretched independently, as in the report.
+        threshold: A pixel is tumour when its probability is at least this, in (0, 1).
+    """
+
+    size_hw: tuple[int, int] = (512, 512)
+    pad_to_square: bool = False
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuse sizes and thresholds that cannot work."""
+        _require(min(self.size_hw) > 0, "recipe.size_hw", self.size_hw, "two positive numbers, height and width")
+        _require(0.0 < self.threshold < 1.0, "recipe.threshold", self.threshold, "a number between 0 and 1")
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The U-Net's shape.
+
+    Attributes:
+        widths: Channels of each resolution, finest first; the last is the bottleneck. ``len(widths) - 1`` poolings.
+    """
+
+    widths: tuple[int, ...] = (64, 128, 256, 512, 1024)
+
+    def __post_init__(self) -> None:
+        """Refuse a network without a pooling or with empty layers."""
+        ok = len(self.widths) >= 2 and min(self.widths) > 0
+        _require(ok, "network.widths", self.widths, "at least two positive numbers, finest resolution first")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How the network is trained, with Adam on the mean cross-entropy of all pixels.
+
+    Attributes:
+        epochs: Passes over the training part.
+        batch_size: Slices a step.
+        learning_rate: Of Adam; constant.
+        weight_decay: L2 penalty of Adam.
+        seed: Fixes initial weights and the order of slices; on a CPU the whole run, bit for bit.
+        keep: Which epoch's weights are kept: the last, or the best on VAL by loss (the report's rule) or by Dice.
+        precision: ``"32-true"``, or ``"bf16-mixed"`` where the hardware has bfloat16.
+        device: ``"auto"`` takes a GPU if there is one.
+        threads: CPU threads of torch; 0 takes all cores. Part of what a bit-repeatable run must hold fixed.
+    """
+
+    epochs: int = 50
+    batch_size: int = 4
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.0
+    seed: int = 0
+    keep: Keep = "best_loss"
+    precision: Precision = "32-true"
+    device: Device = "auto"
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that cannot train anything."""
+        _require(self.epochs > 0, "training.epochs", self.epochs, "at least 1")
+        _require(self.batch_size > 0, "training.batch_size", self.batch_size, "at least 1")
+        _require(self.learning_rate > 0, "training.learning_rate", self.learning_rate, "a positive number")
+        _require(self.weight_decay >= 0, "training.weight_decay", self.weight_decay, "0 or a positive number")
+        _require(0 <= self.seed < 2**63, "training.seed", self.seed, "a whole number from 0 to 2**63 - 1")
+        _require(self.threads >= 0, "training.threads", self.threads, "0 (all cores) or a positive number")
+
+
+@dataclass(frozen=True)
+class Config:
+    """One run's settings, whole."""
+
+    recipe: Recipe = field(default_factory=Recipe)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse an input size that the network's poolings cannot halve."""
+        check_size_fits(self.recipe.size_hw, widths=self.network.widths)
+
+
+def check_size_fits(size_hw: tuple[int, int], *, widths: tuple[int, ...]) -> None:
+    """Check that each pooling halves the input exactly, so that skips and upsampled maps meet.
+
+    Raises:
+        ConfigError: Names the nearest sizes that fit.
+    """
+    step = 2 ** (len(widths) - 1)
+    if all(side % step == 0 for side in size_hw):
+        return
+    below = [max(side // step, 1) * step for side in size_hw]
+    above = [-(-side // step) * step for side in size_hw]
+    raise ConfigError(
+        f"recipe.size_hw = {list(size_hw)} does not fit a network with {len(widths) - 1} poolings: height and width "
+        f"must be multiples of {step}, for example {below} or {above}"
+    )
+
+
+def config_names() -> list[str]:
+    """Names of the configurations that ship with the package, for ``--config NAME``."""
+    folder = resources.files("tumortrace") / "configs"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def load_config(name_or_path: str, overrides: Iterable[str] = ()) -> Config:
+    """Read a configuration and apply ``section.key=value`` overrides, in order.
+
+    Args:
+        name_or_path: The name of a configuration that ships with the package, or the path of a TOML file.
+        overrides: Each as given to ``--set``, for example ``"training.epochs=3"``; the value is a TOML value, and
+            text may stand without quotes.
+
+    Raises:
+        ConfigError: No such configuration, not TOML, an unknown key, a wrong type, or a value out of range.
+    """
+    tables = _read_toml(name_or_path)
+    for override in overrides:
+        path, separator, text = override.partition("=")
+        section, dot, key = path.strip().partition(".")
+        if not (separator and dot and section and key):
+            raise ConfigError(f"--set {override!r} is not of the form section.key=value, for example training.epochs=3")
+        tables.setdefault(section, {})[key] = _parse_value(text.strip())
+    return config_from_tables(tables)
+
+
+def config_from_tables(tables: Mapping[str, Any]) -> Config:
+    """Build a configuration from nested tables, as ``tomllib`` returns them; what is not named keeps its default.
+
+    Raises:
+        ConfigError: As ``load_config``.
+    """
+    return typing.cast("Config", _build(Config, tables, path=""))
+
+
+def recipe_from_table(table: object) -> Recipe:
+    """A model's recipe from the table that travels with its weights.
+
+    Raises:
+        ConfigError: As ``load_config``.
+    """
+    return typing.cast("Recipe", _build(Recipe, table, path="recipe"))
+
+
+def to_toml(config: Config) -> str:
+    """The configuration as TOML text that ``load_config`` reads back to an equal one."""
+    lines: list[str] = []
+    for section in dataclasses.fields(config):
+        lines.append(f"[{section.name}]")
+        values = dataclasses.asdict(getattr(config, section.name))
+        # JSON's numbers, strings, booleans and flat lists are TOML's too.
+        lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _read_toml(name_or_path: str) -> dict[str, Any]:
+    if name_or_path in config_names():
+        text = (resources.files("tumortrace") / "configs" / f"{name_or_path}.toml").read_text(encoding="utf-8")
+    else:
+        path = Path(name_or_path)
+        if not path.is_file():
+            shipped = ", ".join(config_names())
+            raise ConfigError(f"no configuration {name_or_path!r}: give a TOML file or one of {shipped}")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: cannot be read as text ({error}); give a TOML file") from None
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name_or_path}: not TOML ({error}); mend the line it names") from None
+
+
+def _parse_value(text: str) -> Any:  # noqa: ANN401 - a TOML value is of any type until it meets its field
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _build(cls: type, table: object, *, path: str) -> object:
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"{path or 'configuration'} must be a table, not {table!r}")
+    hints = get_type_hints(cls)
+    values: dict[str, object] = {}
+    for key, value in table.items():
+        key_path = f"{path}.{key}" if path else str(key)
+        if key not in hints:
+            raise ConfigError(f"unknown key {key_path!r}{_suggest(str(key), list(hints))}")
+        hint = hints[key]
+        nested = dataclasses.is_dataclass(hint)
+        values[key] = _build(hint, value, path=key_path) if nested else _convert(value, hint, path=key_path)
+    return cls(**values)
+
+
+def _suggest(key: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(key, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known keys: {', '.join(known)}"
+
+
+def _convert(value: object, hint: Any, *, path: str) -> object:  # noqa: ANN401 - a type hint has no narrower type
+    origin = get_origin(hint)
+    if origin is Literal:
+        choices = get_args(hint)
+        _require(value in choices, path, value, "one of " + ", ".join(map(repr, choices)))
+        return value
+    if origin is tuple:
+        return _convert_tuple(value, hint, path=path)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    _require(type(value) is hint, path, value, f"of type {hint.__name__}")
+    return value
+
+
+def _convert_tuple(value: object, hint: object, *, path: str) -> tuple[object, ...]:
+    items = get_args(hint)
+    if not isinstance(value, list | tuple):
+        raise ConfigError(f"{path} = {value!r} must be a list of {items[0].__name__}")
+    if items[-1] is not Ellipsis:
+        _require(len(value) == len(items), path, value, f"a list of {len(items)} values")
+    return tuple(_convert(item, items[0], path=f"{path}[{index}]") for index, item in enumerate(value))
+
+
+def _require(condition: bool, path: str, value: object, expected: str) -> None:  # noqa: FBT001 - reads as a sentence
+    if not condition:
+        raise ConfigError(f"{path} = {value!r} must be {expected}")

@@ -1,0 +1,310 @@
+"""A folder becomes cases: which images have which truth, in which part, and every fault that was found on the way.
+
+Opens the Br35H layout (``TRAIN/ VAL/ TEST/``, each with images and one VIA file), a single folder of images with one
+VIA file, and ``images/`` + ``masks/`` folders with an optional ``pairs.csv``. Reads only; links are followed.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumortrace.data.findings import Finding
+from tumortrace.data.geometry import Region, rasterize, region_bounds_xyxy
+from tumortrace.data.slice import IMAGE_SUFFIXES, Slice, read_mask, read_slice
+from tumortrace.data.via import read_via
+from tumortrace.errors import DataError
+
+PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class CaseRecord:
+    """Where a case lies on disk.
+
+    Attributes:
+        case_id: Path of the image within the dataset, with forward slashes, for example ``"TRAIN/y0.jpg"``.
+        part: ``"train"``, ``"val"``, ``"test"``, or ``""`` in a dataset that is not divided.
+        image_path: The image file.
+        truth: The annotator's regions, or the mask file.
+        patient: Whose slice it is, where the dataset says.
+    """
+
+    case_id: str
+    part: str
+    image_path: Path
+    truth: tuple[Region, ...] | Path
+    patient: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One image with its truth.
+
+    Attributes:
+        record: Where it came from.
+        slice: The image.
+        truth: True where there is tumour; shape (H, W) of the slice, bool. Empty (all False) only in mask datasets.
+    """
+
+    record: CaseRecord
+    slice: Slice
+    truth: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """The cases of a folder, in natural order of their names, and the faults found without decoding images."""
+
+    root: Path
+    records: tuple[CaseRecord, ...]
+    findings: tuple[Finding, ...]
+
+    def parts(self) -> dict[str, int]:
+        """Number of cases in each part that has any."""
+        counts = {part: sum(record.part == part for record in self.records) for part in (*PARTS, "")}
+        return {part: count for part, count in counts.items() if count}
+
+    def select(self, part: str) -> tuple[CaseRecord, ...]:
+        """The cases of one part, or of the whole dataset for ``"all"``.
+
+        Raises:
+            DataError: The dataset has no usable case in that part; names the parts that it has.
+        """
+        if part == "all":
+            return self.records
+        selected = tuple(record for record in self.records if record.part == part)
+        if selected:
+            return selected
+        blame = next((f.line() for f in self.findings if f.file.lower().startswith(part)), None)
+        there = ", ".join(f"{name or 'undivided'} ({count})" for name, count in self.parts().items())
+        raise DataError(blame or f"{self.root}: no part {part!r} here; it has: {there}; choose one, or all")
+
+
+def open_dataset(root: Path) -> Dataset:
+    """Find the cases of a folder and every fault that shows without decoding the images.
+
+    Raises:
+        DataError: The folder is missing, is of no known layout, or holds not one usable case.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; give a folder of images with annotations")
+    folders = {part: root / part.upper() for part in PARTS if (root / part.upper()).is_dir()}
+    records: list[CaseRecord] = []
+    findings: list[Finding] = []
+    for part, folder in (folders or {"": root}).items():
+        try:
+            found, faults = _open_folder(folder, part=part, prefix=f"{folder.name}/" if part else "")
+        except DataError as error:
+            if not folders:
+                raise
+            faults = [_left_out("part-unusable", folder.name, str(error), "mend it, or take the part away")]
+            found = []
+        records += found
+        findings += faults
+    if not records:
+        raise DataError(f"{root}: not one usable case; {_first_cause(findings)}")
+    return Dataset(root=root, records=tuple(records), findings=tuple(findings))
+
+
+def read_case(record: CaseRecord) -> tuple[Case, list[Finding]]:
+    """Decode one case, and find the faults that only the decoded image shows.
+
+    Returns:
+        The case, and warnings about regions that leave the image (they are cut at its border).
+
+    Raises:
+        DataError: The image or mask cannot be read, their sizes differ, or no region covers a pixel of the image.
+    """
+    image = read_slice(record.image_path, record.case_id)
+    if isinstance(record.truth, Path):
+        truth = read_mask(record.truth)
+        if truth.shape != image.size_hw:
+            raise DataError(
+                f"{record.case_id}: the image is {image.size_hw} pixels (height, width) and its mask {truth.shape}; "
+                "export the mask again on the image's own grid"
+            )
+        return Case(record, image, truth), []
+    findings = _find_outside(record.truth, record.case_id, image.size_hw)
+    truth = rasterize(record.truth, image.size_hw)
+    if not truth.any():
+        raise DataError(f"{record.case_id}: no region covers a pixel of the image; outline the tumour again")
+    return Case(record, image, truth), findings
+
+
+def read_cases(records: tuple[CaseRecord, ...]) -> Iterator[tuple[CaseRecord, Case | None, list[Finding]]]:
+    """Decode cases one by one; a case that cannot be read comes as None with its finding, and the rest go on."""
+    for record in records:
+        try:
+            case, findings = read_case(record)
+        except DataError as error:
+            yield record, None, [_left_out("unreadable", record.case_id, _without_path(error), "mend or remove it")]
+        else:
+            yield record, case, findings
+
+
+def refuse_inside(out: Path, root: Path) -> None:
+    """Refuse to write results into a user's data folder.
+
+    Raises:
+        DataError: ``out`` is ``root`` or lies within it.
+    """
+    if out.resolve().is_relative_to(root.resolve()):
+        raise DataError(
+            f"--out {out} lies inside the data folder {root}; choose a folder outside, nothing is written there"
+        )
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Sort key under which ``y9.jpg`` comes before ``y10.jpg``."""
+    pieces: list[tuple[int, int, str]] = []
+    digits = ""
+    for character in [*name, ""]:
+        if character.isdecimal() and character.isascii():
+            digits += character
+            continue
+        if digits:
+            pieces.append((0, int(digits), digits))
+            digits = ""
+        pieces.append((1, 0, character))
+    return pieces
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The image files directly in a folder, by their suffix, in natural order."""
+    files = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+    return sorted(files, key=lambda path: natural_key(path.name))
+
+
+def _open_folder(folder: Path, *, part: str, prefix: str) -> tuple[list[CaseRecord], list[Finding]]:
+    if (folder / "images").is_dir() and (folder / "masks").is_dir():
+        return _open_masks(folder, part=part, prefix=prefix)
+    return _open_via(folder, part=part, prefix=prefix)
+
+
+def _open_via(folder: Path, *, part: str, prefix: str) -> tuple[list[CaseRecord], list[Finding]]:
+    annotated, found = _read_annotation_file(folder)
+    findings = [Finding(f.kind, f.severity, prefix + f.file, f.cause, f.remedy) for f in found]
+    images = {path.name: path for path in list_images(folder)}
+    records = []
+    for filename, regions in annotated.items():
+        path = images.get(filename) or folder / filename
+        if path.is_file():
+            records.append(CaseRecord(prefix + filename, part, path, regions))
+        else:
+            cause = "annotated, but there is no such image"
+            findings.append(_left_out("image-missing", prefix + filename, cause, "add the image or drop its record"))
+    named = annotated.keys() | {finding.file for finding in found}
+    for name in images.keys() - named:
+        cause = "no annotation; an image without one is not taken as free of tumour"
+        remedy = "annotate it, or pass tumour-free images as negatives"
+        findings.append(_left_out("annotation-missing", prefix + name, cause, remedy))
+    records.sort(key=lambda record: natural_key(record.case_id))
+    findings.sort(key=lambda finding: natural_key(finding.file))
+    return records, findings
+
+
+def _read_annotation_file(folder: Path) -> tuple[dict[str, tuple[Region, ...]], list[Finding]]:
+    """Regions by filename from the folder's one VIA file; other JSON or CSV files beside it are findings."""
+    candidates = sorted(folder.glob("*.json")) or sorted(folder.glob("*.csv"))
+    if not candidates:
+        raise DataError(
+            f"{folder}: no VIA annotations (*.json or *.csv) and no images/ + masks/ folders; is this the data?"
+        )
+    readable = []
+    findings: list[Finding] = []
+    for path in candidates:
+        try:
+            readable.append((path, read_via(path)))
+        except DataError as error:
+            if len(candidates) == 1:
+                raise
+            cause = str(error).removeprefix(f"{path}: ")
+            findings.append(_left_out("not-via", path.name, cause, "take it away if it is no annotation"))
+    if not readable:
+        raise DataError(f"{candidates[0]}: {findings[0].cause}")
+    if len(readable) > 1:
+        names = ", ".join(path.name for path, _ in readable)
+        raise DataError(f"{folder}: several annotation files ({names}); leave the one that counts")
+    _, (via_records, via_findings) = readable[0]
+    return {record.filename: record.regions for record in via_records}, findings + via_findings
+
+
+def _open_masks(folder: Path, *, part: str, prefix: str) -> tuple[list[CaseRecord], list[Finding]]:
+    pairs_file = folder / "pairs.csv"
+    pairs = _read_pairs(pairs_file) if pairs_file.is_file() else _pair_by_name(folder)
+    records = []
+    findings = []
+    for image_name, mask_name, patient in pairs:
+        case_id = f"{prefix}images/{image_name}"
+        image_path, mask_path = folder / "images" / image_name, folder / "masks" / mask_name
+        if not image_path.is_file():
+            cause = "named in pairs.csv, but there is no such image"
+            findings.append(_left_out("image-missing", case_id, cause, "add the image or drop its row"))
+        elif not (mask_name and mask_path.is_file()):
+            cause = f"no mask {mask_name or Path(image_name).stem + '.png'} in masks/"
+            findings.append(
+                _left_out("annotation-missing", case_id, cause, "add the mask; all black if free of tumour")
+            )
+        else:
+            records.append(CaseRecord(case_id, part, image_path, mask_path, patient or None))
+    unpaired = {path.name for path in list_images(folder / "images")} - {image_name for image_name, _, _ in pairs}
+    for name in sorted(unpaired, key=natural_key):
+        cause = "stands in images/ but not in pairs.csv"
+        findings.append(_left_out("annotation-missing", f"{prefix}images/{name}", cause, "add its row to pairs.csv"))
+    return sorted(records, key=lambda record: natural_key(record.case_id)), findings
+
+
+def _read_pairs(path: Path) -> list[tuple[str, str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            if not {"image", "mask"} <= set(reader.fieldnames or ()):
+                raise DataError(
+                    f"{path}: columns {reader.fieldnames}; it must have image and mask (and may have patient)"
+                )
+            return [(row["image"] or "", row["mask"] or "", row.get("patient") or "") for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as CSV ({error}); save it as UTF-8 text") from None
+
+
+def _pair_by_name(folder: Path) -> list[tuple[str, str, str]]:
+    """Pair ``images/NAME.*`` with ``masks/NAME.*`` or ``masks/NAME_mask.*``; an image without one pairs with ''."""
+    masks = {path.stem.removesuffix("_mask"): path.name for path in list_images(folder / "masks")}
+    return [(image.name, masks.get(image.stem, ""), "") for image in list_images(folder / "images")]
+
+
+def _find_outside(regions: tuple[Region, ...], case_id: str, size_hw: tuple[int, int]) -> list[Finding]:
+    height, width = size_hw
+    findings = []
+    for region in regions:
+        left, top, right, bottom = region_bounds_xyxy(region)
+        if left >= -0.5 and top >= -0.5 and right <= width - 0.5 and bottom <= height - 0.5:
+            continue
+        box = f"x {left:.0f}..{right:.0f}, y {top:.0f}..{bottom:.0f} in an image of {width} x {height}"
+        whole = right < -0.5 or bottom < -0.5 or left > width - 0.5 or top > height - 0.5
+        cause = f"a region lies {'wholly' if whole else 'partly'} outside the image ({box})"
+        remedy = (
+            "check that the annotation belongs to this image" if whole else "nothing to do: it is cut at the border"
+        )
+        findings.append(Finding("region-outside", "warning", case_id, cause, remedy))
+    return findings
+
+
+def _left_out(kind: str, file: str, cause: str, remedy: str) -> Finding:
+    return Finding(kind, "left out", file, cause, remedy)
+
+
+def _first_cause(findings: list[Finding]) -> str:
+    return findings[0].line() if findings else "it holds no images"
+
+
+def _without_path(error: DataError) -> str:
+    """The error's cause alone: the finding names the file already, and briefly."""
+    _, _, cause = str(error).partition(": ")
+    return cause or str(error)

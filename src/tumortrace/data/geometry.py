@@ -1,0 +1,264 @@
+"""Regions and masks: what an annotator drew becomes pixels, and a mask becomes outlines again.
+
+Coordinates are (x, y) in pixels, x to the right and y down, and integer coordinates are pixel centres. A pixel belongs
+to a region when its centre does. ``cv2.fillPoly`` is not used for this: it also paints every pixel that the outline
+touches, so its masks are too large by about half a pixel all round.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Vertex = tuple[int, int]
+"""A corner of the pixel grid as (x, y): vertex (0, 0) lies at (-0.5, -0.5), the outer corner of the first pixel."""
+
+Edge = tuple[int, int, int]
+"""A step of one pixel along the grid: x and y of the vertex where it starts, and its direction in ``_STEPS_XY``."""
+
+_STEPS_XY = ((1, 0), (0, 1), (-1, 0), (0, -1))
+_RIGHT, _DOWN, _LEFT, _UP = range(4)
+
+
+@dataclass(frozen=True, eq=False)
+class Polygon:
+    """A closed outline; where it crosses itself the even-odd rule decides what is inside.
+
+    Attributes:
+        points_xy: Vertices in pixels, finite, shape (N, 2), N >= 3; the last one is joined to the first.
+    """
+
+    points_xy: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Ellipse:
+    """An ellipse.
+
+    Attributes:
+        center_xy: Centre in pixels.
+        radii_xy: Half axes in pixels along x and y before the rotation.
+        theta_rad: Rotation from +x towards +y in radians (clockwise on the screen), as in VIA and the HTML canvas.
+    """
+
+    center_xy: tuple[float, float]
+    radii_xy: tuple[float, float]
+    theta_rad: float = 0.0
+
+
+@dataclass(frozen=True)
+class Circle:
+    """A circle: centre and radius in pixels."""
+
+    center_xy: tuple[float, float]
+    radius: float
+
+
+Region = Polygon | Ellipse | Circle
+
+
+def rasterize(regions: Iterable[Region], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+    """Draw the union of regions.
+
+    Args:
+        regions: Any number of regions; they may leave the image, and are cut at its border.
+        size_hw: Height and width of the image in pixels.
+
+    Returns:
+        Shape (H, W), bool, True where a pixel's centre lies in a region. A centre on the very outline is inside where
+        the polygon lies to its right or, on a horizontal edge, below it, so that polygons which share an edge neither
+        share a pixel nor leave one out; on the outline of an ellipse or circle it is outside. All False without
+        regions, and for regions without area.
+    """
+    mask = np.zeros(size_hw, dtype=np.bool_)
+    for region in regions:
+        window = _pixel_window(region, size_hw)
+        top, bottom, left, right = window
+        if top < bottom and left < right:
+            fill = _fill_polygon(region, window) if isinstance(region, Polygon) else _fill_ellipse(region, window)
+            mask[top:bottom, left:right] |= fill
+    return mask
+
+
+def rasterize_region(region: Region, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+    """Draw one region; see ``rasterize``."""
+    return rasterize([region], size_hw)
+
+
+def region_bounds_xyxy(region: Region) -> tuple[float, float, float, float]:
+    """The smallest upright box round a region, as left, top, right, bottom in pixels; it is not cut to any image."""
+    if isinstance(region, Polygon):
+        left, top = region.points_xy.min(axis=0).tolist()
+        right, bottom = region.points_xy.max(axis=0).tolist()
+        return left, top, right, bottom
+    ellipse = _as_ellipse(region)
+    (x, y), (radius_x, radius_y) = ellipse.center_xy, ellipse.radii_xy
+    cos, sin = math.cos(ellipse.theta_rad), math.sin(ellipse.theta_rad)
+    reach_x = math.hypot(radius_x * cos, radius_y * sin)
+    reach_y = math.hypot(radius_x * sin, radius_y * cos)
+    return x - reach_x, y - reach_y, x + reach_x, y + reach_y
+
+
+def region_area(region: Region) -> float:
+    """Analytic area in square pixels: the shoelace formula, pi a b.
+
+    For a polygon that crosses itself the shoelace formula lets parts that turn the other way count as negative, so the
+    drawn area can be larger.
+    """
+    if isinstance(region, Polygon):
+        x, y = (region.points_xy - region.points_xy[0]).T
+        return float(abs(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)) / 2)
+    radius_x, radius_y = _as_ellipse(region).radii_xy
+    return math.pi * radius_x * radius_y
+
+
+def mask_to_polygons(mask: NDArray[np.bool_]) -> list[Polygon]:
+    """Outline the lesions of a mask along the edges of their pixels.
+
+    Drawing the outlines gives the mask back exactly: ``rasterize(mask_to_polygons(mask), mask.shape)`` equals it.
+
+    Args:
+        mask: Shape (H, W), bool.
+
+    Returns:
+        One polygon for each 8-connected component, by the row and column of their boxes; empty for an empty mask.
+        Vertices lie at half-integers, only where the outline turns. A hole is joined to the outline by a
+        horizontal bridge that is walked there and back and has no width.
+    """
+    if not mask.any():
+        return []
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    boxes = [(int(top), int(left), int(height), int(width)) for left, top, width, height, _ in stats]
+    polygons = []
+    for label in sorted(range(1, len(boxes)), key=boxes.__getitem__):
+        top, left, height, width = boxes[label]
+        component = labels[top : top + height, left : left + width] == label
+        ring = _join_holes(_trace_loops(component), component)
+        polygons.append(Polygon(_keep_corners(ring) + np.array([left - 0.5, top - 0.5])))
+    return polygons
+
+
+def _as_ellipse(region: Ellipse | Circle) -> Ellipse:
+    return region if isinstance(region, Ellipse) else Ellipse(region.center_xy, (region.radius, region.radius))
+
+
+def _pixel_window(region: Region, size_hw: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Rows and columns of the image that a region can cover: top, bottom, left, right, the ends excluded."""
+    height, width = size_hw
+    left, top, right, bottom = region_bounds_xyxy(region)
+    return (
+        max(0, math.ceil(top)),
+        min(height, math.floor(bottom) + 1),
+        max(0, math.ceil(left)),
+        min(width, math.floor(right) + 1),
+    )
+
+
+def _fill_polygon(polygon: Polygon, window: tuple[int, int, int, int]) -> NDArray[np.bool_]:
+    """Even-odd scanlines: along a row of pixel centres, each edge that is crossed turns inside into outside."""
+    top, bottom, left, right = window
+    starts, ends = polygon.points_xy, np.roll(polygon.points_xy, -1, axis=0)
+    # From its upper to its lower end an edge gives the same crossings whichever of two neighbours it was taken from.
+    falls = (starts[:, 1] <= ends[:, 1])[:, np.newaxis]
+    upper, lower = np.where(falls, starts, ends), np.where(falls, ends, starts)
+    # An edge owns the rows from its upper end to before its lower end, so a vertex is never counted twice.
+    first_row = np.clip(np.ceil(upper[:, 1]), top, bottom).astype(np.intp)
+    row_count = np.clip(np.ceil(lower[:, 1]), top, bottom).astype(np.intp) - first_row
+    edge = np.repeat(np.arange(len(starts)), row_count)
+    row = first_row[edge] + np.arange(len(edge)) - (np.cumsum(row_count) - row_count)[edge]
+    (x0, y0), (x1, y1) = upper[edge].T, lower[edge].T
+    crossing_x = x0 + (row - y0) * (x1 - x0) / (y1 - y0)
+    # Crossings left of the window count from its first column on; those right of it go to a spare column.
+    column = np.clip(np.ceil(crossing_x), left, right).astype(np.intp)
+    shape = (bottom - top, right - left + 1)
+    turns = np.bincount((row - top) * shape[1] + column - left, minlength=shape[0] * shape[1]).reshape(shape)
+    return np.asarray(np.cumsum(turns, axis=1)[:, :-1] % 2 == 1)
+
+
+def _fill_ellipse(region: Ellipse | Circle, window: tuple[int, int, int, int]) -> NDArray[np.bool_]:
+    top, bottom, left, right = window
+    ellipse = _as_ellipse(region)
+    (center_x, center_y), (radius_x, radius_y) = ellipse.center_xy, ellipse.radii_xy
+    x = np.arange(left, right) - center_x
+    y = (np.arange(top, bottom) - center_y)[:, np.newaxis]
+    cos, sin = math.cos(ellipse.theta_rad), math.sin(ellipse.theta_rad)
+    along, across = x * cos + y * sin, y * cos - x * sin
+    # Multiplied out instead of divided, a radius of zero has no inside and needs no case of its own.
+    return np.asarray((along * radius_y) ** 2 + (across * radius_x) ** 2 < (radius_x * radius_y) ** 2)
+
+
+def _trace_loops(component: NDArray[np.bool_]) -> list[list[Vertex]]:
+    """Walk round one 8-connected component with its pixels on the right-hand side.
+
+    Returns:
+        Closed loops of steps of one pixel: the outer one, then one a hole, in the order of the holes' first pixels row
+        by row; a hole's loop begins at the top left corner of its first pixel.
+    """
+    padded = np.pad(component, 1).astype(np.int8)
+    down, across = np.diff(padded, axis=0)[:, 1:-1], np.diff(padded, axis=1)[1:-1]
+    rights: list[Edge] = [(x, y, _RIGHT) for y, x in np.argwhere(down == 1).tolist()]
+    lefts: list[Edge] = [(x + 1, y, _LEFT) for y, x in np.argwhere(down == -1).tolist()]
+    edges = {*rights, *lefts}
+    edges.update((x, y + 1, _UP) for y, x in np.argwhere(across == 1).tolist())
+    edges.update((x, y, _DOWN) for y, x in np.argwhere(across == -1).tolist())
+    # The first edge of all lies on top of the outer loop; every hole has an edge that runs left, on top of it.
+    loops = [_walk(edges, rights[0])]
+    loops += [_walk(edges, start) for start in lefts if start in edges]
+    return loops
+
+
+def _walk(edges: set[Edge], start: Edge) -> list[Vertex]:
+    """Take one closed loop out of the edges; the loop begins at the end of its first edge."""
+    loop: list[Vertex] = []
+    edge = start
+    while not loop or edge != start:
+        edges.remove(edge)
+        x, y, direction = edge
+        step_x, step_y = _STEPS_XY[direction]
+        x, y = x + step_x, y + step_y
+        loop.append((x, y))
+        # Left before right: where two pixels touch at a corner the walk crosses over, as they are one component.
+        turns = [(x, y, (direction + turn) % 4) for turn in (3, 0, 1)]
+        edge = next(turn for turn in turns if turn in edges or turn == start)
+    return loop
+
+
+def _join_holes(loops: list[list[Vertex]], component: NDArray[np.bool_]) -> list[Vertex]:
+    """Make one ring of all loops: a bridge leads from each hole's first vertex to the next loop on its left.
+
+    That loop is the outer one or belongs to a hole that begins higher up or further left, so every hole is reached.
+    """
+    outer, *holes = loops
+    padded = np.pad(component, 1)
+    inner = padded[:-1, :-1] & padded[:-1, 1:] & padded[1:, :-1] & padded[1:, 1:]  # vertices off every loop
+    waiting: dict[Vertex, list[Vertex]] = {}
+    for hole in holes:
+        x, y = hole[0]
+        touches = not component[y - 1, x - 1]  # another loop meets this one at the corner
+        anchor_x = x if touches else int(np.flatnonzero(~inner[y, :x])[-1])
+        waiting[anchor_x, y] = hole
+    ring: list[Vertex] = []
+    stack = [iter(outer)]
+    while stack:
+        for vertex in stack[-1]:
+            ring.append(vertex)
+            if vertex in waiting:
+                hole = waiting.pop(vertex)
+                stack.append(iter([*hole, hole[0], vertex]))
+                break
+        else:
+            stack.pop()
+    return ring
+
+
+def _keep_corners(ring: list[Vertex]) -> NDArray[np.float64]:
+    """The vertices where a closed ring turns, shape (N, 2)."""
+    points = np.array(ring, dtype=np.float64)
+    points = points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
+    heading = np.sign(np.roll(points, -1, axis=0) - points)
+    return np.asarray(points[(heading != np.roll(heading, 1, axis=0)).any(axis=1)])

@@ -1,0 +1,149 @@
+"""A slice: the grey pixels of one picture on their own grid, read from JPEG, PNG or TIFF."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tumortrace.errors import DataError
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
+
+_JPEG_START = b"\xff\xd8"
+_JPEG_END = b"\xff\xd9"
+_JPEG_SCAN = b"\xff\xda"
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_PNG_END = b"IEND"
+_TIFF_STARTS = (b"II*\x00", b"MM\x00*")
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """One 2D picture.
+
+    Attributes:
+        pixels: Grey values, shape (H, W), uint8 or uint16, as stored (not rescaled).
+        case_id: What the picture is called in tables and messages; for a file in a dataset its path within it.
+        spacing_mm: Distance between pixel centres along rows and columns (axis 0, axis 1) in millimetres, or None if
+            the file does not say.
+    """
+
+    pixels: NDArray[Any]
+    case_id: str
+    spacing_mm: tuple[float, float] | None = None
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        height, width = self.pixels.shape
+        return height, width
+
+
+def read_slice(path: Path, case_id: str | None = None) -> Slice:
+    """Read a JPEG, PNG or TIFF file of 8 or 16 bits as grey pixels.
+
+    Colour becomes luma (ITU-R BT.601, as OpenCV computes it), transparent pixels are laid on black, and the picture is
+    turned upright as its EXIF tag says. 16-bit values are kept.
+
+    Args:
+        path: The file.
+        case_id: Name of the slice; the file's name if None.
+
+    Raises:
+        DataError: The file is missing, empty, truncated, or not a picture of 8 or 16 bits.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from None
+    return Slice(pixels=_decode(data, path=path), case_id=case_id or path.name)
+
+
+def read_mask(path: Path) -> NDArray[np.bool_]:
+    """Read a mask picture: tumour where the grey value is at least half of the type's range.
+
+    Returns:
+        Shape (H, W), bool.
+
+    Raises:
+        DataError: As ``read_slice``; or the picture holds values between black and white, as a mask that went through
+            JPEG or a smooth resize does, because no rule can give such a mask its outline back.
+    """
+    pixels = read_slice(path).pixels
+    highest = int(pixels.max())
+    if highest > 0 and not np.isin(pixels, (0, highest)).all():
+        values = len(np.unique(pixels))
+        raise DataError(f"{path}: not a binary mask ({values} grey values); store masks as PNG with 0 and 255 only")
+    return np.asarray(pixels > 0)
+
+
+def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write a picture atomically: a killed program leaves the old file or the new one.
+
+    Args:
+        path: Where to; its folder is made if need be.
+        pixels: Shape (H, W) grey or (H, W, 3) red-green-blue, uint8.
+    """
+    ordered = pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels[:, :, ::-1])
+    ok, encoded = cv2.imencode(".png", ordered)
+    if not ok:
+        raise DataError(f"{path}: a picture of shape {pixels.shape} cannot be written as PNG")
+    write_atomically(path, encoded.tobytes())
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file through a neighbour that is renamed over it, so that no reader ever sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    neighbour = path.with_name(f".{path.name}.partial")
+    neighbour.write_bytes(data)
+    neighbour.replace(path)
+
+
+def _decode(data: bytes, *, path: Path) -> NDArray[Any]:
+    if not data:
+        raise DataError(f"{path}: the file is empty; copy it again from its source")
+    if _is_truncated(data):
+        raise DataError(f"{path}: the picture is truncated ({len(data)} bytes); copy it again from its source")
+    buffer = np.frombuffer(data, dtype=np.uint8)
+    try:
+        image = cv2.imdecode(buffer, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
+        # JPEG has no transparency; the other two are decoded once more to learn whether they have.
+        raw = None if data.startswith(_JPEG_START) else cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
+        pages = cv2.imcount(str(path)) if data.startswith(_TIFF_STARTS) else 1
+    except cv2.error as error:
+        raise DataError(f"{path}: cannot be decoded ({error.err}); give a JPEG, PNG or TIFF picture") from None
+    if image is None:
+        raise DataError(f"{path}: not a picture that can be decoded; give a JPEG, PNG or TIFF file")
+    if pages > 1:
+        raise DataError(f"{path}: a TIFF with {pages} pages; save each page as a picture of its own")
+    if image.dtype not in (np.uint8, np.uint16):
+        raise DataError(f"{path}: pixels of type {image.dtype}; store the picture with 8 or 16 bits a channel")
+    if raw is not None and raw.ndim == 3 and raw.shape[2] == 4:
+        return _grey_on_black(raw)
+    return _grey(image)
+
+
+def _is_truncated(data: bytes) -> bool:
+    """Whether a JPEG or PNG stops before its end marker, which decoders pass over with grey pixels and a warning."""
+    if data.startswith(_JPEG_START):
+        return data.rfind(_JPEG_END) < data.rfind(_JPEG_SCAN) or _JPEG_SCAN not in data
+    if data.startswith(_PNG_START):
+        return _PNG_END not in data[-4096:]
+    return False
+
+
+def _grey(image: NDArray[Any]) -> NDArray[Any]:
+    if image.ndim == 2:
+        return image
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
+
+
+def _grey_on_black(image: NDArray[Any]) -> NDArray[Any]:
+    opaque = float(np.iinfo(image.dtype).max)
+    grey = _grey(np.ascontiguousarray(image[:, :, :3])).astype(np.float64)
+    return np.rint(grey * (image[:, :, 3] / opaque)).astype(image.dtype)

@@ -1,0 +1,75 @@
+"""Lesions: the 8-connected components of a mask, each with its size, place and confidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One 8-connected component of a mask.
+
+    Attributes:
+        area_px: Number of pixels.
+        area_mm2: Area in square millimetres; None without spacing.
+        centroid_xy: Mean of its pixel centres, (x, y) in pixels; (0, 0) is the centre of the first pixel.
+        bbox_xyxy: First column, first row, last column + 1, last row + 1, in pixels.
+        diameter_px: Longest distance between two corners of its pixels, in pixels: 1.41 for one pixel.
+        diameter_mm: The same in millimetres; None without spacing.
+        confidence: Mean tumour probability over its pixels, 0 to 1; not calibrated.
+    """
+
+    area_px: int
+    area_mm2: float | None
+    centroid_xy: tuple[float, float]
+    bbox_xyxy: tuple[int, int, int, int]
+    diameter_px: float
+    diameter_mm: float | None
+    confidence: float
+
+
+def find_lesions(
+    mask: NDArray[np.bool_], probability: NDArray[np.float32], *, spacing_mm: tuple[float, float] | None = None
+) -> tuple[Lesion, ...]:
+    """Measure every lesion of a mask, largest first (equally large ones from top to bottom).
+
+    Args:
+        mask: Shape (H, W), bool.
+        probability: Shape (H, W), float32 in [0, 1].
+        spacing_mm: Distance between pixel centres along rows and columns (axis 0, axis 1).
+
+    Returns:
+        One for each component; none for an empty mask.
+    """
+    count, labels, stats, centroids = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    lesions = []
+    for label in range(1, count):
+        left, top, width, height, area = (int(value) for value in stats[label])
+        window = np.s_[top : top + height, left : left + width]
+        pixels = labels[window] == label
+        diameter_px = _longest_distance(pixels, (1.0, 1.0))
+        lesions.append(
+            Lesion(
+                area_px=area,
+                area_mm2=area * spacing_mm[0] * spacing_mm[1] if spacing_mm else None,
+                centroid_xy=(float(centroids[label][0]), float(centroids[label][1])),
+                bbox_xyxy=(left, top, left + width, top + height),
+                diameter_px=diameter_px,
+                diameter_mm=_longest_distance(pixels, spacing_mm) if spacing_mm else None,
+                confidence=float(probability[window][pixels].mean(dtype=np.float64)),
+            )
+        )
+    return tuple(sorted(lesions, key=lambda lesion: -lesion.area_px))
+
+
+def _longest_distance(pixels: NDArray[np.bool_], spacing_mm: tuple[float, float]) -> float:
+    """Longest distance between two pixel corners of a component; they lie on its convex hull."""
+    rows, columns = np.nonzero(pixels)
+    corners = np.concatenate([np.stack([columns + dx, rows + dy], axis=1) for dx in (0, 1) for dy in (0, 1)])
+    hull = cv2.convexHull(corners.astype(np.int32))[:, 0, :] * np.array([spacing_mm[1], spacing_mm[0]])
+    steps = hull[:, None, :] - hull[None, :, :]
+    return float(np.sqrt((steps**2).sum(axis=2).max()))

@@ -1,0 +1,147 @@
+"""Figures on paper: four-panel cases and loss curves, drawn with matplotlib without a display."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from tumortrace.data.slice import write_atomically
+from tumortrace.errors import DataError
+from tumortrace.inference.overlay import to_display
+from tumortrace.report.comparison import LEGEND, compare_masks
+
+SMOOTHING = 0.6
+"""Weight of the past in the smoothed loss curves: an exponential moving average, as TensorBoard draws it."""
+
+
+@dataclass(frozen=True, eq=False)
+class CasePanels:
+    """One case to be drawn.
+
+    Attributes:
+        title: Shown beside it, for example the file's name and Dice.
+        pixels: Grey values, shape (H, W).
+        truth: Shape (H, W), bool.
+        prediction: Shape (H, W), bool.
+    """
+
+    title: str
+    pixels: NDArray[Any]
+    truth: NDArray[np.bool_]
+    prediction: NDArray[np.bool_]
+
+
+def draw_cases(cases: Sequence[CasePanels], *, title: str) -> Figure:
+    """Draw one row a case, each of four panels (image, truth, prediction, comparison), above a legend of the colours.
+
+    Args:
+        cases: At least one.
+        title: Of the figure.
+    """
+    rows = len(cases)
+    height_inch = 2.35 * rows + 1.0
+    figure = Figure(figsize=(9.2, height_inch), facecolor="white")
+    grid = figure.subplots(
+        rows, 4, squeeze=False, gridspec_kw={"wspace": 0.04, "hspace": 0.16, "left": 0.06, "right": 0.99}
+    )
+    figure.subplots_adjust(top=1 - 0.68 / height_inch, bottom=0.42 / height_inch)
+    figure.suptitle(title, fontsize=12, y=1 - 0.14 / height_inch, va="top")
+    for axes, heading in zip(grid[0], ("image", "truth", "prediction", "comparison"), strict=True):
+        axes.set_title(heading, fontsize=10)
+    for axes_row, case in zip(grid, cases, strict=True):
+        _draw_case(axes_row, case)
+    handles = [
+        Patch(facecolor=(rgb[0] / 255, rgb[1] / 255, rgb[2] / 255), edgecolor="0.4", label=label)
+        for label, rgb in LEGEND
+    ]
+    figure.legend(handles=handles, loc="lower center", ncols=len(handles), fontsize=9, frameon=False)
+    return figure
+
+
+def draw_losses(rows: Sequence[dict[str, float | None]], *, kept_epoch: int) -> Figure:
+    """Draw training and validation loss by epoch: raw as thin lines, smoothed as thick ones, the kept epoch marked.
+
+    Args:
+        rows: From ``read_metrics``, at least one.
+        kept_epoch: Whose weights the run kept.
+    """
+    figure = Figure(figsize=(7.2, 4.2), facecolor="white", layout="constrained")
+    axes = figure.subplots()
+    for key, label, colour, style in (
+        ("train_loss", "training", "#1f5fa8", "-"),
+        ("val_loss", "validation", "#c25a00", "--"),
+    ):
+        points = [(row["epoch"], row[key]) for row in rows if row[key] is not None]
+        if points:
+            epochs, losses = np.array(points, dtype=np.float64).T
+            axes.plot(epochs, losses, color=colour, linewidth=0.8, alpha=0.55, linestyle=style)
+            axes.plot(epochs, smooth(losses), color=colour, linewidth=2.2, linestyle=style, label=f"{label}, smoothed")
+    axes.axvline(kept_epoch, color="0.35", linewidth=1, linestyle=":", label=f"epoch kept: {kept_epoch}")
+    axes.set(xlabel="epoch", ylabel="mean cross-entropy (nat per pixel)", title="Loss by epoch (thin: as measured)")
+    axes.set_yscale("log")
+    axes.grid(visible=True, which="both", linewidth=0.3, color="0.85")
+    axes.legend(frameon=False)
+    return figure
+
+
+def smooth(values: NDArray[np.float64], weight: float = SMOOTHING) -> NDArray[np.float64]:
+    """Exponential moving average, freed of the pull of its start at zero (as Adam corrects its moments).
+
+    Args:
+        values: Shape (N,).
+        weight: Of the past, in [0, 1).
+
+    Returns:
+        Shape (N,); the first value is unchanged.
+    """
+    smoothed = np.empty(len(values))
+    average = 0.0
+    for index, value in enumerate(values):
+        average = weight * average + (1 - weight) * value
+        smoothed[index] = average / (1 - weight ** (index + 1))
+    return smoothed
+
+
+def read_metrics(path: Path) -> list[dict[str, float | None]]:
+    """The rows of a run's ``metrics.csv``, empty cells as None.
+
+    Raises:
+        DataError: The file is missing or holds no epoch.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [{key: float(cell) if cell else None for key, cell in row.items()} for row in csv.DictReader(file)]
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); give a run folder") from None
+    if not rows:
+        raise DataError(f"{path}: no epoch in it yet; wait for the first or go on with train --resume")
+    return rows
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG or SVG by the path's suffix, atomically and without a date inside."""
+    kind = path.suffix.removeprefix(".")
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure)
+    metadata = {"Date": None} if kind == "svg" else {"Software": None}
+    figure.savefig(buffer, format=kind, dpi=130, metadata=metadata)
+    write_atomically(path, buffer.getvalue())
+
+
+def _draw_case(axes_row: Sequence[Axes], case: CasePanels) -> None:
+    comparison = compare_masks(case.prediction, case.truth)
+    for axes, panel in zip(axes_row, (to_display(case.pixels), case.truth, case.prediction, comparison), strict=True):
+        axes.imshow(panel, cmap="gray", vmin=0, vmax=None if panel.dtype == np.uint8 else 1, interpolation="nearest")
+        axes.set(xticks=[], yticks=[])
+    axes_row[0].set_ylabel(case.title, fontsize=8)

@@ -1,0 +1,30 @@
+"""Tables for a terminal."""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+
+from rich.table import Table
+
+from tumortrace.trust.evaluation import Evaluation, baseline_spreads, summarise_scores
+from tumortrace.trust.metrics import Spread
+
+
+def table_of_scores(evaluation: Evaluation) -> Table:
+    """The report's Table I for a model, and the Dice of each trivial baseline below it."""
+    count = len(evaluation.scores)
+    table = Table(title=f"{evaluation.model['name']} on {count} images, threshold {evaluation.threshold:g}")
+    table.add_column("metric")
+    for heading in ("mean", "median", "min", "max", "5 %", "95 %", "undefined"):
+        table.add_column(heading, justify="right")
+    for metric, spread in summarise_scores(score.counts for score in evaluation.scores).items():
+        table.add_row(metric.replace("dice", "Dice").replace("iou", "IoU"), *_cells(spread))
+    table.add_section()
+    for name, metrics in baseline_spreads(evaluation).items():
+        table.add_row(f"Dice of {name.replace('_', ' ')}", *_cells(metrics["dice"]))
+    return table
+
+
+def _cells(spread: Spread) -> list[str]:
+    *values, undefined = astuple(spread)
+    return [*(f"{value:.3f}" for value in values), str(undefined)]

@@ -1,0 +1,124 @@
+"""What ``--resume`` needs, in one safetensors file: weights, Adam's moments, and the history as JSON in its header.
+
+One file can be replaced in one step, so a kill at any moment leaves a whole checkpoint: the old one or the new one.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from tumortrace.data.slice import write_atomically
+from tumortrace.errors import ModelError
+
+_NETWORK = "network."
+_OPTIMIZER = "optimizer."
+
+
+@dataclass(frozen=True)
+class EpochRow:
+    """One epoch, as it stands in ``metrics.csv``.
+
+    Attributes:
+        epoch: Counted from 1.
+        train_loss: Mean cross-entropy over the slices while they were trained on.
+        val_loss: Mean cross-entropy on VAL after the epoch; None without a VAL part.
+        val_dice: Mean Dice on VAL at the network's grid, over the slices where it is defined; None without.
+        images_per_second: Training speed, validation left out.
+        loader_share: Share of the training time spent on fetching batches, 0 to 1.
+        seconds: Wall time of the epoch, validation included.
+    """
+
+    epoch: int
+    train_loss: float
+    val_loss: float | None
+    val_dice: float | None
+    images_per_second: float
+    loader_share: float
+    seconds: float
+
+
+@dataclass
+class TrainingState:
+    """How far a run has come.
+
+    Attributes:
+        rows: One for each finished epoch.
+        data_hash: Of the training part, so that a resumed run cannot go on with other data.
+    """
+
+    data_hash: str
+    rows: list[EpochRow] = field(default_factory=list)
+
+
+def save_weights(path: Path, network: nn.Module) -> None:
+    """Write a network's weights, atomically."""
+    write_atomically(path, save(_tensors_of(network)))
+
+
+def load_weights(path: Path, network: nn.Module) -> None:
+    """Load weights that ``save_weights`` wrote.
+
+    Raises:
+        ModelError: The file is missing or damaged, or belongs to another network.
+    """
+    try:
+        network.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise ModelError(f"{path}: not the weights of this network ({_first_line(error)}); train again") from None
+
+
+def save_checkpoint(path: Path, *, network: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState) -> None:
+    """Write everything that going on needs, atomically, as one file."""
+    tensors = {_NETWORK + name: tensor for name, tensor in _tensors_of(network).items()}
+    moments: dict[int, dict[str, Tensor]] = optimizer.state_dict()["state"]
+    for index, values in moments.items():
+        tensors |= {f"{_OPTIMIZER}{index}.{name}": _plain(tensor) for name, tensor in values.items()}
+    write_atomically(path, save(tensors, metadata={"state": json.dumps(asdict(state))}))
+
+
+def load_checkpoint(path: Path, *, network: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
+    """Put network and optimizer back to where ``save_checkpoint`` found them.
+
+    Raises:
+        ModelError: The file is damaged, or belongs to another network.
+    """
+    try:
+        tensors = load_file(path)
+        with safe_open(path, framework="pt") as file:
+            state = json.loads(file.metadata()["state"])
+        network.load_state_dict(_with_prefix(tensors, _NETWORK))
+    except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be resumed from ({_first_line(error)}); train again") from None
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in _with_prefix(tensors, _OPTIMIZER).items():
+        index, _, name = key.partition(".")
+        moments.setdefault(int(index), {})[name] = tensor
+    groups: list[dict[str, Any]] = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    rows = [EpochRow(**row) for row in state["rows"]]
+    return TrainingState(data_hash=state["data_hash"], rows=rows)
+
+
+def _tensors_of(network: nn.Module) -> dict[str, Tensor]:
+    return {name: _plain(tensor) for name, tensor in network.state_dict().items()}
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """A contiguous copy on the CPU: safetensors stores no strides, and channels-last weights have their own."""
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
+def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,0 +1,126 @@
+"""A run folder from start to finish: configuration, data, training, the kept weights as ONNX, and the manifest."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import tumortrace
+from tumortrace.config import Config, to_toml
+from tumortrace.data.dataset import CaseRecord, Dataset
+from tumortrace.data.findings import Finding
+from tumortrace.data.slice import write_atomically
+from tumortrace.errors import ConfigError
+from tumortrace.train.arrays import PreparedPart, hash_part, prepare_part
+from tumortrace.train.checkpoint import EpochRow, load_weights
+from tumortrace.train.export import ModelCard, export_onnx
+from tumortrace.train.loop import fit, kept_epoch, start_fabric
+from tumortrace.train.manifest import describe_environment, peak_memory_bytes
+from tumortrace.train.networks import build_network, describe_network
+
+EXPORT_SAMPLES = 8
+"""Slices on which the exported model is compared with torch."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a finished run tells its caller.
+
+    Attributes:
+        rows: One for each epoch.
+        kept_epoch: Whose weights are in ``best.safetensors`` and ``model.onnx``.
+        findings: Faults of the data; the cases left out are among them.
+        train_count: Cases learnt from.
+        val_count: Cases each epoch was measured on.
+    """
+
+    rows: tuple[EpochRow, ...]
+    kept_epoch: int
+    findings: tuple[Finding, ...]
+    train_count: int
+    val_count: int
+
+
+def train(dataset: Dataset, config: Config, *, out: Path) -> RunResult:
+    """Train on the TRAIN part (or on the whole of an undivided dataset), measure on VAL, and fill the run folder.
+
+    If the folder holds a checkpoint of the same configuration and data, training goes on from it.
+
+    Args:
+        dataset: From ``open_dataset``.
+        config: The whole of the settings.
+        out: The run folder; made if need be.
+
+    Raises:
+        ConfigError: The epoch is to be chosen on VAL and there is none.
+        DataError: No case to learn from.
+        TumortraceError: The device is missing, memory ran out, or a checkpoint does not fit.
+    """
+    started = time.perf_counter()
+    learn, measure = _select(dataset, config)
+    network = build_network(config.network.widths, size_hw=config.recipe.size_hw, seed=config.training.seed)
+    write_atomically(out / "config.toml", to_toml(config).encode())
+    write_atomically(out / "network.txt", describe_network(network, size_hw=config.recipe.size_hw).encode())
+    train_part = prepare_part(learn, config.recipe, name="TRAIN")
+    val_part = prepare_part(measure, config.recipe, name="VAL")
+    fabric = start_fabric(config.training)
+    data_hash = hash_part(train_part.hashes)
+    state = fit(network, config, fabric=fabric, train=train_part, val=val_part, run=out)
+    load_weights(out / "best.safetensors", network)
+    card = ModelCard(name=out.name, trained_on=data_hash, version=tumortrace.__version__)
+    samples = train_part.images[:EXPORT_SAMPLES]
+    difference = export_onnx(network, out / "model.onnx", recipe=config.recipe, card=card, samples=samples)
+    result = RunResult(
+        rows=tuple(state.rows),
+        kept_epoch=kept_epoch(state.rows, keep=config.training.keep),
+        findings=dataset.findings + train_part.findings + val_part.findings,
+        train_count=len(train_part),
+        val_count=len(val_part),
+    )
+    manifest = {
+        **describe_environment(),
+        "device": str(fabric.device),
+        "precision": config.training.precision,
+        "seed": config.training.seed,
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "kept_epoch": result.kept_epoch,
+        "wall_seconds": round(time.perf_counter() - started, 1),
+        "epoch_seconds": round(sum(row.seconds for row in state.rows), 1),
+        "peak_memory_bytes": peak_memory_bytes(),
+        "onnx_largest_difference": difference,
+        "data": {"root": str(dataset.root), "train": _describe_part(train_part), "val": _describe_part(val_part)},
+        "findings": [asdict(finding) for finding in result.findings],
+    }
+    write_atomically(out / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())
+    return result
+
+
+def _select(dataset: Dataset, config: Config) -> tuple[tuple[CaseRecord, ...], tuple[CaseRecord, ...]]:
+    parts = dataset.parts()
+    learn = dataset.select("train" if parts.keys() != {""} else "all")
+    measure = dataset.select("val") if "val" in parts else ()
+    if config.training.keep != "last" and not measure:
+        raise ConfigError(
+            f"training.keep = {config.training.keep!r} chooses the epoch on a VAL part, and {dataset.root} has none; "
+            "set training.keep=last"
+        )
+    return learn, measure
+
+
+def _describe_part(part: PreparedPart) -> dict[str, object]:
+    return {"count": len(part), "sha256": hash_part(part.hashes), "cases": part.hashes}
+
+
+def check_run_folder(run: Path, *, resume: bool) -> None:
+    """Check before any work that a run may start, or go on, in a folder.
+
+    Raises:
+        ConfigError: A new run where there is one already, or nothing to resume.
+    """
+    there = (run / "config.toml").is_file()
+    if there and not resume:
+        raise ConfigError(f"{run}: holds a run already; go on with --resume, or choose another --out")
+    if resume and not there:
+        raise ConfigError(f"{run}: no run to resume (no config.toml); train without --resume first")

@@ -1,0 +1,1 @@
+"""What can be believed: metrics, baselines and evaluations."""
