@@ -8,12 +8,14 @@ a grid finer than the picture.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from tumortrace.data.geometry import Polygon, rasterize
 
 TURN_RAD = 2 * np.pi
 
@@ -24,6 +26,7 @@ Move = Callable[[Floats], Floats]
 """A map of points (..., 2) to points (..., 2)."""
 
 _FINE = 2  # fine pixels a side of a pixel: edges come out smooth
+_OUTERMOST = 1.202  # how far the skin reaches at most, in brains
 
 
 class Tissue(IntEnum):
@@ -49,8 +52,8 @@ class Tissue(IntEnum):
 # Grey values in 0..255, in the order of Tissue. Fat is as bright as tumour on purpose: no threshold solves the task.
 SEQUENCES = {
     "t1-contrast": (3, 108, 225, 22, 92, 84, 175, 34, 62, 96, 122, 108, 228, 50, 84),
-    "t2": (3, 108, 190, 14, 72, 178, 70, 228, 184, 132, 92, 108, 214, 180, 178),
-    "flair": (3, 114, 172, 16, 60, 150, 80, 24, 72, 122, 98, 114, 220, 58, 172),
+    "t2": (3, 108, 206, 14, 72, 178, 70, 228, 184, 132, 92, 108, 214, 180, 170),
+    "flair": (3, 114, 212, 16, 60, 150, 80, 24, 72, 122, 98, 114, 220, 58, 164),
 }
 
 
@@ -78,20 +81,27 @@ class Head:
 
 
 def draw_head(rng: np.random.Generator, size_hw: tuple[int, int]) -> Head:
-    """Draw shape and place of a head that fills a frame of ``size_hw`` pixels."""
+    """Draw shape and place of a head that lies whole in a frame of ``size_hw`` pixels and fills it nearly."""
     height, width = size_hw
-    slimness = rng.uniform(0.77, 0.89)
-    # The skin reaches to 1.2 times the brain and must stay in the frame.
-    half_length_px = min(0.405 * height, 0.405 * width / slimness) * rng.uniform(0.93, 1.0)
     orders = np.arange(2, 7)
-    return Head(
+    shape = Head(
         size_hw=size_hw,
-        center_xy=np.array([width - 1, height - 1]) / 2 + rng.normal(0, 0.008, 2) * (width, height),
-        half_width_px=half_length_px * slimness,
-        half_length_px=half_length_px,
+        center_xy=np.zeros(2),
+        half_width_px=rng.uniform(0.77, 0.89),
+        half_length_px=1.0,
         angle_rad=min(max(rng.normal(0, 0.06), -0.15), 0.15),
         bumps=np.column_stack((rng.normal(0, 0.016, 5) / orders, orders, rng.uniform(0, TURN_RAD, 5))),
         bends=np.column_stack((rng.normal(0, 0.025, 2), rng.uniform(1, 3, 2), rng.uniform(0, TURN_RAD, 2))),
+    )
+    skin = brain_contour(shape, scale=_OUTERMOST)
+    low, high = skin.min(axis=0), skin.max(axis=0)
+    scale = rng.uniform(0.91, 0.98) * float(np.min((width, height) / (high - low)))
+    slack = (width, height) - scale * (high - low)
+    return replace(
+        shape,
+        center_xy=slack * rng.uniform(0.3, 0.7, 2) - 0.5 - scale * low,
+        half_width_px=scale * shape.half_width_px,
+        half_length_px=scale,
     )
 
 
@@ -134,9 +144,9 @@ def smooth_noise(rng: np.random.Generator, size_hw: tuple[int, ...], *, grain_px
 
 def soft_mask(contour_xy: Floats, size_hw: tuple[int, ...], *, soft_px: float) -> Image:
     """1 inside a contour, 0 outside, about 0.5 on it; shape (H, W). ``soft_px`` is the sigma of the border."""
-    canvas = np.zeros((size_hw[0] * _FINE, size_hw[1] * _FINE), dtype=np.uint8)
-    _fill(canvas, contour_xy, 255)
-    return _as_image(cv2.GaussianBlur(shrink(canvas) / 255, (0, 0), soft_px))
+    fine = rasterize([Polygon(_to_fine_grid(contour_xy))], (size_hw[0] * _FINE, size_hw[1] * _FINE))
+    share = shrink(fine.view(np.uint8) * np.uint8(255)) / np.float32(255)
+    return _as_image(cv2.GaussianBlur(share, (0, 0), soft_px))
 
 
 def shrink(fine: NDArray[np.uint8]) -> Image:
@@ -274,16 +284,20 @@ def _ribbon_uv(span_v: tuple[float, float], *, start: float, bow: float, width: 
 
 
 def _fill(labels: Labels, contour_xy: Floats, label: int) -> None:
-    cv2.fillPoly(labels, [_on_fine_grid(contour_xy)], label, shift=4)
+    cv2.fillPoly(labels, [_fixed_point(contour_xy)], label, shift=4)
 
 
 def _stroke(labels: Labels, lines_xy: Floats, label: int, *, width_px: float) -> None:
-    cv2.polylines(labels, list(_on_fine_grid(lines_xy)), False, label, max(1, round(width_px * _FINE)), shift=4)
+    cv2.polylines(labels, list(_fixed_point(lines_xy)), False, label, max(1, round(width_px * _FINE)), shift=4)
 
 
-def _on_fine_grid(points_xy: Floats) -> NDArray[np.int32]:
+def _to_fine_grid(points_xy: Floats) -> Floats:
+    return points_xy * _FINE + (_FINE - 1) / 2
+
+
+def _fixed_point(points_xy: Floats) -> NDArray[np.int32]:
     """Coordinates in sixteenths of a fine pixel, as OpenCV draws them with ``shift=4``."""
-    return np.rint((points_xy * _FINE + (_FINE - 1) / 2) * 16).astype(np.int32)
+    return np.rint(_to_fine_grid(points_xy) * 16).astype(np.int32)
 
 
 def _as_image(pixels: cv2.typing.MatLike) -> Image:

@@ -238,9 +238,10 @@ def _push_aside(points_xy: Floats, *, lesions: list[_Lesion]) -> Floats:
 
 
 def _choose_sequence(rng: np.random.Generator, lesions: list[_Lesion]) -> NDArray[np.uint8]:
-    """Grey values by tissue; oedema needs a sequence that shows water bright, on T1 it would be dark."""
-    names = ["t2", "flair"] if any(lesion.kind == "oedema" for lesion in lesions) else sorted(SEQUENCES)
-    return np.array(SEQUENCES[str(rng.choice(names))], dtype=np.uint8)
+    """Grey values by tissue, of a sequence on which every lesion looks as its kind says."""
+    # Water is dark on T1, so oedema would be too; it is bright on T2, so a necrotic core would be too.
+    unfit = {{"oedema": "t1-contrast", "ring": "t2"}.get(lesion.kind) for lesion in lesions}
+    return np.array(SEQUENCES[str(rng.choice([name for name in SEQUENCES if name not in unfit]))], dtype=np.uint8)
 
 
 def _lay_lesion(
@@ -250,7 +251,7 @@ def _lay_lesion(
     radius_px = lesion.radius_px
     border_px = max(0.8, 0.05 * radius_px)
     mask = partial(soft_mask, size_hw=image.shape)
-    patches = 1 + 0.07 * smooth_noise(rng, image.shape, grain_px=max(3.0, radius_px / 3))
+    patches = rng.uniform(0.86, 1.0) * (1 + 0.07 * smooth_noise(rng, image.shape, grain_px=max(3.0, radius_px / 3)))
     tumour, oedema, necrosis = (grey[t] * patches for t in (Tissue.TUMOUR, Tissue.OEDEMA, Tissue.NECROSIS))
     inside = mask(lesion.contour_xy, soft_px=border_px)
     if lesion.kind == "oedema":
@@ -287,6 +288,5 @@ def _scan(rng: np.random.Generator, image: Image) -> NDArray[np.uint8]:
     bright = np.clip(image * texture * shading / 255, 0, 1.15)
     signal = cv2.GaussianBlur(255 * cv2.pow(bright, rng.uniform(0.8, 1.2)), (0, 0), rng.uniform(0.35, 0.8))
     real, imaginary = rng.uniform(1.5, 5) * rng.standard_normal((2, *image.shape), dtype=np.float32)
-    return np.asarray(
-        cv2.convertScaleAbs(cv2.magnitude(signal + real, imaginary)), dtype=np.uint8
-    )  # rounds, cuts at 255
+    magnitude = cv2.convertScaleAbs(cv2.magnitude(signal + real, imaginary))  # rounds, and cuts at 255
+    return np.asarray(magnitude, dtype=np.uint8)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -21,8 +22,7 @@ from tumortrace.data.geometry import Circle, Ellipse, Polygon, Region
 from tumortrace.data.slice import write_atomically
 from tumortrace.errors import DataError
 
-_LARGEST_PX = 1e9
-"""Coordinates beyond this lie outside any picture, and the arithmetic on them would no longer be exact."""
+_LARGEST_PX = 1e9  # beyond it lies no picture, and arithmetic on coordinates is no longer exact
 
 
 @dataclass(frozen=True)
@@ -85,15 +85,16 @@ def write_via(path: Path, records: Iterable[ViaRecord]) -> None:
     """Write annotations as VIA 2 JSON, atomically; VIA opens the file again, and so does ``read_via``.
 
     Raises:
-        DataError: Two records have the same filename, or a coordinate is not finite.
+        DataError: Two records have the same filename or VIA key, or a coordinate is not finite.
     """
     document: dict[str, object] = {}
     filenames = set()
     for record in records:
-        if record.filename in filenames:
-            raise DataError(f"{path}: two records are called {record.filename!r}; give each image one record")
+        key = f"{record.filename}{record.size_bytes}"
+        if record.filename in filenames or key in document:
+            raise DataError(f"{path}: VIA cannot tell two records apart ({key!r}); give each image one record")
         filenames.add(record.filename)
-        document[f"{record.filename}{record.size_bytes}"] = {
+        document[key] = {
             "filename": record.filename,
             "size": record.size_bytes,
             "regions": [{"shape_attributes": _shape(region), "region_attributes": {}} for region in record.regions],
@@ -288,8 +289,8 @@ def _is_unsafe(filename: str) -> bool:
 
 
 def _printable(name: str) -> str:
-    """A name that fits on one line of a terminal: unchanged, or with control characters and half characters escaped."""
-    odd = any(ord(character) < 32 or "\ud800" <= character <= "\udfff" for character in name)
+    """A name that fits on one line: unchanged, or escaped where it holds control characters or line breaks."""
+    odd = any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in name)
     return ascii(name) if odd else name
 
 

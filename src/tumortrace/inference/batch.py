@@ -44,24 +44,24 @@ def find_pictures(inputs: Sequence[str]) -> tuple[list[Picture], list[Path]]:
 
     Returns:
         The pictures in natural order of each input, each file once; and the files of other types, which are skipped.
+        Hidden files and folders below a folder are in neither.
 
     Raises:
-        DataError: An input that does not exist, or not one picture in all of them.
+        DataError: An input that does not exist, a folder that cannot be opened, or not one picture in all of them.
     """
-    found: dict[Path, Path] = {}  # file -> its path relative to the input it came from
-    skipped: list[Path] = []
+    found: dict[Path, tuple[Path, Path]] = {}  # absolute path -> the file, and its path relative to its input
+    others: dict[Path, Path] = {}
     for text in inputs:
         for path, relative in _expand(text):
-            if path in found:
-                continue
             if path.suffix.lower() in IMAGE_SUFFIXES or path == Path(text):
-                found[path] = relative
+                found.setdefault(path.absolute(), (path, relative))
             else:
-                skipped.append(path)
+                others.setdefault(path.absolute(), path)
     if not found:
-        raise DataError(f"{' '.join(inputs)}: no picture there (JPEG, PNG or TIFF); {len(skipped)} other files")
-    names = _unique_names(list(found.values()))
-    return [Picture(path, name) for path, name in zip(found, names, strict=True)], skipped
+        raise DataError(f"{' '.join(inputs)}: no picture there (JPEG, PNG or TIFF); {len(others)} other files")
+    names = _unique_names([relative for _, relative in found.values()])
+    pictures = [Picture(path, name) for (path, _), name in zip(found.values(), names, strict=True)]
+    return pictures, [path for absolute, path in others.items() if absolute not in found]
 
 
 def segment_pictures(
@@ -100,11 +100,14 @@ def refuse_out_in_inputs(out: Path, inputs: Sequence[str]) -> None:
     """Refuse to write among the pictures that are read.
 
     Raises:
-        DataError: ``out`` lies within one of the input folders.
+        DataError: ``out`` lies within one of the input folders, or is the very folder of a picture, where ``x.png``
+            would overwrite an ``x_mask.png``; or an input does not exist.
     """
-    for text in inputs:
-        if Path(text).is_dir():
-            refuse_inside(out, Path(text))
+    for path in (path for text in inputs for path in _match(text)):
+        if path.is_dir():
+            refuse_inside(out, path)
+        elif out.resolve() == path.parent.resolve():
+            raise DataError(f"--out {out} is the folder of {path}; choose another, a mask could overwrite a picture")
 
 
 def _segment_one(model: Model, picture: Picture, *, out: Path, overlay: bool) -> dict[str, Any]:
@@ -141,28 +144,41 @@ def _describe(prediction: Prediction, *, spacing_mm: tuple[float, float] | None)
 
 def _expand(text: str) -> list[tuple[Path, Path]]:
     """Files behind one input, each with its path relative to that input."""
-    path = Path(text)
-    if path.is_dir():
-        files = [(file, file.relative_to(path)) for file in _walk(path) if not file.name.startswith(".")]
-        return sorted(files, key=lambda pair: natural_key(str(pair[1])))
-    if path.is_file():
-        return [(path, Path(path.name))]
+    pairs: list[tuple[Path, Path]] = []
+    for path in _match(text):
+        if path.is_dir():
+            files = [(file, file.relative_to(path)) for file in _walk(path)]
+            pairs += sorted(files, key=lambda pair: natural_key(str(pair[1])))
+        else:
+            pairs.append((path, Path(path.name)))
+    return pairs
+
+
+def _match(text: str) -> list[Path]:
+    """What one input stands for: the file or folder of that name, or else all that match it as a pattern."""
+    if Path(text).exists():
+        return [Path(text)]
     matches = sorted(glob.glob(text, recursive=True), key=natural_key)  # noqa: PTH207 - the pattern may be absolute
     if not matches:
-        raise DataError(f"{text}: no such file or folder")
-    return [pair for match in matches for pair in _expand(match)]
+        raise DataError(f"{text}: no such file or folder; check the path")
+    return [Path(match) for match in matches]
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """All files below a folder, through links; a link back to a folder already seen ends there."""
+    """The files below a folder, hidden ones left out; links are followed, each folder is entered once."""
     seen: set[str] = set()
-    for parent, children, names in os.walk(folder, followlinks=True):
+    for parent, children, names in os.walk(folder, followlinks=True, onerror=_refuse_folder):
         real = os.path.realpath(parent)
         if real in seen:
             children.clear()
             continue
         seen.add(real)
-        yield from (Path(parent) / name for name in names)
+        children[:] = sorted(name for name in children if not name.startswith("."))
+        yield from (Path(parent) / name for name in names if not name.startswith("."))
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise DataError(f"{error.filename}: cannot be opened ({error.strerror}); check the folder's permissions") from error
 
 
 def _unique_names(relatives: list[Path]) -> list[str]:

@@ -35,7 +35,7 @@ class Lesion:
 def find_lesions(
     mask: NDArray[np.bool_], probability: NDArray[np.float32], *, spacing_mm: tuple[float, float] | None = None
 ) -> tuple[Lesion, ...]:
-    """Measure every lesion of a mask, largest first (equally large ones from top to bottom).
+    """Measure every lesion of a mask, largest first (equally large ones by the first row, then column, of their boxes).
 
     Args:
         mask: Shape (H, W), bool.
@@ -63,7 +63,8 @@ def find_lesions(
                 confidence=float(probability[window][pixels].mean(dtype=np.float64)),
             )
         )
-    return tuple(sorted(lesions, key=lambda lesion: -lesion.area_px))
+    # OpenCV labels in blocks of 2 x 2 pixels, not row by row.
+    return tuple(sorted(lesions, key=lambda lesion: (-lesion.area_px, lesion.bbox_xyxy[1], lesion.bbox_xyxy[0])))
 
 
 def _longest_distance(pixels: NDArray[np.bool_], spacing_mm: tuple[float, float]) -> float:

@@ -88,8 +88,8 @@ def open_model(name_or_path: str, *, threads: int = 0) -> Model:
     metadata = session.get_modelmeta().custom_metadata_map
     try:
         recipe = recipe_from_json(metadata["tumortrace.recipe"])
-        card = json.loads(metadata.get("tumortrace.card", "{}"))
-    except (KeyError, ValueError, ConfigError) as error:
+        card = dict(json.loads(metadata.get("tumortrace.card", "{}")))
+    except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise ModelError(
             f"{path}: no recipe of tumortrace in its metadata ({error}); export it with tumortrace"
         ) from None

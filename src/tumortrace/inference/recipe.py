@@ -16,13 +16,16 @@ from numpy.typing import NDArray
 
 from tumortrace.config import Recipe, recipe_from_table
 
+ROUNDING = 1e-6
+"""Contrast below this share of the brightest value is float32 rounding, and must not be blown up to 1."""
+
 
 def prepare(pixels: NDArray[Any], recipe: Recipe) -> NDArray[np.float32]:
     """Turn the grey pixels of a slice into the network's input.
 
-    The slice is padded to a square if the recipe says so, resized (averaged over areas where it shrinks, bilinear where
-    it grows), and standardised to mean 0 and standard deviation 1, so that 8-bit and 16-bit pictures of one scan give
-    the same input. A constant picture gives zeros.
+    The slice is padded to a square if the recipe says so, resized (averaged over areas along an axis that shrinks,
+    bilinear along one that grows), and standardised to mean 0 and standard deviation 1, so that 8-bit and 16-bit
+    pictures of one scan give the same input. A constant picture gives zeros.
 
     Args:
         pixels: Shape (H, W), any real dtype.
@@ -31,16 +34,17 @@ def prepare(pixels: NDArray[Any], recipe: Recipe) -> NDArray[np.float32]:
     Returns:
         Shape ``recipe.size_hw``, float32.
     """
-    grey = pixels.astype(np.float32)
+    # Counted from the darkest value, a constant picture stays exactly 0 when it is resized, and padding is 0.
+    grey = pixels.astype(np.float32) - np.float32(pixels.min())
     if recipe.pad_to_square:
         top, bottom, left, right = _square_padding(grey.shape)
-        darkest = float(grey.min())
-        grey = np.asarray(cv2.copyMakeBorder(grey, top, bottom, left, right, cv2.BORDER_CONSTANT, value=[darkest]))
+        grey = np.pad(grey, ((top, bottom), (left, right)))
     height, width = recipe.size_hw
-    shrinks = grey.shape[0] > height and grey.shape[1] > width
-    resized = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    shrunk_wh = (min(width, grey.shape[1]), min(height, grey.shape[0]))
+    shrunk = cv2.resize(grey, shrunk_wh, interpolation=cv2.INTER_AREA)
+    resized = cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR)
     deviation = float(resized.std(dtype=np.float64))
-    if deviation < 1e-6:
+    if deviation <= ROUNDING * float(resized.max()):
         return np.zeros(recipe.size_hw, dtype=np.float32)
     return np.asarray((resized - resized.mean(dtype=np.float64)) / deviation, dtype=np.float32)
 

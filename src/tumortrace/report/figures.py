@@ -117,15 +117,19 @@ def read_metrics(path: Path) -> list[dict[str, float | None]]:
     """The rows of a run's ``metrics.csv``, empty cells as None.
 
     Raises:
-        DataError: The file is missing or holds no epoch.
+        DataError: The file is missing, holds no epoch, or is no table of epochs.
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = [{key: float(cell) if cell else None for key, cell in row.items()} for row in csv.DictReader(file)]
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); give a run folder") from None
+    except (ValueError, TypeError, csv.Error) as error:
+        raise DataError(f"{path}: not a table of epochs ({error}); give the file as train wrote it") from None
     if not rows:
         raise DataError(f"{path}: no epoch in it yet; wait for the first or go on with train --resume")
+    if missing := {"epoch", "train_loss", "val_loss"} - rows[0].keys():
+        raise DataError(f"{path}: lacks the columns {', '.join(sorted(missing))}; give the file as train wrote it")
     return rows
 
 

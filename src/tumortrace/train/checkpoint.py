@@ -51,7 +51,7 @@ class TrainingState:
 
     Attributes:
         rows: One for each finished epoch.
-        data_hash: Of the training part, so that a resumed run cannot go on with other data.
+        data_hash: Of all that the run learns from and is measured on, so that it cannot go on with other data.
     """
 
     data_hash: str
@@ -72,7 +72,7 @@ def load_weights(path: Path, network: nn.Module) -> None:
     try:
         network.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise ModelError(f"{path}: not the weights of this network ({_first_line(error)}); train again") from None
+        raise ModelError(f"{path}: not the weights of this network ({_cause(error)}); train again") from None
 
 
 def save_checkpoint(path: Path, *, network: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState) -> None:
@@ -87,24 +87,26 @@ def save_checkpoint(path: Path, *, network: nn.Module, optimizer: torch.optim.Op
 def load_checkpoint(path: Path, *, network: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
     """Put network and optimizer back to where ``save_checkpoint`` found them.
 
+    Call it when the network is on its device: the moments are put where the weights are.
+
     Raises:
         ModelError: The file is damaged, or belongs to another network.
     """
     try:
         tensors = load_file(path)
         with safe_open(path, framework="pt") as file:
-            state = json.loads(file.metadata()["state"])
+            document = json.loads(file.metadata()["state"])
+        state = TrainingState(document["data_hash"], rows=[EpochRow(**row) for row in document["rows"]])
         network.load_state_dict(_with_prefix(tensors, _NETWORK))
     except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path}: cannot be resumed from ({_first_line(error)}); train again") from None
+        raise ModelError(f"{path}: cannot be resumed from ({_cause(error)}); train into another --out") from None
     moments: dict[int, dict[str, Tensor]] = {}
     for key, tensor in _with_prefix(tensors, _OPTIMIZER).items():
         index, _, name = key.partition(".")
-        moments.setdefault(int(index), {})[name] = tensor
+        moments.setdefault(int(index), {})[name] = tensor.clone()  # what load_file gives is a map of the file
     groups: list[dict[str, Any]] = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
-    rows = [EpochRow(**row) for row in state["rows"]]
-    return TrainingState(data_hash=state["data_hash"], rows=rows)
+    return state
 
 
 def _tensors_of(network: nn.Module) -> dict[str, Tensor]:
@@ -120,5 +122,7 @@ def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+def _cause(error: Exception) -> str:
+    """One line of an error's text; torch heads a list of misfits with a line that ends in a colon."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return next((line for line in lines if not line.endswith(":")), type(error).__name__)

@@ -55,7 +55,7 @@ def export_onnx(network: nn.Module, path: Path, *, recipe: Recipe, card: ModelCa
         The largest difference in tumour probability on the samples.
 
     Raises:
-        ModelError: The difference exceeds ``TOLERANCE``; nothing is written.
+        ModelError: The difference exceeds ``TOLERANCE``, or the network gives no numbers; nothing is written.
     """
     network.cpu().eval()
     model = _convert(network, samples[:1])
@@ -95,13 +95,15 @@ def _largest_difference(network: nn.Module, data: bytes, samples: Tensor) -> flo
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = os.cpu_count() or 1
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    largest = 0.0
+    differences = []
     for sample in torch.split(samples, 1):
         with torch.no_grad():
             expected = tumour_probability(network(sample).numpy())
+        if not np.isfinite(expected).all():
+            raise ModelError("the network gives no numbers (NaN): training diverged; lower training.learning_rate")
         actual = tumour_probability(session.run(None, {"images": sample.numpy()})[0])
-        largest = max(largest, float(np.abs(expected - actual).max()))
-    return largest
+        differences.append(np.abs(expected - actual).max())
+    return float(np.max(differences))  # unlike Python's max, NaN if any is
 
 
 def _to_json(card: ModelCard) -> str:

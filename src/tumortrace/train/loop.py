@@ -29,7 +29,13 @@ from tumortrace.progress import open_progress
 from tumortrace.train.arrays import PreparedPart, hash_part
 from tumortrace.train.checkpoint import EpochRow, TrainingState, load_checkpoint, save_checkpoint, save_weights
 
+CHECKPOINT = Path("last/checkpoint.safetensors")
+"""Where a run folder holds what it goes on from."""
+
 Tick = Callable[[int, str], None]
+
+# How torch says, in errors without a class of their own, that the CPU or a GPU library has no memory left.
+_MEMORY_WORDS = ("can't allocate memory", "not enough memory", "ALLOC_FAILED")
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +80,8 @@ def fit(
 ) -> TrainingState:
     """Train until the last epoch, from the run folder's checkpoint if it has one.
 
-    Writes after every epoch ``best.safetensors`` (when the epoch is the one to keep), ``last/checkpoint.safetensors``,
-    ``metrics.csv`` and TensorBoard events.
+    Writes after every epoch ``last/checkpoint.safetensors``, and what follows from it: ``best.safetensors`` (when the
+    epoch is the one to keep), ``metrics.csv`` and TensorBoard events.
 
     Args:
         network: With its first weights; holds the last ones afterwards.
@@ -91,14 +97,14 @@ def fit(
     training = config.training
     optimizer = torch.optim.Adam(network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks this form
-    checkpoint = run / "last" / "checkpoint.safetensors"
-    data_hash = hash_part(train.hashes)
-    state = TrainingState(data_hash=data_hash)
-    if checkpoint.is_file():
-        state = load_checkpoint(checkpoint, network=network, optimizer=optimizer)
-        _require_same_data(state, data_hash, checkpoint)
     model, adam = fabric.setup(network, optimizer)
-    with SummaryWriter(run / "tensorboard", purge_step=len(state.rows) + 1) as events, _explain_memory(config):
+    checkpoint = run / CHECKPOINT
+    state = TrainingState(data_hash=hash_part(train.hashes | val.hashes))
+    if checkpoint.is_file():
+        state = _resume(checkpoint, network=network, optimizer=optimizer, data_hash=state.data_hash)
+    with SummaryWriter(run / "tensorboard", purge_step=len(state.rows)) as events, _explain_memory(config):
+        if state.rows:  # the kill may have come between this checkpoint and what follows from it
+            _write_epoch(run, network, rows=state.rows, keep=training.keep, events=events)
         for epoch in range(len(state.rows) + 1, training.epochs + 1):
             started = time.perf_counter()
             with _epoch_bar(epoch, config, total=len(train) + len(val)) as tick:
@@ -107,11 +113,8 @@ def fit(
                 learnt = _train_epoch(model, adam, fabric=fabric, part=train, batches=batches, tick=tick)
                 measured = _validate(model, fabric=fabric, part=val, config=config, tick=tick) if len(val) else None
             state.rows.append(_row(epoch, learnt, measured, seconds=time.perf_counter() - started))
-            if kept_epoch(state.rows, keep=training.keep) == epoch:
-                save_weights(run / "best.safetensors", network)
-            write_metrics(run / "metrics.csv", state.rows)
-            _log_events(events, state.rows[-1])
             save_checkpoint(checkpoint, network=network, optimizer=optimizer, state=state)
+            _write_epoch(run, network, rows=state.rows, keep=training.keep, events=events)
     return state
 
 
@@ -207,6 +210,13 @@ def _row(epoch: int, learnt: EpochResult, measured: EpochResult | None, *, secon
     )
 
 
+def _write_epoch(run: Path, network: nn.Module, *, rows: list[EpochRow], keep: Keep, events: SummaryWriter) -> None:
+    if kept_epoch(rows, keep=keep) == rows[-1].epoch:
+        save_weights(run / "best.safetensors", network)
+    write_metrics(run / "metrics.csv", rows)
+    _log_events(events, rows[-1])
+
+
 def _log_events(events: SummaryWriter, row: EpochRow) -> None:
     scalars = {"loss/train": row.train_loss, "loss/val": row.val_loss, "dice/val": row.val_dice}
     for tag, value in scalars.items():
@@ -234,22 +244,26 @@ def _explain_memory(config: Config) -> Iterator[None]:
     """Turn torch's out-of-memory errors into one line that says what to try."""
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        text = str(error)
-        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "allocate memory" not in text:
+    except (MemoryError, RuntimeError) as error:
+        known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not known and not any(words in str(error) for words in _MEMORY_WORDS):
             raise
-        batch, (height, width) = config.training.batch_size, config.recipe.size_hw
-        try_size = [max(height // 2, 1), max(width // 2, 1)]
-        advice = f"training.batch_size={batch // 2}" if batch > 1 else f"recipe.size_hw={try_size}"
+        batch, size_hw = config.training.batch_size, list(config.recipe.size_hw)
+        step = 2 ** (len(config.network.widths) - 1)
+        smaller_hw = [max(side // 2 // step, 1) * step for side in size_hw]
+        ways = [f"--set training.batch_size={batch // 2}"] if batch > 1 else []
+        ways += [f"--set 'recipe.size_hw={smaller_hw}'"] if smaller_hw != size_hw else []
         raise TumortraceError(
-            f"out of memory at training.batch_size={batch} and recipe.size_hw={[height, width]}; "
-            f"try --set {advice} (then --set recipe.size_hw={try_size}), or a narrower network.widths"
+            f"out of memory at training.batch_size={batch} and recipe.size_hw={size_hw}; "
+            f"try {', or '.join([*ways, 'a narrower network.widths'])}"
         ) from None
 
 
-def _require_same_data(state: TrainingState, data_hash: str, checkpoint: Path) -> None:
+def _resume(checkpoint: Path, *, network: nn.Module, optimizer: torch.optim.Optimizer, data_hash: str) -> TrainingState:
+    state = load_checkpoint(checkpoint, network=network, optimizer=optimizer)
     if state.data_hash != data_hash:
         raise TumortraceError(
             f"{checkpoint}: was trained on other data (sha256 {state.data_hash[:12]}, now {data_hash[:12]}); "
             "restore the data, or train into another --out"
         )
+    return state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from itertools import pairwise
 from typing import cast
 
@@ -62,7 +63,8 @@ def build_network(widths: tuple[int, ...], *, size_hw: tuple[int, int], seed: in
     """
     check_size_fits(size_hw, widths=widths)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        # The CPU's generator alone, which is the one put back: torch.manual_seed would also seed every GPU.
+        torch.default_generator.manual_seed(seed)
         return UNet(widths)
 
 
@@ -70,8 +72,8 @@ def describe_network(network: nn.Module, *, size_hw: tuple[int, int]) -> str:
     """The network as a table of layers, output shapes and parameters, like the annex of the report.
 
     Args:
-        network: Takes one image of shape (1, 1, H, W).
-        size_hw: Height and width of that image.
+        network: Takes one image of shape (1, 1, H, W); left as it is.
+        size_hw: Height and width of that image; a large one costs no time, for no number is computed.
 
     Returns:
         One line a layer in the order in which it runs, then totals; a trailing newline.
@@ -82,14 +84,11 @@ def describe_network(network: nn.Module, *, size_hw: tuple[int, int]) -> str:
         shape = "[" + ", ".join(["-1", *map(str, output.shape[1:])]) + "]"
         rows.append((f"{type(layer).__name__}-{len(rows) + 1}", shape, sum(p.numel() for p in layer.parameters())))
 
-    hooks = [layer.register_forward_hook(record) for layer in network.modules() if not list(layer.children())]
-    was_training = network.training
-    device = next(network.parameters()).device
-    with torch.no_grad():
-        network.eval()(torch.zeros(1, 1, *size_hw, device=device))
-    network.train(was_training)
-    for hook in hooks:
-        hook.remove()
+    shadow = copy.deepcopy(network).to("meta").eval()  # has shapes, but neither numbers nor work
+    for layer in shadow.modules():
+        if not list(layer.children()):
+            layer.register_forward_hook(record)
+    shadow(torch.zeros(1, 1, *size_hw, device="meta"))
     rule = "-" * 64
     lines = [rule, f"{'Layer (type)':>24}{'Output shape':>24}{'Parameters':>16}", rule]
     lines += [f"{name:>24}{shape:>24}{count:>16,}" for name, shape, count in rows]

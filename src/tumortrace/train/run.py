@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import tumortrace
-from tumortrace.config import Config, to_toml
+from tumortrace.config import Config, load_config, to_toml
 from tumortrace.data.dataset import CaseRecord, Dataset
 from tumortrace.data.findings import Finding
 from tumortrace.data.slice import write_atomically
@@ -16,7 +16,7 @@ from tumortrace.errors import ConfigError
 from tumortrace.train.arrays import PreparedPart, hash_part, prepare_part
 from tumortrace.train.checkpoint import EpochRow, load_weights
 from tumortrace.train.export import ModelCard, export_onnx
-from tumortrace.train.loop import fit, kept_epoch, start_fabric
+from tumortrace.train.loop import CHECKPOINT, fit, kept_epoch, start_fabric
 from tumortrace.train.manifest import describe_environment, peak_memory_bytes
 from tumortrace.train.networks import build_network, describe_network
 
@@ -46,7 +46,8 @@ class RunResult:
 def train(dataset: Dataset, config: Config, *, out: Path) -> RunResult:
     """Train on the TRAIN part (or on the whole of an undivided dataset), measure on VAL, and fill the run folder.
 
-    If the folder holds a checkpoint of the same configuration and data, training goes on from it.
+    If the folder holds a checkpoint of the same configuration and data, training goes on from it; the number of epochs,
+    the device and the threads may differ. Nothing is written before the data is read and the device found.
 
     Args:
         dataset: From ``open_dataset``.
@@ -54,22 +55,23 @@ def train(dataset: Dataset, config: Config, *, out: Path) -> RunResult:
         out: The run folder; made if need be.
 
     Raises:
-        ConfigError: The epoch is to be chosen on VAL and there is none.
+        ConfigError: The epoch is to be chosen on VAL and there is none; or the run began under other settings.
         DataError: No case to learn from.
         TumortraceError: The device is missing, memory ran out, or a checkpoint does not fit.
     """
     started = time.perf_counter()
     learn, measure = _select(dataset, config)
+    if (out / CHECKPOINT).is_file():
+        _require_same_settings(out, config)
+    fabric = start_fabric(config.training)
+    train_part = prepare_part(learn, config.recipe, name="TRAIN")
+    val_part = prepare_part(measure, config.recipe, name="VAL")
     network = build_network(config.network.widths, size_hw=config.recipe.size_hw, seed=config.training.seed)
     write_atomically(out / "config.toml", to_toml(config).encode())
     write_atomically(out / "network.txt", describe_network(network, size_hw=config.recipe.size_hw).encode())
-    train_part = prepare_part(learn, config.recipe, name="TRAIN")
-    val_part = prepare_part(measure, config.recipe, name="VAL")
-    fabric = start_fabric(config.training)
-    data_hash = hash_part(train_part.hashes)
     state = fit(network, config, fabric=fabric, train=train_part, val=val_part, run=out)
     load_weights(out / "best.safetensors", network)
-    card = ModelCard(name=out.name, trained_on=data_hash, version=tumortrace.__version__)
+    card = ModelCard(name=out.name, trained_on=hash_part(train_part.hashes), version=tumortrace.__version__)
     samples = train_part.images[:EXPORT_SAMPLES]
     difference = export_onnx(network, out / "model.onnx", recipe=config.recipe, card=card, samples=samples)
     result = RunResult(
@@ -107,6 +109,14 @@ def _select(dataset: Dataset, config: Config) -> tuple[tuple[CaseRecord, ...], t
             "set training.keep=last"
         )
     return learn, measure
+
+
+def _require_same_settings(run: Path, config: Config) -> None:
+    began = load_config(str(run / "config.toml"))
+    now = config.training
+    going_on = replace(began.training, epochs=now.epochs, device=now.device, threads=now.threads)
+    if replace(began, training=going_on) != config:
+        raise ConfigError(f"{run}: began under other settings (its config.toml); keep to them, or choose another --out")
 
 
 def _describe_part(part: PreparedPart) -> dict[str, object]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.data.dataset import Case, CaseRecord, read_cases
+from tumortrace.errors import DataError
 from tumortrace.progress import track
 from tumortrace.trust.metrics import PixelCounts, count_pixels
 from tumortrace.trust.similarity import Match, find_nearest, head_box, orient, signature
@@ -23,6 +24,9 @@ class NearestMask:
 
         Args:
             records: The training part.
+
+        Raises:
+            DataError: Not one of them can be read.
         """
         signatures = []
         self._head_masks: list[NDArray[np.uint8]] = []
@@ -32,6 +36,8 @@ class NearestMask:
                 signatures.append(signature(case.slice.pixels))
                 self._head_masks.append(case.truth[head_box(case.slice.pixels)].astype(np.uint8))
                 self._ids.append(record.case_id)
+        if not signatures:
+            raise DataError(f"not one of {len(records)} training cases can be read; mend them, or take TRAIN away")
         self._signatures = np.stack(signatures)
 
     def predict(self, pixels: NDArray[Any]) -> tuple[NDArray[np.bool_], str, Match]:

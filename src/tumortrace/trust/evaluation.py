@@ -77,7 +77,7 @@ def evaluate(
         on_case: Called with each case and what the model says of it, as they come.
 
     Raises:
-        DataError: Not one case could be read.
+        DataError: Not one case could be read, or not one of the training cases.
     """
     nearest = NearestMask(training) if training else None
     scores: list[CaseScore] = []
@@ -89,7 +89,8 @@ def evaluate(
             scores.append(_score(case, prediction, nearest))
             on_case(case, prediction)
     if not scores:
-        raise DataError(f"not one of {len(records)} cases can be read; first: {findings[0].line()}")
+        first = f"; first: {findings[0].line()}" if findings else ""
+        raise DataError(f"not one of {len(records)} cases can be read{first}")
     identity = {"name": model.name, "sha256": model.sha256}
     return Evaluation(tuple(scores), tuple(findings), identity, model.recipe.threshold)
 

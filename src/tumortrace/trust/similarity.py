@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tumortrace.inference.recipe import ROUNDING
+
 SIDE_PX = 96
 """Side of the square that heads are compared on."""
 
@@ -51,7 +53,8 @@ def head_box(pixels: NDArray[Any]) -> tuple[slice, slice]:
     """Rows and columns of the head in a slice; the whole picture if no head stands out.
 
     Args:
-        pixels: Grey values, shape (H, W), any real dtype.
+        pixels: Grey values, shape (H, W), any real dtype. A background brighter than a tenth of the head counts as
+            head.
     """
     bright = pixels > _HEAD_FRACTION * np.percentile(pixels, 99)
     rows = np.flatnonzero(bright.mean(axis=1) > _HEAD_PIXELS)
@@ -71,14 +74,18 @@ def signature(pixels: NDArray[Any]) -> NDArray[np.float32]:
         Shape (SIDE_PX, SIDE_PX), float32, of mean 0 and norm 1 (zeros for a constant picture), so that the sum of the
         product of two is their normalised correlation.
     """
-    head = np.ascontiguousarray(pixels[head_box(pixels)], dtype=np.float32)
-    small = cv2.resize(head, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
+    head = pixels[head_box(pixels)].astype(np.float32) - np.float32(pixels.min())
+    # One axis at a time: where one shrinks and the other grows, OpenCV would average over neither.
+    narrow = cv2.resize(head, (SIDE_PX, head.shape[0]), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(narrow, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
+    spread = float(small.std())
+    if spread <= ROUNDING * float(small.max()):
+        return np.zeros((SIDE_PX, SIDE_PX), dtype=np.float32)
     deviation = small - cv2.GaussianBlur(small, (0, 0), _LOCAL_SIGMA_PX)
     contrast = np.sqrt(cv2.GaussianBlur(deviation**2, (0, 0), _LOCAL_SIGMA_PX))
-    flat = deviation / (contrast + 0.05 * float(small.std()) + 1e-6)
+    flat = deviation / (contrast + 0.05 * spread)
     flat -= flat.mean()
-    norm = float(np.linalg.norm(flat))
-    return np.asarray(flat / norm if norm > 0 else flat, dtype=np.float32)
+    return np.asarray(flat / np.linalg.norm(flat), dtype=np.float32)
 
 
 def find_nearest(queries: NDArray[np.float32], references: NDArray[np.float32]) -> list[Match]:

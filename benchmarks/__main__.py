@@ -1,0 +1,22 @@
+"""Run every benchmark and print one table each: ``python -m benchmarks`` (``make bench``)."""
+
+from __future__ import annotations
+
+import os
+import platform
+
+from rich.console import Console
+
+from benchmarks import reading, startup, training
+
+
+def main() -> None:
+    """Print the machine, then each benchmark's table."""
+    console = Console(width=110)
+    console.print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    for benchmark in (startup, reading, training):
+        console.print(benchmark.measure())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Reading cases (checks, pixels, drawn truth) against the barest OpenCV code that could stand in for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rich.table import Table
+
+from benchmarks.common import make_table, some_data
+from tumortrace.data.dataset import CaseRecord, open_dataset, read_case
+from tumortrace.data.geometry import Circle, Ellipse, Polygon, Region
+
+ROUNDS = 3
+
+
+def measure() -> Table:
+    """Cases a second, of both ways in turn; the best of several rounds each."""
+    with some_data() as (name, data):
+        started = time.perf_counter()
+        records = open_dataset(data).records
+        opening = time.perf_counter() - started
+        ways: dict[str, Callable[[CaseRecord], object]] = {
+            "tumortrace read_case": read_case,
+            "cv2.imread + cv2.fillPoly": _read_bare,
+        }
+        rates = dict.fromkeys(ways, 0.0)
+        for _ in range(ROUNDS):
+            for way, read in ways.items():
+                rates[way] = max(rates[way], _rate(read, records))
+    bare = rates["cv2.imread + cv2.fillPoly"]
+    table = make_table(f"Reading {len(records)} cases of {name}", "way", "cases/s", "ratio to bare OpenCV")
+    for way, rate in rates.items():
+        table.add_row(way, f"{rate:.0f}", f"{rate / bare:.2f}")
+    table.add_row("open_dataset (annotations only)", f"{len(records) / opening:.0f}", "")
+    return table
+
+
+def _rate(read: Callable[[CaseRecord], object], records: tuple[CaseRecord, ...]) -> float:
+    started = time.perf_counter()
+    for record in records:
+        read(record)
+    return len(records) / (time.perf_counter() - started)
+
+
+def _read_bare(record: CaseRecord) -> tuple[np.ndarray, np.ndarray]:
+    """No check of anything, and outlines painted half a pixel too wide: what the quickest script would do."""
+    pixels = cv2.imread(str(record.image_path), cv2.IMREAD_GRAYSCALE)
+    mask = np.zeros(pixels.shape, np.uint8)
+    if not isinstance(record.truth, Path):
+        for region in record.truth:
+            _paint(mask, region)
+    return pixels, mask
+
+
+def _paint(mask: np.ndarray, region: Region) -> None:
+    match region:
+        case Polygon(points_xy):
+            cv2.fillPoly(mask, [points_xy.astype(np.int32)], 1)
+        case Ellipse((x, y), (rx, ry), theta_rad):
+            cv2.ellipse(mask, (int(x), int(y)), (int(rx), int(ry)), np.degrees(theta_rad), 0, 360, 1, -1)
+        case Circle((x, y), radius):
+            cv2.circle(mask, (int(x), int(y)), int(radius), 1, -1)

@@ -1,0 +1,265 @@
+"""A folder becomes cases, and every planted fault is found in one pass, with its file, cause and remedy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tumortrace.data.dataset import natural_key, open_dataset, read_case, read_cases, refuse_inside
+from tumortrace.errors import DataError
+
+SQUARE = {"name": "rect", "x": 1, "y": 2, "width": 3, "height": 2}
+
+
+def write_image(path: Path, size_hw: tuple[int, int] = (8, 10)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), np.full(size_hw, 90, np.uint8))
+
+
+def write_annotations(path: Path, shapes: dict[str, list[dict[str, object]]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    records = {
+        f"{name}-1": {
+            "filename": name,
+            "size": -1,
+            "regions": [{"shape_attributes": shape, "region_attributes": {}} for shape in listed],
+            "file_attributes": {},
+        }
+        for name, listed in shapes.items()
+    }
+    path.write_text(json.dumps(records))
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_br35h_layout(tmp_path):
+    for part, names in {"TRAIN": ["y10.png", "y9.png"], "TEST": ["y11.png"]}.items():
+        for name in names:
+            write_image(tmp_path / part / name)
+        write_annotations(tmp_path / part / "a.json", {name: [SQUARE] for name in names})
+    dataset = open_dataset(tmp_path)
+    assert [record.case_id for record in dataset.records] == ["TRAIN/y9.png", "TRAIN/y10.png", "TEST/y11.png"]
+    assert dataset.parts() == {"train": 2, "test": 1}
+    assert dataset.findings == ()
+    assert [record.case_id for record in dataset.select("test")] == ["TEST/y11.png"]
+    assert dataset.select("all") == dataset.records
+    with pytest.raises(DataError, match=r"no part 'val' here; it has: train \(2\), test \(1\)"):
+        dataset.select("val")
+
+
+def test_single_folder_and_its_truth(tmp_path):
+    write_image(tmp_path / "a.png")
+    write_annotations(tmp_path / "a.json", {"a.png": [SQUARE]})
+    dataset = open_dataset(tmp_path)
+    assert dataset.parts() == {"": 1}
+    case, findings = read_case(dataset.records[0])
+    expected = np.zeros((8, 10), bool)
+    expected[2:4, 1:4] = True
+    np.testing.assert_array_equal(case.truth, expected)
+    assert findings == []
+
+
+def test_every_planted_fault_is_found_in_one_pass(tmp_path):
+    for name in ("good.png", "forgotten.png", "outside.png", "partly.png", "pointed.png", "odd.png", "twice.png"):
+        write_image(tmp_path / name)
+    (tmp_path / "broken.png").write_text("no picture")
+    write_annotations(
+        tmp_path / "via.json",
+        {
+            "good.png": [SQUARE],
+            "gone.png": [SQUARE],
+            "broken.png": [SQUARE],
+            "outside.png": [{"name": "circle", "cx": 50, "cy": 50, "r": 3}],
+            "partly.png": [{"name": "circle", "cx": 0, "cy": 4, "r": 3}],
+            "pointed.png": [SQUARE, {"name": "point", "cx": 1, "cy": 1}],
+            "odd.png": [{"name": "spiral"}],
+            "flat.png": [{"name": "circle", "cx": 1, "cy": 1, "r": 0}],
+        },
+    )
+    document = json.loads((tmp_path / "via.json").read_text())
+    document["twice-1"] = {**document["good.png-1"], "filename": "twice.png"}
+    document["twice-2"] = {**document["good.png-1"], "filename": "twice.png"}
+    (tmp_path / "via.json").write_text(json.dumps(document))
+    before = snapshot(tmp_path)
+
+    dataset = open_dataset(tmp_path)
+    findings = list(dataset.findings)
+    read = {}
+    for record, case, faults in read_cases(dataset.records):
+        findings += faults
+        read[record.case_id] = case is not None
+
+    assert {(finding.file, finding.kind, finding.severity) for finding in findings} == {
+        ("gone.png", "image-missing", "left out"),
+        ("forgotten.png", "annotation-missing", "left out"),
+        ("broken.png", "unreadable", "left out"),
+        ("outside.png", "unreadable", "left out"),
+        ("partly.png", "region-outside", "warning"),
+        ("pointed.png", "point-region", "warning"),
+        ("odd.png", "unknown-shape", "warning"),
+        ("odd.png", "annotation-missing", "left out"),
+        ("flat.png", "empty-region", "warning"),
+        ("flat.png", "annotation-missing", "left out"),
+        ("twice.png", "duplicate-record", "warning"),
+    }
+    assert read == {
+        "broken.png": False,
+        "good.png": True,
+        "outside.png": False,
+        "partly.png": True,
+        "pointed.png": True,
+        "twice.png": True,
+    }
+    assert all(finding.cause and finding.remedy for finding in findings)
+    assert snapshot(tmp_path) == before
+
+
+def test_images_and_masks_with_pairs(tmp_path):
+    for name in ("a.png", "b.png", "c.png"):
+        write_image(tmp_path / "images" / name)
+    mask = np.zeros((8, 10), np.uint8)
+    (tmp_path / "masks").mkdir()
+    assert cv2.imwrite(str(tmp_path / "masks" / "other.png"), mask)
+    mask[3, 4] = 255
+    assert cv2.imwrite(str(tmp_path / "masks" / "a.png"), mask)
+    (tmp_path / "pairs.csv").write_text(
+        "image,mask,patient\na.png,a.png,p1\nb.png,other.png,p2\ngone.png,a.png,p2\nc.png,lost.png,\n"
+    )
+    write_image(tmp_path / "images" / "unnamed.png")
+    dataset = open_dataset(tmp_path)
+    assert [(record.case_id, record.patient) for record in dataset.records] == [
+        ("images/a.png", "p1"),
+        ("images/b.png", "p2"),
+    ]
+    assert [(finding.file, finding.kind) for finding in dataset.findings] == [
+        ("images/gone.png", "image-missing"),
+        ("images/c.png", "annotation-missing"),
+        ("images/unnamed.png", "annotation-missing"),
+    ]
+    case, _ = read_case(dataset.records[0])
+    assert np.argwhere(case.truth).tolist() == [[3, 4]]
+    tumour_free, _ = read_case(dataset.records[1])
+    assert not tumour_free.truth.any()
+
+
+def test_images_and_masks_paired_by_name(tmp_path):
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        write_image(tmp_path / "images" / name)
+    for name in ("a.png", "b_mask.png"):
+        write_image(tmp_path / "masks" / name)
+    dataset = open_dataset(tmp_path)
+    assert [(record.image_path.name, record.truth.name) for record in dataset.records] == [
+        ("a.jpg", "a.png"),
+        ("b.jpg", "b_mask.png"),
+    ]
+    assert [finding.file for finding in dataset.findings] == ["images/c.jpg"]
+
+
+def test_mask_of_another_size_is_named(tmp_path):
+    write_image(tmp_path / "images" / "a.png", (8, 10))
+    write_image(tmp_path / "masks" / "a.png", (10, 8))
+    ((record, case, findings),) = read_cases(open_dataset(tmp_path).records)
+    assert case is None
+    assert record.case_id == findings[0].file
+    assert "the image is (8, 10) pixels (height, width) and its mask (10, 8)" in findings[0].cause
+
+
+def test_pairs_without_the_right_columns(tmp_path):
+    write_image(tmp_path / "images" / "a.png")
+    write_image(tmp_path / "masks" / "a.png")
+    (tmp_path / "pairs.csv").write_text("picture,mask\na.png,a.png\n")
+    with pytest.raises(DataError, match=r"pairs.csv: columns \['picture', 'mask'\]; it must have image and mask"):
+        open_dataset(tmp_path)
+
+
+def test_one_broken_part_does_not_take_the_others_down(tmp_path):
+    write_image(tmp_path / "TRAIN" / "a.png")
+    write_annotations(tmp_path / "TRAIN" / "a.json", {"a.png": [SQUARE]})
+    write_image(tmp_path / "VAL" / "b.png")
+    (tmp_path / "VAL" / "b.json").write_text("[1, 2]")
+    dataset = open_dataset(tmp_path)
+    assert dataset.parts() == {"train": 1}
+    assert [(finding.file, finding.kind) for finding in dataset.findings] == [("VAL", "part-unusable")]
+    with pytest.raises(DataError, match=r"VAL.*b.json"):
+        dataset.select("val")
+
+
+def test_other_json_beside_the_annotations_is_named(tmp_path):
+    write_image(tmp_path / "a.png")
+    write_annotations(tmp_path / "via.json", {"a.png": [SQUARE]})
+    (tmp_path / "notes.json").write_text('{"hello": 1}')
+    dataset = open_dataset(tmp_path)
+    assert [record.case_id for record in dataset.records] == ["a.png"]
+    assert [(finding.file, finding.kind) for finding in dataset.findings] == [("notes.json", "not-via")]
+
+
+def test_two_annotation_files_are_refused(tmp_path):
+    write_image(tmp_path / "a.png")
+    for name in ("one.json", "two.json"):
+        write_annotations(tmp_path / name, {"a.png": [SQUARE]})
+    with pytest.raises(DataError, match=r"several annotation files \(one.json, two.json\); leave the one that counts"):
+        open_dataset(tmp_path)
+
+
+def test_folder_that_is_missing_or_empty_or_foreign(tmp_path):
+    with pytest.raises(DataError, match=r"nowhere: no such folder"):
+        open_dataset(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"no VIA annotations .* is this the data\?"):
+        open_dataset(tmp_path)
+    (tmp_path / "a.json").write_text("{}")
+    with pytest.raises(DataError, match=r"not one usable case|a.json"):
+        open_dataset(tmp_path)
+
+
+def test_links_are_followed(tmp_path):
+    write_image(tmp_path / "elsewhere" / "a.png")
+    write_annotations(tmp_path / "elsewhere" / "a.json", {"a.png": [SQUARE]})
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "TRAIN").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    assert open_dataset(tmp_path / "data").parts() == {"train": 1}
+
+
+def test_out_inside_the_data_is_refused(tmp_path):
+    refuse_inside(tmp_path / "out", tmp_path / "data")
+    for inside in (tmp_path / "data", tmp_path / "data" / "runs" / "a", tmp_path / "data" / ".." / "data" / "b"):
+        with pytest.raises(DataError, match="lies inside the data folder"):
+            refuse_inside(inside, tmp_path / "data")
+
+
+def test_natural_order():
+    names = ["y10.jpg", "y9.jpg", "y1a.jpg", "y1.jpg", "x.jpg"]
+    assert sorted(names, key=natural_key) == ["x.jpg", "y1.jpg", "y1a.jpg", "y9.jpg", "y10.jpg"]
+
+
+@given(st.lists(st.text(max_size=6), max_size=6))
+def test_natural_order_sorts_any_names(names):
+    assert sorted(sorted(names, key=natural_key)) == sorted(names)
+
+
+def test_br35h_as_it_is(br35h):
+    dataset = open_dataset(br35h)
+    assert dataset.parts() == {"train": 500, "val": 201}
+    assert dataset.findings == ()
+    findings = [finding for _, _, faults in read_cases(dataset.records) for finding in faults]
+    assert [finding.file for finding in findings] == ["TRAIN/y362.jpg", "TRAIN/y475.jpg", "VAL/y689.jpg"]
+
+
+def test_lgg_knows_its_patients_and_its_tumour_free_slices():
+    import os
+
+    root = os.environ.get("TUMORTRACE_DATA")
+    if not root:
+        pytest.skip("TUMORTRACE_DATA is not set: the real data is not here")
+    dataset = open_dataset(Path(root) / "lgg")
+    assert len(dataset.records) == 408
+    assert len({record.patient for record in dataset.records}) == 52
+    empty = sum(not case.truth.any() for _, case, _ in read_cases(dataset.records) if case is not None)
+    assert empty == 102

@@ -1,0 +1,186 @@
+"""Pictures of every kind come in as upright grey pixels; masks stay binary; broken files are named."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tumortrace.data.slice import read_mask, read_slice, write_atomically, write_png
+from tumortrace.errors import DataError
+
+GREY = np.array([[0, 10, 20, 30, 40], [50, 60, 70, 80, 90], [100, 150, 200, 250, 255]], dtype=np.uint8)
+EXIF_ORIENTATION = 0x0112
+
+
+def save(path: Path, pixels: np.ndarray) -> Path:
+    assert cv2.imwrite(str(path), pixels)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".tiff"])
+def test_grey_of_8_bits_is_kept(tmp_path, suffix):
+    image = read_slice(save(tmp_path / f"a{suffix}", GREY))
+    assert image.pixels.dtype == np.uint8
+    np.testing.assert_array_equal(image.pixels, GREY)
+    assert image.size_hw == (3, 5)
+    assert image.case_id == f"a{suffix}"
+    assert image.spacing_mm is None
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_grey_of_16_bits_is_kept(tmp_path, suffix):
+    deep = GREY.astype(np.uint16) * 257 - 3 * (GREY > 0)
+    image = read_slice(save(tmp_path / f"a{suffix}", deep.astype(np.uint16)))
+    assert image.pixels.dtype == np.uint16
+    np.testing.assert_array_equal(image.pixels, deep)
+
+
+def test_colour_becomes_luma(tmp_path):
+    blue_green_red = np.zeros((2, 3, 3), np.uint8)
+    blue_green_red[0, 0] = (0, 0, 255)
+    blue_green_red[0, 1] = (0, 255, 0)
+    blue_green_red[0, 2] = (255, 0, 0)
+    image = read_slice(save(tmp_path / "a.png", blue_green_red))
+    # ITU-R BT.601: 0.299 R + 0.587 G + 0.114 B of 255
+    np.testing.assert_array_equal(image.pixels, [[76, 150, 29], [0, 0, 0]])
+
+
+def test_colour_of_16_bits_becomes_16_bit_luma(tmp_path):
+    pixels = np.full((2, 3, 3), 40000, np.uint16)
+    np.testing.assert_array_equal(
+        read_slice(save(tmp_path / "a.png", pixels)).pixels, np.full((2, 3), 40000, np.uint16)
+    )
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_transparent_pixels_lie_on_black(tmp_path, suffix):
+    pixels = np.full((2, 3, 4), 200, np.uint8)
+    pixels[:, :, 3] = [[255, 0, 51], [255, 255, 255]]
+    image = read_slice(save(tmp_path / f"a{suffix}", pixels))
+    np.testing.assert_array_equal(image.pixels, [[200, 0, 40], [200, 200, 200]])
+
+
+def test_jpeg_is_turned_upright_by_its_exif_tag(tmp_path):
+    stored = np.zeros((16, 32), np.uint8)
+    stored[:8, :8] = 255  # top left as stored
+    ok, encoded = cv2.imencode(".jpg", stored)
+    assert ok
+    # Orientation 6: turn clockwise to display; top left goes to top right.
+    entry = struct.pack(">HHIHH", EXIF_ORIENTATION, 3, 1, 6, 0)
+    exif = b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x01" + entry + b"\x00\x00\x00\x00"
+    segment = b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif
+    path = tmp_path / "turned.jpg"
+    path.write_bytes(encoded.tobytes()[:2] + segment + encoded.tobytes()[2:])
+    pixels = read_slice(path).pixels
+    assert pixels.shape == (32, 16)
+    assert pixels[:8, 8:].mean() > 250
+    assert pixels[:8, :8].mean() < 5
+    assert pixels[8:].mean() < 5
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(DataError, match=r"gone.png: cannot be read \(No such file or directory\)"):
+        read_slice(tmp_path / "gone.png")
+
+
+def test_empty_file(tmp_path):
+    path = tmp_path / "a.png"
+    path.touch()
+    with pytest.raises(DataError, match=r"a.png: the file is empty"):
+        read_slice(path)
+
+
+def test_file_that_is_no_picture(tmp_path):
+    path = tmp_path / "a.jpg"
+    path.write_text("hello")
+    with pytest.raises(DataError, match=r"a.jpg: not a picture that can be decoded"):
+        read_slice(path)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+@pytest.mark.parametrize("kept", [0.3, 0.6, 0.95])
+def test_truncated_picture_is_refused_not_half_read(tmp_path, suffix, kept):
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 48)).astype(np.uint8)
+    path = save(tmp_path / f"a{suffix}", pixels)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * kept)])
+    with pytest.raises(DataError, match="the picture is truncated"):
+        read_slice(path)
+
+
+def test_truncated_jpeg_with_a_whole_thumbnail_is_refused(tmp_path):
+    ok, encoded = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 256, (64, 48)).astype(np.uint8))
+    assert ok
+    data = encoded.tobytes()
+    segment = b"\xff\xe1" + struct.pack(">H", len(data) + 2) + data  # a whole JPEG inside, with its own end marker
+    path = tmp_path / "a.jpg"
+    path.write_bytes(data[:2] + segment + data[2 : len(data) * 2 // 3])
+    with pytest.raises(DataError, match="the picture is truncated"):
+        read_slice(path)
+
+
+def test_jpeg_with_bytes_after_its_end_is_read(tmp_path):
+    path = save(tmp_path / "a.jpg", GREY)
+    path.write_bytes(path.read_bytes() + b"\x00" * 100)
+    assert read_slice(path).size_hw == (3, 5)
+
+
+def test_floating_point_tiff_is_refused(tmp_path):
+    path = save(tmp_path / "a.tiff", GREY.astype(np.float32))
+    with pytest.raises(DataError, match=r"pixels of type float32; store the picture with 8 or 16 bits"):
+        read_slice(path)
+
+
+def test_tiff_of_several_pages_is_refused(tmp_path):
+    path = tmp_path / "stack.tiff"
+    assert cv2.imwritemulti(str(path), [GREY, GREY])
+    with pytest.raises(DataError, match=r"stack.tiff: a TIFF with 2 pages"):
+        read_slice(path)
+
+
+@pytest.mark.parametrize("high", [1, 255])
+def test_mask_of_two_values(tmp_path, high):
+    mask = np.array([[0, 1, 1], [0, 0, 1]], dtype=np.uint8)
+    np.testing.assert_array_equal(read_mask(save(tmp_path / "m.png", mask * np.uint8(high))), mask.astype(bool))
+
+
+def test_empty_and_full_masks(tmp_path):
+    assert not read_mask(save(tmp_path / "empty.png", np.zeros((2, 3), np.uint8))).any()
+    assert read_mask(save(tmp_path / "full.png", np.full((2, 3), 255, np.uint8))).all()
+
+
+def test_mask_that_went_through_jpeg_is_refused(tmp_path):
+    mask = np.zeros((32, 40), np.uint8)
+    mask[8:20, 5:30] = 255
+    with pytest.raises(DataError, match=r"m.jpg: not a binary mask \(\d+ grey values\); store masks as PNG"):
+        read_mask(save(tmp_path / "m.jpg", mask))
+
+
+def test_png_round_trip_of_grey_and_colour(tmp_path):
+    write_png(tmp_path / "sub" / "grey.png", GREY)
+    np.testing.assert_array_equal(read_slice(tmp_path / "sub" / "grey.png").pixels, GREY)
+    colour = np.zeros((2, 3, 3), np.uint8)
+    colour[0, 0] = (255, 1, 2)
+    write_png(tmp_path / "colour.png", colour)
+    blue_green_red = cv2.imread(str(tmp_path / "colour.png"))
+    assert blue_green_red is not None
+    np.testing.assert_array_equal(blue_green_red[0, 0], (2, 1, 255))
+
+
+def test_atomic_write_leaves_no_neighbour_and_replaces_the_old(tmp_path):
+    path = tmp_path / "a.txt"
+    write_atomically(path, b"old")
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_every_real_picture_passes_the_truncation_check(br35h):
+    paths = sorted(br35h.rglob("*.jpg"))
+    assert len(paths) == 701
+    for path in paths:
+        read_slice(path)

@@ -1,0 +1,126 @@
+"""Which file a model's name stands for, what is read from it, and what is said when that cannot be."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tumortrace.config import Recipe
+from tumortrace.errors import ModelError
+from tumortrace.inference.model import find_model, open_model
+from tumortrace.inference.recipe import recipe_to_json
+
+RECIPE = {"tumortrace.recipe": recipe_to_json(Recipe((6, 10), threshold=0.25))}
+
+
+# --- find_model ---
+
+
+def test_onnx_file_and_finished_run_folder_stand_for_the_file(tmp_path: Path):
+    path = tmp_path / "run" / "model.onnx"
+    (tmp_path / "run" / "last").mkdir(parents=True)
+    path.touch()
+    assert find_model(str(path)) == path
+    assert find_model(str(tmp_path / "run")) == path
+
+
+def test_missing_file_is_named(tmp_path: Path):
+    with pytest.raises(ModelError, match=r"none\.onnx: no such model; give a run folder or an \.onnx file$"):
+        find_model(str(tmp_path / "none.onnx"))
+
+
+def test_folder_that_is_no_run_is_named(tmp_path: Path):
+    with pytest.raises(ModelError, match=r"a folder without model\.onnx; give a finished run folder or an \.onnx file"):
+        find_model(str(tmp_path))
+
+
+def test_run_that_has_not_finished_says_how_to_go_on(tmp_path: Path):
+    (tmp_path / "last").mkdir()
+    with pytest.raises(ModelError, match=r"training has not finished, there are no weights yet; .* train --resume"):
+        find_model(str(tmp_path))
+
+
+def test_default_that_is_not_shipped_says_what_to_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(resources, "files", lambda _: tmp_path)
+    with pytest.raises(ModelError, match="ships no default model; give --model with a run folder"):
+        find_model("default")
+
+
+def test_default_is_the_model_in_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(resources, "files", lambda _: tmp_path)
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "default.onnx").touch()
+    assert find_model("default") == tmp_path / "weights" / "default.onnx"
+
+
+# --- open_model ---
+
+
+def test_model_brings_its_recipe_card_and_hash(tmp_path: Path, write_model: Callable[..., Path]):
+    card = {"name": "bright", "version": "0.1", "trained_on": "phantoms"}
+    path = write_model(tmp_path / "some.onnx", {**RECIPE, "tumortrace.card": json.dumps(card)})
+    model = open_model(str(path))
+    assert model.name == "bright"
+    assert model.card == card
+    assert model.path == path
+    assert model.recipe == Recipe((6, 10), threshold=0.25)
+    assert model.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("card", [{}, {"tumortrace.card": "{}"}, {"tumortrace.card": '{"name": ""}'}])
+def test_model_without_a_name_is_called_by_its_file(
+    tmp_path: Path, write_model: Callable[..., Path], card: dict[str, str]
+):
+    assert open_model(str(write_model(tmp_path / "some.onnx", {**RECIPE, **card}))).name == "some"
+
+
+def test_model_runs_and_its_logits_are_background_then_tumour(tmp_path: Path, write_model: Callable[..., Path]):
+    model = open_model(str(write_model(tmp_path / "some.onnx", RECIPE, gain=2.0)))
+    images = np.array([[[[1.0, -3.0]]]], dtype=np.float32)
+    (logits,) = model.session.run(["logits"], {"images": images})
+    assert logits.tolist() == [[[[-2.0, 6.0]], [[2.0, -6.0]]]]
+
+
+@pytest.mark.parametrize(("threads", "expected"), [(3, 3), (0, os.cpu_count())])
+def test_threads_are_those_asked_for_or_all_cores(
+    tmp_path: Path, write_model: Callable[..., Path], threads: int, expected: int
+):
+    model = open_model(str(write_model(tmp_path / "some.onnx", RECIPE)), threads=threads)
+    assert model.session.get_session_options().intra_op_num_threads == expected
+
+
+@pytest.mark.parametrize("data", [b"", b"not a model", b"\x89PNG\r\n\x1a\n"])
+def test_file_that_is_not_onnx_is_named_in_one_line(tmp_path: Path, data: bytes):
+    path = tmp_path / "some.onnx"
+    path.write_bytes(data)
+    with pytest.raises(
+        ModelError, match=r"some\.onnx: not an ONNX model \(.+\); give a file that tumortrace"
+    ) as raised:
+        open_model(str(path))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "cause"),
+    [
+        ({}, "tumortrace.recipe"),
+        ({"tumortrace.recipe": "not JSON"}, "Expecting value"),
+        ({"tumortrace.recipe": "[]"}, "recipe must be a table"),
+        ({"tumortrace.recipe": '{"colour": "grey"}'}, "unknown key 'recipe.colour'"),
+        ({**RECIPE, "tumortrace.card": "not JSON"}, "Expecting value"),
+        ({**RECIPE, "tumortrace.card": "3"}, "not iterable"),
+    ],
+)
+def test_onnx_without_a_recipe_that_can_be_read_is_refused(
+    tmp_path: Path, write_model: Callable[..., Path], metadata: dict[str, str], cause: str
+):
+    path = write_model(tmp_path / "some.onnx", metadata)
+    with pytest.raises(ModelError, match=rf"some\.onnx: no recipe of tumortrace in its metadata \(.*{cause}.*; export"):
+        open_model(str(path))

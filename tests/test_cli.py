@@ -1,0 +1,146 @@
+"""The commands as a user meets them: exit codes, one clear line for each mistake, files where the contract puts them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tumortrace.data.slice import read_slice
+
+
+def tumortrace(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tumortrace.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+
+
+def assert_one_line_error(done: subprocess.CompletedProcess[str], *parts: str) -> None:
+    assert done.returncode == 2, done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ")
+    for part in parts:
+        assert part in lines[0]
+    assert done.stdout == ""
+
+
+def test_wrong_folder(tmp_path):
+    assert_one_line_error(tumortrace("train", "nowhere", cwd=tmp_path), "nowhere: no such folder")
+
+
+def test_json_that_is_not_via(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.json").write_text('{"hello": [1, 2]}')
+    assert_one_line_error(tumortrace("train", "data", cwd=tmp_path), "a.json", "VIA")
+
+
+def test_misspelt_key(phantom_data, tmp_path):
+    done = tumortrace("train", phantom_data, "--set", "training.epoch=3", cwd=tmp_path)
+    assert_one_line_error(done, "unknown key 'training.epoch'", "did you mean 'epochs'?")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_run_folder_without_weights(phantom_data, tmp_path):
+    (tmp_path / "run" / "last").mkdir(parents=True)
+    assert_one_line_error(tumortrace("evaluate", phantom_data, "--model", "run", cwd=tmp_path), "run: training has not finished")
+
+
+def test_no_default_model_yet_says_what_to_give(phantom_data, tmp_path):
+    done = tumortrace("segment", phantom_data / "no_tumour", cwd=tmp_path)
+    assert_one_line_error(done, "ships no default model", "--model")
+
+
+def test_part_that_the_dataset_lacks(phantom_data, tiny_run, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(phantom_data / "VAL", data / "VAL")
+    done = tumortrace("evaluate", data, "--model", tiny_run, cwd=tmp_path)
+    assert_one_line_error(done, "no part 'test' here; it has: val (4)")
+
+
+def test_out_inside_the_data(phantom_data, tiny_run, tmp_path):
+    for command in (
+        ("train", phantom_data, "--config", "smoke", "--out", phantom_data / "run"),
+        ("evaluate", phantom_data, "--model", tiny_run, "--out", phantom_data / "scores"),
+        ("segment", phantom_data, "--model", tiny_run, "--out", phantom_data / "masks"),
+        ("convert", phantom_data, phantom_data / "masks", "--to", "masks"),
+    ):
+        assert_one_line_error(tumortrace(*command, cwd=tmp_path), "lies inside the data folder")
+
+
+def test_resume_without_a_run_and_run_without_resume(phantom_data, tiny_run, tmp_path):
+    assert_one_line_error(tumortrace("train", phantom_data, "--resume", "--out", "new", cwd=tmp_path), "no run to resume")
+    done = tumortrace("train", phantom_data, "--config", "smoke", "--out", tiny_run, cwd=tmp_path)
+    assert_one_line_error(done, "holds a run already; go on with --resume")
+
+
+def test_unknown_option_ends_with_2(tmp_path):
+    done = tumortrace("segment", "x.png", "--nosuch", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "No such option" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_file_where_a_folder_should_be_written(phantom_data, tiny_run, tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    done = tumortrace("segment", phantom_data / "no_tumour", "--model", tiny_run, "--out", "taken", cwd=tmp_path)
+    assert_one_line_error(done, "taken")
+
+
+def test_train_evaluate_segment_info(phantom_data, tmp_path):
+    small = ["--set", "training.epochs=1", "--set", "recipe.size_hw=[32, 32]", "--set", "training.threads=1"]
+    trained = tumortrace("train", phantom_data, "--config", "smoke", *small, cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    run = tmp_path / "runs" / "smoke"
+    expected = {"config.toml", "manifest.json", "metrics.csv", "best.safetensors", "last", "model.onnx", "losses.png"}
+    assert expected <= {path.name for path in run.iterdir()}
+
+    scored = tumortrace("evaluate", phantom_data, "--model", run, cwd=tmp_path)
+    assert scored.returncode == 0, scored.stderr
+    scores = tmp_path / "runs" / "smoke-test"
+    assert {"per_image.csv", "summary.json", "comparisons", "figures"} == {path.name for path in scores.iterdir()}
+    assert json.loads((scores / "summary.json").read_text())["n"] == 5
+    assert "nearest training mask" in " ".join(scored.stdout.split())
+
+    shown = tumortrace("info", run, cwd=tmp_path)
+    assert shown.returncode == 0
+    assert "Conv2d-1" in shown.stdout
+    assert "size_hw=(32, 32)" in shown.stdout
+
+
+def test_segment_names_a_broken_file_and_does_the_rest(phantom_data, tiny_run, tmp_path):
+    shutil.copytree(phantom_data / "TEST", tmp_path / "scans")
+    (tmp_path / "scans" / "broken.png").write_text("no picture")
+    done = tumortrace("segment", "scans", "--model", tiny_run, "--overlay", "--json", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines() == [
+        "scans/broken.png: not a picture that can be decoded; give a JPEG, PNG or TIFF file"
+    ]
+    results = json.loads(done.stdout)
+    masks = tmp_path / "tumortrace-masks"
+    assert results == json.loads((masks / "results.json").read_text())
+    assert [image["status"] for image in results["images"]].count("ok") == 5
+    assert results["skipped"] == ["scans/annotations_test.json"]
+    for image in results["images"]:
+        if image["status"] == "ok":
+            mask = read_slice(masks / image["mask"]).pixels
+            assert mask.shape == read_slice(tmp_path / image["file"]).size_hw
+            assert set(np.unique(mask)) <= {0, 255}
+            assert (masks / image["mask"].replace("_mask", "_overlay")).is_file()
+
+
+def test_convert_both_ways(phantom_data, tmp_path):
+    assert tumortrace("convert", phantom_data, "masks", "--to", "masks", cwd=tmp_path).returncode == 0
+    assert tumortrace("convert", "masks", "via", "--to", "via", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "via" / "TRAIN" / "annotations.json").is_file()
+
+
+@pytest.mark.parametrize("command", ["demo", "train", "evaluate", "segment", "convert", "info"])
+def test_every_command_helps_with_an_example(command, tmp_path):
+    done = tumortrace(command, "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert f"Example: tumortrace {command}" in done.stdout

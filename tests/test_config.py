@@ -1,0 +1,138 @@
+"""Configuration: what is read is what was meant, and each mistake is named with its key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tumortrace.config import (
+    Config,
+    NetworkConfig,
+    Recipe,
+    TrainingConfig,
+    check_size_fits,
+    config_from_tables,
+    config_names,
+    load_config,
+    recipe_from_table,
+    to_toml,
+)
+from tumortrace.errors import ConfigError
+
+
+def test_shipped_configurations_all_load():
+    assert config_names() == ["default", "paper", "smoke"]
+    for name in config_names():
+        assert isinstance(load_config(name), Config)
+
+
+def test_paper_is_the_reports_setting():
+    paper = load_config("paper")
+    assert paper.recipe == Recipe(size_hw=(512, 512), pad_to_square=False, threshold=0.5)
+    assert paper.network.widths == (64, 128, 256, 512, 1024)
+    assert (paper.training.batch_size, paper.training.learning_rate, paper.training.keep) == (4, 1e-4, "best_loss")
+
+
+def test_default_selects_nothing_on_val():
+    assert load_config("default").training.keep == "last"
+
+
+@given(
+    epochs=st.integers(1, 10**6),
+    learning_rate=st.floats(1e-12, 10.0),
+    seed=st.integers(0, 2**63 - 1),
+    sides=st.tuples(st.integers(1, 64), st.integers(1, 64)),
+    square=st.booleans(),
+)
+def test_toml_round_trip(epochs, learning_rate, seed, sides, square):
+    config = Config(
+        recipe=Recipe(size_hw=(sides[0] * 4, sides[1] * 4), pad_to_square=square),
+        network=NetworkConfig(widths=(3, 5, 7)),
+        training=TrainingConfig(epochs=epochs, learning_rate=learning_rate, seed=seed),
+    )
+    import tomllib
+
+    assert config_from_tables(tomllib.loads(to_toml(config))) == config
+
+
+def test_overrides_apply_in_order_and_text_needs_no_quotes():
+    config = load_config("smoke", ["training.epochs=3", "training.epochs=5", "training.keep=best_dice"])
+    assert config.training.epochs == 5
+    assert config.training.keep == "best_dice"
+
+
+def test_override_of_a_list():
+    assert load_config("smoke", ["recipe.size_hw=[64, 96]"]).recipe.size_hw == (64, 96)
+
+
+def test_whole_number_stands_for_a_float():
+    assert load_config("smoke", ["training.learning_rate=1"]).training.learning_rate == 1.0
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.epoch=3", r"unknown key 'training.epoch'; did you mean 'epochs'\?"),
+        ("training.zzz=3", r"unknown key 'training.zzz'; known keys: epochs, batch_size"),
+        ("trainings.epochs=3", r"unknown key 'trainings'; did you mean 'training'\?"),
+        ("training.epochs=three", r"training.epochs = 'three' must be of type int"),
+        ("training.epochs=true", r"training.epochs = True must be of type int"),
+        ("training.epochs=2.5", r"training.epochs = 2.5 must be of type int"),
+        ("training.epochs=0", r"training.epochs = 0 must be at least 1"),
+        ("training.keep=first", r"training.keep = 'first' must be one of 'last', 'best_loss', 'best_dice'"),
+        ("recipe.size_hw=64", r"recipe.size_hw = 64 must be a list of int"),
+        ("recipe.size_hw=[64]", r"recipe.size_hw = \[64\] must be a list of 2 values"),
+        ("recipe.size_hw=[64, 'a']", r"recipe.size_hw\[1\] = 'a' must be of type int"),
+        ("recipe.size_hw=[0, 64]", r"must be two positive numbers"),
+        ("recipe.threshold=1.0", r"recipe.threshold = 1.0 must be a number between 0 and 1"),
+        ("network.widths=[8]", r"network.widths = \(8,\) must be at least two positive numbers"),
+        ("training.epochs", r"--set 'training.epochs' is not of the form section.key=value"),
+        ("epochs=3", r"--set 'epochs=3' is not of the form section.key=value"),
+    ],
+)
+def test_each_mistake_has_its_own_message(override, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config("smoke", [override])
+
+
+def test_section_that_is_no_table():
+    with pytest.raises(ConfigError, match=r"training must be a table, not 3"):
+        config_from_tables({"training": 3})
+
+
+def test_missing_configuration_names_the_shipped_ones():
+    with pytest.raises(ConfigError, match=r"no configuration 'nosuch': give a TOML file or one of default, paper, smoke"):
+        load_config("nosuch")
+
+
+def test_file_that_is_not_toml(tmp_path: Path):
+    path = tmp_path / "broken.toml"
+    path.write_text("epochs == 3")
+    with pytest.raises(ConfigError, match=r"broken.toml: not TOML"):
+        load_config(str(path))
+
+
+def test_file_that_is_not_text(tmp_path: Path):
+    path = tmp_path / "binary.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match=r"binary.toml: cannot be read as text"):
+        load_config(str(path))
+
+
+def test_size_that_does_not_fit_names_the_sizes_that_do():
+    with pytest.raises(ConfigError, match=r"\[250, 512\] .* 4 poolings.*multiples of 16, for example \[240, 512\] or \[256, 512\]"):
+        check_size_fits((250, 512), widths=(64, 128, 256, 512, 1024))
+
+
+def test_size_smaller_than_one_step_is_never_advised_as_zero():
+    with pytest.raises(ConfigError, match=r"for example \[16, 16\] or \[16, 16\]"):
+        check_size_fits((5, 3), widths=(1, 2, 3, 4, 5))
+
+
+def test_recipe_from_table_names_the_unknown_key():
+    assert recipe_from_table({"size_hw": [8, 9]}).size_hw == (8, 9)
+    with pytest.raises(ConfigError, match=r"unknown key 'recipe.gamma'"):
+        recipe_from_table({"gamma": 1})

@@ -1,0 +1,35 @@
+"""What an import costs: no heavy library comes in before it is needed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "matplotlib", "ray", "fastapi", "pydicom", "lightning_fabric", "scipy", "onnx")
+
+
+def modules_after(code: str) -> set[str]:
+    program = f"import sys\n{code}\nprint('\\n'.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import tumortrace",
+        "import tumortrace.cli\nfrom typer.testing import CliRunner\n"
+        "assert CliRunner().invoke(tumortrace.cli.app, ['--help']).exit_code == 0",
+        "import tumortrace.inference.batch, tumortrace.inference.model, tumortrace.trust.evaluation",
+    ],
+)
+def test_heavy_libraries_stay_out(code):
+    loaded = modules_after(code)
+    assert "tumortrace" in loaded
+    assert not loaded.intersection(HEAVY)
+
+
+def test_the_probe_sees_a_heavy_library_when_there_is_one():
+    assert "matplotlib" in modules_after("import tumortrace.report.figures")

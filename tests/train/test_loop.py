@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tumortrace.config import Config, Keep
+from tumortrace.train import loop
+from tumortrace.train.arrays import PreparedPart
+from tumortrace.train.checkpoint import EpochRow
+from tumortrace.train.loop import epoch_order, fit, kept_epoch, write_metrics
+from tumortrace.train.networks import UNet, build_network
+
+Settings = Callable[..., Config]
+Weights = dict[str, Tensor]
+
+
+class Logit(nn.Module):
+    """Gives the pixel itself as the logit of tumour and 0 as that of background."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.cat([torch.zeros_like(images), self.scale * images], dim=1)
+
+
+def part_of(logits: list[list[float]], truths: list[list[int]]) -> PreparedPart:
+    """Slices of one row, whose pixels are the logits that ``Logit`` gives."""
+    images = torch.tensor(logits)[:, None, None, :]
+    hashes = {str(index): str(index) for index in range(len(logits))}
+    return PreparedPart(images, torch.tensor(truths, dtype=torch.uint8)[:, None, :], hashes, ())
+
+
+def first_network(config: Config) -> UNet:
+    return build_network(config.network.widths, size_hw=config.recipe.size_hw, seed=config.training.seed)
+
+
+def weights_of(network: nn.Module) -> Weights:
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def same(one: Weights, other: Weights) -> bool:
+    assert one.keys() == other.keys()
+    return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def read_rows(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_one_epoch_lowers_the_loss(squares: PreparedPart, settings: Settings, fabric: Fabric, tmp_path: Path):
+    config = settings(epochs=1)
+    network = first_network(config)
+
+    def loss() -> float:
+        with torch.no_grad():
+            return functional.cross_entropy(network.train()(squares.images), squares.truths.long()).item()
+
+    before = loss()
+    fit(network, config, fabric=fabric, train=squares, val=squares, run=tmp_path)
+    assert loss() < before
+
+
+def test_a_bright_square_is_learnt(squares: PreparedPart, settings: Settings, fabric: Fabric, tmp_path: Path):
+    config = settings(epochs=20)
+    state = fit(first_network(config), config, fabric=fabric, train=squares, val=squares, run=tmp_path)
+    assert [row.epoch for row in state.rows] == list(range(1, 21))
+    assert state.rows[-1].train_loss < 0.5 * state.rows[0].train_loss
+    assert state.rows[-1].val_dice is not None
+    assert state.rows[-1].val_dice > 0.9
+
+
+def test_the_same_seed_gives_the_same_bits(
+    squares: PreparedPart, other_squares: PreparedPart, settings: Settings, fabric: Fabric, tmp_path: Path
+):
+    files, weights = [], []
+    for name in ("one", "two"):
+        torch.manual_seed(len(files))  # whatever was drawn before
+        network = first_network(settings())
+        fit(network, settings(), fabric=fabric, train=squares, val=other_squares, run=tmp_path / name)
+        files.append((tmp_path / name / "best.safetensors").read_bytes())
+        weights.append(weights_of(network))
+    assert same(*weights)
+    assert files[0] == files[1]
+
+
+def test_another_seed_takes_another_order(squares: PreparedPart, settings: Settings, fabric: Fabric, tmp_path: Path):
+    weights = []
+    for seed in (0, 1):
+        network = first_network(settings())  # the same first weights
+        fit(network, settings(seed=seed), fabric=fabric, train=squares, val=squares, run=tmp_path / str(seed))
+        weights.append(weights_of(network))
+    assert not same(*weights)
+
+
+@pytest.mark.parametrize("count", [1, 2, 17])
+def test_epoch_order_is_a_permutation(count: int):
+    assert sorted(epoch_order(count, seed=3, epoch=1).tolist()) == list(range(count))
+
+
+def test_epoch_order_depends_on_seed_and_epoch_alone():
+    orders = {
+        (seed, epoch): tuple(epoch_order(9, seed=seed, epoch=epoch).tolist()) for seed in range(4) for epoch in range(4)
+    }
+    assert len(set(orders.values())) == len(orders)
+    assert tuple(epoch_order(9, seed=2, epoch=3).tolist()) == orders[2, 3]
+
+
+NAN = math.nan
+
+
+@pytest.mark.parametrize(
+    ("keep", "losses", "dices", "expected"),
+    [
+        ("last", [0.1, 0.2, 0.3], [0.9, 0.8, 0.7], 3),
+        ("last", [None], [None], 1),
+        ("best_loss", [0.3, 0.1, 0.2], [0.9, 0.8, 0.7], 2),
+        ("best_loss", [0.3, 0.1, 0.1], [None, None, None], 2),
+        ("best_loss", [NAN, 0.4, 0.5], [None, None, None], 2),
+        ("best_loss", [0.4, NAN], [None, None], 1),
+        ("best_loss", [NAN, NAN], [0.5, 0.4], 2),
+        ("best_dice", [0.1, 0.2, 0.3], [0.2, 0.6, 0.6], 2),
+        ("best_dice", [0.1, 0.2, 0.3], [None, 0.0, None], 2),
+        ("best_dice", [0.1, 0.2], [None, None], 2),
+    ],
+)
+def test_kept_epoch(keep: Keep, losses: list[float | None], dices: list[float | None], expected: int):
+    pairs = enumerate(zip(losses, dices, strict=True), start=1)
+    rows = [EpochRow(n, 1.0, loss, dice, images_per_second=1, loader_share=0, seconds=1) for n, (loss, dice) in pairs]
+    assert kept_epoch(rows, keep=keep) == expected
+
+
+def test_metrics_file_by_hand(tmp_path: Path):
+    rows = [
+        EpochRow(1, 0.5, None, None, images_per_second=20.25, loader_share=0.125, seconds=2.0),
+        EpochRow(2, NAN, 0.25, 0.75, images_per_second=20.0, loader_share=0.0, seconds=1.5),
+    ]
+    write_metrics(tmp_path / "metrics.csv", rows)
+    assert (tmp_path / "metrics.csv").read_text() == (
+        "epoch,train_loss,val_loss,val_dice,images_per_second,loader_share,seconds\n"
+        "1,0.5,,,20.25,0.125,2.0\n"
+        "2,nan,0.25,0.75,20.0,0.0,1.5\n"
+    )
+
+
+def test_measures_by_hand(settings: Settings, fabric: Fabric, tmp_path: Path):
+    """Three slices of three pixels in batches of two: means are over slices, whatever batch they came in."""
+    config = settings(epochs=1, batch_size=2, learning_rate=1e-30)
+    ln3, far = math.log(3), 30.0  # probability of tumour 0.75, and 1 - 1e-13
+    # Slice 1: TP, FP, FN. Slice 2: all right. Slice 3: empty truth, one FP. The threshold of 0.5 is reached at logit 0.
+    part = part_of([[ln3, ln3, -ln3], [0.0, -far, -far], [-far, -far, ln3]], [[1, 0, 1], [1, 0, 0], [0, 0, 0]])
+    (row,) = fit(Logit(), config, fabric=fabric, train=part, val=part, run=tmp_path).rows
+    ln4, ln2 = math.log(4), math.log(2)
+    losses = [(ln4 - ln3 + ln4 + ln4) / 3, ln2 / 3, ln4 / 3]
+    assert row.val_loss == pytest.approx(sum(losses) / 3, rel=1e-6)
+    assert row.train_loss == pytest.approx(sum(losses) / 3, rel=1e-6)
+    assert row.val_dice == pytest.approx((2 / 4 + 1 + 0) / 3, rel=1e-6)
+
+
+def test_dice_leaves_out_slices_where_it_is_undefined(settings: Settings, fabric: Fabric, tmp_path: Path):
+    empty = part_of([[-1.0, -2.0]], [[0, 0]])
+    mixed = part_of([[-1.0, -2.0], [1.0, 1.0]], [[0, 0], [1, 0]])
+    config = settings(epochs=1, learning_rate=1e-30)
+    (row,) = fit(Logit(), config, fabric=fabric, train=mixed, val=mixed, run=tmp_path / "mixed").rows
+    assert row.val_dice == pytest.approx(2 / 3)
+    (row,) = fit(Logit(), config, fabric=fabric, train=mixed, val=empty, run=tmp_path / "empty").rows
+    assert row.val_dice is None
+    assert row.val_loss is not None
+
+
+def test_validation_uses_the_recipe_s_threshold(settings: Settings, fabric: Fabric, tmp_path: Path):
+    part = part_of([[math.log(3), 2 * math.log(3)]], [[0, 1]])  # probabilities 0.75 and 0.9
+    config = settings(epochs=1, learning_rate=1e-30)
+    strict = replace(config, recipe=replace(config.recipe, threshold=0.8))
+    for name, each, dice in (("usual", config, 2 / 3), ("strict", strict, 1.0)):
+        (row,) = fit(Logit(), each, fabric=fabric, train=part, val=part, run=tmp_path / name).rows
+        assert row.val_dice == pytest.approx(dice)
+
+
+def test_what_a_run_writes_after_each_epoch(
+    squares: PreparedPart, other_squares: PreparedPart, settings: Settings, fabric: Fabric, tmp_path: Path
+):
+    state = fit(first_network(settings()), settings(), fabric=fabric, train=squares, val=other_squares, run=tmp_path)
+    rows = read_rows(tmp_path)
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert [float(row["val_loss"]) for row in rows] == [row.val_loss for row in state.rows]
+    for row in state.rows:
+        assert 0 <= row.loader_share <= 1
+        assert row.images_per_second > 0
+        assert row.seconds > 0
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert sorted(events.Tags()["scalars"]) == ["dice/val", "loss/train", "loss/val"]
+    losses = [(event.step, event.value) for event in events.Scalars("loss/train")]
+    assert losses == [(row.epoch, pytest.approx(row.train_loss)) for row in state.rows]
+
+
+def test_without_validation_its_cells_are_empty(
+    squares: PreparedPart, no_squares: PreparedPart, settings: Settings, fabric: Fabric, tmp_path: Path
+):
+    fit(first_network(settings()), settings(), fabric=fabric, train=squares, val=no_squares, run=tmp_path)
+    assert [(row["val_loss"], row["val_dice"]) for row in read_rows(tmp_path)] == [("", "")] * 3
+    assert EventAccumulator(str(tmp_path / "tensorboard")).Reload().Tags()["scalars"] == ["loss/train"]
+
+
+def test_loader_share_is_the_time_spent_on_fetching(
+    squares: PreparedPart, settings: Settings, fabric: Fabric, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A clock that moves 3 seconds in each fetch and 1 in each step of the optimizer."""
+    now = [0.0]
+
+    def fetch(*arguments: object) -> tuple[Tensor, Tensor]:
+        now[0] += 3
+        return original_fetch(*arguments)
+
+    def step(*_: object, **__: object) -> None:
+        now[0] += 1
+
+    original_fetch = loop._fetch
+    monkeypatch.setattr(loop, "_fetch", fetch)
+    monkeypatch.setattr(torch.optim.Adam, "step", step)
+    monkeypatch.setattr("tumortrace.train.loop.time.perf_counter", lambda: now[0])
+    config = settings(epochs=1, batch_size=7)
+    (row,) = fit(first_network(config), config, fabric=fabric, train=squares, val=squares, run=tmp_path).rows
+    assert (row.loader_share, row.images_per_second, row.seconds) == (0.75, 7 / 4, 7.0)
