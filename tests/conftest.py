@@ -6,11 +6,16 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tumortrace.config import config_from_tables
 from tumortrace.data.dataset import open_dataset
 from tumortrace.data.phantoms import write_phantom_dataset
 from tumortrace.train.run import train
+
+# A deadline would fail sound tests on a busy machine; speed is measured in benchmarks/.
+settings.register_profile("tumortrace", deadline=None)
+settings.load_profile("tumortrace")
 
 TINY = {
     "recipe": {"size_hw": [48, 32]},

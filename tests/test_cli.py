@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +49,9 @@ def test_misspelt_key(phantom_data, tmp_path):
 
 def test_run_folder_without_weights(phantom_data, tmp_path):
     (tmp_path / "run" / "last").mkdir(parents=True)
-    assert_one_line_error(tumortrace("evaluate", phantom_data, "--model", "run", cwd=tmp_path), "run: training has not finished")
+    assert_one_line_error(
+        tumortrace("evaluate", phantom_data, "--model", "run", cwd=tmp_path), "run: training has not finished"
+    )
 
 
 def test_no_default_model_yet_says_what_to_give(phantom_data, tmp_path):
@@ -73,7 +77,9 @@ def test_out_inside_the_data(phantom_data, tiny_run, tmp_path):
 
 
 def test_resume_without_a_run_and_run_without_resume(phantom_data, tiny_run, tmp_path):
-    assert_one_line_error(tumortrace("train", phantom_data, "--resume", "--out", "new", cwd=tmp_path), "no run to resume")
+    assert_one_line_error(
+        tumortrace("train", phantom_data, "--resume", "--out", "new", cwd=tmp_path), "no run to resume"
+    )
     done = tumortrace("train", phantom_data, "--config", "smoke", "--out", tiny_run, cwd=tmp_path)
     assert_one_line_error(done, "holds a run already; go on with --resume")
 
@@ -131,6 +137,30 @@ def test_segment_names_a_broken_file_and_does_the_rest(phantom_data, tiny_run, t
             assert mask.shape == read_slice(tmp_path / image["file"]).size_hw
             assert set(np.unique(mask)) <= {0, 255}
             assert (masks / image["mask"].replace("_mask", "_overlay")).is_file()
+
+
+def test_interrupted_training_ends_with_130_and_goes_on_with_resume(phantom_data, tmp_path):
+    settings = ["training.epochs=500", "recipe.size_hw=[32, 32]", "network.widths=[4, 8]", "training.threads=1"]
+    arguments = ["train", str(phantom_data), "--config", "smoke", "--out", "run"]
+    arguments += [part for setting in settings for part in ("--set", setting)]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "tumortrace.cli", *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "run" / "metrics.csv").is_file() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert errors.strip().splitlines()[-1] == "interrupted; what was finished is kept"
+    assert "Traceback" not in errors
+
+    config = tmp_path / "run" / "config.toml"
+    finished = len((tmp_path / "run" / "metrics.csv").read_text().splitlines()) - 1
+    config.write_text(config.read_text().replace("epochs = 500", f"epochs = {finished + 1}"))
+    resumed = tumortrace("train", phantom_data, "--resume", "--out", "run", cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert (tmp_path / "run" / "model.onnx").is_file()
 
 
 def test_convert_both_ways(phantom_data, tmp_path):

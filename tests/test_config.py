@@ -104,7 +104,9 @@ def test_section_that_is_no_table():
 
 
 def test_missing_configuration_names_the_shipped_ones():
-    with pytest.raises(ConfigError, match=r"no configuration 'nosuch': give a TOML file or one of default, paper, smoke"):
+    with pytest.raises(
+        ConfigError, match=r"no configuration 'nosuch': give a TOML file or one of default, paper, smoke"
+    ):
         load_config("nosuch")
 
 
@@ -123,7 +125,9 @@ def test_file_that_is_not_text(tmp_path: Path):
 
 
 def test_size_that_does_not_fit_names_the_sizes_that_do():
-    with pytest.raises(ConfigError, match=r"\[250, 512\] .* 4 poolings.*multiples of 16, for example \[240, 512\] or \[256, 512\]"):
+    with pytest.raises(
+        ConfigError, match=r"\[250, 512\] .* 4 poolings.*multiples of 16, for example \[240, 512\] or \[256, 512\]"
+    ):
         check_size_fits((250, 512), widths=(64, 128, 256, 512, 1024))
 
 

@@ -19,7 +19,9 @@ def test_demo_makes_everything(tmp_path, monkeypatch):
     }
     monkeypatch.setattr(tumortrace.demo, "COUNTS", {"TRAIN": 6, "VAL": 2, "TEST": 5})
     monkeypatch.setattr(tumortrace.demo, "NO_TUMOUR", 2)
-    monkeypatch.setattr(tumortrace.demo, "load_config", lambda name: config_from_tables(tiny) if name == "smoke" else None)
+    monkeypatch.setattr(
+        tumortrace.demo, "load_config", lambda name: config_from_tables(tiny) if name == "smoke" else None
+    )
     console = Console(record=True, width=200, force_terminal=False)
     run_demo(tmp_path / "demo", console)
     for made in (

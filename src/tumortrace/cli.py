@@ -32,6 +32,9 @@ app = typer.Typer(
 console = Console(highlight=False, soft_wrap=True)
 log = Console(stderr=True, highlight=False, soft_wrap=True)
 
+INTERRUPTED = 130
+"""Exit code that typer gives to a Ctrl-C, as shells do."""
+
 Part = Literal["test", "val", "train", "all"]
 Target = Literal["masks", "via"]
 
@@ -48,9 +51,10 @@ def main() -> None:
     except OSError as error:
         # A full disk, a folder without permission: the operating system's own words name file and cause.
         _fail(f"{error.filename or 'input/output'}: {error.strerror or error}; check path, permissions and disk")
-    except KeyboardInterrupt:
-        log.print("interrupted; what was finished is kept")
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            log.print("interrupted; what was finished is kept")
+        raise
 
 
 @app.command()
@@ -87,10 +91,8 @@ def train(
     Example: tumortrace train br35h --config default --set training.epochs=3 --out runs/first
     """
     _require_training()
-    from tumortrace.config import load_config
+    from tumortrace.config import check_run_folder, load_config
     from tumortrace.data.dataset import open_dataset, refuse_inside
-    from tumortrace.train.run import check_run_folder
-    from tumortrace.train.run import train as train_run
 
     name = config or "default"
     run = out or Path("runs") / Path(name).stem
@@ -99,7 +101,10 @@ def train(
     check_run_folder(run, resume=resume)
     settings = load_config(str(run / "config.toml") if resume else name, overrides or ())
     refuse_inside(run, data)
-    result = train_run(open_dataset(data), settings, out=run)
+    dataset = open_dataset(data)
+    from tumortrace.train.run import train as train_run  # torch takes seconds: a mistake above is told before
+
+    result = train_run(dataset, settings, out=run)
     _report_findings(result.findings)
     _write_loss_figure(run, result.kept_epoch)
     console.print(

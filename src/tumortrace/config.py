@@ -154,6 +154,19 @@ def load_config(name_or_path: str, overrides: Iterable[str] = ()) -> Config:
     return config_from_tables(tables)
 
 
+def check_run_folder(run: Path, *, resume: bool) -> None:
+    """Check before any work that a run may start, or go on, in a folder.
+
+    Raises:
+        ConfigError: A new run where there is one already, or nothing to resume.
+    """
+    there = (run / "config.toml").is_file()
+    if there and not resume:
+        raise ConfigError(f"{run}: holds a run already; go on with --resume, or choose another --out")
+    if resume and not there:
+        raise ConfigError(f"{run}: no run to resume (no config.toml); train without --resume first")
+
+
 def config_from_tables(tables: Mapping[str, Any]) -> Config:
     """Build a configuration from nested tables, as ``tomllib`` returns them; what is not named keeps its default.
 

@@ -1,4 +1,4 @@
-"""Progress bars on stderr, for any work that may take longer than two seconds."""
+"""Progress on stderr, for any work that may take longer than two seconds: bars on a terminal, lines everywhere."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ T = TypeVar("T")
 
 def open_progress() -> Progress:
     """A progress display on stderr; use it as a context manager. Its tasks take a ``note`` shown behind the count."""
+    console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -21,9 +22,15 @@ def open_progress() -> Progress:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
+        disable=not console.is_terminal,
     )
+
+
+def tell(line: str) -> None:
+    """Print a line on stderr that stays, in a log file too."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(line, markup=False)
 
 
 def track(items: Iterable[T], description: str, *, total: int) -> Iterator[T]:

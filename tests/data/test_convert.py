@@ -88,7 +88,9 @@ def test_masks_that_segment_wrote_name_their_images(tmp_path):
     mask = np.zeros((4, 5), np.uint8)
     mask[1:3, 2] = 255
     write_png(tmp_path / "out" / "x_mask.png", mask)
-    records = {"images": [{"file": str(tmp_path / "scans" / "x.png"), "mask": "x_mask.png"}, {"file": "y", "mask": None}]}
+    records = {
+        "images": [{"file": str(tmp_path / "scans" / "x.png"), "mask": "x_mask.png"}, {"file": "y", "mask": None}]
+    }
     (tmp_path / "out" / "results.json").write_text(json.dumps(records))
     result = convert_to_via(tmp_path / "out", tmp_path / "via")
     (record,) = read_via(tmp_path / "via" / "annotations.json")[0]
@@ -114,7 +116,9 @@ def test_two_images_of_one_stem_keep_both_masks(tmp_path):
         path.parent.mkdir(exist_ok=True)
         assert cv2.imwrite(str(path), picture)
         shape = {"name": "rect", "x": 0, "y": row, "width": 2, "height": 1}
-        document = json.loads((tmp_path / "data" / "v.json").read_text()) if (tmp_path / "data" / "v.json").exists() else {}
+        document = (
+            json.loads((tmp_path / "data" / "v.json").read_text()) if (tmp_path / "data" / "v.json").exists() else {}
+        )
         document[f"a{suffix}-1"] = {"filename": f"a{suffix}", "size": -1, "regions": [{"shape_attributes": shape}]}
         (tmp_path / "data" / "v.json").write_text(json.dumps(document))
     assert convert_to_masks(tmp_path / "data", tmp_path / "masks").count == 2

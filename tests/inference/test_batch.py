@@ -351,11 +351,32 @@ def test_writing_into_an_input_folder_through_a_link_is_refused(tmp_path: Path):
         refuse_out_in_inputs(tmp_path / "link/masks", [str(tmp_path / "scans")])
 
 
-@pytest.mark.parametrize("text", ["scans/x.png", "scans/*.png"])
-def test_writing_beside_a_picture_is_refused_as_it_could_overwrite_one(tmp_path: Path, text: str):
-    touch(tmp_path, "scans/x.png", "scans/x_mask.png")
-    with pytest.raises(DataError, match=r"is the folder of \S*x\.png; choose another"):
-        refuse_out_in_inputs(tmp_path / "scans", [str(tmp_path / text)])
+@pytest.mark.parametrize("name", ["x_mask.png", "x_overlay.png"])
+def test_a_file_that_is_not_ours_is_never_overwritten(tmp_path: Path, model: Model, name: str):
+    write_png(tmp_path / "x.png", np.full((4, 5), 9, np.uint8))
+    (tmp_path / name).write_text("a user's own")
+    pictures, _ = find_pictures([str(tmp_path / "x.png")])
+    with pytest.raises(DataError, match=rf"{name}: exists, and no results.json"):
+        segment_pictures(model, pictures, out=tmp_path)
+    assert (tmp_path / name).read_text() == "a user's own"
+
+
+def test_results_of_an_earlier_run_are_replaced(tmp_path: Path, model: Model):
+    write_png(tmp_path / "x.png", np.full((4, 5), 9, np.uint8))
+    pictures, _ = find_pictures([str(tmp_path / "x.png")])
+    for _ in range(2):
+        segment_pictures(model, pictures, out=tmp_path)
+    assert (tmp_path / "x_mask.png").is_file()
+
+
+def test_a_picture_that_can_no_longer_be_read_leaves_no_old_mask(tmp_path: Path, model: Model):
+    write_png(tmp_path / "x.png", np.full((4, 5), 9, np.uint8))
+    pictures, _ = find_pictures([str(tmp_path / "x.png")])
+    segment_pictures(model, pictures, out=tmp_path / "out", overlay=True)
+    (tmp_path / "x.png").write_text("broken")
+    results = segment_pictures(model, pictures, out=tmp_path / "out")
+    assert results["images"][0]["status"] == "error"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["results.json"]
 
 
 def test_writing_elsewhere_is_allowed(tmp_path: Path):

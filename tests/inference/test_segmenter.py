@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tumortrace.config import Recipe
 from tumortrace.data.slice import Slice
+from tumortrace.errors import ModelError
 from tumortrace.inference.model import Model
 from tumortrace.inference.segmenter import REVIEW_BELOW, predict
 
@@ -141,3 +142,10 @@ def test_empty_mask_of_low_confidence_is_to_be_reviewed(open_hand_model: OpenHan
     prediction = predict_pixels(open_hand_model(Recipe((3, 5), threshold=0.9)), np.full((3, 5), 90, dtype=np.uint8))
     assert not prediction.mask.any()
     assert (prediction.review, prediction.reason) == (True, "low confidence (0.50)")
+
+
+def test_model_that_gives_no_numbers_is_refused(open_hand_model: OpenHandModel):
+    model = open_hand_model(Recipe((4, 4)), gain=math.inf)
+    image = Slice(np.arange(16, dtype=np.uint8).reshape(4, 4), "scan.png")
+    with pytest.raises(ModelError, match=r"model.onnx: gives no numbers \(NaN or infinity\) for scan.png"):
+        predict(model, image)

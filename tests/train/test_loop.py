@@ -17,7 +17,7 @@ from tumortrace.config import Config, Keep
 from tumortrace.train import loop
 from tumortrace.train.arrays import PreparedPart
 from tumortrace.train.checkpoint import EpochRow
-from tumortrace.train.loop import epoch_order, fit, kept_epoch, write_metrics
+from tumortrace.train.loop import describe_epoch, epoch_order, fit, kept_epoch, write_metrics
 from tumortrace.train.networks import UNet, build_network
 
 Settings = Callable[..., Config]
@@ -234,3 +234,10 @@ def test_loader_share_is_the_time_spent_on_fetching(
     config = settings(epochs=1, batch_size=7)
     (row,) = fit(first_network(config), config, fabric=fabric, train=squares, val=squares, run=tmp_path).rows
     assert (row.loader_share, row.images_per_second, row.seconds) == (0.75, 7 / 4, 7.0)
+
+
+def test_describe_epoch_tells_losses_speed_and_time_left():
+    rows = [EpochRow(1, 0.5, 0.25, 0.75, 10.0, 0.01, 60.0), EpochRow(2, 0.4, 0.2, None, 12.34, 0.01, 30.0)]
+    line = describe_epoch(rows, epochs=4)
+    assert line == "epoch 2/4  loss 0.4000  VAL loss 0.2000  12.3 images/s  1.5 min left"
+    assert "VAL Dice 0.750" in describe_epoch(rows[:1], epochs=1)

@@ -94,7 +94,7 @@ def test_a_run_killed_anywhere_and_resumed_ends_with_the_same_bits(
     with points() as names:
         state = run_fit(config, whole)
     kept = kept_epoch(state.rows, keep=config.training.keep)
-    assert kept == (3 if keep == "last" else 2)  # else the test would not tell the rules apart
+    assert (kept < 3) == (keep == "best_loss")  # else the test would not tell the rules apart
     files = ["checkpoint.safetensors", "best.safetensors", "metrics.csv"]
     assert names[:6] == ["fetch", "fetch", "fetch", *files]
     for kill_at, name in enumerate(names):
@@ -109,14 +109,14 @@ def test_a_run_killed_again_and_again_still_ends_with_the_same_bits(settings: Se
     config = settings(keep="best_loss", epochs=5, learning_rate=0.3)
     run_fit(config, tmp_path / "whole")
     kills = 0
-    while True:
+    for _ in range(10):
         try:
             with points(kill_at=7):
                 run_fit(config, tmp_path / "killed")
             break
         except Killed:
             kills += 1
-    assert kills >= 3
+    assert 3 <= kills < 10
     assert_same_run(tmp_path / "killed", tmp_path / "whole")
 
 

@@ -81,7 +81,11 @@ def segment_pictures(
 
     Returns:
         What ``results.json`` holds.
+
+    Raises:
+        DataError: A file that is not from an earlier run stands where a mask or overlay should go.
     """
+    _refuse_overwriting(pictures, out)
     results: dict[str, Any] = {
         "model": {"name": model.name, "sha256": model.sha256, "threshold": model.recipe.threshold},
         "images": [],
@@ -100,14 +104,27 @@ def refuse_out_in_inputs(out: Path, inputs: Sequence[str]) -> None:
     """Refuse to write among the pictures that are read.
 
     Raises:
-        DataError: ``out`` lies within one of the input folders, or is the very folder of a picture, where ``x.png``
-            would overwrite an ``x_mask.png``; or an input does not exist.
+        DataError: ``out`` lies within one of the input folders, or an input does not exist.
     """
     for path in (path for text in inputs for path in _match(text)):
         if path.is_dir():
             refuse_inside(out, path)
-        elif out.resolve() == path.parent.resolve():
-            raise DataError(f"--out {out} is the folder of {path}; choose another, a mask could overwrite a picture")
+
+
+def _refuse_overwriting(pictures: Sequence[Picture], out: Path) -> None:
+    if (out / "results.json").is_file():
+        return  # what stands there is from an earlier run, and may be replaced
+    for picture in pictures:
+        for target in _targets(picture, out):
+            if target.exists():
+                raise DataError(
+                    f"{target}: exists, and no results.json beside it says that it is ours; choose another --out"
+                )
+
+
+def _targets(picture: Picture, out: Path) -> tuple[Path, Path]:
+    """Where the mask and the overlay of a picture go."""
+    return out / f"{picture.name}_mask.png", out / f"{picture.name}_overlay.png"
 
 
 def _segment_one(model: Model, picture: Picture, *, out: Path, overlay: bool) -> dict[str, Any]:
@@ -116,16 +133,23 @@ def _segment_one(model: Model, picture: Picture, *, out: Path, overlay: bool) ->
     try:
         image = read_slice(picture.path)
     except DataError as error:
+        for stale in _targets(picture, out):
+            stale.unlink(missing_ok=True)  # of an earlier run, when the file could still be read
         failure = {"status": "error", "reason": str(error), "tumour": None, "confidence": None, "review": True}
         nothing: dict[str, Any] = {"area_px": None, "area_mm2": None, "lesions": []}
         return {**record, **failure, **nothing, "seconds": round(time.perf_counter() - started, 4)}
     prediction = predict(model, image)
-    mask_name = f"{picture.name}_mask.png"
-    write_png(out / mask_name, prediction.mask.astype(np.uint8) * np.uint8(255))
+    mask_path, overlay_path = _targets(picture, out)
+    write_png(mask_path, prediction.mask.astype(np.uint8) * np.uint8(255))
     if overlay:
-        write_png(out / f"{picture.name}_overlay.png", draw_overlay(image.pixels, prediction.mask))
+        write_png(overlay_path, draw_overlay(image.pixels, prediction.mask))
     measured = _describe(prediction, spacing_mm=image.spacing_mm)
-    return {**record, "mask": mask_name, **measured, "seconds": round(time.perf_counter() - started, 4)}
+    return {
+        **record,
+        "mask": mask_path.relative_to(out).as_posix(),
+        **measured,
+        "seconds": round(time.perf_counter() - started, 4),
+    }
 
 
 def _describe(prediction: Prediction, *, spacing_mm: tuple[float, float] | None) -> dict[str, Any]:

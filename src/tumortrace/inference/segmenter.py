@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.data.slice import Slice
+from tumortrace.errors import ModelError
 from tumortrace.inference.lesions import Lesion, find_lesions
 from tumortrace.inference.model import Model
 from tumortrace.inference.recipe import prepare, restore, tumour_probability
@@ -39,9 +40,15 @@ class Prediction:
 
 
 def predict(model: Model, image: Slice) -> Prediction:
-    """Segment one slice."""
+    """Segment one slice.
+
+    Raises:
+        ModelError: The model answers with NaN or infinity.
+    """
     prepared = prepare(image.pixels, model.recipe)
     (logits,) = model.session.run(["logits"], {"images": prepared[None, None]})
+    if not np.isfinite(logits).all():
+        raise ModelError(f"{model.path}: gives no numbers (NaN or infinity) for {image.case_id}; train it again")
     probability = restore(tumour_probability(logits)[0], image.size_hw, model.recipe)
     mask = probability >= model.recipe.threshold
     confidence = float(probability[mask].mean(dtype=np.float64)) if mask.any() else 1.0 - float(probability.max())

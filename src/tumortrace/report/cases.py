@@ -27,18 +27,19 @@ def write_comparison(case: Case, prediction: Prediction, *, out: Path) -> None:
 def write_case_figures(evaluation: Evaluation, records: Sequence[CaseRecord], model: Model, *, out: Path) -> list[Path]:
     """Draw an evaluation's best, worst and some random cases in four panels into ``out/figures``.
 
-    The random cases are the same at every call for one evaluation: they are drawn with a fixed seed.
+    The random cases depend on the cases' names alone, so that two models on the same data show the same ones.
 
     Returns:
         The figures written; none if no case has a Dice.
     """
     by_id = {record.case_id: record for record in records}
     ranked = rank_by_dice(evaluation)
-    drawn = np.random.default_rng(0).permutation(len(ranked))[:CASES_A_FIGURE]
+    named = sorted(ranked, key=lambda score: score.file)
+    drawn = np.random.default_rng(0).permutation(len(named))[:CASES_A_FIGURE]
     chosen = {
         "best": ranked[::-1][:CASES_A_FIGURE],
         "worst": ranked[:CASES_A_FIGURE],
-        "random": [ranked[index] for index in sorted(drawn)],
+        "random": [named[index] for index in sorted(drawn)],
     }
     paths = []
     for name, scores in chosen.items():

@@ -11,10 +11,10 @@ FALSE_NEGATIVE_RGB = (0, 90, 255)
 FALSE_POSITIVE_RGB = (255, 140, 0)
 
 LEGEND = (
-    ("tumour, found (TP)", TRUE_POSITIVE_RGB),
-    ("tumour, missed (FN)", FALSE_NEGATIVE_RGB),
-    ("no tumour, marked (FP)", FALSE_POSITIVE_RGB),
-    ("no tumour, left (TN)", TRUE_NEGATIVE_RGB),
+    ("white: tumour, found (TP)", TRUE_POSITIVE_RGB),
+    ("blue: tumour, missed (FN)", FALSE_NEGATIVE_RGB),
+    ("orange: no tumour, marked (FP)", FALSE_POSITIVE_RGB),
+    ("black: no tumour, left (TN)", TRUE_NEGATIVE_RGB),
 )
 """Each colour's meaning, in the order in which a legend lists them."""
 

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from tumortrace.data.slice import write_atomically
@@ -24,13 +26,15 @@ from tumortrace.report.comparison import LEGEND, compare_masks
 SMOOTHING = 0.6
 """Weight of the past in the smoothed loss curves: an exponential moving average, as TensorBoard draws it."""
 
+_LABEL_LENGTH = 28  # characters that fit beside a row of panels
+
 
 @dataclass(frozen=True, eq=False)
 class CasePanels:
     """One case to be drawn.
 
     Attributes:
-        title: Shown beside it, for example the file's name and Dice.
+        title: Shown beside it, for example the file's name and Dice; of long lines the end.
         pixels: Grey values, shape (H, W).
         truth: Shape (H, W), bool.
         prediction: Shape (H, W), bool.
@@ -58,19 +62,29 @@ def draw_cases(cases: Sequence[CasePanels], *, title: str) -> Figure:
     figure.subplots_adjust(top=1 - 0.68 / height_inch, bottom=0.42 / height_inch)
     figure.suptitle(title, fontsize=12, y=1 - 0.14 / height_inch, va="top")
     for axes, heading in zip(grid[0], ("image", "truth", "prediction", "comparison"), strict=True):
-        axes.set_title(heading, fontsize=10)
+        axes.set_title(heading, fontsize=11)
     for axes_row, case in zip(grid, cases, strict=True):
         _draw_case(axes_row, case)
     handles = [
         Patch(facecolor=(rgb[0] / 255, rgb[1] / 255, rgb[2] / 255), edgecolor="0.4", label=label)
         for label, rgb in LEGEND
     ]
-    figure.legend(handles=handles, loc="lower center", ncols=len(handles), fontsize=9, frameon=False)
+    figure.legend(
+        handles=handles,
+        loc="lower center",
+        ncols=len(handles),
+        fontsize=9,
+        frameon=False,
+        handlelength=1.4,
+        columnspacing=1.4,
+    )
     return figure
 
 
 def draw_losses(rows: Sequence[dict[str, float | None]], *, kept_epoch: int) -> Figure:
     """Draw training and validation loss by epoch: raw as thin lines, smoothed as thick ones, the kept epoch marked.
+
+    The loss has a logarithmic axis where it changes fivefold or more.
 
     Args:
         rows: From ``read_metrics``, at least one.
@@ -85,13 +99,17 @@ def draw_losses(rows: Sequence[dict[str, float | None]], *, kept_epoch: int) -> 
         points = [(row["epoch"], row[key]) for row in rows if row[key] is not None]
         if points:
             epochs, losses = np.array(points, dtype=np.float64).T
-            axes.plot(epochs, losses, color=colour, linewidth=0.8, alpha=0.55, linestyle=style)
-            axes.plot(epochs, smooth(losses), color=colour, linewidth=2.2, linestyle=style, label=f"{label}, smoothed")
+            axes.plot(
+                epochs, losses, color=colour, linewidth=0.8, alpha=0.55, linestyle=style, marker=".", markersize=4
+            )
+            axes.plot(epochs, smooth(losses), color=colour, linewidth=2.2, linestyle=style, label=label)
     axes.axvline(kept_epoch, color="0.35", linewidth=1, linestyle=":", label=f"epoch kept: {kept_epoch}")
-    axes.set(xlabel="epoch", ylabel="mean cross-entropy (nat per pixel)", title="Loss by epoch (thin: as measured)")
-    axes.set_yscale("log")
-    axes.grid(visible=True, which="both", linewidth=0.3, color="0.85")
-    axes.legend(frameon=False)
+    axes.set(xlabel="epoch", ylabel="mean cross-entropy (nat per pixel)", xlim=(0.5, len(rows) + 0.5))
+    axes.set_title("Loss by epoch (thin: as measured, thick: smoothed)", fontsize=11)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    _scale_losses(axes, rows)
+    axes.grid(visible=True, linewidth=0.3, color="0.8")
+    axes.legend(edgecolor="none")
     return figure
 
 
@@ -134,13 +152,23 @@ def read_metrics(path: Path) -> list[dict[str, float | None]]:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG or SVG by the path's suffix, atomically and without a date inside."""
+    """Write a figure as PNG or SVG by the path's suffix, atomically; the same figure gives the same bytes."""
     kind = path.suffix.removeprefix(".")
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
-    figure.savefig(buffer, format=kind, dpi=130, metadata=metadata)
+    with rc_context({"svg.hashsalt": "tumortrace"}):  # else the names inside an SVG are drawn at random
+        figure.savefig(buffer, format=kind, dpi=160, metadata=metadata)
     write_atomically(path, buffer.getvalue())
+
+
+def _scale_losses(axes: Axes, rows: Sequence[dict[str, float | None]]) -> None:
+    losses = [loss for row in rows for loss in (row["train_loss"], row["val_loss"]) if loss is not None and loss > 0]
+    if losses and max(losses) >= 5 * min(losses):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _draw_case(axes_row: Sequence[Axes], case: CasePanels) -> None:
@@ -148,4 +176,6 @@ def _draw_case(axes_row: Sequence[Axes], case: CasePanels) -> None:
     for axes, panel in zip(axes_row, (to_display(case.pixels), case.truth, case.prediction, comparison), strict=True):
         axes.imshow(panel, cmap="gray", vmin=0, vmax=None if panel.dtype == np.uint8 else 1, interpolation="nearest")
         axes.set(xticks=[], yticks=[])
-    axes_row[0].set_ylabel(case.title, fontsize=8)
+    lines = case.title.splitlines()
+    label = "\n".join(line if len(line) <= _LABEL_LENGTH else f"…{line[1 - _LABEL_LENGTH :]}" for line in lines)
+    axes_row[0].set_ylabel(label, fontsize=9, parse_math=False)  # a file's name may hold dollars

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import astuple
 
+from rich.box import SIMPLE
+from rich.markup import escape
 from rich.table import Table
 
 from tumortrace.trust.evaluation import Evaluation, baseline_spreads, summarise_scores
@@ -11,17 +13,23 @@ from tumortrace.trust.metrics import Spread
 
 
 def table_of_scores(evaluation: Evaluation) -> Table:
-    """The report's Table I for a model, and the Dice of each trivial baseline below it."""
+    """The report's Table I for a model, and the Dice of each trivial baseline below it; fits a terminal of 80 columns."""
     count = len(evaluation.scores)
-    table = Table(title=f"{evaluation.model['name']} on {count} images, threshold {evaluation.threshold:g}")
-    table.add_column("metric")
-    for heading in ("mean", "median", "min", "max", "5 %", "95 %", "undefined"):
-        table.add_column(heading, justify="right")
+    table = Table(
+        box=SIMPLE,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        title_justify="left",
+        title=f"{escape(evaluation.model['name'])} on {count} images, threshold {evaluation.threshold:g}",
+    )
+    table.add_column("metric", no_wrap=True)
+    for heading in ("mean", "median", "min", "max", "5 %", "95 %", "undef."):
+        table.add_column(heading, justify="right", no_wrap=True)
     for metric, spread in summarise_scores(score.counts for score in evaluation.scores).items():
         table.add_row(metric.replace("dice", "Dice").replace("iou", "IoU"), *_cells(spread))
-    table.add_section()
+    table.add_row("Dice without a network:")
     for name, metrics in baseline_spreads(evaluation).items():
-        table.add_row(f"Dice of {name.replace('_', ' ')}", *_cells(metrics["dice"]))
+        table.add_row(f"  {name.replace('_', ' ')}", *_cells(metrics["dice"]))
     return table
 
 

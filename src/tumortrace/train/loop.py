@@ -25,7 +25,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tumortrace.config import Config, Keep, TrainingConfig
 from tumortrace.data.slice import write_atomically
 from tumortrace.errors import TumortraceError
-from tumortrace.progress import open_progress
+from tumortrace.progress import open_progress, tell
 from tumortrace.train.arrays import PreparedPart, hash_part
 from tumortrace.train.checkpoint import EpochRow, TrainingState, load_checkpoint, save_checkpoint, save_weights
 
@@ -115,6 +115,7 @@ def fit(
             state.rows.append(_row(epoch, learnt, measured, seconds=time.perf_counter() - started))
             save_checkpoint(checkpoint, network=network, optimizer=optimizer, state=state)
             _write_epoch(run, network, rows=state.rows, keep=training.keep, events=events)
+            tell(describe_epoch(state.rows, epochs=training.epochs))
     return state
 
 
@@ -132,6 +133,16 @@ def kept_epoch(rows: list[EpochRow], *, keep: Keep) -> int:
     if np.isnan(values).all():
         return rows[-1].epoch
     return rows[int(np.nanargmin(values) if keep == "best_loss" else np.nanargmax(values))].epoch
+
+
+def describe_epoch(rows: list[EpochRow], *, epochs: int) -> str:
+    """The last epoch as one line, with the time that the rest will take at the mean speed so far."""
+    row = rows[-1]
+    pieces = [f"epoch {row.epoch}/{epochs}", f"loss {row.train_loss:.4f}"]
+    pieces += [f"VAL loss {row.val_loss:.4f}"] if row.val_loss is not None else []
+    pieces += [f"VAL Dice {row.val_dice:.3f}"] if row.val_dice is not None else []
+    seconds_left = (epochs - row.epoch) * sum(each.seconds for each in rows) / len(rows)
+    return "  ".join([*pieces, f"{row.images_per_second:.1f} images/s", f"{seconds_left / 60:.1f} min left"])
 
 
 def write_metrics(path: Path, rows: list[EpochRow]) -> None:

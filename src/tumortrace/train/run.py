@@ -121,16 +121,3 @@ def _require_same_settings(run: Path, config: Config) -> None:
 
 def _describe_part(part: PreparedPart) -> dict[str, object]:
     return {"count": len(part), "sha256": hash_part(part.hashes), "cases": part.hashes}
-
-
-def check_run_folder(run: Path, *, resume: bool) -> None:
-    """Check before any work that a run may start, or go on, in a folder.
-
-    Raises:
-        ConfigError: A new run where there is one already, or nothing to resume.
-    """
-    there = (run / "config.toml").is_file()
-    if there and not resume:
-        raise ConfigError(f"{run}: holds a run already; go on with --resume, or choose another --out")
-    if resume and not there:
-        raise ConfigError(f"{run}: no run to resume (no config.toml); train without --resume first")

@@ -1,0 +1,98 @@
+"""The documentation is held to the code: commands, options, links, tables and examples."""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer.main
+
+from tumortrace.cli import app
+from tumortrace.trust.metrics import count_pixels
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined] # a group has commands
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def shell_lines(text: str) -> list[list[str]]:
+    lines = "\n".join(blocks(text, "sh")).splitlines()
+    split = [shlex.split(line, comments=True) for line in lines]
+    return [words for words in split if words and words[0] == "tumortrace"]
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_is_documented(command):
+    assert f"`{command}`" in (ROOT / "CHANGELOG.md").read_text() or any(
+        words[1] == command for words in shell_lines(README)
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_documented_commands_and_options_exist(page):
+    for words in shell_lines(page.read_text(encoding="utf-8")):
+        options = {option for parameter in COMMANDS[words[1]].params for option in parameter.opts}
+        for word in words[2:]:
+            if word.startswith("--"):
+                assert word in options, f"{page.name}: {' '.join(words)}"
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_help_examples_parse(command):
+    example = re.search(r"Example: tumortrace (.*)", COMMANDS[command].help or "")
+    assert example, f"{command} has no example"
+    name, *arguments = shlex.split(example[1])
+    assert name == command
+    COMMANDS[command].make_context(command, list(arguments))  # raises on what the command does not understand
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), f"{page.name} -> {target}"
+
+
+def test_readme_python_runs(phantom_data, tiny_run, tmp_path, monkeypatch, capsys):
+    (code,) = blocks(README, "python")
+    shutil.copytree(tiny_run, tmp_path / "runs" / "first")
+    shutil.copy(next((phantom_data / "TEST").glob("*.jpg")), tmp_path / "scan.jpg")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})  # noqa: S102 - our own example
+    assert re.match(r"\(\d+, \d+\) 0\.\d+", capsys.readouterr().out)
+
+
+def test_table_of_degenerate_cases_is_what_the_code_does():
+    page = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (empty|not empty) \| (empty|not empty) \| (.*) \|$", page, flags=re.MULTILINE)
+    assert len(rows) == 3
+    masks = {"empty": np.zeros((2, 3), bool), "not empty": np.eye(2, 3, dtype=bool)}
+    for truth, prediction, cells in rows:
+        counts = count_pixels(masks[prediction], masks[truth])
+        for metric, cell in zip(("precision", "recall", "dice", "iou"), cells.split(" | "), strict=True):
+            value = getattr(counts, metric)
+            assert cell == ("undefined" if math.isnan(value) else f"{value:g}"), (truth, prediction, metric)
+
+
+def test_every_kind_of_finding_is_documented():
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "src" / "tumortrace").rglob("*.py"))
+    kinds = set(re.findall(r'(?:Finding|_left_out|_ShapeError)\(\s*"([a-z]+-?[a-z]+)"', source))
+    documented = set(re.findall(r"^\| `([a-z-]+)` \|", (ROOT / "docs" / "data.md").read_text(), flags=re.MULTILINE))
+    assert {"image-missing", "unreadable", "region-outside"} <= kinds
+    assert kinds - {"image-unknown", "empty-mask"} <= documented
+
+
+def test_results_name_the_command_of_every_figure():
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    for section in re.split(r"^## ", page, flags=re.MULTILINE)[1:]:
+        assert "```sh" in section, section.splitlines()[0]
+        assert re.search(r"commit `[0-9a-f]{7,12}`, 20\d\d-\d\d-\d\d", section), section.splitlines()[0]

@@ -1,0 +1,80 @@
+"""The package as a stranger gets it: built, installed without extras in an environment of its own, and used."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*command: object, cwd: Path) -> str:
+    # The source tree must not be importable: only what the wheel holds counts.
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, cwd=cwd, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--outdir", folder, ROOT, cwd=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The scripts folder of an environment that holds the wheel and what it requires, nothing more."""
+    folder = tmp_path_factory.mktemp("plain")
+    venv.create(folder, with_pip=True)
+    (wheel,) = built.glob("*.whl")
+    run(folder / "bin" / "python", "-m", "pip", "install", "--quiet", wheel, cwd=folder)
+    return folder / "bin"
+
+
+def test_wheel_and_sdist_hold_what_they_should(built):
+    (wheel,) = built.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {f"tumortrace/configs/{name}.toml" for name in ("default", "paper", "smoke")} <= names
+    assert "tumortrace/py.typed" in names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert not any(name.startswith(("tests", "benchmarks", "docs")) for name in names)
+    (sdist,) = built.glob("*.tar.gz")
+    inside = {name.partition("/")[2] for name in tarfile.open(sdist).getnames()}
+    assert {"README.md", "LICENSE", "Makefile", "constraints.txt", "tests/conftest.py"} <= inside
+
+
+def test_plain_install_helps_informs_and_segments(installed, tiny_run, phantom_data, tmp_path):
+    packages = {entry["name"] for entry in json.loads(run(installed / "pip", "list", "--format", "json", cwd=tmp_path))}
+    assert not packages & {"torch", "matplotlib", "scipy", "onnx", "fastapi", "ray", "pydicom"}
+    assert "segment" in run(installed / "tumortrace", "--help", cwd=tmp_path)
+    assert "installed extras: none" in run(installed / "tumortrace", "info", cwd=tmp_path)
+    model = tiny_run / "model.onnx"
+    assert "size_hw=(48, 32)" in run(installed / "tumortrace", "info", model, cwd=tmp_path)
+    command = ["segment", phantom_data / "no_tumour", "--model", model, "--out", "masks", "--overlay", "--json"]
+    results = json.loads(run(installed / "tumortrace", *command, cwd=tmp_path))
+    assert [image["status"] for image in results["images"]] == ["ok"] * 3
+    assert all((tmp_path / "masks" / image["mask"]).is_file() for image in results["images"])
+
+
+def test_plain_install_says_what_training_needs(installed, phantom_data, tmp_path):
+    done = subprocess.run(
+        [str(installed / "tumortrace"), "train", str(phantom_data)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == "error: torch is needed to train; install it with: pip install 'tumortrace[train]'\n"

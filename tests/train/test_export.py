@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tumortrace.config import Recipe
+from tumortrace.errors import ModelError
+from tumortrace.inference.model import open_model
+from tumortrace.inference.recipe import recipe_from_json
+from tumortrace.train import export
+from tumortrace.train.checkpoint import load_weights
+from tumortrace.train.export import ModelCard, export_onnx
+from tumortrace.train.networks import UNet, build_network
+
+RECIPE = Recipe(size_hw=(48, 32), pad_to_square=True, threshold=0.25)
+CARD = ModelCard(name="a name, with “quotes”", trained_on="ab" * 32, version="1.2.3")
+
+
+@pytest.fixture
+def network(tiny_run: Path) -> UNet:
+    """The network of the tiny run, as it was kept."""
+    network = build_network((4, 8, 8), size_hw=(48, 32), seed=5)
+    load_weights(tiny_run / "best.safetensors", network)
+    return network
+
+
+@pytest.fixture
+def samples() -> Tensor:
+    return torch.randn(3, 1, 48, 32, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def converted(tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Conversion gives the tiny run's own ONNX model: converting takes seconds, and was done once for that run."""
+    monkeypatch.setattr(export, "_convert", lambda *_: onnx.load(tiny_run / "model.onnx"))
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_torch_and_onnx_agree_at_any_batch_size(count: int, tiny_run: Path, network: UNet, samples: Tensor):
+    session = open_model(str(tiny_run)).session
+    (logits,) = session.run(["logits"], {"images": samples[:count].numpy()})
+    with torch.no_grad():
+        expected = network.eval()(samples[:count]).numpy()
+    assert logits.shape == (count, 2, 48, 32)
+    np.testing.assert_allclose(logits, expected, atol=1e-4)
+    assert expected.std() > 0.01  # not a constant that anything agrees with
+
+
+def test_inputs_and_outputs_have_their_names_types_and_shapes(tiny_run: Path):
+    session = open_model(str(tiny_run)).session
+    (images,), (logits,) = session.get_inputs(), session.get_outputs()
+    assert (images.name, images.type, images.shape) == ("images", "tensor(float)", ["batch", 1, 48, 32])
+    assert (logits.name, logits.type, logits.shape) == ("logits", "tensor(float)", ["batch", 2, 48, 32])
+
+
+@pytest.mark.usefixtures("converted")
+def test_recipe_and_card_travel_in_the_metadata(network: UNet, samples: Tensor, tmp_path: Path):
+    difference = export_onnx(network.train(), tmp_path / "m.onnx", recipe=RECIPE, card=CARD, samples=samples)
+    assert 0 <= difference < 1e-5
+    metadata = onnxruntime.InferenceSession(tmp_path / "m.onnx").get_modelmeta().custom_metadata_map
+    assert recipe_from_json(metadata["tumortrace.recipe"]) == RECIPE
+    assert json.loads(metadata["tumortrace.card"]) == {
+        "name": "a name, with “quotes”",
+        "trained_on": "ab" * 32,
+        "version": "1.2.3",
+    }
+    model = open_model(str(tmp_path / "m.onnx"))
+    assert (model.recipe, model.name) == (RECIPE, CARD.name)
+    onnx.checker.check_model(onnx.load(tmp_path / "m.onnx"))
+
+
+@pytest.mark.usefixtures("converted")
+def test_a_model_that_disagrees_with_torch_is_not_written(network: UNet, samples: Tensor, tmp_path: Path):
+    with torch.no_grad():
+        network.head.bias[1] += 0.02  # about 0.005 in probability
+    with pytest.raises(ModelError, match=r"m\.onnx: not written, torch and ONNX differ by 0\.00\d+ in probability"):
+        export_onnx(network, tmp_path / "m.onnx", recipe=RECIPE, card=CARD, samples=samples)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("converted")
+def test_one_sample_that_disagrees_is_enough(network: UNet, samples: Tensor, tmp_path: Path):
+    class Fails(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            logits: Tensor = network(images)
+            return logits.flip(1) if torch.equal(images, samples[1:2]) else logits
+
+    with pytest.raises(ModelError, match="torch and ONNX differ"):
+        export_onnx(Fails(), tmp_path / "m.onnx", recipe=RECIPE, card=CARD, samples=samples)
+
+
+@pytest.mark.usefixtures("converted")
+def test_an_old_file_stays_when_the_new_model_is_refused(network: UNet, samples: Tensor, tmp_path: Path):
+    (tmp_path / "m.onnx").write_bytes(b"old")
+    nn.init.zeros_(network.head.weight)
+    with pytest.raises(ModelError, match="not written"):
+        export_onnx(network, tmp_path / "m.onnx", recipe=RECIPE, card=CARD, samples=samples)
+    assert (tmp_path / "m.onnx").read_bytes() == b"old"
+
+
+def test_an_onnx_model_that_gives_no_numbers_is_refused(
+    network: UNet, samples: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """NaN is not larger than any tolerance, and must not pass for that."""
+    shape = ["batch", 1, 48, 32]
+    nodes = [
+        onnx.helper.make_node("Sub", ["images", "images"], ["zero"]),
+        onnx.helper.make_node("Div", ["zero", "zero"], ["nan"]),
+        onnx.helper.make_node("Concat", ["images", "nan"], ["logits"], axis=1),
+    ]
+    images = onnx.helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, shape)
+    logits = onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["batch", 2, 48, 32])
+    graph = onnx.helper.make_graph(nodes, "nan", [images], [logits])
+    opset = onnx.helper.make_opsetid("", 18)
+    model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=10)
+    monkeypatch.setattr(export, "_convert", lambda *_: model)
+    with pytest.raises(ModelError, match="differ by nan"):
+        export_onnx(network, tmp_path / "m.onnx", recipe=RECIPE, card=CARD, samples=samples)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("converted")
+def test_a_network_that_diverged_is_refused_for_what_it_is(network: UNet, samples: Tensor, tmp_path: Path):
+    nn.init.constant_(network.head.bias, float("nan"))
+    with pytest.raises(ModelError, match=r"gives no numbers \(NaN\): training diverged; lower training"):
+        export_onnx(network, tmp_path / "m.onnx", recipe=RECIPE, card=CARD, samples=samples)
+    assert list(tmp_path.iterdir()) == []
