@@ -1,4 +1,4 @@
-"""The commands as a user meets them: exit codes, one clear line for each mistake, files where the contract puts them."""
+"""The commands as a user meets them: exit codes, one clear line for each mistake, files where they were promised."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -53,8 +54,6 @@ def test_toml_round_trip(epochs, learning_rate, seed, sides, square):
         network=NetworkConfig(widths=(3, 5, 7)),
         training=TrainingConfig(epochs=epochs, learning_rate=learning_rate, seed=seed),
     )
-    import tomllib
-
     assert config_from_tables(tomllib.loads(to_toml(config))) == config
 
 

@@ -7,6 +7,11 @@ import sys
 
 import pytest
 
+HELP = """
+import tumortrace.cli
+from typer.testing import CliRunner
+assert CliRunner().invoke(tumortrace.cli.app, ["--help"]).exit_code == 0
+"""
 HEAVY = ("torch", "matplotlib", "ray", "fastapi", "pydicom", "lightning_fabric", "scipy", "onnx")
 
 
@@ -20,8 +25,7 @@ def modules_after(code: str) -> set[str]:
     "code",
     [
         "import tumortrace",
-        "import tumortrace.cli\nfrom typer.testing import CliRunner\n"
-        "assert CliRunner().invoke(tumortrace.cli.app, ['--help']).exit_code == 0",
+        HELP,
         "import tumortrace.inference.batch, tumortrace.inference.model, tumortrace.trust.evaluation",
     ],
 )

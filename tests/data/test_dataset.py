@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -253,8 +254,6 @@ def test_br35h_as_it_is(br35h):
 
 
 def test_lgg_knows_its_patients_and_its_tumour_free_slices():
-    import os
-
     root = os.environ.get("TUMORTRACE_DATA")
     if not root:
         pytest.skip("TUMORTRACE_DATA is not set: the real data is not here")

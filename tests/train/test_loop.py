@@ -189,6 +189,18 @@ def test_validation_uses_the_recipe_s_threshold(settings: Settings, fabric: Fabr
         assert row.val_dice == pytest.approx(dice)
 
 
+def test_normalisation_learns_in_training_and_is_fixed_in_validation(
+    squares: PreparedPart, other_squares: PreparedPart, settings: Settings, fabric: Fabric, tmp_path: Path
+):
+    config = settings(epochs=2, batch_size=3)
+    network = first_network(config)
+    rows = fit(network, config, fabric=fabric, train=squares, val=other_squares, run=tmp_path).rows
+    assert network.encoders[0][4].num_batches_tracked == 2 * 3  # seven slices are three batches
+    with torch.no_grad():
+        loss = functional.cross_entropy(network.eval()(other_squares.images), other_squares.truths.long())
+    assert rows[-1].val_loss == pytest.approx(loss.item(), rel=1e-5)
+
+
 def test_what_a_run_writes_after_each_epoch(
     squares: PreparedPart, other_squares: PreparedPart, settings: Settings, fabric: Fabric, tmp_path: Path
 ):

@@ -13,7 +13,7 @@ from tumortrace.trust.metrics import Spread
 
 
 def table_of_scores(evaluation: Evaluation) -> Table:
-    """The report's Table I for a model, and the Dice of each trivial baseline below it; fits a terminal of 80 columns."""
+    """The report's Table I for a model with the Dice of each trivial baseline below; fits a terminal of 80 columns."""
     count = len(evaluation.scores)
     table = Table(
         box=SIMPLE,
