@@ -19,6 +19,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from tumortrace.errors import ConfigError
 
+CHECKPOINT = Path("last/checkpoint.safetensors")
+"""Where a run folder keeps what going on with the run needs, once its first epoch has ended."""
+
 Keep = Literal["last", "best_loss", "best_dice"]
 Precision = Literal["32-true", "bf16-mixed"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -157,13 +160,14 @@ def load_config(name_or_path: str, overrides: Iterable[str] = ()) -> Config:
 def check_run_folder(run: Path, *, resume: bool) -> None:
     """Check before any work that a run may start, or go on, in a folder.
 
+    A run that stopped within its first epoch has nothing to lose, so another may start in its place.
+
     Raises:
         ConfigError: A new run where there is one already, or nothing to resume.
     """
-    there = (run / "config.toml").is_file()
-    if there and not resume:
+    if not resume and (run / CHECKPOINT).is_file():
         raise ConfigError(f"{run}: holds a run already; go on with --resume, or choose another --out")
-    if resume and not there:
+    if resume and not (run / "config.toml").is_file():
         raise ConfigError(f"{run}: no run to resume (no config.toml); train without --resume first")
 
 

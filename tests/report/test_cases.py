@@ -138,7 +138,7 @@ def test_without_a_dice_there_is_no_figure(drawn: Drawn, tmp_path: Path):
 def test_a_comparison_has_the_image_s_size_and_colours(tmp_path: Path):
     case, _ = read_case(write_record(tmp_path, "TEST/y0.jpg"))
     write_comparison(case, prediction_of(MASK), out=tmp_path / "out")
-    picture = cv2.imread(str(tmp_path / "out" / "comparisons" / "TEST" / "y0_comparison.png"))
+    picture = cv2.imread(str(tmp_path / "out" / "comparisons" / "TEST" / "y0.jpg_comparison.png"))
     assert picture is not None
     white, black, blue, orange = [255, 255, 255], [0, 0, 0], [0, 90, 255], [255, 140, 0]
     assert picture[:, :, ::-1].tolist() == [[black, blue, white], [orange, black, black]]

@@ -15,14 +15,13 @@ import torch
 from safetensors.torch import load_file
 
 import tumortrace
-from tumortrace.config import Config, check_run_folder, config_from_tables, load_config
+from tumortrace.config import CHECKPOINT, Config, check_run_folder, config_from_tables, load_config
 from tumortrace.data.dataset import open_dataset, read_case
 from tumortrace.errors import ConfigError, DataError, TumortraceError
 from tumortrace.inference.model import open_model
 from tumortrace.report.figures import read_metrics
 from tumortrace.train import run as run_module
 from tumortrace.train.arrays import hash_case, hash_part
-from tumortrace.train.loop import CHECKPOINT
 from tumortrace.train.run import RunResult, train
 
 Train = Callable[[Path, Config, Path], RunResult]
@@ -173,6 +172,8 @@ def test_a_new_run_where_there_is_one_is_refused(tiny_run: Path, tmp_path: Path)
     check_run_folder(tiny_run, resume=True)
     check_run_folder(tmp_path / "new", resume=False)
     check_run_folder(tmp_path, resume=False)  # an empty folder
+    (tmp_path / "config.toml").write_text("")  # a run that stopped in its first epoch has nothing to lose
+    check_run_folder(tmp_path, resume=False)
     with pytest.raises(ConfigError, match="tiny: holds a run already; go on with --resume, or choose another --out"):
         check_run_folder(tiny_run, resume=False)
 

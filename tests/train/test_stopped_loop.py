@@ -14,13 +14,13 @@ from lightning_fabric import Fabric
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tumortrace.config import Config, config_from_tables
+from tumortrace.config import CHECKPOINT, Config, config_from_tables
 from tumortrace.errors import ModelError, TumortraceError
 from tumortrace.report.figures import read_metrics
 from tumortrace.train import loop
 from tumortrace.train.arrays import PreparedPart
 from tumortrace.train.checkpoint import TrainingState
-from tumortrace.train.loop import CHECKPOINT, fit, kept_epoch, start_fabric
+from tumortrace.train.loop import fit, kept_epoch, start_fabric
 from tumortrace.train.networks import UNet, build_network
 
 Settings = Callable[..., Config]

@@ -20,8 +20,7 @@ CASES_A_FIGURE = 4
 
 def write_comparison(case: Case, prediction: Prediction, *, out: Path) -> None:
     """Write one case's comparison picture into ``out/comparisons``, at the image's own size."""
-    name = Path(case.record.case_id).with_suffix("").as_posix()
-    write_png(out / "comparisons" / f"{name}_comparison.png", compare_masks(prediction.mask, case.truth))
+    write_png(out / "comparisons" / f"{case.record.case_id}_comparison.png", compare_masks(prediction.mask, case.truth))
 
 
 def write_case_figures(evaluation: Evaluation, records: Sequence[CaseRecord], model: Model, *, out: Path) -> list[Path]:

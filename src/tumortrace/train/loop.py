@@ -22,15 +22,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.tensorboard import SummaryWriter
 
-from tumortrace.config import Config, Keep, TrainingConfig
+from tumortrace.config import CHECKPOINT, Config, Keep, TrainingConfig
 from tumortrace.data.slice import write_atomically
 from tumortrace.errors import TumortraceError
 from tumortrace.progress import open_progress, tell
 from tumortrace.train.arrays import PreparedPart, hash_part
 from tumortrace.train.checkpoint import EpochRow, TrainingState, load_checkpoint, save_checkpoint, save_weights
-
-CHECKPOINT = Path("last/checkpoint.safetensors")
-"""Where a run folder holds what it goes on from."""
 
 Tick = Callable[[int, str], None]
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import tumortrace
-from tumortrace.config import Config, load_config, to_toml
+from tumortrace.config import CHECKPOINT, Config, load_config, to_toml
 from tumortrace.data.dataset import CaseRecord, Dataset
 from tumortrace.data.findings import Finding
 from tumortrace.data.slice import write_atomically
@@ -16,7 +16,7 @@ from tumortrace.errors import ConfigError
 from tumortrace.train.arrays import PreparedPart, hash_part, prepare_part
 from tumortrace.train.checkpoint import EpochRow, load_weights
 from tumortrace.train.export import ModelCard, export_onnx
-from tumortrace.train.loop import CHECKPOINT, fit, kept_epoch, start_fabric
+from tumortrace.train.loop import fit, kept_epoch, start_fabric
 from tumortrace.train.manifest import describe_environment, peak_memory_bytes
 from tumortrace.train.networks import build_network, describe_network
 
