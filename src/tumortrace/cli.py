@@ -143,11 +143,12 @@ def evaluate(
         opened,
         records,
         training=training,
+        findings=dataset.findings,
         on_case=lambda case, prediction: write_comparison(case, prediction, out=folder),
     )
     write_evaluation(result, folder)
     figures = write_case_figures(result, records, opened, out=folder)
-    _report_findings((*dataset.findings, *result.findings))
+    _report_findings(result.findings)
     _print_table(result)
     console.print(
         f"Written to {folder}: per_image.csv, summary.json, comparisons/, " + ", ".join(f.name for f in figures)

@@ -55,6 +55,7 @@ def run_demo(out: Path, console: Console) -> None:
         model,
         test,
         training=dataset.select("train"),
+        findings=dataset.findings,
         on_case=lambda case, prediction: write_comparison(case, prediction, out=scores),
     )
     write_evaluation(evaluation, scores)

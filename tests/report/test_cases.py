@@ -39,7 +39,7 @@ def write_record(folder: Path, case_id: str, *, grey: int = 0) -> CaseRecord:
 
 def evaluation_of(counts: list[tuple[int, int, int]]) -> Evaluation:
     scores = [
-        CaseScore(f"TEST/y{index}", "test", PixelCounts(*each, tn=20), confidence=0.5, baselines={})
+        CaseScore(f"TEST/y{index}", "test", "0" * 64, PixelCounts(*each, tn=20), confidence=0.5, baselines={})
         for index, each in enumerate(counts)
     ]
     return Evaluation(tuple(scores), (), {"name": "m", "sha256": "0"}, threshold=0.5)

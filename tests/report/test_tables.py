@@ -29,6 +29,7 @@ def lines() -> list[str]:
         CaseScore(
             f"y{index}",
             "test",
+            "0" * 64,
             counts,
             confidence=0.5,
             baselines={"all_background": PixelCounts(0, 0, 4, 5), "nearest_training_mask": nearest},
@@ -79,6 +80,6 @@ def test_baselines_stand_below_the_model_under_a_heading(lines: list[str]):
 
 
 def test_brackets_in_a_model_s_name_are_no_markup():
-    scores = (CaseScore("y0", "", COUNTS[0], confidence=0.5, baselines={}),)
+    scores = (CaseScore("y0", "", "0" * 64, COUNTS[0], confidence=0.5, baselines={}),)
     lines = render(Evaluation(scores, (), {"name": "[bold]run[/bold]", "sha256": "0"}, threshold=0.5))
     assert lines[0].strip() == "[bold]run[/bold] on 1 images, threshold 0.5"

@@ -17,11 +17,11 @@ from safetensors.torch import load_file
 import tumortrace
 from tumortrace.config import CHECKPOINT, Config, check_run_folder, config_from_tables, load_config
 from tumortrace.data.dataset import open_dataset, read_case
+from tumortrace.data.fingerprint import hash_case, hash_part
 from tumortrace.errors import ConfigError, DataError, TumortraceError
 from tumortrace.inference.model import open_model
 from tumortrace.report.figures import read_metrics
 from tumortrace.train import run as run_module
-from tumortrace.train.arrays import hash_case, hash_part
 from tumortrace.train.run import RunResult, train
 
 Train = Callable[[Path, Config, Path], RunResult]

@@ -12,7 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from tumortrace.config import Recipe
-from tumortrace.data.dataset import Case, CaseRecord
+from tumortrace.data.dataset import Case, CaseRecord, read_case
+from tumortrace.data.findings import Finding
+from tumortrace.data.fingerprint import hash_case, hash_part
 from tumortrace.data.geometry import Polygon
 from tumortrace.data.slice import write_png
 from tumortrace.errors import DataError
@@ -80,7 +82,7 @@ def broken(tmp_path: Path) -> CaseRecord:
 
 
 def score(case_id: str, counts: PixelCounts) -> CaseScore:
-    return CaseScore(case_id, "test", counts, confidence=0.5, baselines={})
+    return CaseScore(case_id, "test", "0" * 64, counts, confidence=0.5, baselines={})
 
 
 # --- scoring ---
@@ -220,12 +222,13 @@ def test_names_with_commas_survive_the_table(tmp_path: Path):
 def test_summary_holds_every_number_and_null_where_there_is_none(
     records: list[CaseRecord], broken: CaseRecord, tmp_path: Path
 ):
-    evaluation = evaluate(MODEL, [*records, broken])
+    known = Finding("image-missing", "left out", "gone.png", "no such image", "add it")
+    evaluation = evaluate(MODEL, [*records, broken], findings=[known])
     write_evaluation(evaluation, tmp_path / "out")
     summary = read_summary(tmp_path / "out/summary.json")
     assert summary == summary_document(evaluation)
     assert list(summary) == [
-        "n", "threshold", "precision", "recall", "dice", "iou", "baselines", "model", "findings",
+        "n", "threshold", "precision", "recall", "dice", "iou", "baselines", "model", "data", "findings",
     ]  # fmt: skip
     assert (summary["n"], summary["threshold"], summary["model"]) == (3, 0.55, {"name": "bright", "sha256": "5ha"})
     assert list(summary["dice"]) == ["mean", "median", "min", "max", "p05", "p95", "undefined"]
@@ -237,7 +240,9 @@ def test_summary_holds_every_number_and_null_where_there_is_none(
         "mean": None, "median": None, "min": None, "max": None, "p05": None, "p95": None, "undefined": 3,
     }  # fmt: skip
     assert (background["dice"]["mean"], background["dice"]["undefined"]) == (0.0, 1)
-    assert [finding["file"] for finding in summary["findings"]] == [BROKEN]
+    assert [finding["file"] for finding in summary["findings"]] == ["gone.png", BROKEN]
+    hashes = {record.case_id: hash_case(read_case(record)[0]) for record in records}
+    assert summary["data"] == {"sha256": hash_part(hashes)}
 
 
 def test_summary_of_tumour_free_slices_alone_is_all_null(records: list[CaseRecord], tmp_path: Path):

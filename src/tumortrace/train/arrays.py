@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tumortrace.config import Recipe
-from tumortrace.data.dataset import Case, CaseRecord, read_cases
+from tumortrace.data.dataset import CaseRecord, read_cases
 from tumortrace.data.findings import Finding
+from tumortrace.data.fingerprint import hash_case
 from tumortrace.errors import DataError
 from tumortrace.inference.recipe import prepare, prepare_mask
 from tumortrace.progress import track
@@ -71,17 +71,3 @@ def prepare_part(records: tuple[CaseRecord, ...], recipe: Recipe, *, name: str) 
         hashes=hashes,
         findings=tuple(findings),
     )
-
-
-def hash_case(case: Case) -> str:
-    """SHA-256 of what a case shows: the size, grey values and truth on its own grid, whatever file format held them."""
-    digest = hashlib.sha256(repr((case.slice.size_hw, str(case.slice.pixels.dtype))).encode())
-    digest.update(np.ascontiguousarray(case.slice.pixels).tobytes())
-    digest.update(np.packbits(case.truth).tobytes())
-    return digest.hexdigest()
-
-
-def hash_part(hashes: dict[str, str]) -> str:
-    """One SHA-256 for a whole part: of its cases' names and hashes, in order of the names."""
-    lines = "".join(f"{case_id} {digest}\n" for case_id, digest in sorted(hashes.items()))
-    return hashlib.sha256(lines.encode()).hexdigest()

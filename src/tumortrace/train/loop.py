@@ -23,10 +23,11 @@ from torch.nn import functional
 from torch.utils.tensorboard import SummaryWriter
 
 from tumortrace.config import CHECKPOINT, Config, Keep, TrainingConfig
+from tumortrace.data.fingerprint import hash_part
 from tumortrace.data.slice import write_atomically
 from tumortrace.errors import TumortraceError
 from tumortrace.progress import open_progress, tell
-from tumortrace.train.arrays import PreparedPart, hash_part
+from tumortrace.train.arrays import PreparedPart
 from tumortrace.train.checkpoint import EpochRow, TrainingState, load_checkpoint, save_checkpoint, save_weights
 
 Tick = Callable[[int, str], None]

@@ -11,9 +11,10 @@ import tumortrace
 from tumortrace.config import CHECKPOINT, Config, load_config, to_toml
 from tumortrace.data.dataset import CaseRecord, Dataset
 from tumortrace.data.findings import Finding
+from tumortrace.data.fingerprint import hash_part
 from tumortrace.data.slice import write_atomically
 from tumortrace.errors import ConfigError
-from tumortrace.train.arrays import PreparedPart, hash_part, prepare_part
+from tumortrace.train.arrays import PreparedPart, prepare_part
 from tumortrace.train.checkpoint import EpochRow, load_weights
 from tumortrace.train.export import ModelCard, export_onnx
 from tumortrace.train.loop import fit, kept_epoch, start_fabric

@@ -13,6 +13,7 @@ from typing import Any
 
 from tumortrace.data.dataset import Case, CaseRecord, read_cases
 from tumortrace.data.findings import Finding
+from tumortrace.data.fingerprint import hash_case, hash_part
 from tumortrace.data.slice import write_atomically
 from tumortrace.errors import DataError
 from tumortrace.inference.model import Model
@@ -31,6 +32,7 @@ class CaseScore:
     Attributes:
         file: The case's id.
         part: Its part of the dataset; empty if that is not divided.
+        sha256: Of what the case shows (``hash_case``).
         counts: Its pixels at the image's own resolution.
         confidence: The model's own, 0 to 1.
         baselines: Pixels that each trivial baseline gets right and wrong on this case.
@@ -38,6 +40,7 @@ class CaseScore:
 
     file: str
     part: str
+    sha256: str
     counts: PixelCounts
     confidence: float
     baselines: dict[str, PixelCounts]
@@ -65,6 +68,7 @@ def evaluate(
     records: Sequence[CaseRecord],
     *,
     training: Sequence[CaseRecord] = (),
+    findings: Sequence[Finding] = (),
     on_case: Callable[[Case, Prediction], None] = lambda _case, _prediction: None,
 ) -> Evaluation:
     """Score a model on cases.
@@ -74,6 +78,7 @@ def evaluate(
         records: What to score on.
         training: The dataset's training cases, for the baseline that copies the nearest of their masks; without them
             it is left out.
+        findings: Faults of the dataset known already; those met on the way are added.
         on_case: Called with each case and what the model says of it, as they come.
 
     Raises:
@@ -81,18 +86,18 @@ def evaluate(
     """
     nearest = NearestMask(training) if training else None
     scores: list[CaseScore] = []
-    findings: list[Finding] = []
+    known = list(findings)
     for _, case, faults in track(read_cases(tuple(records)), "Evaluating", total=len(records)):
-        findings += faults
+        known += faults
         if case is not None:
             prediction = predict(model, case.slice)
             scores.append(_score(case, prediction, nearest))
             on_case(case, prediction)
     if not scores:
-        first = f"; first: {findings[0].line()}" if findings else ""
+        first = f"; first: {known[0].line()}" if known else ""
         raise DataError(f"not one of {len(records)} cases can be read{first}")
     identity = {"name": model.name, "sha256": model.sha256}
-    return Evaluation(tuple(scores), tuple(findings), identity, model.recipe.threshold)
+    return Evaluation(tuple(scores), tuple(known), identity, model.recipe.threshold)
 
 
 def summarise_scores(counts: Iterable[PixelCounts]) -> dict[str, Spread]:
@@ -114,6 +119,7 @@ def summary_document(evaluation: Evaluation) -> dict[str, Any]:
         **{metric: asdict(spread) for metric, spread in spreads.items()},
         "baselines": baselines,
         "model": evaluation.model,
+        "data": {"sha256": hash_part({score.file: score.sha256 for score in evaluation.scores})},
         "findings": [asdict(finding) for finding in evaluation.findings],
     }
     return _nan_to_none(document)  # type: ignore[no-any-return] # a dict goes in, a dict comes out
@@ -149,7 +155,14 @@ def _score(case: Case, prediction: Prediction, nearest: NearestMask | None) -> C
         copied, _, _ = nearest.predict(case.slice.pixels)
         baselines["nearest_training_mask"] = count_pixels(copied, case.truth)
     counts = count_pixels(prediction.mask, case.truth)
-    return CaseScore(case.record.case_id, case.record.part, counts, prediction.confidence, baselines)
+    return CaseScore(
+        file=case.record.case_id,
+        part=case.record.part,
+        sha256=hash_case(case),
+        counts=counts,
+        confidence=prediction.confidence,
+        baselines=baselines,
+    )
 
 
 def _baseline(evaluation: Evaluation, name: str) -> dict[str, Spread]:
