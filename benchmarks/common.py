@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
+import numpy as np
 from rich.table import Table
 
+from tumortrace.data.geometry import Circle, Ellipse, Polygon, Region
 from tumortrace.data.phantoms import write_phantom_dataset
 
 
@@ -32,3 +35,14 @@ def make_table(title: str, *headings: str) -> Table:
     for index, heading in enumerate(headings):
         table.add_column(heading, justify="right" if index else "left", no_wrap=not index)
     return table
+
+
+def paint_with_opencv(mask: np.ndarray, region: Region) -> None:
+    """Paint a region the way a quick script would: whole coordinates, and the outline's pixels too."""
+    match region:
+        case Polygon(points_xy):
+            cv2.fillPoly(mask, [points_xy.astype(np.int32)], 1)
+        case Ellipse((x, y), (rx, ry), theta_rad):
+            cv2.ellipse(mask, (int(x), int(y)), (int(rx), int(ry)), np.degrees(theta_rad), 0, 360, 1, -1)
+        case Circle((x, y), radius):
+            cv2.circle(mask, (int(x), int(y)), int(radius), 1, -1)

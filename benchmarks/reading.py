@@ -10,9 +10,8 @@ import cv2
 import numpy as np
 from rich.table import Table
 
-from benchmarks.common import make_table, some_data
+from benchmarks.common import make_table, paint_with_opencv, some_data
 from tumortrace.data.dataset import CaseRecord, open_dataset, read_case
-from tumortrace.data.geometry import Circle, Ellipse, Polygon, Region
 
 ROUNDS = 3
 
@@ -52,15 +51,5 @@ def _read_bare(record: CaseRecord) -> tuple[np.ndarray, np.ndarray]:
     mask = np.zeros(pixels.shape, np.uint8)
     if not isinstance(record.truth, Path):
         for region in record.truth:
-            _paint(mask, region)
+            paint_with_opencv(mask, region)
     return pixels, mask
-
-
-def _paint(mask: np.ndarray, region: Region) -> None:
-    match region:
-        case Polygon(points_xy):
-            cv2.fillPoly(mask, [points_xy.astype(np.int32)], 1)
-        case Ellipse((x, y), (rx, ry), theta_rad):
-            cv2.ellipse(mask, (int(x), int(y)), (int(rx), int(ry)), np.degrees(theta_rad), 0, 360, 1, -1)
-        case Circle((x, y), radius):
-            cv2.circle(mask, (int(x), int(y)), int(radius), 1, -1)

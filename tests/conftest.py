@@ -38,6 +38,11 @@ def br35h() -> Path:
 
 
 @pytest.fixture(scope="session")
+def lgg() -> Path:
+    return real_data("lgg")
+
+
+@pytest.fixture(scope="session")
 def phantom_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """TRAIN 10, VAL 4 and TEST 5 generated slices, and 3 without a tumour. Read only."""
     folder = tmp_path_factory.mktemp("phantoms") / "data"

@@ -118,6 +118,19 @@ def test_train_evaluate_segment_info(phantom_data, tmp_path):
     assert "size_hw=(32, 32)" in shown.stdout
 
 
+def test_evaluate_names_an_unreadable_case_and_ends_with_1(phantom_data, tiny_run, tmp_path):
+    shutil.copytree(phantom_data / "TEST", tmp_path / "data" / "TEST")
+    broken = min((tmp_path / "data" / "TEST").glob("*.jpg"))
+    broken.write_bytes(broken.read_bytes()[:200])
+    done = tumortrace("evaluate", "data", "--model", tiny_run, "--out", "scores [/new] :smile:", cwd=tmp_path)
+    assert done.returncode == 1
+    assert f"TEST/{broken.name}: the picture is truncated (200 bytes)" in done.stderr
+    assert "Written to scores [/new] :smile:" in done.stdout
+    summary = json.loads((tmp_path / "scores [/new] :smile:" / "summary.json").read_text())
+    assert summary["n"] == 4
+    assert [finding["kind"] for finding in summary["findings"]] == ["unreadable"]
+
+
 def test_segment_names_a_broken_file_and_does_the_rest(phantom_data, tiny_run, tmp_path):
     shutil.copytree(phantom_data / "TEST", tmp_path / "scans")
     (tmp_path / "scans" / "broken.png").write_text("no picture")
@@ -152,7 +165,7 @@ def test_interrupted_training_ends_with_130_and_goes_on_with_resume(phantom_data
     running.send_signal(signal.SIGINT)
     _, errors = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert errors.strip().splitlines()[-1] == "interrupted; what was finished is kept"
+    assert errors.strip().splitlines()[-1] == "interrupted; the files that were finished are kept"
     assert "Traceback" not in errors
 
     config = tmp_path / "run" / "config.toml"

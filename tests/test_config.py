@@ -88,6 +88,10 @@ def test_whole_number_stands_for_a_float():
         ("recipe.size_hw=[0, 64]", r"must be two positive numbers"),
         ("recipe.threshold=1.0", r"recipe.threshold = 1.0 must be a number between 0 and 1"),
         ("network.widths=[8]", r"network.widths = \(8,\) must be at least two positive numbers"),
+        ("training.learning_rate=inf", r"training.learning_rate = inf must be a positive number"),
+        ("training.learning_rate=nan", r"training.learning_rate = nan must be a positive number"),
+        ("training.weight_decay=inf", r"training.weight_decay = inf must be 0 or a positive number"),
+        ("training.weight_decay=nan", r"training.weight_decay = nan must be 0 or a positive number"),
         ("training.epochs", r"--set 'training.epochs' is not of the form section.key=value"),
         ("epochs=3", r"--set 'epochs=3' is not of the form section.key=value"),
     ],
@@ -100,6 +104,13 @@ def test_each_mistake_has_its_own_message(override, message):
 def test_section_that_is_no_table():
     with pytest.raises(ConfigError, match=r"training must be a table, not 3"):
         config_from_tables({"training": 3})
+
+
+def test_override_of_a_section_that_is_no_table(tmp_path: Path):
+    path = tmp_path / "odd.toml"
+    path.write_text("recipe = 3")
+    with pytest.raises(ConfigError, match=r"recipe must be a table, not 3"):
+        load_config(str(path), ["recipe.threshold=0.4"])
 
 
 def test_missing_configuration_names_the_shipped_ones():

@@ -33,9 +33,7 @@ def shell_lines(text: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_every_command_is_documented(command):
-    assert f"`{command}`" in (ROOT / "CHANGELOG.md").read_text() or any(
-        words[1] == command for words in shell_lines(README)
-    )
+    assert any(words[1] == command for words in shell_lines(README))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -88,11 +86,12 @@ def test_every_kind_of_finding_is_documented():
     kinds = set(re.findall(r'(?:Finding|_left_out|_ShapeError)\(\s*"([a-z]+-?[a-z]+)"', source))
     documented = set(re.findall(r"^\| `([a-z-]+)` \|", (ROOT / "docs" / "data.md").read_text(), flags=re.MULTILINE))
     assert {"image-missing", "unreadable", "region-outside"} <= kinds
-    assert kinds - {"image-unknown", "empty-mask"} <= documented
+    assert kinds <= documented
 
 
 def test_results_name_the_command_of_every_figure():
     page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    assert "@@" not in page, "a figure is still to be filled in"
     for section in re.split(r"^## ", page, flags=re.MULTILINE)[1:]:
         assert "```sh" in section, section.splitlines()[0]
         assert re.search(r"commit `[0-9a-f]{7,12}`, 20\d\d-\d\d-\d\d", section), section.splitlines()[0]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 
 import tumortrace
-from tumortrace.errors import TumortraceError
+from tumortrace.errors import EXTRAS, TumortraceError, installed, require_extra
+from tumortrace.machine import usable_cores
+from tumortrace.progress import open_console
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,8 +29,8 @@ app = typer.Typer(
     help="From annotated 2D brain-MRI slices to a tumour segmenter, and from a scan to a tumour mask.\n\n"
     "Research software, not a medical device.",
 )
-console = Console(highlight=False, soft_wrap=True)
-log = Console(stderr=True, highlight=False, soft_wrap=True)
+console = open_console()
+log = open_console(stderr=True)
 
 INTERRUPTED = 130
 """Exit code that typer gives to a Ctrl-C, as shells do."""
@@ -53,7 +53,7 @@ def main() -> None:
         _fail(f"{error.filename or 'input/output'}: {error.strerror or error}; check path, permissions and disk")
     except SystemExit as end:
         if end.code == INTERRUPTED:
-            log.print("interrupted; what was finished is kept")
+            log.print("interrupted; the files that were finished are kept")
         raise
 
 
@@ -67,7 +67,7 @@ def demo(
 
     Example: tumortrace demo --out runs/demo
     """
-    _require_training()
+    require_extra("train", purpose="train")
     from tumortrace.demo import run_demo
 
     run_demo(out, console)
@@ -90,9 +90,10 @@ def train(
 
     Example: tumortrace train br35h --config default --set training.epochs=3 --out runs/first
     """
-    _require_training()
-    from tumortrace.config import check_run_folder, load_config
+    require_extra("train", purpose="train")
+    from tumortrace.config import load_config
     from tumortrace.data.dataset import open_dataset, refuse_inside
+    from tumortrace.runfolder import check_run_folder
 
     name = config or "default"
     run = out or Path("runs") / Path(name).stem
@@ -105,12 +106,13 @@ def train(
     from tumortrace.train.run import train as train_run  # torch takes seconds: a mistake above is told before
 
     result = train_run(dataset, settings, out=run)
-    _report_findings(result.findings)
+    _report_findings(result.findings, kept_in=run / "manifest.json")
     _write_loss_figure(run, result.kept_epoch)
     console.print(
         f"Trained on {result.train_count} cases, measured on {result.val_count}; "
         f"kept epoch {result.kept_epoch} of {len(result.rows)}.\nRun folder: {run}"
     )
+    _exit_if_unreadable(result.findings)
 
 
 @app.command()
@@ -124,9 +126,7 @@ def evaluate(
 
     Example: tumortrace evaluate br35h --model runs/first --part val --out runs/first-val
     """
-    from tumortrace.errors import require_extra
-
-    require_extra("matplotlib", extra="report", purpose="draw an evaluation's figures")
+    require_extra("report", purpose="draw an evaluation's figures")
     from tumortrace.data.dataset import open_dataset, refuse_inside
     from tumortrace.inference.model import open_model
     from tumortrace.report.cases import write_case_figures, write_comparison
@@ -148,11 +148,12 @@ def evaluate(
     )
     write_evaluation(result, folder)
     figures = write_case_figures(result, records, opened, out=folder)
-    _report_findings(result.findings)
+    _report_findings(result.findings, kept_in=folder / "summary.json")
     _print_table(result)
     console.print(
         f"Written to {folder}: per_image.csv, summary.json, comparisons/, " + ", ".join(f.name for f in figures)
     )
+    _exit_if_unreadable(result.findings)
 
 
 @app.command()
@@ -176,7 +177,7 @@ def segment(
     results = segment_pictures(open_model(model), pictures, out=out, skipped=skipped, overlay=overlay)
     failed = [image for image in results["images"] if image["status"] == "error"]
     for image in failed:
-        log.print(image["reason"], markup=False)
+        log.print(image["reason"])
     if as_json:
         print(json.dumps(results, indent=2))  # noqa: T201 - the document itself, untouched by rich
     else:
@@ -198,7 +199,7 @@ def convert(
     from tumortrace.data.convert import convert_to_masks, convert_to_via
 
     result = (convert_to_masks if to == "masks" else convert_to_via)(source, destination)
-    _report_findings(result.findings)
+    _report_findings(result.findings, kept_in=destination / "findings.json")
     console.print(f"{result.count} cases written to {destination}")
     if result.failed:
         raise typer.Exit(1)
@@ -215,40 +216,29 @@ def info(
     from tumortrace.inference.model import open_model
 
     console.print(f"tumortrace {tumortrace.__version__} (research software, not a medical device)")
-    console.print("installed extras: " + (", ".join(_installed_extras()) or "none"))
-    console.print(f"CPU cores: {os.cpu_count()}")
+    console.print("installed extras: " + (", ".join(extra for extra in EXTRAS if installed(extra)) or "none"))
+    console.print(f"CPU cores: {usable_cores()}, GPU: {_describe_gpu()}")
     if target is None:
         return
     model = open_model(target)
-    console.print(f"\nmodel: {model.name}\nfile: {model.path}\nsha256: {model.sha256}", markup=False)
-    console.print(f"recipe: {model.recipe}\ncard: {json.dumps(model.card)}", markup=False)
+    console.print(f"\nmodel: {model.name}\nfile: {model.path}\nsha256: {model.sha256}")
+    console.print(f"recipe: {model.recipe}\ncard: {json.dumps(model.card)}")
     layers = model.path.with_name("network.txt")
     if layers.is_file():
-        console.print(layers.read_text(encoding="utf-8"), markup=False)
+        console.print(layers.read_text(encoding="utf-8"))
 
 
-def _installed_extras() -> list[str]:
-    from importlib.util import find_spec
+def _describe_gpu() -> str:
+    if not installed("train"):
+        return "not looked for, torch is not installed"
+    import torch
 
-    needs = {
-        "train": ("torch", "lightning_fabric", "onnx", "safetensors"),
-        "report": ("matplotlib", "scipy"),
-    }
-    return [extra for extra, modules in needs.items() if all(find_spec(module) for module in modules)]
-
-
-def _require_training() -> None:
-    from tumortrace.errors import require_extra
-
-    for module in ("torch", "lightning_fabric", "safetensors", "onnx", "onnxscript", "tensorboard"):
-        require_extra(module, extra="train", purpose="train")
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
 
 
 def _write_loss_figure(run: Path, kept_epoch: int) -> None:
-    from importlib.util import find_spec
-
-    if find_spec("matplotlib") is None:
-        log.print("no loss figure: install it with pip install 'tumortrace[report]'", markup=False)
+    if not installed("report"):
+        log.print("no loss figure: install it with pip install 'tumortrace[report]'")
         return
     from tumortrace.report.figures import draw_losses, read_metrics, save_figure
 
@@ -273,22 +263,27 @@ def _print_segmented(results: dict[str, Any], *, failed: int, out: Path) -> None
     console.print(f"Masks and results.json: {out}")
 
 
-def _report_findings(findings: Sequence[Finding], *, shown: int = 10) -> None:
-    """Name the faults of the data on stderr: the worst first, the rest counted by kind."""
+def _report_findings(findings: Sequence[Finding], *, kept_in: Path, shown: int = 10) -> None:
+    """Name the faults of the data on stderr: counted by kind, then the worst ones, and the file that holds them all."""
     from tumortrace.data.findings import count_by_kind
 
     if not findings:
         return
     counts = ", ".join(f"{count} {kind}" for kind, count in count_by_kind(findings).items())
-    log.print(f"{len(findings)} findings in the data: {counts}", markup=False)
+    log.print(f"{len(findings)} findings in the data: {counts}")
     for finding in sorted(findings, key=lambda finding: finding.severity)[:shown]:
-        log.print(f"  {finding.line()}", markup=False)
+        log.print(f"  {finding.line()}")
     if len(findings) > shown:
-        log.print(f"  and {len(findings) - shown} more, all in the output's JSON file")
+        log.print(f"  and {len(findings) - shown} more, all in {kept_in}")
+
+
+def _exit_if_unreadable(findings: Sequence[Finding]) -> None:
+    if any(finding.kind == "unreadable" for finding in findings):
+        raise typer.Exit(1)
 
 
 def _fail(message: str) -> None:
-    log.print(f"error: {' '.join(message.split())}", markup=False)
+    log.print(f"error: {' '.join(message.split())}")
     sys.exit(2)
 
 

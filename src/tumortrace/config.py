@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import math
 import tomllib
 import typing
 from collections.abc import Iterable, Mapping
@@ -18,9 +19,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from tumortrace.errors import ConfigError
-
-CHECKPOINT = Path("last/checkpoint.safetensors")
-"""Where a run folder keeps what going on with the run needs, once its first epoch has ended."""
 
 Keep = Literal["last", "best_loss", "best_dice"]
 Precision = Literal["32-true", "bf16-mixed"]
@@ -94,8 +92,10 @@ class TrainingConfig:
         """Refuse numbers that cannot train anything."""
         _require(self.epochs > 0, "training.epochs", self.epochs, "at least 1")
         _require(self.batch_size > 0, "training.batch_size", self.batch_size, "at least 1")
-        _require(self.learning_rate > 0, "training.learning_rate", self.learning_rate, "a positive number")
-        _require(self.weight_decay >= 0, "training.weight_decay", self.weight_decay, "0 or a positive number")
+        _require(0 < self.learning_rate < math.inf, "training.learning_rate", self.learning_rate, "a positive number")
+        _require(
+            0 <= self.weight_decay < math.inf, "training.weight_decay", self.weight_decay, "0 or a positive number"
+        )
         _require(0 <= self.seed < 2**63, "training.seed", self.seed, "a whole number from 0 to 2**63 - 1")
         _require(self.threads >= 0, "training.threads", self.threads, "0 (all cores) or a positive number")
 
@@ -153,22 +153,11 @@ def load_config(name_or_path: str, overrides: Iterable[str] = ()) -> Config:
         section, dot, key = path.strip().partition(".")
         if not (separator and dot and section and key):
             raise ConfigError(f"--set {override!r} is not of the form section.key=value, for example training.epochs=3")
-        tables.setdefault(section, {})[key] = _parse_value(text.strip())
+        table = tables.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise _not_a_table(section, table)
+        table[key] = _parse_value(text.strip())
     return config_from_tables(tables)
-
-
-def check_run_folder(run: Path, *, resume: bool) -> None:
-    """Check before any work that a run may start, or go on, in a folder.
-
-    A run that stopped within its first epoch has nothing to lose, so another may start in its place.
-
-    Raises:
-        ConfigError: A new run where there is one already, or nothing to resume.
-    """
-    if not resume and (run / CHECKPOINT).is_file():
-        raise ConfigError(f"{run}: holds a run already; go on with --resume, or choose another --out")
-    if resume and not (run / "config.toml").is_file():
-        raise ConfigError(f"{run}: no run to resume (no config.toml); train without --resume first")
 
 
 def config_from_tables(tables: Mapping[str, Any]) -> Config:
@@ -228,7 +217,7 @@ def _parse_value(text: str) -> Any:  # noqa: ANN401 - a TOML value is of any typ
 
 def _build(cls: type, table: object, *, path: str) -> object:
     if not isinstance(table, Mapping):
-        raise ConfigError(f"{path or 'configuration'} must be a table, not {table!r}")
+        raise _not_a_table(path or "configuration", table)
     hints = get_type_hints(cls)
     values: dict[str, object] = {}
     for key, value in table.items():
@@ -239,6 +228,10 @@ def _build(cls: type, table: object, *, path: str) -> object:
         nested = dataclasses.is_dataclass(hint)
         values[key] = _build(hint, value, path=key_path) if nested else _convert(value, hint, path=key_path)
     return cls(**values)
+
+
+def _not_a_table(path: str, value: object) -> ConfigError:
+    return ConfigError(f"{path} must be a table, not {value!r}")
 
 
 def _suggest(key: str, known: list[str]) -> str:

@@ -34,7 +34,7 @@ def run_demo(out: Path, console: Console) -> None:
     Raises:
         DataError: The folder holds something already.
     """
-    require_extra("matplotlib", extra="report", purpose="draw the demo's figures")
+    require_extra("report", purpose="draw the demo's figures")
     if out.exists() and any(out.iterdir()):
         raise DataError(f"{out}: is not empty; remove it or choose another --out")
     started = time.perf_counter()

@@ -21,16 +21,36 @@ class ModelError(TumortraceError):
     """A run folder or ONNX file that cannot be used as a model."""
 
 
-def require_extra(module: str, *, extra: str, purpose: str) -> None:
-    """Check that an optional library is installed before work starts that needs it.
+EXTRAS = {
+    "train": ("torch", "lightning_fabric", "safetensors", "onnx", "onnxscript", "tensorboard"),
+    "report": ("matplotlib",),
+    "formats": ("pydicom", "highdicom", "nibabel", "pycocotools"),
+    "web": ("fastapi", "uvicorn", "python_multipart"),
+    "cluster": ("ray",),
+}
+"""The modules that each extra of the package brings."""
+
+
+def installed(extra: str) -> bool:
+    """Whether all modules of an extra can be imported; none is."""
+    return not _missing(extra)
+
+
+def require_extra(extra: str, *, purpose: str) -> None:
+    """Check that an extra is installed before work starts that needs it.
 
     Args:
-        module: Importable name, for example ``"matplotlib"``.
-        extra: The extra of tumortrace that installs it, for example ``"report"``.
+        extra: Of ``EXTRAS``.
         purpose: What it is needed for, as the end of "... is needed to".
 
     Raises:
-        TumortraceError: The library is not installed.
+        TumortraceError: One of its modules is not installed.
     """
-    if importlib.util.find_spec(module) is None:
-        raise TumortraceError(f"{module} is needed to {purpose}; install it with: pip install 'tumortrace[{extra}]'")
+    missing = _missing(extra)
+    if missing:
+        remedy = f"install it with: pip install 'tumortrace[{extra}]'"
+        raise TumortraceError(f"{missing[0]} is needed to {purpose}; {remedy}")
+
+
+def _missing(extra: str) -> list[str]:
+    return [module for module in EXTRAS[extra] if importlib.util.find_spec(module) is None]

@@ -1,4 +1,4 @@
-"""Progress on stderr, for any work that may take longer than two seconds: bars on a terminal, lines everywhere."""
+"""Progress on stderr, for any work that may take longer than two seconds: bars on a terminal, and lines that stay."""
 
 from __future__ import annotations
 
@@ -11,14 +11,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 T = TypeVar("T")
 
 
+def open_console(*, stderr: bool = False) -> Console:
+    """A console that prints text as it is: a file's name may hold brackets and colons."""
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
 def open_progress() -> Progress:
     """A progress display on stderr; use it as a context manager. Its tasks take a ``note`` shown behind the count."""
-    console = Console(stderr=True)
+    console = open_console(stderr=True)
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
@@ -30,7 +35,7 @@ def open_progress() -> Progress:
 
 def tell(line: str) -> None:
     """Print a line on stderr that stays, in a log file too."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(line, markup=False)
+    open_console(stderr=True).print(line)
 
 
 def track(items: Iterable[T], description: str, *, total: int) -> Iterator[T]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from tumortrace.data import convert
 from tumortrace.data.convert import convert_to_masks, convert_to_via
 from tumortrace.data.dataset import open_dataset, read_cases
 from tumortrace.data.geometry import Ellipse, rasterize
+from tumortrace.data.pairs import Pair, read_pairs
 from tumortrace.data.slice import read_mask, write_png
 from tumortrace.data.via import read_via
 from tumortrace.errors import DataError
@@ -18,6 +22,29 @@ from tumortrace.errors import DataError
 
 def iou(one: np.ndarray, other: np.ndarray) -> float:
     return float((one & other).sum() / (one | other).sum())
+
+
+def dot(row: int, column: int) -> np.ndarray:
+    """A mask of 4 x 6 pixels with one of them set."""
+    mask = np.zeros((4, 6), np.uint8)
+    mask[row, column] = 255
+    return mask
+
+
+def write_via_folder(folder: Path, rows: dict[str, int]) -> None:
+    """Pictures of 4 x 6 pixels, each annotated with a rectangle of 2 x 1 pixels at column 0 of its row."""
+    document = {}
+    for name, row in rows.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(folder / name), np.full((4, 6), 10, np.uint8))
+        shape = {"name": "rect", "x": 0, "y": row, "width": 2, "height": 1}
+        document[f"{name}-1"] = {"filename": name, "size": -1, "regions": [{"shape_attributes": shape}]}
+    (folder / "v.json").write_text(json.dumps(document))
+
+
+def read_outlines(path: Path) -> dict[str, list[list[int]]]:
+    """The pixels (row, column) within the regions of each picture of 4 x 6 pixels."""
+    return {r.filename: np.argwhere(rasterize(r.regions, (4, 6))).tolist() for r in read_via(path)[0]}
 
 
 def test_masks_are_the_truth_at_the_images_own_size(phantom_data, tmp_path):
@@ -109,24 +136,144 @@ def test_masks_of_unknown_images_are_reported_and_a_broken_one_does_not_stop_the
     ]
 
 
-def test_two_images_of_one_stem_keep_both_masks(tmp_path):
-    for suffix, row in ((".png", 0), (".tiff", 1)):
-        picture = np.full((3, 4), 10, np.uint8)
-        path = tmp_path / "data" / f"a{suffix}"
-        path.parent.mkdir(exist_ok=True)
-        assert cv2.imwrite(str(path), picture)
-        shape = {"name": "rect", "x": 0, "y": row, "width": 2, "height": 1}
-        document = (
-            json.loads((tmp_path / "data" / "v.json").read_text()) if (tmp_path / "data" / "v.json").exists() else {}
-        )
-        document[f"a{suffix}-1"] = {"filename": f"a{suffix}", "size": -1, "regions": [{"shape_attributes": shape}]}
-        (tmp_path / "data" / "v.json").write_text(json.dumps(document))
+def test_masks_in_subfolders_stay_apart_both_ways(tmp_path):
+    write_via_folder(tmp_path / "data" / "TRAIN", {"p1/a.png": 0, "p2/a.png": 2})
     assert convert_to_masks(tmp_path / "data", tmp_path / "masks").count == 2
-    assert np.argwhere(read_mask(tmp_path / "masks" / "a.png_mask.png"))[0].tolist() == [0, 0]
-    assert np.argwhere(read_mask(tmp_path / "masks" / "a.tiff_mask.png"))[0].tolist() == [1, 0]
+    assert np.argwhere(read_mask(tmp_path / "masks" / "TRAIN" / "p1" / "a_mask.png"))[0].tolist() == [0, 0]
+    assert np.argwhere(read_mask(tmp_path / "masks" / "TRAIN" / "p2" / "a_mask.png"))[0].tolist() == [2, 0]
+    size_bytes = (tmp_path / "data" / "TRAIN" / "p1" / "a.png").stat().st_size
+    assert read_pairs(tmp_path / "masks" / "TRAIN" / "pairs.csv") == [
+        Pair("p1/a.png", "p1/a_mask.png", None, size_bytes),
+        Pair("p2/a.png", "p2/a_mask.png", None, size_bytes),
+    ]
+    expected = {"p1/a.png": [[0, 0], [0, 1]], "p2/a.png": [[2, 0], [2, 1]]}
+    for source in ("masks", "data"):
+        result = convert_to_via(tmp_path / source, tmp_path / f"via-{source}")
+        assert (result.count, result.findings) == (2, ())
+        assert read_outlines(tmp_path / f"via-{source}" / "TRAIN" / "annotations.json") == expected
+
+
+def test_masks_dataset_keeps_patients_and_drops_the_images_folder_from_names(tmp_path):
+    for name, patient_mask in {"p1/a": dot(1, 2), "b": dot(0, 5)}.items():
+        write_png(tmp_path / "data" / "images" / f"{name}.png", np.full((4, 6), 50, np.uint8))
+        write_png(tmp_path / "data" / "masks" / f"{name}.png", patient_mask)
+    (tmp_path / "data" / "pairs.csv").write_text("image,mask,patient\np1/a.png,p1/a.png,Ann\nb.png,b.png,\n")
+    convert_to_masks(tmp_path / "data", tmp_path / "masks")
+    header, *rows = (tmp_path / "masks" / "pairs.csv").read_text().splitlines()
+    size_bytes = (tmp_path / "data" / "images" / "b.png").stat().st_size
+    assert header == "image,mask,patient,size_bytes"
+    assert rows == [f"b.png,b_mask.png,,{size_bytes}", f"p1/a.png,p1/a_mask.png,Ann,{size_bytes}"]
+    convert_to_via(tmp_path / "data", tmp_path / "via")
+    assert read_outlines(tmp_path / "via" / "annotations.json") == {"b.png": [[0, 5]], "p1/a.png": [[1, 2]]}
+
+
+def test_nested_masks_that_segment_wrote_are_found_and_hidden_ones_are_not(tmp_path):
+    out = tmp_path / "out"
+    images = []
+    for name, mask in {"p1/a": dot(0, 1), "p2/a": dot(3, 4), "TEST/a": dot(2, 2)}.items():
+        write_png(out / f"{name}_mask.png", mask)
+        images.append({"file": f"scans/{name}.jpg", "mask": f"{name}_mask.png"})
+    for name in ("._x_mask.png", ".trash/x_mask.png", "p1/._a_mask.png"):
+        write_png(out / name, dot(0, 0))
+    (out / "results.json").write_text(json.dumps({"images": images}))
+    result = convert_to_via(out, tmp_path / "via")
+    assert (result.count, result.failed, result.findings) == (3, 0, ())
+    assert read_outlines(tmp_path / "via" / "annotations.json") == {"p1/a.jpg": [[0, 1]], "p2/a.jpg": [[3, 4]]}
+    assert read_outlines(tmp_path / "via" / "TEST" / "annotations.json") == {"a.jpg": [[2, 2]]}
+
+
+def test_two_masks_of_one_image_keep_a_record_each(tmp_path):
+    images = []
+    for file, mask, column in (("a/x.png", "x.png_mask.png", 1), ("b/x.png", "x.png-2_mask.png", 4)):
+        write_png(tmp_path / "out" / mask, dot(0, column))
+        images.append({"file": file, "mask": mask})
+    (tmp_path / "out" / "results.json").write_text(json.dumps({"images": images}))
+    result = convert_to_via(tmp_path / "out", tmp_path / "via")
+    assert read_outlines(tmp_path / "via" / "annotations.json") == {"x.png": [[0, 1]], "x.png-2_mask.png": [[0, 4]]}
+    assert [(finding.kind, finding.file) for finding in result.findings] == [
+        ("duplicate-record", "x.png"),
+        ("image-unknown", "x.png-2_mask.png"),
+    ]
+
+
+def test_a_stray_mask_does_not_hide_a_dataset(tmp_path):
+    write_via_folder(tmp_path / "data", {"a.png": 1, "b.png": 2})
+    write_png(tmp_path / "data" / "old_mask.png", dot(0, 0))
+    result = convert_to_via(tmp_path / "data", tmp_path / "via")
+    assert result.count == 2
+    assert read_outlines(tmp_path / "via" / "annotations.json").keys() == {"a.png", "b.png"}
+    assert [(finding.kind, finding.file) for finding in result.findings] == [("annotation-missing", "old_mask.png")]
+
+
+def test_neither_dataset_nor_masks(tmp_path):
+    with pytest.raises(DataError, match=r"is this the data\?"):
+        convert_to_via(tmp_path, tmp_path.parent / "via")
+    with pytest.raises(DataError, match="no such folder"):
+        convert_to_via(tmp_path / "nowhere", tmp_path / "via")
+
+
+def test_an_interrupted_conversion_keeps_what_is_finished(phantom_data, tmp_path, monkeypatch):
+    writes = itertools.count()
+
+    def write_three(path: Path, pixels: np.ndarray) -> None:
+        if next(writes) == 3:
+            raise KeyboardInterrupt
+        write_png(path, pixels)
+
+    monkeypatch.setattr(convert, "write_png", write_three)
+    with pytest.raises(KeyboardInterrupt):
+        convert_to_masks(phantom_data, tmp_path / "masks")
+    assert len(read_pairs(tmp_path / "masks" / "TRAIN" / "pairs.csv")) == 3
+    result = convert_to_via(tmp_path / "masks", tmp_path / "via")
+    assert (result.count, result.findings) == (3, ())
+
+
+def test_an_interrupted_tracing_keeps_what_is_finished(tmp_path, monkeypatch):
+    write_png(tmp_path / "out" / "a_mask.png", dot(1, 1))
+    write_png(tmp_path / "out" / "b_mask.png", dot(1, 2))
+
+    def read_one(path: Path) -> np.ndarray:
+        if path.name.startswith("b"):
+            raise KeyboardInterrupt
+        return read_mask(path)
+
+    monkeypatch.setattr(convert, "read_mask", read_one)
+    with pytest.raises(KeyboardInterrupt):
+        convert_to_via(tmp_path / "out", tmp_path / "via")
+    assert read_outlines(tmp_path / "via" / "annotations.json") == {"a_mask.png": [[1, 1]]}
+    (finding,) = json.loads((tmp_path / "via" / "findings.json").read_text())
+    assert (finding["kind"], finding["file"]) == ("image-unknown", "a_mask.png")
+
+
+def test_findings_are_kept_in_a_file_and_go_with_their_faults(tmp_path):
+    write_via_folder(tmp_path / "data", {"a.png": 1})
+    (tmp_path / "data" / "b.png").write_bytes((tmp_path / "data" / "a.png").read_bytes())
+    for convert_to, folder in ((convert_to_masks, tmp_path / "masks"), (convert_to_via, tmp_path / "via")):
+        (finding,) = convert_to(tmp_path / "data", folder).findings
+        assert json.loads((folder / "findings.json").read_text()) == [
+            {
+                "kind": "annotation-missing",
+                "severity": "left out",
+                "file": "b.png",
+                "cause": finding.cause,
+                "remedy": finding.remedy,
+            }
+        ]
+    (tmp_path / "data" / "b.png").unlink()
+    convert_to_masks(tmp_path / "data", tmp_path / "masks")
+    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["a_mask.png", "pairs.csv"]
+
+
+def test_images_whose_stems_meet_keep_their_masks(tmp_path):
+    rows = {"a.png": 0, "a.tiff": 1, "a.png.tif": 2, "b.png": 3}
+    write_via_folder(tmp_path / "data", rows)
+    assert convert_to_masks(tmp_path / "data", tmp_path / "masks").count == 4
+    names = {"a.png": "a.png_mask.png", "a.tiff": "a.tiff_mask.png", "a.png.tif": "a.png.tif_mask.png"}
+    for image, mask in (names | {"b.png": "b_mask.png"}).items():
+        assert np.argwhere(read_mask(tmp_path / "masks" / mask))[0].tolist() == [rows[image], 0]
 
 
 def test_nothing_is_written_into_the_source(phantom_data):
-    for convert in (convert_to_masks, convert_to_via):
+    for convert_to in (convert_to_masks, convert_to_via):
         with pytest.raises(DataError, match="lies inside the data folder"):
-            convert(phantom_data, phantom_data / "masks")
+            convert_to(phantom_data, phantom_data / "masks")

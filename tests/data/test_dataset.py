@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import os
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tumortrace.data.dataset import natural_key, open_dataset, read_case, read_cases, refuse_inside
+from tumortrace.data.dataset import list_images, natural_key, open_dataset, read_case, read_cases, refuse_inside
 from tumortrace.errors import DataError
 
 SQUARE = {"name": "rect", "x": 1, "y": 2, "width": 3, "height": 2}
@@ -141,8 +141,8 @@ def test_images_and_masks_with_pairs(tmp_path):
         ("images/b.png", "p2"),
     ]
     assert [(finding.file, finding.kind) for finding in dataset.findings] == [
-        ("images/gone.png", "image-missing"),
         ("images/c.png", "annotation-missing"),
+        ("images/gone.png", "image-missing"),
         ("images/unnamed.png", "annotation-missing"),
     ]
     case, _ = read_case(dataset.records[0])
@@ -162,6 +162,89 @@ def test_images_and_masks_paired_by_name(tmp_path):
         ("b.jpg", "b_mask.png"),
     ]
     assert [finding.file for finding in dataset.findings] == ["images/c.jpg"]
+
+
+def test_a_mask_without_an_image_is_named(tmp_path):
+    write_image(tmp_path / "images" / "a.jpg")
+    for name in ("a.png", "lonely.png"):
+        write_image(tmp_path / "masks" / name)
+    for pairs in (None, "image,mask\na.jpg,a.png\n"):
+        if pairs:
+            (tmp_path / "pairs.csv").write_text(pairs)
+        dataset = open_dataset(tmp_path)
+        assert [record.case_id for record in dataset.records] == ["images/a.jpg"]
+        assert [(f.file, f.kind, f.severity) for f in dataset.findings] == [
+            ("masks/lonely.png", "image-missing", "left out")
+        ]
+
+
+def test_two_masks_of_one_image_are_named_and_the_one_of_its_name_is_used(tmp_path):
+    write_image(tmp_path / "images" / "a.jpg")
+    for name in ("a_mask.png", "a.png"):
+        write_image(tmp_path / "masks" / name)
+    dataset = open_dataset(tmp_path)
+    assert [record.truth.name for record in dataset.records] == ["a.png"]
+    assert [(f.file, f.kind, f.severity) for f in dataset.findings] == [("images/a.jpg", "duplicate-record", "warning")]
+    assert "(a.png, a_mask.png); a.png is used" in dataset.findings[0].cause
+
+
+def test_an_image_called_like_a_mask_has_its_own(tmp_path):
+    for name in ("a.png", "a_mask.png"):
+        write_image(tmp_path / "images" / name)
+        write_image(tmp_path / "masks" / name)
+    dataset = open_dataset(tmp_path)
+    assert [(record.image_path.name, record.truth.name) for record in dataset.records] == [
+        ("a.png", "a.png"),
+        ("a_mask.png", "a_mask.png"),
+    ]
+    assert dataset.findings == ()
+
+
+def test_an_image_listed_twice_in_pairs_is_one_case(tmp_path):
+    write_image(tmp_path / "images" / "a.png")
+    for name in ("one.png", "two.png"):
+        write_image(tmp_path / "masks" / name)
+    (tmp_path / "pairs.csv").write_text("image,mask,patient\na.png,one.png,p1\n./a.png,two.png,p2\n")
+    dataset = open_dataset(tmp_path)
+    assert [(r.case_id, r.truth.name, r.patient) for r in dataset.records] == [("images/a.png", "one.png", "p1")]
+    assert [(f.file, f.kind, f.severity) for f in dataset.findings] == [("images/a.png", "duplicate-record", "warning")]
+
+
+def test_names_in_pairs_that_lead_out_of_the_folder_are_left_out(tmp_path):
+    data = tmp_path / "data"
+    write_image(data / "images" / "a.png")
+    write_image(data / "masks" / "a.png")
+    write_image(tmp_path / "evil.png")
+    outside = tmp_path / "evil.png"
+    (data / "pairs.csv").write_text(
+        f"image,mask\na.png,a.png\n../../evil.png,a.png\nb.png,../../evil.png\n{outside},a.png\n"
+    )
+    dataset = open_dataset(data)
+    assert [record.case_id for record in dataset.records] == ["images/a.png"]
+    assert {(f.file, f.kind, f.severity) for f in dataset.findings} == {
+        ("images/../../evil.png", "unsafe-filename", "left out"),
+        ("images/b.png", "unsafe-filename", "left out"),
+        (f"images/{outside}", "unsafe-filename", "left out"),
+    }
+
+
+def test_two_spellings_of_one_path_are_one_case(tmp_path):
+    write_image(tmp_path / "a.png")
+    write_annotations(tmp_path / "via.json", {"a.png": [SQUARE], "./a.png": [SQUARE]})
+    dataset = open_dataset(tmp_path)
+    assert [record.case_id for record in dataset.records] == ["a.png"]
+    assert [(finding.file, finding.kind) for finding in dataset.findings] == [("a.png", "duplicate-record")]
+
+
+def test_hidden_files_are_passed_over(tmp_path):
+    write_image(tmp_path / "y1.jpg")
+    write_annotations(tmp_path / "x.json", {"y1.jpg": [SQUARE]})
+    (tmp_path / "._y1.jpg").write_bytes(b"\0\5\x16\7")
+    (tmp_path / "._x.json").write_bytes(b"\0\5\x16\7")
+    dataset = open_dataset(tmp_path)
+    assert [record.case_id for record in dataset.records] == ["y1.jpg"]
+    assert dataset.findings == ()
+    assert [path.name for path in list_images(tmp_path)] == ["y1.jpg"]
 
 
 def test_mask_of_another_size_is_named(tmp_path):
@@ -191,6 +274,16 @@ def test_one_broken_part_does_not_take_the_others_down(tmp_path):
     assert [(finding.file, finding.kind) for finding in dataset.findings] == [("VAL", "part-unusable")]
     with pytest.raises(DataError, match=r"VAL.*b.json"):
         dataset.select("val")
+
+
+def test_only_an_unusable_part_is_the_reason_for_its_absence(tmp_path):
+    for name in ("a.png", "test1.png"):
+        write_image(tmp_path / name)
+    write_annotations(tmp_path / "via.json", {"a.png": [SQUARE]})
+    dataset = open_dataset(tmp_path)
+    assert [finding.file for finding in dataset.findings] == ["test1.png"]
+    with pytest.raises(DataError, match=r"no part 'test' here; it has: undivided \(1\)"):
+        dataset.select("test")
 
 
 def test_other_json_beside_the_annotations_is_named(tmp_path):
@@ -240,9 +333,22 @@ def test_natural_order():
     assert sorted(names, key=natural_key) == ["x.jpg", "y1.jpg", "y1a.jpg", "y9.jpg", "y10.jpg"]
 
 
-@given(st.lists(st.text(max_size=6), max_size=6))
-def test_natural_order_sorts_any_names(names):
-    assert sorted(sorted(names, key=natural_key)) == sorted(names)
+@given(
+    before=st.text(max_size=4).filter(lambda text: not text[-1:].isdecimal()),
+    numbers=st.tuples(st.integers(0, 10**12), st.integers(0, 10**12)),
+    after=st.text(max_size=4).filter(lambda text: not text[:1].isdecimal()),
+)
+def test_numbers_within_equal_text_are_ordered_by_value(before, numbers, after):
+    first, second = (natural_key(f"{before}{number}{after}") for number in numbers)
+    assert (first < second) == (numbers[0] < numbers[1])
+
+
+@given(st.sets(st.text("01a\u0663") | st.text(max_size=4), max_size=8))
+@example({"y1", "y01"})
+@example({"y\u0663", "y3"})
+def test_names_that_differ_never_tie_and_any_can_be_compared(names):
+    keys = sorted(natural_key(name) for name in names)
+    assert all(first < second for first, second in itertools.pairwise(keys))
 
 
 def test_br35h_as_it_is(br35h):
@@ -253,11 +359,9 @@ def test_br35h_as_it_is(br35h):
     assert [finding.file for finding in findings] == ["TRAIN/y362.jpg", "TRAIN/y475.jpg", "VAL/y689.jpg"]
 
 
-def test_lgg_knows_its_patients_and_its_tumour_free_slices():
-    root = os.environ.get("TUMORTRACE_DATA")
-    if not root:
-        pytest.skip("TUMORTRACE_DATA is not set: the real data is not here")
-    dataset = open_dataset(Path(root) / "lgg")
+def test_lgg_knows_its_patients_and_its_tumour_free_slices(lgg):
+    dataset = open_dataset(lgg)
+    assert dataset.findings == ()
     assert len(dataset.records) == 408
     assert len({record.patient for record in dataset.records}) == 52
     empty = sum(not case.truth.any() for _, case, _ in read_cases(dataset.records) if case is not None)

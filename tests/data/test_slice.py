@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -184,3 +185,26 @@ def test_every_real_picture_passes_the_truncation_check(br35h):
     assert len(paths) == 701
     for path in paths:
         read_slice(path)
+
+
+def test_transparent_png_is_turned_upright_too(tmp_path: Path):
+    stored = np.full((2, 3, 4), 255, np.uint8)
+    stored[:, :, :3] = np.array([[10, 20, 30], [40, 50, 60]], np.uint8)[:, :, None]
+    stored[0, 0, 3] = 0
+    ok, encoded = cv2.imencode(".png", stored)
+    assert ok
+    # Orientation 6, in an eXIf chunk behind the header chunk (8 bytes of signature, 25 of IHDR).
+    exif = b"MM\x00*\x00\x00\x00\x08\x00\x01" + struct.pack(">HHIHH", EXIF_ORIENTATION, 3, 1, 6, 0) + b"\x00" * 4
+    chunk = struct.pack(">I", len(exif)) + b"eXIf" + exif + struct.pack(">I", zlib.crc32(b"eXIf" + exif))
+    data = encoded.tobytes()
+    path = tmp_path / "turned.png"
+    path.write_bytes(data[:33] + chunk + data[33:])
+    np.testing.assert_array_equal(read_slice(path).pixels, [[40, 0], [50, 20], [60, 30]])
+
+
+def test_a_broken_picture_puts_nothing_on_stderr(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    path = save(tmp_path / "a.tiff", np.random.default_rng(0).integers(0, 256, (64, 48)).astype(np.uint8))
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(DataError, match="not a picture that can be decoded"):
+        read_slice(path)
+    assert capfd.readouterr().err == ""

@@ -17,7 +17,7 @@ NEAREST = [PixelCounts(1, 0, 1, 7), PixelCounts(4, 0, 0, 5), PixelCounts(0, 0, 0
 
 
 def render(evaluation: Evaluation) -> list[str]:
-    console = Console(file=io.StringIO(), width=80)
+    console = Console(file=io.StringIO(), width=80, markup=False)
     console.print(table_of_scores(evaluation))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().splitlines()

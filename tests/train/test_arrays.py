@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -92,6 +93,19 @@ def test_a_warning_leaves_its_case_in(tmp_path: Path):
     part = prepare_part((record,), RECIPE, name="TRAIN")
     assert len(part) == 1
     assert [finding.kind for finding in part.findings] == ["region-outside"]
+
+
+def test_no_more_memory_is_taken_than_the_arrays_hold(tmp_path: Path):
+    record = write_case(tmp_path, grey(), TRUTH)
+    recipe = Recipe(size_hw=(256, 128))
+    tracemalloc.start()
+    try:
+        part = prepare_part((record,) * 30, recipe, name="TRAIN")
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert part.images.is_contiguous()
+    assert peak_bytes < 1.5 * (part.images.nbytes + part.truths.nbytes)
 
 
 def test_no_cases_give_empty_arrays():

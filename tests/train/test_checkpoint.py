@@ -8,12 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tumortrace.errors import ModelError
+from tumortrace.config import Config, config_from_tables
+from tumortrace.errors import ConfigError, ModelError
 from tumortrace.train.checkpoint import (
     EpochRow,
     TrainingState,
     load_checkpoint,
     load_weights,
+    read_state,
+    refuse_other_settings,
     save_checkpoint,
     save_weights,
 )
@@ -23,7 +26,8 @@ ROWS = [
     EpochRow(1, 0.1 + 0.2, 0.75, None, images_per_second=12.5, loader_share=0.25, seconds=3.0),
     EpochRow(2, float("inf"), None, 0.5, images_per_second=0.5, loader_share=0.0, seconds=4.0),
 ]
-STATE = TrainingState(data_hash="ab" * 32, rows=ROWS)
+CONFIG = config_from_tables({"recipe": {"size_hw": [8, 12]}, "network": {"widths": [3, 5]}, "training": {"seed": 7}})
+STATE = TrainingState(CONFIG, "ab" * 32, rows=ROWS)
 
 
 def start(*, seed: int = 0, widths: tuple[int, ...] = (3, 5)) -> tuple[UNet, torch.optim.Adam]:
@@ -78,8 +82,8 @@ def saved(tmp_path: Path) -> tuple[Path, UNet, torch.optim.Adam]:
 def test_round_trip_of_weights_and_moments_bit_for_bit(saved: tuple[Path, UNet, torch.optim.Adam]):
     path, network, optimizer = saved
     loaded, its_optimizer = start(seed=1)
-    state = load_checkpoint(path, network=loaded, optimizer=its_optimizer)
-    assert state == STATE
+    load_checkpoint(path, network=loaded, optimizer=its_optimizer)
+    assert read_state(path) == STATE
     assert_equal(loaded.state_dict(), network.state_dict())
     expected = moments_of(network, optimizer)
     assert expected["head.weight.step"].item() == 3
@@ -107,8 +111,9 @@ def test_the_optimizer_keeps_the_settings_it_was_given(saved: tuple[Path, UNet, 
 
 def test_a_checkpoint_before_the_first_step_has_no_moments(tmp_path: Path):
     network, optimizer = start()
-    save_checkpoint(tmp_path / "c", network=network, optimizer=optimizer, state=TrainingState("00"))
-    assert load_checkpoint(tmp_path / "c", network=network, optimizer=optimizer) == TrainingState("00", rows=[])
+    save_checkpoint(tmp_path / "c", network=network, optimizer=optimizer, state=TrainingState(CONFIG, "00"))
+    load_checkpoint(tmp_path / "c", network=network, optimizer=optimizer)
+    assert read_state(tmp_path / "c") == TrainingState(CONFIG, "00", rows=[])
     assert moments_of(network, optimizer) == {}
 
 
@@ -124,6 +129,8 @@ def test_a_checkpoint_is_safetensors_and_its_history_is_json(saved: tuple[Path, 
     header = header_of(saved[0])
     state = json.loads(str(header.pop("__metadata__")["state"]))
     assert state["data_hash"] == "ab" * 32
+    assert state["config"]["recipe"] == {"size_hw": [8, 12], "pad_to_square": False, "threshold": 0.5}
+    assert state["config"]["training"]["seed"] == 7
     assert state["rows"][0] == {
         "epoch": 1,
         "train_loss": 0.30000000000000004,
@@ -173,6 +180,9 @@ def test_a_truncated_file_is_refused_in_one_line(saved: tuple[Path, UNet, torch.
     with pytest.raises(ModelError, match=r"checkpoint\.safetensors: cannot be resumed from \(.+\); train") as caught:
         load_checkpoint(path, network=network, optimizer=optimizer)
     assert "\n" not in str(caught.value)
+    with pytest.raises(ModelError, match=r"checkpoint\.safetensors: cannot be resumed from \(.+\); train") as caught:
+        read_state(path)
+    assert "\n" not in str(caught.value)
     with pytest.raises(ModelError, match=r"checkpoint\.safetensors: not the weights of this network \(.+\)") as caught:
         load_weights(path, network)
     assert "\n" not in str(caught.value)
@@ -197,14 +207,45 @@ def test_weights_alone_are_no_checkpoint(tmp_path: Path):
     save_weights(tmp_path / "best.safetensors", network)
     with pytest.raises(ModelError, match="cannot be resumed from"):
         load_checkpoint(tmp_path / "best.safetensors", network=network, optimizer=optimizer)
+    with pytest.raises(ModelError, match="cannot be resumed from"):
+        read_state(tmp_path / "best.safetensors")
 
 
-def test_a_history_with_unknown_columns_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    ("changed", "cause"),
+    [
+        ({"rows": [{"era": 1}]}, "'era'"),
+        ({"config": {"training": {"momentum": 0.9}}}, "unknown key 'training.momentum'"),
+        ({"config": 3}, "must be a table, not 3"),
+    ],
+)
+def test_a_history_that_is_not_understood_is_refused(
+    changed: dict[str, object], cause: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     network, optimizer = start()
-    monkeypatch.setattr("tumortrace.train.checkpoint.asdict", lambda _: {"data_hash": "00", "rows": [{"era": 1}]})
+    document = {"config": {}, "data_hash": "00", "rows": []}
+    monkeypatch.setattr("tumortrace.train.checkpoint.asdict", lambda _: document | changed)
     save_checkpoint(tmp_path / "c", network=network, optimizer=optimizer, state=STATE)
-    with pytest.raises(ModelError, match=r"cannot be resumed from .*'era'"):
-        load_checkpoint(tmp_path / "c", network=network, optimizer=optimizer)
+    with pytest.raises(ModelError, match=rf"cannot be resumed from .*{cause}"):
+        read_state(tmp_path / "c")
+
+
+def config_with(**training: object) -> Config:
+    return config_from_tables({"network": {"widths": [3, 5]}, "training": training})
+
+
+def test_other_settings_are_named_with_both_values():
+    began, now = config_with(seed=3), config_from_tables({"network": {"widths": [3, 6]}, "training": {"seed": 4}})
+    with pytest.raises(ConfigError) as caught:
+        refuse_other_settings(Path("c"), began, now)
+    assert str(caught.value) == (
+        "c: began under network.widths = (3, 5), not (3, 6); training.seed = 3, not 4; "
+        "keep to that, or choose another --out"
+    )
+
+
+def test_epochs_device_and_threads_may_differ():
+    refuse_other_settings(Path("c"), config_with(), config_with(epochs=99, device="cpu", threads=1))
 
 
 def test_a_pickle_is_never_opened(tmp_path: Path):

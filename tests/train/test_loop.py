@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tumortrace.config import Config, Keep
+from tumortrace.errors import TumortraceError
 from tumortrace.train import loop
 from tumortrace.train.arrays import PreparedPart
 from tumortrace.train.checkpoint import EpochRow
@@ -246,6 +247,30 @@ def test_loader_share_is_the_time_spent_on_fetching(
     config = settings(epochs=1, batch_size=7)
     (row,) = fit(first_network(config), config, fabric=fabric, train=squares, val=squares, run=tmp_path).rows
     assert (row.loader_share, row.images_per_second, row.seconds) == (0.75, 7 / 4, 7.0)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_run_that_diverges_ends_with_the_epoch(
+    value: float, squares: PreparedPart, settings: Settings, fabric: Fabric, tmp_path: Path
+):
+    fit(first_network(settings()), settings(epochs=1), fabric=fabric, train=squares, val=squares, run=tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.safetensors")}
+    assert len(before) == 2
+    broken = PreparedPart(torch.full_like(squares.images, value), squares.truths, squares.hashes, ())
+    message = r"^training diverged in epoch 2 \(loss nan\); lower training\.learning_rate and train into another --out$"
+    with pytest.raises(TumortraceError, match=message):
+        fit(first_network(settings()), settings(), fabric=fabric, train=broken, val=squares, run=tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.safetensors")} == before
+    assert [row["epoch"] for row in read_rows(tmp_path)] == ["1"]
+
+
+def test_all_cores_that_the_process_may_use_are_taken(settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    taken: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", taken.append)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 2, 4}, raising=False)
+    for threads in (0, 5):
+        loop.start_fabric(settings(threads=threads).training)
+    assert taken == [3, 5]
 
 
 def test_describe_epoch_tells_losses_speed_and_time_left():

@@ -15,12 +15,13 @@ import torch
 from safetensors.torch import load_file
 
 import tumortrace
-from tumortrace.config import CHECKPOINT, Config, check_run_folder, config_from_tables, load_config
+from tumortrace.config import Config, config_from_tables, load_config
 from tumortrace.data.dataset import open_dataset, read_case
 from tumortrace.data.fingerprint import hash_case, hash_part
 from tumortrace.errors import ConfigError, DataError, TumortraceError
 from tumortrace.inference.model import open_model
 from tumortrace.report.figures import read_metrics
+from tumortrace.runfolder import CHECKPOINT, check_run_folder
 from tumortrace.train import run as run_module
 from tumortrace.train.run import RunResult, train
 
@@ -121,6 +122,32 @@ def test_the_run_s_model_can_be_opened(tiny_run: Path, manifest: dict[str, Any])
     assert model.sha256 == hashlib.sha256((tiny_run / "model.onnx").read_bytes()).hexdigest()
 
 
+def test_the_export_says_that_it_has_begun(
+    phantom_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def export(*_: object, **__: object) -> float:
+        assert capsys.readouterr().err.endswith("Exporting to ONNX ...\n")
+        return 0.0
+
+    monkeypatch.setattr(run_module, "export_onnx", export)
+    train(open_dataset(phantom_data), settings(epochs=1), out=tmp_path)
+
+
+def test_memory_that_runs_out_while_reading_says_what_to_try(
+    phantom_data: Path, tmp_path: Path, train_only: Train, monkeypatch: pytest.MonkeyPatch
+):
+    def prepare(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(run_module, "prepare_part", prepare)
+    with pytest.raises(TumortraceError) as caught:
+        train_only(phantom_data, settings(), tmp_path / "run")
+    assert str(caught.value) == (
+        "out of memory at recipe.size_hw=[32, 48]; try --set 'recipe.size_hw=[16, 24]', or fewer slices"
+    )
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("keep", ["best_loss", "best_dice"])
 def test_choosing_on_a_missing_val_part_is_refused_before_anything_is_written(
     keep: str, phantom_data: Path, tmp_path: Path
@@ -168,21 +195,6 @@ def test_a_missing_device_or_unreadable_data_leaves_no_run_behind(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_new_run_where_there_is_one_is_refused(tiny_run: Path, tmp_path: Path):
-    check_run_folder(tiny_run, resume=True)
-    check_run_folder(tmp_path / "new", resume=False)
-    check_run_folder(tmp_path, resume=False)  # an empty folder
-    (tmp_path / "config.toml").write_text("")  # a run that stopped in its first epoch has nothing to lose
-    check_run_folder(tmp_path, resume=False)
-    with pytest.raises(ConfigError, match="tiny: holds a run already; go on with --resume, or choose another --out"):
-        check_run_folder(tiny_run, resume=False)
-
-
-def test_resuming_where_there_is_no_run_is_refused(tmp_path: Path):
-    with pytest.raises(ConfigError, match=r"new: no run to resume \(no config\.toml\); train without --resume first"):
-        check_run_folder(tmp_path / "new", resume=True)
-
-
 @pytest.mark.parametrize(
     "changed", [{"learning_rate": 0.2}, {"batch_size": 3}, {"keep": "best_loss"}, {"seed": 1}, {"weight_decay": 0.1}]
 )
@@ -191,9 +203,20 @@ def test_going_on_under_other_settings_is_refused(
 ):
     train_only(phantom_data, settings(epochs=1), tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(ConfigError, match=r"began under other settings \(its config\.toml\); keep to them, or"):
+    (key,) = changed
+    with pytest.raises(ConfigError, match=rf"checkpoint\.safetensors: began under training\.{key} = .*; keep to that"):
         train_only(phantom_data, settings(**changed), tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_going_on_after_config_toml_was_edited_is_refused(phantom_data: Path, tmp_path: Path, train_only: Train):
+    """As the command line does it: what to go on under is read from the run's own config.toml."""
+    train_only(phantom_data, settings(epochs=1), tmp_path)
+    toml = tmp_path / "config.toml"
+    toml.write_text(toml.read_text().replace("learning_rate = 0.1", "learning_rate = 0.2"))
+    check_run_folder(tmp_path, resume=True)
+    with pytest.raises(ConfigError, match=r"began under training\.learning_rate = 0\.1, not 0\.2; keep to that, or"):
+        train_only(phantom_data, load_config(str(toml)), tmp_path)
 
 
 def test_going_on_for_more_epochs_or_elsewhere_is_not(phantom_data: Path, tmp_path: Path, train_only: Train):

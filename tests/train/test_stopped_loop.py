@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,17 @@ import torch
 from lightning_fabric import Fabric
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
 
-from tumortrace.config import CHECKPOINT, Config, config_from_tables
-from tumortrace.errors import ModelError, TumortraceError
+from tumortrace.config import Config, config_from_tables
+from tumortrace.errors import ConfigError, TumortraceError
 from tumortrace.report.figures import read_metrics
+from tumortrace.runfolder import CHECKPOINT
 from tumortrace.train import loop
 from tumortrace.train.arrays import PreparedPart
 from tumortrace.train.checkpoint import TrainingState
 from tumortrace.train.loop import fit, kept_epoch, start_fabric
+from tumortrace.train.memory import explain_memory
 from tumortrace.train.networks import UNet, build_network
 
 Settings = Callable[..., Config]
@@ -152,17 +156,24 @@ def test_resuming_a_finished_run_trains_no_more(settings: Settings, run_fit: Fit
     assert (tmp_path / CHECKPOINT).read_bytes() == checkpoint
 
 
-def test_a_checkpoint_is_loaded_when_the_weights_are_on_their_device(
+def test_moments_are_loaded_to_where_the_weights_are_then(
     settings: Settings, run_fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Adam's moments are put where the weights are: loaded any earlier, they would stay behind on the CPU."""
+    """Loaded before the network is on its device, Adam's moments would stay behind. A type stands for the device."""
     run_fit(settings(epochs=1), tmp_path)
-    calls: list[str] = []
-    setup, load = Fabric.setup, loop.load_checkpoint
-    monkeypatch.setattr(Fabric, "setup", lambda *a, **k: (calls.append("setup"), setup(*a, **k))[1])
-    monkeypatch.setattr(loop, "load_checkpoint", lambda *a, **k: (calls.append("load"), load(*a, **k))[1])
-    run_fit(settings(epochs=2), tmp_path)
-    assert calls == ["setup", "load"]
+
+    def setup(_: Fabric, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, object]:
+        return network.double(), optimizer  # torch moves moments to device and type of their weights alike
+
+    def look(model: nn.Module, optimizer: torch.optim.Optimizer, **_: object) -> None:
+        moments = [optimizer.state[parameter]["exp_avg"] for parameter in model.parameters()]
+        assert {moment.dtype for moment in moments} == {torch.float64}
+        raise Killed
+
+    monkeypatch.setattr(Fabric, "setup", setup)
+    monkeypatch.setattr(loop, "_train_epoch", look)
+    with pytest.raises(Killed):
+        run_fit(settings(epochs=2), tmp_path)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
@@ -191,11 +202,17 @@ def test_a_checkpoint_of_other_data_is_refused(
         fit(first_network(config), config, fabric=fabric, run=tmp_path, **parts)
 
 
-def test_a_checkpoint_of_another_network_is_refused(settings: Settings, run_fit: Fit, tmp_path: Path):
-    run_fit(settings(epochs=1), tmp_path)
-    wider = config_from_tables({"recipe": {"size_hw": [16, 24]}, "network": {"widths": [4, 9]}})
-    with pytest.raises(ModelError, match=r"cannot be resumed from \(size mismatch"):
-        run_fit(wider, tmp_path)
+@pytest.mark.parametrize(
+    ("table", "key", "value"), [("network", "widths", [4, 9]), ("training", "learning_rate", 0.02)]
+)
+def test_a_checkpoint_that_began_under_other_settings_is_refused(
+    table: str, key: str, value: object, settings: Settings, run_fit: Fit, tmp_path: Path
+):
+    tables = asdict(settings(epochs=1))
+    run_fit(config_from_tables(tables), tmp_path)
+    tables[table][key] = value
+    with pytest.raises(ConfigError, match=rf"checkpoint\.safetensors: began under {table}\.{key} = .*; keep to that"):
+        run_fit(config_from_tables(tables), tmp_path)
 
 
 ALLOCATOR = "[enforce fail] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
@@ -232,13 +249,13 @@ def test_out_of_memory_says_what_to_try(
 def test_what_to_try_fits_the_network(size_hw: list[int], expected: str):
     network = {"widths": [2, 2, 2, 2]}
     config = config_from_tables({"recipe": {"size_hw": size_hw}, "network": network, "training": {"batch_size": 1}})
-    with pytest.raises(TumortraceError) as caught, loop._explain_memory(config):
+    with pytest.raises(TumortraceError) as caught, explain_memory(config):
         raise MemoryError
     assert str(caught.value) == f"out of memory at training.batch_size=1 and recipe.size_hw={size_hw}; {expected}"
 
 
 def test_real_exhaustion_of_memory_is_recognised(settings: Settings):
-    with pytest.raises(TumortraceError, match=r"^out of memory at"), loop._explain_memory(settings()):
+    with pytest.raises(TumortraceError, match=r"^out of memory at"), explain_memory(settings()):
         torch.empty(10**16)
 
 

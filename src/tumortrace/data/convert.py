@@ -1,19 +1,22 @@
-"""Annotations to masks and back. Outlines are traced on pixel edges, so drawing them gives the very mask again."""
+"""Annotations to masks and back. Outlines are traced on pixel edges, so drawing them gives the very mask again.
+
+What was finished before an interruption stays usable: the lists beside the results are written even then.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from tumortrace.data.dataset import PARTS, CaseRecord, list_images, natural_key, open_dataset, read_cases, refuse_inside
+from tumortrace.data.dataset import PARTS, CaseRecord, Dataset, natural_key, open_dataset, read_cases, refuse_inside
 from tumortrace.data.findings import Finding
 from tumortrace.data.geometry import Region, mask_to_polygons
+from tumortrace.data.pairs import PAIRS, Pair, check_pairs, read_pairs, write_pairs
 from tumortrace.data.slice import read_mask, write_atomically, write_png
 from tumortrace.data.via import ViaRecord, write_via
 from tumortrace.errors import DataError
@@ -21,6 +24,8 @@ from tumortrace.progress import track
 
 MASK_SUFFIX = "_mask.png"
 ANNOTATIONS = "annotations.json"
+FINDINGS = "findings.json"
+_PART_FOLDERS = tuple(part.upper() for part in PARTS)
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,9 @@ class Conversion:
 def convert_to_masks(source: Path, destination: Path) -> Conversion:
     """Write ``DST/[TRAIN|VAL|TEST/]NAME_mask.png`` (0 and 255, the image's own size) for every case of a dataset.
 
-    Beside the masks stands ``pairs.csv``, which keeps the name and size of each image for the way back.
+    NAME is the image's path within its part, without its suffix unless two images would meet. Beside the masks stands
+    ``pairs.csv``, which keeps name, patient and size of each image for the way back; ``DST/findings.json`` holds the
+    findings, if any.
 
     Raises:
         DataError: The source is no dataset, or the destination lies inside it.
@@ -49,16 +56,20 @@ def convert_to_masks(source: Path, destination: Path) -> Conversion:
     refuse_inside(destination, source)
     dataset = open_dataset(source)
     findings = list(dataset.findings)
-    pairs: dict[str, list[tuple[str, str, int]]] = {}
-    names = _mask_names(dataset.records)
-    for record, case, faults in track(read_cases(dataset.records), "Writing masks", total=len(dataset.records)):
-        findings += faults
-        if case is not None:
-            folder, name = record.part.upper(), names[record.case_id]
-            write_png(destination / folder / name, case.truth.astype(np.uint8) * np.uint8(255))
-            pairs.setdefault(folder, []).append((record.image_path.name, name, record.image_path.stat().st_size))
-    for folder, rows in pairs.items():
-        _write_pairs(destination / folder / "pairs.csv", rows)
+    pairs: dict[str, list[Pair]] = {}
+    masks = _name_masks(dataset.records)
+    try:
+        for record, case, faults in track(read_cases(dataset.records), "Writing masks", total=len(dataset.records)):
+            findings += faults
+            if case is not None:
+                folder, mask = record.part.upper(), masks[record.case_id]
+                write_png(destination / folder / mask, case.truth.astype(np.uint8) * np.uint8(255))
+                pair = Pair(_name_in_part(record), mask, record.patient, record.image_path.stat().st_size)
+                pairs.setdefault(folder, []).append(pair)
+    finally:
+        for folder, written in pairs.items():
+            write_pairs(destination / folder / PAIRS, written)
+        _write_findings(destination / FINDINGS, findings)
     count = sum(map(len, pairs.values()))
     return Conversion(count, len(dataset.records) - count, tuple(findings))
 
@@ -66,83 +77,144 @@ def convert_to_masks(source: Path, destination: Path) -> Conversion:
 def convert_to_via(source: Path, destination: Path) -> Conversion:
     """Write ``DST/[TRAIN|VAL|TEST/]annotations.json`` (VIA 2), one polygon a lesion, traced on pixel edges.
 
-    The source is a dataset, or a folder of ``NAME_mask.png`` files (with parts or without) such as
-    ``convert_to_masks`` and ``segment`` write. Where neither ``pairs.csv`` nor ``results.json`` names the image, the
-    record refers to the mask file itself and a finding says so.
+    The source is a dataset, or a folder of ``NAME_mask.png`` files (in parts or not, subfolders searched) such as
+    ``convert_to_masks`` and ``segment`` write. A folder that opens as a dataset is taken as one, whatever masks lie
+    beside its annotations. In a folder of masks, ``pairs.csv`` or ``results.json`` name the images; where neither does,
+    the record refers to the mask file itself and a finding says so. ``DST/findings.json`` holds the findings, if any.
 
     Raises:
         DataError: Nothing to convert in the source, or the destination lies inside it.
     """
     refuse_inside(destination, source)
-    folders = {part.upper(): source / part.upper() for part in PARTS} | {"": source}
-    mask_folders = {name: folder for name, folder in folders.items() if folder.is_dir() and _find_masks(folder)}
-    if not mask_folders:
-        return _dataset_to_via(source, destination)
-    findings: list[Finding] = []
-    count = failed = 0
-    for name, folder in mask_folders.items():
-        records, faults, unread = _masks_to_records(folder)
-        write_via(destination / name / ANNOTATIONS, records)
-        findings += faults
-        count += len(records)
-        failed += unread
-    return Conversion(count, failed, tuple(findings))
+    if not _is_mask_folder(source):
+        dataset = open_dataset(source)
+        return _write_annotations(_trace_cases(dataset), destination, findings=dataset.findings)
+    pairs, findings = _find_images(source)
+    return _write_annotations(_trace_masks(source, pairs), destination, findings=findings)
 
 
-def _dataset_to_via(source: Path, destination: Path) -> Conversion:
-    dataset = open_dataset(source)
-    findings = list(dataset.findings)
-    by_part: dict[str, list[ViaRecord]] = {}
-    for record, case, faults in track(read_cases(dataset.records), "Tracing", total=len(dataset.records)):
-        findings += faults
-        if case is not None:
-            # What an annotator drew stays as drawn; only a mask has to be traced.
-            regions = record.truth if isinstance(record.truth, tuple) else tuple(mask_to_polygons(case.truth))
-            findings += _find_empty(record.case_id, regions)
-            size_bytes = record.image_path.stat().st_size
-            by_part.setdefault(record.part.upper(), []).append(ViaRecord(record.image_path.name, size_bytes, regions))
-    for part, records in by_part.items():
-        write_via(destination / part / ANNOTATIONS, records)
-    count = sum(map(len, by_part.values()))
-    return Conversion(count, len(dataset.records) - count, tuple(findings))
-
-
-def _masks_to_records(folder: Path) -> tuple[list[ViaRecord], list[Finding], int]:
-    images = _read_results(folder / "results.json") | _read_pairs(folder / "pairs.csv")
-    records: list[ViaRecord] = []
-    findings: list[Finding] = []
+def _write_annotations(
+    traced: Iterable[tuple[str, ViaRecord | None, list[Finding]]], destination: Path, *, findings: Sequence[Finding]
+) -> Conversion:
+    """Write one VIA file a folder from (folder, record or None if it could not be read, findings)."""
+    by_folder: dict[str, list[ViaRecord]] = {}
+    all_findings = list(findings)
     failed = 0
-    masks = _find_masks(folder)
-    for path in track(masks, f"Tracing {folder.name}", total=len(masks)):
+    try:
+        for folder, record, faults in traced:
+            all_findings += faults
+            if record is None:
+                failed += 1
+            else:
+                by_folder.setdefault(folder, []).append(record)
+    finally:
+        for folder, records in by_folder.items():
+            write_via(destination / folder / ANNOTATIONS, records)
+        _write_findings(destination / FINDINGS, all_findings)
+    return Conversion(sum(map(len, by_folder.values())), failed, tuple(all_findings))
+
+
+def _trace_cases(dataset: Dataset) -> Iterator[tuple[str, ViaRecord | None, list[Finding]]]:
+    for record, case, faults in track(read_cases(dataset.records), "Tracing", total=len(dataset.records)):
+        if case is None:
+            yield record.part.upper(), None, faults
+            continue
+        # What an annotator drew stays as drawn; only a mask has to be traced.
+        regions = record.truth if isinstance(record.truth, tuple) else tuple(mask_to_polygons(case.truth))
+        traced = ViaRecord(_name_in_part(record), record.image_path.stat().st_size, regions)
+        yield record.part.upper(), traced, faults + _find_empty(record.case_id, regions)
+
+
+def _trace_masks(source: Path, pairs: dict[str, Pair]) -> Iterator[tuple[str, ViaRecord | None, list[Finding]]]:
+    masks = _find_masks(source)
+    for folder, name in track(masks, "Tracing", total=len(masks)):
+        path, prefix = source / folder / name, _prefix(folder)
         try:
             regions = tuple(mask_to_polygons(read_mask(path)))
         except DataError as error:
-            failed += 1
-            findings.append(Finding("unreadable", "left out", path.name, str(error), "mend or remove it"))
+            cause = str(error).removeprefix(f"{path}: ")
+            yield folder, None, [Finding("unreadable", "left out", prefix + name, cause, "mend or remove it")]
             continue
-        if path.name not in images:
-            cause = "no pairs.csv or results.json names its image, so the record refers to the mask file"
-            findings.append(Finding("image-unknown", "warning", path.name, cause, "set the file name in VIA"))
-        findings += _find_empty(path.name, regions)
-        name, size_bytes = images.get(path.name, (path.name, path.stat().st_size))
-        records.append(ViaRecord(name, size_bytes, regions))
-    return records, findings, failed
+        faults = _find_empty(prefix + name, regions)
+        pair = pairs.get(prefix + name)
+        if pair is None:
+            cause = "no pairs.csv or results.json names an image for it alone, so the record refers to the mask"
+            faults.append(Finding("image-unknown", "warning", prefix + name, cause, "set the file name in VIA"))
+            pair = Pair(prefix + name, name, size_bytes=path.stat().st_size)
+        yield folder, ViaRecord(pair.image.removeprefix(prefix), pair.size_bytes, regions), faults
 
 
-def _find_masks(folder: Path) -> list[Path]:
-    return [path for path in list_images(folder) if path.name.endswith(MASK_SUFFIX)]
+def _is_mask_folder(source: Path) -> bool:
+    try:
+        open_dataset(source)
+    except DataError:
+        return bool(_find_masks(source))
+    return False
 
 
-def _mask_names(records: Sequence[CaseRecord]) -> dict[str, str]:
-    """Name of each case's mask: the image's stem, or its whole name where two images of a part share a stem."""
-    stems: dict[tuple[str, str], int] = {}
-    for record in records:
-        key = (record.part, record.image_path.stem)
-        stems[key] = stems.get(key, 0) + 1
+def _find_masks(source: Path) -> list[tuple[str, str]]:
+    """Each mask below a folder: its part's folder, or '' outside the parts, and its path within that."""
+    found = []
+    for folder in (*_PART_FOLDERS, ""):
+        paths = [p.relative_to(source / folder) for p in (source / folder).rglob(f"*{MASK_SUFFIX}") if p.is_file()]
+        here = [path for path in paths if folder or path.parts[0] not in _PART_FOLDERS]
+        visible = [path.as_posix() for path in here if not any(part.startswith(".") for part in path.parts)]
+        found += [(folder, name) for name in sorted(visible, key=natural_key)]
+    return found
+
+
+def _find_images(source: Path) -> tuple[dict[str, Pair], list[Finding]]:
+    """The pairs that a folder of masks and its parts list, by the mask's path; all paths within the folder."""
+    pairs: dict[str, Pair] = {}
+    findings: list[Finding] = []
+    for folder in ("", *_PART_FOLDERS):
+        prefix = _prefix(folder)
+        listed = _read_results(source / folder / "results.json")
+        if (source / folder / PAIRS).is_file():
+            listed += read_pairs(source / folder / PAIRS)
+        by_mask = {pair.mask: pair for pair in listed}
+        checked, faults = check_pairs(by_mask.values(), prefix=prefix)
+        pairs |= {prefix + pair.mask: replace(pair, image=prefix + pair.image) for pair in checked}
+        findings += faults
+    return pairs, findings
+
+
+def _read_results(path: Path) -> list[Pair]:
+    """The pairs that ``segment`` wrote; an image is taken to lie where its mask lies, its size is -1 if it is gone."""
+    if not path.is_file():
+        return []
+    try:
+        images = [
+            (record["mask"], Path(record["file"]))
+            for record in json.loads(path.read_bytes())["images"]
+            if record["mask"]
+        ]
+        return [
+            Pair((PurePosixPath(mask).parent / file.name).as_posix(), mask, size_bytes=_size_bytes(file))
+            for mask, file in images
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); segment the pictures again") from None
+
+
+def _size_bytes(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else -1
+
+
+def _name_in_part(record: CaseRecord) -> str:
+    """Path of the image within its part; in a dataset of masks, within the part's ``images/``."""
+    name = record.case_id.removeprefix(_prefix(record.part.upper()))
+    return name.removeprefix("images/") if isinstance(record.truth, Path) else name
+
+
+def _name_masks(records: Sequence[CaseRecord]) -> dict[str, str]:
+    """Path of each case's mask within its part, by case_id: the image's, without suffix unless two would meet."""
+    names = {record.case_id: _name_in_part(record) for record in records}
+    stems = {case_id: PurePosixPath(name).with_suffix("").as_posix() for case_id, name in names.items()}
+    # A stem may meet another's stem (a.png, a.tif) or whole name (a.png.tif, a.png).
+    meets = Counter((record.part, name[record.case_id]) for record in records for name in (names, stems))
     return {
-        record.case_id: (
-            record.image_path.name if stems[record.part, record.image_path.stem] > 1 else record.image_path.stem
-        )
+        record.case_id: (names if meets[record.part, stems[record.case_id]] > 1 else stems)[record.case_id]
         + MASK_SUFFIX
         for record in records
     }
@@ -155,34 +227,12 @@ def _find_empty(file: str, regions: tuple[Region, ...]) -> list[Finding]:
     return [Finding("empty-mask", "warning", file, cause, "keep tumour-free images in a folder of their own")]
 
 
-def _write_pairs(path: Path, rows: list[tuple[str, str, int]]) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", "mask", "size_bytes"])
-    in_order: list[tuple[str, str, int]] = sorted(rows, key=lambda row: natural_key(row[0]))
-    writer.writerows(in_order)
-    write_atomically(path, text.getvalue().encode())
+def _write_findings(path: Path, findings: Sequence[Finding]) -> None:
+    if findings:
+        write_atomically(path, (json.dumps([asdict(finding) for finding in findings], indent=2) + "\n").encode())
+    else:
+        path.unlink(missing_ok=True)  # of an earlier run, whose faults are mended
 
 
-def _read_pairs(path: Path) -> dict[str, tuple[str, int]]:
-    """Image name and size in bytes by mask name; empty without a file."""
-    if not path.is_file():
-        return {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            return {row["mask"]: (row["image"], int(row["size_bytes"])) for row in csv.DictReader(file)}
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); it needs the columns image, mask and size_bytes") from None
-
-
-def _read_results(path: Path) -> dict[str, tuple[str, int]]:
-    """Image name and size in bytes by mask name, from what ``segment`` wrote; -1 where the image is gone."""
-    if not path.is_file():
-        return {}
-    try:
-        images = {
-            record["mask"]: Path(record["file"]) for record in json.loads(path.read_bytes())["images"] if record["mask"]
-        }
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); segment the pictures again") from None
-    return {mask: (image.name, image.stat().st_size if image.is_file() else -1) for mask, image in images.items()}
+def _prefix(folder: str) -> str:
+    return f"{folder}/" if folder else ""

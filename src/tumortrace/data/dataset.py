@@ -1,12 +1,12 @@
 """A folder becomes cases: which images have which truth, in which part, and every fault that was found on the way.
 
 Opens the Br35H layout (``TRAIN/ VAL/ TEST/``, each with images and one VIA file), a single folder of images with one
-VIA file, and ``images/`` + ``masks/`` folders with an optional ``pairs.csv``. Reads only; links are followed.
+VIA file, and ``images/`` + ``masks/`` folders with an optional ``pairs.csv``. Reads only; links are followed, hidden
+files are passed over.
 """
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tumortrace.data.annotations import read_annotations
 from tumortrace.data.findings import Finding
 from tumortrace.data.geometry import Region, rasterize, region_bounds_xyxy
+from tumortrace.data.pairs import find_pairs
 from tumortrace.data.slice import IMAGE_SUFFIXES, Slice, read_mask, read_slice
-from tumortrace.data.via import read_via
 from tumortrace.errors import DataError
 
 PARTS = ("train", "val", "test")
@@ -81,7 +82,8 @@ class Dataset:
         selected = tuple(record for record in self.records if record.part == part)
         if selected:
             return selected
-        blame = next((f.line() for f in self.findings if f.file.lower().startswith(part)), None)
+        unusable = (f for f in self.findings if f.kind == "part-unusable" and f.file == part.upper())
+        blame = next((finding.line() for finding in unusable), None)
         there = ", ".join(f"{name or 'undivided'} ({count})" for name, count in self.parts().items())
         raise DataError(blame or f"{self.root}: no part {part!r} here; it has: {there}; choose one, or all")
 
@@ -176,8 +178,9 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The image files directly in a folder, by their suffix, in natural order."""
-    files = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+    """The image files directly in a folder, by their suffix, in natural order; hidden ones are passed over."""
+    visible = (path for path in folder.iterdir() if not path.name.startswith("."))
+    files = [path for path in visible if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
     return sorted(files, key=lambda path: natural_key(path.name))
 
 
@@ -188,7 +191,7 @@ def _open_folder(folder: Path, *, part: str, prefix: str) -> tuple[list[CaseReco
 
 
 def _open_via(folder: Path, *, part: str, prefix: str) -> tuple[list[CaseRecord], list[Finding]]:
-    annotated, found = _read_annotation_file(folder)
+    annotated, found = read_annotations(folder)
     findings = [Finding(f.kind, f.severity, prefix + f.file, f.cause, f.remedy) for f in found]
     images = {path.name: path for path in list_images(folder)}
     records = []
@@ -209,74 +212,26 @@ def _open_via(folder: Path, *, part: str, prefix: str) -> tuple[list[CaseRecord]
     return records, findings
 
 
-def _read_annotation_file(folder: Path) -> tuple[dict[str, tuple[Region, ...]], list[Finding]]:
-    """Regions by filename from the folder's one VIA file; other JSON or CSV files beside it are findings."""
-    candidates = sorted(folder.glob("*.json")) or sorted(folder.glob("*.csv"))
-    if not candidates:
-        raise DataError(
-            f"{folder}: no VIA annotations (*.json or *.csv) and no images/ + masks/ folders; is this the data?"
-        )
-    readable = []
-    findings: list[Finding] = []
-    for path in candidates:
-        try:
-            readable.append((path, read_via(path)))
-        except DataError as error:
-            if len(candidates) == 1:
-                raise
-            cause = str(error).removeprefix(f"{path}: ")
-            findings.append(_left_out("not-via", path.name, cause, "take it away if it is no annotation"))
-    if not readable:
-        raise DataError(f"{candidates[0]}: {findings[0].cause}")
-    if len(readable) > 1:
-        names = ", ".join(path.name for path, _ in readable)
-        raise DataError(f"{folder}: several annotation files ({names}); leave the one that counts")
-    _, (via_records, via_findings) = readable[0]
-    return {record.filename: record.regions for record in via_records}, findings + via_findings
-
-
 def _open_masks(folder: Path, *, part: str, prefix: str) -> tuple[list[CaseRecord], list[Finding]]:
-    pairs_file = folder / "pairs.csv"
-    pairs = _read_pairs(pairs_file) if pairs_file.is_file() else _pair_by_name(folder)
+    images, masks = ([path.name for path in list_images(folder / name)] for name in ("images", "masks"))
+    pairs, found = find_pairs(folder, images, masks)
+    findings = [Finding(f.kind, f.severity, prefix + f.file, f.cause, f.remedy) for f in found]
     records = []
-    findings = []
-    for image_name, mask_name, patient in pairs:
-        case_id = f"{prefix}images/{image_name}"
-        image_path, mask_path = folder / "images" / image_name, folder / "masks" / mask_name
+    for pair in pairs:
+        case_id = f"{prefix}images/{pair.image}"
+        image_path, mask_path = folder / "images" / pair.image, folder / "masks" / pair.mask
         if not image_path.is_file():
             cause = "named in pairs.csv, but there is no such image"
             findings.append(_left_out("image-missing", case_id, cause, "add the image or drop its row"))
-        elif not (mask_name and mask_path.is_file()):
-            cause = f"no mask {mask_name or Path(image_name).stem + '.png'} in masks/"
-            findings.append(
-                _left_out("annotation-missing", case_id, cause, "add the mask; all black if free of tumour")
-            )
+        elif not (pair.mask and mask_path.is_file()):
+            cause = f"no mask {pair.mask or image_path.stem + '.png'} in masks/"
+            remedy = "add the mask; all black if free of tumour"
+            findings.append(_left_out("annotation-missing", case_id, cause, remedy))
         else:
-            records.append(CaseRecord(case_id, part, image_path, mask_path, patient or None))
-    unpaired = {path.name for path in list_images(folder / "images")} - {image_name for image_name, _, _ in pairs}
-    for name in sorted(unpaired, key=natural_key):
-        cause = "stands in images/ but not in pairs.csv"
-        findings.append(_left_out("annotation-missing", f"{prefix}images/{name}", cause, "add its row to pairs.csv"))
-    return sorted(records, key=lambda record: natural_key(record.case_id)), findings
-
-
-def _read_pairs(path: Path) -> list[tuple[str, str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            if not {"image", "mask"} <= set(reader.fieldnames or ()):
-                raise DataError(
-                    f"{path}: columns {reader.fieldnames}; it must have image and mask (and may have patient)"
-                )
-            return [(row["image"] or "", row["mask"] or "", row.get("patient") or "") for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as CSV ({error}); save it as UTF-8 text") from None
-
-
-def _pair_by_name(folder: Path) -> list[tuple[str, str, str]]:
-    """Pair ``images/NAME.*`` with ``masks/NAME.*`` or ``masks/NAME_mask.*``; an image without one pairs with ''."""
-    masks = {path.stem.removesuffix("_mask"): path.name for path in list_images(folder / "masks")}
-    return [(image.name, masks.get(image.stem, ""), "") for image in list_images(folder / "images")]
+            records.append(CaseRecord(case_id, part, image_path, mask_path, pair.patient))
+    records.sort(key=lambda record: natural_key(record.case_id))
+    findings.sort(key=lambda finding: natural_key(finding.file))
+    return records, findings
 
 
 def _find_outside(regions: tuple[Region, ...], case_id: str, size_hw: tuple[int, int]) -> list[Finding]:

@@ -14,6 +14,9 @@ from tumortrace.errors import DataError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
 
+# What is wrong with a picture is said once, in our own words; OpenCV would print its own on stderr as well.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
 _JPEG_START = b"\xff\xd8"
 _JPEG_END = b"\xff\xd9"
 _JPEG_SCAN = b"\xff\xda"
@@ -65,7 +68,7 @@ def read_slice(path: Path, case_id: str | None = None) -> Slice:
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:
-    """Read a mask picture: tumour where the grey value is at least half of the type's range.
+    """Read a mask picture of at most two values: tumour wherever it is not black, so 0 and 1 do as well as 0 and 255.
 
     Returns:
         Shape (H, W), bool.
@@ -124,7 +127,7 @@ def _decode(data: bytes, *, path: Path) -> NDArray[Any]:
     if image.dtype not in (np.uint8, np.uint16):
         raise DataError(f"{path}: pixels of type {image.dtype}; store the picture with 8 or 16 bits a channel")
     if raw is not None and raw.ndim == 3 and raw.shape[2] == 4:
-        return _grey_on_black(raw)
+        return _grey_on_black(_turn_upright(raw, image))
     return _grey(image)
 
 
@@ -141,6 +144,16 @@ def _grey(image: NDArray[Any]) -> NDArray[Any]:
     if image.ndim == 2:
         return image
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
+
+
+def _turn_upright(raw: NDArray[Any], upright: NDArray[Any]) -> NDArray[Any]:
+    """Turn a picture with transparency, which OpenCV gives as stored, the way that it turns the one without."""
+    for flipped in (raw, raw[:, ::-1]):
+        for turns in range(4):
+            turned = np.rot90(flipped, turns)
+            if turned.shape[:2] == upright.shape[:2] and np.array_equal(turned[:, :, :3], upright):
+                return turned
+    return raw
 
 
 def _grey_on_black(image: NDArray[Any]) -> NDArray[Any]:

@@ -128,7 +128,7 @@ def _parse_json(path: Path, text: str) -> tuple[list[_RawRecord], list[Finding]]
     for key, entry in entries.items():
         if not _is_record(entry):
             cause, remedy = "the record holds no filename and regions", "annotate the image again in VIA"
-            findings.append(Finding("annotation-missing", "left out", _printable(key), cause, remedy))
+            findings.append(Finding("annotation-missing", "left out", printable(key), cause, remedy))
             continue
         regions = entry["regions"].values() if isinstance(entry["regions"], dict) else entry["regions"]  # VIA 1, VIA 2
         shapes = [region.get("shape_attributes") if isinstance(region, dict) else region for region in regions]
@@ -179,8 +179,8 @@ def _size_bytes(value: object) -> int:
 
 def _read_image(filename: str, twins: list[_RawRecord]) -> tuple[ViaRecord | None, list[Finding]]:
     """The first record of an image that has a region to draw, and the faults of all its records."""
-    name = _printable(filename)
-    if _is_unsafe(filename):
+    name = printable(filename)
+    if is_unsafe(filename):
         cause, remedy = "the filename leads out of the folder, or is none", "name the image relative to its folder"
         return None, [Finding("unsafe-filename", "left out", name, cause, remedy)]
     findings = []
@@ -281,14 +281,14 @@ def _plain(values: Iterable[float]) -> list[float]:
     return [int(value) if float(value).is_integer() else float(value) for value in values]
 
 
-def _is_unsafe(filename: str) -> bool:
+def is_unsafe(filename: str) -> bool:
     """Whether a name, read as a path of either system, can lead out of its folder, or no file can have it."""
     windows, posix = PureWindowsPath(filename), PurePosixPath(filename)
     leads_out = windows.anchor or posix.is_absolute() or ".." in windows.parts
-    return bool(leads_out) or not posix.name or _printable(filename) != filename
+    return bool(leads_out) or not posix.name or printable(filename) != filename
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
     """A name that fits on one line: unchanged, or escaped where it holds control characters or line breaks."""
     odd = any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in name)
     return ascii(name) if odd else name

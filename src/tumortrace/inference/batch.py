@@ -141,6 +141,7 @@ def _segment_one(model: Model, picture: Picture, *, out: Path, overlay: bool) ->
     prediction = predict(model, image)
     mask_path, overlay_path = _targets(picture, out)
     write_png(mask_path, prediction.mask.astype(np.uint8) * np.uint8(255))
+    overlay_path.unlink(missing_ok=True)  # an earlier model's overlay beside this mask would mislead
     if overlay:
         write_png(overlay_path, draw_overlay(image.pixels, prediction.mask))
     measured = _describe(prediction, spacing_mm=image.spacing_mm)

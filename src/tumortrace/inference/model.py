@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -15,6 +14,8 @@ import onnxruntime
 from tumortrace.config import Recipe
 from tumortrace.errors import ConfigError, ModelError
 from tumortrace.inference.recipe import recipe_from_json
+from tumortrace.machine import usable_cores
+from tumortrace.runfolder import CONFIG, MODEL
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,11 +55,11 @@ def find_model(name_or_path: str) -> Path:
         raise ModelError("this version ships no default model; give --model with a run folder or an .onnx file")
     path = Path(name_or_path)
     if path.is_dir():
-        if (path / "model.onnx").is_file():
-            return path / "model.onnx"
-        if (path / "last").is_dir():
+        if (path / MODEL).is_file():
+            return path / MODEL
+        if (path / CONFIG).is_file():
             raise ModelError(f"{path}: training has not finished, there are no weights yet; go on with train --resume")
-        raise ModelError(f"{path}: a folder without model.onnx; give a finished run folder or an .onnx file")
+        raise ModelError(f"{path}: a folder without {MODEL}; give a finished run folder or an .onnx file")
     if not path.is_file():
         raise ModelError(f"{path}: no such model; give a run folder or an .onnx file")
     return path
@@ -69,7 +70,7 @@ def open_model(name_or_path: str, *, threads: int = 0) -> Model:
 
     Args:
         name_or_path: As ``find_model`` takes it.
-        threads: Of ONNX Runtime within one slice; 0 takes all cores.
+        threads: Of ONNX Runtime within one slice; 0 takes all that the process may use.
 
     Raises:
         ModelError: There is no such file, it is not ONNX, or it carries no recipe of tumortrace.
@@ -77,7 +78,7 @@ def open_model(name_or_path: str, *, threads: int = 0) -> Model:
     path = find_model(name_or_path)
     data = path.read_bytes()
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or os.cpu_count() or 1
+    options.intra_op_num_threads = threads or usable_cores()
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors only: its warnings are about its own optimiser
     try:

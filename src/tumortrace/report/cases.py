@@ -26,14 +26,14 @@ def write_comparison(case: Case, prediction: Prediction, *, out: Path) -> None:
 def write_case_figures(evaluation: Evaluation, records: Sequence[CaseRecord], model: Model, *, out: Path) -> list[Path]:
     """Draw an evaluation's best, worst and some random cases in four panels into ``out/figures``.
 
-    The random cases depend on the cases' names alone, so that two models on the same data show the same ones.
+    The random cases are drawn among those with a tumour, by name, so that every model shows the same ones.
 
     Returns:
         The figures written; none if no case has a Dice.
     """
     by_id = {record.case_id: record for record in records}
     ranked = rank_by_dice(evaluation)
-    named = sorted(ranked, key=lambda score: score.file)
+    named = sorted((s for s in ranked if s.counts.tp + s.counts.fn > 0), key=lambda score: score.file)
     drawn = np.random.default_rng(0).permutation(len(named))[:CASES_A_FIGURE]
     chosen = {
         "best": ranked[::-1][:CASES_A_FIGURE],

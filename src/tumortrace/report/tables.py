@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import astuple
 
 from rich.box import SIMPLE
-from rich.markup import escape
 from rich.table import Table
 
 from tumortrace.trust.evaluation import Evaluation, baseline_spreads, summarise_scores
@@ -20,7 +19,7 @@ def table_of_scores(evaluation: Evaluation) -> Table:
         pad_edge=False,
         padding=(0, 1, 0, 0),
         title_justify="left",
-        title=f"{escape(evaluation.model['name'])} on {count} images, threshold {evaluation.threshold:g}",
+        title=f"{evaluation.model['name']} on {count} images, threshold {evaluation.threshold:g}",
     )
     table.add_column("metric", no_wrap=True)
     for heading in ("mean", "median", "min", "max", "5 %", "95 %", "undef."):

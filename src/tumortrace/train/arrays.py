@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tumortrace.config import Recipe
@@ -49,25 +48,25 @@ def prepare_part(records: tuple[CaseRecord, ...], recipe: Recipe, *, name: str) 
 
     Raises:
         DataError: There were cases, and not one could be read.
+        MemoryError: The arrays do not fit.
     """
-    images: list[NDArray[np.float32]] = []
-    truths: list[NDArray[np.uint8]] = []
+    images = np.empty((len(records), *recipe.size_hw), dtype=np.float32)
+    truths = np.empty((len(records), *recipe.size_hw), dtype=np.uint8)
+    count = 0
     hashes: dict[str, str] = {}
     findings: list[Finding] = []
     for record, case, faults in track(read_cases(records), f"Reading {name}", total=len(records)):
         findings += faults
         if case is not None:
-            images.append(prepare(case.slice.pixels, recipe))
-            truths.append(prepare_mask(case.truth, recipe).astype(np.uint8))
+            images[count] = prepare(case.slice.pixels, recipe)
+            truths[count] = prepare_mask(case.truth, recipe)
+            count += 1
             hashes[record.case_id] = hash_case(case)
-    if records and not images:
+    if records and not count:
         raise DataError(f"{name}: not one of {len(records)} cases can be read; first: {findings[0].line()}")
-    height, width = recipe.size_hw
-    stacked_images = np.stack(images) if images else np.zeros((0, height, width), np.float32)
-    stacked_truths = np.stack(truths) if truths else np.zeros((0, height, width), np.uint8)
     return PreparedPart(
-        images=torch.from_numpy(stacked_images).unsqueeze(1),
-        truths=torch.from_numpy(stacked_truths),
+        images=torch.from_numpy(images[:count]).unsqueeze(1),
+        truths=torch.from_numpy(truths[:count]),
         hashes=hashes,
         findings=tuple(findings),
     )

@@ -15,8 +15,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from tumortrace.config import Config, config_from_tables
 from tumortrace.data.slice import write_atomically
-from tumortrace.errors import ModelError
+from tumortrace.errors import ConfigError, ModelError
+
+_FREE = {"training.epochs", "training.device", "training.threads"}
+"""The settings under which a run may go on that differ from those it began with."""
 
 _NETWORK = "network."
 _OPTIMIZER = "optimizer."
@@ -50,10 +54,12 @@ class TrainingState:
     """How far a run has come.
 
     Attributes:
-        rows: One for each finished epoch.
+        config: What the run is trained under, so that it cannot go on under other settings.
         data_hash: Of all that the run learns from and is measured on, so that it cannot go on with other data.
+        rows: One for each finished epoch.
     """
 
+    config: Config
     data_hash: str
     rows: list[EpochRow] = field(default_factory=list)
 
@@ -84,7 +90,39 @@ def save_checkpoint(path: Path, *, network: nn.Module, optimizer: torch.optim.Op
     write_atomically(path, save(tensors, metadata={"state": json.dumps(asdict(state))}))
 
 
-def load_checkpoint(path: Path, *, network: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
+def read_state(path: Path) -> TrainingState:
+    """How far the run had come that ``save_checkpoint`` wrote.
+
+    Raises:
+        ModelError: The file is no checkpoint, or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            document = json.loads(file.metadata()["state"])
+        rows = [EpochRow(**row) for row in document["rows"]]
+        return TrainingState(config_from_tables(document["config"]), document["data_hash"], rows)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, ConfigError) as error:
+        raise _no_checkpoint(path, error) from None
+
+
+def refuse_other_settings(path: Path, began: Config, now: Config) -> None:
+    """Check that a run goes on under the settings it began with; epochs, device and threads may differ.
+
+    Args:
+        path: Of the checkpoint, for the message.
+        began: The settings in it.
+        now: Those to go on under.
+
+    Raises:
+        ConfigError: Names the settings that differ, with both values.
+    """
+    then, today = _flat(began), _flat(now)
+    changed = [f"{key} = {then[key]!r}, not {today[key]!r}" for key in then.keys() - _FREE if then[key] != today[key]]
+    if changed:
+        raise ConfigError(f"{path}: began under {'; '.join(sorted(changed))}; keep to that, or choose another --out")
+
+
+def load_checkpoint(path: Path, *, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Put network and optimizer back to where ``save_checkpoint`` found them.
 
     Call it when the network is on its device: the moments are put where the weights are.
@@ -94,19 +132,19 @@ def load_checkpoint(path: Path, *, network: nn.Module, optimizer: torch.optim.Op
     """
     try:
         tensors = load_file(path)
-        with safe_open(path, framework="pt") as file:
-            document = json.loads(file.metadata()["state"])
-        state = TrainingState(document["data_hash"], rows=[EpochRow(**row) for row in document["rows"]])
         network.load_state_dict(_with_prefix(tensors, _NETWORK))
-    except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path}: cannot be resumed from ({_cause(error)}); train into another --out") from None
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise _no_checkpoint(path, error) from None
     moments: dict[int, dict[str, Tensor]] = {}
     for key, tensor in _with_prefix(tensors, _OPTIMIZER).items():
         index, _, name = key.partition(".")
         moments.setdefault(int(index), {})[name] = tensor.clone()  # what load_file gives is a map of the file
     groups: list[dict[str, Any]] = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
-    return state
+
+
+def _flat(config: Config) -> dict[str, object]:
+    return {f"{section}.{key}": value for section, table in asdict(config).items() for key, value in table.items()}
 
 
 def _tensors_of(network: nn.Module) -> dict[str, Tensor]:
@@ -120,6 +158,10 @@ def _plain(tensor: Tensor) -> Tensor:
 
 def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _no_checkpoint(path: Path, error: Exception) -> ModelError:
+    return ModelError(f"{path}: cannot be resumed from ({_cause(error)}); train into another --out")
 
 
 def _cause(error: Exception) -> str:

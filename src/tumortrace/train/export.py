@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import os
 import warnings
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from tumortrace.config import Recipe
 from tumortrace.data.slice import write_atomically
 from tumortrace.errors import ModelError
 from tumortrace.inference.recipe import recipe_to_json, tumour_probability
+from tumortrace.machine import usable_cores
 
 TOLERANCE = 1e-3
 """Largest allowed difference in tumour probability between torch and ONNX Runtime."""
@@ -93,7 +93,7 @@ def _convert(network: nn.Module, sample: Tensor) -> onnx.ModelProto:
 
 def _largest_difference(network: nn.Module, data: bytes, samples: Tensor) -> float:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = os.cpu_count() or 1
+    options.intra_op_num_threads = usable_cores()
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     differences = []
     for sample in torch.split(samples, 1):

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import csv
 import io
-import os
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,18 +22,26 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.tensorboard import SummaryWriter
 
-from tumortrace.config import CHECKPOINT, Config, Keep, TrainingConfig
+from tumortrace.config import Config, Keep, TrainingConfig
 from tumortrace.data.fingerprint import hash_part
 from tumortrace.data.slice import write_atomically
 from tumortrace.errors import TumortraceError
+from tumortrace.machine import usable_cores
 from tumortrace.progress import open_progress, tell
+from tumortrace.runfolder import BEST, CHECKPOINT, METRICS, TENSORBOARD
 from tumortrace.train.arrays import PreparedPart
-from tumortrace.train.checkpoint import EpochRow, TrainingState, load_checkpoint, save_checkpoint, save_weights
+from tumortrace.train.checkpoint import (
+    EpochRow,
+    TrainingState,
+    load_checkpoint,
+    read_state,
+    refuse_other_settings,
+    save_checkpoint,
+    save_weights,
+)
+from tumortrace.train.memory import explain_memory
 
 Tick = Callable[[int, str], None]
-
-# How torch says, in errors without a class of their own, that the CPU or a GPU library has no memory left.
-_MEMORY_WORDS = ("can't allocate memory", "not enough memory", "ALLOC_FAILED")
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +67,7 @@ def start_fabric(training: TrainingConfig) -> Fabric:
     Raises:
         TumortraceError: The device that the configuration names is not there.
     """
-    torch.set_num_threads(training.threads or os.cpu_count() or 1)
+    torch.set_num_threads(training.threads or usable_cores())
     if training.device == "cuda" and not torch.cuda.is_available():
         raise TumortraceError("training.device = 'cuda', but torch sees no GPU; set training.device=auto")
     fabric = Fabric(accelerator=training.device, devices=1, precision=training.precision)
@@ -87,20 +95,22 @@ def fit(
         fabric: From ``start_fabric``.
         train: What is learnt from.
         val: What each epoch is measured on; may be empty if ``config.training.keep`` is ``"last"``.
-        run: The run folder; a checkpoint in it that was made from other data is refused.
+        run: The run folder; a checkpoint in it from other data or under other settings is refused.
 
     Raises:
-        TumortraceError: Memory ran out, or the checkpoint belongs to other data or another network.
+        ConfigError: The checkpoint began under other settings.
+        TumortraceError: Memory ran out, the loss is no longer a number (the last whole epoch's checkpoint stays), or
+            the checkpoint is damaged or belongs to other data.
     """
     training = config.training
     optimizer = torch.optim.Adam(network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks this form
     model, adam = fabric.setup(network, optimizer)
     checkpoint = run / CHECKPOINT
-    state = TrainingState(data_hash=hash_part(train.hashes | val.hashes))
+    state = TrainingState(config, hash_part(train.hashes | val.hashes))
     if checkpoint.is_file():
-        state = _resume(checkpoint, network=network, optimizer=optimizer, data_hash=state.data_hash)
-    with SummaryWriter(run / "tensorboard", purge_step=len(state.rows)) as events, _explain_memory(config):
+        state = _resume(checkpoint, network=network, optimizer=optimizer, fresh=state)
+    with SummaryWriter(run / TENSORBOARD, purge_step=len(state.rows)) as events, explain_memory(config):
         if state.rows:  # the kill may have come between this checkpoint and what follows from it
             _write_epoch(run, network, rows=state.rows, keep=training.keep, events=events)
         for epoch in range(len(state.rows) + 1, training.epochs + 1):
@@ -109,6 +119,7 @@ def fit(
                 order = epoch_order(len(train), seed=training.seed, epoch=epoch)
                 batches = torch.split(order, training.batch_size)
                 learnt = _train_epoch(model, adam, fabric=fabric, part=train, batches=batches, tick=tick)
+                _refuse_diverged(epoch, learnt.loss)
                 measured = _validate(model, fabric=fabric, part=val, config=config, tick=tick) if len(val) else None
             state.rows.append(_row(epoch, learnt, measured, seconds=time.perf_counter() - started))
             save_checkpoint(checkpoint, network=network, optimizer=optimizer, state=state)
@@ -221,8 +232,8 @@ def _row(epoch: int, learnt: EpochResult, measured: EpochResult | None, *, secon
 
 def _write_epoch(run: Path, network: nn.Module, *, rows: list[EpochRow], keep: Keep, events: SummaryWriter) -> None:
     if kept_epoch(rows, keep=keep) == rows[-1].epoch:
-        save_weights(run / "best.safetensors", network)
-    write_metrics(run / "metrics.csv", rows)
+        save_weights(run / BEST, network)
+    write_metrics(run / METRICS, rows)
     _log_events(events, rows[-1])
 
 
@@ -248,31 +259,24 @@ def _epoch_bar(epoch: int, config: Config, *, total: int) -> Iterator[Tick]:
         yield tick
 
 
-@contextmanager
-def _explain_memory(config: Config) -> Iterator[None]:
-    """Turn torch's out-of-memory errors into one line that says what to try."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        if not known and not any(words in str(error) for words in _MEMORY_WORDS):
-            raise
-        batch, size_hw = config.training.batch_size, list(config.recipe.size_hw)
-        step = 2 ** (len(config.network.widths) - 1)
-        smaller_hw = [max(side // 2 // step, 1) * step for side in size_hw]
-        ways = [f"--set training.batch_size={batch // 2}"] if batch > 1 else []
-        ways += [f"--set 'recipe.size_hw={smaller_hw}'"] if smaller_hw != size_hw else []
+def _refuse_diverged(epoch: int, loss: float) -> None:
+    if not math.isfinite(loss):
         raise TumortraceError(
-            f"out of memory at training.batch_size={batch} and recipe.size_hw={size_hw}; "
-            f"try {', or '.join([*ways, 'a narrower network.widths'])}"
-        ) from None
+            f"training diverged in epoch {epoch} (loss {loss}); lower training.learning_rate and train into another "
+            "--out"
+        )
 
 
-def _resume(checkpoint: Path, *, network: nn.Module, optimizer: torch.optim.Optimizer, data_hash: str) -> TrainingState:
-    state = load_checkpoint(checkpoint, network=network, optimizer=optimizer)
-    if state.data_hash != data_hash:
+def _resume(
+    checkpoint: Path, *, network: nn.Module, optimizer: torch.optim.Optimizer, fresh: TrainingState
+) -> TrainingState:
+    """The state in a checkpoint, with the settings of now; network and optimizer are put back to where they were."""
+    state = read_state(checkpoint)
+    refuse_other_settings(checkpoint, state.config, fresh.config)
+    if state.data_hash != fresh.data_hash:
         raise TumortraceError(
-            f"{checkpoint}: was trained on other data (sha256 {state.data_hash[:12]}, now {data_hash[:12]}); "
+            f"{checkpoint}: was trained on other data (sha256 {state.data_hash[:12]}, now {fresh.data_hash[:12]}); "
             "restore the data, or train into another --out"
         )
-    return state
+    load_checkpoint(checkpoint, network=network, optimizer=optimizer)
+    return replace(fresh, rows=state.rows)

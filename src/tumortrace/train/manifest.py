@@ -4,17 +4,93 @@ from __future__ import annotations
 
 import os
 import platform
-import resource
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 
 import tumortrace
+from tumortrace.config import TrainingConfig
+from tumortrace.data.findings import Finding
+from tumortrace.data.fingerprint import hash_part
+
+try:
+    import resource
+except ImportError:  # Windows has no such module
+    resource = None  # type: ignore[assignment]
 
 _LIBRARIES = ("numpy", "opencv-python-headless", "torch", "lightning-fabric", "onnx", "onnxruntime")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was found out while the run went on.
+
+    Attributes:
+        device: That training ran on, as torch names it.
+        parameters: Numbers that the network learns.
+        kept_epoch: Whose weights are kept, counted from 1.
+        wall_seconds: From the start of this call to its end, reading and export included.
+        epoch_seconds: Of all epochs, also those before a resumption.
+        peak_memory_bytes: From ``peak_memory_bytes``.
+        onnx_largest_difference: Between torch and ONNX Runtime, in tumour probability.
+    """
+
+    device: str
+    parameters: int
+    kept_epoch: int
+    wall_seconds: float
+    epoch_seconds: float
+    peak_memory_bytes: Mapping[str, int | None]
+    onnx_largest_difference: float
+
+
+def build_manifest(
+    training: TrainingConfig,
+    measured: Measured,
+    *,
+    environment: Mapping[str, object],
+    data: Mapping[str, object],
+    findings: Sequence[Finding],
+) -> dict[str, object]:
+    """Put the manifest of a run together, as it is written to JSON; depends on its arguments alone.
+
+    Args:
+        training: How the run was trained.
+        measured: What was found out on the way.
+        environment: From ``describe_environment``; its keys are the manifest's first.
+        data: From ``describe_data``.
+        findings: Faults of the data, each a table in the manifest.
+    """
+    return {
+        **environment,
+        "device": measured.device,
+        "precision": training.precision,
+        "seed": training.seed,
+        "parameters": measured.parameters,
+        "kept_epoch": measured.kept_epoch,
+        "wall_seconds": round(measured.wall_seconds, 1),
+        "epoch_seconds": round(measured.epoch_seconds, 1),
+        "peak_memory_bytes": dict(measured.peak_memory_bytes),
+        "onnx_largest_difference": measured.onnx_largest_difference,
+        "data": dict(data),
+        "findings": [asdict(finding) for finding in findings],
+    }
+
+
+def describe_data(root: Path, train: dict[str, str], val: dict[str, str]) -> dict[str, object]:
+    """What a run learnt from and was measured on.
+
+    Args:
+        root: Folder of the dataset.
+        train: SHA-256 of each case that was learnt from, by case_id.
+        val: The same of those that each epoch was measured on; may be empty.
+    """
+    return {"root": str(root), "train": _describe_part(train), "val": _describe_part(val)}
 
 
 def describe_environment() -> dict[str, object]:
@@ -32,10 +108,14 @@ def describe_environment() -> dict[str, object]:
 
 
 def peak_memory_bytes() -> dict[str, int | None]:
-    """Largest resident memory of this process, and largest allocation on the GPU if there is one."""
+    """Largest resident memory of this process (None on Windows), and largest allocation on the GPU if there is one."""
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts bytes on macOS and KiB on Linux
-    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit if resource else None
     return {"cpu": resident, "gpu": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None}
+
+
+def _describe_part(hashes: dict[str, str]) -> dict[str, object]:
+    return {"count": len(hashes), "sha256": hash_part(hashes), "cases": hashes}
 
 
 def _version(name: str) -> str | None:

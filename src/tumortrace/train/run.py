@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
+from torch import nn
+
 import tumortrace
-from tumortrace.config import CHECKPOINT, Config, load_config, to_toml
+from tumortrace.config import Config, Recipe, to_toml
 from tumortrace.data.dataset import CaseRecord, Dataset
 from tumortrace.data.findings import Finding
 from tumortrace.data.fingerprint import hash_part
 from tumortrace.data.slice import write_atomically
 from tumortrace.errors import ConfigError
+from tumortrace.progress import tell
+from tumortrace.runfolder import BEST, CHECKPOINT, CONFIG, MANIFEST, MODEL, NETWORK
 from tumortrace.train.arrays import PreparedPart, prepare_part
-from tumortrace.train.checkpoint import EpochRow, load_weights
+from tumortrace.train.checkpoint import EpochRow, load_weights, read_state, refuse_other_settings
 from tumortrace.train.export import ModelCard, export_onnx
 from tumortrace.train.loop import fit, kept_epoch, start_fabric
-from tumortrace.train.manifest import describe_environment, peak_memory_bytes
+from tumortrace.train.manifest import Measured, build_manifest, describe_data, describe_environment, peak_memory_bytes
+from tumortrace.train.memory import explain_memory
 from tumortrace.train.networks import build_network, describe_network
 
 EXPORT_SAMPLES = 8
@@ -58,23 +63,22 @@ def train(dataset: Dataset, config: Config, *, out: Path) -> RunResult:
     Raises:
         ConfigError: The epoch is to be chosen on VAL and there is none; or the run began under other settings.
         DataError: No case to learn from.
-        TumortraceError: The device is missing, memory ran out, or a checkpoint does not fit.
+        TumortraceError: The device is missing, memory ran out, training diverged, or a checkpoint does not fit.
     """
     started = time.perf_counter()
     learn, measure = _select(dataset, config)
-    if (out / CHECKPOINT).is_file():
-        _require_same_settings(out, config)
+    if (out / CHECKPOINT).is_file():  # fit looks too, but only after the data is read and config.toml written
+        refuse_other_settings(out / CHECKPOINT, read_state(out / CHECKPOINT).config, config)
     fabric = start_fabric(config.training)
-    train_part = prepare_part(learn, config.recipe, name="TRAIN")
-    val_part = prepare_part(measure, config.recipe, name="VAL")
+    with explain_memory(config, reading=True):
+        train_part = prepare_part(learn, config.recipe, name="TRAIN")
+        val_part = prepare_part(measure, config.recipe, name="VAL")
     network = build_network(config.network.widths, size_hw=config.recipe.size_hw, seed=config.training.seed)
-    write_atomically(out / "config.toml", to_toml(config).encode())
-    write_atomically(out / "network.txt", describe_network(network, size_hw=config.recipe.size_hw).encode())
+    write_atomically(out / CONFIG, to_toml(config).encode())
+    write_atomically(out / NETWORK, describe_network(network, size_hw=config.recipe.size_hw).encode())
     state = fit(network, config, fabric=fabric, train=train_part, val=val_part, run=out)
-    load_weights(out / "best.safetensors", network)
-    card = ModelCard(name=out.name, trained_on=hash_part(train_part.hashes), version=tumortrace.__version__)
-    samples = train_part.images[:EXPORT_SAMPLES]
-    difference = export_onnx(network, out / "model.onnx", recipe=config.recipe, card=card, samples=samples)
+    load_weights(out / BEST, network)
+    difference = _export(network, out, recipe=config.recipe, part=train_part)
     result = RunResult(
         rows=tuple(state.rows),
         kept_epoch=kept_epoch(state.rows, keep=config.training.keep),
@@ -82,21 +86,23 @@ def train(dataset: Dataset, config: Config, *, out: Path) -> RunResult:
         train_count=len(train_part),
         val_count=len(val_part),
     )
-    manifest = {
-        **describe_environment(),
-        "device": str(fabric.device),
-        "precision": config.training.precision,
-        "seed": config.training.seed,
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "kept_epoch": result.kept_epoch,
-        "wall_seconds": round(time.perf_counter() - started, 1),
-        "epoch_seconds": round(sum(row.seconds for row in state.rows), 1),
-        "peak_memory_bytes": peak_memory_bytes(),
-        "onnx_largest_difference": difference,
-        "data": {"root": str(dataset.root), "train": _describe_part(train_part), "val": _describe_part(val_part)},
-        "findings": [asdict(finding) for finding in result.findings],
-    }
-    write_atomically(out / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())
+    measured = Measured(
+        device=str(fabric.device),
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        kept_epoch=result.kept_epoch,
+        wall_seconds=time.perf_counter() - started,
+        epoch_seconds=sum(row.seconds for row in state.rows),
+        peak_memory_bytes=peak_memory_bytes(),
+        onnx_largest_difference=difference,
+    )
+    manifest = build_manifest(
+        config.training,
+        measured,
+        environment=describe_environment(),
+        data=describe_data(dataset.root, train_part.hashes, val_part.hashes),
+        findings=result.findings,
+    )
+    write_atomically(out / MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
     return result
 
 
@@ -112,13 +118,7 @@ def _select(dataset: Dataset, config: Config) -> tuple[tuple[CaseRecord, ...], t
     return learn, measure
 
 
-def _require_same_settings(run: Path, config: Config) -> None:
-    began = load_config(str(run / "config.toml"))
-    now = config.training
-    going_on = replace(began.training, epochs=now.epochs, device=now.device, threads=now.threads)
-    if replace(began, training=going_on) != config:
-        raise ConfigError(f"{run}: began under other settings (its config.toml); keep to them, or choose another --out")
-
-
-def _describe_part(part: PreparedPart) -> dict[str, object]:
-    return {"count": len(part), "sha256": hash_part(part.hashes), "cases": part.hashes}
+def _export(network: nn.Module, out: Path, *, recipe: Recipe, part: PreparedPart) -> float:
+    tell("Exporting to ONNX ...")
+    card = ModelCard(name=out.name, trained_on=hash_part(part.hashes), version=tumortrace.__version__)
+    return export_onnx(network, out / MODEL, recipe=recipe, card=card, samples=part.images[:EXPORT_SAMPLES])

@@ -86,18 +86,18 @@ def evaluate(
     """
     nearest = NearestMask(training) if training else None
     scores: list[CaseScore] = []
-    known = list(findings)
+    met: list[Finding] = []
     for _, case, faults in track(read_cases(tuple(records)), "Evaluating", total=len(records)):
-        known += faults
+        met += faults
         if case is not None:
             prediction = predict(model, case.slice)
             scores.append(_score(case, prediction, nearest))
             on_case(case, prediction)
     if not scores:
-        first = f"; first: {known[0].line()}" if known else ""
+        first = f"; first: {met[0].line()}" if met else ""
         raise DataError(f"not one of {len(records)} cases can be read{first}")
     identity = {"name": model.name, "sha256": model.sha256}
-    return Evaluation(tuple(scores), tuple(known), identity, model.recipe.threshold)
+    return Evaluation(tuple(scores), (*findings, *met), identity, model.recipe.threshold)
 
 
 def summarise_scores(counts: Iterable[PixelCounts]) -> dict[str, Spread]:
