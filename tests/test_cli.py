@@ -17,7 +17,7 @@ from tumortrace.data.slice import read_slice
 
 
 def tumortrace(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tumortrace.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "tumortrace", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
 
 
@@ -49,6 +49,7 @@ def test_misspelt_key(phantom_data, tmp_path):
 
 def test_run_folder_without_weights(phantom_data, tmp_path):
     (tmp_path / "run" / "last").mkdir(parents=True)
+    (tmp_path / "run" / "config.toml").touch()
     assert_one_line_error(
         tumortrace("evaluate", phantom_data, "--model", "run", cwd=tmp_path), "run: training has not finished"
     )
@@ -111,6 +112,10 @@ def test_train_evaluate_segment_info(phantom_data, tmp_path):
     assert {"per_image.csv", "summary.json", "comparisons", "figures"} == {path.name for path in scores.iterdir()}
     assert json.loads((scores / "summary.json").read_text())["n"] == 5
     assert "nearest training mask" in " ".join(scored.stdout.split())
+
+    assert "trained on" not in scored.stderr
+    learnt = tumortrace("evaluate", phantom_data, "--model", run, "--part", "train", cwd=tmp_path)
+    assert "note: these are images that the model was trained on" in learnt.stderr
 
     shown = tumortrace("info", run, cwd=tmp_path)
     assert shown.returncode == 0

@@ -26,6 +26,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="From annotated 2D brain-MRI slices to a tumour segmenter, and from a scan to a tumour mask.\n\n"
     "Research software, not a medical device.",
 )
@@ -131,7 +132,7 @@ def evaluate(
     from tumortrace.inference.model import open_model
     from tumortrace.report.cases import write_case_figures, write_comparison
     from tumortrace.trust.evaluation import evaluate as score
-    from tumortrace.trust.evaluation import write_evaluation
+    from tumortrace.trust.evaluation import includes_training, write_evaluation
 
     opened = open_model(model)
     folder = out or Path("runs") / f"{opened.name}-{part}"
@@ -150,15 +151,16 @@ def evaluate(
     figures = write_case_figures(result, records, opened, out=folder)
     _report_findings(result.findings, kept_in=folder / "summary.json")
     _print_table(result)
-    console.print(
-        f"Written to {folder}: per_image.csv, summary.json, comparisons/, " + ", ".join(f.name for f in figures)
-    )
+    if includes_training(result, trained_on=opened.card.get("trained_on")):
+        log.print("note: these are images that the model was trained on; the score says nothing about others")
+    written = ["per_image.csv", "summary.json", "comparisons/", *(str(path.relative_to(folder)) for path in figures)]
+    console.print(f"Written to {folder}: {', '.join(written)}")
     _exit_if_unreadable(result.findings)
 
 
 @app.command()
 def segment(
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Pictures, folders or glob patterns.")],
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Pictures, folders or glob patterns.")],
     model: ModelOption = "default",
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the masks.")] = Path("tumortrace-masks"),
     *,
@@ -207,7 +209,7 @@ def convert(
 
 @app.command()
 def info(
-    target: Annotated[str | None, typer.Argument(metavar="[MODEL|RUN]", help="A run folder or an .onnx file.")] = None,
+    target: Annotated[str | None, typer.Argument(metavar="MODEL|RUN", help="A run folder or an .onnx file.")] = None,
 ) -> None:
     """Show the version, what is installed, and what a model says of itself.
 

@@ -205,7 +205,7 @@ def _open_via(folder: Path, *, part: str, prefix: str) -> tuple[list[CaseRecord]
     named = annotated.keys() | {finding.file for finding in found}
     for name in images.keys() - named:
         cause = "no annotation; an image without one is not taken as free of tumour"
-        remedy = "annotate it, or pass tumour-free images as negatives"
+        remedy = "annotate it; tumour-free images belong into images/ + masks/ with a black mask"
         findings.append(_left_out("annotation-missing", prefix + name, cause, remedy))
     records.sort(key=lambda record: natural_key(record.case_id))
     findings.sort(key=lambda finding: natural_key(finding.file))

@@ -189,7 +189,9 @@ def _fill_ellipse(region: Ellipse | Circle, window: tuple[int, int, int, int]) -
     cos, sin = math.cos(ellipse.theta_rad), math.sin(ellipse.theta_rad)
     along, across = x * cos + y * sin, y * cos - x * sin
     # Multiplied out instead of divided, a radius of zero has no inside and needs no case of its own.
-    return np.asarray((along * radius_y) ** 2 + (across * radius_x) ** 2 < (radius_x * radius_y) ** 2)
+    # The margin is wider than rounding, so that a centre on the very outline is outside wherever the image begins.
+    edge = (radius_x * radius_y) ** 2 * (1 - 1e-12)
+    return np.asarray((along * radius_y) ** 2 + (across * radius_x) ** 2 < edge)
 
 
 def _trace_loops(component: NDArray[np.bool_]) -> list[list[Vertex]]:

@@ -47,7 +47,7 @@ class Slice:
         return height, width
 
 
-def read_slice(path: Path, case_id: str | None = None) -> Slice:
+def read_slice(path: Path | str, case_id: str | None = None) -> Slice:
     """Read a JPEG, PNG or TIFF file of 8 or 16 bits as grey pixels.
 
     Colour becomes luma (ITU-R BT.601, as OpenCV computes it), transparent pixels are laid on black, and the picture is
@@ -60,6 +60,7 @@ def read_slice(path: Path, case_id: str | None = None) -> Slice:
     Raises:
         DataError: The file is missing, empty, truncated, or not a picture of 8 or 16 bits.
     """
+    path = Path(path)
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -193,7 +193,7 @@ def _read_image(filename: str, twins: list[_RawRecord]) -> tuple[ViaRecord | Non
         if regions:
             return ViaRecord(filename, size_bytes, regions), findings
     cause = "no region that can be drawn" if any(twin.shapes for twin in twins) else "annotated with no region"
-    remedy = "outline the tumour in VIA, or pass tumour-free images as negatives"
+    remedy = "outline the tumour in VIA; tumour-free images belong into images/ + masks/ with a black mask"
     return None, [*findings, Finding("annotation-missing", "left out", name, cause, remedy)]
 
 

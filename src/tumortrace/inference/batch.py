@@ -92,11 +92,12 @@ def segment_pictures(
         "volumes": [],
         "skipped": [str(path) for path in skipped],
     }
+    _write_results(results, out)  # before the first mask, so that even a killed run's folder is known as ours
     try:
         for picture in track(pictures, "Segmenting", total=len(pictures)):
             results["images"].append(_segment_one(model, picture, out=out, overlay=overlay))
     finally:
-        write_atomically(out / "results.json", (json.dumps(results, indent=2) + "\n").encode())
+        _write_results(results, out)
     return results
 
 
@@ -109,6 +110,10 @@ def refuse_out_in_inputs(out: Path, inputs: Sequence[str]) -> None:
     for path in (path for text in inputs for path in _match(text)):
         if path.is_dir():
             refuse_inside(out, path)
+
+
+def _write_results(results: dict[str, Any], out: Path) -> None:
+    write_atomically(out / "results.json", (json.dumps(results, indent=2) + "\n").encode())
 
 
 def _refuse_overwriting(pictures: Sequence[Picture], out: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import astuple
 
 from rich.box import SIMPLE
@@ -34,4 +35,4 @@ def table_of_scores(evaluation: Evaluation) -> Table:
 
 def _cells(spread: Spread) -> list[str]:
     *values, undefined = astuple(spread)
-    return [*(f"{value:.3f}" for value in values), str(undefined)]
+    return [*("-" if math.isnan(value) else f"{value:.3f}" for value in values), str(undefined)]

@@ -100,6 +100,17 @@ def evaluate(
     return Evaluation(tuple(scores), (*findings, *met), identity, model.recipe.threshold)
 
 
+def includes_training(evaluation: Evaluation, *, trained_on: object) -> bool:
+    """Whether the TRAIN part (or the whole of an undivided dataset) that was scored is what the model learnt from.
+
+    Args:
+        evaluation: Of any part.
+        trained_on: SHA-256 of the training part from the model's card; None if it names none.
+    """
+    learnt = {score.file: score.sha256 for score in evaluation.scores if score.part in ("train", "")}
+    return bool(learnt) and hash_part(learnt) == trained_on
+
+
 def summarise_scores(counts: Iterable[PixelCounts]) -> dict[str, Spread]:
     """The report's Table I: each metric over the images."""
     listed = list(counts)

@@ -1,0 +1,5 @@
+"""``python -m tumortrace`` is the command ``tumortrace``."""
+
+from tumortrace.cli import main
+
+main()
