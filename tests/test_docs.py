@@ -94,4 +94,4 @@ def test_results_name_the_command_of_every_figure():
     assert "@@" not in page, "a figure is still to be filled in"
     for section in re.split(r"^## ", page, flags=re.MULTILINE)[1:]:
         assert "```sh" in section, section.splitlines()[0]
-        assert re.search(r"commit `[0-9a-f]{7,12}`, 20\d\d-\d\d-\d\d", section), section.splitlines()[0]
+        assert re.search(r"[Cc]ommit `[0-9a-f]{7,12}`, 20\d\d-\d\d-\d\d", section), section.splitlines()[0]
