@@ -20,7 +20,9 @@ from tumortrace.train.export import ModelCard, export_onnx
 from tumortrace.train.networks import UNet, build_network
 
 RECIPE = Recipe(size_hw=(48, 32), pad_to_square=True, threshold=0.25)
-CARD = ModelCard(name="a name, with “quotes”", trained_on="ab" * 32, version="1.2.3")
+CARD = ModelCard(
+    name="a name, with “quotes”", trained_on="ab" * 32, selected_on="", config_sha256="", seed=0, version="1.2.3"
+)
 
 
 @pytest.fixture

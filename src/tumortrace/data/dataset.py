@@ -7,8 +7,8 @@ files are passed over.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,15 +32,17 @@ class CaseRecord:
         case_id: Path of the image within the dataset, with forward slashes, for example ``"TRAIN/y0.jpg"``.
         part: ``"train"``, ``"val"``, ``"test"``, or ``""`` in a dataset that is not divided.
         image_path: The image file.
-        truth: The annotator's regions, or the mask file.
+        truth: The annotator's regions, or the mask file; None in a folder of images without annotations.
         patient: Whose slice it is, where the dataset says.
+        source: Name of the dataset it comes from, where several were opened together.
     """
 
     case_id: str
     part: str
     image_path: Path
-    truth: tuple[Region, ...] | Path
+    truth: tuple[Region, ...] | Path | None
     patient: str | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +67,11 @@ class Dataset:
     root: Path
     records: tuple[CaseRecord, ...]
     findings: tuple[Finding, ...]
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return self.root.resolve().name
 
     def parts(self) -> dict[str, int]:
         """Number of cases in each part that has any."""
@@ -114,6 +121,49 @@ def open_dataset(root: Path) -> Dataset:
     return Dataset(root=root, records=tuple(records), findings=tuple(findings))
 
 
+def open_datasets(roots: Sequence[Path]) -> Dataset:
+    """Open several folders as one dataset, whose cases carry the name of the folder that they come from.
+
+    One folder opens as ``open_dataset`` opens it, with its own name as source. Of several, each case's id and patient
+    are preceded by the name, made unique where two folders share it.
+
+    Raises:
+        DataError: As ``open_dataset``, for any of the folders; or none is given.
+    """
+    if not roots:
+        raise DataError("no dataset is given; name at least one folder")
+    opened = [open_dataset(root) for root in roots]
+    if len(opened) == 1:
+        records = tuple(replace(record, source=opened[0].name) for record in opened[0].records)
+        return replace(opened[0], records=records)
+    names = _unique([dataset.name for dataset in opened])
+    pairs = list(zip(names, opened, strict=True))
+    return Dataset(
+        root=Path(*roots[0].parts[:-1]) if len({root.parent for root in roots}) == 1 else Path(),
+        records=tuple(_in_source(record, name) for name, dataset in pairs for record in dataset.records),
+        findings=tuple(replace(f, file=f"{name}/{f.file}") for name, dataset in pairs for f in dataset.findings),
+    )
+
+
+def open_images(root: Path) -> Dataset:
+    """All pictures below a folder as cases without truth: enough to look for copies.
+
+    Raises:
+        DataError: The folder is missing, or holds no picture.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; give a folder of images")
+    folders = [root, *sorted(path for path in root.rglob("*") if path.is_dir() and not path.name.startswith("."))]
+    records = []
+    for path in (path for folder in folders for path in list_images(folder)):
+        case_id = path.relative_to(root).as_posix()
+        part = case_id.split("/", 1)[0].lower()
+        records.append(CaseRecord(case_id, part if part in PARTS else "", path, None))
+    if not records:
+        raise DataError(f"{root}: no picture there (JPEG, PNG or TIFF); give a folder of images")
+    return Dataset(root, tuple(records), ())
+
+
 def read_case(record: CaseRecord) -> tuple[Case, list[Finding]]:
     """Decode one case, and find the faults that only the decoded image shows.
 
@@ -123,6 +173,8 @@ def read_case(record: CaseRecord) -> tuple[Case, list[Finding]]:
     Raises:
         DataError: The image or mask cannot be read, their sizes differ, or no region covers a pixel of the image.
     """
+    if record.truth is None:
+        raise DataError(f"{record.case_id}: is not annotated; outline the tumour, or leave the image out")
     image = read_slice(record.image_path, record.case_id)
     if isinstance(record.truth, Path):
         truth = read_mask(record.truth)
@@ -182,6 +234,16 @@ def list_images(folder: Path) -> list[Path]:
     visible = (path for path in folder.iterdir() if not path.name.startswith("."))
     files = [path for path in visible if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
     return sorted(files, key=lambda path: natural_key(path.name))
+
+
+def _unique(names: list[str]) -> list[str]:
+    """The names, with a number behind those that came before."""
+    return [name if name not in names[:i] else f"{name}-{names[:i].count(name) + 1}" for i, name in enumerate(names)]
+
+
+def _in_source(record: CaseRecord, name: str) -> CaseRecord:
+    patient = f"{name}/{record.patient}" if record.patient else record.patient
+    return replace(record, case_id=f"{name}/{record.case_id}", patient=patient, source=name)
 
 
 def _open_folder(folder: Path, *, part: str, prefix: str) -> tuple[list[CaseRecord], list[Finding]]:

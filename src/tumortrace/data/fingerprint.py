@@ -7,17 +7,28 @@ import hashlib
 import numpy as np
 
 from tumortrace.data.dataset import Case
+from tumortrace.data.slice import Slice
 
 
 def hash_case(case: Case) -> str:
     """SHA-256 of what a case shows: the size, grey values and truth on its own grid."""
-    digest = hashlib.sha256(repr((case.slice.size_hw, str(case.slice.pixels.dtype))).encode())
-    digest.update(np.ascontiguousarray(case.slice.pixels).tobytes())
+    digest = _digest(case.slice)
     digest.update(np.packbits(case.truth).tobytes())
     return digest.hexdigest()
+
+
+def hash_slice(image: Slice) -> str:
+    """SHA-256 of a picture alone: its size and grey values."""
+    return _digest(image).hexdigest()
 
 
 def hash_part(hashes: dict[str, str]) -> str:
     """One SHA-256 for several cases: of their names and hashes by case_id, in order of the names."""
     lines = "".join(f"{case_id} {digest}\n" for case_id, digest in sorted(hashes.items()))
     return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _digest(image: Slice) -> hashlib._Hash:
+    digest = hashlib.sha256(repr((image.size_hw, str(image.pixels.dtype))).encode())
+    digest.update(np.ascontiguousarray(image.pixels).tobytes())
+    return digest

@@ -33,11 +33,17 @@ class ModelCard:
     Attributes:
         name: Shown in results.
         trained_on: SHA-256 of the training part.
+        selected_on: SHA-256 of the part that chose the epoch; empty if nothing was chosen.
+        config_sha256: Of the settings without the seed, so that runs of several seeds are known as such.
+        seed: Of the training.
         version: Of tumortrace, when the model was exported.
     """
 
     name: str
     trained_on: str
+    selected_on: str
+    config_sha256: str
+    seed: int
     version: str
 
 

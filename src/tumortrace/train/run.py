@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from torch import nn
-
 import tumortrace
-from tumortrace.config import Config, Recipe, to_toml
+from tumortrace.config import Config, to_toml
 from tumortrace.data.dataset import CaseRecord, Dataset
 from tumortrace.data.findings import Finding
 from tumortrace.data.fingerprint import hash_part
@@ -78,7 +77,10 @@ def train(dataset: Dataset, config: Config, *, out: Path) -> RunResult:
     write_atomically(out / NETWORK, describe_network(network, size_hw=config.recipe.size_hw).encode())
     state = fit(network, config, fabric=fabric, train=train_part, val=val_part, run=out)
     load_weights(out / BEST, network)
-    difference = _export(network, out, recipe=config.recipe, part=train_part)
+    tell("Exporting to ONNX ...")
+    card = _card(out.name, config, learnt=train_part, measured=val_part)
+    samples = train_part.images[:EXPORT_SAMPLES]
+    difference = export_onnx(network, out / MODEL, recipe=config.recipe, card=card, samples=samples)
     result = RunResult(
         rows=tuple(state.rows),
         kept_epoch=kept_epoch(state.rows, keep=config.training.keep),
@@ -118,7 +120,13 @@ def _select(dataset: Dataset, config: Config) -> tuple[tuple[CaseRecord, ...], t
     return learn, measure
 
 
-def _export(network: nn.Module, out: Path, *, recipe: Recipe, part: PreparedPart) -> float:
-    tell("Exporting to ONNX ...")
-    card = ModelCard(name=out.name, trained_on=hash_part(part.hashes), version=tumortrace.__version__)
-    return export_onnx(network, out / MODEL, recipe=recipe, card=card, samples=part.images[:EXPORT_SAMPLES])
+def _card(name: str, config: Config, *, learnt: PreparedPart, measured: PreparedPart) -> ModelCard:
+    seedless = replace(config, training=replace(config.training, seed=0))
+    return ModelCard(
+        name=name,
+        trained_on=hash_part(learnt.hashes),
+        selected_on="" if config.training.keep == "last" else hash_part(measured.hashes),
+        config_sha256=hashlib.sha256(to_toml(seedless).encode()).hexdigest(),
+        seed=config.training.seed,
+        version=tumortrace.__version__,
+    )

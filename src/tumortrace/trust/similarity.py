@@ -1,7 +1,8 @@
 """How alike two slices are, whatever way they are turned and however their contrast was changed.
 
-A slice is cropped to the head, brought to one small size, and freed of its local mean and contrast; what is left is
-compared by normalised correlation in all eight orientations. Two pictures of one slice correlate above about 0.9.
+A slice is brought to one small size and freed of its local mean and contrast; what is left is compared by normalised
+correlation in all eight orientations. This is done twice: for the whole frame, which no change of contrast can move,
+and for the head alone, which an added border does not move.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from numpy.typing import NDArray
 from tumortrace.inference.recipe import ROUNDING
 
 SIDE_PX = 96
-"""Side of the square that heads are compared on."""
+"""Side of the square that slices are compared on."""
 
 ORIENTATIONS = tuple((turns, flip) for flip in (False, True) for turns in range(4))
 """Quarter turns (counter-clockwise), after a left-right flip or none."""
 
 _LOCAL_SIGMA_PX = 6.0
+_STRONGEST = 3.0  # local deviations beyond this are cut, so that one bright edge does not outweigh the brain
 _HEAD_FRACTION = 0.1  # of the 99th percentile of grey: above it a pixel belongs to the head
 _HEAD_PIXELS = 0.02  # a row or column is part of the head's box if this share of it does
 
@@ -65,7 +67,7 @@ def head_box(pixels: NDArray[Any]) -> tuple[slice, slice]:
 
 
 def signature(pixels: NDArray[Any]) -> NDArray[np.float32]:
-    """What of a slice survives a change of size, contrast and brightness.
+    """What of a slice's head survives a change of size, contrast and brightness.
 
     Args:
         pixels: Grey values, shape (H, W), any real dtype.
@@ -74,16 +76,21 @@ def signature(pixels: NDArray[Any]) -> NDArray[np.float32]:
         Shape (SIDE_PX, SIDE_PX), float32, of mean 0 and norm 1 (zeros for a constant picture), so that the sum of the
         product of two is their normalised correlation.
     """
-    head = pixels[head_box(pixels)].astype(np.float32) - np.float32(pixels.min())
+    return frame_signature(pixels[head_box(pixels)])
+
+
+def frame_signature(pixels: NDArray[Any]) -> NDArray[np.float32]:
+    """The same of the whole frame: a change of contrast cannot move its box, but a border does."""
+    grey = pixels.astype(np.float32) - np.float32(pixels.min())
     # One axis at a time: where one shrinks and the other grows, OpenCV would average over neither.
-    narrow = cv2.resize(head, (SIDE_PX, head.shape[0]), interpolation=cv2.INTER_AREA)
+    narrow = cv2.resize(grey, (SIDE_PX, grey.shape[0]), interpolation=cv2.INTER_AREA)
     small = cv2.resize(narrow, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
     spread = float(small.std())
     if spread <= ROUNDING * float(small.max()):
         return np.zeros((SIDE_PX, SIDE_PX), dtype=np.float32)
     deviation = small - cv2.GaussianBlur(small, (0, 0), _LOCAL_SIGMA_PX)
     contrast = np.sqrt(cv2.GaussianBlur(deviation**2, (0, 0), _LOCAL_SIGMA_PX))
-    flat = deviation / (contrast + 0.05 * spread)
+    flat = np.clip(deviation / (contrast + 0.05 * spread), -_STRONGEST, _STRONGEST)
     flat -= flat.mean()
     return np.asarray(flat / np.linalg.norm(flat), dtype=np.float32)
 

@@ -1,0 +1,51 @@
+"""Groups: slices linked by being copies of each other or of one patient, which must stay on one side of any split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+
+def link(count: int, links: Iterable[tuple[int, int]]) -> list[int]:
+    """Connected components.
+
+    Args:
+        count: Number of items.
+        links: Pairs of indices.
+
+    Returns:
+        For each item the index of its component's first member.
+    """
+    parents = list(range(count))
+
+    def find(item: int) -> int:
+        while parents[item] != item:
+            parents[item] = parents[parents[item]]  # keeps the paths short
+            item = parents[item]
+        return item
+
+    for first, second in links:
+        low, high = sorted((find(first), find(second)))
+        parents[high] = low
+    return [find(item) for item in range(count)]
+
+
+def name_groups(firsts: Sequence[int], *, prefix: str = "g") -> tuple[str, ...]:
+    """Names such as ``g0007``, numbered from 1 in the order of the groups' first members.
+
+    Args:
+        firsts: From ``link``.
+        prefix: Before the number.
+    """
+    numbers = {first: number for number, first in enumerate(sorted(set(firsts)), start=1)}
+    width = max(4, len(str(len(numbers))))
+    return tuple(f"{prefix}{numbers[first]:0{width}d}" for first in firsts)
+
+
+def link_patients(patients: Sequence[str | None]) -> list[tuple[int, int]]:
+    """Links between items of one patient; None and empty names link nothing."""
+    first_of: dict[str, int] = {}
+    links = []
+    for index, patient in enumerate(patients):
+        if patient:
+            links.append((first_of.setdefault(patient, index), index))
+    return links
