@@ -23,6 +23,7 @@ from tumortrace.errors import ConfigError
 Keep = Literal["last", "best_loss", "best_dice"]
 Precision = Literal["32-true", "bf16-mixed"]
 Device = Literal["auto", "cpu", "cuda"]
+Outlines = Literal["own", "consensus"]
 
 
 @dataclass(frozen=True)
@@ -33,17 +34,27 @@ class Recipe:
         size_hw: Height and width of the network's input, in pixels.
         pad_to_square: Pad the slice to a square (centred, with its darkest value) before it is resized, so that a
             head keeps its shape. Without it, height and width are stretched independently, as in the report.
-        threshold: A pixel is tumour when its probability is at least this, in (0, 1).
+        threshold: A pixel is tumour when its calibrated probability is at least this, in (0, 1).
+        temperature: Divides the network's logits, so that its probabilities mean what they say; 1 leaves them.
+        confidence: Weights of the confidence in a mask (``inference.confidence``), the constant first; none leaves the
+            mean probability over the mask, which is not calibrated.
+        review_below: A mask of lower confidence should be looked at, in [0, 1].
     """
 
     size_hw: tuple[int, int] = (512, 512)
     pad_to_square: bool = False
     threshold: float = 0.5
+    temperature: float = 1.0
+    confidence: tuple[float, ...] = ()
+    review_below: float = 0.75
 
     def __post_init__(self) -> None:
         """Refuse sizes and thresholds that cannot work."""
         _require(min(self.size_hw) > 0, "recipe.size_hw", self.size_hw, "two positive numbers, height and width")
         _require(0.0 < self.threshold < 1.0, "recipe.threshold", self.threshold, "a number between 0 and 1")
+        _require(0.0 < self.temperature < math.inf, "recipe.temperature", self.temperature, "a positive number")
+        _require(all(map(math.isfinite, self.confidence)), "recipe.confidence", self.confidence, "a list of numbers")
+        _require(0.0 <= self.review_below <= 1.0, "recipe.review_below", self.review_below, "a number from 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -76,6 +87,8 @@ class TrainingConfig:
         precision: ``"32-true"``, or ``"bf16-mixed"`` where the hardware has bfloat16.
         device: ``"auto"`` takes a GPU if there is one.
         threads: CPU threads of torch; 0 takes all cores. Part of what a bit-repeatable run must hold fixed.
+        outlines: What is learnt: each slice's ``"own"`` outline, or the ``"consensus"`` of the training part's copies
+            of it, where it has at least two.
     """
 
     epochs: int = 50
@@ -87,6 +100,7 @@ class TrainingConfig:
     precision: Precision = "32-true"
     device: Device = "auto"
     threads: int = 0
+    outlines: Outlines = "own"
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot train anything."""

@@ -13,11 +13,15 @@ from tumortrace.data.phantoms import write_phantom_dataset
 from tumortrace.errors import DataError, require_extra
 from tumortrace.inference.batch import find_pictures, segment_pictures
 from tumortrace.inference.model import open_model
-from tumortrace.report.cases import write_case_figures, write_comparison
+from tumortrace.report.cases import write_case_figures, write_comparison, write_gallery
 from tumortrace.report.figures import draw_losses, read_metrics, save_figure
-from tumortrace.report.tables import table_of_scores
+from tumortrace.report.tables import tables_of_scores
+from tumortrace.runfolder import MEMORY
 from tumortrace.train.run import train
-from tumortrace.trust.evaluation import evaluate, write_evaluation
+from tumortrace.trust.evaluation import evaluate
+from tumortrace.trust.memory import load_memory
+from tumortrace.trust.summary import write_evaluation
+from tumortrace.trust.survey import survey
 
 COUNTS = {"TRAIN": 160, "VAL": 32, "TEST": 32}
 NO_TUMOUR = 8
@@ -54,13 +58,15 @@ def run_demo(out: Path, console: Console) -> None:
     evaluation = evaluate(
         model,
         test,
-        training=dataset.select("train"),
-        findings=dataset.findings,
+        survey(test),
+        memory=load_memory(run / MEMORY),
         on_case=lambda case, prediction: write_comparison(case, prediction, out=scores),
     )
-    write_evaluation(evaluation, scores)
+    document = write_evaluation(evaluation, scores)
     figures = write_case_figures(evaluation, test, model, out=scores)
-    console.print(table_of_scores(evaluation))
+    write_gallery(evaluation, test, out=scores)
+    for table in tables_of_scores(document):
+        console.print(table)
 
     console.print("4. Segmenting slices without a tumour")
     pictures, skipped = find_pictures([str(data / "no_tumour")])

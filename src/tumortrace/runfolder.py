@@ -27,6 +27,12 @@ TENSORBOARD = Path("tensorboard")
 MODEL = Path("model.onnx")
 """The kept weights with recipe and card, all that inference needs; there once training has finished."""
 
+MEMORY = Path("training.npz")
+"""What the training slices look like, and their masks: by it an evaluation knows copies, and what to copy."""
+
+SPLIT = Path("split.json")
+"""The folds of a cross-validation."""
+
 MANIFEST = Path("manifest.json")
 """What a reader needs to believe the run, and to do it again."""
 

@@ -145,6 +145,20 @@ def open_datasets(roots: Sequence[Path]) -> Dataset:
     )
 
 
+def open_any(root: Path) -> Dataset:
+    """A dataset, or a folder of pictures that no annotation goes with.
+
+    Raises:
+        DataError: Neither; says what is wrong with the annotations if there are any.
+    """
+    try:
+        return open_datasets([root])
+    except DataError:
+        if not root.is_dir() or any(path.suffix.lower() in (".json", ".csv") for path in root.rglob("*")):
+            raise
+        return open_images(root)
+
+
 def open_images(root: Path) -> Dataset:
     """All pictures below a folder as cases without truth: enough to look for copies.
 

@@ -100,6 +100,23 @@ def tumour_probability(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * difference)), dtype=np.float32)
 
 
+def temper(probability: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+    """Divide the logit of a probability by a temperature (Guo et al. 2017); 0 and 1 stay what they are.
+
+    Args:
+        probability: Any shape, float32 in [0, 1].
+        temperature: Positive; 1 leaves the probability as it is.
+
+    Returns:
+        Of the same shape, float32 in [0, 1].
+    """
+    if temperature == 1.0:
+        return probability
+    tumour = probability.astype(np.float64) ** (1 / temperature)
+    background = (1 - probability.astype(np.float64)) ** (1 / temperature)
+    return np.asarray(tumour / (tumour + background), dtype=np.float32)
+
+
 def recipe_to_json(recipe: Recipe) -> str:
     """The recipe as it is stored in the metadata of an ONNX file."""
     return json.dumps(asdict(recipe), sort_keys=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tumortrace.config import Recipe
@@ -38,13 +41,20 @@ class PreparedPart:
         return len(self.images)
 
 
-def prepare_part(records: tuple[CaseRecord, ...], recipe: Recipe, *, name: str) -> PreparedPart:
+def prepare_part(
+    records: tuple[CaseRecord, ...],
+    recipe: Recipe,
+    *,
+    name: str,
+    outlines: Mapping[str, NDArray[np.bool_]] = MappingProxyType({}),
+) -> PreparedPart:
     """Decode, prepare and hash every case of a part.
 
     Args:
         records: The cases; none gives arrays of length 0.
         recipe: The recipe of the model to be trained.
         name: What the part is called on the progress bar and in messages.
+        outlines: By case_id, masks to be learnt in place of the cases' own; shape (H, W) of the slice.
 
     Raises:
         DataError: There were cases, and not one could be read.
@@ -59,7 +69,7 @@ def prepare_part(records: tuple[CaseRecord, ...], recipe: Recipe, *, name: str) 
         findings += faults
         if case is not None:
             images[count] = prepare(case.slice.pixels, recipe)
-            truths[count] = prepare_mask(case.truth, recipe)
+            truths[count] = prepare_mask(outlines.get(record.case_id, case.truth), recipe)
             count += 1
             hashes[record.case_id] = hash_case(case)
     if records and not count:

@@ -16,7 +16,7 @@ from tumortrace.data.fingerprint import hash_part
 from tumortrace.data.slice import write_atomically
 from tumortrace.errors import ConfigError
 from tumortrace.progress import tell
-from tumortrace.runfolder import BEST, CHECKPOINT, CONFIG, MANIFEST, MODEL, NETWORK
+from tumortrace.runfolder import BEST, CHECKPOINT, CONFIG, MANIFEST, MEMORY, MODEL, NETWORK
 from tumortrace.train.arrays import PreparedPart, prepare_part
 from tumortrace.train.checkpoint import EpochRow, load_weights, read_state, refuse_other_settings
 from tumortrace.train.export import ModelCard, export_onnx
@@ -24,6 +24,9 @@ from tumortrace.train.loop import fit, kept_epoch, start_fabric
 from tumortrace.train.manifest import Measured, build_manifest, describe_data, describe_environment, peak_memory_bytes
 from tumortrace.train.memory import explain_memory
 from tumortrace.train.networks import build_network, describe_network
+from tumortrace.trust.agreement import agree_on_masks
+from tumortrace.trust.memory import remember, save_memory
+from tumortrace.trust.survey import Survey, look_over, survey
 
 EXPORT_SAMPLES = 8
 """Slices on which the exported model is compared with torch."""
@@ -69,12 +72,15 @@ def train(dataset: Dataset, config: Config, *, out: Path) -> RunResult:
     if (out / CHECKPOINT).is_file():  # fit looks too, but only after the data is read and config.toml written
         refuse_other_settings(out / CHECKPOINT, read_state(out / CHECKPOINT).config, config)
     fabric = start_fabric(config.training)
+    seen = survey(learn) if config.training.outlines == "consensus" else look_over(learn)
+    outlines = agree_on_masks(seen) if isinstance(seen, Survey) else {}
     with explain_memory(config, reading=True):
-        train_part = prepare_part(learn, config.recipe, name="TRAIN")
+        train_part = prepare_part(learn, config.recipe, name="TRAIN", outlines=outlines)
         val_part = prepare_part(measure, config.recipe, name="VAL")
     network = build_network(config.network.widths, size_hw=config.recipe.size_hw, seed=config.training.seed)
     write_atomically(out / CONFIG, to_toml(config).encode())
     write_atomically(out / NETWORK, describe_network(network, size_hw=config.recipe.size_hw).encode())
+    save_memory(remember(seen), out / MEMORY)
     state = fit(network, config, fabric=fabric, train=train_part, val=val_part, run=out)
     load_weights(out / BEST, network)
     tell("Exporting to ONNX ...")

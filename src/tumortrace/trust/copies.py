@@ -67,6 +67,10 @@ class CopyPair:
     similarity: float
     to_second: Matrix
 
+    def turned(self) -> CopyPair:
+        """The same pair, seen from its other end."""
+        return CopyPair(self.second, self.first, self.similarity, _invert(self.to_second))
+
 
 @dataclass(frozen=True)
 class _Candidate:
@@ -208,7 +212,7 @@ def _register_best(hypotheses: list[_Candidate], looks: Looks, others: Looks) ->
         if best is not None and best.similarity >= SAME_SLICE:
             break
     if best is not None and looks is others and best.first > best.second:
-        return CopyPair(best.second, best.first, best.similarity, _invert(best.to_second))
+        return best.turned()
     return best
 
 

@@ -2,48 +2,90 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from tumortrace.data.dataset import Case, CaseRecord, read_cases
 from tumortrace.data.findings import Finding
-from tumortrace.data.fingerprint import hash_case, hash_part
-from tumortrace.data.slice import write_atomically
+from tumortrace.data.fingerprint import hash_case
 from tumortrace.errors import DataError
+from tumortrace.inference.confidence import mask_features
 from tumortrace.inference.model import Model
 from tumortrace.inference.segmenter import Prediction, predict
 from tumortrace.progress import track
-from tumortrace.trust.baselines import NearestMask, score_all_background
-from tumortrace.trust.metrics import PixelCounts, Spread, count_pixels, summarise
+from tumortrace.trust.agreement import Agreement, measure_agreement
+from tumortrace.trust.baselines import Baselines
+from tumortrace.trust.calibration import CaseHistogram, count_logits
+from tumortrace.trust.detection import LesionCounts, count_lesions
+from tumortrace.trust.leakage import Leak, find_leaks
+from tumortrace.trust.memory import TrainingMemory
+from tumortrace.trust.metrics import PixelCounts, count_pixels
+from tumortrace.trust.surface import SurfaceScores, compare_surfaces
+from tumortrace.trust.survey import Survey
 
-METRICS = ("precision", "recall", "dice", "iou")
+TOLERANCE = 2.0
+"""Of the normalised surface distance, in pixels, or in millimetres where a picture says how large its pixels are."""
+
+OnCase = Callable[[Case, Prediction], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CaseScore:
     """One row of ``per_image.csv``.
 
     Attributes:
         file: The case's id.
         part: Its part of the dataset; empty if that is not divided.
+        source: The dataset it comes from.
         sha256: Of what the case shows (``hash_case``).
+        group: Of its copies; its own if it has none.
+        leak: What it shares with the training slices; None if nothing.
+        clean: Whether it shares nothing; None if it is unknown what the model was trained on.
+        shape: How its tumours were outlined: polygon, ellipse, circle, mixed, mask, or another shape.
+        in_mm: Whether distances are in millimetres.
         counts: Its pixels at the image's own resolution.
+        surface: Distances between the borders of mask and truth.
+        lesions: Lesions found and marked.
         confidence: The model's own, 0 to 1.
+        features: What the confidence is computed from (``inference.confidence.mask_features``).
+        histogram: The model's probabilities, by truth.
         baselines: Pixels that each trivial baseline gets right and wrong on this case.
+        fold: That the case was held out in; empty outside a cross-validation.
     """
 
     file: str
     part: str
+    source: str
     sha256: str
+    group: str
+    leak: Leak | None
+    clean: bool | None
+    shape: str
+    in_mm: bool
     counts: PixelCounts
+    surface: SurfaceScores
+    lesions: LesionCounts
     confidence: float
+    features: tuple[float, ...]
+    histogram: CaseHistogram
     baselines: dict[str, PixelCounts]
+    fold: str = ""
+
+    @property
+    def tumour_px(self) -> int:
+        """Pixels of the truth."""
+        return self.counts.tp + self.counts.fn
+
+    @property
+    def predicted_px(self) -> int:
+        """Pixels of the predicted mask."""
+        return self.counts.tp + self.counts.fp
+
+    @property
+    def tumour_share(self) -> float:
+        """Share of the frame that is tumour, 0 to 1."""
+        return self.tumour_px / (self.tumour_px + self.counts.fp + self.counts.tn)
 
 
 @dataclass(frozen=True)
@@ -55,138 +97,103 @@ class Evaluation:
         findings: Faults; the cases left out are among them.
         model: Name and SHA-256.
         threshold: Of the model's recipe.
+        temperature: Of the model's recipe.
+        agreement: Of the annotators; None if no slice was outlined twice.
+        card: What the model's maker said of it.
     """
 
     scores: tuple[CaseScore, ...]
     findings: tuple[Finding, ...]
     model: dict[str, str]
     threshold: float
+    temperature: float = 1.0
+    agreement: Agreement | None = None
+    card: dict[str, object] = field(default_factory=dict)
 
 
 def evaluate(
     model: Model,
     records: Sequence[CaseRecord],
+    found: Survey,
     *,
-    training: Sequence[CaseRecord] = (),
-    findings: Sequence[Finding] = (),
-    on_case: Callable[[Case, Prediction], None] = lambda _case, _prediction: None,
+    memory: TrainingMemory | None,
+    baselines: Baselines | None = None,
+    on_case: OnCase = lambda _case, _prediction: None,
 ) -> Evaluation:
     """Score a model on cases.
 
     Args:
         model: From ``open_model``.
         records: What to score on.
-        training: The dataset's training cases, for the baseline that copies the nearest of their masks; without them
-            it is left out.
-        findings: Faults of the dataset known already; those met on the way are added.
+        found: A survey that holds these cases, for their groups and the annotators' agreement.
+        memory: Of what the model was trained on; None if that is unknown: then no case is called clean or leaked.
+        baselines: Trivial ones; from the memory if None.
         on_case: Called with each case and what the model says of it, as they come.
 
     Raises:
-        DataError: Not one case could be read, or not one of the training cases.
+        DataError: Not one case could be read.
     """
-    nearest = NearestMask(training) if training else None
+    leaks = find_leaks(found, memory) if memory else None
+    groups = {case.record.case_id: group for case, group in zip(found.cases, found.groups, strict=True)}
+    trivial = baselines or Baselines(memory)
     scores: list[CaseScore] = []
-    met: list[Finding] = []
-    for _, case, faults in track(read_cases(tuple(records)), "Evaluating", total=len(records)):
-        met += faults
+    findings: list[Finding] = []
+    for record, case, met in track(read_cases(tuple(records)), "Evaluating", total=len(records)):
+        findings += met
         if case is not None:
             prediction = predict(model, case.slice)
-            scores.append(_score(case, prediction, nearest))
+            leak = leaks.get(record.case_id) if leaks is not None else None
+            clean = None if leaks is None else leak is None
+            group = groups.get(record.case_id, record.case_id)
+            scores.append(_score(case, prediction, trivial=trivial, group=group, leak=leak, clean=clean))
             on_case(case, prediction)
     if not scores:
-        first = f"; first: {met[0].line()}" if met else ""
+        first = f"; first: {findings[0].line()}" if findings else ""
         raise DataError(f"not one of {len(records)} cases can be read{first}")
-    identity = {"name": model.name, "sha256": model.sha256}
-    return Evaluation(tuple(scores), (*findings, *met), identity, model.recipe.threshold)
-
-
-def includes_training(evaluation: Evaluation, *, trained_on: object) -> bool:
-    """Whether the TRAIN part (or the whole of an undivided dataset) that was scored is what the model learnt from.
-
-    Args:
-        evaluation: Of any part.
-        trained_on: SHA-256 of the training part from the model's card; None if it names none.
-    """
-    learnt = {score.file: score.sha256 for score in evaluation.scores if score.part in ("train", "")}
-    return bool(learnt) and hash_part(learnt) == trained_on
-
-
-def summarise_scores(counts: Iterable[PixelCounts]) -> dict[str, Spread]:
-    """The report's Table I: each metric over the images."""
-    listed = list(counts)
-    return {metric: summarise(getattr(count, metric) for count in listed) for metric in METRICS}
-
-
-def summary_document(evaluation: Evaluation) -> dict[str, Any]:
-    """What ``summary.json`` holds: JSON values, with null for what is undefined."""
-    spreads = summarise_scores(score.counts for score in evaluation.scores)
-    names = evaluation.scores[0].baselines.keys()
-    baselines = {
-        name: {metric: asdict(spread) for metric, spread in _baseline(evaluation, name).items()} for name in names
-    }
-    document = {
-        "n": len(evaluation.scores),
-        "threshold": evaluation.threshold,
-        **{metric: asdict(spread) for metric, spread in spreads.items()},
-        "baselines": baselines,
-        "model": evaluation.model,
-        "data": {"sha256": hash_part({score.file: score.sha256 for score in evaluation.scores})},
-        "findings": [asdict(finding) for finding in evaluation.findings],
-    }
-    return _nan_to_none(document)  # type: ignore[no-any-return] # a dict goes in, a dict comes out
-
-
-def write_evaluation(evaluation: Evaluation, out: Path) -> None:
-    """Write ``per_image.csv`` and ``summary.json``."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["file", "part", "tp", "fp", "fn", "tn", *METRICS, "confidence"])
-    for score in evaluation.scores:
-        values = [_cell(getattr(score.counts, metric)) for metric in METRICS]
-        writer.writerow([score.file, score.part, *asdict(score.counts).values(), *values, _cell(score.confidence)])
-    write_atomically(out / "per_image.csv", text.getvalue().encode())
-    document = json.dumps(summary_document(evaluation), indent=2, allow_nan=False) + "\n"
-    write_atomically(out / "summary.json", document.encode())
-
-
-def rank_by_dice(evaluation: Evaluation) -> list[CaseScore]:
-    """Cases from worst to best Dice, those without a Dice left out; equal ones in the order of their names."""
-    defined = [score for score in evaluation.scores if not math.isnan(score.counts.dice)]
-    return sorted(defined, key=lambda score: score.counts.dice)
-
-
-def baseline_spreads(evaluation: Evaluation) -> dict[str, dict[str, Spread]]:
-    """Each baseline's table, by its name."""
-    return {name: _baseline(evaluation, name) for name in evaluation.scores[0].baselines}
-
-
-def _score(case: Case, prediction: Prediction, nearest: NearestMask | None) -> CaseScore:
-    baselines = {"all_background": score_all_background(case)}
-    if nearest is not None:
-        copied, _, _ = nearest.predict(case.slice.pixels)
-        baselines["nearest_training_mask"] = count_pixels(copied, case.truth)
-    counts = count_pixels(prediction.mask, case.truth)
-    return CaseScore(
-        file=case.record.case_id,
-        part=case.record.part,
-        sha256=hash_case(case),
-        counts=counts,
-        confidence=prediction.confidence,
-        baselines=baselines,
+    return Evaluation(
+        tuple(scores),
+        tuple(findings),
+        model={"name": model.name, "sha256": model.sha256},
+        threshold=model.recipe.threshold,
+        temperature=model.recipe.temperature,
+        agreement=measure_agreement(found),
+        card=model.card,
     )
 
 
-def _baseline(evaluation: Evaluation, name: str) -> dict[str, Spread]:
-    return summarise_scores(score.baselines[name] for score in evaluation.scores)
+def rank_by_dice(scores: Sequence[CaseScore]) -> list[CaseScore]:
+    """Cases from worst to best Dice, those without a Dice left out; equal ones in the order of their names."""
+    defined = [score for score in scores if not math.isnan(score.counts.dice)]
+    return sorted(defined, key=lambda score: score.counts.dice)
 
 
-def _cell(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.6f}"
+def _score(
+    case: Case, prediction: Prediction, *, trivial: Baselines, group: str, leak: Leak | None, clean: bool | None
+) -> CaseScore:
+    truth, mask = case.truth, prediction.mask
+    spacing_mm = case.slice.spacing_mm
+    return CaseScore(
+        file=case.record.case_id,
+        part=case.record.part,
+        source=case.record.source,
+        sha256=hash_case(case),
+        group=group,
+        leak=leak,
+        clean=clean,
+        shape=_name_shape(case.record),
+        in_mm=spacing_mm is not None,
+        counts=count_pixels(mask, truth),
+        surface=compare_surfaces(mask, truth, spacing=spacing_mm or (1.0, 1.0), tolerance=TOLERANCE),
+        lesions=count_lesions(mask, truth),
+        confidence=prediction.confidence,
+        features=tuple(mask_features(prediction.probability, mask).tolist()),
+        histogram=count_logits(prediction.probability, mask, truth),
+        baselines=trivial.score(case),
+    )
 
 
-def _nan_to_none(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    if isinstance(value, dict):
-        return {key: _nan_to_none(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_nan_to_none(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+def _name_shape(record: CaseRecord) -> str:
+    if not isinstance(record.truth, tuple):
+        return "mask"
+    shapes = {type(region).__name__.lower() for region in record.truth}
+    return shapes.pop() if len(shapes) == 1 else "mixed"

@@ -19,6 +19,7 @@ from tumortrace.machine import usable_cores
 from tumortrace.progress import track
 from tumortrace.trust.copies import SAME_SLICE, CopyPair, Looks, look_at, score_pairs, stack_looks
 from tumortrace.trust.groups import link, name_groups
+from tumortrace.trust.transforms import Thumbnail, make_thumbnail
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +33,7 @@ class SurveyedCase:
         lesions: Connected components of its truth; 0 without annotation.
         tumour_px: Pixels of its truth; 0 without annotation.
         packed_truth: ``np.packbits`` of its truth; None without annotation.
+        thumbnail: The picture in small (``make_thumbnail``).
     """
 
     record: CaseRecord
@@ -40,6 +42,7 @@ class SurveyedCase:
     lesions: int
     tumour_px: int
     packed_truth: NDArray[np.uint8] | None
+    thumbnail: Thumbnail
 
     @property
     def tumour_share(self) -> float:
@@ -59,22 +62,31 @@ class SurveyedCase:
 
 
 @dataclass(frozen=True, eq=False)
-class Survey:
-    """A dataset's cases, alike or not.
+class Seen:
+    """Cases that were looked at once.
 
     Attributes:
         cases: Those that can be read.
         looks: What each looks like, in the same order.
-        scored: Likely pairs with their similarity, copies or not.
-        groups: Name of each case's group; a case without a copy has one of its own.
         findings: Faults met on the way; the cases they left out are not in ``cases``.
     """
 
     cases: tuple[SurveyedCase, ...]
     looks: Looks
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Survey(Seen):
+    """Cases compared with each other.
+
+    Attributes:
+        scored: Likely pairs with their similarity, copies or not.
+        groups: Name of each case's group; a case without a copy has one of its own.
+    """
+
     scored: tuple[CopyPair, ...]
     groups: tuple[str, ...]
-    findings: tuple[Finding, ...]
 
     @property
     def pairs(self) -> tuple[CopyPair, ...]:
@@ -91,6 +103,19 @@ def survey(records: Sequence[CaseRecord]) -> Survey:
     Raises:
         DataError: Not one can be read.
     """
+    seen = look_over(records)
+    scored = tuple(score_pairs(seen.looks))
+    linked = [(pair.first, pair.second) for pair in scored if pair.similarity >= SAME_SLICE]
+    groups = name_groups(link(len(seen.cases), linked))
+    return Survey(seen.cases, seen.looks, seen.findings, scored, groups)
+
+
+def look_over(records: Sequence[CaseRecord]) -> Seen:
+    """Decode all cases, in threads, and keep what each looks like.
+
+    Raises:
+        DataError: Not one can be read.
+    """
     with ThreadPoolExecutor(usable_cores()) as pool:
         seen = list(track(pool.map(_look, records), "Reading slices", total=len(records)))
     findings = tuple(finding for _, _, met in seen for finding in met)
@@ -98,11 +123,7 @@ def survey(records: Sequence[CaseRecord]) -> Survey:
     if not kept:
         first = f"; first: {findings[0].line()}" if findings else ""
         raise DataError(f"not one of {len(records)} cases can be read{first}")
-    looks = stack_looks(look for _, look in kept)
-    scored = tuple(score_pairs(looks))
-    linked = [(pair.first, pair.second) for pair in scored if pair.similarity >= SAME_SLICE]
-    groups = name_groups(link(len(kept), linked))
-    return Survey(tuple(case for case, _ in kept), looks, scored, groups, findings)
+    return Seen(tuple(case for case, _ in kept), stack_looks(look for _, look in kept), findings)
 
 
 _Look = tuple[NDArray[np.float16], NDArray[np.float64]]
@@ -112,7 +133,8 @@ def _look(record: CaseRecord) -> tuple[SurveyedCase | None, _Look | None, list[F
     try:
         if record.truth is None:
             image = read_slice(record.image_path, record.case_id)
-            blank = SurveyedCase(record, image.size_hw, hash_slice(image), 0, 0, None)
+            small = make_thumbnail(image.pixels)
+            blank = SurveyedCase(record, image.size_hw, hash_slice(image), 0, 0, None, small)
             return blank, look_at(image.pixels), []
         case, findings = read_case(record)
     except DataError as error:
@@ -121,5 +143,6 @@ def _look(record: CaseRecord) -> tuple[SurveyedCase | None, _Look | None, list[F
     truth = case.truth
     lesions = cv2.connectedComponents(truth.astype(np.uint8), connectivity=8)[0] - 1
     bits = np.packbits(truth)
-    kept = SurveyedCase(record, case.slice.size_hw, hash_case(case), lesions, int(truth.sum()), bits)
+    small = make_thumbnail(case.slice.pixels)
+    kept = SurveyedCase(record, case.slice.size_hw, hash_case(case), lesions, int(truth.sum()), bits, small)
     return kept, look_at(case.slice.pixels), findings

@@ -1,0 +1,74 @@
+"""How good a mask is likely to be, told from the probabilities alone: a few features in a logistic function."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+FEATURES = (
+    "mean probability over the mask",
+    "expected Dice",
+    "highest probability",
+    "stability",
+    "log of the expected area",
+    "empty mask",
+)
+"""What ``mask_features`` measures, in order."""
+
+_LOW, _HIGH = 0.3, 0.7  # a mask that hardly changes between these thresholds has a sharp border
+_SMALLEST = 1e-5  # of the frame: less is as good as nothing
+
+
+def mask_features(probability: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Describe a prediction by what may betray a bad mask.
+
+    - the mean probability over the mask, 0 for an empty one;
+    - the Dice to expect if the probabilities are right: 2 sum(p over the mask) / (sum(p) + area of the mask);
+    - the highest probability anywhere;
+    - the Dice of the masks at a low and at a high threshold, 0 if the latter is empty;
+    - log10 of the expected area as a share of the frame, from -5;
+    - 1 if the mask is empty.
+
+    Args:
+        probability: Of tumour, shape (H, W), float32 in [0, 1].
+        mask: Shape (H, W), bool.
+
+    Returns:
+        Shape (6,), float64, finite for any input.
+    """
+    total = float(probability.sum(dtype=np.float64))
+    area = int(mask.sum())
+    inside = float(probability[mask].sum(dtype=np.float64))
+    low, high = int((probability >= _LOW).sum()), int((probability >= _HIGH).sum())
+    return np.array(
+        [
+            inside / area if area else 0.0,
+            2 * inside / (total + area) if area else 0.0,
+            float(probability.max()),
+            2 * high / (low + high) if high else 0.0,
+            math.log10(max(total / probability.size, _SMALLEST)),
+            0.0 if area else 1.0,
+        ]
+    )
+
+
+def confidence(features: NDArray[np.float64], weights: Sequence[float]) -> float:
+    """The Dice to expect of a mask.
+
+    Args:
+        features: From ``mask_features``.
+        weights: The constant, then one a feature (``trust.calibration.fit_confidence``).
+
+    Returns:
+        In (0, 1).
+
+    Raises:
+        ValueError: Another number of weights.
+    """
+    if len(weights) != len(features) + 1:
+        raise ValueError(f"{len(weights)} weights for {len(features)} features and a constant")
+    score = weights[0] + float(np.dot(weights[1:], features))
+    return 0.5 * (1.0 + math.tanh(0.5 * score))

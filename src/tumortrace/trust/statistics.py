@@ -1,0 +1,140 @@
+"""How sure a mean is, and whether two differ: resampled over groups, because copies of a slice are not independent."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+RESAMPLES = 2000
+FLIPS = 10_000
+
+_LEVEL = 0.95
+_Z = 1.959964  # of the normal distribution, two-sided, 95 %
+_ENUMERATED = 12  # groups up to which all flips of sign are tried
+
+
+def mean_interval(values: ArrayLike, clusters: Sequence[str], *, seed: int = 0) -> tuple[float, float]:
+    """95 % confidence interval of the mean over images, from a bootstrap over groups.
+
+    Args:
+        values: One an image, shape (N,); NaN is left out.
+        clusters: The group of each image.
+        seed: Of the resampling.
+
+    Returns:
+        Low and high, within the range of the values; NaN with fewer than two groups.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    defined = ~np.isnan(array)
+    return ratio_interval(np.where(defined, array, 0), defined.astype(np.float64), clusters, seed=seed)
+
+
+def ratio_interval(
+    numerators: ArrayLike, denominators: ArrayLike, clusters: Sequence[str], *, seed: int = 0
+) -> tuple[float, float]:
+    """95 % confidence interval of a sum by another sum (a mean; a sensitivity) from a bootstrap over groups.
+
+    Bootstrap-t (Efron 1981): whole groups are drawn with replacement, and each draw's deviation is measured in its own
+    standard error (linearised, over groups), which keeps the coverage where groups are few, unequal or skewed. Where
+    all groups agree exactly no resampling can tell how sure that is; then the interval is Wilson's (1927) for that many
+    independent groups, which needs numerators between 0 and the denominators.
+
+    Args:
+        numerators: One an image, shape (N,).
+        denominators: One an image, shape (N,), 0 or more.
+        clusters: The group of each image.
+        seed: Of the resampling.
+
+    Returns:
+        Low and high, within the range of the groups' own ratios but for Wilson's; NaN with fewer than two groups whose
+        denominator is not 0.
+    """
+    tops, bottoms = _sum_by_cluster(numerators, denominators, clusters)
+    count = len(tops)
+    if count < 2:
+        return math.nan, math.nan
+    ratio = tops.sum() / bottoms.sum()
+    error = _standard_error(tops - ratio * bottoms, bottoms.sum(), count)
+    if error <= 1e-12 * max(1.0, abs(ratio)):
+        return _wilson(ratio, count) if 0 <= ratio <= 1 else (float(ratio), float(ratio))
+    draws = _draw_clusters(count, seed)
+    drawn_bottoms = draws @ bottoms
+    drawn_ratios = (draws @ tops) / drawn_bottoms
+    # Sum over groups of (top - ratio * bottom)^2, expanded so that it is three products of matrices.
+    squares = draws @ tops**2 - 2 * drawn_ratios * (draws @ (tops * bottoms)) + drawn_ratios**2 * (draws @ bottoms**2)
+    drawn_errors = np.sqrt(np.maximum(squares, 0) * count / (count - 1)) / drawn_bottoms
+    usable = drawn_errors > 1e-3 * error  # a draw of equal groups has no error to be measured in
+    deviations = (drawn_ratios[usable] - ratio) / drawn_errors[usable]
+    low, high = np.quantile(deviations, [1 - (1 - _LEVEL) / 2, (1 - _LEVEL) / 2])
+    own = tops / bottoms
+    return max(float(ratio - low * error), float(own.min())), min(float(ratio - high * error), float(own.max()))
+
+
+def paired_p_value(differences: ArrayLike, clusters: Sequence[str], *, seed: int = 0) -> float:
+    """Two-sided p-value of no difference: if it made none which model is which, each group's sign would be a coin's.
+
+    All flips are tried for up to 12 groups; beyond, 10,000 random ones, where the observed one counts as well, so that
+    p is never 0 (Phipson and Smyth 2010).
+
+    Args:
+        differences: Of two models on the same images, shape (N,); NaN is left out.
+        clusters: The group of each image; whole groups are flipped.
+        seed: Of the flips.
+
+    Returns:
+        In (0, 1]; NaN without a single value.
+    """
+    array = np.asarray(differences, dtype=np.float64)
+    defined = ~np.isnan(array)
+    sums, _ = _sum_by_cluster(np.where(defined, array, 0), defined.astype(np.float64), clusters)
+    if not len(sums):
+        return math.nan
+    observed = abs(sums.sum()) * (1 - 1e-12)  # ties are equal, whatever the order of summation
+    if len(sums) <= _ENUMERATED:
+        bits = np.arange(2 ** len(sums))[:, None] >> np.arange(len(sums)) & 1
+        return float((np.abs((1 - 2 * bits) @ sums) >= observed).mean())
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(FLIPS, len(sums)))
+    return float((1 + (np.abs(signs @ sums) >= observed).sum()) / (1 + FLIPS))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values adjusted for how many were looked at (Holm 1979); NaN stays NaN and is not counted."""
+    array = np.asarray(p_values, dtype=np.float64)
+    places = np.flatnonzero(~np.isnan(array))
+    order = places[np.argsort(array[places], kind="stable")]
+    adjusted = np.full(len(array), math.nan)
+    factors = np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(array[order] * factors), 1)
+    return [float(value) for value in adjusted]
+
+
+@functools.lru_cache(maxsize=8)
+def _draw_clusters(count: int, seed: int) -> Floats:
+    """How often each group is drawn, shape (RESAMPLES, count); the same for all metrics of one evaluation."""
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
+    return drawn.astype(np.float64)
+
+
+def _sum_by_cluster(numerators: ArrayLike, denominators: ArrayLike, clusters: Sequence[str]) -> tuple[Floats, Floats]:
+    """Both sums of each group, in the order of the groups' names; groups without a denominator are left out."""
+    _, which = np.unique(np.asarray(clusters, dtype=np.str_), return_inverse=True)
+    tops = np.bincount(which, np.asarray(numerators, dtype=np.float64))
+    bottoms = np.bincount(which, np.asarray(denominators, dtype=np.float64))
+    counted = bottoms > 0
+    return tops[counted].astype(np.float64), bottoms[counted].astype(np.float64)
+
+
+def _standard_error(residuals: Floats, total: float, count: int) -> float:
+    return float(np.sqrt((residuals**2).sum() * count / (count - 1)) / total)
+
+
+def _wilson(share: float, count: int) -> tuple[float, float]:
+    centre = (share + _Z**2 / (2 * count)) / (1 + _Z**2 / count)
+    half = _Z / (1 + _Z**2 / count) * math.sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2))
+    return max(float(centre - half), 0.0), min(float(centre + half), 1.0)
