@@ -1,7 +1,8 @@
 """Finding slices that are the same picture, among thousands: a coarse look at all pairs, a fine one at the likely ones.
 
 Every slice is reduced to 24 x 24 numbers that barely notice a shift of a few percent. Blocks of matrix products compare
-all slices in all eight orientations; each slice's nearest few go on to registration, which decides.
+all slices in all eight orientations; each slice's nearest few go on to registration, which decides. In a large group
+the nearest few are all of its own, so its members then look once more, for the nearest outside, until nothing is added.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from tumortrace.machine import usable_cores
 from tumortrace.progress import track
+from tumortrace.trust.groups import link
 from tumortrace.trust.registration import Matrix, Registration, orientation_matrix, register, window_matrix
 from tumortrace.trust.similarity import ORIENTATIONS, SIDE_PX, frame_signature, head_box, orient
 
@@ -120,25 +122,52 @@ def find_copies(looks: Looks, others: Looks | None = None) -> list[CopyPair]:
 
 def score_pairs(looks: Looks, others: Looks | None = None) -> list[CopyPair]:
     """The likely pairs with their similarity after registration, whether or not they are copies."""
-    second = looks if others is None else others
-    candidates = _candidates(looks, second, within=others is None)
+    if others is not None:
+        pairs = _register_all(_candidates(looks, others, rows=np.arange(len(looks))), looks, others)
+        return sorted(pairs, key=lambda pair: (pair.first, pair.second))
+    scored: dict[tuple[int, int], CopyPair] = {}
+    tried: set[tuple[int, int]] = set()
+    rows, own = np.arange(len(looks)), np.arange(len(looks))
+    while len(rows):
+        found = _candidates(looks, looks, rows=rows, own=own)
+        fresh = {pair: hypotheses for pair, hypotheses in found.items() if pair not in tried}
+        tried |= fresh.keys()
+        scored |= {(pair.first, pair.second): pair for pair in _register_all(fresh, looks, looks)}
+        before = own
+        own = np.array(link(len(looks), [key for key, pair in scored.items() if pair.similarity >= SAME_SLICE]))
+        sizes = np.bincount(own, minlength=len(looks))[own]
+        # Those who looked among strangers in vain need not look again, nor those whose own left them places.
+        grown = sizes > np.bincount(before, minlength=len(looks))[before]
+        rows = np.flatnonzero((sizes > _NEAREST / 2) & grown)
+    return [scored[key] for key in sorted(scored)]
+
+
+def _register_all(candidates: dict[tuple[int, int], list[_Candidate]], looks: Looks, others: Looks) -> list[CopyPair]:
     with ThreadPoolExecutor(usable_cores()) as pool:
-        scored = pool.map(lambda hypotheses: _register_best(hypotheses, looks, second), candidates)
-        pairs = [pair for pair in track(scored, "Comparing closely", total=len(candidates)) if pair is not None]
-    return sorted(pairs, key=lambda pair: (pair.first, pair.second))
+        registered = pool.map(lambda hypotheses: _register_best(hypotheses, looks, others), candidates.values())
+        return [pair for pair in track(registered, "Comparing closely", total=len(candidates)) if pair is not None]
 
 
-def _candidates(looks: Looks, others: Looks, *, within: bool) -> list[list[_Candidate]]:
-    """Hypotheses of each likely pair, the likeliest first."""
+def _candidates(
+    looks: Looks, others: Looks, *, rows: NDArray[np.intp], own: NDArray[np.intp] | None = None
+) -> dict[tuple[int, int], list[_Candidate]]:
+    """Hypotheses of each likely pair, the likeliest first.
+
+    Args:
+        looks: What is compared.
+        others: With these.
+        rows: Indices of those in ``looks`` that are compared now.
+        own: If both are the same: the group of each, to whose members a slice is not compared.
+    """
     found: dict[tuple[int, int], list[_Candidate]] = {}
     for window in range(len(WINDOWS)):
-        queries = _coarse(looks, window)
-        references = queries if within else _coarse(others, window)
-        for likely in _search(queries, references, window=window, within=within):
+        references = _coarse(others, window)
+        queries = references if others is looks else _coarse(looks, window)
+        for likely in _search(queries, references, window=window, rows=rows, own=own):
             first, second = likely.first, likely.second
-            key = (min(first, second), max(first, second)) if within else (first, second)
+            key = (first, second) if own is None else (min(first, second), max(first, second))
             found.setdefault(key, []).append(likely)
-    return [_distinct(found[key]) for key in sorted(found)]
+    return {key: _distinct(found[key]) for key in sorted(found)}
 
 
 def _distinct(hypotheses: list[_Candidate]) -> list[_Candidate]:
@@ -159,7 +188,12 @@ def _coarse(looks: Looks, window: int) -> NDArray[np.float32]:
 
 
 def _search(
-    queries: NDArray[np.float32], references: NDArray[np.float32], *, window: int, within: bool
+    queries: NDArray[np.float32],
+    references: NDArray[np.float32],
+    *,
+    window: int,
+    rows: NDArray[np.intp],
+    own: NDArray[np.intp] | None,
 ) -> Iterator[_Candidate]:
     """Each query's likely references: ``queries[first]`` looks like ``references[second]`` in that orientation."""
     oriented = [
@@ -167,16 +201,15 @@ def _search(
         for turns, flip in ORIENTATIONS
     ]
     flat = [vectors.reshape(len(references), -1).T for vectors in oriented]
-    for start in range(0, len(queries), _BLOCK):
-        block = queries[start : start + _BLOCK].reshape(-1, _COARSE_PX**2)
-        best, which = _best_orientation(block, flat)
-        if within:
-            own = np.arange(len(block))
-            best[own, start + own] = -1.0
-        rows, columns = np.nonzero(best >= _cut(best)[:, None])
-        for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
-            coarse, orientation = float(best[row, column]), int(which[row, column])
-            yield _Candidate(coarse, start + row, column, window, orientation)
+    for start in range(0, len(rows), _BLOCK):
+        block = rows[start : start + _BLOCK]
+        best, which = _best_orientation(queries[block].reshape(-1, _COARSE_PX**2), flat)
+        if own is not None:
+            best[own[block][:, None] == own[None, :]] = -1.0
+        places, columns = np.nonzero(best >= _cut(best)[:, None])
+        for place, column in zip(places.tolist(), columns.tolist(), strict=True):
+            coarse, orientation = float(best[place, column]), int(which[place, column])
+            yield _Candidate(coarse, int(block[place]), column, window, orientation)
 
 
 def _best_orientation(

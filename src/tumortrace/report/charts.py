@@ -1,0 +1,165 @@
+"""Charts of the report and the audit page: dots with intervals, reliability, risk and coverage, similarities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+Document = Mapping[str, Any]
+
+BLUE, ORANGE, GREY, GREEN = "#0072b2", "#d55e00", "#5b6675", "#009e73"
+"""Told apart by all eyes, and in grey print by their lightness and marks."""
+
+_MARKS = {BLUE: "o", ORANGE: "s", GREY: "D", GREEN: "^"}
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A mean with its interval.
+
+    Attributes:
+        label: Beside it.
+        mean: NaN is not drawn.
+        ci95: None if unknown.
+        colour: One of the module's.
+    """
+
+    label: str
+    mean: float
+    ci95: Sequence[float] | None
+    colour: str = BLUE
+
+
+def draw_dots(dots: Sequence[Dot], *, xlabel: str, ceiling: Dot | None = None) -> Figure:
+    """Means with 95 % intervals, one below the other; the ceiling as a band behind them.
+
+    Args:
+        dots: From top to bottom, at least one.
+        xlabel: Of the common axis, which runs from 0 to 1.
+        ceiling: What no score can honestly exceed.
+    """
+    figure = Figure(figsize=(7.6, 0.42 * len(dots) + 1.25), facecolor="white", layout="constrained")
+    axes = figure.subplots()
+    if ceiling is not None:
+        low, high = ceiling.ci95 or (ceiling.mean, ceiling.mean)
+        axes.axvspan(low, max(high, low + 0.004), color=GREEN, alpha=0.25, linewidth=0)
+        axes.axvline(ceiling.mean, color=GREEN, linewidth=1.4, linestyle="--", label=ceiling.label)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False, fontsize=9)
+    for row, dot in enumerate(dots):
+        if dot.ci95 is not None:
+            axes.plot(dot.ci95, [row, row], color=dot.colour, linewidth=2.4, solid_capstyle="butt")
+        axes.plot([dot.mean], [row], marker=_MARKS[dot.colour], color=dot.colour, markersize=7)
+        axes.annotate(
+            f"{dot.mean:.3f}", (dot.mean, row), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=8
+        )
+    axes.set(xlim=(-0.02, 1.02), ylim=(len(dots) - 0.5, -0.75), xlabel=xlabel)
+    axes.set_yticks(range(len(dots)), [dot.label for dot in dots], parse_math=False)
+    _clean(axes)
+    axes.grid(visible=True, axis="x", linewidth=0.4, color="0.85")
+    return figure
+
+
+def draw_reliability(calibration: Document) -> Figure:
+    """Share of tumour against probability in the band around tumour and prediction, over how many pixels that is."""
+    bins = [each for each in calibration["bins"] if each["pixels"]]
+    probabilities = [each["mean_probability"] for each in bins]
+    figure = Figure(figsize=(4.6, 4.8), facecolor="white", layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (4, 1)})
+    above.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="probabilities that mean what they say")
+    above.plot(probabilities, [each["tumour_share"] for each in bins], color=BLUE, marker="o", label="this model")
+    above.set(ylabel="share of these pixels that is tumour", xlim=(0, 1), ylim=(0, 1))
+    above.legend(frameon=False, fontsize=8.5, loc="upper left")
+    width = 0.8 / len(calibration["bins"])
+    below.bar([(each["low"] + each["high"]) / 2 for each in bins], [each["pixels"] for each in bins], width, color=GREY)
+    below.set(xlabel="predicted probability of tumour", ylabel="pixels", yscale="log")
+    for axes in (above, below):
+        _clean(axes)
+        axes.grid(visible=True, linewidth=0.3, color="0.85")
+    return figure
+
+
+def draw_risk(calibration: Document) -> Figure:
+    """What remains when the least confident masks are set aside."""
+    points = calibration["risk_coverage"]
+    coverage = [point["coverage"] for point in points]
+    figure = Figure(figsize=(4.6, 4.8), facecolor="white", layout="constrained")
+    axes = figure.subplots()
+    axes.plot(
+        coverage, [point["mean_dice"] for point in points], color=BLUE, linewidth=2, label="mean Dice of the kept masks"
+    )
+    low = f"share of the kept masks with Dice < {calibration['low_dice']:g}"
+    axes.plot(
+        coverage, [point["low_dice_share"] for point in points], color=ORANGE, linewidth=2, linestyle="--", label=low
+    )
+    flagged = calibration["flagged_share"]
+    axes.axvline(1 - flagged, color=GREY, linewidth=1, linestyle=":", label=f"{flagged:.0%} set aside")
+    axes.set(xlabel="share of the masks that is kept, most confident first", xlim=(1, 0), ylim=(0, 1))
+    axes.legend(frameon=False, fontsize=8.5, loc="center right")
+    _clean(axes)
+    axes.grid(visible=True, linewidth=0.3, color="0.85")
+    return figure
+
+
+def draw_similarities(document: Document) -> Figure:
+    """How alike the likely pairs are after registration: two hills, and the threshold in the valley between them."""
+    edges, counts = np.array(document["similarities"]["edges"]), np.array(document["similarities"]["counts"])
+    figure = Figure(figsize=(7.6, 3.0), facecolor="white", layout="constrained")
+    axes = figure.subplots()
+    copies = edges[:-1] >= document["same_slice"] - 1e-9
+    for chosen, colour, hatch, label in ((~copies, GREY, "", "other slices"), (copies, BLUE, "//", "copies")):
+        axes.bar(
+            edges[:-1][chosen], counts[chosen], np.diff(edges)[chosen], align="edge", color=colour, hatch=hatch,
+            edgecolor="white", linewidth=0.5, label=label,
+        )  # fmt: skip
+    axes.axvline(
+        document["same_slice"], color=ORANGE, linewidth=1.6, linestyle="--", label=f"threshold {document['same_slice']}"
+    )
+    axes.set(xlabel="similarity of two slices after registration", ylabel="pairs", xlim=(0.2, 1.0))
+    axes.set_yscale("symlog", linthresh=10)
+    axes.legend(frameon=False, fontsize=9, loc="upper left")
+    _clean(axes)
+    return figure
+
+
+def draw_group_sizes(document: Document) -> Figure:
+    """How many slices come once, twice, and so on."""
+    sizes = {int(size): count for size, count in document["group_sizes"].items()}
+    figure = Figure(figsize=(7.6, 2.6), facecolor="white", layout="constrained")
+    axes = figure.subplots()
+    axes.bar(list(sizes), list(sizes.values()), color=BLUE)
+    axes.set(xlabel="images that show the same slice", ylabel="slices")
+    axes.locator_params(axis="both", integer=True)
+    _clean(axes)
+    return figure
+
+
+def draw_training(runs: Mapping[str, Sequence[Mapping[str, float | None]]]) -> Figure:
+    """Training loss by epoch of several runs, a thin line each, and validation loss where it was measured.
+
+    Args:
+        runs: Rows of ``metrics.csv`` by the run's name.
+    """
+    figure = Figure(figsize=(7.2, 3.6), facecolor="white", layout="constrained")
+    axes = figure.subplots()
+    for index, (name, rows) in enumerate(runs.items()):
+        shade = 0.15 + 0.55 * index / max(len(runs) - 1, 1)
+        epochs = [row["epoch"] for row in rows]
+        axes.plot(epochs, [row["train_loss"] for row in rows], color=str(shade), linewidth=1.3, label=name)
+        if any(row["val_loss"] is not None for row in rows):
+            axes.plot(epochs, [row["val_loss"] for row in rows], color=ORANGE, linewidth=1.3, linestyle="--")
+    axes.set(xlabel="epoch", ylabel="mean cross-entropy (nat per pixel)", yscale="log")
+    axes.legend(frameon=False, fontsize=8.5, ncols=2)
+    _clean(axes)
+    axes.grid(visible=True, which="both", linewidth=0.3, color="0.85")
+    return figure
+
+
+def _clean(axes: Axes) -> None:
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.tick_params(labelsize=9)
