@@ -147,11 +147,12 @@ def draw_training(runs: Mapping[str, Sequence[Mapping[str, float | None]]]) -> F
     figure = Figure(figsize=(7.2, 3.6), facecolor="white", layout="constrained")
     axes = figure.subplots()
     for index, (name, rows) in enumerate(runs.items()):
-        shade = 0.15 + 0.55 * index / max(len(runs) - 1, 1)
-        epochs = [row["epoch"] for row in rows]
-        axes.plot(epochs, [row["train_loss"] for row in rows], color=str(shade), linewidth=1.3, label=name)
-        if any(row["val_loss"] is not None for row in rows):
-            axes.plot(epochs, [row["val_loss"] for row in rows], color=ORANGE, linewidth=1.3, linestyle="--")
+        shade = str(0.15 + 0.55 * index / max(len(runs) - 1, 1))
+        for key, colour, style, label in (("train_loss", shade, "-", name), ("val_loss", ORANGE, "--", "")):
+            points = [(row["epoch"], row[key]) for row in rows if row[key] is not None]
+            if points:
+                epochs, losses = np.array(points, dtype=np.float64).T
+                axes.plot(epochs, losses, color=colour, linewidth=1.3, linestyle=style, label=label)
     axes.set(xlabel="epoch", ylabel="mean cross-entropy (nat per pixel)", yscale="log")
     axes.legend(frameon=False, fontsize=8.5, ncols=2)
     _clean(axes)

@@ -85,7 +85,7 @@ def page(title: str, lead: str, sections: Sequence[Section]) -> str:
         sections: In order; those without a body are left out.
     """
     shown = [section for section in sections if section.body]
-    links = "".join(f'<a href="#s{index}">{text(section.title)}</a>' for index, section in enumerate(shown))
+    links = " ".join(f'<a href="#s{index}">{text(section.title)}</a>' for index, section in enumerate(shown))
     parts = "".join(
         f'<section id="s{index}"><h2>{text(section.title)}</h2>{section.body}</section>'
         for index, section in enumerate(shown)
