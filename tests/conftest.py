@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -12,6 +15,11 @@ from tumortrace.config import config_from_tables
 from tumortrace.data.dataset import open_dataset
 from tumortrace.data.phantoms import write_phantom_dataset
 from tumortrace.train.run import train
+from tumortrace.trust.calibration import count_logits
+from tumortrace.trust.detection import LesionCounts
+from tumortrace.trust.evaluation import CaseScore
+from tumortrace.trust.metrics import PixelCounts
+from tumortrace.trust.surface import SurfaceScores
 
 # A deadline would fail sound tests on a busy machine; speed is measured in benchmarks/.
 settings.register_profile("tumortrace", deadline=None)
@@ -56,3 +64,33 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory, phantom_data: Path) -> Pa
     run = tmp_path_factory.mktemp("runs") / "tiny"
     train(open_dataset(phantom_data), config_from_tables(TINY), out=run)
     return run
+
+
+MakeScore = Callable[..., CaseScore]
+
+
+@pytest.fixture(scope="session")
+def make_score() -> MakeScore:
+    """A case's score by its name and pixel counts; all else has a plain value that keywords replace."""
+
+    def make(file: str, counts: PixelCounts, **fields: object) -> CaseScore:
+        probability = np.array([[0.9, 0.1], [0.8, 0.3]], dtype=np.float32)
+        plain: dict[str, object] = {
+            "part": "test",
+            "source": "data",
+            "sha256": f"hash of {file}",
+            "group": f"group of {file}",
+            "leak": None,
+            "clean": True,
+            "shape": "polygon",
+            "in_mm": False,
+            "surface": SurfaceScores(0.5, 4.0, 1.5) if counts.tp else SurfaceScores(0.0, math.nan, math.nan),
+            "lesions": LesionCounts(1, int(counts.tp > 0), int(counts.tp + counts.fp > 0), int(counts.tp > 0)),
+            "confidence": 0.5,
+            "features": (0.8, 0.7, 0.9, 0.6, -1.0, 0.0),
+            "histogram": count_logits(probability, probability > 0.5, np.eye(2, dtype=np.bool_)),
+            "baselines": {"all_background": PixelCounts(0, 0, counts.tp + counts.fn, counts.fp + counts.tn)},
+        }
+        return CaseScore(file=file, counts=counts, **{**plain, **fields})  # type: ignore[arg-type]
+
+    return make

@@ -12,8 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer.main
 
+from tumortrace.cli import app
 from tumortrace.data.slice import read_slice
+
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined] # a group has commands
 
 
 def tumortrace(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -108,14 +112,19 @@ def test_train_evaluate_segment_info(phantom_data, tmp_path):
 
     scored = tumortrace("evaluate", phantom_data, "--model", run, cwd=tmp_path)
     assert scored.returncode == 0, scored.stderr
-    scores = tmp_path / "runs" / "smoke-test"
-    assert {"per_image.csv", "summary.json", "comparisons", "figures"} == {path.name for path in scores.iterdir()}
+    scores = tmp_path / "runs" / f"smoke-{phantom_data.name}-test"
+    assert {"per_image.csv", "summary.json", "comparisons", "figures", "gallery"} == {
+        path.name for path in scores.iterdir()
+    }
     assert json.loads((scores / "summary.json").read_text())["n"] == 5
     assert "nearest training mask" in " ".join(scored.stdout.split())
 
+    assert "0 clean images" not in scored.stdout
+    assert "5 clean images" in scored.stdout
     assert "trained on" not in scored.stderr
     learnt = tumortrace("evaluate", phantom_data, "--model", run, "--part", "train", cwd=tmp_path)
-    assert "note: these are images that the model was trained on" in learnt.stderr
+    assert "note: 10 of these images are what the model was trained on" in learnt.stderr
+    assert "no clean images" in learnt.stdout
 
     shown = tumortrace("info", run, cwd=tmp_path)
     assert shown.returncode == 0
@@ -187,7 +196,7 @@ def test_convert_both_ways(phantom_data, tmp_path):
     assert (tmp_path / "via" / "TRAIN" / "annotations.json").is_file()
 
 
-@pytest.mark.parametrize("command", ["demo", "train", "evaluate", "segment", "convert", "info"])
+@pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_every_command_helps_with_an_example(command, tmp_path):
     done = tumortrace(command, "--help", cwd=tmp_path)
     assert done.returncode == 0

@@ -19,6 +19,7 @@ from tumortrace.inference.recipe import (
     recipe_from_json,
     recipe_to_json,
     restore,
+    temper,
     tumour_probability,
 )
 
@@ -226,7 +227,20 @@ def test_probability_of_huge_logits_does_not_overflow():
 
 def test_recipe_as_json():
     text = recipe_to_json(Recipe((48, 32), pad_to_square=True, threshold=0.25))
-    assert text == '{"pad_to_square": true, "size_hw": [48, 32], "threshold": 0.25}'
+    assert text == (
+        '{"confidence": [], "pad_to_square": true, "review_below": 0.75, "size_hw": [48, 32], "temperature": 1.0, '
+        '"threshold": 0.25}'
+    )
+
+
+def test_temperature_divides_the_logit():
+    probability = np.array([[0.0, 0.2, 0.5], [0.8, 0.999999, 1.0]], dtype=np.float32)
+    cooled = temper(probability, 2.0)
+    assert cooled.dtype == np.float32
+    # log(0.8 / 0.2) / 2 = log(2): 2 / 3; the other side by symmetry; 0, 0.5 and 1 stay.
+    assert cooled.tolist()[0] == pytest.approx([0.0, 1 / 3, 0.5])
+    assert cooled.tolist()[1] == pytest.approx([2 / 3, 0.999001, 1.0], abs=2e-5)
+    assert temper(probability, 1.0) is probability
 
 
 @given(
@@ -235,6 +249,9 @@ def test_recipe_as_json():
         st.tuples(st.integers(1, 4096), st.integers(1, 4096)),
         pad_to_square=st.booleans(),
         threshold=st.floats(0, 1, exclude_min=True, exclude_max=True),
+        temperature=st.floats(0.01, 100),
+        confidence=st.lists(st.floats(-50, 50), max_size=7).map(tuple),
+        review_below=st.floats(0, 1),
     )
 )
 def test_recipe_comes_back_from_json(recipe: Recipe):

@@ -14,7 +14,7 @@ from tumortrace.config import Recipe
 from tumortrace.data.slice import Slice
 from tumortrace.errors import ModelError
 from tumortrace.inference.model import Model
-from tumortrace.inference.segmenter import REVIEW_BELOW, predict
+from tumortrace.inference.segmenter import predict
 
 OpenHandModel = Callable[..., Model]
 
@@ -116,7 +116,7 @@ def test_confidence_of_an_empty_mask_is_what_the_likeliest_pixel_lacks(open_hand
 
 def test_sure_mask_inside_the_picture_needs_no_review(open_hand_model: OpenHandModel):
     prediction = predict_pixels(open_hand_model(Recipe((6, 10))), bright((6, 10), slice(1, 5), slice(1, 9)))
-    assert prediction.confidence >= REVIEW_BELOW
+    assert prediction.confidence >= Recipe().review_below
     assert (prediction.review, prediction.reason) == (False, "")
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,10 +14,14 @@ from tumortrace.data.slice import Slice
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.segmenter import Prediction, predict
 from tumortrace.report import cases
-from tumortrace.report.cases import write_case_figures, write_comparison
+from tumortrace.report.cases import write_case_figures, write_comparison, write_gallery
 from tumortrace.report.figures import CasePanels
 from tumortrace.trust.evaluation import CaseScore, Evaluation, evaluate
 from tumortrace.trust.metrics import PixelCounts
+from tumortrace.trust.survey import survey
+
+MakeScore = Callable[..., CaseScore]
+DrawAll = Callable[[list[tuple[int, int, int]], Path], list[Path]]
 
 # Dice 2 tp / (2 tp + fp + fn) of cases 0 to 6, the fourth undefined: 0.5, 0.8, 0.0, -, 0.909, 0.667, 0.571
 COUNTS = [(1, 1, 1), (2, 1, 0), (0, 2, 1), (0, 0, 0), (5, 0, 1), (1, 0, 1), (2, 1, 2)]
@@ -37,11 +42,8 @@ def write_record(folder: Path, case_id: str, *, grey: int = 0) -> CaseRecord:
     return CaseRecord(case_id, "test", image, mask)
 
 
-def evaluation_of(counts: list[tuple[int, int, int]]) -> Evaluation:
-    scores = [
-        CaseScore(f"TEST/y{index}", "test", "0" * 64, PixelCounts(*each, tn=20), confidence=0.5, baselines={})
-        for index, each in enumerate(counts)
-    ]
+def evaluation_of(counts: list[tuple[int, int, int]], make_score: MakeScore) -> Evaluation:
+    scores = [make_score(f"TEST/y{index}", PixelCounts(*each, tn=20)) for index, each in enumerate(counts)]
     return Evaluation(tuple(scores), (), {"name": "m", "sha256": "0"}, threshold=0.5)
 
 
@@ -71,13 +73,17 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Drawn:
     return seen
 
 
-def draw_all(counts: list[tuple[int, int, int]], tmp_path: Path) -> list[Path]:
-    records = [write_record(tmp_path, f"TEST/y{index}", grey=index) for index in range(len(counts))]
-    model: Model = None  # type: ignore[assignment] # nothing but the replaced prediction would look at it
-    return write_case_figures(evaluation_of(counts), records, model, out=tmp_path / "out")
+@pytest.fixture
+def draw_all(make_score: MakeScore) -> DrawAll:
+    def draw(counts: list[tuple[int, int, int]], tmp_path: Path) -> list[Path]:
+        records = [write_record(tmp_path, f"TEST/y{index}", grey=index) for index in range(len(counts))]
+        model: Model = None  # type: ignore[assignment] # nothing but the replaced prediction would look at it
+        return write_case_figures(evaluation_of(counts, make_score), records, model, out=tmp_path / "out")
+
+    return draw
 
 
-def test_best_and_worst_are_ranked_by_dice(drawn: Drawn, tmp_path: Path):
+def test_best_and_worst_are_ranked_by_dice(drawn: Drawn, draw_all: DrawAll, tmp_path: Path):
     paths = draw_all(COUNTS, tmp_path)
     assert paths == [tmp_path / "out" / "figures" / f"{name}.png" for name in ("best", "worst", "random")]
     assert all(cv2.imread(str(path)) is not None for path in paths)
@@ -95,13 +101,13 @@ def test_best_and_worst_are_ranked_by_dice(drawn: Drawn, tmp_path: Path):
     ]
 
 
-def test_random_cases_are_four_that_have_a_dice(drawn: Drawn, tmp_path: Path):
+def test_random_cases_are_four_that_have_a_dice(drawn: Drawn, draw_all: DrawAll, tmp_path: Path):
     draw_all([*COUNTS[:4], (0, 0, 0), (3, 1, 1)], tmp_path)
     names = [title.split("\n")[0] for title in drawn.names["Random cases"]]
     assert sorted(names) == ["TEST/y0", "TEST/y1", "TEST/y2", "TEST/y5"]
 
 
-def test_random_cases_are_the_same_for_every_model(drawn: Drawn, tmp_path: Path):
+def test_random_cases_are_the_same_for_every_model(drawn: Drawn, draw_all: DrawAll, tmp_path: Path):
     counts = [(index, 1, 1) for index in range(1, 15)]
     chosen = []
     for each in (counts, counts[::-1]):
@@ -112,7 +118,7 @@ def test_random_cases_are_the_same_for_every_model(drawn: Drawn, tmp_path: Path)
     assert chosen[0] != [f"TEST/y{index}" for index in range(4)]
 
 
-def test_panels_show_the_case_s_own_image_truth_and_prediction(drawn: Drawn, tmp_path: Path):
+def test_panels_show_the_case_s_own_image_truth_and_prediction(drawn: Drawn, draw_all: DrawAll, tmp_path: Path):
     draw_all(COUNTS, tmp_path)
     best = drawn.panels[0]
     assert best.pixels.tolist() == [[4, 0, 0], [0, 0, 255]]
@@ -120,7 +126,7 @@ def test_panels_show_the_case_s_own_image_truth_and_prediction(drawn: Drawn, tmp
     assert best.prediction.tolist() == MASK.tolist()
 
 
-def test_fewer_cases_than_a_figure_holds_are_all_drawn(drawn: Drawn, tmp_path: Path):
+def test_fewer_cases_than_a_figure_holds_are_all_drawn(drawn: Drawn, draw_all: DrawAll, tmp_path: Path):
     draw_all(COUNTS[:2], tmp_path)
     assert {title: len(names) for title, names in drawn.names.items()} == {
         "Best cases": 2,
@@ -129,7 +135,7 @@ def test_fewer_cases_than_a_figure_holds_are_all_drawn(drawn: Drawn, tmp_path: P
     }
 
 
-def test_without_a_dice_there_is_no_figure(drawn: Drawn, tmp_path: Path):
+def test_without_a_dice_there_is_no_figure(drawn: Drawn, draw_all: DrawAll, tmp_path: Path):
     assert draw_all([(0, 0, 0)], tmp_path) == []
     assert not drawn.names
     assert not (tmp_path / "out").exists()
@@ -147,7 +153,7 @@ def test_a_comparison_has_the_image_s_size_and_colours(tmp_path: Path):
 def test_a_real_evaluation_is_drawn(tiny_run: Path, phantom_data: Path, tmp_path: Path):
     model = open_model(str(tiny_run), threads=1)
     records = open_dataset(phantom_data).select("test")
-    evaluation = evaluate(model, records)
+    evaluation = evaluate(model, records, survey(records), memory=None)
     paths = write_case_figures(evaluation, records, model, out=tmp_path)
     assert [path.name for path in paths] == ["best.png", "worst.png", "random.png"]
     case, _ = read_case(records[0])
@@ -156,3 +162,7 @@ def test_a_real_evaluation_is_drawn(tiny_run: Path, phantom_data: Path, tmp_path
     picture = cv2.imread(str(written))
     assert picture is not None
     assert picture.shape == (*case.slice.size_hw, 3)
+    write_gallery(evaluation, records, out=tmp_path)
+    shown = cv2.imread(str(tmp_path / "gallery" / f"{records[0].case_id}.png"), cv2.IMREAD_UNCHANGED)
+    assert shown is not None
+    assert (shown.shape, shown.dtype) == (case.slice.size_hw, np.uint8)

@@ -71,6 +71,9 @@ def test_recipe_and_card_travel_in_the_metadata(network: UNet, samples: Tensor, 
     assert json.loads(metadata["tumortrace.card"]) == {
         "name": "a name, with “quotes”",
         "trained_on": "ab" * 32,
+        "selected_on": "",
+        "config_sha256": "",
+        "seed": 0,
         "version": "1.2.3",
     }
     model = open_model(str(tmp_path / "m.onnx"))

@@ -67,6 +67,7 @@ def test_a_finished_run_folder_holds_what_is_promised(tiny_run: Path):
         "metrics.csv",
         "model.onnx",
         "network.txt",
+        "training.npz",
     }
 
 
@@ -117,6 +118,9 @@ def test_the_run_s_model_can_be_opened(tiny_run: Path, manifest: dict[str, Any])
     assert model.card == {
         "name": "tiny",
         "trained_on": manifest["data"]["train"]["sha256"],
+        "selected_on": "",
+        "config_sha256": hashlib.sha256((tiny_run / "config.toml").read_bytes()).hexdigest(),
+        "seed": 0,
         "version": tumortrace.__version__,
     }
     assert model.sha256 == hashlib.sha256((tiny_run / "model.onnx").read_bytes()).hexdigest()

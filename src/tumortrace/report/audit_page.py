@@ -74,8 +74,8 @@ def _sentences(document: Document) -> list[str]:
     if lookup:
         sides = ", ".join(f"{s['mean_dice']:.3f} on {name} ({s['n']})" for name, s in lookup.items() if s["n"])
         sentences.append(
-            f"Copying the mask of the most similar TRAIN slice, with no network at all, reaches mean Dice {sides}: a model "
-            "below that has learnt less than a lookup table holds."
+            f"Copying the mask of the most similar TRAIN slice, with no network at all, reaches mean Dice {sides}: "
+            "a model below that has learnt less than a lookup table holds."
         )
     agreement = document["agreement"]
     if agreement:
@@ -98,8 +98,8 @@ def _pairs(found: Survey) -> str:
     across = any(_is_across(found, pair) for pair in chosen)
     words = "across parts" if across else "within the folder"
     text = (
-        f"The most similar pairs {words}, one a slice. Left: the first as it is. Right: the second, laid onto the first. "
-        "Both outlines are drawn on both."
+        f"The most similar pairs {words}, one a slice. Left: the first as it is. Right: the second, laid onto the "
+        "first. Both outlines are drawn on both."
     )
     key = html.colour_key([("outline of the first", FIRST_RGB), ("outline of the second", SECOND_RGB)])
     return html.paragraph(text) + key + f'<div class="gallery">{figures}</div>'

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from tumortrace.data.dataset import Dataset
-from tumortrace.data.slice import read_slice, write_atomically
-from tumortrace.progress import track
+from tumortrace.data.slice import write_atomically
 from tumortrace.trust.agreement import measure_agreement
-from tumortrace.trust.baselines import copy_nearest
+from tumortrace.trust.baselines import Place, copy_mask
 from tumortrace.trust.copies import SAME_SLICE, CopyPair
 from tumortrace.trust.memory import remember
 from tumortrace.trust.metrics import count_pixels
+from tumortrace.trust.similarity import find_nearest
 from tumortrace.trust.statistics import mean_interval
 from tumortrace.trust.summary import describe_agreement, nan_to_none
 from tumortrace.trust.survey import Survey
@@ -148,15 +148,19 @@ def _describe_lookup(found: Survey) -> Document | None:
     """Dice of copying the nearest TRAIN mask onto VAL and TEST, with no network at all."""
     cases, groups = found.cases, found.groups
     training = [index for index, case in enumerate(cases) if case.record.part == "train" and case.tumour_px]
-    scored = [index for index, case in enumerate(cases) if case.record.part in ("val", "test")]
+    scored = [
+        index
+        for index, case in enumerate(cases)
+        if case.record.part in ("val", "test") and case.packed_truth is not None
+    ]
     if not training or not scored:
         return None
     memory = remember(found, only=training)
-    signatures = memory.head_signatures()
+    queries = remember(found, only=scored).head_signatures()
     leaked = {groups[index] for index in training}
     dices = {}
-    for index in track(scored, "Copying the nearest masks", total=len(scored)):
-        mask, _, _ = copy_nearest(read_slice(cases[index].record.image_path).pixels, memory, signatures)
+    for index, match in zip(scored, find_nearest(queries, memory.head_signatures()), strict=True):
+        mask = copy_mask(match, memory, Place(cases[index].size_hw, found.looks.head_box_xywh(index)))
         dices[index] = count_pixels(mask, cases[index].truth()).dice
     sides = {
         "all": scored,

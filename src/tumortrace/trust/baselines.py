@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -14,6 +15,7 @@ from tumortrace.trust.metrics import PixelCounts, count_pixels
 from tumortrace.trust.similarity import Match, find_nearest, head_box, orient, signature
 
 _RIM = 0.12  # of the head's shorter side: skull and scalp, which are bright
+_AIR = 25  # of 255: darker pixels at the outside are no head
 _SMOOTHING = 0.01  # of the head's shorter side
 _LEVELS = np.linspace(0.02, 0.98, 49)
 
@@ -37,28 +39,54 @@ class Baselines:
         pixels = case.slice.pixels
         masks = {"all_background": np.zeros_like(case.truth), "brightest_blob": find_brightest_blob(pixels)}
         if self._memory:
-            masks["mean_mask"] = lay_into_head(self._mean, pixels) >= self._level
-            masks["nearest_training_mask"], _, _ = copy_nearest(pixels, self._memory, self._signatures)
+            place = Place.of_head(pixels)
+            (match,) = find_nearest(signature(pixels)[None], self._signatures)
+            masks["mean_mask"] = place.lay(self._mean) >= self._level
+            masks["nearest_training_mask"] = copy_mask(match, self._memory, place)
         return {name: count_pixels(mask, case.truth) for name, mask in masks.items()}
 
 
-def copy_nearest(
-    pixels: NDArray[Any], memory: TrainingMemory, signatures: NDArray[np.float32]
-) -> tuple[NDArray[np.bool_], str, Match]:
+@dataclass(frozen=True)
+class Place:
+    """Where the head lies in a slice.
+
+    Attributes:
+        size_hw: Height and width of the slice.
+        box_xywh: First column, first row, width and height of the head.
+    """
+
+    size_hw: tuple[int, int]
+    box_xywh: tuple[int, int, int, int]
+
+    @classmethod
+    def of_head(cls, pixels: NDArray[Any]) -> Place:
+        """Of a slice's grey values, shape (H, W)."""
+        rows, columns = head_box(pixels)
+        box_xywh = (columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
+        return cls((pixels.shape[0], pixels.shape[1]), box_xywh)
+
+    def lay(self, values: NDArray[Any], *, how: int = cv2.INTER_LINEAR) -> NDArray[np.float32]:
+        """Values in head coordinates on the slice's grid; 0 outside the head. Shape ``size_hw``, float32."""
+        x, y, width, height = self.box_xywh
+        laid = np.zeros(self.size_hw, dtype=np.float32)
+        square = np.ascontiguousarray(values, dtype=np.float32)
+        laid[y : y + height, x : x + width] = cv2.resize(square, (width, height), interpolation=how)
+        return laid
+
+
+def copy_mask(match: Match, memory: TrainingMemory, place: Place) -> NDArray[np.bool_]:
     """Copy the mask of the most similar training slice, flipped and turned to fit: a lookup table.
 
     Args:
-        pixels: Grey values, shape (H, W), any real dtype.
-        memory: Of at least one training slice.
-        signatures: ``memory.head_signatures()``, computed once.
+        match: From ``find_nearest`` with the memory's ``head_signatures()`` as references.
+        memory: Of the training slices.
+        place: Of the head in the slice that the mask is copied onto.
 
     Returns:
-        The mask, shape (H, W), bool; the case_id that it was copied from; and how well that fits.
+        Shape ``place.size_hw``, bool.
     """
-    (match,) = find_nearest(signature(pixels)[None], signatures)
     turned = orient(memory.head_masks[match.index], turns=match.turns, flip=match.flip)
-    laid = lay_into_head(np.ascontiguousarray(turned).astype(np.float32), pixels, how=cv2.INTER_NEAREST_EXACT)
-    return laid > 0, memory.names[match.index], match
+    return np.asarray(place.lay(turned, how=cv2.INTER_NEAREST_EXACT) > 0)
 
 
 def mean_head_mask(memory: TrainingMemory) -> tuple[NDArray[np.float32], float]:
@@ -107,19 +135,10 @@ def find_brightest_blob(pixels: NDArray[Any]) -> NDArray[np.bool_]:
     return blob
 
 
-def lay_into_head(values: NDArray[np.float32], pixels: NDArray[Any], *, how: int = cv2.INTER_LINEAR) -> NDArray[Any]:
-    """Values in head coordinates, laid into the head of a slice; 0 outside it. Shape (H, W), float32."""
-    rows, columns = head_box(pixels)
-    size_wh = (columns.stop - columns.start, rows.stop - rows.start)
-    laid = np.zeros(pixels.shape, dtype=np.float32)
-    laid[rows, columns] = cv2.resize(values, size_wh, interpolation=how)
-    return laid
-
-
 def _inner_head(grey: NDArray[np.uint8], *, rim_px: int) -> NDArray[np.bool_]:
     """The filled head without its rim; the picture's border counts as outside."""
-    level, _ = cv2.threshold(grey, 0, 255, cv2.THRESH_OTSU)
-    contours, _ = cv2.findContours((grey > level / 2).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    head = (grey > _AIR).astype(np.uint8)
+    contours, _ = cv2.findContours(head, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     filled = np.zeros((grey.shape[0] + 2, grey.shape[1] + 2), dtype=np.uint8)
     cv2.drawContours(filled, contours, -1, 1, cv2.FILLED, offset=(1, 1))
     depth = np.asarray(cv2.distanceTransform(filled, cv2.DIST_L2, cv2.DIST_MASK_PRECISE))

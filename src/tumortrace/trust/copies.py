@@ -33,6 +33,7 @@ _NEAREST = 8  # of each slice go on to registration
 _MOST = 64  # however many are alike
 _ALIKE = 0.9  # coarse similarity from which more than the nearest few go on: a group may be large
 _UNLIKE = 0.5  # below it nothing goes on
+_BETWEEN = 3  # pairs of two groups that go on to registration
 _BLOCK = 512
 
 
@@ -51,6 +52,11 @@ class Looks:
     def __len__(self) -> int:
         """Number of slices."""
         return len(self.windows)
+
+    def head_box_xywh(self, index: int) -> tuple[int, int, int, int]:
+        """First column, first row, width and height of the head in one slice."""
+        x, y, width, height = (int(value) for value in self.boxes_xywh[index, WINDOWS.index("head")])
+        return x, y, width, height
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +135,7 @@ def score_pairs(looks: Looks, others: Looks | None = None) -> list[CopyPair]:
     tried: set[tuple[int, int]] = set()
     rows, own = np.arange(len(looks)), np.arange(len(looks))
     while len(rows):
-        found = _candidates(looks, looks, rows=rows, own=own)
+        found = _best_between(_candidates(looks, looks, rows=rows, own=own), own)
         fresh = {pair: hypotheses for pair, hypotheses in found.items() if pair not in tried}
         tried |= fresh.keys()
         scored |= {(pair.first, pair.second): pair for pair in _register_all(fresh, looks, looks)}
@@ -168,6 +174,20 @@ def _candidates(
             key = (first, second) if own is None else (min(first, second), max(first, second))
             found.setdefault(key, []).append(likely)
     return {key: _distinct(found[key]) for key in sorted(found)}
+
+
+def _best_between(
+    candidates: dict[tuple[int, int], list[_Candidate]], own: NDArray[np.intp]
+) -> dict[tuple[int, int], list[_Candidate]]:
+    """Of each two groups the pairs that look most alike: if these are no copies, no others are."""
+    between: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for first, second in candidates:
+        groups = sorted((int(own[first]), int(own[second])))
+        between.setdefault((groups[0], groups[1]), []).append((first, second))
+    chosen = []
+    for pairs in between.values():
+        chosen += sorted(pairs, key=lambda pair: -candidates[pair][0].coarse)[:_BETWEEN]
+    return {pair: candidates[pair] for pair in sorted(chosen)}
 
 
 def _distinct(hypotheses: list[_Candidate]) -> list[_Candidate]:

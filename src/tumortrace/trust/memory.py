@@ -63,10 +63,7 @@ def remember(seen: Seen, *, only: Sequence[int] | None = None) -> TrainingMemory
     chosen = range(len(seen.cases)) if only is None else only
     kept = [index for index in chosen if seen.cases[index].packed_truth is not None]
     cases = [seen.cases[index] for index in kept]
-    head = WINDOWS.index("head")
-    masks = [
-        _head_mask(case.truth(), seen.looks.boxes_xywh[index, head]) for index, case in zip(kept, cases, strict=True)
-    ]
+    masks = [_head_mask(case.truth(), seen.looks.head_box_xywh(index)) for index, case in zip(kept, cases, strict=True)]
     return TrainingMemory(
         names=tuple(case.record.case_id for case in cases),
         hashes=tuple(case.sha256 for case in cases),
@@ -104,13 +101,13 @@ def load_memory(path: Path) -> TrainingMemory:
             windows = (arrays["windows"].astype(np.float32) / _SCALE).astype(np.float16)
             looks = Looks(windows, arrays["boxes_xywh"])
             bits = np.unpackbits(arrays["head_masks"], count=len(names) * MASK_PX**2)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: cannot be read ({error}); train again, or evaluate without it") from None
     masks = bits.reshape(len(names), MASK_PX, MASK_PX).astype(np.bool_)
     return TrainingMemory(names, hashes, patients, looks, masks)
 
 
-def _head_mask(truth: NDArray[np.bool_], box_xywh: NDArray[np.float64]) -> NDArray[np.bool_]:
-    x, y, width, height = (int(value) for value in box_xywh)
+def _head_mask(truth: NDArray[np.bool_], box_xywh: tuple[int, int, int, int]) -> NDArray[np.bool_]:
+    x, y, width, height = box_xywh
     inside = np.ascontiguousarray(truth[y : y + height, x : x + width]).astype(np.uint8)
     return np.asarray(cv2.resize(inside, (MASK_PX, MASK_PX), interpolation=cv2.INTER_NEAREST_EXACT) > 0)

@@ -21,6 +21,7 @@ COARSE_PX = 32
 """Side of the squares that the coarse stage registers."""
 
 _PROMISING = 0.7  # of the coarse stage; true copies stay above it, see docs/trust.md
+_FITS = 0.96  # from here on the coarse map needs no refinement: it is right to a fraction of a pixel
 _OVERLAP = 0.7  # share of the first window that the second must cover
 _LARGEST_SCALE = 1.4  # between two windows: beyond it the map has run away
 _COARSE = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 8, 1e-3)
@@ -51,18 +52,24 @@ def register(first: NDArray[np.float32], second: NDArray[np.float32]) -> Registr
         The registration; of similarity -1 if the coarse stage already fails.
     """
     failed = Registration(-1.0, np.eye(3))
-    coarse = _align(_shrink(first), _shrink(second), np.eye(2, 3, dtype=np.float32), _COARSE)
-    if coarse is None or _correlate(_shrink(first), _shrink(second), coarse) < _PROMISING:
+    small_first, small_second = _shrink(first), _shrink(second)
+    coarse = _align(small_first, small_second, np.eye(2, 3, dtype=np.float32), _COARSE)
+    if coarse is None or _correlate(small_first, small_second, coarse) < _PROMISING:
         return failed
     scale = SIDE_PX / COARSE_PX
     guess = coarse.copy()
     # Pixel centres: u_fine = scale * (u_coarse + 1/2) - 1/2.
     half = (scale - 1) / 2
     guess[:, 2] = scale * coarse[:, 2] + half - coarse[:, :2] @ np.array([half, half], dtype=np.float32)
+    if not _plausible(guess):
+        return failed
+    similarity = _correlate(first, second, guess)
+    if similarity >= _FITS:
+        return _registered(similarity, guess)
     fine = _align(first, second, guess, _FINE)
     if fine is None or not _plausible(fine):
         return failed
-    return Registration(_correlate(first, second, fine), np.vstack([fine, [0, 0, 1]]).astype(np.float64))
+    return _registered(_correlate(first, second, fine), fine)
 
 
 def orientation_matrix(*, turns: int, flip: bool) -> Matrix:
@@ -108,6 +115,10 @@ def lay_pixels(pixels: NDArray[np.float32], to_second: Matrix, size_hw: tuple[in
 def _lay(array: NDArray[np.generic], to_second: Matrix, size_hw: tuple[int, int], how: int) -> cv2.typing.MatLike:
     flags = how | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(np.asarray(array), to_second[:2], (size_hw[1], size_hw[0]), flags=flags)
+
+
+def _registered(similarity: float, warp: NDArray[np.float32]) -> Registration:
+    return Registration(similarity, np.vstack([warp, [0, 0, 1]]).astype(np.float64))
 
 
 def _shrink(window: NDArray[np.float32]) -> NDArray[np.float32]:

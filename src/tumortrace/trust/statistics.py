@@ -9,7 +9,7 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 Floats = NDArray[np.float64]
 
@@ -132,7 +132,7 @@ def _corrected_levels(tops: Floats, bottoms: Floats, drawn: Floats) -> tuple[flo
     left_out = (tops.sum() - tops) / (bottoms.sum() - bottoms)
     pulls = left_out.mean() - left_out
     skew = float((pulls**3).sum() / (6 * (pulls**2).sum() ** 1.5))
-    reach = math.sqrt(count / (count - 1)) * float(stats.t.ppf((1 + _LEVEL) / 2, count - 1))
+    reach = math.sqrt(count / (count - 1)) * float(special.stdtrit(count - 1, (1 + _LEVEL) / 2))
     levels = (normal.cdf(bias + (bias + z) / (1 - skew * (bias + z))) for z in (-reach, reach))
     low, high = levels
     return low, high

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from tumortrace.inference.confidence import FEATURES, confidence, mask_features
+
+
+def test_features_by_hand():
+    probability = np.array([[0.9, 0.6, 0.2], [0.4, 0.0, 0.0]], dtype=np.float32)
+    features = mask_features(probability, probability >= 0.5)
+    # Over the mask 1.5 / 2; expected Dice 2 x 1.5 / (2.1 + 2); from 0.3 on 3 pixels, from 0.7 on 1: 2 x 1 / 4.
+    assert features.tolist() == pytest.approx([0.75, 3 / 4.1, 0.9, 0.5, math.log10(2.1 / 6), 0.0], abs=1e-6)
+    assert len(features) == len(FEATURES)
+
+
+def test_an_empty_mask():
+    probability = np.full((2, 3), 0.25, dtype=np.float32)
+    features = mask_features(probability, np.zeros((2, 3), dtype=np.bool_))
+    assert features.tolist() == pytest.approx([0.0, 0.0, 0.25, 0.0, math.log10(0.25), 1.0])
+    nothing = mask_features(np.zeros((2, 3), dtype=np.float32), np.zeros((2, 3), dtype=np.bool_))
+    assert nothing.tolist() == [0.0, 0.0, 0.0, 0.0, -5.0, 1.0]
+
+
+@given(
+    hnp.array_shapes(min_dims=2, max_dims=2, max_side=9).flatmap(
+        lambda shape: st.tuples(
+            hnp.arrays(np.float32, shape, elements=st.floats(0, 1, width=32)), hnp.arrays(np.bool_, shape)
+        )
+    )
+)
+def test_features_are_finite_and_shares_are_shares(case: tuple[NDArray[np.float32], NDArray[np.bool_]]):
+    features = mask_features(*case)
+    assert np.isfinite(features).all()
+    assert (features[:4] >= 0).all()
+    assert (features[:4] <= 1 + 1e-6).all()
+    assert -5 <= features[4] <= 1e-6
+
+
+def test_confidence_by_hand():
+    # 0.5 + 2 x 0.25 - 1 x 1 = 0: the logistic function of nothing is a half; of log 3 it is 3 / 4.
+    assert confidence(np.array([0.25, 1.0]), (0.5, 2.0, -1.0)) == 0.5
+    assert confidence(np.array([0.0]), (math.log(3), 5.0)) == pytest.approx(0.75)
+    assert confidence(np.array([1.0]), (0.0, 1e6)) == 1.0
+    with pytest.raises(ValueError, match="2 weights for 2 features"):
+        confidence(np.array([1.0, 2.0]), (0.0, 1.0))

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tumortrace.data.dataset import CaseRecord, read_case
+from tumortrace.data.fingerprint import hash_case
+from tumortrace.errors import DataError
+from tumortrace.trust.memory import MASK_PX, load_memory, remember, save_memory
+from tumortrace.trust.similarity import signature
+from tumortrace.trust.survey import look_over
+
+DrawHead = Callable[..., NDArray[np.uint8]]
+WriteCase = Callable[..., CaseRecord]
+
+
+def lower_left(size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+    mask = np.zeros(size_hw, dtype=np.bool_)
+    mask[size_hw[0] // 2 :, : size_hw[1] // 2] = True
+    return mask
+
+
+def test_what_is_remembered(draw_head: DrawHead, write_case: WriteCase):
+    head = draw_head(1)
+    records = [
+        write_case("a", head, lower_left(head.shape), patient="p1"),
+        write_case("b", draw_head(2)),  # not annotated: nothing to learn from
+        write_case("c", draw_head(3), np.zeros(head.shape, dtype=np.bool_)),
+    ]
+    memory = remember(look_over(records))
+    assert memory.names == ("a.png", "c.png")
+    assert memory.patients == ("p1", "")
+    assert memory.hashes == tuple(hash_case(read_case(records[index])[0]) for index in (0, 2))
+    assert memory.head_masks.shape == (2, MASK_PX, MASK_PX)
+    # The head's box ends above and left of the picture's middle lines as it is not centred; corners are clear cut.
+    assert memory.head_masks[0, -1, 0]
+    assert not memory.head_masks[0, 0].any()
+    assert not memory.head_masks[0, :, -1].any()
+    assert not memory.head_masks[1].any()
+    assert np.abs(memory.head_signatures()[0] - signature(head)).max() < 2e-3
+
+
+def test_a_memory_comes_back_from_its_file(draw_head: DrawHead, write_case: WriteCase, tmp_path: Path):
+    head = draw_head(1)
+    memory = remember(look_over([write_case("ä, b", head, lower_left(head.shape), patient="Ω")]))
+    save_memory(memory, tmp_path / "run" / "training.npz")
+    back = load_memory(tmp_path / "run" / "training.npz")
+    assert (back.names, back.hashes, back.patients) == (memory.names, memory.hashes, memory.patients)
+    assert np.array_equal(back.head_masks, memory.head_masks)
+    assert np.array_equal(back.looks.boxes_xywh, memory.looks.boxes_xywh)
+    similarity = float((back.head_signatures()[0] * memory.head_signatures()[0]).sum())
+    assert similarity == pytest.approx(1.0, abs=0.005)
+
+
+def test_no_training_cases(write_case: WriteCase, draw_head: DrawHead, tmp_path: Path):
+    empty = remember(look_over([write_case("a", draw_head(1))]))
+    save_memory(empty, tmp_path / "training.npz")
+    assert load_memory(tmp_path / "training.npz").names == ()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no archive", b"PK\x05\x06" + bytes(18)])
+def test_files_that_are_no_memory(tmp_path: Path, content: bytes | None):
+    if content is not None:
+        (tmp_path / "training.npz").write_bytes(content)
+    with pytest.raises(DataError, match=r"training\.npz: cannot be read .*; train again"):
+        load_memory(tmp_path / "training.npz")
