@@ -201,3 +201,79 @@ def test_every_command_helps_with_an_example(command, tmp_path):
     done = tumortrace(command, "--help", cwd=tmp_path)
     assert done.returncode == 0
     assert f"Example: tumortrace {command}" in done.stdout
+
+
+def test_audit_finds_the_leak_and_fails_only_when_asked(phantom_data, tmp_path):
+    shutil.copytree(phantom_data, tmp_path / "data", ignore=shutil.ignore_patterns("no_tumour"))
+    via = tmp_path / "data" / "VAL" / "annotations_val.json"
+    image = min((tmp_path / "data" / "TRAIN").glob("*.jpg"))
+    records = json.loads((tmp_path / "data" / "TRAIN" / "annotations_train.json").read_text())
+    (record,) = (each for each in records.values() if each["filename"] == image.name)
+    shutil.copy(image, tmp_path / "data" / "VAL" / "leaked.jpg")
+    leaked = {**record, "filename": "leaked.jpg"}
+    via.write_text(json.dumps({**json.loads(via.read_text()), "leaked": leaked}))
+
+    done = tumortrace("audit", "data", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "VAL images with a copy in TRAIN 1 of 5" in " ".join(done.stdout.split())
+    out = tmp_path / "runs" / "data-audit"
+    assert {path.name for path in out.iterdir()} == {"audit.html", "audit.json", "groups.csv", "findings.json"}
+    failed = tumortrace("audit", "data", "--json", "--fail-on", "leakage", "--out", "again", cwd=tmp_path)
+    assert failed.returncode == 1
+    assert json.loads(failed.stdout) == json.loads((tmp_path / "again" / "audit.json").read_text())
+    clean = tumortrace("audit", phantom_data, "--fail-on", "leakage", "--out", "clean", cwd=tmp_path)
+    assert clean.returncode == 0
+    assert_one_line_error(
+        tumortrace("audit", "data", "--out", "data/audit", cwd=tmp_path), "lies inside the data folder"
+    )
+
+
+def test_split_train_evaluate_compare_report(phantom_data, tmp_path):
+    made = tumortrace("split", phantom_data, "--folds", 3, "--out", "folds.json", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert "checked: no copy and no patient is on two sides" in made.stdout
+    small = ["--set", "training.epochs=1", "--set", "recipe.size_hw=[32, 32]", "--set", "training.threads=1"]
+    for fold in (1, 2):
+        trained = tumortrace(
+            "train", phantom_data, "--config", "smoke", *small, "--split", "folds.json", "--fold", fold,
+            "--out", f"run{fold}", cwd=tmp_path,
+        )  # fmt: skip
+        assert trained.returncode == 0, trained.stderr
+        scored = tumortrace(
+            "evaluate", phantom_data, "--model", f"run{fold}", "--split", "folds.json", "--fold", 1,
+            "--out", f"scores{fold}", cwd=tmp_path,
+        )  # fmt: skip
+        assert scored.returncode == 0, scored.stderr
+        note = "are what the model was trained on"
+        assert (note in scored.stderr) == (fold == 2)
+    compared = tumortrace("compare", "scores1", "scores2", cwd=tmp_path)
+    assert compared.returncode == 0, compared.stderr
+    assert "scores1 - scores2" in compared.stdout
+    document = json.loads(tumortrace("compare", "scores1", "scores2", "--json", cwd=tmp_path).stdout)
+    assert document["names"] == ["scores1", "scores2"]
+    page = tumortrace("report", "run1", "scores1", "--out", "page.html", cwd=tmp_path)
+    assert page.returncode == 0, page.stderr
+    assert (tmp_path / "page.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+    assert_one_line_error(tumortrace("train", phantom_data, "--fold", 1, cwd=tmp_path), "give its file with --split")
+    assert_one_line_error(
+        tumortrace("train", phantom_data, "--split", "folds.json", "--out", "x", cwd=tmp_path), "has folds 1 to 3"
+    )
+    assert_one_line_error(tumortrace("report", "folds.json", cwd=tmp_path), "neither a finished run nor an evaluation")
+
+
+def test_crossval_scores_every_fold_and_goes_on_when_called_again(phantom_data, tmp_path):
+    small = ["--set", "training.epochs=1", "--set", "recipe.size_hw=[32, 32]", "--set", "training.threads=1"]
+    command = ("crossval", phantom_data, "--config", "smoke", *small, "--folds", 2, "--out", "cv")
+    done = tumortrace(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "all 14 images" in done.stdout
+    names = {path.name for path in (tmp_path / "cv").iterdir()}
+    assert {"per_image.csv", "summary.json", "split.json", "calibrated.toml", "fold-1", "fold-2", "gallery"} <= names
+    summary = json.loads((tmp_path / "cv" / "summary.json").read_text())
+    assert [fold["fold"] for fold in summary["folds"]] == ["1", "2"]
+    again = tumortrace(*command, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert again.stderr.count("finished before") == 2
+    assert json.loads((tmp_path / "cv" / "summary.json").read_text()) == summary
+    assert tumortrace("report", "cv", cwd=tmp_path).returncode == 0

@@ -10,19 +10,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 import tumortrace
-from tumortrace.config import Config, config_from_tables, load_config
+from tumortrace.config import Config, Recipe, config_from_tables, load_config
 from tumortrace.data.dataset import open_dataset, read_case
 from tumortrace.data.fingerprint import hash_case, hash_part
+from tumortrace.data.phantoms import write_phantom_dataset
+from tumortrace.data.slice import write_png
 from tumortrace.errors import ConfigError, DataError, TumortraceError
 from tumortrace.inference.model import open_model
+from tumortrace.inference.recipe import prepare_mask
 from tumortrace.report.figures import read_metrics
 from tumortrace.runfolder import CHECKPOINT, check_run_folder
 from tumortrace.train import run as run_module
+from tumortrace.train.arrays import PreparedPart
 from tumortrace.train.run import RunResult, train
 
 Train = Callable[[Path, Config, Path], RunResult]
@@ -328,3 +333,33 @@ def test_runs_killed_at_any_moment_end_as_if_nothing_had_happened(
             (row.epoch, row.train_loss, row.val_loss, row.val_dice) for row in whole.rows
         ]
         assert not list(folder.rglob("*.partial"))
+
+
+def test_the_consensus_of_copies_is_learnt_where_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_phantom_dataset(tmp_path / "data", counts={"TRAIN": 2}, no_tumour=0, seed=5)
+    folder = tmp_path / "data" / "TRAIN"
+    first = open_dataset(tmp_path / "data").records[0]
+    case, _ = read_case(first)
+    shifted = [np.roll(case.truth, shift, axis=1) for shift in (-3, 0, 3)]
+    shutil.rmtree(folder)
+    for index, truth in enumerate(shifted):
+        write_png(folder / "images" / f"{index}.png", case.slice.pixels.astype(np.uint8))
+        write_png(folder / "masks" / f"{index}.png", truth.astype(np.uint8) * np.uint8(255))
+    learnt: list[Any] = []
+
+    def see(*_: object, train: PreparedPart, **__: object) -> None:
+        learnt.append(train.truths)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_module, "fit", see)
+    for outlines in ("own", "consensus"):
+        config = config_from_tables(
+            {"recipe": {"size_hw": [48, 32]}, "training": {"keep": "last", "device": "cpu", "outlines": outlines}}
+        )
+        with pytest.raises(KeyboardInterrupt):
+            run_module.train(open_dataset(tmp_path / "data"), config, out=tmp_path / outlines)
+    own, consensus = learnt
+    assert not (own[0] == own[1]).all()
+    assert (consensus[0] == consensus[1]).float().mean() > 0.99
+    middle = prepare_mask(shifted[1], Recipe((48, 32)))
+    assert (consensus[0].numpy() == middle).mean() > 0.99

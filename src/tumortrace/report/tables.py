@@ -82,6 +82,7 @@ def tables_of_audit(document: Document) -> list[Table]:
         document: Of ``audit.json``.
     """
     table = _open_table(f"Audit of {document['root']}")
+    table.show_header = False
     table.add_column("", no_wrap=True)
     table.add_column("", overflow="fold")
     parts = ", ".join(f"{name or 'undivided'} {count}" for name, count in document["parts"].items())
