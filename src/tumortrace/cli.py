@@ -313,6 +313,7 @@ def compare(
 
     Example: tumortrace compare runs/first-val runs/second-val
     """
+    require_extra("report", purpose="compare evaluations")
     from tumortrace.report.compare_table import comparison_tables
     from tumortrace.trust.compare import compare_evaluations, comparison_document
 

@@ -22,8 +22,8 @@ class ModelError(TumortraceError):
 
 
 EXTRAS = {
-    "train": ("torch", "lightning_fabric", "safetensors", "onnx", "onnxscript", "tensorboard"),
-    "report": ("matplotlib",),
+    "train": ("torch", "lightning_fabric", "safetensors", "onnx", "onnxscript", "tensorboard", "scipy"),
+    "report": ("matplotlib", "scipy"),
     "formats": ("pydicom", "highdicom", "nibabel", "pycocotools"),
     "web": ("fastapi", "uvicorn", "python_multipart"),
     "cluster": ("ray",),
