@@ -232,7 +232,8 @@ def evaluate(
     dataset = _divide(open_datasets([data]), split, fold, selecting=False)
     records = dataset.select(part)
     # Outlines of training slices have a say in the annotators' agreement; other parts stay closed.
-    found = survey([record for record in dataset.records if record in records or record.part == "train"])
+    scored = {record.case_id for record in records}
+    found = survey([record for record in dataset.records if record.case_id in scored or record.part == "train"])
     provenance = trace_training(opened, dataset)
     result = score(
         opened,

@@ -12,7 +12,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tumortrace.data.dataset import list_images, natural_key, open_dataset, read_case, read_cases, refuse_inside
+from tumortrace.data.dataset import (
+    list_images,
+    natural_key,
+    open_dataset,
+    open_datasets,
+    open_images,
+    read_case,
+    read_cases,
+    refuse_inside,
+)
+from tumortrace.data.slice import write_png
 from tumortrace.errors import DataError
 
 SQUARE = {"name": "rect", "x": 1, "y": 2, "width": 3, "height": 2}
@@ -366,3 +376,35 @@ def test_lgg_knows_its_patients_and_its_tumour_free_slices(lgg):
     assert len({record.patient for record in dataset.records}) == 52
     empty = sum(not case.truth.any() for _, case, _ in read_cases(dataset.records) if case is not None)
     assert empty == 102
+
+
+# --- several datasets ---
+
+
+def test_several_datasets_open_as_one(phantom_data: Path, tmp_path: Path):
+    for name in ("one", "two"):
+        for folder in ("images", "masks"):
+            picture = np.zeros((4, 6), dtype=np.uint8)
+            picture[1, 2] = 255
+            write_png(tmp_path / name / "data" / folder / "a.png", picture)
+        (tmp_path / name / "data" / "pairs.csv").write_text("image,mask,patient\na.png,a.png,p1\n")
+    both = open_datasets([tmp_path / "one" / "data", tmp_path / "two" / "data"])
+    assert [record.case_id for record in both.records] == ["data/images/a.png", "data-2/images/a.png"]
+    assert [record.patient for record in both.records] == ["data/p1", "data-2/p1"]
+    assert [record.source for record in both.records] == ["data", "data-2"]
+    assert both.parts() == {"": 2}
+
+    mixed = open_datasets([phantom_data, tmp_path / "one" / "data"])
+    assert mixed.parts() == {"train": 11, "val": 4, "test": 5}  # what is not divided is to be learnt from
+    alone = open_datasets([phantom_data])
+    assert [record.case_id for record in alone.records] == [r.case_id for r in open_dataset(phantom_data).records]
+    assert {record.source for record in alone.records} == {"data"}
+    with pytest.raises(DataError, match="name at least one folder"):
+        open_datasets([])
+
+
+def test_a_record_without_truth_is_no_case(tmp_path: Path):
+    write_png(tmp_path / "a.png", np.zeros((4, 6), dtype=np.uint8))
+    (record,) = open_images(tmp_path).records
+    with pytest.raises(DataError, match=r"a\.png: is not annotated"):
+        read_case(record)

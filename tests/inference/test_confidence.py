@@ -50,3 +50,20 @@ def test_confidence_by_hand():
     assert confidence(np.array([1.0]), (0.0, 1e6)) == 1.0
     with pytest.raises(ValueError, match="2 weights for 2 features"):
         confidence(np.array([1.0, 2.0]), (0.0, 1.0))
+
+
+def test_a_full_mask_and_a_single_pixel():
+    full = mask_features(np.ones((2, 3), dtype=np.float32), np.ones((2, 3), dtype=np.bool_))
+    assert full.tolist() == [1.0, 1.0, 1.0, 1.0, 0.0, 0.0]
+    probability, one = np.zeros((4, 5), dtype=np.float32), np.zeros((4, 5), dtype=np.bool_)
+    probability[1, 3], one[1, 3] = 0.8, True
+    # Over the mask 0.8; expected Dice 2 x 0.8 / (0.8 + 1); both thresholds mark that pixel; area 0.8 / 20.
+    assert mask_features(probability, one).tolist() == pytest.approx([0.8, 1.6 / 1.8, 0.8, 1.0, math.log10(0.04), 0.0])
+
+
+def test_a_sharp_mask_is_trusted_more_than_a_blurred_one():
+    mask = np.zeros((9, 11), dtype=np.bool_)
+    mask[3:6, 4:8] = True
+    sharp, blurred = np.where(mask, 0.95, 0.02), np.where(mask, 0.6, 0.4)
+    better, worse = (mask_features(each.astype(np.float32), mask) for each in (sharp, blurred))
+    assert (better[:4] > worse[:4]).all()

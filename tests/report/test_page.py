@@ -135,7 +135,7 @@ def test_the_headline_says_what_the_number_is_worth(
 
 
 def test_a_model_below_a_lookup_table_is_told_so(make_score: MakeScore, tmp_path: Path):
-    better = {"nearest_training_mask": PixelCounts(50, 0, 0, 42)}
+    better = {"all_background": PixelCounts(0, 0, 5, 87), "nearest_training_mask": PixelCounts(50, 0, 0, 42)}
     write_report([write_scores(tmp_path / "scores", make_score, baselines=better)], tmp_path / "report.html")
     text = read(tmp_path / "report.html")
     assert "It is below the best prediction without a network (nearest training mask: 1.000)" in text

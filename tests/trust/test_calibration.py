@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import optimize
 
+from tumortrace.inference.confidence import confidence
 from tumortrace.trust.calibration import (
     CaseHistogram,
     caught_share,
@@ -92,6 +93,33 @@ def test_calibration_error_by_hand():
     assert filled[1].low <= 0.85 < filled[1].high
 
 
+def test_what_is_calibrated_has_no_error():
+    # Tumour in 0 of 40, 20 of 40 and 40 of 40 pixels of probability 0, 0.5 and 1; 0.5 is counted at logit 0.05.
+    probability = np.repeat([[0.0], [0.5], [1.0]], 40, axis=1).astype(np.float32)
+    truth = np.zeros((3, 40), dtype=np.bool_)
+    truth[1, :20], truth[2] = True, True
+    bins = reliability([count_logits(probability, np.ones_like(truth), truth)], 1.0)
+    assert expected_calibration_error(bins) == pytest.approx((sigmoid(np.array(0.05)) - 0.5) / 3, abs=1e-6)
+    assert [each.pixels for each in bins if each.pixels] == [40, 40, 40]
+    assert (bins[0].low, bins[0].pixels, bins[7].pixels, bins[14].high, bins[14].pixels) == (0.0, 40, 40, 1.0, 40)
+
+
+def test_bins_without_pixels():
+    bins = reliability([], 1.0)
+    assert [each.pixels for each in bins] == [0] * 15
+    assert math.isnan(bins[3].mean_probability)
+    assert math.isnan(bins[3].tumour_share)
+    assert math.isnan(expected_calibration_error(bins))
+
+
+def test_a_temperature_stays_in_its_bounds():
+    truth = np.array([[True, False]])
+    right, wrong = np.array([[0.9, 0.1]], dtype=np.float32), np.array([[0.1, 0.9]], dtype=np.float32)
+    always = np.ones_like(truth)
+    assert fit_temperature([count_logits(right, always, truth)]) == pytest.approx(0.05)
+    assert fit_temperature([count_logits(wrong, always, truth)]) == pytest.approx(20)
+
+
 def test_the_right_temperature_calibrates():
     histograms = [simulate(seed, temperature=2.0)[0] for seed in range(6)]
     before, after = (expected_calibration_error(reliability(histograms, each)) for each in (1.0, 2.0))
@@ -99,21 +127,45 @@ def test_the_right_temperature_calibrates():
     assert before > 0.08
 
 
-@given(st.lists(st.integers(0, 2**31), min_size=1, max_size=3), st.sampled_from([0.5, 1.0, 2.0]))
-def test_the_threshold_is_the_best_of_the_grid(seeds: list[int], temperature: float):
-    cases = [simulate(seed, temperature=1.7, size_hw=(9, 12)) for seed in seeds]
-    means = {}
-    for threshold in np.round(np.arange(0.05, 0.951, 0.05), 2):
-        dices = []
-        for _, probability, truth in cases:
-            logits = np.log(probability) - np.log1p(-probability.astype(np.float64))
-            # The histogram's edges are 0.1 apart: the first edge at or above the threshold's logit.
-            edge = np.ceil((temperature * np.log(threshold / (1 - threshold)) - 1e-9) * 10) / 10
-            mask = logits >= edge - 1e-12
-            dices.append(2 * (mask & (truth > 0)).sum() / max(mask.sum() + truth.sum(), 1))
-        means[threshold] = np.mean(dices)
-    chosen = choose_threshold([case[0] for case in cases], temperature)
-    assert means[chosen] >= max(means.values()) - 0.02  # a logit on an edge may fall on either side in float32
+@given(
+    st.lists(st.tuples(st.integers(0, 2**31), st.booleans()), min_size=1, max_size=4),
+    st.sampled_from([0.4, 1.0, 1.37, 2.5]),
+)
+def test_the_threshold_is_the_best_of_the_grid(drawn: list[tuple[int, bool]], temperature: float):
+    cases = []
+    for seed, has_tumour in drawn:
+        rng = np.random.default_rng(seed)
+        logits = (rng.integers(-60, 60, (9, 12)) + 0.5) / 10  # centres of bins: on no edge
+        cases.append((logits, has_tumour & (rng.random((9, 12)) < sigmoid(logits / 1.7 - 1))))
+    grid = [round(0.05 * step, 2) for step in range(1, 20)]
+    means = [np.mean([dice_at(threshold, temperature, *case) for case in cases]) for threshold in grid]
+    ties = [threshold for threshold, mean in zip(grid, means, strict=True) if mean >= max(means) - 1e-12]
+    histograms = [count_logits(sigmoid(logits).astype(np.float32), truth, truth) for logits, truth in cases]
+    assert choose_threshold(histograms, temperature) == min(ties, key=lambda each: (round(abs(each - 0.5), 6), each))
+
+
+def dice_at(threshold: float, temperature: float, logits: Floats, truth: NDArray[np.bool_]) -> float:
+    # Rounded up to an edge, but for an error of floating point: a multiple of 0.1.
+    edge = math.ceil(round(temperature * math.log(threshold / (1 - threshold)) * 10, 6)) / 10
+    mask = logits >= edge
+    marked = mask.sum() + truth.sum()
+    return float(2 * (mask & truth).sum() / marked) if marked else 1.0
+
+
+def test_a_threshold_by_hand():
+    # From 0.6 down all six are marked, Dice 2/7; from 0.65 to 0.8 (logit 1.386) only the tumour, Dice 1.
+    probability = np.array([[0.82, 0.63, 0.63], [0.63, 0.63, 0.63]], dtype=np.float32)
+    truth = np.array([[True, False, False], [False, False, False]])
+    assert choose_threshold([count_logits(probability, truth, truth)], 1.0) == 0.65
+
+
+def test_a_tumour_free_case_raises_the_threshold_that_marks_it():
+    truth, empty = np.array([[True, True, False]]), np.zeros((1, 3), dtype=np.bool_)
+    tumour = count_logits(np.array([[0.9, 0.52, 0.1]], dtype=np.float32), truth, truth)
+    healthy = count_logits(np.array([[0.1, 0.62, 0.1]], dtype=np.float32), empty, empty)
+    assert choose_threshold([tumour], 1.0) == 0.5
+    # At 0.5 they average (1 + 0) / 2; from 0.65 on (2 / 3 + 1) / 2.
+    assert choose_threshold([tumour, healthy], 1.0) == 0.65
 
 
 def test_equal_thresholds_go_to_the_middle():
@@ -165,3 +217,44 @@ def test_features_that_never_vary_weigh_nothing():
     assert slope > 1
     assert abs(idle) < 1e-9
     assert math.isfinite(constant)
+
+
+def test_few_masks_give_their_mean():
+    features = np.column_stack([np.linspace(0, 1, 19), np.linspace(5, 2, 19)])
+    dices = np.linspace(0.5, 1.0, 19)
+    constant, *slopes = fit_confidence(features, dices)
+    assert sigmoid(np.array(constant)) == pytest.approx(0.75)
+    assert slopes == [0.0, 0.0]
+    assert math.isfinite(fit_confidence(features, np.ones(19))[0])
+    enough = fit_confidence(np.linspace([0.0], [1.0], 20), np.linspace(0.5, 1.0, 20))
+    assert enough[1] > 1
+
+
+def test_a_dice_that_is_not_a_number_is_refused():
+    with pytest.raises(ValueError, match="1 with a Dice of NaN"):
+        fit_confidence(np.zeros((30, 2)), np.array([math.nan, *[0.5] * 29]))
+    with pytest.raises(ValueError, match="0 masks"):
+        fit_confidence(np.zeros((0, 2)), np.zeros(0))
+
+
+@given(st.integers(0, 2**31), st.booleans(), st.floats(1e-3, 1e3), st.floats(-100, 100))
+def test_a_better_feature_gives_a_higher_confidence(seed: int, rising: bool, scale: float, shift: float):  # noqa: FBT001
+    rng = np.random.default_rng(seed)
+    quality = rng.random(60)
+    features = np.column_stack([(quality if rising else -quality) * scale + shift, rng.random(60)])
+    weights = fit_confidence(
+        features, (quality > 0.4).astype(np.float64)
+    )  # separable: only the ridge holds the weights
+    assert np.isfinite(weights).all()
+    assert (weights[1] > 0) == rising
+    rated = [confidence(row, weights) for row in features]
+    assert np.corrcoef(rated, quality)[0, 1] > 0.7
+
+
+def test_flagging_takes_ties_in_order_and_leaves_undefined_out():
+    dices = [0.1, math.nan, 0.9, 0.2, 0.9, 0.9]
+    # Five count; the one flagged of equally confident masks is the first.
+    assert caught_share([0.5] * 6, dices, flagged=0.2) == 0.5
+    assert caught_share([0.5] * 6, dices, flagged=0.0) == 0.0
+    assert caught_share([0.5, 0.0, 0.9, 0.1, 0.9, 0.9], dices, flagged=0.4) == 1.0
+    assert caught_share([0.1, 0.2], [0.5, 0.49], flagged=0.5) == 0.0  # 0.5 itself is not low

@@ -125,7 +125,8 @@ def open_datasets(roots: Sequence[Path]) -> Dataset:
     """Open several folders as one dataset, whose cases carry the name of the folder that they come from.
 
     One folder opens as ``open_dataset`` opens it, with its own name as source. Of several, each case's id and patient
-    are preceded by the name, made unique where two folders share it.
+    are preceded by the name, made unique where two folders share it; if one of them is divided, the cases of those that
+    are not belong to its TRAIN part.
 
     Raises:
         DataError: As ``open_dataset``, for any of the folders; or none is given.
@@ -138,9 +139,10 @@ def open_datasets(roots: Sequence[Path]) -> Dataset:
         return replace(opened[0], records=records)
     names = _unique([dataset.name for dataset in opened])
     pairs = list(zip(names, opened, strict=True))
+    undivided = "train" if any(dataset.parts().keys() != {""} for dataset in opened) else ""
     return Dataset(
         root=Path(*roots[0].parts[:-1]) if len({root.parent for root in roots}) == 1 else Path(),
-        records=tuple(_in_source(record, name) for name, dataset in pairs for record in dataset.records),
+        records=tuple(_in_source(record, name, undivided) for name, dataset in pairs for record in dataset.records),
         findings=tuple(replace(f, file=f"{name}/{f.file}") for name, dataset in pairs for f in dataset.findings),
     )
 
@@ -255,9 +257,10 @@ def _unique(names: list[str]) -> list[str]:
     return [name if name not in names[:i] else f"{name}-{names[:i].count(name) + 1}" for i, name in enumerate(names)]
 
 
-def _in_source(record: CaseRecord, name: str) -> CaseRecord:
+def _in_source(record: CaseRecord, name: str, undivided: str) -> CaseRecord:
     patient = f"{name}/{record.patient}" if record.patient else record.patient
-    return replace(record, case_id=f"{name}/{record.case_id}", patient=patient, source=name)
+    part = record.part or undivided
+    return replace(record, case_id=f"{name}/{record.case_id}", part=part, patient=patient, source=name)
 
 
 def _open_folder(folder: Path, *, part: str, prefix: str) -> tuple[list[CaseRecord], list[Finding]]:

@@ -63,7 +63,7 @@ def confidence(features: NDArray[np.float64], weights: Sequence[float]) -> float
         weights: The constant, then one a feature (``trust.calibration.fit_confidence``).
 
     Returns:
-        In (0, 1).
+        Between 0 and 1; those only where a score is beyond floating point, about 37.
 
     Raises:
         ValueError: Another number of weights.

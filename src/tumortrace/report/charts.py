@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 Document = Mapping[str, Any]
 
@@ -154,6 +155,7 @@ def draw_training(runs: Mapping[str, Sequence[Mapping[str, float | None]]]) -> F
                 epochs, losses = np.array(points, dtype=np.float64).T
                 axes.plot(epochs, losses, color=colour, linewidth=1.3, linestyle=style, label=label)
     axes.set(xlabel="epoch", ylabel="mean cross-entropy (nat per pixel)", yscale="log")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend(frameon=False, fontsize=8.5, ncols=2)
     _clean(axes)
     axes.grid(visible=True, which="both", linewidth=0.3, color="0.85")

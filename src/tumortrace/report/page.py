@@ -129,7 +129,7 @@ def _headline(summary: Document) -> str:
             html.number(believed["dice"]["mean"]),
             f"mean Dice {words}, 95 % interval {html.interval(believed['dice']['ci95'])}",
         ),
-        (str(believed["n"]), f"images {words.removeprefix('on ')}, of {summary['n']} scored"),
+        (str(believed["n"]), f"{words.removeprefix('on ')}, of {summary['n']} scored"),
         (str(summary["groups"]), "different slices among them: copies count once in the intervals"),
     ]
     shown = "".join(f"<div><b>{html.text(value)}</b><span>{html.text(label)}</span></div>" for value, label in boxes)
@@ -329,6 +329,7 @@ def _manifests(material: Material) -> str:
     shown = ""
     for name, folder in material.runs.items():
         manifest = _load_manifest(folder)
+        manifest.pop("findings")  # in a section of their own
         for part in ("train", "val"):
             manifest["data"][part].pop("cases", None)  # a hash a case: the file holds them
         shown += f"<h3>{html.text(name)}</h3><pre>{html.text(json.dumps(manifest, indent=1))}</pre>"

@@ -26,6 +26,7 @@ _EDGES = np.linspace(-_LIMIT, _LIMIT, _BINS + 1)
 _CENTRES = (_EDGES[:-1] + _EDGES[1:]) / 2
 _THRESHOLDS = np.round(np.arange(0.05, 0.951, 0.05), 2)
 _RIDGE = 1e-2
+_FEWEST = 20  # masks from which the weights of the confidence can be told
 _POINTS = 50
 
 
@@ -121,8 +122,16 @@ def fit_temperature(histograms: Sequence[CaseHistogram]) -> float:
 
 
 def reliability(histograms: Sequence[CaseHistogram], temperature: float) -> tuple[ReliabilityBin, ...]:
-    """Mean probability against the share of tumour, in bins of equal width, over the pixels of all bands."""
-    background, tumour = np.sum([each.band for each in histograms], axis=0)
+    """Mean probability against the share of tumour, in bins of equal width, over the pixels of all bands.
+
+    Args:
+        histograms: None, or none with a band, gives bins without pixels.
+        temperature: By which logits are divided first.
+
+    Returns:
+        15 bins from 0 to 1. Centres of the histogram's bins stand for logits: a probability is off by 0.0125 at most.
+    """
+    background, tumour = sum((each.band.astype(np.int64) for each in histograms), np.zeros((2, _BINS), np.int64))
     probabilities = _sigmoid(_CENTRES / temperature)
     which = np.minimum((probabilities * RELIABILITY_BINS).astype(np.intp), RELIABILITY_BINS - 1)
     pixels = np.bincount(which, background + tumour, RELIABILITY_BINS)
@@ -150,12 +159,16 @@ def expected_calibration_error(bins: Sequence[ReliabilityBin]) -> float:
 def choose_threshold(histograms: Sequence[CaseHistogram], temperature: float) -> float:
     """The threshold with the highest mean Dice, from 0.05 to 0.95 in steps of 0.05.
 
-    Dice is exact but for the width of a bin (0.1 in logit). Cases without tumour count as 1 where nothing is marked and
-    0 elsewhere. Of equals, the one nearest to 0.5.
+    A threshold's logit before the temperature is rounded up to the next edge of the histogram, a multiple of 0.1; from
+    there Dice is exact. One beyond the histogram counts as its first or last bin. Cases without tumour count as 1 where
+    nothing is marked and 0 elsewhere. Of equals, the one nearest to 0.5, then the lower.
 
     Args:
         histograms: Of predictions on cases that the model did not learn from.
         temperature: The thresholds are probabilities after it is applied.
+
+    Returns:
+        0.5 without a case.
     """
     if not histograms:
         return 0.5
@@ -178,8 +191,18 @@ def fit_confidence(features: Floats, dices: Floats) -> tuple[float, ...]:
         dices: Shape (N,), in [0, 1]; an empty mask of a tumour-free slice is right, and counts as 1.
 
     Returns:
-        The constant, then one weight a feature. A small ridge keeps weights finite where a feature never varies.
+        The constant, then one weight a feature. A small ridge keeps weights finite where a feature never varies. With
+        fewer than 20 masks features weigh nothing, and the confidence is the mean Dice (within 0.001 of 0 and 1).
+
+    Raises:
+        ValueError: There is no mask, or a Dice is NaN.
     """
+    if not len(dices) or np.isnan(dices).any():
+        raise ValueError(
+            f"{len(dices)} masks, {int(np.isnan(dices).sum())} with a Dice of NaN: give at least one, none NaN"
+        )
+    if len(dices) < _FEWEST:
+        return (float(_logit(np.clip(dices.mean(), 0.001, 0.999))), *[0.0] * features.shape[1])
     mean, spread = features.mean(axis=0), features.std(axis=0)
     spread = np.where(spread > 1e-9, spread, 1.0)
     design = np.column_stack([np.ones(len(features)), (features - mean) / spread])

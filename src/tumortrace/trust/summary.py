@@ -82,11 +82,15 @@ def describe_scores(scores: Sequence[CaseScore]) -> Document:
 
 def describe_baselines(scores: Sequence[CaseScore]) -> Document:
     """The overlap metrics of each trivial baseline, on all images and on the clean ones."""
-    return {
+    described = {
         name: _describe_overlap(scores, name)
         | {"clean": _describe_overlap([score for score in scores if score.clean], name)}
         for name in scores[0].baselines
     }
+    for side in (described["all_background"], described["all_background"]["clean"]):
+        for metric in OVERLAP:
+            side[metric]["ci95"] = None  # what it scores is known without any sampling
+    return described
 
 
 def describe_agreement(agreement: Agreement | None) -> Document | None:
@@ -180,19 +184,24 @@ def _describe_subgroups(scores: Sequence[CaseScore]) -> Document:
     return {
         title: {
             name: {"n": len(members), **describe_scores(members)}
-            for name in sorted({sort(score) for score in scores})
+            for name in sorted({sort(score) for score in scores}, key=_subgroup_order)
             for members in [[score for score in scores if sort(score) == name]]
         }
         for title, sort in sorters.items()
     }
 
 
+_SIZES = ("no tumour", f"small (< {SMALL:.0%})", "medium", f"large (> {LARGE:.0%})")
+
+
 def _name_size(score: CaseScore) -> str:
     if not score.tumour_px:
-        return "no tumour"
-    if score.tumour_share < SMALL:
-        return f"small (< {SMALL:.0%})"
-    return f"large (> {LARGE:.0%})" if score.tumour_share > LARGE else "medium"
+        return _SIZES[0]
+    return _SIZES[1 + (score.tumour_share >= SMALL) + (score.tumour_share > LARGE)]
+
+
+def _subgroup_order(name: str) -> tuple[int, str]:
+    return (_SIZES.index(name) if name in _SIZES else 0, name)
 
 
 def _describe_calibration(evaluation: Evaluation) -> Document:
