@@ -62,6 +62,41 @@ def test_no_training_cases(write_case: WriteCase, draw_head: DrawHead, tmp_path:
     assert load_memory(tmp_path / "training.npz").names == ()
 
 
+def test_a_damaged_memory_is_an_error_and_no_crash(draw_head: DrawHead, write_case: WriteCase, tmp_path: Path):
+    head, path = draw_head(1), tmp_path / "training.npz"
+    save_memory(remember(look_over([write_case("a", head, lower_left(head.shape))])), path)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(200):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, len(whole), 3):
+            damaged[place] ^= int(rng.integers(1, 256))
+        path.write_bytes(bytes(damaged))
+        try:
+            load_memory(path)
+        except DataError:
+            refused += 1
+    assert refused > 190  # a byte in the archive's comments or times changes nothing
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    (tmp_path / "array.npy").rename(path)
+    with pytest.raises(DataError, match="cannot be read"):
+        load_memory(path)
+
+
+def test_lists_of_different_lengths_are_refused(draw_head: DrawHead, write_case: WriteCase, tmp_path: Path):
+    head, path = draw_head(1), tmp_path / "training.npz"
+    save_memory(remember(look_over([write_case("a", head, lower_left(head.shape))])), path)
+    with np.load(path) as arrays:
+        content = dict(arrays)
+    np.savez(path, **{**content, "patients": np.array(["p", "q"])})
+    with pytest.raises(DataError, match="differ in length"):
+        load_memory(path)
+    np.savez(path, **{**content, "names": np.array(["p", "q"])})
+    with pytest.raises(DataError, match="cannot be read"):
+        load_memory(path)
+
+
 @pytest.mark.parametrize("content", [None, b"", b"no archive", b"PK\x05\x06" + bytes(18)])
 def test_files_that_are_no_memory(tmp_path: Path, content: bytes | None):
     if content is not None:

@@ -50,6 +50,8 @@ def test_a_distance_equal_to_the_tolerance_is_within():
     one, other = dots((3, 5), (1, 1)), dots((3, 5), (1, 3))
     assert compare_surfaces(one, other, tolerance=2.0).nsd == 1.0
     assert compare_surfaces(one, other, tolerance=1.99).nsd == 0.0
+    one, other = dots((6, 9), (1, 2)), dots((6, 9), (4, 6))
+    assert compare_surfaces(one, other, spacing=(1.1, 1.1), tolerance=5.5).nsd == 1.0  # 5.500000000000001 in floats
 
 
 @pytest.mark.parametrize("size_hw", [(1, 1), (3, 7)])
@@ -75,6 +77,8 @@ def test_what_cannot_be_compared():
         compare_surfaces(mask, mask.T)
     with pytest.raises(ValueError, match="positive"):
         compare_surfaces(mask, mask, spacing=(1.0, 0.0))
+    with pytest.raises(ValueError, match="positive"):
+        compare_surfaces(mask, mask, spacing=(1.0, math.nan))
 
 
 def random_mask(rng: np.random.Generator, size_hw: tuple[int, int]) -> Mask:

@@ -64,7 +64,7 @@ def compare_surfaces(
     back = _distances(second, first, spacing)
     both = np.concatenate([there, back])
     return SurfaceScores(
-        nsd=float((both <= tolerance).mean()),
+        nsd=float((both <= tolerance * (1 + 1e-9)).mean()),  # a tie is within, whatever the rounding
         hd95=float(max(np.percentile(there, 95), np.percentile(back, 95))),
         assd=float(both.mean()),
     )
@@ -94,5 +94,5 @@ def _check(
         raise ValueError(f"masks must be bool, not {prediction.dtype} (prediction) and {truth.dtype} (truth)")
     if prediction.shape != truth.shape:
         raise ValueError(f"masks differ in shape: prediction {prediction.shape}, truth {truth.shape}")
-    if min(spacing) <= 0 or tolerance <= 0:
-        raise ValueError(f"spacing {spacing} and tolerance {tolerance} must be positive")
+    if not all(0 < length < math.inf for length in (*spacing, tolerance)):
+        raise ValueError(f"spacing {spacing} and tolerance {tolerance} must be positive numbers")
