@@ -31,6 +31,7 @@ def test_demo_makes_everything(tmp_path, monkeypatch):
         "evaluation/per_image.csv",
         "evaluation/figures/best.png",
         "masks/results.json",
+        "report.html",
     ):
         assert (tmp_path / "demo" / made).is_file(), made
     text = console.export_text()

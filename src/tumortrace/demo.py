@@ -15,6 +15,7 @@ from tumortrace.inference.batch import find_pictures, segment_pictures
 from tumortrace.inference.model import open_model
 from tumortrace.report.cases import write_case_figures, write_comparison, write_gallery
 from tumortrace.report.figures import draw_losses, read_metrics, save_figure
+from tumortrace.report.page import write_report
 from tumortrace.report.tables import tables_of_scores
 from tumortrace.runfolder import MEMORY
 from tumortrace.train.run import train
@@ -74,8 +75,13 @@ def run_demo(out: Path, console: Console) -> None:
     painted = sum(image["tumour"] is True for image in segmented["images"])
     console.print(f"   {painted} of {len(pictures)} tumour-free slices have a mask that is not empty")
 
+    console.print("5. Writing all of it down on one page")
+    page = out / "report.html"
+    write_report([run, scores], page)
+
     console.print(f"\nDone in {time.perf_counter() - started:.0f} s. Look at:")
     for path, what in (
+        (page, "the report: opens in any browser, offline"),
         (data, "the generated slices with their VIA annotations"),
         (run, "the run: weights, ONNX model, losses.png, manifest.json"),
         (scores / "per_image.csv", "every case's score"),
