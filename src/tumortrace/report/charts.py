@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 Document = Mapping[str, Any]
 
@@ -78,6 +78,7 @@ def draw_reliability(calibration: Document) -> Figure:
     width = 0.8 / len(calibration["bins"])
     below.bar([(each["low"] + each["high"]) / 2 for each in bins], [each["pixels"] for each in bins], width, color=GREY)
     below.set(xlabel="predicted probability of tumour", ylabel="pixels", yscale="log")
+    below.yaxis.set_minor_formatter(NullFormatter())
     for axes in (above, below):
         _clean(axes)
         axes.grid(visible=True, linewidth=0.3, color="0.85")
