@@ -114,7 +114,7 @@ def test_bins_without_pixels():
 
 def test_a_temperature_stays_in_its_bounds():
     truth = np.array([[True, False]])
-    right, wrong = np.array([[0.9, 0.1]], dtype=np.float32), np.array([[0.1, 0.9]], dtype=np.float32)
+    right, wrong = np.array([[0.6, 0.4]], dtype=np.float32), np.array([[0.4, 0.6]], dtype=np.float32)
     always = np.ones_like(truth)
     assert fit_temperature([count_logits(right, always, truth)]) == pytest.approx(0.05)
     assert fit_temperature([count_logits(wrong, always, truth)]) == pytest.approx(20)
@@ -162,7 +162,7 @@ def test_a_threshold_by_hand():
 def test_a_tumour_free_case_raises_the_threshold_that_marks_it():
     truth, empty = np.array([[True, True, False]]), np.zeros((1, 3), dtype=np.bool_)
     tumour = count_logits(np.array([[0.9, 0.52, 0.1]], dtype=np.float32), truth, truth)
-    healthy = count_logits(np.array([[0.1, 0.62, 0.1]], dtype=np.float32), empty, empty)
+    healthy = count_logits(np.array([[0.1, 0.64, 0.1]], dtype=np.float32), empty, empty)
     assert choose_threshold([tumour], 1.0) == 0.5
     # At 0.5 they average (1 + 0) / 2; from 0.65 on (2 / 3 + 1) / 2.
     assert choose_threshold([tumour, healthy], 1.0) == 0.65

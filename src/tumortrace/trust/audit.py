@@ -9,6 +9,7 @@ import csv
 import io
 import json
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 
 from tumortrace.data.dataset import Dataset
 from tumortrace.data.slice import write_atomically
+from tumortrace.machine import usable_cores
 from tumortrace.trust.agreement import measure_agreement
 from tumortrace.trust.baselines import Place, copy_mask
 from tumortrace.trust.copies import SAME_SLICE, CopyPair
@@ -95,6 +97,8 @@ def describe_pair(found: Survey, pair: CopyPair) -> str:
 
 def _groups_table(found: Survey) -> str:
     nearest = nearest_copies(found)
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        words = dict(zip(nearest, pool.map(lambda pair: describe_pair(found, pair), nearest.values()), strict=True))
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["file", "split", "group", "transform", "similarity", "nearest"])
@@ -102,7 +106,7 @@ def _groups_table(found: Survey) -> str:
         row = [case.record.case_id, case.record.part.upper(), group]
         pair = nearest.get(index)
         copied = pair is not None and pair.similarity >= SAME_SLICE
-        row += [describe_pair(found, pair) if pair and copied else ""]
+        row += [words[index] if copied else ""]
         row += [f"{pair.similarity:.4f}", found.cases[pair.second].record.case_id] if pair else ["", ""]
         writer.writerow(row)
     return text.getvalue()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -48,10 +48,17 @@ class Looks:
 
     windows: NDArray[np.float16]
     boxes_xywh: NDArray[np.float64]
+    _coarse: dict[int, NDArray[np.float32]] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         """Number of slices."""
         return len(self.windows)
+
+    def coarse(self, window: int) -> NDArray[np.float32]:
+        """Of one window: vectors of norm 1 that barely notice a small shift, shape (N, _COARSE_PX, _COARSE_PX)."""
+        if window not in self._coarse:
+            self._coarse[window] = _coarsen(self.windows[:, window])
+        return self._coarse[window]
 
     def head_box_xywh(self, index: int) -> tuple[int, int, int, int]:
         """First column, first row, width and height of the head in one slice."""
@@ -167,8 +174,8 @@ def _candidates(
     """
     found: dict[tuple[int, int], list[_Candidate]] = {}
     for window in range(len(WINDOWS)):
-        references = _coarse(others, window)
-        queries = references if others is looks else _coarse(looks, window)
+        references = others.coarse(window)
+        queries = looks.coarse(window)
         for likely in _search(queries, references, window=window, rows=rows, own=own):
             first, second = likely.first, likely.second
             key = (first, second) if own is None else (min(first, second), max(first, second))
@@ -196,11 +203,10 @@ def _distinct(hypotheses: list[_Candidate]) -> list[_Candidate]:
     return sorted(best.values(), key=lambda h: -h.coarse)
 
 
-def _coarse(looks: Looks, window: int) -> NDArray[np.float32]:
-    """Vectors of norm 1 that barely notice a small shift, shape (N, _COARSE_PX, _COARSE_PX)."""
-    vectors = np.empty((len(looks), _COARSE_PX, _COARSE_PX), dtype=np.float32)
-    for index, signatures in enumerate(looks.windows):
-        blurred = cv2.GaussianBlur(signatures[window].astype(np.float32), (0, 0), _COARSE_SIGMA_PX)
+def _coarsen(windows: NDArray[np.float16]) -> NDArray[np.float32]:
+    vectors = np.empty((len(windows), _COARSE_PX, _COARSE_PX), dtype=np.float32)
+    for index, signature in enumerate(windows):
+        blurred = cv2.GaussianBlur(signature.astype(np.float32), (0, 0), _COARSE_SIGMA_PX)
         vectors[index] = cv2.resize(blurred, (_COARSE_PX, _COARSE_PX), interpolation=cv2.INTER_AREA)
     vectors -= vectors.mean(axis=(1, 2), keepdims=True)
     norms = np.linalg.norm(vectors, axis=(1, 2), keepdims=True)

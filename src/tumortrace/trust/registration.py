@@ -6,6 +6,7 @@ found by maximising the enhanced correlation coefficient (Evangelidis and Psarak
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -21,7 +22,7 @@ COARSE_PX = 32
 """Side of the squares that the coarse stage registers."""
 
 _PROMISING = 0.7  # of the coarse stage; true copies stay above it, see docs/trust.md
-_FITS = 0.96  # from here on the coarse map needs no refinement: it is right to a fraction of a pixel
+_FITS = 0.96  # from here on a map needs no refinement: it is right to a fraction of a pixel
 _OVERLAP = 0.7  # share of the first window that the second must cover
 _LARGEST_SCALE = 1.4  # between two windows: beyond it the map has run away
 _COARSE = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 8, 1e-3)
@@ -139,18 +140,27 @@ def _align(
 
 
 def _correlate(first: NDArray[np.float32], second: NDArray[np.float32], warp: NDArray[np.float32]) -> float:
-    size_wh = first.shape[::-1]
+    """Normalised correlation where the second window, laid onto the first, covers it; -1 if that is too little."""
+    height, width = first.shape
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    laid = np.asarray(cv2.warpAffine(second, warp, size_wh, flags=flags))
-    covered = np.asarray(cv2.warpAffine(np.ones_like(second), warp, size_wh, flags=flags)) > 0.99
-    if covered.mean() < _OVERLAP:
+    laid = cv2.warpAffine(second, warp, (width, height), flags=flags)
+    full = np.full(first.shape, 255, dtype=np.uint8)
+    covered = cv2.inRange(cv2.warpAffine(full, warp, (width, height), flags=flags), 253, 255)
+    if cv2.countNonZero(covered) < _OVERLAP * height * width:
         return -1.0
-    a, b = first[covered], laid[covered]
-    a, b = a - a.mean(), b - b.mean()
-    norms = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / norms if norms > 0 else -1.0
+    # OpenCV's own reductions let the other threads go on, and NumPy's masked ones would not.
+    mean, spread = (float(each[0, 0]) for each in cv2.meanStdDev(first, mask=covered))
+    laid_mean, laid_spread = (float(each[0, 0]) for each in cv2.meanStdDev(laid, mask=covered))
+    together = cv2.mean(cv2.multiply(first, laid), mask=covered)[0] - mean * laid_mean
+    norms = spread * laid_spread
+    return together / norms if norms > 0 else -1.0
 
 
 def _plausible(warp: NDArray[np.float32]) -> bool:
-    scales = np.linalg.svd(warp[:, :2].astype(np.float64), compute_uv=False)
-    return bool(scales.max() < _LARGEST_SCALE and scales.min() > 1 / _LARGEST_SCALE)
+    """Whether neither axis is stretched or shrunk beyond what two windows of one slice can differ by."""
+    (a, b), (c, d) = warp[:, :2].tolist()
+    # Of the singular values: their product is the determinant, the sum of their squares the sum of all squares.
+    product, squares = abs(a * d - b * c), a * a + b * b + c * c + d * d
+    root = math.sqrt(max(squares**2 - 4 * product**2, 0))
+    largest, smallest = math.sqrt((squares + root) / 2), math.sqrt(max(squares - root, 0) / 2)
+    return largest < _LARGEST_SCALE and smallest > 1 / _LARGEST_SCALE
