@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import optimize
 
+from tumortrace.config import Recipe
 from tumortrace.inference.confidence import confidence
+from tumortrace.trust import crossfit
 from tumortrace.trust.calibration import (
     CaseHistogram,
     caught_share,
@@ -258,3 +260,17 @@ def test_flagging_takes_ties_in_order_and_leaves_undefined_out():
     assert caught_share([0.5] * 6, dices, flagged=0.0) == 0.0
     assert caught_share([0.5, 0.0, 0.9, 0.1, 0.9, 0.9], dices, flagged=0.4) == 1.0
     assert caught_share([0.1, 0.2], [0.5, 0.49], flagged=0.5) == 0.0  # 0.5 itself is not low
+
+
+def test_a_temperature_that_makes_calibration_worse_is_not_taken():
+    right = [simulate(seed, temperature=2.0)[0] for seed in range(5)]
+    assert crossfit._fit_recipe(Recipe(), right).temperature == pytest.approx(2.0, rel=0.05)
+    # Well calibrated but for missed tumours, of logit -9: likelihood asks for a high temperature, the error for none.
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2.5, (60, 80))
+    truth = rng.random((60, 80)) < sigmoid(logits)
+    truth[:3], logits[:3] = True, -9
+    probability = sigmoid(logits).astype(np.float32)
+    missed = count_logits(probability, np.ones_like(truth), truth)
+    assert fit_temperature([missed]) > 1.2
+    assert crossfit._fit_recipe(Recipe(), [missed]).temperature == 1.0

@@ -24,8 +24,10 @@ from tumortrace.trust.calibration import (
     CaseHistogram,
     choose_threshold,
     count_logits,
+    expected_calibration_error,
     fit_confidence,
     fit_temperature,
+    reliability,
 )
 from tumortrace.trust.evaluation import CaseScore, Evaluation, OnCase, evaluate
 from tumortrace.trust.memory import TrainingMemory
@@ -114,7 +116,13 @@ def _count(held: HeldOut) -> list[CaseHistogram]:
 
 
 def _fit_recipe(recipe: Recipe, histograms: Sequence[CaseHistogram]) -> Recipe:
-    temperature = round(fit_temperature(histograms), 4)
+    """Temperature and threshold; a temperature that makes calibration worse is not taken.
+
+    Missed tumours are confident errors: they raise the temperature of highest likelihood, and mend nothing.
+    """
+    fitted = round(fit_temperature(histograms), 4)
+    errors = {each: expected_calibration_error(reliability(histograms, each)) for each in (1.0, fitted)}
+    temperature = fitted if errors[fitted] < errors[1.0] else 1.0
     return replace(recipe, temperature=temperature, threshold=choose_threshold(histograms, temperature))
 
 
