@@ -20,6 +20,7 @@ from rich.table import Table
 
 from benchmarks.common import make_table, some_data
 from tumortrace.data.phantoms import write_phantom_dataset
+from tumortrace.progress import track
 from tumortrace.report.figures import save_figure
 
 SIZES = (625, 1250, 2500, 5000, 10_000, 20_000)
@@ -55,7 +56,7 @@ def measure() -> Table:
 def grow(data: Path) -> Table:
     """Time and memory of decoding, comparing and grouping the first slices of a dataset, each in its own process."""
     rows = []
-    for size in SIZES:
+    for size in track(SIZES, "Growing", total=len(SIZES)):
         done = subprocess.run(
             [sys.executable, "-c", PROBE, data, str(size)], check=True, capture_output=True, text=True
         )
