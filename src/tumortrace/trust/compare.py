@@ -149,14 +149,14 @@ def _read(folder: Path, name: str) -> EvaluationFolder:
     try:
         with table.open(newline="", encoding="utf-8") as file:
             rows = {row["file"]: row for row in csv.DictReader(file)}
-        card = json.loads(summary.read_text(encoding="utf-8")).get("card") or {}
+        card = dict(json.loads(summary.read_text(encoding="utf-8")).get("card") or {})
         for row in rows.values():
             _ = row["group"], row["sha256"], [_value(row, metric) for metric in COMPARED]
     except OSError as error:
         raise DataError(
             f"{error.filename}: cannot be read ({error.strerror}); name folders that evaluate wrote"
         ) from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, csv.Error) as error:
         raise DataError(f"{folder}: not an evaluation of this version ({error}); evaluate again") from None
     return EvaluationFolder(name, rows, card)
 
@@ -194,7 +194,7 @@ def _compare_pair(metric: str, first: EvaluationFolder, second: EvaluationFolder
         groups=len({group for group, kept in zip(groups, defined, strict=True) if kept}),
         undefined=int((~defined).sum()),
         mean=float(differences[defined].mean()) if defined.any() else math.nan,
-        ci95=mean_interval(differences, groups),
+        ci95=mean_interval(differences, groups, shares=False),
         p=paired_p_value(differences, groups),
         p_holm=math.nan,
         higher=int((differences[defined] > 0).sum()),
@@ -205,7 +205,7 @@ def _compare_pair(metric: str, first: EvaluationFolder, second: EvaluationFolder
 def _spread_seeds(evaluations: Sequence[EvaluationFolder], means: Sequence[float]) -> tuple[SeedSpread, ...]:
     same: dict[str, list[int]] = {}
     for index, evaluation in enumerate(evaluations):
-        if evaluation.card.get("config_sha256"):
+        if evaluation.card.get("config_sha256") and "seed" in evaluation.card:
             same.setdefault(evaluation.card["config_sha256"], []).append(index)
     spreads = []
     for indices in same.values():

@@ -21,19 +21,24 @@ _Z = 1.959964  # of the normal distribution, two-sided, 95 %
 _ENUMERATED = 12  # groups up to which all flips of sign are tried
 
 
-def mean_interval(values: ArrayLike, clusters: Sequence[str], *, seed: int = 0) -> tuple[float, float]:
+def mean_interval(
+    values: ArrayLike, clusters: Sequence[str], *, seed: int = 0, shares: bool = True
+) -> tuple[float, float]:
     """95 % confidence interval of the mean over images, from a bootstrap over groups.
 
     Args:
         values: One an image, shape (N,); NaN is left out.
         clusters: The group of each image.
         seed: Of the resampling.
+        shares: Whether the values are shares, from 0 to 1; of other values that all agree no interval is known.
 
     Returns:
         Low and high; NaN with fewer than two groups.
     """
     array = np.asarray(values, dtype=np.float64)
     defined = ~np.isnan(array)
+    if not shares and defined.any() and np.ptp(array[defined]) == 0:
+        return math.nan, math.nan
     return ratio_interval(np.where(defined, array, 0), defined.astype(np.float64), clusters, seed=seed)
 
 

@@ -28,6 +28,7 @@ Document = dict[str, Any]
 
 OVERLAP = ("precision", "recall", "dice", "iou")
 DISTANCES = ("nsd", "hd95", "assd")
+LENGTHS = ("hd95", "assd")
 METRICS = (*OVERLAP, *DISTANCES)
 
 SMALL, LARGE = 0.02, 0.08
@@ -77,7 +78,10 @@ def summary_document(evaluation: Evaluation, *, folds: Sequence[Document] = ()) 
 def describe_scores(scores: Sequence[CaseScore]) -> Document:
     """Each metric's spread over images with the 95 % interval of its mean over groups."""
     groups = [score.group for score in scores]
-    return {metric: _spread([metric_of(score, metric) for score in scores], groups) for metric in METRICS}
+    return {
+        metric: _spread([metric_of(score, metric) for score in scores], groups, shares=metric not in LENGTHS)
+        for metric in METRICS
+    }
 
 
 def describe_baselines(scores: Sequence[CaseScore]) -> Document:
@@ -108,7 +112,7 @@ def describe_agreement(agreement: Agreement | None) -> Document | None:
         "pairs": len(agreement.pairs),
         "copied": agreement.copied,
         "groups": len(set(groups)),
-        **{metric: _spread(listed, groups) for metric, listed in values.items()},
+        **{metric: _spread(listed, groups, shares=metric not in LENGTHS) for metric, listed in values.items()},
     }
 
 
@@ -129,8 +133,8 @@ def nan_to_none(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _spread(values: Sequence[float], groups: Sequence[str]) -> Document:
-    return {**asdict(summarise(values)), "ci95": _bounds(mean_interval(values, groups))}
+def _spread(values: Sequence[float], groups: Sequence[str], *, shares: bool = True) -> Document:
+    return {**asdict(summarise(values)), "ci95": _bounds(mean_interval(values, groups, shares=shares))}
 
 
 def _bounds(interval: tuple[float, float]) -> list[float] | None:
@@ -169,7 +173,7 @@ def _describe_images(scores: Sequence[CaseScore]) -> Document:
         "tumour_free": len(free),
         "sensitivity": _share((int(score.predicted_px > 0), 1, score.group) for score in ill),
         "specificity": _share((int(score.predicted_px == 0), 1, score.group) for score in free),
-        "false_positive_px": _spread(painted, [score.group for score in free]) if free else None,
+        "false_positive_px": _spread(painted, [score.group for score in free], shares=False) if free else None,
     }
 
 
