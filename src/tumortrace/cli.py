@@ -54,6 +54,9 @@ SplitOption = Annotated[
     Path | None, typer.Option("--split", metavar="FILE", help="Use the sides of a split that `split` wrote.")
 ]
 FoldOption = Annotated[int | None, typer.Option("--fold", metavar="I", help="The fold of --split to hold out.")]
+NegativesOption = Annotated[
+    Path | None, typer.Option("--negatives", metavar="DIR", help="Folder of images known to hold no tumour.")
+]
 ModelOption = Annotated[str, typer.Option("--model", metavar="MODEL", help="A run folder or an .onnx file.")]
 
 
@@ -132,6 +135,7 @@ def audit(
 def split(
     data: SeveralData,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The split, one JSON file.")],
+    negatives: NegativesOption = None,
     folds: Annotated[
         int | None, typer.Option("--folds", metavar="K", min=2, help="K folds instead of train, val and test.")
     ] = None,
@@ -147,7 +151,7 @@ def split(
 
     for root in data:
         refuse_inside(out, root)
-    dataset = open_datasets(data)
+    dataset = open_datasets(data, negatives=negatives)
     records = [record for record in dataset.records if folds is None or record.part != "test"]
     found = survey(records)
     made = make_parts(found) if folds is None else make_folds(found, folds=folds)
@@ -165,6 +169,7 @@ def train(  # noqa: PLR0913 - the options of the command
     overrides: SetOption = None,
     split: SplitOption = None,
     fold: FoldOption = None,
+    negatives: NegativesOption = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="RUN", help="Run folder [runs/NAME].")] = None,
     *,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out after a stop.")] = False,
@@ -186,10 +191,10 @@ def train(  # noqa: PLR0913 - the options of the command
         raise TumortraceError("--resume takes its settings from the run's config.toml; leave --config and --set away")
     check_run_folder(run, resume=resume)
     settings = load_config(str(run / "config.toml") if resume else name, overrides or ())
-    for root in data:
+    for root in [*data, *([negatives] if negatives else [])]:
         refuse_inside(run, root)
     selecting = settings.training.keep != "last"
-    dataset = _divide(open_datasets(data), split, fold, selecting=selecting)
+    dataset = _divide(open_datasets(data, negatives=negatives), split, fold, selecting=selecting)
     from tumortrace.train.run import train as train_run  # torch takes seconds: a mistake above is told before
 
     result = train_run(dataset, settings, out=run)
@@ -263,6 +268,7 @@ def crossval(
     overrides: SetOption = None,
     folds: Annotated[int, typer.Option("--folds", metavar="K", min=2, help="Number of folds.")] = 5,
     by: Annotated[By, typer.Option("--by", help="Folds of groups, or leave one source (DATA) out.")] = "groups",
+    negatives: NegativesOption = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder [runs/NAME-crossval].")] = None,
 ) -> None:
     """Train and score every fold: each case is scored by a model that saw no copy of it. Call it again to go on.
@@ -279,9 +285,9 @@ def crossval(
     name = config or "default"
     folder = out or Path("runs") / f"{Path(name).stem}-crossval"
     settings = load_config(name, overrides or ())
-    for root in data:
+    for root in [*data, *([negatives] if negatives else [])]:
         refuse_inside(folder, root)
-    dataset = open_datasets(data)
+    dataset = open_datasets(data, negatives=negatives)
     from tumortrace.train.crossval import cross_validate
 
     fitted, rows = cross_validate(

@@ -24,6 +24,10 @@ Keep = Literal["last", "best_loss", "best_dice"]
 Precision = Literal["32-true", "bf16-mixed"]
 Device = Literal["auto", "cpu", "cuda"]
 Outlines = Literal["own", "consensus"]
+Encoder = Literal["plain", "efficientnet-lite0"]
+Loss = Literal["cross_entropy", "dice", "dice_cross_entropy", "focal", "tversky", "unified_focal"]
+Optimizer = Literal["adam", "adamw"]
+Schedule = Literal["constant", "one_cycle"]
 
 
 @dataclass(frozen=True)
@@ -59,30 +63,69 @@ class Recipe:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """The U-Net's shape.
+    """The network's shape.
 
     Attributes:
-        widths: Channels of each resolution, finest first; the last is the bottleneck. ``len(widths) - 1`` poolings.
+        encoder: ``"plain"``, the report's U-Net, or ``"efficientnet-lite0"`` under a light decoder.
+        pretrained: The encoder begins with weights learnt on ImageNet; the plain one has none.
+        widths: Channels of each resolution, finest first. Of the plain U-Net, the last is the bottleneck:
+            ``len(widths) - 1`` poolings. Of the other, the decoder's at 1/2, 1/4, 1/8 and 1/16 of the input.
     """
 
+    encoder: Encoder = "plain"
+    pretrained: bool = False
     widths: tuple[int, ...] = (64, 128, 256, 512, 1024)
 
     def __post_init__(self) -> None:
-        """Refuse a network without a pooling or with empty layers."""
-        ok = len(self.widths) >= 2 and min(self.widths) > 0
-        _require(ok, "network.widths", self.widths, "at least two positive numbers, finest resolution first")
+        """Refuse a network without a pooling or with empty layers, and weights that there are not."""
+        if self.encoder == "plain":
+            ok = len(self.widths) >= 2 and min(self.widths) > 0
+            _require(ok, "network.widths", self.widths, "at least two positive numbers, finest resolution first")
+            _require(not self.pretrained, "network.pretrained", self.pretrained, "false for the plain encoder")
+        else:
+            ok = len(self.widths) == 4 and min(self.widths) > 0
+            _require(ok, "network.widths", self.widths, "four positive numbers, finest resolution first")
+
+    @property
+    def poolings(self) -> int:
+        """How often the network halves its input."""
+        return len(self.widths) - 1 if self.encoder == "plain" else 5
+
+
+@dataclass(frozen=True)
+class AugmentationConfig:
+    """What is changed at random in a slice that is learnt from (``train.augment``); all off leaves it as it is.
+
+    Attributes:
+        flips: Mirrored and turned by quarters.
+        geometry: Turned, scaled, stretched, sheared and shifted: another plane, position and field of view.
+        intensity: Another contrast, also inverted, with bias field, noise, blur, low resolution and JPEG.
+        appearance: The skull taken away, the tumour's brightness changed, text and borders drawn in.
+    """
+
+    flips: bool = False
+    geometry: bool = False
+    intensity: bool = False
+    appearance: bool = False
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How the network is trained, with Adam on the mean cross-entropy of all pixels.
+    """How the network is trained.
 
     Attributes:
         epochs: Passes over the training part.
         batch_size: Slices a step.
-        learning_rate: Of Adam; constant.
-        weight_decay: L2 penalty of Adam.
-        seed: Fixes initial weights and the order of slices; on a CPU the whole run, bit for bit.
+        loss: What is made small (``train.losses``).
+        optimizer: Adam, its decay as L2 penalty, or AdamW, its decay decoupled.
+        learning_rate: Of the optimiser, at its highest.
+        schedule: The rate stays ``"constant"``, or rises over the first tenth of all steps and falls to 0 along a
+            cosine (``"one_cycle"``).
+        weight_decay: Of the optimiser.
+        average: Decay of the exponential moving average of the weights, which is what is kept; 0 keeps the weights.
+        clip: Largest norm of the gradient; 0 does not clip.
+        negatives: Share of an epoch drawn from the sources that hold no tumour at all (``--negatives``), in [0, 1).
+        seed: Fixes initial weights, order and augmentation; on a CPU the whole run, bit for bit.
         keep: Which epoch's weights are kept: the last, or the best on VAL by loss (the report's rule) or by Dice.
         precision: ``"32-true"``, or ``"bf16-mixed"`` where the hardware has bfloat16.
         device: ``"auto"`` takes a GPU if there is one.
@@ -93,8 +136,14 @@ class TrainingConfig:
 
     epochs: int = 50
     batch_size: int = 4
+    loss: Loss = "cross_entropy"
+    optimizer: Optimizer = "adam"
     learning_rate: float = 1e-4
+    schedule: Schedule = "constant"
     weight_decay: float = 0.0
+    average: float = 0.0
+    clip: float = 0.0
+    negatives: float = 0.1
     seed: int = 0
     keep: Keep = "best_loss"
     precision: Precision = "32-true"
@@ -110,6 +159,9 @@ class TrainingConfig:
         _require(
             0 <= self.weight_decay < math.inf, "training.weight_decay", self.weight_decay, "0 or a positive number"
         )
+        _require(0 <= self.average < 1, "training.average", self.average, "at least 0 and below 1")
+        _require(0 <= self.clip < math.inf, "training.clip", self.clip, "0 or a positive number")
+        _require(0 <= self.negatives < 1, "training.negatives", self.negatives, "at least 0 and below 1")
         _require(0 <= self.seed < 2**63, "training.seed", self.seed, "a whole number from 0 to 2**63 - 1")
         _require(self.threads >= 0, "training.threads", self.threads, "0 (all cores) or a positive number")
 
@@ -120,26 +172,27 @@ class Config:
 
     recipe: Recipe = field(default_factory=Recipe)
     network: NetworkConfig = field(default_factory=NetworkConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
         """Refuse an input size that the network's poolings cannot halve."""
-        check_size_fits(self.recipe.size_hw, widths=self.network.widths)
+        check_size_fits(self.recipe.size_hw, poolings=self.network.poolings)
 
 
-def check_size_fits(size_hw: tuple[int, int], *, widths: tuple[int, ...]) -> None:
+def check_size_fits(size_hw: tuple[int, int], *, poolings: int) -> None:
     """Check that each pooling halves the input exactly, so that skips and upsampled maps meet.
 
     Raises:
         ConfigError: Names the nearest sizes that fit.
     """
-    step = 2 ** (len(widths) - 1)
+    step = 2**poolings
     if all(side % step == 0 for side in size_hw):
         return
     below = [max(side // step, 1) * step for side in size_hw]
     above = [-(-side // step) * step for side in size_hw]
     raise ConfigError(
-        f"recipe.size_hw = {list(size_hw)} does not fit a network with {len(widths) - 1} poolings: height and width "
+        f"recipe.size_hw = {list(size_hw)} does not fit a network with {poolings} poolings: height and width "
         f"must be multiples of {step}, for example {below} or {above}"
     )
 

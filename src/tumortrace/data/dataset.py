@@ -32,7 +32,8 @@ class CaseRecord:
         case_id: Path of the image within the dataset, with forward slashes, for example ``"TRAIN/y0.jpg"``.
         part: ``"train"``, ``"val"``, ``"test"``, or ``""`` in a dataset that is not divided.
         image_path: The image file.
-        truth: The annotator's regions, or the mask file; None in a folder of images without annotations.
+        truth: The annotator's regions, or the mask file; no region at all where the image is known to hold no
+            tumour; None in a folder of images without annotations.
         patient: Whose slice it is, where the dataset says.
         source: Name of the dataset it comes from, where several were opened together.
     """
@@ -52,7 +53,8 @@ class Case:
     Attributes:
         record: Where it came from.
         slice: The image.
-        truth: True where there is tumour; shape (H, W) of the slice, bool. Empty (all False) only in mask datasets.
+        truth: True where there is tumour; shape (H, W) of the slice, bool. Empty (all False) only in mask datasets and
+            where the image is known to hold no tumour.
     """
 
     record: CaseRecord
@@ -121,19 +123,24 @@ def open_dataset(root: Path) -> Dataset:
     return Dataset(root=root, records=tuple(records), findings=tuple(findings))
 
 
-def open_datasets(roots: Sequence[Path]) -> Dataset:
+def open_datasets(roots: Sequence[Path], *, negatives: Path | None = None) -> Dataset:
     """Open several folders as one dataset, whose cases carry the name of the folder that they come from.
 
     One folder opens as ``open_dataset`` opens it, with its own name as source. Of several, each case's id and patient
     are preceded by the name, made unique where two folders share it; if one of them is divided, the cases of those that
     are not belong to its TRAIN part.
 
+    Args:
+        roots: Folders of annotated images.
+        negatives: A folder of images that hold no tumour, one more source.
+
     Raises:
         DataError: As ``open_dataset``, for any of the folders; or none is given.
     """
     if not roots:
         raise DataError("no dataset is given; name at least one folder")
-    opened = [open_dataset(root) for root in roots]
+    opened = [open_dataset(root) for root in roots] + ([open_negatives(negatives)] if negatives else [])
+    roots = [dataset.root for dataset in opened]
     if len(opened) == 1:
         records = tuple(replace(record, source=opened[0].name) for record in opened[0].records)
         return replace(opened[0], records=records)
@@ -159,6 +166,16 @@ def open_any(root: Path) -> Dataset:
         if not root.is_dir() or any(path.suffix.lower() in (".json", ".csv") for path in root.rglob("*")):
             raise
         return open_images(root)
+
+
+def open_negatives(root: Path) -> Dataset:
+    """All pictures below a folder as cases that are known to hold no tumour, undivided.
+
+    Raises:
+        DataError: The folder is missing, or holds no picture.
+    """
+    dataset = open_images(root)
+    return replace(dataset, records=tuple(replace(record, truth=(), part="") for record in dataset.records))
 
 
 def open_images(root: Path) -> Dataset:
@@ -202,7 +219,7 @@ def read_case(record: CaseRecord) -> tuple[Case, list[Finding]]:
         return Case(record, image, truth), []
     findings = _find_outside(record.truth, record.case_id, image.size_hw)
     truth = rasterize(record.truth, image.size_hw)
-    if not truth.any():
+    if record.truth and not truth.any():
         raise DataError(f"{record.case_id}: no region covers a pixel of the image; outline the tumour again")
     return Case(record, image, truth), findings
 

@@ -43,10 +43,22 @@ def prepare(pixels: NDArray[Any], recipe: Recipe) -> NDArray[np.float32]:
     shrunk_wh = (min(width, grey.shape[1]), min(height, grey.shape[0]))
     shrunk = cv2.resize(grey, shrunk_wh, interpolation=cv2.INTER_AREA)
     resized = cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR)
-    deviation = float(resized.std(dtype=np.float64))
-    if deviation <= ROUNDING * float(resized.max()):
-        return np.zeros(recipe.size_hw, dtype=np.float32)
-    return np.asarray((resized - resized.mean(dtype=np.float64)) / deviation, dtype=np.float32)
+    return standardise(resized)
+
+
+def standardise(grey: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Bring grey values to mean 0 and standard deviation 1.
+
+    Args:
+        grey: Shape (H, W), float32, of which 0 is black.
+
+    Returns:
+        Of the same shape, float32; zeros if the picture is constant but for rounding.
+    """
+    deviation = float(grey.std(dtype=np.float64))
+    if deviation <= ROUNDING * float(grey.max()):
+        return np.zeros_like(grey)
+    return np.asarray((grey - grey.mean(dtype=np.float64)) / deviation, dtype=np.float32)
 
 
 def prepare_mask(mask: NDArray[np.bool_], recipe: Recipe) -> NDArray[np.bool_]:

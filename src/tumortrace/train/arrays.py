@@ -27,12 +27,14 @@ class PreparedPart:
     Attributes:
         images: Shape (N, 1, H, W), float32, standardised as the recipe says.
         truths: Shape (N, H, W), uint8, 1 where there is tumour.
+        sources: Name of each case's dataset.
         hashes: SHA-256 of each case's image and truth, by case_id, in the order of the arrays.
         findings: Faults met on the way; the cases they left out are not in the arrays.
     """
 
     images: Tensor
     truths: Tensor
+    sources: tuple[str, ...]
     hashes: dict[str, str]
     findings: tuple[Finding, ...]
 
@@ -63,6 +65,7 @@ def prepare_part(
     images = np.empty((len(records), *recipe.size_hw), dtype=np.float32)
     truths = np.empty((len(records), *recipe.size_hw), dtype=np.uint8)
     count = 0
+    sources: list[str] = []
     hashes: dict[str, str] = {}
     findings: list[Finding] = []
     for record, case, faults in track(read_cases(records), f"Reading {name}", total=len(records)):
@@ -71,12 +74,14 @@ def prepare_part(
             images[count] = prepare(case.slice.pixels, recipe)
             truths[count] = prepare_mask(outlines.get(record.case_id, case.truth), recipe)
             count += 1
+            sources.append(record.source)
             hashes[record.case_id] = hash_case(case)
     if records and not count:
         raise DataError(f"{name}: not one of {len(records)} cases can be read; first: {findings[0].line()}")
     return PreparedPart(
         images=torch.from_numpy(images[:count]).unsqueeze(1),
         truths=torch.from_numpy(truths[:count]),
+        sources=tuple(sources),
         hashes=hashes,
         findings=tuple(findings),
     )

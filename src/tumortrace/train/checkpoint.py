@@ -1,4 +1,4 @@
-"""What ``--resume`` needs, in one safetensors file: weights, Adam's moments, and the history as JSON in its header.
+"""What ``--resume`` needs, in one safetensors file: weights, their average, Adam's moments, and the history as JSON.
 
 One file can be replaced in one step, so a kill at any moment leaves a whole checkpoint: the old one or the new one.
 """
@@ -20,9 +20,10 @@ from tumortrace.data.slice import write_atomically
 from tumortrace.errors import ConfigError, ModelError
 
 _FREE = {"training.epochs", "training.device", "training.threads"}
-"""The settings under which a run may go on that differ from those it began with."""
+"""The settings under which a run may go on that differ from those it began with; a schedule fixes the epochs too."""
 
 _NETWORK = "network."
+_AVERAGE = "average."
 _OPTIMIZER = "optimizer."
 
 
@@ -32,7 +33,7 @@ class EpochRow:
 
     Attributes:
         epoch: Counted from 1.
-        train_loss: Mean cross-entropy over the slices while they were trained on.
+        train_loss: Mean of the configured loss over the slices while they were trained on.
         val_loss: Mean cross-entropy on VAL after the epoch; None without a VAL part.
         val_dice: Mean Dice on VAL at the network's grid, over the slices where it is defined; None without.
         images_per_second: Training speed, validation left out.
@@ -81,9 +82,12 @@ def load_weights(path: Path, network: nn.Module) -> None:
         raise ModelError(f"{path}: not the weights of this network ({_cause(error)}); train again") from None
 
 
-def save_checkpoint(path: Path, *, network: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState) -> None:
+def save_checkpoint(
+    path: Path, *, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState
+) -> None:
     """Write everything that going on needs, atomically, as one file."""
     tensors = {_NETWORK + name: tensor for name, tensor in _tensors_of(network).items()}
+    tensors |= {_AVERAGE + name: tensor for name, tensor in _tensors_of(average).items()}
     moments: dict[int, dict[str, Tensor]] = optimizer.state_dict()["state"]
     for index, values in moments.items():
         tensors |= {f"{_OPTIMIZER}{index}.{name}": _plain(tensor) for name, tensor in values.items()}
@@ -117,13 +121,16 @@ def refuse_other_settings(path: Path, began: Config, now: Config) -> None:
         ConfigError: Names the settings that differ, with both values.
     """
     then, today = _flat(began), _flat(now)
-    changed = [f"{key} = {then[key]!r}, not {today[key]!r}" for key in then.keys() - _FREE if then[key] != today[key]]
+    free = _FREE - ({"training.epochs"} if began.training.schedule != "constant" else set())
+    changed = [f"{key} = {then[key]!r}, not {today[key]!r}" for key in then.keys() - free if then[key] != today[key]]
     if changed:
         raise ConfigError(f"{path}: began under {'; '.join(sorted(changed))}; keep to that, or choose another --out")
 
 
-def load_checkpoint(path: Path, *, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Put network and optimizer back to where ``save_checkpoint`` found them.
+def load_checkpoint(
+    path: Path, *, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
+    """Put the network, its average and the optimizer back to where ``save_checkpoint`` found them.
 
     Call it when the network is on its device: the moments are put where the weights are.
 
@@ -133,6 +140,7 @@ def load_checkpoint(path: Path, *, network: nn.Module, optimizer: torch.optim.Op
     try:
         tensors = load_file(path)
         network.load_state_dict(_with_prefix(tensors, _NETWORK))
+        average.load_state_dict(_with_prefix(tensors, _AVERAGE))
     except (OSError, SafetensorError, RuntimeError) as error:
         raise _no_checkpoint(path, error) from None
     moments: dict[int, dict[str, Tensor]] = {}

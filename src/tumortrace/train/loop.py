@@ -1,6 +1,6 @@
 """The training loop, read from top to bottom: epoch after epoch of train, validate, keep, save.
 
-Nothing random survives an epoch: the order of slices is drawn anew from (seed, epoch). A run that is killed and resumed
+Nothing random survives an epoch: the order of slices and their variants are drawn anew from (seed, epoch). A run that is killed and resumed
 from its last whole epoch therefore ends, on a CPU, with the same weights, bit for bit.
 """
 
@@ -10,7 +10,7 @@ import csv
 import io
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.tensorboard import SummaryWriter
 
-from tumortrace.config import Config, Keep, TrainingConfig
+from tumortrace.config import AugmentationConfig, Config, Keep, TrainingConfig
 from tumortrace.data.fingerprint import hash_part
 from tumortrace.data.slice import write_atomically
 from tumortrace.errors import TumortraceError
@@ -30,6 +30,8 @@ from tumortrace.machine import usable_cores
 from tumortrace.progress import open_progress, tell
 from tumortrace.runfolder import BEST, CHECKPOINT, METRICS, TENSORBOARD
 from tumortrace.train.arrays import PreparedPart
+from tumortrace.train.augment import augment
+from tumortrace.train.average import AverageNetwork
 from tumortrace.train.checkpoint import (
     EpochRow,
     TrainingState,
@@ -39,7 +41,9 @@ from tumortrace.train.checkpoint import (
     save_checkpoint,
     save_weights,
 )
+from tumortrace.train.losses import make_loss
 from tumortrace.train.memory import explain_memory
+from tumortrace.train.sampling import draw_epoch
 
 Tick = Callable[[int, str], None]
 
@@ -49,7 +53,7 @@ class EpochResult:
     """Means over one pass through a part.
 
     Attributes:
-        loss: Mean cross-entropy over the slices.
+        loss: Mean over the slices: in training of the configured loss, in validation of the cross-entropy.
         dice: Mean Dice over the slices where it is defined, on the network's grid; None where it is not measured.
         images_per_second: Slices by the wall time of the pass.
         loader_share: Share of that time spent on fetching batches.
@@ -103,34 +107,47 @@ def fit(
             the checkpoint is damaged or belongs to other data.
     """
     training = config.training
-    optimizer = torch.optim.Adam(network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
+    optimizer = _make_optimizer(network, training)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks this form
-    model, adam = fabric.setup(network, optimizer)
+    model, stepper = fabric.setup(network, optimizer)
+    average = AverageNetwork(network, decay=training.average)
     checkpoint = run / CHECKPOINT
     state = TrainingState(config, hash_part(train.hashes | val.hashes))
     if checkpoint.is_file():
-        state = _resume(checkpoint, network=network, optimizer=optimizer, fresh=state)
+        state = _resume(checkpoint, network=network, average=average.network, optimizer=optimizer, fresh=state)
+    learner = _Learner(model, network, average, stepper, fabric, config, train)
     with SummaryWriter(run / TENSORBOARD, purge_step=len(state.rows)) as events, explain_memory(config):
         if state.rows:  # the kill may have come between this checkpoint and what follows from it
-            _write_epoch(run, network, rows=state.rows, keep=training.keep, events=events)
+            _write_epoch(run, average.network, rows=state.rows, keep=training.keep, events=events)
         for epoch in range(len(state.rows) + 1, training.epochs + 1):
             started = time.perf_counter()
             with _epoch_bar(epoch, config, total=len(train) + len(val)) as tick:
-                order = epoch_order(len(train), seed=training.seed, epoch=epoch)
-                batches = torch.split(order, training.batch_size)
-                learnt = _train_epoch(model, adam, fabric=fabric, part=train, batches=batches, tick=tick)
+                learnt = _train_epoch(learner, epoch, tick=tick)
                 _refuse_diverged(epoch, learnt.loss)
-                measured = _validate(model, fabric=fabric, part=val, config=config, tick=tick) if len(val) else None
+                measured = _validate(average.network, fabric=fabric, part=val, config=config, tick=tick) if len(val) else None
             state.rows.append(_row(epoch, learnt, measured, seconds=time.perf_counter() - started))
-            save_checkpoint(checkpoint, network=network, optimizer=optimizer, state=state)
-            _write_epoch(run, network, rows=state.rows, keep=training.keep, events=events)
+            save_checkpoint(checkpoint, network=network, average=average.network, optimizer=optimizer, state=state)
+            _write_epoch(run, average.network, rows=state.rows, keep=training.keep, events=events)
             tell(describe_epoch(state.rows, epochs=training.epochs))
+    network.load_state_dict(average.network.state_dict())
     return state
 
 
-def epoch_order(count: int, *, seed: int, epoch: int) -> Tensor:
-    """The order in which one epoch visits the slices: a permutation that depends on (seed, epoch) alone."""
-    return torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(count))
+def learning_rate_at(step: int, *, steps: int, training: TrainingConfig) -> float:
+    """The learning rate of one step.
+
+    Args:
+        step: Counted from 0.
+        steps: Of the whole training.
+        training: Says the highest rate, and the schedule: constant, or a linear rise over the first tenth and a
+            cosine down to 0 (Loshchilov & Hutter 2017, one period).
+    """
+    if training.schedule == "constant":
+        return training.learning_rate
+    rise = max(steps // 10, 1)
+    if step < rise:
+        return training.learning_rate * (step + 1) / rise
+    return training.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(steps - rise, 1)))
 
 
 def kept_epoch(rows: list[EpochRow], *, keep: Keep) -> int:
@@ -163,42 +180,79 @@ def write_metrics(path: Path, rows: list[EpochRow]) -> None:
     write_atomically(path, text.getvalue().encode())
 
 
-def _train_epoch(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    *,
-    fabric: Fabric,
-    part: PreparedPart,
-    batches: Sequence[Tensor],
-    tick: Tick,
-) -> EpochResult:
-    model.train()
+@dataclass(frozen=True, eq=False)
+class _Learner:
+    """What one epoch of training needs."""
+
+    model: nn.Module
+    network: nn.Module
+    average: AverageNetwork
+    optimizer: torch.optim.Optimizer
+    fabric: Fabric
+    config: Config
+    part: PreparedPart
+
+
+def _make_optimizer(network: nn.Module, training: TrainingConfig) -> torch.optim.Optimizer:
+    kind = torch.optim.AdamW if training.optimizer == "adamw" else torch.optim.Adam
+    return kind(network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
+
+
+def _train_epoch(learner: _Learner, epoch: int, *, tick: Tick) -> EpochResult:
+    training, fabric, part = learner.config.training, learner.fabric, learner.part
+    loss_of = make_loss(training.loss)
+    with_tumour = part.truths.flatten(1).any(dim=1).tolist()
+    order = draw_epoch(part.sources, with_tumour, negatives=training.negatives, seed=training.seed, epoch=epoch)
+    batches = torch.split(order, training.batch_size)
+    learner.model.train()
     total_loss = torch.zeros((), device=fabric.device)
     started = time.perf_counter()
     loading = 0.0
-    for indices in batches:
+    for number, indices in enumerate(batches):
         fetching = time.perf_counter()
-        images, truths = _fetch(part, indices, fabric.device)
+        rng = np.random.default_rng([training.seed, epoch, number])
+        images, truths = _fetch_varied(part, indices, learner.config.augmentation, rng, fabric.device)
         loading += time.perf_counter() - fetching
-        loss = functional.cross_entropy(model(images), truths)
-        optimizer.zero_grad()
+        step = (epoch - 1) * len(batches) + number
+        for group in learner.optimizer.param_groups:
+            group["lr"] = learning_rate_at(step, steps=training.epochs * len(batches), training=training)
+        loss = loss_of(learner.model(images).float(), truths)
+        learner.optimizer.zero_grad()
         fabric.backward(loss)
-        optimizer.step()
+        if training.clip:
+            nn.utils.clip_grad_norm_(learner.network.parameters(), training.clip)
+        learner.optimizer.step()
+        learner.average.follow(learner.network, step=step + 1)
         total_loss += loss.detach() * len(indices)
         tick(len(indices), f"loss {loss.item():.4f}")
     seconds = time.perf_counter() - started
     return EpochResult(total_loss.item() / len(part), None, len(part) / seconds, loading / seconds)
 
 
+def _fetch_varied(
+    part: PreparedPart, indices: Tensor, settings: AugmentationConfig, rng: np.random.Generator, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """A batch of slices, each in a random variant if the settings have any."""
+    if settings == AugmentationConfig():
+        return _fetch(part, indices, device)
+    variants = [
+        augment(part.images[index, 0].numpy(), part.truths[index].numpy(), settings, rng) for index in indices.tolist()
+    ]
+    images = torch.from_numpy(np.stack([image for image, _ in variants])).unsqueeze(1)
+    truths = torch.from_numpy(np.stack([truth for _, truth in variants]))
+    return images.to(device, memory_format=torch.channels_last), truths.to(device).long()
+
+
 @torch.no_grad()
-def _validate(model: nn.Module, *, fabric: Fabric, part: PreparedPart, config: Config, tick: Tick) -> EpochResult:
-    model.eval()
+def _validate(network: nn.Module, *, fabric: Fabric, part: PreparedPart, config: Config, tick: Tick) -> EpochResult:
+    network.eval()
     losses: list[Tensor] = []
     dices: list[Tensor] = []
     started = time.perf_counter()
     for indices in torch.split(torch.arange(len(part)), config.training.batch_size):
         images, truths = _fetch(part, indices, fabric.device)
-        logits = model(images).float()
+        with fabric.autocast():
+            logits = network(images).float()
         losses.append(functional.cross_entropy(logits, truths, reduction="none").mean(dim=(1, 2)))
         dices.append(_dice(logits.softmax(dim=1)[:, 1] >= config.recipe.threshold, truths == 1))
         tick(len(indices), "validating")
@@ -268,9 +322,14 @@ def _refuse_diverged(epoch: int, loss: float) -> None:
 
 
 def _resume(
-    checkpoint: Path, *, network: nn.Module, optimizer: torch.optim.Optimizer, fresh: TrainingState
+    checkpoint: Path,
+    *,
+    network: nn.Module,
+    average: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    fresh: TrainingState,
 ) -> TrainingState:
-    """The state in a checkpoint, with the settings of now; network and optimizer are put back to where they were."""
+    """The state in a checkpoint, with the settings of now; the networks and the optimizer are put back to theirs."""
     state = read_state(checkpoint)
     refuse_other_settings(checkpoint, state.config, fresh.config)
     if state.data_hash != fresh.data_hash:
@@ -278,5 +337,5 @@ def _resume(
             f"{checkpoint}: was trained on other data (sha256 {state.data_hash[:12]}, now {fresh.data_hash[:12]}); "
             "restore the data, or train into another --out"
         )
-    load_checkpoint(checkpoint, network=network, optimizer=optimizer)
+    load_checkpoint(checkpoint, network=network, average=average, optimizer=optimizer)
     return replace(fresh, rows=state.rows)

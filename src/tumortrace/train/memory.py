@@ -44,7 +44,7 @@ def _ways_with_batch(config: Config) -> list[str]:
 
 
 def _ways_with_size(config: Config) -> list[str]:
-    step = 2 ** (len(config.network.widths) - 1)
+    step = 2**config.network.poolings
     size_hw = list(config.recipe.size_hw)
     smaller_hw = [max(side // 2 // step, 1) * step for side in size_hw]
     return [f"--set 'recipe.size_hw={smaller_hw}'"] if smaller_hw != size_hw else []

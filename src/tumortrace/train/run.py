@@ -77,7 +77,7 @@ def train(dataset: Dataset, config: Config, *, out: Path) -> RunResult:
     with explain_memory(config, reading=True):
         train_part = prepare_part(learn, config.recipe, name="TRAIN", outlines=outlines)
         val_part = prepare_part(measure, config.recipe, name="VAL")
-    network = build_network(config.network.widths, size_hw=config.recipe.size_hw, seed=config.training.seed)
+    network = build_network(config.network, size_hw=config.recipe.size_hw, seed=config.training.seed)
     write_atomically(out / CONFIG, to_toml(config).encode())
     write_atomically(out / NETWORK, describe_network(network, size_hw=config.recipe.size_hw).encode())
     save_memory(remember(seen), out / MEMORY)

@@ -20,6 +20,8 @@ from tumortrace.trust.groups import link, link_patients
 from tumortrace.trust.survey import Survey
 
 FORMAT = "tumortrace-split-1"
+ALWAYS_TRAIN = "0"
+"""The side of cases that are learnt from in every fold: sources without any tumour, when sources are left out."""
 PARTS_SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
 """Of a split without folds."""
 
@@ -31,7 +33,7 @@ class SplitCase:
     Attributes:
         file: Its case_id.
         sha256: Of what it shows, so that a changed image is noticed.
-        side: The number of its fold, or its part.
+        side: The number of its fold, or its part; ``ALWAYS_TRAIN`` for none of the folds.
         group: Of its copies.
     """
 
@@ -58,7 +60,7 @@ class Split:
     @property
     def sides(self) -> list[str]:
         """Names of the sides: folds in order, or train, val, test."""
-        names = {case.side for case in self.cases}
+        names = {case.side for case in self.cases} - {ALWAYS_TRAIN}
         return sorted(names, key=lambda name: (int(name), name)) if _are_folds(names) else sorted(names, key=_part)
 
 
@@ -88,12 +90,13 @@ def make_parts(found: Survey, *, seed: int = 0) -> Split:
 def leave_sources_out(found: Survey) -> Split:
     """One fold a source, in the order of the names: each is scored by a model that never saw its hospital.
 
+    A source without any tumour is no fold: it is learnt from in all of them.
     A case that is a copy of one in another source would leak; all members of such a block are left out and named.
 
     Raises:
         DataError: Fewer than two sources.
     """
-    sources = sorted({case.record.source for case in found.cases})
+    sources = sorted({case.record.source for case in found.cases if case.tumour_px})
     if len(sources) < 2:
         raise DataError(f"only one source ({sources[0] or 'unnamed'}); name at least two datasets to leave one out")
     blocks = _blocks(found)
@@ -105,7 +108,8 @@ def leave_sources_out(found: Survey) -> Split:
         if len(of_block[block]) > 1:
             left_out.append((case.record.case_id, f"has a copy in another source ({group})"))
         else:
-            side = str(sources.index(case.record.source) + 1)
+            source = case.record.source
+            side = str(sources.index(source) + 1) if source in sources else ALWAYS_TRAIN
             kept.append(SplitCase(case.record.case_id, case.sha256, side, group))
     return Split(tuple(kept), "source", tuple(left_out))
 
@@ -202,7 +206,7 @@ def _parts_of_folds(split: Split, fold: int | None, *, selecting: bool) -> dict[
         return {side: side for side in sides}
     if fold is None or str(fold) not in sides:
         raise DataError(f"the split has folds {sides[0]} to {sides[-1]}; choose one with --fold, not {fold}")
-    parts = dict.fromkeys(sides, "train")
+    parts = dict.fromkeys([*sides, ALWAYS_TRAIN], "train")
     if selecting:
         parts[sides[sides.index(str(fold)) - len(sides) + 1]] = "val"
     return parts | {str(fold): "test"}
