@@ -115,17 +115,16 @@ def _recolour_tumour(grey: Grey, truth: Truth, rng: Generator) -> Grey:
 
 def _draw_over(grey: Grey, rng: Generator) -> Grey:
     """A line of text, or a frame, as pictures from a viewer have them."""
-    drawn = grey.copy()
+    drawn = np.zeros(grey.shape, dtype=np.uint8)
     height, width = grey.shape
-    level = float(rng.uniform(0.5, 1.0))
     if rng.random() < 0.5:
         text = "".join(chr(code) for code in rng.integers(48, 91, size=rng.integers(3, 14)))
         corner_xy = (int(rng.integers(0, width // 2)), int(rng.integers(10, height)))
-        cv2.putText(drawn, text, corner_xy, cv2.FONT_HERSHEY_SIMPLEX, float(rng.uniform(0.3, 0.7)), level, 1)
+        cv2.putText(drawn, text, corner_xy, cv2.FONT_HERSHEY_SIMPLEX, float(rng.uniform(0.3, 0.7)), 1, 1)
     else:
         side = int(rng.integers(1, 7))
-        cv2.rectangle(drawn, (0, 0), (width - 1, height - 1), level, side)
-    return drawn
+        cv2.rectangle(drawn, (0, 0), (width - 1, height - 1), 1, side)
+    return np.where(drawn > 0, np.float32(rng.uniform(0.5, 1.0)), grey)
 
 
 def _change_intensity(grey: Grey, rng: Generator) -> Grey:
