@@ -21,7 +21,7 @@ from tumortrace.data.dataset import Dataset, open_datasets, read_cases
 from tumortrace.data.slice import write_atomically
 from tumortrace.inference.model import open_model
 from tumortrace.inference.segmenter import predict
-from tumortrace.progress import track
+from tumortrace.progress import tell
 from tumortrace.train.run import train
 from tumortrace.trust.metrics import count_pixels
 from tumortrace.trust.splits import apply_split, make_folds, write_split
@@ -66,6 +66,7 @@ def run_row(name: str, dataset: Dataset, found: Survey, out: Path) -> dict[str, 
     folder = out / name.replace(" ", "-").replace("'", "")
     path = folder / "scores.json"
     if not path.is_file():
+        tell(f"{name} ...")
         train(dataset, load_config("default", (*SCREENING, *ROWS[name])), out=folder)
         write_atomically(path, (json.dumps(score(folder, dataset, found), indent=1) + "\n").encode())
     return dict(json.loads(path.read_text()))
@@ -117,7 +118,7 @@ def main(
     split = make_folds(found, folds=FOLDS)
     write_split(split, found, out / "split.json")
     dataset = apply_split(whole, split, fold=FOLD)
-    results = {name: run_row(name, dataset, found, out) for name in track(row or list(ROWS), "Rows")}
+    results = {name: run_row(name, dataset, found, out) for name in row or ROWS}
     Console().print(tabulate(results))
 
 

@@ -18,7 +18,7 @@ from tumortrace.config import Config, load_config
 from tumortrace.data.dataset import open_dataset
 from tumortrace.train.arrays import PreparedPart, prepare_part
 from tumortrace.train.checkpoint import EpochRow
-from tumortrace.train.loop import epoch_order, fit, start_fabric
+from tumortrace.train.loop import fit, start_fabric
 from tumortrace.train.networks import build_network
 
 SLICES = 60
@@ -53,12 +53,12 @@ def measure() -> Table:
 
 
 def _network(config: Config) -> nn.Module:
-    return build_network(config.network.widths, size_hw=config.recipe.size_hw, seed=config.training.seed)
+    return build_network(config.network, size_hw=config.recipe.size_hw, seed=config.training.seed)
 
 
 def _batches(part: PreparedPart, config: Config, *, device: torch.device) -> list[tuple[Tensor, Tensor]]:
-    """The batches of the loop's first epoch, ready on the device."""
-    order = epoch_order(len(part), seed=config.training.seed, epoch=1)
+    """The slices in batches, ready on the device."""
+    order = torch.arange(len(part))
     return [
         (
             part.images[indices].to(device, memory_format=torch.channels_last),

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tumortrace.config import Recipe
+from tumortrace.config import NetworkConfig, Recipe
 from tumortrace.errors import ModelError
 from tumortrace.inference.model import open_model
 from tumortrace.inference.recipe import recipe_from_json
@@ -28,7 +28,7 @@ CARD = ModelCard(
 @pytest.fixture
 def network(tiny_run: Path) -> UNet:
     """The network of the tiny run, as it was kept."""
-    network = build_network((4, 8, 8), size_hw=(48, 32), seed=5)
+    network = build_network(NetworkConfig(widths=(4, 8, 8)), size_hw=(48, 32), seed=5)
     load_weights(tiny_run / "best.safetensors", network)
     return network
 

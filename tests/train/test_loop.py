@@ -18,8 +18,8 @@ from tumortrace.errors import TumortraceError
 from tumortrace.train import loop
 from tumortrace.train.arrays import PreparedPart
 from tumortrace.train.checkpoint import EpochRow
-from tumortrace.train.loop import describe_epoch, epoch_order, fit, kept_epoch, write_metrics
-from tumortrace.train.networks import UNet, build_network
+from tumortrace.train.loop import describe_epoch, fit, kept_epoch, write_metrics
+from tumortrace.train.networks import build_network
 
 Settings = Callable[..., Config]
 Weights = dict[str, Tensor]
@@ -40,11 +40,11 @@ def part_of(logits: list[list[float]], truths: list[list[int]]) -> PreparedPart:
     """Slices of one row, whose pixels are the logits that ``Logit`` gives."""
     images = torch.tensor(logits)[:, None, None, :]
     hashes = {str(index): str(index) for index in range(len(logits))}
-    return PreparedPart(images, torch.tensor(truths, dtype=torch.uint8)[:, None, :], hashes, ())
+    return PreparedPart(images, torch.tensor(truths, dtype=torch.uint8)[:, None, :], ("",) * len(logits), hashes, ())
 
 
-def first_network(config: Config) -> UNet:
-    return build_network(config.network.widths, size_hw=config.recipe.size_hw, seed=config.training.seed)
+def first_network(config: Config) -> nn.Module:
+    return build_network(config.network, size_hw=config.recipe.size_hw, seed=config.training.seed)
 
 
 def weights_of(network: nn.Module) -> Weights:
@@ -104,19 +104,6 @@ def test_another_seed_takes_another_order(squares: PreparedPart, settings: Setti
         fit(network, settings(seed=seed), fabric=fabric, train=squares, val=squares, run=tmp_path / str(seed))
         weights.append(weights_of(network))
     assert not same(*weights)
-
-
-@pytest.mark.parametrize("count", [1, 2, 17])
-def test_epoch_order_is_a_permutation(count: int):
-    assert sorted(epoch_order(count, seed=3, epoch=1).tolist()) == list(range(count))
-
-
-def test_epoch_order_depends_on_seed_and_epoch_alone():
-    orders = {
-        (seed, epoch): tuple(epoch_order(9, seed=seed, epoch=epoch).tolist()) for seed in range(4) for epoch in range(4)
-    }
-    assert len(set(orders.values())) == len(orders)
-    assert tuple(epoch_order(9, seed=2, epoch=3).tolist()) == orders[2, 3]
 
 
 NAN = math.nan
@@ -256,7 +243,7 @@ def test_a_run_that_diverges_ends_with_the_epoch(
     fit(first_network(settings()), settings(epochs=1), fabric=fabric, train=squares, val=squares, run=tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.safetensors")}
     assert len(before) == 2
-    broken = PreparedPart(torch.full_like(squares.images, value), squares.truths, squares.hashes, ())
+    broken = PreparedPart(torch.full_like(squares.images, value), squares.truths, squares.sources, squares.hashes, ())
     message = r"^training diverged in epoch 2 \(loss nan\); lower training\.learning_rate and train into another --out$"
     with pytest.raises(TumortraceError, match=message):
         fit(first_network(settings()), settings(), fabric=fabric, train=broken, val=squares, run=tmp_path)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from tumortrace.config import NetworkConfig
 from tumortrace.errors import ConfigError
 from tumortrace.train.networks import UNet, build_network, describe_network
 
@@ -69,7 +70,7 @@ def test_numbers_by_hand():
 
 @pytest.mark.parametrize("size_hw", [(16, 16), (16, 48), (64, 32)])
 def test_output_has_two_channels_and_the_size_of_the_input(size_hw: tuple[int, int]):
-    network = build_network((2, 3, 2, 3, 2), size_hw=size_hw, seed=0)
+    network = build_network(NetworkConfig(widths=(2, 3, 2, 3, 2)), size_hw=size_hw, seed=0)
     assert network(torch.zeros(3, 1, *size_hw)).shape == (3, 2, *size_hw)
 
 
@@ -85,16 +86,16 @@ def test_sizes_that_do_not_fit_are_refused_with_sizes_that_do(
     widths: tuple[int, ...], size_hw: tuple[int, int], expected: str
 ):
     with pytest.raises(ConfigError, match=expected):
-        build_network(widths, size_hw=size_hw, seed=0)
+        build_network(NetworkConfig(widths=widths), size_hw=size_hw, seed=0)
 
 
 def test_first_weights_depend_on_the_seed_alone():
     torch.manual_seed(5)
-    one = build_network((3, 5), size_hw=(8, 8), seed=11).state_dict()
+    one = build_network(NetworkConfig(widths=(3, 5)), size_hw=(8, 8), seed=11).state_dict()
     torch.manual_seed(6)
     torch.rand(17)
-    same = build_network((3, 5), size_hw=(4, 12), seed=11).state_dict()
-    other = build_network((3, 5), size_hw=(8, 8), seed=12).state_dict()
+    same = build_network(NetworkConfig(widths=(3, 5)), size_hw=(4, 12), seed=11).state_dict()
+    other = build_network(NetworkConfig(widths=(3, 5)), size_hw=(8, 8), seed=12).state_dict()
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert not torch.equal(one["encoders.0.0.weight"], other["encoders.0.0.weight"])
 
@@ -103,13 +104,13 @@ def test_building_leaves_every_global_generator_as_it_was(monkeypatch: pytest.Mo
     reseeded: list[int] = []
     monkeypatch.setattr(torch.cuda, "manual_seed_all", reseeded.append)
     before = torch.random.get_rng_state()
-    build_network((3, 5), size_hw=(8, 8), seed=11)
+    build_network(NetworkConfig(widths=(3, 5)), size_hw=(8, 8), seed=11)
     assert torch.equal(torch.random.get_rng_state(), before)
     assert not reseeded
 
 
 def test_description_by_hand():
-    network = build_network((3, 5), size_hw=(4, 6), seed=0)
+    network = build_network(NetworkConfig(widths=(3, 5)), size_hw=(4, 6), seed=0)
     assert describe_network(network, size_hw=(4, 6)).splitlines() == [
         "----------------------------------------------------------------",
         "            Layer (type)            Output shape      Parameters",
@@ -156,7 +157,7 @@ def test_description_of_the_report_s_network(report_network: UNet):
 
 
 def test_describing_leaves_the_network_as_it_was():
-    network = build_network((3, 5), size_hw=(8, 8), seed=0).train()
+    network = build_network(NetworkConfig(widths=(3, 5)), size_hw=(8, 8), seed=0).train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     describe_network(network, size_hw=(8, 8))
     assert network.training

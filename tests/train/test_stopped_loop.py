@@ -38,7 +38,7 @@ class Killed(BaseException):
 
 
 def first_network(config: Config) -> UNet:
-    return build_network(config.network.widths, size_hw=config.recipe.size_hw, seed=config.training.seed)
+    return build_network(config.network, size_hw=config.recipe.size_hw, seed=config.training.seed)
 
 
 @pytest.fixture
@@ -197,7 +197,7 @@ def test_a_checkpoint_of_other_data_is_refused(
     part = parts[changed]
     hashes = dict(part.hashes)
     hashes[next(iter(hashes))] = "f" * 64
-    parts[changed] = PreparedPart(part.images, part.truths, hashes, ())
+    parts[changed] = PreparedPart(part.images, part.truths, part.sources, hashes, ())
     with pytest.raises(TumortraceError, match=r"checkpoint\.safetensors: was trained on other data .*; restore the"):
         fit(first_network(config), config, fabric=fabric, run=tmp_path, **parts)
 
