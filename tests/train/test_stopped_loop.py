@@ -165,8 +165,8 @@ def test_moments_are_loaded_to_where_the_weights_are_then(
     def setup(_: Fabric, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, object]:
         return network.double(), optimizer  # torch moves moments to device and type of their weights alike
 
-    def look(model: nn.Module, optimizer: torch.optim.Optimizer, **_: object) -> None:
-        moments = [optimizer.state[parameter]["exp_avg"] for parameter in model.parameters()]
+    def look(learner: loop._Learner, _epoch: int, **_: object) -> None:
+        moments = [learner.optimizer.state[parameter]["exp_avg"] for parameter in learner.model.parameters()]
         assert {moment.dtype for moment in moments} == {torch.float64}
         raise Killed
 

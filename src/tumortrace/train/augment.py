@@ -119,7 +119,7 @@ def _draw_over(grey: Grey, rng: Generator) -> Grey:
     height, width = grey.shape
     if rng.random() < 0.5:
         text = "".join(chr(code) for code in rng.integers(48, 91, size=rng.integers(3, 14)))
-        corner_xy = (int(rng.integers(0, width // 2)), int(rng.integers(10, height)))
+        corner_xy = (int(rng.integers(0, width // 2)), int(rng.integers(height // 2, height)))
         cv2.putText(drawn, text, corner_xy, cv2.FONT_HERSHEY_SIMPLEX, float(rng.uniform(0.3, 0.7)), 1, 1)
     else:
         side = int(rng.integers(1, 7))

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import math
+from typing import get_args
+
+import pytest
+import torch
+from torch import Tensor
+
+from tumortrace.config import Loss
+from tumortrace.train.losses import make_loss
+
+ALL: tuple[Loss, ...] = get_args(Loss)
+
+
+def logits_of(*probabilities: float) -> Tensor:
+    """One row of pixels with these probabilities of tumour, shape (1, 2, 1, W)."""
+    tumour = torch.tensor([math.log(p / (1 - p)) for p in probabilities])
+    return torch.stack([torch.zeros_like(tumour), tumour])[None, :, None, :]
+
+
+def truths_of(*values: int) -> Tensor:
+    return torch.tensor(values)[None, None, :]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("cross_entropy", -(math.log(0.8) + math.log(0.6) + math.log(0.9)) / 3),
+        ("dice", 1 - 2 * (0.8 + 0.6) / (0.8 + 0.6 + 0.1 + 2)),
+        ("tversky", 1 - 1.4 / (1.4 + 0.3 * 0.1 + 0.7 * (0.2 + 0.4))),
+        # MONAI averages the focal loss over both channels, which are each other's complement.
+        ("focal", -(0.04 * math.log(0.8) + 0.16 * math.log(0.6) + 0.01 * math.log(0.9)) / 6),
+    ],
+)
+def test_values_by_hand(name: Loss, expected: float):
+    value = make_loss(name)(logits_of(0.8, 0.6, 0.1), truths_of(1, 1, 0))
+    assert value.item() == pytest.approx(expected, abs=2e-5)
+
+
+def test_dice_and_cross_entropy_are_added():
+    logits, truths = logits_of(0.8, 0.6, 0.1), truths_of(1, 1, 0)
+    parts = [make_loss("dice")(logits, truths), make_loss("cross_entropy")(logits, truths)]
+    assert make_loss("dice_cross_entropy")(logits, truths).item() == pytest.approx(sum(map(float, parts)))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_better_mask_costs_less(name: Loss):
+    loss, truths = make_loss(name), truths_of(1, 1, 0, 0)
+    costs = [loss(logits_of(*p), truths).item() for p in [(0.99, 0.99, 0.01, 0.01), (0.7, 0.6, 0.4, 0.2), (0.1, 0.2, 0.9, 0.9)]]
+    assert costs == sorted(costs)
+    assert len(set(costs)) == 3
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_slice_without_tumour_counts(name: Loss):
+    loss, nothing = make_loss(name), truths_of(0, 0, 0, 0)
+    clean, painted = loss(logits_of(0.01, 0.01, 0.01, 0.01), nothing), loss(logits_of(0.9, 0.9, 0.01, 0.01), nothing)
+    assert clean.item() < painted.item()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_gradient_paints_the_tumour_and_clears_the_rest(name: Loss):
+    logits = logits_of(0.4, 0.6).requires_grad_()
+    make_loss(name)(logits, truths_of(1, 0)).backward()
+    assert logits.grad is not None
+    assert logits.grad[0, 1, 0, 0] < 0 < logits.grad[0, 1, 0, 1]
+    assert torch.isfinite(logits.grad).all()
+
+
+@pytest.mark.parametrize("name", ["dice", "tversky", "dice_cross_entropy"])
+def test_overlap_is_pooled_over_the_batch(name: Loss):
+    logits = torch.cat([logits_of(0.9, 0.1), logits_of(0.2, 0.1)])
+    truths = torch.cat([truths_of(1, 0), truths_of(0, 0)])
+    whole = make_loss(name)(logits_of(0.9, 0.1, 0.2, 0.1), truths_of(1, 0, 0, 0))
+    assert make_loss(name)(logits, truths).item() == pytest.approx(whole.item(), abs=1e-5)
