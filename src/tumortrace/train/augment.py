@@ -32,8 +32,7 @@ def augment(image: Grey, truth: Truth, settings: AugmentationConfig, rng: Genera
         rng: Decides everything; the same state gives the same variant.
 
     Returns:
-        New arrays of the same shapes (with ``flips``, of the transposed shape for half of the slices that are not
-        square): the slice standardised to mean 0 and standard deviation 1, and its truth of 0 and 1.
+        New arrays of the same shapes (with ``flips``, sometimes of the transposed shape if that is not a square): the slice standardised to mean 0 and standard deviation 1, and its truth of 0 and 1.
     """
     low, high = float(image.min()), float(image.max())
     grey: Grey = (image - low) / max(high - low, 1e-6)
@@ -49,10 +48,10 @@ def augment(image: Grey, truth: Truth, settings: AugmentationConfig, rng: Genera
 
 
 def _flip(grey: Grey, truth: Truth, rng: Generator) -> tuple[Grey, Truth]:
-    """One of the eight ways to lay a square on itself; quarter turns for a half of the slices only."""
+    """One of the eight ways to lay a square on itself; turned by quarters for a quarter of the slices only."""
     if rng.random() < 0.5:
         grey, truth = grey[:, ::-1], truth[:, ::-1]
-    if rng.random() < 0.5:
+    if rng.random() < 0.25:
         turns = int(rng.integers(1, 4))
         grey, truth = np.rot90(grey, turns), np.rot90(truth, turns)
     return np.ascontiguousarray(grey), np.ascontiguousarray(truth)
@@ -61,24 +60,28 @@ def _flip(grey: Grey, truth: Truth, rng: Generator) -> tuple[Grey, Truth]:
 def _move(grey: Grey, truth: Truth, rng: Generator) -> tuple[Grey, Truth]:
     """Turn, scale, stretch, shear and shift in one step; what comes in from outside is black."""
     height, width = grey.shape
-    angle = np.deg2rad(rng.uniform(-35, 35))
-    scale = float(np.exp(rng.uniform(np.log(0.65), np.log(1.45))))
-    stretch = float(np.exp(rng.uniform(-0.15, 0.15)))
-    shear = rng.uniform(-0.12, 0.12)
+    angle = np.deg2rad(_mostly_small(40, rng))
+    scale, stretch = np.exp(_mostly_small(0.45, rng)), np.exp(_mostly_small(0.15, rng))
+    shear = _mostly_small(0.12, rng)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = turn @ np.array([[1.0, shear], [0.0, 1.0]]) @ np.diag([scale * stretch, scale / stretch])
     centre_xy = np.array([(width - 1) / 2, (height - 1) / 2])
-    shift_xy = rng.uniform(-0.12, 0.12, size=2) * (width, height)
+    shift_xy = np.array([_mostly_small(0.15, rng) * width, _mostly_small(0.15, rng) * height])
     affine = np.column_stack([matrix, centre_xy + shift_xy - matrix @ centre_xy])
     moved = cv2.warpAffine(grey, affine, (width, height), flags=cv2.INTER_LINEAR)
     outline = cv2.warpAffine(truth * np.uint8(255), affine, (width, height), flags=cv2.INTER_LINEAR)
     return np.asarray(moved, dtype=np.float32), (outline >= 128).astype(np.uint8)
 
 
+def _mostly_small(largest: float, rng: Generator) -> float:
+    """Within +- largest, a third of it or less in two draws of three: most slices are laid as usual, some are not."""
+    return float(np.clip(rng.normal(0.0, largest / 3), -largest, largest))
+
+
 def _change_appearance(grey: Grey, truth: Truth, rng: Generator) -> tuple[Grey, Truth]:
-    if rng.random() < 0.2:
+    if rng.random() < 0.12:
         grey = _strip_skull(grey, truth, rng)
-    if rng.random() < 0.3 and truth.any():
+    if rng.random() < 0.15 and truth.any():
         grey = _recolour_tumour(grey, truth, rng)
     if rng.random() < 0.08:
         grey = _draw_over(grey, rng)
@@ -129,21 +132,21 @@ def _draw_over(grey: Grey, rng: Generator) -> Grey:
 
 def _change_intensity(grey: Grey, rng: Generator) -> Grey:
     """Another contrast first, then what the receiving coil, the reconstruction and the file do to it, in that order."""
-    if rng.random() < 0.8:
+    if rng.random() < 0.7:
         grey = _remap(grey, rng)
-    if rng.random() < 0.3:
+    if rng.random() < 0.2:
         grey = grey * _bias_field(grey.shape, rng)
-    if rng.random() < 0.25:
+    if rng.random() < 0.2:
         grey = _lower_resolution(grey, rng)
     if rng.random() < 0.15:
         grey = cv2.GaussianBlur(grey, (0, 0), float(rng.uniform(0.4, 1.8)))
     elif rng.random() < 0.15:
         soft = cv2.GaussianBlur(grey, (0, 0), float(rng.uniform(0.8, 2.0)))
         grey = grey + np.float32(rng.uniform(0.3, 1.5)) * (grey - soft)
-    if rng.random() < 0.3:
+    if rng.random() < 0.2:
         deviation = np.float32(rng.uniform(0.005, 0.08))
         grey = grey + deviation * rng.standard_normal(grey.shape, dtype=np.float32)
-    if rng.random() < 0.2:
+    if rng.random() < 0.15:
         grey = _compress(grey, rng)
     return np.asarray(grey, dtype=np.float32)
 

@@ -45,6 +45,9 @@ from tumortrace.train.losses import make_loss
 from tumortrace.train.memory import explain_memory
 from tumortrace.train.sampling import draw_epoch
 
+COARSE = 0.625
+"""Scale of the slices in the coarse epochs."""
+
 Tick = Callable[[int, str], None]
 
 
@@ -212,6 +215,8 @@ def _train_epoch(learner: _Learner, epoch: int, *, tick: Tick) -> EpochResult:
         fetching = time.perf_counter()
         rng = np.random.default_rng([training.seed, epoch, number])
         images, truths = _fetch_varied(part, indices, learner.config.augmentation, rng, fabric.device)
+        if epoch <= training.coarse_epochs:
+            images, truths = _shrink(images, truths, step=2**learner.config.network.poolings)
         loading += time.perf_counter() - fetching
         step = (epoch - 1) * len(batches) + number
         for group in learner.optimizer.param_groups:
@@ -241,6 +246,14 @@ def _fetch_varied(
     images = torch.from_numpy(np.stack([image for image, _ in variants])).unsqueeze(1)
     truths = torch.from_numpy(np.stack([truth for _, truth in variants]))
     return images.to(device, memory_format=torch.channels_last), truths.to(device).long()
+
+
+def _shrink(images: Tensor, truths: Tensor, *, step: int) -> tuple[Tensor, Tensor]:
+    """A batch at about ``COARSE`` of its height and width, both multiples of ``step``."""
+    size_hw = [max(round(COARSE * side / step), 1) * step for side in images.shape[2:]]
+    small = functional.interpolate(images, size_hw, mode="area")
+    outlines = functional.interpolate(truths[:, None].float(), size_hw, mode="nearest-exact")
+    return small.contiguous(memory_format=torch.channels_last), outlines[:, 0].long()
 
 
 @torch.no_grad()
