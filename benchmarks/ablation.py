@@ -1,8 +1,8 @@
 """What each part of the default recipe is worth: one change at a time, on one grouped fold, for few epochs.
 
-``python -m benchmarks.ablation DATA... --negatives DIR --out DIR`` trains every row of ``ROWS`` and scores it on the fold that
-was held out; finished rows are not trained again. The screening is smaller than the real training (``SCREENING``): it
-ranks, it does not promise. ``--row NAME`` runs one row alone.
+``python -m benchmarks.ablation DATA... --negatives DIR --out DIR`` trains every row of ``ROWS`` and scores it on the
+fold that was held out; finished rows are not trained again. The screening is smaller than the real training
+(``SCREENING``): it ranks, it does not promise. ``--row NAME`` runs one row alone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tumortrace.trust.splits import apply_split, make_folds, write_split
 from tumortrace.trust.statistics import mean_interval
 from tumortrace.trust.survey import Survey, survey
 
-SCREENING = ("recipe.size_hw=[160, 160]", "training.epochs=4", "training.threads=1")
+SCREENING = ("recipe.size_hw=[160, 160]", "training.epochs=4", "training.coarse_epochs=0", "training.threads=1")
 FOLDS, FOLD = 3, 3
 
 ROWS: dict[str, tuple[str, ...]] = {

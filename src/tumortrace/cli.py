@@ -163,7 +163,7 @@ def split(
 
 
 @app.command()
-def train(  # noqa: PLR0913 - the options of the command
+def train(  # noqa: PLR0913, PLR0917 - the options of the command
     data: SeveralData,
     config: ConfigOption = None,
     overrides: SetOption = None,
@@ -262,7 +262,7 @@ def evaluate(
 
 
 @app.command()
-def crossval(
+def crossval(  # noqa: PLR0913, PLR0917 - the options of the command
     data: SeveralData,
     config: ConfigOption = None,
     overrides: SetOption = None,
@@ -404,21 +404,28 @@ def convert(
 
 @app.command()
 def info(
-    target: Annotated[str | None, typer.Argument(metavar="MODEL|RUN", help="A run folder or an .onnx file.")] = None,
+    target: Annotated[
+        str | None, typer.Argument(metavar="MODEL|RUN", help="default, a run folder or an .onnx file.")
+    ] = None,
 ) -> None:
     """Show the version, what is installed, and what a model says of itself.
 
-    Example: tumortrace info runs/first
+    Example: tumortrace info default
     """
+    from tumortrace.inference.card import describe_card, read_card
     from tumortrace.inference.model import open_model
 
     console.print(f"tumortrace {tumortrace.__version__} (research software, not a medical device)")
     console.print("installed extras: " + (", ".join(extra for extra in EXTRAS if installed(extra)) or "none"))
     console.print(f"CPU cores: {usable_cores()}, GPU: {_describe_gpu()}")
     if target is None:
+        console.print("the model that ships with it, its data, scores, limits and licence: tumortrace info default")
         return
     model = open_model(target)
     console.print(f"\nmodel: {model.name}\nfile: {model.path}\nsha256: {model.sha256}")
+    card = read_card(model)
+    if card is not None:
+        console.print(describe_card(card))
     console.print(f"recipe: {model.recipe}\ncard: {json.dumps(model.card)}")
     layers = model.path.with_name("network.txt")
     if layers.is_file():

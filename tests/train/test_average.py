@@ -39,8 +39,7 @@ def test_without_decay_it_is_the_network_bit_for_bit():
     network, average = nn.Linear(7, 5), AverageNetwork(nn.Linear(7, 5), decay=0.0)
     average.follow(network, step=9)
     assert all(
-        torch.equal(own, theirs)
-        for own, theirs in zip(average.network.parameters(), network.parameters(), strict=True)
+        torch.equal(own, theirs) for own, theirs in zip(average.network.parameters(), network.parameters(), strict=True)
     )
 
 

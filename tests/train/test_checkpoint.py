@@ -111,7 +111,9 @@ def test_the_optimizer_keeps_the_settings_it_was_given(saved: tuple[Path, UNet, 
 
 def test_a_checkpoint_before_the_first_step_has_no_moments(tmp_path: Path):
     network, optimizer = start()
-    save_checkpoint(tmp_path / "c", network=network, average=network, optimizer=optimizer, state=TrainingState(CONFIG, "00"))
+    save_checkpoint(
+        tmp_path / "c", network=network, average=network, optimizer=optimizer, state=TrainingState(CONFIG, "00")
+    )
     load_checkpoint(tmp_path / "c", network=network, average=network, optimizer=optimizer)
     assert read_state(tmp_path / "c") == TrainingState(CONFIG, "00", rows=[])
     assert moments_of(network, optimizer) == {}

@@ -47,7 +47,10 @@ def test_dice_and_cross_entropy_are_added():
 @pytest.mark.parametrize("name", ALL)
 def test_a_better_mask_costs_less(name: Loss):
     loss, truths = make_loss(name), truths_of(1, 1, 0, 0)
-    costs = [loss(logits_of(*p), truths).item() for p in [(0.99, 0.99, 0.01, 0.01), (0.7, 0.6, 0.4, 0.2), (0.1, 0.2, 0.9, 0.9)]]
+    costs = [
+        loss(logits_of(*p), truths).item()
+        for p in [(0.99, 0.99, 0.01, 0.01), (0.7, 0.6, 0.4, 0.2), (0.1, 0.2, 0.9, 0.9)]
+    ]
     assert costs == sorted(costs)
     assert len(set(costs)) == 3
 

@@ -43,7 +43,7 @@ def prepare(pixels: NDArray[Any], recipe: Recipe) -> NDArray[np.float32]:
     shrunk_wh = (min(width, grey.shape[1]), min(height, grey.shape[0]))
     shrunk = cv2.resize(grey, shrunk_wh, interpolation=cv2.INTER_AREA)
     resized = cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR)
-    return standardise(resized)
+    return standardise(np.asarray(resized, dtype=np.float32))
 
 
 def standardise(grey: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -239,6 +239,7 @@ def _metrics(summary: Document) -> str:
         ["marked lesions that touch a tumour", summary["lesions"]["precision"]],
         ["images with a tumour that are marked at all", summary["images"]["sensitivity"]],
         ["tumour-free images left empty", summary["images"]["specificity"]],
+        ["tumour-free images with over 0.1 % painted", summary["images"].get("false_alarms")],
     ]
     shares = [[name, html.number(rate["value"]), html.interval(rate["ci95"]), rate["n"]] for name, rate in rates]
     words = (

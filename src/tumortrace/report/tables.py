@@ -129,6 +129,7 @@ def _table_of_detection(document: Document) -> Table:
     table.add_row("marked lesions that touch a tumour", *_share(lesions["precision"]))
     table.add_row("images with a tumour that are marked", *_share(images["sensitivity"]))
     table.add_row("tumour-free images left empty", *_share(images["specificity"]))
+    table.add_row("tumour-free images with over 0.1 % painted", *_share(images["false_alarms"]))
     return table
 
 

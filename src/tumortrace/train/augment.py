@@ -1,7 +1,7 @@
 """What differs between scanners, drawn at random: geometry, contrast, artefacts, and what a slice shows besides brain.
 
-``augment`` is pure: a slice, its truth, the settings and a Generator in; a new slice and truth out. Every change works on
-grey values scaled to 0..1 and the result is standardised like any slice, so that brightness and contrast as such do
+``augment`` is pure: a slice, its truth, the settings and a Generator in; a new slice and truth out. Every change works
+on grey values scaled to 0..1 and the result is standardised like any slice, so that brightness and contrast as such do
 not exist for the network. Written on OpenCV, in single precision; no change reads a pixel twice where once does.
 """
 
@@ -32,7 +32,8 @@ def augment(image: Grey, truth: Truth, settings: AugmentationConfig, rng: Genera
         rng: Decides everything; the same state gives the same variant.
 
     Returns:
-        New arrays of the same shapes (with ``flips``, sometimes of the transposed shape if that is not a square): the slice standardised to mean 0 and standard deviation 1, and its truth of 0 and 1.
+        New arrays of the same shapes (with ``flips``, sometimes of the transposed shape if that is not a square):
+        the slice standardised to mean 0 and standard deviation 1, and its truth of 0 and 1.
     """
     low, high = float(image.min()), float(image.max())
     grey: Grey = (image - low) / max(high - low, 1e-6)
@@ -92,13 +93,15 @@ def _strip_skull(grey: Grey, truth: Truth, rng: Generator) -> Grey:
     """Black outside of what is left of the head without a rim of random width; the tumour always stays."""
     small = cv2.resize(grey, (64, 64), interpolation=cv2.INTER_AREA)
     head = (small > 0.08 + 0.4 * float(small.mean())).astype(np.uint8)
-    head = cv2.morphologyEx(head, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
-    contours, _ = cv2.findContours(head, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    closed = cv2.morphologyEx(head, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
+    contours, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     if not contours:
         return grey
     largest = max(contours, key=cv2.contourArea)
     filled = cv2.drawContours(np.zeros_like(head), [largest], -1, 1, cv2.FILLED)
-    depth = cv2.distanceTransform(cv2.copyMakeBorder(filled, 1, 1, 1, 1, cv2.BORDER_CONSTANT), cv2.DIST_L2, 3)[1:-1, 1:-1]
+    depth = cv2.distanceTransform(cv2.copyMakeBorder(filled, 1, 1, 1, 1, cv2.BORDER_CONSTANT), cv2.DIST_L2, 3)[
+        1:-1, 1:-1
+    ]
     inside = cv2.resize((depth > depth.max() * rng.uniform(0.12, 0.32)).astype(np.float32), grey.shape[::-1])
     rim = cv2.dilate(truth, np.ones((7, 7), np.uint8))
     return np.asarray(grey * ((inside >= 0.5) | (rim > 0)), dtype=np.float32)
@@ -139,7 +142,7 @@ def _change_intensity(grey: Grey, rng: Generator) -> Grey:
     if rng.random() < 0.2:
         grey = _lower_resolution(grey, rng)
     if rng.random() < 0.15:
-        grey = cv2.GaussianBlur(grey, (0, 0), float(rng.uniform(0.4, 1.8)))
+        grey = np.asarray(cv2.GaussianBlur(grey, (0, 0), float(rng.uniform(0.4, 1.8))), dtype=np.float32)
     elif rng.random() < 0.15:
         soft = cv2.GaussianBlur(grey, (0, 0), float(rng.uniform(0.8, 2.0)))
         grey = grey + np.float32(rng.uniform(0.3, 1.5)) * (grey - soft)

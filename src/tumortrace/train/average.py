@@ -11,8 +11,8 @@ from torch import nn
 class AverageNetwork:
     """A copy of a network that follows it.
 
-    The decay of step n is at most (1 + n) / (10 + n), so that the first steps, far from anything good, are soon forgotten
-    (as in TensorFlow's ``ExponentialMovingAverage``). The statistics of batch normalisation are averaged alike.
+    The decay of step n is at most (1 + n) / (10 + n), so that the first steps, far from anything good, are soon
+    forgotten (as in TensorFlow's ``ExponentialMovingAverage``). The statistics of batch normalisation are averaged alike.
     """
 
     def __init__(self, network: nn.Module, *, decay: float) -> None:
@@ -22,7 +22,7 @@ class AverageNetwork:
             network: Which is followed; left as it is.
             decay: Share of the average that stays at each step, in [0, 1); 0 follows at once.
         """
-        self.network = copy.deepcopy(network).eval().requires_grad_(False)  # noqa: FBT003 - torch's own form
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self.decay = decay
 
     @torch.no_grad()
@@ -31,6 +31,6 @@ class AverageNetwork:
         decay = min(self.decay, (1 + step) / (10 + step))
         own, theirs = self.network.state_dict(), network.state_dict()
         averaged = [name for name, tensor in own.items() if tensor.is_floating_point()]
-        torch._foreach_lerp_([own[name] for name in averaged], [theirs[name] for name in averaged], 1 - decay)  # noqa: SLF001 - torch's documented optimisers use it; one call for all tensors
+        torch._foreach_lerp_([own[name] for name in averaged], [theirs[name] for name in averaged], 1 - decay)
         for name in own.keys() - set(averaged):
             own[name].copy_(theirs[name])

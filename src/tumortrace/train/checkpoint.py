@@ -127,9 +127,7 @@ def refuse_other_settings(path: Path, began: Config, now: Config) -> None:
         raise ConfigError(f"{path}: began under {'; '.join(sorted(changed))}; keep to that, or choose another --out")
 
 
-def load_checkpoint(
-    path: Path, *, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
-) -> None:
+def load_checkpoint(path: Path, *, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Put the network, its average and the optimizer back to where ``save_checkpoint`` found them.
 
     Call it when the network is on its device: the moments are put where the weights are.

@@ -1,7 +1,7 @@
 """The training loop, read from top to bottom: epoch after epoch of train, validate, keep, save.
 
-Nothing random survives an epoch: the order of slices and their variants are drawn anew from (seed, epoch). A run that is killed and resumed
-from its last whole epoch therefore ends, on a CPU, with the same weights, bit for bit.
+Nothing random survives an epoch: the order of slices and their variants are drawn anew from (seed, epoch). A run that
+is killed and resumed from its last whole epoch therefore ends, on a CPU, with the same weights, bit for bit.
 """
 
 from __future__ import annotations
@@ -127,7 +127,9 @@ def fit(
             with _epoch_bar(epoch, config, total=len(train) + len(val)) as tick:
                 learnt = _train_epoch(learner, epoch, tick=tick)
                 _refuse_diverged(epoch, learnt.loss)
-                measured = _validate(average.network, fabric=fabric, part=val, config=config, tick=tick) if len(val) else None
+                measured = (
+                    _validate(average.network, fabric=fabric, part=val, config=config, tick=tick) if len(val) else None
+                )
             state.rows.append(_row(epoch, learnt, measured, seconds=time.perf_counter() - started))
             save_checkpoint(checkpoint, network=network, average=average.network, optimizer=optimizer, state=state)
             _write_epoch(run, average.network, rows=state.rows, keep=training.keep, events=events)

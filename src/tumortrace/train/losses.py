@@ -1,10 +1,13 @@
-"""What training makes small: MONAI's losses and torch's cross-entropy, each on logits (N, 2, H, W) and truths (N, H, W)."""
+"""What training makes small: MONAI's losses and torch's cross-entropy."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from monai.losses import AsymmetricUnifiedFocalLoss, DiceCELoss, DiceLoss, FocalLoss, TverskyLoss
+from monai.losses.dice import DiceCELoss, DiceLoss
+from monai.losses.focal_loss import FocalLoss
+from monai.losses.tversky import TverskyLoss
+from monai.losses.unified_focal_loss import AsymmetricUnifiedFocalLoss
 from torch import Tensor
 from torch.nn import functional
 

@@ -80,9 +80,7 @@ class LightUNet(nn.Module):
             nn.Conv2d(skip, fine, 1) for skip, fine in zip(FEATURE_WIDTHS, widths, strict=False)
         )
         self.mixers = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(fine, fine, 3, padding=1, bias=False), nn.BatchNorm2d(fine), nn.ReLU(inplace=True)
-            )
+            nn.Sequential(nn.Conv2d(fine, fine, 3, padding=1, bias=False), nn.BatchNorm2d(fine), nn.ReLU(inplace=True))
             for fine in widths
         )
         self.head = nn.Conv2d(widths[0], 2, 3, padding=1)

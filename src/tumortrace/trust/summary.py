@@ -34,6 +34,9 @@ METRICS = (*OVERLAP, *DISTANCES)
 SMALL, LARGE = 0.02, 0.08
 """Shares of the frame below and above which a tumour is called small and large."""
 
+PAINTED = 0.001
+"""Share of the frame above which a mask on a tumour-free slice is a false alarm."""
+
 FLAGGED, LOW_DICE = 0.2, 0.5
 """The least confident share of masks that a person looks at, and the Dice below which a mask is called bad."""
 
@@ -173,8 +176,14 @@ def _describe_images(scores: Sequence[CaseScore]) -> Document:
         "tumour_free": len(free),
         "sensitivity": _share((int(score.predicted_px > 0), 1, score.group) for score in ill),
         "specificity": _share((int(score.predicted_px == 0), 1, score.group) for score in free),
+        "false_alarms": _share((int(_is_painted(score)), 1, score.group) for score in free),
         "false_positive_px": _spread(painted, [score.group for score in free], shares=False) if free else None,
     }
+
+
+def _is_painted(score: CaseScore) -> bool:
+    frame_px = score.counts.tp + score.counts.fp + score.counts.fn + score.counts.tn
+    return score.predicted_px > PAINTED * frame_px
 
 
 def _describe_subgroups(scores: Sequence[CaseScore]) -> Document:

@@ -1,0 +1,51 @@
+"""The card of a shipped model: what it learnt from, how well it does where, what it is for, and under which licence."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tumortrace.errors import ModelError
+from tumortrace.inference.model import Model
+
+Card = dict[str, Any]
+
+
+def read_card(model: Model) -> Card | None:
+    """The card beside a model's file (``default.json`` of ``default.onnx``); None if there is none.
+
+    Raises:
+        ModelError: It is damaged, or belongs to other weights.
+    """
+    path = model.path.with_suffix(".json")
+    if not path.is_file():
+        return None
+    try:
+        card = dict(json.loads(path.read_text(encoding="utf-8")))
+        its_model = card["sha256"]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path}: not a model's card ({error}); install tumortrace again") from None
+    if its_model != model.sha256:
+        raise ModelError(f"{path}: the card of other weights ({its_model[:12]}); install tumortrace again")
+    return card
+
+
+def describe_card(card: Card) -> str:
+    """The card as text for a terminal.
+
+    Args:
+        card: As ``read_card`` gives it.
+    """
+    lines = [card["summary"], "", f"for: {card['intended_use']}", "limits:"]
+    lines += [f"  - {limit}" for limit in card["limits"]]
+    lines += ["learnt from:"]
+    lines += [f"  - {data['name']}: {data['cases']} slices; {data['mask']}; {data['licence']}" for data in card["data"]]
+    for title, scores in card["scores"].items():
+        lines += [f"{title}:"]
+        lines += [f"  - {name}: {_describe_score(score)}" for name, score in scores.items()]
+    return "\n".join([*lines, f"licence of the weights: {card['licence']}", f"retrain: {card['retrain']}"])
+
+
+def _describe_score(score: Card) -> str:
+    low, high = score["ci95"]
+    return f"{score['value']:.3f} [{low:.3f}, {high:.3f}] of {score['n']}"

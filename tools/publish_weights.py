@@ -1,0 +1,108 @@
+"""Make the shipped model from a finished run: the ONNX file with the calibrated recipe, and its card.
+
+``python tools/publish_weights.py RUN --groups CROSSVAL --sources CROSSVAL`` takes the weights of the run, the threshold,
+temperature and confidence that the cross-validation by groups fitted on slices no fold had seen, and the scores of both
+cross-validations. It writes ``src/tumortrace/weights/default.onnx`` and ``default.json``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import onnx
+import typer
+
+from tumortrace.config import load_config
+from tumortrace.data.slice import write_atomically
+from tumortrace.inference.recipe import recipe_to_json
+
+WEIGHTS = Path(__file__).parents[1] / "src" / "tumortrace" / "weights"
+
+DATA = {
+    "br35h": {
+        "name": "Br35H (Hamada 2020, Kaggle), TRAIN and VAL",
+        "mask": "tumour as outlined on mixed contrasts",
+        "licence": "no licence stated",
+    },
+    "lgg": {
+        "name": "LGG MRI Segmentation (Buda, Kaggle; TCGA-LGG), 52 patients",
+        "mask": "whole FLAIR abnormality, oedema included",
+        "licence": "CC BY-NC-SA 4.0",
+    },
+    "figshare": {
+        "name": "brain tumor dataset (Cheng, figshare 1512427), a part",
+        "mask": "enhancing tumour on T1 with contrast",
+        "licence": "CC BY 4.0 as commonly given",
+    },
+    "no_tumour": {
+        "name": "no-tumour class of Brain Tumor MRI Dataset (Nickparvar, Kaggle), a part",
+        "mask": "none",
+        "licence": "CC0 as stated there",
+    },
+}
+LIMITS = (
+    "Research only, not a medical device: no mask may decide about a patient.",
+    "What counts as tumour differs between the sources (oedema or enhancing tumour); so does what the mask means.",
+    "Children, infarcts, bleedings, abscesses, multiple sclerosis and scans after surgery were not in the data.",
+    "On a hospital that was not in the data, expect the scores of the sources left out, not those of the groups.",
+)
+
+
+def main(run: Path, groups: Annotated[Path, typer.Option()], sources: Annotated[Path, typer.Option()]) -> None:
+    """Write the model and its card."""
+    recipe = load_config(str(groups / "calibrated.toml")).recipe
+    model = onnx.load(run / "model.onnx")
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    card = json.loads(properties["tumortrace.card"]) | {"name": "default"}
+    recipe = replace(recipe, size_hw=load_config(str(run / "config.toml")).recipe.size_hw)
+    onnx.helper.set_model_props(
+        model, {"tumortrace.recipe": recipe_to_json(recipe), "tumortrace.card": json.dumps(card, sort_keys=True)}
+    )
+    data = model.SerializeToString()
+    write_atomically(WEIGHTS / "default.onnx", data)
+    document = describe(run, groups, sources, sha256=hashlib.sha256(data).hexdigest())
+    write_atomically(WEIGHTS / "default.json", (json.dumps(document, indent=1) + "\n").encode())
+    print(f"{WEIGHTS}: {len(data) / 2**20:.1f} MiB")  # noqa: T201 - a script's one line
+
+
+def describe(run: Path, groups: Path, sources: Path, *, sha256: str) -> dict[str, Any]:
+    """The card."""
+    manifest = json.loads((run / "manifest.json").read_text())
+    cases = manifest["data"]["train"]["cases"]
+    counts = {name: sum(case.startswith(f"{name}/") for case in cases) for name in DATA}
+    return {
+        "sha256": sha256,
+        "summary": "Brain tumour on one 2D MR slice of any usual contrast and plane: a light U-Net on EfficientNet-Lite0.",
+        "intended_use": "research and teaching; a first outline for a person to correct",
+        "limits": LIMITS,
+        "data": [{**description, "cases": counts[name]} for name, description in DATA.items()],
+        "data_sha256": manifest["data"]["train"]["sha256"],
+        "scores": {
+            "mean Dice of slices whose copies and patient were held out": _scores(groups),
+            "mean Dice of a source that was held out whole": _scores(sources),
+            "tumour-free slices with over 0.1 % painted, groups held out": _false_alarms(groups),
+        },
+        "licence": "CC BY-NC-SA 4.0 (part of the data is non-commercial and share-alike); the code is Apache-2.0",
+        "retrain": "tumortrace train br35h lgg figshare --negatives no_tumour --out runs/default",
+    }
+
+
+def _scores(folder: Path) -> dict[str, Any]:
+    by_source = json.loads((folder / "summary.json").read_text())["by"]["source"]
+    return {
+        name: {"value": scores["dice"]["mean"], "ci95": scores["dice"]["ci95"], "n": scores["n"]}
+        for name, scores in by_source.items()
+        if scores["dice"]["mean"] is not None
+    }
+
+
+def _false_alarms(folder: Path) -> dict[str, Any]:
+    return {"all sources": json.loads((folder / "summary.json").read_text())["images"]["false_alarms"]}
+
+
+if __name__ == "__main__":
+    typer.run(main)
