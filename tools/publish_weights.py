@@ -1,8 +1,8 @@
 """Make the shipped model from a finished run: the ONNX file with the calibrated recipe, and its card.
 
-``python tools/publish_weights.py RUN --groups CROSSVAL --sources CROSSVAL`` takes the weights of the run, the threshold,
-temperature and confidence that the cross-validation by groups fitted on slices no fold had seen, and the scores of both
-cross-validations. It writes ``src/tumortrace/weights/default.onnx`` and ``default.json``.
+``python tools/publish_weights.py RUN --groups CROSSVAL --sources CROSSVAL`` takes the weights of the run, the
+threshold, temperature and confidence that the cross-validation by groups fitted on slices no fold had seen, and the
+scores of both cross-validations. It writes ``src/tumortrace/weights/default.onnx`` and ``default.json``.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def main(run: Path, groups: Annotated[Path, typer.Option()], sources: Annotated[
     write_atomically(WEIGHTS / "default.onnx", data)
     document = describe(run, groups, sources, sha256=hashlib.sha256(data).hexdigest())
     write_atomically(WEIGHTS / "default.json", (json.dumps(document, indent=1) + "\n").encode())
-    print(f"{WEIGHTS}: {len(data) / 2**20:.1f} MiB")  # noqa: T201 - a script's one line
+    print(f"{WEIGHTS}: {len(data) / 2**20:.1f} MiB")
 
 
 def describe(run: Path, groups: Path, sources: Path, *, sha256: str) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def describe(run: Path, groups: Path, sources: Path, *, sha256: str) -> dict[str
     counts = {name: sum(case.startswith(f"{name}/") for case in cases) for name in DATA}
     return {
         "sha256": sha256,
-        "summary": "Brain tumour on one 2D MR slice of any usual contrast and plane: a light U-Net on EfficientNet-Lite0.",
+        "summary": "Brain tumour on one 2D MR slice of any usual contrast and plane (a light U-Net)",
         "intended_use": "research and teaching; a first outline for a person to correct",
         "limits": LIMITS,
         "data": [{**description, "cases": counts[name]} for name, description in DATA.items()],

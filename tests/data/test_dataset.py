@@ -408,3 +408,25 @@ def test_a_record_without_truth_is_no_case(tmp_path: Path):
     (record,) = open_images(tmp_path).records
     with pytest.raises(DataError, match=r"a\.png: is not annotated"):
         read_case(record)
+
+
+def test_negatives_are_a_source_of_cases_without_tumour(phantom_data: Path, tmp_path: Path):
+    free = tmp_path / "healthy"
+    (free / "more").mkdir(parents=True)
+    for name in ("a.png", "more/b.png"):
+        cv2.imwrite(str(free / name), np.full((5, 7), 9, dtype=np.uint8))
+    dataset = open_datasets([phantom_data], negatives=free)
+    records = [record for record in dataset.records if record.source == "healthy"]
+    assert [(record.case_id, record.part, record.truth) for record in records] == [
+        ("healthy/a.png", "train", ()),
+        ("healthy/more/b.png", "train", ()),
+    ]
+    case, findings = read_case(records[0])
+    assert case.truth.shape == (5, 7)
+    assert not case.truth.any()
+    assert not findings
+
+
+def test_a_folder_of_negatives_without_pictures_is_refused(phantom_data: Path, tmp_path: Path):
+    with pytest.raises(DataError, match="no picture there"):
+        open_datasets([phantom_data], negatives=tmp_path)

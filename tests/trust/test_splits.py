@@ -211,3 +211,12 @@ def test_a_survey_names_what_cannot_be_read(
     assert [(finding.kind, finding.file) for finding in found.findings] == [("unreadable", "bad.png")]
     with pytest.raises(DataError, match=r"not one of 1 cases can be read; first: bad\.png"):
         survey([bad])
+
+
+def test_a_source_without_tumour_is_learnt_from_in_every_fold():
+    found = surveyed(links=[], patients=[""] * 5, sources=["a", "b", "c", "c", "a"], areas=[9, 9, 0, 0, 0])
+    split = leave_sources_out(found)
+    assert sides_of(split) == {"c0": "1", "c1": "2", "c2": "0", "c3": "0", "c4": "1"}
+    assert split.sides == ["1", "2"]
+    parts = {record.case_id: record.part for record in apply_split(dataset_of(found), split, fold=2).records}
+    assert parts == {"c0": "train", "c1": "test", "c2": "train", "c3": "train", "c4": "train"}

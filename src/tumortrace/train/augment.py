@@ -81,7 +81,7 @@ def _mostly_small(largest: float, rng: Generator) -> float:
 
 def _change_appearance(grey: Grey, truth: Truth, rng: Generator) -> tuple[Grey, Truth]:
     if rng.random() < 0.12:
-        grey = _strip_skull(grey, truth, rng)
+        grey = strip_skull(grey, truth, depth=float(rng.uniform(0.12, 0.32)))
     if rng.random() < 0.15 and truth.any():
         grey = _recolour_tumour(grey, truth, rng)
     if rng.random() < 0.08:
@@ -89,8 +89,17 @@ def _change_appearance(grey: Grey, truth: Truth, rng: Generator) -> tuple[Grey, 
     return grey, truth
 
 
-def _strip_skull(grey: Grey, truth: Truth, rng: Generator) -> Grey:
-    """Black outside of what is left of the head without a rim of random width; the tumour always stays."""
+def strip_skull(grey: Grey, truth: Truth, *, depth: float) -> Grey:
+    """Black outside of what is left of the head without its rim; the tumour always stays.
+
+    Args:
+        grey: Shape (H, W), float32 in 0..1.
+        truth: Shape (H, W), uint8, 1 where there is tumour.
+        depth: Of the rim, as a share of the distance from the head's edge to its middle.
+
+    Returns:
+        A new slice; the same if there is no head in it.
+    """
     small = cv2.resize(grey, (64, 64), interpolation=cv2.INTER_AREA)
     head = (small > 0.08 + 0.4 * float(small.mean())).astype(np.uint8)
     closed = cv2.morphologyEx(head, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
@@ -99,10 +108,10 @@ def _strip_skull(grey: Grey, truth: Truth, rng: Generator) -> Grey:
         return grey
     largest = max(contours, key=cv2.contourArea)
     filled = cv2.drawContours(np.zeros_like(head), [largest], -1, 1, cv2.FILLED)
-    depth = cv2.distanceTransform(cv2.copyMakeBorder(filled, 1, 1, 1, 1, cv2.BORDER_CONSTANT), cv2.DIST_L2, 3)[
+    inwards = cv2.distanceTransform(cv2.copyMakeBorder(filled, 1, 1, 1, 1, cv2.BORDER_CONSTANT), cv2.DIST_L2, 3)[
         1:-1, 1:-1
     ]
-    inside = cv2.resize((depth > depth.max() * rng.uniform(0.12, 0.32)).astype(np.float32), grey.shape[::-1])
+    inside = cv2.resize((inwards > depth * inwards.max()).astype(np.float32), grey.shape[::-1])
     rim = cv2.dilate(truth, np.ones((7, 7), np.uint8))
     return np.asarray(grey * ((inside >= 0.5) | (rim > 0)), dtype=np.float32)
 

@@ -12,7 +12,8 @@ class AverageNetwork:
     """A copy of a network that follows it.
 
     The decay of step n is at most (1 + n) / (10 + n), so that the first steps, far from anything good, are soon
-    forgotten (as in TensorFlow's ``ExponentialMovingAverage``). The statistics of batch normalisation are averaged alike.
+    forgotten (as in TensorFlow's ``ExponentialMovingAverage``). The statistics of batch normalisation are averaged
+    alike.
     """
 
     def __init__(self, network: nn.Module, *, decay: float) -> None:
