@@ -59,9 +59,13 @@ def test_run_folder_without_weights(phantom_data, tmp_path):
     )
 
 
-def test_no_default_model_yet_says_what_to_give(phantom_data, tmp_path):
+def test_the_shipped_model_segments_and_says_its_licence(phantom_data, tmp_path):
     done = tumortrace("segment", phantom_data / "no_tumour", cwd=tmp_path)
-    assert_one_line_error(done, "ships no default model", "--model")
+    assert done.returncode == 0
+    assert len(list((tmp_path / "tumortrace-masks").glob("*_mask.png"))) == 3
+    shown = tumortrace("info", "default", cwd=tmp_path).stdout
+    assert "licence of the weights: CC BY-NC-SA 4.0" in shown
+    assert "not a medical device" in shown
 
 
 def test_part_that_the_dataset_lacks(phantom_data, tiny_run, tmp_path):

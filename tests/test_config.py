@@ -25,7 +25,7 @@ from tumortrace.errors import ConfigError
 
 
 def test_shipped_configurations_all_load():
-    assert config_names() == ["default", "paper", "smoke"]
+    assert config_names() == ["default", "narrow", "paper", "smoke"]
     for name in config_names():
         assert isinstance(load_config(name), Config)
 

@@ -46,8 +46,9 @@ def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_and_sdist_hold_what_they_should(built):
     (wheel,) = built.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {f"tumortrace/configs/{name}.toml" for name in ("default", "paper", "smoke")} <= names
+    assert {f"tumortrace/configs/{name}.toml" for name in ("default", "narrow", "paper", "smoke")} <= names
     assert "tumortrace/py.typed" in names
+    assert {"tumortrace/weights/default.onnx", "tumortrace/weights/default.json"} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not any(name.startswith(("tests", "benchmarks", "docs")) for name in names)
     (sdist,) = built.glob("*.tar.gz")

@@ -52,7 +52,9 @@ LIMITS = (
 )
 
 
-def main(run: Path, groups: Annotated[Path, typer.Option()], sources: Annotated[Path, typer.Option()]) -> None:
+def main(
+    run: Path, groups: Annotated[Path, typer.Option()], sources: Annotated[Path | None, typer.Option()] = None
+) -> None:
     """Write the model and its card."""
     recipe = load_config(str(groups / "calibrated.toml")).recipe
     model = onnx.load(run / "model.onnx")
@@ -69,7 +71,7 @@ def main(run: Path, groups: Annotated[Path, typer.Option()], sources: Annotated[
     print(f"{WEIGHTS}: {len(data) / 2**20:.1f} MiB")
 
 
-def describe(run: Path, groups: Path, sources: Path, *, sha256: str) -> dict[str, Any]:
+def describe(run: Path, groups: Path, sources: Path | None, *, sha256: str) -> dict[str, Any]:
     """The card."""
     manifest = json.loads((run / "manifest.json").read_text())
     cases = manifest["data"]["train"]["cases"]
@@ -83,7 +85,7 @@ def describe(run: Path, groups: Path, sources: Path, *, sha256: str) -> dict[str
         "data_sha256": manifest["data"]["train"]["sha256"],
         "scores": {
             "mean Dice of slices whose copies and patient were held out": _scores(groups),
-            "mean Dice of a source that was held out whole": _scores(sources),
+            **({"mean Dice of a source that was held out whole": _scores(sources)} if sources else {}),
             "tumour-free slices with over 0.1 % painted, groups held out": _false_alarms(groups),
         },
         "licence": "CC BY-NC-SA 4.0 (part of the data is non-commercial and share-alike); the code is Apache-2.0",

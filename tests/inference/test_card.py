@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tumortrace.errors import ModelError
+from tumortrace.inference.card import Card, describe_card, read_card
+from tumortrace.inference.model import Model, find_model, open_model
+
+RECIPE = {"tumortrace.recipe": json.dumps({"size_hw": [6, 10]})}
+
+
+def card_of(sha256: str) -> Card:
+    score = {"value": 0.8125, "ci95": [0.7, 0.9], "n": 12}
+    return {
+        "sha256": sha256,
+        "summary": "Finds bright squares.",
+        "intended_use": "tests",
+        "limits": ["squares only"],
+        "data": [{"name": "squares", "cases": 3, "mask": "the square", "licence": "CC0"}],
+        "scores": {"mean Dice": {"squares": score}},
+        "licence": "CC BY-NC-SA 4.0",
+        "retrain": "tumortrace train squares",
+    }
+
+
+@pytest.fixture
+def model(write_model: Callable[..., Path], tmp_path: Path) -> Model:
+    return open_model(str(write_model(tmp_path / "some.onnx", RECIPE)))
+
+
+def test_a_model_without_a_card_has_none(model: Model):
+    assert read_card(model) is None
+
+
+def test_the_card_says_all_that_a_user_must_know(model: Model):
+    model.path.with_suffix(".json").write_text(json.dumps(card_of(model.sha256)))
+    card = read_card(model)
+    assert card is not None
+    text = describe_card(card)
+    for said in ("Finds bright squares.", "tests", "squares only", "squares: 3 slices; the square; CC0"):
+        assert said in text
+    assert "squares: 0.812 [0.700, 0.900] of 12" in text
+    assert "licence of the weights: CC BY-NC-SA 4.0" in text
+    assert "retrain: tumortrace train squares" in text
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"sha256": '])
+def test_a_damaged_card_is_refused(model: Model, text: str):
+    model.path.with_suffix(".json").write_text(text)
+    with pytest.raises(ModelError, match=r"some\.json: not a model's card"):
+        read_card(model)
+
+
+def test_the_card_of_other_weights_is_refused(model: Model):
+    model.path.with_suffix(".json").write_text(json.dumps(card_of("0" * 64)))
+    with pytest.raises(ModelError, match="the card of other weights"):
+        read_card(model)
+
+
+def test_the_shipped_model_is_small_and_has_its_card():
+    path = find_model("default")
+    assert path.stat().st_size < 20e6
+    shipped = open_model("default")
+    assert shipped.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    card = read_card(shipped)
+    assert card is not None
+    assert "NC-SA" in describe_card(card)
+    assert {data["cases"] > 0 for data in card["data"]} == {True}
