@@ -75,7 +75,7 @@ def test_whole_number_stands_for_a_float():
     ("override", "message"),
     [
         ("training.epoch=3", r"unknown key 'training.epoch'; did you mean 'epochs'\?"),
-        ("training.zzz=3", r"unknown key 'training.zzz'; known keys: epochs, batch_size"),
+        ("training.zzz=3", r"unknown key 'training.zzz'; known keys: epochs, coarse_epochs"),
         ("trainings.epochs=3", r"unknown key 'trainings'; did you mean 'training'\?"),
         ("training.epochs=three", r"training.epochs = 'three' must be of type int"),
         ("training.epochs=true", r"training.epochs = True must be of type int"),
@@ -115,7 +115,7 @@ def test_override_of_a_section_that_is_no_table(tmp_path: Path):
 
 def test_missing_configuration_names_the_shipped_ones():
     with pytest.raises(
-        ConfigError, match=r"no configuration 'nosuch': give a TOML file or one of default, paper, smoke"
+        ConfigError, match=r"no configuration 'nosuch': give a TOML file or one of default, narrow, paper, smoke"
     ):
         load_config("nosuch")
 

@@ -13,12 +13,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tumortrace.config import Config, Keep
-from tumortrace.errors import TumortraceError
+from tumortrace.config import Config, Keep, config_from_tables
+from tumortrace.errors import ConfigError, TumortraceError
 from tumortrace.train import loop
 from tumortrace.train.arrays import PreparedPart
 from tumortrace.train.checkpoint import EpochRow
-from tumortrace.train.loop import describe_epoch, fit, kept_epoch, write_metrics
+from tumortrace.train.loop import describe_epoch, fit, kept_epoch, learning_rate_at, write_metrics
 from tumortrace.train.networks import build_network
 
 Settings = Callable[..., Config]
@@ -265,3 +265,102 @@ def test_describe_epoch_tells_losses_speed_and_time_left():
     line = describe_epoch(rows, epochs=4)
     assert line == "epoch 2/4  loss 0.4000  VAL loss 0.2000  12.3 images/s  1.5 min left"
     assert "VAL Dice 0.750" in describe_epoch(rows[:1], epochs=1)
+
+
+def light_settings(epochs: int = 4, **training: object) -> Config:
+    """Everything that the default configuration does, on the squares."""
+    return config_from_tables(
+        {
+            "recipe": {"size_hw": [32, 64]},
+            "network": {"encoder": "efficientnet-lite0", "widths": [4, 4, 4, 4]},
+            "augmentation": {"flips": True, "geometry": True, "intensity": True, "appearance": True},
+            "training": {
+                "epochs": epochs,
+                "coarse_epochs": 1,
+                "batch_size": 4,
+                "loss": "dice_cross_entropy",
+                "optimizer": "adamw",
+                "learning_rate": 0.01,
+                "schedule": "one_cycle",
+                "weight_decay": 0.01,
+                "average": 0.9,
+                "clip": 1.0,
+                "keep": "last",
+                "device": "cpu",
+                "threads": 1,
+            }
+            | training,
+        }
+    )
+
+
+def enlarge(part: PreparedPart, size_hw: tuple[int, int] = (32, 64)) -> PreparedPart:
+    images = functional.interpolate(part.images, size_hw)
+    truths = functional.interpolate(part.truths[:, None].float(), size_hw)[:, 0].to(torch.uint8)
+    return replace(part, images=images, truths=truths)
+
+
+def test_a_run_with_all_that_is_random_is_resumed_to_the_same_bits(
+    squares: PreparedPart, fabric: Fabric, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    part, config = enlarge(squares), light_settings(epochs=3)
+    whole = first_network(config)
+    fit(whole, config, fabric=fabric, train=part, val=part, run=tmp_path / "whole")
+    train_epoch = loop._train_epoch
+
+    def killed_in_the_third(learner: loop._Learner, epoch: int, *, tick: loop.Tick) -> loop.EpochResult:
+        if epoch == 3:
+            raise KeyboardInterrupt
+        return train_epoch(learner, epoch, tick=tick)
+
+    monkeypatch.setattr(loop, "_train_epoch", killed_in_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        fit(first_network(config), config, fabric=fabric, train=part, val=part, run=tmp_path / "parts")
+    monkeypatch.undo()
+    parts = first_network(config)
+    fit(parts, config, fabric=fabric, train=part, val=part, run=tmp_path / "parts")
+    assert same(weights_of(whole), weights_of(parts))
+    losses = [[row["train_loss"] for row in read_rows(tmp_path / name)] for name in ("whole", "parts")]
+    assert losses[0] == losses[1]
+
+
+def test_what_is_kept_is_the_average(squares: PreparedPart, settings: Settings, fabric: Fabric, tmp_path: Path):
+    weights = []
+    for average in (0.0, 0.9):
+        network = first_network(settings())
+        fit(network, settings(average=average), fabric=fabric, train=squares, val=squares, run=tmp_path / str(average))
+        weights.append(weights_of(network))
+    assert not same(*weights)
+
+
+def test_a_schedule_fixes_the_number_of_epochs(
+    squares: PreparedPart, settings: Settings, fabric: Fabric, tmp_path: Path
+):
+    short = settings(schedule="one_cycle", epochs=1)
+    fit(first_network(short), short, fabric=fabric, train=squares, val=squares, run=tmp_path)
+    longer = settings(schedule="one_cycle", epochs=2)
+    with pytest.raises(ConfigError, match=r"training\.epochs = 1, not 2"):
+        fit(first_network(longer), longer, fabric=fabric, train=squares, val=squares, run=tmp_path)
+
+
+def test_one_cycle_by_hand():
+    training = light_settings().training
+    rates = [learning_rate_at(step, steps=20, training=training) for step in (0, 1, 2, 11, 19)]
+    # Two steps up; then a cosine over 18: at its start 1, in its middle a half, one step before its end nearly 0.
+    end = 0.5 * (1 + math.cos(math.pi * 17 / 18))
+    assert rates == pytest.approx([0.005, 0.01, 0.01, 0.005, 0.01 * end])
+
+
+def test_a_constant_rate_stays():
+    training = light_settings(schedule="constant").training
+    assert {learning_rate_at(step, steps=9, training=training) for step in range(9)} == {0.01}
+
+
+@pytest.mark.parametrize(("side", "expected"), [(256, 160), (64, 32), (32, 32), (96, 64)])
+def test_coarse_slices_keep_multiples_that_the_network_can_halve(side: int, expected: int):
+    images, truths = torch.zeros(2, 1, side, 32), torch.zeros(2, side, 32, dtype=torch.long)
+    truths[:, : side // 2] = 1
+    small, outlines = loop._shrink(images, truths, step=32)
+    assert small.shape == (2, 1, expected, 32)
+    assert outlines.shape == (2, expected, 32)
+    assert outlines.float().mean().item() == 0.5

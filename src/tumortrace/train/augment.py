@@ -32,8 +32,8 @@ def augment(image: Grey, truth: Truth, settings: AugmentationConfig, rng: Genera
         rng: Decides everything; the same state gives the same variant.
 
     Returns:
-        New arrays of the same shapes (with ``flips``, sometimes of the transposed shape if that is not a square):
-        the slice standardised to mean 0 and standard deviation 1, and its truth of 0 and 1.
+        New arrays of the same shapes: the slice standardised to mean 0 and standard deviation 1, and its truth of 0
+        and 1.
     """
     low, high = float(image.min()), float(image.max())
     grey: Grey = (image - low) / max(high - low, 1e-6)
@@ -49,11 +49,11 @@ def augment(image: Grey, truth: Truth, settings: AugmentationConfig, rng: Genera
 
 
 def _flip(grey: Grey, truth: Truth, rng: Generator) -> tuple[Grey, Truth]:
-    """One of the eight ways to lay a square on itself; turned by quarters for a quarter of the slices only."""
+    """One of the eight ways to lay a square on itself, a quarter of the slices turned; of no square, by the half."""
     if rng.random() < 0.5:
         grey, truth = grey[:, ::-1], truth[:, ::-1]
     if rng.random() < 0.25:
-        turns = int(rng.integers(1, 4))
+        turns = int(rng.integers(1, 4)) if grey.shape[0] == grey.shape[1] else 2
         grey, truth = np.rot90(grey, turns), np.rot90(truth, turns)
     return np.ascontiguousarray(grey), np.ascontiguousarray(truth)
 
