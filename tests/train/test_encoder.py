@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from importlib import resources
 from pathlib import Path
 
@@ -102,3 +103,9 @@ def test_the_default_network_is_light_enough_for_eight_milliseconds():
         network(torch.zeros(1, 1, 256, 256))
     assert counter.get_total_flops() < 1.2e9
     assert sum(parameter.numel() for parameter in network.parameters()) * 4 < 20e6
+
+
+def test_the_light_network_begins_at_the_share_of_tumour():
+    network = build_network(NetworkConfig(encoder="efficientnet-lite0", widths=(4, 5, 6, 7)), size_hw=(32, 32), seed=0)
+    background, tumour = network.state_dict()["head.bias"].tolist()
+    assert 1 / (1 + math.exp(background - tumour)) == pytest.approx(0.03)

@@ -89,11 +89,10 @@ class LightUNet(nn.Module):
             for fine in widths
         )
         self.head = nn.Conv2d(widths[0], 2, 3, padding=1)
-        # Begin at the share of tumour that slices have (Lin et al. 2017). Begun at one half, all features learn to speak for
-        # background, and tumour is what none of them speaks for: its probability stays near one half for long.
-        nn.init.constant_(self.head.bias, 0.0)
+        # Begin at the share of tumour that slices have (Lin et al. 2017). Begun at one half, all features learn to speak
+        # for background, tumour is what none of them speaks for, and its probability stays near one half for long.
         with torch.no_grad():
-            self.head.bias[1] = math.log(TUMOUR_SHARE / (1 - TUMOUR_SHARE))
+            cast("Tensor", self.head.bias).copy_(torch.tensor([0.0, math.log(TUMOUR_SHARE / (1 - TUMOUR_SHARE))]))
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of background and tumour, shape (N, 2, H, W), for images (N, 1, H, W)."""
