@@ -89,8 +89,8 @@ class LightUNet(nn.Module):
             for fine in widths
         )
         self.head = nn.Conv2d(widths[0], 2, 3, padding=1)
-        # Begin at the share of tumour that slices have (Lin et al. 2017). Begun at one half, all features learn to speak
-        # for background, tumour is what none of them speaks for, and its probability stays near one half for long.
+        # Begin at the share of tumour that slices have (Lin et al. 2017). Begun at one half, all features learn to
+        # speak for background, tumour is what none of them speaks for, and its probability stays near one half long.
         with torch.no_grad():
             cast("Tensor", self.head.bias).copy_(torch.tensor([0.0, math.log(TUMOUR_SHARE / (1 - TUMOUR_SHARE))]))
 
