@@ -7,6 +7,7 @@ scores of both cross-validations. It writes ``src/tumortrace/weights/default.onn
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 from dataclasses import replace
@@ -19,19 +20,21 @@ import typer
 from tumortrace.config import load_config
 from tumortrace.data.slice import write_atomically
 from tumortrace.inference.recipe import recipe_to_json
+from tumortrace.trust.statistics import mean_interval
+from tumortrace.trust.summary import PAINTED
 
 WEIGHTS = Path(__file__).parents[1] / "src" / "tumortrace" / "weights"
 
 DATA = {
     "br35h": {
-        "name": "Br35H (Hamada 2020, Kaggle), TRAIN and VAL",
+        "name": "Br35H (Hamada 2020, Kaggle), TRAIN",
         "mask": "tumour as outlined on mixed contrasts",
         "licence": "no licence stated",
     },
     "lgg": {
         "name": "LGG MRI Segmentation (Buda, Kaggle; TCGA-LGG), 52 patients",
         "mask": "whole FLAIR abnormality, oedema included",
-        "licence": "CC BY-NC-SA 4.0",
+        "licence": "non-commercial, share-alike",
     },
     "figshare": {
         "name": "brain tumor dataset (Cheng, figshare 1512427), a part",
@@ -41,13 +44,13 @@ DATA = {
     "no_tumour": {
         "name": "no-tumour class of Brain Tumor MRI Dataset (Nickparvar, Kaggle), a part",
         "mask": "none",
-        "licence": "CC0 as stated there",
+        "licence": "its licence was not checked",
     },
 }
 LIMITS = (
     "Research only, not a medical device: no mask may decide about a patient.",
     "What counts as tumour differs between the sources (oedema or enhancing tumour); so does what the mask means.",
-    "Children, infarcts, bleedings, abscesses, multiple sclerosis and scans after surgery were not in the data.",
+    "It was not tested on children, infarcts, bleedings, abscesses, multiple sclerosis or scans after surgery.",
     "On a hospital that was not in the data, expect the scores of the sources left out, not those of the groups.",
 )
 
@@ -98,12 +101,24 @@ def _scores(folder: Path) -> dict[str, Any]:
     return {
         name: {"value": scores["dice"]["mean"], "ci95": scores["dice"]["ci95"], "n": scores["n"]}
         for name, scores in by_source.items()
-        if scores["dice"]["mean"] is not None
+        if scores["recall"]["ci95"]  # undefined where no slice holds a tumour
     }
 
 
 def _false_alarms(folder: Path) -> dict[str, Any]:
-    return {"all sources": json.loads((folder / "summary.json").read_text())["images"]["false_alarms"]}
+    """Share of each source's tumour-free slices with more than ``PAINTED`` of the frame painted."""
+    alarms: dict[str, list[tuple[float, str]]] = {}
+    with (folder / "per_image.csv").open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            tp, fp, fn, tn = (int(row[name]) for name in ("tp", "fp", "fn", "tn"))
+            if not tp + fn:
+                alarm = float(tp + fp > PAINTED * (fp + tn))
+                alarms.setdefault(row["file"].partition("/")[0], []).append((alarm, row["group"]))
+    described = {}
+    for name, pairs in sorted(alarms.items()):
+        values, groups = zip(*pairs, strict=True)
+        described[name] = {"value": sum(values) / len(values), "ci95": mean_interval(values, groups), "n": len(values)}
+    return described
 
 
 if __name__ == "__main__":
