@@ -25,7 +25,9 @@ Precision = Literal["32-true", "bf16-mixed"]
 Device = Literal["auto", "cpu", "cuda"]
 Outlines = Literal["own", "consensus"]
 Encoder = Literal["plain", "efficientnet-lite0"]
-Loss = Literal["cross_entropy", "dice", "dice_cross_entropy", "focal", "tversky", "unified_focal"]
+Loss = Literal[
+    "cross_entropy", "dice", "dice_cross_entropy", "pooled_dice_cross_entropy", "focal", "tversky", "unified_focal"
+]
 Optimizer = Literal["adam", "adamw"]
 Schedule = Literal["constant", "one_cycle"]
 

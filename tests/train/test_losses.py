@@ -27,8 +27,9 @@ def truths_of(*values: int) -> Tensor:
     ("name", "expected"),
     [
         ("cross_entropy", -(math.log(0.8) + math.log(0.6) + math.log(0.9)) / 3),
-        ("dice", 1 - 2 * (0.8 + 0.6) / (0.8 + 0.6 + 0.1 + 2)),
-        ("tversky", 1 - 1.4 / (1.4 + 0.3 * 0.1 + 0.7 * (0.2 + 0.4))),
+        # Three pixels: 0.003 are added above and below, and half of it in Tversky's fraction.
+        ("dice", 1 - (2 * (0.8 + 0.6) + 0.003) / (0.8 + 0.6 + 0.1 + 2 + 0.003)),
+        ("tversky", 1 - (1.4 + 0.0015) / (1.4 + 0.3 * 0.1 + 0.7 * (0.2 + 0.4) + 0.0015)),
         # MONAI averages the focal loss over both channels, which are each other's complement.
         ("focal", -(0.04 * math.log(0.8) + 0.16 * math.log(0.6) + 0.01 * math.log(0.9)) / 6),
     ],
@@ -71,9 +72,25 @@ def test_the_gradient_paints_the_tumour_and_clears_the_rest(name: Loss):
     assert torch.isfinite(logits.grad).all()
 
 
-@pytest.mark.parametrize("name", ["dice", "tversky", "dice_cross_entropy"])
-def test_overlap_is_pooled_over_the_batch(name: Loss):
+@pytest.mark.parametrize("name", ["dice", "tversky"])
+def test_overlap_is_taken_in_each_slice_and_averaged(name: Loss):
+    loss = make_loss(name)
+    first, second = (logits_of(0.9, 0.1, 0.3), truths_of(1, 0, 0)), (logits_of(0.2, 0.6, 0.7), truths_of(0, 1, 1))
+    together = loss(torch.cat([first[0], second[0]]), torch.cat([first[1], second[1]]))
+    assert together.item() == pytest.approx((loss(*first) + loss(*second)).item() / 2)
+
+
+def test_pooled_overlap_is_taken_over_the_batch():
+    loss = make_loss("pooled_dice_cross_entropy")
     logits = torch.cat([logits_of(0.9, 0.1), logits_of(0.2, 0.1)])
     truths = torch.cat([truths_of(1, 0), truths_of(0, 0)])
-    whole = make_loss(name)(logits_of(0.9, 0.1, 0.2, 0.1), truths_of(1, 0, 0, 0))
-    assert make_loss(name)(logits, truths).item() == pytest.approx(whole.item(), abs=1e-5)
+    whole = loss(logits_of(0.9, 0.1, 0.2, 0.1), truths_of(1, 0, 0, 0))
+    assert loss(logits, truths).item() == pytest.approx(whole.item(), abs=1e-5)
+
+
+def test_a_thousandth_of_the_frame_painted_on_a_tumour_free_slice_costs_half():
+    """A slice of 1,000 pixels of which one is painted for certain: 1 - s / (1 + s) with s = 1."""
+    logits = torch.full((1, 2, 1, 1000), 0.0)
+    logits[:, 1] = -60.0
+    logits[0, 1, 0, 7] = 60.0
+    assert make_loss("dice")(logits, torch.zeros(1, 1, 1000, dtype=torch.int64)).item() == pytest.approx(0.5)

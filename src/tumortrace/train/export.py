@@ -94,7 +94,21 @@ def _convert(network: nn.Module, sample: Tensor) -> onnx.ModelProto:
         )
     if program is None:
         raise ModelError("torch exported no ONNX program; check that onnxscript is installed")
-    return program.model_proto
+    model: onnx.ModelProto = program.model_proto
+    _strip_traces(model)
+    return model
+
+
+def _strip_traces(model: onnx.ModelProto) -> None:
+    """Take out what torch notes about its own work: stack traces with the paths of the machine that exported."""
+    values = [*model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer]
+    for part in (model, model.graph, *model.graph.node, *values, *model.functions):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    for function in model.functions:
+        for node in function.node:
+            node.ClearField("metadata_props")
+            node.ClearField("doc_string")
 
 
 def _largest_difference(network: nn.Module, data: bytes, samples: Tensor) -> float:

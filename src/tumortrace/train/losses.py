@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
-from monai.losses.dice import DiceCELoss, DiceLoss
+from monai.losses.dice import DiceLoss
 from monai.losses.focal_loss import FocalLoss
 from monai.losses.tversky import TverskyLoss
 from monai.losses.unified_focal_loss import AsymmetricUnifiedFocalLoss
@@ -15,16 +16,21 @@ from tumortrace.config import Loss
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
+SMOOTHING = 1e-3
+"""Share of the frame that is added to both sides of an overlap's fraction. Without it a slice that holds no tumour
+costs 1 whatever is painted on it and teaches nothing; with it, painting so much costs one half."""
+
 
 def make_loss(name: Loss) -> LossFunction:
     """The loss of that name.
 
-    All overlap losses look at the tumour alone, pooled over the batch: a slice without tumour then counts by what is
-    wrongly painted on it, and the constant output that drew the report's loss to all background is no optimum.
+    Overlap losses look at the tumour alone, in each slice by itself, and are averaged: a small tumour weighs as much as
+    a large one, as it does in the mean Dice. s is ``SMOOTHING`` of the slice's pixels.
 
     - ``cross_entropy``: its mean over all pixels.
-    - ``dice``: 1 - 2 sum(p t) / (sum(p) + sum(t)) (Milletari et al. 2016, without squares).
+    - ``dice``: 1 - (2 sum(p t) + s) / (sum(p) + sum(t) + s) (Milletari et al. 2016, without squares).
     - ``dice_cross_entropy``: the sum of both.
+    - ``pooled_dice_cross_entropy``: likewise, the sums taken over the batch and s = 1e-5: large tumours decide.
     - ``focal``: cross-entropy times (1 - p)^2 (Lin et al. 2017).
     - ``tversky``: as Dice, a missed pixel weighing 0.7 and a painted one 0.3 (Salehi et al. 2017).
     - ``unified_focal``: asymmetric, its two parts weighing the same (Yeung et al. 2022).
@@ -32,25 +38,61 @@ def make_loss(name: Loss) -> LossFunction:
     Returns:
         A function of logits, float32 (N, 2, H, W), and truths, int64 (N, H, W) of 0 and 1, to a scalar.
     """
+    loss: LossFunction
     match name:
         case "cross_entropy":
-            return functional.cross_entropy
+            loss = functional.cross_entropy
         case "dice":
-            return _on_channel(DiceLoss(include_background=False, to_onehot_y=True, softmax=True, batch=True))
+            loss = _dice
         case "dice_cross_entropy":
-            return _on_channel(DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True))
+            loss = _with_cross_entropy(_dice)
+        case "pooled_dice_cross_entropy":
+            loss = _with_cross_entropy(_pooled_dice)
         case "focal":
-            return _on_channel(FocalLoss(to_onehot_y=True, use_softmax=True, gamma=2.0))
+            loss = _focal
         case "tversky":
-            loss = TverskyLoss(
-                include_background=False, to_onehot_y=True, softmax=True, batch=True, alpha=0.3, beta=0.7
-            )
-            return _on_channel(loss)
+            loss = _tversky
         case "unified_focal":
-            unified = AsymmetricUnifiedFocalLoss(to_onehot_y=True)  # takes what is given as probabilities
-            return _on_channel(lambda logits, truths: unified(logits.softmax(dim=1), truths))
+            loss = _unified_focal
+    return loss
 
 
-def _on_channel(loss: Callable[[Tensor, Tensor], Tensor]) -> LossFunction:
-    """MONAI wants truths with a channel of their own, (N, 1, H, W)."""
-    return lambda logits, truths: loss(logits, truths.unsqueeze(1))
+def _with_cross_entropy(loss: LossFunction) -> LossFunction:
+    def sum_of_both(logits: Tensor, truths: Tensor) -> Tensor:
+        return loss(logits, truths) + functional.cross_entropy(logits, truths)
+
+    return sum_of_both
+
+
+def _dice(logits: Tensor, truths: Tensor) -> Tensor:
+    s = SMOOTHING * truths[0].numel()
+    loss = DiceLoss(include_background=False, to_onehot_y=True, softmax=True, smooth_nr=s, smooth_dr=s)
+    return cast("Tensor", loss(logits, _with_channel(truths)))
+
+
+def _pooled_dice(logits: Tensor, truths: Tensor) -> Tensor:
+    loss = DiceLoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
+    return cast("Tensor", loss(logits, _with_channel(truths)))
+
+
+def _tversky(logits: Tensor, truths: Tensor) -> Tensor:
+    s = SMOOTHING * truths[0].numel() / 2  # Tversky's fraction is Dice's, halved above and below
+    loss = TverskyLoss(
+        include_background=False, to_onehot_y=True, softmax=True, alpha=0.3, beta=0.7, smooth_nr=s, smooth_dr=s
+    )
+    return cast("Tensor", loss(logits, _with_channel(truths)))
+
+
+def _focal(logits: Tensor, truths: Tensor) -> Tensor:
+    loss = FocalLoss(to_onehot_y=True, use_softmax=True, gamma=2.0)
+    return cast("Tensor", loss(logits, _with_channel(truths)))
+
+
+def _unified_focal(logits: Tensor, truths: Tensor) -> Tensor:
+    loss = AsymmetricUnifiedFocalLoss(to_onehot_y=True)  # takes what it is given as probabilities
+    return cast("Tensor", loss(logits.softmax(dim=1), _with_channel(truths)))
+
+
+def _with_channel(truths: Tensor) -> Tensor:
+    """Truths as MONAI wants them, (N, 1, H, W)."""
+    return truths.unsqueeze(1)
