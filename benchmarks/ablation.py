@@ -23,6 +23,7 @@ from tumortrace.inference.model import open_model
 from tumortrace.inference.segmenter import predict
 from tumortrace.progress import tell
 from tumortrace.train.run import train
+from tumortrace.trust.calibration import PAINTED
 from tumortrace.trust.metrics import count_pixels
 from tumortrace.trust.splits import apply_split, make_folds, write_split
 from tumortrace.trust.statistics import mean_interval
@@ -57,8 +58,6 @@ ROWS: dict[str, tuple[str, ...]] = {
     "no negatives": ("training.negatives=0.0",),
     "second seed": ("training.seed=1",),
 }
-PAINTED_SHARE = 0.001
-"""Share of the frame above which a mask on a tumour-free slice counts as painted."""
 
 
 def run_row(name: str, dataset: Dataset, found: Survey, out: Path) -> dict[str, Any]:
@@ -86,7 +85,7 @@ def score(run: Path, dataset: Dataset, found: Survey) -> dict[str, Any]:
             dice = count_pixels(mask, case.truth).dice
             dices.setdefault(record.source, []).append((dice, groups[record.case_id]))
         else:
-            painted.append(float(mask.mean() > PAINTED_SHARE))
+            painted.append(float(mask.mean() > PAINTED))
     by_source = {}
     for source, pairs in sorted(dices.items()):
         values, names = zip(*pairs, strict=True)

@@ -20,8 +20,8 @@ import typer
 from tumortrace.config import load_config
 from tumortrace.data.slice import write_atomically
 from tumortrace.inference.recipe import recipe_to_json
+from tumortrace.trust.calibration import PAINTED
 from tumortrace.trust.statistics import mean_interval
-from tumortrace.trust.summary import PAINTED
 
 WEIGHTS = Path(__file__).parents[1] / "src" / "tumortrace" / "weights"
 

@@ -41,6 +41,8 @@ class Recipe:
         pad_to_square: Pad the slice to a square (centred, with its darkest value) before it is resized, so that a
             head keeps its shape. Without it, height and width are stretched independently, as in the report.
         threshold: A pixel is tumour when its calibrated probability is at least this, in (0, 1).
+        peak_threshold: A lesion is marked only if its highest probability is at least this, in [0, 1] (hysteresis,
+            Canny 1986): what is nowhere sure is no tumour. 0 marks every lesion.
         temperature: Divides the network's logits, so that its probabilities mean what they say; 1 leaves them.
         confidence: Weights of the confidence in a mask (``inference.confidence``), the constant first; none leaves the
             mean probability over the mask, which is not calibrated.
@@ -50,6 +52,7 @@ class Recipe:
     size_hw: tuple[int, int] = (512, 512)
     pad_to_square: bool = False
     threshold: float = 0.5
+    peak_threshold: float = 0.0
     temperature: float = 1.0
     confidence: tuple[float, ...] = ()
     review_below: float = 0.75
@@ -58,6 +61,9 @@ class Recipe:
         """Refuse sizes and thresholds that cannot work."""
         _require(min(self.size_hw) > 0, "recipe.size_hw", self.size_hw, "two positive numbers, height and width")
         _require(0.0 < self.threshold < 1.0, "recipe.threshold", self.threshold, "a number between 0 and 1")
+        _require(
+            0.0 <= self.peak_threshold <= 1.0, "recipe.peak_threshold", self.peak_threshold, "a number from 0 to 1"
+        )
         _require(0.0 < self.temperature < math.inf, "recipe.temperature", self.temperature, "a positive number")
         _require(all(map(math.isfinite, self.confidence)), "recipe.confidence", self.confidence, "a list of numbers")
         _require(0.0 <= self.review_below <= 1.0, "recipe.review_below", self.review_below, "a number from 0 to 1")

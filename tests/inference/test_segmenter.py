@@ -149,3 +149,14 @@ def test_model_that_gives_no_numbers_is_refused(open_hand_model: OpenHandModel):
     image = Slice(np.arange(16, dtype=np.uint8).reshape(4, 4), "scan.png")
     with pytest.raises(ModelError, match=r"model.onnx: gives no numbers \(NaN or infinity\) for scan.png"):
         predict(model, image)
+
+
+def test_a_peak_threshold_drops_the_fainter_lesion(open_hand_model: OpenHandModel):
+    pixels = bright((6, 12), slice(2, 4), slice(1, 3))
+    pixels[2:4, 7:9] = 140
+    whole = predict_pixels(open_hand_model(Recipe((6, 12)), gain=0.1), pixels)
+    peaks = sorted(float(whole.probability[2:4, x : x + 2].max()) for x in (1, 7))
+    assert len(whole.lesions) == 2
+    between = Recipe((6, 12), peak_threshold=sum(peaks) / 2)
+    (lesion,) = predict_pixels(open_hand_model(between, gain=0.1), pixels).lesions
+    assert lesion.bbox_xyxy == (1, 2, 3, 4)

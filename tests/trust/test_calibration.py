@@ -15,6 +15,7 @@ from tumortrace.trust import crossfit
 from tumortrace.trust.calibration import (
     CaseHistogram,
     caught_share,
+    choose_peak_threshold,
     choose_threshold,
     count_logits,
     expected_calibration_error,
@@ -175,6 +176,36 @@ def test_equal_thresholds_go_to_the_middle():
     sharp = np.array([[1.0, 0.0, 0.0]], dtype=np.float32)
     assert choose_threshold([count_logits(sharp, truth, truth)], 1.0) == 0.5
     assert choose_threshold([], 1.0) == 0.5
+
+
+def healthy_with_peak(peak: float) -> CaseHistogram:
+    """A tumour-free case of which one pixel in a hundred has this probability."""
+    probability = np.full((10, 10), 0.01, dtype=np.float32)
+    probability[2, 7] = peak
+    return count_logits(probability, probability > 0.3, np.zeros((10, 10), dtype=np.bool_))
+
+
+def test_a_peak_threshold_by_hand():
+    quiet = [healthy_with_peak(0.02)] * 37
+    # Of forty, two may be painted: 5 %.
+    assert choose_peak_threshold([*quiet, *map(healthy_with_peak, (0.2, 0.6, 0.97))], 1.0, 0.3) == 0.0
+    assert choose_peak_threshold([*quiet, *map(healthy_with_peak, (0.65, 0.97, 0.99))], 1.0, 0.3) == 0.7
+    assert choose_peak_threshold([healthy_with_peak(0.9999)] * 9, 1.0, 0.3) == 0.99
+    # Logits divided by 2: 0.97 is 0.85 then, and 0.94 is 0.80.
+    assert choose_peak_threshold([healthy_with_peak(0.94)] * 3, 2.0, 0.3) == 0.85
+
+
+def test_no_peak_is_asked_where_nothing_is_free_of_tumour():
+    truth = np.array([[True, False]])
+    assert choose_peak_threshold([count_logits(np.array([[0.4, 0.6]], np.float32), truth, truth)], 1.0, 0.5) == 0.0
+    assert choose_peak_threshold([], 1.0, 0.5) == 0.0
+
+
+def test_a_painted_pixel_in_two_thousand_is_no_false_alarm():
+    probability = np.full((40, 50), 0.01, dtype=np.float32)
+    probability[3, 4] = 0.97
+    empty = np.zeros((40, 50), dtype=np.bool_)
+    assert choose_peak_threshold([count_logits(probability, probability > 0.5, empty)], 1.0, 0.5) == 0.0
 
 
 def test_risk_and_coverage_by_hand():

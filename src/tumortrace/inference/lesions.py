@@ -67,6 +67,24 @@ def find_lesions(
     return tuple(sorted(lesions, key=lambda lesion: (-lesion.area_px, lesion.bbox_xyxy[1], lesion.bbox_xyxy[0])))
 
 
+def keep_peaks(mask: NDArray[np.bool_], probability: NDArray[np.float32], lowest: float) -> NDArray[np.bool_]:
+    """Drop the lesions of a mask whose probability nowhere reaches a level.
+
+    Args:
+        mask: Shape (H, W), bool.
+        probability: Shape (H, W), float32 in [0, 1].
+        lowest: What the highest probability of a lesion must reach; 0 keeps them all.
+
+    Returns:
+        A mask of the same shape; the given one if it loses nothing.
+    """
+    if lowest <= 0 or not mask.any():
+        return mask
+    _, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    kept = np.unique(np.asarray(labels)[mask & (probability >= lowest)])
+    return np.isin(labels, kept) & mask
+
+
 def _longest_distance(pixels: NDArray[np.bool_], spacing_mm: tuple[float, float]) -> float:
     """Longest distance between two pixel corners of a component; they lie on its convex hull."""
     rows, columns = np.nonzero(pixels)

@@ -12,7 +12,7 @@ from tumortrace.data.slice import Slice
 from tumortrace.errors import ModelError
 from tumortrace.inference.confidence import confidence as rate_confidence
 from tumortrace.inference.confidence import mask_features
-from tumortrace.inference.lesions import Lesion, find_lesions
+from tumortrace.inference.lesions import Lesion, find_lesions, keep_peaks
 from tumortrace.inference.model import Model
 from tumortrace.inference.recipe import prepare, restore, temper, tumour_probability
 
@@ -24,7 +24,8 @@ class Prediction:
     Attributes:
         probability: Of tumour, on the slice's grid and calibrated by the model's temperature; shape (H, W), float32
             in [0, 1].
-        mask: Where it reaches the model's threshold; shape (H, W), bool.
+        mask: Where it reaches the model's threshold, but for lesions that nowhere reach its peak threshold; shape
+            (H, W), bool.
         lesions: Components of the mask, largest first.
         confidence: 0 to 1. The Dice to expect, if the model's recipe has weights for it; otherwise the mean
             probability over the mask, or 1 - the highest probability if the mask is empty.
@@ -52,7 +53,7 @@ def predict(model: Model, image: Slice) -> Prediction:
         raise ModelError(f"{model.path}: gives no numbers (NaN or infinity) for {image.case_id}; train it again")
     restored = restore(tumour_probability(logits)[0], image.size_hw, model.recipe)
     probability = temper(restored, model.recipe.temperature)
-    mask = probability >= model.recipe.threshold
+    mask = keep_peaks(probability >= model.recipe.threshold, probability, model.recipe.peak_threshold)
     confidence = _rate(probability, mask, model.recipe)
     reason = _find_doubt(mask, confidence, review_below=model.recipe.review_below)
     lesions = find_lesions(mask, probability, spacing_mm=image.spacing_mm)

@@ -20,11 +20,18 @@ BAND_SHARE = 0.05
 
 RELIABILITY_BINS = 15
 
+PAINTED = 0.001
+"""Share of the frame above which a mask on a tumour-free slice is a false alarm."""
+
+FALSE_ALARMS = 0.05
+"""Share of tumour-free slices that may be painted."""
+
 _BINS = 320
 _LIMIT = 16.0  # logits beyond it, probabilities within 1e-7 of 0 or 1, count as it
 _EDGES = np.linspace(-_LIMIT, _LIMIT, _BINS + 1)
 _CENTRES = (_EDGES[:-1] + _EDGES[1:]) / 2
 _THRESHOLDS = np.round(np.arange(0.05, 0.951, 0.05), 2)
+_PEAKS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 0.965, 0.98, 0.99)
 _RIDGE = 1e-2
 _FEWEST = 20  # masks from which the weights of the confidence can be told
 _POINTS = 50
@@ -175,12 +182,36 @@ def choose_threshold(histograms: Sequence[CaseHistogram], temperature: float) ->
     # Tumour and background pixels at or above each edge, shape (cases, 320).
     above = np.cumsum(np.stack([each.whole for each in histograms])[:, :, ::-1], axis=2)[:, :, ::-1]
     truth = above[:, 1, 0]
-    edges = np.clip(np.searchsorted(_EDGES, temperature * _logit(_THRESHOLDS) - 1e-9), 0, _BINS - 1)
+    edges = _edge(_THRESHOLDS, temperature)
     tp, fp = above[:, 1, edges], above[:, 0, edges]
     sums = tp + fp + truth[:, None]
     dices = np.where(sums > 0, 2 * tp / np.maximum(sums, 1), 1.0).mean(axis=0)
     best = np.flatnonzero(dices >= dices.max() - 1e-12)
     return float(_THRESHOLDS[best[np.argmin(np.abs(_THRESHOLDS[best] - 0.5))]])
+
+
+def choose_peak_threshold(histograms: Sequence[CaseHistogram], temperature: float, threshold: float) -> float:
+    """The lowest peak threshold under which few tumour-free cases are painted (``FALSE_ALARMS``, ``PAINTED``).
+
+    Told from the highest probability of the whole case: a case may have several lesions, each of which has to reach the
+    peak by itself, so that the share that is painted in the end is at most the one counted here.
+
+    Args:
+        histograms: Of predictions on cases that the model did not learn from.
+        temperature: Thresholds are probabilities after it is applied.
+        threshold: Of a pixel.
+
+    Returns:
+        0 if few are painted anyway, or no case is free of tumour; the highest of the list if none is high enough.
+    """
+    healthy = np.array([each.whole[0] for each in histograms if not each.whole[1].any()]).reshape(-1, _BINS)
+    above = np.cumsum(healthy[:, ::-1], axis=1)[:, ::-1]
+    painted = above[:, _edge(threshold, temperature)] > PAINTED * above[:, 0]
+    for peak in (0.0, *(peak for peak in _PEAKS if peak > threshold)):
+        reached = above[:, _edge(peak, temperature)] > 0 if peak else True
+        if (painted & reached).sum() <= FALSE_ALARMS * len(healthy):
+            return peak
+    return _PEAKS[-1]
 
 
 def fit_confidence(features: Floats, dices: Floats) -> tuple[float, ...]:
@@ -267,9 +298,14 @@ def _count(bins: NDArray[np.intp]) -> NDArray[np.int32]:
     return np.bincount(bins.ravel(), minlength=2 * _BINS).astype(np.int32).reshape(2, _BINS)
 
 
+def _edge(probability: Floats | float, temperature: float) -> NDArray[np.intp]:
+    """The first bin whose logits, divided by the temperature, reach a probability."""
+    return np.clip(np.searchsorted(_EDGES, temperature * _logit(probability) - 1e-9), 0, _BINS - 1)
+
+
 def _sigmoid(logits: Floats) -> Floats:
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logits)))
 
 
-def _logit(probabilities: Floats) -> Floats:
+def _logit(probabilities: Floats | float) -> Floats:
     return np.asarray(np.log(probabilities) - np.log1p(-probabilities))

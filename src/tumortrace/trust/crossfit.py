@@ -22,6 +22,7 @@ from tumortrace.progress import track
 from tumortrace.trust.baselines import Baselines
 from tumortrace.trust.calibration import (
     CaseHistogram,
+    choose_peak_threshold,
     choose_threshold,
     count_logits,
     expected_calibration_error,
@@ -116,14 +117,16 @@ def _count(held: HeldOut) -> list[CaseHistogram]:
 
 
 def _fit_recipe(recipe: Recipe, histograms: Sequence[CaseHistogram]) -> Recipe:
-    """Temperature and threshold; a temperature that makes calibration worse is not taken.
+    """Temperature and thresholds; a temperature that makes calibration worse is not taken.
 
     Missed tumours are confident errors: they raise the temperature of highest likelihood, and mend nothing.
     """
     fitted = round(fit_temperature(histograms), 4)
     errors = {each: expected_calibration_error(reliability(histograms, each)) for each in (1.0, fitted)}
     temperature = fitted if errors[fitted] < errors[1.0] else 1.0
-    return replace(recipe, temperature=temperature, threshold=choose_threshold(histograms, temperature))
+    threshold = choose_threshold(histograms, temperature)
+    peak = choose_peak_threshold(histograms, temperature, threshold)
+    return replace(recipe, temperature=temperature, threshold=threshold, peak_threshold=peak)
 
 
 def _fit_confidence(scores: Sequence[CaseScore]) -> tuple[float, ...]:

@@ -15,6 +15,7 @@ from tumortrace.data.fingerprint import hash_part
 from tumortrace.data.slice import write_atomically
 from tumortrace.trust.agreement import Agreement
 from tumortrace.trust.calibration import (
+    PAINTED,
     caught_share,
     expected_calibration_error,
     reliability,
@@ -33,9 +34,6 @@ METRICS = (*OVERLAP, *DISTANCES)
 
 SMALL, LARGE = 0.02, 0.08
 """Shares of the frame below and above which a tumour is called small and large."""
-
-PAINTED = 0.001
-"""Share of the frame above which a mask on a tumour-free slice is a false alarm."""
 
 FLAGGED, LOW_DICE = 0.2, 0.5
 """The least confident share of masks that a person looks at, and the Dice below which a mask is called bad."""
