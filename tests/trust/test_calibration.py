@@ -191,8 +191,8 @@ def test_a_peak_threshold_by_hand():
     assert choose_peak_threshold([*quiet, *map(healthy_with_peak, (0.2, 0.6, 0.97))], 1.0, 0.3) == 0.0
     assert choose_peak_threshold([*quiet, *map(healthy_with_peak, (0.65, 0.97, 0.99))], 1.0, 0.3) == 0.7
     assert choose_peak_threshold([healthy_with_peak(0.9999)] * 9, 1.0, 0.3) == 0.99
-    # Logits divided by 2: 0.97 is 0.85 then, and 0.94 is 0.80.
-    assert choose_peak_threshold([healthy_with_peak(0.94)] * 3, 2.0, 0.3) == 0.85
+    # Logits divided by 2: that of 0.95 becomes that of 0.81.
+    assert choose_peak_threshold([healthy_with_peak(0.95)] * 3, 2.0, 0.3) == 0.85
 
 
 def test_no_peak_is_asked_where_nothing_is_free_of_tumour():
