@@ -3,9 +3,9 @@
 ``python -m benchmarks.definition DATA... --negatives DIR --sources CROSSVAL --groups CROSSVAL`` takes the folds that
 ``tumortrace crossval --by source`` trained. On the source that a model never saw, its masks are made again at other
 thresholds and grown or shrunk. The best pair of the two is chosen on one half of the source's groups and scored on the
-other, and the reverse. A mask that only means something wider or narrower is mended by it; a tumour that was not seen is
-not. What mending brings, as a share of the gap to the model that learnt from the source (``--groups``), is the part of
-the gap that is the definition.
+other, and the reverse. A mask that only means something wider or narrower is mended by it; a tumour that was not seen
+is not. What mending brings, as a share of the gap to the model that learnt from the source (``--groups``), is the part
+of the gap that is the definition.
 """
 
 from __future__ import annotations
