@@ -42,7 +42,7 @@ from tumortrace.trust.survey import Survey, survey
 
 WIDTHS = (16, 32, 64, 128, 256)
 STRIDES = (2, 2, 2, 2)
-COARSE_SHARE = 0.78
+COARSE_SHARE = 0.6
 """Of the epochs, as in the default configuration."""
 
 

@@ -87,37 +87,42 @@ def describe(run: Path, groups: Path, sources: Path | None, *, sha256: str) -> d
         "data": [{**description, "cases": counts[name]} for name, description in DATA.items()],
         "data_sha256": manifest["data"]["train"]["sha256"],
         "scores": {
-            "mean Dice of slices whose copies and patient were held out": _scores(groups),
-            **({"mean Dice of a source that was held out whole": _scores(sources)} if sources else {}),
-            "tumour-free slices with over 0.1 % painted, groups held out": _false_alarms(groups),
+            "mean Dice of slices with tumour whose copies and patient were held out": _dice(groups),
+            **({"the same, the whole source held out": _dice(sources)} if sources else {}),
+            "share of tumour-free slices with over 0.1 % painted, copies and patient held out": _false_alarms(groups),
         },
         "licence": "CC BY-NC-SA 4.0 (part of the data is non-commercial and share-alike); the code is Apache-2.0",
         "retrain": "tumortrace train br35h lgg figshare --negatives no_tumour --out runs/default",
     }
 
 
-def _scores(folder: Path) -> dict[str, Any]:
-    by_source = json.loads((folder / "summary.json").read_text())["by"]["source"]
-    return {
-        name: {"value": scores["dice"]["mean"], "ci95": scores["dice"]["ci95"], "n": scores["n"]}
-        for name, scores in by_source.items()
-        if scores["recall"]["ci95"]  # undefined where no slice holds a tumour
-    }
+def _dice(folder: Path) -> dict[str, Any]:
+    """Mean Dice of each source's slices with tumour."""
+    rows = [row for row in _read(folder) if int(row["tp"]) + int(row["fn"])]
+    return _describe(rows, [float(row["dice"]) for row in rows])
 
 
 def _false_alarms(folder: Path) -> dict[str, Any]:
     """Share of each source's tumour-free slices with more than ``PAINTED`` of the frame painted."""
-    alarms: dict[str, list[tuple[float, str]]] = {}
+    rows = [row for row in _read(folder) if not int(row["tp"]) + int(row["fn"])]
+    return _describe(rows, [float(int(row["fp"]) > PAINTED * (int(row["fp"]) + int(row["tn"]))) for row in rows])
+
+
+def _read(folder: Path) -> list[dict[str, str]]:
     with (folder / "per_image.csv").open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            tp, fp, fn, tn = (int(row[name]) for name in ("tp", "fp", "fn", "tn"))
-            if not tp + fn:
-                alarm = float(tp + fp > PAINTED * (fp + tn))
-                alarms.setdefault(row["file"].partition("/")[0], []).append((alarm, row["group"]))
+        return list(csv.DictReader(file))
+
+
+def _describe(rows: list[dict[str, str]], values: list[float]) -> dict[str, Any]:
+    """Mean, interval over groups and number by source, which is the first part of a file's name."""
+    by_source: dict[str, list[tuple[float, str]]] = {}
+    for row, value in zip(rows, values, strict=True):
+        by_source.setdefault(row["file"].partition("/")[0], []).append((value, row["group"]))
     described = {}
-    for name, pairs in sorted(alarms.items()):
-        values, groups = zip(*pairs, strict=True)
-        described[name] = {"value": sum(values) / len(values), "ci95": mean_interval(values, groups), "n": len(values)}
+    for name, pairs in sorted(by_source.items()):
+        numbers, groups = zip(*pairs, strict=True)
+        interval = mean_interval(numbers, groups)
+        described[name] = {"value": sum(numbers) / len(numbers), "ci95": interval, "n": len(numbers)}
     return described
 
 
