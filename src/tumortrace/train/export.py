@@ -89,7 +89,7 @@ def _convert(network: nn.Module, sample: Tensor) -> onnx.ModelProto:
             dynamo=True,
             input_names=["images"],
             output_names=["logits"],
-            dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
+            dynamic_shapes=({0: torch.export.Dim("batch")},),  # by place: other networks name their input otherwise
             verbose=False,
         )
     if program is None:
