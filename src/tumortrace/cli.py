@@ -169,6 +169,9 @@ def train(  # noqa: PLR0913, PLR0917 - the options of the command
     overrides: SetOption = None,
     split: SplitOption = None,
     fold: FoldOption = None,
+    exclude: Annotated[
+        Path | None, typer.Option("--exclude", metavar="FILE", help="Images not to learn from, one name a line.")
+    ] = None,
     negatives: NegativesOption = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="RUN", help="Run folder [runs/NAME].")] = None,
     *,
@@ -182,6 +185,7 @@ def train(  # noqa: PLR0913, PLR0917 - the options of the command
     """
     require_extra("train", purpose="train")
     from tumortrace.config import load_config
+    from tumortrace.data.dataset import exclude as leave_out
     from tumortrace.data.dataset import open_datasets, refuse_inside
     from tumortrace.runfolder import check_run_folder
 
@@ -195,6 +199,8 @@ def train(  # noqa: PLR0913, PLR0917 - the options of the command
         refuse_inside(run, root)
     selecting = settings.training.keep != "last"
     dataset = _divide(open_datasets(data, negatives=negatives), split, fold, selecting=selecting)
+    if exclude is not None:
+        dataset = leave_out(dataset, exclude)
     from tumortrace.train.run import train as train_run  # torch takes seconds: a mistake above is told before
 
     result = train_run(dataset, settings, out=run)

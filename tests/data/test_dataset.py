@@ -13,6 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tumortrace.data.dataset import (
+    exclude,
     list_images,
     natural_key,
     open_dataset,
@@ -430,3 +431,37 @@ def test_negatives_are_a_source_of_cases_without_tumour(phantom_data: Path, tmp_
 def test_a_folder_of_negatives_without_pictures_is_refused(phantom_data: Path, tmp_path: Path):
     with pytest.raises(DataError, match="no picture there"):
         open_datasets([phantom_data], negatives=tmp_path)
+
+
+def divided(root: Path):
+    for part, names in {"TRAIN": ["a1.png", "1.png", "2.png"], "VAL": ["1.png", "3.png"]}.items():
+        for name in names:
+            write_image(root / part / name)
+        write_annotations(root / part / "a.json", {name: [SQUARE] for name in names})
+    return open_dataset(root)
+
+
+def test_named_images_are_not_learnt_from_and_counted(tmp_path: Path):
+    dataset = divided(tmp_path / "data")
+    (tmp_path / "names.txt").write_text("1.png\n\n  TRAIN/2.png \n")
+    left = exclude(dataset, tmp_path / "names.txt")
+    # a1.png only ends alike; VAL's 1.png and 3.png still measure.
+    assert [record.case_id for record in left.records] == ["TRAIN/a1.png", "VAL/1.png", "VAL/3.png"]
+    assert [(f.kind, f.file, f.cause) for f in left.findings] == [
+        ("excluded", "TRAIN/1.png", "named in names.txt"),
+        ("excluded", "TRAIN/2.png", "named in names.txt"),
+    ]
+    (tmp_path / "names.txt").write_text("\n")
+    assert exclude(dataset, tmp_path / "names.txt").records == dataset.records
+
+
+def test_a_name_of_no_image_and_a_file_that_is_no_text_are_refused(tmp_path: Path):
+    dataset = divided(tmp_path / "data")
+    (tmp_path / "names.txt").write_text("1.png\n.png\n")
+    with pytest.raises(DataError, match=r"names\.txt: '\.png' is no image of .*data"):
+        exclude(dataset, tmp_path / "names.txt")
+    (tmp_path / "names.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DataError, match="cannot be read as text"):
+        exclude(dataset, tmp_path / "names.txt")
+    with pytest.raises(DataError, match="cannot be read as text"):
+        exclude(dataset, tmp_path / "nothing.txt")

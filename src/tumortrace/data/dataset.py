@@ -197,6 +197,31 @@ def open_images(root: Path) -> Dataset:
     return Dataset(root, tuple(records), ())
 
 
+def exclude(dataset: Dataset, names_file: Path) -> Dataset:
+    """A dataset without the cases that a file names, each a finding; what only measures (VAL, TEST) stays.
+
+    Args:
+        dataset: From ``open_datasets``.
+        names_file: Text, one name a line: a case_id, or its end from a slash on (``y12.jpg``); empty lines do not count.
+
+    Raises:
+        DataError: The file cannot be read as text, or a name fits no case.
+    """
+    try:
+        lines = names_file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{names_file}: cannot be read as text ({error}); give a file of one name a line") from None
+    names = {line.strip() for line in lines if line.strip()}
+    fitting = {name: {r.case_id for r in dataset.records if f"/{r.case_id}".endswith(f"/{name}")} for name in names}
+    if unknown := sorted(name for name, cases in fitting.items() if not cases):
+        raise DataError(f"{names_file}: {unknown[0]!r} is no image of {dataset.root}; correct it or take it out")
+    named = set().union(*fitting.values())
+    gone = [r.case_id for r in dataset.records if r.case_id in named and r.part not in {"val", "test"}]
+    findings = [_left_out("excluded", case, f"named in {names_file.name}", "nothing to do") for case in gone]
+    kept = tuple(record for record in dataset.records if record.case_id not in set(gone))
+    return replace(dataset, records=kept, findings=(*dataset.findings, *findings))
+
+
 def read_case(record: CaseRecord) -> tuple[Case, list[Finding]]:
     """Decode one case, and find the faults that only the decoded image shows.
 
