@@ -28,6 +28,7 @@ from tumortrace.progress import track
 from tumortrace.train.augment import strip_skull
 from tumortrace.trust.metrics import count_pixels
 from tumortrace.trust.splits import apply_split, read_split
+from tumortrace.trust.statistics import mean_interval
 
 Grey = NDArray[np.float32]
 Truth = NDArray[np.uint8]
@@ -131,13 +132,15 @@ def score(crossval: Path, whole: Dataset, *, every: int) -> dict[str, dict[str, 
     return dices
 
 
-def tabulate(dices: dict[str, dict[str, float]]) -> Table:
-    """A row a damage: mean Dice, and what it lost on the same slices."""
-    table = make_table("Out-of-fold Dice of damaged slices", "damage", "slices", "Dice", "lost")
+def tabulate(dices: dict[str, dict[str, float]], group_of: dict[str, str]) -> Table:
+    """A row a damage: mean Dice, and what it lost on the same slices, with the 95 % interval over groups."""
+    table = make_table("Out-of-fold Dice of damaged slices", "damage", "slices", "Dice", "lost", "95 %")
     for name, of_case in dices.items():
-        mean = np.mean(list(of_case.values()))
-        same = np.mean([dices["none"][case] for case in of_case])
-        table.add_row(name, str(len(of_case)), f"{mean:.3f}", f"{same - mean:+.3f}")
+        losses = [dices["none"][case] - dice for case, dice in of_case.items()]
+        low, high = mean_interval(losses, [group_of[case] for case in of_case], shares=False)
+        interval = "" if name == "none" else f"{low:+.3f} to {high:+.3f}"
+        mean, lost = np.mean(list(of_case.values())), np.mean(losses)
+        table.add_row(name, str(len(of_case)), f"{mean:.3f}", f"{lost:+.3f}", interval)
     return table
 
 
@@ -155,7 +158,8 @@ def main(
     writer.writerow(["file", "damage", "dice"])
     writer.writerows([case, name, f"{dice:.4f}"] for name, of_case in dices.items() for case, dice in of_case.items())
     write_atomically(out, text.getvalue().encode())
-    Console().print(tabulate(dices))
+    group_of = {case.file: case.group for case in read_split(crossval / "split.json").cases}
+    Console(width=100).print(tabulate(dices, group_of))
 
 
 if __name__ == "__main__":

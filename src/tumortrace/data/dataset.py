@@ -202,7 +202,7 @@ def exclude(dataset: Dataset, names_file: Path) -> Dataset:
 
     Args:
         dataset: From ``open_datasets``.
-        names_file: Text, one name a line: a case_id, or its end from a slash on (``y12.jpg``); empty lines do not count.
+        names_file: Text, one name a line: a case_id or its end from a slash on (``y12.jpg``); blank lines are skipped.
 
     Raises:
         DataError: The file cannot be read as text, or a name fits no case.
@@ -217,7 +217,8 @@ def exclude(dataset: Dataset, names_file: Path) -> Dataset:
         raise DataError(f"{names_file}: {unknown[0]!r} is no image of {dataset.root}; correct it or take it out")
     named = set().union(*fitting.values())
     gone = [r.case_id for r in dataset.records if r.case_id in named and r.part not in {"val", "test"}]
-    findings = [_left_out("excluded", case, f"named in {names_file.name}", "nothing to do") for case in gone]
+    cause = f"named in {names_file.name}"
+    findings = [_left_out("excluded", case, cause, "nothing to do") for case in gone]
     kept = tuple(record for record in dataset.records if record.case_id not in set(gone))
     return replace(dataset, records=kept, findings=(*dataset.findings, *findings))
 
