@@ -30,7 +30,7 @@ from tumortrace.trust.splits import apply_split, make_folds, write_split
 from tumortrace.trust.statistics import mean_interval
 from tumortrace.trust.survey import Survey, survey
 
-SCREENING = ("recipe.size_hw=[160, 160]", "training.epochs=5", "training.coarse_epochs=0", "training.threads=1")
+SCREENING = ("recipe.size_hw=[160, 160]", "training.epochs=4", "training.coarse_epochs=0", "training.threads=1")
 FOLDS, FOLD = 3, 3
 
 ROWS: dict[str, tuple[str, ...]] = {
