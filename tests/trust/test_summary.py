@@ -36,7 +36,9 @@ def evaluation(make_score: MakeScore) -> Evaluation:
     )
     pair = OutlinePair("x", "y", "g9", PixelCounts(3, 1, 0, 9), SurfaceScores(0.8, 2.0, 0.5))
     finding = Finding("image-missing", "left out", "gone.png", "no such image", "add it")
-    return Evaluation(scores, (finding,), {"name": "m", "sha256": "5ha"}, 0.45, 1.5, Agreement((pair,), 0), {"seed": 3})
+    return Evaluation(
+        scores, (finding,), {"name": "m", "sha256": "5ha"}, 0.45, 0.8, 1.5, Agreement((pair,), 0), {"seed": 3}
+    )
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -140,5 +142,6 @@ def test_agreement_has_its_intervals_and_counts(evaluation: Evaluation):
 def test_calibration_counts_an_empty_mask_of_a_tumour_free_slice_as_right(evaluation: Evaluation):
     calibration = summary_document(evaluation)["calibration"]
     assert (calibration["temperature"], calibration["threshold"]) == (1.5, 0.45)
+    assert calibration["peak_threshold"] == 0.8
     assert calibration["risk_coverage"][0]["mean_dice"] == pytest.approx((2 / 3 + 1 + 0 + 1) / 4)
     assert sum(each["pixels"] for each in calibration["bins"]) == 12  # three of four pixels are marked or tumour

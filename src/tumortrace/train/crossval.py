@@ -106,5 +106,6 @@ def _describe_fold(held: HeldOut, fitted: CrossFit, out: Path) -> dict[str, Any]
         "dice_mean": sum(defined) / len(defined) if defined else None,
         "seconds": round(manifest["epoch_seconds"], 1),
         "threshold": recipe.threshold,
+        "peak_threshold": recipe.peak_threshold,
         "temperature": recipe.temperature,
     }

@@ -61,7 +61,7 @@ class CrossFit:
 
     Attributes:
         evaluation: One score a case, in the order of the folds.
-        recipe: For a model trained on everything: temperature, threshold and confidence fitted on all folds.
+        recipe: For a model trained on everything: temperature, thresholds and confidence fitted on all folds.
         fold_recipes: With which each fold was scored, fitted on the others.
     """
 
@@ -98,6 +98,7 @@ def cross_fit(
         findings=tuple(finding for part in parts for finding in part.findings),
         model={"name": f"cross-validation of {len(folds)} folds", "sha256": ""},
         threshold=recipe.threshold,
+        peak_threshold=recipe.peak_threshold,
         temperature=recipe.temperature,
         card={key: value for key, value in parts[0].card.items() if key in ("config_sha256", "seed", "version")},
     )

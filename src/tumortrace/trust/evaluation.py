@@ -97,6 +97,7 @@ class Evaluation:
         findings: Faults; the cases left out are among them.
         model: Name and SHA-256.
         threshold: Of the model's recipe.
+        peak_threshold: Of the model's recipe.
         temperature: Of the model's recipe.
         agreement: Of the annotators; None if no slice was outlined twice.
         card: What the model's maker said of it.
@@ -106,6 +107,7 @@ class Evaluation:
     findings: tuple[Finding, ...]
     model: dict[str, str]
     threshold: float
+    peak_threshold: float = 0.0
     temperature: float = 1.0
     agreement: Agreement | None = None
     card: dict[str, object] = field(default_factory=dict)
@@ -155,6 +157,7 @@ def evaluate(
         tuple(findings),
         model={"name": model.name, "sha256": model.sha256},
         threshold=model.recipe.threshold,
+        peak_threshold=model.recipe.peak_threshold,
         temperature=model.recipe.temperature,
         agreement=measure_agreement(found),
         card=model.card,

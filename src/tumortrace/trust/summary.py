@@ -224,6 +224,7 @@ def _describe_calibration(evaluation: Evaluation) -> Document:
     return {
         "temperature": evaluation.temperature,
         "threshold": evaluation.threshold,
+        "peak_threshold": evaluation.peak_threshold,
         "ece": expected_calibration_error(bins),
         "ece_before": expected_calibration_error(reliability(histograms, 1 / evaluation.temperature)),
         "bins": [asdict(each) for each in bins],
