@@ -1,0 +1,54 @@
+"""The arithmetic behind the tables of benchmarks/, by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from benchmarks.ablation import compare
+from benchmarks.definition import GROWTHS, THRESHOLDS, dice_of_variants, mend
+
+
+def result_of(dices: dict[str, float]):
+    """Files ``a1``, ``b2``: the source, then a number; each a group of its own."""
+    counts = {source: sum(file[0] == source for file in dices) for source in {file[0] for file in dices}}
+    return {
+        "dice": {source: {"n": n} for source, n in counts.items()},
+        "cases": [{"file": file, "source": file[0], "group": file, "dice": dice} for file, dice in dices.items()],
+    }
+
+
+def test_a_gain_weighs_every_source_alike():
+    default = result_of({"a1": 0.5, "a2": 0.5, "a3": 0.5, "b1": 0.8})
+    changed = result_of({"a1": 0.6, "a2": 0.7, "a3": 0.8, "b1": 0.4})
+    gain, (low, high) = compare(changed, default)
+    assert gain == pytest.approx((0.2 - 0.4) / 2)  # source a gains 0.2 on average, source b loses 0.4
+    assert low < gain < high
+
+
+def test_growing_a_mask_mends_a_narrow_one_and_no_threshold_does():
+    truth = np.zeros((200, 200), dtype=np.bool_)
+    truth[80:120, 60:140] = True
+    probability = np.zeros((200, 200), dtype=np.float32)
+    probability[82:118, 62:138] = 0.99  # two pixels short on every side: 1 % of 200
+    dices = dice_of_variants(probability, truth)
+    assert dices.shape == (len(THRESHOLDS), len(GROWTHS))
+    as_it_is, grown = dices[4, GROWTHS.index(0.0)], dices[4, GROWTHS.index(0.01)]
+    assert as_it_is == pytest.approx(2 * 36 * 76 / (36 * 76 + 40 * 80))
+    assert grown > 0.995  # a grown rectangle has round corners
+    assert np.ptp(dices[:, GROWTHS.index(0.0)]) == 0
+
+
+def test_no_mask_has_no_dice():
+    nothing = np.zeros((20, 30), dtype=np.float32)
+    assert not dice_of_variants(nothing, np.eye(20, 30, dtype=np.bool_)).any()
+
+
+def test_each_half_is_mended_by_the_other():
+    dices = np.zeros((4, len(THRESHOLDS), len(GROWTHS)))
+    groups = ["p", "p", "q", "q"]
+    # Group p is best at one pair, group q at another: neither profits from the other's choice.
+    dices[:2, 1, 2], dices[2:, 3, 4] = 0.9, 0.8
+    dices[:2, 3, 4], dices[2:, 1, 2] = 0.3, 0.2
+    mended, chosen = mend(dices, groups)
+    assert mended.tolist() == [0.3, 0.3, 0.2, 0.2]
+    assert sorted(chosen) == [(1, 2), (3, 4)]
