@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.peers DATA... --negatives DIR --minutes 8`` trains each on one grouped fold and prints its Dice
 with intervals on the fold that was held out, its parameters, and the milliseconds of a slice in ONNX Runtime.
-Finished networks are not trained again.
+Finished networks are not trained again, so that several processes can share the work with ``--network NAME``.
 """
 
 from __future__ import annotations
@@ -128,6 +128,7 @@ def main(
     negatives: Annotated[Path | None, typer.Option()] = None,
     minutes: Annotated[float, typer.Option()] = 8.0,
     threads: Annotated[int, typer.Option()] = 0,
+    network: Annotated[list[str] | None, typer.Option(help="Only this one; may be repeated.")] = None,
     out: Annotated[Path, typer.Option()] = Path("runs/peers"),
 ) -> None:
     """Train what is not trained yet, score everything, print the table."""
@@ -139,6 +140,8 @@ def main(
     part = prepare_part(dataset.select("train"), config.recipe, name="TRAIN")
     results = {}
     for name, build in make_networks(config).items():
+        if network and name not in network:
+            continue
         folder = out / name.replace(" ", "-").replace("'", "").replace(",", "")
         run_network(name, build, Terms(config, fabric, part, minutes), folder)
         results[name] = _score(folder, dataset, found)
