@@ -187,12 +187,12 @@ def healthy_with_peak(peak: float) -> CaseHistogram:
 
 def test_a_peak_threshold_by_hand():
     quiet = [healthy_with_peak(0.02)] * 37
-    # Of forty, one may be painted: 3 %.
-    assert choose_peak_threshold([*quiet, *map(healthy_with_peak, (0.2, 0.2, 0.97))], 1.0, 0.3) == 0.0
-    assert choose_peak_threshold([*quiet, *map(healthy_with_peak, (0.2, 0.65, 0.97))], 1.0, 0.3) == 0.7
+    # Of forty, two may be painted: 5 %.
+    assert choose_peak_threshold([*quiet, *map(healthy_with_peak, (0.2, 0.6, 0.97))], 1.0, 0.3) == 0.0
+    assert choose_peak_threshold([*quiet, *map(healthy_with_peak, (0.65, 0.97, 0.99))], 1.0, 0.3) == 0.7
     assert choose_peak_threshold([healthy_with_peak(0.9999)] * 9, 1.0, 0.3) == 0.99
-    # Logits divided by 2: that of 0.95 becomes that of 0.81.
-    assert choose_peak_threshold([healthy_with_peak(0.95)] * 3, 2.0, 0.3) == 0.85
+    # Logits divided by 2: that of 0.95 becomes that of 0.813.
+    assert choose_peak_threshold([healthy_with_peak(0.95)] * 3, 2.0, 0.3) == 0.825
 
 
 def test_no_peak_is_asked_where_nothing_is_free_of_tumour():

@@ -23,16 +23,15 @@ RELIABILITY_BINS = 15
 PAINTED = 0.001
 """Share of the frame above which a mask on a tumour-free slice is a false alarm."""
 
-FALSE_ALARMS = 0.03
-"""Share of tumour-free slices that may be painted: below the 5 % that are aimed at, since another hospital's slices are
-painted more often than those of the hospitals that were learnt from."""
+FALSE_ALARMS = 0.05
+"""Share of tumour-free slices that may be painted."""
 
 _BINS = 320
 _LIMIT = 16.0  # logits beyond it, probabilities within 1e-7 of 0 or 1, count as it
 _EDGES = np.linspace(-_LIMIT, _LIMIT, _BINS + 1)
 _CENTRES = (_EDGES[:-1] + _EDGES[1:]) / 2
 _THRESHOLDS = np.round(np.arange(0.05, 0.951, 0.05), 2)
-_PEAKS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 0.965, 0.98, 0.99)
+_PEAKS = (0.5, 0.6, 0.7, 0.8, 0.825, 0.85, 0.875, 0.9, 0.925, 0.95, 0.965, 0.98, 0.99)
 _RIDGE = 1e-2
 _FEWEST = 20  # masks from which the weights of the confidence can be told
 _POINTS = 50
