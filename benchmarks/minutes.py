@@ -1,8 +1,8 @@
 """Dice against minutes: how soon the default configuration is good on slices of Br35H that it never saw.
 
-``python -m benchmarks.minutes DATA --out DIR`` trains with all cores on the grouped folds but one, and measures the
-average of the weights after every epoch on that one, at the network's size (nothing is chosen by it). It draws Dice
-against the minutes of training, measuring included; ``DIR/minutes.csv`` holds the numbers.
+``python -m benchmarks.minutes DATA --out DIR`` trains on the grouped folds but one, with all cores or ``--threads``, and
+measures the average of the weights after every epoch on that one, at the network's size (nothing is chosen by it). It
+draws Dice against the minutes of training, measuring included; ``DIR/minutes.csv`` holds the numbers.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from tumortrace.config import load_config
 from tumortrace.data.dataset import open_datasets
 from tumortrace.data.slice import write_atomically
 from tumortrace.report.figures import read_metrics, save_figure
+from tumortrace.machine import usable_cores
 from tumortrace.runfolder import METRICS
 from tumortrace.train.run import train
 from tumortrace.trust.splits import apply_split, make_folds
@@ -41,13 +42,13 @@ def read_curve(run: Path) -> Curve:
     return [(passed, row["val_dice"] or 0.0) for passed, row in zip(minutes, rows, strict=True)]
 
 
-def draw_curve(curve: Curve) -> Figure:
+def draw_curve(curve: Curve, *, threads: int) -> Figure:
     """Dice against minutes, with the aim as a line."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     axes.plot(*zip(*curve, strict=True), marker="o", markersize=3, color="black", label="average of the weights")
     axes.axhline(AIM, color="grey", linestyle="--", label=f"{AIM}")
-    axes.set(xlabel="minutes of training on two cores", ylabel="mean Dice, slices of a fold left out")
+    axes.set(xlabel=f"minutes of training, {threads} threads", ylabel="mean Dice, slices of a fold left out")
     axes.set(title="Br35H, configuration default", ylim=(0.5, 1.0), xlim=(0, None))
     axes.legend(loc="lower right")
     axes.grid(alpha=0.3)
@@ -57,21 +58,23 @@ def draw_curve(curve: Curve) -> Figure:
 def main(
     data: Path,
     fold: Annotated[int, typer.Option(help="Left out, and measured on.")] = 1,
+    threads: Annotated[int, typer.Option(help="0 takes all cores.")] = 0,
     out: Annotated[Path, typer.Option()] = Path("runs/minutes"),
 ) -> None:
     """Train if that was not done before, then write the curve."""
     dataset = open_datasets([data])
     split = make_folds(survey([record for record in dataset.records if record.part != "test"]), folds=FOLDS)
+    config = load_config("default", [f"training.threads={threads}"])
     divided = apply_split(dataset, split, fold=fold)
     watched = tuple(replace(record, part="val") if record.part == "test" else record for record in divided.records)
-    train(replace(divided, records=watched), load_config("default"), out=out)
+    train(replace(divided, records=watched), config, out=out)
     curve = read_curve(out)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["minutes", "dice"])
     writer.writerows((f"{minutes:.2f}", f"{dice:.4f}") for minutes, dice in curve)
     write_atomically(out / "minutes.csv", text.getvalue().encode())
-    save_figure(draw_curve(curve), out / "minutes.png")
+    save_figure(draw_curve(curve, threads=threads or usable_cores()), out / "minutes.png")
     table = make_table("Dice of slices left out", "minutes", "Dice")
     for minutes, dice in curve:
         table.add_row(f"{minutes:.1f}", f"{dice:.3f}")
