@@ -1,8 +1,8 @@
 """Dice against minutes: how soon the default configuration is good on slices of Br35H that it never saw.
 
-``python -m benchmarks.minutes DATA --out DIR`` trains on the grouped folds but one, with all cores or ``--threads``, and
-measures the average of the weights after every epoch on that one, at the network's size (nothing is chosen by it). It
-draws Dice against the minutes of training, measuring included; ``DIR/minutes.csv`` holds the numbers.
+``python -m benchmarks.minutes DATA --out DIR`` trains on the grouped folds but one, with all cores or ``--threads``,
+and measures the average of the weights after every epoch on that one, at the network's size (nothing is chosen by it).
+It draws Dice against the minutes of training, measuring included; ``DIR/minutes.csv`` holds the numbers.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from benchmarks.common import make_table
 from tumortrace.config import load_config
 from tumortrace.data.dataset import open_datasets
 from tumortrace.data.slice import write_atomically
-from tumortrace.report.figures import read_metrics, save_figure
 from tumortrace.machine import usable_cores
+from tumortrace.report.figures import read_metrics, save_figure
 from tumortrace.runfolder import METRICS
 from tumortrace.train.run import train
 from tumortrace.trust.splits import apply_split, make_folds
