@@ -92,7 +92,7 @@ def describe(run: Path, groups: Path, sources: Path | None, *, sha256: str) -> d
             "share of tumour-free slices with over 0.1 % painted, copies and patient held out": _false_alarms(groups),
         },
         "licence": "CC BY-NC-SA 4.0 (part of the data is non-commercial and share-alike); the code is Apache-2.0",
-        "retrain": "tumortrace train br35h lgg figshare --negatives no_tumour --out runs/default",
+        "retrain": "tumortrace train br35h lgg figshare --negatives no_tumour --set training.threads=1 --out runs/default",
     }
 
 
