@@ -47,6 +47,7 @@ DATA = {
         "licence": "its licence was not checked",
     },
 }
+RETRAIN = "tumortrace train br35h lgg figshare --negatives no_tumour --set training.threads=1 --out runs/default"
 LIMITS = (
     "Research only, not a medical device: no mask may decide about a patient.",
     "What counts as tumour differs between the sources (oedema or enhancing tumour); so does what the mask means.",
@@ -92,7 +93,7 @@ def describe(run: Path, groups: Path, sources: Path | None, *, sha256: str) -> d
             "share of tumour-free slices with over 0.1 % painted, copies and patient held out": _false_alarms(groups),
         },
         "licence": "CC BY-NC-SA 4.0 (part of the data is non-commercial and share-alike); the code is Apache-2.0",
-        "retrain": "tumortrace train br35h lgg figshare --negatives no_tumour --set training.threads=1 --out runs/default",
+        "retrain": RETRAIN,
     }
 
 
