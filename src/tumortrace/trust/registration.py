@@ -153,7 +153,8 @@ def _correlate(first: NDArray[np.float32], second: NDArray[np.float32], warp: ND
     laid_mean, laid_spread = (float(each[0, 0]) for each in cv2.meanStdDev(laid, mask=covered))
     together = cv2.mean(cv2.multiply(first, laid), mask=covered)[0] - mean * laid_mean
     norms = spread * laid_spread
-    return together / norms if norms > 0 else -1.0
+    # Single-precision products of equal pictures may add up to a hair more than 1.
+    return min(together / norms, 1.0) if norms > 0 else -1.0
 
 
 def _plausible(warp: NDArray[np.float32]) -> bool:
