@@ -210,7 +210,8 @@ def exclude(dataset: Dataset, names_file: Path) -> Dataset:
     try:
         lines = names_file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{names_file}: cannot be read as text ({error}); give a file of one name a line") from None
+        cause = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise DataError(f"{names_file}: cannot be read as text ({cause}); give a file of one name a line") from None
     names = {line.strip() for line in lines if line.strip()}
     fitting = {name: {r.case_id for r in dataset.records if f"/{r.case_id}".endswith(f"/{name}")} for name in names}
     if unknown := sorted(name for name, cases in fitting.items() if not cases):
