@@ -62,7 +62,7 @@ def _move(grey: Grey, truth: Truth, rng: Generator) -> tuple[Grey, Truth]:
     """Turn, scale, stretch, shear and shift in one step; what comes in from outside is black."""
     height, width = grey.shape
     angle = np.deg2rad(_mostly_small(40, rng))
-    scale, stretch = np.exp(_mostly_small(0.45, rng)), np.exp(_mostly_small(0.15, rng))
+    scale, stretch = np.exp(_mostly_small(0.6, rng)), np.exp(_mostly_small(0.15, rng))
     shear = _mostly_small(0.12, rng)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = turn @ np.array([[1.0, shear], [0.0, 1.0]]) @ np.diag([scale * stretch, scale / stretch])
@@ -179,7 +179,7 @@ def _remap(grey: Grey, rng: Generator) -> Grey:
         curve = np.interp(curve, np.linspace(0.0, 1.0, len(knots)), knots)
     if rng.random() < 0.03:
         curve = np.interp(level, np.linspace(0.0, 1.0, 6), rng.random(6))
-    if rng.random() < 0.08:
+    if rng.random() < 0.15:
         curve = 1.0 - curve
     indices = np.clip(grey * (CURVE_STEPS - 1) + 0.5, 0, CURVE_STEPS - 1).astype(np.uint8)
     return np.asarray(curve.astype(np.float32)[indices], dtype=np.float32)
