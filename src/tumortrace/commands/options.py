@@ -1,0 +1,27 @@
+"""The arguments and options that several commands take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Part = Literal["test", "val", "train", "all"]
+
+DataArgument = Annotated[Path, typer.Argument(metavar="DATA", help="Folder of images with annotations.")]
+SeveralData = Annotated[list[Path], typer.Argument(metavar="DATA...", help="Folders of images with annotations.")]
+ConfigOption = Annotated[
+    str | None, typer.Option("--config", metavar="NAME|FILE", help="default, narrow, paper, smoke, or a TOML file.")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated.")
+]
+SplitOption = Annotated[
+    Path | None, typer.Option("--split", metavar="FILE", help="Use the sides of a split that `split` wrote.")
+]
+FoldOption = Annotated[int | None, typer.Option("--fold", metavar="I", help="The fold of --split to hold out.")]
+NegativesOption = Annotated[
+    Path | None, typer.Option("--negatives", metavar="DIR", help="Folder of images known to hold no tumour.")
+]
+ModelOption = Annotated[str, typer.Option("--model", metavar="MODEL", help="A run folder or an .onnx file.")]

@@ -1,0 +1,45 @@
+"""What every command says on the terminal: results on stdout, notes and faults on stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from tumortrace.progress import open_console
+
+if TYPE_CHECKING:
+    from tumortrace.data.findings import Finding
+
+console = open_console()
+log = open_console(stderr=True)
+
+
+def print_scores(document: dict[str, Any]) -> None:
+    """The tables of an evaluation, from what its ``summary.json`` holds."""
+    from tumortrace.report.tables import tables_of_scores
+
+    for table in tables_of_scores(document):
+        console.print(table)
+
+
+def report_findings(findings: Sequence[Finding], *, kept_in: Path, shown: int = 10) -> None:
+    """Name the faults of the data on stderr: counted by kind, then the worst ones, and the file that holds them all."""
+    from tumortrace.data.findings import count_by_kind
+
+    if not findings:
+        return
+    counts = ", ".join(f"{count} {kind}" for kind, count in count_by_kind(findings).items())
+    log.print(f"{len(findings)} findings in the data: {counts}")
+    for finding in sorted(findings, key=lambda finding: finding.severity)[:shown]:
+        log.print(f"  {finding.line()}")
+    if len(findings) > shown:
+        log.print(f"  and {len(findings) - shown} more, all in {kept_in}")
+
+
+def exit_if_unreadable(findings: Sequence[Finding]) -> None:
+    """End with 1, finished but not with every file, if a file of the data could not be read."""
+    if any(finding.kind == "unreadable" for finding in findings):
+        raise typer.Exit(1)

@@ -1,0 +1,111 @@
+"""Commands that judge: score a model, compare scores, write them up."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from tumortrace.commands.dividing import divide
+from tumortrace.commands.options import DataArgument, FoldOption, ModelOption, Part, SplitOption
+from tumortrace.commands.output import console, exit_if_unreadable, log, print_scores, report_findings
+from tumortrace.errors import require_extra
+
+Colours = Literal["safe", "report"]
+
+
+def evaluate(
+    data: DataArgument,
+    model: ModelOption = "default",
+    part: Annotated[Part, typer.Option("--part", help="Which part of the data.")] = "test",
+    split: SplitOption = None,
+    fold: FoldOption = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder [runs/MODEL-PART].")] = None,
+) -> None:
+    """Score a model: Table I with intervals, on all images and on the clean ones, beside trivial baselines.
+
+    Clean images have no copy, mirrored or re-contrasted, in what the model was trained on.
+
+    Example: tumortrace evaluate br35h --model runs/first --part val --out runs/first-val
+    """
+    require_extra("report", purpose="draw an evaluation's figures")
+    from tumortrace.data.dataset import open_datasets, refuse_inside
+    from tumortrace.inference.model import open_model
+    from tumortrace.report.cases import write_case_figures, write_comparison, write_gallery
+    from tumortrace.trust.evaluation import evaluate as score
+    from tumortrace.trust.provenance import caution, trace_training
+    from tumortrace.trust.summary import write_evaluation
+    from tumortrace.trust.survey import survey
+
+    opened = open_model(model)
+    folder = out or Path("runs") / f"{opened.name}-{data.resolve().name}-{part}"
+    refuse_inside(folder, data)
+    dataset = divide(open_datasets([data]), split, fold, selecting=False)
+    records = dataset.select(part)
+    # Outlines of training slices have a say in the annotators' agreement; other parts stay closed.
+    scored = {record.case_id for record in records}
+    found = survey([record for record in dataset.records if record.case_id in scored or record.part == "train"])
+    provenance = trace_training(opened, dataset)
+    result = score(
+        opened,
+        records,
+        found,
+        memory=provenance.memory,
+        baselines=provenance.baselines,
+        on_case=lambda case, prediction: write_comparison(case, prediction, out=folder),
+    )
+    result = dataclasses.replace(result, findings=(*dataset.findings, *result.findings))
+    document = write_evaluation(result, folder)
+    figures = write_case_figures(result, records, opened, out=folder)
+    write_gallery(result, records, out=folder)
+    report_findings(result.findings, kept_in=folder / "summary.json")
+    print_scores(document)
+    for note in caution(result, provenance):
+        log.print(f"note: {note}")
+    written = ["per_image.csv", "summary.json", "comparisons/", *(str(path.relative_to(folder)) for path in figures)]
+    console.print(f"Written to {folder}: {', '.join(written)}\nRead it as a page: tumortrace report {folder}")
+    exit_if_unreadable(result.findings)
+
+
+def compare(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR DIR...", help="Folders that evaluate wrote.")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON, and nothing else.")] = False,
+) -> None:
+    """Compare evaluations of the same cases: differences with intervals, permutation tests, Holm over many.
+
+    Example: tumortrace compare runs/first-val runs/second-val
+    """
+    require_extra("report", purpose="compare evaluations")
+    from tumortrace.report.compare_table import comparison_tables
+    from tumortrace.trust.compare import compare_evaluations, comparison_document
+
+    result = compare_evaluations(folders)
+    if as_json:
+        print(json.dumps(comparison_document(result), indent=2))  # noqa: T201 - the document itself
+        return
+    for table in comparison_tables(result):
+        console.print(table)
+
+
+def report(
+    folders: Annotated[list[Path], typer.Argument(metavar="RUN|DIR...", help="Runs, evaluations, cross-validations.")],
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE.html", help="The page [DIR/report.html].")] = None,
+    colours: Annotated[
+        Colours, typer.Option("--colours", help="For all eyes and grey print, or those of the report.")
+    ] = "safe",
+) -> None:
+    """Write one self-contained page on runs and evaluations; it opens offline and prints well.
+
+    Example: tumortrace report runs/first runs/first-val --out first.html
+    """
+    require_extra("report", purpose="draw the page's figures")
+    from tumortrace.report.page import write_report
+
+    page = out or folders[-1] / "report.html"
+    for line in write_report(folders, page, colours=colours):
+        log.print(f"note: {line}")
+    console.print(f"Written: {page}")

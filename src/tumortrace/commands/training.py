@@ -1,0 +1,122 @@
+"""Commands that train: once, and on every fold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from tumortrace.commands.dividing import divide
+from tumortrace.commands.options import ConfigOption, FoldOption, NegativesOption, SetOption, SeveralData, SplitOption
+from tumortrace.commands.output import console, exit_if_unreadable, log, print_scores, report_findings
+from tumortrace.errors import TumortraceError, installed, require_extra
+
+By = Literal["groups", "source"]
+
+
+def train(  # noqa: PLR0913, PLR0917 - the options of the command
+    data: SeveralData,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+    split: SplitOption = None,
+    fold: FoldOption = None,
+    exclude: Annotated[
+        Path | None, typer.Option("--exclude", metavar="FILE", help="Images not to learn from, one name a line.")
+    ] = None,
+    negatives: NegativesOption = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="RUN", help="Run folder [runs/NAME].")] = None,
+    *,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out after a stop.")] = False,
+) -> None:
+    """Train a segmenter on the TRAIN part and measure each epoch on VAL.
+
+    With --split and --fold, learn from the other folds; the fold that is held out is not looked at.
+
+    Example: tumortrace train br35h --config default --set training.epochs=3 --out runs/first
+    """
+    require_extra("train", purpose="train")
+    from tumortrace.config import load_config
+    from tumortrace.data.dataset import exclude as leave_out
+    from tumortrace.data.dataset import open_datasets, refuse_inside
+    from tumortrace.runfolder import check_run_folder
+
+    name = config or "default"
+    run = out or Path("runs") / Path(name).stem
+    if resume and (config or overrides):
+        raise TumortraceError("--resume takes its settings from the run's config.toml; leave --config and --set away")
+    check_run_folder(run, resume=resume)
+    settings = load_config(str(run / "config.toml") if resume else name, overrides or ())
+    for root in [*data, *([negatives] if negatives else [])]:
+        refuse_inside(run, root)
+    selecting = settings.training.keep != "last"
+    dataset = divide(open_datasets(data, negatives=negatives), split, fold, selecting=selecting)
+    if exclude is not None:
+        dataset = leave_out(dataset, exclude)
+    from tumortrace.train.run import train as train_run  # torch takes seconds: a mistake above is told before
+
+    result = train_run(dataset, settings, out=run)
+    report_findings(result.findings, kept_in=run / "manifest.json")
+    _write_loss_figure(run, result.kept_epoch)
+    console.print(
+        f"Trained on {result.train_count} cases, measured on {result.val_count}; "
+        f"kept epoch {result.kept_epoch} of {len(result.rows)}.\nRun folder: {run}"
+    )
+    exit_if_unreadable(result.findings)
+
+
+def crossval(  # noqa: PLR0913, PLR0917 - the options of the command
+    data: SeveralData,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+    folds: Annotated[int, typer.Option("--folds", metavar="K", min=2, help="Number of folds.")] = 5,
+    by: Annotated[By, typer.Option("--by", help="Folds of groups, or leave one source (DATA) out.")] = "groups",
+    negatives: NegativesOption = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder [runs/NAME-crossval].")] = None,
+) -> None:
+    """Train and score every fold: each case is scored by a model that saw no copy of it. Call it again to go on.
+
+    Example: tumortrace crossval br35h --config default --folds 5 --out runs/br35h-crossval
+    """
+    require_extra("train", purpose="train")
+    require_extra("report", purpose="draw an evaluation's figures")
+    from tumortrace.config import load_config
+    from tumortrace.data.dataset import open_datasets, refuse_inside
+    from tumortrace.report.cases import write_comparison, write_gallery
+    from tumortrace.trust.summary import write_evaluation
+
+    name = config or "default"
+    folder = out or Path("runs") / f"{Path(name).stem}-crossval"
+    settings = load_config(name, overrides or ())
+    for root in [*data, *([negatives] if negatives else [])]:
+        refuse_inside(folder, root)
+    dataset = open_datasets(data, negatives=negatives)
+    from tumortrace.train.crossval import cross_validate
+
+    fitted, rows = cross_validate(
+        dataset,
+        settings,
+        folds=folds,
+        by=by,
+        out=folder,
+        on_case=lambda case, prediction: write_comparison(case, prediction, out=folder),
+    )
+    document = write_evaluation(fitted.evaluation, folder, folds=rows)
+    write_gallery(fitted.evaluation, dataset.records, out=folder)
+    report_findings(fitted.evaluation.findings, kept_in=folder / "summary.json")
+    print_scores(document)
+    console.print(
+        f"Written to {folder}: per_image.csv, summary.json, split.json, fold-1 ... fold-{len(rows)}\n"
+        f"Settings with the fitted threshold, temperature and confidence: {folder / 'calibrated.toml'}\n"
+        f"Read it as a page: tumortrace report {folder}"
+    )
+    exit_if_unreadable(fitted.evaluation.findings)
+
+
+def _write_loss_figure(run: Path, kept_epoch: int) -> None:
+    if not installed("report"):
+        log.print("no loss figure: install it with pip install 'tumortrace[report]'")
+        return
+    from tumortrace.report.figures import draw_losses, read_metrics, save_figure
+
+    save_figure(draw_losses(read_metrics(run / "metrics.csv"), kept_epoch=kept_epoch), run / "losses.png")
