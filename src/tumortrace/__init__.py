@@ -9,14 +9,18 @@ if TYPE_CHECKING:
     from tumortrace.data.dataset import open_dataset as open_dataset
     from tumortrace.data.slice import read_slice as read_slice
     from tumortrace.inference.model import open_model as open_model
-    from tumortrace.inference.segmenter import predict as predict
+    from tumortrace.inference.predict import Prediction as Prediction
+    from tumortrace.inference.predict import predict as predict
+    from tumortrace.inference.segmenter import Segmenter as Segmenter
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "Prediction": "tumortrace.inference.predict",
+    "Segmenter": "tumortrace.inference.segmenter",
     "open_dataset": "tumortrace.data.dataset",
     "open_model": "tumortrace.inference.model",
-    "predict": "tumortrace.inference.segmenter",
+    "predict": "tumortrace.inference.predict",
     "read_slice": "tumortrace.data.slice",
 }
 

@@ -11,8 +11,10 @@ from tumortrace.config import load_config
 from tumortrace.data.dataset import open_dataset
 from tumortrace.data.phantoms import write_phantom_dataset
 from tumortrace.errors import DataError, require_extra
-from tumortrace.inference.batch import find_pictures, segment_pictures
+from tumortrace.inference.batch import segment_pictures
 from tumortrace.inference.model import open_model
+from tumortrace.inference.pictures import find_pictures
+from tumortrace.inference.segmenter import Segmenter
 from tumortrace.report.cases import write_case_figures, write_comparison, write_gallery
 from tumortrace.report.figures import draw_losses, read_metrics, save_figure
 from tumortrace.report.page import write_report
@@ -71,9 +73,8 @@ def run_demo(out: Path, console: Console) -> None:
 
     console.print("4. Segmenting slices without a tumour")
     pictures, skipped = find_pictures([str(data / "no_tumour")])
-    segmented = segment_pictures(model, pictures, out=masks, skipped=skipped, overlay=True)
-    painted = sum(image["tumour"] is True for image in segmented["images"])
-    console.print(f"   {painted} of {len(pictures)} tumour-free slices have a mask that is not empty")
+    tally = segment_pictures(Segmenter(model), pictures, out=masks, skipped=skipped, overlay=True)
+    console.print(f"   {tally.tumours} of {len(pictures)} tumour-free slices have a mask that is not empty")
 
     console.print("5. Writing all of it down on one page")
     page = out / "report.html"

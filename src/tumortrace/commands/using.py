@@ -3,44 +3,64 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import tumortrace
 from tumortrace.commands.options import ModelOption
 from tumortrace.commands.output import console, log
-from tumortrace.errors import EXTRAS, installed
+from tumortrace.errors import EXTRAS, TumortraceError, installed
 from tumortrace.machine import usable_cores
 
+if TYPE_CHECKING:
+    from tumortrace.inference.batch import Tally
 
-def segment(
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Pictures, folders or glob patterns.")],
+MANY_PICTURES = 4
+"""From so many pictures on each core takes one of its own."""
+
+
+def segment(  # noqa: PLR0913 - the options of the command
+    inputs: Annotated[
+        list[str] | None, typer.Argument(metavar="INPUT...", help="Pictures, folders or glob patterns.")
+    ] = None,
     model: ModelOption = "default",
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the masks.")] = Path("tumortrace-masks"),
     *,
     overlay: Annotated[bool, typer.Option("--overlay", help="Also draw each mask over its picture.")] = False,
+    tta: Annotated[bool, typer.Option("--tta", help="Average over four flips: slower, a little better.")] = False,
+    sample: Annotated[bool, typer.Option("--sample", help="Segment a generated slice, to see it work.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print results.json on stdout, and nothing else.")] = False,
 ) -> None:
     """Find the tumour in pictures: a mask for each, and results.json.
 
-    Example: tumortrace segment scans/ --model runs/first --out masks --overlay
+    Example: tumortrace segment scans/ --out masks --overlay
     """
-    from tumortrace.inference.batch import find_pictures, refuse_out_in_inputs, segment_pictures
-    from tumortrace.inference.model import open_model
+    from tumortrace.inference.batch import segment_pictures
+    from tumortrace.inference.pictures import find_pictures, refuse_out_in_inputs
+    from tumortrace.inference.results import RESULTS
+    from tumortrace.inference.segmenter import Segmenter
 
-    refuse_out_in_inputs(out, inputs)
-    pictures, skipped = find_pictures(inputs)
-    results = segment_pictures(open_model(model), pictures, out=out, skipped=skipped, overlay=overlay)
-    failed = [image for image in results["images"] if image["status"] == "error"]
-    for image in failed:
-        log.print(image["reason"])
+    if sample == bool(inputs):
+        raise TumortraceError("give pictures, folders or patterns to segment, or --sample alone to see it work")
+    chosen = inputs or [_write_sample(out)]
+    refuse_out_in_inputs(out, chosen)
+    pictures, skipped = find_pictures(chosen)
+    # Many pictures go fastest with one a core, a few with all cores on each.
+    workers = usable_cores() if len(pictures) >= MANY_PICTURES else 1
+    segmenter = Segmenter(model, threads=1 if workers > 1 else 0, tta=tta)
+    tally = segment_pictures(segmenter, pictures, out=out, skipped=skipped, overlay=overlay or sample, workers=workers)
+    for reason in tally.failures:
+        log.print(reason)
     if as_json:
-        print(json.dumps(results, indent=2))  # noqa: T201 - the document itself, untouched by rich
+        with (out / RESULTS).open(encoding="utf-8") as file:
+            shutil.copyfileobj(file, sys.stdout)  # the document itself, untouched by rich
     else:
-        _print_segmented(results, failed=len(failed), out=out)
-    if failed:
+        _print_segmented(tally, skipped=len(skipped), out=out)
+    if tally.failures:
         raise typer.Exit(1)
 
 
@@ -81,13 +101,26 @@ def _describe_gpu() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
 
 
-def _print_segmented(results: dict[str, Any], *, failed: int, out: Path) -> None:
-    images = results["images"]
-    tumours = sum(image["tumour"] is True for image in images)
-    review = sum(image["review"] for image in images if image["status"] == "ok")
-    console.print(
-        f"{len(images) - failed} of {len(images)} pictures segmented, {tumours} with a tumour, {review} to review"
-    )
-    if results["skipped"]:
-        console.print(f"{len(results['skipped'])} files of other types skipped (named in results.json)")
+def _write_sample(out: Path) -> str:
+    """A generated slice with a tumour, beside its results."""
+    import numpy as np
+
+    from tumortrace.data.phantoms import draw_phantom
+    from tumortrace.data.slice import write_png
+    from tumortrace.inference.results import RESULTS
+
+    path = out / "sample.png"
+    if path.exists() and not (out / RESULTS).is_file():
+        raise TumortraceError(f"{path}: exists, and no {RESULTS} beside it says that it is ours; choose another --out")
+    write_png(path, draw_phantom(np.random.default_rng(0), size_hw=(320, 272), kind="bright").pixels)
+    return str(path)
+
+
+def _print_segmented(tally: Tally, *, skipped: int, out: Path) -> None:
+    total = tally.ok + tally.rejected + len(tally.failures)
+    console.print(f"{tally.ok} of {total} pictures segmented, {tally.tumours} with a tumour, {tally.review} to review")
+    if tally.rejected:
+        console.print(f"{tally.rejected} rejected: no brain MR slices (why, in results.json)")
+    if skipped:
+        console.print(f"{skipped} files of other types skipped (named in results.json)")
     console.print(f"Masks and results.json: {out}")

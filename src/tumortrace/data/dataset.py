@@ -7,6 +7,7 @@ files are passed over.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -274,19 +275,9 @@ def refuse_inside(out: Path, root: Path) -> None:
         )
 
 
-def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Sort key under which ``y9.jpg`` comes before ``y10.jpg``."""
-    pieces: list[tuple[int, int, str]] = []
-    digits = ""
-    for character in [*name, ""]:
-        if character.isdecimal() and character.isascii():
-            digits += character
-            continue
-        if digits:
-            pieces.append((0, int(digits), digits))
-            digits = ""
-        pieces.append((1, 0, character))
-    return pieces
+def natural_key(name: str) -> str:
+    """Sort key under which ``y9.jpg`` comes before ``y10.jpg``: numbers by their length first, and before all else."""
+    return re.sub(r"[0-9]+", lambda run: f"\0{len(run[0].lstrip('0')):03}{run[0].lstrip('0')}\0{run[0]}", name)
 
 
 def list_images(folder: Path) -> list[Path]:

@@ -1,8 +1,10 @@
-"""A slice: the grey pixels of one picture on their own grid, read from JPEG, PNG or TIFF."""
+"""A slice: the grey pixels of one picture on their own grid, read from JPEG, PNG or TIFF, or taken from an array."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.errors import DataError
+
+COLOURED = 0.12
+"""Spread of a pixel's channels, as a share of white, from which it is called coloured."""
+
+COLOUR_STEP = 4
+"""Every so many rows and columns are looked at for colour: a sixteenth of the pixels says enough."""
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
 
@@ -30,15 +38,18 @@ class Slice:
     """One 2D picture.
 
     Attributes:
-        pixels: Grey values, shape (H, W), uint8 or uint16, as stored (not rescaled).
+        pixels: Grey values, shape (H, W), as stored (not rescaled): uint8 or uint16 from a file, any real dtype from
+            an array.
         case_id: What the picture is called in tables and messages; for a file in a dataset its path within it.
         spacing_mm: Distance between pixel centres along rows and columns (axis 0, axis 1) in millimetres, or None if
             the file does not say.
+        colour_share: Share of the pixels that were visibly coloured before they became grey, 0 to 1.
     """
 
     pixels: NDArray[Any]
     case_id: str
     spacing_mm: tuple[float, float] | None = None
+    colour_share: float = 0.0
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -47,7 +58,7 @@ class Slice:
         return height, width
 
 
-def read_slice(path: Path | str, case_id: str | None = None) -> Slice:
+def read_slice(path: PathLike[str] | str, case_id: str | None = None) -> Slice:
     """Read a JPEG, PNG or TIFF file of 8 or 16 bits as grey pixels.
 
     Colour becomes luma (ITU-R BT.601, as OpenCV computes it), transparent pixels are laid on black, and the picture is
@@ -65,7 +76,37 @@ def read_slice(path: Path | str, case_id: str | None = None) -> Slice:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from None
-    return Slice(pixels=_decode(data, path=path), case_id=case_id or path.name)
+    pixels, colour_share = _decode(data, path=path)
+    return Slice(pixels, case_id or path.name, colour_share=colour_share)
+
+
+def slice_from_array(
+    pixels: NDArray[Any], *, case_id: str = "array", spacing_mm: tuple[float, float] | None = None
+) -> Slice:
+    """Take an array for a slice.
+
+    Args:
+        pixels: Grey values (H, W) of any real dtype, finite; or red-green-blue (H, W, 3), uint8 or uint16, which
+            becomes luma as a file's colours do.
+        case_id: What the slice is called in messages.
+        spacing_mm: Distance between pixel centres along rows and columns, in millimetres.
+
+    Raises:
+        DataError: Another shape or dtype, no pixel at all, or a value that is not finite.
+    """
+    if spacing_mm is not None and not (len(spacing_mm) == 2 and all(0 < step < math.inf for step in spacing_mm)):
+        raise DataError(f"{case_id}: spacing_mm {spacing_mm}; give two positive numbers, along rows and columns")
+    if pixels.size and pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.dtype in (np.uint8, np.uint16):
+        image = np.ascontiguousarray(pixels[:, :, ::-1])
+        return Slice(_grey(image), case_id, spacing_mm, _colour_share(image))
+    if not pixels.size or pixels.ndim != 2 or pixels.dtype.kind not in "uif":
+        raise DataError(
+            f"{case_id}: an array of shape {pixels.shape} and type {pixels.dtype}; give grey values (height, width), "
+            "or red-green-blue (height, width, 3) of uint8 or uint16"
+        )
+    if not np.isfinite(pixels).all():
+        raise DataError(f"{case_id}: holds NaN or infinity; replace them before segmenting")
+    return Slice(pixels, case_id, spacing_mm)
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:
@@ -108,7 +149,8 @@ def write_atomically(path: Path, data: bytes) -> None:
     neighbour.replace(path)
 
 
-def _decode(data: bytes, *, path: Path) -> NDArray[Any]:
+def _decode(data: bytes, *, path: Path) -> tuple[NDArray[Any], float]:
+    """Grey pixels, and the share of them that were coloured."""
     if not data:
         raise DataError(f"{path}: the file is empty; copy it again from its source")
     if _is_truncated(data):
@@ -128,8 +170,8 @@ def _decode(data: bytes, *, path: Path) -> NDArray[Any]:
     if image.dtype not in (np.uint8, np.uint16):
         raise DataError(f"{path}: pixels of type {image.dtype}; store the picture with 8 or 16 bits a channel")
     if raw is not None and raw.ndim == 3 and raw.shape[2] == 4:
-        return _grey_on_black(_turn_upright(raw, image))
-    return _grey(image)
+        return _grey_on_black(_turn_upright(raw, image)), _colour_share(image)
+    return _grey(image), _colour_share(image)
 
 
 def _is_truncated(data: bytes) -> bool:
@@ -155,6 +197,15 @@ def _turn_upright(raw: NDArray[Any], upright: NDArray[Any]) -> NDArray[Any]:
             if turned.shape[:2] == upright.shape[:2] and np.array_equal(turned[:, :, :3], upright):
                 return turned
     return raw
+
+
+def _colour_share(image: NDArray[Any]) -> float:
+    """Share of pixels whose channels lie further apart than JPEG makes the channels of a grey picture."""
+    if image.ndim == 2:
+        return 0.0
+    sample = image[::COLOUR_STEP, ::COLOUR_STEP, :3].astype(np.int32)
+    spread = sample.max(axis=2) - sample.min(axis=2)
+    return float((spread > COLOURED * np.iinfo(image.dtype).max).mean())
 
 
 def _grey_on_black(image: NDArray[Any]) -> NDArray[Any]:

@@ -13,6 +13,7 @@ import onnxruntime
 
 from tumortrace.config import Recipe
 from tumortrace.errors import ConfigError, ModelError
+from tumortrace.inference.gate import familiar_from_json
 from tumortrace.inference.recipe import recipe_from_json
 from tumortrace.machine import usable_cores
 from tumortrace.runfolder import CONFIG, MODEL
@@ -28,6 +29,8 @@ class Model:
         sha256: Of that file.
         recipe: How slices go in and masks come out.
         card: What else its maker said, as JSON values.
+        familiar: Lowest and highest usual value of each of the looks of the slices that it learnt from; empty if
+            unknown.
         session: ONNX Runtime's session; input ``images`` (N, 1, H, W) float32, output ``logits`` (N, 2, H, W).
     """
 
@@ -36,6 +39,7 @@ class Model:
     sha256: str
     recipe: Recipe
     card: dict[str, Any]
+    familiar: dict[str, tuple[float, float]]
     session: onnxruntime.InferenceSession
 
 
@@ -90,9 +94,10 @@ def open_model(name_or_path: str, *, threads: int = 0) -> Model:
     try:
         recipe = recipe_from_json(metadata["tumortrace.recipe"])
         card = dict(json.loads(metadata.get("tumortrace.card", "{}")))
+        familiar = familiar_from_json(metadata.get("tumortrace.familiar", "{}"))
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise ModelError(
             f"{path}: no recipe of tumortrace in its metadata ({error}); export it with tumortrace"
         ) from None
     name = str(card.get("name") or path.stem)
-    return Model(name, path, hashlib.sha256(data).hexdigest(), recipe, card, session)
+    return Model(name, path, hashlib.sha256(data).hexdigest(), recipe, card, familiar, session)

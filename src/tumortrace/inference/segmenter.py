@@ -1,74 +1,95 @@
-"""Slice in, mask on the same grid out: the one path that segmenting and evaluating share."""
+"""The way in for programs: a picture as an array or a file, what is no brain MR slice turned away, a prediction out."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from os import PathLike
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortrace.config import Recipe
-from tumortrace.data.slice import Slice
-from tumortrace.errors import ModelError
-from tumortrace.inference.confidence import confidence as rate_confidence
-from tumortrace.inference.confidence import mask_features
-from tumortrace.inference.lesions import Lesion, find_lesions, keep_peaks
-from tumortrace.inference.model import Model
-from tumortrace.inference.recipe import prepare, restore, temper, tumour_probability
+from tumortrace.data.slice import Slice, read_slice, slice_from_array
+from tumortrace.inference.ahead import map_ahead
+from tumortrace.inference.model import Model, open_model
+from tumortrace.inference.predict import Prediction, predict
+from tumortrace.machine import usable_cores
+
+Picture = Slice | NDArray[Any] | str | PathLike[str]
+"""What can be segmented: a slice, its grey values, or the path of a JPEG, PNG or TIFF file."""
 
 
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """What a model says of one slice.
+class Segmenter:
+    """A model, opened once, for any number of pictures; it may be used from several threads at a time.
+
+    Example:
+        >>> import numpy as np
+        >>> from tumortrace import Segmenter
+        >>> segmenter = Segmenter()
+        >>> prediction = segmenter.predict(np.zeros((256, 256), dtype=np.uint8))
+        >>> prediction.rejected, prediction.reasons
+        (True, ('not a brain MR slice: the picture is blank',))
 
     Attributes:
-        probability: Of tumour, on the slice's grid and calibrated by the model's temperature; shape (H, W), float32
-            in [0, 1].
-        mask: Where it reaches the model's threshold, but for lesions that nowhere reach its peak threshold; shape
-            (H, W), bool.
-        lesions: Components of the mask, largest first.
-        confidence: 0 to 1. The Dice to expect, if the model's recipe has weights for it; otherwise the mean
-            probability over the mask, or 1 - the highest probability if the mask is empty.
-        review: Whether a person should look before the mask is used.
-        reason: Why; empty if ``review`` is False.
+        model: What it runs.
     """
 
-    probability: NDArray[np.float32]
-    mask: NDArray[np.bool_]
-    lesions: tuple[Lesion, ...]
-    confidence: float
-    review: bool
-    reason: str
+    def __init__(
+        self, model: str | PathLike[str] | Model = "default", *, threads: int = 0, tta: bool = False, gate: bool = True
+    ) -> None:
+        """Open a model.
+
+        Args:
+            model: ``"default"`` (it comes with the package), an ``.onnx`` file, a run folder, or an opened model.
+            threads: Of ONNX Runtime within one slice; 0 takes all that the process may use. An opened model has its
+                own.
+            tta: Average over the slice and its three flips: four times the work.
+            gate: Turn away what is no brain MR slice. Without it every picture gets a mask, a photograph too.
+
+        Raises:
+            ModelError: There is no such model, or it cannot be run.
+        """
+        self.model = model if isinstance(model, Model) else open_model(str(model), threads=threads)
+        self._tta = tta
+        self._gate = gate
+
+    def predict(self, image: Picture, *, spacing_mm: tuple[float, float] | None = None) -> Prediction:
+        """Segment one picture.
+
+        Args:
+            image: Grey values (H, W) of any real dtype, or red-green-blue (H, W, 3) of uint8 or uint16; a path; or a
+                slice.
+            spacing_mm: Distance between pixel centres along rows and columns, for areas and diameters in millimetres;
+                None takes what the slice says of itself.
+
+        Returns:
+            A prediction on the picture's own grid. If the picture is no brain MR slice: ``rejected``, with an empty
+            mask, confidence 0 and the reason.
+
+        Raises:
+            DataError: The file cannot be read, or the array is no picture.
+            ModelError: The model answers with NaN or infinity.
+        """
+        return predict(self.model, _open(image, spacing_mm), gate=self._gate, tta=self._tta)
+
+    def predict_many(self, images: Iterable[Picture], *, workers: int = 0) -> Iterator[Prediction]:
+        """Segment pictures in their order, several at a time, with no more than a few of them in memory.
+
+        Open the segmenter with ``threads=1`` for this: one slice a core is faster than all cores on one slice.
+
+        Args:
+            images: As ``predict`` takes them; drawn one by one.
+            workers: Pictures at a time; 0 takes one a core.
+
+        Raises:
+            DataError: A picture cannot be read; those before it have come.
+        """
+        return map_ahead(self.predict, images, workers=workers or usable_cores())
 
 
-def predict(model: Model, image: Slice) -> Prediction:
-    """Segment one slice.
-
-    Raises:
-        ModelError: The model answers with NaN or infinity.
-    """
-    prepared = prepare(image.pixels, model.recipe)
-    (logits,) = model.session.run(["logits"], {"images": prepared[None, None]})
-    if not np.isfinite(logits).all():
-        raise ModelError(f"{model.path}: gives no numbers (NaN or infinity) for {image.case_id}; train it again")
-    restored = restore(tumour_probability(logits)[0], image.size_hw, model.recipe)
-    probability = temper(restored, model.recipe.temperature)
-    mask = keep_peaks(probability >= model.recipe.threshold, probability, model.recipe.peak_threshold)
-    confidence = _rate(probability, mask, model.recipe)
-    reason = _find_doubt(mask, confidence, review_below=model.recipe.review_below)
-    lesions = find_lesions(mask, probability, spacing_mm=image.spacing_mm)
-    return Prediction(probability, mask, lesions, confidence, review=bool(reason), reason=reason)
-
-
-def _rate(probability: NDArray[np.float32], mask: NDArray[np.bool_], recipe: Recipe) -> float:
-    if recipe.confidence:
-        return rate_confidence(mask_features(probability, mask), recipe.confidence)
-    return float(probability[mask].mean(dtype=np.float64)) if mask.any() else 1.0 - float(probability.max())
-
-
-def _find_doubt(mask: NDArray[np.bool_], confidence: float, *, review_below: float) -> str:
-    if mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any():
-        return "the mask touches the border of the picture"
-    if confidence < review_below:
-        return f"low confidence ({confidence:.2f})"
-    return ""
+def _open(image: Picture, spacing_mm: tuple[float, float] | None) -> Slice:
+    if isinstance(image, Slice):
+        return image if spacing_mm is None else Slice(image.pixels, image.case_id, spacing_mm, image.colour_share)
+    if isinstance(image, np.ndarray):
+        return slice_from_array(image, spacing_mm=spacing_mm)
+    return _open(read_slice(image), spacing_mm)

@@ -11,7 +11,7 @@ from tumortrace.data.dataset import Case, CaseRecord, read_case
 from tumortrace.data.slice import read_slice, write_png
 from tumortrace.inference.model import Model
 from tumortrace.inference.overlay import to_display
-from tumortrace.inference.segmenter import Prediction, predict
+from tumortrace.inference.predict import Prediction, predict
 from tumortrace.report.comparison import compare_masks
 from tumortrace.report.figures import CasePanels, draw_cases, save_figure
 from tumortrace.trust.evaluation import CaseScore, Evaluation, rank_by_dice

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import warnings
+from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from tumortrace.config import Recipe
 from tumortrace.data.slice import write_atomically
 from tumortrace.errors import ModelError
+from tumortrace.inference.gate import Range
 from tumortrace.inference.recipe import recipe_to_json, tumour_probability
 from tumortrace.machine import usable_cores
 
@@ -47,7 +49,9 @@ class ModelCard:
     version: str
 
 
-def export_onnx(network: nn.Module, path: Path, *, recipe: Recipe, card: ModelCard, samples: Tensor) -> float:
+def export_onnx(
+    network: nn.Module, path: Path, *, recipe: Recipe, card: ModelCard, familiar: Mapping[str, Range], samples: Tensor
+) -> float:
     """Write a network as ONNX with its recipe and card as metadata, after comparing it with torch.
 
     Args:
@@ -55,6 +59,7 @@ def export_onnx(network: nn.Module, path: Path, *, recipe: Recipe, card: ModelCa
         path: The file to write, atomically.
         recipe: Stored as ``tumortrace.recipe``.
         card: Stored as ``tumortrace.card``.
+        familiar: What the training slices look like (``measure_familiar``); stored as ``tumortrace.familiar``.
         samples: Prepared slices (N, 1, H, W) on which both are compared; at least one.
 
     Returns:
@@ -65,7 +70,8 @@ def export_onnx(network: nn.Module, path: Path, *, recipe: Recipe, card: ModelCa
     """
     network.cpu().eval()
     model = _convert(network, samples[:1])
-    onnx.helper.set_model_props(model, {"tumortrace.recipe": recipe_to_json(recipe), "tumortrace.card": _to_json(card)})
+    properties = {"recipe": recipe_to_json(recipe), "card": _to_json(card), "familiar": json.dumps(familiar)}
+    onnx.helper.set_model_props(model, {f"tumortrace.{name}": text for name, text in properties.items()})
     data = model.SerializeToString()
     difference = _largest_difference(network, data, samples)
     if not difference <= TOLERANCE:

@@ -15,6 +15,7 @@ from tumortrace.data.findings import Finding
 from tumortrace.data.fingerprint import hash_part
 from tumortrace.data.slice import write_atomically
 from tumortrace.errors import ConfigError
+from tumortrace.inference.gate import measure_familiar
 from tumortrace.progress import tell
 from tumortrace.runfolder import BEST, CHECKPOINT, CONFIG, MANIFEST, MEMORY, MODEL, NETWORK
 from tumortrace.train.arrays import PreparedPart, prepare_part
@@ -86,7 +87,8 @@ def train(dataset: Dataset, config: Config, *, out: Path) -> RunResult:
     tell("Exporting to ONNX ...")
     card = _card(out.name, config, learnt=train_part, measured=val_part)
     samples = train_part.images[:EXPORT_SAMPLES]
-    difference = export_onnx(network, out / MODEL, recipe=config.recipe, card=card, samples=samples)
+    usual = measure_familiar(train_part.looks)
+    difference = export_onnx(network, out / MODEL, recipe=config.recipe, card=card, familiar=usual, samples=samples)
     result = RunResult(
         rows=tuple(state.rows),
         kept_epoch=kept_epoch(state.rows, keep=config.training.keep),

@@ -17,7 +17,7 @@ from tumortrace.config import Recipe
 from tumortrace.data.dataset import CaseRecord, read_cases
 from tumortrace.inference.confidence import confidence
 from tumortrace.inference.model import Model
-from tumortrace.inference.segmenter import predict
+from tumortrace.inference.predict import predict
 from tumortrace.progress import track
 from tumortrace.trust.baselines import Baselines
 from tumortrace.trust.calibration import (

@@ -12,7 +12,7 @@ from tumortrace.data.fingerprint import hash_case
 from tumortrace.errors import DataError
 from tumortrace.inference.confidence import mask_features
 from tumortrace.inference.model import Model
-from tumortrace.inference.segmenter import Prediction, predict
+from tumortrace.inference.predict import Prediction, predict
 from tumortrace.progress import track
 from tumortrace.trust.agreement import Agreement, measure_agreement
 from tumortrace.trust.baselines import Baselines

@@ -1,0 +1,109 @@
+"""The gate: a picture that is no brain MR slice is told by its looks, and turned away with the reason.
+
+A rule a reason, each on one or two measured numbers: nothing is learnt, so that every refusal can be explained and
+checked by eye. The limits lie outside of what all 1,783 slices of four sources show (docs/decisions/0007).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from tumortrace.inference.looks import Looks
+
+Range = tuple[float, float]
+NOT_MR = "not a brain MR slice: "
+
+USUAL = (0.005, 0.995)
+"""Quantiles of the training slices between which a look is called usual."""
+
+ENOUGH = 100
+"""Slices from which such quantiles mean something."""
+
+
+def find_fault(looks: Looks | None) -> str:
+    """Why a picture cannot be a brain MR slice.
+
+    Args:
+        looks: From ``measure_looks``.
+
+    Returns:
+        One clause for a person; empty if nothing speaks against it.
+    """
+    if looks is None or looks.contrast < 0.2:
+        return NOT_MR + "the picture is blank"
+    faults = {
+        "it is in colour": looks.colour > 0.05,
+        "it is noise, text or lines": looks.roughness > 0.6,
+        "no dark background around a head": looks.dark_frame < 0.4 or looks.bright_corner > 0.3,
+        "several objects": looks.outside > 0.06,
+        "no object of the size of a head": looks.head_area < 0.06,
+        "its outline is not that of a head": _is_no_outline(looks),
+        "a closed ring of bone, as on CT": looks.bone > 0.5,
+        "air inside, as in a chest": looks.air > 0.4,
+        "flat areas, as in a drawing": looks.texture < 0.012 or looks.variation < 0.05 or looks.white > 0.6,
+        "speckle drawn out sideways, as on ultrasound": looks.grain > 0.03 and looks.drawn_out < -0.28,
+    }
+    return next((NOT_MR + fault for fault, found in faults.items() if found), "")
+
+
+def _is_no_outline(looks: Looks) -> bool:
+    # A head that fills the frame to all its edges is a rectangle there.
+    boxed = looks.rectangle > 0.9 and looks.head_area < 0.97
+    return looks.solidity < 0.64 or looks.ellipse < 0.58 or looks.elongation > 2.3 or looks.width > 1.4 or boxed
+
+
+def measure_familiar(looks: Iterable[Looks | None]) -> dict[str, Range]:
+    """What is usual among slices.
+
+    Args:
+        looks: Of the slices a model learns from; those without are left out.
+
+    Returns:
+        Lowest and highest usual value of each look; empty if there are fewer than ``ENOUGH``.
+    """
+    rows = [one for one in looks if one is not None]
+    if len(rows) < ENOUGH:
+        return {}
+    lowest, highest = np.quantile(np.array(rows), USUAL, axis=0)
+    return {name: (float(low), float(high)) for name, low, high in zip(Looks._fields, lowest, highest, strict=True)}
+
+
+def familiar_from_json(text: str) -> dict[str, Range]:
+    """What ``measure_familiar`` gave, from a model's metadata.
+
+    Raises:
+        ValueError: It is something else: no JSON, a look that there is not, or not two numbers.
+    """
+    ranges = {str(name): (float(low), float(high)) for name, (low, high) in dict(json.loads(text)).items()}
+    unknown = ranges.keys() - set(Looks._fields)
+    if unknown:
+        raise ValueError(f"unknown looks {', '.join(sorted(unknown))}")
+    return ranges
+
+
+def find_unfamiliar(looks: Looks | None, familiar: Mapping[str, Range]) -> str:
+    """In what a picture differs most from the slices that a model learnt from.
+
+    Args:
+        looks: Of the picture.
+        familiar: Lowest and highest usual value of each look, from ``measure_familiar``; empty if unknown.
+
+    Returns:
+        The look, its value and what is usual; empty if all are usual.
+    """
+    if not familiar:
+        return ""
+    if looks is None:
+        return "nothing to be seen"
+    excess: dict[str, float] = {}
+    for name, (low, high) in familiar.items():
+        value = getattr(looks, name)
+        excess[name] = max(low - value, value - high) / max(high - low, 1e-3)
+    worst = max(excess, key=lambda name: excess[name])
+    if excess[worst] <= 0:
+        return ""
+    low, high = familiar[worst]
+    return f"{worst.replace('_', ' ')} {getattr(looks, worst):.2g}, usual {low:.2g} to {high:.2g}"

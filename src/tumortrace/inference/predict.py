@@ -1,0 +1,102 @@
+"""Slice in, mask on the same grid out: the one path that segmenting and evaluating share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumortrace.data.slice import Slice
+from tumortrace.errors import ModelError
+from tumortrace.inference.confidence import confidence, mask_features
+from tumortrace.inference.gate import find_fault, find_unfamiliar
+from tumortrace.inference.lesions import Lesion, find_lesions, keep_peaks
+from tumortrace.inference.looks import measure_looks
+from tumortrace.inference.model import Model
+from tumortrace.inference.recipe import prepare, restore, temper, tumour_probability
+from tumortrace.inference.review import find_doubts
+
+FLIPS = ((), (1,), (0,), (0, 1))
+"""Axes along which test-time augmentation flips a slice, and flips the answer back."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a model says of one slice.
+
+    Attributes:
+        probability: Of tumour, on the slice's grid and calibrated by the model's temperature; shape (H, W), float32
+            in [0, 1].
+        mask: Where it reaches the model's threshold, but for lesions that nowhere reach its peak threshold; shape
+            (H, W), bool.
+        lesions: Components of the mask, largest first.
+        confidence: 0 to 1. The Dice to expect, if the model's recipe has weights for it; otherwise the mean
+            probability over the mask, or 1 - the highest probability if the mask is empty.
+        review: Whether a person should look before the mask is used.
+        reasons: Why; empty if ``review`` is False.
+        rejected: The picture is no brain MR slice, as ``reasons`` say: it was not segmented, and its empty mask means
+            nothing.
+    """
+
+    probability: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    lesions: tuple[Lesion, ...]
+    confidence: float
+    review: bool
+    reasons: tuple[str, ...]
+    rejected: bool = False
+
+
+def predict(model: Model, image: Slice, *, gate: bool = False, tta: bool = False) -> Prediction:
+    """Segment one slice.
+
+    Args:
+        model: From ``open_model``.
+        image: The slice.
+        gate: Reject what is no brain MR slice, unsegmented. Without it, as in an evaluation, every picture gets a mask.
+        tta: Test-time augmentation: the mean probability of the slice and its three flips, at four times the work.
+
+    Raises:
+        ModelError: The model answers with NaN or infinity.
+    """
+    looks = measure_looks(image)
+    fault = find_fault(looks) if gate else ""
+    if fault:
+        return _reject(image, fault)
+    restored = restore(_infer(model, image, tta=tta), image.size_hw, model.recipe)
+    probability = temper(restored, model.recipe.temperature)
+    mask = keep_peaks(probability >= model.recipe.threshold, probability, model.recipe.peak_threshold)
+    lesions = find_lesions(mask, probability, spacing_mm=image.spacing_mm)
+    rated = _rate(probability, mask, model.recipe.confidence)
+    doubts = find_doubts(mask, lesions, rated, review_below=model.recipe.review_below)
+    unfamiliar = find_unfamiliar(looks, model.familiar)
+    if unfamiliar:
+        doubts = (*doubts, f"unlike the training data: {unfamiliar}")
+    return Prediction(probability, mask, lesions, rated, review=bool(doubts), reasons=doubts)
+
+
+def _reject(image: Slice, fault: str) -> Prediction:
+    nothing = np.zeros(image.size_hw, dtype=np.float32)
+    return Prediction(nothing, nothing > 0, (), 0.0, review=True, reasons=(fault,), rejected=True)
+
+
+def _infer(model: Model, image: Slice, *, tta: bool) -> NDArray[np.float32]:
+    """Tumour probability on the network's grid, before calibration."""
+    prepared = prepare(image.pixels, model.recipe)
+    flips = FLIPS if tta else FLIPS[:1]
+    images = np.stack([np.flip(prepared, axes)[None] for axes in flips])
+    (logits,) = model.session.run(["logits"], {"images": images})
+    if not np.isfinite(logits).all():
+        raise ModelError(f"{model.path}: gives no numbers (NaN or infinity) for {image.case_id}; train it again")
+    answers = tumour_probability(logits)
+    if not tta:
+        return np.asarray(answers[0])
+    upright = [np.flip(answer, axes) for answer, axes in zip(answers, flips, strict=True)]
+    return np.asarray(np.mean(upright, axis=0), dtype=np.float32)
+
+
+def _rate(probability: NDArray[np.float32], mask: NDArray[np.bool_], weights: tuple[float, ...]) -> float:
+    if weights:
+        return confidence(mask_features(probability, mask), weights)
+    return float(probability[mask].mean(dtype=np.float64)) if mask.any() else 1.0 - float(probability.max())

@@ -1,0 +1,42 @@
+"""When a person should look before a mask is used, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumortrace.inference.lesions import Lesion
+
+TINY = 0.0005
+"""Share of the frame below which a mask is called tiny: 4 mm across in a head that fills a frame of 180 mm."""
+
+MANY = 4
+"""So many parts are seldom so many tumours: of the slices that were learnt from, 1 in 400 has as many."""
+
+
+def find_doubts(
+    mask: NDArray[np.bool_], lesions: Sequence[Lesion], confidence: float, *, review_below: float
+) -> tuple[str, ...]:
+    """What in a mask itself speaks against it.
+
+    Args:
+        mask: Shape (H, W), bool.
+        lesions: Of the mask.
+        confidence: In the mask, 0 to 1.
+        review_below: The confidence that is enough.
+
+    Returns:
+        A few words each; empty if nothing does.
+    """
+    doubts = []
+    if confidence < review_below:
+        doubts.append(f"low confidence ({confidence:.2f})")
+    if mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any():
+        doubts.append("the mask touches the border of the picture")
+    if 0 < mask.sum() < TINY * mask.size:
+        doubts.append(f"tiny mask ({int(mask.sum())} px)")
+    if len(lesions) >= MANY:
+        doubts.append(f"many parts ({len(lesions)})")
+    return tuple(doubts)
