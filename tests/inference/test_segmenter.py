@@ -1,162 +1,128 @@
-"""A slice through a model that calls bright pixels tumour: the mask, its confidence and the doubts, by hand."""
+"""The way in for programs: arrays and files, the gate, flips, several at a time."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from tumortrace.config import Recipe
-from tumortrace.data.slice import Slice
-from tumortrace.errors import ModelError
+from tumortrace.data.phantoms import draw_phantom
+from tumortrace.data.slice import Slice, read_slice, write_png
+from tumortrace.errors import DataError, ModelError
 from tumortrace.inference.model import Model
-from tumortrace.inference.segmenter import predict
+from tumortrace.inference.predict import predict
+from tumortrace.inference.segmenter import Segmenter
 
 OpenHandModel = Callable[..., Model]
 
-
-def bright(size_hw: tuple[int, int], rows: slice, columns: slice, dtype: type[Any] = np.uint8) -> NDArray[Any]:
-    """A picture of 10 with a block of 200."""
-    pixels = np.full(size_hw, 10, dtype=dtype)
-    pixels[rows, columns] = 200
-    return pixels
+PHANTOM = draw_phantom(np.random.default_rng(0), size_hw=(200, 170), kind="bright").pixels
 
 
-def predict_pixels(model: Model, pixels: NDArray[Any], spacing_mm: tuple[float, float] | None = None):
-    return predict(model, Slice(pixels, "by hand", spacing_mm))
+@pytest.fixture
+def segmenter(open_hand_model: OpenHandModel) -> Segmenter:
+    return Segmenter(open_hand_model(Recipe((64, 64), pad_to_square=True), gain=1.0))
 
 
-# --- the mask ---
+def test_an_array_a_file_and_a_slice_give_the_same_prediction(segmenter: Segmenter, tmp_path: Path):
+    write_png(tmp_path / "x.png", PHANTOM)
+    expected = predict(segmenter.model, Slice(PHANTOM, "x"))
+    for picture in (PHANTOM, tmp_path / "x.png", str(tmp_path / "x.png"), read_slice(tmp_path / "x.png")):
+        prediction = segmenter.predict(picture)
+        assert np.array_equal(prediction.probability, expected.probability)
+        assert (prediction.rejected, prediction.confidence) == (False, expected.confidence)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32, np.float64])
+def test_grey_values_of_every_real_type_are_taken(segmenter: Segmenter, dtype: type):
+    assert np.array_equal(segmenter.predict(PHANTOM.astype(dtype)).mask, segmenter.predict(PHANTOM).mask)
+
+
+def test_three_equal_channels_are_grey_and_a_coloured_picture_is_rejected(segmenter: Segmenter):
+    grey = np.repeat(PHANTOM[:, :, None], 3, axis=2)
+    assert np.array_equal(segmenter.predict(grey).mask, segmenter.predict(PHANTOM).mask)
+    coloured = grey.copy()
+    coloured[:, :, 0] //= 3
+    prediction = segmenter.predict(coloured)
+    assert prediction.rejected
+    assert prediction.review
+    assert prediction.reasons == ("not a brain MR slice: it is in colour",)
+    assert prediction.mask.shape == prediction.probability.shape == (200, 170)
+    assert not prediction.mask.any()
+    assert (prediction.lesions, prediction.confidence) == ((), 0.0)
+
+
+def test_without_the_gate_every_picture_gets_a_mask(open_hand_model: OpenHandModel):
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
+    model = open_hand_model(Recipe((64, 64)))
+    assert Segmenter(model).predict(noise).rejected
+    open_to_all = Segmenter(model, gate=False).predict(noise)
+    assert not open_to_all.rejected
+    assert open_to_all.mask.any()
+
+
+def test_spacing_gives_areas_and_overrides_that_of_the_slice(segmenter: Segmenter):
+    lesion = segmenter.predict(PHANTOM, spacing_mm=(2.0, 0.5)).lesions[0]
+    assert lesion.area_mm2 == pytest.approx(lesion.area_px)
+    again = segmenter.predict(Slice(PHANTOM, "x", (9.0, 9.0)), spacing_mm=(2.0, 1.0)).lesions[0]
+    assert again.area_mm2 == pytest.approx(2 * lesion.area_px)
+    assert segmenter.predict(Slice(PHANTOM, "x", (3.0, 1.0))).lesions[0].area_mm2 == pytest.approx(3 * lesion.area_px)
 
 
 @pytest.mark.parametrize(
-    "recipe",
+    ("picture", "message"),
     [
-        Recipe((8, 12)),  # the slice's own grid
-        Recipe((24, 12)),  # three rows for one
-        Recipe((4, 6)),  # half; the block lies on whole pixels of that grid
-        Recipe((12, 12), pad_to_square=True),
-        Recipe((6, 6), pad_to_square=True),
+        (np.zeros((0, 4)), r"array: an array of shape \(0, 4\)"),
+        (np.zeros(7), r"shape \(7,\) and type float64; give grey values"),
+        (np.zeros((4, 5, 4), np.uint8), r"shape \(4, 5, 4\)"),
+        (np.zeros((4, 5, 3)), "red-green-blue .* of uint8 or uint16"),
+        (np.zeros((4, 5), bool), "type bool"),
+        (np.zeros((4, 5), complex), "type complex128"),
+        (np.full((4, 5), np.nan), "array: holds NaN or infinity"),
+        ("nosuch.png", "nosuch.png: cannot be read"),
     ],
 )
-def test_mask_is_exactly_the_block_on_the_slices_own_grid(open_hand_model: OpenHandModel, recipe: Recipe):
-    pixels = bright((8, 12), slice(2, 4), slice(6, 10))
-    prediction = predict_pixels(open_hand_model(recipe), pixels)
-    assert prediction.mask.dtype == np.bool_
-    assert prediction.probability.dtype == np.float32
-    assert prediction.probability.shape == (8, 12)
-    assert np.array_equal(prediction.mask, pixels == 200)
-    (lesion,) = prediction.lesions
-    assert lesion.bbox_xyxy == (6, 2, 10, 4)
+def test_what_is_no_picture_is_refused_in_one_line(segmenter: Segmenter, picture: object, message: str):
+    with pytest.raises(DataError, match=message) as caught:
+        segmenter.predict(picture)
+    assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("recipe", [Recipe((16, 16)), Recipe((16, 16), pad_to_square=True)])
-@pytest.mark.parametrize("size_hw", [(1, 1), (1, 7), (9, 1), (5, 33), (40, 3)])
-def test_mask_has_the_slices_size_whatever_that_is(
-    open_hand_model: OpenHandModel, size_hw: tuple[int, int], recipe: Recipe
-):
-    pixels = np.random.default_rng(0).integers(0, 255, size_hw, dtype=np.uint8)
-    prediction = predict_pixels(open_hand_model(recipe), pixels)
-    assert prediction.mask.shape == prediction.probability.shape == size_hw
+@pytest.mark.parametrize("spacing_mm", [(1.0, 0.0), (-1.0, 1.0), (1.0,), (1.0, float("nan"))])
+def test_a_spacing_that_is_none_is_refused(segmenter: Segmenter, spacing_mm: tuple[float, ...]):
+    with pytest.raises(DataError, match=r"spacing_mm .*give two positive numbers"):
+        segmenter.predict(PHANTOM, spacing_mm=spacing_mm)
 
 
-def test_16_bit_slice_gives_the_mask_of_the_8_bit_one(open_hand_model: OpenHandModel):
-    model = open_hand_model(Recipe((8, 8)))
-    pixels = bright((5, 9), slice(1, 3), slice(5, 8))
-    deep = predict_pixels(model, pixels.astype(np.uint16) * 257)
-    assert np.array_equal(deep.mask, predict_pixels(model, pixels).mask)
+def test_a_model_that_is_not_there_is_refused():
+    with pytest.raises(ModelError, match=r"nosuch.onnx: no such model"):
+        Segmenter("nosuch.onnx")
 
 
-def test_pixel_at_the_very_threshold_is_tumour(open_hand_model: OpenHandModel):
-    # A constant slice is 0 after standardisation, so every probability is 0.5.
-    pixels = np.full((3, 5), 90, dtype=np.uint8)
-    assert predict_pixels(open_hand_model(Recipe((3, 5), threshold=0.5)), pixels).mask.all()
-    assert not predict_pixels(open_hand_model(Recipe((3, 5), threshold=0.5000001)), pixels).mask.any()
+def test_flips_average_to_what_they_should(open_hand_model: OpenHandModel):
+    # A model that works pixel by pixel says the same of a flipped picture: averaging must change nothing, and would
+    # if an answer were not flipped back.
+    model = open_hand_model(Recipe((64, 64), pad_to_square=True), gain=1.0)
+    plain, averaged = Segmenter(model).predict(PHANTOM), Segmenter(model, tta=True).predict(PHANTOM)
+    assert averaged.probability.dtype == np.float32
+    assert np.allclose(plain.probability, averaged.probability, atol=1e-6)
 
 
-def test_lesions_are_measured_with_the_slices_spacing(open_hand_model: OpenHandModel):
-    prediction = predict_pixels(
-        open_hand_model(Recipe((6, 10))), bright((6, 10), slice(1, 2), slice(5, 8)), spacing_mm=(2.0, 1.0)
-    )
-    (lesion,) = prediction.lesions
-    assert lesion.area_mm2 == 6.0
-    assert lesion.diameter_mm == pytest.approx(math.hypot(3, 2))
+def test_many_pictures_come_in_order_whatever_they_are(segmenter: Segmenter, tmp_path: Path):
+    write_png(tmp_path / "x.png", PHANTOM)
+    pictures = [PHANTOM, tmp_path / "x.png", cv2.flip(PHANTOM, 1), np.full((9, 9), 3, np.uint8)]
+    predictions = list(segmenter.predict_many(iter(pictures), workers=3))
+    assert [prediction.rejected for prediction in predictions] == [False, False, False, True]
+    for picture, prediction in zip(pictures, predictions, strict=True):
+        assert np.array_equal(prediction.mask, segmenter.predict(picture).mask)
 
 
-# --- confidence ---
-
-
-def test_confidence_of_a_mask_is_the_mean_probability_over_it(open_hand_model: OpenHandModel):
-    # Values 0 (12 times), 30 (twice) and 60 (once): mean 8, variance (12 * 64 + 2 * 484 + 2704) / 15 = 296.
-    pixels = np.zeros((3, 5), dtype=np.uint8)
-    pixels[1, 1:4] = 30, 60, 30
-    prediction = predict_pixels(open_hand_model(Recipe((3, 5)), gain=0.5), pixels)
-    low, high = (1 / (1 + math.exp(-(value - 8) / math.sqrt(296))) for value in (30, 60))
-    assert np.array_equal(prediction.mask, pixels > 0)
-    assert prediction.confidence == pytest.approx((2 * low + high) / 3)
-    assert prediction.lesions[0].confidence == pytest.approx((2 * low + high) / 3)
-
-
-def test_confidence_of_an_empty_mask_is_what_the_likeliest_pixel_lacks(open_hand_model: OpenHandModel):
-    # One pixel of 12 lit: (1 - 1/12) / sqrt(1/12 - 1/144) = sqrt(11) deviations above the mean.
-    pixels = np.zeros((3, 4), dtype=np.uint8)
-    pixels[1, 2] = 80
-    prediction = predict_pixels(open_hand_model(Recipe((3, 4), threshold=0.9), gain=0.05), pixels)
-    assert not prediction.mask.any()
-    assert prediction.lesions == ()
-    assert prediction.confidence == pytest.approx(1 - 1 / (1 + math.exp(-2 * 0.05 * math.sqrt(11))))
-
-
-# --- doubts ---
-
-
-def test_sure_mask_inside_the_picture_needs_no_review(open_hand_model: OpenHandModel):
-    prediction = predict_pixels(open_hand_model(Recipe((6, 10))), bright((6, 10), slice(1, 5), slice(1, 9)))
-    assert prediction.confidence >= Recipe().review_below
-    assert (prediction.review, prediction.reason) == (False, "")
-
-
-@pytest.mark.parametrize(
-    ("rows", "columns"),
-    [(slice(0, 2), slice(3, 5)), (slice(4, 6), slice(3, 5)), (slice(2, 4), slice(0, 2)), (slice(2, 4), slice(8, 10))],
-    ids=["top", "bottom", "left", "right"],
-)
-def test_mask_at_the_border_is_to_be_reviewed(open_hand_model: OpenHandModel, rows: slice, columns: slice):
-    prediction = predict_pixels(open_hand_model(Recipe((6, 10))), bright((6, 10), rows, columns))
-    assert (prediction.review, prediction.reason) == (True, "the mask touches the border of the picture")
-
-
-def test_mask_of_low_confidence_is_to_be_reviewed(open_hand_model: OpenHandModel):
-    # 4 of 40 pixels lit lie 3 deviations above the mean: probability 1 / (1 + exp(-2 * 0.1 * 3)) = 0.6457.
-    pixels = bright((5, 8), slice(1, 3), slice(5, 7))
-    prediction = predict_pixels(open_hand_model(Recipe((5, 8)), gain=0.1), pixels)
-    assert prediction.mask.sum() == 4
-    assert (prediction.review, prediction.reason) == (True, "low confidence (0.65)")
-
-
-def test_empty_mask_of_low_confidence_is_to_be_reviewed(open_hand_model: OpenHandModel):
-    prediction = predict_pixels(open_hand_model(Recipe((3, 5), threshold=0.9)), np.full((3, 5), 90, dtype=np.uint8))
-    assert not prediction.mask.any()
-    assert (prediction.review, prediction.reason) == (True, "low confidence (0.50)")
-
-
-def test_model_that_gives_no_numbers_is_refused(open_hand_model: OpenHandModel):
-    model = open_hand_model(Recipe((4, 4)), gain=math.inf)
-    image = Slice(np.arange(16, dtype=np.uint8).reshape(4, 4), "scan.png")
-    with pytest.raises(ModelError, match=r"model.onnx: gives no numbers \(NaN or infinity\) for scan.png"):
-        predict(model, image)
-
-
-def test_a_peak_threshold_drops_the_fainter_lesion(open_hand_model: OpenHandModel):
-    pixels = bright((6, 12), slice(2, 4), slice(1, 3))
-    pixels[2:4, 7:9] = 140
-    whole = predict_pixels(open_hand_model(Recipe((6, 12)), gain=0.1), pixels)
-    peaks = sorted(float(whole.probability[2:4, x : x + 2].max()) for x in (1, 7))
-    assert len(whole.lesions) == 2
-    between = Recipe((6, 12), peak_threshold=sum(peaks) / 2)
-    (lesion,) = predict_pixels(open_hand_model(between, gain=0.1), pixels).lesions
-    assert lesion.bbox_xyxy == (1, 2, 3, 4)
+def test_the_shipped_model_finds_the_tumour_of_a_generated_slice():
+    phantom = draw_phantom(np.random.default_rng(0), size_hw=(320, 272), kind="bright")
+    prediction = Segmenter().predict(phantom.pixels)
+    assert not prediction.rejected
+    (x, y) = prediction.lesions[0].centroid_xy
+    assert phantom.pixels[round(y), round(x)] > 1.5 * np.median(phantom.pixels[phantom.pixels > 30])

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from tumortrace.data.dataset import CaseRecord, open_dataset, read_case
 from tumortrace.data.slice import Slice
 from tumortrace.inference.model import Model, open_model
-from tumortrace.inference.segmenter import Prediction, predict
+from tumortrace.inference.predict import Prediction, predict
 from tumortrace.report import cases
 from tumortrace.report.cases import write_case_figures, write_comparison, write_gallery
 from tumortrace.report.figures import CasePanels
@@ -31,7 +31,7 @@ MASK = np.array([[0, 0, 1], [1, 0, 0]], dtype=bool)
 
 
 def prediction_of(mask: np.ndarray) -> Prediction:
-    return Prediction(mask.astype(np.float32), mask, (), confidence=0.5, review=False, reason="")
+    return Prediction(mask.astype(np.float32), mask, (), confidence=0.5, review=False, reasons=())
 
 
 def write_record(folder: Path, case_id: str, *, grey: int = 0) -> CaseRecord:

@@ -44,7 +44,7 @@ def find_pictures(inputs: Sequence[str]) -> tuple[list[Picture], list[str]]:
     found: dict[str, str] = {}  # the file, and its path relative to its input
     others: dict[str, None] = {}
     seen: set[str] = set()
-    named = {os.path.abspath(path) for path in matches}
+    named = {os.path.abspath(text) for text in inputs if os.path.exists(text)}
     for match in matches:
         for path, relative in _expand(match):
             absolute = os.path.abspath(path)
