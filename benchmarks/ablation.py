@@ -21,7 +21,7 @@ from tumortrace.config import load_config
 from tumortrace.data.dataset import Dataset, open_datasets, read_cases
 from tumortrace.data.slice import write_atomically
 from tumortrace.inference.model import open_model
-from tumortrace.inference.segmenter import predict
+from tumortrace.inference.predict import predict
 from tumortrace.progress import tell
 from tumortrace.train.run import train
 from tumortrace.trust.calibration import PAINTED

@@ -25,7 +25,7 @@ from rich.table import Table
 from benchmarks.common import make_table
 from tumortrace.data.dataset import CaseRecord, Dataset, open_datasets, read_cases
 from tumortrace.inference.model import Model, open_model
-from tumortrace.inference.segmenter import predict
+from tumortrace.inference.predict import predict
 from tumortrace.progress import track
 from tumortrace.trust.splits import apply_split, read_split
 from tumortrace.trust.statistics import mean_interval

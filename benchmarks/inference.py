@@ -11,8 +11,8 @@ from rich.table import Table
 from benchmarks.common import make_table
 from tumortrace.data.slice import Slice
 from tumortrace.inference.model import open_model
+from tumortrace.inference.predict import predict
 from tumortrace.inference.recipe import prepare
-from tumortrace.inference.segmenter import predict
 from tumortrace.machine import usable_cores
 
 ROUNDS = 200

@@ -23,7 +23,7 @@ from benchmarks.common import make_table
 from tumortrace.data.dataset import Dataset, open_datasets, read_cases
 from tumortrace.data.slice import Slice, write_atomically
 from tumortrace.inference.model import open_model
-from tumortrace.inference.segmenter import predict
+from tumortrace.inference.predict import predict
 from tumortrace.progress import track
 from tumortrace.train.augment import strip_skull
 from tumortrace.trust.metrics import count_pixels

@@ -6,7 +6,7 @@ import pytest
 
 import tumortrace
 from tumortrace.data.slice import read_slice
-from tumortrace.inference.segmenter import predict
+from tumortrace.inference.predict import predict
 
 
 def test_the_index_hands_out_the_very_functions():

@@ -17,7 +17,7 @@ from tumortrace.data.geometry import Polygon
 from tumortrace.data.slice import write_png
 from tumortrace.errors import DataError
 from tumortrace.inference.model import Model
-from tumortrace.inference.segmenter import Prediction
+from tumortrace.inference.predict import Prediction
 from tumortrace.trust.baselines import Baselines
 from tumortrace.trust.detection import LesionCounts
 from tumortrace.trust.evaluation import CaseScore, Evaluation, evaluate, rank_by_dice
