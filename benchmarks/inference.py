@@ -1,46 +1,116 @@
-"""Inference: a slice through the shipped model, bare and with all that makes a mask of it, on all cores."""
+"""Bare inference: the network that ships beside the report's and MONAI's, in torch and in ONNX Runtime, and the floor.
+
+The floor is what no program can pass: the network's floating-point operations over the rate at which this machine
+multiplies matrices. Every network sees one slice at a time at its own input size, on all cores, all in one run.
+"""
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from rich.table import Table
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.common import make_table
-from tumortrace.data.slice import Slice
+from benchmarks.peers import make_networks
+from tumortrace.config import load_config
 from tumortrace.inference.model import open_model
-from tumortrace.inference.predict import predict
-from tumortrace.inference.recipe import prepare
 from tumortrace.machine import usable_cores
+from tumortrace.train.export import ModelCard, export_onnx
+from tumortrace.train.networks import build_network
 
-ROUNDS = 200
-WARM_UP = 20
-SIZE_HW = (344, 283)
-"""The median size of Br35H's pictures."""
+ROUNDS = 60
+WARM_UP = 5
+SECONDS = 12.0
+"""A way that is slow is timed no longer than this."""
+
+MATRIX = 2048
+
+
+class Cost(NamedTuple):
+    """Of one network in one runtime."""
+
+    milliseconds: list[float]
+    gflop: float
+    parameters: int
 
 
 def measure() -> Table:
-    """Median and 95th percentile of the milliseconds a slice, the two taken in turns."""
-    model = open_model("default")
-    image = Slice(np.random.default_rng(0).integers(0, 256, SIZE_HW, dtype=np.uint8), "noise")
-    prepared = prepare(image.pixels, model.recipe)[None, None]
-    bare, whole = [], []
-    for _ in range(WARM_UP + ROUNDS):
-        bare.append(_milliseconds(lambda: model.session.run(["logits"], {"images": prepared})))
-        whole.append(_milliseconds(lambda: predict(model, image)))
-    table = make_table(
-        f"A slice of {SIZE_HW[0]} x {SIZE_HW[1]}, {usable_cores()} threads", "what", "median ms", "95 % ms", "ratio"
-    )
-    for name, times in (("bare inference", bare), ("prepare, infer, restore, lesions", whole)):
-        taken = times[WARM_UP:]
-        ratio = np.median(taken) / np.median(bare[WARM_UP:])
-        table.add_row(name, f"{np.median(taken):.2f}", f"{np.quantile(taken, 0.95):.2f}", f"{ratio:.2f}")
+    """A row a network and runtime, with what it costs as a multiple of ours and of its floor."""
+    torch.set_num_threads(usable_cores())
+    rate = matrix_rate()
+    title = f"One slice, bare inference, {usable_cores()} threads; matrices: {rate:.0f} GFLOP/s in float32"
+    headings = ("M parameters", "GFLOP", "median ms", "95 % ms", "slices/s", "x ours", "x floor")
+    table = make_table(title, "network, runtime", *headings)
+    costs = {name: cost for name, build in _networks().items() for name, cost in _time_network(name, *build).items()}
+    ours = float(np.median(costs["tumortrace default, ONNX Runtime"].milliseconds))
+    for name, cost in costs.items():
+        median = float(np.median(cost.milliseconds))
+        table.add_row(
+            name,
+            f"{cost.parameters / 1e6:.2f}",
+            f"{cost.gflop:.2f}",
+            f"{median:.1f}",
+            f"{np.quantile(cost.milliseconds, 0.95):.1f}",
+            f"{1000 / median:.1f}",
+            f"{median / ours:.1f}",
+            f"{median * rate / 1000 / cost.gflop:.1f}",
+        )
     return table
 
 
-def _milliseconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return 1000 * (time.perf_counter() - started)
+def matrix_rate() -> float:
+    """GFLOP/s of multiplying two large float32 matrices on all cores, the best of several."""
+    left, right = (torch.randn(MATRIX, MATRIX, generator=torch.Generator().manual_seed(0)) for _ in range(2))
+    seconds = []
+    for _ in range(5):
+        started = time.perf_counter()
+        torch.mm(left, right)
+        seconds.append(time.perf_counter() - started)
+    return 2 * MATRIX**3 / min(seconds) / 1e9
+
+
+def _networks() -> dict[str, tuple[Callable[[], nn.Module], tuple[int, int]]]:
+    """How to build each, and its input's height and width."""
+    default, paper = load_config("default"), load_config("paper")
+    networks = {name: (build, default.recipe.size_hw) for name, build in make_networks(default).items()}
+    size_hw = paper.recipe.size_hw
+    networks["the report's"] = (lambda: build_network(paper.network, size_hw=size_hw, seed=0), size_hw)
+    return networks
+
+
+def _time_network(name: str, build: Callable[[], nn.Module], size_hw: tuple[int, int]) -> dict[str, Cost]:
+    network = build().eval()
+    image = torch.randn(1, 1, *size_hw, generator=torch.Generator().manual_seed(0))
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        network(image)
+    gflop = counter.get_total_flops() / 1e9
+    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+        path = Path(folder) / "model.onnx"
+        with torch.inference_mode(mode=False):
+            recipe = load_config("default", [f"recipe.size_hw={list(size_hw)}"]).recipe
+            card = ModelCard(name, "", "", "", 0, "")
+            export_onnx(network, path, recipe=recipe, card=card, familiar={}, samples=image)
+        session = open_model(str(path)).session
+        pixels = image.numpy()
+        ways = {"torch": lambda: network(image), "ONNX Runtime": lambda: session.run(None, {"images": pixels})}
+        return {f"{name}, {way}": Cost(_time(work), gflop, parameters) for way, work in ways.items()}
+
+
+def _time(work: Callable[[], object]) -> list[float]:
+    """Milliseconds of each call, the first few left out."""
+    times: list[float] = []
+    began = time.perf_counter()
+    while len(times) < WARM_UP + ROUNDS and (len(times) < 3 or time.perf_counter() - began < SECONDS):
+        started = time.perf_counter()
+        work()
+        times.append(1000 * (time.perf_counter() - started))
+    return times[min(WARM_UP, len(times) - 2) :]

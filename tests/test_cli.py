@@ -15,7 +15,7 @@ import pytest
 import typer.main
 
 from tumortrace.cli import app
-from tumortrace.data.slice import read_slice
+from tumortrace.data.slice import read_slice, write_png
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined] # a group has commands
 
@@ -66,6 +66,49 @@ def test_the_shipped_model_segments_and_says_its_licence(phantom_data, tmp_path)
     shown = tumortrace("info", "default", cwd=tmp_path).stdout
     assert "licence of the weights: CC BY-NC-SA 4.0" in shown
     assert "not a medical device" in shown
+
+
+def test_segment_sample_shows_a_mask_without_a_scan(tmp_path):
+    for _ in range(2):  # what stands there from the first time is replaced
+        done = tumortrace("segment", "--sample", "--out", "try", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "1 of 1 pictures segmented, 1 with a tumour" in done.stdout
+    names = {path.name for path in (tmp_path / "try").iterdir()}
+    assert names == {"sample.png", "sample_mask.png", "sample_overlay.png", "results.json"}
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "sample.png").write_text("a user's own")
+    assert_one_line_error(tumortrace("segment", "--sample", "--out", "own", cwd=tmp_path), "own/sample.png: exists")
+    assert (tmp_path / "own" / "sample.png").read_text() == "a user's own"
+
+
+def test_segment_wants_pictures_or_the_sample(phantom_data, tmp_path):
+    wanted = "give pictures, folders or patterns"
+    assert_one_line_error(tumortrace("segment", cwd=tmp_path), wanted)
+    assert_one_line_error(tumortrace("segment", phantom_data, "--sample", cwd=tmp_path), wanted)
+
+
+def test_segment_rejects_what_is_no_brain_mr_slice_and_ends_with_0(phantom_data, tiny_run, tmp_path):
+    shutil.copytree(phantom_data / "no_tumour", tmp_path / "scans")
+    write_png(tmp_path / "scans" / "page.png", np.full((90, 120), 255, np.uint8))
+    done = tumortrace("segment", "scans", "--model", tiny_run, "--tta", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "3 of 4 pictures segmented" in done.stdout
+    assert "1 rejected: no brain MR slices" in done.stdout
+    assert not (tmp_path / "tumortrace-masks" / "page_mask.png").exists()
+
+
+def test_segmenting_touches_no_network(phantom_data, tmp_path):
+    program = (
+        "import socket\n"
+        "def refuse(*arguments, **options): raise AssertionError('the network was touched')\n"
+        "socket.socket = socket.create_connection = socket.getaddrinfo = refuse\n"
+        "from tumortrace.cli import main\n"
+        "main()\n"
+    )
+    command = [sys.executable, "-c", program, "segment", str(phantom_data / "no_tumour"), "--overlay", "--tta"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "3 of 3 pictures segmented" in done.stdout
 
 
 def test_part_that_the_dataset_lacks(phantom_data, tiny_run, tmp_path):

@@ -1,0 +1,144 @@
+"""The engine that ships: what a slice costs bare, from an array, from a file and in a folder; cold start and memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rich.table import Table
+
+from benchmarks.common import make_table
+from tumortrace.data.phantoms import KINDS, draw_phantom
+from tumortrace.data.slice import IMAGE_SUFFIXES
+from tumortrace.inference.batch import segment_pictures
+from tumortrace.inference.model import Model, open_model
+from tumortrace.inference.pictures import find_pictures
+from tumortrace.inference.recipe import prepare
+from tumortrace.inference.segmenter import Segmenter
+from tumortrace.machine import usable_cores
+
+ROUNDS = 200
+WARM_UP = 20
+SIZE_HW = (344, 283)
+"""The median size of Br35H's pictures."""
+
+FOLDER = 400
+"""Pictures of the folder that is segmented as a whole."""
+
+STARTS = 7
+
+
+def measure() -> Table:
+    """Everything in one run: single slices in turns first, then a folder, then whole processes."""
+    table = make_table(f"The engine on {usable_cores()} cores, slices of the median size", "what", "median", "95 %")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        picture = _write_pictures(folder / "pictures", FOLDER)
+        for row, times in _time_slices(picture).items():
+            table.add_row(row, f"{np.median(times):.2f} ms", f"{np.quantile(times, 0.95):.2f} ms")
+        bare, whole = _time_folder(folder)
+        table.add_row("bare inference, one slice a core", f"{1000 * bare:.2f} ms a slice, {1 / bare:.0f} slices/s", "")
+        table.add_row(
+            "a folder: decode, segment, write", f"{1000 * whole:.2f} ms a slice, {1 / whole:.0f} slices/s", ""
+        )
+        table.add_row("what the folder adds to bare inference", f"{1000 * (whole - bare):.2f} ms a slice", "")
+        seconds, mebibytes = _time_processes(folder, picture)
+        table.add_row(
+            "tumortrace segment PICTURE, whole process", f"{np.median(seconds):.2f} s", f"{np.max(seconds):.2f} s"
+        )
+        table.add_row("its largest memory", f"{np.median(mebibytes):.0f} MiB", f"{np.max(mebibytes):.0f} MiB")
+        _, folder_mebibytes = _run(folder, folder / "pictures")
+        table.add_row(f"largest memory, {FOLDER} pictures", f"{folder_mebibytes:.0f} MiB", "")
+    return table
+
+
+def _rate(seconds: float) -> str:
+    return f"{1000 * seconds:.2f} ms a slice, {1 / seconds:.0f} slices/s"
+
+
+def _write_pictures(folder: Path, count: int) -> Path:
+    """Generated slices as JPEG, or real ones where ``TUMORTRACE_DATA`` names them; the path of one of median size."""
+    folder.mkdir()
+    root = os.environ.get("TUMORTRACE_DATA")
+    if root:
+        files = sorted(Path(root, "br35h").rglob("*"))
+        real = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+        for index in range(count):
+            (folder / f"{index}.jpg").symlink_to(real[index % len(real)])
+    else:
+        for index in range(count):
+            rng = np.random.default_rng(index % 20)
+            phantom = draw_phantom(rng, size_hw=SIZE_HW, kind=KINDS[index % len(KINDS)])
+            cv2.imwrite(str(folder / f"{index}.jpg"), phantom.pixels)
+    one = folder.parent / "one.jpg"
+    cv2.imwrite(str(one), draw_phantom(np.random.default_rng(0), size_hw=SIZE_HW, kind="bright").pixels)
+    return one
+
+
+def _time_slices(picture: Path) -> dict[str, list[float]]:
+    """Milliseconds of one slice on all cores, the ways in turns."""
+    segmenter, flipping = Segmenter(), Segmenter(tta=True)
+    pixels = cv2.imread(str(picture), cv2.IMREAD_GRAYSCALE)
+    prepared = prepare(pixels, segmenter.model.recipe)[None, None]
+    ways: dict[str, Callable[[], object]] = {
+        "bare inference": lambda: segmenter.model.session.run(["logits"], {"images": prepared}),
+        "from an array": lambda: segmenter.predict(pixels),
+        "from a JPEG file": lambda: segmenter.predict(picture),
+        "from an array, four flips": lambda: flipping.predict(pixels),
+    }
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(WARM_UP + ROUNDS):
+        for name, work in ways.items():
+            started = time.perf_counter()
+            work()
+            if turn >= WARM_UP:
+                times[name].append(1000 * (time.perf_counter() - started))
+    return times
+
+
+def _time_folder(folder: Path) -> tuple[float, float]:
+    """Seconds a slice: the network alone, and all of it, both with one slice a core; the better of two rounds each."""
+    model = open_model("default", threads=1)
+    segmenter = Segmenter(model)
+    pictures, _ = find_pictures([str(folder / "pictures")])
+    bare, whole = [], []
+    for turn in range(2):
+        bare.append(_time_bare(model, len(pictures)))
+        started = time.perf_counter()
+        segment_pictures(segmenter, pictures, out=folder / f"masks-{turn}", workers=usable_cores())
+        whole.append((time.perf_counter() - started) / len(pictures))
+    return min(bare), min(whole)
+
+
+def _time_bare(model: Model, count: int) -> float:
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - of this function alone
+
+    image = np.random.default_rng(0).standard_normal((1, 1, *model.recipe.size_hw), dtype=np.float32)
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        started = time.perf_counter()
+        for _ in pool.map(lambda _: model.session.run(["logits"], {"images": image}), range(count)):
+            pass
+        return (time.perf_counter() - started) / count
+
+
+def _time_processes(folder: Path, picture: Path) -> tuple[list[float], list[float]]:
+    runs = [_run(folder, picture) for _ in range(STARTS)]
+    return [seconds for seconds, _ in runs], [mebibytes for _, mebibytes in runs]
+
+
+def _run(folder: Path, source: Path) -> tuple[float, float]:
+    """Wall seconds of the command, and the largest memory of its process in MiB."""
+    command = [sys.executable, "-m", "tumortrace", "segment", str(source), "--out", str(folder / "out")]
+    started = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, f"{' '.join(command)} failed"
+    return time.perf_counter() - started, usage.ru_maxrss / 1024
