@@ -70,6 +70,17 @@ def test_plain_install_helps_informs_and_segments(installed, tiny_run, phantom_d
     assert all((tmp_path / "masks" / image["mask"]).is_file() for image in results["images"])
 
 
+def test_plain_install_segments_a_sample_from_the_shell_and_from_python(installed, tmp_path):
+    assert "1 with a tumour" in run(installed / "tumortrace", "segment", "--sample", "--out", "try", cwd=tmp_path)
+    program = (
+        "import socket; socket.socket = socket.getaddrinfo = None\n"
+        "from tumortrace import Segmenter\n"
+        "prediction = Segmenter().predict('try/sample.png', spacing_mm=(0.5, 0.5))\n"
+        "print(len(prediction.lesions), prediction.lesions[0].area_mm2 > 0, prediction.rejected)"
+    )
+    assert run(installed / "python", "-c", program, cwd=tmp_path) == "1 True False\n"
+
+
 def test_plain_install_says_what_training_needs(installed, phantom_data, tmp_path):
     done = subprocess.run(
         [str(installed / "tumortrace"), "train", str(phantom_data)],

@@ -80,15 +80,17 @@ def keep_peaks(mask: NDArray[np.bool_], probability: NDArray[np.float32], lowest
     """
     if lowest <= 0 or not mask.any():
         return mask
-    _, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-    kept = np.unique(np.asarray(labels)[mask & (probability >= lowest)])
-    return np.isin(labels, kept) & mask
+    count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    kept = np.zeros(count, dtype=np.bool_)
+    kept[np.asarray(labels)[mask & (probability >= lowest)]] = True
+    return kept[labels]
 
 
 def _longest_distance(pixels: NDArray[np.bool_], spacing_mm: tuple[float, float]) -> float:
-    """Longest distance between two pixel corners of a component; they lie on its convex hull."""
-    rows, columns = np.nonzero(pixels)
-    corners = np.concatenate([np.stack([columns + dx, rows + dy], axis=1) for dx in (0, 1) for dy in (0, 1)])
+    """Longest distance between two pixel corners of a component; they lie on the convex hull of its outer pixels."""
+    contours, _ = cv2.findContours(pixels.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    outer_xy = np.concatenate(contours)[:, 0, :]
+    corners = np.concatenate([outer_xy + (dx, dy) for dx in (0, 1) for dy in (0, 1)])
     hull = cv2.convexHull(corners.astype(np.int32))[:, 0, :] * np.array([spacing_mm[1], spacing_mm[0]])
     steps = hull[:, None, :] - hull[None, :, :]
     return float(np.sqrt((steps**2).sum(axis=2).max()))

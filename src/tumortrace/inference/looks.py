@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -81,7 +81,8 @@ def measure_looks(image: Slice) -> Looks | None:
     Returns:
         Its looks, all finite; None if the picture is blank but for a few pixels, or holds no object at all.
     """
-    small = _shrink(image.pixels, SIDE_PX)
+    pixels = image.pixels.astype(np.float32)
+    small = _shrink(pixels, SIDE_PX)
     low, high = (float(value) for value in np.percentile(small, (0.5, 99.5)))
     if high <= low:
         return None
@@ -92,7 +93,7 @@ def measure_looks(image: Slice) -> Looks | None:
         return None
     depth = _depth_below_edge(head)
     inside = depth > _INSIDE * depth.max()
-    larger = np.clip((_shrink(image.pixels, GRAIN_PX) - low) / (high - low), 0.0, 1.2)
+    larger = np.clip((_shrink(pixels, GRAIN_PX) - low) / (high - low), 0.0, 1.2)
     deep = cv2.resize(inside.astype(np.uint8), larger.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
     return Looks(
         colour=image.colour_share,
@@ -107,12 +108,12 @@ def measure_looks(image: Slice) -> Looks | None:
     )
 
 
-def _shrink(pixels: NDArray[Any], side_px: int) -> Grey:
+def _shrink(pixels: Grey, side_px: int) -> Grey:
     """With the longer side at a length, averaged over areas; each side has eight pixels at least."""
     height, width = pixels.shape
     scale = side_px / max(height, width)
     size_wh = (max(8, round(width * scale)), max(8, round(height * scale)))
-    return np.asarray(cv2.resize(pixels.astype(np.float32), size_wh, interpolation=cv2.INTER_AREA), dtype=np.float32)
+    return np.asarray(cv2.resize(pixels, size_wh, interpolation=cv2.INTER_AREA), dtype=np.float32)
 
 
 def _detail(grey: Grey) -> Grey:

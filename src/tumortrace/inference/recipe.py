@@ -124,9 +124,9 @@ def temper(probability: NDArray[np.float32], temperature: float) -> NDArray[np.f
     """
     if temperature == 1.0:
         return probability
-    tumour = probability.astype(np.float64) ** (1 / temperature)
-    background = (1 - probability.astype(np.float64)) ** (1 / temperature)
-    return np.asarray(tumour / (tumour + background), dtype=np.float32)
+    with np.errstate(divide="ignore", over="ignore"):  # 0 and 1 have logits of minus and plus infinity
+        logit = np.log(probability) - np.log(np.float32(1) - probability)
+        return np.asarray(1 / (1 + np.exp(logit / np.float32(-temperature))), dtype=np.float32)
 
 
 def recipe_to_json(recipe: Recipe) -> str:

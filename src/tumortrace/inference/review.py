@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tumortrace.inference.lesions import Lesion
 
 TINY = 0.0005
-"""Share of the frame below which a mask is called tiny: of the 1,617 outlined slices that were at hand none is as small."""
+"""Share of the frame below which a mask is called tiny: of 1,617 outlined slices at hand none is as small."""
 
 MANY = 4
 """Parts from which a mask is doubted: of those 1,617 slices one has as many tumours."""
