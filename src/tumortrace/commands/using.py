@@ -39,6 +39,8 @@ def segment(  # noqa: PLR0913 - the options of the command
 
     Example: tumortrace segment scans/ --out masks --overlay
     """
+    import cv2
+
     from tumortrace.inference.batch import segment_pictures
     from tumortrace.inference.pictures import find_pictures, refuse_out_in_inputs
     from tumortrace.inference.results import RESULTS
@@ -49,8 +51,9 @@ def segment(  # noqa: PLR0913 - the options of the command
     chosen = inputs or [_write_sample(out)]
     refuse_out_in_inputs(out, chosen)
     pictures, skipped = find_pictures(chosen)
-    # Many pictures go fastest with one a core, a few with all cores on each.
+    # Many pictures go fastest with one a core, a few with all cores on each; OpenCV's own threads would get in between.
     workers = usable_cores() if len(pictures) >= MANY_PICTURES else 1
+    cv2.setNumThreads(1)
     segmenter = Segmenter(model, threads=1 if workers > 1 else 0, tta=tta)
     tally = segment_pictures(segmenter, pictures, out=out, skipped=skipped, overlay=overlay or sample, workers=workers)
     for reason in tally.failures:
