@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -97,7 +98,7 @@ def _time_network(name: str, build: Callable[[], nn.Module], size_hw: tuple[int,
         path = Path(folder) / "model.onnx"
         with torch.inference_mode(mode=False):
             recipe = load_config("default", [f"recipe.size_hw={list(size_hw)}"]).recipe
-            card = ModelCard(name, "", "", "", 0, "")
+            card = asdict(ModelCard(name, "", "", "", 0, ""))
             export_onnx(network, path, recipe=recipe, card=card, familiar={}, samples=image)
         session = open_model(str(path)).session
         pixels = image.numpy()

@@ -93,7 +93,7 @@ def run_network(name: str, build: Callable[[], nn.Module], terms: Terms, out: Pa
         out / "cost.json",
         json.dumps({"epochs": epochs, "minutes": seconds / 60, "parameters": parameters}).encode(),
     )
-    card = ModelCard(name, "", "", "", 0, "")
+    card = dataclasses.asdict(ModelCard(name, "", "", "", 0, ""))
     export_onnx(network, out / MODEL, recipe=config.recipe, card=card, familiar={}, samples=part.images[:2])
 
 

@@ -26,7 +26,14 @@ def draw_squares(count: int, *, seed: int) -> PreparedPart:
         truth[top : top + 6, left : left + 6] = 1
         image[0] += 3.0 * truth
     hashes = {f"{seed}/{index}.png": f"{seed:032x}{index:032x}" for index in range(count)}
-    return PreparedPart(torch.from_numpy(images), torch.from_numpy(truths), ("",) * len(images), hashes, ())
+    return PreparedPart(
+        images=torch.from_numpy(images),
+        truths=torch.from_numpy(truths),
+        sources=("",) * count,
+        hashes=hashes,
+        looks=(None,) * count,
+        findings=(),
+    )
 
 
 @pytest.fixture(scope="session")

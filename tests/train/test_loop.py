@@ -40,7 +40,8 @@ def part_of(logits: list[list[float]], truths: list[list[int]]) -> PreparedPart:
     """Slices of one row, whose pixels are the logits that ``Logit`` gives."""
     images = torch.tensor(logits)[:, None, None, :]
     hashes = {str(index): str(index) for index in range(len(logits))}
-    return PreparedPart(images, torch.tensor(truths, dtype=torch.uint8)[:, None, :], ("",) * len(logits), hashes, ())
+    masks = torch.tensor(truths, dtype=torch.uint8)[:, None, :]
+    return PreparedPart(images, masks, ("",) * len(logits), hashes, (None,) * len(logits), ())
 
 
 def first_network(config: Config) -> nn.Module:
@@ -243,7 +244,7 @@ def test_a_run_that_diverges_ends_with_the_epoch(
     fit(first_network(settings()), settings(epochs=1), fabric=fabric, train=squares, val=squares, run=tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.safetensors")}
     assert len(before) == 2
-    broken = PreparedPart(torch.full_like(squares.images, value), squares.truths, squares.sources, squares.hashes, ())
+    broken = replace(squares, images=torch.full_like(squares.images, value))
     message = r"^training diverged in epoch 2 \(loss nan\); lower training\.learning_rate and train into another --out$"
     with pytest.raises(TumortraceError, match=message):
         fit(first_network(settings()), settings(), fabric=fabric, train=broken, val=squares, run=tmp_path)

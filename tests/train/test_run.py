@@ -28,6 +28,7 @@ from tumortrace.report.figures import read_metrics
 from tumortrace.runfolder import CHECKPOINT, check_run_folder
 from tumortrace.train import run as run_module
 from tumortrace.train.arrays import PreparedPart
+from tumortrace.train.export import Agreement
 from tumortrace.train.run import RunResult, train
 
 Train = Callable[[Path, Config, Path], RunResult]
@@ -45,7 +46,7 @@ def settings(**training: object) -> Config:
 @pytest.fixture
 def train_only(monkeypatch: pytest.MonkeyPatch) -> Train:
     """A run without its export, which takes longer than all the rest."""
-    monkeypatch.setattr(run_module, "export_onnx", lambda *_, **__: 0.0)
+    monkeypatch.setattr(run_module, "export_onnx", lambda *_, **__: Agreement(0.0, 1.0))
     return lambda data, config, out: train(open_dataset(data), config, out=out)
 
 
@@ -127,6 +128,8 @@ def test_the_run_s_model_can_be_opened(tiny_run: Path, manifest: dict[str, Any])
         "config_sha256": hashlib.sha256((tiny_run / "config.toml").read_bytes()).hexdigest(),
         "seed": 0,
         "version": tumortrace.__version__,
+        "weights_sha256": hashlib.sha256((tiny_run / "best.safetensors").read_bytes()).hexdigest(),
+        "classes": ["background", "tumour"],
     }
     assert model.sha256 == hashlib.sha256((tiny_run / "model.onnx").read_bytes()).hexdigest()
 
@@ -134,9 +137,9 @@ def test_the_run_s_model_can_be_opened(tiny_run: Path, manifest: dict[str, Any])
 def test_the_export_says_that_it_has_begun(
     phantom_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    def export(*_: object, **__: object) -> float:
+    def export(*_: object, **__: object) -> Agreement:
         assert capsys.readouterr().err.endswith("Exporting to ONNX ...\n")
-        return 0.0
+        return Agreement(0.0, 1.0)
 
     monkeypatch.setattr(run_module, "export_onnx", export)
     train(open_dataset(phantom_data), settings(epochs=1), out=tmp_path)

@@ -6,7 +6,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -197,7 +197,7 @@ def test_a_checkpoint_of_other_data_is_refused(
     part = parts[changed]
     hashes = dict(part.hashes)
     hashes[next(iter(hashes))] = "f" * 64
-    parts[changed] = PreparedPart(part.images, part.truths, part.sources, hashes, ())
+    parts[changed] = replace(part, hashes=hashes)
     with pytest.raises(TumortraceError, match=r"checkpoint\.safetensors: was trained on other data .*; restore the"):
         fit(first_network(config), config, fabric=fabric, run=tmp_path, **parts)
 

@@ -83,7 +83,7 @@ def keep_peaks(mask: NDArray[np.bool_], probability: NDArray[np.float32], lowest
     count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
     kept = np.zeros(count, dtype=np.bool_)
     kept[np.asarray(labels)[mask & (probability >= lowest)]] = True
-    return kept[labels]
+    return np.asarray(kept[labels])
 
 
 def _longest_distance(pixels: NDArray[np.bool_], spacing_mm: tuple[float, float]) -> float:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ from tumortrace.errors import DataError
 from tumortrace.inference.looks import Looks, measure_looks
 from tumortrace.inference.recipe import prepare, prepare_mask
 from tumortrace.progress import track
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +47,12 @@ class PreparedPart:
     def __len__(self) -> int:
         """Number of cases."""
         return len(self.images)
+
+
+def spread(items: Sequence[T], count: int) -> list[T]:
+    """At most so many items, evenly spaced from the first to the last: cases lie source by source, and all count."""
+    chosen = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
+    return [items[index] for index in chosen]
 
 
 def prepare_part(

@@ -21,11 +21,21 @@ from tumortrace.config import Recipe
 from tumortrace.data.slice import write_atomically
 from tumortrace.errors import ModelError
 from tumortrace.inference.gate import Range
-from tumortrace.inference.recipe import recipe_to_json, tumour_probability
+from tumortrace.inference.recipe import recipe_to_json, temper, tumour_probability
 from tumortrace.machine import usable_cores
 
 TOLERANCE = 1e-3
 """Largest allowed difference in tumour probability between torch and ONNX Runtime."""
+
+SAME_MASK = 0.999
+"""Lowest allowed IoU of their masks."""
+
+EXPORT_SAMPLES = 16
+"""Slices on which an exported model is compared with torch."""
+
+
+CLASSES = ("background", "tumour")
+"""What the channels of a network's output stand for, in their order."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,8 @@ class ModelCard:
         config_sha256: Of the settings without the seed, so that runs of several seeds are known as such.
         seed: Of the training.
         version: Of tumortrace, when the model was exported.
+        weights_sha256: Of the file that the weights were taken from; empty if there is none.
+        classes: What the channels of the network's output stand for, in their order.
     """
 
     name: str
@@ -47,40 +59,135 @@ class ModelCard:
     config_sha256: str
     seed: int
     version: str
+    weights_sha256: str = ""
+    classes: tuple[str, ...] = CLASSES
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far an ONNX model gives what its network gives.
+
+    Attributes:
+        difference: The largest in the network's tumour probability, anywhere, before its calibration; NaN if ONNX
+            Runtime gives none.
+        mask_iou: Of their masks at the recipe's threshold, on the network's grid, the pixels of all slices pooled, in
+            [0, 1]; 1 if both mark nothing.
+    """
+
+    difference: float
+    mask_iou: float
 
 
 def export_onnx(
-    network: nn.Module, path: Path, *, recipe: Recipe, card: ModelCard, familiar: Mapping[str, Range], samples: Tensor
-) -> float:
+    network: nn.Module,
+    path: Path,
+    *,
+    recipe: Recipe,
+    card: Mapping[str, object],
+    familiar: Mapping[str, Range],
+    samples: Tensor,
+) -> Agreement:
     """Write a network as ONNX with its recipe and card as metadata, after comparing it with torch.
 
     Args:
         network: Takes float32 (N, 1, H, W), gives logits (N, 2, H, W). Moved to the CPU and set to evaluation.
         path: The file to write, atomically.
         recipe: Stored as ``tumortrace.recipe``.
-        card: Stored as ``tumortrace.card``.
+        card: A ``ModelCard`` as a mapping; stored as ``tumortrace.card``.
         familiar: What the training slices look like (``measure_familiar``); stored as ``tumortrace.familiar``.
         samples: Prepared slices (N, 1, H, W) on which both are compared; at least one.
 
     Returns:
-        The largest difference in tumour probability on the samples.
+        How far both agree on the samples.
 
     Raises:
-        ModelError: The difference exceeds ``TOLERANCE``, or the network gives no numbers; nothing is written.
+        ModelError: They differ by more than ``TOLERANCE`` in probability, their masks have an IoU below ``SAME_MASK``,
+            or the network gives no numbers; nothing is written.
+    """
+    data = make_onnx(network, recipe=recipe, card=card, familiar=familiar, sample=samples[:1])
+    agreement = compare(network, data, recipe=recipe, samples=samples)
+    refuse_disagreement(agreement, path)
+    write_atomically(path, data)
+    return agreement
+
+
+def make_onnx(
+    network: nn.Module, *, recipe: Recipe, card: Mapping[str, object], familiar: Mapping[str, Range], sample: Tensor
+) -> bytes:
+    """A network as an ONNX file with its recipe and card as metadata, not yet compared with anything.
+
+    Args:
+        network: As in ``export_onnx``.
+        recipe: As in ``export_onnx``.
+        card: As in ``export_onnx``.
+        familiar: As in ``export_onnx``.
+        sample: One prepared slice, (1, 1, H, W), which the network is traced on.
+
+    Raises:
+        ModelError: torch exported nothing.
     """
     network.cpu().eval()
-    model = _convert(network, samples[:1])
-    properties = {"recipe": recipe_to_json(recipe), "card": _to_json(card), "familiar": json.dumps(familiar)}
-    onnx.helper.set_model_props(model, {f"tumortrace.{name}": text for name, text in properties.items()})
-    data = model.SerializeToString()
-    difference = _largest_difference(network, data, samples)
-    if not difference <= TOLERANCE:
+    model = _convert(network, sample)
+    texts = {"recipe": recipe_to_json(recipe), "card": json.dumps(card, sort_keys=True)}
+    texts["familiar"] = json.dumps(familiar)
+    onnx.helper.set_model_props(model, {f"tumortrace.{name}": text for name, text in texts.items()})
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def compare(network: nn.Module, data: bytes, *, recipe: Recipe, samples: Tensor) -> Agreement:
+    """Run a network in torch and as ONNX, slice by slice.
+
+    Args:
+        network: On the CPU, set to evaluation.
+        data: The ONNX file.
+        recipe: Its temperature and threshold make the masks.
+        samples: Prepared slices (N, 1, H, W), float32; at least one.
+
+    Raises:
+        ModelError: The network gives no numbers.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = usable_cores()
+    options.log_severity_level = 3  # errors only: its warnings are about its own optimiser
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    differences = []
+    both = either = 0
+    for sample in torch.split(samples, 1):
+        with torch.no_grad():
+            expected = tumour_probability(network(sample).numpy())
+        if not np.isfinite(expected).all():
+            raise ModelError("the network gives no numbers (NaN): training diverged; lower training.learning_rate")
+        actual = tumour_probability(session.run(None, {"images": sample.numpy()})[0])
+        differences.append(np.abs(expected - actual).max())
+        masks = [temper(probability, recipe.temperature) >= recipe.threshold for probability in (expected, actual)]
+        both += int(np.count_nonzero(masks[0] & masks[1]))
+        either += int(np.count_nonzero(masks[0] | masks[1]))
+    # Unlike Python's max, numpy's is NaN if any is.
+    return Agreement(float(np.max(differences)), both / either if either else 1.0)
+
+
+def refuse_disagreement(agreement: Agreement, path: Path) -> None:
+    """The one rule under which an ONNX model stands for its network.
+
+    Args:
+        agreement: From ``compare``.
+        path: Of the file that was to be written, for the message.
+
+    Raises:
+        ModelError: The two differ too much; names the measure, its value and what is allowed.
+    """
+    remedy = "report this with the versions that `tumortrace info` prints"
+    if not agreement.difference <= TOLERANCE:
         raise ModelError(
-            f"{path}: not written, torch and ONNX differ by {difference:.2g} in probability (allowed {TOLERANCE}); "
-            "report this with the versions that `tumortrace info` prints"
+            f"{path}: not written, torch and ONNX differ by {agreement.difference:.2g} in probability "
+            f"(allowed {TOLERANCE}); {remedy}"
         )
-    write_atomically(path, data)
-    return difference
+    if not agreement.mask_iou >= SAME_MASK:
+        raise ModelError(
+            f"{path}: not written, the masks of torch and ONNX have IoU {agreement.mask_iou:.4f} "
+            f"(at least {SAME_MASK}); {remedy}"
+        )
 
 
 def _convert(network: nn.Module, sample: Tensor) -> onnx.ModelProto:
@@ -115,22 +222,3 @@ def _strip_traces(model: onnx.ModelProto) -> None:
         for node in function.node:
             node.ClearField("metadata_props")
             node.ClearField("doc_string")
-
-
-def _largest_difference(network: nn.Module, data: bytes, samples: Tensor) -> float:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = usable_cores()
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    differences = []
-    for sample in torch.split(samples, 1):
-        with torch.no_grad():
-            expected = tumour_probability(network(sample).numpy())
-        if not np.isfinite(expected).all():
-            raise ModelError("the network gives no numbers (NaN): training diverged; lower training.learning_rate")
-        actual = tumour_probability(session.run(None, {"images": sample.numpy()})[0])
-        differences.append(np.abs(expected - actual).max())
-    return float(np.max(differences))  # unlike Python's max, NaN if any is
-
-
-def _to_json(card: ModelCard) -> str:
-    return json.dumps(card.__dict__, sort_keys=True)

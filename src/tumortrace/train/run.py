@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import tumortrace
@@ -18,9 +18,9 @@ from tumortrace.errors import ConfigError
 from tumortrace.inference.gate import measure_familiar
 from tumortrace.progress import tell
 from tumortrace.runfolder import BEST, CHECKPOINT, CONFIG, MANIFEST, MEMORY, MODEL, NETWORK
-from tumortrace.train.arrays import PreparedPart, prepare_part
+from tumortrace.train.arrays import PreparedPart, prepare_part, spread
 from tumortrace.train.checkpoint import EpochRow, load_weights, read_state, refuse_other_settings
-from tumortrace.train.export import ModelCard, export_onnx
+from tumortrace.train.export import EXPORT_SAMPLES, ModelCard, export_onnx
 from tumortrace.train.loop import fit, kept_epoch, start_fabric
 from tumortrace.train.manifest import Measured, build_manifest, describe_data, describe_environment, peak_memory_bytes
 from tumortrace.train.memory import explain_memory
@@ -28,9 +28,6 @@ from tumortrace.train.networks import build_network, describe_network
 from tumortrace.trust.agreement import agree_on_masks
 from tumortrace.trust.memory import remember, save_memory
 from tumortrace.trust.survey import Survey, look_over, survey
-
-EXPORT_SAMPLES = 8
-"""Slices on which the exported model is compared with torch."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +82,10 @@ def train(dataset: Dataset, config: Config, *, out: Path) -> RunResult:
     state = fit(network, config, fabric=fabric, train=train_part, val=val_part, run=out)
     load_weights(out / BEST, network)
     tell("Exporting to ONNX ...")
-    card = _card(out.name, config, learnt=train_part, measured=val_part)
-    samples = train_part.images[:EXPORT_SAMPLES]
+    card = asdict(_card(out, config, learnt=train_part, measured=val_part))
+    samples = train_part.images[spread(range(len(train_part)), EXPORT_SAMPLES)]
     usual = measure_familiar(train_part.looks)
-    difference = export_onnx(network, out / MODEL, recipe=config.recipe, card=card, familiar=usual, samples=samples)
+    agreement = export_onnx(network, out / MODEL, recipe=config.recipe, card=card, familiar=usual, samples=samples)
     result = RunResult(
         rows=tuple(state.rows),
         kept_epoch=kept_epoch(state.rows, keep=config.training.keep),
@@ -103,7 +100,7 @@ def train(dataset: Dataset, config: Config, *, out: Path) -> RunResult:
         wall_seconds=time.perf_counter() - started,
         epoch_seconds=sum(row.seconds for row in state.rows),
         peak_memory_bytes=peak_memory_bytes(),
-        onnx_largest_difference=difference,
+        onnx_largest_difference=agreement.difference,
     )
     manifest = build_manifest(
         config.training,
@@ -128,13 +125,14 @@ def _select(dataset: Dataset, config: Config) -> tuple[tuple[CaseRecord, ...], t
     return learn, measure
 
 
-def _card(name: str, config: Config, *, learnt: PreparedPart, measured: PreparedPart) -> ModelCard:
+def _card(run: Path, config: Config, *, learnt: PreparedPart, measured: PreparedPart) -> ModelCard:
     seedless = replace(config, training=replace(config.training, seed=0))
     return ModelCard(
-        name=name,
+        name=run.name,
         trained_on=hash_part(learnt.hashes),
         selected_on="" if config.training.keep == "last" else hash_part(measured.hashes),
         config_sha256=hashlib.sha256(to_toml(seedless).encode()).hexdigest(),
         seed=config.training.seed,
         version=tumortrace.__version__,
+        weights_sha256=hashlib.sha256((run / BEST).read_bytes()).hexdigest(),
     )
