@@ -45,26 +45,17 @@ def find_lesions(
     Returns:
         One for each component; none for an empty mask.
     """
-    count, labels, stats, centroids = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    lesions = []
-    for label in range(1, count):
-        left, top, width, height, area = (int(value) for value in stats[label])
-        window = np.s_[top : top + height, left : left + width]
-        pixels = labels[window] == label
-        diameter_px = _longest_distance(pixels, (1.0, 1.0))
-        lesions.append(
-            Lesion(
-                area_px=area,
-                area_mm2=area * spacing_mm[0] * spacing_mm[1] if spacing_mm else None,
-                centroid_xy=(float(centroids[label][0]), float(centroids[label][1])),
-                bbox_xyxy=(left, top, left + width, top + height),
-                diameter_px=diameter_px,
-                diameter_mm=_longest_distance(pixels, spacing_mm) if spacing_mm else None,
-                confidence=float(probability[window][pixels].mean(dtype=np.float64)),
-            )
-        )
+    left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    if not width:
+        return ()
+    window = np.s_[top : top + height, left : left + width]
+    count, labels = cv2.connectedComponents(mask[window].astype(np.uint8), connectivity=8)
+    found = [
+        _measure(np.asarray(labels) == label, probability[window], corner_xy=(left, top), spacing_mm=spacing_mm)
+        for label in range(1, count)
+    ]
     # OpenCV labels in blocks of 2 x 2 pixels, not row by row.
-    return tuple(sorted(lesions, key=lambda lesion: (-lesion.area_px, lesion.bbox_xyxy[1], lesion.bbox_xyxy[0])))
+    return tuple(sorted(found, key=lambda lesion: (-lesion.area_px, lesion.bbox_xyxy[1], lesion.bbox_xyxy[0])))
 
 
 def keep_peaks(mask: NDArray[np.bool_], probability: NDArray[np.float32], lowest: float) -> NDArray[np.bool_]:
@@ -86,11 +77,38 @@ def keep_peaks(mask: NDArray[np.bool_], probability: NDArray[np.float32], lowest
     return np.asarray(kept[labels])
 
 
+def _measure(
+    pixels: NDArray[np.bool_],
+    probability: NDArray[np.float32],
+    *,
+    corner_xy: tuple[int, int],
+    spacing_mm: tuple[float, float] | None,
+) -> Lesion:
+    """One lesion, alone in a window of the slice that begins at a corner."""
+    rows, columns = np.nonzero(pixels)
+    area_px = len(rows)
+    left, top = corner_xy
+    return Lesion(
+        area_px=area_px,
+        area_mm2=area_px * spacing_mm[0] * spacing_mm[1] if spacing_mm else None,
+        centroid_xy=(float(columns.mean()) + left, float(rows.mean()) + top),
+        bbox_xyxy=(
+            int(columns.min()) + left,
+            int(rows[0]) + top,
+            int(columns.max()) + left + 1,
+            int(rows[-1]) + top + 1,
+        ),
+        diameter_px=_longest_distance(pixels, (1.0, 1.0)),
+        diameter_mm=_longest_distance(pixels, spacing_mm) if spacing_mm else None,
+        confidence=float(probability[pixels].mean(dtype=np.float64)),
+    )
+
+
 def _longest_distance(pixels: NDArray[np.bool_], spacing_mm: tuple[float, float]) -> float:
     """Longest distance between two pixel corners of a component; they lie on the convex hull of its outer pixels."""
     contours, _ = cv2.findContours(pixels.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     outer_xy = np.concatenate(contours)[:, 0, :]
-    corners = np.concatenate([outer_xy + (dx, dy) for dx in (0, 1) for dy in (0, 1)])
+    corners = np.concatenate([outer_xy + np.array([dx, dy]) for dx in (0, 1) for dy in (0, 1)])
     hull = cv2.convexHull(corners.astype(np.int32))[:, 0, :] * np.array([spacing_mm[1], spacing_mm[0]])
     steps = hull[:, None, :] - hull[None, :, :]
     return float(np.sqrt((steps**2).sum(axis=2).max()))
