@@ -11,6 +11,7 @@ import typer
 from tumortrace.commands.datasets import audit, convert, split
 from tumortrace.commands.output import console, log
 from tumortrace.commands.scoring import compare, evaluate, report
+from tumortrace.commands.sweeping import sweep
 from tumortrace.commands.training import crossval, export, train
 from tumortrace.commands.using import info, segment
 from tumortrace.errors import TumortraceError, require_extra
@@ -46,7 +47,7 @@ def demo(
     run_demo(out, console)
 
 
-for command in (audit, split, train, crossval, export, evaluate, compare, report, segment, convert, info):
+for command in (audit, split, train, crossval, sweep, export, evaluate, compare, report, segment, convert, info):
     app.command()(command)
 
 

@@ -12,13 +12,15 @@ import json
 import math
 import tomllib
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from tumortrace.errors import ConfigError
+
+T = TypeVar("T")
 
 Keep = Literal["last", "best_loss", "best_dice"]
 Precision = Literal["32-true", "bf16-mixed"]
@@ -209,10 +211,15 @@ def check_size_fits(size_hw: tuple[int, int], *, poolings: int) -> None:
     )
 
 
+SWEEP = "sweep"
+"""Name of the sweep that ships beside the configurations: it searches among them and is none itself."""
+
+
 def config_names() -> list[str]:
     """Names of the configurations that ship with the package, for ``--config NAME``."""
     folder = resources.files("tumortrace") / "configs"
-    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    names = {entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")}
+    return sorted(names - {SWEEP})
 
 
 def load_config(name_or_path: str, overrides: Iterable[str] = ()) -> Config:
@@ -226,7 +233,7 @@ def load_config(name_or_path: str, overrides: Iterable[str] = ()) -> Config:
     Raises:
         ConfigError: No such configuration, not TOML, an unknown key, a wrong type, or a value out of range.
     """
-    tables = _read_toml(name_or_path)
+    tables = parse_toml(read_settings(name_or_path, shipped=config_names()), name_or_path)
     for override in overrides:
         path, separator, text = override.partition("=")
         section, dot, key = path.strip().partition(".")
@@ -245,7 +252,7 @@ def config_from_tables(tables: Mapping[str, Any]) -> Config:
     Raises:
         ConfigError: As ``load_config``.
     """
-    return typing.cast("Config", _build(Config, tables, path=""))
+    return fill(Config, tables)
 
 
 def recipe_from_table(table: object) -> Recipe:
@@ -254,7 +261,64 @@ def recipe_from_table(table: object) -> Recipe:
     Raises:
         ConfigError: As ``load_config``.
     """
-    return typing.cast("Recipe", _build(Recipe, table, path="recipe"))
+    return fill(Recipe, table, path="recipe")
+
+
+def read_settings(name_or_path: str, *, shipped: Sequence[str]) -> str:
+    """The text of a file of settings: one that ships with the package by its name, any other by its path.
+
+    Args:
+        name_or_path: As given by the user.
+        shipped: The names that may be given.
+
+    Raises:
+        ConfigError: Neither such a name nor such a file, or not text.
+    """
+    if name_or_path in shipped:
+        return (resources.files("tumortrace") / "configs" / f"{name_or_path}.toml").read_text(encoding="utf-8")
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise ConfigError(f"no configuration {name_or_path!r}: give a TOML file or one of {', '.join(shipped)}")
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as text ({error}); give a TOML file") from None
+
+
+def parse_toml(text: str, name: str) -> dict[str, Any]:
+    """TOML text as nested tables.
+
+    Args:
+        text: The text.
+        name: Of its file, for the message.
+
+    Raises:
+        ConfigError: It is not TOML.
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name}: not TOML ({error}); mend the line it names") from None
+
+
+def fill(cls: type[T], table: object, *, path: str = "") -> T:
+    """A dataclass from a table; what the table does not name keeps its default.
+
+    Args:
+        cls: Its fields are bool, int, float, str, ``Literal``, tuples of one of them, or dataclasses of such fields.
+        table: By the fields' names, as ``tomllib`` returns it.
+        path: Of the table within its file, for the messages; empty for the file itself.
+
+    Raises:
+        ConfigError: Not a table, an unknown key, or a wrong type; names the key and what would be right.
+    """
+    return typing.cast("T", _build(cls, table, path=path))
+
+
+def suggest(key: str, known: Sequence[str]) -> str:
+    """The end of a message about an unknown key: the nearest known one, or all of them."""
+    close = difflib.get_close_matches(key, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known keys: {', '.join(known)}"
 
 
 def to_toml(config: Config) -> str:
@@ -267,24 +331,6 @@ def to_toml(config: Config) -> str:
         lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
         lines.append("")
     return "\n".join(lines)
-
-
-def _read_toml(name_or_path: str) -> dict[str, Any]:
-    if name_or_path in config_names():
-        text = (resources.files("tumortrace") / "configs" / f"{name_or_path}.toml").read_text(encoding="utf-8")
-    else:
-        path = Path(name_or_path)
-        if not path.is_file():
-            shipped = ", ".join(config_names())
-            raise ConfigError(f"no configuration {name_or_path!r}: give a TOML file or one of {shipped}")
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: cannot be read as text ({error}); give a TOML file") from None
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{name_or_path}: not TOML ({error}); mend the line it names") from None
 
 
 def _parse_value(text: str) -> Any:  # noqa: ANN401 - a TOML value is of any type until it meets its field
@@ -302,7 +348,7 @@ def _build(cls: type, table: object, *, path: str) -> object:
     for key, value in table.items():
         key_path = f"{path}.{key}" if path else str(key)
         if key not in hints:
-            raise ConfigError(f"unknown key {key_path!r}{_suggest(str(key), list(hints))}")
+            raise ConfigError(f"unknown key {key_path!r}{suggest(str(key), list(hints))}")
         hint = hints[key]
         nested = dataclasses.is_dataclass(hint)
         values[key] = _build(hint, value, path=key_path) if nested else _convert(value, hint, path=key_path)
@@ -311,11 +357,6 @@ def _build(cls: type, table: object, *, path: str) -> object:
 
 def _not_a_table(path: str, value: object) -> ConfigError:
     return ConfigError(f"{path} must be a table, not {value!r}")
-
-
-def _suggest(key: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(key, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known keys: {', '.join(known)}"
 
 
 def _convert(value: object, hint: Any, *, path: str) -> object:  # noqa: ANN401 - a type hint has no narrower type

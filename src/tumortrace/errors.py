@@ -21,6 +21,10 @@ class ModelError(TumortraceError):
     """A run folder or ONNX file that cannot be used as a model."""
 
 
+class RunFailedError(TumortraceError):
+    """A training that cannot be finished under its settings: it diverged, or memory ran out. Others may still go."""
+
+
 EXTRAS = {
     "train": (
         "torch",

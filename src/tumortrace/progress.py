@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 T = TypeVar("T")
+
+_silent: ContextVar[bool] = ContextVar("silent", default=False)
 
 
 def open_console(*, stderr: bool = False) -> Console:
@@ -29,13 +33,24 @@ def open_progress() -> Progress:
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=_silent.get() or not console.is_terminal,
     )
 
 
 def tell(line: str) -> None:
     """Print a line on stderr that stays, in a log file too."""
-    open_console(stderr=True).print(line)
+    if not _silent.get():
+        open_console(stderr=True).print(line)
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """No bars and no lines from the work within, for a caller that shows how it goes on in its own way."""
+    token = _silent.set(True)
+    try:
+        yield
+    finally:
+        _silent.reset(token)
 
 
 def track(items: Iterable[T], description: str, *, total: int) -> Iterator[T]:

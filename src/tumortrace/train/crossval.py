@@ -55,12 +55,34 @@ def cross_validate(
     records = tuple(record for record in dataset.records if record.part != "test")
     _keep_settings(config, out)
     found = survey(records)
-    split = _keep_split(found, folds=folds, by=by, out=out)
+    split = keep_split(found, folds=folds, by=by, out=out)
     held = [_run_fold(dataset, config, split, side=side, out=out) for side in split.sides]
     fitted = cross_fit(held, found, on_case=on_case)
     fitted = replace(fitted, evaluation=replace(fitted.evaluation, findings=(*dataset.findings, *found.findings)))
     write_atomically(out / "calibrated.toml", to_toml(replace(config, recipe=fitted.recipe)).encode())
     return fitted, [_describe_fold(fold, fitted, out) for fold in held]
+
+
+def keep_split(found: Survey, *, folds: int, by: By, out: Path) -> Split:
+    """The folds that ``split.json`` holds, written there first if it is not there yet.
+
+    Args:
+        found: Of all cases.
+        folds: As in ``cross_validate``.
+        by: As in ``cross_validate``.
+        out: The folder of ``split.json``.
+
+    Raises:
+        DataError: Too few different slices, or other folds are there: the data or the number of folds changed.
+    """
+    fresh = leave_sources_out(found) if by == "source" else make_folds(found, folds=folds)
+    if not (out / SPLIT).is_file():
+        write_split(fresh, found, out / SPLIT)
+        return fresh
+    kept = read_split(out / SPLIT)
+    if kept != fresh:
+        raise DataError(f"{out / SPLIT}: was made from other data or for other folds; choose another --out")
+    return kept
 
 
 def _keep_settings(config: Config, out: Path) -> None:
@@ -71,17 +93,6 @@ def _keep_settings(config: Config, out: Path) -> None:
         raise ConfigError(f"{out}: is not empty and holds no cross-validation; choose another --out")
     else:
         write_atomically(out / CONFIG, to_toml(config).encode())
-
-
-def _keep_split(found: Survey, *, folds: int, by: By, out: Path) -> Split:
-    fresh = leave_sources_out(found) if by == "source" else make_folds(found, folds=folds)
-    if not (out / SPLIT).is_file():
-        write_split(fresh, found, out / SPLIT)
-        return fresh
-    kept = read_split(out / SPLIT)
-    if kept != fresh:
-        raise DataError(f"{out / SPLIT}: was made from other data or for other folds; choose another --out")
-    return kept
 
 
 def _run_fold(dataset: Dataset, config: Config, split: Split, *, side: str, out: Path) -> HeldOut:

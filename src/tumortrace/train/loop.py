@@ -10,8 +10,9 @@ import csv
 import io
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tumortrace.config import AugmentationConfig, Config, Keep, TrainingConfig
 from tumortrace.data.fingerprint import hash_part
 from tumortrace.data.slice import write_atomically
-from tumortrace.errors import TumortraceError
+from tumortrace.errors import RunFailedError, TumortraceError
 from tumortrace.machine import usable_cores
 from tumortrace.progress import open_progress, tell
 from tumortrace.runfolder import BEST, CHECKPOINT, METRICS, TENSORBOARD
@@ -49,6 +50,11 @@ COARSE = 0.625
 """Scale of the slices in the coarse epochs."""
 
 Tick = Callable[[int, str], None]
+
+GoOn = Callable[[Sequence[EpochRow]], bool]
+"""Whether a run goes on after these epochs; given at least one."""
+
+_go_on: ContextVar[GoOn] = ContextVar("go_on", default=lambda _rows: True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +88,22 @@ def start_fabric(training: TrainingConfig) -> Fabric:
     return fabric
 
 
+@contextmanager
+def ask_each_epoch(go_on: GoOn) -> Iterator[None]:
+    """Runs within ask after each epoch whether they go on; one that does not ends there as a whole run.
+
+    The answer must depend on the rows alone: a run that is resumed asks again about the epochs it has.
+
+    Args:
+        go_on: Called with the rows of all epochs so far.
+    """
+    token = _go_on.set(go_on)
+    try:
+        yield
+    finally:
+        _go_on.reset(token)
+
+
 def fit(
     network: nn.Module,
     config: Config,
@@ -91,7 +113,7 @@ def fit(
     val: PreparedPart,
     run: Path,
 ) -> TrainingState:
-    """Train until the last epoch, from the run folder's checkpoint if it has one.
+    """Train until the last epoch, or the one at which ``ask_each_epoch`` ends it; from a checkpoint if there is one.
 
     Writes after every epoch ``last/checkpoint.safetensors``, and what follows from it: ``best.safetensors`` (when the
     epoch is the one to keep), ``metrics.csv`` and TensorBoard events.
@@ -123,6 +145,8 @@ def fit(
         if state.rows:  # the kill may have come between this checkpoint and what follows from it
             _write_epoch(run, average.network, rows=state.rows, keep=training.keep, events=events)
         for epoch in range(len(state.rows) + 1, training.epochs + 1):
+            if state.rows and not _go_on.get()(state.rows):
+                break
             started = time.perf_counter()
             with _epoch_bar(epoch, config, total=len(train) + len(val)) as tick:
                 learnt = _train_epoch(learner, epoch, tick=tick)
@@ -330,7 +354,7 @@ def _epoch_bar(epoch: int, config: Config, *, total: int) -> Iterator[Tick]:
 
 def _refuse_diverged(epoch: int, loss: float) -> None:
     if not math.isfinite(loss):
-        raise TumortraceError(
+        raise RunFailedError(
             f"training diverged in epoch {epoch} (loss {loss}); lower training.learning_rate and train into another "
             "--out"
         )

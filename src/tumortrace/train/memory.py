@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from tumortrace.config import Config
-from tumortrace.errors import TumortraceError
+from tumortrace.errors import RunFailedError
 
 # How torch says, in errors without a class of their own, that the CPU or a GPU library has no memory left.
 _WORDS = ("can't allocate memory", "not enough memory", "ALLOC_FAILED")
@@ -23,7 +23,7 @@ def explain_memory(config: Config, *, reading: bool = False) -> Iterator[None]:
         reading: The parts are being read into memory, where neither batches nor the network matter.
 
     Raises:
-        TumortraceError: In place of an out-of-memory error; all others pass.
+        RunFailedError: In place of an out-of-memory error; all others pass.
     """
     try:
         yield
@@ -35,7 +35,7 @@ def explain_memory(config: Config, *, reading: bool = False) -> Iterator[None]:
         where = f"recipe.size_hw={size_hw}" if reading else f"training.batch_size={batch} and recipe.size_hw={size_hw}"
         ways = _ways_with_size(config) if reading else [*_ways_with_batch(config), *_ways_with_size(config)]
         ways += ["fewer slices"] if reading else ["a narrower network.widths"]
-        raise TumortraceError(f"out of memory at {where}; try {', or '.join(ways)}") from None
+        raise RunFailedError(f"out of memory at {where}; try {', or '.join(ways)}") from None
 
 
 def _ways_with_batch(config: Config) -> list[str]:

@@ -1,0 +1,248 @@
+"""What a sweep tries: a base configuration, and a grid of changes to it or changes drawn at random, from one TOML file.
+
+Every setting is built and checked before anything is trained: a misspelt key ends the sweep at its start, in one line.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from tumortrace.config import SWEEP, Config, config_from_tables, fill, load_config, parse_toml, read_settings, suggest
+from tumortrace.errors import ConfigError
+
+SEED = "training.seed"
+"""Varied by ``seeds``, so that it can be told from what is searched."""
+
+_ATTEMPTS = 100  # draws a trial before a space counts as exhausted
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """How each setting is tried: the keys of the file beside its search space.
+
+    Attributes:
+        base: The configuration that is changed: the name of a shipped one, or a TOML file.
+        seeds: Each setting is trained once with each.
+        folds: Of TRAIN and VAL, without TEST.
+        use: So many of the folds are held out, one after the other, from the first on; 0 holds out all.
+        stop_hopeless: The first run of each setting ends after a third of its epochs if it is then worse than the
+            median of those before it, and the setting is not tried again.
+    """
+
+    base: str = "default"
+    seeds: tuple[int, ...] = (0,)
+    folds: int = 5
+    use: int = 0
+    stop_hopeless: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained."""
+        if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
+            raise ConfigError(f"seeds = {list(self.seeds)} must be different whole numbers from 0, at least one")
+        if self.folds < 2:
+            raise ConfigError(f"folds = {self.folds} must be at least 2")
+        if not 0 <= self.use <= self.folds:
+            raise ConfigError(f"use = {self.use} must be from 1 to folds = {self.folds}, or 0 for all")
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers to draw from: whole ones if both ends are whole.
+
+    Attributes:
+        low: The least.
+        high: The greatest.
+        log: Each factor, not each difference, is equally likely.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One point of the search space.
+
+    Attributes:
+        name: Short, the same in every call, for example ``"s07"``.
+        values: What it changes in the base configuration, by key.
+        config: The whole of the settings.
+    """
+
+    name: str
+    values: dict[str, object]
+    config: Config
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole sweep.
+
+    Attributes:
+        options: How each setting is tried.
+        settings: What is tried, at least one.
+    """
+
+    options: SweepOptions
+    settings: tuple[Setting, ...]
+
+    @property
+    def varied(self) -> list[str]:
+        """The keys in which settings differ; all keys if there is but one setting."""
+        keys = list(self.settings[0].values)
+        differing = [key for key in keys if len({repr(setting.values[key]) for setting in self.settings}) > 1]
+        return differing or keys
+
+
+def read_sweep(name_or_path: str) -> str:
+    """The text of a sweep: of the one that ships with the package (``"sweep"``), or of a file.
+
+    Raises:
+        ConfigError: There is no such file, or it is not text.
+    """
+    return read_settings(name_or_path, shipped=[SWEEP])
+
+
+def plan_sweep(text: str, name: str) -> Plan:
+    """Build and check every setting of a sweep.
+
+    Args:
+        text: Of its TOML file.
+        name: Of the file, for the messages.
+
+    Raises:
+        ConfigError: Not TOML, an unknown key, a wrong value, or a search space without a setting.
+    """
+    tables = parse_toml(text, name)
+    known = [field.name for field in fields(SweepOptions)]
+    for key in tables:
+        if key not in {*known, "grid", "random"}:
+            raise ConfigError(f"{name}: unknown key {key!r}{suggest(key, [*known, 'grid', 'random'])}")
+    options = fill(SweepOptions, {key: value for key, value in tables.items() if key in known})
+    if ("grid" in tables) == ("random" in tables):
+        raise ConfigError(f"{name}: give what is searched as one table, [grid] or [random]")
+    drawn = _walk_grid(tables["grid"]) if "grid" in tables else _draw_random(tables["random"])
+    return Plan(options, _build_settings(options, drawn))
+
+
+def describe_setting(setting: Setting, varied: Sequence[str]) -> str:
+    """A setting in a few words: ``"batch_size=4 learning_rate=0.001"``.
+
+    Args:
+        setting: Any.
+        varied: The keys to name, of ``Plan.varied``.
+    """
+    return " ".join(f"{key.partition('.')[2]}={setting.values[key]}" for key in varied)
+
+
+def _build_settings(options: SweepOptions, drawn: Sequence[dict[str, object]]) -> tuple[Setting, ...]:
+    base = asdict(load_config(options.base))
+    width = len(str(len(drawn)))
+    settings: list[Setting] = []
+    for number, values in enumerate(drawn, start=1):
+        config = _change(base, values)
+        if any(config == other.config for other in settings):
+            raise ConfigError(f"grid: {values} is there twice; name each value once")
+        if config.training.keep != "last" and options.folds < 3:
+            raise ConfigError(
+                f"training.keep = {config.training.keep!r} chooses the epoch on a fold of its own, and folds = "
+                f"{options.folds} leaves none to learn from; set folds to 3 or more"
+            )
+        settings.append(Setting(f"s{number:0{width}d}", values, config))
+    return tuple(settings)
+
+
+def _change(base: Mapping[str, Mapping[str, object]], values: Mapping[str, object]) -> Config:
+    tables = {section: dict(table) for section, table in base.items()}
+    for path, value in values.items():
+        section, _, key = path.partition(".")
+        tables.setdefault(section, {})[key] = value
+    return config_from_tables(tables)
+
+
+def _walk_grid(table: object) -> list[dict[str, object]]:
+    """All combinations, the last key changing fastest."""
+    space = dict(_searched(table, "grid"))
+    for path, values in space.items():
+        if not isinstance(values, list) or not values:
+            raise ConfigError(f"grid: {path} = {values!r} must be a list of the values to try")
+    return [dict(zip(space, point, strict=True)) for point in itertools.product(*space.values())]
+
+
+def _draw_random(table: object) -> list[dict[str, object]]:
+    """So many different settings; more trials under the same seed add settings and leave the first ones."""
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"random must be a table, not {table!r}")
+    trials, seed = _whole(table, "trials", 1), _whole(table, "seed", 0)
+    rest = {key: value for key, value in table.items() if key not in {"trials", "seed"}}
+    space = {path: _read_choice(path, value) for path, value in _searched(rest, "random")}
+    rng = np.random.default_rng(seed)
+    drawn: list[dict[str, object]] = []
+    for _ in range(_ATTEMPTS * trials):
+        point = {path: _draw(choice, rng) for path, choice in space.items()}
+        if point not in drawn:
+            drawn.append(point)
+        if len(drawn) == trials:
+            return drawn
+    raise ConfigError(f"random: trials = {trials}, but only {len(drawn)} different settings came up; ask for fewer")
+
+
+def _searched(table: object, name: str) -> Iterator[tuple[str, Any]]:
+    """The keys that are searched, as ``section.key``, and what is to be tried of each."""
+    if not isinstance(table, Mapping) or not table:
+        raise ConfigError(f'{name} must be a table of keys to search, for example "training.batch_size" = [2, 4]')
+    for path, value in table.items():
+        section, dot, key = path.partition(".")
+        if not (section and dot and key):
+            raise ConfigError(
+                f'{name}: {path!r} is not of the form "section.key" in quotes, for example "training.batch_size"; '
+                f"what says how the sweep goes on stands before [{name}]"
+            )
+        if path == SEED:
+            raise ConfigError(f"{name}: {SEED} is set by seeds = [...]; leave it away here")
+        yield path, value
+
+
+def _whole(table: Mapping[str, object], key: str, least: int) -> int:
+    value = table.get(key, 0)
+    if type(value) is not int or value < least:
+        raise ConfigError(f"random: {key} = {value!r} must be a whole number from {least}")
+    return value
+
+
+def _read_choice(path: str, value: object) -> list[Any] | Range:
+    if isinstance(value, list) and value:
+        return value
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"random: {path} = {value!r} must be a list of choices, or {{low = ..., high = ...}}")
+    ends = {end: value.get(end) for end in ("low", "high")}
+    for key in value:
+        if key not in {"low", "high", "log"}:
+            raise ConfigError(f"random: unknown key '{path}.{key}'{suggest(key, ['low', 'high', 'log'])}")
+    if not all(type(end) in {int, float} and math.isfinite(end) for end in ends.values()):  # type: ignore[arg-type]
+        raise ConfigError(f"random: {path} = {value!r} must have two numbers, low and high")
+    low, high, log = value["low"], value["high"], value.get("log", False)
+    if type(log) is not bool or low >= high or (log and low <= 0):
+        raise ConfigError(f"random: {path} = {value!r} must have low below high, and above 0 where log = true")
+    return Range(low, high, log)
+
+
+def _draw(choice: list[Any] | Range, rng: np.random.Generator) -> object:
+    if isinstance(choice, list):
+        return choice[int(rng.integers(len(choice)))]
+    low, high = choice.low, choice.high
+    whole = isinstance(low, int) and isinstance(high, int)
+    if whole and not choice.log:
+        return int(rng.integers(int(low), int(high), endpoint=True))
+    value = math.exp(rng.uniform(math.log(low), math.log(high))) if choice.log else float(rng.uniform(low, high))
+    if whole:
+        return round(value)
+    # Four digits are as good as sixteen, and can be read in a table.
+    return min(max(float(f"{value:.4g}"), low), high)
