@@ -1,0 +1,104 @@
+"""What ``segment --tta`` and ``export --int8`` gain and cost in Dice, on slices that no fold had seen.
+
+``python -m benchmarks.variants DATA... --negatives DIR --crossval DIR`` takes the folds that ``tumortrace crossval``
+trained. Each fold's held-out slices (every ``--every``-th) are segmented by its model as it is, averaged over four flips,
+and quantised to 8 bits with slices that it learnt from; all at a threshold of 0.5.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.common import make_table
+from tumortrace.data.dataset import CaseRecord, Dataset, open_datasets, read_cases
+from tumortrace.inference.model import Model, open_model
+from tumortrace.inference.predict import predict
+from tumortrace.inference.recipe import prepare
+from tumortrace.progress import track
+from tumortrace.train.arrays import spread
+from tumortrace.train.finished import CALIBRATION
+from tumortrace.train.quantize import quantize
+from tumortrace.trust.calibration import PAINTED
+from tumortrace.trust.metrics import count_pixels
+from tumortrace.trust.splits import apply_split, read_split
+from tumortrace.trust.statistics import mean_interval
+
+
+class Scored(NamedTuple):
+    """A held-out slice: its Dice as it is, with flips and in 8 bits; without tumour, whether it was painted."""
+
+    source: str
+    group: str
+    healthy: bool
+    values: tuple[float, float, float]
+
+
+def score(crossval: Path, whole: Dataset, *, every: int) -> list[Scored]:
+    """Segment the held-out slices in the three ways."""
+    split = read_split(crossval / "split.json")
+    group_of = {case.file: case.group for case in split.cases}
+    scored = []
+    for side in split.sides:
+        parts = apply_split(whole, split, fold=int(side))
+        model = open_model(str(crossval / f"fold-{side}"))
+        small = in_8_bits(model, parts.select("train"))
+        records = parts.select("test")[::every]
+        for record, case, _ in track(read_cases(records), f"Fold {side}", total=len(records)):
+            if case is None:
+                continue
+            predictions = [predict(model, case.slice), predict(model, case.slice, tta=True), predict(small, case.slice)]
+            counts = [count_pixels(one.mask, case.truth) for one in predictions]
+            healthy = not case.truth.any()
+            first, second, third = (float(c.fp > PAINTED * case.truth.size) if healthy else c.dice for c in counts)
+            scored.append(Scored(record.source, group_of[record.case_id], healthy, (first, second, third)))
+    return scored
+
+
+def in_8_bits(model: Model, learnt: Sequence[CaseRecord]) -> Model:
+    """The model as ``export --int8`` makes it, its ranges set on slices that it learnt from."""
+    cases = [case for _, case, _ in read_cases(tuple(spread(learnt, CALIBRATION))) if case is not None]
+    data = quantize(model.path.read_bytes(), [prepare(case.slice.pixels, model.recipe) for case in cases])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "int8.onnx"
+        path.write_bytes(data)
+        return open_model(str(path))
+
+
+def tabulate(scored: Sequence[Scored]) -> Table:
+    """A row a source, one for all slices with tumour, and one for those without."""
+    table = make_table("The network's variants", "slices", "n", "Dice", "gain of four flips", "gain of 8 bits")
+    ill = [one for one in scored if not one.healthy]
+    rows = {source: [one for one in ill if one.source == source] for source in sorted({one.source for one in ill})}
+    rows |= {"all with tumour": ill, "tumour-free: painted": [one for one in scored if one.healthy]}
+    for name, part in rows.items():
+        if part:
+            mean = sum(one.values[0] for one in part) / len(part)
+            table.add_row(name, str(len(part)), f"{mean:.3f}", *(_gain(part, way) for way in (1, 2)))
+    return table
+
+
+def _gain(part: Sequence[Scored], way: int) -> str:
+    gains = [one.values[way] - one.values[0] for one in part]
+    low, high = mean_interval(gains, [one.group for one in part], shares=False)
+    return f"{sum(gains) / len(gains):+.4f} [{low:+.4f}, {high:+.4f}]"
+
+
+def main(
+    data: list[Path],
+    crossval: Annotated[Path, typer.Option()],
+    negatives: Annotated[Path | None, typer.Option()] = None,
+    every: Annotated[int, typer.Option(help="Take every so many of the held-out slices.")] = 1,
+) -> None:
+    """Segment in all ways; print the table."""
+    Console(width=130).print(tabulate(score(crossval, open_datasets(data, negatives=negatives), every=every)))
+
+
+if __name__ == "__main__":
+    typer.run(main)
