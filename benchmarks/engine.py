@@ -89,7 +89,7 @@ def _time_slices(picture: Path) -> dict[str, list[float]]:
         "bare inference": lambda: segmenter.model.session.run(["logits"], {"images": prepared}),
         "from an array": lambda: segmenter.predict(pixels),
         "from a JPEG file": lambda: segmenter.predict(picture),
-        "from an array, four flips": lambda: flipping.predict(pixels),
+        "from an array, with its mirror image": lambda: flipping.predict(pixels),
     }
     times: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(WARM_UP + ROUNDS):

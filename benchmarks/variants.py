@@ -1,8 +1,8 @@
 """What ``segment --tta`` and ``export --int8`` gain and cost in Dice, on slices that no fold had seen.
 
 ``python -m benchmarks.variants DATA... --negatives DIR --crossval DIR`` takes the folds that ``tumortrace crossval``
-trained. Each fold's held-out slices (every ``--every``-th) are segmented by its model as it is, averaged over four
-flips, and quantised to 8 bits with slices that it learnt from; all at a threshold of 0.5.
+trained. Each fold's held-out slices (every ``--every``-th) are segmented by its model as it is, averaged with
+its mirror image, and quantised to 8 bits with slices that it learnt from; all at a threshold of 0.5.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tumortrace.trust.statistics import mean_interval
 
 
 class Scored(NamedTuple):
-    """A held-out slice: its Dice as it is, with flips and in 8 bits; without tumour, whether it was painted."""
+    """A held-out slice: its Dice as it is, with its mirror image, in 8 bits; without tumour, whether it was painted."""
 
     source: str
     group: str
@@ -73,7 +73,7 @@ def in_8_bits(model: Model, learnt: Sequence[CaseRecord]) -> Model:
 
 def tabulate(scored: Sequence[Scored]) -> Table:
     """A row a source, one for all slices with tumour, and one for those without."""
-    table = make_table("The network's variants", "slices", "n", "Dice", "gain of four flips", "gain of 8 bits")
+    table = make_table("The network's variants", "slices", "n", "Dice", "gain of the mirror image", "gain of 8 bits")
     ill = [one for one in scored if not one.healthy]
     rows = {source: [one for one in ill if one.source == source] for source in sorted({one.source for one in ill})}
     rows |= {"all with tumour": ill, "tumour-free: painted": [one for one in scored if one.healthy]}

@@ -1,4 +1,4 @@
-"""The way in for programs: arrays and files, the gate, flips, several at a time."""
+"""The way in for programs: arrays and files, the gate, the mirror image, several at a time."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_model_that_is_not_there_is_refused():
         Segmenter("nosuch.onnx")
 
 
-def test_flips_average_to_what_they_should(open_hand_model: OpenHandModel):
+def test_the_mirror_image_is_laid_back_before_the_mean(open_hand_model: OpenHandModel):
     # A model that works pixel by pixel says the same of a flipped picture: averaging must change nothing, and would
     # if an answer were not flipped back.
     model = open_hand_model(Recipe((64, 64), pad_to_square=True), gain=1.0)

@@ -43,7 +43,7 @@ class Segmenter:
             model: ``"default"`` (it comes with the package), an ``.onnx`` file, a run folder, or an opened model.
             threads: Of ONNX Runtime within one slice; 0 takes all that the process may use. An opened model has its
                 own.
-            tta: Average over the slice and its three flips: four times the work.
+            tta: Average over the slice and its mirror image: twice the work.
             gate: Turn away what is no brain MR slice. Without it every picture gets a mask, a photograph too.
 
         Raises:
