@@ -126,7 +126,9 @@ def test_few_slices_say_nothing():
 def test_the_look_that_is_furthest_from_usual_is_named_with_its_value():
     familiar = {"grain": (0.01, 0.02), "width": (0.7, 1.0)}
     assert find_unfamiliar(looks_like(grain=0.015, width=0.9), familiar) == ""
-    assert find_unfamiliar(looks_like(grain=0.01, width=1.0), familiar) == ""
+    assert find_unfamiliar(looks_like(grain=0.0124, width=1.07), familiar) == ""  # less than a quarter outside
+    assert find_unfamiliar(looks_like(grain=0.0076, width=0.63), familiar) == ""
+    assert find_unfamiliar(looks_like(grain=0.0074, width=0.9), familiar) == "grain 0.0074, usual 0.01 to 0.02"
     assert find_unfamiliar(looks_like(grain=0.015, width=1.2), familiar) == "width 1.2, usual 0.7 to 1"
     assert find_unfamiliar(looks_like(grain=0.05, width=1.2), familiar) == "grain 0.05, usual 0.01 to 0.02"
 
