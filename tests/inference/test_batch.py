@@ -64,7 +64,8 @@ def test_results_have_exactly_the_keys_of_the_contract(tmp_path: Path, segmenter
     picture = write_block(tmp_path / "scans/x.png")
     out = tmp_path / "masks"
     results = segment(segmenter, [Picture(str(picture), "x")], out, skipped=[str(tmp_path / "notes.txt")])
-    assert (out / "results.json").read_text() == json.dumps(results, indent=2) + "\n"
+    text = (out / "results.json").read_text()
+    assert text.splitlines()[7] == "    " + json.dumps(results["images"][0])  # a line a picture
     assert list(results) == ["model", "images", "volumes", "skipped"]
     assert results["model"] == {"name": "bright", "sha256": segmenter.model.sha256, "threshold": 0.55}
     assert results["volumes"] == []

@@ -51,8 +51,9 @@ def segment(  # noqa: PLR0913 - the options of the command
     chosen = inputs or [_write_sample(out)]
     refuse_out_in_inputs(out, chosen)
     pictures, skipped = find_pictures(chosen)
-    # Many pictures go fastest with one a core, a few with all cores on each; OpenCV's own threads would get in between.
-    workers = usable_cores() if len(pictures) >= MANY_PICTURES else 1
+    # Many pictures go fastest with one a core and one more, for when one waits for the interpreter; a few with all
+    # cores on each. OpenCV's own threads would get in between.
+    workers = usable_cores() + 1 if len(pictures) >= MANY_PICTURES else 1
     cv2.setNumThreads(1)
     segmenter = Segmenter(model, threads=1 if workers > 1 else 0, tta=tta)
     tally = segment_pictures(segmenter, pictures, out=out, skipped=skipped, overlay=overlay or sample, workers=workers)

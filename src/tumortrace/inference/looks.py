@@ -16,6 +16,9 @@ SIDE_PX = 96
 GRAIN_PX = 256
 """Longer side of the picture on which grain is measured."""
 
+ROUNDING = 1e-5
+"""Contrast below this share of the brightest value is what resizing makes of a constant picture."""
+
 _RAYS = 72
 _RIM = 0.7  # of the way from the head's middle to its edge: what lies further out may be skull
 _INSIDE = 0.3  # of the greatest depth below the head's edge: what lies deeper is brain, not scalp or skull
@@ -81,30 +84,33 @@ def measure_looks(image: Slice) -> Looks | None:
     Returns:
         Its looks, all finite; None if the picture is blank but for a few pixels, or holds no object at all.
     """
-    pixels = image.pixels.astype(np.float32)
-    small = _shrink(pixels, SIDE_PX)
+    larger = _shrink(image.pixels.astype(np.float32), GRAIN_PX)
+    small = _shrink(larger, SIDE_PX)
     low, high = _rank(small, 0.005), _rank(small, 0.995)
-    if high <= low:
+    if high - low <= ROUNDING * max(abs(high), abs(low)):
         return None
     grey = np.clip((small - low) / (high - low), 0.0, 1.0)
     bright = _find_bright(grey)
     head = _find_largest(bright)
     if head is None:
         return None
+    detail = _detail(grey)
+    shape = _trace(head)
     depth = _depth_below_edge(head)
     inside = depth > _INSIDE * depth.max()
-    larger = np.clip((_shrink(pixels, GRAIN_PX) - low) / (high - low), 0.0, 1.2)
     deep = cv2.resize(inside.astype(np.uint8), larger.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
+    window = _around(deep)
     return Looks(
         colour=image.colour_share,
         contrast=(high - low) / max(abs(high), abs(low)),
-        roughness=float(_detail(grey).std() / grey.std()),
+        roughness=float(detail.std() / grey.std()),
         **_measure_frame(grey),
         outside=float((bright & ~head).sum() / bright.sum()),
-        **_measure_shape(head),
-        bone=_measure_bone(grey, head, grey[inside]),
-        **_measure_inside(grey, inside),
-        **_measure_grain(larger, deep),
+        **_measure_shape(head, shape),
+        bone=_measure_bone(grey, shape, grey[inside]),
+        **_measure_inside(grey[inside]),
+        texture=float(detail[inside].std()),
+        **_measure_grain(np.clip((larger[window] - low) / (high - low), 0.0, 1.2), deep[window]),
     )
 
 
@@ -161,12 +167,29 @@ def _two_ends(length: int) -> tuple[slice, slice]:
     return slice(None, length), slice(-length, None)
 
 
-def _measure_shape(head: Mask) -> dict[str, float]:
-    outline = _outline(head)
+class _Shape(NamedTuple):
+    """An object's outline (N, 1, 2) in whole pixels, its centre (x, y) and the covariance of its pixels' places."""
+
+    outline: NDArray[np.int32]
+    centre_xy: NDArray[np.float64]
+    spread: NDArray[np.float64]
+
+
+def _trace(head: Mask) -> _Shape:
+    pixels = head.astype(np.uint8)
+    contours, _ = cv2.findContours(pixels, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    sums = cv2.moments(pixels, binaryImage=True)
+    centre_xy = np.array([sums["m10"], sums["m01"]]) / sums["m00"]
+    spread = np.array([[sums["mu20"], sums["mu11"]], [sums["mu11"], sums["mu02"]]]) / sums["m00"]
+    # A little more than that, so that a line of pixels has an inverse.
+    return _Shape(np.asarray(max(contours, key=cv2.contourArea), np.int32), centre_xy, spread + 1e-6 * np.eye(2))
+
+
+def _measure_shape(head: Mask, shape: _Shape) -> dict[str, float]:
+    outline, centre_xy, spread = shape
     area = float(head.sum())
     _, _, box_width, box_height = cv2.boundingRect(outline)
     turned_width, turned_height = cv2.minAreaRect(outline)[1]
-    centre_xy, spread = _moments(head)
     short, long = np.sqrt(np.linalg.eigvalsh(spread))
     return {
         "head_area": area / head.size,
@@ -178,20 +201,6 @@ def _measure_shape(head: Mask) -> dict[str, float]:
     }
 
 
-def _moments(head: Mask) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Centre (x, y) and covariance of the pixels' places, a little more than that so that a line has an inverse."""
-    sums = cv2.moments(head.astype(np.uint8), binaryImage=True)
-    area = sums["m00"]
-    centre_xy = np.array([sums["m10"], sums["m01"]]) / area
-    spread = np.array([[sums["mu20"], sums["mu11"]], [sums["mu11"], sums["mu02"]]]) / area
-    return centre_xy, spread + 1e-6 * np.eye(2)
-
-
-def _outline(head: Mask) -> NDArray[np.int32]:
-    contours, _ = cv2.findContours(head.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    return np.asarray(max(contours, key=cv2.contourArea), dtype=np.int32)
-
-
 def _overlap_with_ellipse(head: Mask, centre_xy: NDArray[np.float64], spread: NDArray[np.float64]) -> float:
     """IoU with the ellipse of the same centre and second moments: in it the Mahalanobis distance is at most 2."""
     x = np.arange(head.shape[1]) - centre_xy[0]
@@ -201,10 +210,9 @@ def _overlap_with_ellipse(head: Mask, centre_xy: NDArray[np.float64], spread: ND
     return float((ellipse & head).sum() / (ellipse | head).sum())
 
 
-def _measure_bone(grey: Grey, head: Mask, inside: Grey) -> float:
+def _measure_bone(grey: Grey, shape: _Shape, inside: Grey) -> float:
     """On CT bone outshines all it encloses, all the way around; on MR it is black and only fat outside it is bright."""
-    points = _outline(head)[:, 0, :].astype(np.float64)
-    centre_xy, _ = _moments(head)
+    points, centre_xy = shape.outline[:, 0, :].astype(np.float64), shape.centre_xy
     angles, radii = np.arctan2(*(points - centre_xy).T[::-1]), np.hypot(*(points - centre_xy).T)
     order = np.argsort(angles)
     turns = np.linspace(0.0, 2 * np.pi, _RAYS, endpoint=False)
@@ -216,15 +224,20 @@ def _measure_bone(grey: Grey, head: Mask, inside: Grey) -> float:
     return _rank(rim, 0.1) - _rank(inside, 0.9)
 
 
-def _measure_inside(grey: Grey, inside: Mask) -> dict[str, float]:
-    values = grey[inside]
+def _measure_inside(values: Grey) -> dict[str, float]:
     return {
         "air": float((values < 0.12).mean()),
         "white": float((values > 0.95).mean()),
         "brightness": _rank(values, 0.5),
         "variation": float(values.std() / max(float(values.mean()), 1e-3)),
-        "texture": float(_detail(grey)[inside].std()),
     }
+
+
+def _around(inside: Mask) -> tuple[slice, slice]:
+    """The rows and columns of a mask, with a margin for the blur: looking at the rest would be for nothing."""
+    left, top, width, height = cv2.boundingRect(inside.astype(np.uint8))
+    margin = 4
+    return slice(max(top - margin, 0), top + height + margin), slice(max(left - margin, 0), left + width + margin)
 
 
 def _measure_grain(grey: Grey, inside: Mask) -> dict[str, float]:

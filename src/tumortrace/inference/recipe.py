@@ -38,7 +38,7 @@ def prepare(pixels: NDArray[Any], recipe: Recipe) -> NDArray[np.float32]:
     grey = pixels.astype(np.float32) - np.float32(pixels.min())
     if recipe.pad_to_square:
         top, bottom, left, right = _square_padding(grey.shape)
-        grey = np.pad(grey, ((top, bottom), (left, right)))
+        grey = np.asarray(cv2.copyMakeBorder(grey, top, bottom, left, right, cv2.BORDER_CONSTANT), dtype=np.float32)
     height, width = recipe.size_hw
     shrunk_wh = (min(width, grey.shape[1]), min(height, grey.shape[0]))
     shrunk = cv2.resize(grey, shrunk_wh, interpolation=cv2.INTER_AREA)
@@ -55,10 +55,11 @@ def standardise(grey: NDArray[np.float32]) -> NDArray[np.float32]:
     Returns:
         Of the same shape, float32; zeros if the picture is constant but for rounding.
     """
-    deviation = float(grey.std(dtype=np.float64))
+    means, deviations = cv2.meanStdDev(grey)  # sums in double precision, in one pass
+    mean, deviation = float(means.item()), float(deviations.item())
     if deviation <= ROUNDING * float(grey.max()):
         return np.zeros_like(grey)
-    return np.asarray((grey - grey.mean(dtype=np.float64)) / deviation, dtype=np.float32)
+    return np.asarray((grey - np.float32(mean)) / np.float32(deviation), dtype=np.float32)
 
 
 def prepare_mask(mask: NDArray[np.bool_], recipe: Recipe) -> NDArray[np.bool_]:
@@ -125,8 +126,12 @@ def temper(probability: NDArray[np.float32], temperature: float) -> NDArray[np.f
     if temperature == 1.0:
         return probability
     with np.errstate(divide="ignore", over="ignore"):  # 0 and 1 have logits of minus and plus infinity
-        logit = np.log(probability) - np.log(np.float32(1) - probability)
-        return np.asarray(1 / (1 + np.exp(logit / np.float32(-temperature))), dtype=np.float32)
+        odds = np.log(np.float32(1) - probability)
+        odds -= np.log(probability)
+        odds /= np.float32(temperature)
+        np.exp(odds, out=odds)
+    odds += 1
+    return np.asarray(np.reciprocal(odds, out=odds), dtype=np.float32)
 
 
 def recipe_to_json(recipe: Recipe) -> str:

@@ -1,12 +1,10 @@
-"""``results.json``: a record a picture, written as they come, so that a million of them need no memory."""
+"""``results.json``: a picture's record a line, written as they come, so that a million of them need no memory."""
 
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +40,7 @@ def open_results(model: Model, skipped: Iterable[str], *, out: Path) -> Iterator
 
         def add(record: Record) -> None:
             nonlocal count
-            file.write(("," if count else "") + "\n" + textwrap.indent(_dump(record).rstrip(), "    "))
+            file.write(("," if count else "") + "\n    " + json.dumps(record))
             count += 1
 
         try:
@@ -91,7 +89,7 @@ def _measure(prediction: Prediction, spacing_mm: tuple[float, float] | None) -> 
         "review": prediction.review,
         "area_px": area_px,
         "area_mm2": area_px * spacing_mm[0] * spacing_mm[1] if spacing_mm else None,
-        "lesions": [asdict(lesion) for lesion in prediction.lesions],
+        "lesions": [vars(lesion) for lesion in prediction.lesions],
     }
 
 

@@ -79,12 +79,12 @@ class Segmenter:
 
         Args:
             images: As ``predict`` takes them; drawn one by one.
-            workers: Pictures at a time; 0 takes one a core.
+            workers: Pictures at a time; 0 takes one a core and one more.
 
         Raises:
             DataError: A picture cannot be read; those before it have come.
         """
-        return map_ahead(self.predict, images, workers=workers or usable_cores())
+        return map_ahead(self.predict, images, workers=workers or usable_cores() + 1)
 
 
 def _open(image: Picture, spacing_mm: tuple[float, float] | None) -> Slice:
