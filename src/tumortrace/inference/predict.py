@@ -84,7 +84,7 @@ def _infer(model: Model, image: Slice, *, tta: bool) -> NDArray[np.float32]:
     # Left and right only: half of the slices are mirrored in training, few are upside down.
     images = np.stack([prepared, prepared[:, ::-1]] if tta else [prepared])[:, None]
     (logits,) = model.session.run(["logits"], {"images": images})
-    if not np.isfinite(logits.sum()):  # one NaN or infinity makes a sum that is none
+    if not np.isfinite(logits).all():
         raise ModelError(f"{model.path}: gives no numbers (NaN or infinity) for {image.case_id}; train it again")
     answers = tumour_probability(logits)
     return np.asarray((answers[0] + answers[1][:, ::-1]) / 2 if tta else answers[0])
