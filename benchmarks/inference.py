@@ -1,7 +1,8 @@
 """Bare inference: the network that ships beside the report's and MONAI's, in torch and in ONNX Runtime, and the floor.
 
 The floor is the network's floating-point operations over the rate at which this machine multiplies matrices: no direct
-convolution passes it, but Winograd's, which multiplies less for 3 x 3 kernels, may. Every network sees one slice at a time at its own input size, on all cores, all in one run.
+convolution passes it, but Winograd's, which multiplies less for 3 x 3 kernels, may. Every network sees one slice at a
+time at its own input size, on all cores, all in one run.
 """
 
 from __future__ import annotations
