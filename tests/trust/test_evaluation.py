@@ -39,7 +39,7 @@ class BrightSession:
         return [np.concatenate([-tumour, tumour], axis=1)]
 
 
-MODEL = Model("bright", Path("bright.onnx"), "5ha", Recipe((6, 10), threshold=0.55), {}, BrightSession())
+MODEL = Model("bright", Path("bright.onnx"), "5ha", Recipe((6, 10), threshold=0.55), {}, {}, BrightSession())
 
 SHIFTED, PERFECT, EMPTY, BROKEN = "TEST/shifted.png", "TEST/perfect.png", "TEST/empty.png", "TEST/broken.png"
 
