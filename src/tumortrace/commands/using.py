@@ -125,6 +125,8 @@ def _print_segmented(tally: Tally, *, skipped: int, out: Path) -> None:
     console.print(f"{tally.ok} of {total} pictures segmented, {tally.tumours} with a tumour, {tally.review} to review")
     if tally.rejected:
         console.print(f"{tally.rejected} rejected: no brain MR slices (why, in results.json)")
+    if tally.failures:
+        console.print(f"{len(tally.failures)} failed: could not be read (named above and in results.json)")
     if skipped:
-        console.print(f"{skipped} files of other types skipped (named in results.json)")
+        console.print(f"{skipped} skipped: files of other types (named in results.json)")
     console.print(f"Masks and results.json: {out}")
