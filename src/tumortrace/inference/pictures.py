@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,25 +40,34 @@ def find_pictures(inputs: Sequence[str]) -> tuple[list[Picture], list[str]]:
         DataError: An input that does not exist, a folder that cannot be opened, or not one picture in all of them.
     """
     matches = [path for text in inputs for path in _match(text)]
-    found: dict[str, str] = {}  # the file, and its path relative to its input
-    others: dict[str, None] = {}
-    seen: set[str] = set()
     named = {os.path.abspath(text) for text in inputs if os.path.exists(text)}
-    for match in matches:
-        for path, relative in _expand(match):
-            absolute = os.path.abspath(path)
-            if absolute in seen:
-                continue
-            if os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES or absolute in named:
-                found[path] = relative
-            else:
-                others[path] = None
-            if len(matches) > 1:  # within one folder, no file comes twice
-                seen.add(absolute)
-    if not found:
+    paths: list[str] = []
+    starts: list[int] = []  # where in its path a file's path relative to its input begins
+    others: list[str] = []
+    for path, start in _each_once(matches):
+        if os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES or os.path.abspath(path) in named:
+            paths.append(path)
+            starts.append(start)
+        else:
+            others.append(path)
+    if not paths:
         raise DataError(f"{' '.join(inputs)}: no picture there (JPEG, PNG or TIFF); {len(others)} other files")
-    names = _unique_names(list(found.values()))
-    return [Picture(path, name) for path, name in zip(found, names, strict=True)], list(others)
+    names = _unique_names([path[start:] for path, start in zip(paths, starts, strict=True)])
+    return [Picture(path, name) for path, name in zip(paths, names, strict=True)], others
+
+
+def _each_once(matches: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """The files behind the inputs, however many of these a file lies in, as ``_expand`` gives them."""
+    if len(matches) == 1:  # within one folder no file comes twice, and there may be a million
+        yield from _expand(matches[0])
+        return
+    seen: set[str] = set()
+    for match in matches:
+        for path, start in _expand(match):
+            absolute = os.path.abspath(path)
+            if absolute not in seen:
+                seen.add(absolute)
+                yield path, start
 
 
 def refuse_out_in_inputs(out: Path, inputs: Sequence[str]) -> None:
@@ -83,13 +91,15 @@ def _match(text: str) -> list[str]:
     return matches
 
 
-def _expand(match: str) -> Iterator[tuple[str, str]]:
-    """Files behind one input, each with its path relative to that input."""
-    if not os.path.isdir(match):
-        yield os.path.normpath(match), os.path.basename(match)
+def _expand(match: str) -> Iterator[tuple[str, int]]:
+    """Files behind one input, each with the place in its path where the path relative to that input begins."""
+    path = str(Path(match))  # no more is tidied: ".." behind a link leads elsewhere
+    if not os.path.isdir(path):
+        yield path, len(path) - len(os.path.basename(path))
         return
-    for path in _walk(os.path.normpath(match), seen=set()):
-        yield path, os.path.relpath(path, match)
+    start = 0 if path == os.curdir else len(os.path.join(path, ""))
+    for file in _walk(path, seen=set()):
+        yield file, start
 
 
 def _walk(folder: str, *, seen: set[str]) -> Iterator[str]:
@@ -98,14 +108,21 @@ def _walk(folder: str, *, seen: set[str]) -> Iterator[str]:
     if real in seen:
         return
     seen.add(real)
+    names: list[str] = []
+    folders: set[str] = set()
     try:
         with os.scandir(folder) as entries:
-            names = {entry.name: entry.is_dir() for entry in entries if not entry.name.startswith(".")}
+            for entry in entries:
+                if not entry.name.startswith("."):
+                    names.append(entry.name)
+                    if entry.is_dir():
+                        folders.add(entry.name)
     except OSError as error:
         raise DataError(f"{folder}: cannot be opened ({error.strerror}); check the folder's permissions") from error
-    for name in sorted(names, key=natural_key):
-        path = os.path.join(folder, name)
-        if names[name]:
+    names.sort(key=natural_key)
+    for name in names:
+        path = name if folder == os.curdir else os.path.join(folder, name)
+        if name in folders:
             yield from _walk(path, seen=seen)
         else:
             yield path
@@ -113,14 +130,17 @@ def _walk(folder: str, *, seen: set[str]) -> Iterator[str]:
 
 def _unique_names(relatives: list[str]) -> list[str]:
     """A name for each file: its path without suffix; where two meet, with suffix; where these meet too, numbered."""
-    plain = [Path(os.path.splitext(relative)[0]).as_posix() for relative in relatives]
-    meets = Counter(plain)
+    plain = [os.path.splitext(relative)[0].replace(os.sep, "/") for relative in relatives]
     taken: set[str] = set()
+    meeting: set[str] = set()
+    for name in plain:
+        (meeting if name in taken else taken).add(name)
     for index, relative in enumerate(relatives):
-        name = plain[index] if meets[plain[index]] == 1 else Path(relative).as_posix()
-        unique, number = name, 2
-        while unique in taken:
-            unique, number = f"{name}-{number}", number + 1
-        taken.add(unique)
-        plain[index] = unique
+        if plain[index] in meeting:
+            name, number = relative.replace(os.sep, "/"), 2
+            unique = name
+            while unique in taken:
+                unique, number = f"{name}-{number}", number + 1
+            taken.add(unique)
+            plain[index] = unique
     return plain
