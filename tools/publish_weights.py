@@ -65,9 +65,8 @@ def main(
     properties = {entry.key: entry.value for entry in model.metadata_props}
     card = json.loads(properties["tumortrace.card"]) | {"name": "default"}
     recipe = replace(recipe, size_hw=load_config(str(run / "config.toml")).recipe.size_hw)
-    onnx.helper.set_model_props(
-        model, {"tumortrace.recipe": recipe_to_json(recipe), "tumortrace.card": json.dumps(card, sort_keys=True)}
-    )
+    renewed = {"tumortrace.recipe": recipe_to_json(recipe), "tumortrace.card": json.dumps(card, sort_keys=True)}
+    onnx.helper.set_model_props(model, properties | renewed)  # it drops what it is not given
     data = model.SerializeToString()
     write_atomically(WEIGHTS / "default.onnx", data)
     document = describe(run, groups, sources, sha256=hashlib.sha256(data).hexdigest())
