@@ -93,8 +93,9 @@ def test_what_is_no_picture_is_refused_in_one_line(segmenter: Segmenter, picture
 
 @pytest.mark.parametrize("spacing_mm", [(1.0, 0.0), (-1.0, 1.0), (1.0,), (1.0, float("nan"))])
 def test_a_spacing_that_is_none_is_refused(segmenter: Segmenter, spacing_mm: tuple[float, ...]):
-    with pytest.raises(DataError, match=r"spacing_mm .*give two positive numbers"):
-        segmenter.predict(PHANTOM, spacing_mm=spacing_mm)
+    for picture in (PHANTOM, Slice(PHANTOM, "x")):
+        with pytest.raises(DataError, match=r"spacing_mm .*give two positive numbers"):
+            segmenter.predict(picture, spacing_mm=spacing_mm)
 
 
 def test_a_model_that_is_not_there_is_refused():

@@ -1,4 +1,4 @@
-"""Commands that train: once, and on every fold."""
+"""Commands that train, once and on every fold, and hand what was trained over as ONNX."""
 
 from __future__ import annotations
 

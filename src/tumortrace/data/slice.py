@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -80,25 +80,20 @@ def read_slice(path: PathLike[str] | str, case_id: str | None = None) -> Slice:
     return Slice(pixels, case_id or path.name, colour_share=colour_share)
 
 
-def slice_from_array(
-    pixels: NDArray[Any], *, case_id: str = "array", spacing_mm: tuple[float, float] | None = None
-) -> Slice:
+def slice_from_array(pixels: NDArray[Any], *, case_id: str = "array") -> Slice:
     """Take an array for a slice.
 
     Args:
         pixels: Grey values (H, W) of any real dtype, finite; or red-green-blue (H, W, 3), uint8 or uint16, which
             becomes luma as a file's colours do.
         case_id: What the slice is called in messages.
-        spacing_mm: Distance between pixel centres along rows and columns, in millimetres.
 
     Raises:
         DataError: Another shape or dtype, no pixel at all, or a value that is not finite.
     """
-    if spacing_mm is not None and not (len(spacing_mm) == 2 and all(0 < step < math.inf for step in spacing_mm)):
-        raise DataError(f"{case_id}: spacing_mm {spacing_mm}; give two positive numbers, along rows and columns")
     if pixels.size and pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.dtype in (np.uint8, np.uint16):
         image = np.ascontiguousarray(pixels[:, :, ::-1])
-        return Slice(_grey(image), case_id, spacing_mm, _colour_share(image))
+        return Slice(_grey(image), case_id, colour_share=_colour_share(image))
     if not pixels.size or pixels.ndim != 2 or pixels.dtype.kind not in "uif":
         raise DataError(
             f"{case_id}: an array of shape {pixels.shape} and type {pixels.dtype}; give grey values (height, width), "
@@ -106,7 +101,22 @@ def slice_from_array(
         )
     if not np.isfinite(pixels).all():
         raise DataError(f"{case_id}: holds NaN or infinity; replace them before segmenting")
-    return Slice(pixels, case_id, spacing_mm)
+    return Slice(pixels, case_id)
+
+
+def with_spacing(image: Slice, spacing_mm: tuple[float, float]) -> Slice:
+    """The same slice with its pixels' distances as somebody else knows them.
+
+    Args:
+        image: The slice.
+        spacing_mm: Distance between pixel centres along rows and columns, in millimetres.
+
+    Raises:
+        DataError: Not two positive numbers.
+    """
+    if not (len(spacing_mm) == 2 and all(0 < step < math.inf for step in spacing_mm)):
+        raise DataError(f"{image.case_id}: spacing_mm {spacing_mm}; give two positive numbers, along rows and columns")
+    return replace(image, spacing_mm=spacing_mm)
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:

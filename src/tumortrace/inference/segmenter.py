@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortrace.data.slice import Slice, read_slice, slice_from_array
+from tumortrace.data.slice import Slice, read_slice, slice_from_array, with_spacing
 from tumortrace.inference.ahead import map_ahead
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import Prediction, predict
@@ -67,10 +67,11 @@ class Segmenter:
             mask, confidence 0 and the reason.
 
         Raises:
-            DataError: The file cannot be read, or the array is no picture.
+            DataError: The file cannot be read, the array is no picture, or the spacing is none.
             ModelError: The model answers with NaN or infinity.
         """
-        return predict(self.model, _open(image, spacing_mm), gate=self._gate, tta=self._tta)
+        opened = _open(image) if spacing_mm is None else with_spacing(_open(image), spacing_mm)
+        return predict(self.model, opened, gate=self._gate, tta=self._tta)
 
     def predict_many(self, images: Iterable[Picture], *, workers: int = 0) -> Iterator[Prediction]:
         """Segment pictures in their order, several at a time, with no more than a few of them in memory.
@@ -87,9 +88,7 @@ class Segmenter:
         return map_ahead(self.predict, images, workers=workers or usable_cores() + 1)
 
 
-def _open(image: Picture, spacing_mm: tuple[float, float] | None) -> Slice:
+def _open(image: Picture) -> Slice:
     if isinstance(image, Slice):
-        return image if spacing_mm is None else Slice(image.pixels, image.case_id, spacing_mm, image.colour_share)
-    if isinstance(image, np.ndarray):
-        return slice_from_array(image, spacing_mm=spacing_mm)
-    return _open(read_slice(image), spacing_mm)
+        return image
+    return slice_from_array(image) if isinstance(image, np.ndarray) else read_slice(image)
