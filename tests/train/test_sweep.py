@@ -22,7 +22,7 @@ from tumortrace.errors import ConfigError, DataError, RunFailedError
 from tumortrace.train import sweep
 from tumortrace.train.arrays import PreparedPart
 from tumortrace.train.checkpoint import EpochRow
-from tumortrace.train.loop import ask_each_epoch, fit
+from tumortrace.train.loop import GoOn, fit
 from tumortrace.train.networks import build_network
 from tumortrace.train.sweep import SweepResult, is_hopeless, run_sweep
 from tumortrace.train.sweep_space import Plan, describe_setting, plan_sweep, read_sweep
@@ -196,15 +196,14 @@ def test_a_run_ends_where_it_is_told_to_and_stays_ended(
         asked.append(len(rows))
         return len(rows) < 2
 
-    def go() -> list[EpochRow]:
+    def go(**asking: GoOn) -> list[EpochRow]:
         network = build_network(config.network, size_hw=config.recipe.size_hw, seed=0)
-        return fit(network, config, fabric=fabric, train=squares, val=squares, run=tmp_path).rows
+        return fit(network, config, fabric=fabric, train=squares, val=squares, run=tmp_path, **asking).rows
 
     for _ in range(2):
-        with ask_each_epoch(until_two):
-            assert len(go()) == 2
+        assert len(go(go_on=until_two)) == 2
     assert asked == [1, 2, 2]
-    assert len(go()) == 4  # outside, nobody asks
+    assert len(go()) == 4  # nobody asks
 
 
 # ---- running
@@ -324,9 +323,9 @@ def watch_training(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     whole = sweep.train
 
-    def train(dataset: Dataset, config: Config, *, out: Path) -> Any:  # noqa: ANN401 - passes on
+    def train(dataset: Dataset, config: Config, *, out: Path, go_on: GoOn) -> Any:  # noqa: ANN401 - passes on
         names.append(out.name)
-        return whole(dataset, config, out=out)
+        return whole(dataset, config, out=out, go_on=go_on)
 
     monkeypatch.setattr(sweep, "train", train)
     return names
@@ -414,7 +413,7 @@ def test_a_setting_that_fails_is_given_up_and_the_others_go_on(
         shutil.rmtree(copy / "runs" / name)
     tried: list[str] = []
 
-    def train(_dataset: Dataset, _config: Config, *, out: Path) -> None:
+    def train(_dataset: Dataset, _config: Config, *, out: Path, go_on: GoOn) -> None:  # noqa: ARG001 - never asks
         tried.append(out.name)
         raise RunFailedError("training diverged in epoch 1 (loss nan)")
 

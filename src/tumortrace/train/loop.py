@@ -12,7 +12,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
@@ -52,9 +51,14 @@ COARSE = 0.625
 Tick = Callable[[int, str], None]
 
 GoOn = Callable[[Sequence[EpochRow]], bool]
-"""Whether a run goes on after these epochs; given at least one."""
+"""Whether a run goes on after these epochs; given at least one.
 
-_go_on: ContextVar[GoOn] = ContextVar("go_on", default=lambda _rows: True)
+The answer must depend on the rows alone: a run that is resumed asks again about the epochs it has."""
+
+
+def always(_rows: Sequence[EpochRow]) -> bool:
+    """Every run goes on to its last epoch."""
+    return True
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,23 +92,7 @@ def start_fabric(training: TrainingConfig) -> Fabric:
     return fabric
 
 
-@contextmanager
-def ask_each_epoch(go_on: GoOn) -> Iterator[None]:
-    """Runs within ask after each epoch whether they go on; one that does not ends there as a whole run.
-
-    The answer must depend on the rows alone: a run that is resumed asks again about the epochs it has.
-
-    Args:
-        go_on: Called with the rows of all epochs so far.
-    """
-    token = _go_on.set(go_on)
-    try:
-        yield
-    finally:
-        _go_on.reset(token)
-
-
-def fit(
+def fit(  # noqa: PLR0913 - what a training is made of
     network: nn.Module,
     config: Config,
     *,
@@ -112,8 +100,9 @@ def fit(
     train: PreparedPart,
     val: PreparedPart,
     run: Path,
+    go_on: GoOn = always,
 ) -> TrainingState:
-    """Train until the last epoch, or the one at which ``ask_each_epoch`` ends it; from a checkpoint if there is one.
+    """Train until the last epoch, or the one after which ``go_on`` ends it; from a checkpoint if there is one.
 
     Writes after every epoch ``last/checkpoint.safetensors``, and what follows from it: ``best.safetensors`` (when the
     epoch is the one to keep), ``metrics.csv`` and TensorBoard events.
@@ -125,6 +114,7 @@ def fit(
         train: What is learnt from.
         val: What each epoch is measured on; may be empty if ``config.training.keep`` is ``"last"``.
         run: The run folder; a checkpoint in it from other data or under other settings is refused.
+        go_on: Asked after each epoch; a run that does not go on ends there as a whole one.
 
     Raises:
         ConfigError: The checkpoint began under other settings.
@@ -145,7 +135,7 @@ def fit(
         if state.rows:  # the kill may have come between this checkpoint and what follows from it
             _write_epoch(run, average.network, rows=state.rows, keep=training.keep, events=events)
         for epoch in range(len(state.rows) + 1, training.epochs + 1):
-            if state.rows and not _go_on.get()(state.rows):
+            if state.rows and not go_on(state.rows):
                 break
             started = time.perf_counter()
             with _epoch_bar(epoch, config, total=len(train) + len(val)) as tick:

@@ -21,7 +21,7 @@ from tumortrace.runfolder import BEST, CHECKPOINT, CONFIG, MANIFEST, MEMORY, MOD
 from tumortrace.train.arrays import PreparedPart, prepare_part, spread
 from tumortrace.train.checkpoint import EpochRow, load_weights, read_state, refuse_other_settings
 from tumortrace.train.export import EXPORT_SAMPLES, ModelCard, export_onnx
-from tumortrace.train.loop import fit, kept_epoch, start_fabric
+from tumortrace.train.loop import GoOn, always, fit, kept_epoch, start_fabric
 from tumortrace.train.manifest import Measured, build_manifest, describe_data, describe_environment, peak_memory_bytes
 from tumortrace.train.memory import explain_memory
 from tumortrace.train.networks import build_network, describe_network
@@ -49,7 +49,7 @@ class RunResult:
     val_count: int
 
 
-def train(dataset: Dataset, config: Config, *, out: Path) -> RunResult:
+def train(dataset: Dataset, config: Config, *, out: Path, go_on: GoOn = always) -> RunResult:
     """Train on the TRAIN part (or on the whole of an undivided dataset), measure on VAL, and fill the run folder.
 
     If the folder holds a checkpoint of the same configuration and data, training goes on from it; the number of epochs,
@@ -59,6 +59,7 @@ def train(dataset: Dataset, config: Config, *, out: Path) -> RunResult:
         dataset: From ``open_dataset``.
         config: The whole of the settings.
         out: The run folder; made if need be.
+        go_on: Asked after each epoch; a run that does not go on ends there as a whole one.
 
     Raises:
         ConfigError: The epoch is to be chosen on VAL and there is none; or the run began under other settings.
@@ -79,7 +80,7 @@ def train(dataset: Dataset, config: Config, *, out: Path) -> RunResult:
     write_atomically(out / CONFIG, to_toml(config).encode())
     write_atomically(out / NETWORK, describe_network(network, size_hw=config.recipe.size_hw).encode())
     save_memory(remember(seen), out / MEMORY)
-    state = fit(network, config, fabric=fabric, train=train_part, val=val_part, run=out)
+    state = fit(network, config, fabric=fabric, train=train_part, val=val_part, run=out, go_on=go_on)
     load_weights(out / BEST, network)
     tell("Exporting to ONNX ...")
     card = asdict(_card(out, config, learnt=train_part, measured=val_part))

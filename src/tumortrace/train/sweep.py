@@ -27,7 +27,7 @@ from tumortrace.progress import silence
 from tumortrace.runfolder import CHECKPOINT, CONFIG, MANIFEST
 from tumortrace.train.checkpoint import EpochRow, read_state
 from tumortrace.train.crossval import keep_split
-from tumortrace.train.loop import ask_each_epoch, kept_epoch
+from tumortrace.train.loop import kept_epoch
 from tumortrace.train.run import train
 from tumortrace.train.sweep_space import Plan, Setting, describe_setting, plan_sweep
 from tumortrace.trust.leaderboard import Leaderboard, Run, rank_settings
@@ -195,8 +195,7 @@ def _run(  # noqa: PLR0913 - a run, and all that it is made of
 
     try:
         if not (folder / MANIFEST).is_file():
-            with ask_each_epoch(go_on):
-                train(parts, job.config, out=folder)
+            train(parts, job.config, out=folder, go_on=go_on)
     except RunFailedError as error:
         return _describe_run(job, folder, {}, failure=str(error))
     if load_config(str(folder / CONFIG)) != job.config:
