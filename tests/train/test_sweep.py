@@ -90,6 +90,17 @@ def test_random_settings_lie_in_their_ranges_and_depend_on_the_seed_alone(base: 
     assert [each.values for each in other.settings] != [each.values for each in fewer.settings]
 
 
+def test_listed_settings_take_from_the_base_what_they_leave_away(base: Path):
+    space = '[[settings]]\n"training.clip" = 0.5\n\n[[settings]]\n"training.epochs" = 7\n"network.widths" = [2, 4]\n'
+    plan = plan_sweep(text_of(base, space=space), "x.toml")
+    assert [each.values for each in plan.settings] == [
+        {"training.clip": 0.5, "training.epochs": 3, "network.widths": [4, 8]},
+        {"training.clip": 0.0, "training.epochs": 7, "network.widths": [2, 4]},
+    ]
+    assert [each.config.training.clip for each in plan.settings] == [0.5, 0.0]
+    assert plan.settings[1].config.network.widths == (2, 4)
+
+
 def test_the_shipped_sweep_is_the_reports_grid():
     plan = plan_sweep(read_sweep("sweep"), "sweep")
     points = {(each.config.training.batch_size, each.config.training.learning_rate) for each in plan.settings}
@@ -113,13 +124,16 @@ def test_the_shipped_sweep_is_the_reports_grid():
             r"grid: training\.batch_size = 2 must be a list of the values",
         ),
         ("", '[grid]\n"training.batch_size" = []', r"must be a list of the values to try"),
-        ("", '[grid]\n"training.batch_size" = [2, 2]', r"is there twice; name each value once"),
+        ("", '[grid]\n"training.batch_size" = [2, 2]', r"is there twice; name each setting once"),
         ("", "[grid]\ntraining.batch_size = [2]", r"grid: 'training' is not of the form \"section\.key\" in quotes"),
         ("", '[grid]\n"training.batch_size" = [2]\nseeds = [0, 1]', r"'seeds' is not of the form .* before \[grid\]"),
         ("", '[grid]\n"training.seed" = [0, 1]', r"grid: training\.seed is set by seeds = \[\.\.\.\]"),
+        ("", '[[settings]]\n"training.clipp" = 1.0', r"unknown key 'training\.clipp'; did you mean 'clip'\?"),
+        ("", '[settings]\n"training.clip" = 1.0', r"must be a list of tables, each under its own \[\[settings\]\]"),
+        ("", "[[settings]]", r"settings must be a table of keys to search"),
         ("", "[grid]", r"grid must be a table of keys to search"),
-        ("", "", r"give what is searched as one table, \[grid\] or \[random\]"),
-        ("", GRID + '[random]\ntrials = 2\n"training.epochs" = [1]', r"as one table, \[grid\] or \[random\]"),
+        ("", "", r"give what is searched in one way, as \[grid\], \[random\] or \[\[settings\]\]"),
+        ("", GRID + '[random]\ntrials = 2\n"training.epochs" = [1]', r"in one way, as \[grid\], \[random\] or"),
         ("seeds = []", GRID, r"seeds = \[\] must be different whole numbers from 0"),
         ("seeds = [1, 1]", GRID, r"seeds = \[1, 1\] must be different"),
         ("seeds = 1", GRID, r"seeds = 1 must be a list of int"),

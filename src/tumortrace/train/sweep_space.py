@@ -1,4 +1,4 @@
-"""What a sweep tries: a base configuration, and a grid of changes to it or changes drawn at random, from one TOML file.
+"""What a sweep tries: a base configuration, and changes to it: a grid, drawn at random or listed, from one TOML file.
 
 Every setting is built and checked before anything is trained: a misspelt key ends the sweep at its start, in one line.
 """
@@ -18,6 +18,9 @@ from tumortrace.errors import ConfigError
 
 SEED = "training.seed"
 """Varied by ``seeds``, so that it can be told from what is searched."""
+
+_SPACES = ("grid", "random", "settings")
+"""Where a file says what is searched; one of them."""
 
 _ATTEMPTS = 100  # draws a trial before a space counts as exhausted
 
@@ -123,13 +126,17 @@ def plan_sweep(text: str, name: str) -> Plan:
     tables = parse_toml(text, name)
     known = [field.name for field in fields(SweepOptions)]
     for key in tables:
-        if key not in {*known, "grid", "random"}:
-            raise ConfigError(f"{name}: unknown key {key!r}{suggest(key, [*known, 'grid', 'random'])}")
+        if key not in {*known, *_SPACES}:
+            raise ConfigError(f"{name}: unknown key {key!r}{suggest(key, [*known, *_SPACES])}")
     options = fill(SweepOptions, {key: value for key, value in tables.items() if key in known})
-    if ("grid" in tables) == ("random" in tables):
-        raise ConfigError(f"{name}: give what is searched as one table, [grid] or [random]")
-    drawn = _walk_grid(tables["grid"]) if "grid" in tables else _draw_random(tables["random"])
-    return Plan(options, _build_settings(options, drawn))
+    if len(tables.keys() & set(_SPACES)) != 1:
+        raise ConfigError(f"{name}: give what is searched in one way, as [grid], [random] or [[settings]]")
+    base = asdict(load_config(options.base))
+    if "grid" in tables:
+        return Plan(options, _build_settings(options, base, _walk_grid(tables["grid"])))
+    if "random" in tables:
+        return Plan(options, _build_settings(options, base, _draw_random(tables["random"])))
+    return Plan(options, _build_settings(options, base, _read_list(tables["settings"], base)))
 
 
 def describe_setting(setting: Setting, varied: Sequence[str]) -> str:
@@ -142,14 +149,15 @@ def describe_setting(setting: Setting, varied: Sequence[str]) -> str:
     return " ".join(f"{key.partition('.')[2]}={setting.values[key]}" for key in varied)
 
 
-def _build_settings(options: SweepOptions, drawn: Sequence[dict[str, object]]) -> tuple[Setting, ...]:
-    base = asdict(load_config(options.base))
+def _build_settings(
+    options: SweepOptions, base: Mapping[str, Mapping[str, object]], drawn: Sequence[dict[str, object]]
+) -> tuple[Setting, ...]:
     width = len(str(len(drawn)))
     settings: list[Setting] = []
     for number, values in enumerate(drawn, start=1):
         config = _change(base, values)
         if any(config == other.config for other in settings):
-            raise ConfigError(f"grid: {values} is there twice; name each value once")
+            raise ConfigError(f"{values} is there twice; name each setting once")
         if config.training.keep != "last" and options.folds < 3:
             raise ConfigError(
                 f"training.keep = {config.training.keep!r} chooses the epoch on a fold of its own, and folds = "
@@ -174,6 +182,22 @@ def _walk_grid(table: object) -> list[dict[str, object]]:
         if not isinstance(values, list) or not values:
             raise ConfigError(f"grid: {path} = {values!r} must be a list of the values to try")
     return [dict(zip(space, point, strict=True)) for point in itertools.product(*space.values())]
+
+
+def _read_list(tables: object, base: Mapping[str, Mapping[str, object]]) -> list[dict[str, object]]:
+    """The settings as they are listed; a key that one of them leaves away has the base's value there."""
+    if not isinstance(tables, list) or not tables:
+        raise ConfigError("settings must be a list of tables, each under its own [[settings]]")
+    points = [dict(_searched(table, "settings")) for table in tables]
+    paths = list(dict.fromkeys(path for point in points for path in point))
+    return [{path: point.get(path, _base_value(path, base)) for path in paths} for point in points]
+
+
+def _base_value(path: str, base: Mapping[str, Mapping[str, object]]) -> object:
+    """None for a key that there is not; the setting that names it is refused when it is built."""
+    section, _, key = path.partition(".")
+    value = base.get(section, {}).get(key)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _draw_random(table: object) -> list[dict[str, object]]:
