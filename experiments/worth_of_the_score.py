@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import report_rules
-from tumortrace.data.dataset import open_dataset, read_case
+from tumortrace.data.dataset import CaseRecord, open_dataset, read_case
 from tumortrace.data.geometry import Region, rasterize
 from tumortrace.data.slice import write_atomically
 from tumortrace.errors import DataError
@@ -103,15 +103,15 @@ def to_grid(mask: Mask, size_hw: tuple[int, int] = report_rules.SIZE_HW) -> Mask
     return np.asarray(cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT) > 0)
 
 
-def regions_of(case: SurveyedCase) -> tuple[Region, ...]:
+def regions_of(record: CaseRecord) -> tuple[Region, ...]:
     """What the annotator drew.
 
     Raises:
         DataError: The dataset holds masks: there is no ``theta`` to misread.
     """
-    if not isinstance(case.record.truth, tuple):
-        raise DataError(f"{case.record.case_id}: has no regions; give a dataset with VIA annotations")
-    return case.record.truth
+    if not isinstance(record.truth, tuple):
+        raise DataError(f"{record.case_id}: has no regions; give a dataset with VIA annotations")
+    return record.truth
 
 
 def soften(case: SurveyedCase, faults: Faults) -> NDArray[np.float32]:
@@ -124,7 +124,7 @@ def soften(case: SurveyedCase, faults: Faults) -> NDArray[np.float32]:
     Returns:
         Shape ``report_rules.SIZE_HW``, float32 in [0, 1].
     """
-    regions = regions_of(case)
+    regions = regions_of(case.record)
     if "theta" in faults:
         regions = tuple(report_rules.misread_theta(region) for region in regions)
     if "paint" in faults:
@@ -175,7 +175,7 @@ def perfect_masks(cases: Sequence[SurveyedCase]) -> list[tuple[Mask, Mask]]:
 
 def label_masks(cases: Sequence[SurveyedCase]) -> list[tuple[Mask, Mask]]:
     """The answers of a network that learnt the report's labels to the pixel, on the report's grid and the image's."""
-    labels = [report_rules.label(regions_of(case), case.size_hw) for case in cases]
+    labels = [report_rules.label(regions_of(case.record), case.size_hw) for case in cases]
     return [(label, to_grid(label, case.size_hw)) for label, case in zip(labels, cases, strict=True)]
 
 
@@ -217,7 +217,7 @@ def vanished(cases: Sequence[SurveyedCase], faults: Faults) -> float:
 
 def turned_dice(cases: Sequence[SurveyedCase]) -> list[float]:
     """Dice of the true mask with the one that the misread ``theta`` gives, a case each, on the image's own grid."""
-    turned = [[report_rules.misread_theta(region) for region in regions_of(case)] for case in cases]
+    turned = [[report_rules.misread_theta(region) for region in regions_of(case.record)] for case in cases]
     drawn = [rasterize(regions, case.size_hw) for regions, case in zip(turned, cases, strict=True)]
     return [count_pixels(mask, case.truth()).dice for mask, case in zip(drawn, cases, strict=True)]
 
