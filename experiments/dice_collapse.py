@@ -15,9 +15,8 @@ one-hot channels in one fraction, at a rate of 1e-4.
 from __future__ import annotations
 
 import csv
-import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,9 +31,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from experiments.collapsed_losses import LOSSES, best_constant, loss_of_constant
+from experiments.tables import write_table
 from tumortrace.config import load_config
 from tumortrace.data.dataset import CaseRecord, open_dataset
-from tumortrace.data.slice import write_atomically
 from tumortrace.errors import TumortraceError
 from tumortrace.progress import tell
 from tumortrace.report.figures import save_figure
@@ -327,16 +326,6 @@ def outcome(last: Mapping[str, float]) -> str:
     return "all tumour" if last["above_half"] > 0.999 else "some of both"
 
 
-def write_table(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows as CSV, numbers to six digits, what is not a number as an empty cell."""
-    listed = list(rows)
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(listed[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: _written(value) for key, value in row.items()} for row in listed)
-    write_atomically(path, text.getvalue().encode())
-
-
 def read_numbers(path: Path) -> list[dict[str, float]]:
     """The epochs that were written to a row's file, empty cells as NaN; none if there is no file."""
     if not path.is_file():
@@ -443,12 +432,6 @@ def draw_rows(axes: Axes, results: Mapping[str, Sequence[Mapping[str, float]]], 
         )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(visible=True, linewidth=0.4, color="0.88")
-
-
-def _written(value: object) -> object:
-    if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.6g}"
-    return "" if value is None else value
 
 
 def _shares(found: Survey) -> NDArray[np.float64]:
