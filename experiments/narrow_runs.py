@@ -1,0 +1,74 @@
+"""Trainings of the report's network eight times narrower, on parts that an experiment has made itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tumortrace.config import Config, load_config
+from tumortrace.train.arrays import PreparedPart
+from tumortrace.train.loop import fit, start_fabric
+from tumortrace.train.networks import build_network
+
+SETTINGS = ("recipe.size_hw=[128, 128]", "training.device=cpu", "training.threads=1")
+
+NO_PART = PreparedPart(torch.empty(0, 1, 1, 1), torch.empty(0, 1, 1, dtype=torch.uint8), (), {}, (), ())
+"""Nothing is measured between epochs: the last weights are kept, and scored once."""
+
+
+def narrow_config(*, epochs: int, seed: int) -> Config:
+    """The settings of one run."""
+    return load_config("narrow", [*SETTINGS, f"training.epochs={epochs}", f"training.seed={seed}"])
+
+
+def take(part: PreparedPart, indices: Sequence[int] | NDArray[Any]) -> PreparedPart:
+    """Some cases of a part, one that is named twice twice; its hashes stay those of the cases that are there."""
+    chosen = [int(index) for index in indices]
+    names = list(part.hashes)
+    return replace(
+        part,
+        images=part.images[chosen],
+        truths=part.truths[chosen],
+        sources=tuple(part.sources[index] for index in chosen),
+        hashes={names[index]: part.hashes[names[index]] for index in chosen},
+        looks=tuple(part.looks[index] for index in chosen),
+    )
+
+
+def train_narrow(part: PreparedPart, *, steps: int, seed: int, run: Path) -> nn.Module:
+    """Train for so many steps, rounded up to whole epochs; a run that was stopped goes on from its last epoch.
+
+    Args:
+        part: Learnt from, at least one case.
+        steps: Of the optimiser: as many whatever the number of slices, so that few slices are not learnt less.
+        seed: Of first weights and order.
+        run: Folder of its checkpoint.
+
+    Returns:
+        The network with its last weights, set to evaluation.
+    """
+    batch_size = narrow_config(epochs=1, seed=seed).training.batch_size
+    config = narrow_config(epochs=math.ceil(steps * batch_size / len(part)), seed=seed)
+    network = build_network(config.network, size_hw=config.recipe.size_hw, seed=seed)
+    fit(network, config, fabric=start_fabric(config.training), train=part, val=NO_PART, run=run)
+    return network.eval()
+
+
+@torch.no_grad()
+def mark(network: nn.Module, images: Tensor) -> Tensor:
+    """Masks at one half, bool (N, H, W), of images (N, 1, H, W)."""
+    return torch.cat([network(some).softmax(dim=1)[:, 1] >= 0.5 for some in images.split(16)])
+
+
+def dice_of(masks: Tensor, truths: Tensor) -> list[float]:
+    """2 TP / (2 TP + FP + FN) of each slice, for masks bool and truths uint8 (N, H, W); NaN where both are empty."""
+    tumour = truths == 1
+    overlap = (masks & tumour).sum(dim=(1, 2))
+    return list((2 * overlap / (masks.sum(dim=(1, 2)) + tumour.sum(dim=(1, 2)))).tolist())
