@@ -172,7 +172,7 @@ def write_markdown(rows: Rows) -> str:
     lines += [
         "",
         (
-            f"{rows[0]['images']} images in {rows[0]['groups']} groups of copies; the interval is of the mean over groups. "
+            f"{rows[0]['images']} images in {rows[0]['groups']} groups of copies; intervals of the mean over groups. "
             "The report's numbers: 100 TEST images, by its own metric."
         ),
         f"Undefined and left out: {'; '.join(undefined) or 'none'}.",
