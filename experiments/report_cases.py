@@ -192,7 +192,13 @@ def draw_distribution(scores: Scores) -> Figure:
         axes.set_ylabel("images")
     figure.suptitle(f"Scores of {len(scores.groups)} images in {len(set(scores.groups))} groups of copies", size=11)
     handles = {label: line for axes in grid.flat for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    place = {"loc": "outside lower center", "ncols": 3, "frameon": False, "fontsize": 9, "handlelength": 3}
+    place: dict[str, Any] = {
+        "loc": "outside lower center",
+        "ncols": 3,
+        "frameon": False,
+        "fontsize": 9,
+        "handlelength": 3,
+    }
     figure.legend(list(handles.values()), list(handles), **place)
     return figure
 
@@ -271,7 +277,7 @@ def _draw_histogram(axes: Axes, metric: str, values: NDArray[np.float64]) -> Non
         (spread.mean, "mean", "black", "-"),
         (spread.median, "median", BLUE, "--"),
         (spread.p05, "5th percentile", GREEN, ":"),
-        (spread.p95, "95th percentile", GREY, (0, (1, 1))),
+        (spread.p95, "95th percentile", GREY, (0, (4, 1, 1, 1, 1, 1))),
         (REPORTED[metric].mean, "the report's mean (its own metric)", ORANGE, "-."),
     )
     for value, label, colour, line in marked:

@@ -199,11 +199,12 @@ def draw_rates(batch_size: int, settings: Sequence[Setting]) -> Figure:
 def draw_best(best: dict[int, Setting]) -> Figure:
     """Validation loss by epoch of the best learning rate of each batch size, the lowest mean of each ringed."""
     figure, axes = _begin()
-    for (batch_size, setting), style in zip(best.items(), STYLES[1:], strict=False):
+    for number, (batch_size, setting) in enumerate(best.items(), start=1):
+        style = STYLES[number % len(STYLES)]
         label = f"{batch_size}, rate {setting.learning_rate:g}: {setting.lowest:.4f} in epoch {setting.best_epoch}"
         _draw_setting(axes, setting, style, label + _remark(setting))
-        ring = {"marker": "o", "markersize": 13, "fillstyle": "none", "color": style[0], "linewidth": 0}
-        axes.plot([setting.best_epoch], [setting.lowest], **ring)
+        ring: dict[str, Any] = {"marker": "o", "markersize": 13, "fillstyle": "none", "color": style[0], "linewidth": 0}
+        axes.plot(np.array([setting.best_epoch]), [setting.lowest], **ring)
     axes.set_title("The best learning rate of each batch size\n(thin: each seed, thick: their mean)", size=11)
     axes.legend(title="batch size and its lowest mean (ringed)", frameon=False, fontsize=9, title_fontsize=9)
     return figure
@@ -219,12 +220,18 @@ def draw_dice_losses(results: dict[str, list[dict[str, float]]]) -> Figure:
     for (name, rows), (colour, _, mark) in zip(results.items(), (STYLES[3], *STYLES[:2]), strict=False):
         for column, where, line in (("train_loss", "TRAIN side", "-"), ("held_out_loss", "held out", "--")):
             numbers = [(row["epoch"], row[column]) for row in rows if not math.isnan(row[column])]
-            look = {"color": colour, "linestyle": line, "marker": mark, "markersize": 5, "linewidth": 1.6}
+            look: dict[str, Any] = {
+                "color": colour,
+                "linestyle": line,
+                "marker": mark,
+                "markersize": 5,
+                "linewidth": 1.6,
+            }
             if line == "--":
                 look["fillstyle"] = "none"
             axes.plot(*np.array(numbers).reshape(-1, 2).T, label=f"{DICE_ROWS[name]}: {where}", **look)
-    axes.set(ylabel="Dice loss, 0 to 1", ylim=(0, None))
-    axes.set_yscale("linear")
+    axes.set(ylabel="Dice loss, 0 to 1", yscale="linear")
+    axes.set_ylim(bottom=0)
     axes.set_title("Dice loss by epoch (narrow network, one grouped fold)", size=11)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=8.5)
     return figure
@@ -250,7 +257,7 @@ def make_best(results: Path) -> Drawn:
 def make_losses(results: Path) -> Drawn:
     """Both losses of one run: that of ``run_curve.csv`` if it is there, else the lowest of the grid's best setting."""
     alone = results / "run_curve.csv"
-    curves = read_curves(alone, remedy="") if alone.is_file() else None
+    curves = read_curves(alone, remedy="give a run's folder with --run") if alone.is_file() else None
     settings = gather(curves) if curves else _read_grid(results)
     setting = min(settings, key=lambda each: each.lowest)
     if setting.best_epoch is None:
@@ -276,7 +283,7 @@ def make_dice_losses(results: Path) -> Drawn:
     for name in DICE_ROWS:
         path = results / "dice_collapse" / f"{name}.csv"
         if path.is_file():
-            rows = read_rows(path, remedy="")
+            rows = read_rows(path, remedy="run experiments.dice_collapse")
             found[name] = [{key: to_number(cell) for key, cell in row.items()} for row in rows]
     if not found:
         raise NumbersMissingError("there is no row in dice_collapse/ yet; run experiments.dice_collapse")
@@ -357,7 +364,7 @@ def _draw_setting(axes: Axes, setting: Setting, style: tuple[str, str, str], lab
         for curve in setting.curves:
             losses = np.where(np.isfinite(curve.val_loss), curve.val_loss, np.nan)
             axes.plot(curve.epochs, losses, color=colour, linestyle=line, linewidth=0.7, alpha=0.6)
-    thick = {"color": colour, "linestyle": line, "linewidth": 2, "marker": mark, "markersize": 4.5}
+    thick: dict[str, Any] = {"color": colour, "linestyle": line, "linewidth": 2, "marker": mark, "markersize": 4.5}
     axes.plot(setting.epochs, setting.mean_loss, label=label, **thick)
 
 

@@ -32,6 +32,7 @@ import typer
 from experiments import report_cases, report_curves, report_network
 from experiments.report_numbers import Drawn, NumbersMissingError
 from experiments.tables import write_table
+from tumortrace.errors import TumortraceError
 from tumortrace.progress import tell
 from tumortrace.report.figures import save_figure
 
@@ -90,7 +91,11 @@ def main(
         (evaluation, report_cases.condense_evaluation, "scores"),
     ):
         if folder is not None:
-            write_table(into / "results" / f"{table}.csv", condense(folder))
+            try:
+                rows = condense(folder)
+            except TumortraceError as error:
+                raise typer.BadParameter(str(error)) from None
+            write_table(into / "results" / f"{table}.csv", rows)
     for name in only or MAKERS:
         try:
             make(name, into)

@@ -108,9 +108,8 @@ def trace_network(network: nn.Module, size_hw: tuple[int, int]) -> list[LayerRun
     paths = {layer: path for path, layer in network.named_modules()}
 
     def record(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        taken, given = (tuple(each.shape[1:]) for each in (inputs[0], output))
         count = sum(parameter.numel() for parameter in layer.parameters())
-        runs.append(LayerRun(paths[layer], type(layer).__name__, taken, given, count))
+        runs.append(LayerRun(paths[layer], type(layer).__name__, _shape_of(inputs[0]), _shape_of(output), count))
 
     hooks = [layer.register_forward_hook(record) for layer in paths if not list(layer.children())]
     network(torch.zeros(1, 1, *size_hw, device="meta"))
@@ -176,7 +175,7 @@ def draw_network(runs: Sequence[LayerRun]) -> Figure:
     axes.axis("off")
     for number, box in enumerate(boxes):
         _draw_box(axes, box, middles[box.shape[1]], tall[box.shape[1]])
-        if (number and box.shape[1] < min(each.shape[1] for each in boxes[:number])) or not number:
+        if not number or box.arrow == "pool":
             left = _left(box) - 0.08
             label = f"{box.shape[1]} x {box.shape[2]}"
             axes.text(left, middles[box.shape[1]], label, ha="right", va="center", fontsize=9)
@@ -204,6 +203,11 @@ def make_architecture(_results: Path) -> Drawn:
 def make_annex(_results: Path) -> Drawn:
     """All layers as a table."""
     return Drawn(None, {"annex": tabulate_layers(trace_network(*paper_network()))})
+
+
+def _shape_of(features: Tensor) -> Shape:
+    _, channels, height, width = features.shape
+    return channels, height, width
 
 
 def _shape_cells(shape: Shape) -> dict[str, int]:
@@ -263,7 +267,7 @@ def _point(axes: Axes, start: tuple[float, float], end: tuple[float, float], arr
     # The head by itself, for a broken line would break it too.
     reach = 0.02
     length = max(abs(end[0] - start[0]), abs(end[1] - start[1]))
-    before = tuple(last - (last - first) * reach / length for first, last in zip(start, end, strict=True))
+    before = (end[0] - (end[0] - start[0]) * reach / length, end[1] - (end[1] - start[1]) * reach / length)
     axes.annotate("", end, before, arrowprops={**shaft, "arrowstyle": "-|>", "linestyle": "-"})
 
 
