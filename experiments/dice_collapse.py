@@ -14,7 +14,6 @@ one-hot channels in one fraction, at a rate of 1e-4.
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -31,7 +30,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from experiments.collapsed_losses import LOSSES, best_constant, loss_of_constant
-from experiments.tables import write_table
+from experiments.tables import read_table, write_table
 from tumortrace.config import load_config
 from tumortrace.data.dataset import CaseRecord, open_dataset
 from tumortrace.errors import TumortraceError
@@ -328,10 +327,7 @@ def outcome(last: Mapping[str, float]) -> str:
 
 def read_numbers(path: Path) -> list[dict[str, float]]:
     """The epochs that were written to a row's file, empty cells as NaN; none if there is no file."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [{key: float(cell) if cell else math.nan for key, cell in row.items()} for row in csv.DictReader(file)]
+    return [{key: float(cell) if cell else math.nan for key, cell in row.items()} for row in read_table(path)]
 
 
 def draw(shares: NDArray[np.float64], results: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:

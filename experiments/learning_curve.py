@@ -17,7 +17,6 @@ weights would change, of which each fold has one.
 
 from __future__ import annotations
 
-import csv
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -33,7 +32,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from numpy.typing import NDArray
 
 from experiments.narrow_runs import dice_of, mark, narrow_config, take, train_narrow
-from experiments.tables import write_table
+from experiments.tables import read_table, write_table
 from tumortrace.data.dataset import open_dataset
 from tumortrace.progress import tell
 from tumortrace.report.figures import save_figure
@@ -181,10 +180,7 @@ def read_dices(
     path: Path, *, slices: int, pictures: int, steps: int, groups: Sequence[str]
 ) -> NDArray[np.float64] | None:
     """The Dice of each held-out slice as ``finish`` wrote it; None without a file, or if it is of another training."""
-    if not path.is_file():
-        return None
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_table(path)
     asked = [[str(slices), str(pictures), str(steps), group] for group in groups]
     if [[row[key] for key in ("slices", "pictures", "steps", "group")] for row in rows] != asked:
         return None

@@ -6,10 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tumortrace.config import Config, load_config
@@ -28,9 +26,9 @@ def narrow_config(*, epochs: int, seed: int) -> Config:
     return load_config("narrow", [*SETTINGS, f"training.epochs={epochs}", f"training.seed={seed}"])
 
 
-def take(part: PreparedPart, indices: Sequence[int] | NDArray[Any]) -> PreparedPart:
+def take(part: PreparedPart, indices: Sequence[int]) -> PreparedPart:
     """Some cases of a part, one that is named twice twice; its hashes stay those of the cases that are there."""
-    chosen = [int(index) for index in indices]
+    chosen = list(indices)
     names = list(part.hashes)
     return replace(
         part,

@@ -8,7 +8,6 @@ and ``figures/oscillation.png`` and ``.svg``, so that without ``--sweep`` it dra
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from experiments.tables import write_table
+from experiments.tables import read_table, write_table
 from tumortrace.config import load_config
 from tumortrace.report.figures import read_metrics, save_figure, smooth
 
@@ -63,9 +62,9 @@ class Curve:
 def read_sweep(folder: Path) -> list[Curve]:
     """The runs of a sweep that are rows here; a run that is not finished is left out."""
     curves = []
-    with (folder / "results.csv").open(newline="", encoding="utf-8") as file:
-        finished = [each for each in csv.DictReader(file) if each["outcome"] == "finished"]
-    for each in finished:
+    for each in read_table(folder / "results.csv"):
+        if each["outcome"] != "finished":
+            continue
         run = folder / "runs" / each["run"]
         training = load_config(str(run / "config.toml")).training
         row = find_row({key: getattr(training, key) for key in _changed()})
@@ -186,10 +185,8 @@ def _write_curves(curves: Sequence[Curve], path: Path) -> None:
 
 def _read_curves(path: Path) -> list[Curve]:
     epochs: dict[tuple[str, int], list[tuple[float, float]]] = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            numbers = (float(row["val_loss"]), float(row["val_dice"]))
-            epochs.setdefault((row["row"], int(row["seed"])), []).append(numbers)
+    for row in read_table(path):
+        epochs.setdefault((row["row"], int(row["seed"])), []).append((float(row["val_loss"]), float(row["val_dice"])))
     return [Curve(row, seed, *np.array(numbers).T) for (row, seed), numbers in epochs.items()]
 
 

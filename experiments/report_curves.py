@@ -6,7 +6,6 @@ are drawn from that file alone. ``dice_loss`` is drawn from the rows of ``experi
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from experiments.report_numbers import Drawn, NumbersMissingError, Rows, clean, read_rows, to_number
+from experiments.tables import read_table
 from tumortrace.config import load_config
 from tumortrace.errors import TumortraceError
 from tumortrace.report.charts import BLUE, GREEN, ORANGE
@@ -303,11 +303,7 @@ def make_dice_losses(results: Path) -> Drawn:
 def _condense(run: Path, batch_size: int, learning_rate: float, seed: int) -> Rows:
     """The epochs of a run; none if it ended before its first."""
     path = run / "metrics.csv"
-    with_epochs = False
-    if path.is_file():
-        with path.open(newline="", encoding="utf-8") as file:
-            with_epochs = next(csv.DictReader(file), None) is not None
-    if not with_epochs:
+    if not read_table(path):
         return []
     setting = {"batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
     return [

@@ -5,7 +5,6 @@ Used by ``report_network``, ``report_curves`` and ``report_cases``; ``report_fig
 
 from __future__ import annotations
 
-import csv
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.tables import read_table
 from tumortrace.errors import TumortraceError
 
 Rows = list[dict[str, Any]]
@@ -50,8 +50,7 @@ def read_rows(path: Path, *, remedy: str) -> list[dict[str, str]]:
     """
     if not path.is_file():
         raise NumbersMissingError(f"there is no {path.name} yet; {remedy}")
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_table(path)
     if not rows:
         raise NumbersMissingError(f"{path.name} has no rows; {remedy}")
     return rows

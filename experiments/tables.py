@@ -22,6 +22,14 @@ def write_table(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     write_atomically(path, text.getvalue().encode())
 
 
+def read_table(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file as text; none if there is no file."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def _written(value: object) -> object:
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.6g}"

@@ -9,30 +9,30 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from experiments import several_tumours
+from experiments import by_lesions, pasted_lesions, several_tumours
+from experiments.by_lesions import (
+    ScoredSlice,
+    compactness,
+    count_components,
+    mean_compactness,
+    read_crossval,
+    tabulate_by_lesions,
+)
+from experiments.pasted_lesions import inside_head, paste, paste_slices
 from experiments.several_tumours import (
     ARMS,
     OVERSAMPLED,
     PASSES,
     PASTED,
     PLAIN,
-    ScoredSlice,
-    compactness,
-    count_components,
     draw,
     finish_training,
-    inside_head,
     lay_out,
     make_arm,
-    mean_compactness,
     oversample,
-    paste,
-    paste_slices,
-    read_crossval,
-    read_rows,
     summarise,
-    tabulate_by_lesions,
 )
+from experiments.tables import read_table
 
 from tumortrace.data.dataset import open_datasets, read_cases
 from tumortrace.data.fingerprint import hash_case
@@ -144,9 +144,9 @@ def test_a_pasted_lesion_lies_in_the_head_and_leaves_the_own_one_alone(seed: int
     assert (united | truth == united).all()
     assert new.sum() == donor[1].sum()
     assert cv2.connectedComponents(united.astype(np.uint8), connectivity=8)[0] - 1 == 2
-    assert (new <= inside_head(image, depth=several_tumours.DEPTH)).all()
+    assert (new <= inside_head(image, depth=pasted_lesions.DEPTH)).all()
     np.testing.assert_array_equal(changed[truth], image[truth])
-    np.testing.assert_array_equal(changed[~several_tumours.widen(new, 3)], image[~several_tumours.widen(new, 3)])
+    np.testing.assert_array_equal(changed[~pasted_lesions.widen(new, 3)], image[~pasted_lesions.widen(new, 3)])
     assert changed[new].mean() > image[new].mean() + 0.2  # as much brighter than its surroundings as it was
 
 
@@ -173,7 +173,7 @@ def test_a_slice_without_room_is_skipped_and_counted():
         part_of(full, head(disk(48, 48, 28))), ["a", "b"], 2, np.random.default_rng(0)
     )
     assert images.shape == truths.shape == (0, SIDE, SIDE)
-    assert skipped == 2 * several_tumours.TRIES
+    assert skipped == 2 * pasted_lesions.TRIES
 
 
 def test_copies_of_a_slice_give_it_no_lesion(part: PreparedPart):
@@ -239,7 +239,7 @@ def test_the_table_by_lesions_by_hand():
     assert rows["one", "3 or more"]["slices"] == 1
     assert rows["two", "3 or more"]["slices"] == 0
     assert math.isnan(rows["two", "3 or more"]["dice"])
-    thirds = [rows["one", label]["dice"] for label in several_tumours.THIRDS]
+    thirds = [rows["one", label]["dice"] for label in by_lesions.THIRDS]
     assert thirds == pytest.approx([0.4, 0.0, 0.8])
 
 
@@ -280,11 +280,11 @@ def test_both_parts_from_end_to_end_and_nothing_twice(phantom_data, tmp_path, mo
     several_tumours.main([phantom_data], crossval=tmp_path / "cv", train=phantom_data, **ask)
     files = sorted(path.name for path in (tmp_path / "results" / "several_tumours").iterdir())
     assert files == sorted(f"{arm}-fold-{fold}.csv" for arm in ARMS for fold in (1, 2, 3))
-    rows = read_rows(tmp_path / "results" / "several_tumours.csv")
+    rows = read_table(tmp_path / "results" / "several_tumours.csv")
     assert [(row["arm"], row["slices"]) for row in rows if row["held_out"] == "all"] == [
         (arm, "14") for arm in ARMS
     ]  # TEST is not opened
-    assert read_rows(tmp_path / "results" / "by_lesions.csv")[0]["slices"] == "19"
+    assert read_table(tmp_path / "results" / "by_lesions.csv")[0]["slices"] == "19"
     assert {path.suffix for path in (tmp_path / "figures").iterdir()} == {".png", ".svg"}
     monkeypatch.setattr(several_tumours, "fit", None)  # calling it would fail
     several_tumours.main([], crossval=None, train=phantom_data, **ask)
