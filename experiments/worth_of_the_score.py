@@ -315,8 +315,8 @@ def draw(rows: Sequence[Row], slices: str) -> Figure:
     above.set_title(f"What a mask scores ({slices})", loc="left", fontsize=10)
     _draw_bars(below, faults, {THEIRS: AS_TRUTH, OURS: AS_LABEL})
     below.set_title(
-        "What the report's faults cost: a perfect mask against its truth (report's metric),\n"
-        "its label against the true mask (our metric); only labels are truncated", loc="left", fontsize=10,
+        "What the faults cost: a perfect mask against the report's truth (its metric),\n"
+        "the label against the true mask (our metric); only labels are truncated", loc="left", fontsize=10,
     )  # fmt: skip
     below.set_xlabel("mean Dice over images, 0 to 1, with 95 % interval over groups of copies")
     handles, labels = above.get_legend_handles_labels()
