@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from experiments.collapsed_losses import LOSSES, best_constant, loss_of_constant
+from experiments.command import run_command
 from experiments.tables import read_table, write_table
 from tumortrace.config import load_config
 from tumortrace.data.dataset import CaseRecord, open_dataset
@@ -486,4 +487,4 @@ def _finish_row(name: str, train: PreparedPart, held_out: PreparedPart, *, epoch
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

@@ -31,6 +31,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 from numpy.typing import NDArray
 
+from experiments.command import run_command
 from experiments.narrow_runs import dice_of, mark, narrow_config, take, train_narrow
 from experiments.tables import read_table, write_table
 from tumortrace.data.dataset import open_dataset
@@ -305,4 +306,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

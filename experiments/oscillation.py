@@ -21,8 +21,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
+from experiments.command import run_command
 from experiments.tables import read_table, write_table
 from tumortrace.config import load_config
+from tumortrace.errors import DataError
 from tumortrace.report.figures import read_metrics, save_figure, smooth
 
 PLAIN = "plain Adam, 1e-3, batch 4"
@@ -60,9 +62,16 @@ class Curve:
 
 
 def read_sweep(folder: Path) -> list[Curve]:
-    """The runs of a sweep that are rows here; a run that is not finished is left out."""
+    """The runs of a sweep that are rows here; a run that is not finished is left out.
+
+    Raises:
+        DataError: There is no finished run.
+    """
     curves = []
-    for each in read_table(folder / "results.csv"):
+    runs = read_table(folder / "results.csv")
+    if not runs:
+        raise DataError(f"{folder}: holds no results.csv of a sweep; give the --out of one that has finished a run")
+    for each in runs:
         if each["outcome"] != "finished":
             continue
         run = folder / "runs" / each["run"]
@@ -208,4 +217,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

@@ -30,6 +30,7 @@ from typing import Annotated
 import typer
 
 from experiments import report_cases, report_curves, report_network
+from experiments.command import run_command
 from experiments.report_numbers import Drawn, NumbersMissingError
 from experiments.tables import write_table
 from tumortrace.errors import TumortraceError
@@ -104,4 +105,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

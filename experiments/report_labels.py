@@ -15,6 +15,7 @@ import numpy as np
 import typer
 
 from experiments import report_rules
+from experiments.command import run_command
 from experiments.worth_of_the_score import regions_of
 from tumortrace.data.dataset import Dataset, open_dataset, read_cases, refuse_inside
 from tumortrace.data.slice import write_png
@@ -59,4 +60,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

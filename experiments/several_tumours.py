@@ -30,6 +30,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from experiments.by_lesions import ALL, LESIONS, THIRDS, count_components, read_crossval, tabulate_by_lesions
+from experiments.command import run_command
 from experiments.narrow_runs import NO_PART, SETTINGS, mark
 from experiments.pasted_lesions import paste_slices
 from experiments.tables import read_table, write_table
@@ -362,4 +363,4 @@ def _prepare(records: tuple[CaseRecord, ...], config: Config, count: int) -> Pre
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import report_rules
+from experiments.command import run_command
 from tumortrace.data.dataset import CaseRecord, open_dataset, read_case
 from tumortrace.data.geometry import Region, rasterize
 from tumortrace.data.slice import write_atomically
@@ -398,4 +399,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)
