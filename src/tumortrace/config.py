@@ -125,14 +125,16 @@ class TrainingConfig:
 
     Attributes:
         epochs: Passes over the training part.
-        coarse_epochs: So many epochs at the start see slices at about 5/8 of the input's height and width, which costs
-            less than half the time (progressive resizing).
+        cycles: Equal parts of the epochs, each with its own coarse epochs and its own rise and fall of the rate (warm
+            restarts, Loshchilov & Hutter 2017). A finished run can be given another.
+        coarse_epochs: So many epochs at the start of a cycle see slices at about 5/8 of the input's height and width,
+            which costs less than half the time (progressive resizing).
         batch_size: Slices a step.
         loss: What is made small (``train.losses``).
         optimizer: Adam, its decay as L2 penalty, or AdamW, its decay decoupled.
         learning_rate: Of the optimiser, at its highest.
-        schedule: The rate stays ``"constant"``, or rises over the first tenth of all steps and falls to 0 along a
-            cosine (``"one_cycle"``).
+        schedule: The rate stays ``"constant"``, or rises over the first tenth of a cycle's steps and falls to 0 along
+            a cosine (``"one_cycle"``).
         weight_decay: Of the optimiser.
         average: Decay of the exponential moving average of the weights, which is what is kept; 0 keeps the weights.
         clip: Largest norm of the gradient; 0 does not clip.
@@ -147,6 +149,7 @@ class TrainingConfig:
     """
 
     epochs: int = 50
+    cycles: int = 1
     coarse_epochs: int = 0
     batch_size: int = 4
     loss: Loss = "cross_entropy"
@@ -167,6 +170,8 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         """Refuse numbers that cannot train anything."""
         _require(self.epochs > 0, "training.epochs", self.epochs, "at least 1")
+        fits = self.cycles > 0 and self.epochs % self.cycles == 0
+        _require(fits, "training.cycles", self.cycles, f"a divisor of training.epochs ({self.epochs})")
         _require(self.coarse_epochs >= 0, "training.coarse_epochs", self.coarse_epochs, "0 or a positive number")
         _require(self.batch_size > 0, "training.batch_size", self.batch_size, "at least 1")
         _require(0 < self.learning_rate < math.inf, "training.learning_rate", self.learning_rate, "a positive number")
@@ -178,6 +183,11 @@ class TrainingConfig:
         _require(0 <= self.negatives < 1, "training.negatives", self.negatives, "at least 0 and below 1")
         _require(0 <= self.seed < 2**63, "training.seed", self.seed, "a whole number from 0 to 2**63 - 1")
         _require(self.threads >= 0, "training.threads", self.threads, "0 (all cores) or a positive number")
+
+    @property
+    def cycle_epochs(self) -> int:
+        """Epochs of one cycle."""
+        return self.epochs // self.cycles
 
 
 @dataclass(frozen=True)

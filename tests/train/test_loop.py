@@ -346,15 +346,54 @@ def test_a_schedule_fixes_the_number_of_epochs(
 
 def test_one_cycle_by_hand():
     training = light_settings().training
-    rates = [learning_rate_at(step, steps=20, training=training) for step in (0, 1, 2, 11, 19)]
+    rates = [learning_rate_at(step, epoch_steps=5, training=training) for step in (0, 1, 2, 11, 19)]
     # Two steps up; then a cosine over 18: at its start 1, in its middle a half, one step before its end nearly 0.
     end = 0.5 * (1 + math.cos(math.pi * 17 / 18))
     assert rates == pytest.approx([0.005, 0.01, 0.01, 0.005, 0.01 * end])
 
 
+def test_each_cycle_begins_with_the_rise_again():
+    training = light_settings(epochs=4, cycles=2).training
+    first, second = (
+        [learning_rate_at(20 * cycle + step, epoch_steps=10, training=training) for step in range(20)]
+        for cycle in (0, 1)
+    )
+    once = [learning_rate_at(step, epoch_steps=10, training=light_settings(epochs=2).training) for step in range(20)]
+    assert first == second == once
+
+
+def test_each_cycle_begins_coarse(
+    squares: PreparedPart, settings: Settings, fabric: Fabric, tmp_path: Path, monkeypatch
+):
+    seen: list[tuple[int, ...]] = []
+    shrink = loop._shrink
+
+    def note(images: torch.Tensor, truths: torch.Tensor, *, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        seen.append(tuple(images.shape))
+        return shrink(images, truths, step=step)
+
+    monkeypatch.setattr(loop, "_shrink", note)
+    config = settings(epochs=6, cycles=2, coarse_epochs=1, batch_size=len(squares))
+    fit(first_network(config), config, fabric=fabric, train=squares, val=squares, run=tmp_path)
+    assert len(seen) == 2
+
+
+def test_another_cycle_of_a_finished_run_is_the_run_of_both(
+    squares: PreparedPart, settings: Settings, fabric: Fabric, tmp_path: Path
+):
+    one = settings(schedule="one_cycle", epochs=2, coarse_epochs=1)
+    both = settings(schedule="one_cycle", epochs=4, cycles=2, coarse_epochs=1)
+    fit(first_network(one), one, fabric=fabric, train=squares, val=squares, run=tmp_path / "parts")
+    network, whole = first_network(both), first_network(both)
+    fit(network, both, fabric=fabric, train=squares, val=squares, run=tmp_path / "parts")
+    fit(whole, both, fabric=fabric, train=squares, val=squares, run=tmp_path / "whole")
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, network.state_dict()[name]), name
+
+
 def test_a_constant_rate_stays():
     training = light_settings(schedule="constant").training
-    assert {learning_rate_at(step, steps=9, training=training) for step in range(9)} == {0.01}
+    assert {learning_rate_at(step, epoch_steps=9, training=training) for step in range(9)} == {0.01}
 
 
 @pytest.mark.parametrize(("side", "expected"), [(256, 160), (64, 32), (32, 32), (96, 64)])

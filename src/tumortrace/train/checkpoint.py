@@ -19,8 +19,11 @@ from tumortrace.config import Config, config_from_tables
 from tumortrace.data.slice import write_atomically
 from tumortrace.errors import ConfigError, ModelError
 
-_FREE = {"training.epochs", "training.device", "training.threads"}
-"""The settings under which a run may go on that differ from those it began with; a schedule fixes the epochs too."""
+_FREE = {"training.device", "training.threads"}
+"""The settings under which a run may go on that differ from those it began with."""
+
+_LENGTH = {"training.epochs", "training.cycles"}
+"""Free as well where they leave every epoch's learning rate as it is."""
 
 _NETWORK = "network."
 _AVERAGE = "average."
@@ -110,7 +113,9 @@ def read_state(path: Path) -> TrainingState:
 
 
 def refuse_other_settings(path: Path, began: Config, now: Config) -> None:
-    """Check that a run goes on under the settings it began with; epochs, device and threads may differ.
+    """Check that a run goes on under the settings it began with; device, threads and length may differ.
+
+    A constant rate allows any number of epochs, cycles allow more or fewer of the same length.
 
     Args:
         path: Of the checkpoint, for the message.
@@ -121,7 +126,9 @@ def refuse_other_settings(path: Path, began: Config, now: Config) -> None:
         ConfigError: Names the settings that differ, with both values.
     """
     then, today = _flat(began), _flat(now)
-    free = _FREE - ({"training.epochs"} if began.training.schedule != "constant" else set())
+    constant = began.training.schedule == "constant" and began.training.cycles == now.training.cycles == 1
+    same_cycle = began.training.cycle_epochs == now.training.cycle_epochs
+    free = _FREE | (_LENGTH if constant or same_cycle else set())
     changed = [f"{key} = {then[key]!r}, not {today[key]!r}" for key in then.keys() - free if then[key] != today[key]]
     if changed:
         raise ConfigError(f"{path}: began under {'; '.join(sorted(changed))}; keep to that, or choose another --out")

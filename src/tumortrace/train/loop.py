@@ -152,17 +152,19 @@ def fit(  # noqa: PLR0913 - what a training is made of
     return state
 
 
-def learning_rate_at(step: int, *, steps: int, training: TrainingConfig) -> float:
+def learning_rate_at(step: int, *, epoch_steps: int, training: TrainingConfig) -> float:
     """The learning rate of one step.
 
     Args:
-        step: Counted from 0.
-        steps: Of the whole training.
-        training: Says the highest rate, and the schedule: constant, or a linear rise over the first tenth and a
-            cosine down to 0 (Loshchilov & Hutter 2017, one period).
+        step: Counted from 0, over the whole training.
+        epoch_steps: Of one epoch.
+        training: Says the highest rate, and the schedule: constant, or in each cycle a linear rise over the first tenth
+            and a cosine down to 0 (Loshchilov & Hutter 2017).
     """
     if training.schedule == "constant":
         return training.learning_rate
+    steps = training.cycle_epochs * epoch_steps
+    step %= steps
     rise = max(steps // 10, 1)
     if step < rise:
         return training.learning_rate * (step + 1) / rise
@@ -220,6 +222,7 @@ def _make_optimizer(network: nn.Module, training: TrainingConfig) -> torch.optim
 def _train_epoch(learner: _Learner, epoch: int, *, tick: Tick) -> EpochResult:
     training, fabric, part = learner.config.training, learner.fabric, learner.part
     loss_of = make_loss(training.loss)
+    coarse = (epoch - 1) % training.cycle_epochs < training.coarse_epochs
     with_tumour = part.truths.flatten(1).any(dim=1).tolist()
     order = draw_epoch(part.sources, with_tumour, negatives=training.negatives, seed=training.seed, epoch=epoch)
     batches = torch.split(order, training.batch_size)
@@ -231,12 +234,12 @@ def _train_epoch(learner: _Learner, epoch: int, *, tick: Tick) -> EpochResult:
         fetching = time.perf_counter()
         rng = np.random.default_rng([training.seed, epoch, number])
         images, truths = _fetch_varied(part, indices, learner.config.augmentation, rng, fabric.device)
-        if epoch <= training.coarse_epochs:
+        if coarse:
             images, truths = _shrink(images, truths, step=2**learner.config.network.poolings)
         loading += time.perf_counter() - fetching
         step = (epoch - 1) * len(batches) + number
         for group in learner.optimizer.param_groups:
-            group["lr"] = learning_rate_at(step, steps=training.epochs * len(batches), training=training)
+            group["lr"] = learning_rate_at(step, epoch_steps=len(batches), training=training)
         loss = loss_of(learner.model(images).float(), truths)
         learner.optimizer.zero_grad()
         fabric.backward(loss)
