@@ -136,6 +136,15 @@ def test_resume_without_a_run_and_run_without_resume(phantom_data, tiny_run, tmp
     assert_one_line_error(done, "holds a run already; go on with --resume")
 
 
+def test_from_a_model_that_does_not_fit_or_to_a_run_that_has_begun(phantom_data, tiny_run, tmp_path):
+    done = tumortrace("train", phantom_data, "--resume", "--from", "default", "--out", tiny_run, cwd=tmp_path)
+    assert_one_line_error(done, "--resume goes on from the run's own weights; leave --from away")
+    done = tumortrace("train", phantom_data, "--from", "nowhere", "--out", "new", cwd=tmp_path)
+    assert_one_line_error(done, "nowhere: no such model")
+    done = tumortrace("train", phantom_data, "--config", "smoke", "--from", "default", "--out", "new", cwd=tmp_path)
+    assert_one_line_error(done, "default.onnx: not the weights of this network")
+
+
 def test_unknown_option_ends_with_2(tmp_path):
     done = tumortrace("segment", "x.png", "--nosuch", cwd=tmp_path)
     assert done.returncode == 2

@@ -12,6 +12,9 @@ CONFIG = Path("config.toml")
 NETWORK = Path("network.txt")
 """The network, layer by layer."""
 
+FIRST = Path("first.safetensors")
+"""The weights that the run began with, where they are a model's; so that going on needs no model."""
+
 CHECKPOINT = Path("last/checkpoint.safetensors")
 """What going on with the run needs; there once its first epoch has ended."""
 

@@ -79,6 +79,8 @@ def test_recipe_card_and_usual_looks_travel_in_the_metadata(network: UNet, sampl
         "seed": 0,
         "version": "1.2.3",
         "weights_sha256": "",
+        "began_from": "",
+        "remembered": True,
         "classes": ["background", "tumour"],
     }
     model = open_model(str(tmp_path / "m.onnx"))

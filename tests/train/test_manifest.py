@@ -35,8 +35,14 @@ MEASURED = Measured(
 def test_manifest_by_hand():
     finding = Finding("unreadable", "left out", "TRAIN/b.png", cause="cut short", remedy="mend it")
     data = describe_data(Path("br35h"), {"a": "aa", "b": "bb"}, {})
+    origin = {"name": "default", "sha256": "cc", "remembered": False}
     document = build_manifest(
-        TrainingConfig(seed=7), MEASURED, environment={"python": "3.11"}, data=data, findings=[finding]
+        TrainingConfig(seed=7),
+        MEASURED,
+        environment={"python": "3.11"},
+        data=data,
+        findings=[finding],
+        began_from=origin,
     )
     assert json.loads(json.dumps(document)) == {
         "python": "3.11",
@@ -49,6 +55,7 @@ def test_manifest_by_hand():
         "epoch_seconds": 10.1,
         "peak_memory_bytes": {"cpu": 900, "gpu": None},
         "onnx_largest_difference": 1.5e-7,
+        "began_from": origin,
         "data": {
             "root": "br35h",
             "train": {"count": 2, "sha256": hash_part({"a": "aa", "b": "bb"}), "cases": {"a": "aa", "b": "bb"}},

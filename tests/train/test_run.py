@@ -129,6 +129,8 @@ def test_the_run_s_model_can_be_opened(tiny_run: Path, manifest: dict[str, Any])
         "seed": 0,
         "version": tumortrace.__version__,
         "weights_sha256": hashlib.sha256((tiny_run / "best.safetensors").read_bytes()).hexdigest(),
+        "began_from": "",
+        "remembered": True,
         "classes": ["background", "tumour"],
     }
     assert model.sha256 == hashlib.sha256((tiny_run / "model.onnx").read_bytes()).hexdigest()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tumortrace.data.dataset import CaseRecord, read_case
 from tumortrace.data.fingerprint import hash_case
 from tumortrace.errors import DataError
-from tumortrace.trust.memory import MASK_PX, load_memory, remember, save_memory
+from tumortrace.trust.memory import MASK_PX, join, load_memory, remember, save_memory
 from tumortrace.trust.similarity import signature
 from tumortrace.trust.survey import look_over
 
@@ -54,6 +54,19 @@ def test_a_memory_comes_back_from_its_file(draw_head: DrawHead, write_case: Writ
     assert np.array_equal(back.looks.boxes_xywh, memory.looks.boxes_xywh)
     similarity = float((back.head_signatures()[0] * memory.head_signatures()[0]).sum())
     assert similarity == pytest.approx(1.0, abs=0.005)
+
+
+def test_two_memories_joined(draw_head: DrawHead, write_case: WriteCase, tmp_path: Path):
+    mask = lower_left(draw_head(1).shape)
+    first = [write_case(name, draw_head(seed), mask, patient=name) for name, seed in (("a", 1), ("b", 2))]
+    second = [write_case("B", draw_head(2), mask), write_case("c", draw_head(3), mask)]
+    joined = join(remember(look_over(first)), remember(look_over(second)))
+    assert joined.names == ("a.png", "B.png", "c.png")
+    assert joined.patients == ("a", "", "")
+    assert len(set(joined.hashes)) == len(joined.looks.windows) == len(joined.looks.boxes_xywh) == 3
+    assert np.array_equal(joined.head_signatures()[2], remember(look_over(second)).head_signatures()[1])
+    save_memory(joined, tmp_path / "training.npz")
+    assert load_memory(tmp_path / "training.npz").hashes == joined.hashes
 
 
 def test_no_training_cases(write_case: WriteCase, draw_head: DrawHead, tmp_path: Path):

@@ -25,13 +25,17 @@ def train(  # noqa: PLR0913, PLR0917 - the options of the command
         Path | None, typer.Option("--exclude", metavar="FILE", help="Images not to learn from, one name a line.")
     ] = None,
     negatives: NegativesOption = None,
+    began_from: Annotated[
+        str | None, typer.Option("--from", metavar="MODEL", help="Begin with the weights of this model.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="RUN", help="Run folder [runs/NAME].")] = None,
     *,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out after a stop.")] = False,
 ) -> None:
     """Train a segmenter on the TRAIN part and measure each epoch on VAL.
 
-    With --split and --fold, learn from the other folds; the fold that is held out is not looked at.
+    With --split and --fold, learn from the other folds; the fold that is held out is not looked at. With --from, what
+    a model has learnt already is where training begins: give it slices of a hospital of yours.
 
     Example: tumortrace train br35h --config default --set training.epochs=3 --out runs/first
     """
@@ -39,12 +43,15 @@ def train(  # noqa: PLR0913, PLR0917 - the options of the command
     from tumortrace.config import load_config
     from tumortrace.data.dataset import exclude as leave_out
     from tumortrace.data.dataset import open_datasets, refuse_inside
-    from tumortrace.runfolder import check_run_folder
+    from tumortrace.inference.model import open_model
+    from tumortrace.runfolder import FIRST, check_run_folder
 
     name = config or "default"
     run = out or Path("runs") / Path(name).stem
     if resume and (config or overrides):
         raise TumortraceError("--resume takes its settings from the run's config.toml; leave --config and --set away")
+    if resume and began_from:
+        raise TumortraceError("--resume goes on from the run's own weights; leave --from away")
     check_run_folder(run, resume=resume)
     settings = load_config(str(run / "config.toml") if resume else name, overrides or ())
     for root in [*data, *([negatives] if negatives else [])]:
@@ -53,9 +60,12 @@ def train(  # noqa: PLR0913, PLR0917 - the options of the command
     dataset = divide(open_datasets(data, negatives=negatives), split, fold, selecting=selecting)
     if exclude is not None:
         dataset = leave_out(dataset, exclude)
+    model = open_model(began_from) if began_from else None
+    if not resume:  # of a run that stopped within its first epoch, in whose place this one begins
+        (run / FIRST).unlink(missing_ok=True)
     from tumortrace.train.run import train as train_run  # torch takes seconds: a mistake above is told before
 
-    result = train_run(dataset, settings, out=run)
+    result = train_run(dataset, settings, out=run, began_from=model)
     report_findings(result.findings, kept_in=run / "manifest.json")
     _write_loss_figure(run, result.kept_epoch)
     console.print(

@@ -6,8 +6,10 @@ One file can be replaced in one step, so a kill at any moment leaves a whole che
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -68,9 +70,9 @@ class TrainingState:
     rows: list[EpochRow] = field(default_factory=list)
 
 
-def save_weights(path: Path, network: nn.Module) -> None:
-    """Write a network's weights, atomically."""
-    write_atomically(path, save(_tensors_of(network)))
+def save_weights(path: Path, network: nn.Module, *, about: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Write a network's weights, and texts about them, atomically."""
+    write_atomically(path, save(_tensors_of(network), metadata=dict(about) or None))
 
 
 def load_weights(path: Path, network: nn.Module) -> None:
@@ -82,7 +84,10 @@ def load_weights(path: Path, network: nn.Module) -> None:
     try:
         network.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise ModelError(f"{path}: not the weights of this network ({_cause(error)}); train again") from None
+        raise ModelError(
+            f"{path}: not the weights of this network ({_cause(error)}); give the --config that they were "
+            "trained with, or train again"
+        ) from None
 
 
 def save_checkpoint(

@@ -46,10 +46,13 @@ class ModelCard:
         name: Shown in results.
         trained_on: SHA-256 of the training part.
         selected_on: SHA-256 of the part that chose the epoch; empty if nothing was chosen.
-        config_sha256: Of the settings without the seed, so that runs of several seeds are known as such.
+        config_sha256: Of the settings without the seed, and of the model begun from, so that runs of several seeds are
+            known as such.
         seed: Of the training.
         version: Of tumortrace, when the model was exported.
         weights_sha256: Of the file that the weights were taken from; empty if there is none.
+        began_from: Name of the model that training began from; empty if there was none.
+        remembered: Whether the run's memory holds all slices that the weights have learnt from, that model's included.
         classes: What the channels of the network's output stand for, in their order.
     """
 
@@ -60,6 +63,8 @@ class ModelCard:
     seed: int
     version: str
     weights_sha256: str = ""
+    began_from: str = ""
+    remembered: bool = True
     classes: tuple[str, ...] = CLASSES
 
 

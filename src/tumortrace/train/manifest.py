@@ -56,6 +56,7 @@ def build_manifest(
     environment: Mapping[str, object],
     data: Mapping[str, object],
     findings: Sequence[Finding],
+    began_from: Mapping[str, object] | None,
 ) -> dict[str, object]:
     """Put the manifest of a run together, as it is written to JSON; depends on its arguments alone.
 
@@ -65,6 +66,7 @@ def build_manifest(
         environment: From ``describe_environment``; its keys are the manifest's first.
         data: From ``describe_data``.
         findings: Faults of the data, each a table in the manifest.
+        began_from: The model whose weights were the first ones; None if there was none.
     """
     return {
         **environment,
@@ -77,6 +79,7 @@ def build_manifest(
         "epoch_seconds": round(measured.epoch_seconds, 1),
         "peak_memory_bytes": dict(measured.peak_memory_bytes),
         "onnx_largest_difference": measured.onnx_largest_difference,
+        "began_from": began_from,
         "data": dict(data),
         "findings": [asdict(finding) for finding in findings],
     }

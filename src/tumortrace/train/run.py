@@ -16,6 +16,7 @@ from tumortrace.data.fingerprint import hash_part
 from tumortrace.data.slice import write_atomically
 from tumortrace.errors import ConfigError
 from tumortrace.inference.gate import measure_familiar
+from tumortrace.inference.model import Model
 from tumortrace.progress import tell
 from tumortrace.runfolder import BEST, CHECKPOINT, CONFIG, MANIFEST, MEMORY, MODEL, NETWORK
 from tumortrace.train.arrays import PreparedPart, prepare_part, spread
@@ -25,9 +26,13 @@ from tumortrace.train.loop import GoOn, always, fit, kept_epoch, start_fabric
 from tumortrace.train.manifest import Measured, build_manifest, describe_data, describe_environment, peak_memory_bytes
 from tumortrace.train.memory import explain_memory
 from tumortrace.train.networks import build_network, describe_network
+from tumortrace.train.origin import Origin, begin, join_memory
 from tumortrace.trust.agreement import agree_on_masks
 from tumortrace.trust.memory import remember, save_memory
 from tumortrace.trust.survey import Survey, look_over, survey
+
+UNFOLDING_SAMPLES = 256
+"""Slices on which the folded layers of a model that training begins from are measured."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,9 @@ class RunResult:
     val_count: int
 
 
-def train(dataset: Dataset, config: Config, *, out: Path, go_on: GoOn = always) -> RunResult:
+def train(
+    dataset: Dataset, config: Config, *, out: Path, began_from: Model | None = None, go_on: GoOn = always
+) -> RunResult:
     """Train on the TRAIN part (or on the whole of an undivided dataset), measure on VAL, and fill the run folder.
 
     If the folder holds a checkpoint of the same configuration and data, training goes on from it; the number of epochs,
@@ -59,11 +66,13 @@ def train(dataset: Dataset, config: Config, *, out: Path, go_on: GoOn = always) 
         dataset: From ``open_dataset``.
         config: The whole of the settings.
         out: The run folder; made if need be.
+        began_from: Whose weights are the first ones; a run that goes on has them in its folder.
         go_on: Asked after each epoch; a run that does not go on ends there as a whole one.
 
     Raises:
         ConfigError: The epoch is to be chosen on VAL and there is none; or the run began under other settings.
         DataError: No case to learn from.
+        ModelError: The weights of ``began_from`` do not fit the network.
         TumortraceError: The device is missing, memory ran out, training diverged, or a checkpoint does not fit.
     """
     started = time.perf_counter()
@@ -77,13 +86,15 @@ def train(dataset: Dataset, config: Config, *, out: Path, go_on: GoOn = always) 
         train_part = prepare_part(learn, config.recipe, name="TRAIN", outlines=outlines)
         val_part = prepare_part(measure, config.recipe, name="VAL")
     network = build_network(config.network, size_hw=config.recipe.size_hw, seed=config.training.seed)
+    measured_on = train_part.images[spread(range(len(train_part)), UNFOLDING_SAMPLES)]
+    origin = begin(network, out, model=began_from, images=measured_on)
     write_atomically(out / CONFIG, to_toml(config).encode())
     write_atomically(out / NETWORK, describe_network(network, size_hw=config.recipe.size_hw).encode())
-    save_memory(remember(seen), out / MEMORY)
+    save_memory(join_memory(remember(seen), out, model=began_from), out / MEMORY)
     state = fit(network, config, fabric=fabric, train=train_part, val=val_part, run=out, go_on=go_on)
     load_weights(out / BEST, network)
     tell("Exporting to ONNX ...")
-    card = asdict(_card(out, config, learnt=train_part, measured=val_part))
+    card = asdict(_card(out, config, origin, learnt=train_part, measured=val_part))
     samples = train_part.images[spread(range(len(train_part)), EXPORT_SAMPLES)]
     usual = measure_familiar(train_part.looks)
     agreement = export_onnx(network, out / MODEL, recipe=config.recipe, card=card, familiar=usual, samples=samples)
@@ -109,6 +120,7 @@ def train(dataset: Dataset, config: Config, *, out: Path, go_on: GoOn = always) 
         environment=describe_environment(),
         data=describe_data(dataset.root, train_part.hashes, val_part.hashes),
         findings=result.findings,
+        began_from=asdict(origin) if origin else None,
     )
     write_atomically(out / MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
     return result
@@ -126,14 +138,19 @@ def _select(dataset: Dataset, config: Config) -> tuple[tuple[CaseRecord, ...], t
     return learn, measure
 
 
-def _card(run: Path, config: Config, *, learnt: PreparedPart, measured: PreparedPart) -> ModelCard:
+def _card(
+    run: Path, config: Config, origin: Origin | None, *, learnt: PreparedPart, measured: PreparedPart
+) -> ModelCard:
     seedless = replace(config, training=replace(config.training, seed=0))
+    settings = to_toml(seedless) + (origin.sha256 if origin else "")
     return ModelCard(
         name=run.name,
         trained_on=hash_part(learnt.hashes),
         selected_on="" if config.training.keep == "last" else hash_part(measured.hashes),
-        config_sha256=hashlib.sha256(to_toml(seedless).encode()).hexdigest(),
+        config_sha256=hashlib.sha256(settings.encode()).hexdigest(),
         seed=config.training.seed,
         version=tumortrace.__version__,
         weights_sha256=hashlib.sha256((run / BEST).read_bytes()).hexdigest(),
+        began_from=origin.name if origin else "",
+        remembered=origin is None or origin.remembered,
     )

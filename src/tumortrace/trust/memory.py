@@ -72,6 +72,22 @@ def remember(seen: Seen, *, only: Sequence[int] | None = None) -> TrainingMemory
     )
 
 
+def join(first: TrainingMemory, second: TrainingMemory) -> TrainingMemory:
+    """The slices of both; one that both hold, by its hash, is kept once."""
+    known = set(second.hashes)
+    kept = [index for index, sha256 in enumerate(first.hashes) if sha256 not in known]
+    return TrainingMemory(
+        names=(*(first.names[index] for index in kept), *second.names),
+        hashes=(*(first.hashes[index] for index in kept), *second.hashes),
+        patients=(*(first.patients[index] for index in kept), *second.patients),
+        looks=Looks(
+            np.concatenate([first.looks.windows[kept], second.looks.windows]),
+            np.concatenate([first.looks.boxes_xywh[kept], second.looks.boxes_xywh]),
+        ),
+        head_masks=np.concatenate([first.head_masks[kept], second.head_masks]),
+    )
+
+
 def save_memory(memory: TrainingMemory, path: Path) -> None:
     """Write a memory as a compressed ``.npz`` without pickle, atomically: about 15 kB a slice."""
     buffer = io.BytesIO()

@@ -53,6 +53,11 @@ def caution(evaluation: Evaluation, provenance: Provenance) -> list[str]:
     else:
         known = set(provenance.memory.hashes)
         seen = sum(score.sha256 in known for score in evaluation.scores)
+        if evaluation.card.get("remembered") is False:
+            notes.append(
+                f"the model began from {evaluation.card.get('began_from')}, whose training slices are unknown: copies "
+                "of those cannot be told"
+            )
         if seen:
             notes.append(f"{seen} of these images are what the model was trained on; no score on them can be believed")
     hashes = {score.file: score.sha256 for score in evaluation.scores}
