@@ -8,6 +8,8 @@ import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from torch import nn
+
 import tumortrace
 from tumortrace.config import Config, to_toml
 from tumortrace.data.dataset import CaseRecord, Dataset
@@ -21,7 +23,7 @@ from tumortrace.progress import tell
 from tumortrace.runfolder import BEST, CHECKPOINT, CONFIG, MANIFEST, MEMORY, MODEL, NETWORK
 from tumortrace.train.arrays import PreparedPart, prepare_part, spread
 from tumortrace.train.checkpoint import EpochRow, load_weights, read_state, refuse_other_settings
-from tumortrace.train.export import EXPORT_SAMPLES, ModelCard, export_onnx
+from tumortrace.train.export import EXPORT_SAMPLES, Agreement, ModelCard, export_onnx
 from tumortrace.train.loop import GoOn, always, fit, kept_epoch, start_fabric
 from tumortrace.train.manifest import Measured, build_manifest, describe_data, describe_environment, peak_memory_bytes
 from tumortrace.train.memory import explain_memory
@@ -29,7 +31,7 @@ from tumortrace.train.networks import build_network, describe_network
 from tumortrace.train.origin import Origin, begin, join_memory
 from tumortrace.trust.agreement import agree_on_masks
 from tumortrace.trust.memory import remember, save_memory
-from tumortrace.trust.survey import Survey, look_over, survey
+from tumortrace.trust.survey import Seen, Survey, look_over, survey
 
 UNFOLDING_SAMPLES = 256
 """Slices on which the folded layers of a model that training begins from are measured."""
@@ -80,11 +82,7 @@ def train(
     if (out / CHECKPOINT).is_file():  # fit looks too, but only after the data is read and config.toml written
         refuse_other_settings(out / CHECKPOINT, read_state(out / CHECKPOINT).config, config)
     fabric = start_fabric(config.training)
-    seen = survey(learn) if config.training.outlines == "consensus" else look_over(learn)
-    outlines = agree_on_masks(seen) if isinstance(seen, Survey) else {}
-    with explain_memory(config, reading=True):
-        train_part = prepare_part(learn, config.recipe, name="TRAIN", outlines=outlines)
-        val_part = prepare_part(measure, config.recipe, name="VAL")
+    seen, train_part, val_part = _read_parts(learn, measure, config)
     network = build_network(config.network, size_hw=config.recipe.size_hw, seed=config.training.seed)
     measured_on = train_part.images[spread(range(len(train_part)), UNFOLDING_SAMPLES)]
     origin = begin(network, out, model=began_from, images=measured_on)
@@ -93,11 +91,8 @@ def train(
     save_memory(join_memory(remember(seen), out, model=began_from), out / MEMORY)
     state = fit(network, config, fabric=fabric, train=train_part, val=val_part, run=out, go_on=go_on)
     load_weights(out / BEST, network)
-    tell("Exporting to ONNX ...")
-    card = asdict(_card(out, config, origin, learnt=train_part, measured=val_part))
-    samples = train_part.images[spread(range(len(train_part)), EXPORT_SAMPLES)]
-    usual = measure_familiar(train_part.looks)
-    agreement = export_onnx(network, out / MODEL, recipe=config.recipe, card=card, familiar=usual, samples=samples)
+    card = _card(out, config, origin, learnt=train_part, measured=val_part)
+    agreement = _export(network, out, config, card, learnt=train_part)
     result = RunResult(
         rows=tuple(state.rows),
         kept_epoch=kept_epoch(state.rows, keep=config.training.keep),
@@ -124,6 +119,29 @@ def train(
     )
     write_atomically(out / MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
     return result
+
+
+def _read_parts(
+    learn: tuple[CaseRecord, ...], measure: tuple[CaseRecord, ...], config: Config
+) -> tuple[Seen, PreparedPart, PreparedPart]:
+    """What TRAIN looks like, and TRAIN and VAL on the network's grid; TRAIN with the outlines that are to be learnt."""
+    seen = survey(learn) if config.training.outlines == "consensus" else look_over(learn)
+    outlines = agree_on_masks(seen) if isinstance(seen, Survey) else {}
+    with explain_memory(config, reading=True):
+        train_part = prepare_part(learn, config.recipe, name="TRAIN", outlines=outlines)
+        return seen, train_part, prepare_part(measure, config.recipe, name="VAL")
+
+
+def _export(network: nn.Module, run: Path, config: Config, card: ModelCard, *, learnt: PreparedPart) -> Agreement:
+    tell("Exporting to ONNX ...")
+    return export_onnx(
+        network,
+        run / MODEL,
+        recipe=config.recipe,
+        card=asdict(card),
+        familiar=measure_familiar(learnt.looks),
+        samples=learnt.images[spread(range(len(learnt)), EXPORT_SAMPLES)],
+    )
 
 
 def _select(dataset: Dataset, config: Config) -> tuple[tuple[CaseRecord, ...], tuple[CaseRecord, ...]]:
