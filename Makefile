@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test check bench experiments clean
 
 setup: $(STAMP)
 
@@ -30,6 +30,9 @@ check: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks
+
+experiments: setup
+	$(BIN)/python -m experiments $(DATA)
 
 clean:
 	rm -rf $(VENV) runs dist

@@ -1,1 +1,1 @@
-"""The report's experiments, one file each: ``python -m experiments.NAME`` writes ``results/NAME.csv`` or ``.json``."""
+"""The report's experiments: ``python -m experiments BR35H`` does all, ``python -m experiments.NAME`` one."""

@@ -5,7 +5,7 @@ for the tumours of TRAIN (``results/dice_collapse/constants.csv``), trains the r
 (an epoch a line in ``results/dice_collapse/ROW.csv``, the weights in ``--out``), and writes
 ``results/dice_collapse.csv`` and ``figures/dice_collapse.png`` and ``.svg`` of all that are. ``--row NAME`` trains one
 row; ``--epochs 0`` none. A row is learnt on the TRAIN side of a fold and measured on its held-out side; its threshold
-is chosen on slices that it learnt from. With ``--threads 1`` the seed fixes every number.
+is chosen on slices that it learnt from. On a CPU with ``--threads 1`` the seed fixes every number.
 
 The cures are tried from two settings. ``SLOW``: the report's Dice at 5e-7, and at eight times that, because a step of
 Adam moves the output of a network eight times narrower roughly eight times less (Yang et al. 2022). ``POOLED``: both
@@ -31,8 +31,9 @@ from torch import Tensor, nn
 
 from experiments.collapsed_losses import LOSSES, best_constant, loss_of_constant
 from experiments.command import run_command
+from experiments.part_runs import find_device
+from experiments.size import SIZES, SMALL, Size, SizeOption, claim_results, load_size
 from experiments.tables import read_table, write_table
-from tumortrace.config import load_config
 from tumortrace.data.dataset import CaseRecord, open_dataset
 from tumortrace.errors import TumortraceError
 from tumortrace.progress import tell
@@ -43,7 +44,6 @@ from tumortrace.train.networks import build_network
 from tumortrace.trust.splits import apply_split, make_folds, write_split
 from tumortrace.trust.survey import Survey, survey
 
-SETTINGS = ("recipe.size_hw=[128, 128]", "training.device=cpu")
 FOLDS, FOLD = 3, 3
 CHOOSING = 60
 """Slices learnt from on which the best threshold is chosen."""
@@ -157,15 +157,16 @@ class EpochNumbers:
     head_gradient: float
 
 
-def build(row: Row, *, share: float, attractor: float) -> nn.Module:
-    """The narrow network with the row's changes; its first weights depend on the row's seed alone.
+def build(row: Row, *, share: float, attractor: float, size: Size = SMALL) -> nn.Module:
+    """The network with the row's changes; its first weights depend on the row's seed alone.
 
     Args:
         row: Of ``ROWS``.
         share: Mean share of tumour on the TRAIN side, in (0, 1).
         attractor: Best constant output there, in (0, 1).
+        size: Of the network.
     """
-    config = load_config("narrow", SETTINGS)
+    config = load_size(size)
     network = build_network(config.network, size_hw=config.recipe.size_hw, seed=row.seed)
     if row.decoder_norm:
         for block in (network.bottleneck, *network.decoders):
@@ -178,7 +179,9 @@ def build(row: Row, *, share: float, attractor: float) -> nn.Module:
     return network
 
 
-def train_row(row: Row, train: PreparedPart, held_out: PreparedPart, *, epochs: int) -> tuple[nn.Module, list[Any]]:
+def train_row(
+    row: Row, train: PreparedPart, held_out: PreparedPart, *, epochs: int, size: Size = SMALL
+) -> tuple[nn.Module, list[Any]]:
     """Train a row and measure it before the first epoch and after each.
 
     Args:
@@ -186,14 +189,15 @@ def train_row(row: Row, train: PreparedPart, held_out: PreparedPart, *, epochs: 
         train: Learnt from; every slice holds tumour.
         held_out: Measured on.
         epochs: At least 1.
+        size: Of the network.
 
     Returns:
-        The network with its last weights, and the ``EpochNumbers``.
+        The network with its last weights, on the CPU, and the ``EpochNumbers``.
     """
-    training = load_config("narrow", SETTINGS).training
+    training = load_size(size).training
     shares = train.truths.double().mean(dim=(1, 2)).numpy()
     attractor = best_constant(row.loss, shares)
-    network = build(row, share=float(shares.mean()), attractor=attractor)
+    network = build(row, share=float(shares.mean()), attractor=attractor, size=size).to(find_device(training))
     optimizer = torch.optim.Adam(network.parameters(), lr=row.learning_rate)
     steps = epochs * math.ceil(len(train) / training.batch_size)
     numbers = [measure(network, row, train, held_out, batch_size=training.batch_size)]
@@ -211,7 +215,7 @@ def train_row(row: Row, train: PreparedPart, held_out: PreparedPart, *, epochs: 
         measured = measure(network, row, train, held_out, batch_size=training.batch_size)
         numbers.append(replace(measured, epoch=epoch, train_loss=loss, head_gradient=gradient))
         tell(f"  epoch {epoch}/{epochs}  loss {loss:.4f}  p {measured.probability:.3f}  Dice {measured.dice:.3f}")
-    return network, numbers
+    return network.cpu(), numbers
 
 
 def rate_at(row: Row, step: int, *, steps: int) -> float:
@@ -224,7 +228,8 @@ def learn(
     network: nn.Module, row: Row, optimizer: torch.optim.Optimizer, images: Tensor, truths: Tensor
 ) -> tuple[float, float]:
     """One step; returns the loss, and the norm of the last layer's gradient before it is clipped."""
-    loss = LOSSES[row.loss](network(images), truths)
+    device = next(network.parameters()).device
+    loss = LOSSES[row.loss](network(images.to(device)), truths.to(device))
     optimizer.zero_grad()
     loss.backward()
     gradient = torch.cat([parameter.grad.flatten() for parameter in network.head.parameters()]).norm()
@@ -263,9 +268,10 @@ def measure(
 
 @torch.no_grad()
 def run(network: nn.Module, images: Tensor, *, batch_size: int) -> Tensor:
-    """Logits (N, 2, H, W) of images (N, 1, H, W), normalised by what the network saw in training."""
+    """Logits (N, 2, H, W), on the CPU, of images (N, 1, H, W), normalised by what the network saw in training."""
     network.eval()
-    return torch.cat([network(some) for some in images.split(batch_size)])
+    device = next(network.parameters()).device
+    return torch.cat([network(some.to(device)).cpu() for some in images.split(batch_size)])
 
 
 def choose_threshold(probabilities: Tensor, truths: Tensor) -> float:
@@ -445,11 +451,13 @@ def main(  # noqa: PLR0913, PLR0917 - the options of the command
     row: Annotated[list[str] | None, typer.Option(help="Train these alone.")] = None,
     slices: Annotated[int, typer.Option(min=0, help="Of each side, for a trial; 0 takes all.")] = 0,
     threads: Annotated[int, typer.Option(min=1)] = 1,
+    size: SizeOption = "small",
 ) -> None:
     """Find the constants, train the rows that are not finished, and write what is there as tables and a figure."""
     torch.set_num_threads(threads)
     if unknown := set(row or ()) - ROWS.keys():
         raise typer.BadParameter(f"no row {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
+    claim_results(into, SIZES[size])
     whole = open_dataset(data)
     found = survey(whole.records)
     shares = _shares(found)
@@ -459,9 +467,9 @@ def main(  # noqa: PLR0913, PLR0917 - the options of the command
     write_split(split, found, out / "split.json")
     if epochs:
         dataset = apply_split(whole, split, fold=FOLD)
-        train, held_out = (_prepare(dataset.select(side), slices) for side in ("train", "test"))
+        train, held_out = (_prepare(dataset.select(side), slices, SIZES[size]) for side in ("train", "test"))
         for name in row or ROWS:
-            _finish_row(name, train, held_out, epochs=epochs, table=table, out=out)
+            _finish_row(name, train, held_out, size=SIZES[size], epochs=epochs, table=table, out=out)
     results = {name: rows for name in ROWS if (rows := read_numbers(table / f"{name}.csv"))}
     if results:
         write_table(into / "results" / "dice_collapse.csv", summarise(results))
@@ -469,19 +477,21 @@ def main(  # noqa: PLR0913, PLR0917 - the options of the command
         save_figure(draw(shares, results), into / "figures" / f"dice_collapse.{suffix}")
 
 
-def _prepare(records: tuple[CaseRecord, ...], count: int) -> PreparedPart:
+def _prepare(records: tuple[CaseRecord, ...], count: int, size: Size) -> PreparedPart:
     """A side on the network's grid: so many of its cases, evenly spaced, or all if 0."""
     chosen = tuple(spread(records, count)) if count else records
-    return prepare_part(chosen, load_config("narrow", SETTINGS).recipe, name=records[0].part.upper())
+    return prepare_part(chosen, load_size(size).recipe, name=records[0].part.upper())
 
 
-def _finish_row(name: str, train: PreparedPart, held_out: PreparedPart, *, epochs: int, table: Path, out: Path) -> None:
+def _finish_row(  # noqa: PLR0913 - a row, and all that it is made of
+    name: str, train: PreparedPart, held_out: PreparedPart, *, epochs: int, table: Path, out: Path, size: Size = SMALL
+) -> None:
     """Train a row unless its file holds as many epochs, learnt from as many slices."""
     done = read_numbers(table / f"{name}.csv")
     if done and (done[-1]["epoch"], done[-1]["learnt_from"]) == (epochs, len(train)):
         return
     tell(f"{name} ...")
-    network, numbers = train_row(ROWS[name], train, held_out, epochs=epochs)
+    network, numbers = train_row(ROWS[name], train, held_out, epochs=epochs, size=size)
     save_weights(out / f"{name}.safetensors", network)
     write_table(table / f"{name}.csv", [asdict(each) for each in numbers])
 

@@ -1,7 +1,7 @@
 """How many annotated slices are enough? A learning curve, and what a slice is worth that copies another.
 
 ``python -m experiments.learning_curve BR35H --out runs/learning-curve`` makes five grouped folds, holds out the first
-three in turn, and trains the report's network, eight times narrower, on 50 slices of the other folds to all of them:
+three in turn, and trains the report's network (``--size``) on 50 slices of the other folds to all of them:
 ``PLAN``, and everything once a fold. Each training takes as many steps, so that few slices are not learnt less. The
 Dice of every held-out slice goes to ``results/learning_curve/TRAINING.csv``; a training with a whole file there is not
 done again, and one that was stopped goes on from its checkpoint in ``--out``. In the end
@@ -25,14 +25,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 import typer
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 from numpy.typing import NDArray
 
 from experiments.command import run_command
-from experiments.narrow_runs import dice_of, mark, narrow_config, take, train_narrow
+from experiments.part_runs import config_of, dice_of, mark, take, train_steps
+from experiments.size import SIZES, Size, SizeOption, claim_results
 from experiments.tables import read_table, write_table
 from tumortrace.data.dataset import open_dataset
 from tumortrace.progress import tell
@@ -147,8 +147,15 @@ def choose_slices(training: Training, cases: Sequence[SplitCase]) -> tuple[list[
     return sorted(others[place] for place in order[: training.slices]), held_out
 
 
-def finish(
-    training: Training, part: PreparedPart, cases: Sequence[SplitCase], *, steps: int, table: Path, out: Path
+def finish(  # noqa: PLR0913 - a training, and all that it is made of
+    training: Training,
+    part: PreparedPart,
+    cases: Sequence[SplitCase],
+    *,
+    size: Size,
+    steps: int,
+    table: Path,
+    out: Path,
 ) -> Scores:
     """The scores of a training: read if they are there and of as many steps and the same slices, else made.
 
@@ -156,6 +163,7 @@ def finish(
         training: What is asked for.
         part: All slices.
         cases: Of the same slices, in the same order.
+        size: Of the network.
         steps: Of the optimiser.
         table: Folder of the scores.
         out: Folder of the checkpoints.
@@ -169,7 +177,7 @@ def finish(
         tell(f"{training.name}: {len(learnt)} slices of {pictures} pictures ...")
         # More steps are another run: what a checkpoint has learnt beyond the steps asked for cannot be taken back.
         run = out / f"{training.name}-{steps}-steps"
-        network = train_narrow(take(part, learnt), steps=steps, seed=SEED, run=run)
+        network = train_steps(take(part, learnt), size, steps=steps, seed=SEED, run=run)
         dices = np.array(dice_of(mark(network, part.images[held_out]), part.truths[held_out]))
         known = {"slices": len(learnt), "pictures": pictures, "steps": steps}
         write_table(path, [known | {"group": g, "dice": d} for g, d in zip(groups, dices.tolist(), strict=True)])
@@ -285,19 +293,22 @@ def main(
     into: Annotated[Path, typer.Option(help="Folder of results/ and figures/.")] = Path("experiments"),
     steps: Annotated[int, typer.Option(min=1, help="Of every training, rounded up to whole epochs.")] = 2000,
     folds: Annotated[int, typer.Option(min=1, max=FOLDS, help="Held out in turn, of five.")] = 3,
+    size: SizeOption = "small",
 ) -> None:
     """Train what is not trained, and write the table and the figure."""
-    torch.set_num_threads(1)  # with one, the seed fixes every number
+    chosen = SIZES[size]
+    claim_results(into, chosen)
     found = survey(tuple(record for record in open_dataset(data).records if record.part != "test"))
     split = make_folds(found, folds=FOLDS)
     write_split(split, found, out / "split.json")
     records = tuple(case.record for case in found.cases if case.tumour_px)  # without tumour, Dice is undefined
-    part = prepare_part(records, narrow_config(epochs=1, seed=SEED).recipe, name="slices")
+    part = prepare_part(records, config_of(chosen, epochs=1, seed=SEED).recipe, name="slices")
     of_file = {case.file: case for case in split.cases}
     cases = [of_file[file] for file in part.hashes]
     table = into / "results" / "learning_curve"
     results = {
-        training: finish(training, part, cases, steps=steps, table=table, out=out) for training in list_trainings(folds)
+        training: finish(training, part, cases, size=chosen, steps=steps, table=table, out=out)
+        for training in list_trainings(folds)
     }
     rows = summarise(results)
     write_table(into / "results" / "learning_curve.csv", rows)

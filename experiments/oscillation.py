@@ -22,12 +22,14 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from experiments.command import run_command
+from experiments.report_numbers import NumbersMissingError
+from experiments.sweep_epochs import read_sweep
 from experiments.tables import read_table, write_table
 from tumortrace.config import load_config
-from tumortrace.errors import DataError
-from tumortrace.report.figures import read_metrics, save_figure, smooth
+from tumortrace.report.figures import save_figure, smooth
 
 PLAIN = "plain Adam, 1e-3, batch 4"
+PLAIN_RATE = 1e-3
 ROWS: dict[str, dict[str, object]] = {
     PLAIN: {},
     "half the rate, 5e-4": {"learning_rate": 5e-4},
@@ -61,26 +63,21 @@ class Curve:
     dices: NDArray[np.float64]
 
 
-def read_sweep(folder: Path) -> list[Curve]:
+def condense_sweep(folder: Path) -> list[Curve]:
     """The runs of a sweep that are rows here; a run that is not finished is left out.
 
     Raises:
-        DataError: There is no finished run.
+        NumbersMissingError: No run is finished yet.
     """
     curves = []
-    runs = read_table(folder / "results.csv")
-    if not runs:
-        raise DataError(f"{folder}: holds no results.csv of a sweep; give the --out of one that has finished a run")
-    for each in runs:
-        if each["outcome"] != "finished":
+    for run in read_sweep(folder):
+        if run.row["outcome"] != "finished":
             continue
-        run = folder / "runs" / each["run"]
-        training = load_config(str(run / "config.toml")).training
+        training = load_config(str(run.folder / "config.toml")).training
         row = find_row({key: getattr(training, key) for key in _changed()})
         if row is not None:
-            epochs = read_metrics(run / "metrics.csv")
-            losses, dices = (np.array([epoch[key] for epoch in epochs], float) for key in ("val_loss", "val_dice"))
-            curves.append(Curve(row, int(each["seed"]), losses, dices))
+            losses, dices = (np.array([epoch[key] for epoch in run.epochs], float) for key in ("val_loss", "val_dice"))
+            curves.append(Curve(row, int(run.row["seed"]), losses, dices))
     return curves
 
 
@@ -90,7 +87,7 @@ def find_row(settings: Mapping[str, object]) -> str | None:
     Args:
         settings: The value of each key that any row changes.
     """
-    plain = {"learning_rate": 1e-3, "batch_size": 4, "clip": 0.0, "loss": "cross_entropy", "average": 0.0}
+    plain = {"learning_rate": PLAIN_RATE, "batch_size": 4, "clip": 0.0, "loss": "cross_entropy", "average": 0.0}
     plain |= {"schedule": "constant"}
     return next((row for row, changed in ROWS.items() if plain | changed == settings), None)
 
@@ -206,8 +203,10 @@ def main(
     """Condense the sweeps, if any are given, and write table and figure."""
     path = into / "results" / "oscillation_curves.csv"
     if sweep:
-        _write_curves([curve for folder in sweep for curve in read_sweep(folder)], path)
+        _write_curves([curve for folder in sweep for curve in condense_sweep(folder)], path)
     curves = _read_curves(path)
+    if not any(curve.row == PLAIN for curve in curves):
+        raise NumbersMissingError(f"there is no finished run of {PLAIN} yet; give a sweep's folder that has one")
     rows = summarise(curves)
     write_table(into / "results" / "oscillation.csv", rows)
     for suffix in ("png", "svg"):

@@ -7,7 +7,7 @@ are drawn from that file alone. ``dice_loss`` is drawn from the rows of ``experi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from experiments.report_numbers import Drawn, NumbersMissingError, Rows, clean, read_rows, to_number
+from experiments.size import read_size
+from experiments.sweep_epochs import read_sweep
 from experiments.tables import read_table
 from tumortrace.config import load_config
 from tumortrace.errors import TumortraceError
@@ -102,15 +104,15 @@ def condense_sweep(folder: Path) -> Rows:
     """
     rows: Rows = []
     seen = set()
-    for run in read_rows(folder / "results.csv", remedy="wait for the sweep's first run"):
+    for run in read_sweep(folder):
         keys = ("training.batch_size", "training.learning_rate")
-        if not run.keys() >= set(keys):
+        if not run.row.keys() >= set(keys):
             raise NumbersMissingError(f"{folder} is no sweep over {' and '.join(keys)}")
-        key = (int(run[keys[0]]), float(run[keys[1]]), int(run["seed"]))
+        key = (int(run.row[keys[0]]), float(run.row[keys[1]]), int(run.row["seed"]))
         if key in seen:
             raise TumortraceError(f"{folder}: more than one run of batch size {key[0]}, rate {key[1]}, seed {key[2]}")
         seen.add(key)
-        rows += _condense(folder / "runs" / run["run"], *key)
+        rows += _condense(run.epochs, *key)
     if not rows:
         raise NumbersMissingError(f"no run in {folder} has an epoch; wait for the sweep's first run")
     return rows
@@ -123,10 +125,10 @@ def condense_run(folder: Path) -> Rows:
         NumbersMissingError: It has no epoch yet.
     """
     training = load_config(str(folder / "config.toml")).training
-    rows = _condense(folder, training.batch_size, training.learning_rate, training.seed)
-    if not rows:
+    if not read_table(folder / "metrics.csv"):
         raise NumbersMissingError(f"{folder} has no epoch yet; wait for the first")
-    return rows
+    epochs = read_metrics(folder / "metrics.csv")
+    return _condense(epochs, training.batch_size, training.learning_rate, training.seed)
 
 
 def read_curves(path: Path, *, remedy: str) -> list[Curve]:
@@ -210,11 +212,12 @@ def draw_best(best: dict[int, Setting]) -> Figure:
     return figure
 
 
-def draw_dice_losses(results: dict[str, list[dict[str, float]]]) -> Figure:
+def draw_dice_losses(results: dict[str, list[dict[str, float]]], network: str) -> Figure:
     """The Dice losses by epoch: learnt from (solid) and held out (dashed).
 
     Args:
         results: Epochs with ``train_loss`` and ``held_out_loss`` by the name in ``DICE_ROWS``.
+        network: In words.
     """
     figure, axes = _begin()
     for (name, rows), (colour, _, mark) in zip(results.items(), (STYLES[3], *STYLES[:2]), strict=False):
@@ -232,7 +235,7 @@ def draw_dice_losses(results: dict[str, list[dict[str, float]]]) -> Figure:
             axes.plot(*np.array(numbers).reshape(-1, 2).T, label=f"{DICE_ROWS[name]}: {where}", **look)
     axes.set(ylabel="Dice loss, 0 to 1", yscale="linear")
     axes.set_ylim(bottom=0)
-    axes.set_title("Dice loss by epoch (narrow network, one grouped fold)", size=11)
+    axes.set_title(f"Dice loss by epoch ({network}, one grouped fold)", size=11)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=8.5)
     return figure
 
@@ -297,18 +300,15 @@ def make_dice_losses(results: Path) -> Drawn:
         for name, rows in found.items()
         for row in rows
     ]
-    return Drawn(draw_dice_losses(found), {"dice_loss": table})
+    return Drawn(draw_dice_losses(found, read_size(results).network), {"dice_loss": table})
 
 
-def _condense(run: Path, batch_size: int, learning_rate: float, seed: int) -> Rows:
-    """The epochs of a run; none if it ended before its first."""
-    path = run / "metrics.csv"
-    if not read_table(path):
-        return []
+def _condense(epochs: Sequence[Mapping[str, float | None]], batch_size: int, learning_rate: float, seed: int) -> Rows:
+    """The epochs of a run, each with its setting."""
     setting = {"batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
     return [
         {**setting, "epoch": int(epoch["epoch"] or 0), **{name: epoch.get(name) for name in MEASURED}}
-        for epoch in read_metrics(path)
+        for epoch in epochs
     ]
 
 

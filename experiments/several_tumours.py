@@ -2,11 +2,12 @@
 
 ``python -m experiments.several_tumours DATA... --negatives DIR --crossval DIR`` scores the held-out slices of a
 cross-validation over DATA by their number of lesions and by how compact those are (``results/by_lesions.csv``).
-``--train BR35H`` trains the report's U-Net, narrowed, on grouped folds in three arms (``ARMS``): on the slices as they
-are; with each slice of several lesions ``TIMES`` times as often; and with as many slices more that have a second lesion
-pasted in (Ghiasi et al. 2021; of tumours Yang et al. 2021). All arms take the same number of steps. Each finished
-training leaves its held-out slices in ``results/several_tumours/ARM-fold-N.csv`` and is not repeated; all of them give
-``results/several_tumours.csv``. ``figures/several_tumours.png`` and ``.svg`` show both tables, or what there is.
+``--train BR35H`` trains the report's U-Net (``--size``) on grouped folds in three arms (``ARMS``): on the slices as
+they are; with each slice of several lesions ``TIMES`` times as often; and with as many slices more that have a second
+lesion pasted in (Ghiasi et al. 2021; of tumours Yang et al. 2021). All arms take the same number of steps. Each
+finished training leaves its held-out slices in ``results/several_tumours/ARM-fold-N.csv`` and is not repeated; all of
+them give ``results/several_tumours.csv``. ``figures/several_tumours.png`` and ``.svg`` show both tables, or what there
+is.
 
 A lesion is an 8-connected component of the truth: regions that touch or overlap are one. The arms are scored on the
 network's grid, where two lesions may have become one.
@@ -31,10 +32,11 @@ from numpy.typing import NDArray
 
 from experiments.by_lesions import ALL, LESIONS, THIRDS, count_components, read_crossval, tabulate_by_lesions
 from experiments.command import run_command
-from experiments.narrow_runs import NO_PART, SETTINGS, mark
+from experiments.part_runs import NO_PART, mark
 from experiments.pasted_lesions import paste_slices
+from experiments.size import SIZES, SMALL, Size, SizeOption, claim_results, load_size
 from experiments.tables import read_table, write_table
-from tumortrace.config import Config, load_config
+from tumortrace.config import Config
 from tumortrace.data.dataset import CaseRecord, open_dataset, open_datasets
 from tumortrace.progress import tell
 from tumortrace.report.figures import save_figure
@@ -220,18 +222,20 @@ def _with_interval(name: str, value: float, interval: tuple[float, float]) -> di
     return {name: float(value), f"{name}_low": interval[0], f"{name}_high": interval[1]}
 
 
-def draw(by_lesions: Sequence[Numbers], arms: Sequence[Numbers]) -> Figure:
+def draw(by_lesions: Sequence[Numbers], arms: Sequence[Numbers], size: Size = SMALL) -> Figure:
     """Left the Dice by number of lesions and compactness; right what the arms gain over the plain one.
 
     Args:
         by_lesions: Rows of ``tabulate_by_lesions``, or none, as numbers or text.
         arms: Rows of ``summarise``, or none, likewise.
+        size: Of the arms' network.
     """
     figure = Figure(figsize=(13.5, 5.2), facecolor="white", layout="constrained")
     figure.suptitle("Slices with several tumours", fontsize=12)
     left, right = figure.subplots(1, 2)
     _draw_by_lesions(left, by_lesions)
     _draw_gains(right, arms)
+    right.set_title(f"{size.network}, shown more of them", fontsize=10)
     for axes in (left, right):
         if axes.get_legend_handles_labels()[0]:
             place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13), "ncols": 4, "fontsize": 8.5}
@@ -284,7 +288,6 @@ def _draw_gains(axes: Axes, rows: Sequence[Numbers]) -> None:
     axes.axvline(0, color="black", linewidth=1, linestyle=(0, (1, 2)))
     axes.axhline(2.5, color="0.6", linewidth=0.8)
     axes.set(ylim=(5.6, -0.6), xlabel="difference from the plain training on the same slices, with 95 % interval")
-    axes.set_title("the report's U-Net, narrow, shown more of them", fontsize=10)
 
 
 def _draw_dots(
@@ -313,33 +316,35 @@ def main(  # noqa: PLR0913, PLR0917 - the options of the command
     into: Annotated[Path, typer.Option(help="Folder of results/ and figures/.")] = Path("experiments"),
     epochs: Annotated[int, typer.Option(min=PASSES, help=f"Passes over the slices; a multiple of {PASSES}.")] = 16,
     slices: Annotated[int, typer.Option(min=0, help="Of each side, for a trial; 0 takes all.")] = 0,
+    size: SizeOption = "small",
 ) -> None:
     """Score the cross-validation, train what is not finished, and write what is there as tables and a figure."""
     if epochs % PASSES:
         raise typer.BadParameter(f"epochs = {epochs} is no multiple of {PASSES}")
     results = into / "results"
+    claim_results(into, SIZES[size])
     if crossval is not None:
         scored = read_crossval(crossval, open_datasets(data or [], negatives=negatives))
         write_table(results / "by_lesions.csv", tabulate_by_lesions(scored))
     if train is not None:
-        table = train_arms(train, out=out, table=results / "several_tumours", epochs=epochs, slices=slices)
+        config = load_size(SIZES[size], [f"training.epochs={epochs}"])
+        table = train_arms(train, config, out=out, table=results / "several_tumours", slices=slices)
         write_table(results / "several_tumours.csv", summarise(table))
-    figure = draw(read_table(results / "by_lesions.csv"), read_table(results / "several_tumours.csv"))
+    figure = draw(read_table(results / "by_lesions.csv"), read_table(results / "several_tumours.csv"), SIZES[size])
     for suffix in ("png", "svg"):
         save_figure(figure, into / "figures" / f"several_tumours.{suffix}")
 
 
-def train_arms(data: Path, *, out: Path, table: Path, epochs: int, slices: int) -> dict[str, list[Numbers]]:
+def train_arms(data: Path, config: Config, *, out: Path, table: Path, slices: int) -> dict[str, list[Numbers]]:
     """Finish every arm on every fold; returns the held-out slices of all folds by arm.
 
     Args:
         data: The dataset.
+        config: Its epochs are passes over the slices, a multiple of ``PASSES``.
         out: Of the run folders and the split.
         table: Folder of the files of finished trainings.
-        epochs: Passes over the slices, a multiple of ``PASSES``.
         slices: Of each side, for a trial; 0 takes all.
     """
-    config = load_config("narrow", (*SETTINGS, f"training.epochs={epochs}"))
     whole = open_dataset(data)
     found = survey(tuple(record for record in whole.records if record.part != "test"))
     groups = {case.record.case_id: group for case, group in zip(found.cases, found.groups, strict=True)}

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 from experiments import learning_curve as curve
-from experiments import narrow_runs
+from experiments import part_runs
 from experiments.learning_curve import ALL, Scores, Training, choose_slices, order_slices
+from experiments.size import SIZES, SMALL
 
 from tumortrace.train.arrays import PreparedPart
 from tumortrace.trust.splits import SplitCase
@@ -40,16 +42,16 @@ def test_a_larger_subset_contains_the_smaller_and_nothing_that_is_held_out():
 
 def test_fewer_slices_are_learnt_for_more_epochs(monkeypatch, tmp_path):
     epochs = []
-    monkeypatch.setattr(narrow_runs, "fit", lambda _network, config, **_: epochs.append(config.training.epochs))
+    monkeypatch.setattr(part_runs, "fit", lambda _network, config, **_: epochs.append(config.training.epochs))
     part = PreparedPart(torch.zeros(10, 1, 128, 128), torch.zeros(10, 128, 128), (), {}, (), ())
-    narrow_runs.train_narrow(part, steps=25, seed=3, run=tmp_path)
+    part_runs.train_steps(part, SMALL, steps=25, seed=3, run=tmp_path)
     assert epochs == [10]  # 25 steps of 4 slices
 
 
 def test_the_dice_of_each_slice_by_hand():
     masks = torch.tensor([[[1, 1, 0]], [[0, 0, 0]], [[0, 0, 0]]]).bool()
     truths = torch.tensor([[[1, 0, 0]], [[1, 0, 0]], [[0, 0, 0]]]).to(torch.uint8)
-    first, second, third = narrow_runs.dice_of(masks, truths)
+    first, second, third = part_runs.dice_of(masks, truths)
     assert (first, second) == (pytest.approx(2 / 3), 0.0)
     assert math.isnan(third)
 
@@ -75,11 +77,11 @@ def test_a_curve_is_made_once(phantom_data, tmp_path, monkeypatch):
 
     monkeypatch.setattr(curve, "PLAN", {"spread": (2, 4), "whole": (2,)})
     small = ("recipe.size_hw=[32, 32]", "training.device=cpu", "training.threads=1")
-    monkeypatch.setattr(narrow_runs, "SETTINGS", small)
+    monkeypatch.setitem(SIZES, "small", replace(SMALL, settings=small))
     table = run()
     assert table.count(b"\n") == 1 + 4
     assert (tmp_path / "figures" / "learning_curve.svg").is_file()
-    monkeypatch.setattr(curve, "train_narrow", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(curve, "train_steps", lambda *_, **__: pytest.fail("trained again"))
     assert run() == table
     (tmp_path / "results" / "learning_curve" / "whole-2-fold-2.csv").unlink()
     with pytest.raises(pytest.fail.Exception, match="trained again"):

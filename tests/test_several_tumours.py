@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -32,8 +33,10 @@ from experiments.several_tumours import (
     oversample,
     summarise,
 )
+from experiments.size import SIZES, SMALL
 from experiments.tables import read_table
 
+from tumortrace.config import load_config
 from tumortrace.data.dataset import open_datasets, read_cases
 from tumortrace.data.fingerprint import hash_case
 from tumortrace.errors import DataError
@@ -274,7 +277,7 @@ def test_a_crossval_is_scored_on_its_own_slices_alone(phantom_data, tmp_path):
 
 
 def test_both_parts_from_end_to_end_and_nothing_twice(phantom_data, tmp_path, monkeypatch):
-    monkeypatch.setattr(several_tumours, "SETTINGS", TINY)
+    monkeypatch.setitem(SIZES, "small", replace(SMALL, settings=TINY))
     write_crossval(tmp_path / "cv", open_datasets([phantom_data]))
     ask = {"out": tmp_path / "runs", "into": tmp_path, "epochs": PASSES, "slices": 0, "negatives": None}
     several_tumours.main([phantom_data], crossval=tmp_path / "cv", train=phantom_data, **ask)
@@ -293,7 +296,7 @@ def test_both_parts_from_end_to_end_and_nothing_twice(phantom_data, tmp_path, mo
 
 
 def test_what_is_finished_is_read(part: PreparedPart, tmp_path, monkeypatch):
-    config = several_tumours.load_config("narrow", (*TINY, f"training.epochs={PASSES}", "recipe.size_hw=[96, 96]"))
+    config = load_config("narrow", (*TINY, f"training.epochs={PASSES}", "recipe.size_hw=[96, 96]"))
     groups = dict(zip(part.hashes, "abcd", strict=True))
     ask = {"config": config, "run": tmp_path / "run", "path": tmp_path / "plain-fold-1.csv"}
     rows = finish_training(PLAIN, (part, part), groups, **ask)

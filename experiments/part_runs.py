@@ -1,4 +1,4 @@
-"""Trainings of the report's network eight times narrower, on parts that an experiment has made itself."""
+"""Trainings on parts that an experiment has made itself."""
 
 from __future__ import annotations
 
@@ -10,20 +10,24 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from tumortrace.config import Config, load_config
+from experiments.size import Size, load_size
+from tumortrace.config import Config, TrainingConfig
 from tumortrace.train.arrays import PreparedPart
 from tumortrace.train.loop import fit, start_fabric
 from tumortrace.train.networks import build_network
-
-SETTINGS = ("recipe.size_hw=[128, 128]", "training.device=cpu", "training.threads=1")
 
 NO_PART = PreparedPart(torch.empty(0, 1, 1, 1), torch.empty(0, 1, 1, dtype=torch.uint8), (), {}, (), ())
 """Nothing is measured between epochs: the last weights are kept, and scored once."""
 
 
-def narrow_config(*, epochs: int, seed: int) -> Config:
+def config_of(size: Size, *, epochs: int, seed: int) -> Config:
     """The settings of one run."""
-    return load_config("narrow", [*SETTINGS, f"training.epochs={epochs}", f"training.seed={seed}"])
+    return load_size(size, [f"training.epochs={epochs}", f"training.seed={seed}"])
+
+
+def find_device(training: TrainingConfig) -> torch.device:
+    """Where the settings let a network run: on a GPU if there is one, unless they say otherwise."""
+    return torch.device("cuda" if training.device != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def take(part: PreparedPart, indices: Sequence[int]) -> PreparedPart:
@@ -40,11 +44,12 @@ def take(part: PreparedPart, indices: Sequence[int]) -> PreparedPart:
     )
 
 
-def train_narrow(part: PreparedPart, *, steps: int, seed: int, run: Path) -> nn.Module:
+def train_steps(part: PreparedPart, size: Size, *, steps: int, seed: int, run: Path) -> nn.Module:
     """Train for so many steps, rounded up to whole epochs; a run that was stopped goes on from its last epoch.
 
     Args:
         part: Learnt from, at least one case.
+        size: Of the network.
         steps: Of the optimiser: as many whatever the number of slices, so that few slices are not learnt less.
         seed: Of first weights and order.
         run: Folder of its checkpoint.
@@ -52,8 +57,8 @@ def train_narrow(part: PreparedPart, *, steps: int, seed: int, run: Path) -> nn.
     Returns:
         The network with its last weights, set to evaluation.
     """
-    batch_size = narrow_config(epochs=1, seed=seed).training.batch_size
-    config = narrow_config(epochs=math.ceil(steps * batch_size / len(part)), seed=seed)
+    batch_size = config_of(size, epochs=1, seed=seed).training.batch_size
+    config = config_of(size, epochs=math.ceil(steps * batch_size / len(part)), seed=seed)
     network = build_network(config.network, size_hw=config.recipe.size_hw, seed=seed)
     fit(network, config, fabric=start_fabric(config.training), train=part, val=NO_PART, run=run)
     return network.eval()
@@ -61,8 +66,9 @@ def train_narrow(part: PreparedPart, *, steps: int, seed: int, run: Path) -> nn.
 
 @torch.no_grad()
 def mark(network: nn.Module, images: Tensor) -> Tensor:
-    """Masks at one half, bool (N, H, W), of images (N, 1, H, W)."""
-    return torch.cat([network(some).softmax(dim=1)[:, 1] >= 0.5 for some in images.split(16)])
+    """Masks at one half, bool (N, H, W), of images (N, 1, H, W), both on the CPU; the network may be elsewhere."""
+    device = next(network.parameters()).device
+    return torch.cat([network(some.to(device)).softmax(dim=1)[:, 1].cpu() >= 0.5 for some in images.split(16)])
 
 
 def dice_of(masks: Tensor, truths: Tensor) -> list[float]:
