@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.common import make_table
+from tumortrace.cli import run_script
 from tumortrace.data.dataset import CaseRecord, Dataset, open_datasets, read_cases
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict
@@ -155,4 +156,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from benchmarks.common import make_table
 from benchmarks.foreign import foreign_pictures
+from tumortrace.cli import run_script
 from tumortrace.data.dataset import open_datasets
 from tumortrace.data.slice import read_slice, slice_from_array
 from tumortrace.inference.gate import NOT_MR, find_fault
@@ -67,4 +68,4 @@ def main(data: list[Path], negatives: Annotated[Path | None, typer.Option()] = N
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

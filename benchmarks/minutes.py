@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from benchmarks.common import make_table
+from tumortrace.cli import run_script
 from tumortrace.config import load_config
 from tumortrace.data.dataset import open_datasets
 from tumortrace.data.slice import write_atomically
@@ -82,4 +83,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.common import make_table
+from tumortrace.cli import run_script
 from tumortrace.config import load_config
 from tumortrace.data.dataset import CaseRecord, Dataset, open_datasets, read_cases
 from tumortrace.data.slice import write_atomically
@@ -204,4 +205,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

@@ -27,6 +27,7 @@ from torch import nn
 
 from benchmarks.ablation import FOLD, FOLDS, score
 from benchmarks.common import make_table
+from tumortrace.cli import run_script
 from tumortrace.config import Config, load_config
 from tumortrace.data.dataset import Dataset, open_datasets
 from tumortrace.data.slice import write_atomically
@@ -156,4 +157,4 @@ def _score(folder: Path, dataset: Dataset, found: Survey) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.common import make_table
+from tumortrace.cli import run_script
 from tumortrace.config import load_config
 from tumortrace.data.dataset import Case, open_datasets
 from tumortrace.inference.predict import Prediction
@@ -139,4 +140,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.common import make_table
+from tumortrace.cli import run_script
 from tumortrace.data.dataset import Dataset, open_datasets, read_cases
 from tumortrace.data.slice import Slice, write_atomically
 from tumortrace.inference.model import open_model
@@ -163,4 +164,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

@@ -15,10 +15,10 @@ from typing import Annotated, NamedTuple
 import typer
 from rich.table import Table
 
-from experiments.command import run_command
 from experiments.report_numbers import NumbersMissingError
 from experiments.size import SIZES, SizeOption, claim_results
 from experiments.steps import STEPS, Place, Step
+from tumortrace.cli import run_script
 from tumortrace.data.dataset import open_dataset, refuse_inside
 from tumortrace.data.slice import write_atomically
 from tumortrace.errors import ConfigError, TumortraceError
@@ -142,4 +142,4 @@ def main(  # noqa: PLR0913, PLR0917 - the options of the command
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_script(main)

@@ -20,8 +20,8 @@ from typing import Annotated, Any
 import typer
 from torch import nn
 
-from experiments.command import run_command
 from experiments.tables import write_table
+from tumortrace.cli import run_script
 from tumortrace.config import load_config
 from tumortrace.data.dataset import Dataset, open_dataset
 from tumortrace.inference.model import open_model
@@ -118,4 +118,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_script(main)

@@ -30,10 +30,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from experiments.collapsed_losses import LOSSES, best_constant, loss_of_constant
-from experiments.command import run_command
 from experiments.part_runs import find_device
 from experiments.size import SIZES, SMALL, Size, SizeOption, claim_results, load_size
 from experiments.tables import read_table, write_table
+from tumortrace.cli import run_script
 from tumortrace.data.dataset import CaseRecord, open_dataset
 from tumortrace.errors import TumortraceError
 from tumortrace.progress import tell
@@ -497,4 +497,4 @@ def _finish_row(  # noqa: PLR0913 - a row, and all that it is made of
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_script(main)

@@ -30,10 +30,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 from numpy.typing import NDArray
 
-from experiments.command import run_command
 from experiments.part_runs import config_of, dice_of, mark, take, train_steps
 from experiments.size import SIZES, Size, SizeOption, claim_results
 from experiments.tables import read_table, write_table
+from tumortrace.cli import run_script
 from tumortrace.data.dataset import open_dataset
 from tumortrace.progress import tell
 from tumortrace.report.figures import save_figure
@@ -317,4 +317,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_script(main)

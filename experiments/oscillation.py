@@ -21,10 +21,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from experiments.command import run_command
 from experiments.report_numbers import NumbersMissingError
 from experiments.sweep_epochs import read_sweep
 from experiments.tables import read_table, write_table
+from tumortrace.cli import run_script
 from tumortrace.config import load_config
 from tumortrace.report.figures import save_figure, smooth
 
@@ -216,4 +216,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_script(main)

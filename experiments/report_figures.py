@@ -30,9 +30,9 @@ from typing import Annotated
 import typer
 
 from experiments import report_cases, report_curves, report_network
-from experiments.command import run_command
 from experiments.report_numbers import Drawn, NumbersMissingError
 from experiments.tables import write_table
+from tumortrace.cli import run_script
 from tumortrace.errors import TumortraceError
 from tumortrace.progress import tell
 from tumortrace.report.figures import save_figure
@@ -105,4 +105,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_script(main)

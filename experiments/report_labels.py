@@ -15,8 +15,8 @@ import numpy as np
 import typer
 
 from experiments import report_rules
-from experiments.command import run_command
 from experiments.worth_of_the_score import regions_of
+from tumortrace.cli import run_script
 from tumortrace.data.dataset import Dataset, open_dataset, read_cases, refuse_inside
 from tumortrace.data.slice import write_png
 from tumortrace.progress import tell, track
@@ -60,4 +60,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_script(main)

@@ -31,11 +31,11 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from experiments.by_lesions import ALL, LESIONS, THIRDS, count_components, read_crossval, tabulate_by_lesions
-from experiments.command import run_command
 from experiments.part_runs import NO_PART, mark
 from experiments.pasted_lesions import paste_slices
 from experiments.size import SIZES, SMALL, Size, SizeOption, claim_results, load_size
 from experiments.tables import read_table, write_table
+from tumortrace.cli import run_script
 from tumortrace.config import Config
 from tumortrace.data.dataset import CaseRecord, open_dataset, open_datasets
 from tumortrace.progress import tell
@@ -368,4 +368,4 @@ def _prepare(records: tuple[CaseRecord, ...], config: Config, count: int) -> Pre
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_script(main)

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import report_rules
-from experiments.command import run_command
+from tumortrace.cli import run_script
 from tumortrace.data.dataset import CaseRecord, open_dataset, read_case
 from tumortrace.data.geometry import Region, rasterize
 from tumortrace.data.slice import write_atomically
@@ -399,4 +399,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_script(main)

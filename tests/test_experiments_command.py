@@ -11,12 +11,12 @@ import pytest
 import typer
 from experiments import __main__ as command
 from experiments import steps
-from experiments.command import run_command
 from experiments.report_numbers import NumbersMissingError
 from experiments.size import SMALL
 from experiments.steps import STEPS, Place, Step
 from experiments.tables import read_table, write_table
 
+from tumortrace.cli import run_script
 from tumortrace.config import Config, config_from_tables, load_config, to_toml
 from tumortrace.data.dataset import Dataset
 from tumortrace.errors import DataError
@@ -31,7 +31,7 @@ def run(monkeypatch, phantom_data, tmp_path):
         places = ["--out", str(tmp_path / "runs"), "--into", str(tmp_path / "into")]
         monkeypatch.setattr(sys, "argv", ["experiments", *([str(data)] if data else []), *places, *options])
         with pytest.raises(SystemExit) as end:
-            run_command(command.main)
+            run_script(command.main)
         return int(end.value.code or 0)
 
     return call

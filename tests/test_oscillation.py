@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from experiments import oscillation
-from experiments.command import run_command
 from experiments.oscillation import PLAIN, Curve
 
+from tumortrace.cli import run_script
 from tumortrace.config import load_config, to_toml
 
 
@@ -93,7 +93,7 @@ def test_a_sweep_is_condensed_and_drawn_again_without_it(tmp_path):
 def test_a_folder_without_a_sweep_is_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["oscillation", "--sweep", str(tmp_path), "--into", str(tmp_path)])
     with pytest.raises(SystemExit) as end:
-        run_command(oscillation.main)
+        run_script(oscillation.main)
     assert end.value.code == 2
     assert capsys.readouterr().err == (
         f"error: {tmp_path}: holds no results.csv of a sweep; give the --out of one that has finished a run\n"

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import onnx
 import typer
 
+from tumortrace.cli import run_script
 from tumortrace.config import load_config
 from tumortrace.data.slice import write_atomically
 from tumortrace.inference.recipe import recipe_to_json
@@ -133,4 +134,4 @@ def _describe(rows: list[dict[str, str]], values: list[float]) -> dict[str, Any]
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -52,9 +53,19 @@ for command in (audit, split, train, crossval, sweep, export, evaluate, compare,
 
 
 def main() -> None:
-    """Run the command line; what the user can mend ends with one line and exit code 2, an interruption with 130."""
+    """Run the command line."""
+    _end_in_one_line(app)
+
+
+def run_script(function: Callable[..., None]) -> None:
+    """Run a function as the one command of a script, which then ends as tumortrace's own commands do."""
+    _end_in_one_line(lambda: typer.run(function))
+
+
+def _end_in_one_line(run: Callable[[], object]) -> None:
+    """What the user can mend ends with one line and exit code 2, an interruption with 130."""
     try:
-        app()
+        run()
     except TumortraceError as error:
         _fail(str(error))
     except OSError as error:
