@@ -126,7 +126,8 @@ class TrainingConfig:
     Attributes:
         epochs: Passes over the training part.
         cycles: Equal parts of the epochs, each with its own coarse epochs and its own rise and fall of the rate (warm
-            restarts, Loshchilov & Hutter 2017). A finished run can be given another.
+            restarts, Loshchilov & Hutter 2017). What is kept is the mean of the weights that they end with (Izmailov et
+            al. 2018). A finished run can be given another.
         coarse_epochs: So many epochs at the start of a cycle see slices at about 5/8 of the input's height and width,
             which costs less than half the time (progressive resizing).
         batch_size: Slices a step.

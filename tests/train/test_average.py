@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from tumortrace.train.average import AverageNetwork
+from tumortrace.train.average import AverageNetwork, CycleMean, KeptNetwork
 
 
 def network_of(value: float) -> nn.Module:
@@ -59,3 +59,27 @@ def test_it_is_a_copy_that_asks_for_no_gradients():
     assert not any(parameter.requires_grad for parameter in average.network.parameters())
     assert all(parameter.requires_grad for parameter in network.parameters())
     assert not average.network.training
+
+
+def test_the_mean_of_cycles_by_hand():
+    network, mean = nn.BatchNorm1d(1), CycleMean(nn.BatchNorm1d(1))
+    for cycles, value in enumerate((1.0, 3.0, 8.0), start=1):
+        network.weight.data.fill_(value)
+        network.running_mean.fill_(-value)
+        network.num_batches_tracked.fill_(int(value))
+        mean.add(network, cycles=cycles)
+    assert mean.network.weight.item() == pytest.approx(4.0)
+    assert mean.network.running_mean.item() == pytest.approx(-4.0)
+    assert mean.network.num_batches_tracked.item() == 8
+
+
+def test_what_is_kept_within_a_cycle_and_at_its_end():
+    network = nn.Linear(1, 1, bias=False)
+    kept = KeptNetwork(network, decay=0.0, cycle_epochs=2)
+    seen = []
+    for epoch, value in enumerate((1.0, 2.0, 3.0, 6.0), start=1):
+        network.weight.data.fill_(value)
+        kept.average.follow(network, step=epoch)
+        assert kept.end_epoch(epoch) is kept.after(epoch)
+        seen.append(kept.after(epoch).weight.item())
+    assert seen == [1.0, 2.0, 3.0, 4.0]

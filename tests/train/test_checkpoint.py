@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from tumortrace.config import Config, NetworkConfig, config_from_tables
 from tumortrace.errors import ConfigError, ModelError
+from tumortrace.train.average import KeptNetwork
 from tumortrace.train.checkpoint import (
     EpochRow,
     TrainingState,
@@ -34,6 +35,10 @@ def start(*, seed: int = 0, widths: tuple[int, ...] = (3, 5)) -> tuple[UNet, tor
     network = build_network(NetworkConfig(widths=widths), size_hw=(8, 12), seed=seed).train()
     network.to(memory_format=torch.channels_last)  # as the loop has it
     return network, torch.optim.Adam(network.parameters(), lr=0.01)
+
+
+def kept_of(network: nn.Module, *, cycle_epochs: int = 99) -> KeptNetwork:
+    return KeptNetwork(network, decay=0.0, cycle_epochs=cycle_epochs)
 
 
 def step(network: UNet, optimizer: torch.optim.Optimizer, *, count: int) -> None:
@@ -75,14 +80,14 @@ def saved(tmp_path: Path) -> tuple[Path, UNet, torch.optim.Adam]:
     network, optimizer = start()
     step(network, optimizer, count=3)
     path = tmp_path / "last" / "checkpoint.safetensors"
-    save_checkpoint(path, network=network, average=network, optimizer=optimizer, state=STATE)
+    save_checkpoint(path, network=network, kept=kept_of(network), optimizer=optimizer, state=STATE)
     return path, network, optimizer
 
 
 def test_round_trip_of_weights_and_moments_bit_for_bit(saved: tuple[Path, UNet, torch.optim.Adam]):
     path, network, optimizer = saved
     loaded, its_optimizer = start(seed=1)
-    load_checkpoint(path, network=loaded, average=loaded, optimizer=its_optimizer)
+    load_checkpoint(path, network=loaded, kept=kept_of(loaded), optimizer=its_optimizer)
     assert read_state(path) == STATE
     assert_equal(loaded.state_dict(), network.state_dict())
     expected = moments_of(network, optimizer)
@@ -91,10 +96,25 @@ def test_round_trip_of_weights_and_moments_bit_for_bit(saved: tuple[Path, UNet, 
     assert_equal(moments_of(loaded, its_optimizer), expected)
 
 
+def test_both_means_come_back_once_a_second_cycle_has_begun(tmp_path: Path):
+    network, optimizer = start()
+    kept, loaded = kept_of(network, cycle_epochs=1), kept_of(start(seed=1)[0], cycle_epochs=1)
+    kept.average.network.head.bias.fill_(2.0)
+    kept.mean.network.head.bias.fill_(1.0)
+    save_checkpoint(tmp_path / "c", network=network, kept=kept, optimizer=optimizer, state=STATE)  # two epochs
+    load_checkpoint(tmp_path / "c", network=network, kept=loaded, optimizer=optimizer)
+    assert_equal(loaded.average.network.state_dict(), kept.average.network.state_dict())
+    assert_equal(loaded.mean.network.state_dict(), kept.mean.network.state_dict())
+    kept.cycle_epochs = 2
+    save_checkpoint(tmp_path / "c", network=network, kept=kept, optimizer=optimizer, state=STATE)
+    load_checkpoint(tmp_path / "c", network=network, kept=loaded, optimizer=optimizer)
+    assert_equal(loaded.mean.network.state_dict(), kept.average.network.state_dict())  # of one cycle
+
+
 def test_steps_after_loading_are_those_without_a_stop(saved: tuple[Path, UNet, torch.optim.Adam]):
     path, network, optimizer = saved
     loaded, its_optimizer = start(seed=1)
-    load_checkpoint(path, network=loaded, average=loaded, optimizer=its_optimizer)
+    load_checkpoint(path, network=loaded, kept=kept_of(loaded), optimizer=its_optimizer)
     step(network, optimizer, count=5)
     step(loaded, its_optimizer, count=5)
     assert_equal(loaded.state_dict(), network.state_dict())
@@ -104,7 +124,7 @@ def test_steps_after_loading_are_those_without_a_stop(saved: tuple[Path, UNet, t
 def test_the_optimizer_keeps_the_settings_it_was_given(saved: tuple[Path, UNet, torch.optim.Adam]):
     network = start()[0]
     optimizer = torch.optim.Adam(network.parameters(), lr=0.25, weight_decay=0.125)
-    load_checkpoint(saved[0], network=network, average=network, optimizer=optimizer)
+    load_checkpoint(saved[0], network=network, kept=kept_of(network), optimizer=optimizer)
     (group,) = optimizer.param_groups
     assert (group["lr"], group["weight_decay"]) == (0.25, 0.125)
 
@@ -112,9 +132,9 @@ def test_the_optimizer_keeps_the_settings_it_was_given(saved: tuple[Path, UNet, 
 def test_a_checkpoint_before_the_first_step_has_no_moments(tmp_path: Path):
     network, optimizer = start()
     save_checkpoint(
-        tmp_path / "c", network=network, average=network, optimizer=optimizer, state=TrainingState(CONFIG, "00")
+        tmp_path / "c", network=network, kept=kept_of(network), optimizer=optimizer, state=TrainingState(CONFIG, "00")
     )
-    load_checkpoint(tmp_path / "c", network=network, average=network, optimizer=optimizer)
+    load_checkpoint(tmp_path / "c", network=network, kept=kept_of(network), optimizer=optimizer)
     assert read_state(tmp_path / "c") == TrainingState(CONFIG, "00", rows=[])
     assert moments_of(network, optimizer) == {}
 
@@ -122,7 +142,7 @@ def test_a_checkpoint_before_the_first_step_has_no_moments(tmp_path: Path):
 def test_loaded_moments_do_not_hang_on_to_the_file(saved: tuple[Path, UNet, torch.optim.Adam]):
     path, network, optimizer = saved
     loaded, its_optimizer = start(seed=1)
-    load_checkpoint(path, network=loaded, average=loaded, optimizer=its_optimizer)
+    load_checkpoint(path, network=loaded, kept=kept_of(loaded), optimizer=its_optimizer)
     path.write_bytes(bytes(path.stat().st_size))  # in place, where a mapped file would change under its reader
     assert_equal(moments_of(loaded, its_optimizer), moments_of(network, optimizer))
 
@@ -158,7 +178,7 @@ def test_a_killed_write_leaves_the_old_checkpoint_whole(
 
     monkeypatch.setattr(Path, "replace", stop)
     with pytest.raises(KeyboardInterrupt):
-        save_checkpoint(path, network=network, average=network, optimizer=optimizer, state=STATE)
+        save_checkpoint(path, network=network, kept=kept_of(network), optimizer=optimizer, state=STATE)
     assert path.read_bytes() == old
 
 
@@ -180,7 +200,7 @@ def test_a_truncated_file_is_refused_in_one_line(saved: tuple[Path, UNet, torch.
     path.write_bytes(path.read_bytes()[:length])
     network, optimizer = start()
     with pytest.raises(ModelError, match=r"checkpoint\.safetensors: cannot be resumed from \(.+\); train") as caught:
-        load_checkpoint(path, network=network, average=network, optimizer=optimizer)
+        load_checkpoint(path, network=network, kept=kept_of(network), optimizer=optimizer)
     assert "\n" not in str(caught.value)
     with pytest.raises(ModelError, match=r"checkpoint\.safetensors: cannot be resumed from \(.+\); train") as caught:
         read_state(path)
@@ -197,7 +217,7 @@ def test_another_network_is_refused_in_one_line(
     path, network, _ = saved
     other, optimizer = start(widths=widths)
     with pytest.raises(ModelError, match=rf"cannot be resumed from \({cause}") as caught:
-        load_checkpoint(path, network=other, average=other, optimizer=optimizer)
+        load_checkpoint(path, network=other, kept=kept_of(other), optimizer=optimizer)
     assert "\n" not in str(caught.value)
     save_weights(tmp_path / "best.safetensors", network)
     with pytest.raises(ModelError, match=rf"not the weights of this network \({cause}"):
@@ -208,7 +228,7 @@ def test_weights_alone_are_no_checkpoint(tmp_path: Path):
     network, optimizer = start()
     save_weights(tmp_path / "best.safetensors", network)
     with pytest.raises(ModelError, match="cannot be resumed from"):
-        load_checkpoint(tmp_path / "best.safetensors", network=network, average=network, optimizer=optimizer)
+        load_checkpoint(tmp_path / "best.safetensors", network=network, kept=kept_of(network), optimizer=optimizer)
     with pytest.raises(ModelError, match="cannot be resumed from"):
         read_state(tmp_path / "best.safetensors")
 
@@ -227,7 +247,7 @@ def test_a_history_that_is_not_understood_is_refused(
     network, optimizer = start()
     document = {"config": {}, "data_hash": "00", "rows": []}
     monkeypatch.setattr("tumortrace.train.checkpoint.asdict", lambda _: document | changed)
-    save_checkpoint(tmp_path / "c", network=network, average=network, optimizer=optimizer, state=STATE)
+    save_checkpoint(tmp_path / "c", network=network, kept=kept_of(network), optimizer=optimizer, state=STATE)
     with pytest.raises(ModelError, match=rf"cannot be resumed from .*{cause}"):
         read_state(tmp_path / "c")
 
@@ -256,7 +276,7 @@ def test_a_pickle_is_never_opened(tmp_path: Path):
     with pytest.raises(ModelError, match="not the weights"):
         load_weights(tmp_path / "best.safetensors", network)
     with pytest.raises(ModelError, match="cannot be resumed"):
-        load_checkpoint(tmp_path / "best.safetensors", network=network, average=network, optimizer=optimizer)
+        load_checkpoint(tmp_path / "best.safetensors", network=network, kept=kept_of(network), optimizer=optimizer)
 
 
 def test_missing_weights_are_named(tmp_path: Path):

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 from lightning_fabric import Fabric
+from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 from torch.nn import functional
 
 from tumortrace.config import Config, Keep, config_from_tables
 from tumortrace.errors import ConfigError, TumortraceError
+from tumortrace.runfolder import BEST, CHECKPOINT
 from tumortrace.train import loop
 from tumortrace.train.arrays import PreparedPart
 from tumortrace.train.checkpoint import EpochRow
@@ -389,6 +391,47 @@ def test_another_cycle_of_a_finished_run_is_the_run_of_both(
     fit(whole, both, fabric=fabric, train=squares, val=squares, run=tmp_path / "whole")
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, network.state_dict()[name]), name
+
+
+def test_what_two_cycles_keep_is_the_mean_of_their_ends(
+    squares: PreparedPart, settings: Settings, fabric: Fabric, tmp_path: Path
+):
+    one = settings(schedule="one_cycle", epochs=2, average=0.9)
+    both = settings(schedule="one_cycle", epochs=4, cycles=2, average=0.9)
+    first, network = first_network(one), first_network(both)
+    fit(first, one, fabric=fabric, train=squares, val=squares, run=tmp_path)
+    state = fit(network, both, fabric=fabric, train=squares, val=squares, run=tmp_path)
+    tensors = load_file(tmp_path / CHECKPOINT)
+    for name, tensor in network.state_dict().items():
+        second = tensors[f"average.{name}"]
+        if tensor.is_floating_point():
+            assert torch.allclose(tensor, (first.state_dict()[name] + second) / 2, atol=1e-6), name
+        else:
+            assert torch.equal(tensor, second)
+    assert all(torch.equal(tensor, network.state_dict()[name]) for name, tensor in load_file(tmp_path / BEST).items())
+    measured = loop._validate(network, fabric=fabric, part=squares, config=both, tick=lambda *_: None)
+    assert (state.rows[-1].val_loss, state.rows[-1].val_dice) == (measured.loss, measured.dice)
+
+
+def test_a_run_stopped_in_its_second_cycle_ends_as_if_nothing_had_happened(
+    squares: PreparedPart, settings: Settings, fabric: Fabric, tmp_path: Path
+):
+    config = settings(schedule="one_cycle", epochs=6, cycles=3, average=0.9)
+    whole = first_network(config)
+    fit(whole, config, fabric=fabric, train=squares, val=squares, run=tmp_path / "whole")
+    for stop in (3, 4, 5):
+        run, network = tmp_path / f"stopped-{stop}", first_network(config)
+        fit(
+            network,
+            config,
+            fabric=fabric,
+            train=squares,
+            val=squares,
+            run=run,
+            go_on=lambda rows, last=stop: len(rows) < last,
+        )
+        fit(network, config, fabric=fabric, train=squares, val=squares, run=run)
+        assert (run / BEST).read_bytes() == (tmp_path / "whole" / BEST).read_bytes(), stop
 
 
 def test_a_constant_rate_stays():

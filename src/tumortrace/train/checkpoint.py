@@ -1,4 +1,4 @@
-"""What ``--resume`` needs, in one safetensors file: weights, their average, Adam's moments, and the history as JSON.
+"""What ``--resume`` needs, in one safetensors file: weights, their means, Adam's moments, and the history as JSON.
 
 One file can be replaced in one step, so a kill at any moment leaves a whole checkpoint: the old one or the new one.
 """
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from tumortrace.config import Config, config_from_tables
 from tumortrace.data.slice import write_atomically
 from tumortrace.errors import ConfigError, ModelError
+from tumortrace.train.average import KeptNetwork
 
 _FREE = {"training.device", "training.threads"}
 """The settings under which a run may go on that differ from those it began with."""
@@ -29,6 +30,7 @@ _LENGTH = {"training.epochs", "training.cycles"}
 
 _NETWORK = "network."
 _AVERAGE = "average."
+_MEAN = "mean."
 _OPTIMIZER = "optimizer."
 
 
@@ -91,11 +93,13 @@ def load_weights(path: Path, network: nn.Module) -> None:
 
 
 def save_checkpoint(
-    path: Path, *, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState
+    path: Path, *, network: nn.Module, kept: KeptNetwork, optimizer: torch.optim.Optimizer, state: TrainingState
 ) -> None:
     """Write everything that going on needs, atomically, as one file."""
     tensors = {_NETWORK + name: tensor for name, tensor in _tensors_of(network).items()}
-    tensors |= {_AVERAGE + name: tensor for name, tensor in _tensors_of(average).items()}
+    tensors |= {_AVERAGE + name: tensor for name, tensor in _tensors_of(kept.average.network).items()}
+    if len(state.rows) > kept.cycle_epochs:  # until then the mean of cycles' ends is nothing, or the average itself
+        tensors |= {_MEAN + name: tensor for name, tensor in _tensors_of(kept.mean.network).items()}
     moments: dict[int, dict[str, Tensor]] = optimizer.state_dict()["state"]
     for index, values in moments.items():
         tensors |= {f"{_OPTIMIZER}{index}.{name}": _plain(tensor) for name, tensor in values.items()}
@@ -139,8 +143,8 @@ def refuse_other_settings(path: Path, began: Config, now: Config) -> None:
         raise ConfigError(f"{path}: began under {'; '.join(sorted(changed))}; keep to that, or choose another --out")
 
 
-def load_checkpoint(path: Path, *, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Put the network, its average and the optimizer back to where ``save_checkpoint`` found them.
+def load_checkpoint(path: Path, *, network: nn.Module, kept: KeptNetwork, optimizer: torch.optim.Optimizer) -> None:
+    """Put the network, its means and the optimizer back to where ``save_checkpoint`` found them.
 
     Call it when the network is on its device: the moments are put where the weights are.
 
@@ -150,7 +154,9 @@ def load_checkpoint(path: Path, *, network: nn.Module, average: nn.Module, optim
     try:
         tensors = load_file(path)
         network.load_state_dict(_with_prefix(tensors, _NETWORK))
-        average.load_state_dict(_with_prefix(tensors, _AVERAGE))
+        average = _with_prefix(tensors, _AVERAGE)
+        kept.average.network.load_state_dict(average)
+        kept.mean.network.load_state_dict(_with_prefix(tensors, _MEAN) or average)
     except (OSError, SafetensorError, RuntimeError) as error:
         raise _no_checkpoint(path, error) from None
     moments: dict[int, dict[str, Tensor]] = {}

@@ -31,7 +31,7 @@ from tumortrace.progress import open_progress, tell
 from tumortrace.runfolder import BEST, CHECKPOINT, METRICS, TENSORBOARD
 from tumortrace.train.arrays import PreparedPart
 from tumortrace.train.augment import augment
-from tumortrace.train.average import AverageNetwork
+from tumortrace.train.average import KeptNetwork
 from tumortrace.train.checkpoint import (
     EpochRow,
     TrainingState,
@@ -125,15 +125,15 @@ def fit(  # noqa: PLR0913 - what a training is made of
     optimizer = _make_optimizer(network, training)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks this form
     model, stepper = fabric.setup(network, optimizer)
-    average = AverageNetwork(network, decay=training.average)
+    kept = KeptNetwork(network, decay=training.average, cycle_epochs=training.cycle_epochs)
     checkpoint = run / CHECKPOINT
     state = TrainingState(config, hash_part(train.hashes | val.hashes))
     if checkpoint.is_file():
-        state = _resume(checkpoint, network=network, average=average.network, optimizer=optimizer, fresh=state)
-    learner = _Learner(model, network, average, stepper, fabric, config, train)
+        state = _resume(checkpoint, network=network, kept=kept, optimizer=optimizer, fresh=state)
+    learner = _Learner(model, network, kept, stepper, fabric, config, train)
     with SummaryWriter(run / TENSORBOARD, purge_step=len(state.rows)) as events, explain_memory(config):
         if state.rows:  # the kill may have come between this checkpoint and what follows from it
-            _write_epoch(run, average.network, rows=state.rows, keep=training.keep, events=events)
+            _write_epoch(run, kept, rows=state.rows, keep=training.keep, events=events)
         for epoch in range(len(state.rows) + 1, training.epochs + 1):
             if state.rows and not go_on(state.rows):
                 break
@@ -141,14 +141,13 @@ def fit(  # noqa: PLR0913 - what a training is made of
             with _epoch_bar(epoch, config, total=len(train) + len(val)) as tick:
                 learnt = _train_epoch(learner, epoch, tick=tick)
                 _refuse_diverged(epoch, learnt.loss)
-                measured = (
-                    _validate(average.network, fabric=fabric, part=val, config=config, tick=tick) if len(val) else None
-                )
+                ended = kept.end_epoch(epoch)
+                measured = _validate(ended, fabric=fabric, part=val, config=config, tick=tick) if len(val) else None
             state.rows.append(_row(epoch, learnt, measured, seconds=time.perf_counter() - started))
-            save_checkpoint(checkpoint, network=network, average=average.network, optimizer=optimizer, state=state)
-            _write_epoch(run, average.network, rows=state.rows, keep=training.keep, events=events)
+            save_checkpoint(checkpoint, network=network, kept=kept, optimizer=optimizer, state=state)
+            _write_epoch(run, kept, rows=state.rows, keep=training.keep, events=events)
             tell(describe_epoch(state.rows, epochs=training.epochs))
-    network.load_state_dict(average.network.state_dict())
+    network.load_state_dict(kept.after(len(state.rows)).state_dict())
     return state
 
 
@@ -207,7 +206,7 @@ class _Learner:
 
     model: nn.Module
     network: nn.Module
-    average: AverageNetwork
+    kept: KeptNetwork
     optimizer: torch.optim.Optimizer
     fabric: Fabric
     config: Config
@@ -246,7 +245,7 @@ def _train_epoch(learner: _Learner, epoch: int, *, tick: Tick) -> EpochResult:
         if training.clip:
             nn.utils.clip_grad_norm_(learner.network.parameters(), training.clip)
         learner.optimizer.step()
-        learner.average.follow(learner.network, step=step + 1)
+        learner.kept.average.follow(learner.network, step=step + 1)
         total_loss += loss.detach() * len(indices)
         tick(len(indices), f"loss {loss.item():.4f}")
     seconds = time.perf_counter() - started
@@ -316,9 +315,9 @@ def _row(epoch: int, learnt: EpochResult, measured: EpochResult | None, *, secon
     )
 
 
-def _write_epoch(run: Path, network: nn.Module, *, rows: list[EpochRow], keep: Keep, events: SummaryWriter) -> None:
+def _write_epoch(run: Path, kept: KeptNetwork, *, rows: list[EpochRow], keep: Keep, events: SummaryWriter) -> None:
     if kept_epoch(rows, keep=keep) == rows[-1].epoch:
-        save_weights(run / BEST, network)
+        save_weights(run / BEST, kept.after(rows[-1].epoch))
     write_metrics(run / METRICS, rows)
     _log_events(events, rows[-1])
 
@@ -357,7 +356,7 @@ def _resume(
     checkpoint: Path,
     *,
     network: nn.Module,
-    average: nn.Module,
+    kept: KeptNetwork,
     optimizer: torch.optim.Optimizer,
     fresh: TrainingState,
 ) -> TrainingState:
@@ -369,5 +368,5 @@ def _resume(
             f"{checkpoint}: was trained on other data (sha256 {state.data_hash[:12]}, now {fresh.data_hash[:12]}); "
             "restore the data, or train into another --out"
         )
-    load_checkpoint(checkpoint, network=network, average=average, optimizer=optimizer)
+    load_checkpoint(checkpoint, network=network, kept=kept, optimizer=optimizer)
     return replace(fresh, rows=state.rows)
