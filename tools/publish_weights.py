@@ -22,6 +22,7 @@ from tumortrace.config import load_config
 from tumortrace.data.slice import write_atomically
 from tumortrace.inference.recipe import recipe_to_json
 from tumortrace.trust.calibration import PAINTED
+from tumortrace.trust.provenance import DIGITS
 from tumortrace.trust.statistics import mean_interval
 
 WEIGHTS = Path(__file__).parents[1] / "src" / "tumortrace" / "weights"
@@ -87,6 +88,7 @@ def describe(run: Path, groups: Path, sources: Path | None, *, sha256: str) -> d
         "limits": LIMITS,
         "data": [{**description, "cases": counts[name]} for name, description in DATA.items()],
         "data_sha256": manifest["data"]["train"]["sha256"],
+        "training_sha256": sorted(sha256[:DIGITS] for sha256 in cases.values()),
         "scores": {
             "mean Dice of slices with tumour whose copies and patient were held out": _dice(groups),
             **({_title(sources): _dice(sources)} if sources else {}),
@@ -100,7 +102,9 @@ def describe(run: Path, groups: Path, sources: Path | None, *, sha256: str) -> d
 def _title(sources: Path) -> str:
     """Sources are left out with fewer epochs than the model that ships has, for time."""
     epochs = load_config(str(sources / "config.toml")).training.epochs
-    return f"the same, the whole source held out (trained for {epochs} epochs)"
+    manifest = json.loads((sources / "fold-1" / "manifest.json").read_text())
+    before = ", begun from a shorter training" if manifest.get("began_from") else ""
+    return f"the same, the whole source held out (trained for {epochs} epochs{before})"
 
 
 def _dice(folder: Path) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tumortrace.config import Recipe
-from tumortrace.data.dataset import Case, CaseRecord, read_case
+from tumortrace.data.dataset import Case, CaseRecord, Dataset, read_case
 from tumortrace.data.fingerprint import hash_case
 from tumortrace.data.geometry import Polygon
 from tumortrace.data.slice import write_png
@@ -23,7 +25,7 @@ from tumortrace.trust.detection import LesionCounts
 from tumortrace.trust.evaluation import CaseScore, Evaluation, evaluate, rank_by_dice
 from tumortrace.trust.memory import remember
 from tumortrace.trust.metrics import PixelCounts
-from tumortrace.trust.provenance import Provenance, caution
+from tumortrace.trust.provenance import DIGITS, Provenance, caution, trace_training
 from tumortrace.trust.survey import look_over, survey
 
 MakeScore = Callable[..., CaseScore]
@@ -155,7 +157,7 @@ def test_a_reader_is_told_what_makes_scores_worthless(
     outline = lit((170, 140), slice(60, 90), slice(50, 70))
     learnt = [write_case("learnt", draw_head(1), outline)]
     memory = remember(look_over(learnt))
-    known = Provenance(memory, Baselines(memory))
+    known = Provenance(memory, Baselines(memory), frozenset(sha256[:DIGITS] for sha256 in memory.hashes))
     on_training = evaluate(MODEL, learnt, survey(learnt), memory=memory)
     assert caution(on_training, known) == [
         "1 of these images are what the model was trained on; no score on them can be believed"
@@ -163,7 +165,26 @@ def test_a_reader_is_told_what_makes_scores_worthless(
     elsewhere = evaluate(MODEL, records, survey(records), memory=memory)
     assert caution(elsewhere, known) == []
     (unknown,) = caution(elsewhere, Provenance(None, Baselines(None)))
-    assert "what the model was trained on is unknown" in unknown
+    assert "what it was trained on is unknown" in unknown
+
+
+def test_a_shipped_models_card_knows_the_slices_that_it_learnt_from(
+    records: list[CaseRecord], draw_head: DrawHead, write_case: WriteCase, tmp_path: Path
+):
+    outline = lit((170, 140), slice(60, 90), slice(50, 70))
+    learnt = [write_case("learnt", draw_head(1), outline)]
+    on_training = evaluate(MODEL, learnt, survey(learnt), memory=None)
+    elsewhere = evaluate(MODEL, records, survey(records), memory=None)
+    card = {"sha256": MODEL.sha256, "training_sha256": [on_training.scores[0].sha256[:DIGITS]]}
+    (tmp_path / "shipped.json").write_text(json.dumps(card))
+    shipped = replace(MODEL, path=tmp_path / "shipped.onnx")
+    provenance = trace_training(shipped, Dataset(tmp_path, tuple(learnt), ()))
+    what = "what the slices that the model learnt from look like is unknown"
+    assert caution(on_training, provenance) == [
+        f"{what} (no training.npz beside the model): copies cannot be told",
+        "1 of these images are what the model was trained on; no score on them can be believed",
+    ]
+    assert len(caution(elsewhere, provenance)) == 1
 
 
 def test_what_is_seen_of_each_case_is_handed_on(records: list[CaseRecord]):
