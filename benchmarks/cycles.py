@@ -84,7 +84,7 @@ def score(crossval: Path, whole: Dataset, *, every: int) -> list[Scored]:
         part = prepare_part(records, config.recipe, name="held out")
         first, second, mean = (ask(network, each, part.images) for each in read_ends(crossval / f"fold-{side}"))
         values = np.stack([judge(each, part) for each in (first, second, mean, (first + second) / 2)], axis=1)
-        healthy = (~part.truths.flatten(1).any(dim=1)).tolist()
+        healthy = (~part.truths.bool().flatten(1).any(dim=1)).tolist()
         for index, case_id in enumerate(part.hashes):
             one = tuple(values[index].tolist())
             scored.append(Scored(part.sources[index], group_of[case_id], healthy[index], one))

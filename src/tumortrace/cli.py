@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -30,6 +34,9 @@ app = typer.Typer(
 
 INTERRUPTED = 130
 """Exit code that typer gives to a Ctrl-C, as shells do."""
+
+ENDINGS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""A polite kill and a closed terminal end a command as Ctrl-C does; Windows has no SIGHUP."""
 
 
 @app.command()
@@ -64,6 +71,7 @@ def run_script(function: Callable[..., None]) -> None:
 
 def _end_in_one_line(run: Callable[[], object]) -> None:
     """What the user can mend ends with one line and exit code 2, an interruption with 130."""
+    _hear_endings()
     try:
         run()
     except TumortraceError as error:
@@ -75,6 +83,31 @@ def _end_in_one_line(run: Callable[[], object]) -> None:
         if end.code == INTERRUPTED:
             log.print("interrupted; the files that were finished are kept")
         raise
+
+
+def _hear_endings() -> None:
+    """Take endings for interruptions, unless somebody wants otherwise: ``nohup`` has SIGHUP ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    terminals = [number for number in (1, 2) if os.isatty(number)]
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        for ending in heard:  # they come in twos, and must not interrupt the tidying up
+            signal.signal(ending, signal.SIG_IGN)
+        if number != signal.SIGTERM:
+            _silence(terminals)
+        raise KeyboardInterrupt
+
+    heard = [ending for ending in ENDINGS if signal.getsignal(ending) is signal.SIG_DFL]
+    for ending in heard:
+        signal.signal(ending, interrupt)
+
+
+def _silence(descriptors: list[int]) -> None:
+    """Let output go nowhere: to write to a closed terminal is an error, which would hide the interruption."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in descriptors:
+        os.dup2(nowhere, descriptor)
 
 
 def _fail(message: str) -> None:

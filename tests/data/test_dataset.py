@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tumortrace.data.dataset import (
@@ -431,6 +431,31 @@ def test_negatives_are_a_source_of_cases_without_tumour(phantom_data: Path, tmp_
 def test_a_folder_of_negatives_without_pictures_is_refused(phantom_data: Path, tmp_path: Path):
     with pytest.raises(DataError, match="no picture there"):
         open_datasets([phantom_data], negatives=tmp_path)
+
+
+def test_an_annotated_folder_is_no_folder_of_negatives(phantom_data: Path):
+    with pytest.raises(DataError, match=r"[0-9]+ of its images are annotated, so it is not known to be tumour-free"):
+        open_datasets([phantom_data / "TRAIN"], negatives=phantom_data)
+
+
+def test_a_folder_given_twice_is_refused(phantom_data: Path, tmp_path: Path):
+    (tmp_path / "link").symlink_to(phantom_data, target_is_directory=True)
+    for again in (phantom_data, phantom_data / "TRAIN" / "..", tmp_path / "link"):
+        with pytest.raises(DataError, match="is given twice; name each folder once"):
+            open_datasets([phantom_data, again])
+
+
+@settings(max_examples=40)
+@given(names=st.lists(st.sampled_from(["a", "a-2", "a-2-2", "a-3", "b"]), min_size=2, max_size=6))
+@example(names=["a", "a-2", "a"])
+@example(names=["a", "a", "a-2"])
+def test_no_two_cases_share_an_id_whatever_the_folders_are_called(tmp_path_factory, names):
+    root = tmp_path_factory.mktemp("sources")
+    for number, name in enumerate(names):
+        for folder in ("images", "masks"):
+            write_image(root / str(number) / name / folder / "p.png")
+    records = open_datasets([root / str(number) / name for number, name in enumerate(names)]).records
+    assert len({record.case_id for record in records}) == len({record.source for record in records}) == len(names)
 
 
 def divided(root: Path):

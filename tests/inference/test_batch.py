@@ -16,10 +16,11 @@ from tumortrace.config import Recipe
 from tumortrace.data.slice import Slice, write_png
 from tumortrace.errors import DataError
 from tumortrace.inference import batch
-from tumortrace.inference.batch import Tally, segment_pictures
+from tumortrace.inference.batch import NAMED, Tally, segment_pictures
 from tumortrace.inference.model import Model
 from tumortrace.inference.pictures import Picture, find_pictures
 from tumortrace.inference.predict import Prediction
+from tumortrace.inference.results import PARTIAL, open_results
 from tumortrace.inference.segmenter import Segmenter
 
 BLOCK = np.s_[2:4, 6:10]
@@ -182,6 +183,22 @@ def test_interrupted_run_keeps_what_was_finished(tmp_path: Path, segmenter: Segm
     assert sorted(path.name for path in out.iterdir()) == ["a_mask.png", "results.json"]
 
 
+def test_until_the_end_the_old_results_stand_and_each_record_is_on_disk(tmp_path: Path, segmenter: Segmenter):
+    (tmp_path / "results.json").write_text("old")
+    with open_results(segmenter.model, [], out=tmp_path) as add:
+        for name in "ab":
+            add({"file": name})
+            assert (tmp_path / PARTIAL).read_text().endswith(json.dumps({"file": name}))
+        assert (tmp_path / "results.json").read_text() == "old"
+    assert [image["file"] for image in json.loads((tmp_path / "results.json").read_text())["images"]] == ["a", "b"]
+    assert not (tmp_path / PARTIAL).exists()
+
+
+def test_a_run_that_has_not_ended_leaves_no_results(tmp_path: Path, segmenter: Segmenter):
+    with open_results(segmenter.model, [], out=tmp_path / "masks"):
+        assert not (tmp_path / "masks/results.json").exists()
+
+
 def test_same_inputs_give_the_same_results(tmp_path: Path, segmenter: Segmenter):
     rng = np.random.default_rng(3)
     for name, size_hw in (("a", (20, 31)), ("b", (7, 5))):
@@ -215,6 +232,50 @@ def test_results_of_an_earlier_run_are_replaced(tmp_path: Path, segmenter: Segme
     assert (tmp_path / "x_mask.png").is_file()
 
 
+def test_masks_of_other_pictures_are_not_orphaned(tmp_path: Path, segmenter: Segmenter):
+    write_block(tmp_path / "old/a.png")
+    write_block(tmp_path / "new/b.png")
+    (old, _), (new, _) = (find_pictures([str(tmp_path / name)]) for name in ("old", "new"))
+    out = tmp_path / "masks"
+    before = segment(segmenter, old, out)
+    with pytest.raises(DataError, match=r"masks: holds masks of other pictures \(1\); choose another --out"):
+        segment(segmenter, new, out)
+    assert json.loads((out / "results.json").read_text()) == before
+    (out / "results.json").rename(out / PARTIAL)  # as a killed run leaves it
+    with pytest.raises(DataError, match="holds masks of other pictures"):
+        segment(segmenter, new, out)
+    assert len(segment(segmenter, [*old, *new], out)["images"]) == 2
+    for name in ("a", "b"):
+        (out / f"{name}_mask.png").unlink()
+    assert len(segment(segmenter, new, out)["images"]) == 1  # nothing is left to orphan
+
+
+def test_the_same_picture_under_another_name_would_orphan_its_mask(tmp_path: Path, segmenter: Segmenter):
+    write_block(tmp_path / "scans/deep/a.png")
+    segment(segmenter, find_pictures([str(tmp_path / "scans")])[0], tmp_path / "masks")
+    with pytest.raises(DataError, match="holds masks of other pictures"):
+        segment(segmenter, find_pictures([str(tmp_path / "scans/deep")])[0], tmp_path / "masks")
+
+
+def test_the_same_pictures_are_known_from_another_folder(
+    tmp_path: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+):
+    write_block(tmp_path / "scans/a.png")
+    segment(segmenter, find_pictures([str(tmp_path / "scans")])[0], tmp_path / "masks")
+    monkeypatch.chdir(tmp_path)
+    assert len(segment(segmenter, find_pictures(["scans"])[0], Path("masks"))["images"]) == 1
+
+
+def test_a_killed_run_may_be_done_again(tmp_path: Path, segmenter: Segmenter):
+    pictures, _ = find_pictures([str(write_block(tmp_path / "a.png"))])
+    segment(segmenter, pictures, tmp_path / "masks")
+    text = (tmp_path / "masks/results.json").read_text()
+    (tmp_path / "masks/results.json").unlink()
+    (tmp_path / "masks" / PARTIAL).write_text(text[: text.index("area_px")])
+    segment(segmenter, pictures, tmp_path / "masks")
+    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["a_mask.png", "results.json"]
+
+
 def test_a_picture_that_can_no_longer_be_read_leaves_no_old_mask(tmp_path: Path, segmenter: Segmenter):
     write_png(tmp_path / "x.png", np.full((4, 5), 9, np.uint8))
     pictures, _ = find_pictures([str(tmp_path / "x.png")])
@@ -246,15 +307,19 @@ def test_the_tally_counts_every_picture_once(tmp_path: Path, segmenter: Segmente
     (tmp_path / "c.png").touch()
     pictures, _ = find_pictures([str(tmp_path)])
     tally = segment_pictures(segmenter, pictures, out=tmp_path / "masks")
-    assert (tally.ok, tally.tumours, tally.review, tally.rejected) == (2, 1, 1, 0)
+    images = json.loads((tmp_path / "masks/results.json").read_text())["images"]
+    assert tally.review == sum(image["review"] for image in images) == 2
+    assert (tally.ok, tally.tumours, tally.rejected) == (2, 1, 0)
     (failure,) = tally.failures
     assert "c.png: the file is empty" in failure
 
 
 def test_a_tally_keeps_rejected_pictures_apart():
     tally = Tally()
-    tally.count({"status": "rejected", "reason": "x"})
-    assert (tally.ok, tally.rejected, tally.failures) == (0, 1, [])
+    for number in range(NAMED + 2):
+        tally.count({"file": f"{number}.png", "status": "rejected", "reason": "x", "review": True})
+    assert (tally.ok, tally.rejected, tally.review, tally.failures) == (0, NAMED + 2, NAMED + 2, [])
+    assert tally.rejections == [f"{number}.png: x" for number in range(NAMED)]  # not a million lines in memory
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -83,6 +84,10 @@ def test_spacing_gives_areas_and_overrides_that_of_the_slice(segmenter: Segmente
         (np.zeros((4, 5), complex), "type complex128"),
         (np.full((4, 5), np.nan), "array: holds NaN or infinity"),
         ("nosuch.png", "nosuch.png: cannot be read"),
+        (None, "a NoneType is no picture; give a NumPy array, the path of a file, or a Slice"),
+        ([[1, 2], [3, 4]], "a list is no picture"),
+        (7, "a int is no picture"),
+        (b"x.png", "a bytes is no picture"),
     ],
 )
 def test_what_is_no_picture_is_refused_in_one_line(segmenter: Segmenter, picture: object, message: str):
@@ -91,11 +96,50 @@ def test_what_is_no_picture_is_refused_in_one_line(segmenter: Segmenter, picture
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("spacing_mm", [(1.0, 0.0), (-1.0, 1.0), (1.0,), (1.0, float("nan"))])
-def test_a_spacing_that_is_none_is_refused(segmenter: Segmenter, spacing_mm: tuple[float, ...]):
+@pytest.mark.parametrize(
+    "spacing_mm",
+    [
+        (1.0, 0.0),
+        (-1.0, 1.0),
+        (1.0,),
+        (1.0, float("nan")),
+        1.0,
+        "12",
+        ("1", "2"),
+        (1.0, None),
+        np.ones((2, 2)),
+        np.ones(()),
+        {1, 2},
+    ],
+)
+def test_a_spacing_that_is_none_is_refused(segmenter: Segmenter, spacing_mm: Any):  # noqa: ANN401
     for picture in (PHANTOM, Slice(PHANTOM, "x")):
         with pytest.raises(DataError, match=r"spacing_mm .*give two positive numbers"):
             segmenter.predict(picture, spacing_mm=spacing_mm)
+
+
+@pytest.mark.parametrize("factor", [1e300, 2e36, 1e-300, 1e-40])
+@pytest.mark.filterwarnings("error")
+def test_huge_and_tiny_values_are_as_good_as_others(segmenter: Segmenter, factor: float):
+    expected, found = segmenter.predict(PHANTOM), segmenter.predict(PHANTOM * factor)
+    assert not found.rejected
+    assert np.array_equal(found.mask, expected.mask)
+    huge = segmenter.predict(PHANTOM.astype(np.float32) * np.float32(1e36))
+    assert np.array_equal(huge.mask, expected.mask)
+    whole = segmenter.predict(PHANTOM.astype(np.int64) * 2**54)
+    assert np.array_equal(whole.mask, expected.mask)
+
+
+@pytest.mark.filterwarnings("error")
+def test_values_from_one_end_to_the_other_end_in_an_answer(segmenter: Segmenter):
+    ends = np.full((40, 30), np.finfo(np.float64).max)
+    ends[10:30, 8:20] *= -1
+    assert segmenter.predict(ends).mask.shape == (40, 30)
+
+
+def test_a_spacing_may_be_an_array(segmenter: Segmenter):
+    lesion = segmenter.predict(PHANTOM, spacing_mm=np.array([2, 1], np.float32)).lesions[0]
+    assert lesion.area_mm2 == pytest.approx(2 * lesion.area_px)
 
 
 def test_a_model_that_is_not_there_is_refused():

@@ -147,11 +147,11 @@ def test_dollars_in_a_name_are_no_formula(tmp_path: Path):
 
 
 def test_losses_are_drawn_raw_and_smoothed_with_the_kept_epoch():
-    (axes,) = draw_losses(losses([0.8, 0.4, 0.2], [0.9, 0.3, 0.6]), kept_epoch=2).axes
+    (axes,) = draw_losses(losses([0.8, 0.4, 0.2, 0.2, 0.1], [0.9, 0.3, 0.6, 0.5, 0.5]), kept_epoch=2).axes
     raw_train, smooth_train, raw_val, smooth_val, kept = axes.lines
-    assert np.asarray(raw_train.get_xdata()).tolist() == [1, 2, 3]
-    assert np.asarray(raw_train.get_ydata()).tolist() == [0.8, 0.4, 0.2]
-    assert np.asarray(raw_val.get_ydata()).tolist() == [0.9, 0.3, 0.6]
+    assert np.asarray(raw_train.get_xdata()).tolist() == [1, 2, 3, 4, 5]
+    assert np.asarray(raw_train.get_ydata()).tolist() == [0.8, 0.4, 0.2, 0.2, 0.1]
+    assert np.asarray(raw_val.get_ydata()).tolist() == [0.9, 0.3, 0.6, 0.5, 0.5]
     # At weight 0.6: (0.6 * 0.4 * 0.8 + 0.4 * 0.4) / (1 - 0.36) = 0.55
     assert np.asarray(smooth_train.get_ydata())[:2].tolist() == pytest.approx([0.8, 0.55])
     assert np.asarray(smooth_val.get_ydata())[0] == pytest.approx(0.9)
@@ -160,6 +160,15 @@ def test_losses_are_drawn_raw_and_smoothed_with_the_kept_epoch():
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == ["training", "validation", "epoch kept: 2"]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "mean cross-entropy (nat per pixel)")
+
+
+def test_losses_of_few_epochs_are_drawn_as_they_were_measured():
+    for train, val in (([0.8, 0.2], [0.9, 0.3]), ([0.8, 0.2, 0.2, 0.2, 0.1], [None, 0.3, None, 0.2, None])):
+        (axes,) = draw_losses(losses([*train], [*val]), kept_epoch=2).axes
+        one, other, _ = axes.lines
+        assert np.asarray(one.get_ydata()).tolist() == train
+        assert np.asarray(other.get_ydata()).tolist() == [loss for loss in val if loss is not None]
+        assert axes.get_title() == "Loss by epoch"
 
 
 def test_losses_without_validation_have_one_curve():

@@ -56,11 +56,11 @@ def test_a_run_and_its_evaluation_fill_every_section(tiny_run: Path, scores: Pat
     assert write_report([tiny_run, scores], tmp_path / "report.html") == []
     page = read(tmp_path / "report.html")
     assert [heading.partition(": ")[2] for heading in headings(page)] == [
-        "What was trained on what", "Training curves", "Manifest",
-        "The number to believe", "In one picture", "What was trained on what", "All metrics", "Subgroups",
-        "Calibration and review", "Gallery, worst first", "Faults of the data", "Manifest",
+        "The number to believe", "In one picture", "Gallery, worst first", "All metrics", "Subgroups",
+        "Calibration and review", "Faults of the data", "Training curves",
+        "What was trained on what", "Manifest", "What was trained on what", "Settings", "Manifest",
     ]  # fmt: skip
-    assert "mean Dice on clean images" in page
+    assert "mean Dice on 5 clean images" in page
     assert page.count("Four panels of TEST/") == 5
     assert "learning_rate = 0.003" in page
     assert "Research software, not a medical device" in page
@@ -94,13 +94,36 @@ def test_the_report_s_own_colours_are_an_option(scores: Path, tmp_path: Path):
 def test_several_evaluations_stand_side_by_side(scores: Path, tmp_path: Path):
     shutil.copytree(scores, tmp_path / "again")
     write_report([scores, tmp_path / "again"], tmp_path / "report.html")
-    assert headings(read(tmp_path / "report.html"))[0] == "Side by side"
+    page = read(tmp_path / "report.html")
+    assert headings(page)[0] == "Side by side"
+    assert "All on the same 5 images, clean for every model." in page
+
+
+def test_the_title_names_every_model(tiny_run: Path, make_score: MakeScore, scores: Path, tmp_path: Path):
+    other = write_scores(tmp_path / "other", make_score)
+    for folders, title in (
+        ([scores], "Report on tiny"),
+        ([tiny_run, scores], "Report on tiny"),
+        ([scores, other], "Report on tiny and &lt;i&gt;m&lt;/i&gt;"),
+        ([tiny_run], "Report on training of tiny"),
+    ):
+        write_report(folders, tmp_path / "report.html")
+        assert f"<h1>{title}</h1>" in read(tmp_path / "report.html")
 
 
 def test_a_run_alone_has_no_scores_and_says_so(tiny_run: Path, tmp_path: Path):
     (line,) = write_report([tiny_run], tmp_path / "report.html")
     assert "no evaluation among the folders" in line
-    assert headings(read(tmp_path / "report.html"))[0] == "What was trained on what"
+    assert headings(read(tmp_path / "report.html")) == [
+        "Training curves", "What was trained on what", "Settings", "Manifest",
+    ]  # fmt: skip
+
+
+def test_settings_that_are_gone_are_one_line(tiny_run: Path, tmp_path: Path):
+    shutil.copytree(tiny_run, tmp_path / "run")
+    (tmp_path / "run" / "config.toml").unlink()
+    with pytest.raises(DataError, match=r"config\.toml: cannot be read"):
+        write_report([tmp_path / "run"], tmp_path / "report.html")
 
 
 def write_scores(folder: Path, make_score: MakeScore, **fields: object) -> Path:
@@ -120,25 +143,31 @@ def test_names_are_text_and_never_markup(make_score: MakeScore, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("clean", "words"),
+    ("clean", "heading", "words"),
     [
-        (True, "Only 5 images are clean"),
-        (False, "Every image has a copy among the training slices"),
-        (None, "It is unknown what the model was trained on"),
+        (True, "The number to believe", "Only 5 images are clean"),
+        (False, "Not a number to believe: no image is clean", "the model was trained on what it is scored on"),
+        (
+            None,
+            "Not a number to believe: it is unknown which images are clean",
+            "Not a number to believe: the model came without training.npz",
+        ),
     ],
 )
 def test_the_headline_says_what_the_number_is_worth(
-    make_score: MakeScore, tmp_path: Path, clean: bool | None, words: str  # noqa: FBT001 - a parameter
+    make_score: MakeScore, tmp_path: Path, clean: bool | None, heading: str, words: str  # noqa: FBT001 - a parameter
 ):  # fmt: skip
     write_report([write_scores(tmp_path / "scores", make_score, clean=clean)], tmp_path / "report.html")
-    assert words in read(tmp_path / "report.html")
+    page = read(tmp_path / "report.html")
+    assert headings(page)[0] == heading
+    assert words in page
 
 
 def test_a_model_below_a_lookup_table_is_told_so(make_score: MakeScore, tmp_path: Path):
     better = {"all_background": PixelCounts(0, 0, 5, 87), "nearest_training_mask": PixelCounts(50, 0, 0, 42)}
     write_report([write_scores(tmp_path / "scores", make_score, baselines=better)], tmp_path / "report.html")
     text = read(tmp_path / "report.html")
-    assert "It is below the best prediction without a network (nearest training mask: 1.000)" in text
+    assert "is below the best prediction without a network (nearest training mask: 1.000)" in text
 
 
 def test_pictures_that_do_not_fit_are_left_out(scores: Path, tmp_path: Path):

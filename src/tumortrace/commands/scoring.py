@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,9 +13,13 @@ import typer
 from tumortrace.commands.dividing import divide
 from tumortrace.commands.options import DataArgument, FoldOption, ModelOption, Part, SplitOption
 from tumortrace.commands.output import console, exit_if_unreadable, log, print_scores, report_findings
-from tumortrace.errors import require_extra
+from tumortrace.errors import DataError, require_extra
+from tumortrace.runfolder import CONFIG, MODEL
 
 Colours = Literal["safe", "report"]
+
+DRAWN = ("comparisons", "figures", "gallery")
+"""Folders of pictures that an evaluation writes."""
 
 
 def evaluate(
@@ -33,6 +38,7 @@ def evaluate(
     """
     require_extra("report", purpose="draw an evaluation's figures")
     from tumortrace.data.dataset import open_datasets, refuse_inside
+    from tumortrace.data.fingerprint import hash_part
     from tumortrace.inference.model import open_model
     from tumortrace.report.cases import write_case_figures, write_comparison, write_gallery
     from tumortrace.trust.evaluation import evaluate as score
@@ -43,11 +49,14 @@ def evaluate(
     opened = open_model(model)
     folder = out or Path("runs") / f"{opened.name}-{data.resolve().name}-{part}"
     refuse_inside(folder, data)
+    _refuse_run(folder)
     dataset = divide(open_datasets([data]), split, fold, selecting=False)
     records = dataset.select(part)
     # Outlines of training slices have a say in the annotators' agreement; other parts stay closed.
     scored = {record.case_id for record in records}
     found = survey([record for record in dataset.records if record.case_id in scored or record.part == "train"])
+    shown = hash_part({case.record.case_id: case.sha256 for case in found.cases if case.record.case_id in scored})
+    _make_room(folder, model=opened.sha256, data=shown)
     provenance = trace_training(opened, dataset)
     result = score(
         opened,
@@ -68,6 +77,30 @@ def evaluate(
     written = ["per_image.csv", "summary.json", "comparisons/", *(str(path.relative_to(folder)) for path in figures)]
     console.print(f"Written to {folder}: {', '.join(written)}\nRead it as a page: tumortrace report {folder}")
     exit_if_unreadable(result.findings)
+
+
+def _refuse_run(folder: Path) -> None:
+    for name in (CONFIG, MODEL):
+        if (folder / name).exists():
+            raise DataError(f"{folder}: a training run, it has {name}; choose another --out for the evaluation")
+
+
+def _make_room(folder: Path, *, model: str, data: str) -> None:
+    """Remove the pictures of the same evaluation, if it is there already; refuse to mix with another one."""
+    summary = folder / "summary.json"
+    if not summary.exists() and not (folder / "per_image.csv").exists():
+        return
+    try:
+        document = json.loads(summary.read_text(encoding="utf-8"))
+        earlier = (document["model"]["sha256"], document["data"]["sha256"])
+    except (OSError, KeyError, TypeError, ValueError):
+        raise DataError(f"{folder}: holds scores of unknown origin; choose another --out, or remove them") from None
+    if earlier != (model, data):
+        what = "model" if earlier[0] != model else "dataset or part"
+        raise DataError(f"{folder}: holds the evaluation of another {what}; choose another --out, or remove it")
+    for name in DRAWN:
+        if (folder / name).is_dir():
+            shutil.rmtree(folder / name)
 
 
 def compare(

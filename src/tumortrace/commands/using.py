@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -32,6 +33,7 @@ def segment(  # noqa: PLR0913 - the options of the command
     *,
     overlay: Annotated[bool, typer.Option("--overlay", help="Also draw each mask over its picture.")] = False,
     tta: Annotated[bool, typer.Option("--tta", help="Average over the slice and its mirror image: slower.")] = False,
+    no_gate: Annotated[bool, typer.Option("--no-gate", help="Segment what seems no brain MR slice, too.")] = False,
     sample: Annotated[bool, typer.Option("--sample", help="Segment a generated slice, to see it work.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print results.json on stdout, and nothing else.")] = False,
 ) -> None:
@@ -55,7 +57,7 @@ def segment(  # noqa: PLR0913 - the options of the command
     # cores on each. OpenCV's own threads would get in between.
     workers = usable_cores() + 1 if len(pictures) >= MANY_PICTURES else 1
     cv2.setNumThreads(1)
-    segmenter = Segmenter(model, threads=1 if workers > 1 else 0, tta=tta)
+    segmenter = Segmenter(model, threads=1 if workers > 1 else 0, tta=tta, gate=not no_gate)
     tally = segment_pictures(segmenter, pictures, out=out, skipped=skipped, overlay=overlay or sample, workers=workers)
     for reason in tally.failures:
         log.print(reason)
@@ -77,24 +79,48 @@ def info(
 
     Example: tumortrace info default
     """
-    from tumortrace.inference.card import describe_card, read_card
-    from tumortrace.inference.model import open_model
-
+    of_model = "" if target is None else _describe_model(target)
     console.print(f"tumortrace {tumortrace.__version__} (research software, not a medical device)")
     console.print("installed extras: " + (", ".join(extra for extra in EXTRAS if installed(extra)) or "none"))
     console.print(f"CPU cores: {usable_cores()}, GPU: {_describe_gpu()}")
     if target is None:
         console.print("the model that ships with it, its data, scores, limits and licence: tumortrace info default")
-        return
+    else:
+        console.print(f"\n{of_model}")
+
+
+def _describe_model(target: str) -> str:
+    """All that a model says of itself; found before anything is printed, because there may be no such model."""
+    from tumortrace.inference.card import describe_card, read_card
+    from tumortrace.inference.model import open_model
+
     model = open_model(target)
-    console.print(f"\nmodel: {model.name}\nfile: {model.path}\nsha256: {model.sha256}")
+    lines = [f"model: {model.name}", f"file: {model.path}", f"sha256: {model.sha256}"]
     card = read_card(model)
     if card is not None:
-        console.print(describe_card(card))
-    console.print(f"recipe: {model.recipe}\ncard: {json.dumps(model.card)}")
+        lines.append(describe_card(card))
+    lines += [*_lines_of("recipe", asdict(model.recipe)), *_lines_of("card", model.card)]
     layers = model.path.with_name("network.txt")
     if layers.is_file():
-        console.print(layers.read_text(encoding="utf-8"))
+        lines.append(layers.read_text(encoding="utf-8"))
+    return "\n".join(lines)
+
+
+def _lines_of(name: str, fields: Mapping[str, Any]) -> list[str]:
+    """A line for each field, with the name that ``--set`` knows it by."""
+    lines = []
+    for key, value in fields.items():
+        if isinstance(value, Mapping):
+            lines += _lines_of(f"{name}.{key}", value)
+        else:
+            lines.append(f"{name}.{key}: {_in_words(value)}")
+    return lines
+
+
+def _in_words(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value in (None, "") else str(value)
 
 
 def _describe_gpu() -> str:
@@ -111,10 +137,10 @@ def _write_sample(out: Path) -> str:
 
     from tumortrace.data.phantoms import draw_phantom
     from tumortrace.data.slice import write_png
-    from tumortrace.inference.results import RESULTS
+    from tumortrace.inference.results import RESULTS, has_results
 
     path = out / "sample.png"
-    if path.exists() and not (out / RESULTS).is_file():
+    if path.exists() and not has_results(out):
         raise TumortraceError(f"{path}: exists, and no {RESULTS} beside it says that it is ours; choose another --out")
     write_png(path, draw_phantom(np.random.default_rng(0), size_hw=(320, 272), kind="bright").pixels)
     return str(path)
@@ -122,11 +148,25 @@ def _write_sample(out: Path) -> str:
 
 def _print_segmented(tally: Tally, *, skipped: int, out: Path) -> None:
     total = tally.ok + tally.rejected + len(tally.failures)
-    console.print(f"{tally.ok} of {total} pictures segmented, {tally.tumours} with a tumour, {tally.review} to review")
+    segmented = f"{tally.ok} of {total} pictures segmented, {tally.tumours} with a tumour"
+    console.print(f"{segmented}; {_describe_review(tally)}")
     if tally.rejected:
-        console.print(f"{tally.rejected} rejected: no brain MR slices (why, in results.json)")
+        console.print(f"{tally.rejected} rejected: no brain MR slices (--no-gate segments them all the same)")
+        for line in tally.rejections:
+            console.print(f"  {line}")
+        if tally.rejected > len(tally.rejections):
+            console.print(f"  and {tally.rejected - len(tally.rejections)} more, all in results.json")
     if tally.failures:
         console.print(f"{len(tally.failures)} failed: could not be read (named above and in results.json)")
     if skipped:
         console.print(f"{skipped} skipped: files of other types (named in results.json)")
     console.print(f"Masks and results.json: {out}")
+
+
+def _describe_review(tally: Tally) -> str:
+    """How many pictures have ``review`` true in ``results.json``, and what they are."""
+    failed = len(tally.failures)
+    doubtful = tally.review - tally.rejected - failed
+    parts = {"segmented": doubtful, "rejected": tally.rejected, "failed": failed}
+    named = ", ".join(f"{count} {what}" for what, count in parts.items() if count)
+    return f"{tally.review} to review" + (f": {named}" if named else "")

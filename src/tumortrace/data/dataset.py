@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -136,10 +137,14 @@ def open_datasets(roots: Sequence[Path], *, negatives: Path | None = None) -> Da
         negatives: A folder of images that hold no tumour, one more source.
 
     Raises:
-        DataError: As ``open_dataset``, for any of the folders; or none is given.
+        DataError: As ``open_dataset``, for any of the folders; none is given, or one twice; or the negatives are
+            annotated.
     """
     if not roots:
         raise DataError("no dataset is given; name at least one folder")
+    resolved = [root.resolve() for root in roots]
+    if again := [root for index, root in enumerate(roots) if resolved[index] in resolved[:index]]:
+        raise DataError(f"{again[0]}: is given twice; name each folder once")
     opened = [open_dataset(root) for root in roots] + ([open_negatives(negatives)] if negatives else [])
     roots = [dataset.root for dataset in opened]
     if len(opened) == 1:
@@ -173,8 +178,17 @@ def open_negatives(root: Path) -> Dataset:
     """All pictures below a folder as cases that are known to hold no tumour, undivided.
 
     Raises:
-        DataError: The folder is missing, or holds no picture.
+        DataError: The folder is missing, holds no picture, or opens as annotated data, whose slices may hold tumours.
     """
+    try:
+        annotated = len(open_dataset(root).records)
+    except DataError:  # as it should be
+        annotated = 0
+    if annotated:
+        raise DataError(
+            f"{root}: {annotated} of its images are annotated, so it is not known to be tumour-free; give a folder of "
+            "images without tumour and annotations as --negatives"
+        )
     dataset = open_images(root)
     return replace(dataset, records=tuple(replace(record, truth=(), part="") for record in dataset.records))
 
@@ -289,7 +303,11 @@ def list_images(folder: Path) -> list[Path]:
 
 def _unique(names: list[str]) -> list[str]:
     """The names, with a number behind those that came before."""
-    return [name if name not in names[:i] else f"{name}-{names[:i].count(name) + 1}" for i, name in enumerate(names)]
+    unique: list[str] = []
+    for name in names:
+        numbered = (name if number == 1 else f"{name}-{number}" for number in count(1))
+        unique.append(next(each for each in numbered if each not in unique))
+    return unique
 
 
 def _in_source(record: CaseRecord, name: str, undivided: str) -> CaseRecord:

@@ -15,10 +15,13 @@ from tumortrace.data.slice import read_slice, write_png
 from tumortrace.errors import DataError
 from tumortrace.inference.ahead import map_ahead
 from tumortrace.inference.overlay import draw_overlay
-from tumortrace.inference.pictures import Picture
-from tumortrace.inference.results import RESULTS, Record, describe, describe_failure, open_results
+from tumortrace.inference.pictures import Picture, place_of
+from tumortrace.inference.results import Record, describe, describe_failure, has_results, open_results, read_masks
 from tumortrace.inference.segmenter import Segmenter
 from tumortrace.progress import track
+
+NAMED = 10
+"""So many rejected pictures are kept by name for the terminal; ``results.json`` has all."""
 
 
 @dataclass
@@ -28,8 +31,9 @@ class Tally:
     Attributes:
         ok: How many were segmented.
         tumours: In how many of them is a tumour.
-        review: How many of them a person should look at.
+        review: How many a person should look at, as in ``results.json``: the rejected and failed ones are among them.
         rejected: How many are no brain MR slices.
+        rejections: The first ``NAMED`` of these, each file with its reason.
         failures: Why the others could not be segmented, one line each that names the file.
     """
 
@@ -37,16 +41,19 @@ class Tally:
     tumours: int = 0
     review: int = 0
     rejected: int = 0
+    rejections: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
     def count(self, record: Record) -> None:
         """Take in one picture."""
+        self.review += record["review"]
         if record["status"] == "ok":
             self.ok += 1
             self.tumours += record["tumour"]
-            self.review += record["review"]
         elif record["status"] == "rejected":
             self.rejected += 1
+            if self.rejected <= NAMED:
+                self.rejections.append(f"{record['file']}: {record['reason']}")
         else:
             self.failures.append(record["reason"])
 
@@ -83,7 +90,8 @@ def segment_pictures(
         workers: Pictures that are decoded and segmented at a time.
 
     Raises:
-        DataError: A file that is not from an earlier run stands where a mask or overlay should go.
+        DataError: A file that is not from an earlier run stands where a mask or overlay should go, or ``out`` holds
+            masks of other pictures.
         ModelError: The model answers with NaN or infinity.
     """
     _refuse_overwriting(pictures, out)
@@ -125,7 +133,10 @@ def _write(picture: Picture, done: _Done, *, out: Path) -> None:
 
 
 def _refuse_overwriting(pictures: Sequence[Picture], out: Path) -> None:
-    if not out.is_dir() or (out / RESULTS).is_file():
+    if not out.is_dir():
+        return
+    if has_results(out):
+        _refuse_other_masks(pictures, out)
         return  # what stands there is from an earlier run, and may be replaced
     for picture in pictures:
         for name in _names(picture):
@@ -133,6 +144,15 @@ def _refuse_overwriting(pictures: Sequence[Picture], out: Path) -> None:
                 raise DataError(
                     f"{out / name}: exists, and no results.json beside it says that it is ours; choose another --out"
                 )
+
+
+def _refuse_other_masks(pictures: Sequence[Picture], out: Path) -> None:
+    """Masks of other pictures would stay beside results that do not name them."""
+    ours = {(place_of(picture.path), _names(picture)[0]) for picture in pictures}
+    earlier = {mask for file, mask in read_masks(out) if (place_of(file), mask) not in ours}
+    others = sum((out / mask).is_file() for mask in earlier)
+    if others:
+        raise DataError(f"{out}: holds masks of other pictures ({others}); choose another --out, or remove them")
 
 
 def _names(picture: Picture) -> tuple[str, str]:

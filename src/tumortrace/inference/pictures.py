@@ -70,6 +70,11 @@ def _each_once(matches: Sequence[str]) -> Iterator[tuple[str, int]]:
                 yield path, start
 
 
+def place_of(path: str) -> str:
+    """A file's path from the root, by which it is known again however it was named."""
+    return os.path.abspath(path)
+
+
 def refuse_out_in_inputs(out: Path, inputs: Sequence[str]) -> None:
     """Refuse to write among the pictures that are read.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ from tumortrace.inference.looks import measure_looks
 from tumortrace.inference.model import Model
 from tumortrace.inference.recipe import prepare, restore, temper, tumour_probability
 from tumortrace.inference.review import find_doubts
+
+USUAL_EXPONENT = 30
+"""Values up to two to this, or down to its inverse, are squared and summed in float32 without harm."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +61,7 @@ def predict(model: Model, image: Slice, *, gate: bool = False, tta: bool = False
     Raises:
         ModelError: The model answers with NaN or infinity.
     """
+    image = replace(image, pixels=_tame(image.pixels))
     looks = measure_looks(image)
     fault = find_fault(looks) if gate else ""
     if fault:
@@ -71,6 +76,15 @@ def predict(model: Model, image: Slice, *, gate: bool = False, tta: bool = False
     if unfamiliar:
         doubts = (*doubts, f"unlike the training data: {unfamiliar}")
     return Prediction(probability, mask, lesions, rated, review=bool(doubts), reasons=doubts)
+
+
+def _tame(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Grey values that are huge or tiny, brought near 1 by a power of two; only how they compare is ever looked at."""
+    if pixels.dtype.itemsize <= 2:
+        return pixels
+    ends = np.abs(np.array([pixels.min(), pixels.max()], dtype=np.longdouble))
+    exponent = int(np.frexp(ends.max())[1])
+    return pixels if abs(exponent) <= USUAL_EXPONENT else np.asarray(np.ldexp(pixels, -exponent))
 
 
 def _reject(image: Slice, fault: str) -> Prediction:

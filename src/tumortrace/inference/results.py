@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tumortrace.data.slice import write_atomically
 from tumortrace.inference.model import Model
 from tumortrace.inference.predict import Prediction
 
 RESULTS = "results.json"
+
+PARTIAL = f".{RESULTS}.partial"
+"""Its neighbour while it is being written; a killed run leaves it."""
 
 Record = dict[str, Any]
 
@@ -20,6 +22,9 @@ Record = dict[str, Any]
 @contextmanager
 def open_results(model: Model, skipped: Iterable[str], *, out: Path) -> Iterator[Callable[[Record], None]]:
     """Begin ``results.json``; it is complete and in its place when the block ends, by an interruption too.
+
+    Until then the records stand in its neighbour, each from the moment it is added: a killed run leaves the old
+    ``results.json`` or none.
 
     Args:
         model: That the results come from.
@@ -31,10 +36,9 @@ def open_results(model: Model, skipped: Iterable[str], *, out: Path) -> Iterator
     """
     head = {"model": {"name": model.name, "sha256": model.sha256, "threshold": model.recipe.threshold}}
     tail: Record = {"volumes": [], "skipped": list(skipped)}
-    # Before the first mask there is a file, so that even a killed run's folder is known as ours.
-    write_atomically(out / RESULTS, _dump({**head, "images": [], **tail}).encode())
-    partial = out / f".{RESULTS}.partial"
-    with partial.open("w", encoding="utf-8") as file:
+    out.mkdir(parents=True, exist_ok=True)
+    partial = out / PARTIAL
+    with partial.open("w", encoding="utf-8", buffering=1) as file:
         file.write(_dump(head).removesuffix("\n}\n") + ',\n  "images": [')
         count = 0
 
@@ -49,6 +53,38 @@ def open_results(model: Model, skipped: Iterable[str], *, out: Path) -> Iterator
             file.write(("\n  ],\n" if count else "],\n") + _dump(tail).removeprefix("{\n"))
             file.close()
             partial.replace(out / RESULTS)
+
+
+def has_results(out: Path) -> bool:
+    """Whether a folder is known as ours: it holds results, those of a killed run included."""
+    return any((out / name).is_file() for name in (RESULTS, PARTIAL))
+
+
+def read_masks(out: Path) -> Iterator[tuple[str, str]]:
+    """The pictures that have a mask by the results in a folder, those of a killed run included.
+
+    Args:
+        out: The folder.
+
+    Yields:
+        The picture's file and its mask's, as their record has them.
+    """
+    for path in (path for path in (out / RESULTS, out / PARTIAL) if path.is_file()):
+        with path.open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                record = _read_record(line)
+                if isinstance(record.get("file"), str) and isinstance(record.get("mask"), str):
+                    yield record["file"], record["mask"]
+
+
+def _read_record(line: str) -> Record:
+    """The record that a line holds; nothing if it holds none, or is what a killed run wrote last."""
+    if not line.startswith("    {"):
+        return {}
+    try:
+        return dict(json.loads(line.rstrip().removesuffix(",")))
+    except ValueError:
+        return {}
 
 
 def describe(prediction: Prediction, *, file: str, mask: str | None, spacing_mm: tuple[float, float] | None) -> Record:

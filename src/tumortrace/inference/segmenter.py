@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from numbers import Real
 from os import PathLike
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.data.slice import Slice, read_slice, slice_from_array, with_spacing
+from tumortrace.errors import DataError
 from tumortrace.inference.ahead import map_ahead
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import Prediction, predict
@@ -67,10 +69,12 @@ class Segmenter:
             mask, confidence 0 and the reason.
 
         Raises:
-            DataError: The file cannot be read, the array is no picture, or the spacing is none.
+            DataError: It is no picture, its file cannot be read, or the spacing is none.
             ModelError: The model answers with NaN or infinity.
         """
-        opened = _open(image) if spacing_mm is None else with_spacing(_open(image), spacing_mm)
+        opened = _open(image)
+        if spacing_mm is not None:
+            opened = with_spacing(opened, _two_numbers(spacing_mm))
         return predict(self.model, opened, gate=self._gate, tta=self._tta)
 
     def predict_many(self, images: Iterable[Picture], *, workers: int = 0) -> Iterator[Prediction]:
@@ -91,4 +95,16 @@ class Segmenter:
 def _open(image: Picture) -> Slice:
     if isinstance(image, Slice):
         return image
-    return slice_from_array(image) if isinstance(image, np.ndarray) else read_slice(image)
+    if isinstance(image, np.ndarray):
+        return slice_from_array(image)
+    if isinstance(image, str | PathLike):
+        return read_slice(image)
+    raise DataError(f"a {type(image).__name__} is no picture; give a NumPy array, the path of a file, or a Slice")
+
+
+def _two_numbers(spacing_mm: object) -> tuple[float, float]:
+    """Distances as callers in plain Python may give them; whether they are positive is not looked at."""
+    steps = spacing_mm.tolist() if isinstance(spacing_mm, np.ndarray) else spacing_mm
+    if isinstance(steps, tuple | list) and len(steps) == 2 and all(isinstance(step, Real) for step in steps):
+        return float(steps[0]), float(steps[1])
+    raise DataError(f"spacing_mm {steps!r}; give two positive numbers, along rows and columns")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from tumortrace.inference.overlay import to_display
 from tumortrace.report import html
 from tumortrace.report.charts import draw_group_sizes, draw_similarities
 from tumortrace.report.html import Section
+from tumortrace.report.words import counted
 from tumortrace.trust.audit import describe_pair
 from tumortrace.trust.copies import CopyPair
 from tumortrace.trust.metrics import count_pixels
@@ -37,6 +37,7 @@ _COPIES = (
 _PANEL_PX = 280
 _THUMBNAIL_PX = 92
 _FINDINGS = 200
+_MEMBERS = 24
 
 
 def write_audit_page(found: Survey, document: Document, out: Path) -> None:
@@ -52,7 +53,7 @@ def write_audit_page(found: Survey, document: Document, out: Path) -> None:
         Section("Copies side by side", _pairs(found)),
         Section("How copies are told", _threshold(document)),
         Section("The largest groups", _groups(found, document)),
-        Section("Faults of the data", _faults(document["findings"])),
+        Section("Faults of the data", html.findings(document["findings"], shown=_FINDINGS, file="findings.json")),
     ]
     title = f"Audit of {Path(document['root']).resolve().name}"
     write_atomically(out, html.page(title, str(document["root"]), sections).encode())
@@ -60,12 +61,17 @@ def write_audit_page(found: Survey, document: Document, out: Path) -> None:
 
 def _summary(document: Document) -> str:
     leaks = [
-        (f"{leak['images']} of {leak['of']}", f"{part} images show a slice that is in {leak['into']} as well")
+        (f"{leak['images']} of {leak['of']}", f"{part} {_show(leak['images'])} a slice that is in {leak['into']} too")
         for part, leak in document["leaked"].items()
     ]
-    boxes = [(str(document["groups"]), f"different slices among {document['n']} images"), *leaks]
+    slices = "different slice" if document["groups"] == 1 else "different slices"
+    boxes = [(str(document["groups"]), f"{slices} among {counted(document['n'], 'image')}"), *leaks]
     shown = "".join(f"<div><b>{html.text(value)}</b><span>{html.text(words)}</span></div>" for value, words in boxes)
     return f'<div class="headline">{shown}</div>' + "".join(map(html.paragraph, _sentences(document)))
+
+
+def _show(images: int) -> str:
+    return "image shows" if images == 1 else "images show"
 
 
 def _sentences(document: Document) -> list[str]:
@@ -82,11 +88,15 @@ def _sentences(document: Document) -> list[str]:
         sentences.append(
             f"Copies were outlined independently: two outlines of one slice agree at mean Dice "
             f"{agreement['dice']['mean']:.3f} (95 % interval {html.interval(agreement['dice']['ci95'])}, "
-            f"{agreement['pairs']} pairs of {agreement['groups']} slices). No model can honestly score above that."
+            f"{counted(agreement['pairs'], 'pair')} of {counted(agreement['groups'], 'slice')}). No model can honestly "
+            "score above that."
         )
     if document["patients_across_parts"]:
         names = ", ".join(document["patients_across_parts"][:10])
-        sentences.append(f"{len(document['patients_across_parts'])} patients are in more than one part: {names}.")
+        number = len(document["patients_across_parts"])
+        verb = "is" if number == 1 else "are"
+        more = ", ..." if number > 10 else ""
+        sentences.append(f"{counted(number, 'patient')} {verb} in more than one part: {names}{more}.")
     return sentences
 
 
@@ -172,14 +182,20 @@ def _groups(found: Survey, document: Document) -> str:
     by_name = {case.record.case_id: case for case in found.cases}
     shown = ""
     for group in document["largest_groups"]:
-        tiles = [by_name[file].thumbnail for file in group["files"][:24]]
+        files = group["files"]
+        tiles = [by_name[file].thumbnail for file in files[:_MEMBERS]]
+        left_out = f"; {len(tiles)} of {len(files)} drawn" if len(files) > len(tiles) else ""
         parts = ", ".join(f"{name or 'undivided'} {count}" for name, count in group["parts"].items())
         caption = (
-            f"{group['group']}: {group['size']} images ({parts}). {group['linked_share']:.0%} of its pairs are copies "
-            f"directly, the others by way of them; the least similar direct pair has {group['lowest_similarity']:.3f}."
+            f"{group['group']}: {counted(group['size'], 'image')} ({parts}){left_out}. "
+            f"{group['linked_share']:.0%} of its pairs are copies directly, the others by way of them; the least "
+            f"similar direct pair has {group['lowest_similarity']:.3f}."
         )
         shown += html.picture(_tile(tiles), alt=f"Members of {group['group']}", caption=caption)
-    words = "Every member as it is in the folder, so that you can see for yourself that no strangers were put together."
+    words = (
+        f"Members as they are in the folder, at most {_MEMBERS} a group, so that you can see for yourself that no "
+        "strangers were put together."
+    )
     return html.paragraph(words) + shown if shown else ""
 
 
@@ -192,13 +208,3 @@ def _tile(tiles: Sequence[NDArray[np.uint8]], columns: int = 8) -> NDArray[np.ui
     fitted += [blank] * (-len(fitted) % width)
     rows = [np.concatenate(fitted[start : start + width], axis=1) for start in range(0, len(fitted), width)]
     return np.concatenate(rows)
-
-
-def _faults(findings: Sequence[Document]) -> str:
-    if not findings:
-        return html.paragraph("None: every image was read and every outline drawn.")
-    counts = ", ".join(f"{count} {kind}" for kind, count in Counter(f["kind"] for f in findings).most_common())
-    rows = [[f["file"], f["cause"], f["severity"], f["remedy"]] for f in findings[:_FINDINGS]]
-    left = len(findings) - _FINDINGS
-    more = html.paragraph(f"And {left} more, in findings.json.") if left > 0 else ""
-    return html.paragraph(counts) + html.table(["file", "what", "so it is", "remedy"], rows, text_columns=4) + more

@@ -8,12 +8,13 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from tumortrace.report.tables import NAMES
+from tumortrace.report.words import counted
 from tumortrace.trust.compare import Comparison, Difference
 
 
 def comparison_tables(comparison: Comparison) -> list[Table]:
     """The models with their mean Dice; every pair's differences; and the spread over seeds where there is one."""
-    models = _open_table(f"{comparison.n} common images; {len(comparison.left_out)} left out")
+    models = _open_table(f"{counted(comparison.n, 'common image')}; {len(comparison.left_out)} left out")
     models.add_column("model")
     models.add_column("mean Dice", justify="right")
     for name, mean in zip(comparison.names, comparison.means, strict=True):

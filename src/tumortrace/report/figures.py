@@ -26,6 +26,9 @@ from tumortrace.report.comparison import LEGEND, compare_masks
 SMOOTHING = 0.6
 """Weight of the past in the smoothed loss curves: an exponential moving average, as TensorBoard draws it."""
 
+SMOOTHED_FROM = 5
+"""Measured epochs from which a curve is smoothed: of fewer, the average ends far from what was measured."""
+
 _LABEL_LENGTH = 28  # characters that fit beside a row of panels
 
 
@@ -84,6 +87,7 @@ def draw_cases(cases: Sequence[CasePanels], *, title: str) -> Figure:
 def draw_losses(rows: Sequence[dict[str, float | None]], *, kept_epoch: int) -> Figure:
     """Draw training and validation loss by epoch: raw as thin lines, smoothed as thick ones, the kept epoch marked.
 
+    Short runs are not smoothed (``SMOOTHED_FROM``): then the thick lines are as measured.
     The loss has a logarithmic axis where it changes fivefold or more.
 
     Args:
@@ -92,20 +96,16 @@ def draw_losses(rows: Sequence[dict[str, float | None]], *, kept_epoch: int) -> 
     """
     figure = Figure(figsize=(7.2, 4.2), facecolor="white", layout="constrained")
     axes = figure.subplots()
-    for key, label, colour, style in (
-        ("train_loss", "training", "#1f5fa8", "-"),
-        ("val_loss", "validation", "#c25a00", "--"),
-    ):
-        points = [(row["epoch"], row[key]) for row in rows if row[key] is not None]
-        if points:
-            epochs, losses = np.array(points, dtype=np.float64).T
-            axes.plot(
-                epochs, losses, color=colour, linewidth=0.8, alpha=0.55, linestyle=style, marker=".", markersize=4
-            )
-            axes.plot(epochs, smooth(losses), color=colour, linewidth=2.2, linestyle=style, label=label)
+    styles = {"training": ("#1f5fa8", "-"), "validation": ("#c25a00", "--")}
+    curves = {"training": _measured(rows, "train_loss"), "validation": _measured(rows, "val_loss")}
+    smoothed = all(len(points) >= SMOOTHED_FROM for points in curves.values() if len(points))
+    for label, points in curves.items():
+        if len(points):
+            _draw_loss(axes, points, label, *styles[label], smoothed=smoothed)
     axes.axvline(kept_epoch, color="0.35", linewidth=1, linestyle=":", label=f"epoch kept: {kept_epoch}")
     axes.set(xlabel="epoch", ylabel="mean cross-entropy (nat per pixel)", xlim=(0.5, len(rows) + 0.5))
-    axes.set_title("Loss by epoch (thin: as measured, thick: smoothed)", fontsize=11)
+    how = " (thin: as measured, thick: smoothed)" if smoothed else ""
+    axes.set_title(f"Loss by epoch{how}", fontsize=11)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     _scale_losses(axes, rows)
     axes.grid(visible=True, linewidth=0.3, color="0.8")
@@ -160,6 +160,21 @@ def save_figure(figure: Figure, path: Path) -> None:
     with rc_context({"svg.hashsalt": "tumortrace"}):  # else the names inside an SVG are drawn at random
         figure.savefig(buffer, format=kind, dpi=160, metadata=metadata)
     write_atomically(path, buffer.getvalue())
+
+
+def _measured(rows: Sequence[dict[str, float | None]], key: str) -> NDArray[np.float64]:
+    """Epoch and loss of the epochs that have one, shape (N, 2)."""
+    points = [(row["epoch"], row[key]) for row in rows if row[key] is not None]
+    return np.array(points, dtype=np.float64)
+
+
+def _draw_loss(axes: Axes, points: NDArray[np.float64], label: str, colour: str, style: str, *, smoothed: bool) -> None:
+    epochs, losses = points.T
+    if smoothed:
+        axes.plot(epochs, losses, color=colour, linewidth=0.8, alpha=0.55, linestyle=style, marker=".", markersize=4)
+        axes.plot(epochs, smooth(losses), color=colour, linewidth=2.2, linestyle=style, label=label)
+    else:
+        axes.plot(epochs, losses, color=colour, linewidth=2.2, linestyle=style, marker="o", markersize=5, label=label)
 
 
 def _scale_losses(axes: Axes, rows: Sequence[dict[str, float | None]]) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,9 +28,10 @@ h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .3rem; letter-spacing: -.0
 h2 { font-size: 1.3rem; margin: 2.8rem 0 .6rem; padding-top: .9rem; border-top: 2px solid var(--accent); }
 h3 { font-size: 1.02rem; margin: 1.6rem 0 .4rem; }
 p, li { max-width: 46rem; }
+h1, h2, h3, p { overflow-wrap: anywhere; }
 .lead { color: var(--soft); margin-top: 0; }
 nav { margin: 1.1rem 0 0; font-size: .92rem; }
-nav a { color: var(--accent); text-decoration: none; margin-right: 1rem; white-space: nowrap; }
+nav a { color: var(--accent); text-decoration: none; margin-right: 1rem; display: inline-block; }
 .headline { display: flex; flex-wrap: wrap; gap: 1.1rem 2.2rem; margin: 1.5rem 0 .8rem; padding: 1.2rem 1.4rem;
   background: var(--pale); border-left: 5px solid var(--accent); }
 .headline div { min-width: 11rem; }
@@ -38,7 +40,8 @@ nav a { color: var(--accent); text-decoration: none; margin-right: 1rem; white-s
 table { border-collapse: collapse; width: 100%; margin: .8rem 0; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .32rem .55rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 th:first-child, td:first-child { text-align: left; }
-td.text, th.text { text-align: left; overflow-wrap: anywhere; }
+td.text, th.text { text-align: left; }
+td.long { min-width: 13rem; overflow-wrap: anywhere; }
 thead th { color: var(--soft); font-weight: 600; border-bottom: 2px solid var(--line); }
 tr.head td { font-weight: 600; background: var(--pale); }
 .wide { overflow-x: auto; }
@@ -57,10 +60,14 @@ footer { margin-top: 3.5rem; padding-top: .8rem; border-top: 1px solid var(--lin
   font-size: .88rem; }
 @media (max-width: 34rem) { .gallery { grid-template-columns: 1fr; } body { padding: 1.2rem .8rem; } }
 @media print { body { max-width: none; padding: 0; font-size: 10.5pt; } nav { display: none; }
-  figure, tr, .headline { break-inside: avoid; } h2, h3 { break-after: avoid; }
+  figure, tr, .headline, .key { break-inside: avoid; } p { orphans: 3; widows: 3; }
+  h2, h3, thead, .key, h2 + p, h3 + p, h2 + p + p { break-after: avoid; } thead { display: table-header-group; }
   .gallery { grid-template-columns: repeat(2, 1fr); } pre { white-space: pre-wrap; } .wide { overflow: visible; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
 """
+
+
+_LONGEST_WORD = 24  # characters
 
 
 @dataclass(frozen=True)
@@ -117,16 +124,31 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, text_columns
         rows: Of as many cells.
         text_columns: How many columns from the left hold words and not numbers.
     """
-    kinds = [' class="text"' if index < text_columns else "" for index in range(len(head))]
-    top = "".join(f"<th{kind}>{text(cell)}</th>" for kind, cell in zip(kinds, head, strict=True))
+    top = "".join(f"<th{_kind('', index < text_columns)}>{text(cell)}</th>" for index, cell in enumerate(head))
     body = ""
     for row in rows:
         if len(row) == 1:
             body += f'<tr class="head"><td colspan="{len(head)}">{text(row[0])}</td></tr>'
         else:
-            cells = "".join(f"<td{kind}>{text(cell)}</td>" for kind, cell in zip(kinds, row, strict=True))
+            cells = "".join(f"<td{_kind(cell, i < text_columns)}>{text(cell)}</td>" for i, cell in enumerate(row))
             body += f"<tr>{cells}</tr>"
     return f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def findings(found: Sequence[Mapping[str, Any]], *, shown: int, file: str) -> str:
+    """Faults of the data: how many of which kind, and a table of the first ones.
+
+    Args:
+        found: As the documents hold them.
+        shown: Rows of the table at most.
+        file: That names them all.
+    """
+    if not found:
+        return paragraph("None: every image was read and every outline drawn.")
+    counts = ", ".join(f"{count} {kind}" for kind, count in Counter(each["kind"] for each in found).most_common())
+    rows = [[each["file"], each["cause"], each["severity"], each["remedy"]] for each in found[:shown]]
+    more = paragraph(f"And {len(found) - shown} more, in {file}.") if len(found) > shown else ""
+    return paragraph(counts) + table(["file", "what", "so it is", "remedy"], rows, text_columns=4) + more
 
 
 def chart(figure: Figure, *, alt: str, caption: str) -> str:
@@ -165,6 +187,12 @@ def number(value: Any, digits: int = 3) -> str:  # noqa: ANN401 - a JSON value
 def interval(bounds: Sequence[float] | None) -> str:
     """An interval as it stands in a table; a dash for null."""
     return "-" if bounds is None else f"{number(bounds[0])} to {number(bounds[1])}"
+
+
+def _kind(cell: object, words: bool) -> str:  # noqa: FBT001 - of a cell
+    """A cell's class: words stand left, and only what is longer than any word, a path or a hash, may break inside."""
+    names = ["text"] * words + ["long"] * any(len(word) > _LONGEST_WORD for word in str(cell).split())
+    return f' class="{" ".join(names)}"' if names else ""
 
 
 def _figure(kind: str, data: bytes, *, alt: str, caption: str) -> str:

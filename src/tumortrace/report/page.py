@@ -1,11 +1,10 @@
-"""The report: one page on runs and evaluations, the number to believe first."""
+"""The report: one page on runs and evaluations: what came out and what it is worth first, where it came from last."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from tumortrace.errors import DataError
 from tumortrace.report import html
 from tumortrace.report.charts import (
     BLUE,
-    GREY,
     ORANGE,
     Dot,
     draw_dots,
@@ -27,12 +25,16 @@ from tumortrace.report.comparison import Colours
 from tumortrace.report.figures import draw_losses, read_metrics
 from tumortrace.report.gallery import draw_gallery
 from tumortrace.report.html import Section
+from tumortrace.report.side_by_side import draw_side_by_side
 from tumortrace.report.tables import NAMES
+from tumortrace.report.verdict import Verdict, judge
+from tumortrace.report.words import counted, listed
 from tumortrace.runfolder import CONFIG, MANIFEST, METRICS
 
 Document = Mapping[str, Any]
 
 _FINDINGS = 50
+_NAMED = 3  # models that the title calls by name
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,16 +70,24 @@ def write_report(folders: Sequence[Path], out: Path, *, colours: Colours = "safe
     """
     materials = [_read(folder) for folder in folders]
     scored = [material for material in materials if material.summary is not None]
-    sections = [_compare(scored)] if len(scored) > 1 else []
-    for material in materials:
+    compared = [(material.folder.name, material.rows) for material in scored]
+    sections = [Section("Side by side", draw_side_by_side(compared))] if len(scored) > 1 else []
+    ordered = scored + [material for material in materials if material.summary is None]
+    parts = [(material, part) for material in ordered for part in _results(material, colours)]
+    parts += [(material, part) for material in ordered for part in _details(material)]
+    for material, part in parts:
         prefix = f"{material.folder.name}: " if len(materials) > 1 else ""
-        sections += [Section(prefix + s.title, s.body) for s in _sections(material, colours)]
+        sections.append(Section(prefix + part.title, part.body))
     lead = ", ".join(str(folder) for folder in folders)
-    title = (
-        f"Report on {scored[0].summary['model']['name']}" if scored and scored[0].summary else "Report on a training"
-    )
-    write_atomically(out, html.page(title, lead, sections).encode())
+    write_atomically(out, html.page(_title(materials), lead, sections).encode())
     return [] if scored else ["no evaluation among the folders: the page has no scores; add what evaluate wrote"]
+
+
+def _title(materials: Sequence[Material]) -> str:
+    """By the models that the page is on, all or none of them."""
+    names = dict.fromkeys(m.folder.name if m.summary is None else str(m.summary["model"]["name"]) for m in materials)
+    what = "training of " if all(material.summary is None for material in materials) else ""
+    return f"Report on {what}{listed(list(names)) if len(names) <= _NAMED else f'{len(names)} models'}"
 
 
 def _read(folder: Path) -> Material:
@@ -99,99 +109,60 @@ def _read(folder: Path) -> Material:
     return Material(folder, summary, rows, runs)
 
 
-def _sections(material: Material, colours: Colours) -> list[Section]:
+def _results(material: Material, colours: Colours) -> list[Section]:
+    """What came out: the number and its verdict, pictures, and every other score."""
     summary = material.summary
-    parts: list[tuple[str, Callable[[], str]]] = [("What was trained on what", lambda: _training(material))]
-    if summary is not None:
-        parts = [
-            ("The number to believe", lambda: _headline(summary)),
-            ("In one picture", lambda: _picture(summary)),
-            *parts,
-            ("All metrics", lambda: _metrics(summary)),
-        ]
-    parts.append(("Training curves", lambda: _curves(material)))
-    if summary is not None:
-        parts += [
-            ("Subgroups", lambda: _subgroups(summary)),
-            ("Calibration and review", lambda: _calibration(summary)),
-            ("Gallery, worst first", lambda: draw_gallery(material.folder, material.rows, colours=colours)),
-            ("Faults of the data", lambda: _findings(summary["findings"])),
-        ]
-    parts.append(("Manifest", lambda: _manifests(material)))
-    return [Section(title, build()) for title, build in parts]
+    if summary is None:
+        return [Section("Training curves", _curves(material))]
+    verdict = judge(summary)
+    return [
+        Section(verdict.heading, _headline(summary, verdict)),
+        Section("In one picture", _picture(summary, verdict)),
+        Section("Gallery, worst first", draw_gallery(material.folder, material.rows, colours=colours)),
+        Section("All metrics", _metrics(summary)),
+        Section("Subgroups", _subgroups(summary)),
+        Section("Calibration and review", _calibration(summary)),
+        Section("Faults of the data", html.findings(summary["findings"], shown=_FINDINGS, file="summary.json")),
+        Section("Training curves", _curves(material)),
+    ]
 
 
-def _headline(summary: Document) -> str:
-    clean = summary["clean"]
-    believed, words = (clean, "on clean images") if clean and clean["n"] else (summary, "on all images")
+def _details(material: Material) -> list[Section]:
+    """What it came from."""
+    return [
+        Section("What was trained on what", _training(material)),
+        Section("Settings", _settings(material)),
+        Section("Manifest", _manifests(material)),
+    ]
+
+
+def _headline(summary: Document, verdict: Verdict) -> str:
+    dice = verdict.scores["dice"]
     boxes = [
-        (
-            html.number(believed["dice"]["mean"]),
-            f"mean Dice {words}, 95 % interval {html.interval(believed['dice']['ci95'])}",
-        ),
-        (str(believed["n"]), f"{words.removeprefix('on ')}, of {summary['n']} scored"),
-        (str(summary["groups"]), "different slices among them: copies count once in the intervals"),
+        (html.number(dice["mean"]), f"mean Dice on {verdict.images}, 95 % interval {html.interval(dice['ci95'])}"),
+        (str(verdict.scores["n"]), f"of {counted(summary['n'], 'scored image')} behind this number"),
+        (str(summary["groups"]), f"different slices among all {summary['n']}: copies count once in the intervals"),
     ]
     shown = "".join(f"<div><b>{html.text(value)}</b><span>{html.text(label)}</span></div>" for value, label in boxes)
-    sentences = [_judge(summary, believed)]
-    if clean is None:
-        sentences.append(
-            "It is unknown what the model was trained on, so copies of training slices may be among these."
-        )
-    elif not clean["n"]:
-        sentences.append(
-            "Every image has a copy among the training slices: this score says nothing about new patients."
-        )
-    elif clean["n"] < summary["n"]:
-        sentences.append(
-            f"{summary['n'] - clean['n']} of {summary['n']} images show a slice that was in training as well, turned "
-            f"or re-contrasted; with them the mean is {html.number(summary['dice']['mean'])}."
-        )
-    if clean and 0 < clean["n"] < 20:
-        sentences.append(f"Only {clean['n']} images are clean: too few to tell much; cross-validate by groups instead.")
-    return f'<div class="headline">{shown}</div>' + "".join(
-        html.paragraph(sentence) for sentence in sentences if sentence
-    )
+    return f'<div class="headline">{shown}</div>' + "".join(map(html.paragraph, verdict.sentences))
 
 
-def _ci(spread: Document) -> str:
-    return html.interval(spread["ci95"])
-
-
-def _judge(summary: Document, believed: Document) -> str:
-    """The score against the best trivial baseline and the annotators, in words."""
-    baselines: dict[str, float] = {}
-    for baseline, scores in summary["baselines"].items():
-        score = (scores if believed is summary else scores["clean"])["dice"]["mean"]
-        if score is not None:
-            baselines[baseline] = score
-    mean, words = believed["dice"]["mean"], ""
-    if mean is None:
-        return "No image has a Dice."
-    if baselines:
-        name = max(baselines, key=lambda each: baselines[each])
-        verb = "beats" if mean > baselines[name] else "is below"
-        words = f"It {verb} the best prediction without a network ({name.replace('_', ' ')}: {baselines[name]:.3f})."
-    if summary["agreement"]:
-        ceiling = summary["agreement"]["dice"]["mean"]
-        words += (
-            f" Two annotators' outlines of one slice agree at {ceiling:.3f}: no model can honestly score above that."
-        )
-    return words
-
-
-def _picture(summary: Document) -> str:
-    dots: list[Dot] = []
-    clean = summary["clean"]
-    if clean and clean["n"]:
-        dots.append(_dot(f"model, {clean['n']} clean images", clean["dice"], BLUE))
-    dots.append(_dot(f"model, all {summary['n']} images", summary["dice"], BLUE if not dots else GREY))
-    for name, scores in summary["baselines"].items():
-        dots.append(_dot(name.replace("_", " "), scores["dice"], ORANGE))
+def _picture(summary: Document, verdict: Verdict) -> str:
+    dots = [_dot("model", verdict.scores["dice"], BLUE)]
+    dots += [_dot(name.replace("_", " "), dice, ORANGE) for name, dice in verdict.baselines.items()]
+    dots = [dot for dot in dots if dot.mean == dot.mean]
+    if not dots:
+        return ""
     agreement = summary["agreement"]
     ceiling = _dot("two annotators agree (mean and 95 % interval)", agreement["dice"], BLUE) if agreement else None
-    figure = draw_dots([dot for dot in dots if dot.mean == dot.mean], xlabel="mean Dice", ceiling=ceiling)
-    caption = "Mean Dice with 95 % intervals over groups of copies. Squares: predictions that need no network."
+    figure = draw_dots(dots, xlabel=f"mean Dice on {verdict.images}", ceiling=ceiling)
+    caption = (
+        f"Model and baselines on {verdict.images}, with 95 % intervals over groups of copies. Squares: predictions "
+        "that need no network."
+    )
+    if agreement:
+        pairs = counted(agreement["pairs"], "pair")
+        caption += f" The annotators are compared on whatever was outlined twice: {pairs} of outlines."
     return html.chart(figure, alt="Mean Dice of model and baselines beside the annotators", caption=caption)
 
 
@@ -208,7 +179,7 @@ def _training(material: Material) -> str:
         rows.append(
             [
                 name,
-                f"{data['count']} cases, {data['sha256'][:12]}",
+                f"{counted(data['count'], 'case')}, {data['sha256'][:12]}",
                 f"{manifest['parameters']:,}",
                 f"{manifest['kept_epoch']}",
                 f"{manifest['epoch_seconds'] / 60:.1f} min",
@@ -218,20 +189,31 @@ def _training(material: Material) -> str:
     if not rows:
         card = material.summary["card"] if material.summary else {}
         known = f"trained on data {str(card.get('trained_on', 'unknown'))[:12]}, seed {card.get('seed', 'unknown')}"
-        return html.paragraph(f"The model's card says: {known}. Give the run folder as well to see how it was trained.")
+        return html.paragraph(f"The model's card says: {known}. Its run folder, given as well, says how.")
     head = ["run", "learnt from (sha256)", "parameters", "kept epoch", "epochs took", "on"]
-    config = (next(iter(material.runs.values())) / CONFIG).read_text(encoding="utf-8")
-    return html.table(head, rows, text_columns=2) + f"<pre>{html.text(config)}</pre>"
+    return html.table(head, rows, text_columns=2)
+
+
+def _settings(material: Material) -> str:
+    """Of the run; the folds of a cross-validation have the same."""
+    if not material.runs:
+        return ""
+    path = next(iter(material.runs.values())) / CONFIG
+    try:
+        return f"<pre>{html.text(path.read_text(encoding='utf-8'))}</pre>"
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); give a run folder as train wrote it") from None
 
 
 def _metrics(summary: Document) -> str:
     unit, tolerance = summary["distance_unit"], summary["tolerance"]
-    rows: list[Sequence[object]] = [[f"all {summary['n']} images"], *_metric_rows(summary)]
+    rows: list[Sequence[object]] = [[f"all {counted(summary['n'], 'image')}"], *_metric_rows(summary)]
     if summary["clean"] and summary["clean"]["n"]:
-        rows += [[f"{summary['clean']['n']} clean images"], *_metric_rows(summary["clean"])]
+        rows += [[counted(summary["clean"]["n"], "clean image")], *_metric_rows(summary["clean"])]
     if summary["agreement"]:
         agreement = summary["agreement"]
-        rows += [[f"annotators: {agreement['pairs']} pairs of outlines of {agreement['groups']} slices"]]
+        pairs, slices = counted(agreement["pairs"], "pair"), counted(agreement["groups"], "slice")
+        rows += [[f"annotators: {pairs} of outlines of {slices}"]]
         rows += _metric_rows(agreement)
     head = ["metric", "mean", "95 % interval", "median", "5 %", "95 %", "min", "max", "undefined"]
     rates = [
@@ -315,17 +297,6 @@ def _calibration(summary: Document) -> str:
     return html.paragraph(words) + f'<div class="gallery">{left}{right}</div>'
 
 
-def _findings(findings: Sequence[Document]) -> str:
-    if not findings:
-        return html.paragraph("None: every image was read and every outline drawn.")
-    counts = ", ".join(f"{count} {kind}" for kind, count in Counter(f["kind"] for f in findings).most_common())
-    rows = [[f["file"], f["cause"], f["severity"], f["remedy"]] for f in findings[:_FINDINGS]]
-    more = (
-        html.paragraph(f"And {len(findings) - _FINDINGS} more, in summary.json.") if len(findings) > _FINDINGS else ""
-    )
-    return html.paragraph(counts) + html.table(["file", "what", "so it is", "remedy"], rows, text_columns=4) + more
-
-
 def _manifests(material: Material) -> str:
     shown = ""
     for name, folder in material.runs.items():
@@ -350,17 +321,3 @@ def _load_manifest(folder: Path) -> dict[str, Any]:
             f"{path}: not a manifest of this version ({error}); give a run folder as train wrote it"
         ) from None
     return manifest
-
-
-def _compare(materials: Sequence[Material]) -> Section:
-    dots = []
-    for material in materials:
-        if material.summary is not None:
-            clean = material.summary["clean"]
-            known = clean and clean["n"]
-            words = f"{clean['n']} clean" if known else f"all {material.summary['n']}"
-            scores = clean if known else material.summary
-            dots.append(_dot(f"{material.folder.name} ({words})", scores["dice"], BLUE))
-    figure = draw_dots(dots, xlabel="mean Dice")
-    caption = "Intervals that overlap say little about a difference on the same cases: use tumortrace compare for that."
-    return Section("Side by side", html.chart(figure, alt="Mean Dice of several evaluations", caption=caption))

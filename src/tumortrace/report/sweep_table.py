@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from rich.box import SIMPLE
 from rich.table import Table
 
+from tumortrace.report.words import counted
 from tumortrace.trust.leaderboard import LEVEL, Leaderboard, Place, Run
 
 SHOWN = 10
@@ -30,7 +31,7 @@ def describe_run(run: Run, labels: Mapping[str, str], *, number: int, total: int
         return head + f"failed, {run.outcome}"
     loss = "" if run.val_loss is None else f", VAL loss {run.val_loss:.4f}"
     early = ", stopped as hopeless" if run.outcome == "stopped" else ""
-    return head + f"Dice {run.dice_mean:.3f}{loss}, {run.epochs} epochs in {run.seconds:.0f} s{early}"
+    return head + f"Dice {run.dice_mean:.3f}{loss}, {counted(run.epochs, 'epoch')} in {run.seconds:.0f} s{early}"
 
 
 def progress_table(runs: Sequence[Run], labels: Mapping[str, str], *, total: int, doing: str) -> Table:
@@ -43,7 +44,9 @@ def progress_table(runs: Sequence[Run], labels: Mapping[str, str], *, total: int
         doing: What is under way; empty at the end.
     """
     best = sorted(runs, key=lambda run: -math.inf if run.dice_mean is None else run.dice_mean, reverse=True)
-    table = _open_table(f"Sweep: {len(runs)} of {total} runs" + (f", the best {SHOWN}" if len(runs) > SHOWN else ""))
+    table = _open_table(
+        f"Sweep: {len(runs)} of {counted(total, 'run')}" + (f", the best {SHOWN}" if len(runs) > SHOWN else "")
+    )
     table.caption, table.caption_justify = doing, "left"
     table.add_column("setting", overflow="fold")
     for heading in ("seed", "fold", "Dice", "VAL loss", "epochs", "s"):
@@ -62,8 +65,9 @@ def leaderboard_table(board: Leaderboard, labels: Mapping[str, str]) -> Table:
         labels: What each setting is, in a few words.
     """
     table = _open_table(
-        f"Mean Dice of {board.runs} runs a setting on {board.slices} held-out slices with a tumour, {board.groups} "
-        f"groups;\n95 % interval over groups, behind the first, p corrected for {board.pairs} pairs"
+        f"Mean Dice of {counted(board.runs, 'run')} a setting on {counted(board.slices, 'held-out slice')} with a "
+        f"tumour, {counted(board.groups, 'group')};\n"
+        f"95 % interval over groups, behind the first, p corrected for {counted(board.pairs, 'pair')}"
     )
     table.add_column("")
     table.add_column("setting", overflow="fold")
@@ -109,7 +113,8 @@ def _judge(others: Sequence[Place], board: Leaderboard, labels: Mapping[str, str
             "do as much. Give two seeds or more."
         )
     equal = [place for place in others if not place.beaten]
-    corrected = f"(p at most {LEVEL}, corrected for all {board.pairs} pairs)"
+    pairs = "the one pair" if board.pairs == 1 else f"all {board.pairs} pairs"
+    corrected = f"(p at most {LEVEL}, corrected for {pairs})"
     if not equal:
         return f"It beats {'the other' if len(others) == 1 else f'all {len(others)} others'} {corrected}."
     named = "; ".join(labels[place.setting] for place in equal[:_NAMED])

@@ -8,6 +8,8 @@ from typing import Any
 from rich.box import SIMPLE
 from rich.table import Table
 
+from tumortrace.report.words import counted
+
 Document = Mapping[str, Any]
 
 NAMES = {
@@ -37,11 +39,11 @@ def tables_of_scores(document: Document) -> list[Table]:
     table.add_column("", no_wrap=True)
     for heading in ("mean", "95 % interval", "median", "5 %", "95 %", "undef."):
         table.add_column(heading, justify="right", no_wrap=True)
-    _add_metrics(table, f"all {document['n']} images, {document['groups']} groups", document)
+    _add_metrics(table, f"all {counted(document['n'], 'image')}, {counted(document['groups'], 'group')}", document)
     if clean is None:
         table.add_row("clean images: unknown")
     elif clean["n"]:
-        _add_metrics(table, f"{clean['n']} clean images", clean)
+        _add_metrics(table, counted(clean["n"], "clean image"), clean)
     else:
         table.add_row("no clean images")
     table.add_section()
@@ -53,7 +55,7 @@ def tables_of_scores(document: Document) -> list[Table]:
     agreement = document["agreement"]
     if agreement:
         table.add_section()
-        table.add_row(f"annotators ({agreement['pairs']} pairs)")
+        table.add_row(f"annotators ({counted(agreement['pairs'], 'pair')})")
         for metric in ("dice", "nsd"):
             table.add_row(f"  {NAMES[metric]} of two outlines", *_cells(agreement[metric]))
     return [table, _table_of_detection(document)]
@@ -95,7 +97,7 @@ def tables_of_audit(document: Document) -> list[Table]:
         linked = (
             f"{group['linked_share']:.0%} of its pairs linked directly, least alike {group['lowest_similarity']:.2f}"
         )
-        table.add_row(f"group {group['group']}", f"{group['size']} images; {linked}")
+        table.add_row(f"group {group['group']}", f"{counted(group['size'], 'image')}; {linked}")
     if document["patients_across_parts"]:
         table.add_row("patients in several parts", str(len(document["patients_across_parts"])))
     if document["agreement"]:
@@ -103,7 +105,7 @@ def tables_of_audit(document: Document) -> list[Table]:
         table.add_row(
             "annotators agree",
             f"Dice {_mean(agreement['dice'])}, NSD {_mean(agreement['nsd'])}, HD95 {_mean(agreement['hd95'])} px "
-            f"({agreement['pairs']} pairs of outlines, {agreement['groups']} slices)",
+            f"({counted(agreement['pairs'], 'pair')} of outlines, {counted(agreement['groups'], 'slice')})",
         )
     if document["baselines"]:
         lookup = document["baselines"]["nearest_training_mask"]
