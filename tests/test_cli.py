@@ -185,7 +185,7 @@ def test_train_evaluate_segment_info(phantom_data, tmp_path):
     shown = tumortrace("info", run, cwd=tmp_path)
     assert shown.returncode == 0
     assert "Conv2d-1" in shown.stdout
-    assert "size_hw=(32, 32)" in shown.stdout
+    assert "recipe.size_hw: 32, 32" in shown.stdout
 
 
 def test_evaluate_names_an_unreadable_case_and_ends_with_1(phantom_data, tiny_run, tmp_path):

@@ -63,7 +63,7 @@ def test_plain_install_helps_informs_and_segments(installed, tiny_run, phantom_d
     assert "segment" in run(installed / "tumortrace", "--help", cwd=tmp_path)
     assert "installed extras: none" in run(installed / "tumortrace", "info", cwd=tmp_path)
     model = tiny_run / "model.onnx"
-    assert "size_hw=(48, 32)" in run(installed / "tumortrace", "info", model, cwd=tmp_path)
+    assert "recipe.size_hw: 48, 32" in run(installed / "tumortrace", "info", model, cwd=tmp_path)
     command = ["segment", phantom_data / "no_tumour", "--model", model, "--out", "masks", "--overlay", "--json"]
     results = json.loads(run(installed / "tumortrace", *command, cwd=tmp_path))
     assert [image["status"] for image in results["images"]] == ["ok"] * 3
