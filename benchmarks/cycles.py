@@ -8,21 +8,19 @@ ends together, the mean of their probabilities; in torch, on the network's grid,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import numpy as np
 import torch
 import typer
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from benchmarks.common import make_table
+from benchmarks.held_out import Scored, tabulate_gains
 from tumortrace.cli import run_script
 from tumortrace.config import load_config
 from tumortrace.data.dataset import Dataset, open_datasets
@@ -33,20 +31,10 @@ from tumortrace.train.arrays import PreparedPart, prepare_part
 from tumortrace.train.networks import build_network
 from tumortrace.trust.calibration import PAINTED
 from tumortrace.trust.splits import apply_split, read_split
-from tumortrace.trust.statistics import mean_interval
 
 WAYS = ("first cycle", "second cycle", "mean of the weights", "both asked")
 
 Weights = dict[str, Tensor]
-
-
-class Scored(NamedTuple):
-    """A held-out slice: of each of ``WAYS`` its Dice or, without tumour, whether it was painted."""
-
-    source: str
-    group: str
-    healthy: bool
-    values: tuple[float, ...]
 
 
 def read_ends(run: Path) -> tuple[Weights, Weights, Weights]:
@@ -100,25 +88,6 @@ def judge(probability: Tensor, part: PreparedPart) -> NDArray[np.float64]:
     return torch.where(tumour.flatten(1).any(dim=1), dice, painted).numpy()
 
 
-def tabulate(scored: Sequence[Scored]) -> Table:
-    """A row a source, one for all slices with tumour, and one for those without."""
-    table = make_table("Two cycles", "slices", "n", WAYS[0], *(f"gain: {way}" for way in WAYS[1:]))
-    ill = [one for one in scored if not one.healthy]
-    rows = {source: [one for one in ill if one.source == source] for source in sorted({one.source for one in ill})}
-    rows |= {"all with tumour": ill, "tumour-free: painted": [one for one in scored if one.healthy]}
-    for name, part in rows.items():
-        if part:
-            mean = sum(one.values[0] for one in part) / len(part)
-            table.add_row(name, str(len(part)), f"{mean:.3f}", *(_gain(part, way) for way in range(1, len(WAYS))))
-    return table
-
-
-def _gain(part: Sequence[Scored], way: int) -> str:
-    gains = [one.values[way] - one.values[0] for one in part]
-    low, high = mean_interval(gains, [one.group for one in part], shares=False)
-    return f"{sum(gains) / len(gains):+.4f} [{low:+.4f}, {high:+.4f}]"
-
-
 def main(
     data: list[Path],
     crossval: Annotated[Path, typer.Option()],
@@ -126,7 +95,8 @@ def main(
     every: Annotated[int, typer.Option(help="Take every so many of the held-out slices.")] = 1,
 ) -> None:
     """Ask in all ways; print the table."""
-    Console(width=150).print(tabulate(score(crossval, open_datasets(data, negatives=negatives), every=every)))
+    scored = score(crossval, open_datasets(data, negatives=negatives), every=every)
+    Console(width=150).print(tabulate_gains("Two cycles", WAYS[0], [f"gain: {way}" for way in WAYS[1:]], scored))
 
 
 if __name__ == "__main__":

@@ -9,13 +9,13 @@ what a user trains: the default configuration, once begun from that model and on
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
+from experiments.tables import read_table, write_table
 from rich.console import Console
 from rich.table import Table
 
@@ -23,7 +23,6 @@ from benchmarks.common import make_table
 from tumortrace.cli import run_script
 from tumortrace.config import load_config
 from tumortrace.data.dataset import CaseRecord, Dataset, open_datasets, read_cases
-from tumortrace.data.slice import write_atomically
 from tumortrace.errors import DataError
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict
@@ -163,20 +162,6 @@ def tabulate(rows: list[dict[str, str]]) -> Table:
     return table
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """What was measured before."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def write_rows(path: Path, rows: list[dict[str, str]]) -> None:
-    """Replace the file of all rows."""
-    lines = [",".join(FIELDS), *(",".join(row[field] for field in FIELDS) for row in rows)]
-    write_atomically(path, ("\n".join(lines) + "\n").encode())
-
-
 def main(
     data: Annotated[list[Path], typer.Argument(help="The folders that the cross-validation had.")],
     sources: Annotated[Path, typer.Option(help="Folder of tumortrace crossval --by source.")],
@@ -185,7 +170,7 @@ def main(
 ) -> None:
     """Measure every row that is not there yet, and print them all."""
     table = out / "next_hospital.csv"
-    rows = read_rows(table)
+    rows = read_table(table)
     done = {(row["source"], row["begins_from"], row["slices"]) for row in rows}
     for hospital in open_hospitals(sources, open_datasets(data, negatives=negatives)):
         before = score(hospital.model, hospital)
@@ -200,7 +185,7 @@ def main(
             else:
                 row = describe(hospital, before, before) | {"begins_from": begins_from, "slices": 0}
             rows.append({field: str(row.get(field, "")) for field in FIELDS})
-            write_rows(table, rows)
+            write_table(table, rows)
     Console().print(tabulate(rows))
 
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks.common import make_table
+from benchmarks.held_out import Scored, tabulate_gains
 from tumortrace.cli import run_script
 from tumortrace.data.dataset import CaseRecord, Dataset, open_datasets, read_cases
 from tumortrace.inference.model import Model, open_model
@@ -29,16 +28,6 @@ from tumortrace.train.quantize import quantize
 from tumortrace.trust.calibration import PAINTED
 from tumortrace.trust.metrics import count_pixels
 from tumortrace.trust.splits import apply_split, read_split
-from tumortrace.trust.statistics import mean_interval
-
-
-class Scored(NamedTuple):
-    """A held-out slice: its Dice as it is, with its mirror image, in 8 bits; without tumour, whether it was painted."""
-
-    source: str
-    group: str
-    healthy: bool
-    values: tuple[float, float, float]
 
 
 def score(crossval: Path, whole: Dataset, *, every: int) -> list[Scored]:
@@ -72,25 +61,6 @@ def in_8_bits(model: Model, learnt: Sequence[CaseRecord]) -> Model:
         return open_model(str(path))
 
 
-def tabulate(scored: Sequence[Scored]) -> Table:
-    """A row a source, one for all slices with tumour, and one for those without."""
-    table = make_table("The network's variants", "slices", "n", "Dice", "gain of the mirror image", "gain of 8 bits")
-    ill = [one for one in scored if not one.healthy]
-    rows = {source: [one for one in ill if one.source == source] for source in sorted({one.source for one in ill})}
-    rows |= {"all with tumour": ill, "tumour-free: painted": [one for one in scored if one.healthy]}
-    for name, part in rows.items():
-        if part:
-            mean = sum(one.values[0] for one in part) / len(part)
-            table.add_row(name, str(len(part)), f"{mean:.3f}", *(_gain(part, way) for way in (1, 2)))
-    return table
-
-
-def _gain(part: Sequence[Scored], way: int) -> str:
-    gains = [one.values[way] - one.values[0] for one in part]
-    low, high = mean_interval(gains, [one.group for one in part], shares=False)
-    return f"{sum(gains) / len(gains):+.4f} [{low:+.4f}, {high:+.4f}]"
-
-
 def main(
     data: list[Path],
     crossval: Annotated[Path, typer.Option()],
@@ -98,7 +68,9 @@ def main(
     every: Annotated[int, typer.Option(help="Take every so many of the held-out slices.")] = 1,
 ) -> None:
     """Segment in all ways; print the table."""
-    Console(width=130).print(tabulate(score(crossval, open_datasets(data, negatives=negatives), every=every)))
+    scored = score(crossval, open_datasets(data, negatives=negatives), every=every)
+    others = ("gain of the mirror image", "gain of 8 bits")
+    Console(width=130).print(tabulate_gains("The network's variants", "Dice", others, scored))
 
 
 if __name__ == "__main__":

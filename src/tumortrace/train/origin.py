@@ -22,11 +22,15 @@ from torch import Tensor, nn
 from tumortrace.errors import ModelError
 from tumortrace.inference.model import Model
 from tumortrace.runfolder import BEST, FIRST, MEMORY, MODEL
+from tumortrace.train.arrays import spread
 from tumortrace.train.checkpoint import load_weights, save_weights
 from tumortrace.trust.memory import TrainingMemory, join, load_memory
 
 BATCH = 16
 """Slices that go through the network at once while its statistics are measured."""
+
+MEASURED = 256
+"""Slices, at most, that they are measured on."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ def begin(network: nn.Module, run: Path, *, model: Model | None, images: Tensor)
         network: Filled in place; left alone where there is neither.
         run: The run folder; keeps the weights and where they are from, so that the run goes on without the model.
         model: To begin from.
-        images: Prepared slices (N, 1, H, W), at least one, that folded layers are measured on.
+        images: Prepared slices (N, 1, H, W), at least one; on some of them, folded layers are measured.
 
     Raises:
         ModelError: The model's weights do not fit the network, or the kept ones are damaged.
@@ -83,7 +87,8 @@ def load_model_weights(model: Model, network: nn.Module, *, images: Tensor) -> N
             f"{model.path}: not the weights of this network ({missing[0]} is missing or of another shape); give the "
             "--config that the model was trained with, and no model in 8 bits"
         )
-    _unfold(network, {norm: given[f"{convolution}.weight_bias"] for convolution, norm in folded.items()}, images)
+    some = spread(range(len(images)), MEASURED)
+    _unfold(network, {norm: given[f"{convolution}.weight_bias"] for convolution, norm in folded.items()}, images[some])
 
 
 def join_memory(memory: TrainingMemory, run: Path, *, model: Model | None) -> TrainingMemory:

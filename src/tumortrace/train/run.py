@@ -33,9 +33,6 @@ from tumortrace.trust.agreement import agree_on_masks
 from tumortrace.trust.memory import remember, save_memory
 from tumortrace.trust.survey import Seen, Survey, look_over, survey
 
-UNFOLDING_SAMPLES = 256
-"""Slices on which the folded layers of a model that training begins from are measured."""
-
 
 @dataclass(frozen=True)
 class RunResult:
@@ -84,8 +81,7 @@ def train(
     fabric = start_fabric(config.training)
     seen, train_part, val_part = _read_parts(learn, measure, config)
     network = build_network(config.network, size_hw=config.recipe.size_hw, seed=config.training.seed)
-    measured_on = train_part.images[spread(range(len(train_part)), UNFOLDING_SAMPLES)]
-    origin = begin(network, out, model=began_from, images=measured_on)
+    origin = begin(network, out, model=began_from, images=train_part.images)
     write_atomically(out / CONFIG, to_toml(config).encode())
     write_atomically(out / NETWORK, describe_network(network, size_hw=config.recipe.size_hw).encode())
     save_memory(join_memory(remember(seen), out, model=began_from), out / MEMORY)
