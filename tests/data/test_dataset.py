@@ -433,6 +433,13 @@ def test_a_folder_of_negatives_without_pictures_is_refused(phantom_data: Path, t
         open_datasets([phantom_data], negatives=tmp_path)
 
 
+def test_a_folder_of_dicom_is_told_as_such(tmp_path: Path):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "IM1").write_bytes(bytes(128) + b"DICM")
+    with pytest.raises(DataError, match=r"no picture there .*; IM1 is DICOM: export its slices as PNG or TIFF"):
+        open_images(tmp_path)
+
+
 def test_an_annotated_folder_is_no_folder_of_negatives(phantom_data: Path):
     with pytest.raises(DataError, match=r"[0-9]+ of its images are annotated, so it is not known to be tumour-free"):
         open_datasets([phantom_data / "TRAIN"], negatives=phantom_data)

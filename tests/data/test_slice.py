@@ -102,6 +102,22 @@ def test_file_that_is_no_picture(tmp_path):
         read_slice(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("a.png", bytes(128) + b"DICM" + bytes(60)), ("IM0001", bytes(128) + b"DICM"), ("old.DCM", b"\x08\x00" * 90)],
+)
+def test_dicom_is_told_as_dicom_by_its_mark_or_its_name(tmp_path, name, data):
+    path = tmp_path / name
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=f"{name}: a DICOM file, which cannot be read; export its slices as PNG or"):
+        read_slice(path)
+
+
+def test_a_picture_is_read_whatever_it_is_called(tmp_path):
+    save(tmp_path / "a.png", GREY).rename(tmp_path / "a.dcm")
+    np.testing.assert_array_equal(read_slice(tmp_path / "a.dcm").pixels, GREY)
+
+
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
 @pytest.mark.parametrize("kept", [0.3, 0.6, 0.95])
 def test_truncated_picture_is_refused_not_half_read(tmp_path, suffix, kept):

@@ -139,7 +139,7 @@ def test_input_that_does_not_exist_stops_the_run(tmp_path: Path, name: str):
 
 def test_inputs_without_a_picture_stop_the_run(tmp_path: Path):
     touch(tmp_path, "notes.txt", "sub/scan.dcm")
-    with pytest.raises(DataError, match=r"no picture there \(JPEG, PNG or TIFF\); 2 other files"):
+    with pytest.raises(DataError, match=r"no picture there \(JPEG, PNG or TIFF\); 2 other files; scan.dcm is DICOM"):
         find_pictures([str(tmp_path)])
 
 

@@ -20,7 +20,7 @@ from tumortrace.data.annotations import read_annotations
 from tumortrace.data.findings import Finding
 from tumortrace.data.geometry import Region, rasterize, region_bounds_xyxy
 from tumortrace.data.pairs import find_pairs
-from tumortrace.data.slice import IMAGE_SUFFIXES, Slice, read_mask, read_slice
+from tumortrace.data.slice import IMAGE_SUFFIXES, Slice, hint_at_dicom, read_mask, read_slice
 from tumortrace.errors import DataError
 
 PARTS = ("train", "val", "test")
@@ -208,7 +208,8 @@ def open_images(root: Path) -> Dataset:
         part = case_id.split("/", 1)[0].lower()
         records.append(CaseRecord(case_id, part if part in PARTS else "", path, None))
     if not records:
-        raise DataError(f"{root}: no picture there (JPEG, PNG or TIFF); give a folder of images")
+        hint = hint_at_dicom(path for folder in folders for path in sorted(folder.iterdir()) if path.is_file())
+        raise DataError(f"{root}: no picture there (JPEG, PNG or TIFF); give a folder of images{hint}")
     return Dataset(root, tuple(records), ())
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,8 @@ _JPEG_SCAN = b"\xff\xda"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND"
 _TIFF_STARTS = (b"II*\x00", b"MM\x00*")
+_DICOM_MARK = b"DICM"
+_DICOM_HEAD = 132  # bytes that say whether a file is DICOM: 128 of anything, then the mark
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +73,7 @@ def read_slice(path: PathLike[str] | str, case_id: str | None = None) -> Slice:
         case_id: Name of the slice; the file's name if None.
 
     Raises:
-        DataError: The file is missing, empty, truncated, or not a picture of 8 or 16 bits.
+        DataError: The file is missing, empty, truncated, DICOM, or not a picture of 8 or 16 bits.
     """
     path = Path(path)
     try:
@@ -78,6 +82,19 @@ def read_slice(path: PathLike[str] | str, case_id: str | None = None) -> Slice:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from None
     pixels, colour_share = _decode(data, path=path)
     return Slice(pixels, case_id or path.name, colour_share=colour_share)
+
+
+def hint_at_dicom(files: Iterable[PathLike[str] | str]) -> str:
+    """The end of a message on a folder without pictures: how to come by some, if one of the first files is DICOM."""
+    for path in map(Path, islice(files, 20)):
+        try:
+            with path.open("rb") as file:
+                head = file.read(_DICOM_HEAD)
+        except OSError:  # what cannot be opened says nothing
+            continue
+        if _is_dicom(head, path=path):
+            return f"; {path.name} is DICOM: export its slices as PNG or TIFF"
+    return ""
 
 
 def slice_from_array(pixels: NDArray[Any], *, case_id: str = "array") -> Slice:
@@ -173,6 +190,8 @@ def _decode(data: bytes, *, path: Path) -> tuple[NDArray[Any], float]:
         pages = cv2.imcount(str(path)) if data.startswith(_TIFF_STARTS) else 1
     except cv2.error as error:
         raise DataError(f"{path}: cannot be decoded ({error.err}); give a JPEG, PNG or TIFF picture") from None
+    if image is None and _is_dicom(data[:_DICOM_HEAD], path=path):
+        raise DataError(f"{path}: a DICOM file, which cannot be read; export its slices as PNG or TIFF")
     if image is None:
         raise DataError(f"{path}: not a picture that can be decoded; give a JPEG, PNG or TIFF file")
     if pages > 1:
@@ -191,6 +210,11 @@ def _is_truncated(data: bytes) -> bool:
     if data.startswith(_PNG_START):
         return _PNG_END not in data[-4096:]
     return False
+
+
+def _is_dicom(head: bytes, *, path: Path) -> bool:
+    """Whether a file is DICOM by its mark, or by its name, since old files have none."""
+    return head.endswith(_DICOM_MARK, _DICOM_HEAD - len(_DICOM_MARK)) or path.suffix.lower() in {".dcm", ".dicom"}
 
 
 def _grey(image: NDArray[Any]) -> NDArray[Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tumortrace.data.dataset import natural_key, refuse_inside
-from tumortrace.data.slice import IMAGE_SUFFIXES
+from tumortrace.data.slice import IMAGE_SUFFIXES, hint_at_dicom
 from tumortrace.errors import DataError
 
 
@@ -51,7 +51,8 @@ def find_pictures(inputs: Sequence[str]) -> tuple[list[Picture], list[str]]:
         else:
             others.append(path)
     if not paths:
-        raise DataError(f"{' '.join(inputs)}: no picture there (JPEG, PNG or TIFF); {len(others)} other files")
+        found = f"no picture there (JPEG, PNG or TIFF); {len(others)} other files{hint_at_dicom(others)}"
+        raise DataError(f"{' '.join(inputs)}: {found}")
     names = _unique_names([path[start:] for path, start in zip(paths, starts, strict=True)])
     return [Picture(path, name) for path, name in zip(paths, names, strict=True)], others
 
