@@ -293,7 +293,7 @@ def test_only_an_unusable_part_is_the_reason_for_its_absence(tmp_path):
     write_annotations(tmp_path / "via.json", {"a.png": [SQUARE]})
     dataset = open_dataset(tmp_path)
     assert [finding.file for finding in dataset.findings] == ["test1.png"]
-    with pytest.raises(DataError, match=r"no part 'test' here; it has: undivided \(1\)"):
+    with pytest.raises(DataError, match=r"is not divided into parts, so there is no 'test'; .* with --part all"):
         dataset.select("test")
 
 

@@ -86,16 +86,21 @@ class Dataset:
         """The cases of one part, or of the whole dataset for ``"all"``.
 
         Raises:
-            DataError: The dataset has no usable case in that part; names the parts that it has.
+            DataError: The dataset has no usable case in that part, or is not divided; names the parts that it has.
         """
         if part == "all":
             return self.records
         selected = tuple(record for record in self.records if record.part == part)
         if selected:
             return selected
+        if self.parts().keys() == {""}:
+            raise DataError(
+                f"{self.root}: is not divided into parts, so there is no {part!r}; take all of it with --part all, or "
+                "divide it with: tumortrace split"
+            )
         unusable = (f for f in self.findings if f.kind == "part-unusable" and f.file == part.upper())
         blame = next((finding.line() for finding in unusable), None)
-        there = ", ".join(f"{name or 'undivided'} ({count})" for name, count in self.parts().items())
+        there = ", ".join(f"{name} ({count})" for name, count in self.parts().items())
         raise DataError(blame or f"{self.root}: no part {part!r} here; it has: {there}; choose one, or all")
 
 
