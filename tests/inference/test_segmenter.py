@@ -165,6 +165,12 @@ def test_many_pictures_come_in_order_whatever_they_are(segmenter: Segmenter, tmp
         assert np.array_equal(prediction.mask, segmenter.predict(picture).mask)
 
 
+@pytest.mark.parametrize("single", ["x.png", b"x.png", Path("x.png"), Slice(PHANTOM, "x")])
+def test_one_picture_is_not_several(segmenter: Segmenter, single: Any):  # noqa: ANN401
+    with pytest.raises(DataError, match=r"predict_many takes several pictures, not .* alone; give a list, or use"):
+        segmenter.predict_many(single)
+
+
 def test_the_shipped_model_finds_the_tumour_of_a_generated_slice():
     phantom = draw_phantom(np.random.default_rng(0), size_hw=(320, 272), kind="bright")
     prediction = Segmenter().predict(phantom.pixels)

@@ -87,8 +87,11 @@ class Segmenter:
             workers: Pictures at a time; 0 takes one a core and one more.
 
         Raises:
-            DataError: A picture cannot be read; those before it have come.
+            DataError: A picture cannot be read; those before it have come. Or a single picture is given.
         """
+        if isinstance(images, str | bytes | PathLike | Slice):
+            named = "a slice" if isinstance(images, Slice) else repr(images)
+            raise DataError(f"predict_many takes several pictures, not {named} alone; give a list, or use predict")
         return map_ahead(self.predict, images, workers=workers or usable_cores() + 1)
 
 
