@@ -314,6 +314,9 @@ def test_split_train_evaluate_compare_report(phantom_data, tmp_path):
     assert page.returncode == 0, page.stderr
     assert (tmp_path / "page.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
+    assert_one_line_error(
+        tumortrace("split", phantom_data, "--out", "run1", cwd=tmp_path), "--out run1 is a folder; name a file"
+    )
     assert_one_line_error(tumortrace("train", phantom_data, "--fold", 1, cwd=tmp_path), "give its file with --split")
     assert_one_line_error(
         tumortrace("train", phantom_data, "--split", "folds.json", "--out", "x", cwd=tmp_path), "has folds 1 to 3"

@@ -196,6 +196,13 @@ def test_atomic_write_leaves_no_neighbour_and_replaces_the_old(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
 
 
+def test_a_folder_in_place_of_a_file_is_told_and_nothing_is_left_beside_it(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(DataError, match="folder: is a folder, and a file should be written there"):
+        write_atomically(tmp_path / "folder", b"new")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
+
+
 def test_every_real_picture_passes_the_truncation_check(br35h):
     paths = sorted(br35h.rglob("*.jpg"))
     assert len(paths) == 701

@@ -10,7 +10,7 @@ import typer
 
 from tumortrace.commands.options import NegativesOption, SeveralData
 from tumortrace.commands.output import console, exit_if_unreadable, report_findings
-from tumortrace.errors import require_extra
+from tumortrace.errors import TumortraceError, require_extra
 
 Target = Literal["masks", "via"]
 
@@ -73,6 +73,8 @@ def split(
 
     for root in data:
         refuse_inside(out, root)
+    if out.is_dir():  # told before the minutes that a survey takes
+        raise TumortraceError(f"--out {out} is a folder; name a file, for example {out / 'split.json'}")
     dataset = open_datasets(data, negatives=negatives)
     records = [record for record in dataset.records if folds is None or record.part != "test"]
     found = survey(records)

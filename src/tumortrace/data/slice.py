@@ -169,7 +169,13 @@ def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file through a neighbour that is renamed over it, so that no reader ever sees half of it."""
+    """Write a file through a neighbour that is renamed over it, so that no reader ever sees half of it.
+
+    Raises:
+        DataError: A folder stands in its place.
+    """
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder, and a file should be written there; name a file")
     path.parent.mkdir(parents=True, exist_ok=True)
     neighbour = path.with_name(f".{path.name}.partial")
     neighbour.write_bytes(data)
