@@ -168,9 +168,14 @@ def test_a_fold_is_held_out_and_the_next_one_chooses_if_anything_is_chosen():
 def test_what_a_split_cannot_be_asked():
     found = surveyed(links=[], patients=[""] * 12)
     dataset, folds, parts = dataset_of(found), make_folds(found, folds=3), make_parts(found)
-    for fold in (None, 0, 4):
-        with pytest.raises(DataError, match="the split has folds 1 to 3; choose one"):
+    for fold, end in ((None, "--fold"), (0, "--fold, not 0"), (4, "--fold, not 4")):
+        with pytest.raises(DataError, match=f"the split has folds 1 to 3; choose one with {end}$"):
             apply_split(dataset, folds, fold=fold)
+    gap = replace(folds, cases=tuple(case for case in folds.cases if case.side != "2"))
+    with pytest.raises(DataError, match="the split has the folds 1, 3; choose one with --fold, not 2"):
+        apply_split(dataset, gap, fold=2)
+    with pytest.raises(DataError, match="the split holds no case"):
+        apply_split(dataset, Split((), "groups"), fold=1)
     with pytest.raises(DataError, match="parts train, val, test and no folds"):
         apply_split(dataset, parts, fold=1)
     with pytest.raises(DataError, match="lacks 1 cases of the split, first c0"):

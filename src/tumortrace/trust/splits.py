@@ -187,7 +187,8 @@ def apply_split(dataset: Dataset, split: Split, *, fold: int | None = None, sele
             ``"val"``: what is reported must not choose.
 
     Raises:
-        DataError: The split's cases are not in the dataset, or it has folds and none is named, or no such fold.
+        DataError: The split's cases are not in the dataset or it has none, or it has folds and none is named, or no
+            such fold.
     """
     records = {record.case_id: record for record in dataset.records}
     missing = [case.file for case in split.cases if case.file not in records]
@@ -200,16 +201,25 @@ def apply_split(dataset: Dataset, split: Split, *, fold: int | None = None, sele
 
 def _parts_of_folds(split: Split, fold: int | None, *, selecting: bool) -> dict[str, str]:
     sides = split.sides
+    if not sides:
+        raise DataError("the split holds no case; split the data again")
     if not _are_folds(set(sides)):
         if fold is not None:
             raise DataError(f"the split has the parts {', '.join(sides)} and no folds; leave --fold away")
         return {side: side for side in sides}
     if fold is None or str(fold) not in sides:
-        raise DataError(f"the split has folds {sides[0]} to {sides[-1]}; choose one with --fold, not {fold}")
+        given = "" if fold is None else f", not {fold}"
+        raise DataError(f"the split has {_name_folds(sides)}; choose one with --fold{given}")
     parts = dict.fromkeys([*sides, ALWAYS_TRAIN], "train")
     if selecting:
         parts[sides[sides.index(str(fold)) - len(sides) + 1]] = "val"
     return parts | {str(fold): "test"}
+
+
+def _name_folds(sides: Sequence[str]) -> str:
+    """The folds by their first and last number, or each one where some are missing: a source may be left out whole."""
+    complete = int(sides[-1]) - int(sides[0]) + 1 == len(sides)
+    return f"folds {sides[0]} to {sides[-1]}" if complete else f"the folds {', '.join(sides)}"
 
 
 def _assign(found: Survey, shares: dict[str, float], *, seed: int) -> Split:
