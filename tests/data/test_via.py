@@ -348,7 +348,7 @@ def test_an_entry_that_is_no_record_is_named_by_its_key(tmp_path: Path):
         (b'{"_via_img_metadata": [1]}', "not annotations of VIA"),
         (b'{"a": {"filename": "y.jpg"}}', "not annotations of VIA"),
         (b"filename,label\ny.jpg,1\n", "no region_shape_attributes"),
-        (b"filenames,region_shape_attributes\ny.jpg,{}\n", "not a table of VIA"),
+        (b"filenames,region_shape_attributes\ny.jpg,{}\n", "not a CSV table of VIA"),
         (COLUMNS.encode() + b'\ny.jpg,5,"{}",1,0,"{"x', "not CSV"),
     ],
 )
@@ -361,6 +361,24 @@ def test_a_file_that_is_not_via_is_refused_in_one_line(tmp_path: Path, content: 
     assert message.startswith(f"{path}: {cause.split(maxsplit=1)[0]}")
     assert cause in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("content", "columns"), [("name,age\na,3\n", "name, age"), ('"image","mask"\n', "image, mask"), ("", "none")]
+)
+def test_a_foreign_csv_file_is_told_as_csv_with_the_columns_that_are_wanted(tmp_path: Path, content: str, columns: str):
+    path = tmp_path / "patients.csv"
+    path.write_text(content)
+    wanted = "no filename and no region_shape_attributes among its columns"
+    with pytest.raises(DataError, match=rf"patients\.csv: not a CSV table of VIA 1 or 2 \({wanted}: {columns}\)"):
+        read_via(path)
+
+
+def test_json_that_is_called_csv_and_quoted_columns_are_read(tmp_path: Path):
+    assert read_via(write_json(tmp_path / "a.csv", via_record("y.jpg", CIRCLE)))[0][0].filename == "y.jpg"
+    quoted = ",".join(f'"{column}"' for column in COLUMNS.split(","))
+    (tmp_path / "b.csv").write_text(via_csv(quoted))
+    assert [record.filename for record in read_via(tmp_path / "b.csv")[0]] == ["y0.jpg", "a/ü 2.png"]
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path):

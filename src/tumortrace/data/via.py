@@ -22,6 +22,7 @@ from tumortrace.data.geometry import Circle, Ellipse, Polygon, Region
 from tumortrace.data.slice import write_atomically
 from tumortrace.errors import DataError
 
+_CSV_COLUMNS = ("filename", "region_shape_attributes")
 _LARGEST_PX = 1e9  # beyond it lies no picture, and arithmetic on coordinates is no longer exact
 
 
@@ -56,7 +57,7 @@ def read_via(path: Path) -> tuple[list[ViaRecord], list[Finding]]:
     """Read a VIA annotation file in any of its formats.
 
     Args:
-        path: JSON or CSV; which one is told by what is in it, not by its name.
+        path: JSON or CSV; which one is told by what is in it, by its name only where that is like neither.
 
     Returns:
         The images that have at least one region that can be drawn, in the order of the file, each name once; and all
@@ -68,7 +69,7 @@ def read_via(path: Path) -> tuple[list[ViaRecord], list[Finding]]:
         DataError: The file cannot be read, is neither JSON nor CSV, or was not written by VIA 1 or 2.
     """
     text = _read_text(path)
-    is_csv = text.lstrip("# \t\r\n").startswith("filename")
+    is_csv = text.lstrip("# \t\r\n").startswith("filename") or _is_csv_by_name(path, text)
     raw_records, findings = _parse_csv(path, text) if is_csv else _parse_json(path, text)
     same_name: dict[str, list[_RawRecord]] = {}
     for raw in raw_records:
@@ -116,6 +117,11 @@ def _read_text(path: Path) -> str:
         raise DataError(f"{path}: not UTF-8 text; export the annotations from VIA again as JSON") from None
 
 
+def _is_csv_by_name(path: Path, text: str) -> bool:
+    """Whether a file is called CSV and does not begin as JSON does."""
+    return path.suffix.lower() == ".csv" and not text.lstrip().startswith(("{", "["))
+
+
 def _parse_json(path: Path, text: str) -> tuple[list[_RawRecord], list[Finding]]:
     try:
         document = json.loads(text, object_pairs_hook=_keep_repeated_keys)
@@ -140,8 +146,13 @@ def _parse_csv(path: Path, text: str) -> tuple[list[_RawRecord], list[Finding]]:
     shapes: dict[tuple[str, int], list[object]] = {}
     try:
         rows = csv.DictReader(io.StringIO(text.lstrip("# \t\r\n"), newline=""), strict=True)
-        if not {"filename", "region_shape_attributes"} <= set(rows.fieldnames or ()):
-            raise DataError(f"{path}: not a table of VIA 1 or 2 (no region_shape_attributes); export it from VIA again")
+        there = rows.fieldnames or ()
+        if lacking := [column for column in _CSV_COLUMNS if column not in there]:
+            found = printable(", ".join(there))[:80] or "none"
+            raise DataError(
+                f"{path}: not a CSV table of VIA 1 or 2 (no {' and no '.join(lacking)} among its columns: {found}); "
+                "export the annotations from VIA again"
+            )
         for row in rows:
             image = shapes.setdefault((row["filename"] or "", _size_bytes(row.get("file_size"))), [])
             shape = _parse_cell(row["region_shape_attributes"])
