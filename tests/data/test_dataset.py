@@ -483,14 +483,23 @@ def test_named_images_are_not_learnt_from_and_counted(tmp_path: Path):
         ("excluded", "TRAIN/1.png", "named in names.txt"),
         ("excluded", "TRAIN/2.png", "named in names.txt"),
     ]
+    (tmp_path / "names.txt").write_text("3.png\nTRAIN/2.png\nVAL/1.png\n")
+    idle = exclude(dataset, tmp_path / "names.txt")
+    assert len(idle.records) == 4
+    assert [(f.kind, f.severity, f.file) for f in idle.findings] == [
+        ("excluded", "left out", "TRAIN/2.png"),
+        ("not-excluded", "warning", "VAL/1.png"),
+        ("not-excluded", "warning", "VAL/3.png"),
+    ]
+    assert "VAL is not learnt from" in idle.findings[1].cause
     (tmp_path / "names.txt").write_text("\n")
     assert exclude(dataset, tmp_path / "names.txt").records == dataset.records
 
 
 def test_a_name_of_no_image_and_a_file_that_is_no_text_are_refused(tmp_path: Path):
     dataset = divided(tmp_path / "data")
-    (tmp_path / "names.txt").write_text("1.png\n.png\n")
-    with pytest.raises(DataError, match=r"names\.txt: '\.png' is no image of .*data"):
+    (tmp_path / "names.txt").write_text("1.png\n.png\n9.png\n")
+    with pytest.raises(DataError, match=r"2 of 3 names fit no image of .*data \(first: '\.png', '9\.png'\)"):
         exclude(dataset, tmp_path / "names.txt")
     (tmp_path / "names.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="cannot be read as text"):

@@ -219,7 +219,9 @@ def open_images(root: Path) -> Dataset:
 
 
 def exclude(dataset: Dataset, names_file: Path) -> Dataset:
-    """A dataset without the cases that a file names, each a finding; what only measures (VAL, TEST) stays.
+    """A dataset without the cases that a file names, each a finding.
+
+    What only measures (VAL, TEST) stays; a name that fits nothing else is a warning for each case that it fits.
 
     Args:
         dataset: From ``open_datasets``.
@@ -236,12 +238,24 @@ def exclude(dataset: Dataset, names_file: Path) -> Dataset:
     names = {line.strip() for line in lines if line.strip()}
     fitting = {name: {r.case_id for r in dataset.records if f"/{r.case_id}".endswith(f"/{name}")} for name in names}
     if unknown := sorted(name for name, cases in fitting.items() if not cases):
-        raise DataError(f"{names_file}: {unknown[0]!r} is no image of {dataset.root}; correct it or take it out")
-    named = set().union(*fitting.values())
-    gone = [r.case_id for r in dataset.records if r.case_id in named and r.part not in {"val", "test"}]
-    cause = f"named in {names_file.name}"
-    findings = [_left_out("excluded", case, cause, "nothing to do") for case in gone]
-    kept = tuple(record for record in dataset.records if record.case_id not in set(gone))
+        first = ", ".join(map(repr, unknown[:3]))
+        raise DataError(
+            f"{names_file}: {len(unknown)} of {len(names)} names fit no image of {dataset.root} (first: {first}); "
+            "correct them or take them out"
+        )
+    learnt = {r.case_id for r in dataset.records if r.part not in {"val", "test"}}
+    gone = set().union(*fitting.values()) & learnt
+    idle = set().union(*(cases for cases in fitting.values() if not cases & learnt))
+    cause, why = f"named in {names_file.name}", "is not learnt from: nothing changes"
+    remedy = "take the image away if it must not be measured on either"
+    findings = [
+        _left_out("excluded", record.case_id, cause, "nothing to do")
+        if record.case_id in gone
+        else Finding("not-excluded", "warning", record.case_id, f"{cause}, but {record.part.upper()} {why}", remedy)
+        for record in dataset.records
+        if record.case_id in gone | idle
+    ]
+    kept = tuple(record for record in dataset.records if record.case_id not in gone)
     return replace(dataset, records=kept, findings=(*dataset.findings, *findings))
 
 
