@@ -210,6 +210,25 @@ def test_every_real_picture_passes_the_truncation_check(br35h):
         read_slice(path)
 
 
+@pytest.mark.parametrize("place", [8 + 8, 33 + 8 + 20, -17, -13])  # IHDR, pixels, last of IDAT and its checksum
+def test_a_damaged_png_is_told_in_one_line(tmp_path: Path, place: int, capfd: pytest.CaptureFixture[str]):
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 48)).astype(np.uint8)
+    path = save(tmp_path / "a.png", pixels)
+    data = bytearray(path.read_bytes())
+    data[place] ^= 0x55
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"a\.png: the PNG is damaged \(a checksum in it is wrong\)"):
+        read_slice(path)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_png_with_a_damaged_comment_is_read(tmp_path: Path):
+    data = save(tmp_path / "a.png", GREY).read_bytes()
+    comment = struct.pack(">I", 5) + b"tEXt" + b"a\0bcd" + b"\0\0\0\0"
+    (tmp_path / "a.png").write_bytes(data[:33] + comment + data[33:])
+    np.testing.assert_array_equal(read_slice(tmp_path / "a.png").pixels, GREY)
+
+
 def test_transparent_png_is_turned_upright_too(tmp_path: Path):
     stored = np.full((2, 3, 4), 255, np.uint8)
     stored[:, :, :3] = np.array([[10, 20, 30], [40, 50, 60]], np.uint8)[:, :, None]

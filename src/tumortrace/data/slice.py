@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -73,7 +74,7 @@ def read_slice(path: PathLike[str] | str, case_id: str | None = None) -> Slice:
         case_id: Name of the slice; the file's name if None.
 
     Raises:
-        DataError: The file is missing, empty, truncated, DICOM, or not a picture of 8 or 16 bits.
+        DataError: The file is missing, empty, truncated, damaged, DICOM, or not a picture of 8 or 16 bits.
     """
     path = Path(path)
     try:
@@ -188,6 +189,8 @@ def _decode(data: bytes, *, path: Path) -> tuple[NDArray[Any], float]:
         raise DataError(f"{path}: the file is empty; copy it again from its source")
     if _is_truncated(data):
         raise DataError(f"{path}: the picture is truncated ({len(data)} bytes); copy it again from its source")
+    if data.startswith(_PNG_START) and _has_wrong_checksum(data):
+        raise DataError(f"{path}: the PNG is damaged (a checksum in it is wrong); copy it again from its source")
     buffer = np.frombuffer(data, dtype=np.uint8)
     try:
         image = cv2.imdecode(buffer, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
@@ -215,6 +218,21 @@ def _is_truncated(data: bytes) -> bool:
         return data.rfind(_JPEG_END) < data.rfind(_JPEG_SCAN) or _JPEG_SCAN not in data
     if data.startswith(_PNG_START):
         return _PNG_END not in data[-4096:]
+    return False
+
+
+def _has_wrong_checksum(png: bytes) -> bool:
+    """Whether a chunk that the picture needs is damaged; the decoder refuses it too, but prints lines of its own."""
+    view, at = memoryview(png), len(_PNG_START)
+    while at + 8 <= len(png):
+        kind = png[at + 4 : at + 8]
+        end = at + 8 + int.from_bytes(png[at : at + 4], "big")
+        if kind == _PNG_END:
+            break
+        needed = kind[:1].isupper()
+        if needed and zlib.crc32(view[at + 4 : end]) != int.from_bytes(png[end : end + 4], "big"):
+            return True
+        at = end + 4
     return False
 
 
