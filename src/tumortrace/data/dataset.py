@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tumortrace.data.annotations import read_annotations
 from tumortrace.data.findings import Finding
 from tumortrace.data.geometry import Region, rasterize, region_bounds_xyxy
+from tumortrace.data.inverted import find_inverted
 from tumortrace.data.pairs import find_pairs
 from tumortrace.data.slice import IMAGE_SUFFIXES, Slice, hint_at_dicom, read_mask, read_slice
 from tumortrace.errors import DataError
@@ -287,14 +288,23 @@ def read_case(record: CaseRecord) -> tuple[Case, list[Finding]]:
 
 
 def read_cases(records: tuple[CaseRecord, ...]) -> Iterator[tuple[CaseRecord, Case | None, list[Finding]]]:
-    """Decode cases one by one; a case that cannot be read comes as None with its finding, and the rest go on."""
-    for record in records:
-        try:
-            case, findings = read_case(record)
-        except DataError as error:
-            yield record, None, [_left_out("unreadable", record.case_id, _without_path(error), "mend or remove it")]
-        else:
-            yield record, case, findings
+    """Decode cases one by one; a case that cannot be read comes as None with its finding, and the rest go on.
+
+    With the last one comes what only all of them show: masks that look inverted.
+    """
+    painted: dict[str, list[float]] = {}
+    for number, record in enumerate(records, 1):
+        case, findings = _try_case(record)
+        if case is not None and isinstance(record.truth, Path):
+            painted.setdefault(record.source, []).append(float(case.truth.mean()))
+        yield record, case, findings + (find_inverted(painted) if number == len(records) else [])
+
+
+def _try_case(record: CaseRecord) -> tuple[Case | None, list[Finding]]:
+    try:
+        return read_case(record)
+    except DataError as error:
+        return None, [_left_out("unreadable", record.case_id, _without_path(error), "mend or remove it")]
 
 
 def refuse_inside(out: Path, root: Path) -> None:

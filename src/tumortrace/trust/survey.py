@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from tumortrace.data.dataset import CaseRecord, read_case
 from tumortrace.data.findings import Finding
 from tumortrace.data.fingerprint import hash_case, hash_slice
+from tumortrace.data.inverted import find_inverted
 from tumortrace.data.slice import read_slice
 from tumortrace.errors import DataError
 from tumortrace.machine import usable_cores
@@ -123,7 +125,17 @@ def look_over(records: Sequence[CaseRecord]) -> Seen:
     if not kept:
         first = f"; first: {findings[0].line()}" if findings else ""
         raise DataError(f"not one of {len(records)} cases can be read{first}")
-    return Seen(tuple(case for case, _ in kept), stack_looks(look for _, look in kept), findings)
+    cases = tuple(case for case, _ in kept)
+    return Seen(cases, stack_looks(look for _, look in kept), (*findings, *find_inverted(_painted(cases))))
+
+
+def _painted(cases: Sequence[SurveyedCase]) -> dict[str, list[float]]:
+    """By source, the share of the frame that each mask file paints."""
+    shares: dict[str, list[float]] = {}
+    for case in cases:
+        if isinstance(case.record.truth, Path):
+            shares.setdefault(case.record.source, []).append(case.tumour_share)
+    return shares
 
 
 _Look = tuple[NDArray[np.float16], NDArray[np.float64]]
