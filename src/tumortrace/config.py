@@ -42,6 +42,8 @@ class Recipe:
         size_hw: Height and width of the network's input, in pixels.
         pad_to_square: Pad the slice to a square (centred, with its darkest value) before it is resized, so that a
             head keeps its shape. Without it, height and width are stretched independently, as in the report.
+        crop_to_head: Show the network the box around the head alone (``inference.head``), so that heads are alike in
+            size and none of the input is spent on what surrounds them.
         threshold: A pixel is tumour when its calibrated probability is at least this, in (0, 1).
         peak_threshold: A lesion is marked only if its highest probability is at least this, in [0, 1] (hysteresis,
             Canny 1986): what is nowhere sure is no tumour. 0 marks every lesion.
@@ -53,6 +55,7 @@ class Recipe:
 
     size_hw: tuple[int, int] = (512, 512)
     pad_to_square: bool = False
+    crop_to_head: bool = False
     threshold: float = 0.5
     peak_threshold: float = 0.0
     temperature: float = 1.0

@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 
 from tumortrace.config import Recipe
 from tumortrace.errors import ConfigError
+from tumortrace.inference.head import Window
 from tumortrace.inference.recipe import (
+    cut_out,
+    find_window,
     prepare,
     prepare_mask,
     recipe_from_json,
@@ -118,6 +121,31 @@ def test_preparing_leaves_the_slice_as_it_is():
     assert pixels.tolist() == [[1.0, 2.0, 7.0]]
 
 
+# --- the window ---
+
+
+def test_window_is_the_slice_or_the_square_around_it():
+    pixels = np.zeros((3, 6), dtype=np.uint8)
+    assert find_window(pixels, Recipe((8, 8))) == Window(0, 3, 0, 6)
+    assert find_window(pixels, Recipe((8, 8), pad_to_square=True)) == Window(-1, 5, 0, 6)
+
+
+def test_window_of_a_recipe_that_crops_is_the_square_around_the_head():
+    pixels = np.zeros((200, 300), dtype=np.uint8)
+    pixels[40:160, 100:180] = 90  # 120 rows, 80 columns, around row 100 and column 140
+    top, bottom, left, right = find_window(pixels, Recipe((8, 8), pad_to_square=True, crop_to_head=True))
+    assert bottom - top == right - left
+    assert abs((top + bottom) / 2 - 100) <= 3
+    assert abs((left + right) / 2 - 140) <= 3
+    assert 120 < bottom - top <= 140
+
+
+def test_what_is_cut_out_beyond_the_slice_is_0():
+    values = np.array([[1, 2, 3], [4, 5, 6]], dtype=np.uint8)
+    assert cut_out(values, Window(1, 3, -1, 2)).tolist() == [[0, 4, 5], [0, 0, 0]]
+    assert cut_out(values, Window(0, 1, 1, 4)).tolist() == [[2, 3, 0]]
+
+
 # --- where a pixel lands ---
 
 
@@ -139,7 +167,7 @@ def test_lit_pixel_of_a_4_by_6_slice_lands_on_the_same_place_in_picture_and_mask
     expected = np.zeros(recipe.size_hw, dtype=np.bool_)
     expected[rows, columns] = True
     prepared = prepare(mask.astype(np.uint8) * np.uint8(200), recipe)
-    assert np.array_equal(prepare_mask(mask, recipe), expected)
+    assert np.array_equal(prepare_mask(mask, recipe, find_window(mask, recipe)), expected)
     assert np.array_equal(np.isclose(prepared, prepared.max()), expected)
 
 
@@ -147,7 +175,10 @@ def test_mask_shrinks_to_the_nearest_pixels():
     mask = np.zeros((6, 9), dtype=np.bool_)
     mask[4, 1] = True  # the middle of the 3 x 3 pixels that become (1, 0)
     mask[0, 8] = True  # a corner of those that become (0, 2)
-    assert prepare_mask(mask, Recipe((2, 3))).tolist() == [[False, False, False], [True, False, False]]
+    assert prepare_mask(mask, Recipe((2, 3)), Window(0, 6, 0, 9)).tolist() == [
+        [False, False, False],
+        [True, False, False],
+    ]
 
 
 @pytest.mark.parametrize("pad_to_square", [False, True])
@@ -157,8 +188,8 @@ def test_mask_that_goes_to_the_network_grid_and_back_is_the_same_to_the_pixel(
 ):
     height, width = (max(mask.shape),) * 2 if pad_to_square else mask.shape
     recipe = Recipe((height * row_factor, width * column_factor), pad_to_square=pad_to_square)
-    there = prepare_mask(mask, recipe)
-    back = restore(there.astype(np.float32), mask.shape, recipe)
+    window = find_window(mask, recipe)
+    back = restore(prepare_mask(mask, recipe, window).astype(np.float32), mask.shape, window)
     assert np.array_equal(back, mask)  # even the probabilities are exact: 0 and 1
 
 
@@ -167,7 +198,7 @@ def test_mask_that_goes_to_the_network_grid_and_back_is_the_same_to_the_pixel(
 
 def test_probability_is_interpolated_between_pixel_centres():
     # Centres of four columns lie at -0.25, 0.25, 0.75 and 1.25 of the two; outside, the nearest holds.
-    restored = restore(np.array([[0, 1]], dtype=np.float32), (1, 4), Recipe((1, 2)))
+    restored = restore(np.array([[0, 1]], dtype=np.float32), (1, 4), Window(0, 1, 0, 4))
     assert restored.dtype == np.float32
     assert restored.tolist() == [[0.0, 0.25, 0.75, 1.0]]
 
@@ -175,10 +206,14 @@ def test_probability_is_interpolated_between_pixel_centres():
 def test_padding_is_cut_off_again_the_odd_one_at_the_end():
     probability = np.arange(16, dtype=np.float32).reshape(4, 4) / 16
     recipe = Recipe((4, 4), pad_to_square=True)
-    assert np.array_equal(restore(probability, (1, 4), recipe), probability[1:2])
-    assert np.array_equal(restore(probability, (4, 1), recipe), probability[:, 1:2])
-    assert np.array_equal(restore(probability, (2, 4), recipe), probability[1:3])
-    assert np.array_equal(restore(probability, (4, 4), recipe), probability)
+    for size_hw, kept in [((1, 4), np.s_[1:2]), ((4, 1), np.s_[:, 1:2]), ((2, 4), np.s_[1:3]), ((4, 4), np.s_[:])]:
+        window = find_window(np.zeros(size_hw), recipe)
+        assert np.array_equal(restore(probability, size_hw, window), probability[kept])
+
+
+def test_outside_of_the_window_there_is_no_tumour():
+    restored = restore(np.array([[0.5, 1.0]], dtype=np.float32), (2, 4), Window(1, 2, 1, 3))
+    assert restored.tolist() == [[0.0, 0.0, 0.0, 0.0], [0.0, 0.5, 1.0, 0.0]]
 
 
 @pytest.mark.parametrize("pad_to_square", [False, True])
@@ -189,7 +224,8 @@ def test_padding_is_cut_off_again_the_odd_one_at_the_end():
 def test_restored_probability_stays_a_probability(
     probability: NDArray[np.float32], size_hw: tuple[int, int], *, pad_to_square: bool
 ):
-    restored = restore(probability, size_hw, Recipe(probability.shape, pad_to_square=pad_to_square))
+    window = find_window(np.zeros(size_hw), Recipe(probability.shape, pad_to_square=pad_to_square))
+    restored = restore(probability, size_hw, window)
     assert restored.shape == size_hw
     assert restored.dtype == np.float32
     assert probability.min() - 1e-6 <= restored.min()
@@ -228,8 +264,8 @@ def test_probability_of_huge_logits_does_not_overflow():
 def test_recipe_as_json():
     text = recipe_to_json(Recipe((48, 32), pad_to_square=True, threshold=0.25))
     assert text == (
-        '{"confidence": [], "pad_to_square": true, "peak_threshold": 0.0, "review_below": 0.75, "size_hw": [48, 32], '
-        '"temperature": 1.0, "threshold": 0.25}'
+        '{"confidence": [], "crop_to_head": false, "pad_to_square": true, "peak_threshold": 0.0, "review_below": 0.75, '
+        '"size_hw": [48, 32], "temperature": 1.0, "threshold": 0.25}'
     )
 
 

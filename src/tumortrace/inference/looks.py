@@ -9,15 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.data.slice import Slice
-
-SIDE_PX = 96
-"""Longer side of the small picture on which most is measured: shapes and shades survive it, sizes do not matter."""
+from tumortrace.inference.head import (
+    SIDE_PX,
+    find_bright,
+    find_largest,
+    grey_range,
+    rank,
+    scale_grey,
+    shrink,
+    two_ends,
+)
 
 GRAIN_PX = 256
 """Longer side of the picture on which grain is measured."""
-
-ROUNDING = 1e-5
-"""Contrast below this share of the brightest value is what resizing makes of a constant picture."""
 
 _RAYS = 72
 _RIM = 0.7  # of the way from the head's middle to its edge: what lies further out may be skull
@@ -84,14 +88,15 @@ def measure_looks(image: Slice) -> Looks | None:
     Returns:
         Its looks, all finite; None if the picture is blank but for a few pixels, or holds no object at all.
     """
-    larger = _shrink(image.pixels.astype(np.float32), GRAIN_PX)
-    small = _shrink(larger, SIDE_PX)
-    low, high = _rank(small, 0.005), _rank(small, 0.995)
-    if high - low <= ROUNDING * max(abs(high), abs(low)):
+    larger = shrink(image.pixels.astype(np.float32), GRAIN_PX)
+    small = shrink(larger, SIDE_PX)
+    ends = grey_range(small)
+    if ends is None:
         return None
-    grey = np.clip((small - low) / (high - low), 0.0, 1.0)
-    bright = _find_bright(grey)
-    head = _find_largest(bright)
+    low, high = ends
+    grey = scale_grey(small, ends)
+    bright = find_bright(grey)
+    head = find_largest(bright)
     if head is None:
         return None
     detail = _detail(grey)
@@ -114,36 +119,8 @@ def measure_looks(image: Slice) -> Looks | None:
     )
 
 
-def _shrink(pixels: Grey, side_px: int) -> Grey:
-    """With the longer side at a length, averaged over areas; each side has eight pixels at least."""
-    height, width = pixels.shape
-    scale = side_px / max(height, width)
-    size_wh = (max(8, round(width * scale)), max(8, round(height * scale)))
-    return np.asarray(cv2.resize(pixels, size_wh, interpolation=cv2.INTER_AREA), dtype=np.float32)
-
-
 def _detail(grey: Grey) -> Grey:
     return np.asarray(grey - cv2.GaussianBlur(grey, (0, 0), 1.0), dtype=np.float32)
-
-
-def _find_bright(grey: Grey) -> Mask:
-    """What stands out of the background, single pixels left out; the level follows how bright the whole is."""
-    above = (grey > 0.12 + 0.25 * float(grey.mean())).astype(np.uint8)
-    return np.asarray(cv2.morphologyEx(above, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0)
-
-
-def _find_largest(bright: Mask) -> Mask | None:
-    """The largest object, its gaps closed and its holes filled."""
-    margin = 12  # so that closing does not stick to the frame
-    ball = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (11, 11))
-    padded = cv2.copyMakeBorder(bright.astype(np.uint8), margin, margin, margin, margin, cv2.BORDER_CONSTANT)
-    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, ball)[margin:-margin, margin:-margin]
-    contours, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    if not contours:
-        return None
-    largest = max(contours, key=cv2.contourArea)
-    filled = cv2.drawContours(np.zeros(bright.shape, np.uint8), [largest], -1, 1, cv2.FILLED)
-    return np.asarray(filled > 0)
 
 
 def _depth_below_edge(head: Mask) -> Grey:
@@ -155,16 +132,12 @@ def _depth_below_edge(head: Mask) -> Grey:
 def _measure_frame(grey: Grey) -> dict[str, float]:
     edge, corner = max(2, len(grey) // 24), max(3, len(grey) // 10)
     ends = [grey[:edge], grey[-edge:], grey[:, :edge], grey[:, -edge:]]
-    corners = [grey[rows, columns] for rows in _two_ends(corner) for columns in _two_ends(corner)]
-    levels = sorted(_rank(values, 0.5) for values in corners)
+    corners = [grey[rows, columns] for rows in two_ends(corner) for columns in two_ends(corner)]
+    levels = sorted(rank(values, 0.5) for values in corners)
     return {
         "dark_frame": float((np.concatenate([values.ravel() for values in ends]) < 0.25).mean()),
         "bright_corner": levels[2],
     }
-
-
-def _two_ends(length: int) -> tuple[slice, slice]:
-    return slice(None, length), slice(-length, None)
 
 
 class _Shape(NamedTuple):
@@ -221,14 +194,14 @@ def _measure_bone(grey: Grey, shape: _Shape, inside: Grey) -> float:
     x = (centre_xy[0] + along * np.cos(turns)[:, None]).astype(np.float32)
     y = (centre_xy[1] + along * np.sin(turns)[:, None]).astype(np.float32)
     rim = cv2.remap(grey, x, y, cv2.INTER_LINEAR).max(axis=1)
-    return _rank(rim, 0.1) - _rank(inside, 0.9)
+    return rank(rim, 0.1) - rank(inside, 0.9)
 
 
 def _measure_inside(values: Grey) -> dict[str, float]:
     return {
         "air": float((values < 0.12).mean()),
         "white": float((values > 0.95).mean()),
-        "brightness": _rank(values, 0.5),
+        "brightness": rank(values, 0.5),
         "variation": float(values.std() / max(float(values.mean()), 1e-3)),
     }
 
@@ -250,10 +223,4 @@ def _measure_grain(grey: Grey, inside: Mask) -> dict[str, float]:
 
 def _typical_size(values: Grey) -> float:
     """Median of the absolute values, every fifth looked at: a median of thousands needs no more; 0 of nothing."""
-    return _rank(np.abs(values[::5]), 0.5) if values.size else 0.0
-
-
-def _rank(values: Grey, share: float) -> float:
-    """The value below which so large a share of the others lies; numpy's quantiles take five times as long."""
-    place = int(share * (values.size - 1))
-    return float(np.partition(values, place, axis=None)[place])
+    return rank(np.abs(values[::5]), 0.5) if values.size else 0.0

@@ -12,10 +12,11 @@ from tumortrace.data.slice import Slice
 from tumortrace.errors import ModelError
 from tumortrace.inference.confidence import confidence, mask_features
 from tumortrace.inference.gate import find_fault, find_unfamiliar
+from tumortrace.inference.head import Window
 from tumortrace.inference.lesions import Lesion, find_lesions, keep_peaks
 from tumortrace.inference.looks import measure_looks
 from tumortrace.inference.model import Model
-from tumortrace.inference.recipe import prepare, restore, temper, tumour_probability
+from tumortrace.inference.recipe import find_window, prepare, restore, temper, tumour_probability
 from tumortrace.inference.review import find_doubts
 
 USUAL_EXPONENT = 30
@@ -66,7 +67,8 @@ def predict(model: Model, image: Slice, *, gate: bool = False, tta: bool = False
     fault = find_fault(looks) if gate else ""
     if fault:
         return _reject(image, fault)
-    restored = restore(_infer(model, image, tta=tta), image.size_hw, model.recipe)
+    window = find_window(image.pixels, model.recipe)
+    restored = restore(_infer(model, image, window, tta=tta), image.size_hw, window)
     probability = temper(restored, model.recipe.temperature)
     mask = keep_peaks(probability >= model.recipe.threshold, probability, model.recipe.peak_threshold)
     lesions = find_lesions(mask, probability, spacing_mm=image.spacing_mm)
@@ -92,9 +94,9 @@ def _reject(image: Slice, fault: str) -> Prediction:
     return Prediction(nothing, nothing > 0, (), 0.0, review=True, reasons=(fault,), rejected=True)
 
 
-def _infer(model: Model, image: Slice, *, tta: bool) -> NDArray[np.float32]:
+def _infer(model: Model, image: Slice, window: Window, *, tta: bool) -> NDArray[np.float32]:
     """Tumour probability on the network's grid, before calibration."""
-    prepared = prepare(image.pixels, model.recipe)
+    prepared = prepare(image.pixels, model.recipe, window)
     # Left and right only: half of the slices are mirrored in training, few are upside down.
     images = np.stack([prepared, prepared[:, ::-1]] if tta else [prepared])[:, None]
     (logits,) = model.session.run(["logits"], {"images": images})

@@ -15,35 +15,65 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.config import Recipe, recipe_from_table
+from tumortrace.inference.head import Window, find_head, on_black
 
 ROUNDING = 1e-6
 """Contrast below this share of the brightest value is float32 rounding, and must not be blown up to 1."""
 
 
-def prepare(pixels: NDArray[Any], recipe: Recipe) -> NDArray[np.float32]:
+def find_window(pixels: NDArray[Any], recipe: Recipe) -> Window:
+    """The part of a slice that the network is shown, by the recipe.
+
+    The box around the head if the recipe crops to it, else the whole slice; made a square around the same middle if the
+    recipe says so, which may reach beyond the slice (the odd row or column at the end).
+
+    Args:
+        pixels: Shape (H, W), any real dtype.
+        recipe: The model's recipe.
+    """
+    height, width = pixels.shape
+    window = find_head(pixels) if recipe.crop_to_head else Window(0, height, 0, width)
+    return _make_square(window) if recipe.pad_to_square else window
+
+
+def prepare(pixels: NDArray[Any], recipe: Recipe, window: Window | None = None) -> NDArray[np.float32]:
     """Turn the grey pixels of a slice into the network's input.
 
-    The slice is padded to a square if the recipe says so, resized (averaged over areas along an axis that shrinks,
+    An inverted slice is turned back, the window is cut out, resized (averaged over areas along an axis that shrinks,
     bilinear along one that grows), and standardised to mean 0 and standard deviation 1, so that 8-bit and 16-bit
     pictures of one scan give the same input. A constant picture gives zeros.
 
     Args:
         pixels: Shape (H, W), any real dtype.
         recipe: The model's recipe.
+        window: From ``find_window``, which is asked if it is not given.
 
     Returns:
         Shape ``recipe.size_hw``, float32.
     """
-    # Counted from the darkest value, a constant picture stays exactly 0 when it is resized, and padding is 0.
-    grey = pixels.astype(np.float32) - np.float32(pixels.min())
-    if recipe.pad_to_square:
-        top, bottom, left, right = _square_padding(grey.shape)
-        grey = np.asarray(cv2.copyMakeBorder(grey, top, bottom, left, right, cv2.BORDER_CONSTANT), dtype=np.float32)
+    window = window or find_window(pixels, recipe)
+    grey = on_black(pixels.astype(np.float32))
+    # Counted from the darkest value, a constant picture stays exactly 0 when it is resized, and what is outside is 0.
+    grey = cut_out(grey - np.float32(grey.min()), window)
     height, width = recipe.size_hw
     shrunk_wh = (min(width, grey.shape[1]), min(height, grey.shape[0]))
     shrunk = cv2.resize(grey, shrunk_wh, interpolation=cv2.INTER_AREA)
     resized = cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR)
     return standardise(np.asarray(resized, dtype=np.float32))
+
+
+def cut_out(values: NDArray[Any], window: Window) -> NDArray[Any]:
+    """The rows and columns of a window; 0 beyond the slice.
+
+    Args:
+        values: Shape (H, W).
+        window: Has pixels of the slice in it.
+    """
+    height, width = values.shape
+    inside = values[max(window.top, 0) : min(window.bottom, height), max(window.left, 0) : min(window.right, width)]
+    top, bottom = max(-window.top, 0), max(window.bottom - height, 0)
+    left, right = max(-window.left, 0), max(window.right - width, 0)
+    return np.asarray(cv2.copyMakeBorder(inside, top, bottom, left, right, cv2.BORDER_CONSTANT))
 
 
 def standardise(grey: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -62,40 +92,38 @@ def standardise(grey: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray((grey - np.float32(mean)) / np.float32(deviation), dtype=np.float32)
 
 
-def prepare_mask(mask: NDArray[np.bool_], recipe: Recipe) -> NDArray[np.bool_]:
+def prepare_mask(mask: NDArray[np.bool_], recipe: Recipe, window: Window) -> NDArray[np.bool_]:
     """Bring a truth mask onto the network's grid, by the nearest pixel: a mask stays a mask.
 
     Args:
         mask: Shape (H, W), bool.
         recipe: The model's recipe.
+        window: Of the slice that it belongs to, from ``find_window``.
 
     Returns:
         Shape ``recipe.size_hw``, bool.
     """
-    values = mask.astype(np.uint8)
-    if recipe.pad_to_square:
-        top, bottom, left, right = _square_padding(values.shape)
-        values = np.pad(values, ((top, bottom), (left, right)))
+    values = cut_out(mask.astype(np.uint8), window)
     height, width = recipe.size_hw
     return np.asarray(cv2.resize(values, (width, height), interpolation=cv2.INTER_NEAREST_EXACT) > 0)
 
 
-def restore(probability: NDArray[np.float32], source_size_hw: tuple[int, int], recipe: Recipe) -> NDArray[np.float32]:
-    """Bring the network's probability back onto the slice's own grid: bilinear, then the padding is cut off.
+def restore(probability: NDArray[np.float32], source_size_hw: tuple[int, int], window: Window) -> NDArray[np.float32]:
+    """Bring the network's probability back onto the slice's own grid: bilinear in the window, 0 outside of it.
 
     Args:
-        probability: Shape ``recipe.size_hw``, float32 in [0, 1].
+        probability: On the network's grid, float32 in [0, 1].
         source_size_hw: Height and width of the slice that was prepared.
-        recipe: The recipe it was prepared with.
+        window: The window that it was prepared from.
 
     Returns:
         Shape ``source_size_hw``, float32 in [0, 1]. The mask is where it reaches ``recipe.threshold``.
     """
     height, width = source_size_hw
-    top, bottom, left, right = _square_padding(source_size_hw) if recipe.pad_to_square else (0, 0, 0, 0)
-    padded_wh = (left + width + right, top + height + bottom)
-    resized = cv2.resize(probability, padded_wh, interpolation=cv2.INTER_LINEAR)
-    return np.asarray(resized[top : top + height, left : left + width], dtype=np.float32)
+    top, bottom, left, right = window
+    resized = cv2.resize(probability, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
+    around = Window(-top, height - top, -left, width - left)  # the slice as the window sees it
+    return np.asarray(cut_out(resized, around), dtype=np.float32)
 
 
 def tumour_probability(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -149,8 +177,10 @@ def recipe_from_json(text: str) -> Recipe:
     return recipe_from_table(json.loads(text))
 
 
-def _square_padding(size_hw: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """Rows and columns (top, bottom, left, right) that make a square of the longer side, the odd one at the end."""
-    height, width = size_hw
+def _make_square(window: Window) -> Window:
+    """A square of the longer side around the same middle, the odd row or column at the end."""
+    top, bottom, left, right = window
+    height, width = bottom - top, right - left
     rows, columns = max(width - height, 0), max(height - width, 0)
-    return rows // 2, rows - rows // 2, columns // 2, columns - columns // 2
+    above, before = rows // 2, columns // 2
+    return Window(top - above, bottom + rows - above, left - before, right + columns - before)

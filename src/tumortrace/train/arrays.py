@@ -18,7 +18,7 @@ from tumortrace.data.findings import Finding
 from tumortrace.data.fingerprint import hash_case
 from tumortrace.errors import DataError
 from tumortrace.inference.looks import Looks, measure_looks
-from tumortrace.inference.recipe import prepare, prepare_mask
+from tumortrace.inference.recipe import find_window, prepare, prepare_mask
 from tumortrace.progress import track
 
 T = TypeVar("T")
@@ -84,8 +84,9 @@ def prepare_part(
     for record, case, faults in track(read_cases(records), f"Reading {name}", total=len(records)):
         findings += faults
         if case is not None:
-            images[count] = prepare(case.slice.pixels, recipe)
-            truths[count] = prepare_mask(outlines.get(record.case_id, case.truth), recipe)
+            window = find_window(case.slice.pixels, recipe)
+            images[count] = prepare(case.slice.pixels, recipe, window)
+            truths[count] = prepare_mask(outlines.get(record.case_id, case.truth), recipe, window)
             count += 1
             sources.append(record.source)
             hashes[record.case_id] = hash_case(case)
