@@ -26,7 +26,7 @@ from tumortrace.config import AugmentationConfig, Config, Keep, TrainingConfig
 from tumortrace.data.fingerprint import hash_part
 from tumortrace.data.slice import write_atomically
 from tumortrace.errors import RunFailedError, TumortraceError
-from tumortrace.machine import usable_cores
+from tumortrace.machine import keep_freed_memory, usable_cores
 from tumortrace.progress import open_progress, tell
 from tumortrace.runfolder import BEST, CHECKPOINT, METRICS, TENSORBOARD
 from tumortrace.train.arrays import PreparedPart
@@ -79,12 +79,13 @@ class EpochResult:
 
 
 def start_fabric(training: TrainingConfig) -> Fabric:
-    """Threads, device and precision, chosen once for the process.
+    """Threads, memory, device and precision, chosen once for the process.
 
     Raises:
         TumortraceError: The device that the configuration names is not there.
     """
     torch.set_num_threads(training.threads or usable_cores())
+    keep_freed_memory()
     if training.device == "cuda" and not torch.cuda.is_available():
         raise TumortraceError("training.device = 'cuda', but torch sees no GPU; set training.device=auto")
     fabric = Fabric(accelerator=training.device, devices=1, precision=training.precision)
