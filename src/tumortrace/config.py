@@ -44,6 +44,8 @@ class Recipe:
             head keeps its shape. Without it, height and width are stretched independently, as in the report.
         crop_to_head: Show the network the box around the head alone (``inference.head``), so that heads are alike in
             size and none of the input is spent on what surrounds them.
+        average_mirror: Ask the network of the slice and of its mirror image and take the mean of both probabilities, at
+            twice the work (test-time augmentation).
         threshold: A pixel is tumour when its calibrated probability is at least this, in (0, 1).
         peak_threshold: A lesion is marked only if its highest probability is at least this, in [0, 1] (hysteresis,
             Canny 1986): what is nowhere sure is no tumour. 0 marks every lesion.
@@ -56,6 +58,7 @@ class Recipe:
     size_hw: tuple[int, int] = (512, 512)
     pad_to_square: bool = False
     crop_to_head: bool = False
+    average_mirror: bool = False
     threshold: float = 0.5
     peak_threshold: float = 0.0
     temperature: float = 1.0

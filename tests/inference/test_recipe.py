@@ -264,8 +264,8 @@ def test_probability_of_huge_logits_does_not_overflow():
 def test_recipe_as_json():
     text = recipe_to_json(Recipe((48, 32), pad_to_square=True, threshold=0.25))
     assert text == (
-        '{"confidence": [], "crop_to_head": false, "pad_to_square": true, "peak_threshold": 0.0, "review_below": 0.75, '
-        '"size_hw": [48, 32], "temperature": 1.0, "threshold": 0.25}'
+        '{"average_mirror": false, "confidence": [], "crop_to_head": false, "pad_to_square": true, '
+        '"peak_threshold": 0.0, "review_below": 0.75, "size_hw": [48, 32], "temperature": 1.0, "threshold": 0.25}'
     )
 
 

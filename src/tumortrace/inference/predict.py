@@ -57,7 +57,8 @@ def predict(model: Model, image: Slice, *, gate: bool = False, tta: bool = False
         model: From ``open_model``.
         image: The slice.
         gate: Reject what is no brain MR slice, unsegmented. Without it, as in an evaluation, every picture gets a mask.
-        tta: Test-time augmentation: the mean probability of the slice and its mirror image, at twice the work.
+        tta: Test-time augmentation: the mean probability of the slice and its mirror image, at twice the work. A recipe
+            with ``average_mirror`` does it anyway.
 
     Raises:
         ModelError: The model answers with NaN or infinity.
@@ -68,7 +69,8 @@ def predict(model: Model, image: Slice, *, gate: bool = False, tta: bool = False
     if fault:
         return _reject(image, fault)
     window = find_window(image.pixels, model.recipe)
-    restored = restore(_infer(model, image, window, tta=tta), image.size_hw, window)
+    mirror = tta or model.recipe.average_mirror
+    restored = restore(_infer(model, image, window, mirror=mirror), image.size_hw, window)
     probability = temper(restored, model.recipe.temperature)
     mask = keep_peaks(probability >= model.recipe.threshold, probability, model.recipe.peak_threshold)
     lesions = find_lesions(mask, probability, spacing_mm=image.spacing_mm)
@@ -94,16 +96,16 @@ def _reject(image: Slice, fault: str) -> Prediction:
     return Prediction(nothing, nothing > 0, (), 0.0, review=True, reasons=(fault,), rejected=True)
 
 
-def _infer(model: Model, image: Slice, window: Window, *, tta: bool) -> NDArray[np.float32]:
+def _infer(model: Model, image: Slice, window: Window, *, mirror: bool) -> NDArray[np.float32]:
     """Tumour probability on the network's grid, before calibration."""
     prepared = prepare(image.pixels, model.recipe, window)
     # Left and right only: half of the slices are mirrored in training, few are upside down.
-    images = np.stack([prepared, prepared[:, ::-1]] if tta else [prepared])[:, None]
+    images = np.stack([prepared, prepared[:, ::-1]] if mirror else [prepared])[:, None]
     (logits,) = model.session.run(["logits"], {"images": images})
     if not np.isfinite(logits).all():
         raise ModelError(f"{model.path}: gives no numbers (NaN or infinity) for {image.case_id}; train it again")
     answers = tumour_probability(logits)
-    return np.asarray((answers[0] + answers[1][:, ::-1]) / 2 if tta else answers[0])
+    return np.asarray((answers[0] + answers[1][:, ::-1]) / 2 if mirror else answers[0])
 
 
 def _rate(probability: NDArray[np.float32], mask: NDArray[np.bool_], weights: tuple[float, ...]) -> float:
