@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,20 @@ def test_the_mirror_image_is_laid_back_before_the_mean(open_hand_model: OpenHand
     plain, averaged = Segmenter(model).predict(PHANTOM), Segmenter(model, tta=True).predict(PHANTOM)
     assert averaged.probability.dtype == np.float32
     assert np.allclose(plain.probability, averaged.probability, atol=1e-6)
+
+
+def test_a_recipe_that_averages_needs_no_asking():
+    segmenter = Segmenter("default", threads=1)
+    averaging = replace(segmenter.model, recipe=replace(segmenter.model.recipe, average_mirror=True))
+    asked = Segmenter("default", threads=1, tta=True).predict(PHANTOM)
+    by_recipe = Segmenter(averaging).predict(PHANTOM)
+    assert np.array_equal(asked.probability, by_recipe.probability)
+    assert not np.array_equal(by_recipe.probability, segmenter.predict(PHANTOM).probability)
+
+
+def test_a_picture_and_its_inverse_give_the_same_mask():
+    segmenter = Segmenter("default", threads=1, gate=False)
+    assert np.array_equal(segmenter.predict(PHANTOM).mask, segmenter.predict(255 - PHANTOM).mask)
 
 
 def test_many_pictures_come_in_order_whatever_they_are(segmenter: Segmenter, tmp_path: Path):
