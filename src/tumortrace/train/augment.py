@@ -21,6 +21,9 @@ Truth = NDArray[np.uint8]
 CURVE_STEPS = 256
 """Grey levels of a random contrast curve."""
 
+AIR = 0.12
+"""Grey level below which there is more air than tissue."""
+
 
 def augment(image: Grey, truth: Truth, settings: AugmentationConfig, rng: Generator) -> tuple[Grey, Truth]:
     """One random variant of a slice and its truth.
@@ -168,7 +171,10 @@ def _change_intensity(grey: Grey, rng: Generator) -> Grey:
 
 
 def _remap(grey: Grey, rng: Generator) -> Grey:
-    """A random curve over the grey levels: gamma, a window, bends; seldom inverted or not even monotone."""
+    """A random curve over the grey levels: gamma, a window, bends; seldom not even monotone, or with tissue inverted.
+
+    Air stays black when tissue is inverted, as between T1 and T2; slices inverted as a whole are turned back before.
+    """
     level = np.linspace(0.0, 1.0, CURVE_STEPS)
     curve = level ** np.exp(rng.uniform(-0.7, 0.7)) if rng.random() < 0.7 else level
     if rng.random() < 0.35:  # a window narrower or wider than the data, as a viewer sets it
@@ -179,8 +185,8 @@ def _remap(grey: Grey, rng: Generator) -> Grey:
         curve = np.interp(curve, np.linspace(0.0, 1.0, len(knots)), knots)
     if rng.random() < 0.03:
         curve = np.interp(level, np.linspace(0.0, 1.0, 6), rng.random(6))
-    if rng.random() < 0.15:
-        curve = 1.0 - curve
+    if rng.random() < 0.1:
+        curve = (1.0 - curve) * np.minimum(level / AIR, 1.0)
     indices = np.clip(grey * (CURVE_STEPS - 1) + 0.5, 0, CURVE_STEPS - 1).astype(np.uint8)
     return np.asarray(curve.astype(np.float32)[indices], dtype=np.float32)
 
