@@ -71,11 +71,12 @@ class LightUNet(nn.Module):
     outline interpolated from smooth logits is finer than their grid.
     """
 
-    def __init__(self, widths: tuple[int, ...] = (16, 32, 48, 64)) -> None:
+    def __init__(self, widths: tuple[int, ...] = (16, 32, 48, 64), *, maps: int = 1) -> None:
         """Build it with random weights.
 
         Args:
             widths: Of the decoder at 1/2, 1/4, 1/8 and 1/16 of the input.
+            maps: Of tumour, two channels each.
         """
         super().__init__()
         self.encoder = EfficientNetLite0()
@@ -88,21 +89,47 @@ class LightUNet(nn.Module):
             nn.Sequential(nn.Conv2d(fine, fine, 3, padding=1, bias=False), nn.BatchNorm2d(fine), nn.ReLU(inplace=True))
             for fine in widths
         )
-        self.head = nn.Conv2d(widths[0], 2, 3, padding=1)
+        self.head = nn.Conv2d(widths[0], 2 * maps, 3, padding=1)
         # Begin at the share of tumour that slices have (Lin et al. 2017). Begun at one half, all features learn to
         # speak for background, tumour is what none of them speaks for, and its probability stays near one half long.
         with torch.no_grad():
-            cast("Tensor", self.head.bias).copy_(torch.tensor([0.0, math.log(TUMOUR_SHARE / (1 - TUMOUR_SHARE))]))
+            share = [0.0, math.log(TUMOUR_SHARE / (1 - TUMOUR_SHARE))]
+            cast("Tensor", self.head.bias).copy_(torch.tensor(share * maps))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of background and tumour, shape (N, 2, H, W), for images (N, 1, H, W)."""
+        """Logits of background and tumour, shape (N, 2, H, W), for images (N, 1, H, W).
+
+        Of two maps, while it is trained, those of both, shape (N, 4, H, W); afterwards those of their joint
+        probability.
+        """
         *skips, current = self.encoder(images)
         steps = zip(self.narrowings, self.laterals, self.mixers, skips, strict=True)
         for narrow, lateral, mix, skip in reversed(list(steps)):
             enlarged = functional.interpolate(narrow(current), scale_factor=2.0, mode="nearest")
             current = mix(enlarged + lateral(skip))
         logits = self.head(current)
-        return functional.interpolate(logits, scale_factor=2.0, mode="bilinear", align_corners=False)
+        enlarged = functional.interpolate(logits, scale_factor=2.0, mode="bilinear", align_corners=False)
+        return enlarged if self.training or enlarged.shape[1] == 2 else join_maps(enlarged)
+
+
+LEAST_PROBABILITY = 1e-6
+"""Joint probabilities stay so far from 0 and 1, so that their logarithms are finite."""
+
+
+def join_maps(logits: Tensor) -> Tensor:
+    """Where the tumour is if there is one, and whether there is one, as one probability: their product.
+
+    Args:
+        logits: Shape (N, 4, H, W): background and tumour of the first map, then of the second.
+
+    Returns:
+        Shape (N, 2, H, W): the logarithms of 1 - p and p, p = the first map's probability of tumour times the highest
+        one in the second map.
+    """
+    where = logits[:, :2].float().softmax(dim=1)[:, 1:]
+    whether = logits[:, 2:].float().softmax(dim=1)[:, 1:].amax(dim=(2, 3), keepdim=True)
+    joint = (where * whether).clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    return torch.cat([1 - joint, joint], dim=1).log()
 
 
 def build_network(config: NetworkConfig, *, size_hw: tuple[int, int], seed: int) -> nn.Module:
@@ -118,7 +145,7 @@ def build_network(config: NetworkConfig, *, size_hw: tuple[int, int], seed: int)
         torch.default_generator.manual_seed(seed)
         if config.encoder == "plain":
             return UNet(config.widths)
-        network = LightUNet(config.widths)
+        network = LightUNet(config.widths, maps=config.maps)
     if config.pretrained:
         load_pretrained(network.encoder)
     return network
