@@ -152,3 +152,13 @@ def test_recipe_from_table_names_the_unknown_key():
     assert recipe_from_table({"size_hw": [8, 9]}).size_hw == (8, 9)
     with pytest.raises(ConfigError, match=r"unknown key 'recipe.gamma'"):
         recipe_from_table({"gamma": 1})
+
+
+def test_a_loss_of_two_maps_and_a_network_of_two_maps_need_each_other():
+    with pytest.raises(ConfigError, match=r"training\.loss"):
+        load_config("default", ["network.maps=1"])
+    with pytest.raises(ConfigError, match=r"training\.loss"):
+        load_config("default", ["training.loss=dice"])
+    assert load_config("default", ["network.maps=1", "training.loss=dice"]).network.maps == 1
+    with pytest.raises(ConfigError, match=r"network.maps.*1 for the plain encoder"):
+        load_config("paper", ["network.maps=2"])

@@ -12,7 +12,7 @@ from tumortrace.config import NetworkConfig
 from tumortrace.errors import ModelError
 from tumortrace.train import encoder as encoder_module
 from tumortrace.train.encoder import FEATURE_WIDTHS, WEIGHTS_FILE, WEIGHTS_PACKAGE, EfficientNetLite0, load_pretrained
-from tumortrace.train.networks import LightUNet, build_network
+from tumortrace.train.networks import LightUNet, build_network, join_maps
 
 
 @pytest.fixture(scope="module")
@@ -109,3 +109,26 @@ def test_the_light_network_begins_at_the_share_of_tumour():
     network = build_network(NetworkConfig(encoder="efficientnet-lite0", widths=(4, 5, 6, 7)), size_hw=(32, 32), seed=0)
     background, tumour = network.state_dict()["head.bias"].tolist()
     assert 1 / (1 + math.exp(background - tumour)) == pytest.approx(0.03)
+
+
+def test_two_maps_are_joined_as_where_times_the_highest_whether():
+    where, whether = torch.tensor([0.8, 0.5, 0.1]), torch.tensor([0.2, 0.6, 0.4])
+    channels = [1 - where, where, 1 - whether, whether]
+    joined = join_maps(torch.stack(channels).log()[None, :, None, :])
+    assert joined.shape == (1, 2, 1, 3)
+    assert torch.allclose(joined.softmax(dim=1)[0, 1, 0], 0.6 * where)
+    assert torch.allclose(joined.exp().sum(dim=1), torch.ones(1))
+
+
+def test_joined_maps_are_finite_where_they_are_sure():
+    joined = join_maps(torch.tensor([0.0, 200.0, 0.0, 200.0, 0.0, -200.0, 0.0, -200.0]).reshape(2, 4, 1, 1))
+    assert torch.isfinite(joined).all()
+    assert joined.exp()[:, 1].flatten().tolist() == pytest.approx([1.0, 0.0], abs=2e-6)
+
+
+def test_a_network_of_two_maps_gives_both_while_it_is_trained_and_one_afterwards():
+    config = NetworkConfig(encoder="efficientnet-lite0", widths=(8, 8, 8, 8), maps=2)
+    network = build_network(config, size_hw=(32, 64), seed=0)
+    images = torch.zeros(3, 1, 32, 64)
+    assert network(images).shape == (3, 4, 32, 64)
+    assert network.eval()(images).shape == (3, 2, 32, 64)
