@@ -60,6 +60,15 @@ def test_links_lead_somewhere(page):
         assert (page.parent / target).exists(), f"{page.name} -> {target}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_within_the_documentation_lead_to_a_heading(page):
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", page.read_text(encoding="utf-8")):
+        text = (page.parent / target if target else page).read_text(encoding="utf-8")
+        headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+        anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+        assert anchor in anchors, f"{page.name} -> {target}#{anchor}"
+
+
 def test_readme_python_runs(phantom_data, tiny_run, tmp_path, monkeypatch, capsys):
     (code,) = blocks(README, "python")
     shutil.copytree(tiny_run, tmp_path / "runs" / "first")
@@ -89,8 +98,9 @@ def test_every_kind_of_finding_is_documented():
     assert kinds <= documented
 
 
-def test_results_name_the_command_of_every_figure():
-    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["results.md", "results_of_the_report.md"])
+def test_results_name_the_command_of_every_figure(name):
+    page = (ROOT / "docs" / name).read_text(encoding="utf-8")
     assert "@@" not in page, "a figure is still to be filled in"
     for section in re.split(r"^## ", page, flags=re.MULTILINE)[1:]:
         assert "```sh" in section, section.splitlines()[0]
