@@ -1,14 +1,15 @@
-"""What ``segment --tta`` and ``export --int8`` gain and cost in Dice, on slices that no fold had seen.
+"""What the mirror image and ``export --int8`` gain and cost in Dice, on slices that no fold had seen.
 
 ``python -m benchmarks.variants DATA... --negatives DIR --crossval DIR`` takes the folds that ``tumortrace crossval``
-trained. Each fold's held-out slices (every ``--every``-th) are segmented by its model as it is, averaged with
-its mirror image, and quantised to 8 bits with slices that it learnt from; all at a threshold of 0.5.
+trained. Each fold's held-out slices (every ``--every``-th) are segmented by its model in one look, with the mirror image
+as well, and in one look of the model quantised to 8 bits with slices that it learnt from; all at a threshold of 0.5.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -37,7 +38,7 @@ def score(crossval: Path, whole: Dataset, *, every: int) -> list[Scored]:
     scored = []
     for side in split.sides:
         parts = apply_split(whole, split, fold=int(side))
-        model = open_model(str(crossval / f"fold-{side}"))
+        model = one_look(open_model(str(crossval / f"fold-{side}")))
         small = in_8_bits(model, parts.select("train"))
         records = parts.select("test")[::every]
         for record, case, _ in track(read_cases(records), f"Fold {side}", total=len(records)):
@@ -58,7 +59,12 @@ def in_8_bits(model: Model, learnt: Sequence[CaseRecord]) -> Model:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "int8.onnx"
         path.write_bytes(data)
-        return open_model(str(path))
+        return one_look(open_model(str(path)))
+
+
+def one_look(model: Model) -> Model:
+    """The model without its recipe's mirror image."""
+    return replace(model, recipe=replace(model.recipe, average_mirror=False))
 
 
 def main(
@@ -70,7 +76,7 @@ def main(
     """Segment in all ways; print the table."""
     scored = score(crossval, open_datasets(data, negatives=negatives), every=every)
     others = ("gain of the mirror image", "gain of 8 bits")
-    Console(width=130).print(tabulate_gains("The network's variants", "Dice", others, scored))
+    Console(width=130).print(tabulate_gains("The network's variants", "one look", others, scored))
 
 
 if __name__ == "__main__":
