@@ -1,8 +1,8 @@
 """What the mirror image and ``export --int8`` gain and cost in Dice, on slices that no fold had seen.
 
 ``python -m benchmarks.variants DATA... --negatives DIR --crossval DIR`` takes the folds that ``tumortrace crossval``
-trained. Each fold's held-out slices (every ``--every``-th) are segmented by its model in one look, with the mirror image
-as well, and in one look of the model quantised to 8 bits with slices that it learnt from; all at a threshold of 0.5.
+trained. Each fold's held-out slices (every ``--every``-th) are segmented by its model in one look, with its mirror
+image as well, and in one look of the model quantised to 8 bits with slices that it learnt from; all at 0.5.
 """
 
 from __future__ import annotations

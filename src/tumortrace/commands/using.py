@@ -32,7 +32,7 @@ def segment(  # noqa: PLR0913 - the options of the command
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the masks.")] = Path("tumortrace-masks"),
     *,
     overlay: Annotated[bool, typer.Option("--overlay", help="Also draw each mask over its picture.")] = False,
-    tta: Annotated[bool, typer.Option("--tta", help="Average over the slice and its mirror image: slower.")] = False,
+    tta: Annotated[bool, typer.Option("--tta", help="Look at the mirror image too, whatever the model says.")] = False,
     no_gate: Annotated[bool, typer.Option("--no-gate", help="Segment what seems no brain MR slice, too.")] = False,
     sample: Annotated[bool, typer.Option("--sample", help="Segment a generated slice, to see it work.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print results.json on stdout, and nothing else.")] = False,
