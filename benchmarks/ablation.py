@@ -34,8 +34,6 @@ from tumortrace.trust.survey import Survey, survey
 SCREENING = ("recipe.size_hw=[160, 160]", "training.epochs=4", "training.coarse_epochs=0", "training.threads=1")
 FOLDS, FOLD = 3, 3
 
-ONE_MAP = "network.maps=1"
-
 ROWS: dict[str, tuple[str, ...]] = {
     "default": (),
     "encoder not pretrained": ("network.pretrained=false",),
@@ -43,21 +41,19 @@ ROWS: dict[str, tuple[str, ...]] = {
         "network.encoder=plain",
         "network.pretrained=false",
         "network.widths=[8, 16, 32, 64, 128]",
-        ONE_MAP,
-        "training.loss=dice_cross_entropy",
     ),
     "128 x 128": ("recipe.size_hw=[128, 128]",),
     "192 x 192": ("recipe.size_hw=[192, 192]",),
     "stretched, not padded": ("recipe.pad_to_square=false",),
-    "whole slice": ("recipe.crop_to_head=false",),
-    "no mirror image": ("recipe.average_mirror=false",),
-    "Dice + CE": (ONE_MAP, "training.loss=dice_cross_entropy"),
-    "cross-entropy": (ONE_MAP, "training.loss=cross_entropy"),
-    "Dice": (ONE_MAP, "training.loss=dice"),
-    "Dice pooled over the batch + CE": (ONE_MAP, "training.loss=pooled_dice_cross_entropy"),
-    "focal": (ONE_MAP, "training.loss=focal"),
-    "Tversky": (ONE_MAP, "training.loss=tversky"),
-    "unified focal": (ONE_MAP, "training.loss=unified_focal"),
+    "the head alone": ("recipe.crop_to_head=true",),
+    "the mirror image too": ("recipe.average_mirror=true",),
+    "two maps": ("network.maps=2", "training.loss=where_and_whether"),
+    "cross-entropy": ("training.loss=cross_entropy",),
+    "Dice": ("training.loss=dice",),
+    "Dice pooled over the batch + CE": ("training.loss=pooled_dice_cross_entropy",),
+    "focal": ("training.loss=focal",),
+    "Tversky": ("training.loss=tversky",),
+    "unified focal": ("training.loss=unified_focal",),
     "no flips": ("augmentation.flips=false",),
     "no geometry": ("augmentation.geometry=false",),
     "no intensity": ("augmentation.intensity=false",),

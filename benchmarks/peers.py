@@ -43,9 +43,6 @@ from tumortrace.trust.survey import Survey, survey
 
 WIDTHS = (16, 32, 64, 128, 256)
 STRIDES = (2, 2, 2, 2)
-ONE_MAP = ("network.maps=1", "training.loss=dice_cross_entropy")
-"""All networks learn one map, by one loss."""
-
 COARSE_SHARE = 0.6
 """Of the epochs, as in the default configuration."""
 
@@ -136,7 +133,7 @@ def main(
     out: Annotated[Path, typer.Option()] = Path("runs/peers"),
 ) -> None:
     """Train what is not trained yet, score everything, print the table."""
-    config = load_config("default", [*ONE_MAP, f"training.threads={threads}"])
+    config = load_config("default", [f"training.threads={threads}"])
     whole = open_datasets(data, negatives=negatives)
     found = survey(whole.records)
     dataset = apply_split(whole, make_folds(found, folds=FOLDS), fold=FOLD)

@@ -2,8 +2,7 @@
 
 ``python tools/publish_weights.py RUN --groups CROSSVAL --sources CROSSVAL`` takes the weights of the run, the
 threshold, temperature and confidence that the cross-validation by groups fitted on slices no fold had seen, and the
-scores of both cross-validations; without the one by sources, the card keeps the scores that it has. It writes
-``src/tumortrace/weights/default.onnx`` and ``default.json``.
+scores of both cross-validations. It writes ``src/tumortrace/weights/default.onnx`` and ``default.json``.
 """
 
 from __future__ import annotations
@@ -50,11 +49,7 @@ DATA = {
         "licence": "its licence was not checked",
     },
 }
-RETRAIN = (
-    "tumortrace train br35h lgg figshare --negatives no_tumour --set training.threads=1 "
-    "--set training.precision=32-true --out runs/default"
-)
-SOURCES_OUT = "the same, the whole source held out"
+RETRAIN = "tumortrace train br35h lgg figshare --negatives no_tumour --set training.threads=1 --out runs/default"
 LIMITS = (
     "Research only, not a medical device: no mask may decide about a patient.",
     "What counts as tumour differs between the sources (oedema or enhancing tumour); so does what the mask means.",
@@ -96,7 +91,7 @@ def describe(run: Path, groups: Path, sources: Path | None, *, sha256: str) -> d
         "training_sha256": sorted(sha256[:DIGITS] for sha256 in cases.values()),
         "scores": {
             "mean Dice of slices with tumour whose copies and patient were held out": _dice(groups),
-            **({_title(sources): _dice(sources)} if sources else _of_the_model_before()),
+            **({_title(sources): _dice(sources)} if sources else {}),
             "share of tumour-free slices with over 0.1 % painted, copies and patient held out": _false_alarms(groups),
         },
         "licence": "CC BY-NC-SA 4.0 (part of the data is non-commercial and share-alike); the code is Apache-2.0",
@@ -109,15 +104,7 @@ def _title(sources: Path) -> str:
     epochs = load_config(str(sources / "config.toml")).training.epochs
     manifest = json.loads((sources / "fold-1" / "manifest.json").read_text())
     before = ", begun from a shorter training" if manifest.get("began_from") else ""
-    return f"{SOURCES_OUT} (trained for {epochs} epochs{before})"
-
-
-def _of_the_model_before() -> dict[str, Any]:
-    """What the card in place says of sources left out: without a new measurement it stays, named as an older one."""
-    scores = json.loads((WEIGHTS / "default.json").read_text())["scores"]
-    old = {title: values for title, values in scores.items() if title.startswith(SOURCES_OUT)}
-    mark = ", by the recipe before"
-    return {title if title.endswith(mark) else title + mark: values for title, values in old.items()}
+    return f"the same, the whole source held out (trained for {epochs} epochs{before})"
 
 
 def _dice(folder: Path) -> dict[str, Any]:
