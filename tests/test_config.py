@@ -117,7 +117,7 @@ def test_override_of_a_section_that_is_no_table(tmp_path: Path):
 
 def test_missing_configuration_names_the_shipped_ones():
     with pytest.raises(
-        ConfigError, match=r"no configuration 'nosuch': give a TOML file or one of default, narrow, paper, smoke"
+        ConfigError, match=r"no configuration 'nosuch': give a TOML file or one of default, narrow, paper, quick, smoke"
     ):
         load_config("nosuch")
 
