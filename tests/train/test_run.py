@@ -23,7 +23,7 @@ from tumortrace.data.phantoms import write_phantom_dataset
 from tumortrace.data.slice import write_png
 from tumortrace.errors import ConfigError, DataError, TumortraceError
 from tumortrace.inference.model import open_model
-from tumortrace.inference.recipe import prepare_mask
+from tumortrace.inference.recipe import find_window, prepare_mask
 from tumortrace.report.figures import read_metrics
 from tumortrace.runfolder import CHECKPOINT, check_run_folder
 from tumortrace.train import run as run_module
@@ -364,7 +364,8 @@ def test_the_consensus_of_copies_is_learnt_where_it_is_asked_for(tmp_path: Path,
         with pytest.raises(KeyboardInterrupt):
             run_module.train(open_dataset(tmp_path / "data"), config, out=tmp_path / outlines)
     own, consensus = learnt
+    recipe = Recipe((48, 32))
     assert not (own[0] == own[1]).all()
     assert (consensus[0] == consensus[1]).float().mean() > 0.99
-    middle = prepare_mask(shifted[1], Recipe((48, 32)))
+    middle = prepare_mask(shifted[1], recipe, find_window(shifted[1], recipe))
     assert (consensus[0].numpy() == middle).mean() > 0.99
