@@ -21,7 +21,7 @@ def keep_freed_memory() -> bool:
     """Let the process keep the memory it frees, for what it allocates next.
 
     Each step of a training allocates and frees the same hundreds of megabytes. By default glibc gives large blocks back
-    and asks for them again, and the kernel fills every page with zeros: a quarter of a training's time and more.
+    and asks for them again, and the kernel fills every page with zeros: a fifth of a training's time on one machine.
 
     Returns:
         Whether the C library can do it: glibc, as on most Linux systems.
