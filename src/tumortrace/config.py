@@ -222,7 +222,8 @@ class Config:
         """Refuse an input size that the network's poolings cannot halve, and a loss for other maps than it makes."""
         check_size_fits(self.recipe.size_hw, poolings=self.network.poolings)
         fits = (self.training.loss == "where_and_whether") == (self.network.maps == 2)
-        _require(fits, "training.loss", self.training.loss, "where_and_whether for network.maps = 2, and for it alone")
+        wanted = "where_and_whether" if self.network.maps == 2 else "a loss of one map, such as dice_cross_entropy"
+        _require(fits, "training.loss", self.training.loss, f"{wanted}, for network.maps = {self.network.maps}")
 
 
 def check_size_fits(size_hw: tuple[int, int], *, poolings: int) -> None:
