@@ -81,6 +81,14 @@ def test_segment_sample_shows_a_mask_without_a_scan(tmp_path):
     assert (tmp_path / "own" / "sample.png").read_text() == "a user's own"
 
 
+def test_segment_sample_is_not_in_the_way_of_the_first_real_scans(phantom_data, tmp_path):
+    picture = sorted((phantom_data / "no_tumour").iterdir())[0]
+    assert tumortrace("segment", "--sample", cwd=tmp_path).returncode == 0
+    assert tumortrace("segment", picture, cwd=tmp_path).returncode == 0
+    assert (tmp_path / "tumortrace-sample" / "sample_mask.png").is_file()
+    assert (tmp_path / "tumortrace-masks" / f"{picture.stem}_mask.png").is_file()
+
+
 def test_segment_wants_pictures_or_the_sample(phantom_data, tmp_path):
     wanted = "give pictures, folders or patterns"
     assert_one_line_error(tumortrace("segment", cwd=tmp_path), wanted)

@@ -29,7 +29,10 @@ def segment(  # noqa: PLR0913 - the options of the command
         list[str] | None, typer.Argument(metavar="INPUT...", help="Pictures, folders or glob patterns.")
     ] = None,
     model: ModelOption = "default",
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the masks.")] = Path("tumortrace-masks"),
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Folder for the masks [tumortrace-masks; tumortrace-sample]."),
+    ] = None,
     *,
     overlay: Annotated[bool, typer.Option("--overlay", help="Also draw each mask over its picture.")] = False,
     tta: Annotated[bool, typer.Option("--tta", help="Look at the mirror image too, whatever the model says.")] = False,
@@ -50,6 +53,8 @@ def segment(  # noqa: PLR0913 - the options of the command
 
     if sample == bool(inputs):
         raise TumortraceError("give pictures, folders or patterns to segment, or --sample alone to see it work")
+    # Of its own, so that trying it out is not in the way of the first real scans.
+    out = out or Path("tumortrace-sample" if sample else "tumortrace-masks")
     chosen = inputs or [_write_sample(out)]
     refuse_out_in_inputs(out, chosen)
     pictures, skipped = find_pictures(chosen)
