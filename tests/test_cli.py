@@ -82,7 +82,7 @@ def test_segment_sample_shows_a_mask_without_a_scan(tmp_path):
 
 
 def test_segment_sample_is_not_in_the_way_of_the_first_real_scans(phantom_data, tmp_path):
-    picture = sorted((phantom_data / "no_tumour").iterdir())[0]
+    picture = min((phantom_data / "no_tumour").iterdir())
     assert tumortrace("segment", "--sample", cwd=tmp_path).returncode == 0
     assert tumortrace("segment", picture, cwd=tmp_path).returncode == 0
     assert (tmp_path / "tumortrace-sample" / "sample_mask.png").is_file()
