@@ -71,12 +71,12 @@ class LightUNet(nn.Module):
     outline interpolated from smooth logits is finer than their grid.
     """
 
-    def __init__(self, widths: tuple[int, ...] = (16, 32, 48, 64), *, maps: int = 1) -> None:
+    def __init__(self, widths: tuple[int, ...] = (16, 32, 48, 64), *, whether: bool = False) -> None:
         """Build it with random weights.
 
         Args:
             widths: Of the decoder at 1/2, 1/4, 1/8 and 1/16 of the input.
-            maps: Of tumour, two channels each.
+            whether: Also judge the slice as a whole, by the coarsest features: does it hold a tumour?
         """
         super().__init__()
         self.encoder = EfficientNetLite0()
@@ -89,46 +89,50 @@ class LightUNet(nn.Module):
             nn.Sequential(nn.Conv2d(fine, fine, 3, padding=1, bias=False), nn.BatchNorm2d(fine), nn.ReLU(inplace=True))
             for fine in widths
         )
-        self.head = nn.Conv2d(widths[0], 2 * maps, 3, padding=1)
+        self.head = nn.Conv2d(widths[0], 2, 3, padding=1)
+        self.whether = nn.Linear(2 * FEATURE_WIDTHS[-1], 2) if whether else None
         # Begin at the share of tumour that slices have (Lin et al. 2017). Begun at one half, all features learn to
         # speak for background, tumour is what none of them speaks for, and its probability stays near one half long.
         with torch.no_grad():
-            share = [0.0, math.log(TUMOUR_SHARE / (1 - TUMOUR_SHARE))]
-            cast("Tensor", self.head.bias).copy_(torch.tensor(share * maps))
+            cast("Tensor", self.head.bias).copy_(torch.tensor([0.0, math.log(TUMOUR_SHARE / (1 - TUMOUR_SHARE))]))
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of background and tumour, shape (N, 2, H, W), for images (N, 1, H, W).
 
-        Of two maps, while it is trained, those of both, shape (N, 4, H, W); afterwards those of their joint
-        probability.
+        If it judges whole slices, too, those of the joint probability; while it is trained both apart, (N, 4, H, W),
+        the last two being those of no tumour and of a tumour in the slice, the same at every pixel.
         """
-        *skips, current = self.encoder(images)
+        *skips, coarsest = self.encoder(images)
         steps = zip(self.narrowings, self.laterals, self.mixers, skips, strict=True)
+        current = coarsest
         for narrow, lateral, mix, skip in reversed(list(steps)):
             enlarged = functional.interpolate(narrow(current), scale_factor=2.0, mode="nearest")
             current = mix(enlarged + lateral(skip))
-        logits = self.head(current)
-        enlarged = functional.interpolate(logits, scale_factor=2.0, mode="bilinear", align_corners=False)
-        return enlarged if self.training or enlarged.shape[1] == 2 else join_maps(enlarged)
+        logits = functional.interpolate(self.head(current), scale_factor=2.0, mode="bilinear", align_corners=False)
+        if self.whether is None:
+            return logits
+        # No gradient goes back from here: features that are also bent to tell tumour-free slices serve outlines worse.
+        still = coarsest.detach()
+        judged = self.whether(torch.cat([still.mean(dim=(2, 3)), still.amax(dim=(2, 3))], dim=1))[:, :, None, None]
+        return torch.cat([logits, judged.expand_as(logits)], dim=1) if self.training else join(logits, judged)
 
 
 LEAST_PROBABILITY = 1e-6
 """Joint probabilities stay so far from 0 and 1, so that their logarithms are finite."""
 
 
-def join_maps(logits: Tensor) -> Tensor:
+def join(where: Tensor, whether: Tensor) -> Tensor:
     """Where the tumour is if there is one, and whether there is one, as one probability: their product.
 
     Args:
-        logits: Shape (N, 4, H, W): background and tumour of the first map, then of the second.
+        where: Logits of background and tumour, shape (N, 2, H, W).
+        whether: Logits of no tumour and of a tumour in the slice, shape (N, 2, 1, 1).
 
     Returns:
-        Shape (N, 2, H, W): the logarithms of 1 - p and p, p = the first map's probability of tumour times the highest
-        one in the second map.
+        Shape (N, 2, H, W): the logarithms of 1 - p and p.
     """
-    where = logits[:, :2].float().softmax(dim=1)[:, 1:]
-    whether = logits[:, 2:].float().softmax(dim=1)[:, 1:].amax(dim=(2, 3), keepdim=True)
-    joint = (where * whether).clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    joint = where.float().softmax(dim=1)[:, 1:] * whether.float().softmax(dim=1)[:, 1:]
+    joint = joint.clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
     return torch.cat([1 - joint, joint], dim=1).log()
 
 
@@ -145,7 +149,7 @@ def build_network(config: NetworkConfig, *, size_hw: tuple[int, int], seed: int)
         torch.default_generator.manual_seed(seed)
         if config.encoder == "plain":
             return UNet(config.widths)
-        network = LightUNet(config.widths, maps=config.maps)
+        network = LightUNet(config.widths, whether=config.whether)
     if config.pretrained:
         load_pretrained(network.encoder)
     return network
