@@ -28,6 +28,7 @@ from tumortrace.trust.provenance import caution, trace_training
 from tumortrace.trust.survey import survey
 
 LIGHT = NetworkConfig("efficientnet-lite0", widths=(4, 4, 4, 4))
+JUDGING = NetworkConfig("efficientnet-lite0", widths=(4, 4, 4, 4), whether=True)
 
 
 def random_images(*, count: int, seed: int) -> Tensor:
@@ -67,9 +68,10 @@ def test_a_normalisation_of_what_never_changes():
     assert norm(torch.full((1, 1, 1, 1), 4.0)).item() == pytest.approx(5.0)
 
 
-def test_a_folded_model_gives_in_torch_what_its_file_gives(tmp_path: Path):
-    model = write_model(trained_network(LIGHT), tmp_path / "model-a.onnx")
-    network = build_network(LIGHT, size_hw=(32, 64), seed=7)
+@pytest.mark.parametrize("config", [LIGHT, JUDGING])
+def test_a_folded_model_gives_in_torch_what_its_file_gives(config: NetworkConfig, tmp_path: Path):
+    model = write_model(trained_network(config), tmp_path / "model-a.onnx")
+    network = build_network(config, size_hw=(32, 64), seed=7)
     load_model_weights(model, network, images=random_images(count=40, seed=3))
     images = random_images(count=3, seed=4)
     expected = model.session.run(None, {"images": images.numpy()})[0]
@@ -90,7 +92,7 @@ def test_a_model_without_folded_layers_is_taken_as_it_is(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "other", [NetworkConfig("efficientnet-lite0", widths=(4, 4, 4, 8)), NetworkConfig(widths=(3, 5))]
+    "other", [NetworkConfig("efficientnet-lite0", widths=(4, 4, 4, 8)), NetworkConfig(widths=(3, 5)), JUDGING]
 )
 def test_weights_of_another_network_are_refused(other: NetworkConfig, tmp_path: Path):
     model = write_model(trained_network(LIGHT), tmp_path / "model-a.onnx")
