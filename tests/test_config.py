@@ -154,11 +154,7 @@ def test_recipe_from_table_names_the_unknown_key():
         recipe_from_table({"gamma": 1})
 
 
-def test_a_network_that_judges_slices_and_its_loss_need_each_other():
-    with pytest.raises(ConfigError, match=r"training\.loss"):
-        load_config("default", ["network.whether=true"])
-    with pytest.raises(ConfigError, match=r"training\.loss"):
-        load_config("quick", ["training.loss=dice"])
-    assert not load_config("quick", ["network.whether=false", "training.loss=dice"]).network.whether
-    with pytest.raises(ConfigError, match=r"network.whether.*false for the plain encoder"):
-        load_config("paper", ["network.whether=true"])
+def test_the_plain_encoder_classifies_no_slices():
+    assert load_config("quick").network.slice_classifier
+    with pytest.raises(ConfigError, match=r"network.slice_classifier.*false for the plain encoder"):
+        load_config("paper", ["network.slice_classifier=true"])

@@ -35,7 +35,6 @@ Loss = Literal[
     "focal",
     "tversky",
     "unified_focal",
-    "where_and_whether",
 ]
 Optimizer = Literal["adam", "adamw"]
 Schedule = Literal["constant", "one_cycle"]
@@ -93,14 +92,14 @@ class NetworkConfig:
         pretrained: The encoder begins with weights learnt on ImageNet; the plain one has none.
         widths: Channels of each resolution, finest first. Of the plain U-Net, the last is the bottleneck:
             ``len(widths) - 1`` poolings. Of the other, the decoder's at 1/2, 1/4, 1/8 and 1/16 of the input.
-        whether: The network also judges by its coarsest features whether there is a tumour in the slice at all, and
-            its map is multiplied by that probability (``loss = "where_and_whether"``). Not of the plain encoder.
+        slice_classifier: Once trained, the network also learns to say by its coarsest features whether a slice holds a
+            tumour at all, and its map is multiplied by that probability. Not of the plain encoder.
     """
 
     encoder: Encoder = "plain"
     pretrained: bool = False
     widths: tuple[int, ...] = (64, 128, 256, 512, 1024)
-    whether: bool = False
+    slice_classifier: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a network without a pooling or with empty layers, and weights that there are not."""
@@ -108,7 +107,8 @@ class NetworkConfig:
             ok = len(self.widths) >= 2 and min(self.widths) > 0
             _require(ok, "network.widths", self.widths, "at least two positive numbers, finest resolution first")
             _require(not self.pretrained, "network.pretrained", self.pretrained, "false for the plain encoder")
-            _require(not self.whether, "network.whether", self.whether, "false for the plain encoder")
+            ok = not self.slice_classifier
+            _require(ok, "network.slice_classifier", self.slice_classifier, "false for the plain encoder")
         else:
             ok = len(self.widths) == 4 and min(self.widths) > 0
             _require(ok, "network.widths", self.widths, "four positive numbers, finest resolution first")
@@ -218,11 +218,8 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
-        """Refuse an input size that the network's poolings cannot halve, and a loss for another output than it has."""
+        """Refuse an input size that the network's poolings cannot halve."""
         check_size_fits(self.recipe.size_hw, poolings=self.network.poolings)
-        fits = (self.training.loss == "where_and_whether") == self.network.whether
-        wanted = "where_and_whether" if self.network.whether else "a loss of the map alone, such as dice_cross_entropy"
-        _require(fits, "training.loss", self.training.loss, f"{wanted}, for network.whether = {self.network.whether}")
 
 
 def check_size_fits(size_hw: tuple[int, int], *, poolings: int) -> None:

@@ -10,8 +10,7 @@ from torch import Tensor
 from tumortrace.config import Loss
 from tumortrace.train.losses import make_loss
 
-OF_SLICES: Loss = "where_and_whether"
-ALL: tuple[Loss, ...] = tuple(name for name in get_args(Loss) if name != OF_SLICES)
+ALL: tuple[Loss, ...] = get_args(Loss)
 
 
 def logits_of(*probabilities: float) -> Tensor:
@@ -95,23 +94,3 @@ def test_a_thousandth_of_the_frame_painted_on_a_tumour_free_slice_costs_half():
     logits[:, 1] = -60.0
     logits[0, 1, 0, 7] = 60.0
     assert make_loss("dice")(logits, torch.zeros(1, 1, 1000, dtype=torch.int64)).item() == pytest.approx(0.5)
-
-
-def judged(*probabilities: float) -> Tensor:
-    """What a network says of slices of 1 x 2 pixels that hold tumour so probably, shape (N, 2, 1, 2)."""
-    return torch.cat([logits_of(p) for p in probabilities]).expand(-1, -1, 1, 2)
-
-
-def test_where_and_whether_is_unified_focal_of_the_map_and_cross_entropy_of_the_slice():
-    where, truths = torch.cat([logits_of(0.8, 0.3), logits_of(0.6, 0.1)]), torch.tensor([[[1, 0]], [[0, 0]]])
-    loss = make_loss(OF_SLICES)(torch.cat([where, judged(0.9, 0.4)], dim=1), truths)
-    of_slices = -(math.log(0.9) + math.log(0.6)) / 2
-    assert loss.item() == pytest.approx(make_loss("unified_focal")(where, truths).item() + 0.1 * of_slices)
-
-
-def test_a_batch_without_any_tumour_teaches_that_there_is_none():
-    logits = torch.cat([logits_of(0.8, 0.6), judged(0.7)], dim=1).requires_grad_()
-    make_loss(OF_SLICES)(logits, truths_of(0, 0)).backward()
-    assert logits.grad is not None
-    assert torch.isfinite(logits.grad).all()
-    assert logits.grad[0, 3, 0, 0] > 0

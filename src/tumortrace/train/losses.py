@@ -20,9 +20,6 @@ SMOOTHING = 1e-3
 """Share of the frame that is added to both sides of an overlap's fraction. Without it a slice that holds no tumour
 costs 1 whatever is painted on it and teaches nothing; with it, painting so much costs one half."""
 
-WHETHER_WEIGHT = 0.1
-"""Of the cross-entropy of whole slices, so small that gradients are clipped for the map's sake alone."""
-
 
 def make_loss(name: Loss) -> LossFunction:
     """The loss of that name.
@@ -37,13 +34,9 @@ def make_loss(name: Loss) -> LossFunction:
     - ``focal``: cross-entropy times (1 - p)^2 (Lin et al. 2017).
     - ``tversky``: as Dice, a missed pixel weighing 0.7 and a painted one 0.3 (Salehi et al. 2017).
     - ``unified_focal``: asymmetric, its two parts weighing the same (Yeung et al. 2022).
-    - ``where_and_whether``: of a network that judges whole slices, too: ``unified_focal`` of its map, and
-      ``WHETHER_WEIGHT`` of the cross-entropy of what it says of the slice. A map that alone must tell tumour-free
-      slices stays empty where it doubts whether there is a tumour; this one need not know.
 
     Returns:
-        A function of logits, float32 (N, 2, H, W), for ``where_and_whether`` (N, 4, H, W) (``LightUNet.forward``), and
-        truths, int64 (N, H, W) of 0 and 1, to a scalar.
+        A function of logits, float32 (N, 2, H, W), and truths, int64 (N, H, W) of 0 and 1, to a scalar.
     """
     loss: LossFunction
     match name:
@@ -61,8 +54,6 @@ def make_loss(name: Loss) -> LossFunction:
             loss = _tversky
         case "unified_focal":
             loss = _unified_focal
-        case "where_and_whether":
-            loss = _where_and_whether
     return loss
 
 
@@ -100,12 +91,6 @@ def _focal(logits: Tensor, truths: Tensor) -> Tensor:
 def _unified_focal(logits: Tensor, truths: Tensor) -> Tensor:
     loss = AsymmetricUnifiedFocalLoss(to_onehot_y=True)  # takes what it is given as probabilities
     return cast("Tensor", loss(logits.softmax(dim=1), _with_channel(truths)))
-
-
-def _where_and_whether(logits: Tensor, truths: Tensor) -> Tensor:
-    where, whether = logits[:, :2], logits[:, 2:, 0, 0]
-    present = truths.flatten(1).any(dim=1).long()
-    return _unified_focal(where, truths) + WHETHER_WEIGHT * functional.cross_entropy(whether, present)
 
 
 def _with_channel(truths: Tensor) -> Tensor:

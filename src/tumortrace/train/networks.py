@@ -71,12 +71,12 @@ class LightUNet(nn.Module):
     outline interpolated from smooth logits is finer than their grid.
     """
 
-    def __init__(self, widths: tuple[int, ...] = (16, 32, 48, 64), *, whether: bool = False) -> None:
+    def __init__(self, widths: tuple[int, ...] = (16, 32, 48, 64), *, slice_classifier: bool = False) -> None:
         """Build it with random weights.
 
         Args:
             widths: Of the decoder at 1/2, 1/4, 1/8 and 1/16 of the input.
-            whether: Also judge the slice as a whole, by the coarsest features: does it hold a tumour?
+            slice_classifier: Multiply the map by the probability that the slice holds a tumour at all.
         """
         super().__init__()
         self.encoder = EfficientNetLite0()
@@ -90,7 +90,7 @@ class LightUNet(nn.Module):
             for fine in widths
         )
         self.head = nn.Conv2d(widths[0], 2, 3, padding=1)
-        self.whether = nn.Linear(2 * FEATURE_WIDTHS[-1], 2) if whether else None
+        self.slice_classifier = SliceClassifier(FEATURE_WIDTHS[-1]) if slice_classifier else None
         # Begin at the share of tumour that slices have (Lin et al. 2017). Begun at one half, all features learn to
         # speak for background, tumour is what none of them speaks for, and its probability stays near one half long.
         with torch.no_grad():
@@ -99,8 +99,7 @@ class LightUNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits of background and tumour, shape (N, 2, H, W), for images (N, 1, H, W).
 
-        If it judges whole slices, too, those of the joint probability; while it is trained both apart, (N, 4, H, W),
-        the last two being those of no tumour and of a tumour in the slice, the same at every pixel.
+        While it is trained, those of the map alone: tumour-free slices would bend its features, and outlines suffer.
         """
         *skips, coarsest = self.encoder(images)
         steps = zip(self.narrowings, self.laterals, self.mixers, skips, strict=True)
@@ -109,31 +108,54 @@ class LightUNet(nn.Module):
             enlarged = functional.interpolate(narrow(current), scale_factor=2.0, mode="nearest")
             current = mix(enlarged + lateral(skip))
         logits = functional.interpolate(self.head(current), scale_factor=2.0, mode="bilinear", align_corners=False)
-        if self.whether is None:
+        if self.slice_classifier is None or self.training:
             return logits
-        # No gradient goes back from here: features that are also bent to tell tumour-free slices serve outlines worse.
-        still = coarsest.detach()
-        judged = self.whether(torch.cat([still.mean(dim=(2, 3)), still.amax(dim=(2, 3))], dim=1))[:, :, None, None]
-        return torch.cat([logits, judged.expand_as(logits)], dim=1) if self.training else join(logits, judged)
+        return multiply(logits, self.slice_classifier(coarsest))
 
+
+class SliceClassifier(nn.Module):
+    """Does a slice hold a tumour? A linear layer on the mean and the maximum of each of the coarsest features.
+
+    It is fitted once the network is trained (``slice_classifier.py``); until then it says yes of every slice.
+    """
+
+    def __init__(self, channels: int) -> None:
+        """Build one that says yes."""
+        super().__init__()
+        self.linear = nn.Linear(2 * channels, 1)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.constant_(self.linear.bias, SURELY)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logit of a tumour, shape (N, 1), for features (N, C, H, W)."""
+        return cast("Tensor", self.linear(pool(features)))
+
+
+SURELY = 30.0
+"""A logit whose probability is 1 in single precision."""
 
 LEAST_PROBABILITY = 1e-6
-"""Joint probabilities stay so far from 0 and 1, so that their logarithms are finite."""
+"""Products stay so far from 0 and 1, so that their logarithms are finite."""
 
 
-def join(where: Tensor, whether: Tensor) -> Tensor:
-    """Where the tumour is if there is one, and whether there is one, as one probability: their product.
+def pool(features: Tensor) -> Tensor:
+    """The means, then the maxima of features (N, C, H, W) over the slice, shape (N, 2 C)."""
+    return torch.cat([features.mean(dim=(2, 3)), features.amax(dim=(2, 3))], dim=1)
+
+
+def multiply(logits: Tensor, slice_logit: Tensor) -> Tensor:
+    """The map of where the tumour is if there is one, times the probability that there is one.
 
     Args:
-        where: Logits of background and tumour, shape (N, 2, H, W).
-        whether: Logits of no tumour and of a tumour in the slice, shape (N, 2, 1, 1).
+        logits: Of background and tumour, shape (N, 2, H, W).
+        slice_logit: Of a tumour in the slice, shape (N, 1).
 
     Returns:
-        Shape (N, 2, H, W): the logarithms of 1 - p and p.
+        Shape (N, 2, H, W): the logarithms of 1 - p and p, p the product.
     """
-    joint = where.float().softmax(dim=1)[:, 1:] * whether.float().softmax(dim=1)[:, 1:]
-    joint = joint.clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
-    return torch.cat([1 - joint, joint], dim=1).log()
+    product = logits.float().softmax(dim=1)[:, 1:] * slice_logit.float().sigmoid()[:, :, None, None]
+    product = product.clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    return torch.cat([1 - product, product], dim=1).log()
 
 
 def build_network(config: NetworkConfig, *, size_hw: tuple[int, int], seed: int) -> nn.Module:
@@ -149,7 +171,7 @@ def build_network(config: NetworkConfig, *, size_hw: tuple[int, int], seed: int)
         torch.default_generator.manual_seed(seed)
         if config.encoder == "plain":
             return UNet(config.widths)
-        network = LightUNet(config.widths, whether=config.whether)
+        network = LightUNet(config.widths, slice_classifier=config.slice_classifier)
     if config.pretrained:
         load_pretrained(network.encoder)
     return network
