@@ -60,13 +60,13 @@ def test_the_slope_and_offset_of_one_feature_by_hand():
     assert classifier.linear.bias.item() == pytest.approx(-8 * slope, rel=1e-4)  # in doubt half-way
 
 
-def test_a_rare_kind_weighs_as_much_as_a_common_one():
+def test_a_doubtful_slice_is_as_probable_as_such_slices_were():
     classifier = SliceClassifier(channels=1)
-    features = torch.tensor([[1.0, 0.0]] * 9 + [[1.0, 0.0], [0.0, 0.0]], dtype=torch.float64)
-    with_tumour = torch.tensor([True] * 9 + [False, False])
-    _fit(classifier, features, with_tumour)
-    doubted = classifier.linear(torch.tensor([1.0, 0.0])).sigmoid().item()
-    assert 0.5 < doubted < 0.8  # 9 of 9 with tumour against 1 of 2 without: 2 : 1, less the ridge
+    features = torch.tensor([[1.0, 0.0]] * 10 + [[0.0, 0.0]], dtype=torch.float64)
+    _fit(classifier, features, torch.tensor([True] * 9 + [False, False]))
+    probability = classifier.linear(torch.tensor([[1.0, 0.0], [0.0, 0.0]])).sigmoid().flatten().tolist()
+    assert probability[0] == pytest.approx(0.9, abs=0.02)  # 9 of 10
+    assert probability[1] < 0.5
 
 
 def test_only_the_classifier_is_fitted_and_it_tells_slices_apart():

@@ -19,8 +19,10 @@ BATCH = 16
 def fit_slice_classifier(network: nn.Module, part: PreparedPart) -> bool:
     """Fit the network's slice classifier, if it has one, to the slices and their mirror images; nothing else changes.
 
-    Logistic regression on standardised features, both classes weighing the same, by L-BFGS: no draw of chance in it.
-    Where all slices are of one kind there is nothing to tell apart: it stays as it was, and that is told.
+    Logistic regression on standardised features by L-BFGS: no draw of chance in it. Both kinds of slices weigh the
+    same, for the rare one would have little say; the offset is then moved back to the share that they have (King & Zeng
+    2001), so that a doubtful slice is rather said to hold a tumour and the peak threshold decides (``Recipe``). Where
+    all slices are of one kind there is nothing to tell apart: it stays as it was, and that is told.
 
     Args:
         network: Trained, on the CPU or a GPU; set to evaluation afterwards.
@@ -75,4 +77,4 @@ def _fit(classifier: SliceClassifier, features: Tensor, with_tumour: Tensor) -> 
     with torch.no_grad():
         scaled = slopes / deviations
         classifier.linear.weight.copy_(scaled[None])
-        classifier.linear.bias.copy_((offset - scaled @ means)[None])
+        classifier.linear.bias.copy_((offset + torch.logit(share) - scaled @ means)[None])
