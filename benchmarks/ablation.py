@@ -47,7 +47,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "stretched, not padded": ("recipe.pad_to_square=false",),
     "the head alone": ("recipe.crop_to_head=true",),
     "the mirror image too": ("recipe.average_mirror=true",),
-    "unified focal, slices classified": ("network.slice_classifier=true", "training.loss=unified_focal"),
+    "two maps": ("network.maps=2", "training.loss=where_and_whether"),
     "cross-entropy": ("training.loss=cross_entropy",),
     "Dice": ("training.loss=dice",),
     "Dice pooled over the batch + CE": ("training.loss=pooled_dice_cross_entropy",),

@@ -154,7 +154,11 @@ def test_recipe_from_table_names_the_unknown_key():
         recipe_from_table({"gamma": 1})
 
 
-def test_the_plain_encoder_classifies_no_slices():
-    assert load_config("quick").network.slice_classifier
-    with pytest.raises(ConfigError, match=r"network.slice_classifier.*false for the plain encoder"):
-        load_config("paper", ["network.slice_classifier=true"])
+def test_a_loss_of_two_maps_and_a_network_of_two_maps_need_each_other():
+    with pytest.raises(ConfigError, match=r"training\.loss"):
+        load_config("default", ["network.maps=2"])
+    with pytest.raises(ConfigError, match=r"training\.loss"):
+        load_config("quick", ["training.loss=dice"])
+    assert load_config("quick", ["network.maps=1", "training.loss=dice"]).network.maps == 1
+    with pytest.raises(ConfigError, match=r"network.maps.*1 for the plain encoder"):
+        load_config("paper", ["network.maps=2"])

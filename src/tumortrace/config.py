@@ -35,6 +35,7 @@ Loss = Literal[
     "focal",
     "tversky",
     "unified_focal",
+    "where_and_whether",
 ]
 Optimizer = Literal["adam", "adamw"]
 Schedule = Literal["constant", "one_cycle"]
@@ -92,14 +93,14 @@ class NetworkConfig:
         pretrained: The encoder begins with weights learnt on ImageNet; the plain one has none.
         widths: Channels of each resolution, finest first. Of the plain U-Net, the last is the bottleneck:
             ``len(widths) - 1`` poolings. Of the other, the decoder's at 1/2, 1/4, 1/8 and 1/16 of the input.
-        slice_classifier: Once trained, the network also learns to say by its coarsest features whether a slice holds a
-            tumour at all, and its map is multiplied by that probability. Not of the plain encoder.
+        maps: 1, a map of tumour; or 2, a map of where the tumour is if there is one, and a map of whether there is one
+            (``loss = "where_and_whether"``). The plain encoder has one.
     """
 
     encoder: Encoder = "plain"
     pretrained: bool = False
     widths: tuple[int, ...] = (64, 128, 256, 512, 1024)
-    slice_classifier: bool = False
+    maps: int = 1
 
     def __post_init__(self) -> None:
         """Refuse a network without a pooling or with empty layers, and weights that there are not."""
@@ -107,11 +108,11 @@ class NetworkConfig:
             ok = len(self.widths) >= 2 and min(self.widths) > 0
             _require(ok, "network.widths", self.widths, "at least two positive numbers, finest resolution first")
             _require(not self.pretrained, "network.pretrained", self.pretrained, "false for the plain encoder")
-            ok = not self.slice_classifier
-            _require(ok, "network.slice_classifier", self.slice_classifier, "false for the plain encoder")
+            _require(self.maps == 1, "network.maps", self.maps, "1 for the plain encoder")
         else:
             ok = len(self.widths) == 4 and min(self.widths) > 0
             _require(ok, "network.widths", self.widths, "four positive numbers, finest resolution first")
+            _require(self.maps in (1, 2), "network.maps", self.maps, "1 or 2")
 
     @property
     def poolings(self) -> int:
@@ -218,8 +219,11 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
-        """Refuse an input size that the network's poolings cannot halve."""
+        """Refuse an input size that the network's poolings cannot halve, and a loss for other maps than it makes."""
         check_size_fits(self.recipe.size_hw, poolings=self.network.poolings)
+        fits = (self.training.loss == "where_and_whether") == (self.network.maps == 2)
+        wanted = "where_and_whether" if self.network.maps == 2 else "a loss of one map, such as dice_cross_entropy"
+        _require(fits, "training.loss", self.training.loss, f"{wanted}, for network.maps = {self.network.maps}")
 
 
 def check_size_fits(size_hw: tuple[int, int], *, poolings: int) -> None:

@@ -12,7 +12,7 @@ from tumortrace.config import NetworkConfig
 from tumortrace.errors import ModelError
 from tumortrace.train import encoder as encoder_module
 from tumortrace.train.encoder import FEATURE_WIDTHS, WEIGHTS_FILE, WEIGHTS_PACKAGE, EfficientNetLite0, load_pretrained
-from tumortrace.train.networks import LightUNet, build_network, multiply
+from tumortrace.train.networks import LightUNet, build_network, join_maps
 
 
 @pytest.fixture(scope="module")
@@ -111,33 +111,24 @@ def test_the_light_network_begins_at_the_share_of_tumour():
     assert 1 / (1 + math.exp(background - tumour)) == pytest.approx(0.03)
 
 
-def test_a_map_is_multiplied_by_the_probability_of_the_slice():
-    where = torch.tensor([[0.8, 0.5, 0.1], [0.2, 0.6, 0.4]])
-    logits = torch.stack([1 - where, where], dim=1).log()[:, :, None, :]
-    product = multiply(logits, torch.tensor([[0.0], [math.log(1 / 3)]]))  # of probabilities 1/2 and 1/4
-    assert product.shape == (2, 2, 1, 3)
-    assert torch.allclose(product.softmax(dim=1)[:, 1, 0], torch.tensor([[0.4, 0.25, 0.05], [0.05, 0.15, 0.1]]))
-    assert torch.allclose(product.exp().sum(dim=1), torch.ones(2, 1, 3))
+def test_two_maps_are_joined_as_where_times_the_highest_whether():
+    where, whether = torch.tensor([0.8, 0.5, 0.1]), torch.tensor([0.2, 0.6, 0.4])
+    channels = [1 - where, where, 1 - whether, whether]
+    joined = join_maps(torch.stack(channels).log()[None, :, None, :])
+    assert joined.shape == (1, 2, 1, 3)
+    assert torch.allclose(joined.softmax(dim=1)[0, 1, 0], 0.6 * where)
+    assert torch.allclose(joined.exp().sum(dim=1), torch.ones(1))
 
 
-def test_products_are_finite_where_both_are_sure():
-    sure = torch.tensor([[0.0, 200.0], [0.0, -200.0]])[:, :, None, None]
-    product = multiply(sure, torch.tensor([[200.0], [-200.0]]))
-    assert torch.isfinite(product).all()
-    assert product.exp()[:, 1].flatten().tolist() == pytest.approx([1.0, 0.0], abs=2e-6)
+def test_joined_maps_are_finite_where_they_are_sure():
+    joined = join_maps(torch.tensor([0.0, 200.0, 0.0, 200.0, 0.0, -200.0, 0.0, -200.0]).reshape(2, 4, 1, 1))
+    assert torch.isfinite(joined).all()
+    assert joined.exp()[:, 1].flatten().tolist() == pytest.approx([1.0, 0.0], abs=2e-6)
 
 
-def test_a_slice_classifier_says_yes_until_it_is_fitted_and_is_not_asked_while_the_network_is_trained():
-    config = NetworkConfig(encoder="efficientnet-lite0", widths=(8, 8, 8, 8), slice_classifier=True)
+def test_a_network_of_two_maps_gives_both_while_it_is_trained_and_one_afterwards():
+    config = NetworkConfig(encoder="efficientnet-lite0", widths=(8, 8, 8, 8), maps=2)
     network = build_network(config, size_hw=(32, 64), seed=0)
-    assert isinstance(network, LightUNet)
-    images = torch.linspace(-1, 1, 3 * 32 * 64).reshape(3, 1, 32, 64)
-    for layer in network.modules():
-        if isinstance(layer, torch.nn.BatchNorm2d):
-            layer.eval()
-    network(images).sum().backward()
-    assert all(parameter.grad is None for name, parameter in network.named_parameters() if "classifier" in name)
-    trained = network(images).softmax(dim=1)
-    assert torch.allclose(network.eval()(images).softmax(dim=1), trained, atol=1e-5)
-    network.slice_classifier.linear.bias.data.fill_(0.0)
-    assert torch.allclose(network(images).softmax(dim=1)[:, 1], trained[:, 1] / 2, atol=1e-5)
+    images = torch.zeros(3, 1, 32, 64)
+    assert network(images).shape == (3, 4, 32, 64)
+    assert network.eval()(images).shape == (3, 2, 32, 64)

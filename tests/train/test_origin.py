@@ -28,7 +28,7 @@ from tumortrace.trust.provenance import caution, trace_training
 from tumortrace.trust.survey import survey
 
 LIGHT = NetworkConfig("efficientnet-lite0", widths=(4, 4, 4, 4))
-CLASSIFYING = NetworkConfig("efficientnet-lite0", widths=(4, 4, 4, 4), slice_classifier=True)
+TWO_MAPS = NetworkConfig("efficientnet-lite0", widths=(4, 4, 4, 4), maps=2)
 
 
 def random_images(*, count: int, seed: int) -> Tensor:
@@ -68,7 +68,7 @@ def test_a_normalisation_of_what_never_changes():
     assert norm(torch.full((1, 1, 1, 1), 4.0)).item() == pytest.approx(5.0)
 
 
-@pytest.mark.parametrize("config", [LIGHT, CLASSIFYING])
+@pytest.mark.parametrize("config", [LIGHT, TWO_MAPS])
 def test_a_folded_model_gives_in_torch_what_its_file_gives(config: NetworkConfig, tmp_path: Path):
     model = write_model(trained_network(config), tmp_path / "model-a.onnx")
     network = build_network(config, size_hw=(32, 64), seed=7)
@@ -92,7 +92,7 @@ def test_a_model_without_folded_layers_is_taken_as_it_is(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "other", [NetworkConfig("efficientnet-lite0", widths=(4, 4, 4, 8)), NetworkConfig(widths=(3, 5)), CLASSIFYING]
+    "other", [NetworkConfig("efficientnet-lite0", widths=(4, 4, 4, 8)), NetworkConfig(widths=(3, 5)), TWO_MAPS]
 )
 def test_weights_of_another_network_are_refused(other: NetworkConfig, tmp_path: Path):
     model = write_model(trained_network(LIGHT), tmp_path / "model-a.onnx")

@@ -34,9 +34,13 @@ def make_loss(name: Loss) -> LossFunction:
     - ``focal``: cross-entropy times (1 - p)^2 (Lin et al. 2017).
     - ``tversky``: as Dice, a missed pixel weighing 0.7 and a painted one 0.3 (Salehi et al. 2017).
     - ``unified_focal``: asymmetric, its two parts weighing the same (Yeung et al. 2022).
+    - ``where_and_whether``: of two maps. The first learns where the tumour is from slices that hold one alone, by twice
+      the unified focal loss; the second whether there is one, from all slices, by ``dice_cross_entropy``. In one map,
+      doubt whether there is a tumour keeps the network from saying where it would be.
 
     Returns:
-        A function of logits, float32 (N, 2, H, W), and truths, int64 (N, H, W) of 0 and 1, to a scalar.
+        A function of logits, float32 (N, 2, H, W), of two maps (N, 4, H, W), and truths, int64 (N, H, W) of 0 and 1,
+        to a scalar.
     """
     loss: LossFunction
     match name:
@@ -54,6 +58,8 @@ def make_loss(name: Loss) -> LossFunction:
             loss = _tversky
         case "unified_focal":
             loss = _unified_focal
+        case "where_and_whether":
+            loss = _where_and_whether
     return loss
 
 
@@ -91,6 +97,13 @@ def _focal(logits: Tensor, truths: Tensor) -> Tensor:
 def _unified_focal(logits: Tensor, truths: Tensor) -> Tensor:
     loss = AsymmetricUnifiedFocalLoss(to_onehot_y=True)  # takes what it is given as probabilities
     return cast("Tensor", loss(logits.softmax(dim=1), _with_channel(truths)))
+
+
+def _where_and_whether(logits: Tensor, truths: Tensor) -> Tensor:
+    where, whether = logits[:, :2], logits[:, 2:]
+    loss = _with_cross_entropy(_dice)(whether, truths)
+    present = truths.flatten(1).any(dim=1)
+    return loss + 2 * _unified_focal(where[present], truths[present]) if present.any() else loss
 
 
 def _with_channel(truths: Tensor) -> Tensor:

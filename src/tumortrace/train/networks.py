@@ -71,12 +71,12 @@ class LightUNet(nn.Module):
     outline interpolated from smooth logits is finer than their grid.
     """
 
-    def __init__(self, widths: tuple[int, ...] = (16, 32, 48, 64), *, slice_classifier: bool = False) -> None:
+    def __init__(self, widths: tuple[int, ...] = (16, 32, 48, 64), *, maps: int = 1) -> None:
         """Build it with random weights.
 
         Args:
             widths: Of the decoder at 1/2, 1/4, 1/8 and 1/16 of the input.
-            slice_classifier: Multiply the map by the probability that the slice holds a tumour at all.
+            maps: Of tumour, two channels each.
         """
         super().__init__()
         self.encoder = EfficientNetLite0()
@@ -89,73 +89,47 @@ class LightUNet(nn.Module):
             nn.Sequential(nn.Conv2d(fine, fine, 3, padding=1, bias=False), nn.BatchNorm2d(fine), nn.ReLU(inplace=True))
             for fine in widths
         )
-        self.head = nn.Conv2d(widths[0], 2, 3, padding=1)
-        self.slice_classifier = SliceClassifier(FEATURE_WIDTHS[-1]) if slice_classifier else None
+        self.head = nn.Conv2d(widths[0], 2 * maps, 3, padding=1)
         # Begin at the share of tumour that slices have (Lin et al. 2017). Begun at one half, all features learn to
         # speak for background, tumour is what none of them speaks for, and its probability stays near one half long.
         with torch.no_grad():
-            cast("Tensor", self.head.bias).copy_(torch.tensor([0.0, math.log(TUMOUR_SHARE / (1 - TUMOUR_SHARE))]))
+            share = [0.0, math.log(TUMOUR_SHARE / (1 - TUMOUR_SHARE))]
+            cast("Tensor", self.head.bias).copy_(torch.tensor(share * maps))
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of background and tumour, shape (N, 2, H, W), for images (N, 1, H, W).
 
-        While it is trained, those of the map alone: tumour-free slices would bend its features, and outlines suffer.
+        Of two maps, while it is trained, those of both, shape (N, 4, H, W); afterwards those of their joint
+        probability.
         """
-        *skips, coarsest = self.encoder(images)
+        *skips, current = self.encoder(images)
         steps = zip(self.narrowings, self.laterals, self.mixers, skips, strict=True)
-        current = coarsest
         for narrow, lateral, mix, skip in reversed(list(steps)):
             enlarged = functional.interpolate(narrow(current), scale_factor=2.0, mode="nearest")
             current = mix(enlarged + lateral(skip))
-        logits = functional.interpolate(self.head(current), scale_factor=2.0, mode="bilinear", align_corners=False)
-        if self.slice_classifier is None or self.training:
-            return logits
-        return multiply(logits, self.slice_classifier(coarsest))
+        logits = self.head(current)
+        enlarged = functional.interpolate(logits, scale_factor=2.0, mode="bilinear", align_corners=False)
+        return enlarged if self.training or enlarged.shape[1] == 2 else join_maps(enlarged)
 
-
-class SliceClassifier(nn.Module):
-    """Does a slice hold a tumour? A linear layer on the mean and the maximum of each of the coarsest features.
-
-    It is fitted once the network is trained (``slice_classifier.py``); until then it says yes of every slice.
-    """
-
-    def __init__(self, channels: int) -> None:
-        """Build one that says yes."""
-        super().__init__()
-        self.linear = nn.Linear(2 * channels, 1)
-        nn.init.zeros_(self.linear.weight)
-        nn.init.constant_(self.linear.bias, SURELY)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Logit of a tumour, shape (N, 1), for features (N, C, H, W)."""
-        return cast("Tensor", self.linear(pool(features)))
-
-
-SURELY = 30.0
-"""A logit whose probability is 1 in single precision."""
 
 LEAST_PROBABILITY = 1e-6
-"""Products stay so far from 0 and 1, so that their logarithms are finite."""
+"""Joint probabilities stay so far from 0 and 1, so that their logarithms are finite."""
 
 
-def pool(features: Tensor) -> Tensor:
-    """The means, then the maxima of features (N, C, H, W) over the slice, shape (N, 2 C)."""
-    return torch.cat([features.mean(dim=(2, 3)), features.amax(dim=(2, 3))], dim=1)
-
-
-def multiply(logits: Tensor, slice_logit: Tensor) -> Tensor:
-    """The map of where the tumour is if there is one, times the probability that there is one.
+def join_maps(logits: Tensor) -> Tensor:
+    """Where the tumour is if there is one, and whether there is one, as one probability: their product.
 
     Args:
-        logits: Of background and tumour, shape (N, 2, H, W).
-        slice_logit: Of a tumour in the slice, shape (N, 1).
+        logits: Shape (N, 4, H, W): background and tumour of the first map, then of the second.
 
     Returns:
-        Shape (N, 2, H, W): the logarithms of 1 - p and p, p the product.
+        Shape (N, 2, H, W): the logarithms of 1 - p and p, p = the first map's probability of tumour times the highest
+        one in the second map.
     """
-    product = logits.float().softmax(dim=1)[:, 1:] * slice_logit.float().sigmoid()[:, :, None, None]
-    product = product.clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
-    return torch.cat([1 - product, product], dim=1).log()
+    where = logits[:, :2].float().softmax(dim=1)[:, 1:]
+    whether = logits[:, 2:].float().softmax(dim=1)[:, 1:].amax(dim=(2, 3), keepdim=True)
+    joint = (where * whether).clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    return torch.cat([1 - joint, joint], dim=1).log()
 
 
 def build_network(config: NetworkConfig, *, size_hw: tuple[int, int], seed: int) -> nn.Module:
@@ -171,7 +145,7 @@ def build_network(config: NetworkConfig, *, size_hw: tuple[int, int], seed: int)
         torch.default_generator.manual_seed(seed)
         if config.encoder == "plain":
             return UNet(config.widths)
-        network = LightUNet(config.widths, slice_classifier=config.slice_classifier)
+        network = LightUNet(config.widths, maps=config.maps)
     if config.pretrained:
         load_pretrained(network.encoder)
     return network

@@ -22,14 +22,13 @@ from tumortrace.inference.model import Model
 from tumortrace.progress import tell
 from tumortrace.runfolder import BEST, CHECKPOINT, CONFIG, MANIFEST, MEMORY, MODEL, NETWORK
 from tumortrace.train.arrays import PreparedPart, prepare_part, spread
-from tumortrace.train.checkpoint import EpochRow, load_weights, read_state, refuse_other_settings, save_weights
+from tumortrace.train.checkpoint import EpochRow, load_weights, read_state, refuse_other_settings
 from tumortrace.train.export import EXPORT_SAMPLES, Agreement, ModelCard, export_onnx
 from tumortrace.train.loop import GoOn, always, fit, kept_epoch, start_fabric
 from tumortrace.train.manifest import Measured, build_manifest, describe_data, describe_environment, peak_memory_bytes
 from tumortrace.train.memory import explain_memory
 from tumortrace.train.networks import build_network, describe_network
 from tumortrace.train.origin import Origin, begin, join_memory
-from tumortrace.train.slice_classifier import fit_slice_classifier
 from tumortrace.trust.agreement import agree_on_masks
 from tumortrace.trust.memory import remember, save_memory
 from tumortrace.trust.survey import Seen, Survey, look_over, survey
@@ -88,8 +87,6 @@ def train(
     save_memory(join_memory(remember(seen), out, model=began_from), out / MEMORY)
     state = fit(network, config, fabric=fabric, train=train_part, val=val_part, run=out, go_on=go_on)
     load_weights(out / BEST, network)
-    if fit_slice_classifier(network, train_part):
-        save_weights(out / BEST, network)
     card = _card(out, config, origin, learnt=train_part, measured=val_part)
     agreement = _export(network, out, config, card, learnt=train_part)
     result = RunResult(
