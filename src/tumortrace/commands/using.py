@@ -31,7 +31,11 @@ def segment(  # noqa: PLR0913 - the options of the command
     model: ModelOption = "default",
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Folder for the masks [tumortrace-masks; tumortrace-sample]."),
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Folder for the masks.  [default: tumortrace-masks; of --sample: tumortrace-sample]",
+        ),
     ] = None,
     *,
     overlay: Annotated[bool, typer.Option("--overlay", help="Also draw each mask over its picture.")] = False,
