@@ -20,7 +20,6 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.tensorboard import SummaryWriter
 
 from tumortrace.config import AugmentationConfig, Config, Keep, TrainingConfig
 from tumortrace.data.fingerprint import hash_part
@@ -41,6 +40,7 @@ from tumortrace.train.checkpoint import (
     save_checkpoint,
     save_weights,
 )
+from tumortrace.train.events import log_epoch, start_events
 from tumortrace.train.losses import make_loss
 from tumortrace.train.memory import explain_memory
 from tumortrace.train.sampling import draw_epoch
@@ -132,7 +132,8 @@ def fit(  # noqa: PLR0913 - what a training is made of
     if checkpoint.is_file():
         state = _resume(checkpoint, network=network, kept=kept, optimizer=optimizer, fresh=state)
     learner = _Learner(model, network, kept, stepper, fabric, config, train)
-    with SummaryWriter(run / TENSORBOARD, purge_step=len(state.rows)) as events, explain_memory(config):
+    events = start_events(run / TENSORBOARD, epoch=max(len(state.rows), 1))
+    with explain_memory(config):
         if state.rows:  # the kill may have come between this checkpoint and what follows from it
             _write_epoch(run, kept, rows=state.rows, keep=training.keep, events=events)
         for epoch in range(len(state.rows) + 1, training.epochs + 1):
@@ -316,19 +317,11 @@ def _row(epoch: int, learnt: EpochResult, measured: EpochResult | None, *, secon
     )
 
 
-def _write_epoch(run: Path, kept: KeptNetwork, *, rows: list[EpochRow], keep: Keep, events: SummaryWriter) -> None:
+def _write_epoch(run: Path, kept: KeptNetwork, *, rows: list[EpochRow], keep: Keep, events: Path) -> None:
     if kept_epoch(rows, keep=keep) == rows[-1].epoch:
         save_weights(run / BEST, kept.after(rows[-1].epoch))
     write_metrics(run / METRICS, rows)
-    _log_events(events, rows[-1])
-
-
-def _log_events(events: SummaryWriter, row: EpochRow) -> None:
-    scalars = {"loss/train": row.train_loss, "loss/val": row.val_loss, "dice/val": row.val_dice}
-    for tag, value in scalars.items():
-        if value is not None:
-            events.add_scalar(tag, value, row.epoch)
-    events.flush()
+    log_epoch(events, rows[-1])
 
 
 @contextmanager
