@@ -38,7 +38,10 @@ def start_segmenting(cwd: Path, **options: object) -> subprocess.Popen[bytes]:
     """Start to segment more than can be done at once; go on when the first records are there."""
     write_scans(cwd / "scans", 600)
     command = [sys.executable, "-m", "tumortrace", "segment", "scans", "--out", "masks"]
+    before = {ending: signal.signal(ending, signal.SIG_DFL) for ending in cli.ENDINGS}  # the suite may run under nohup
     running = subprocess.Popen(command, cwd=cwd, **options)  # type: ignore[call-overload] # those of Popen
+    for ending, handler in before.items():
+        signal.signal(ending, handler)
     partial = cwd / "masks" / PARTIAL
     deadline = time.monotonic() + 120
     while not (partial.is_file() and partial.read_text().count("\n") > 10) and time.monotonic() < deadline:
