@@ -34,6 +34,12 @@ from tumortrace.trust.survey import Survey, survey
 SCREENING = ("recipe.size_hw=[160, 160]", "training.epochs=4", "training.coarse_epochs=0", "training.threads=1")
 FOLDS, FOLD = 3, 3
 
+
+def one_map(loss: str) -> tuple[str, ...]:
+    """Settings of a network with a single map of tumour, which learns by this loss."""
+    return ("network.maps=1", f"training.loss={loss}")
+
+
 ROWS: dict[str, tuple[str, ...]] = {
     "default": (),
     "encoder not pretrained": ("network.pretrained=false",),
@@ -41,19 +47,20 @@ ROWS: dict[str, tuple[str, ...]] = {
         "network.encoder=plain",
         "network.pretrained=false",
         "network.widths=[8, 16, 32, 64, 128]",
+        *one_map("dice_cross_entropy"),
     ),
     "128 x 128": ("recipe.size_hw=[128, 128]",),
     "192 x 192": ("recipe.size_hw=[192, 192]",),
     "stretched, not padded": ("recipe.pad_to_square=false",),
-    "the head alone": ("recipe.crop_to_head=true",),
-    "the mirror image too": ("recipe.average_mirror=true",),
-    "two maps": ("network.maps=2", "training.loss=where_and_whether"),
-    "cross-entropy": ("training.loss=cross_entropy",),
-    "Dice": ("training.loss=dice",),
-    "Dice pooled over the batch + CE": ("training.loss=pooled_dice_cross_entropy",),
-    "focal": ("training.loss=focal",),
-    "Tversky": ("training.loss=tversky",),
-    "unified focal": ("training.loss=unified_focal",),
+    "the whole slice": ("recipe.crop_to_head=false",),
+    "without its mirror image": ("recipe.average_mirror=false",),
+    "one map: Dice + CE": one_map("dice_cross_entropy"),
+    "one map: cross-entropy": one_map("cross_entropy"),
+    "one map: Dice": one_map("dice"),
+    "one map: Dice pooled over the batch + CE": one_map("pooled_dice_cross_entropy"),
+    "one map: focal": one_map("focal"),
+    "one map: Tversky": one_map("tversky"),
+    "one map: unified focal": one_map("unified_focal"),
     "no flips": ("augmentation.flips=false",),
     "no geometry": ("augmentation.geometry=false",),
     "no intensity": ("augmentation.intensity=false",),
@@ -70,7 +77,7 @@ ROWS: dict[str, tuple[str, ...]] = {
 
 def run_row(name: str, dataset: Dataset, found: Survey, out: Path) -> dict[str, Any]:
     """Train and score one row, or read what was found before."""
-    folder = out / name.replace(" ", "-").replace("'", "")
+    folder = out / name.replace(" ", "-").replace("'", "").replace(":", "")
     path = folder / "scores.json"
     if not path.is_file():
         tell(f"{name} ...")

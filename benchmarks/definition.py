@@ -5,7 +5,8 @@
 thresholds and grown or shrunk. The best pair of the two is chosen on one half of the source's groups and scored on the
 other, and the reverse. A mask that only means something wider or narrower is mended by it; a tumour that was not seen
 is not. What mending brings, as a share of the gap to the model that learnt from the source (``--groups``), is the part
-of the gap that is the definition.
+of the gap that is the definition. A first table has the masks as they would be segmented: at the thresholds that
+``--groups`` fitted, which are those that travel with a model to the next hospital.
 """
 
 from __future__ import annotations
@@ -24,16 +25,24 @@ from rich.table import Table
 
 from benchmarks.common import make_table
 from tumortrace.cli import run_script
+from tumortrace.config import Recipe, load_config
 from tumortrace.data.dataset import CaseRecord, Dataset, open_datasets, read_cases
+from tumortrace.inference.lesions import keep_peaks
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict
+from tumortrace.inference.recipe import temper
 from tumortrace.progress import track
+from tumortrace.trust.calibration import PAINTED
+from tumortrace.trust.metrics import count_pixels
 from tumortrace.trust.splits import apply_split, read_split
 from tumortrace.trust.statistics import mean_interval
 
 THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
 GROWTHS = (-0.02, -0.01, -0.005, 0.0, 0.005, 0.01, 0.02, 0.03)
 """By which a mask's outline is moved outwards, as shares of the slice's longer side."""
+MISSED = 0.1
+"""A tumour is missed whose mask has a lower Dice."""
+
 AS_IT_IS = (THRESHOLDS.index(0.5), GROWTHS.index(0.0))
 
 Floats = NDArray[np.float64]
@@ -78,17 +87,37 @@ def mend(dices: Floats, groups: list[str]) -> tuple[Floats, list[tuple[int, int]
     return mended, chosen
 
 
-def measure_source(model: Model, records: tuple[CaseRecord, ...], group_of: dict[str, str]) -> dict[str, Any]:
-    """A source's slices with tumour, as they are segmented by a model that never saw it, and mended."""
-    dices, groups = [], []
+def segment_as(recipe: Recipe, probability: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """The mask that a recipe's temperature and thresholds make of a probability that no temperature has changed."""
+    tempered = temper(probability, recipe.temperature)
+    return keep_peaks(tempered >= recipe.threshold, tempered, recipe.peak_threshold)
+
+
+def measure_source(
+    model: Model, records: tuple[CaseRecord, ...], group_of: dict[str, str], thresholds: Recipe
+) -> dict[str, Any]:
+    """A source's slices as a model that never saw it segments them, and those with tumour mended."""
+    dices, segmented, painted, groups = [], [], [], []
     for record, case, _ in track(read_cases(records), records[0].source, total=len(records)):
-        if case is not None and case.truth.any():
-            dices.append(dice_of_variants(predict(model, case.slice).probability, case.truth))
-            groups.append(group_of[record.case_id])
+        if case is None:
+            continue
+        probability = predict(model, case.slice).probability
+        mask = segment_as(thresholds, probability)
+        if not case.truth.any():
+            painted.append(float(mask.mean() > PAINTED))
+            continue
+        dices.append(dice_of_variants(probability, case.truth))
+        segmented.append(count_pixels(mask, case.truth).dice)
+        groups.append(group_of[record.case_id])
     stacked = np.stack(dices)
     mended, chosen = mend(stacked, groups)
     as_it_is = stacked[:, *AS_IT_IS]
     return {
+        "segmented": float(np.mean(segmented)),
+        "segmented_ci95": mean_interval(segmented, groups),
+        "missed": float(np.mean(np.array(segmented) < MISSED)),
+        "tumour_free": len(painted),
+        "painted": float(np.mean(painted)) if painted else None,
         "n": len(stacked),
         "as_it_is": float(as_it_is.mean()),
         "mended": float(mended.mean()),
@@ -98,7 +127,7 @@ def measure_source(model: Model, records: tuple[CaseRecord, ...], group_of: dict
     }
 
 
-def measure(crossval: Path, whole: Dataset) -> dict[str, dict[str, Any]]:
+def measure(crossval: Path, whole: Dataset, thresholds: Recipe) -> dict[str, dict[str, Any]]:
     """Every source of a cross-validation by source."""
     split = read_split(crossval / "split.json")
     group_of = {case.file: case.group for case in split.cases}
@@ -106,7 +135,7 @@ def measure(crossval: Path, whole: Dataset) -> dict[str, dict[str, Any]]:
     for side in split.sides:
         records = apply_split(whole, split, fold=int(side)).select("test")
         model = open_model(str(crossval / f"fold-{side}"))
-        results[records[0].source] = measure_source(model, records, group_of)
+        results[records[0].source] = measure_source(model, records, group_of, thresholds)
     return results
 
 
@@ -118,6 +147,18 @@ def read_learnt(crossval: Path) -> dict[str, float]:
             if int(row["tp"]) + int(row["fn"]):
                 dices.setdefault(row["file"].partition("/")[0], []).append(float(row["dice"]))
     return {name: float(np.mean(values)) for name, values in dices.items()}
+
+
+def tabulate_segmented(results: dict[str, dict[str, Any]]) -> Table:
+    """A row a source."""
+    title = "A source that was left out, at the thresholds that the groups fitted"
+    table = make_table(title, "source", "n", "Dice", "missed", "tumour-free", "painted")
+    for name, result in results.items():
+        low, high = result["segmented_ci95"]
+        dice = f"{result['segmented']:.3f} [{low:.3f}, {high:.3f}]"
+        painted = "" if result["painted"] is None else f"{result['painted']:.1%}"
+        table.add_row(name, str(result["n"]), dice, f"{result['missed']:.1%}", str(result["tumour_free"]), painted)
+    return table
 
 
 def tabulate(results: dict[str, dict[str, Any]], learnt: dict[str, float]) -> Table:
@@ -150,7 +191,9 @@ def main(
     negatives: Annotated[Path | None, typer.Option()] = None,
 ) -> None:
     """Measure every source and print the table, then the same as JSON."""
-    results = measure(sources, open_datasets(data, negatives=negatives))
+    thresholds = load_config(str(groups / "calibrated.toml")).recipe
+    results = measure(sources, open_datasets(data, negatives=negatives), thresholds)
+    Console(width=150).print(tabulate_segmented(results))
     Console(width=150).print(tabulate(results, read_learnt(groups)))
     print(json.dumps(results, indent=1))
 

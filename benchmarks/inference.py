@@ -21,7 +21,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.common import make_table
-from benchmarks.peers import make_networks
+from benchmarks.peers import OURS, make_networks
 from tumortrace.config import load_config
 from tumortrace.inference.model import open_model
 from tumortrace.machine import usable_cores
@@ -52,7 +52,7 @@ def measure() -> Table:
     headings = ("M parameters", "GFLOP", "median ms", "95 % ms", "slices/s", "x ours", "x floor")
     table = make_table(title, "network, runtime", *headings)
     costs = {name: cost for name, build in _networks().items() for name, cost in _time_network(name, *build).items()}
-    ours = float(np.median(costs["tumortrace default, ONNX Runtime"].milliseconds))
+    ours = float(np.median(costs[f"{OURS}, ONNX Runtime"].milliseconds))
     for name, cost in costs.items():
         median = float(np.median(cost.milliseconds))
         table.add_row(

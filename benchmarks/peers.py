@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from benchmarks.ablation import FOLD, FOLDS, score
+from benchmarks.ablation import FOLD, FOLDS, one_map, score
 from benchmarks.common import make_table
 from tumortrace.cli import run_script
 from tumortrace.config import Config, load_config
@@ -43,6 +43,7 @@ from tumortrace.trust.survey import Survey, survey
 
 WIDTHS = (16, 32, 64, 128, 256)
 STRIDES = (2, 2, 2, 2)
+OURS = "tumortrace default"
 COARSE_SHARE = 0.6
 """Of the epochs, as in the default configuration."""
 
@@ -51,7 +52,7 @@ def make_networks(config: Config) -> dict[str, Callable[[], nn.Module]]:
     """Each at a size that two cores can train; MONAI's with the widths of its tutorials."""
     size_hw = config.recipe.size_hw
     return {
-        "tumortrace default": lambda: build_network(config.network, size_hw=size_hw, seed=0),
+        OURS: lambda: build_network(config.network, size_hw=size_hw, seed=0),
         "the report's, 4 x narrower": lambda: UNet(WIDTHS),
         "MONAI UNet": lambda: MonaiUNet(2, 1, 2, WIDTHS, STRIDES, num_res_units=2),
         "MONAI AttentionUnet": lambda: AttentionUnet(2, 1, 2, WIDTHS, STRIDES),
@@ -61,7 +62,7 @@ def make_networks(config: Config) -> dict[str, Callable[[], nn.Module]]:
 
 
 class Terms(NamedTuple):
-    """What all networks have in common."""
+    """What all networks have in common; peers have one map of tumour, and the loss for it."""
 
     config: Config
     fabric: Fabric
@@ -134,6 +135,7 @@ def main(
 ) -> None:
     """Train what is not trained yet, score everything, print the table."""
     config = load_config("default", [f"training.threads={threads}"])
+    of_peers = load_config("default", [f"training.threads={threads}", *one_map("dice_cross_entropy")])
     whole = open_datasets(data, negatives=negatives)
     found = survey(whole.records)
     dataset = apply_split(whole, make_folds(found, folds=FOLDS), fold=FOLD)
@@ -144,7 +146,7 @@ def main(
         if network and name not in network:
             continue
         folder = out / name.replace(" ", "-").replace("'", "").replace(",", "")
-        run_network(name, build, Terms(config, fabric, part, minutes), folder)
+        run_network(name, build, Terms(config if name == OURS else of_peers, fabric, part, minutes), folder)
         results[name] = _score(folder, dataset, found)
     Console(width=160).print(tabulate(results))
 

@@ -11,7 +11,6 @@ import torch
 from lightning_fabric import Fabric
 from rich.table import Table
 from torch import Tensor, nn
-from torch.nn import functional
 
 from benchmarks.common import make_table, some_data
 from tumortrace.config import Config, load_config
@@ -19,6 +18,7 @@ from tumortrace.data.dataset import open_dataset
 from tumortrace.train.arrays import PreparedPart, prepare_part
 from tumortrace.train.checkpoint import EpochRow
 from tumortrace.train.loop import fit, start_fabric
+from tumortrace.train.losses import make_loss
 from tumortrace.train.networks import build_network
 
 SLICES = 60
@@ -78,9 +78,10 @@ def _run_loop(part: PreparedPart, config: Config, *, fabric: Fabric) -> EpochRow
 def _rate_of_bare_steps(batches: list[tuple[Tensor, Tensor]], config: Config) -> float:
     network = _network(config).to(batches[0][0].device, memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(network.parameters(), lr=config.training.learning_rate)
+    loss_of = make_loss(config.training.loss)
     started = time.perf_counter()
     for images, truths in batches:
-        loss = functional.cross_entropy(network(images), truths)
+        loss = loss_of(network(images), truths)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

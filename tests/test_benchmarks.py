@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from benchmarks.ablation import compare
-from benchmarks.definition import GROWTHS, THRESHOLDS, dice_of_variants, mend
+from benchmarks.definition import GROWTHS, THRESHOLDS, dice_of_variants, mend, segment_as
 from benchmarks.review import COVERAGES, Judged, curve, kind_of, order_by
+
+from tumortrace.config import Recipe
 
 
 def result_of(dices: dict[str, float]):
@@ -37,6 +41,14 @@ def test_growing_a_mask_mends_a_narrow_one_and_no_threshold_does():
     assert as_it_is == pytest.approx(2 * 36 * 76 / (36 * 76 + 40 * 80))
     assert grown > 0.995  # a grown rectangle has round corners
     assert np.ptp(dices[:, GROWTHS.index(0.0)]) == 0
+
+
+def test_a_recipe_warms_the_probability_before_its_thresholds():
+    # Logits of 2, 1, 3 and 1.4, halved by the temperature: 0.73, 0.62, 0.82 and 0.67. A wall parts two lesions.
+    probability = 1 / (1 + np.exp(-np.array([[2.0, 1.0, -9.0, 3.0, 1.4]], dtype=np.float32)))
+    recipe = Recipe(size_hw=(8, 8), pad_to_square=False, threshold=0.65, peak_threshold=0.8, temperature=2.0)
+    assert segment_as(recipe, probability).tolist() == [[False, False, False, True, True]]
+    assert segment_as(replace(recipe, peak_threshold=0.0), probability).tolist() == [[True, False, False, True, True]]
 
 
 def test_no_mask_has_no_dice():

@@ -49,7 +49,10 @@ DATA = {
         "licence": "its licence was not checked",
     },
 }
-RETRAIN = "tumortrace train br35h lgg figshare --negatives no_tumour --set training.threads=1 --out runs/default"
+RETRAIN = (
+    "tumortrace train br35h lgg figshare --negatives no_tumour --set training.threads=1 "
+    "--set training.precision=32-true --out runs/default"
+)
 LIMITS = (
     "Research only, not a medical device: no mask may decide about a patient.",
     "What counts as tumour differs between the sources (oedema or enhancing tumour); so does what the mask means.",
@@ -100,11 +103,11 @@ def describe(run: Path, groups: Path, sources: Path | None, *, sha256: str) -> d
 
 
 def _title(sources: Path) -> str:
-    """Sources are left out with fewer epochs than the model that ships has, for time."""
+    """Says how long they were trained without a source: it may have been less than the model that ships was."""
     epochs = load_config(str(sources / "config.toml")).training.epochs
     manifest = json.loads((sources / "fold-1" / "manifest.json").read_text())
     before = ", begun from a shorter training" if manifest.get("began_from") else ""
-    return f"the same, the whole source held out (trained for {epochs} epochs{before})"
+    return f"the same, the whole source held out, thresholds fitted on the others ({epochs} epochs{before})"
 
 
 def _dice(folder: Path) -> dict[str, Any]:

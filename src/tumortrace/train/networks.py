@@ -126,9 +126,11 @@ def join_maps(logits: Tensor) -> Tensor:
         Shape (N, 2, H, W): the logarithms of 1 - p and p, p = the first map's probability of tumour times the highest
         one in the second map.
     """
-    where = logits[:, :2].float().softmax(dim=1)[:, 1:]
-    whether = logits[:, 2:].float().softmax(dim=1)[:, 1:].amax(dim=(2, 3), keepdim=True)
-    joint = (where * whether).clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    # Of two classes, softmax is the sigmoid of their difference; ONNX Runtime's costs a third of the whole network.
+    where, whether = (logits[:, 1::2].float() - logits[:, 0::2].float()).split(1, dim=1)
+    joint = (where.sigmoid() * whether.amax(dim=(2, 3), keepdim=True).sigmoid()).clamp(
+        LEAST_PROBABILITY, 1 - LEAST_PROBABILITY
+    )
     return torch.cat([1 - joint, joint], dim=1).log()
 
 
