@@ -127,7 +127,7 @@ def join_maps(logits: Tensor) -> Tensor:
         one in the second map.
     """
     # Of two classes, softmax is the sigmoid of their difference; ONNX Runtime's costs a third of the whole network.
-    where, whether = (logits[:, 1::2].float() - logits[:, 0::2].float()).split(1, dim=1)
+    where, whether = (logits[:, 1::2].float() - logits[:, 0::2].float()).chunk(2, dim=1)
     joint = (where.sigmoid() * whether.amax(dim=(2, 3), keepdim=True).sigmoid()).clamp(
         LEAST_PROBABILITY, 1 - LEAST_PROBABILITY
     )
