@@ -103,7 +103,7 @@ def describe(run: Path, groups: Path, sources: Path | None, *, sha256: str) -> d
 
 
 def _title(sources: Path) -> str:
-    """Says how long they were trained without a source: it may have been less than the model that ships was."""
+    """What the scores are of, and for how many epochs those models were trained."""
     epochs = load_config(str(sources / "config.toml")).training.epochs
     manifest = json.loads((sources / "fold-1" / "manifest.json").read_text())
     before = ", begun from a shorter training" if manifest.get("began_from") else ""
