@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test check bench experiments clean
+.PHONY: setup demo test check bench reproduction clean
 
 setup: $(STAMP)
 
@@ -31,8 +31,8 @@ check: setup
 bench: setup
 	$(BIN)/python -m benchmarks
 
-experiments: setup
-	$(BIN)/python -m experiments $(DATA)
+reproduction: setup
+	$(BIN)/python -m reproduction $(DATA)
 
 clean:
 	rm -rf $(VENV) runs dist

@@ -19,9 +19,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.common import make_table, some_data
-from tumortrace.data.phantoms import write_phantom_dataset
+from tumortrace.phantoms.slices import write_phantom_dataset
 from tumortrace.progress import track
-from tumortrace.report.figures import save_figure
+from tumortrace.reporting.figures import save_figure
 
 SIZES = (625, 1250, 2500, 5000, 10_000, 20_000)
 
@@ -29,7 +29,7 @@ PROBE = """
 import resource, sys, time
 from pathlib import Path
 from tumortrace.data.dataset import open_dataset
-from tumortrace.trust.survey import survey
+from tumortrace.copies.survey import survey
 started = time.perf_counter()
 found = survey(open_dataset(Path(sys.argv[1])).records[: int(sys.argv[2])])
 seconds = time.perf_counter() - started

@@ -13,7 +13,7 @@ import numpy as np
 from rich.table import Table
 
 from tumortrace.data.geometry import Circle, Ellipse, Polygon, Region
-from tumortrace.data.phantoms import write_phantom_dataset
+from tumortrace.phantoms.slices import write_phantom_dataset
 
 
 @contextmanager

@@ -17,16 +17,16 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from rich.table import Table
+from studies.peers import OURS, make_networks
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.common import make_table
-from benchmarks.peers import OURS, make_networks
 from tumortrace.config import load_config
 from tumortrace.inference.model import open_model
 from tumortrace.machine import usable_cores
-from tumortrace.train.export import ModelCard, export_onnx
-from tumortrace.train.networks import build_network
+from tumortrace.training.export import ModelCard, export_onnx
+from tumortrace.training.networks import build_network
 
 ROUNDS = 60
 WARM_UP = 5

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from benchmarks.common import make_table, some_data
 from tumortrace.config import Config, load_config
 from tumortrace.data.dataset import open_dataset
-from tumortrace.train.arrays import PreparedPart, prepare_part
-from tumortrace.train.checkpoint import EpochRow
-from tumortrace.train.loop import fit, start_fabric
-from tumortrace.train.losses import make_loss
-from tumortrace.train.networks import build_network
+from tumortrace.training.arrays import PreparedPart, prepare_part
+from tumortrace.training.checkpoint import EpochRow
+from tumortrace.training.loop import fit, start_fabric
+from tumortrace.training.losses import make_loss
+from tumortrace.training.networks import build_network
 
 SLICES = 60
 ROUNDS = 3

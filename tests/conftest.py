@@ -7,19 +7,22 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import settings
+from numpy.typing import NDArray
 
 from tumortrace.config import config_from_tables
-from tumortrace.data.dataset import open_dataset
-from tumortrace.data.phantoms import write_phantom_dataset
-from tumortrace.train.run import train
-from tumortrace.trust.calibration import count_logits
-from tumortrace.trust.detection import LesionCounts
-from tumortrace.trust.evaluation import CaseScore
-from tumortrace.trust.metrics import PixelCounts
-from tumortrace.trust.surface import SurfaceScores
+from tumortrace.data.dataset import CaseRecord, open_dataset
+from tumortrace.data.slice import write_png
+from tumortrace.evaluation.evaluate import CaseScore
+from tumortrace.metrics.calibration import count_logits
+from tumortrace.metrics.lesions import LesionCounts
+from tumortrace.metrics.overlap import PixelCounts
+from tumortrace.metrics.surface import SurfaceScores
+from tumortrace.phantoms.slices import write_phantom_dataset
+from tumortrace.training.run import train
 
 # A deadline would fail sound tests on a busy machine; speed is measured in benchmarks/.
 settings.register_profile("tumortrace", deadline=None)
@@ -94,3 +97,46 @@ def make_score() -> MakeScore:
         return CaseScore(file=file, counts=counts, **{**plain, **fields})  # type: ignore[arg-type]
 
     return make
+
+
+DrawHead = Callable[..., NDArray[np.uint8]]
+WriteCase = Callable[..., CaseRecord]
+
+
+def _draw_head(seed: int, size_hw: tuple[int, int] = (170, 140)) -> NDArray[np.uint8]:
+    height, width = size_hw
+    noise = np.random.default_rng(seed).standard_normal(size_hw).astype(np.float32)
+    texture = cv2.GaussianBlur(noise, (0, 0), 4.0)
+    grey = 130.0 + 45.0 * texture / texture.std()
+    rows, columns = np.mgrid[0:height, 0:width]
+    down, across = (rows - 0.52 * height) / (0.42 * height), (columns - 0.47 * width) / (0.40 * width)
+    return np.where(down**2 + across**2 < 1, np.clip(grey, 40, 250), 0).astype(np.uint8)
+
+
+def _write_case(
+    folder: Path, name: str, pixels: NDArray[np.uint8], truth: NDArray[np.bool_] | None = None, **fields: str
+) -> CaseRecord:
+    write_png(folder / f"{name}.png", np.ascontiguousarray(pixels))
+    if truth is None:
+        return CaseRecord(f"{name}.png", fields.get("part", ""), folder / f"{name}.png", None)
+    write_png(folder / f"{name}_mask.png", np.ascontiguousarray(truth).astype(np.uint8) * np.uint8(255))
+    part = fields.pop("part", "train")
+    return CaseRecord(f"{name}.png", part, folder / f"{name}.png", folder / f"{name}_mask.png", **fields)
+
+
+@pytest.fixture(scope="session")
+def draw_head() -> DrawHead:
+    """Draw a head by the seed of its texture; shape (H, W), uint8. Each seed is another, unrelated slice."""
+    return _draw_head
+
+
+@pytest.fixture
+def write_case(tmp_path: Path) -> WriteCase:
+    """Write a slice and its truth (or none) by a name; further keywords are fields of the record."""
+
+    def write(
+        name: str, pixels: NDArray[np.uint8], truth: NDArray[np.bool_] | None = None, **fields: str
+    ) -> CaseRecord:
+        return _write_case(tmp_path, name, pixels, truth, **fields)
+
+    return write

@@ -19,10 +19,10 @@ import pytest
 from tumortrace import cli
 from tumortrace.commands.scoring import evaluate
 from tumortrace.commands.using import info, segment
-from tumortrace.data.phantoms import draw_phantom
 from tumortrace.data.slice import write_png
 from tumortrace.errors import DataError, ModelError
 from tumortrace.inference.results import PARTIAL, RESULTS
+from tumortrace.phantoms.slices import draw_phantom
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals and terminals of POSIX")
 

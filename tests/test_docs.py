@@ -13,7 +13,7 @@ import pytest
 import typer.main
 
 from tumortrace.cli import app
-from tumortrace.trust.metrics import count_pixels
+from tumortrace.metrics.overlap import count_pixels
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

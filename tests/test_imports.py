@@ -27,7 +27,7 @@ def modules_after(code: str) -> set[str]:
         "import tumortrace",
         HELP,
         "import tumortrace.inference.batch, tumortrace.inference.model",
-        "import tumortrace.trust.survey, tumortrace.trust.splits",
+        "import tumortrace.copies.survey, tumortrace.copies.splits",
     ],
 )
 def test_heavy_libraries_stay_out(code):
@@ -37,4 +37,4 @@ def test_heavy_libraries_stay_out(code):
 
 
 def test_the_probe_sees_a_heavy_library_when_there_is_one():
-    assert "matplotlib" in modules_after("import tumortrace.report.figures")
+    assert "matplotlib" in modules_after("import tumortrace.reporting.figures")

@@ -14,8 +14,8 @@ from rich.console import Console
 
 from tumortrace.commands import sweeping
 from tumortrace.config import config_from_tables, to_toml
-from tumortrace.report.sweep_table import conclude, describe_run, leaderboard_table, progress_table
-from tumortrace.trust.leaderboard import Leaderboard, Place, Run
+from tumortrace.evaluation.leaderboard import Leaderboard, Place, Run
+from tumortrace.reporting.sweep_table import conclude, describe_run, leaderboard_table, progress_table
 
 BASE = {
     "recipe": {"size_hw": [48, 32]},

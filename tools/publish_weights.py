@@ -19,11 +19,11 @@ import typer
 
 from tumortrace.cli import run_script
 from tumortrace.config import load_config
-from tumortrace.data.slice import write_atomically
+from tumortrace.evaluation.provenance import DIGITS
+from tumortrace.files import write_atomically
 from tumortrace.inference.recipe import recipe_to_json
-from tumortrace.trust.calibration import PAINTED
-from tumortrace.trust.provenance import DIGITS
-from tumortrace.trust.statistics import mean_interval
+from tumortrace.metrics.calibration import PAINTED
+from tumortrace.metrics.intervals import mean_interval
 
 WEIGHTS = Path(__file__).parents[1] / "src" / "tumortrace" / "weights"
 

@@ -8,23 +8,23 @@ from pathlib import Path
 from rich.console import Console
 
 from tumortrace.config import load_config
+from tumortrace.copies.survey import survey
+from tumortrace.copies.training_index import load_memory
 from tumortrace.data.dataset import open_dataset
-from tumortrace.data.phantoms import write_phantom_dataset
 from tumortrace.errors import DataError, require_extra
+from tumortrace.evaluation.evaluate import evaluate
+from tumortrace.evaluation.summary import write_evaluation
 from tumortrace.inference.batch import segment_pictures
 from tumortrace.inference.model import open_model
 from tumortrace.inference.pictures import find_pictures
 from tumortrace.inference.segmenter import Segmenter
-from tumortrace.report.cases import write_case_figures, write_comparison, write_gallery
-from tumortrace.report.figures import draw_losses, read_metrics, save_figure
-from tumortrace.report.page import write_report
-from tumortrace.report.tables import tables_of_scores
-from tumortrace.runfolder import MEMORY
-from tumortrace.train.run import train
-from tumortrace.trust.evaluation import evaluate
-from tumortrace.trust.memory import load_memory
-from tumortrace.trust.summary import write_evaluation
-from tumortrace.trust.survey import survey
+from tumortrace.phantoms.slices import write_phantom_dataset
+from tumortrace.reporting.cases import write_case_figures, write_comparison, write_gallery
+from tumortrace.reporting.figures import draw_losses, read_metrics, save_figure
+from tumortrace.reporting.page import write_report
+from tumortrace.reporting.tables import tables_of_scores
+from tumortrace.run_folder import MEMORY
+from tumortrace.training.run import train
 
 COUNTS = {"TRAIN": 160, "VAL": 32, "TEST": 32}
 NO_TUMOUR = 8

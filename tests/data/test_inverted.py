@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tumortrace.copies.survey import look_over
 from tumortrace.data.dataset import open_datasets, read_cases
 from tumortrace.data.inverted import find_inverted
 from tumortrace.data.slice import write_png
-from tumortrace.trust.survey import look_over
 
 
 def write_pairs_of(folder: Path, painted: list[float]) -> Path:

@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from tumortrace.data.slice import read_mask, read_slice, write_atomically, write_png
+from tumortrace.data.slice import read_mask, read_slice, write_png
 from tumortrace.errors import DataError
+from tumortrace.files import write_atomically
 
 GREY = np.array([[0, 10, 20, 30, 40], [50, 60, 70, 80, 90], [100, 150, 200, 250, 255]], dtype=np.uint8)
 EXIF_ORIENTATION = 0x0112

@@ -9,7 +9,7 @@ import pytest
 
 from tumortrace.errors import ModelError
 from tumortrace.inference.card import Card, describe_card, read_card
-from tumortrace.inference.looks import Looks
+from tumortrace.inference.features import Looks
 from tumortrace.inference.model import Model, find_model, open_model
 
 RECIPE = {"tumortrace.recipe": json.dumps({"size_hw": [6, 10]})}

@@ -10,11 +10,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from benchmarks.foreign import foreign_pictures
+from studies.foreign import foreign_pictures
 
 from tumortrace.data.dataset import open_datasets
-from tumortrace.data.phantoms import KINDS, draw_phantom
 from tumortrace.data.slice import read_slice, slice_from_array
+from tumortrace.inference.features import Looks, measure_looks
 from tumortrace.inference.gate import (
     ENOUGH,
     NOT_MR,
@@ -23,7 +23,7 @@ from tumortrace.inference.gate import (
     find_unfamiliar,
     measure_familiar,
 )
-from tumortrace.inference.looks import Looks, measure_looks
+from tumortrace.phantoms.slices import KINDS, draw_phantom
 
 DATA = os.environ.get("TUMORTRACE_DATA")
 HEAD = measure_looks(slice_from_array(draw_phantom(np.random.default_rng(1), size_hw=(220, 180), kind="none").pixels))

@@ -12,8 +12,8 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from tumortrace.config import Recipe
+from tumortrace.data.head import Window
 from tumortrace.errors import ConfigError
-from tumortrace.inference.head import Window
 from tumortrace.inference.recipe import (
     cut_out,
     find_window,

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from tumortrace.config import Recipe
-from tumortrace.data.phantoms import draw_phantom
 from tumortrace.data.slice import Slice, read_slice, write_png
 from tumortrace.errors import DataError, ModelError
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict
 from tumortrace.inference.segmenter import Segmenter
+from tumortrace.phantoms.slices import draw_phantom
 
 OpenHandModel = Callable[..., Model]
 

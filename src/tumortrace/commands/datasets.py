@@ -29,11 +29,11 @@ def audit(
     Example: tumortrace audit br35h --out runs/br35h-audit
     """
     require_extra("report", purpose="draw the audit's page")
+    from tumortrace.copies.audit import audit_document, write_audit
+    from tumortrace.copies.survey import survey
     from tumortrace.data.dataset import open_any, refuse_inside
-    from tumortrace.report.audit_page import write_audit_page
-    from tumortrace.report.tables import tables_of_audit
-    from tumortrace.trust.audit import audit_document, write_audit
-    from tumortrace.trust.survey import survey
+    from tumortrace.reporting.audit_page import write_audit_page
+    from tumortrace.reporting.tables import tables_of_audit
 
     folder = out or Path("runs") / f"{data.resolve().name}-audit"
     refuse_inside(folder, data)
@@ -66,10 +66,10 @@ def split(
 
     Example: tumortrace split br35h --out folds.json --folds 5
     """
+    from tumortrace.copies.splits import make_folds, make_parts, write_split
+    from tumortrace.copies.survey import survey
     from tumortrace.data.dataset import open_datasets, refuse_inside
-    from tumortrace.report.tables import table_of_split
-    from tumortrace.trust.splits import make_folds, make_parts, write_split
-    from tumortrace.trust.survey import survey
+    from tumortrace.reporting.tables import table_of_split
 
     for root in data:
         refuse_inside(out, root)

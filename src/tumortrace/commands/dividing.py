@@ -17,6 +17,6 @@ def divide(dataset: Dataset, split: Path | None, fold: int | None, *, selecting:
         if fold is not None:
             raise TumortraceError("--fold is a fold of a split; give its file with --split")
         return dataset
-    from tumortrace.trust.splits import apply_split, read_split
+    from tumortrace.copies.splits import apply_split, read_split
 
     return apply_split(dataset, read_split(split), fold=fold, selecting=selecting)

@@ -19,7 +19,7 @@ log = open_console(stderr=True)
 
 def print_scores(document: dict[str, Any]) -> None:
     """The tables of an evaluation, from what its ``summary.json`` holds."""
-    from tumortrace.report.tables import tables_of_scores
+    from tumortrace.reporting.tables import tables_of_scores
 
     for table in tables_of_scores(document):
         console.print(table)

@@ -14,7 +14,7 @@ from tumortrace.commands.dividing import divide
 from tumortrace.commands.options import DataArgument, FoldOption, ModelOption, Part, SplitOption
 from tumortrace.commands.output import console, exit_if_unreadable, log, print_scores, report_findings
 from tumortrace.errors import DataError, require_extra
-from tumortrace.runfolder import CONFIG, MODEL
+from tumortrace.run_folder import CONFIG, MODEL
 
 Colours = Literal["safe", "report"]
 
@@ -37,14 +37,14 @@ def evaluate(
     Example: tumortrace evaluate br35h --model runs/first --part val --out runs/first-val
     """
     require_extra("report", purpose="draw an evaluation's figures")
+    from tumortrace.copies.survey import survey
     from tumortrace.data.dataset import open_datasets, refuse_inside
     from tumortrace.data.fingerprint import hash_part
+    from tumortrace.evaluation.evaluate import evaluate as score
+    from tumortrace.evaluation.provenance import caution, trace_training
+    from tumortrace.evaluation.summary import write_evaluation
     from tumortrace.inference.model import open_model
-    from tumortrace.report.cases import write_case_figures, write_comparison, write_gallery
-    from tumortrace.trust.evaluation import evaluate as score
-    from tumortrace.trust.provenance import caution, trace_training
-    from tumortrace.trust.summary import write_evaluation
-    from tumortrace.trust.survey import survey
+    from tumortrace.reporting.cases import write_case_figures, write_comparison, write_gallery
 
     opened = open_model(model)
     folder = out or Path("runs") / f"{opened.name}-{data.resolve().name}-{part}"
@@ -113,8 +113,8 @@ def compare(
     Example: tumortrace compare runs/first-val runs/second-val
     """
     require_extra("report", purpose="compare evaluations")
-    from tumortrace.report.compare_table import comparison_tables
-    from tumortrace.trust.compare import compare_evaluations, comparison_document
+    from tumortrace.evaluation.compare import compare_evaluations, comparison_document
+    from tumortrace.reporting.paired_table import comparison_tables
 
     result = compare_evaluations(folders)
     if as_json:
@@ -136,7 +136,7 @@ def report(
     Example: tumortrace report runs/first runs/first-val --out first.html
     """
     require_extra("report", purpose="draw the page's figures")
-    from tumortrace.report.page import write_report
+    from tumortrace.reporting.page import write_report
 
     page = out or folders[-1] / "report.html"
     for line in write_report(folders, page, colours=colours):

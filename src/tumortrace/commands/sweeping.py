@@ -14,7 +14,7 @@ from tumortrace.commands.output import console, exit_if_unreadable, log, report_
 from tumortrace.errors import require_extra
 
 if TYPE_CHECKING:
-    from tumortrace.trust.leaderboard import Run
+    from tumortrace.evaluation.leaderboard import Run
 
 
 def sweep(
@@ -31,8 +31,8 @@ def sweep(
     """
     require_extra("train", purpose="train")
     from tumortrace.data.dataset import open_datasets, refuse_inside
-    from tumortrace.report.sweep_table import conclude, leaderboard_table
-    from tumortrace.train.sweep_space import describe_setting, plan_sweep, read_sweep
+    from tumortrace.reporting.sweep_table import conclude, leaderboard_table
+    from tumortrace.trials.sweep_space import describe_setting, plan_sweep, read_sweep
 
     text = read_sweep(config)
     plan = plan_sweep(text, config)
@@ -42,7 +42,7 @@ def sweep(
         refuse_inside(folder, root)
     dataset = open_datasets(data, negatives=negatives)
     labels = {setting.name: describe_setting(setting, plan.varied) for setting in plan.settings}
-    from tumortrace.train.sweep import run_sweep  # torch takes seconds: a mistake above is told before
+    from tumortrace.trials.sweep import run_sweep  # torch takes seconds: a mistake above is told before
 
     with _show(labels) as watch:
         result = run_sweep(dataset, plan, text=text, out=folder, watch=watch)
@@ -62,7 +62,7 @@ def _show(labels: Mapping[str, str]) -> Iterator[Watch]:
     """A live table on a terminal; elsewhere a line for each run that finishes."""
     from rich.live import Live
 
-    from tumortrace.report.sweep_table import describe_run, progress_table
+    from tumortrace.reporting.sweep_table import describe_run, progress_table
 
     told: set[str] | None = None
 

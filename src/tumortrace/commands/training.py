@@ -44,7 +44,7 @@ def train(  # noqa: PLR0913, PLR0917 - the options of the command
     from tumortrace.data.dataset import exclude as leave_out
     from tumortrace.data.dataset import open_datasets, refuse_inside
     from tumortrace.inference.model import open_model
-    from tumortrace.runfolder import FIRST, check_run_folder
+    from tumortrace.run_folder import FIRST, check_run_folder
 
     name = config or "default"
     run = out or Path("runs") / Path(name).stem
@@ -63,7 +63,7 @@ def train(  # noqa: PLR0913, PLR0917 - the options of the command
     model = open_model(began_from) if began_from else None
     if not resume:  # of a run that stopped within its first epoch, in whose place this one begins
         (run / FIRST).unlink(missing_ok=True)
-    from tumortrace.train.run import train as train_run  # torch takes seconds: a mistake above is told before
+    from tumortrace.training.run import train as train_run  # torch takes seconds: a mistake above is told before
 
     result = train_run(dataset, settings, out=run, began_from=model)
     report_findings(result.findings, kept_in=run / "manifest.json")
@@ -92,8 +92,8 @@ def crossval(  # noqa: PLR0913, PLR0917 - the options of the command
     require_extra("report", purpose="draw an evaluation's figures")
     from tumortrace.config import load_config
     from tumortrace.data.dataset import open_datasets, refuse_inside
-    from tumortrace.report.cases import write_comparison, write_gallery
-    from tumortrace.trust.summary import write_evaluation
+    from tumortrace.evaluation.summary import write_evaluation
+    from tumortrace.reporting.cases import write_comparison, write_gallery
 
     name = config or "default"
     folder = out or Path("runs") / f"{Path(name).stem}-crossval"
@@ -101,7 +101,7 @@ def crossval(  # noqa: PLR0913, PLR0917 - the options of the command
     for root in [*data, *([negatives] if negatives else [])]:
         refuse_inside(folder, root)
     dataset = open_datasets(data, negatives=negatives)
-    from tumortrace.train.crossval import cross_validate
+    from tumortrace.trials.crossval import cross_validate
 
     fitted, rows = cross_validate(
         dataset,
@@ -138,7 +138,7 @@ def export(
     require_extra("train", purpose="export")
     if out.suffix != ".onnx":
         raise TumortraceError(f"--out {out} is not an .onnx file; give a name that ends in .onnx")
-    from tumortrace.train.finished import export_run, open_run
+    from tumortrace.training.finished import export_run, open_run
 
     written = export_run(open_run(run), out, int8=int8)
     agreement, trial = written.agreement, written.trial
@@ -159,6 +159,6 @@ def _write_loss_figure(run: Path, kept_epoch: int) -> None:
     if not installed("report"):
         log.print("no loss figure: install it with pip install 'tumortrace[report]'")
         return
-    from tumortrace.report.figures import draw_losses, read_metrics, save_figure
+    from tumortrace.reporting.figures import draw_losses, read_metrics, save_figure
 
     save_figure(draw_losses(read_metrics(run / "metrics.csv"), kept_epoch=kept_epoch), run / "losses.png")

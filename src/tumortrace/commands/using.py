@@ -144,9 +144,9 @@ def _write_sample(out: Path) -> str:
     """A generated slice with a tumour, beside its results."""
     import numpy as np
 
-    from tumortrace.data.phantoms import draw_phantom
     from tumortrace.data.slice import write_png
     from tumortrace.inference.results import RESULTS, has_results
+    from tumortrace.phantoms.slices import draw_phantom
 
     path = out / "sample.png"
     if path.exists() and not has_results(out):

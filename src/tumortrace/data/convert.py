@@ -17,9 +17,10 @@ from tumortrace.data.dataset import PARTS, CaseRecord, Dataset, natural_key, ope
 from tumortrace.data.findings import Finding
 from tumortrace.data.geometry import Region, mask_to_polygons
 from tumortrace.data.pairs import PAIRS, Pair, check_pairs, read_pairs, write_pairs
-from tumortrace.data.slice import read_mask, write_atomically, write_png
+from tumortrace.data.slice import read_mask, write_png
 from tumortrace.data.via import ViaRecord, write_via
 from tumortrace.errors import DataError
+from tumortrace.files import write_atomically
 from tumortrace.progress import track
 
 MASK_SUFFIX = "_mask.png"

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from tumortrace.data.findings import Finding
-from tumortrace.data.slice import write_atomically
 from tumortrace.data.via import is_unsafe, printable
 from tumortrace.errors import DataError
+from tumortrace.files import write_atomically
 
 PAIRS = "pairs.csv"
 _COLUMNS = ("image", "mask", "patient", "size_bytes")

@@ -16,12 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.errors import DataError
+from tumortrace.files import write_atomically
 
 COLOURED = 0.12
 """Spread of a pixel's channels, as a share of white, from which it is called coloured."""
 
 COLOUR_STEP = 4
 """Every so many rows and columns are looked at for colour: a sixteenth of the pixels says enough."""
+
+NO_CONTRAST = 1e-6
+"""Contrast below this fraction of the brightest value is float32 rounding; it must not be scaled up to 1."""
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
 
@@ -167,20 +171,6 @@ def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
     if not ok:
         raise DataError(f"{path}: a picture of shape {pixels.shape} cannot be written as PNG")
     write_atomically(path, encoded.tobytes())
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file through a neighbour that is renamed over it, so that no reader ever sees half of it.
-
-    Raises:
-        DataError: A folder stands in its place.
-    """
-    if path.is_dir():
-        raise DataError(f"{path}: is a folder, and a file should be written there; name a file")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    neighbour = path.with_name(f".{path.name}.partial")
-    neighbour.write_bytes(data)
-    neighbour.replace(path)
 
 
 def _decode(data: bytes, *, path: Path) -> tuple[NDArray[Any], float]:

@@ -19,8 +19,8 @@ import numpy as np
 
 from tumortrace.data.findings import Finding
 from tumortrace.data.geometry import Circle, Ellipse, Polygon, Region
-from tumortrace.data.slice import write_atomically
 from tumortrace.errors import DataError
+from tumortrace.files import write_atomically
 
 _CSV_COLUMNS = ("filename", "region_shape_attributes")
 _LARGEST_PX = 1e9  # beyond it lies no picture, and arithmetic on coordinates is no longer exact

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from tumortrace.data.slice import read_slice, write_png
 from tumortrace.errors import DataError
-from tumortrace.inference.ahead import map_ahead
 from tumortrace.inference.overlay import draw_overlay
+from tumortrace.inference.parallel import map_ahead
 from tumortrace.inference.pictures import Picture, place_of
 from tumortrace.inference.results import Record, describe, describe_failure, has_results, open_results, read_masks
 from tumortrace.inference.segmenter import Segmenter

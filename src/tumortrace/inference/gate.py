@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from tumortrace.inference.looks import Looks
+from tumortrace.inference.features import Looks
 
 Range = tuple[float, float]
 NOT_MR = "not a brain MR slice: "

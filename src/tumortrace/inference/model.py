@@ -16,7 +16,7 @@ from tumortrace.errors import ConfigError, ModelError
 from tumortrace.inference.gate import familiar_from_json
 from tumortrace.inference.recipe import recipe_from_json
 from tumortrace.machine import usable_cores
-from tumortrace.runfolder import CONFIG, MODEL
+from tumortrace.run_folder import CONFIG, MODEL
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tumortrace.data.head import Window
 from tumortrace.data.slice import Slice
 from tumortrace.errors import ModelError
 from tumortrace.inference.confidence import confidence, mask_features
+from tumortrace.inference.features import measure_looks
 from tumortrace.inference.gate import find_fault, find_unfamiliar
-from tumortrace.inference.head import Window
 from tumortrace.inference.lesions import Lesion, find_lesions, keep_peaks
-from tumortrace.inference.looks import measure_looks
 from tumortrace.inference.model import Model
 from tumortrace.inference.recipe import find_window, prepare, restore, temper, tumour_probability
 from tumortrace.inference.review import find_doubts

@@ -15,10 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.config import Recipe, recipe_from_table
-from tumortrace.inference.head import Window, find_head, on_black
-
-ROUNDING = 1e-6
-"""Contrast below this share of the brightest value is float32 rounding, and must not be blown up to 1."""
+from tumortrace.data.head import Window, find_head, on_black
+from tumortrace.data.slice import NO_CONTRAST
 
 
 def find_window(pixels: NDArray[Any], recipe: Recipe) -> Window:
@@ -87,7 +85,7 @@ def standardise(grey: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     means, deviations = cv2.meanStdDev(grey)  # sums in double precision, in one pass
     mean, deviation = float(means.item()), float(deviations.item())
-    if deviation <= ROUNDING * float(grey.max()):
+    if deviation <= NO_CONTRAST * float(grey.max()):
         return np.zeros_like(grey)
     return np.asarray((grey - np.float32(mean)) / np.float32(deviation), dtype=np.float32)
 

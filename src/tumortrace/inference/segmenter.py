@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from tumortrace.data.slice import Slice, read_slice, slice_from_array, with_spacing
 from tumortrace.errors import DataError
-from tumortrace.inference.ahead import map_ahead
 from tumortrace.inference.model import Model, open_model
+from tumortrace.inference.parallel import map_ahead
 from tumortrace.inference.predict import Prediction, predict
 from tumortrace.machine import usable_cores
 

@@ -1,1 +1,0 @@
-"""The report's experiments: ``python -m experiments BR35H`` does all, ``python -m experiments.NAME`` one."""

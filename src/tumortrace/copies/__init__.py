@@ -1,0 +1,1 @@
+"""Copies of a slice, within a dataset and across splits."""

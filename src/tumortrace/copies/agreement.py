@@ -1,0 +1,161 @@
+"""How far annotators agree: copies of one slice were outlined independently, so their outlines can be compared.
+
+Two outlines of one slice are two opinions about one tumour. How well they agree is the ceiling of any honest score
+against one of them: a model above it has learnt one annotator's hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumortrace.copies.find import CopyPair
+from tumortrace.copies.registration import lay_mask
+from tumortrace.copies.survey import Survey
+from tumortrace.machine import usable_cores
+from tumortrace.metrics.aggregate import DISTANCES, LENGTHS, Document, describe_values
+from tumortrace.metrics.overlap import PixelCounts, count_pixels
+from tumortrace.metrics.surface import SurfaceScores, compare_surfaces
+from tumortrace.progress import track
+
+COPIED = 0.998
+"""Outlines that agree to this Dice were copied along with the picture: they say nothing about annotators."""
+
+
+@dataclass(frozen=True)
+class OutlinePair:
+    """Two outlines of one slice, compared on the first one's grid, in its pixels.
+
+    Attributes:
+        first: Case id of the one.
+        second: Case id of the other.
+        group: That both belong to.
+        counts: The second's pixels against the first's.
+        surface: Distances between both borders, in pixels of the first.
+    """
+
+    first: str
+    second: str
+    group: str
+    counts: PixelCounts
+    surface: SurfaceScores
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The annotators' agreement with each other.
+
+    Attributes:
+        pairs: Outlines drawn independently.
+        copied: How many pairs were left out because one outline is a copy of the other.
+    """
+
+    pairs: tuple[OutlinePair, ...]
+    copied: int
+
+
+def measure_agreement(found: Survey, *, seed: int = 0) -> Agreement | None:
+    """Compare each outline with that of one of its copies, drawn at random.
+
+    One copy each, and not all pairs, so that every outline counts about the same, however large its group.
+
+    Args:
+        found: Of an annotated dataset.
+        seed: Draws the copies.
+
+    Returns:
+        None if no slice was outlined twice.
+    """
+    drawn = _draw_pairs(found, np.random.default_rng(seed))
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        compared = list(
+            track(pool.map(lambda pair: _compare(pair, found), drawn), "Comparing outlines", total=len(drawn))
+        )
+    independent = tuple(pair for pair in compared if pair.counts.dice < COPIED)
+    copied = len(compared) - len(independent)
+    return Agreement(independent, copied) if independent else None
+
+
+def describe_agreement(agreement: Agreement | None) -> Document | None:
+    """The annotators' agreement, each metric with its interval over groups; None where nothing was outlined twice."""
+    if agreement is None:
+        return None
+    groups = [pair.group for pair in agreement.pairs]
+    values = {
+        metric: [
+            float(getattr(pair.surface if metric in DISTANCES else pair.counts, metric)) for pair in agreement.pairs
+        ]
+        for metric in ("dice", "iou", *DISTANCES)
+    }
+    return {
+        "pairs": len(agreement.pairs),
+        "copied": agreement.copied,
+        "groups": len(set(groups)),
+        **{metric: describe_values(listed, groups, shares=metric not in LENGTHS) for metric, listed in values.items()},
+    }
+
+
+def agree_on_masks(found: Survey) -> dict[str, NDArray[np.bool_]]:
+    """The consensus of the outlines of each slice that has at least two copies: what most of them call tumour.
+
+    Each copy votes where its picture reaches; a tie is decided by the slice's own outline.
+
+    Args:
+        found: Of the training cases alone: no other outline may have a say in what is learnt.
+
+    Returns:
+        By case id: the mask, shape (H, W) of the slice, bool.
+    """
+    voters: dict[int, list[CopyPair]] = {}
+    for pair in found.pairs:
+        voters.setdefault(pair.first, []).append(pair)
+        voters.setdefault(pair.second, []).append(pair.turned())
+    agreed = {}
+    for index, pairs in track(sorted(voters.items()), "Finding the consensus", total=len(voters)):
+        if len(pairs) >= 2:
+            agreed[found.cases[index].record.case_id] = _vote(index, pairs, found)
+    return agreed
+
+
+def _draw_pairs(found: Survey, rng: np.random.Generator) -> list[CopyPair]:
+    partners: dict[int, list[CopyPair]] = {}
+    for pair in found.pairs:
+        if found.cases[pair.first].tumour_px and found.cases[pair.second].tumour_px:
+            partners.setdefault(pair.first, []).append(pair)
+            partners.setdefault(pair.second, []).append(pair)
+    drawn = [pairs[rng.integers(len(pairs))] for _, pairs in sorted(partners.items())]
+    return list({(pair.first, pair.second): pair for pair in drawn}.values())
+
+
+def _compare(pair: CopyPair, found: Survey) -> OutlinePair:
+    first, second = found.cases[pair.first], found.cases[pair.second]
+    # What the second picture does not show, its annotator could not outline.
+    truth = first.truth() & _reach(second.size_hw, pair, first.size_hw)
+    laid = lay_mask(second.truth(), pair.to_second, first.size_hw)
+    return OutlinePair(
+        first=first.record.case_id,
+        second=second.record.case_id,
+        group=found.groups[pair.first],
+        counts=count_pixels(laid, truth),
+        surface=compare_surfaces(laid, truth),
+    )
+
+
+def _vote(index: int, pairs: Sequence[CopyPair], found: Survey) -> NDArray[np.bool_]:
+    case = found.cases[index]
+    own = case.truth()
+    votes, voters = own.astype(np.int16), np.ones(case.size_hw, dtype=np.int16)
+    for pair in pairs:
+        other = found.cases[pair.second]
+        votes += lay_mask(other.truth(), pair.to_second, case.size_hw)
+        voters += _reach(other.size_hw, pair, case.size_hw)
+    return np.asarray((2 * votes > voters) | ((2 * votes == voters) & own))
+
+
+def _reach(size_hw: tuple[int, int], pair: CopyPair, onto_hw: tuple[int, int]) -> NDArray[np.bool_]:
+    """Where the second picture, of ``size_hw``, covers the first."""
+    return lay_mask(np.ones(size_hw, dtype=np.bool_), pair.to_second, onto_hw)

@@ -1,0 +1,52 @@
+"""Which cases a model has seen in training, as copies or as other slices of the same patient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tumortrace.copies.find import CopyPair, find_copies
+from tumortrace.copies.survey import Survey
+from tumortrace.copies.training_index import TrainingMemory
+
+
+@dataclass(frozen=True)
+class Leak:
+    """What a case shares with the training slices.
+
+    Attributes:
+        nearest: The training slice that it is a copy of; empty if it is of none itself.
+        similarity: To that slice, SAME_SLICE to 1; NaN without one.
+        why: ``"copy"``, ``"copy of a copy"`` (another case of its group is one) or ``"patient"``.
+    """
+
+    nearest: str
+    similarity: float
+    why: str
+
+
+def find_leaks(found: Survey, memory: TrainingMemory) -> dict[str, Leak]:
+    """The cases that are not clean.
+
+    Args:
+        found: Of the cases to be scored, and of any others.
+        memory: Of what the model was trained on.
+
+    Returns:
+        By case id; a case that is not in it has neither a copy nor its patient among the training slices.
+    """
+    nearest: dict[int, CopyPair] = {}
+    for pair in find_copies(found.looks, memory.looks):
+        if pair.first not in nearest or pair.similarity > nearest[pair.first].similarity:
+            nearest[pair.first] = pair
+    leaked_groups = {found.groups[index] for index in nearest}
+    patients = {patient for patient in memory.patients if patient}
+    leaks = {}
+    for index, case in enumerate(found.cases):
+        if index in nearest:
+            pair = nearest[index]
+            leaks[case.record.case_id] = Leak(memory.names[pair.second], pair.similarity, "copy")
+        elif found.groups[index] in leaked_groups:
+            leaks[case.record.case_id] = Leak("", float("nan"), "copy of a copy")
+        elif case.record.patient in patients:
+            leaks[case.record.case_id] = Leak("", float("nan"), "patient")
+    return leaks

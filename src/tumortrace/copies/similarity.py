@@ -1,0 +1,124 @@
+"""How alike two slices are, whatever way they are turned and however their contrast was changed.
+
+A slice is brought to one small size and freed of its local mean and contrast; what is left is compared by normalised
+correlation in all eight orientations. This is done twice: for the whole frame, which no change of contrast can move,
+and for the head alone, which an added border does not move.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tumortrace.data.slice import NO_CONTRAST
+
+SIDE_PX = 96
+"""Side of the square that slices are compared on."""
+
+ORIENTATIONS = tuple((turns, flip) for flip in (False, True) for turns in range(4))
+"""Quarter turns (counter-clockwise), after a left-right flip or none."""
+
+_LOCAL_SIGMA_PX = 6.0
+_STRONGEST = 3.0  # local deviations beyond this are cut, so that one bright edge does not outweigh the brain
+_HEAD_FRACTION = 0.1  # of the 99th percentile of grey: above it a pixel belongs to the head
+_HEAD_PIXELS = 0.02  # a row or column is part of the head's box if this share of it does
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """The nearest of several slices to one slice.
+
+    Attributes:
+        index: Of the nearest.
+        turns: Quarter turns that bring the nearest onto the one, after the flip.
+        flip: Whether it is flipped left-right first.
+        similarity: Normalised correlation in that orientation, -1 to 1.
+    """
+
+    index: int
+    turns: int
+    flip: bool
+    similarity: float
+
+
+def orient(array: NDArray[Any], *, turns: int, flip: bool) -> NDArray[Any]:
+    """Flip a picture left-right, or not, and then turn it by quarters counter-clockwise; shape (H, W)."""
+    return np.rot90(array[:, ::-1] if flip else array, turns)
+
+
+def head_box(pixels: NDArray[Any]) -> tuple[slice, slice]:
+    """Rows and columns of the head in a slice; the whole picture if no head stands out.
+
+    Args:
+        pixels: Grey values, shape (H, W), any real dtype. A background brighter than a tenth of the head counts as
+            head.
+    """
+    bright = pixels > _HEAD_FRACTION * np.percentile(pixels, 99)
+    rows = np.flatnonzero(bright.mean(axis=1) > _HEAD_PIXELS)
+    columns = np.flatnonzero(bright.mean(axis=0) > _HEAD_PIXELS)
+    if len(rows) < 2 or len(columns) < 2:
+        return slice(0, pixels.shape[0]), slice(0, pixels.shape[1])
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def signature(pixels: NDArray[Any]) -> NDArray[np.float32]:
+    """What of a slice's head survives a change of size, contrast and brightness.
+
+    Args:
+        pixels: Grey values, shape (H, W), any real dtype.
+
+    Returns:
+        Shape (SIDE_PX, SIDE_PX), float32, of mean 0 and norm 1 (zeros for a constant picture), so that the sum of the
+        product of two is their normalised correlation.
+    """
+    return frame_signature(pixels[head_box(pixels)])
+
+
+def frame_signature(pixels: NDArray[Any]) -> NDArray[np.float32]:
+    """The same of the whole frame: a change of contrast cannot move its box, but a border does."""
+    grey = pixels.astype(np.float32) - np.float32(pixels.min())
+    # One axis at a time: where one shrinks and the other grows, OpenCV would average over neither.
+    narrow = cv2.resize(grey, (SIDE_PX, grey.shape[0]), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(narrow, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
+    spread = float(small.std())
+    if spread <= NO_CONTRAST * float(small.max()):
+        return np.zeros((SIDE_PX, SIDE_PX), dtype=np.float32)
+    deviation = small - cv2.GaussianBlur(small, (0, 0), _LOCAL_SIGMA_PX)
+    contrast = np.sqrt(cv2.GaussianBlur(deviation**2, (0, 0), _LOCAL_SIGMA_PX))
+    flat = np.clip(deviation / (contrast + 0.05 * spread), -_STRONGEST, _STRONGEST)
+    flat -= flat.mean()
+    return np.asarray(flat / np.linalg.norm(flat), dtype=np.float32)
+
+
+def find_nearest(queries: NDArray[np.float32], references: NDArray[np.float32]) -> list[Match]:
+    """The nearest reference of each query, over all eight orientations.
+
+    Args:
+        queries: Signatures, shape (Q, SIDE_PX, SIDE_PX), float32.
+        references: Signatures, shape (R, SIDE_PX, SIDE_PX), float32; R is at least 1.
+
+    Returns:
+        One match for each query.
+    """
+    flat_references = references.reshape(len(references), -1).T
+    matches = [Match(0, 0, flip=False, similarity=-math.inf)] * len(queries)
+    for turns, flip in ORIENTATIONS:
+        # Turning the few queries back is cheaper than turning the many references.
+        turned_back = np.stack([_orient_back(query, turns=turns, flip=flip) for query in queries])
+        similarities = turned_back.reshape(len(queries), -1) @ flat_references
+        for row, nearest in enumerate(similarities.argmax(axis=1)):
+            similarity = float(similarities[row, nearest])
+            if similarity > matches[row].similarity:
+                matches[row] = Match(int(nearest), turns, flip, similarity)
+    return matches
+
+
+def _orient_back(array: NDArray[Any], *, turns: int, flip: bool) -> NDArray[Any]:
+    """Undo ``orient``."""
+    turned = np.rot90(array, -turns)
+    return turned[:, ::-1] if flip else turned

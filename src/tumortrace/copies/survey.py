@@ -1,0 +1,160 @@
+"""One pass over a dataset: every case decoded once, what it looks like kept, copies found, groups named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tumortrace.copies.find import SAME_SLICE, CopyPair, Looks, look_at, score_pairs, stack_looks
+from tumortrace.copies.groups import link, name_groups
+from tumortrace.copies.transforms import Thumbnail, make_thumbnail
+from tumortrace.data.dataset import CaseRecord, read_case
+from tumortrace.data.findings import Finding
+from tumortrace.data.fingerprint import hash_case, hash_slice
+from tumortrace.data.inverted import find_inverted
+from tumortrace.data.slice import read_slice
+from tumortrace.errors import DataError
+from tumortrace.machine import usable_cores
+from tumortrace.progress import track
+
+
+@dataclass(frozen=True, eq=False)
+class SurveyedCase:
+    """What is kept of a case once its pixels are gone.
+
+    Attributes:
+        record: Where it lies.
+        size_hw: Height and width in pixels.
+        sha256: Of what it shows (``hash_case``; ``hash_slice`` without annotation).
+        lesions: Connected components of its truth; 0 without annotation.
+        tumour_px: Pixels of its truth; 0 without annotation.
+        packed_truth: ``np.packbits`` of its truth; None without annotation.
+        thumbnail: The picture in small (``make_thumbnail``).
+    """
+
+    record: CaseRecord
+    size_hw: tuple[int, int]
+    sha256: str
+    lesions: int
+    tumour_px: int
+    packed_truth: NDArray[np.uint8] | None
+    thumbnail: Thumbnail
+
+    @property
+    def tumour_share(self) -> float:
+        """Share of the frame that is tumour, 0 to 1."""
+        return self.tumour_px / (self.size_hw[0] * self.size_hw[1])
+
+    def truth(self) -> NDArray[np.bool_]:
+        """The truth, shape ``size_hw``, bool.
+
+        Raises:
+            ValueError: The case is not annotated.
+        """
+        if self.packed_truth is None:
+            raise ValueError(f"{self.record.case_id} is not annotated")
+        height, width = self.size_hw
+        return np.unpackbits(self.packed_truth, count=height * width).reshape(self.size_hw).astype(np.bool_)
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Cases that were looked at once.
+
+    Attributes:
+        cases: Those that can be read.
+        looks: What each looks like, in the same order.
+        findings: Faults met on the way; the cases they left out are not in ``cases``.
+    """
+
+    cases: tuple[SurveyedCase, ...]
+    looks: Looks
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Survey(Seen):
+    """Cases compared with each other.
+
+    Attributes:
+        scored: Likely pairs with their similarity, copies or not.
+        groups: Name of each case's group; a case without a copy has one of its own.
+    """
+
+    scored: tuple[CopyPair, ...]
+    groups: tuple[str, ...]
+
+    @property
+    def pairs(self) -> tuple[CopyPair, ...]:
+        """The pairs that are copies."""
+        return tuple(pair for pair in self.scored if pair.similarity >= SAME_SLICE)
+
+
+def survey(records: Sequence[CaseRecord]) -> Survey:
+    """Decode all cases, in threads, and find the copies among them.
+
+    Args:
+        records: Annotated or not.
+
+    Raises:
+        DataError: Not one can be read.
+    """
+    seen = look_over(records)
+    scored = tuple(score_pairs(seen.looks))
+    linked = [(pair.first, pair.second) for pair in scored if pair.similarity >= SAME_SLICE]
+    groups = name_groups(link(len(seen.cases), linked))
+    return Survey(seen.cases, seen.looks, seen.findings, scored, groups)
+
+
+def look_over(records: Sequence[CaseRecord]) -> Seen:
+    """Decode all cases, in threads, and keep what each looks like.
+
+    Raises:
+        DataError: Not one can be read.
+    """
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        seen = list(track(pool.map(_look, records), "Reading slices", total=len(records)))
+    findings = tuple(finding for _, _, met in seen for finding in met)
+    kept = [(case, look) for case, look, _ in seen if case is not None and look is not None]
+    if not kept:
+        first = f"; first: {findings[0].line()}" if findings else ""
+        raise DataError(f"not one of {len(records)} cases can be read{first}")
+    cases = tuple(case for case, _ in kept)
+    return Seen(cases, stack_looks(look for _, look in kept), (*findings, *find_inverted(_painted(cases))))
+
+
+def _painted(cases: Sequence[SurveyedCase]) -> dict[str, list[float]]:
+    """By source, the share of the frame that each mask file paints."""
+    shares: dict[str, list[float]] = {}
+    for case in cases:
+        if isinstance(case.record.truth, Path):
+            shares.setdefault(case.record.source, []).append(case.tumour_share)
+    return shares
+
+
+_Look = tuple[NDArray[np.float16], NDArray[np.float64]]
+
+
+def _look(record: CaseRecord) -> tuple[SurveyedCase | None, _Look | None, list[Finding]]:
+    try:
+        if record.truth is None:
+            image = read_slice(record.image_path, record.case_id)
+            small = make_thumbnail(image.pixels)
+            blank = SurveyedCase(record, image.size_hw, hash_slice(image), 0, 0, None, small)
+            return blank, look_at(image.pixels), []
+        case, findings = read_case(record)
+    except DataError as error:
+        cause = str(error).partition(": ")[2] or str(error)
+        return None, None, [Finding("unreadable", "left out", record.case_id, cause, "mend or remove it")]
+    truth = case.truth
+    lesions = cv2.connectedComponents(truth.astype(np.uint8), connectivity=8)[0] - 1
+    bits = np.packbits(truth)
+    small = make_thumbnail(case.slice.pixels)
+    kept = SurveyedCase(record, case.slice.size_hw, hash_case(case), lesions, int(truth.sum()), bits, small)
+    return kept, look_at(case.slice.pixels), findings

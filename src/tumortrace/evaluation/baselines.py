@@ -1,0 +1,102 @@
+"""Scores that need no network: a model that does not beat them has learnt nothing worth having."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tumortrace.copies.lookup import HeadFrame, copy_mask
+from tumortrace.copies.similarity import find_nearest, head_box, signature
+from tumortrace.copies.training_index import MASK_PX, TrainingMemory
+from tumortrace.data.dataset import Case
+from tumortrace.metrics.overlap import PixelCounts, count_pixels
+
+_RIM = 0.12  # of the head's shorter side: skull and scalp, which are bright
+_AIR = 25  # of 255: darker pixels at the outside are no head
+_SMOOTHING = 0.01  # of the head's shorter side
+_LEVELS = np.linspace(0.02, 0.98, 49)
+
+
+class Baselines:
+    """The trivial predictions that every evaluation is compared with."""
+
+    def __init__(self, memory: TrainingMemory | None) -> None:
+        """Prepare them.
+
+        Args:
+            memory: Of the training slices; without them only the baselines that learn nothing are scored.
+        """
+        self._memory = memory if memory and memory.names else None
+        if self._memory:
+            self._signatures = self._memory.head_signatures()
+            self._mean, self._level = mean_head_mask(self._memory)
+
+    def score(self, case: Case) -> dict[str, PixelCounts]:
+        """Pixels that each baseline gets right and wrong on a case, by its name."""
+        pixels = case.slice.pixels
+        masks = {"all_background": np.zeros_like(case.truth), "brightest_blob": find_brightest_blob(pixels)}
+        if self._memory:
+            place = HeadFrame.of_head(pixels)
+            (match,) = find_nearest(signature(pixels)[None], self._signatures)
+            masks["mean_mask"] = place.lay(self._mean) >= self._level
+            masks["nearest_training_mask"] = copy_mask(match, self._memory, place)
+        return {name: count_pixels(mask, case.truth) for name, mask in masks.items()}
+
+
+def mean_head_mask(memory: TrainingMemory) -> tuple[NDArray[np.float32], float]:
+    """Where tumours lie on average, and the level at which cutting that gives the best mean Dice on the training masks.
+
+    Returns:
+        Share of the training slices with tumour at each place of the head, shape (MASK_PX, MASK_PX), float32; a level
+        in (0, 1).
+    """
+    mean = memory.head_masks.mean(axis=0, dtype=np.float32)
+    sizes = memory.head_masks.sum(axis=(1, 2))
+    flat = memory.head_masks.reshape(len(sizes), MASK_PX**2)
+    dices = []
+    for level in _LEVELS:
+        cut = mean.reshape(-1) >= level
+        overlap = flat[:, cut].sum(axis=1)
+        dices.append(float(np.mean(2 * overlap / np.maximum(sizes + cut.sum(), 1))))
+    return mean, float(_LEVELS[int(np.argmax(dices))])
+
+
+def find_brightest_blob(pixels: NDArray[Any]) -> NDArray[np.bool_]:
+    """The largest bright component inside the head, by Otsu's threshold (1979); no training at all.
+
+    The head's rim is left away, and grey values are smoothed by a hundredth of the head's size.
+
+    Args:
+        pixels: Grey values, shape (H, W), any real dtype.
+
+    Returns:
+        Shape (H, W), bool; empty for a constant picture.
+    """
+    blob = np.zeros(pixels.shape, dtype=np.bool_)
+    rows, columns = head_box(pixels)
+    head = pixels[rows, columns].astype(np.float32)
+    size_px = min(head.shape)
+    smooth = cv2.GaussianBlur(head, (0, 0), max(_SMOOTHING * size_px, 0.5))
+    bytes_ = np.asarray(cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX)).astype(np.uint8)  # type: ignore[call-overload] # None is allowed
+    inner = _inner_head(bytes_, rim_px=max(1, round(_RIM * size_px)))
+    if not inner.any() or bytes_[inner].min() == bytes_[inner].max():
+        return blob
+    level, _ = cv2.threshold(bytes_[inner][None], 0, 255, cv2.THRESH_OTSU)
+    bright = (inner & (bytes_ > level)).astype(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(bright, connectivity=8)
+    largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
+    blob[rows, columns] = labels == largest
+    return blob
+
+
+def _inner_head(grey: NDArray[np.uint8], *, rim_px: int) -> NDArray[np.bool_]:
+    """The filled head without its rim; the picture's border counts as outside."""
+    head = (grey > _AIR).astype(np.uint8)
+    contours, _ = cv2.findContours(head, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    filled = np.zeros((grey.shape[0] + 2, grey.shape[1] + 2), dtype=np.uint8)
+    cv2.drawContours(filled, contours, -1, 1, cv2.FILLED, offset=(1, 1))
+    depth = np.asarray(cv2.distanceTransform(filled, cv2.DIST_L2, cv2.DIST_MASK_PRECISE))
+    return np.asarray(depth[1:-1, 1:-1] > rim_px)

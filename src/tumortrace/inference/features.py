@@ -1,0 +1,226 @@
+"""What a picture looks like, in a few numbers with a plain meaning: by them a head on MR is told from other things."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tumortrace.data.head import (
+    SIDE_PX,
+    find_bright,
+    find_largest,
+    grey_range,
+    rank,
+    scale_grey,
+    shrink,
+    two_ends,
+)
+from tumortrace.data.slice import Slice
+
+GRAIN_PX = 256
+"""Longer side of the picture on which grain is measured."""
+
+_RAYS = 72
+_RIM = 0.7  # of the way from the head's middle to its edge: what lies further out may be skull
+_INSIDE = 0.3  # of the greatest depth below the head's edge: what lies deeper is brain, not scalp or skull
+
+Grey = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+
+class Looks(NamedTuple):
+    """A picture's looks. Grey values count from the darkest (0) to the brightest (1), half a percent cut off each.
+
+    Attributes:
+        colour: Share of visibly coloured pixels.
+        contrast: Range of the grey values as a share of the brightest; 0 for a blank picture.
+        roughness: Spread of what a slight blur takes away, as a share of the whole spread.
+        dark_frame: Share of dark pixels along the four edges.
+        bright_corner: Grey value of the second brightest of the four corners.
+        head_area: Share of the frame that the largest bright object fills, its holes included; 0 if there is none.
+        outside: Share of the bright pixels that lie outside that object.
+        solidity: Its area over that of its convex hull.
+        ellipse: Overlap (IoU) with the ellipse of its own moments; a little below 1 for a head.
+        elongation: Its length over its width.
+        width: Width over height of the box around it.
+        rectangle: Its area over that of the smallest turned rectangle around it; 0.785 for an ellipse.
+        bone: How much brighter the darkest tenth of its outer ring is than the brightest tenth of its inside.
+        air: Share of nearly black pixels inside.
+        white: Share of nearly white pixels inside.
+        brightness: Median inside.
+        variation: Standard deviation inside over the mean.
+        texture: Standard deviation inside of what a slight blur takes away.
+        grain: Median size of what a slight blur takes away inside, on a larger picture.
+        drawn_out: Log of the grey steps sideways over those up and down: below 0 if the grain is drawn out sideways.
+    """
+
+    colour: float
+    contrast: float
+    roughness: float
+    dark_frame: float
+    bright_corner: float
+    head_area: float
+    outside: float
+    solidity: float
+    ellipse: float
+    elongation: float
+    width: float
+    rectangle: float
+    bone: float
+    air: float
+    white: float
+    brightness: float
+    variation: float
+    texture: float
+    grain: float
+    drawn_out: float
+
+
+def measure_looks(image: Slice) -> Looks | None:
+    """Measure a picture.
+
+    Args:
+        image: A slice of any size and real dtype.
+
+    Returns:
+        Its looks, all finite; None if the picture is blank but for a few pixels, or holds no object at all.
+    """
+    larger = shrink(image.pixels.astype(np.float32), GRAIN_PX)
+    small = shrink(larger, SIDE_PX)
+    ends = grey_range(small)
+    if ends is None:
+        return None
+    low, high = ends
+    grey = scale_grey(small, ends)
+    bright = find_bright(grey)
+    head = find_largest(bright)
+    if head is None:
+        return None
+    detail = _detail(grey)
+    shape = _trace(head)
+    depth = _depth_below_edge(head)
+    inside = depth > _INSIDE * depth.max()
+    deep = cv2.resize(inside.astype(np.uint8), larger.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
+    window = _around(deep)
+    return Looks(
+        colour=image.colour_share,
+        contrast=(high - low) / max(abs(high), abs(low)),
+        roughness=float(detail.std() / grey.std()),
+        **_measure_frame(grey),
+        outside=float((bright & ~head).sum() / bright.sum()),
+        **_measure_shape(head, shape),
+        bone=_measure_bone(grey, shape, grey[inside]),
+        **_measure_inside(grey[inside]),
+        texture=float(detail[inside].std()),
+        **_measure_grain(np.clip((larger[window] - low) / (high - low), 0.0, 1.2), deep[window]),
+    )
+
+
+def _detail(grey: Grey) -> Grey:
+    return np.asarray(grey - cv2.GaussianBlur(grey, (0, 0), 1.0), dtype=np.float32)
+
+
+def _depth_below_edge(head: Mask) -> Grey:
+    """Distance of each pixel to the head's edge; the frame is an edge too."""
+    padded = cv2.copyMakeBorder(head.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+    return np.asarray(cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1], dtype=np.float32)
+
+
+def _measure_frame(grey: Grey) -> dict[str, float]:
+    edge, corner = max(2, len(grey) // 24), max(3, len(grey) // 10)
+    ends = [grey[:edge], grey[-edge:], grey[:, :edge], grey[:, -edge:]]
+    corners = [grey[rows, columns] for rows in two_ends(corner) for columns in two_ends(corner)]
+    levels = sorted(rank(values, 0.5) for values in corners)
+    return {
+        "dark_frame": float((np.concatenate([values.ravel() for values in ends]) < 0.25).mean()),
+        "bright_corner": levels[2],
+    }
+
+
+class _Shape(NamedTuple):
+    """An object's outline (N, 1, 2) in whole pixels, its centre (x, y) and the covariance of its pixels' places."""
+
+    outline: NDArray[np.int32]
+    centre_xy: NDArray[np.float64]
+    spread: NDArray[np.float64]
+
+
+def _trace(head: Mask) -> _Shape:
+    pixels = head.astype(np.uint8)
+    contours, _ = cv2.findContours(pixels, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    sums = cv2.moments(pixels, binaryImage=True)
+    centre_xy = np.array([sums["m10"], sums["m01"]]) / sums["m00"]
+    spread = np.array([[sums["mu20"], sums["mu11"]], [sums["mu11"], sums["mu02"]]]) / sums["m00"]
+    # A little more than that, so that a line of pixels has an inverse.
+    return _Shape(np.asarray(max(contours, key=cv2.contourArea), np.int32), centre_xy, spread + 1e-6 * np.eye(2))
+
+
+def _measure_shape(head: Mask, shape: _Shape) -> dict[str, float]:
+    outline, centre_xy, spread = shape
+    area = float(head.sum())
+    _, _, box_width, box_height = cv2.boundingRect(outline)
+    turned_width, turned_height = cv2.minAreaRect(outline)[1]
+    short, long = np.sqrt(np.linalg.eigvalsh(spread))
+    return {
+        "head_area": area / head.size,
+        "solidity": cv2.contourArea(outline) / max(cv2.contourArea(cv2.convexHull(outline)), 1.0),
+        "ellipse": _overlap_with_ellipse(head, centre_xy, spread),
+        "elongation": float(long / short),
+        "width": box_width / box_height,
+        "rectangle": cv2.contourArea(outline) / max(turned_width * turned_height, 1.0),
+    }
+
+
+def _overlap_with_ellipse(head: Mask, centre_xy: NDArray[np.float64], spread: NDArray[np.float64]) -> float:
+    """IoU with the ellipse of the same centre and second moments: in it the Mahalanobis distance is at most 2."""
+    x = np.arange(head.shape[1]) - centre_xy[0]
+    y = np.arange(head.shape[0])[:, None] - centre_xy[1]
+    (xx, xy), (_, yy) = np.linalg.inv(spread)
+    ellipse = xx * x**2 + 2 * xy * x * y + yy * y**2 <= 4.0
+    return float((ellipse & head).sum() / (ellipse | head).sum())
+
+
+def _measure_bone(grey: Grey, shape: _Shape, inside: Grey) -> float:
+    """On CT bone outshines all it encloses, all the way around; on MR it is black and only fat outside it is bright."""
+    points, centre_xy = shape.outline[:, 0, :].astype(np.float64), shape.centre_xy
+    angles, radii = np.arctan2(*(points - centre_xy).T[::-1]), np.hypot(*(points - centre_xy).T)
+    order = np.argsort(angles)
+    turns = np.linspace(0.0, 2 * np.pi, _RAYS, endpoint=False)
+    reach = np.interp(turns, angles[order], radii[order], period=2 * np.pi)
+    along = np.outer(reach, np.linspace(_RIM, 1.0, 14))
+    x = (centre_xy[0] + along * np.cos(turns)[:, None]).astype(np.float32)
+    y = (centre_xy[1] + along * np.sin(turns)[:, None]).astype(np.float32)
+    rim = cv2.remap(grey, x, y, cv2.INTER_LINEAR).max(axis=1)
+    return rank(rim, 0.1) - rank(inside, 0.9)
+
+
+def _measure_inside(values: Grey) -> dict[str, float]:
+    return {
+        "air": float((values < 0.12).mean()),
+        "white": float((values > 0.95).mean()),
+        "brightness": rank(values, 0.5),
+        "variation": float(values.std() / max(float(values.mean()), 1e-3)),
+    }
+
+
+def _around(inside: Mask) -> tuple[slice, slice]:
+    """The rows and columns of a mask, with a margin for the blur: looking at the rest would be for nothing."""
+    left, top, width, height = cv2.boundingRect(inside.astype(np.uint8))
+    margin = 4
+    return slice(max(top - margin, 0), top + height + margin), slice(max(left - margin, 0), left + width + margin)
+
+
+def _measure_grain(grey: Grey, inside: Mask) -> dict[str, float]:
+    places = inside[1:, 1:]
+    sideways = (grey[1:, 1:] - grey[1:, :-1])[places]
+    down = (grey[1:, 1:] - grey[:-1, 1:])[places]
+    steps = [max(_typical_size(values), 1e-3) for values in (sideways, down)]
+    return {"grain": _typical_size(_detail(grey)[inside]), "drawn_out": float(np.log(steps[0] / steps[1]))}
+
+
+def _typical_size(values: Grey) -> float:
+    """Median of the absolute values, every fifth looked at: a median of thousands needs no more; 0 of nothing."""
+    return rank(np.abs(values[::5]), 0.5) if values.size else 0.0

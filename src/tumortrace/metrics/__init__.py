@@ -1,0 +1,1 @@
+"""Measures of masks, lesions and probabilities, with their intervals."""

@@ -1,0 +1,1 @@
+"""Generated slices with tumours of known outline."""

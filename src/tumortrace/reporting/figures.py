@@ -1,0 +1,196 @@
+"""Figures on paper: four-panel cases and loss curves, drawn with matplotlib without a display."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from numpy.typing import NDArray
+
+from tumortrace.errors import DataError
+from tumortrace.files import write_atomically
+from tumortrace.inference.overlay import to_display
+from tumortrace.reporting.error_map import LEGEND, compare_masks
+
+SMOOTHING = 0.6
+"""Weight of the past in the smoothed loss curves: an exponential moving average, as TensorBoard draws it."""
+
+SMOOTHED_FROM = 5
+"""Measured epochs from which a curve is smoothed: of fewer, the average ends far from what was measured."""
+
+_LABEL_LENGTH = 28  # characters that fit beside a row of panels
+
+
+@dataclass(frozen=True, eq=False)
+class CasePanels:
+    """One case to be drawn.
+
+    Attributes:
+        title: Shown beside it, for example the file's name and Dice; of long lines the end.
+        pixels: Grey values, shape (H, W).
+        truth: Shape (H, W), bool.
+        prediction: Shape (H, W), bool.
+    """
+
+    title: str
+    pixels: NDArray[Any]
+    truth: NDArray[np.bool_]
+    prediction: NDArray[np.bool_]
+
+
+def draw_cases(cases: Sequence[CasePanels], *, title: str) -> Figure:
+    """Draw one row a case, each of four panels (image, truth, prediction, comparison), above a legend of the colours.
+
+    Args:
+        cases: At least one.
+        title: Of the figure.
+    """
+    rows = len(cases)
+    height_inch = 2.35 * rows + 1.0
+    figure = Figure(figsize=(9.2, height_inch), facecolor="white")
+    grid = figure.subplots(
+        rows, 4, squeeze=False, gridspec_kw={"wspace": 0.04, "hspace": 0.16, "left": 0.06, "right": 0.99}
+    )
+    figure.subplots_adjust(top=1 - 0.68 / height_inch, bottom=0.42 / height_inch)
+    figure.suptitle(title, fontsize=12, y=1 - 0.14 / height_inch, va="top")
+    for axes, heading in zip(grid[0], ("image", "truth", "prediction", "comparison"), strict=True):
+        axes.set_title(heading, fontsize=11)
+    for axes_row, case in zip(grid, cases, strict=True):
+        _draw_case(axes_row, case)
+    handles = [
+        Patch(facecolor=(rgb[0] / 255, rgb[1] / 255, rgb[2] / 255), edgecolor="0.4", label=label)
+        for label, rgb in LEGEND
+    ]
+    figure.legend(
+        handles=handles,
+        loc="lower center",
+        ncols=len(handles),
+        fontsize=9,
+        frameon=False,
+        handlelength=1.4,
+        columnspacing=1.4,
+    )
+    return figure
+
+
+def draw_losses(rows: Sequence[dict[str, float | None]], *, kept_epoch: int) -> Figure:
+    """Draw training and validation loss by epoch: raw as thin lines, smoothed as thick ones, the kept epoch marked.
+
+    Short runs are not smoothed (``SMOOTHED_FROM``): then the thick lines are as measured.
+    The loss has a logarithmic axis where it changes fivefold or more.
+
+    Args:
+        rows: From ``read_metrics``, at least one.
+        kept_epoch: Whose weights the run kept.
+    """
+    figure = Figure(figsize=(7.2, 4.2), facecolor="white", layout="constrained")
+    axes = figure.subplots()
+    styles = {"training": ("#1f5fa8", "-"), "validation": ("#c25a00", "--")}
+    curves = {"training": _measured(rows, "train_loss"), "validation": _measured(rows, "val_loss")}
+    smoothed = all(len(points) >= SMOOTHED_FROM for points in curves.values() if len(points))
+    for label, points in curves.items():
+        if len(points):
+            _draw_loss(axes, points, label, *styles[label], smoothed=smoothed)
+    axes.axvline(kept_epoch, color="0.35", linewidth=1, linestyle=":", label=f"epoch kept: {kept_epoch}")
+    axes.set(xlabel="epoch", ylabel="mean cross-entropy (nat per pixel)", xlim=(0.5, len(rows) + 0.5))
+    how = " (thin: as measured, thick: smoothed)" if smoothed else ""
+    axes.set_title(f"Loss by epoch{how}", fontsize=11)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    _scale_losses(axes, rows)
+    axes.grid(visible=True, linewidth=0.3, color="0.8")
+    axes.legend(edgecolor="none")
+    return figure
+
+
+def smooth(values: NDArray[np.float64], weight: float = SMOOTHING) -> NDArray[np.float64]:
+    """Exponential moving average, freed of the pull of its start at zero (as Adam corrects its moments).
+
+    Args:
+        values: Shape (N,).
+        weight: Of the past, in [0, 1).
+
+    Returns:
+        Shape (N,); the first value is unchanged.
+    """
+    smoothed = np.empty(len(values))
+    average = 0.0
+    for index, value in enumerate(values):
+        average = weight * average + (1 - weight) * value
+        smoothed[index] = average / (1 - weight ** (index + 1))
+    return smoothed
+
+
+def read_metrics(path: Path) -> list[dict[str, float | None]]:
+    """The rows of a run's ``metrics.csv``, empty cells as None.
+
+    Raises:
+        DataError: The file is missing, holds no epoch, or is no table of epochs.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [{key: float(cell) if cell else None for key, cell in row.items()} for row in csv.DictReader(file)]
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); give a run folder") from None
+    except (ValueError, TypeError, csv.Error) as error:
+        raise DataError(f"{path}: not a table of epochs ({error}); give the file as train wrote it") from None
+    if not rows:
+        raise DataError(f"{path}: no epoch in it yet; wait for the first or go on with train --resume")
+    if missing := {"epoch", "train_loss", "val_loss"} - rows[0].keys():
+        raise DataError(f"{path}: lacks the columns {', '.join(sorted(missing))}; give the file as train wrote it")
+    return rows
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG or SVG by the path's suffix, atomically; the same figure gives the same bytes."""
+    kind = path.suffix.removeprefix(".")
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure)
+    metadata = {"Date": None} if kind == "svg" else {"Software": None}
+    with rc_context({"svg.hashsalt": "tumortrace"}):  # else the names inside an SVG are drawn at random
+        figure.savefig(buffer, format=kind, dpi=160, metadata=metadata)
+    write_atomically(path, buffer.getvalue())
+
+
+def _measured(rows: Sequence[dict[str, float | None]], key: str) -> NDArray[np.float64]:
+    """Epoch and loss of the epochs that have one, shape (N, 2)."""
+    points = [(row["epoch"], row[key]) for row in rows if row[key] is not None]
+    return np.array(points, dtype=np.float64)
+
+
+def _draw_loss(axes: Axes, points: NDArray[np.float64], label: str, colour: str, style: str, *, smoothed: bool) -> None:
+    epochs, losses = points.T
+    if smoothed:
+        axes.plot(epochs, losses, color=colour, linewidth=0.8, alpha=0.55, linestyle=style, marker=".", markersize=4)
+        axes.plot(epochs, smooth(losses), color=colour, linewidth=2.2, linestyle=style, label=label)
+    else:
+        axes.plot(epochs, losses, color=colour, linewidth=2.2, linestyle=style, marker="o", markersize=5, label=label)
+
+
+def _scale_losses(axes: Axes, rows: Sequence[dict[str, float | None]]) -> None:
+    losses = [loss for row in rows for loss in (row["train_loss"], row["val_loss"]) if loss is not None and loss > 0]
+    if losses and max(losses) >= 5 * min(losses):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _draw_case(axes_row: Sequence[Axes], case: CasePanels) -> None:
+    comparison = compare_masks(case.prediction, case.truth)
+    for axes, panel in zip(axes_row, (to_display(case.pixels), case.truth, case.prediction, comparison), strict=True):
+        axes.imshow(panel, cmap="gray", vmin=0, vmax=None if panel.dtype == np.uint8 else 1, interpolation="nearest")
+        axes.set(xticks=[], yticks=[])
+    lines = case.title.splitlines()
+    label = "\n".join(line if len(line) <= _LABEL_LENGTH else f"…{line[1 - _LABEL_LENGTH :]}" for line in lines)
+    axes_row[0].set_ylabel(label, fontsize=9, parse_math=False)  # a file's name may hold dollars

@@ -1,0 +1,72 @@
+"""A comparison of models as tables for a terminal of 80 columns."""
+
+from __future__ import annotations
+
+import math
+
+from rich.box import SIMPLE
+from rich.table import Table
+
+from tumortrace.evaluation.compare import Comparison, Difference
+from tumortrace.reporting.tables import NAMES
+from tumortrace.reporting.words import counted
+
+
+def comparison_tables(comparison: Comparison) -> list[Table]:
+    """The models with their mean Dice; every pair's differences; and the spread over seeds where there is one."""
+    models = _open_table(f"{counted(comparison.n, 'common image')}; {len(comparison.left_out)} left out")
+    models.add_column("model")
+    models.add_column("mean Dice", justify="right")
+    for name, mean in zip(comparison.names, comparison.means, strict=True):
+        models.add_row(name, _number(mean))
+    for file, reason in comparison.left_out[:5]:
+        models.add_row(f"left out: {file}", reason)
+    if len(comparison.left_out) > 5:
+        models.add_row(f"and {len(comparison.left_out) - 5} more", "--json names all")
+    return [models, _table_of_differences(comparison), *_tables_of_seeds(comparison)]
+
+
+def _table_of_differences(comparison: Comparison) -> Table:
+    table = _open_table("First minus second, on the same images; p by flipping groups, adjusted after Holm")
+    table.add_column("", overflow="fold")
+    for heading in ("mean", "95 % interval", "p", "Holm", "n", "+/-"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    pair = ("", "")
+    for row in sorted(comparison.differences, key=lambda row: (row.first, row.second)):
+        if (row.first, row.second) != pair:
+            pair = (row.first, row.second)
+            table.add_section()
+            table.add_row(f"{row.first} - {row.second}")
+        table.add_row(f"  {NAMES[row.metric]}", *_cells(row))
+    return table
+
+
+def _tables_of_seeds(comparison: Comparison) -> list[Table]:
+    if not comparison.seeds:
+        return []
+    table = _open_table("The same settings under several seeds: mean Dice")
+    for heading in ("models", "seeds", "mean", "standard deviation"):
+        table.add_column(heading, overflow="fold")
+    for spread in comparison.seeds:
+        seeds = ", ".join(map(str, spread.seeds))
+        table.add_row(", ".join(spread.models), seeds, _number(spread.mean), _number(spread.deviation))
+    return [table]
+
+
+def _cells(row: Difference) -> list[str]:
+    low, high = row.ci95
+    interval = "-" if math.isnan(low) else f"{low:+.3f} to {high:+.3f}"
+    counts = [str(row.n), f"{row.higher}/{row.lower}"]
+    return [f"{row.mean:+.3f}" if row.n else "-", interval, _p(row.p), _p(row.p_holm), *counts]
+
+
+def _p(value: float) -> str:
+    return "-" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def _open_table(title: str) -> Table:
+    return Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left", title=title)

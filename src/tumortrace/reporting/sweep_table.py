@@ -1,0 +1,136 @@
+"""A sweep for a terminal: how it goes on, and at its end which setting is best and whether that can be believed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from rich.box import SIMPLE
+from rich.table import Table
+
+from tumortrace.evaluation.leaderboard import LEVEL, Leaderboard, Place, Run
+from tumortrace.reporting.words import counted
+
+SHOWN = 10
+"""Finished runs in the live table: the best ones."""
+
+_NAMED = 3  # settings that the conclusion calls by name
+
+
+def describe_run(run: Run, labels: Mapping[str, str], *, number: int, total: int) -> str:
+    """A finished run as one line.
+
+    Args:
+        run: The run.
+        labels: What each setting is, in a few words.
+        number: Of the run, from 1.
+        total: Of runs, as far as is known.
+    """
+    head = f"run {number} of {total}: {labels[run.setting]}, seed {run.seed}, fold {run.fold}: "
+    if run.dice_mean is None:
+        return head + f"failed, {run.outcome}"
+    loss = "" if run.val_loss is None else f", VAL loss {run.val_loss:.4f}"
+    early = ", stopped as hopeless" if run.outcome == "stopped" else ""
+    return head + f"Dice {run.dice_mean:.3f}{loss}, {counted(run.epochs, 'epoch')} in {run.seconds:.0f} s{early}"
+
+
+def progress_table(runs: Sequence[Run], labels: Mapping[str, str], *, total: int, doing: str) -> Table:
+    """How a sweep stands: its best runs so far, and what is under way.
+
+    Args:
+        runs: Those that finished.
+        labels: What each setting is, in a few words.
+        total: Of runs, as far as is known.
+        doing: What is under way; empty at the end.
+    """
+    best = sorted(runs, key=lambda run: -math.inf if run.dice_mean is None else run.dice_mean, reverse=True)
+    table = _open_table(
+        f"Sweep: {len(runs)} of {counted(total, 'run')}" + (f", the best {SHOWN}" if len(runs) > SHOWN else "")
+    )
+    table.caption, table.caption_justify = doing, "left"
+    table.add_column("setting", overflow="fold")
+    for heading in ("seed", "fold", "Dice", "VAL loss", "epochs", "s"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for run in best[:SHOWN]:
+        numbers = [_number(run.dice_mean), _number(run.val_loss, digits=4), str(run.epochs), f"{run.seconds:.0f}"]
+        table.add_row(labels[run.setting], str(run.seed), run.fold, *numbers)
+    return table
+
+
+def leaderboard_table(board: Leaderboard, labels: Mapping[str, str]) -> Table:
+    """All settings, best first, each beside the first one.
+
+    Args:
+        board: From ``rank_settings``.
+        labels: What each setting is, in a few words.
+    """
+    table = _open_table(
+        f"Mean Dice of {counted(board.runs, 'run')} a setting on {counted(board.slices, 'held-out slice')} with a "
+        f"tumour, {counted(board.groups, 'group')};\n"
+        f"95 % interval over groups, behind the first, p corrected for {counted(board.pairs, 'pair')}"
+    )
+    table.add_column("")
+    table.add_column("setting", overflow="fold")
+    for heading in ("Dice", "over seeds", "95 % interval", "behind", "p"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for number, place in enumerate(board.places, start=1):
+        low, high = place.ci95
+        interval = "-" if math.isnan(low) else f"{low:.3f} to {high:.3f}"
+        deviation = "-" if math.isnan(place.seed_deviation) else f"± {place.seed_deviation:.3f}"
+        numbers = [_number(place.mean), deviation, interval, _number(place.behind), _p(place.p)]
+        table.add_row(str(number), labels[place.setting], *(["", "", "", "", ""] if not place.runs else numbers))
+        if place.note:
+            table.add_row("", f"  {place.note}")
+    return table
+
+
+def conclude(board: Leaderboard, labels: Mapping[str, str]) -> list[str]:
+    """What can be said of the best setting, in sentences.
+
+    Args:
+        board: From ``rank_settings``.
+        labels: What each setting is, in a few words.
+    """
+    compared = [place for place in board.places if not place.note]
+    if not compared:
+        return ["No setting was tried to the end."]
+    best, others = compared[0], compared[1:]
+    lines = [f"Best: {labels[best.setting]}, mean Dice {best.mean:.3f}."]
+    if len(board.places) > 1:
+        lines.append(
+            f"That score is optimistic: it is the highest of {len(board.places)}, and was chosen for being so. Score "
+            "the setting on slices that the sweep did not see before you report it."
+        )
+    if others:
+        lines.append(_judge(others, board, labels))
+    return lines
+
+
+def _judge(others: Sequence[Place], board: Leaderboard, labels: Mapping[str, str]) -> str:
+    if all(math.isnan(place.p) for place in others):
+        return (
+            "Whether it is better than the others cannot be told: each setting was trained once, and another seed may "
+            "do as much. Give two seeds or more."
+        )
+    equal = [place for place in others if not place.beaten]
+    pairs = "the one pair" if board.pairs == 1 else f"all {board.pairs} pairs"
+    corrected = f"(p at most {LEVEL}, corrected for {pairs})"
+    if not equal:
+        return f"It beats {'the other' if len(others) == 1 else f'all {len(others)} others'} {corrected}."
+    named = "; ".join(labels[place.setting] for place in equal[:_NAMED])
+    more = f" and {len(equal) - _NAMED} more" if len(equal) > _NAMED else ""
+    if len(equal) == len(others):
+        return f"It beats none of them {corrected}: these slices and seeds do not tell the settings apart."
+    return f"It beats {len(others) - len(equal)} of {len(others)} others {corrected}, but not {named}{more}."
+
+
+def _open_table(title: str) -> Table:
+    return Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left", title=title)
+
+
+def _number(value: float | None, *, digits: int = 3) -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _p(value: float) -> str:
+    return "-" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"

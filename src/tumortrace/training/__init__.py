@@ -1,0 +1,1 @@
+"""One training, from prepared slices to an ONNX file."""

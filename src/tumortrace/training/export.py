@@ -1,0 +1,229 @@
+"""From torch to ONNX: the network with its recipe in the file's metadata, refused when the two disagree."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from tumortrace.config import Recipe
+from tumortrace.errors import ModelError
+from tumortrace.files import write_atomically
+from tumortrace.inference.gate import Range
+from tumortrace.inference.recipe import recipe_to_json, temper, tumour_probability
+from tumortrace.machine import usable_cores
+
+TOLERANCE = 1e-3
+"""Largest allowed difference in tumour probability between torch and ONNX Runtime."""
+
+SAME_MASK = 0.999
+"""Lowest allowed IoU of their masks."""
+
+EXPORT_SAMPLES = 16
+"""Slices on which an exported model is compared with torch."""
+
+
+CLASSES = ("background", "tumour")
+"""What the channels of a network's output stand for, in their order."""
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What travels with the weights besides the recipe.
+
+    Attributes:
+        name: Shown in results.
+        trained_on: SHA-256 of the training part.
+        selected_on: SHA-256 of the part that chose the epoch; empty if nothing was chosen.
+        config_sha256: Of the settings without the seed, and of the model begun from, so that runs of several seeds are
+            known as such.
+        seed: Of the training.
+        version: Of tumortrace, when the model was exported.
+        weights_sha256: Of the file that the weights were taken from; empty if there is none.
+        began_from: Name of the model that training began from; empty if there was none.
+        remembered: Whether the run's memory holds all slices that the weights have learnt from, that model's included.
+        classes: What the channels of the network's output stand for, in their order.
+    """
+
+    name: str
+    trained_on: str
+    selected_on: str
+    config_sha256: str
+    seed: int
+    version: str
+    weights_sha256: str = ""
+    began_from: str = ""
+    remembered: bool = True
+    classes: tuple[str, ...] = CLASSES
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far an ONNX model gives what its network gives.
+
+    Attributes:
+        difference: The largest in the network's tumour probability, anywhere, before its calibration; NaN if ONNX
+            Runtime gives none.
+        mask_iou: Of their masks at the recipe's threshold, on the network's grid, the pixels of all slices pooled, in
+            [0, 1]; 1 if both mark nothing.
+    """
+
+    difference: float
+    mask_iou: float
+
+
+def export_onnx(
+    network: nn.Module,
+    path: Path,
+    *,
+    recipe: Recipe,
+    card: Mapping[str, object],
+    familiar: Mapping[str, Range],
+    samples: Tensor,
+) -> Agreement:
+    """Write a network as ONNX with its recipe and card as metadata, after comparing it with torch.
+
+    Args:
+        network: Takes float32 (N, 1, H, W), gives logits (N, 2, H, W). Moved to the CPU and set to evaluation.
+        path: The file to write, atomically.
+        recipe: Stored as ``tumortrace.recipe``.
+        card: A ``ModelCard`` as a mapping; stored as ``tumortrace.card``.
+        familiar: What the training slices look like (``measure_familiar``); stored as ``tumortrace.familiar``.
+        samples: Prepared slices (N, 1, H, W) on which both are compared; at least one.
+
+    Returns:
+        How far both agree on the samples.
+
+    Raises:
+        ModelError: They differ by more than ``TOLERANCE`` in probability, their masks have an IoU below ``SAME_MASK``,
+            or the network gives no numbers; nothing is written.
+    """
+    data = make_onnx(network, recipe=recipe, card=card, familiar=familiar, sample=samples[:1])
+    agreement = compare(network, data, recipe=recipe, samples=samples)
+    refuse_disagreement(agreement, path)
+    write_atomically(path, data)
+    return agreement
+
+
+def make_onnx(
+    network: nn.Module, *, recipe: Recipe, card: Mapping[str, object], familiar: Mapping[str, Range], sample: Tensor
+) -> bytes:
+    """A network as an ONNX file with its recipe and card as metadata, not yet compared with anything.
+
+    Args:
+        network: As in ``export_onnx``.
+        recipe: As in ``export_onnx``.
+        card: As in ``export_onnx``.
+        familiar: As in ``export_onnx``.
+        sample: One prepared slice, (1, 1, H, W), which the network is traced on.
+
+    Raises:
+        ModelError: torch exported nothing.
+    """
+    network.cpu().eval()
+    model = _convert(network, sample)
+    texts = {"recipe": recipe_to_json(recipe), "card": json.dumps(card, sort_keys=True)}
+    texts["familiar"] = json.dumps(familiar)
+    onnx.helper.set_model_props(model, {f"tumortrace.{name}": text for name, text in texts.items()})
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def compare(network: nn.Module, data: bytes, *, recipe: Recipe, samples: Tensor) -> Agreement:
+    """Run a network in torch and as ONNX, slice by slice.
+
+    Args:
+        network: On the CPU, set to evaluation.
+        data: The ONNX file.
+        recipe: Its temperature and threshold make the masks.
+        samples: Prepared slices (N, 1, H, W), float32; at least one.
+
+    Raises:
+        ModelError: The network gives no numbers.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = usable_cores()
+    options.log_severity_level = 3  # errors only: its warnings are about its own optimiser
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    differences = []
+    both = either = 0
+    for sample in torch.split(samples, 1):
+        with torch.no_grad():
+            expected = tumour_probability(network(sample).numpy())
+        if not np.isfinite(expected).all():
+            raise ModelError("the network gives no numbers (NaN): training diverged; lower training.learning_rate")
+        actual = tumour_probability(session.run(None, {"images": sample.numpy()})[0])
+        differences.append(np.abs(expected - actual).max())
+        masks = [temper(probability, recipe.temperature) >= recipe.threshold for probability in (expected, actual)]
+        both += int(np.count_nonzero(masks[0] & masks[1]))
+        either += int(np.count_nonzero(masks[0] | masks[1]))
+    # Unlike Python's max, numpy's is NaN if any is.
+    return Agreement(float(np.max(differences)), both / either if either else 1.0)
+
+
+def refuse_disagreement(agreement: Agreement, path: Path) -> None:
+    """The one rule under which an ONNX model stands for its network.
+
+    Args:
+        agreement: From ``compare``.
+        path: Of the file that was to be written, for the message.
+
+    Raises:
+        ModelError: The two differ too much; names the measure, its value and what is allowed.
+    """
+    remedy = "report this with the versions that `tumortrace info` prints"
+    if not agreement.difference <= TOLERANCE:
+        raise ModelError(
+            f"{path}: not written, torch and ONNX differ by {agreement.difference:.2g} in probability "
+            f"(allowed {TOLERANCE}); {remedy}"
+        )
+    if not agreement.mask_iou >= SAME_MASK:
+        raise ModelError(
+            f"{path}: not written, the masks of torch and ONNX have IoU {agreement.mask_iou:.4f} "
+            f"(at least {SAME_MASK}); {remedy}"
+        )
+
+
+def _convert(network: nn.Module, sample: Tensor) -> onnx.ModelProto:
+    # torch's exporter talks on stdout, stderr, warnings and logging about itself; none of it is the user's concern.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    two = torch.cat([sample, sample])
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network,
+            (two,),
+            dynamo=True,
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),  # by place: other networks name their input otherwise
+            verbose=False,
+        )
+    if program is None:
+        raise ModelError("torch exported no ONNX program; check that onnxscript is installed")
+    model: onnx.ModelProto = program.model_proto
+    _strip_traces(model)
+    return model
+
+
+def _strip_traces(model: onnx.ModelProto) -> None:
+    """Take out what torch notes about its own work: stack traces with the paths of the machine that exported."""
+    values = [*model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer]
+    for part in (model, model.graph, *model.graph.node, *values, *model.functions):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    for function in model.functions:
+        for node in function.node:
+            node.ClearField("metadata_props")
+            node.ClearField("doc_string")

@@ -1,0 +1,176 @@
+"""A run folder from start to finish: configuration, data, training, the kept weights as ONNX, and the manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from torch import nn
+
+import tumortrace
+from tumortrace.config import Config, to_toml
+from tumortrace.copies.agreement import agree_on_masks
+from tumortrace.copies.survey import Seen, Survey, look_over, survey
+from tumortrace.copies.training_index import remember, save_memory
+from tumortrace.data.dataset import CaseRecord, Dataset
+from tumortrace.data.findings import Finding
+from tumortrace.data.fingerprint import hash_part
+from tumortrace.errors import ConfigError
+from tumortrace.files import write_atomically
+from tumortrace.inference.gate import measure_familiar
+from tumortrace.inference.model import Model
+from tumortrace.progress import tell
+from tumortrace.run_folder import BEST, CHECKPOINT, CONFIG, MANIFEST, MEMORY, MODEL, NETWORK
+from tumortrace.training.arrays import PreparedPart, prepare_part, spread
+from tumortrace.training.checkpoint import EpochRow, load_weights, read_state, refuse_other_settings
+from tumortrace.training.export import EXPORT_SAMPLES, Agreement, ModelCard, export_onnx
+from tumortrace.training.loop import GoOn, always, fit, kept_epoch, start_fabric
+from tumortrace.training.manifest import (
+    Measured,
+    build_manifest,
+    describe_data,
+    describe_environment,
+    peak_memory_bytes,
+)
+from tumortrace.training.memory import explain_memory
+from tumortrace.training.networks import build_network, describe_network
+from tumortrace.training.origin import Origin, begin, join_memory
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a finished run tells its caller.
+
+    Attributes:
+        rows: One for each epoch.
+        kept_epoch: Whose weights are in ``best.safetensors`` and ``model.onnx``.
+        findings: Faults of the data; the cases left out are among them.
+        train_count: Cases learnt from.
+        val_count: Cases each epoch was measured on.
+    """
+
+    rows: tuple[EpochRow, ...]
+    kept_epoch: int
+    findings: tuple[Finding, ...]
+    train_count: int
+    val_count: int
+
+
+def train(
+    dataset: Dataset, config: Config, *, out: Path, began_from: Model | None = None, go_on: GoOn = always
+) -> RunResult:
+    """Train on the TRAIN part (or on the whole of an undivided dataset), measure on VAL, and fill the run folder.
+
+    If the folder holds a checkpoint of the same configuration and data, training goes on from it; the number of epochs,
+    the device and the threads may differ. Nothing is written before the data is read and the device found.
+
+    Args:
+        dataset: From ``open_dataset``.
+        config: The whole of the settings.
+        out: The run folder; made if need be.
+        began_from: Whose weights are the first ones; a run that goes on has them in its folder.
+        go_on: Asked after each epoch; a run that does not go on ends there as a whole one.
+
+    Raises:
+        ConfigError: The epoch is to be chosen on VAL and there is none; or the run began under other settings.
+        DataError: No case to learn from.
+        ModelError: The weights of ``began_from`` do not fit the network.
+        TumortraceError: The device is missing, memory ran out, training diverged, or a checkpoint does not fit.
+    """
+    started = time.perf_counter()
+    learn, measure = _select(dataset, config)
+    if (out / CHECKPOINT).is_file():  # fit looks too, but only after the data is read and config.toml written
+        refuse_other_settings(out / CHECKPOINT, read_state(out / CHECKPOINT).config, config)
+    fabric = start_fabric(config.training)
+    seen, train_part, val_part = _read_parts(learn, measure, config)
+    network = build_network(config.network, size_hw=config.recipe.size_hw, seed=config.training.seed)
+    origin = begin(network, out, model=began_from, images=train_part.images)
+    write_atomically(out / CONFIG, to_toml(config).encode())
+    write_atomically(out / NETWORK, describe_network(network, size_hw=config.recipe.size_hw).encode())
+    save_memory(join_memory(remember(seen), out, model=began_from), out / MEMORY)
+    state = fit(network, config, fabric=fabric, train=train_part, val=val_part, run=out, go_on=go_on)
+    load_weights(out / BEST, network)
+    card = _card(out, config, origin, learnt=train_part, measured=val_part)
+    agreement = _export(network, out, config, card, learnt=train_part)
+    result = RunResult(
+        rows=tuple(state.rows),
+        kept_epoch=kept_epoch(state.rows, keep=config.training.keep),
+        findings=dataset.findings + train_part.findings + val_part.findings,
+        train_count=len(train_part),
+        val_count=len(val_part),
+    )
+    measured = Measured(
+        device=str(fabric.device),
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        kept_epoch=result.kept_epoch,
+        wall_seconds=time.perf_counter() - started,
+        epoch_seconds=sum(row.seconds for row in state.rows),
+        peak_memory_bytes=peak_memory_bytes(),
+        onnx_largest_difference=agreement.difference,
+    )
+    manifest = build_manifest(
+        config.training,
+        measured,
+        environment=describe_environment(),
+        data=describe_data(dataset.root, train_part.hashes, val_part.hashes),
+        findings=result.findings,
+        began_from=asdict(origin) if origin else None,
+    )
+    write_atomically(out / MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
+    return result
+
+
+def _read_parts(
+    learn: tuple[CaseRecord, ...], measure: tuple[CaseRecord, ...], config: Config
+) -> tuple[Seen, PreparedPart, PreparedPart]:
+    """What TRAIN looks like, and TRAIN and VAL on the network's grid; TRAIN with the outlines that are to be learnt."""
+    seen = survey(learn) if config.training.outlines == "consensus" else look_over(learn)
+    outlines = agree_on_masks(seen) if isinstance(seen, Survey) else {}
+    with explain_memory(config, reading=True):
+        train_part = prepare_part(learn, config.recipe, name="TRAIN", outlines=outlines)
+        return seen, train_part, prepare_part(measure, config.recipe, name="VAL")
+
+
+def _export(network: nn.Module, run: Path, config: Config, card: ModelCard, *, learnt: PreparedPart) -> Agreement:
+    tell("Exporting to ONNX ...")
+    return export_onnx(
+        network,
+        run / MODEL,
+        recipe=config.recipe,
+        card=asdict(card),
+        familiar=measure_familiar(learnt.looks),
+        samples=learnt.images[spread(range(len(learnt)), EXPORT_SAMPLES)],
+    )
+
+
+def _select(dataset: Dataset, config: Config) -> tuple[tuple[CaseRecord, ...], tuple[CaseRecord, ...]]:
+    parts = dataset.parts()
+    learn = dataset.select("train" if parts.keys() != {""} else "all")
+    measure = dataset.select("val") if "val" in parts else ()
+    if config.training.keep != "last" and not measure:
+        raise ConfigError(
+            f"training.keep = {config.training.keep!r} chooses the epoch on a VAL part, and {dataset.root} has none; "
+            "set training.keep=last"
+        )
+    return learn, measure
+
+
+def _card(
+    run: Path, config: Config, origin: Origin | None, *, learnt: PreparedPart, measured: PreparedPart
+) -> ModelCard:
+    seedless = replace(config, training=replace(config.training, seed=0))
+    settings = to_toml(seedless) + (origin.sha256 if origin else "")
+    return ModelCard(
+        name=run.name,
+        trained_on=hash_part(learnt.hashes),
+        selected_on="" if config.training.keep == "last" else hash_part(measured.hashes),
+        config_sha256=hashlib.sha256(settings.encode()).hexdigest(),
+        seed=config.training.seed,
+        version=tumortrace.__version__,
+        weights_sha256=hashlib.sha256((run / BEST).read_bytes()).hexdigest(),
+        began_from=origin.name if origin else "",
+        remembered=origin is None or origin.remembered,
+    )

@@ -1,0 +1,1 @@
+"""Many trainings: cross-validation and sweeps."""

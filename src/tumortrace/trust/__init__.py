@@ -1,1 +1,0 @@
-"""What can be believed: metrics, baselines and evaluations."""

@@ -1,0 +1,1 @@
+"""Accuracy, measured: one file a study, ``python -m studies.NAME``."""

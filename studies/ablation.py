@@ -1,0 +1,156 @@
+"""What each part of the default recipe is worth: one change at a time, on one grouped fold, for few epochs.
+
+``python -m studies.ablation DATA... --negatives DIR --out DIR`` trains every row of ``ROWS`` and scores it on the
+fold that was held out; finished rows are not trained again, so that several processes can share the rows. The
+screening is smaller than the real training (``SCREENING``): it ranks, it does not promise. ``--row NAME`` runs one row
+alone.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from benchmarks.common import make_table
+from rich.console import Console
+from rich.table import Table
+
+from tumortrace.cli import run_script
+from tumortrace.config import load_config
+from tumortrace.copies.splits import apply_split, make_folds, write_split
+from tumortrace.copies.survey import Survey, survey
+from tumortrace.data.dataset import Dataset, open_datasets, read_cases
+from tumortrace.files import write_atomically
+from tumortrace.inference.model import open_model
+from tumortrace.inference.predict import predict
+from tumortrace.metrics.calibration import PAINTED
+from tumortrace.metrics.intervals import mean_interval
+from tumortrace.metrics.overlap import count_pixels
+from tumortrace.progress import tell
+from tumortrace.training.run import train
+
+SCREENING = ("recipe.size_hw=[160, 160]", "training.epochs=4", "training.coarse_epochs=0", "training.threads=1")
+FOLDS, FOLD = 3, 3
+
+
+def one_map(loss: str) -> tuple[str, ...]:
+    """Settings of a network with a single map of tumour, which learns by this loss."""
+    return ("network.maps=1", f"training.loss={loss}")
+
+
+ROWS: dict[str, tuple[str, ...]] = {
+    "default": (),
+    "encoder not pretrained": ("network.pretrained=false",),
+    "the report's U-Net, narrow": (
+        "network.encoder=plain",
+        "network.pretrained=false",
+        "network.widths=[8, 16, 32, 64, 128]",
+        *one_map("dice_cross_entropy"),
+    ),
+    "128 x 128": ("recipe.size_hw=[128, 128]",),
+    "192 x 192": ("recipe.size_hw=[192, 192]",),
+    "stretched, not padded": ("recipe.pad_to_square=false",),
+    "the whole slice": ("recipe.crop_to_head=false",),
+    "without its mirror image": ("recipe.average_mirror=false",),
+    "one map: Dice + CE": one_map("dice_cross_entropy"),
+    "one map: cross-entropy": one_map("cross_entropy"),
+    "one map: Dice": one_map("dice"),
+    "one map: Dice pooled over the batch + CE": one_map("pooled_dice_cross_entropy"),
+    "one map: focal": one_map("focal"),
+    "one map: Tversky": one_map("tversky"),
+    "one map: unified focal": one_map("unified_focal"),
+    "no flips": ("augmentation.flips=false",),
+    "no geometry": ("augmentation.geometry=false",),
+    "no intensity": ("augmentation.intensity=false",),
+    "no appearance": ("augmentation.appearance=false",),
+    "no averaged weights": ("training.average=0.0",),
+    "constant rate": ("training.schedule=constant",),
+    "consensus outlines": ("training.outlines=consensus",),
+    "no negatives": ("training.negatives=0.0",),
+    "twice the rate": ("training.learning_rate=2e-3",),
+    "second seed": ("training.seed=1",),
+    "third seed": ("training.seed=2",),
+}
+
+
+def run_row(name: str, dataset: Dataset, found: Survey, out: Path) -> dict[str, Any]:
+    """Train and score one row, or read what was found before."""
+    folder = out / name.replace(" ", "-").replace("'", "").replace(":", "")
+    path = folder / "scores.json"
+    if not path.is_file():
+        tell(f"{name} ...")
+        train(dataset, load_config("default", (*SCREENING, *ROWS[name])), out=folder)
+        write_atomically(path, (json.dumps(score(folder, dataset, found), indent=1) + "\n").encode())
+    return dict(json.loads(path.read_text()))
+
+
+def score(run: Path, dataset: Dataset, found: Survey) -> dict[str, Any]:
+    """Dice of every held-out slice with tumour and its mean by source, and the share of tumour-free ones painted."""
+    model = open_model(str(run), threads=1)
+    group_of = {case.record.case_id: group for case, group in zip(found.cases, found.groups, strict=True)}
+    cases: list[dict[str, Any]] = []
+    painted = []
+    for record, case, _ in read_cases(dataset.select("test")):
+        if case is None:
+            continue
+        mask = predict(model, case.slice).mask
+        if case.truth.any():
+            dice = round(count_pixels(mask, case.truth).dice, 4)
+            cases.append(
+                {"file": record.case_id, "source": record.source, "group": group_of[record.case_id], "dice": dice}
+            )
+        else:
+            painted.append(float(mask.mean() > PAINTED))
+    by_source = {}
+    for source in sorted({case["source"] for case in cases}):
+        values = [case["dice"] for case in cases if case["source"] == source]
+        groups = [case["group"] for case in cases if case["source"] == source]
+        by_source[source] = {"mean": sum(values) / len(values), "ci95": mean_interval(values, groups), "n": len(values)}
+    return {"dice": by_source, "painted": sum(painted) / len(painted), "tumour_free": len(painted), "cases": cases}
+
+
+def compare(result: dict[str, Any], default: dict[str, Any]) -> tuple[float, tuple[float, float]]:
+    """Gain in Dice over the default on the same slices, every source weighing the same, with its 95 % interval."""
+    before = {case["file"]: case["dice"] for case in default["cases"]}
+    counts = {source: score["n"] for source, score in result["dice"].items()}
+    whole = sum(counts.values()) / len(counts)
+    gains = [(case["dice"] - before[case["file"]]) * whole / counts[case["source"]] for case in result["cases"]]
+    interval = mean_interval(gains, [case["group"] for case in result["cases"]], shares=False)
+    return sum(gains) / len(gains), interval
+
+
+def tabulate(results: dict[str, dict[str, Any]]) -> Table:
+    """A row a change: means by source, and the gain over the default on the same slices."""
+    sources = sorted(next(iter(results.values()))["dice"])
+    table = make_table("One change at a time, one grouped fold", "change", "gain", *sources, "painted")
+    for name, result in results.items():
+        cells = [result["dice"][source] for source in sources]
+        written = [f"{cell['mean']:.3f} [{cell['ci95'][0]:.3f}, {cell['ci95'][1]:.3f}]" for cell in cells]
+        gain = ""
+        if name != "default" and "default" in results:
+            mean, (low, high) = compare(result, results["default"])
+            gain = f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
+        table.add_row(name, gain, *written, f"{result['painted']:.1%}")
+    return table
+
+
+def main(
+    data: list[Path],
+    negatives: Annotated[Path | None, typer.Option()] = None,
+    out: Annotated[Path, typer.Option()] = Path("runs/ablation"),
+    row: Annotated[list[str] | None, typer.Option()] = None,
+) -> None:
+    """Run the rows that are named, or all; then print every row that is finished."""
+    whole = open_datasets(data, negatives=negatives)
+    found = survey(whole.records)
+    split = make_folds(found, folds=FOLDS)
+    write_split(split, found, out / "split.json")
+    dataset = apply_split(whole, split, fold=FOLD)
+    results = {name: run_row(name, dataset, found, out) for name in row or ROWS}
+    Console(width=140).print(tabulate(results))
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,71 @@
+"""What the gate turns away: of a hundred pictures that are no brain MR slices, twice, and of the real slices.
+
+``python -m studies.gate DATA... --negatives DIR``
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from benchmarks.common import make_table
+from rich.console import Console
+from rich.table import Table
+
+from studies.foreign import foreign_pictures
+from tumortrace.cli import run_script
+from tumortrace.data.dataset import open_datasets
+from tumortrace.data.slice import read_slice, slice_from_array
+from tumortrace.inference.features import measure_looks
+from tumortrace.inference.gate import NOT_MR, find_fault
+from tumortrace.progress import track
+
+Fault = tuple[str, str, str]
+"""What a picture is, its name, and why it is turned away; the last is empty if it is not."""
+
+
+def judge_foreign(*, held_out: bool) -> list[Fault]:
+    """The gate's answer to each picture of one set."""
+    return [
+        (picture.kind, picture.name, find_fault(measure_looks(slice_from_array(picture.pixels))))
+        for picture in foreign_pictures(held_out=held_out)
+    ]
+
+
+def judge_slices(data: list[Path], negatives: Path | None) -> list[Fault]:
+    """The gate's answer to each real slice."""
+    records = open_datasets(data, negatives=negatives).records
+    return [
+        (record.source, record.case_id, find_fault(measure_looks(read_slice(record.image_path))))
+        for record in track(records, "Looking", total=len(records))
+    ]
+
+
+def tabulate(title: str, faults: Iterable[Fault]) -> Table:
+    """A row a kind of picture: how many there are, how many are turned away, why, and which are not."""
+    table = make_table(title, "kind", "n", "turned away", "why", "let through")
+    by_kind: dict[str, list[Fault]] = {}
+    for fault in faults:
+        by_kind.setdefault(fault[0], []).append(fault)
+    for kind, listed in by_kind.items():
+        away = Counter(why.removeprefix(NOT_MR) for _, _, why in listed if why)
+        reasons = "; ".join(f"{why} ({count})" for why, count in away.most_common())
+        passed = [name for _, name, why in listed if not why]
+        shown = ", ".join(passed) if len(passed) <= 5 else str(len(passed))
+        table.add_row(kind, str(len(listed)), f"{away.total()} ({away.total() / len(listed):.1%})", reasons, shown)
+    return table
+
+
+def main(data: list[Path], negatives: Annotated[Path | None, typer.Option()] = None) -> None:
+    """Print a table for each set of pictures, and one for the slices."""
+    console = Console(width=170)
+    console.print(tabulate("Pictures that the rules were set on", judge_foreign(held_out=False)))
+    console.print(tabulate("Other pictures", judge_foreign(held_out=True)))
+    console.print(tabulate("Brain MR slices", judge_slices(data, negatives)))
+
+
+if __name__ == "__main__":
+    run_script(main)

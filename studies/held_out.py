@@ -1,0 +1,53 @@
+"""Several ways to segment the same held-out slices, and what each gains over the first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from benchmarks.common import make_table
+from rich.table import Table
+
+from tumortrace.metrics.intervals import mean_interval
+
+
+class Scored(NamedTuple):
+    """A held-out slice.
+
+    Attributes:
+        source: Its dataset.
+        group: It and its copies.
+        healthy: It holds no tumour.
+        values: One a way: its Dice or, of a healthy one, whether it was painted.
+    """
+
+    source: str
+    group: str
+    healthy: bool
+    values: tuple[float, ...]
+
+
+def tabulate_gains(title: str, first: str, others: Sequence[str], scored: Sequence[Scored]) -> Table:
+    """A row a source, one for all slices with tumour, and one for those without.
+
+    Args:
+        title: Of the table.
+        first: Heading of the first way, which the others are paired with.
+        others: Headings of the others.
+        scored: With a value for each.
+    """
+    table = make_table(title, "slices", "n", first, *others)
+    ill = [one for one in scored if not one.healthy]
+    rows = {source: [one for one in ill if one.source == source] for source in sorted({one.source for one in ill})}
+    rows |= {"all with tumour": ill, "tumour-free: painted": [one for one in scored if one.healthy]}
+    for name, part in rows.items():
+        if part:
+            mean = sum(one.values[0] for one in part) / len(part)
+            table.add_row(name, str(len(part)), f"{mean:.3f}", *(_gain(part, way + 1) for way in range(len(others))))
+    return table
+
+
+def _gain(part: Sequence[Scored], way: int) -> str:
+    gains = [one.values[way] - one.values[0] for one in part]
+    low, high = mean_interval(gains, [one.group for one in part], shares=False)
+    return f"{sum(gains) / len(gains):+.4f} [{low:+.4f}, {high:+.4f}]"

@@ -1,0 +1,86 @@
+"""Dice against minutes: how soon the default configuration is good on slices of Br35H that it never saw.
+
+``python -m studies.minutes DATA --out DIR`` trains on the grouped folds but one, with all cores or ``--threads``,
+and measures the average of the weights after every epoch on that one, at the network's size (nothing is chosen by it).
+It draws Dice against the minutes of training, measuring included; ``DIR/minutes.csv`` holds the numbers.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+from itertools import accumulate
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from benchmarks.common import make_table
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from tumortrace.cli import run_script
+from tumortrace.config import load_config
+from tumortrace.copies.splits import apply_split, make_folds
+from tumortrace.copies.survey import survey
+from tumortrace.data.dataset import open_datasets
+from tumortrace.files import write_atomically
+from tumortrace.machine import usable_cores
+from tumortrace.reporting.figures import read_metrics, save_figure
+from tumortrace.run_folder import METRICS
+from tumortrace.training.run import train
+
+FOLDS = 5
+AIM = 0.88
+
+Curve = list[tuple[float, float]]
+
+
+def read_curve(run: Path) -> Curve:
+    """Minutes and Dice after every epoch."""
+    rows = read_metrics(run / METRICS)
+    minutes = accumulate((row["seconds"] or 0.0) / 60 for row in rows)
+    return [(passed, row["val_dice"] or 0.0) for passed, row in zip(minutes, rows, strict=True)]
+
+
+def draw_curve(curve: Curve, *, threads: int) -> Figure:
+    """Dice against minutes, with the aim as a line."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(*zip(*curve, strict=True), marker="o", markersize=3, color="black", label="average of the weights")
+    axes.axhline(AIM, color="grey", linestyle="--", label=f"{AIM}")
+    axes.set(xlabel=f"minutes of training, threads: {threads}", ylabel="mean Dice, slices of a fold left out")
+    axes.set(title="Br35H, configuration default", ylim=(0.5, 1.0), xlim=(0, None))
+    axes.legend(loc="lower right")
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def main(
+    data: Path,
+    fold: Annotated[int, typer.Option(help="Left out, and measured on.")] = 1,
+    threads: Annotated[int, typer.Option(help="0 takes all cores.")] = 0,
+    out: Annotated[Path, typer.Option()] = Path("runs/minutes"),
+) -> None:
+    """Train if that was not done before, then write the curve."""
+    dataset = open_datasets([data])
+    split = make_folds(survey([record for record in dataset.records if record.part != "test"]), folds=FOLDS)
+    config = load_config("default", [f"training.threads={threads}"])
+    divided = apply_split(dataset, split, fold=fold)
+    watched = tuple(replace(record, part="val") if record.part == "test" else record for record in divided.records)
+    train(replace(divided, records=watched), config, out=out)
+    curve = read_curve(out)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["minutes", "dice"])
+    writer.writerows((f"{minutes:.2f}", f"{dice:.4f}") for minutes, dice in curve)
+    write_atomically(out / "minutes.csv", text.getvalue().encode())
+    save_figure(draw_curve(curve, threads=threads or usable_cores()), out / "minutes.png")
+    table = make_table("Dice of slices left out", "minutes", "Dice")
+    for minutes, dice in curve:
+        table.add_row(f"{minutes:.1f}", f"{dice:.3f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,162 @@
+"""The default network beside the report's and MONAI's: same data, augmentation, loop and minutes of training.
+
+``python -m studies.peers DATA... --negatives DIR --minutes 8`` trains each on one grouped fold and prints its Dice
+with intervals on the fold that was held out, its parameters, and the milliseconds of a slice in ONNX Runtime.
+Finished networks are not trained again, so that several processes can share the work with ``--network NAME``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import typer
+from benchmarks.common import make_table
+from lightning_fabric import Fabric
+from monai.networks.nets.attentionunet import AttentionUnet
+from monai.networks.nets.dynunet import DynUNet
+from monai.networks.nets.segresnet import SegResNet
+from monai.networks.nets.unet import UNet as MonaiUNet
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from studies.ablation import FOLD, FOLDS, one_map, score
+from tumortrace.cli import run_script
+from tumortrace.config import Config, load_config
+from tumortrace.copies.splits import apply_split, make_folds
+from tumortrace.copies.survey import Survey, survey
+from tumortrace.data.dataset import Dataset, open_datasets
+from tumortrace.files import write_atomically
+from tumortrace.inference.model import open_model
+from tumortrace.progress import tell
+from tumortrace.run_folder import MODEL
+from tumortrace.training.arrays import PreparedPart, prepare_part
+from tumortrace.training.export import ModelCard, export_onnx
+from tumortrace.training.loop import fit, start_fabric
+from tumortrace.training.networks import UNet, build_network
+
+WIDTHS = (16, 32, 64, 128, 256)
+STRIDES = (2, 2, 2, 2)
+OURS = "tumortrace default"
+COARSE_SHARE = 0.6
+"""Of the epochs, as in the default configuration."""
+
+
+def make_networks(config: Config) -> dict[str, Callable[[], nn.Module]]:
+    """Each at a size that two cores can train; MONAI's with the widths of its tutorials."""
+    size_hw = config.recipe.size_hw
+    return {
+        OURS: lambda: build_network(config.network, size_hw=size_hw, seed=0),
+        "the report's, 4 x narrower": lambda: UNet(WIDTHS),
+        "MONAI UNet": lambda: MonaiUNet(2, 1, 2, WIDTHS, STRIDES, num_res_units=2),
+        "MONAI AttentionUnet": lambda: AttentionUnet(2, 1, 2, WIDTHS, STRIDES),
+        "MONAI SegResNet": lambda: SegResNet(spatial_dims=2, init_filters=16, in_channels=1, out_channels=2),
+        "MONAI DynUNet": lambda: DynUNet(2, 1, 2, [3] * 5, [1, *STRIDES], STRIDES, filters=WIDTHS),
+    }
+
+
+class Terms(NamedTuple):
+    """What all networks have in common; peers have one map of tumour, and the loss for it."""
+
+    config: Config
+    fabric: Fabric
+    part: PreparedPart
+    minutes: float
+
+
+def run_network(name: str, build: Callable[[], nn.Module], terms: Terms, out: Path) -> None:
+    """Train one network for so many minutes, and export it; nothing if that was done before."""
+    config, fabric, part, minutes = terms
+    if (out / MODEL).is_file():
+        return
+    tell(f"{name} ...")
+    probe = dataclasses.replace(config.training, epochs=1, coarse_epochs=0)
+    nothing = prepare_part((), config.recipe, name="nothing")
+    few = dataclasses.replace(part, images=part.images[:64], truths=part.truths[:64], sources=part.sources[:64])
+    started = time.perf_counter()
+    fit(build(), dataclasses.replace(config, training=probe), fabric=fabric, train=few, val=nothing, run=out / "probe")
+    fine = (time.perf_counter() - started) * len(part) / 64
+    # A coarse epoch costs about 0.4 of a fine one.
+    epochs = max(round(60 * minutes / (fine * (0.4 * COARSE_SHARE + 1 - COARSE_SHARE))), 1)
+    training = dataclasses.replace(config.training, epochs=epochs, coarse_epochs=int(COARSE_SHARE * epochs))
+    network = build()
+    whole = dataclasses.replace(config, training=training)
+    started = time.perf_counter()
+    fit(network, whole, fabric=fabric, train=part, val=nothing, run=out)
+    seconds = time.perf_counter() - started
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    write_atomically(
+        out / "cost.json",
+        json.dumps({"epochs": epochs, "minutes": seconds / 60, "parameters": parameters}).encode(),
+    )
+    card = dataclasses.asdict(ModelCard(name, "", "", "", 0, ""))
+    export_onnx(network, out / MODEL, recipe=config.recipe, card=card, familiar={}, samples=part.images[:2])
+
+
+def time_slice(run: Path, *, rounds: int = 30) -> float:
+    """Median milliseconds of one slice in ONNX Runtime on all cores, bare inference."""
+    model = open_model(str(run))
+    image = np.zeros((1, 1, *model.recipe.size_hw), np.float32)
+    seconds = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        model.session.run(None, {"images": image})
+        seconds.append(time.perf_counter() - started)
+    return 1000 * float(np.median(seconds[rounds // 5 :]))
+
+
+def tabulate(results: dict[str, dict[str, Any]]) -> Table:
+    """A row a network."""
+    sources = sorted(next(iter(results.values()))["dice"])
+    table = make_table(
+        "Same data, same minutes", "network", "M parameters", "epochs", "minutes", "ms a slice", *sources, "painted"
+    )
+    for name, result in results.items():
+        cells = [result["dice"][source] for source in sources]
+        written = [f"{cell['mean']:.3f} [{cell['ci95'][0]:.3f}, {cell['ci95'][1]:.3f}]" for cell in cells]
+        cost = [f"{result['parameters'] / 1e6:.2f}", str(result["epochs"]), f"{result['minutes']:.1f}"]
+        table.add_row(name, *cost, f"{result['ms']:.1f}", *written, f"{result['painted']:.1%}")
+    return table
+
+
+def main(
+    data: list[Path],
+    negatives: Annotated[Path | None, typer.Option()] = None,
+    minutes: Annotated[float, typer.Option()] = 8.0,
+    threads: Annotated[int, typer.Option()] = 0,
+    network: Annotated[list[str] | None, typer.Option(help="Only this one; may be repeated.")] = None,
+    out: Annotated[Path, typer.Option()] = Path("runs/peers"),
+) -> None:
+    """Train what is not trained yet, score everything, print the table."""
+    config = load_config("default", [f"training.threads={threads}"])
+    of_peers = load_config("default", [f"training.threads={threads}", *one_map("dice_cross_entropy")])
+    whole = open_datasets(data, negatives=negatives)
+    found = survey(whole.records)
+    dataset = apply_split(whole, make_folds(found, folds=FOLDS), fold=FOLD)
+    fabric = start_fabric(config.training)
+    part = prepare_part(dataset.select("train"), config.recipe, name="TRAIN")
+    results = {}
+    for name, build in make_networks(config).items():
+        if network and name not in network:
+            continue
+        folder = out / name.replace(" ", "-").replace("'", "").replace(",", "")
+        run_network(name, build, Terms(config if name == OURS else of_peers, fabric, part, minutes), folder)
+        results[name] = _score(folder, dataset, found)
+    Console(width=160).print(tabulate(results))
+
+
+def _score(folder: Path, dataset: Dataset, found: Survey) -> dict[str, Any]:
+    path = folder / "scores.json"
+    if not path.is_file():
+        write_atomically(path, (json.dumps(score(folder, dataset, found), indent=1) + "\n").encode())
+    return json.loads(path.read_text()) | json.loads((folder / "cost.json").read_text()) | {"ms": time_slice(folder)}
+
+
+if __name__ == "__main__":
+    run_script(main)

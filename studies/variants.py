@@ -1,0 +1,83 @@
+"""What the mirror image and ``export --int8`` gain and cost in Dice, on slices that no fold had seen.
+
+``python -m studies.variants DATA... --negatives DIR --crossval DIR`` takes the folds that ``tumortrace crossval``
+trained. Each fold's held-out slices (every ``--every``-th) are segmented by its model in one look, with its mirror
+image as well, and in one look of the model quantised to 8 bits with slices that it learnt from; all at 0.5.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from studies.held_out import Scored, tabulate_gains
+from tumortrace.cli import run_script
+from tumortrace.copies.splits import apply_split, read_split
+from tumortrace.data.dataset import CaseRecord, Dataset, open_datasets, read_cases
+from tumortrace.inference.model import Model, open_model
+from tumortrace.inference.predict import predict
+from tumortrace.inference.recipe import prepare
+from tumortrace.metrics.calibration import PAINTED
+from tumortrace.metrics.overlap import count_pixels
+from tumortrace.progress import track
+from tumortrace.training.arrays import spread
+from tumortrace.training.finished import CALIBRATION
+from tumortrace.training.quantize import quantize
+
+
+def score(crossval: Path, whole: Dataset, *, every: int) -> list[Scored]:
+    """Segment the held-out slices in the three ways."""
+    split = read_split(crossval / "split.json")
+    group_of = {case.file: case.group for case in split.cases}
+    scored = []
+    for side in split.sides:
+        parts = apply_split(whole, split, fold=int(side))
+        model = one_look(open_model(str(crossval / f"fold-{side}")))
+        small = in_8_bits(model, parts.select("train"))
+        records = parts.select("test")[::every]
+        for record, case, _ in track(read_cases(records), f"Fold {side}", total=len(records)):
+            if case is None:
+                continue
+            predictions = [predict(model, case.slice), predict(model, case.slice, tta=True), predict(small, case.slice)]
+            counts = [count_pixels(one.mask, case.truth) for one in predictions]
+            healthy = not case.truth.any()
+            first, second, third = (float(c.fp > PAINTED * case.truth.size) if healthy else c.dice for c in counts)
+            scored.append(Scored(record.source, group_of[record.case_id], healthy, (first, second, third)))
+    return scored
+
+
+def in_8_bits(model: Model, learnt: Sequence[CaseRecord]) -> Model:
+    """The model as ``export --int8`` makes it, its ranges set on slices that it learnt from."""
+    cases = [case for _, case, _ in read_cases(tuple(spread(learnt, CALIBRATION))) if case is not None]
+    data = quantize(model.path.read_bytes(), [prepare(case.slice.pixels, model.recipe) for case in cases])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "int8.onnx"
+        path.write_bytes(data)
+        return one_look(open_model(str(path)))
+
+
+def one_look(model: Model) -> Model:
+    """The model without its recipe's mirror image."""
+    return replace(model, recipe=replace(model.recipe, average_mirror=False))
+
+
+def main(
+    data: list[Path],
+    crossval: Annotated[Path, typer.Option()],
+    negatives: Annotated[Path | None, typer.Option()] = None,
+    every: Annotated[int, typer.Option(help="Take every so many of the held-out slices.")] = 1,
+) -> None:
+    """Segment in all ways; print the table."""
+    scored = score(crossval, open_datasets(data, negatives=negatives), every=every)
+    others = ("gain of the mirror image", "gain of 8 bits")
+    Console(width=130).print(tabulate_gains("The network's variants", "one look", others, scored))
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tumortrace.copies.agreement import agree_on_masks, measure_agreement
+from tumortrace.copies.survey import survey
+from tumortrace.data.dataset import CaseRecord, open_dataset
+
+DrawHead = Callable[..., NDArray[np.uint8]]
+WriteCase = Callable[..., CaseRecord]
+
+
+def block(rows: slice, columns: slice) -> NDArray[np.bool_]:
+    mask = np.zeros((170, 140), dtype=np.bool_)
+    mask[rows, columns] = True
+    return mask
+
+
+def test_two_outlines_of_a_mirrored_slice(draw_head: DrawHead, write_case: WriteCase):
+    # 20 x 10 and 20 x 14 pixels, of which 20 x 10 in common: Dice 2 * 200 / 480; borders at most 4 columns apart.
+    first, second = block(slice(60, 80), slice(50, 60)), block(slice(60, 80), slice(50, 64))
+    records = [
+        write_case("a", draw_head(1), first),
+        write_case("b", draw_head(1)[:, ::-1], second[:, ::-1]),
+        write_case("stranger", draw_head(2), first),
+    ]
+    agreement = measure_agreement(survey(records))
+    assert agreement is not None
+    (pair,) = agreement.pairs
+    assert (pair.first, pair.second, agreement.copied) == ("a.png", "b.png", 0)
+    assert pair.counts.dice == pytest.approx(400 / 480, abs=0.02)
+    assert pair.surface.hd95 == pytest.approx(4, abs=1.01)
+
+
+def test_copied_outlines_say_nothing_about_annotators(draw_head: DrawHead, write_case: WriteCase):
+    outline = block(slice(60, 80), slice(50, 60))
+    records = [write_case("a", draw_head(1), outline), write_case("b", draw_head(1), outline)]
+    assert measure_agreement(survey(records)) is None
+
+
+def test_tumour_free_copies_and_single_slices_are_no_outlines(draw_head: DrawHead, write_case: WriteCase):
+    empty = np.zeros((170, 140), dtype=np.bool_)
+    outline = block(slice(60, 80), slice(50, 60))
+    records = [
+        write_case("a", draw_head(1), empty),
+        write_case("b", draw_head(1), outline),
+        write_case("c", draw_head(2), outline),
+    ]
+    assert measure_agreement(survey(records)) is None
+
+
+def test_the_consensus_is_what_most_outlines_say(draw_head: DrawHead, write_case: WriteCase):
+    narrow, middle, wide = (block(slice(60, 90), slice(50, right)) for right in (60, 70, 80))
+    records = [
+        write_case("narrow", draw_head(1), narrow),
+        write_case("middle", draw_head(1)[::-1], middle[::-1]),
+        write_case("wide", draw_head(1)[:, ::-1], wide[:, ::-1]),
+        write_case("pair-1", draw_head(2), narrow),
+        write_case("pair-2", draw_head(2), wide),
+    ]
+    agreed = agree_on_masks(survey(records))
+    assert set(agreed) == {"narrow.png", "middle.png", "wide.png"}  # two outlines have no majority
+    for name, turned in (("narrow", middle), ("middle", middle[::-1]), ("wide", middle[:, ::-1])):
+        mask = agreed[f"{name}.png"]
+        assert 2 * (mask & turned).sum() / (mask.sum() + turned.sum()) > 0.95, name
+
+
+def test_annotators_of_br35h_agree_at_about_ninety_percent(br35h: Path):
+    agreement = measure_agreement(survey(open_dataset(br35h).select("val")))
+    assert agreement is not None
+    dices = [pair.counts.dice for pair in agreement.pairs]
+    assert len(dices) > 100
+    assert 0.87 < np.mean(dices) < 0.94

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tumortrace.copies.audit import audit_document, write_audit
+from tumortrace.copies.survey import Survey, survey
+from tumortrace.data.dataset import CaseRecord, Dataset, open_any, open_dataset
+from tumortrace.data.findings import Finding
+from tumortrace.errors import DataError
+from tumortrace.reporting.audit_page import write_audit_page
+
+DrawHead = Callable[..., NDArray[np.uint8]]
+WriteCase = Callable[..., CaseRecord]
+
+
+@pytest.fixture
+def audited(draw_head: DrawHead, write_case: WriteCase, tmp_path: Path) -> tuple[Dataset, Survey]:
+    """Two TRAIN slices, one of them mirrored in VAL with an outline of its own; another VAL slice; a broken file."""
+    outline, wider = np.zeros((170, 140), dtype=np.bool_), np.zeros((170, 140), dtype=np.bool_)
+    outline[60:80, 50:60], wider[60:80, 50:64] = True, True
+    records = (
+        write_case("t1", draw_head(1), outline, patient="p"),
+        write_case("t2", draw_head(2), outline),
+        write_case("v1", draw_head(1)[:, ::-1], wider[:, ::-1], part="val"),
+        write_case("v2<b>", draw_head(3), outline, part="val", patient="p"),
+        CaseRecord("gone.png", "val", tmp_path / "gone.png", tmp_path / "gone_mask.png"),
+    )
+    dataset = Dataset(tmp_path, records, (Finding("image-missing", "left out", "x.png", "no such image", "add it"),))
+    return dataset, survey(dataset.records)
+
+
+def test_what_an_audit_says(audited: tuple[Dataset, Survey]):
+    document = audit_document(*audited)
+    assert (document["n"], document["parts"], document["groups"]) == (4, {"TRAIN": 2, "VAL": 2}, 3)
+    assert document["leaked"] == {"VAL": {"images": 1, "of": 2, "into": "TRAIN"}}
+    assert document["patients_across_parts"] == ["p"]
+    assert document["group_sizes"] == {"1": 2, "2": 1}
+    (group,) = document["largest_groups"]
+    assert (group["size"], group["files"], group["linked_share"]) == (2, ["t1.png", "v1.png"], 1.0)
+    assert document["agreement"]["dice"]["mean"] == pytest.approx(400 / 480, abs=0.02)
+    lookup = document["baselines"]["nearest_training_mask"]
+    assert (lookup["leaked"]["n"], lookup["clean"]["n"], lookup["all"]["n"]) == (1, 1, 2)
+    assert lookup["leaked"]["mean_dice"] == pytest.approx(400 / 480, abs=0.03)
+    assert [finding["kind"] for finding in document["findings"]] == ["image-missing", "unreadable"]
+    assert sum(document["similarities"]["counts"]) >= 1
+
+
+def test_files_of_an_audit(audited: tuple[Dataset, Survey], tmp_path: Path):
+    dataset, found = audited
+    document = audit_document(dataset, found)
+    write_audit(document, found, tmp_path / "out")
+    text = (tmp_path / "out" / "groups.csv").read_text(encoding="utf-8")
+    assert text.splitlines()[0] == "file,split,group,transform,similarity,nearest"
+    rows = {row["file"]: row for row in csv.DictReader(text.splitlines())}
+    assert len(rows) == 4
+    assert rows["t1.png"]["group"] == rows["v1.png"]["group"]
+    assert (rows["v1.png"]["split"], rows["v1.png"]["nearest"]) == ("VAL", "t1.png")
+    assert rows["v1.png"]["transform"] == "mirrored left-right"
+    assert float(rows["v1.png"]["similarity"]) > 0.99
+    assert rows["t2.png"]["transform"] == ""
+    assert json.loads((tmp_path / "out" / "audit.json").read_text()) == document
+    assert json.loads((tmp_path / "out" / "findings.json").read_text()) == document["findings"]
+
+
+def test_the_page_shows_the_pairs_and_needs_nothing_else(audited: tuple[Dataset, Survey], tmp_path: Path):
+    dataset, found = audited
+    write_audit_page(found, audit_document(dataset, found), tmp_path / "audit.html")
+    page = (tmp_path / "audit.html").read_text(encoding="utf-8")
+    assert "1 of 2" in page
+    assert "t1.png and v1.png" in page
+    assert "mirrored left-right" in page
+    assert "no such image" in page
+    for outside in ("<script", "http://", "https://", 'src="/', "@import", "url("):
+        assert outside not in page.replace("http://www.w3.org", "")
+
+
+def test_a_folder_of_pictures_without_annotations(draw_head: DrawHead, tmp_path: Path):
+    for name, pixels in (("TRAIN/a", draw_head(1)), ("TRAIN/b", draw_head(2)), ("VAL/c", draw_head(1)[::-1])):
+        path = tmp_path / "data" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), pixels)
+    dataset = open_any(tmp_path / "data")
+    found = survey(dataset.records)
+    document = audit_document(dataset, found)
+    assert (document["agreement"], document["baselines"]) == (None, None)
+    assert document["leaked"]["VAL"]["images"] == 1
+    write_audit_page(found, document, tmp_path / "audit.html")
+    assert (tmp_path / "audit.html").stat().st_size > 10_000
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no picture there"):
+        open_any(tmp_path / "empty")
+
+
+def test_annotations_that_are_broken_are_not_passed_over(draw_head: DrawHead, tmp_path: Path):
+    cv2.imwrite(str(tmp_path / "a.png"), draw_head(1))
+    (tmp_path / "via.json").write_text("{")
+    with pytest.raises(DataError, match=r"via\.json"):
+        open_any(tmp_path)
+
+
+def test_br35h_is_a_hundred_slices(br35h: Path):
+    dataset = open_dataset(br35h)
+    found = survey(dataset.records)
+    document = audit_document(dataset, found)
+    assert document["groups"] == 101
+    assert document["leaked"]["VAL"] == {"images": 198, "of": 201, "into": "TRAIN"}
+    assert document["largest_groups"][0]["size"] == 25
+    lookup = document["baselines"]["nearest_training_mask"]
+    assert lookup["all"]["mean_dice"] > 0.87
+    assert lookup["clean"]["mean_dice"] < 0.5
+    counts, edges = document["similarities"]["counts"], document["similarities"]["edges"]
+    valley = sum(count for count, edge in zip(counts, edges, strict=False) if 0.7 <= edge < 0.8)
+    assert valley == 0

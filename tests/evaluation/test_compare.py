@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from tumortrace.errors import DataError
+from tumortrace.evaluation.compare import compare_evaluations, comparison_document
+
+HEAD = "file,part,group,clean,dice,iou,nsd,hd95,sha256"
+
+
+def write_folder(folder: Path, dices: list[str], *, card: dict[str, object] | None = None, start: int = 0) -> Path:
+    """An evaluation of images y0, y1, ... (from ``start``); IoU and NSD are 0.5, HD95 is 3 everywhere."""
+    folder.mkdir()
+    rows = [f"y{i},test,g{i},true,{dice},0.5,0.5,3.0,h{i}" for i, dice in enumerate(dices, start=start)]
+    (folder / "per_image.csv").write_text("\n".join([HEAD, *rows]) + "\n")
+    (folder / "summary.json").write_text(json.dumps({"card": card or {}}))
+    return folder
+
+
+def test_a_pair_by_hand(tmp_path: Path):
+    first = write_folder(tmp_path / "first", ["0.9", "0.8", "", "0.7"])
+    second = write_folder(tmp_path / "second", ["0.8", "0.6", "0.5", "0.7"])
+    comparison = compare_evaluations([first, second])
+    assert (comparison.names, comparison.n, comparison.left_out) == (("first", "second"), 4, ())
+    assert comparison.means == (pytest.approx(0.8), pytest.approx(0.65))
+    (dice, *_) = comparison.differences
+    assert (dice.metric, dice.n, dice.groups, dice.undefined, dice.higher, dice.lower) == ("dice", 3, 3, 1, 2, 0)
+    assert dice.mean == pytest.approx(0.1)
+    assert dice.ci95[0] <= 0.1 <= dice.ci95[1]
+    # Differences 0.1, 0.2, 0: of the 8 flips, 4 reach 0.3 in size.
+    assert dice.p == pytest.approx(0.5)
+    assert dice.p_holm == dice.p
+    iou = comparison.differences[1]
+    assert (iou.metric, iou.mean, iou.p) == ("iou", 0.0, 1.0)
+
+
+def test_three_models_make_three_pairs_and_holm_counts_them(tmp_path: Path):
+    scores = {"a": 0.9, "b": 0.5, "c": 0.5}
+    folders = [write_folder(tmp_path / name, [str(dice + i / 100) for i in range(8)]) for name, dice in scores.items()]
+    rows = [row for row in compare_evaluations(folders).differences if row.metric == "dice"]
+    assert [(row.first, row.second) for row in rows] == [("a", "b"), ("a", "c"), ("b", "c")]
+    assert [row.p for row in rows] == [2 / 256, 2 / 256, 1.0]
+    assert [row.p_holm for row in rows] == [6 / 256, 6 / 256, 1.0]
+
+
+def test_cases_that_are_not_in_both_are_named(tmp_path: Path):
+    first = write_folder(tmp_path / "first", ["0.9", "0.8", "0.7"])
+    second = write_folder(tmp_path / "second", ["0.9", "0.8", "0.7"], start=1)
+    text = (second / "per_image.csv").read_text().replace("h2", "changed")
+    (second / "per_image.csv").write_text(text)
+    comparison = compare_evaluations([first, second])
+    assert comparison.n == 1
+    assert comparison.left_out == (
+        ("y0", "not in second"), ("y2", "the image or its truth differs"), ("y3", "not in first"),
+    )  # fmt: skip
+
+
+def test_seeds_of_the_same_settings(tmp_path: Path):
+    cards = [
+        {"config_sha256": "same", "seed": 0},
+        {"config_sha256": "same", "seed": 1},
+        {"config_sha256": "other", "seed": 2},
+    ]
+    folders = [
+        write_folder(tmp_path / f"m{i}", [str(0.6 + i / 10)] * 3, card=dict(card)) for i, card in enumerate(cards)
+    ]
+    (spread,) = compare_evaluations(folders).seeds
+    assert (spread.models, spread.seeds) == (("m0", "m1"), (0, 1))
+    assert (spread.mean, spread.deviation) == (pytest.approx(0.65), pytest.approx(math.sqrt(0.005)))
+    assert compare_evaluations([folders[0], folders[2]]).seeds == ()
+
+
+def test_the_document_is_json_with_null(tmp_path: Path):
+    folders = [write_folder(tmp_path / name, ["", ""]) for name in ("a", "b")]
+    document = comparison_document(compare_evaluations(folders))
+    dice = document["differences"][0]
+    assert (dice["n"], dice["mean"], dice["p"], dice["ci95"]) == (0, None, None, [None, None])
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+
+
+def test_folders_of_one_name_are_told_apart(tmp_path: Path):
+    for parent in ("x", "y"):
+        (tmp_path / parent).mkdir()
+    folders = [write_folder(tmp_path / parent / "val", ["0.5", "0.6"]) for parent in ("x", "y")]
+    assert compare_evaluations(folders).names == ("x/val", "y/val")
+    with pytest.raises(DataError, match="named twice"):
+        compare_evaluations([folders[0], folders[0]])
+
+
+def test_what_cannot_be_compared(tmp_path: Path):
+    first = write_folder(tmp_path / "first", ["0.9"])
+    with pytest.raises(DataError, match="name at least two"):
+        compare_evaluations([first])
+    with pytest.raises(DataError, match=r"per_image\.csv: cannot be read"):
+        compare_evaluations([first, tmp_path / "none"])
+    with pytest.raises(DataError, match="not one case in common"):
+        compare_evaluations([first, write_folder(tmp_path / "second", ["0.9"], start=5)])
+    for name, table in (("third", "file,dice\ny0,0.5\n"), ("fourth", f"{HEAD}\ny0,test,g,true,high,1,1,1,h0\n")):
+        folder = write_folder(tmp_path / name, ["0.9"])
+        (folder / "per_image.csv").write_text(table)
+        with pytest.raises(DataError, match="not an evaluation of this version"):
+            compare_evaluations([first, folder])

@@ -1,0 +1,232 @@
+"""A model that calls bright pixels tumour, scored on four small cases whose counts are known by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tumortrace.config import Recipe
+from tumortrace.copies.survey import look_over, survey
+from tumortrace.copies.training_index import remember
+from tumortrace.data.dataset import Case, CaseRecord, Dataset, read_case
+from tumortrace.data.fingerprint import hash_case
+from tumortrace.data.geometry import Polygon
+from tumortrace.data.slice import write_png
+from tumortrace.errors import DataError
+from tumortrace.evaluation.baselines import Baselines
+from tumortrace.evaluation.evaluate import CaseScore, Evaluation, evaluate, rank_by_dice
+from tumortrace.evaluation.provenance import DIGITS, Provenance, caution, trace_training
+from tumortrace.inference.model import Model
+from tumortrace.inference.predict import Prediction
+from tumortrace.metrics.lesions import LesionCounts
+from tumortrace.metrics.overlap import PixelCounts
+
+MakeScore = Callable[..., CaseScore]
+DrawHead = Callable[..., NDArray[np.uint8]]
+WriteCase = Callable[..., CaseRecord]
+
+
+class BrightSession:
+    """In the place of ONNX Runtime: tumour probability 1 / (1 + exp(-100 x)) of the standardised picture x."""
+
+    def run(self, _outputs: list[str], inputs: dict[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        tumour = 50 * inputs["images"]
+        return [np.concatenate([-tumour, tumour], axis=1)]
+
+
+MODEL = Model("bright", Path("bright.onnx"), "5ha", Recipe((6, 10), threshold=0.55), {}, {}, BrightSession())
+
+SHIFTED, PERFECT, EMPTY, BROKEN = "TEST/shifted.png", "TEST/perfect.png", "TEST/empty.png", "TEST/broken.png"
+
+
+def lit(size_hw: tuple[int, int], rows: slice, columns: slice) -> NDArray[np.bool_]:
+    mask = np.zeros(size_hw, dtype=np.bool_)
+    mask[rows, columns] = True
+    return mask
+
+
+def write_case(folder: Path, case_id: str, bright: NDArray[np.bool_], truth: NDArray[np.bool_]) -> CaseRecord:
+    """Write a picture that is bright where the model shall see tumour, and its truth."""
+    part, name = case_id.split("/")
+    image_path, mask_path = folder / name, folder / f"mask_{name}"
+    write_png(image_path, np.where(bright, 200, 10).astype(np.uint8))
+    write_png(mask_path, truth.astype(np.uint8) * np.uint8(255))
+    return CaseRecord(case_id, part.lower(), image_path, mask_path)
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> list[CaseRecord]:
+    """One case shifted by a column on the model's grid, a perfect one of twice its size, one without a tumour."""
+    here = lit((6, 10), slice(2, 4), slice(3, 6))
+    beside = lit((6, 10), slice(2, 4), slice(4, 7))
+    twice = here.repeat(2, axis=0).repeat(2, axis=1)
+    nothing = np.zeros((3, 5), dtype=np.bool_)
+    return [
+        write_case(tmp_path, SHIFTED, here, beside),
+        write_case(tmp_path, PERFECT, twice, twice),
+        write_case(tmp_path, EMPTY, nothing, nothing),
+    ]
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> CaseRecord:
+    (tmp_path / "broken.png").write_bytes(b"not a picture")
+    return CaseRecord(BROKEN, "test", tmp_path / "broken.png", tmp_path / "mask_broken.png")
+
+
+def evaluate_alone(records: list[CaseRecord]) -> Evaluation:
+    return evaluate(MODEL, records, survey(records), memory=None)
+
+
+def test_cases_are_scored_at_their_own_resolution(records: list[CaseRecord]):
+    evaluation = evaluate_alone(records)
+    assert [score.counts for score in evaluation.scores] == [
+        PixelCounts(tp=4, fp=2, fn=2, tn=52),
+        PixelCounts(tp=24, fp=0, fn=0, tn=216),
+        PixelCounts(tp=0, fp=0, fn=0, tn=15),
+    ]
+    assert [score.file for score in evaluation.scores] == [SHIFTED, PERFECT, EMPTY]
+    assert [score.tumour_px for score in evaluation.scores] == [6, 24, 0]
+    assert [score.tumour_share for score in evaluation.scores] == [0.1, 0.1, 0.0]
+    assert (evaluation.model, evaluation.threshold) == ({"name": "bright", "sha256": "5ha"}, 0.55)
+
+
+def test_borders_and_lesions_are_scored(records: list[CaseRecord]):
+    shifted, perfect, empty = evaluate_alone(records).scores
+    # All 6 pixels of each are border; of both, the two columns apart are 1 pixel from the other's.
+    assert (shifted.surface.nsd, shifted.surface.hd95) == (1.0, 1.0)
+    assert shifted.surface.assd == pytest.approx(4 / 12)
+    assert (perfect.surface.nsd, perfect.surface.assd) == (1.0, 0.0)
+    assert math.isnan(empty.surface.nsd)
+    assert [score.lesions for score in (shifted, empty)] == [LesionCounts(1, 1, 1, 1), LesionCounts(0, 0, 0, 0)]
+    assert not shifted.in_mm
+
+
+def test_baselines_are_scored_on_the_same_cases(records: list[CaseRecord]):
+    assert [score.baselines["all_background"] for score in evaluate_alone(records).scores] == [
+        PixelCounts(tp=0, fp=0, fn=6, tn=54),
+        PixelCounts(tp=0, fp=0, fn=24, tn=216),
+        PixelCounts(tp=0, fp=0, fn=0, tn=15),
+    ]
+
+
+def test_what_was_trained_on_decides_what_is_clean(draw_head: DrawHead, write_case: WriteCase):
+    outline = lit((170, 140), slice(60, 90), slice(50, 70))
+    learnt = write_case("learnt", draw_head(1), outline, patient="p1")
+    cases = [
+        write_case("copy", draw_head(1)[::-1], outline[::-1], part="test", patient="p9"),
+        write_case("same-patient", draw_head(2), outline, part="test", patient="p1"),
+        write_case("new", draw_head(3), outline, part="test", patient="p2"),
+    ]
+    memory = remember(look_over([learnt]))
+    evaluation = evaluate(MODEL, cases, survey(cases), memory=memory)
+    copy, patient, new = evaluation.scores
+    assert [score.clean for score in evaluation.scores] == [False, False, True]
+    assert copy.leak is not None
+    assert (copy.leak.nearest, copy.leak.why) == ("learnt.png", "copy")
+    assert copy.leak.similarity > 0.95
+    assert patient.leak is not None
+    assert (patient.leak.nearest, patient.leak.why) == ("", "patient")
+    assert new.leak is None
+    assert [score.clean for score in evaluate(MODEL, cases, survey(cases), memory=None).scores] == [None] * 3
+
+
+def test_a_copy_of_a_copy_is_not_clean(draw_head: DrawHead, write_case: WriteCase, monkeypatch: pytest.MonkeyPatch):
+    outline = lit((170, 140), slice(60, 90), slice(50, 70))
+    learnt = write_case("learnt", draw_head(1), outline)
+    cases = [write_case(name, draw_head(1), outline, part="test") for name in ("a", "b")]
+    found, memory = survey(cases), remember(look_over([learnt]))
+    from tumortrace.copies import leakage  # noqa: PLC0415 - to look inside
+
+    whole = leakage.find_copies
+    monkeypatch.setattr(leakage, "find_copies", lambda *looks: [pair for pair in whole(*looks) if pair.first == 0])
+    leaks = leakage.find_leaks(found, memory)
+    assert [leaks[name].why for name in ("a.png", "b.png")] == ["copy", "copy of a copy"]
+
+
+def test_a_reader_is_told_what_makes_scores_worthless(
+    records: list[CaseRecord], draw_head: DrawHead, write_case: WriteCase
+):
+    outline = lit((170, 140), slice(60, 90), slice(50, 70))
+    learnt = [write_case("learnt", draw_head(1), outline)]
+    memory = remember(look_over(learnt))
+    known = Provenance(memory, Baselines(memory), frozenset(sha256[:DIGITS] for sha256 in memory.hashes))
+    on_training = evaluate(MODEL, learnt, survey(learnt), memory=memory)
+    assert caution(on_training, known) == [
+        "1 of these images are what the model was trained on; no score on them can be believed"
+    ]
+    elsewhere = evaluate(MODEL, records, survey(records), memory=memory)
+    assert caution(elsewhere, known) == []
+    (unknown,) = caution(elsewhere, Provenance(None, Baselines(None)))
+    assert "what it was trained on is unknown" in unknown
+
+
+def test_a_shipped_models_card_knows_the_slices_that_it_learnt_from(
+    records: list[CaseRecord], draw_head: DrawHead, write_case: WriteCase, tmp_path: Path
+):
+    outline = lit((170, 140), slice(60, 90), slice(50, 70))
+    learnt = [write_case("learnt", draw_head(1), outline)]
+    on_training = evaluate(MODEL, learnt, survey(learnt), memory=None)
+    elsewhere = evaluate(MODEL, records, survey(records), memory=None)
+    card = {"sha256": MODEL.sha256, "training_sha256": [on_training.scores[0].sha256[:DIGITS]]}
+    (tmp_path / "shipped.json").write_text(json.dumps(card))
+    shipped = replace(MODEL, path=tmp_path / "shipped.onnx")
+    provenance = trace_training(shipped, Dataset(tmp_path, tuple(learnt), ()))
+    what = "what the slices that the model learnt from look like is unknown"
+    assert caution(on_training, provenance) == [
+        f"{what} (no training.npz beside the model): copies cannot be told",
+        "1 of these images are what the model was trained on; no score on them can be believed",
+    ]
+    assert len(caution(elsewhere, provenance)) == 1
+
+
+def test_what_is_seen_of_each_case_is_handed_on(records: list[CaseRecord]):
+    seen: list[tuple[Case, Prediction]] = []
+    found = survey(records)
+    evaluate(MODEL, records, found, memory=None, on_case=lambda case, prediction: seen.append((case, prediction)))
+    assert [case.record.case_id for case, _ in seen] == [SHIFTED, PERFECT, EMPTY]
+    assert [prediction.mask.sum() for _, prediction in seen] == [6, 24, 0]
+
+
+def test_hashes_and_groups_come_with_the_scores(records: list[CaseRecord]):
+    scores = evaluate_alone(records).scores
+    assert [score.sha256 for score in scores] == [hash_case(read_case(record)[0]) for record in records]
+    shifted, perfect, empty = (score.group for score in scores)
+    assert shifted == perfect != empty  # the one picture in two sizes
+    assert {score.shape for score in scores} == {"mask"}
+
+
+def test_a_case_that_cannot_be_read_is_a_finding(records: list[CaseRecord], broken: CaseRecord):
+    found = survey(records)
+    evaluation = evaluate(MODEL, [records[0], broken], found, memory=None)
+    assert [score.file for score in evaluation.scores] == [SHIFTED]
+    assert [(finding.kind, finding.file) for finding in evaluation.findings] == [("unreadable", BROKEN)]
+    with pytest.raises(DataError, match=r"not one of 1 cases can be read; first: TEST/broken\.png: not a picture"):
+        evaluate(MODEL, [broken], found, memory=None)
+
+
+def test_a_region_that_leaves_the_image_is_cut_and_told(records: list[CaseRecord]):
+    leaves = Polygon(np.array([(-4.0, 1.0), (2.0, 1.0), (2.0, 3.0), (-4.0, 3.0)]))
+    record = CaseRecord(SHIFTED, "test", records[0].image_path, (leaves,))
+    evaluation = evaluate_alone([record])
+    assert [finding.kind for finding in evaluation.findings] == ["region-outside"]
+    assert evaluation.scores[0].shape == "polygon"
+
+
+def test_cases_are_ranked_from_worst_to_best_and_those_without_a_dice_left_out(make_score: MakeScore):
+    half, whole, none, undefined = (
+        PixelCounts(tp=1, fp=1, fn=1, tn=0),
+        PixelCounts(tp=1, fp=0, fn=0, tn=2),
+        PixelCounts(tp=0, fp=1, fn=0, tn=2),
+        PixelCounts(tp=0, fp=0, fn=0, tn=3),
+    )
+    named = {"a": whole, "b": undefined, "c": half, "d": none, "e": half}
+    ranked = rank_by_dice([make_score(name, counts) for name, counts in named.items()])
+    assert [score.file for score in ranked] == ["d", "c", "e", "a"]

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tumortrace.copies.agreement import Agreement, OutlinePair
+from tumortrace.copies.leakage import Leak
+from tumortrace.data.findings import Finding
+from tumortrace.data.fingerprint import hash_part
+from tumortrace.evaluation.evaluate import CaseScore, Evaluation
+from tumortrace.evaluation.summary import summary_document, write_evaluation
+from tumortrace.metrics.lesions import LesionCounts
+from tumortrace.metrics.overlap import PixelCounts
+from tumortrace.metrics.surface import SurfaceScores
+
+MakeScore = Callable[..., CaseScore]
+
+
+@pytest.fixture
+def evaluation(make_score: MakeScore) -> Evaluation:
+    """Dice 2/3, 1, 0 and undefined; the first two are copies of each other, the second of a training slice."""
+    copied = Leak("TRAIN/t.png", 0.97, "copy")
+    undefined = SurfaceScores(math.nan, math.nan, math.nan)
+    scores = (
+        make_score("TEST/a.png", PixelCounts(2, 1, 1, 96), group="g1", shape="ellipse"),
+        make_score("TEST/b.png", PixelCounts(9, 0, 0, 91), group="g1", clean=False, leak=copied),
+        make_score("TEST/c.png", PixelCounts(0, 4, 1, 95), group="g2", lesions=LesionCounts(2, 0, 1, 0)),
+        make_score("TEST/d.png", PixelCounts(0, 0, 0, 100), lesions=LesionCounts(0, 0, 0, 0), surface=undefined),
+    )
+    pair = OutlinePair("x", "y", "g9", PixelCounts(3, 1, 0, 9), SurfaceScores(0.8, 2.0, 0.5))
+    finding = Finding("image-missing", "left out", "gone.png", "no such image", "add it")
+    return Evaluation(
+        scores, (finding,), {"name": "m", "sha256": "5ha"}, 0.45, 0.8, 1.5, Agreement((pair,), 0), {"seed": 3}
+    )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    document = json.loads(path.read_text(), parse_constant=refuse)
+    assert isinstance(document, dict)
+    return document
+
+
+def test_the_table_holds_the_promised_columns(evaluation: Evaluation, tmp_path: Path):
+    write_evaluation(evaluation, tmp_path)
+    lines = (tmp_path / "per_image.csv").read_text().splitlines()
+    assert lines[0].startswith(
+        "file,part,group,clean,tp,fp,fn,tn,precision,recall,dice,iou,nsd,hd95,confidence,assd,true_lesions,"
+    )
+    assert lines[1].startswith(
+        "TEST/a.png,test,g1,true,2,1,1,96,0.666667,0.666667,0.666667,0.500000,0.500000,4.000000,0.500000,1.500000,1,1,"
+    )
+    with (tmp_path / "per_image.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["clean"] for row in rows] == ["true", "false", "true", "true"]
+    assert (rows[1]["nearest"], rows[1]["similarity"]) == ("TRAIN/t.png", "0.970000")
+    assert (rows[3]["dice"], rows[3]["hd95"], rows[3]["nearest"]) == ("", "", "")
+
+
+def test_the_summary_holds_the_promised_keys(evaluation: Evaluation, tmp_path: Path):
+    document = write_evaluation(evaluation, tmp_path, folds=[{"fold": "1"}])
+    assert read_json(tmp_path / "summary.json") == document
+    assert {
+        "n", "threshold", "dice", "iou", "precision", "recall", "nsd", "hd95", "by", "clean", "baselines", "agreement",
+        "data",
+    } <= set(document)  # fmt: skip
+    assert set(document["dice"]) == {"mean", "median", "min", "max", "p05", "p95", "ci95", "undefined"}
+    assert (document["n"], document["groups"], document["threshold"]) == (4, 3, 0.45)
+    assert (document["distance_unit"], document["tolerance"]) == ("px", 2.0)
+    assert document["folds"] == [{"fold": "1"}]
+    assert document["card"] == {"seed": 3}
+    assert document["data"]["sha256"] == hash_part({score.file: score.sha256 for score in evaluation.scores})
+    assert [finding["file"] for finding in document["findings"]] == ["gone.png"]
+
+
+def test_means_by_hand(evaluation: Evaluation):
+    document = summary_document(evaluation)
+    assert document["dice"]["mean"] == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert document["dice"]["undefined"] == 1
+    low, high = document["dice"]["ci95"]
+    assert low <= document["dice"]["mean"] <= high
+    # Missed and tumour-free slices have no distance: only two have.
+    assert (document["hd95"]["mean"], document["hd95"]["undefined"]) == (4.0, 2)
+    assert document["nsd"]["mean"] == pytest.approx((0.5 + 0.5 + 0.0) / 3)
+
+
+def test_clean_images_have_numbers_of_their_own(evaluation: Evaluation):
+    clean = summary_document(evaluation)["clean"]
+    assert (clean["n"], clean["dice"]["mean"]) == (3, pytest.approx(1 / 3))
+    unknown = tuple(replace(score, clean=None) for score in evaluation.scores)
+    assert summary_document(replace(evaluation, scores=unknown))["clean"] is None
+    leaked = tuple(replace(score, clean=False) for score in evaluation.scores)
+    nothing = summary_document(replace(evaluation, scores=leaked))["clean"]
+    assert (nothing["n"], nothing["dice"]["mean"], nothing["dice"]["ci95"]) == (0, None, None)
+
+
+def test_lesions_and_images_found(evaluation: Evaluation):
+    document = summary_document(evaluation)
+    assert (document["lesions"]["sensitivity"]["value"], document["lesions"]["sensitivity"]["n"]) == (0.5, 4)
+    assert (document["lesions"]["precision"]["value"], document["lesions"]["precision"]["n"]) == (2 / 3, 3)
+    images = document["images"]
+    assert (images["with_tumour"], images["tumour_free"]) == (3, 1)
+    assert images["sensitivity"]["value"] == 1.0  # the third is marked, if in the wrong place
+    assert (images["specificity"]["value"], images["specificity"]["ci95"]) == (1.0, None)
+    assert images["false_positive_px"]["mean"] == 0.0
+
+
+def test_subgroups(evaluation: Evaluation):
+    by = summary_document(evaluation)["by"]
+    sizes = {name: scores["n"] for name, scores in by["tumour size"].items()}
+    assert sizes == {"medium": 1, "large (> 8%)": 1, "small (< 2%)": 1, "no tumour": 1}
+    assert {name: scores["n"] for name, scores in by["lesions"].items()} == {"1": 2, "2 or more": 1, "none": 1}
+    assert by["outline"]["ellipse"]["dice"]["mean"] == pytest.approx(2 / 3)
+    assert by["source"]["data"]["n"] == 4
+    assert by["copies"]["leaked"]["dice"]["mean"] == 1.0
+
+
+def test_baselines_stand_for_all_images_and_for_clean_ones(evaluation: Evaluation):
+    background = summary_document(evaluation)["baselines"]["all_background"]
+    assert (background["n"], background["clean"]["n"]) == (4, 3)
+    assert background["dice"]["mean"] == 0.0
+    assert background["precision"]["mean"] is None
+
+
+def test_agreement_has_its_intervals_and_counts(evaluation: Evaluation):
+    agreement = summary_document(evaluation)["agreement"]
+    assert (agreement["pairs"], agreement["groups"], agreement["copied"]) == (1, 1, 0)
+    assert agreement["dice"]["mean"] == pytest.approx(6 / 7)
+    assert agreement["dice"]["ci95"] is None  # one slice says nothing about others
+    assert summary_document(replace(evaluation, agreement=None))["agreement"] is None
+
+
+def test_calibration_counts_an_empty_mask_of_a_tumour_free_slice_as_right(evaluation: Evaluation):
+    calibration = summary_document(evaluation)["calibration"]
+    assert (calibration["temperature"], calibration["threshold"]) == (1.5, 0.45)
+    assert calibration["peak_threshold"] == 0.8
+    assert calibration["risk_coverage"][0]["mean_dice"] == pytest.approx((2 / 3 + 1 + 0 + 1) / 4)
+    assert sum(each["pixels"] for each in calibration["bins"]) == 12  # three of four pixels are marked or tumour

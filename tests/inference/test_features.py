@@ -1,0 +1,115 @@
+"""What a picture looks like, on shapes whose numbers can be worked out."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from tumortrace.data.slice import Slice, slice_from_array
+from tumortrace.inference.features import Looks, measure_looks
+
+
+def oval(size_hw: tuple[int, int], half_wh: tuple[int, int], *, inside: int = 120) -> np.ndarray:
+    picture = np.zeros(size_hw, np.uint8)
+    return cv2.ellipse(picture, (size_hw[1] // 2, size_hw[0] // 2), half_wh, 0, 0, 360, inside, cv2.FILLED)
+
+
+def look(pixels: np.ndarray) -> Looks:
+    looks = measure_looks(slice_from_array(pixels))
+    assert looks is not None
+    return looks
+
+
+def test_an_oval_on_black_has_the_looks_of_its_geometry():
+    looks = look(oval((240, 240), (60, 90)))
+    assert looks.head_area == pytest.approx(math.pi * 60 * 90 / 240**2, rel=0.05)
+    assert looks.elongation == pytest.approx(1.5, rel=0.03)
+    assert looks.width == pytest.approx(2 / 3, rel=0.03)
+    assert looks.rectangle == pytest.approx(math.pi / 4, rel=0.04)
+    assert looks.ellipse > 0.95
+    assert looks.solidity > 0.95
+    assert looks.outside == 0.0
+    assert (looks.dark_frame, looks.bright_corner) == (1.0, 0.0)
+    assert looks.brightness == 1.0
+    assert looks.white == 1.0
+    assert looks.grain == 0.0
+    assert looks.colour == 0.0
+
+
+def test_a_wide_box_is_a_rectangle():
+    pixels = np.zeros((200, 200), np.uint8)
+    pixels[80:120, 40:160] = 90
+    looks = look(pixels)
+    assert looks.width == pytest.approx(3.0, rel=0.06)
+    assert looks.rectangle > 0.93
+
+
+def test_a_second_object_lies_outside():
+    pixels = oval((240, 240), (60, 60))
+    pixels[:40, :40] = 120
+    assert look(pixels).outside == pytest.approx(1600 / (1600 + math.pi * 60**2), rel=0.05)
+
+
+def test_a_bright_ring_around_a_darker_inside_is_bone():
+    ring = oval((240, 240), (80, 90), inside=250)
+    assert look(cv2.ellipse(ring, (120, 120), (70, 80), 0, 0, 360, 80, cv2.FILLED)).bone > 0.6
+    broken = ring.copy()
+    broken[:, 100:140] = np.minimum(broken[:, 100:140], 80)
+    assert look(cv2.ellipse(broken, (120, 120), (70, 80), 0, 0, 360, 80, cv2.FILLED)).bone < 0.3
+
+
+def test_grain_that_is_drawn_out_sideways_is_told_from_grain_that_is_not():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 40, (256, 256)).astype(np.float32)
+    head = oval((256, 256), (90, 110)).astype(np.float32)
+    sideways = head + (head > 0) * cv2.GaussianBlur(noise, (9, 1), 3)
+    down = head + (head > 0) * cv2.GaussianBlur(noise, (1, 9), 3)
+    assert look(sideways).drawn_out < -0.3
+    assert look(down).drawn_out > 0.3
+    assert abs(look(head + (head > 0) * noise).drawn_out) < 0.1
+
+
+@pytest.mark.parametrize("scale", [0.5, 2.0])
+def test_looks_hardly_depend_on_the_size(scale: float):
+    picture = oval((240, 200), (60, 90)) + (np.indices((240, 200))[0] // 4).astype(np.uint8)
+    small, large = look(picture), look(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
+    for name in ("head_area", "elongation", "width", "brightness", "dark_frame", "roughness"):
+        assert getattr(small, name) == pytest.approx(getattr(large, name), abs=0.04), name
+
+
+def test_looks_do_not_depend_on_the_scale_of_the_values():
+    picture = oval((120, 100), (30, 45)) + (np.indices((120, 100))[0] // 4).astype(np.uint8)
+    for other in (picture.astype(np.uint16) * 200, picture.astype(np.float64) / 7):
+        assert np.allclose(look(picture), look(other), atol=1e-3)
+
+
+def test_colour_is_that_of_the_file():
+    looks = measure_looks(Slice(oval((120, 100), (30, 45)), "x", colour_share=0.25))
+    assert looks is not None
+    assert looks.colour == 0.25
+
+
+@pytest.mark.parametrize("value", [0, 9, 255])
+def test_a_blank_picture_has_no_looks(value: int):
+    pixels = np.full((50, 60), value, np.uint8)
+    assert measure_looks(slice_from_array(pixels)) is None
+    pixels[20, 30] = 100  # a single dot makes it no less blank
+    assert measure_looks(slice_from_array(np.repeat(np.repeat(pixels, 4, 0), 4, 1))) is None
+
+
+@given(
+    arrays.arrays(
+        st.sampled_from([np.uint8, np.uint16, np.float32]),
+        arrays.array_shapes(min_dims=2, max_dims=2, max_side=40),
+        elements=st.integers(0, 255),
+    )
+)
+def test_looks_of_any_picture_are_finite(pixels: np.ndarray):
+    looks = measure_looks(slice_from_array(pixels))
+    assert looks is None or np.isfinite(looks).all()

@@ -1,0 +1,307 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import optimize
+
+from tumortrace.config import Recipe
+from tumortrace.evaluation import crossfit
+from tumortrace.inference.confidence import confidence
+from tumortrace.metrics.calibration import (
+    CaseHistogram,
+    caught_share,
+    choose_peak_threshold,
+    choose_threshold,
+    count_logits,
+    expected_calibration_error,
+    fit_confidence,
+    fit_temperature,
+    reliability,
+    risk_coverage,
+)
+
+Floats = NDArray[np.float64]
+
+
+def sigmoid(logits: Floats) -> Floats:
+    return 1 / (1 + np.exp(-logits))
+
+
+def simulate(
+    seed: int, *, temperature: float, size_hw: tuple[int, int] = (60, 80)
+) -> tuple[CaseHistogram, Floats, Floats]:
+    """A case whose tumour pixels are drawn from sigmoid(logit / temperature), all of it in the band."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 3, size_hw)
+    truth = rng.random(size_hw) < sigmoid(logits / temperature)
+    probability = sigmoid(logits).astype(np.float32)
+    return count_logits(probability, probability >= 0.5, truth), probability, truth
+
+
+def test_pixels_are_counted_by_truth_and_logit():
+    probability = np.array([[0.0, 0.5, 1.0], [0.25, 0.75, 0.5]], dtype=np.float32)
+    truth = np.array([[False, True, True], [False, False, False]])
+    counts = count_logits(probability, probability > 0.6, truth).whole
+    assert counts.sum() == 6
+    # A bin is 0.1 wide from -16: logits -16 and less, +16 and more, 0, and log 3 = 1.0986 at 170.98.
+    assert (counts[0, 0], counts[1, 319], counts[1, 160], counts[0, 160]) == (1, 1, 1, 1)
+    assert (counts[0, 170], counts[0, 149]) == (1, 1)
+
+
+def test_the_band_lies_around_tumour_and_prediction():
+    truth, mask = np.zeros((3, 40), dtype=np.bool_), np.zeros((3, 40), dtype=np.bool_)
+    truth[1, 10], mask[1, 12] = True, True
+    half = np.full((3, 40), 0.5, dtype=np.float32)
+    # 5 % of 40: 2 pixels. Row 1: columns 8 to 14; rows 0 and 2: 9 to 13 (distance to (1, 10) from column 9: sqrt 2).
+    assert count_logits(half, mask, truth).band.sum() == 7 + 2 * 5
+    empty = np.zeros((3, 40), dtype=np.bool_)
+    assert count_logits(half, empty, empty).band.sum() == 0
+    assert count_logits(half, ~empty, empty).band.sum() == 120
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
+def test_a_known_temperature_is_found(temperature: float):
+    histograms = [simulate(seed, temperature=temperature)[0] for seed in range(12)]
+    assert fit_temperature(histograms) == pytest.approx(temperature, rel=0.03)
+
+
+def test_every_case_has_the_same_say_in_the_temperature():
+    small = [simulate(seed, temperature=1.0, size_hw=(40, 40))[0] for seed in range(20)]
+    large = [simulate(seed, temperature=3.0, size_hw=(400, 400))[0] for seed in range(1)]
+    assert fit_temperature(small + large) < 1.3
+
+
+def test_without_a_band_there_is_nothing_to_fit():
+    empty = np.zeros((3, 4), dtype=np.bool_)
+    histogram = count_logits(np.full((3, 4), 0.1, np.float32), empty, empty)
+    assert fit_temperature([histogram]) == 1.0
+    assert fit_temperature([]) == 1.0
+    assert math.isnan(expected_calibration_error(reliability([histogram], 1.0)))
+
+
+def test_calibration_error_by_hand():
+    # 10 pixels of probability 0.85, of which 5 are tumour; 10 of 0.2, of which 2 are: (10 x 0.35 + 10 x 0) / 20.
+    probability = np.repeat([[0.85], [0.2]], 10, axis=1).astype(np.float32)
+    truth = np.zeros((2, 10), dtype=np.bool_)
+    truth[0, :5], truth[1, :2] = True, True
+    bins = reliability([count_logits(probability, np.ones_like(truth), truth)], 1.0)
+    assert expected_calibration_error(bins) == pytest.approx(0.175, abs=0.01)
+    filled = [each for each in bins if each.pixels]
+    assert [(each.pixels, each.tumour_share) for each in filled] == [(10, 0.2), (10, 0.5)]
+    assert filled[1].low <= 0.85 < filled[1].high
+
+
+def test_what_is_calibrated_has_no_error():
+    # Tumour in 0 of 40, 20 of 40 and 40 of 40 pixels of probability 0, 0.5 and 1; 0.5 is counted at logit 0.05.
+    probability = np.repeat([[0.0], [0.5], [1.0]], 40, axis=1).astype(np.float32)
+    truth = np.zeros((3, 40), dtype=np.bool_)
+    truth[1, :20], truth[2] = True, True
+    bins = reliability([count_logits(probability, np.ones_like(truth), truth)], 1.0)
+    assert expected_calibration_error(bins) == pytest.approx((sigmoid(np.array(0.05)) - 0.5) / 3, abs=1e-6)
+    assert [each.pixels for each in bins if each.pixels] == [40, 40, 40]
+    assert (bins[0].low, bins[0].pixels, bins[7].pixels, bins[14].high, bins[14].pixels) == (0.0, 40, 40, 1.0, 40)
+
+
+def test_bins_without_pixels():
+    bins = reliability([], 1.0)
+    assert [each.pixels for each in bins] == [0] * 15
+    assert math.isnan(bins[3].mean_probability)
+    assert math.isnan(bins[3].tumour_share)
+    assert math.isnan(expected_calibration_error(bins))
+
+
+def test_a_temperature_stays_in_its_bounds():
+    truth = np.array([[True, False]])
+    right, wrong = np.array([[0.6, 0.4]], dtype=np.float32), np.array([[0.4, 0.6]], dtype=np.float32)
+    always = np.ones_like(truth)
+    assert fit_temperature([count_logits(right, always, truth)]) == pytest.approx(0.05)
+    assert fit_temperature([count_logits(wrong, always, truth)]) == pytest.approx(20)
+
+
+def test_the_right_temperature_calibrates():
+    histograms = [simulate(seed, temperature=2.0)[0] for seed in range(6)]
+    before, after = (expected_calibration_error(reliability(histograms, each)) for each in (1.0, 2.0))
+    assert after < 0.012
+    assert before > 0.08
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2**31), st.booleans()), min_size=1, max_size=4),
+    st.sampled_from([0.4, 1.0, 1.37, 2.5]),
+)
+def test_the_threshold_is_the_best_of_the_grid(drawn: list[tuple[int, bool]], temperature: float):
+    cases = []
+    for seed, has_tumour in drawn:
+        rng = np.random.default_rng(seed)
+        logits = (rng.integers(-60, 60, (9, 12)) + 0.5) / 10  # centres of bins: on no edge
+        cases.append((logits, has_tumour & (rng.random((9, 12)) < sigmoid(logits / 1.7 - 1))))
+    grid = [round(0.05 * step, 2) for step in range(1, 20)]
+    means = [np.mean([dice_at(threshold, temperature, *case) for case in cases]) for threshold in grid]
+    ties = [threshold for threshold, mean in zip(grid, means, strict=True) if mean >= max(means) - 1e-12]
+    histograms = [count_logits(sigmoid(logits).astype(np.float32), truth, truth) for logits, truth in cases]
+    assert choose_threshold(histograms, temperature) == min(ties, key=lambda each: (round(abs(each - 0.5), 6), each))
+
+
+def dice_at(threshold: float, temperature: float, logits: Floats, truth: NDArray[np.bool_]) -> float:
+    # Rounded up to an edge, but for an error of floating point: a multiple of 0.1.
+    edge = math.ceil(round(temperature * math.log(threshold / (1 - threshold)) * 10, 6)) / 10
+    mask = logits >= edge
+    marked = mask.sum() + truth.sum()
+    return float(2 * (mask & truth).sum() / marked) if marked else 1.0
+
+
+def test_a_threshold_by_hand():
+    # From 0.6 down all six are marked, Dice 2/7; from 0.65 to 0.8 (logit 1.386) only the tumour, Dice 1.
+    probability = np.array([[0.82, 0.63, 0.63], [0.63, 0.63, 0.63]], dtype=np.float32)
+    truth = np.array([[True, False, False], [False, False, False]])
+    assert choose_threshold([count_logits(probability, truth, truth)], 1.0) == 0.65
+
+
+def test_a_tumour_free_case_raises_the_threshold_that_marks_it():
+    truth, empty = np.array([[True, True, False]]), np.zeros((1, 3), dtype=np.bool_)
+    tumour = count_logits(np.array([[0.9, 0.52, 0.1]], dtype=np.float32), truth, truth)
+    healthy = count_logits(np.array([[0.1, 0.64, 0.1]], dtype=np.float32), empty, empty)
+    assert choose_threshold([tumour], 1.0) == 0.5
+    # At 0.5 they average (1 + 0) / 2; from 0.65 on (2 / 3 + 1) / 2.
+    assert choose_threshold([tumour, healthy], 1.0) == 0.65
+
+
+def test_equal_thresholds_go_to_the_middle():
+    truth = np.array([[True, False, False]])
+    sharp = np.array([[1.0, 0.0, 0.0]], dtype=np.float32)
+    assert choose_threshold([count_logits(sharp, truth, truth)], 1.0) == 0.5
+    assert choose_threshold([], 1.0) == 0.5
+
+
+def healthy_with_peak(peak: float) -> CaseHistogram:
+    """A tumour-free case of which one pixel in a hundred has this probability."""
+    probability = np.full((10, 10), 0.01, dtype=np.float32)
+    probability[2, 7] = peak
+    return count_logits(probability, probability > 0.3, np.zeros((10, 10), dtype=np.bool_))
+
+
+def test_a_peak_threshold_by_hand():
+    quiet = [healthy_with_peak(0.02)] * 37
+    # Of forty, two may be painted: 5 %.
+    assert choose_peak_threshold([*quiet, *map(healthy_with_peak, (0.2, 0.6, 0.97))], 1.0, 0.3) == 0.0
+    assert choose_peak_threshold([*quiet, *map(healthy_with_peak, (0.65, 0.97, 0.99))], 1.0, 0.3) == 0.7
+    assert choose_peak_threshold([healthy_with_peak(0.9999)] * 9, 1.0, 0.3) == 0.99
+    # Logits divided by 2: that of 0.95 becomes that of 0.813.
+    assert choose_peak_threshold([healthy_with_peak(0.95)] * 3, 2.0, 0.3) == 0.825
+
+
+def test_no_peak_is_asked_where_nothing_is_free_of_tumour():
+    truth = np.array([[True, False]])
+    assert choose_peak_threshold([count_logits(np.array([[0.4, 0.6]], np.float32), truth, truth)], 1.0, 0.5) == 0.0
+    assert choose_peak_threshold([], 1.0, 0.5) == 0.0
+
+
+def test_a_painted_pixel_in_two_thousand_is_no_false_alarm():
+    probability = np.full((40, 50), 0.01, dtype=np.float32)
+    probability[3, 4] = 0.97
+    empty = np.zeros((40, 50), dtype=np.bool_)
+    assert choose_peak_threshold([count_logits(probability, probability > 0.5, empty)], 1.0, 0.5) == 0.0
+
+
+def test_risk_and_coverage_by_hand():
+    points = risk_coverage([0.9, 0.1, 0.5, 0.7], [0.8, 0.2, math.nan, 0.6])
+    rows = [(point.coverage, point.mean_dice, point.low_dice_share) for point in points]
+    assert rows == [
+        (1.0, pytest.approx((0.8 + 0.2 + 0.6) / 3), pytest.approx(1 / 3)),
+        (pytest.approx(2 / 3), pytest.approx(0.7), 0.0),
+        (pytest.approx(1 / 3), pytest.approx(0.8), 0.0),
+    ]
+    assert risk_coverage([], []) == ()
+    assert len(risk_coverage(np.linspace(0, 1, 500).tolist(), [0.5] * 500)) == 50
+
+
+def test_what_flagging_catches():
+    dices = [0.1, 0.9, 0.3, 0.9, 0.9, 0.9, 0.9, 0.4, 0.9, 0.9]
+    confidences = [0.05, 0.2, 0.1, 0.9, 0.8, 0.7, 0.6, 0.95, 0.5, 0.4]
+    # The two least confident of ten have Dice 0.1 and 0.3; three are below 0.5.
+    assert caught_share(confidences, dices, flagged=0.2) == pytest.approx(2 / 3)
+    assert math.isnan(caught_share([0.5], [0.9]))
+
+
+def test_confidence_weights_are_the_maximum_likelihood_ones():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(400, 3)) * [1.0, 20.0, 0.1] + [0, 5, -2]
+    dices = np.clip(sigmoid(8.5 + features @ [1.0, -0.05, 4.0]) + rng.normal(0, 0.05, 400), 0, 1)
+    weights = np.array(fit_confidence(features, dices))
+
+    def loss(candidate: Floats) -> float:
+        expected = sigmoid(candidate[0] + features @ candidate[1:])
+        ridge = 0.01 / 2 * ((candidate[1:] * features.std(axis=0)) ** 2).sum()
+        return float(-np.mean(dices * np.log(expected + 1e-15) + (1 - dices) * np.log1p(1e-15 - expected)) + ridge)
+
+    best = optimize.minimize(loss, weights + 0.3, method="BFGS", tol=1e-9)
+    assert loss(weights) <= best.fun + 1e-6
+    assert np.corrcoef(sigmoid(weights[0] + features @ weights[1:]), dices)[0, 1] > 0.9
+
+
+def test_features_that_never_vary_weigh_nothing():
+    features = np.column_stack([np.linspace(0, 1, 30), np.full(30, 7.0)])
+    constant, slope, idle = fit_confidence(features, np.linspace(0.2, 0.9, 30))
+    assert slope > 1
+    assert abs(idle) < 1e-9
+    assert math.isfinite(constant)
+
+
+def test_few_masks_give_their_mean():
+    features = np.column_stack([np.linspace(0, 1, 19), np.linspace(5, 2, 19)])
+    dices = np.linspace(0.5, 1.0, 19)
+    constant, *slopes = fit_confidence(features, dices)
+    assert sigmoid(np.array(constant)) == pytest.approx(0.75)
+    assert slopes == [0.0, 0.0]
+    assert math.isfinite(fit_confidence(features, np.ones(19))[0])
+    enough = fit_confidence(np.linspace([0.0], [1.0], 20), np.linspace(0.5, 1.0, 20))
+    assert enough[1] > 1
+
+
+def test_a_dice_that_is_not_a_number_is_refused():
+    with pytest.raises(ValueError, match="1 with a Dice of NaN"):
+        fit_confidence(np.zeros((30, 2)), np.array([math.nan, *[0.5] * 29]))
+    with pytest.raises(ValueError, match="0 masks"):
+        fit_confidence(np.zeros((0, 2)), np.zeros(0))
+
+
+@given(st.integers(0, 2**31), st.booleans(), st.floats(1e-3, 1e3), st.floats(-100, 100))
+def test_a_better_feature_gives_a_higher_confidence(seed: int, rising: bool, scale: float, shift: float):  # noqa: FBT001
+    rng = np.random.default_rng(seed)
+    quality = rng.random(60)
+    features = np.column_stack([(quality if rising else -quality) * scale + shift, rng.random(60)])
+    weights = fit_confidence(
+        features, (quality > 0.4).astype(np.float64)
+    )  # separable: only the ridge holds the weights
+    assert np.isfinite(weights).all()
+    assert (weights[1] > 0) == rising
+    rated = [confidence(row, weights) for row in features]
+    assert np.corrcoef(rated, quality)[0, 1] > 0.7
+
+
+def test_flagging_takes_ties_in_order_and_leaves_undefined_out():
+    dices = [0.1, math.nan, 0.9, 0.2, 0.9, 0.9]
+    # Five count; the one flagged of equally confident masks is the first.
+    assert caught_share([0.5] * 6, dices, flagged=0.2) == 0.5
+    assert caught_share([0.5] * 6, dices, flagged=0.0) == 0.0
+    assert caught_share([0.5, 0.0, 0.9, 0.1, 0.9, 0.9], dices, flagged=0.4) == 1.0
+    assert caught_share([0.1, 0.2], [0.5, 0.49], flagged=0.5) == 0.0  # 0.5 itself is not low
+
+
+def test_a_temperature_that_makes_calibration_worse_is_not_taken():
+    right = [simulate(seed, temperature=2.0)[0] for seed in range(5)]
+    assert crossfit._fit_recipe(Recipe(), right).temperature == pytest.approx(2.0, rel=0.05)
+    # Well calibrated but for missed tumours, of logit -9: likelihood asks for a high temperature, the error for none.
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2.5, (60, 80))
+    truth = rng.random((60, 80)) < sigmoid(logits)
+    truth[:3], logits[:3] = True, -9
+    probability = sigmoid(logits).astype(np.float32)
+    missed = count_logits(probability, np.ones_like(truth), truth)
+    assert fit_temperature([missed]) > 1.2
+    assert crossfit._fit_recipe(Recipe(), [missed]).temperature == 1.0

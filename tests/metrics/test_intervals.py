@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import stats
+
+from tumortrace.metrics.intervals import holm, mean_interval, paired_p_value, ratio_interval
+
+Floats = NDArray[np.float64]
+
+
+def names(clusters: NDArray[np.intp]) -> list[str]:
+    return [f"g{cluster}" for cluster in clusters]
+
+
+def draw_images(rng: np.random.Generator, groups: int) -> tuple[Floats, NDArray[np.intp]]:
+    """Dice-like values: a lump of failures, a skewed rest, alike within a group of 1 to 12 images."""
+    sizes = rng.integers(1, 13, groups)
+    centres = np.where(rng.random(groups) < 0.15, 0.05, rng.beta(6, 1.5, groups))
+    which = np.repeat(np.arange(groups), sizes)
+    return np.clip(centres[which] + rng.normal(0, 0.1, len(which)), 0, 1), which
+
+
+@pytest.mark.parametrize("groups", [100, 160])
+def test_intervals_hold_the_truth_95_times_in_100(groups: int):
+    values, which = draw_images(np.random.default_rng(0), 400_000)
+    truth = values.mean()
+    rng = np.random.default_rng(1)
+    held = 0
+    for _ in range(2000):
+        values, which = draw_images(rng, groups)
+        low, high = mean_interval(values, names(which))
+        held += low <= truth <= high
+    assert 0.93 <= held / 2000 <= 0.97
+
+
+def test_with_groups_of_one_it_is_the_bca_interval_of_scipy():
+    values = np.random.default_rng(2).beta(4, 1, 80)
+    ours = mean_interval(values, names(np.arange(80)))
+    theirs = stats.bootstrap((values,), np.mean, method="BCa", n_resamples=9999, rng=3).confidence_interval
+    # Ours reaches further out, as the t distribution does for 80 values.
+    assert ours[0] == pytest.approx(theirs.low, abs=0.006)
+    assert ours[1] == pytest.approx(theirs.high, abs=0.006)
+
+
+def test_copies_do_not_make_a_mean_surer():
+    rng = np.random.default_rng(4)
+    values = rng.random(60)
+    alone = mean_interval(values, names(np.arange(60)))
+    copied = mean_interval(np.repeat(values, 10), names(np.repeat(np.arange(60), 10)))
+    strangers = mean_interval(np.repeat(values, 10), names(np.arange(600)))
+    assert copied == pytest.approx(alone, abs=1e-9)
+    assert strangers[1] - strangers[0] < 0.5 * (alone[1] - alone[0])
+
+
+def test_undefined_values_are_left_out():
+    values = [0.5, math.nan, 0.7, 0.9, 0.2]
+    assert mean_interval(values, list("aabcd")) == mean_interval([0.5, 0.7, 0.9, 0.2], list("abcd"))
+
+
+def test_the_order_of_images_does_not_matter():
+    values, which = draw_images(np.random.default_rng(5), 30)
+    turned = np.random.default_rng(6).permutation(len(values))
+    assert mean_interval(values[turned], names(which[turned])) == pytest.approx(mean_interval(values, names(which)))
+
+
+def test_agreement_of_all_groups_is_not_certainty():
+    # Wilson for 20 of 20: 20 / (20 + 1.96^2).
+    low, high = mean_interval(np.ones(40), names(np.repeat(np.arange(20), 2)))
+    assert (low, high) == (pytest.approx(20 / (20 + 1.959964**2)), 1.0)
+    assert mean_interval(np.zeros(20), names(np.arange(20)))[0] == 0.0
+    assert all(map(math.isnan, mean_interval(np.zeros(5), list("abcde"), shares=False)))  # nothing can be said
+    assert all(map(math.isnan, mean_interval(np.full(5, 3.0), list("abcde"), shares=False)))
+
+
+@pytest.mark.parametrize("values", [[], [0.5], [0.4, 0.6], [math.nan, 0.3]])
+def test_fewer_than_two_groups_have_no_interval(values: list[float]):
+    assert all(math.isnan(bound) for bound in mean_interval(values, ["a"] * len(values)))
+
+
+def test_a_ratio_of_sums_lies_within_its_interval():
+    rng = np.random.default_rng(7)
+    lesions = rng.integers(0, 4, 200)
+    found = rng.binomial(lesions, 0.8)
+    low, high = ratio_interval(found, lesions, names(np.arange(200) // 4))
+    assert 0.7 < low < found.sum() / lesions.sum() < high < 0.9
+
+
+def test_p_value_by_hand():
+    # Sums of groups: 3, 1. Of the four flips, |3 + 1| is reached by two.
+    assert paired_p_value([1.0, 2.0, 1.0], ["a", "a", "b"]) == 0.5
+    # Eight groups of one, all positive: 2 of 2^8 flips.
+    assert paired_p_value(np.ones(8), list("abcdefgh")) == 2 / 256
+    assert paired_p_value([math.nan, 1.0], ["a", "b"]) == 1.0
+    assert math.isnan(paired_p_value([math.nan], ["a"]))
+    assert paired_p_value(np.zeros(3), list("abc")) == 1.0
+
+
+def test_p_agrees_with_scipy():
+    differences = np.random.default_rng(8).normal(0.1, 0.4, 60)
+    theirs = stats.permutation_test(
+        (differences,), np.mean, permutation_type="samples", n_resamples=9999, rng=1, vectorized=True
+    )
+    assert paired_p_value(differences, names(np.arange(60))) == pytest.approx(theirs.pvalue, abs=0.01)
+
+
+def test_p_is_uniform_under_the_null(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tumortrace.metrics.intervals.FLIPS", 999)
+    rng = np.random.default_rng(9)
+    p_values = []
+    for seed in range(2000):
+        which = np.repeat(np.arange(30), rng.integers(1, 5, 30))
+        differences = rng.normal(0, 1, 30)[which] + rng.normal(0, 0.3, len(which))
+        p_values.append(paired_p_value(differences, names(which), seed=seed))
+    assert 0.03 <= np.mean(np.array(p_values) <= 0.05) <= 0.07
+    assert stats.kstest(p_values, "uniform").pvalue > 0.01
+
+
+def test_holm_by_hand():
+    # Sorted 0.01, 0.02, 0.04: times 3, 2, 1, and never below the one before.
+    assert holm([0.04, math.nan, 0.01, 0.02])[0] == pytest.approx(0.04)
+    assert holm([0.04, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
+    assert holm([0.6, 0.9]) == [1.0, 1.0]
+    assert math.isnan(holm([math.nan, 0.5])[0])
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), max_size=12))
+def test_holm_never_lowers_and_keeps_the_order(p_values: list[float]):
+    adjusted = holm(p_values)
+    assert all(after >= before for before, after in zip(p_values, adjusted, strict=True))
+    ranked = [adjusted[index] for index in np.argsort(p_values, kind="stable")]
+    assert ranked == sorted(ranked)

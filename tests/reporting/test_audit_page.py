@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from tumortrace.copies.survey import Survey
+from tumortrace.reporting import audit_page
+
+
+def draw_group(size: int) -> str:
+    files = [f"y{index}.png" for index in range(size)]
+    cases = [
+        SimpleNamespace(record=SimpleNamespace(case_id=name), thumbnail=np.zeros((4, 4), np.uint8)) for name in files
+    ]
+    group = {
+        "group": "g1", "files": files, "size": size, "parts": {"": size}, "linked_share": 1.0, "lowest_similarity": 0.9,
+    }  # fmt: skip
+    found = cast("Survey", SimpleNamespace(cases=cases))
+    return audit_page._groups(found, {"largest_groups": [group]})
+
+
+def test_a_group_that_is_not_drawn_whole_says_so():
+    assert "g1: 25 images (undivided 25); 24 of 25 drawn." in draw_group(25)
+    assert " drawn" not in draw_group(24)
+    assert "Every member" not in draw_group(24)
+
+
+@pytest.mark.parametrize(
+    ("images", "words"), [(1, "VAL image shows a slice that is in TRAIN too"), (2, "VAL images show a slice")]
+)
+def test_what_leaks_is_counted(images: int, words: str):
+    document: dict[str, Any] = {
+        "root": str(Path("data")), "n": 1, "groups": 1, "leaked": {"VAL": {"images": images, "of": 3, "into": "TRAIN"}},
+        "baselines": None, "agreement": None, "patients_across_parts": ["p"],
+    }  # fmt: skip
+    text = audit_page._summary(document)
+    assert words in text
+    assert "different slice among 1 image<" in text
+    assert "1 patient is in more than one part: p." in text

@@ -1,0 +1,193 @@
+"""The report: what a reader must find on the page, whatever folders it is made from; and nothing from elsewhere."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tumortrace.copies.survey import survey
+from tumortrace.copies.training_index import load_memory
+from tumortrace.data.dataset import open_dataset
+from tumortrace.data.findings import Finding
+from tumortrace.errors import DataError
+from tumortrace.evaluation.evaluate import CaseScore, Evaluation, evaluate
+from tumortrace.evaluation.summary import write_evaluation
+from tumortrace.inference.model import open_model
+from tumortrace.metrics.overlap import PixelCounts
+from tumortrace.reporting.cases import write_comparison, write_gallery
+from tumortrace.reporting.page import write_report
+from tumortrace.run_folder import MEMORY
+
+MakeScore = Callable[..., CaseScore]
+
+
+@pytest.fixture(scope="module")
+def scores(tiny_run: Path, phantom_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("report") / "tiny-test"
+    records = open_dataset(phantom_data).select("test")
+    evaluation = evaluate(
+        open_model(str(tiny_run), threads=1),
+        records,
+        survey(records),
+        memory=load_memory(tiny_run / MEMORY),
+        on_case=lambda case, prediction: write_comparison(case, prediction, out=out),
+    )
+    write_evaluation(evaluation, out)
+    write_gallery(evaluation, records, out=out)
+    return out
+
+
+def read(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def headings(page: str) -> list[str]:
+    return re.findall(r"<h2>(.*?)</h2>", page)
+
+
+def test_a_run_and_its_evaluation_fill_every_section(tiny_run: Path, scores: Path, tmp_path: Path):
+    assert write_report([tiny_run, scores], tmp_path / "report.html") == []
+    page = read(tmp_path / "report.html")
+    assert [heading.partition(": ")[2] for heading in headings(page)] == [
+        "The number to believe", "In one picture", "Gallery, worst first", "All metrics", "Subgroups",
+        "Calibration and review", "Faults of the data", "Training curves",
+        "What was trained on what", "Manifest", "What was trained on what", "Settings", "Manifest",
+    ]  # fmt: skip
+    assert "mean Dice on 5 clean images" in page
+    assert page.count("Four panels of TEST/") == 5
+    assert "learning_rate = 0.003" in page
+    assert "Research software, not a medical device" in page
+
+
+def test_the_page_asks_nothing_of_anyone(tiny_run: Path, scores: Path, tmp_path: Path):
+    write_report([tiny_run, scores], tmp_path / "report.html")
+    page = read(tmp_path / "report.html")
+    assert all(source.startswith("data:image/") for source in re.findall(r'src="([^"]*)"', page))
+    assert all(link.startswith("#") for link in re.findall(r'href="([^"]*)"', page))
+    for outside in ("<script", "<link", "@import", "url(", "http"):
+        assert outside not in re.sub(r'src="data:[^"]*"', "", page)
+
+
+def test_the_same_folders_give_the_same_bytes(scores: Path, tmp_path: Path):
+    pages = []
+    for name in ("one.html", "two.html"):
+        write_report([scores], tmp_path / name)
+        pages.append((tmp_path / name).read_bytes())
+    assert pages[0] == pages[1]
+
+
+def test_the_report_s_own_colours_are_an_option(scores: Path, tmp_path: Path):
+    write_report([scores], tmp_path / "safe.html")
+    write_report([scores], tmp_path / "report.html", colours="report")
+    assert "yellow: tumour, found" in read(tmp_path / "safe.html")
+    assert "white: tumour, found" in read(tmp_path / "report.html")
+    assert read(tmp_path / "safe.html") != read(tmp_path / "report.html")
+
+
+def test_several_evaluations_stand_side_by_side(scores: Path, tmp_path: Path):
+    shutil.copytree(scores, tmp_path / "again")
+    write_report([scores, tmp_path / "again"], tmp_path / "report.html")
+    page = read(tmp_path / "report.html")
+    assert headings(page)[0] == "Side by side"
+    assert "All on the same 5 images, clean for every model." in page
+
+
+def test_the_title_names_every_model(tiny_run: Path, make_score: MakeScore, scores: Path, tmp_path: Path):
+    other = write_scores(tmp_path / "other", make_score)
+    for folders, title in (
+        ([scores], "Report on tiny"),
+        ([tiny_run, scores], "Report on tiny"),
+        ([scores, other], "Report on tiny and &lt;i&gt;m&lt;/i&gt;"),
+        ([tiny_run], "Report on training of tiny"),
+    ):
+        write_report(folders, tmp_path / "report.html")
+        assert f"<h1>{title}</h1>" in read(tmp_path / "report.html")
+
+
+def test_a_run_alone_has_no_scores_and_says_so(tiny_run: Path, tmp_path: Path):
+    (line,) = write_report([tiny_run], tmp_path / "report.html")
+    assert "no evaluation among the folders" in line
+    assert headings(read(tmp_path / "report.html")) == [
+        "Training curves", "What was trained on what", "Settings", "Manifest",
+    ]  # fmt: skip
+
+
+def test_settings_that_are_gone_are_one_line(tiny_run: Path, tmp_path: Path):
+    shutil.copytree(tiny_run, tmp_path / "run")
+    (tmp_path / "run" / "config.toml").unlink()
+    with pytest.raises(DataError, match=r"config\.toml: cannot be read"):
+        write_report([tmp_path / "run"], tmp_path / "report.html")
+
+
+def write_scores(folder: Path, make_score: MakeScore, **fields: object) -> Path:
+    scores = tuple(make_score(f"<b>y{i}</b>", PixelCounts(i, 1, 1, 90), **fields) for i in range(5))
+    finding = Finding("image-missing", "left out", "<script>alert(1)</script>", "none & nothing", "add it")
+    write_evaluation(Evaluation(scores, (finding,), {"name": "<i>m</i>", "sha256": ""}, 0.5), folder)
+    return folder
+
+
+def test_names_are_text_and_never_markup(make_score: MakeScore, tmp_path: Path):
+    write_report([write_scores(tmp_path / "scores", make_score)], tmp_path / "report.html")
+    page = read(tmp_path / "report.html")
+    assert "<script" not in page
+    assert "<i>m</i>" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "none &amp; nothing" in page
+
+
+@pytest.mark.parametrize(
+    ("clean", "heading", "words"),
+    [
+        (True, "The number to believe", "Only 5 images are clean"),
+        (False, "Not a number to believe: no image is clean", "the model was trained on what it is scored on"),
+        (
+            None,
+            "Not a number to believe: it is unknown which images are clean",
+            "Not a number to believe: the model came without training.npz",
+        ),
+    ],
+)
+def test_the_headline_says_what_the_number_is_worth(
+    make_score: MakeScore, tmp_path: Path, clean: bool | None, heading: str, words: str  # noqa: FBT001 - a parameter
+):  # fmt: skip
+    write_report([write_scores(tmp_path / "scores", make_score, clean=clean)], tmp_path / "report.html")
+    page = read(tmp_path / "report.html")
+    assert headings(page)[0] == heading
+    assert words in page
+
+
+def test_a_model_below_a_lookup_table_is_told_so(make_score: MakeScore, tmp_path: Path):
+    better = {"all_background": PixelCounts(0, 0, 5, 87), "nearest_training_mask": PixelCounts(50, 0, 0, 42)}
+    write_report([write_scores(tmp_path / "scores", make_score, baselines=better)], tmp_path / "report.html")
+    text = read(tmp_path / "report.html")
+    assert "is below the best prediction without a network (nearest training mask: 1.000)" in text
+
+
+def test_pictures_that_do_not_fit_are_left_out(scores: Path, tmp_path: Path):
+    shutil.copytree(scores, tmp_path / "scores")
+    first, second, *_ = sorted((tmp_path / "scores" / "gallery").rglob("*.png"))
+    first.write_bytes(b"no picture")
+    cv2.imwrite(str(second), np.zeros((3, 4), dtype=np.uint8))
+    write_report([tmp_path / "scores"], tmp_path / "report.html")
+    assert read(tmp_path / "report.html").count("Four panels of TEST/") == 3
+
+
+def test_folders_that_are_nothing_to_report_on(tmp_path: Path, make_score: MakeScore):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="neither a finished run nor an evaluation"):
+        write_report([tmp_path / "empty"], tmp_path / "report.html")
+    folder = write_scores(tmp_path / "scores", make_score)
+    (folder / "per_image.csv").unlink()
+    with pytest.raises(DataError, match=r"per_image\.csv: cannot be read"):
+        write_report([folder], tmp_path / "report.html")
+    (folder / "summary.json").write_text(json.dumps({"n": 1}))
+    with pytest.raises(DataError, match=r"summary\.json|per_image\.csv|not an evaluation of this version"):
+        write_report([folder], tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()

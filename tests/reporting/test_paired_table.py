@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import io
+import math
+
+from rich.console import Console
+
+from tumortrace.evaluation.compare import Comparison, Difference, SeedSpread
+from tumortrace.reporting.paired_table import comparison_tables
+
+DICE = Difference("dice", "first", "second", 40, 9, 1, 0.0312, (0.004, 0.061), 0.0004, 0.02, 30, 8)
+NOTHING = Difference("hd95", "first", "second", 0, 0, 41, math.nan, (math.nan, math.nan), math.nan, math.nan, 0, 0)
+
+
+def render(comparison: Comparison) -> str:
+    console = Console(file=io.StringIO(), width=80, markup=False)
+    for table in comparison_tables(comparison):
+        console.print(table)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_models_differences_and_seeds():
+    spread = SeedSpread(("first", "second"), (0, 1), 0.705, 0.0212)
+    left_out = tuple((f"y{i}", "not in second") for i in range(7))
+    text = render(Comparison(("first", "[b]second[/b]"), 41, left_out, (0.72, math.nan), (DICE, NOTHING), (spread,)))
+    assert "41 common images; 7 left out" in text
+    assert "[b]second[/b]" in text
+    assert "left out: y4" in text
+    assert "left out: y5" not in text
+    assert "and 2 more" in text
+    (dice,) = (line.split() for line in text.splitlines() if line.strip().startswith("Dice"))
+    assert dice == ["Dice", "+0.031", "+0.004", "to", "+0.061", "<", "0.001", "0.020", "40", "30/8"]
+    (nothing,) = (line.split() for line in text.splitlines() if line.strip().startswith("HD95"))
+    assert nothing == ["HD95", "-", "-", "-", "-", "0", "0/0"]
+    assert "0.021" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_without_seeds_there_is_no_table_of_them():
+    assert len(comparison_tables(Comparison(("a", "b"), 1, (), (0.5, 0.5), (DICE,), ()))) == 2

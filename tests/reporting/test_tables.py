@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from tumortrace.copies.agreement import Agreement, OutlinePair
+from tumortrace.evaluation.evaluate import CaseScore, Evaluation
+from tumortrace.evaluation.summary import summary_document
+from tumortrace.metrics.overlap import PixelCounts
+from tumortrace.metrics.surface import SurfaceScores
+from tumortrace.reporting.tables import table_of_split, tables_of_audit, tables_of_scores
+
+MakeScore = Callable[..., CaseScore]
+
+# Dice: 4/6, 6/7 and 0; precision: 2/3, 1 and undefined; recall: 2/3, 3/4 and 0.
+COUNTS = [PixelCounts(2, 1, 1, 5), PixelCounts(3, 0, 1, 5), PixelCounts(0, 0, 4, 5)]
+
+
+def render(tables: list[Table]) -> list[str]:
+    console = Console(file=io.StringIO(), width=80, markup=False)
+    for table in tables:
+        console.print(table)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
+
+
+@pytest.fixture
+def evaluation(make_score: MakeScore) -> Evaluation:
+    scores = tuple(make_score(f"y{i}", counts, clean=i != 1) for i, counts in enumerate(COUNTS))
+    pair = OutlinePair("a", "b", "g", PixelCounts(9, 1, 1, 9), SurfaceScores(0.8, 1, 1))
+    return Evaluation(scores, (), {"name": "first", "sha256": "0"}, 0.25, agreement=Agreement((pair, pair), 0))
+
+
+def rows_of(lines: list[str], name: str) -> list[list[str]]:
+    cells = (re.split(r"\s{2,}", line.strip()) for line in lines)
+    return [row for row in cells if row[0] == name]
+
+
+def test_all_images_and_clean_ones_stand_below_each_other(evaluation: Evaluation):
+    lines = render(tables_of_scores(summary_document(evaluation)))
+    assert lines[0].startswith("first, threshold 0.25")
+    assert any("all 3 images, 3 groups" in line for line in lines)
+    assert any("2 clean images" in line for line in lines)
+    everything, clean = rows_of(lines, "Dice")
+    assert (everything[1], everything[-4:]) == ("0.508", ["0.667", "0.067", "0.838", "0"])
+    assert clean[1] == "0.333"
+    assert rows_of(lines, "precision")[0][-1] == "1"
+    assert rows_of(lines, "Dice of two outlines")[0][1] == "0.900"
+    assert rows_of(lines, "images with a tumour that are marked")[0][1] == "0.667"
+    assert all(len(line) <= 80 for line in lines)
+
+
+def test_unknown_and_missing_clean_images_are_said(evaluation: Evaluation):
+    for clean, words in ((None, "clean images: unknown"), (False, "no clean images")):
+        scores = tuple(replace(score, clean=clean) for score in evaluation.scores)
+        lines = render(tables_of_scores(summary_document(replace(evaluation, scores=scores))))
+        assert any(words in line for line in lines)
+
+
+def test_brackets_in_a_model_s_name_are_no_markup(evaluation: Evaluation):
+    named = replace(evaluation, model={"name": "[bold]run[/bold]", "sha256": "0"})
+    assert render(tables_of_scores(summary_document(named)))[0].startswith("[bold]run[/bold], threshold")
+
+
+def test_the_sides_of_a_split():
+    side = {
+        "cases": 9,
+        "groups": 7,
+        "patients": 2,
+        "tumour_free": 1,
+        "several_lesions": 3,
+        "median_tumour_share": 0.047,
+    }
+    free = {**side, "median_tumour_share": None}
+    lines = render([table_of_split({"sides": {"1": side, "2": free}})])
+    assert rows_of(lines, "1") == [["1", "9", "7", "2", "1", "3", "4.7%"]]
+    assert rows_of(lines, "2")[0][-1] == "-"
+
+
+def test_an_audit_in_a_few_lines():
+    document: dict[str, Any] = {
+        "root": "data", "n": 9, "parts": {"TRAIN": 6, "VAL": 3}, "groups": 4, "pairs": 8, "same_slice": 0.85,
+        "leaked": {"VAL": {"images": 2, "of": 3, "into": "TRAIN"}}, "largest_groups": [], "agreement": None,
+        "baselines": None, "patients_across_parts": ["p"],
+    }  # fmt: skip
+    text = "\n".join(render(tables_of_audit(document)))
+    assert "9 (TRAIN 6, VAL 3)" in text
+    assert re.search(r"VAL images with a copy in TRAIN\s+2 of 3", text)
+    assert re.search(r"patients in several parts\s+1", text)

@@ -1,0 +1,89 @@
+"""The arithmetic behind the tables of benchmarks/, by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from studies.ablation import compare
+from studies.definition import GROWTHS, THRESHOLDS, dice_of_variants, mend, segment_as
+from studies.review import COVERAGES, Judged, curve, kind_of, order_by
+
+from tumortrace.config import Recipe
+
+
+def result_of(dices: dict[str, float]):
+    """Files ``a1``, ``b2``: the source, then a number; each a group of its own."""
+    counts = {source: sum(file[0] == source for file in dices) for source in {file[0] for file in dices}}
+    return {
+        "dice": {source: {"n": n} for source, n in counts.items()},
+        "cases": [{"file": file, "source": file[0], "group": file, "dice": dice} for file, dice in dices.items()],
+    }
+
+
+def test_a_gain_weighs_every_source_alike():
+    default = result_of({"a1": 0.5, "a2": 0.5, "a3": 0.5, "b1": 0.8})
+    changed = result_of({"a1": 0.6, "a2": 0.7, "a3": 0.8, "b1": 0.4})
+    gain, (low, high) = compare(changed, default)
+    assert gain == pytest.approx((0.2 - 0.4) / 2)  # source a gains 0.2 on average, source b loses 0.4
+    assert low < gain < high
+
+
+def test_growing_a_mask_mends_a_narrow_one_and_no_threshold_does():
+    truth = np.zeros((200, 200), dtype=np.bool_)
+    truth[80:120, 60:140] = True
+    probability = np.zeros((200, 200), dtype=np.float32)
+    probability[82:118, 62:138] = 0.99  # two pixels short on every side: 1 % of 200
+    dices = dice_of_variants(probability, truth)
+    assert dices.shape == (len(THRESHOLDS), len(GROWTHS))
+    as_it_is, grown = dices[4, GROWTHS.index(0.0)], dices[4, GROWTHS.index(0.01)]
+    assert as_it_is == pytest.approx(2 * 36 * 76 / (36 * 76 + 40 * 80))
+    assert grown > 0.995  # a grown rectangle has round corners
+    assert np.ptp(dices[:, GROWTHS.index(0.0)]) == 0
+
+
+def test_a_recipe_warms_the_probability_before_its_thresholds():
+    # Logits of 2, 1, 3 and 1.4, halved by the temperature: 0.73, 0.62, 0.82 and 0.67. A wall parts two lesions.
+    probability = 1 / (1 + np.exp(-np.array([[2.0, 1.0, -9.0, 3.0, 1.4]], dtype=np.float32)))
+    recipe = Recipe(size_hw=(8, 8), pad_to_square=False, threshold=0.65, peak_threshold=0.8, temperature=2.0)
+    assert segment_as(recipe, probability).tolist() == [[False, False, False, True, True]]
+    assert segment_as(replace(recipe, peak_threshold=0.0), probability).tolist() == [[True, False, False, True, True]]
+
+
+def test_no_mask_has_no_dice():
+    nothing = np.zeros((20, 30), dtype=np.float32)
+    assert not dice_of_variants(nothing, np.eye(20, 30, dtype=np.bool_)).any()
+
+
+def test_each_half_is_mended_by_the_other():
+    dices = np.zeros((4, len(THRESHOLDS), len(GROWTHS)))
+    groups = ["p", "p", "q", "q"]
+    # Group p is best at one pair, group q at another: neither profits from the other's choice.
+    dices[:2, 1, 2], dices[2:, 3, 4] = 0.9, 0.8
+    dices[:2, 3, 4], dices[2:, 1, 2] = 0.3, 0.2
+    mended, chosen = mend(dices, groups)
+    assert mended.tolist() == [0.3, 0.3, 0.2, 0.2]
+    assert sorted(chosen) == [(1, 2), (3, 4)]
+
+
+def test_a_doubt_is_known_without_its_numbers():
+    assert kind_of("low confidence (0.61)") == "low confidence"
+    assert kind_of("unlike the training data: grain 0.05, usual 0.01 to 0.02") == "unlike the training data"
+    assert kind_of("the mask touches the border of the picture") == "the mask touches the border of the picture"
+
+
+def test_masks_are_kept_by_confidence_and_other_doubts_go_first():
+    judged = [
+        Judged(0.9, 0.8, (), healthy=False),
+        Judged(0.2, 0.9, ("tiny mask",), healthy=False),
+        Judged(0.4, 0.3, ("low confidence",), healthy=False),
+        Judged(0.8, 0.7, (), healthy=False),
+    ]
+    assert order_by(judged, doubts=False).tolist() == [1, 0, 3, 2]
+    assert order_by(judged, doubts=True).tolist() == [0, 3, 2, 1]
+    # Of four masks, all, four (3.6), three (3.2), three (2.8), two (2.4) and two are kept.
+    assert COVERAGES == (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+    points = curve(judged, order_by(judged, doubts=True))
+    assert [dice for dice, _ in points] == pytest.approx([2.3 / 4, 2.3 / 4, 2.1 / 3, 2.1 / 3, 0.85, 0.85])
+    assert [bad for _, bad in points] == pytest.approx([0.5, 0.5, 1 / 3, 1 / 3, 0, 0])

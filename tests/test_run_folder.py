@@ -1,0 +1,50 @@
+"""Where a run may start or go on: nothing that training took its time for is ever overwritten."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tumortrace.errors import ConfigError
+from tumortrace.run_folder import BEST, CHECKPOINT, CONFIG, MODEL, check_run_folder
+
+
+def put(run: Path, *names: Path) -> Path:
+    for name in names:
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).touch()
+    return run
+
+
+def test_a_run_may_start_where_there_is_nothing_to_lose(tmp_path: Path):
+    check_run_folder(tmp_path / "new", resume=False)
+    check_run_folder(tmp_path, resume=False)
+    check_run_folder(put(tmp_path, CONFIG), resume=False)  # stopped in its first epoch
+
+
+def test_a_run_may_go_on_from_its_first_epoch_or_its_checkpoint(tmp_path: Path):
+    check_run_folder(put(tmp_path, CONFIG), resume=True)
+    check_run_folder(put(tmp_path, CHECKPOINT), resume=True)
+    check_run_folder(put(tmp_path, BEST, MODEL), resume=True)
+
+
+def test_a_new_run_where_there_is_one_is_refused(tmp_path: Path):
+    run = put(tmp_path / "one", CONFIG, CHECKPOINT, BEST)
+    with pytest.raises(ConfigError, match=r"one: holds a run already; go on with --resume, or choose another --out$"):
+        check_run_folder(run, resume=False)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize(("kept", "named"), [((BEST,), BEST), ((MODEL,), MODEL), ((BEST, MODEL), BEST)])
+def test_results_without_their_checkpoint_are_not_overwritten(
+    kept: tuple[Path, ...], named: Path, *, resume: bool, tmp_path: Path
+):
+    run = put(tmp_path, CONFIG, *kept)
+    with pytest.raises(ConfigError, match=rf"holds {named}, but no {CHECKPOINT} to go on from; choose another --out$"):
+        check_run_folder(run, resume=resume)
+
+
+def test_resuming_where_there_is_no_run_is_refused(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"new: no run to resume \(no config\.toml\); train without --resume first"):
+        check_run_folder(tmp_path / "new", resume=True)

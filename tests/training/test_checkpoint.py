@@ -1,0 +1,284 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tumortrace.config import Config, NetworkConfig, config_from_tables
+from tumortrace.errors import ConfigError, ModelError
+from tumortrace.training.average import KeptNetwork
+from tumortrace.training.checkpoint import (
+    EpochRow,
+    TrainingState,
+    load_checkpoint,
+    load_weights,
+    read_state,
+    refuse_other_settings,
+    save_checkpoint,
+    save_weights,
+)
+from tumortrace.training.networks import UNet, build_network
+
+ROWS = [
+    EpochRow(1, 0.1 + 0.2, 0.75, None, images_per_second=12.5, loader_share=0.25, seconds=3.0),
+    EpochRow(2, float("inf"), None, 0.5, images_per_second=0.5, loader_share=0.0, seconds=4.0),
+]
+CONFIG = config_from_tables({"recipe": {"size_hw": [8, 12]}, "network": {"widths": [3, 5]}, "training": {"seed": 7}})
+STATE = TrainingState(CONFIG, "ab" * 32, rows=ROWS)
+
+
+def start(*, seed: int = 0, widths: tuple[int, ...] = (3, 5)) -> tuple[UNet, torch.optim.Adam]:
+    network = build_network(NetworkConfig(widths=widths), size_hw=(8, 12), seed=seed).train()
+    network.to(memory_format=torch.channels_last)  # as the loop has it
+    return network, torch.optim.Adam(network.parameters(), lr=0.01)
+
+
+def kept_of(network: nn.Module, *, cycle_epochs: int = 99) -> KeptNetwork:
+    return KeptNetwork(network, decay=0.0, cycle_epochs=cycle_epochs)
+
+
+def step(network: UNet, optimizer: torch.optim.Optimizer, *, count: int) -> None:
+    generator = torch.Generator().manual_seed(count)
+    for _ in range(count):
+        images = torch.randn(2, 1, 8, 12, generator=generator)
+        loss = functional.cross_entropy(network(images), (images[:, 0] > 0).long())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def moments_of(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    return {
+        f"{name}.{key}": value
+        for name, parameter in network.named_parameters()
+        for key, value in optimizer.state[parameter].items()
+    }
+
+
+def assert_equal(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert actual.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(actual[name], tensor), name
+
+
+def header_of(path: Path) -> dict[str, dict[str, object]]:
+    """A safetensors file by its specification: 8 bytes of little-endian length, that much JSON, the numbers."""
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    numbers = len(data) - 8 - length
+    assert max(entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__") == numbers
+    return header
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> tuple[Path, UNet, torch.optim.Adam]:
+    network, optimizer = start()
+    step(network, optimizer, count=3)
+    path = tmp_path / "last" / "checkpoint.safetensors"
+    save_checkpoint(path, network=network, kept=kept_of(network), optimizer=optimizer, state=STATE)
+    return path, network, optimizer
+
+
+def test_round_trip_of_weights_and_moments_bit_for_bit(saved: tuple[Path, UNet, torch.optim.Adam]):
+    path, network, optimizer = saved
+    loaded, its_optimizer = start(seed=1)
+    load_checkpoint(path, network=loaded, kept=kept_of(loaded), optimizer=its_optimizer)
+    assert read_state(path) == STATE
+    assert_equal(loaded.state_dict(), network.state_dict())
+    expected = moments_of(network, optimizer)
+    assert expected["head.weight.step"].item() == 3
+    assert expected["head.weight.exp_avg"].abs().max() > 0
+    assert_equal(moments_of(loaded, its_optimizer), expected)
+
+
+def test_both_means_come_back_once_a_second_cycle_has_begun(tmp_path: Path):
+    network, optimizer = start()
+    kept, loaded = kept_of(network, cycle_epochs=1), kept_of(start(seed=1)[0], cycle_epochs=1)
+    kept.average.network.head.bias.fill_(2.0)
+    kept.mean.network.head.bias.fill_(1.0)
+    save_checkpoint(tmp_path / "c", network=network, kept=kept, optimizer=optimizer, state=STATE)  # two epochs
+    load_checkpoint(tmp_path / "c", network=network, kept=loaded, optimizer=optimizer)
+    assert_equal(loaded.average.network.state_dict(), kept.average.network.state_dict())
+    assert_equal(loaded.mean.network.state_dict(), kept.mean.network.state_dict())
+    kept.cycle_epochs = 2
+    save_checkpoint(tmp_path / "c", network=network, kept=kept, optimizer=optimizer, state=STATE)
+    load_checkpoint(tmp_path / "c", network=network, kept=loaded, optimizer=optimizer)
+    assert_equal(loaded.mean.network.state_dict(), kept.average.network.state_dict())  # of one cycle
+
+
+def test_steps_after_loading_are_those_without_a_stop(saved: tuple[Path, UNet, torch.optim.Adam]):
+    path, network, optimizer = saved
+    loaded, its_optimizer = start(seed=1)
+    load_checkpoint(path, network=loaded, kept=kept_of(loaded), optimizer=its_optimizer)
+    step(network, optimizer, count=5)
+    step(loaded, its_optimizer, count=5)
+    assert_equal(loaded.state_dict(), network.state_dict())
+    assert_equal(moments_of(loaded, its_optimizer), moments_of(network, optimizer))
+
+
+def test_the_optimizer_keeps_the_settings_it_was_given(saved: tuple[Path, UNet, torch.optim.Adam]):
+    network = start()[0]
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.25, weight_decay=0.125)
+    load_checkpoint(saved[0], network=network, kept=kept_of(network), optimizer=optimizer)
+    (group,) = optimizer.param_groups
+    assert (group["lr"], group["weight_decay"]) == (0.25, 0.125)
+
+
+def test_a_checkpoint_before_the_first_step_has_no_moments(tmp_path: Path):
+    network, optimizer = start()
+    save_checkpoint(
+        tmp_path / "c", network=network, kept=kept_of(network), optimizer=optimizer, state=TrainingState(CONFIG, "00")
+    )
+    load_checkpoint(tmp_path / "c", network=network, kept=kept_of(network), optimizer=optimizer)
+    assert read_state(tmp_path / "c") == TrainingState(CONFIG, "00", rows=[])
+    assert moments_of(network, optimizer) == {}
+
+
+def test_loaded_moments_do_not_hang_on_to_the_file(saved: tuple[Path, UNet, torch.optim.Adam]):
+    path, network, optimizer = saved
+    loaded, its_optimizer = start(seed=1)
+    load_checkpoint(path, network=loaded, kept=kept_of(loaded), optimizer=its_optimizer)
+    path.write_bytes(bytes(path.stat().st_size))  # in place, where a mapped file would change under its reader
+    assert_equal(moments_of(loaded, its_optimizer), moments_of(network, optimizer))
+
+
+def test_a_checkpoint_is_safetensors_and_its_history_is_json(saved: tuple[Path, UNet, torch.optim.Adam]):
+    header = header_of(saved[0])
+    state = json.loads(str(header.pop("__metadata__")["state"]))
+    assert state["data_hash"] == "ab" * 32
+    assert state["config"]["recipe"]["size_hw"] == [8, 12]
+    assert state["config"]["training"]["seed"] == 7
+    assert state["rows"][0] == {
+        "epoch": 1,
+        "train_loss": 0.30000000000000004,
+        "val_loss": 0.75,
+        "val_dice": None,
+        "images_per_second": 12.5,
+        "loader_share": 0.25,
+        "seconds": 3.0,
+    }
+    assert header["network.head.weight"]["shape"] == [2, 3, 1, 1]
+    assert header["optimizer.0.exp_avg"]["shape"] == [3, 1, 3, 3]
+
+
+def test_a_killed_write_leaves_the_old_checkpoint_whole(
+    saved: tuple[Path, UNet, torch.optim.Adam], monkeypatch: pytest.MonkeyPatch
+):
+    path, network, optimizer = saved
+    old = path.read_bytes()
+    step(network, optimizer, count=1)
+
+    def stop(_self: Path, _target: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", stop)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(path, network=network, kept=kept_of(network), optimizer=optimizer, state=STATE)
+    assert path.read_bytes() == old
+
+
+def test_weights_round_trip_and_their_file_depends_on_nothing_else(tmp_path: Path):
+    network, optimizer = start()
+    step(network, optimizer, count=2)
+    save_weights(tmp_path / "a", network)
+    loaded = build_network(NetworkConfig(widths=(3, 5)), size_hw=(8, 12), seed=9)  # not channels-last
+    load_weights(tmp_path / "a", loaded)
+    assert_equal(loaded.state_dict(), network.state_dict())
+    save_weights(tmp_path / "b", loaded)
+    assert (tmp_path / "b").read_bytes() == (tmp_path / "a").read_bytes()
+    assert header_of(tmp_path / "a").keys() == network.state_dict().keys()
+
+
+@pytest.mark.parametrize("length", [0, 7, 8, 200, -1])
+def test_a_truncated_file_is_refused_in_one_line(saved: tuple[Path, UNet, torch.optim.Adam], length: int):
+    path = saved[0]
+    path.write_bytes(path.read_bytes()[:length])
+    network, optimizer = start()
+    with pytest.raises(ModelError, match=r"checkpoint\.safetensors: cannot be resumed from \(.+\); train") as caught:
+        load_checkpoint(path, network=network, kept=kept_of(network), optimizer=optimizer)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ModelError, match=r"checkpoint\.safetensors: cannot be resumed from \(.+\); train") as caught:
+        read_state(path)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ModelError, match=r"checkpoint\.safetensors: not the weights of this network \(.+\)") as caught:
+        load_weights(path, network)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("widths", "cause"), [((3, 6), "size mismatch for"), ((3, 5, 5), "Missing key")])
+def test_another_network_is_refused_in_one_line(
+    saved: tuple[Path, UNet, torch.optim.Adam], tmp_path: Path, widths: tuple[int, ...], cause: str
+):
+    path, network, _ = saved
+    other, optimizer = start(widths=widths)
+    with pytest.raises(ModelError, match=rf"cannot be resumed from \({cause}") as caught:
+        load_checkpoint(path, network=other, kept=kept_of(other), optimizer=optimizer)
+    assert "\n" not in str(caught.value)
+    save_weights(tmp_path / "best.safetensors", network)
+    with pytest.raises(ModelError, match=rf"not the weights of this network \({cause}"):
+        load_weights(tmp_path / "best.safetensors", other)
+
+
+def test_weights_alone_are_no_checkpoint(tmp_path: Path):
+    network, optimizer = start()
+    save_weights(tmp_path / "best.safetensors", network)
+    with pytest.raises(ModelError, match="cannot be resumed from"):
+        load_checkpoint(tmp_path / "best.safetensors", network=network, kept=kept_of(network), optimizer=optimizer)
+    with pytest.raises(ModelError, match="cannot be resumed from"):
+        read_state(tmp_path / "best.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("changed", "cause"),
+    [
+        ({"rows": [{"era": 1}]}, "'era'"),
+        ({"config": {"training": {"momentum": 0.9}}}, "unknown key 'training.momentum'"),
+        ({"config": 3}, "must be a table, not 3"),
+    ],
+)
+def test_a_history_that_is_not_understood_is_refused(
+    changed: dict[str, object], cause: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    network, optimizer = start()
+    document = {"config": {}, "data_hash": "00", "rows": []}
+    monkeypatch.setattr("tumortrace.training.checkpoint.asdict", lambda _: document | changed)
+    save_checkpoint(tmp_path / "c", network=network, kept=kept_of(network), optimizer=optimizer, state=STATE)
+    with pytest.raises(ModelError, match=rf"cannot be resumed from .*{cause}"):
+        read_state(tmp_path / "c")
+
+
+def config_with(**training: object) -> Config:
+    return config_from_tables({"network": {"widths": [3, 5]}, "training": training})
+
+
+def test_other_settings_are_named_with_both_values():
+    began, now = config_with(seed=3), config_from_tables({"network": {"widths": [3, 6]}, "training": {"seed": 4}})
+    with pytest.raises(ConfigError) as caught:
+        refuse_other_settings(Path("c"), began, now)
+    assert str(caught.value) == (
+        "c: began under network.widths = (3, 5), not (3, 6); training.seed = 3, not 4; "
+        "keep to that, or choose another --out"
+    )
+
+
+def test_epochs_device_and_threads_may_differ():
+    refuse_other_settings(Path("c"), config_with(), config_with(epochs=99, device="cpu", threads=1))
+
+
+def test_a_pickle_is_never_opened(tmp_path: Path):
+    network, optimizer = start()
+    torch.save(network.state_dict(), tmp_path / "best.safetensors")
+    with pytest.raises(ModelError, match="not the weights"):
+        load_weights(tmp_path / "best.safetensors", network)
+    with pytest.raises(ModelError, match="cannot be resumed"):
+        load_checkpoint(tmp_path / "best.safetensors", network=network, kept=kept_of(network), optimizer=optimizer)
+
+
+def test_missing_weights_are_named(tmp_path: Path):
+    with pytest.raises(ModelError, match=r"best\.safetensors: not the weights of this network \(.*No such file"):
+        load_weights(tmp_path / "best.safetensors", start()[0])

@@ -1,0 +1,99 @@
+"""The manifest: its keys, what they hold, and a machine that cannot tell everything."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tumortrace.config import TrainingConfig
+from tumortrace.data.findings import Finding
+from tumortrace.data.fingerprint import hash_part
+from tumortrace.training import manifest
+from tumortrace.training.manifest import (
+    Measured,
+    build_manifest,
+    describe_data,
+    describe_environment,
+    peak_memory_bytes,
+)
+
+MEASURED = Measured(
+    device="cpu",
+    parameters=4850,
+    kept_epoch=2,
+    wall_seconds=12.345,
+    epoch_seconds=10.06,
+    peak_memory_bytes={"cpu": 900, "gpu": None},
+    onnx_largest_difference=1.5e-7,
+)
+
+
+def test_manifest_by_hand():
+    finding = Finding("unreadable", "left out", "TRAIN/b.png", cause="cut short", remedy="mend it")
+    data = describe_data(Path("br35h"), {"a": "aa", "b": "bb"}, {})
+    origin = {"name": "default", "sha256": "cc", "remembered": False}
+    document = build_manifest(
+        TrainingConfig(seed=7),
+        MEASURED,
+        environment={"python": "3.11"},
+        data=data,
+        findings=[finding],
+        began_from=origin,
+    )
+    assert json.loads(json.dumps(document)) == {
+        "python": "3.11",
+        "device": "cpu",
+        "precision": "32-true",
+        "seed": 7,
+        "parameters": 4850,
+        "kept_epoch": 2,
+        "wall_seconds": 12.3,
+        "epoch_seconds": 10.1,
+        "peak_memory_bytes": {"cpu": 900, "gpu": None},
+        "onnx_largest_difference": 1.5e-7,
+        "began_from": origin,
+        "data": {
+            "root": "br35h",
+            "train": {"count": 2, "sha256": hash_part({"a": "aa", "b": "bb"}), "cases": {"a": "aa", "b": "bb"}},
+            "val": {"count": 0, "sha256": hash_part({}), "cases": {}},
+        },
+        "findings": [
+            {
+                "kind": "unreadable",
+                "severity": "left out",
+                "file": "TRAIN/b.png",
+                "cause": "cut short",
+                "remedy": "mend it",
+            }
+        ],
+    }
+
+
+def test_environment_has_these_keys():
+    assert list(describe_environment()) == [
+        "tumortrace",
+        "git_commit",
+        "python",
+        "libraries",
+        "platform",
+        "cpu_count",
+        "torch_threads",
+        "gpu",
+    ]
+
+
+def test_where_memory_cannot_be_asked_for_it_is_none(monkeypatch: pytest.MonkeyPatch):
+    """Windows has no module ``resource``: the manifest's module loads without it."""
+    monkeypatch.setitem(sys.modules, "resource", None)
+    spec = importlib.util.spec_from_file_location("manifest_without_resource", manifest.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    without = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, without)  # dataclasses look their module up
+    spec.loader.exec_module(without)
+    assert without.peak_memory_bytes()["cpu"] is None
+    assert (peak_memory_bytes()["cpu"] or 0) > 50e6

@@ -1,0 +1,144 @@
+"""Cross-validation on a few slices: nothing leaks, nothing is done twice, nothing is fitted on what it scores."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tumortrace.config import Config, config_from_tables, load_config
+from tumortrace.copies.splits import read_split
+from tumortrace.copies.training_index import load_memory
+from tumortrace.data.dataset import Dataset, open_dataset, open_datasets
+from tumortrace.errors import ConfigError, DataError
+from tumortrace.evaluation import crossfit
+from tumortrace.evaluation.crossfit import CrossFit
+from tumortrace.phantoms.slices import write_phantom_dataset
+from tumortrace.trials import crossval
+from tumortrace.trials.crossval import cross_validate
+
+TABLES: dict[str, Any] = {
+    "recipe": {"size_hw": [32, 32]},
+    "network": {"widths": [4, 8]},
+    "training": {
+        "epochs": 1, "batch_size": 4, "learning_rate": 0.003, "keep": "last", "device": "cpu", "threads": 1,
+    },
+}  # fmt: skip
+CONFIG = config_from_tables(TABLES)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("crossval") / "data"
+    write_phantom_dataset(folder, counts={"TRAIN": 7, "VAL": 5, "TEST": 3}, no_tumour=0, seed=3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, CrossFit, list[dict[str, Any]]]:
+    out = tmp_path_factory.mktemp("crossval") / "out"
+    fitted, rows = cross_validate(open_dataset(data), CONFIG, folds=3, by="groups", out=out)
+    return out, fitted, rows
+
+
+Done = tuple[Path, CrossFit, list[dict[str, Any]]]
+
+
+def test_every_case_but_test_is_scored_once_by_a_model_that_did_not_learn_it(data: Path, done: Done):
+    out, fitted, _ = done
+    scores = fitted.evaluation.scores
+    assert sorted(score.file for score in scores) == sorted(
+        record.case_id for record in open_dataset(data).records if record.part != "test"
+    )
+    sides = {case.file: case.side for case in read_split(out / "split.json").cases}
+    for score in scores:
+        assert score.fold == sides[score.file]
+        assert score.sha256 not in load_memory(out / f"fold-{score.fold}" / "training.npz").hashes
+        assert score.clean
+
+
+def test_a_row_a_fold_and_settings_for_the_next_model(done: Done):
+    out, fitted, rows = done
+    assert [row["fold"] for row in rows] == ["1", "2", "3"]
+    assert sum(row["n"] for row in rows) == 12
+    assert all(row["seconds"] >= 0 for row in rows)
+    calibrated = load_config(str(out / "calibrated.toml"))
+    assert calibrated.recipe == fitted.recipe
+    assert calibrated == replace(CONFIG, recipe=fitted.recipe)
+    assert len(fitted.recipe.confidence) == 7
+
+
+def test_what_a_fold_is_scored_with_is_fitted_on_the_others(done: Done, data: Path, monkeypatch: pytest.MonkeyPatch):
+    out, _, _ = done
+    fitted_on: list[int] = []
+    whole = crossfit._fit_recipe
+
+    def fit(recipe: Any, histograms: Any) -> Any:  # noqa: ANN401 - passes on
+        fitted_on.append(len(histograms))
+        return whole(recipe, histograms)
+
+    monkeypatch.setattr(crossfit, "_fit_recipe", fit)
+    _, rows = cross_validate(open_dataset(data), CONFIG, folds=3, by="groups", out=out)
+    assert fitted_on == [12 - row["n"] for row in rows] + [12]
+
+
+def test_a_second_call_trains_nothing_and_gives_the_same(done: Done, data: Path, monkeypatch: pytest.MonkeyPatch):
+    out, before, _ = done
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(crossval, "train", refuse)
+    after, _ = cross_validate(open_dataset(data), CONFIG, folds=3, by="groups", out=out)
+    pairs = list(zip(before.evaluation.scores, after.evaluation.scores, strict=True))
+    assert all((one.file, one.counts, one.confidence) == (two.file, two.counts, two.confidence) for one, two in pairs)
+
+
+def test_a_fold_that_was_not_finished_is_trained(done: Done, data: Path, monkeypatch: pytest.MonkeyPatch):
+    out, _, _ = done
+    (out / "fold-2" / "manifest.json").unlink()
+    runs: list[str] = []
+    whole = crossval.train
+
+    def train(dataset: Dataset, config: Config, *, out: Path) -> Any:  # noqa: ANN401 - passes on
+        runs.append(out.name)
+        return whole(dataset, config, out=out)
+
+    monkeypatch.setattr(crossval, "train", train)
+    cross_validate(open_dataset(data), CONFIG, folds=3, by="groups", out=out)
+    assert runs == ["fold-2"]
+
+
+def test_other_settings_or_folds_or_a_foreign_folder_are_refused(done: Done, data: Path, tmp_path: Path):
+    out, _, _ = done
+    other = replace(CONFIG, training=replace(CONFIG.training, epochs=2))
+    with pytest.raises(ConfigError, match="under other settings; choose another --out"):
+        cross_validate(open_dataset(data), other, folds=3, by="groups", out=out)
+    with pytest.raises(DataError, match="other data or for other folds"):
+        cross_validate(open_dataset(data), CONFIG, folds=4, by="groups", out=out)
+    (tmp_path / "mine.txt").write_text("keep")
+    with pytest.raises(ConfigError, match="is not empty and holds no cross-validation"):
+        cross_validate(open_dataset(data), CONFIG, folds=3, by="groups", out=tmp_path)
+
+
+def test_whole_sources_are_left_out(data: Path, tmp_path: Path):
+    write_phantom_dataset(tmp_path / "other", counts={"TRAIN": 4}, no_tumour=0, seed=8)
+    both = open_datasets([data, tmp_path / "other"])
+    fitted, rows = cross_validate(both, CONFIG, folds=5, by="source", out=tmp_path / "out")
+    assert [row["n"] for row in rows] == [12, 4]
+    by_fold = {(score.fold, score.source) for score in fitted.evaluation.scores}
+    assert by_fold == {("1", data.name), ("2", "other")}
+
+
+def test_the_epoch_is_chosen_on_training_groups_never_on_the_fold_that_is_scored(data: Path, tmp_path: Path):
+    choosing = config_from_tables({**TABLES, "training": {**TABLES["training"], "keep": "best_loss"}})
+    cross_validate(open_dataset(data), choosing, folds=3, by="groups", out=tmp_path / "out")
+    split = read_split(tmp_path / "out" / "split.json")
+    for fold, chooser in (("1", "2"), ("2", "3"), ("3", "1")):
+        manifest = json.loads((tmp_path / "out" / f"fold-{fold}" / "manifest.json").read_text())
+        sides = {case.file: case.side for case in split.cases}
+        assert {sides[name] for name in manifest["data"]["val"]["cases"]} == {chooser}
+        assert fold not in {sides[name] for name in manifest["data"]["train"]["cases"]}
