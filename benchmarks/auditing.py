@@ -29,12 +29,12 @@ PROBE = """
 import resource, sys, time
 from pathlib import Path
 from tumortrace.data.dataset import open_dataset
-from tumortrace.copies.survey import survey
+from tumortrace.copies.survey import survey_cases
 started = time.perf_counter()
-found = survey(open_dataset(Path(sys.argv[1])).records[: int(sys.argv[2])])
+survey = survey_cases(open_dataset(Path(sys.argv[1])).records[: int(sys.argv[2])])
 seconds = time.perf_counter() - started
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-print(len(found.cases), len(set(found.groups)), seconds, peak)
+print(len(survey.cases), len(set(survey.groups)), seconds, peak)
 """
 
 

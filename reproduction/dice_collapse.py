@@ -35,7 +35,7 @@ from reproduction.size import SIZES, SMALL, Size, SizeOption, claim_results, loa
 from reproduction.tables import read_table, write_table
 from tumortrace.cli import run_script
 from tumortrace.copies.splits import apply_split, make_folds, write_split
-from tumortrace.copies.survey import Survey, survey
+from tumortrace.copies.survey import Survey, survey_cases
 from tumortrace.data.dataset import CaseRecord, open_dataset
 from tumortrace.errors import TumortraceError
 from tumortrace.progress import tell
@@ -437,9 +437,9 @@ def draw_rows(axes: Axes, results: Mapping[str, Sequence[Mapping[str, float]]], 
     axes.grid(visible=True, linewidth=0.4, color="0.88")
 
 
-def _shares(found: Survey) -> NDArray[np.float64]:
+def _shares(survey: Survey) -> NDArray[np.float64]:
     """Tumour's share of the frame in every slice of TRAIN that holds any, on the slices' own grids."""
-    of_train = [case.tumour_share for case in found.cases if case.record.part in {"train", ""}]
+    of_train = [case.tumour_share for case in survey.cases if case.record.part in {"train", ""}]
     return np.array([share for share in of_train if share > 0])
 
 
@@ -459,12 +459,12 @@ def main(  # noqa: PLR0913, PLR0917 - the options of the command
         raise typer.BadParameter(f"no row {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
     claim_results(into, SIZES[size])
     whole = open_dataset(data)
-    found = survey(whole.records)
-    shares = _shares(found)
+    survey = survey_cases(whole.records)
+    shares = _shares(survey)
     table = into / "results" / "dice_collapse"
     write_table(table / "constants.csv", tabulate_constants(shares))
-    split = make_folds(found, folds=FOLDS)
-    write_split(split, found, out / "split.json")
+    split = make_folds(survey, folds=FOLDS)
+    write_split(split, survey, out / "split.json")
     if epochs:
         dataset = apply_split(whole, split, fold=FOLD)
         train, held_out = (_prepare(dataset.select(side), slices, SIZES[size]) for side in ("train", "test"))

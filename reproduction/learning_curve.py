@@ -35,7 +35,7 @@ from reproduction.size import SIZES, Size, SizeOption, claim_results
 from reproduction.tables import read_table, write_table
 from tumortrace.cli import run_script
 from tumortrace.copies.splits import SplitCase, make_folds, write_split
-from tumortrace.copies.survey import survey
+from tumortrace.copies.survey import survey_cases
 from tumortrace.data.dataset import open_dataset
 from tumortrace.metrics.intervals import mean_interval
 from tumortrace.progress import tell
@@ -298,10 +298,10 @@ def main(
     """Train what is not trained, and write the table and the figure."""
     chosen = SIZES[size]
     claim_results(into, chosen)
-    found = survey(tuple(record for record in open_dataset(data).records if record.part != "test"))
-    split = make_folds(found, folds=FOLDS)
-    write_split(split, found, out / "split.json")
-    records = tuple(case.record for case in found.cases if case.tumour_px)  # without tumour, Dice is undefined
+    survey = survey_cases(tuple(record for record in open_dataset(data).records if record.part != "test"))
+    split = make_folds(survey, folds=FOLDS)
+    write_split(split, survey, out / "split.json")
+    records = tuple(case.record for case in survey.cases if case.tumour_px)  # without tumour, Dice is undefined
     part = prepare_part(records, config_of(chosen, epochs=1, seed=SEED).recipe, name="slices")
     of_file = {case.file: case for case in split.cases}
     cases = [of_file[file] for file in part.hashes]

@@ -40,7 +40,7 @@ def take(part: PreparedPart, indices: Sequence[int]) -> PreparedPart:
         truths=part.truths[chosen],
         sources=tuple(part.sources[index] for index in chosen),
         hashes={names[index]: part.hashes[names[index]] for index in chosen},
-        looks=tuple(part.looks[index] for index in chosen),
+        features=tuple(part.features[index] for index in chosen),
     )
 
 

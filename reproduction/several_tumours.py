@@ -38,7 +38,7 @@ from reproduction.tables import read_table, write_table
 from tumortrace.cli import run_script
 from tumortrace.config import Config
 from tumortrace.copies.splits import apply_split, make_folds, write_split
-from tumortrace.copies.survey import survey
+from tumortrace.copies.survey import survey_cases
 from tumortrace.data.dataset import CaseRecord, open_dataset, open_datasets
 from tumortrace.metrics.intervals import mean_interval, ratio_interval
 from tumortrace.metrics.lesions import count_lesions
@@ -346,7 +346,7 @@ def train_arms(data: Path, config: Config, *, out: Path, table: Path, slices: in
         slices: Of each side, for a trial; 0 takes all.
     """
     whole = open_dataset(data)
-    found = survey(tuple(record for record in whole.records if record.part != "test"))
+    found = survey_cases(tuple(record for record in whole.records if record.part != "test"))
     groups = {case.record.case_id: group for case, group in zip(found.cases, found.groups, strict=True)}
     split = make_folds(found, folds=FOLDS)
     write_split(split, found, out / "split.json")

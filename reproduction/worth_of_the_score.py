@@ -27,7 +27,7 @@ from rich.table import Table
 
 from reproduction import report_rules
 from tumortrace.cli import run_script
-from tumortrace.copies.survey import Survey, SurveyedCase, look_over, survey
+from tumortrace.copies.survey import Survey, SurveyedCase, describe_cases, survey_cases
 from tumortrace.data.dataset import CaseRecord, open_dataset, read_case
 from tumortrace.data.geometry import Region, rasterize
 from tumortrace.errors import DataError
@@ -327,9 +327,9 @@ def draw(rows: Sequence[Row], slices: str) -> Figure:
 
 def _draw_bars(axes: Axes, rows: Sequence[Row], columns: dict[str, str]) -> None:
     """Two bars a row, from top to bottom; hatching tells them apart in grey print."""
-    looks = {THEIRS: (-0.2, ORANGE, "///"), OURS: (0.2, BLUE, "")}
+    signatures = {THEIRS: (-0.2, ORANGE, "///"), OURS: (0.2, BLUE, "")}
     for rule, column in columns.items():
-        offset, colour, hatch = looks[rule]
+        offset, colour, hatch = signatures[rule]
         places = np.arange(len(rows)) + offset
         means = [row.cells[column].mean for row in rows]
         axes.barh(places, means, 0.38, color=colour, hatch=hatch, edgecolor="white", linewidth=0.5, label=rule)
@@ -361,9 +361,9 @@ def save(figure: Figure, folder: Path) -> None:
         figure.savefig(folder / f"{NAME}.svg", metadata={"Date": None})
 
 
-def measure(found: Survey, models: dict[str, str], threads: int) -> list[Row]:
+def measure(survey: Survey, models: dict[str, str], threads: int) -> list[Row]:
     """The rows of both tables."""
-    cases, groups = found.cases, found.groups
+    cases, groups = survey.cases, survey.groups
     masks = {"perfect mask": perfect_masks(cases), "mask like the report's labels": label_masks(cases)}
     masks |= {name: network_masks(path, cases, threads) for name, path in models.items()}
     scores = [score(name, some, cases, groups) for name, some in masks.items()]
@@ -378,17 +378,17 @@ def main(
 ) -> None:
     """Measure on VAL and TRAIN; write the CSV and the figure, print the tables."""
     dataset = open_dataset(data)
-    found = survey(dataset.select("val"))
+    survey = survey_cases(dataset.select("val"))
     models = {each.partition("=")[0]: each.partition("=")[2] or each for each in model or ()}
-    rows = measure(found, models, threads)
-    train = look_over(dataset.select("train")).cases
+    rows = measure(survey, models, threads)
+    train = describe_cases(dataset.select("train")).cases
     shares = [
-        *lost_in_perfect(found.cases, found.groups),
-        *measure_shares("VAL", found.cases),
+        *lost_in_perfect(survey.cases, survey.groups),
+        *measure_shares("VAL", survey.cases),
         *measure_shares("TRAIN", train),
     ]
     write_rows(out / "results" / f"{NAME}.csv", [*rows, *shares])
-    slices = f"{len(found.cases)} slices of VAL, {len(set(found.groups))} groups of copies"
+    slices = f"{len(survey.cases)} slices of VAL, {len(set(survey.groups))} groups of copies"
     save(draw(rows, slices), out / "figures")
     console = Console(width=160)
     caption = "A network that learnt TRAIN has seen copies of most slices of VAL." if models else ""

@@ -20,7 +20,7 @@ from rich.table import Table
 from tumortrace.cli import run_script
 from tumortrace.config import load_config
 from tumortrace.copies.splits import apply_split, make_folds, write_split
-from tumortrace.copies.survey import Survey, survey
+from tumortrace.copies.survey import Survey, survey_cases
 from tumortrace.data.dataset import Dataset, open_datasets, read_cases
 from tumortrace.files import write_atomically
 from tumortrace.inference.model import open_model
@@ -75,21 +75,21 @@ ROWS: dict[str, tuple[str, ...]] = {
 }
 
 
-def run_row(name: str, dataset: Dataset, found: Survey, out: Path) -> dict[str, Any]:
+def run_row(name: str, dataset: Dataset, survey: Survey, out: Path) -> dict[str, Any]:
     """Train and score one row, or read what was found before."""
     folder = out / name.replace(" ", "-").replace("'", "").replace(":", "")
     path = folder / "scores.json"
     if not path.is_file():
         tell(f"{name} ...")
         train(dataset, load_config("default", (*SCREENING, *ROWS[name])), out=folder)
-        write_atomically(path, (json.dumps(score(folder, dataset, found), indent=1) + "\n").encode())
+        write_atomically(path, (json.dumps(score(folder, dataset, survey), indent=1) + "\n").encode())
     return dict(json.loads(path.read_text()))
 
 
-def score(run: Path, dataset: Dataset, found: Survey) -> dict[str, Any]:
+def score(run: Path, dataset: Dataset, survey: Survey) -> dict[str, Any]:
     """Dice of every held-out slice with tumour and its mean by source, and the share of tumour-free ones painted."""
     model = open_model(str(run), threads=1)
-    group_of = {case.record.case_id: group for case, group in zip(found.cases, found.groups, strict=True)}
+    group_of = {case.record.case_id: group for case, group in zip(survey.cases, survey.groups, strict=True)}
     cases: list[dict[str, Any]] = []
     painted = []
     for record, case, _ in read_cases(dataset.select("test")):
@@ -144,11 +144,11 @@ def main(
 ) -> None:
     """Run the rows that are named, or all; then print every row that is finished."""
     whole = open_datasets(data, negatives=negatives)
-    found = survey(whole.records)
-    split = make_folds(found, folds=FOLDS)
-    write_split(split, found, out / "split.json")
+    survey = survey_cases(whole.records)
+    split = make_folds(survey, folds=FOLDS)
+    write_split(split, survey, out / "split.json")
     dataset = apply_split(whole, split, fold=FOLD)
-    results = {name: run_row(name, dataset, found, out) for name in row or ROWS}
+    results = {name: run_row(name, dataset, survey, out) for name in row or ROWS}
     Console(width=140).print(tabulate(results))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from tumortrace.copies.find import CopyPair, find_copies, look_at, stack_looks
+from tumortrace.copies.find import CopyPair, find_copies, measure_signature, stack_signatures
 from tumortrace.copies.registration import lay_mask, lay_pixels
 from tumortrace.copies.transforms import make_thumbnail, name_transform
 from tumortrace.data.geometry import rasterize
@@ -36,7 +36,7 @@ def _make_copies(pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
 
 
 def _find(pixels: NDArray[np.uint8], copy: NDArray[np.uint8]) -> CopyPair:
-    (pair,) = find_copies(stack_looks(map(look_at, (pixels, copy))))
+    (pair,) = find_copies(stack_signatures(map(measure_signature, (pixels, copy))))
     return pair
 
 

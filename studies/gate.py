@@ -19,7 +19,7 @@ from studies.foreign import foreign_pictures
 from tumortrace.cli import run_script
 from tumortrace.data.dataset import open_datasets
 from tumortrace.data.slice import read_slice, slice_from_array
-from tumortrace.inference.features import measure_looks
+from tumortrace.inference.features import measure_features
 from tumortrace.inference.gate import NOT_MR, find_fault
 from tumortrace.progress import track
 
@@ -30,7 +30,7 @@ Fault = tuple[str, str, str]
 def judge_foreign(*, held_out: bool) -> list[Fault]:
     """The gate's answer to each picture of one set."""
     return [
-        (picture.kind, picture.name, find_fault(measure_looks(slice_from_array(picture.pixels))))
+        (picture.kind, picture.name, find_fault(measure_features(slice_from_array(picture.pixels))))
         for picture in foreign_pictures(held_out=held_out)
     ]
 
@@ -39,7 +39,7 @@ def judge_slices(data: list[Path], negatives: Path | None) -> list[Fault]:
     """The gate's answer to each real slice."""
     records = open_datasets(data, negatives=negatives).records
     return [
-        (record.source, record.case_id, find_fault(measure_looks(read_slice(record.image_path))))
+        (record.source, record.case_id, find_fault(measure_features(read_slice(record.image_path))))
         for record in track(records, "Looking", total=len(records))
     ]
 

@@ -22,7 +22,7 @@ from rich.console import Console
 from tumortrace.cli import run_script
 from tumortrace.config import load_config
 from tumortrace.copies.splits import apply_split, make_folds
-from tumortrace.copies.survey import survey
+from tumortrace.copies.survey import survey_cases
 from tumortrace.data.dataset import open_datasets
 from tumortrace.files import write_atomically
 from tumortrace.machine import usable_cores
@@ -64,7 +64,7 @@ def main(
 ) -> None:
     """Train if that was not done before, then write the curve."""
     dataset = open_datasets([data])
-    split = make_folds(survey([record for record in dataset.records if record.part != "test"]), folds=FOLDS)
+    split = make_folds(survey_cases([record for record in dataset.records if record.part != "test"]), folds=FOLDS)
     config = load_config("default", [f"training.threads={threads}"])
     divided = apply_split(dataset, split, fold=fold)
     watched = tuple(replace(record, part="val") if record.part == "test" else record for record in divided.records)

@@ -30,7 +30,7 @@ from studies.ablation import FOLD, FOLDS, one_map, score
 from tumortrace.cli import run_script
 from tumortrace.config import Config, load_config
 from tumortrace.copies.splits import apply_split, make_folds
-from tumortrace.copies.survey import Survey, survey
+from tumortrace.copies.survey import Survey, survey_cases
 from tumortrace.data.dataset import Dataset, open_datasets
 from tumortrace.files import write_atomically
 from tumortrace.inference.model import open_model
@@ -137,8 +137,8 @@ def main(
     config = load_config("default", [f"training.threads={threads}"])
     of_peers = load_config("default", [f"training.threads={threads}", *one_map("dice_cross_entropy")])
     whole = open_datasets(data, negatives=negatives)
-    found = survey(whole.records)
-    dataset = apply_split(whole, make_folds(found, folds=FOLDS), fold=FOLD)
+    survey = survey_cases(whole.records)
+    dataset = apply_split(whole, make_folds(survey, folds=FOLDS), fold=FOLD)
     fabric = start_fabric(config.training)
     part = prepare_part(dataset.select("train"), config.recipe, name="TRAIN")
     results = {}
@@ -147,14 +147,14 @@ def main(
             continue
         folder = out / name.replace(" ", "-").replace("'", "").replace(",", "")
         run_network(name, build, Terms(config if name == OURS else of_peers, fabric, part, minutes), folder)
-        results[name] = _score(folder, dataset, found)
+        results[name] = _score(folder, dataset, survey)
     Console(width=160).print(tabulate(results))
 
 
-def _score(folder: Path, dataset: Dataset, found: Survey) -> dict[str, Any]:
+def _score(folder: Path, dataset: Dataset, survey: Survey) -> dict[str, Any]:
     path = folder / "scores.json"
     if not path.is_file():
-        write_atomically(path, (json.dumps(score(folder, dataset, found), indent=1) + "\n").encode())
+        write_atomically(path, (json.dumps(score(folder, dataset, survey), indent=1) + "\n").encode())
     return json.loads(path.read_text()) | json.loads((folder / "cost.json").read_text()) | {"ms": time_slice(folder)}
 
 

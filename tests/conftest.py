@@ -10,10 +10,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import settings
+import torch
+from hypothesis import settings as hypothesis_settings
+from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
-from tumortrace.config import config_from_tables
+from tumortrace.config import Config, config_from_tables
 from tumortrace.data.dataset import CaseRecord, open_dataset
 from tumortrace.data.slice import write_png
 from tumortrace.evaluation.evaluate import CaseScore
@@ -22,11 +24,13 @@ from tumortrace.metrics.lesions import LesionCounts
 from tumortrace.metrics.overlap import PixelCounts
 from tumortrace.metrics.surface import SurfaceScores
 from tumortrace.phantoms.slices import write_phantom_dataset
+from tumortrace.training.arrays import PreparedPart
+from tumortrace.training.loop import start_fabric
 from tumortrace.training.run import train
 
 # A deadline would fail sound tests on a busy machine; speed is measured in benchmarks/.
-settings.register_profile("tumortrace", deadline=None)
-settings.load_profile("tumortrace")
+hypothesis_settings.register_profile("tumortrace", deadline=None)
+hypothesis_settings.load_profile("tumortrace")
 
 TINY = {
     "recipe": {"size_hw": [48, 32]},
@@ -140,3 +144,62 @@ def write_case(tmp_path: Path) -> WriteCase:
         return _write_case(tmp_path, name, pixels, truth, **fields)
 
     return write
+
+
+SIZE_HW = (16, 24)
+
+
+def draw_squares(count: int, *, seed: int) -> PreparedPart:
+    """Slices of noise, each with one bright square that is the tumour."""
+    rng = np.random.default_rng(seed)
+    images = rng.normal(0, 0.3, (count, 1, *SIZE_HW)).astype(np.float32)
+    truths = np.zeros((count, *SIZE_HW), dtype=np.uint8)
+    for image, truth in zip(images, truths, strict=True):
+        top, left = rng.integers(0, 10), rng.integers(0, 18)
+        truth[top : top + 6, left : left + 6] = 1
+        image[0] += 3.0 * truth
+    hashes = {f"{seed}/{index}.png": f"{seed:032x}{index:032x}" for index in range(count)}
+    return PreparedPart(
+        images=torch.from_numpy(images),
+        truths=torch.from_numpy(truths),
+        sources=("",) * count,
+        hashes=hashes,
+        features=(None,) * count,
+        findings=(),
+    )
+
+
+@pytest.fixture(scope="session")
+def squares() -> PreparedPart:
+    """Seven slices to learn from. Read only."""
+    return draw_squares(7, seed=1)
+
+
+@pytest.fixture(scope="session")
+def other_squares() -> PreparedPart:
+    """Three slices to measure on. Read only."""
+    return draw_squares(3, seed=2)
+
+
+@pytest.fixture(scope="session")
+def no_squares() -> PreparedPart:
+    """A part without a slice."""
+    return draw_squares(0, seed=3)
+
+
+@pytest.fixture(scope="session")
+def settings() -> Callable[..., Config]:
+    """Settings for the squares; keywords change those of training."""
+
+    def make(**training: object) -> Config:
+        usual = {"epochs": 3, "batch_size": 3, "learning_rate": 0.01, "keep": "last", "device": "cpu", "threads": 1}
+        return config_from_tables(
+            {"recipe": {"size_hw": list(SIZE_HW)}, "network": {"widths": [4, 8]}, "training": usual | training}
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def fabric(settings: Callable[..., Config]) -> Fabric:
+    return start_fabric(settings().training)

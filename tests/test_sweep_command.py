@@ -14,7 +14,7 @@ from rich.console import Console
 
 from tumortrace.commands import sweeping
 from tumortrace.config import config_from_tables, to_toml
-from tumortrace.evaluation.leaderboard import Leaderboard, Place, Run
+from tumortrace.evaluation.leaderboard import Leaderboard, Run, Standing
 from tumortrace.reporting.sweep_table import conclude, describe_run, leaderboard_table, progress_table
 
 BASE = {
@@ -111,11 +111,11 @@ def test_a_terminal_gets_the_live_table(monkeypatch: pytest.MonkeyPatch):
     assert "epoch 3" in text
 
 
-def place(setting: str, mean: float, *, behind: float = math.nan, p: float = math.nan, note: str = "") -> Place:
-    return Place(setting, 3, mean, 0.004, (mean - 0.03, mean + 0.03), behind, p, note)
+def place(setting: str, mean: float, *, behind: float = math.nan, p: float = math.nan, note: str = "") -> Standing:
+    return Standing(setting, 3, mean, 0.004, (mean - 0.03, mean + 0.03), behind, p, note)
 
 
-def board_of(*places: Place) -> Leaderboard:
+def board_of(*places: Standing) -> Leaderboard:
     return Leaderboard(places, slices=141, groups=21, runs=3, pairs=3)
 
 

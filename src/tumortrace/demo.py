@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.console import Console
 
 from tumortrace.config import load_config
-from tumortrace.copies.survey import survey
-from tumortrace.copies.training_index import load_memory
+from tumortrace.copies.survey import survey_cases
+from tumortrace.copies.training_index import load_training_index
 from tumortrace.data.dataset import open_dataset
 from tumortrace.errors import DataError, require_extra
 from tumortrace.evaluation.evaluate import evaluate
@@ -23,7 +23,7 @@ from tumortrace.reporting.cases import write_case_figures, write_comparison, wri
 from tumortrace.reporting.figures import draw_losses, read_metrics, save_figure
 from tumortrace.reporting.page import write_report
 from tumortrace.reporting.tables import tables_of_scores
-from tumortrace.run_folder import MEMORY
+from tumortrace.run_folder import TRAINING_INDEX
 from tumortrace.training.run import train
 
 COUNTS = {"TRAIN": 160, "VAL": 32, "TEST": 32}
@@ -61,8 +61,8 @@ def run_demo(out: Path, console: Console) -> None:
     evaluation = evaluate(
         model,
         test,
-        survey(test),
-        memory=load_memory(run / MEMORY),
+        survey_cases(test),
+        memory=load_training_index(run / TRAINING_INDEX),
         on_case=lambda case, prediction: write_comparison(case, prediction, out=scores),
     )
     document = write_evaluation(evaluation, scores)

@@ -30,7 +30,7 @@ TENSORBOARD = Path("tensorboard")
 MODEL = Path("model.onnx")
 """The kept weights with recipe and card, all that inference needs; there once training has finished."""
 
-MEMORY = Path("training.npz")
+TRAINING_INDEX = Path("training.npz")
 """What the training slices look like, and their masks: by it an evaluation knows copies, and what to copy."""
 
 SPLIT = Path("split.json")

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tumortrace.copies.agreement import agree_on_masks, measure_agreement
-from tumortrace.copies.survey import survey
+from tumortrace.copies.survey import survey_cases
 from tumortrace.data.dataset import CaseRecord, open_dataset
 
 DrawHead = Callable[..., NDArray[np.uint8]]
@@ -29,7 +29,7 @@ def test_two_outlines_of_a_mirrored_slice(draw_head: DrawHead, write_case: Write
         write_case("b", draw_head(1)[:, ::-1], second[:, ::-1]),
         write_case("stranger", draw_head(2), first),
     ]
-    agreement = measure_agreement(survey(records))
+    agreement = measure_agreement(survey_cases(records))
     assert agreement is not None
     (pair,) = agreement.pairs
     assert (pair.first, pair.second, agreement.copied) == ("a.png", "b.png", 0)
@@ -40,7 +40,7 @@ def test_two_outlines_of_a_mirrored_slice(draw_head: DrawHead, write_case: Write
 def test_copied_outlines_say_nothing_about_annotators(draw_head: DrawHead, write_case: WriteCase):
     outline = block(slice(60, 80), slice(50, 60))
     records = [write_case("a", draw_head(1), outline), write_case("b", draw_head(1), outline)]
-    assert measure_agreement(survey(records)) is None
+    assert measure_agreement(survey_cases(records)) is None
 
 
 def test_tumour_free_copies_and_single_slices_are_no_outlines(draw_head: DrawHead, write_case: WriteCase):
@@ -51,7 +51,7 @@ def test_tumour_free_copies_and_single_slices_are_no_outlines(draw_head: DrawHea
         write_case("b", draw_head(1), outline),
         write_case("c", draw_head(2), outline),
     ]
-    assert measure_agreement(survey(records)) is None
+    assert measure_agreement(survey_cases(records)) is None
 
 
 def test_the_consensus_is_what_most_outlines_say(draw_head: DrawHead, write_case: WriteCase):
@@ -63,7 +63,7 @@ def test_the_consensus_is_what_most_outlines_say(draw_head: DrawHead, write_case
         write_case("pair-1", draw_head(2), narrow),
         write_case("pair-2", draw_head(2), wide),
     ]
-    agreed = agree_on_masks(survey(records))
+    agreed = agree_on_masks(survey_cases(records))
     assert set(agreed) == {"narrow.png", "middle.png", "wide.png"}  # two outlines have no majority
     for name, turned in (("narrow", middle), ("middle", middle[::-1]), ("wide", middle[:, ::-1])):
         mask = agreed[f"{name}.png"]
@@ -71,7 +71,7 @@ def test_the_consensus_is_what_most_outlines_say(draw_head: DrawHead, write_case
 
 
 def test_annotators_of_br35h_agree_at_about_ninety_percent(br35h: Path):
-    agreement = measure_agreement(survey(open_dataset(br35h).select("val")))
+    agreement = measure_agreement(survey_cases(open_dataset(br35h).select("val")))
     assert agreement is not None
     dices = [pair.counts.dice for pair in agreement.pairs]
     assert len(dices) > 100

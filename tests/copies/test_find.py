@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tumortrace.copies.find import SAME_SLICE, CopyPair, Looks, find_copies, look_at, score_pairs, stack_looks
+from tumortrace.copies.find import (
+    SAME_SLICE,
+    CopyPair,
+    Signatures,
+    find_copies,
+    measure_signature,
+    score_pairs,
+    stack_signatures,
+)
 from tumortrace.copies.groups import link
 from tumortrace.copies.registration import lay_mask, lay_pixels, orientation_matrix, window_matrix
 from tumortrace.copies.similarity import ORIENTATIONS, SIDE_PX, orient
@@ -39,8 +47,8 @@ def plant(pixels: NDArray[Any], rng: np.random.Generator) -> NDArray[np.uint8]:
     return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE), dtype=np.uint8)
 
 
-def looks_of(*pictures: NDArray[Any]) -> Looks:
-    return stack_looks(map(look_at, pictures))
+def looks_of(*pictures: NDArray[Any]) -> Signatures:
+    return stack_signatures(map(measure_signature, pictures))
 
 
 @pytest.mark.parametrize(("turns", "flip"), ORIENTATIONS)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tumortrace.copies.find import CopyPair, Looks
+from tumortrace.copies.find import CopyPair, Signatures
 from tumortrace.copies.groups import link, name_groups
 from tumortrace.copies.splits import (
     Split,
@@ -24,7 +24,7 @@ from tumortrace.copies.splits import (
     read_split,
     write_split,
 )
-from tumortrace.copies.survey import Survey, SurveyedCase, survey
+from tumortrace.copies.survey import Survey, SurveyedCase, survey_cases
 from tumortrace.data.dataset import CaseRecord, Dataset, open_datasets
 from tumortrace.errors import DataError
 
@@ -53,12 +53,12 @@ def surveyed(
         for i, patient in enumerate(patients)
     )
     pairs = tuple(CopyPair(min(pair), max(pair), 0.95, np.eye(3)) for pair in links)
-    looks = Looks(np.zeros((0, 2, 96, 96), np.float16), np.zeros((0, 2, 4)))
-    return Survey(cases, looks, (), pairs, name_groups(link(count, links)))
+    signatures = Signatures(np.zeros((0, 2, 96, 96), np.float16), np.zeros((0, 2, 4)))
+    return Survey(cases, signatures, (), pairs, name_groups(link(count, links)))
 
 
-def dataset_of(found: Survey) -> Dataset:
-    return Dataset(Path("data"), tuple(case.record for case in found.cases), ())
+def dataset_of(survey: Survey) -> Dataset:
+    return Dataset(Path("data"), tuple(case.record for case in survey.cases), ())
 
 
 def sides_of(split: Split) -> dict[str, str]:
@@ -77,19 +77,19 @@ def surveys(draw: st.DrawFn) -> Survey:
 
 @settings(max_examples=60)
 @given(surveys(), st.integers(2, 4))
-def test_no_copy_and_no_patient_is_on_two_sides(found: Survey, folds: int):
+def test_no_copy_and_no_patient_is_on_two_sides(survey: Survey, folds: int):
     try:
-        split = make_folds(found, folds=folds)
+        split = make_folds(survey, folds=folds)
     except DataError:
-        assert len(set(link(len(found.cases), []))) >= 1
+        assert len(set(link(len(survey.cases), []))) >= 1
         return
-    check_split(split, found)
+    check_split(split, survey)
     sides = sides_of(split)
-    assert len(sides) == len(found.cases)
-    for pair in found.pairs:
+    assert len(sides) == len(survey.cases)
+    for pair in survey.pairs:
         assert sides[f"c{pair.first}"] == sides[f"c{pair.second}"]
     of_patient: dict[str, set[str]] = {}
-    for case in found.cases:
+    for case in survey.cases:
         if case.record.patient:
             of_patient.setdefault(case.record.patient, set()).add(sides[case.record.case_id])
     assert all(len(where) == 1 for where in of_patient.values())
@@ -110,32 +110,32 @@ def test_parts_have_about_their_shares():
 
 
 def test_the_seed_decides_and_the_same_seed_decides_alike():
-    found = surveyed(links=[(0, 1), (2, 3)], patients=[""] * 30)
-    assert make_folds(found, folds=3) == make_folds(found, folds=3)
-    assert make_folds(found, folds=3) != make_folds(found, folds=3, seed=1)
+    survey = surveyed(links=[(0, 1), (2, 3)], patients=[""] * 30)
+    assert make_folds(survey, folds=3) == make_folds(survey, folds=3)
+    assert make_folds(survey, folds=3) != make_folds(survey, folds=3, seed=1)
 
 
 def test_too_few_slices_for_the_folds():
-    found = surveyed(links=[(0, 1), (1, 2)], patients=["", "", "", ""])
+    survey = surveyed(links=[(0, 1), (1, 2)], patients=["", "", "", ""])
     with pytest.raises(DataError, match="4 cases are only 2 different slices or patients, too few for 3 sides"):
-        make_folds(found, folds=3)
+        make_folds(survey, folds=3)
 
 
 def test_a_leak_is_refused_when_the_split_is_written(tmp_path: Path):
-    found = surveyed(links=[(0, 3)], patients=["", "p", "p", "", "", ""])
-    split = make_folds(found, folds=2)
+    survey = surveyed(links=[(0, 3)], patients=["", "p", "p", "", "", ""])
+    split = make_folds(survey, folds=2)
     for file, words in (("c3", "similarity 0.950"), ("c2", "patient p")):
         side = sides_of(split)[file]
         moved = tuple(replace(c, side="1" if side == "2" else "2") if c.file == file else c for c in split.cases)
         with pytest.raises(DataError, match=words):
-            write_split(replace(split, cases=moved), found, tmp_path / "split.json")
+            write_split(replace(split, cases=moved), survey, tmp_path / "split.json")
     assert not (tmp_path / "split.json").exists()
 
 
 def test_a_split_comes_back_from_its_file(tmp_path: Path):
-    found = surveyed(links=[(0, 3)], patients=["p", "p", "", "", "", ""], areas=[0, 10, 10, 10, 10, 900])
-    split = make_folds(found, folds=3)
-    document = write_split(split, found, tmp_path / "out" / "split.json")
+    survey = surveyed(links=[(0, 3)], patients=["p", "p", "", "", "", ""], areas=[0, 10, 10, 10, 10, 900])
+    split = make_folds(survey, folds=3)
+    document = write_split(split, survey, tmp_path / "out" / "split.json")
     assert read_split(tmp_path / "out" / "split.json") == split
     assert json.loads((tmp_path / "out" / "split.json").read_text()) == document
     assert document["checked"] == {"copies_across_sides": 0, "patients_across_sides": 0}
@@ -153,21 +153,21 @@ def test_files_that_are_no_split(tmp_path: Path, text: str):
 
 
 def test_a_fold_is_held_out_and_the_next_one_chooses_if_anything_is_chosen():
-    found = surveyed(links=[], patients=[""] * 12)
-    split, dataset = make_folds(found, folds=3), dataset_of(found)
+    survey = surveyed(links=[], patients=[""] * 12)
+    split, dataset = make_folds(survey, folds=3), dataset_of(survey)
     plain = apply_split(dataset, split, fold=3)
     assert plain.parts() == {"train": 8, "test": 4}
     choosing = apply_split(dataset, split, fold=3, selecting=True)
     assert choosing.parts() == {"train": 4, "val": 4, "test": 4}
     first = {case.file for case in split.cases if case.side == "1"}
     assert {record.case_id for record in choosing.select("val")} == first
-    parts = apply_split(dataset, make_parts(found))
+    parts = apply_split(dataset, make_parts(survey))
     assert set(parts.parts()) == {"train", "val", "test"}
 
 
 def test_what_a_split_cannot_be_asked():
-    found = surveyed(links=[], patients=[""] * 12)
-    dataset, folds, parts = dataset_of(found), make_folds(found, folds=3), make_parts(found)
+    survey = surveyed(links=[], patients=[""] * 12)
+    dataset, folds, parts = dataset_of(survey), make_folds(survey, folds=3), make_parts(survey)
     for fold, end in ((None, "--fold"), (0, "--fold, not 0"), (4, "--fold, not 4")):
         with pytest.raises(DataError, match=f"the split has folds 1 to 3; choose one with {end}$"):
             apply_split(dataset, folds, fold=fold)
@@ -183,23 +183,23 @@ def test_what_a_split_cannot_be_asked():
 
 
 def test_a_source_is_left_out_whole_without_the_copies_that_it_shares():
-    found = surveyed(
+    survey = surveyed(
         links=[(1, 3), (4, 5)], patients=["p", "p", "", "", "", ""], sources=["a", "a", "a", "b", "b", "b"]
     )
-    split = leave_sources_out(found)
+    split = leave_sources_out(survey)
     assert sides_of(split) == {"c2": "1", "c4": "2", "c5": "2"}
     assert {file for file, _ in split.left_out} == {"c0", "c1", "c3"}  # c0 is of the patient whose slice is shared
-    check_split(split, found)
+    check_split(split, survey)
     with pytest.raises(DataError, match="only one source"):
         leave_sources_out(surveyed(links=[], patients=["", ""], sources=["a", "a"]))
 
 
 def test_patients_of_lgg_stay_together(lgg: Path):
-    found = survey(open_datasets([lgg]).records[:150])
-    split = make_folds(found, folds=4)
+    survey = survey_cases(open_datasets([lgg]).records[::12])
+    split = make_folds(survey, folds=4)
     sides = sides_of(split)
     of_patient: dict[str, set[str]] = {}
-    for case in found.cases:
+    for case in survey.cases:
         of_patient.setdefault(str(case.record.patient), set()).add(sides[case.record.case_id])
     assert len(of_patient) > 10
     assert all(len(where) == 1 for where in of_patient.values())
@@ -211,17 +211,17 @@ def test_a_survey_names_what_cannot_be_read(
     good = write_case("good", draw_head(1))
     (tmp_path / "bad.png").write_bytes(b"no picture")
     bad = CaseRecord("bad.png", "", tmp_path / "bad.png", None)
-    found = survey([bad, good])
-    assert [case.record.case_id for case in found.cases] == ["good.png"]
-    assert [(finding.kind, finding.file) for finding in found.findings] == [("unreadable", "bad.png")]
+    survey = survey_cases([bad, good])
+    assert [case.record.case_id for case in survey.cases] == ["good.png"]
+    assert [(finding.kind, finding.file) for finding in survey.findings] == [("unreadable", "bad.png")]
     with pytest.raises(DataError, match=r"not one of 1 cases can be read; first: bad\.png"):
-        survey([bad])
+        survey_cases([bad])
 
 
 def test_a_source_without_tumour_is_learnt_from_in_every_fold():
-    found = surveyed(links=[], patients=[""] * 5, sources=["a", "b", "c", "c", "a"], areas=[9, 9, 0, 0, 0])
-    split = leave_sources_out(found)
+    survey = surveyed(links=[], patients=[""] * 5, sources=["a", "b", "c", "c", "a"], areas=[9, 9, 0, 0, 0])
+    split = leave_sources_out(survey)
     assert sides_of(split) == {"c0": "1", "c1": "2", "c2": "0", "c3": "0", "c4": "1"}
     assert split.sides == ["1", "2"]
-    parts = {record.case_id: record.part for record in apply_split(dataset_of(found), split, fold=2).records}
+    parts = {record.case_id: record.part for record in apply_split(dataset_of(survey), split, fold=2).records}
     assert parts == {"c0": "train", "c1": "test", "c2": "train", "c3": "train", "c4": "train"}

@@ -8,8 +8,14 @@ import pytest
 from numpy.typing import NDArray
 
 from tumortrace.copies.similarity import signature
-from tumortrace.copies.survey import look_over
-from tumortrace.copies.training_index import MASK_PX, join, load_memory, remember, save_memory
+from tumortrace.copies.survey import describe_cases
+from tumortrace.copies.training_index import (
+    MASK_PX,
+    build_training_index,
+    join,
+    load_training_index,
+    save_training_index,
+)
 from tumortrace.data.dataset import CaseRecord, read_case
 from tumortrace.data.fingerprint import hash_case
 from tumortrace.errors import DataError
@@ -31,7 +37,7 @@ def test_what_is_remembered(draw_head: DrawHead, write_case: WriteCase):
         write_case("b", draw_head(2)),  # not annotated: nothing to learn from
         write_case("c", draw_head(3), np.zeros(head.shape, dtype=np.bool_)),
     ]
-    memory = remember(look_over(records))
+    memory = build_training_index(describe_cases(records))
     assert memory.names == ("a.png", "c.png")
     assert memory.patients == ("p1", "")
     assert memory.hashes == tuple(hash_case(read_case(records[index])[0]) for index in (0, 2))
@@ -46,12 +52,12 @@ def test_what_is_remembered(draw_head: DrawHead, write_case: WriteCase):
 
 def test_a_memory_comes_back_from_its_file(draw_head: DrawHead, write_case: WriteCase, tmp_path: Path):
     head = draw_head(1)
-    memory = remember(look_over([write_case("ä, b", head, lower_left(head.shape), patient="Ω")]))
-    save_memory(memory, tmp_path / "run" / "training.npz")
-    back = load_memory(tmp_path / "run" / "training.npz")
+    memory = build_training_index(describe_cases([write_case("ä, b", head, lower_left(head.shape), patient="Ω")]))
+    save_training_index(memory, tmp_path / "run" / "training.npz")
+    back = load_training_index(tmp_path / "run" / "training.npz")
     assert (back.names, back.hashes, back.patients) == (memory.names, memory.hashes, memory.patients)
     assert np.array_equal(back.head_masks, memory.head_masks)
-    assert np.array_equal(back.looks.boxes_xywh, memory.looks.boxes_xywh)
+    assert np.array_equal(back.signatures.boxes_xywh, memory.signatures.boxes_xywh)
     similarity = float((back.head_signatures()[0] * memory.head_signatures()[0]).sum())
     assert similarity == pytest.approx(1.0, abs=0.005)
 
@@ -60,24 +66,26 @@ def test_two_memories_joined(draw_head: DrawHead, write_case: WriteCase, tmp_pat
     mask = lower_left(draw_head(1).shape)
     first = [write_case(name, draw_head(seed), mask, patient=name) for name, seed in (("a", 1), ("b", 2))]
     second = [write_case("B", draw_head(2), mask), write_case("c", draw_head(3), mask)]
-    joined = join(remember(look_over(first)), remember(look_over(second)))
+    joined = join(build_training_index(describe_cases(first)), build_training_index(describe_cases(second)))
     assert joined.names == ("a.png", "B.png", "c.png")
     assert joined.patients == ("a", "", "")
-    assert len(set(joined.hashes)) == len(joined.looks.windows) == len(joined.looks.boxes_xywh) == 3
-    assert np.array_equal(joined.head_signatures()[2], remember(look_over(second)).head_signatures()[1])
-    save_memory(joined, tmp_path / "training.npz")
-    assert load_memory(tmp_path / "training.npz").hashes == joined.hashes
+    assert len(set(joined.hashes)) == len(joined.signatures.windows) == len(joined.signatures.boxes_xywh) == 3
+    assert np.array_equal(
+        joined.head_signatures()[2], build_training_index(describe_cases(second)).head_signatures()[1]
+    )
+    save_training_index(joined, tmp_path / "training.npz")
+    assert load_training_index(tmp_path / "training.npz").hashes == joined.hashes
 
 
 def test_no_training_cases(write_case: WriteCase, draw_head: DrawHead, tmp_path: Path):
-    empty = remember(look_over([write_case("a", draw_head(1))]))
-    save_memory(empty, tmp_path / "training.npz")
-    assert load_memory(tmp_path / "training.npz").names == ()
+    empty = build_training_index(describe_cases([write_case("a", draw_head(1))]))
+    save_training_index(empty, tmp_path / "training.npz")
+    assert load_training_index(tmp_path / "training.npz").names == ()
 
 
 def test_a_damaged_memory_is_an_error_and_no_crash(draw_head: DrawHead, write_case: WriteCase, tmp_path: Path):
     head, path = draw_head(1), tmp_path / "training.npz"
-    save_memory(remember(look_over([write_case("a", head, lower_left(head.shape))])), path)
+    save_training_index(build_training_index(describe_cases([write_case("a", head, lower_left(head.shape))])), path)
     whole = path.read_bytes()
     rng = np.random.default_rng(0)
     refused = 0
@@ -87,27 +95,27 @@ def test_a_damaged_memory_is_an_error_and_no_crash(draw_head: DrawHead, write_ca
             damaged[place] ^= int(rng.integers(1, 256))
         path.write_bytes(bytes(damaged))
         try:
-            load_memory(path)
+            load_training_index(path)
         except DataError:
             refused += 1
     assert refused > 190  # a byte in the archive's comments or times changes nothing
     np.save(tmp_path / "array.npy", np.zeros(3))
     (tmp_path / "array.npy").rename(path)
     with pytest.raises(DataError, match="cannot be read"):
-        load_memory(path)
+        load_training_index(path)
 
 
 def test_lists_of_different_lengths_are_refused(draw_head: DrawHead, write_case: WriteCase, tmp_path: Path):
     head, path = draw_head(1), tmp_path / "training.npz"
-    save_memory(remember(look_over([write_case("a", head, lower_left(head.shape))])), path)
+    save_training_index(build_training_index(describe_cases([write_case("a", head, lower_left(head.shape))])), path)
     with np.load(path) as arrays:
         content = dict(arrays)
     np.savez(path, **{**content, "patients": np.array(["p", "q"])})
     with pytest.raises(DataError, match="differ in length"):
-        load_memory(path)
+        load_training_index(path)
     np.savez(path, **{**content, "names": np.array(["p", "q"])})
     with pytest.raises(DataError, match="cannot be read"):
-        load_memory(path)
+        load_training_index(path)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no archive", b"PK\x05\x06" + bytes(18)])
@@ -115,4 +123,4 @@ def test_files_that_are_no_memory(tmp_path: Path, content: bytes | None):
     if content is not None:
         (tmp_path / "training.npz").write_bytes(content)
     with pytest.raises(DataError, match=r"training\.npz: cannot be read .*; train again"):
-        load_memory(tmp_path / "training.npz")
+        load_training_index(tmp_path / "training.npz")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tumortrace.copies.find import find_copies, look_at, stack_looks
+from tumortrace.copies.find import find_copies, measure_signature, stack_signatures
 from tumortrace.copies.similarity import ORIENTATIONS, orient
 from tumortrace.copies.transforms import make_thumbnail, name_transform
 
@@ -27,7 +27,7 @@ def name(first: NDArray[Any], second: NDArray[Any], to_second: NDArray[np.float6
 
 
 def registered(first: NDArray[Any], second: NDArray[Any]) -> str:
-    (pair,) = find_copies(stack_looks(map(look_at, (first, second))))
+    (pair,) = find_copies(stack_signatures(map(measure_signature, (first, second))))
     return name(first, second, pair.to_second)
 
 

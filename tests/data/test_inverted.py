@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tumortrace.copies.survey import look_over
+from tumortrace.copies.survey import describe_cases
 from tumortrace.data.dataset import open_datasets, read_cases
 from tumortrace.data.inverted import find_inverted
 from tumortrace.data.slice import write_png
@@ -40,7 +40,7 @@ def test_the_median_decides_for_each_source():
 def test_both_ways_of_reading_tell(tmp_path: Path, painted: list[float], kinds: list[str]):
     records = open_datasets([write_pairs_of(tmp_path / "clinic", painted)]).records
     read = [finding for _, _, faults in read_cases(records) for finding in faults]
-    assert [finding.kind for finding in read] == [finding.kind for finding in look_over(records).findings] == kinds
+    assert [finding.kind for finding in read] == [finding.kind for finding in describe_cases(records).findings] == kinds
     assert all(finding.file == "clinic" for finding in read)
 
 

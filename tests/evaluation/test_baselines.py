@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from tumortrace.copies.lookup import HeadFrame, copy_mask
 from tumortrace.copies.similarity import ORIENTATIONS, find_nearest, orient, signature
-from tumortrace.copies.survey import look_over
-from tumortrace.copies.training_index import TrainingMemory, remember
+from tumortrace.copies.survey import describe_cases
+from tumortrace.copies.training_index import TrainingIndex, build_training_index
 from tumortrace.data.dataset import Case, CaseRecord, open_dataset, read_case
 from tumortrace.data.slice import Slice
 from tumortrace.evaluation.baselines import Baselines, find_brightest_blob, mean_head_mask
@@ -32,21 +32,21 @@ def boot(size_hw: tuple[int, int] = (170, 140)) -> NDArray[np.bool_]:
 
 
 @pytest.fixture
-def memory(draw_head: DrawHead, write_case: WriteCase) -> TrainingMemory:
+def memory(draw_head: DrawHead, write_case: WriteCase) -> TrainingIndex:
     """Two other slices with the whole frame as mask, around the slice with the boot."""
     everything = np.ones((170, 140), dtype=np.bool_)
     records = [write_case(f"s{seed}", draw_head(seed), boot() if seed == 1 else everything) for seed in (2, 1, 3)]
-    return remember(look_over(records))
+    return build_training_index(describe_cases(records))
 
 
-def copy_nearest(pixels: NDArray[np.uint8], memory: TrainingMemory) -> tuple[NDArray[np.bool_], str]:
+def copy_nearest(pixels: NDArray[np.uint8], memory: TrainingIndex) -> tuple[NDArray[np.bool_], str]:
     (match,) = find_nearest(signature(pixels)[None], memory.head_signatures())
     return copy_mask(match, memory, HeadFrame.of_head(pixels)), memory.names[match.index]
 
 
 @pytest.mark.parametrize(("turns", "flip"), ORIENTATIONS)
 def test_mask_of_a_turned_and_resized_copy_is_found_and_fits(
-    memory: TrainingMemory,
+    memory: TrainingIndex,
     draw_head: DrawHead,
     turns: int,
     flip: bool,  # noqa: FBT001 - a parameter
@@ -62,7 +62,7 @@ def test_mask_of_a_turned_and_resized_copy_is_found_and_fits(
     assert count_pixels(mask, truth).dice > 0.9
 
 
-def test_nothing_is_copied_outside_the_head(memory: TrainingMemory, draw_head: DrawHead):
+def test_nothing_is_copied_outside_the_head(memory: TrainingIndex, draw_head: DrawHead):
     mask, name = copy_nearest(np.pad(draw_head(2), ((50, 0), (0, 60))), memory)
     assert name == "s2.png"
     assert mask.any()
@@ -78,7 +78,7 @@ def test_values_are_laid_into_the_head_alone():
     assert laid.sum() == 7 * 12
 
 
-def test_the_mean_mask_is_cut_where_it_fits_the_training_masks_best(memory: TrainingMemory):
+def test_the_mean_mask_is_cut_where_it_fits_the_training_masks_best(memory: TrainingIndex):
     mean, level = mean_head_mask(memory)
     assert mean.max() == pytest.approx(1.0)
     assert mean.min() == pytest.approx(2 / 3)
@@ -104,7 +104,7 @@ def test_a_constant_picture_has_no_brightest_blob(pixels: NDArray[np.uint8]):
     assert not blob.any()
 
 
-def test_every_baseline_is_scored(memory: TrainingMemory, draw_head: DrawHead):
+def test_every_baseline_is_scored(memory: TrainingIndex, draw_head: DrawHead):
     record = CaseRecord("x", "", Path("x.png"), None)
     case = Case(record, Slice(draw_head(1), "x"), boot())
     scores = Baselines(memory).score(case)
@@ -117,7 +117,7 @@ def test_every_baseline_is_scored(memory: TrainingMemory, draw_head: DrawHead):
 
 def test_copying_beats_everything_on_the_given_split_of_br35h(br35h: Path):
     dataset = open_dataset(br35h)
-    baselines = Baselines(remember(look_over(dataset.select("train"))))
+    baselines = Baselines(build_training_index(describe_cases(dataset.select("train"))))
     cases = [read_case(record)[0] for record in dataset.select("val")[::8]]
     dices = {name: [] for name in ("nearest_training_mask", "mean_mask", "brightest_blob")}
     for case in cases:

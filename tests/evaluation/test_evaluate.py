@@ -13,8 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tumortrace.config import Recipe
-from tumortrace.copies.survey import look_over, survey
-from tumortrace.copies.training_index import remember
+from tumortrace.copies.survey import describe_cases, survey_cases
+from tumortrace.copies.training_index import build_training_index
 from tumortrace.data.dataset import Case, CaseRecord, Dataset, read_case
 from tumortrace.data.fingerprint import hash_case
 from tumortrace.data.geometry import Polygon
@@ -82,7 +82,7 @@ def broken(tmp_path: Path) -> CaseRecord:
 
 
 def evaluate_alone(records: list[CaseRecord]) -> Evaluation:
-    return evaluate(MODEL, records, survey(records), memory=None)
+    return evaluate(MODEL, records, survey_cases(records), memory=None)
 
 
 def test_cases_are_scored_at_their_own_resolution(records: list[CaseRecord]):
@@ -125,8 +125,8 @@ def test_what_was_trained_on_decides_what_is_clean(draw_head: DrawHead, write_ca
         write_case("same-patient", draw_head(2), outline, part="test", patient="p1"),
         write_case("new", draw_head(3), outline, part="test", patient="p2"),
     ]
-    memory = remember(look_over([learnt]))
-    evaluation = evaluate(MODEL, cases, survey(cases), memory=memory)
+    memory = build_training_index(describe_cases([learnt]))
+    evaluation = evaluate(MODEL, cases, survey_cases(cases), memory=memory)
     copy, patient, new = evaluation.scores
     assert [score.clean for score in evaluation.scores] == [False, False, True]
     assert copy.leak is not None
@@ -135,19 +135,21 @@ def test_what_was_trained_on_decides_what_is_clean(draw_head: DrawHead, write_ca
     assert patient.leak is not None
     assert (patient.leak.nearest, patient.leak.why) == ("", "patient")
     assert new.leak is None
-    assert [score.clean for score in evaluate(MODEL, cases, survey(cases), memory=None).scores] == [None] * 3
+    assert [score.clean for score in evaluate(MODEL, cases, survey_cases(cases), memory=None).scores] == [None] * 3
 
 
 def test_a_copy_of_a_copy_is_not_clean(draw_head: DrawHead, write_case: WriteCase, monkeypatch: pytest.MonkeyPatch):
     outline = lit((170, 140), slice(60, 90), slice(50, 70))
     learnt = write_case("learnt", draw_head(1), outline)
     cases = [write_case(name, draw_head(1), outline, part="test") for name in ("a", "b")]
-    found, memory = survey(cases), remember(look_over([learnt]))
+    survey, memory = survey_cases(cases), build_training_index(describe_cases([learnt]))
     from tumortrace.copies import leakage  # noqa: PLC0415 - to look inside
 
     whole = leakage.find_copies
-    monkeypatch.setattr(leakage, "find_copies", lambda *looks: [pair for pair in whole(*looks) if pair.first == 0])
-    leaks = leakage.find_leaks(found, memory)
+    monkeypatch.setattr(
+        leakage, "find_copies", lambda *signatures: [pair for pair in whole(*signatures) if pair.first == 0]
+    )
+    leaks = leakage.find_leaks(survey, memory)
     assert [leaks[name].why for name in ("a.png", "b.png")] == ["copy", "copy of a copy"]
 
 
@@ -156,13 +158,13 @@ def test_a_reader_is_told_what_makes_scores_worthless(
 ):
     outline = lit((170, 140), slice(60, 90), slice(50, 70))
     learnt = [write_case("learnt", draw_head(1), outline)]
-    memory = remember(look_over(learnt))
+    memory = build_training_index(describe_cases(learnt))
     known = Provenance(memory, Baselines(memory), frozenset(sha256[:DIGITS] for sha256 in memory.hashes))
-    on_training = evaluate(MODEL, learnt, survey(learnt), memory=memory)
+    on_training = evaluate(MODEL, learnt, survey_cases(learnt), memory=memory)
     assert caution(on_training, known) == [
         "1 of these images are what the model was trained on; no score on them can be believed"
     ]
-    elsewhere = evaluate(MODEL, records, survey(records), memory=memory)
+    elsewhere = evaluate(MODEL, records, survey_cases(records), memory=memory)
     assert caution(elsewhere, known) == []
     (unknown,) = caution(elsewhere, Provenance(None, Baselines(None)))
     assert "what it was trained on is unknown" in unknown
@@ -173,8 +175,8 @@ def test_a_shipped_models_card_knows_the_slices_that_it_learnt_from(
 ):
     outline = lit((170, 140), slice(60, 90), slice(50, 70))
     learnt = [write_case("learnt", draw_head(1), outline)]
-    on_training = evaluate(MODEL, learnt, survey(learnt), memory=None)
-    elsewhere = evaluate(MODEL, records, survey(records), memory=None)
+    on_training = evaluate(MODEL, learnt, survey_cases(learnt), memory=None)
+    elsewhere = evaluate(MODEL, records, survey_cases(records), memory=None)
     card = {"sha256": MODEL.sha256, "training_sha256": [on_training.scores[0].sha256[:DIGITS]]}
     (tmp_path / "shipped.json").write_text(json.dumps(card))
     shipped = replace(MODEL, path=tmp_path / "shipped.onnx")
@@ -189,8 +191,8 @@ def test_a_shipped_models_card_knows_the_slices_that_it_learnt_from(
 
 def test_what_is_seen_of_each_case_is_handed_on(records: list[CaseRecord]):
     seen: list[tuple[Case, Prediction]] = []
-    found = survey(records)
-    evaluate(MODEL, records, found, memory=None, on_case=lambda case, prediction: seen.append((case, prediction)))
+    survey = survey_cases(records)
+    evaluate(MODEL, records, survey, memory=None, on_case=lambda case, prediction: seen.append((case, prediction)))
     assert [case.record.case_id for case, _ in seen] == [SHIFTED, PERFECT, EMPTY]
     assert [prediction.mask.sum() for _, prediction in seen] == [6, 24, 0]
 
@@ -204,12 +206,12 @@ def test_hashes_and_groups_come_with_the_scores(records: list[CaseRecord]):
 
 
 def test_a_case_that_cannot_be_read_is_a_finding(records: list[CaseRecord], broken: CaseRecord):
-    found = survey(records)
-    evaluation = evaluate(MODEL, [records[0], broken], found, memory=None)
+    survey = survey_cases(records)
+    evaluation = evaluate(MODEL, [records[0], broken], survey, memory=None)
     assert [score.file for score in evaluation.scores] == [SHIFTED]
     assert [(finding.kind, finding.file) for finding in evaluation.findings] == [("unreadable", BROKEN)]
     with pytest.raises(DataError, match=r"not one of 1 cases can be read; first: TEST/broken\.png: not a picture"):
-        evaluate(MODEL, [broken], found, memory=None)
+        evaluate(MODEL, [broken], survey, memory=None)
 
 
 def test_a_region_that_leaves_the_image_is_cut_and_told(records: list[CaseRecord]):

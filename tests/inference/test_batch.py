@@ -18,7 +18,7 @@ from tumortrace.errors import DataError
 from tumortrace.inference import batch
 from tumortrace.inference.batch import NAMED, Tally, segment_pictures
 from tumortrace.inference.model import Model
-from tumortrace.inference.pictures import Picture, find_pictures
+from tumortrace.inference.pictures import PictureFile, find_pictures
 from tumortrace.inference.predict import Prediction
 from tumortrace.inference.results import PARTIAL, open_results
 from tumortrace.inference.segmenter import Segmenter
@@ -32,7 +32,7 @@ def segmenter(open_hand_model: Callable[..., Model]) -> Segmenter:
     return Segmenter(open_hand_model(Recipe((8, 12), threshold=0.55)), gate=False)
 
 
-def segment(segmenter: Segmenter, pictures: Sequence[Picture], out: Path, **options: Any) -> dict[str, Any]:  # noqa: ANN401
+def segment(segmenter: Segmenter, pictures: Sequence[PictureFile], out: Path, **options: Any) -> dict[str, Any]:  # noqa: ANN401
     """Segment, and read what the results say."""
     segment_pictures(segmenter, pictures, out=out, **options)
     results: dict[str, Any] = json.loads((out / "results.json").read_text())
@@ -64,7 +64,7 @@ def without_seconds(results: dict[str, Any]) -> dict[str, Any]:
 def test_results_have_exactly_the_keys_of_the_contract(tmp_path: Path, segmenter: Segmenter):
     picture = write_block(tmp_path / "scans/x.png")
     out = tmp_path / "masks"
-    results = segment(segmenter, [Picture(str(picture), "x")], out, skipped=[str(tmp_path / "notes.txt")])
+    results = segment(segmenter, [PictureFile(str(picture), "x")], out, skipped=[str(tmp_path / "notes.txt")])
     text = (out / "results.json").read_text()
     assert text.splitlines()[7] == "    " + json.dumps(results["images"][0])  # a line a picture
     assert list(results) == ["model", "images", "volumes", "skipped"]
@@ -101,7 +101,7 @@ def test_results_have_exactly_the_keys_of_the_contract(tmp_path: Path, segmenter
 @pytest.mark.parametrize("scale", [1, 2])
 def test_mask_is_0_and_255_in_the_pictures_own_size(tmp_path: Path, segmenter: Segmenter, scale: int):
     picture = write_block(tmp_path / "x.png", scale=scale)
-    segment(segmenter, [Picture(str(picture), "deep/er/x")], tmp_path / "masks")
+    segment(segmenter, [PictureFile(str(picture), "deep/er/x")], tmp_path / "masks")
     mask = read_stored(tmp_path / "masks/deep/er/x_mask.png")
     expected = np.zeros((8, 12), dtype=np.uint8)
     expected[BLOCK] = 255
@@ -110,7 +110,7 @@ def test_mask_is_0_and_255_in_the_pictures_own_size(tmp_path: Path, segmenter: S
 
 
 def test_overlay_is_drawn_on_demand_alone(tmp_path: Path, segmenter: Segmenter):
-    pictures = [Picture(str(write_block(tmp_path / "x.png")), "x")]
+    pictures = [PictureFile(str(write_block(tmp_path / "x.png")), "x")]
     segment(segmenter, pictures, tmp_path / "without")
     segment(segmenter, pictures, tmp_path / "with", overlay=True)
     assert sorted(path.name for path in (tmp_path / "without").iterdir()) == ["results.json", "x_mask.png"]
@@ -126,7 +126,7 @@ def test_overlay_is_drawn_on_demand_alone(tmp_path: Path, segmenter: Segmenter):
 
 def test_picture_without_tumour_has_an_empty_mask(tmp_path: Path, segmenter: Segmenter):
     write_png(tmp_path / "x.png", np.full((5, 9), 60, dtype=np.uint8))
-    results = segment(segmenter, [Picture(str(tmp_path / "x.png"), "x")], tmp_path / "masks")
+    results = segment(segmenter, [PictureFile(str(tmp_path / "x.png"), "x")], tmp_path / "masks")
     (image,) = results["images"]
     assert (image["status"], image["tumour"], image["area_px"], image["lesions"]) == ("ok", False, 0, [])
     assert read_stored(tmp_path / "masks/x_mask.png").tolist() == [[0] * 9] * 5
@@ -139,7 +139,7 @@ def test_areas_are_in_square_millimetres_where_the_picture_has_a_spacing(
     with_block[BLOCK] = 200
     slices = {"x.png": with_block, "none.png": np.full((8, 12), 10, dtype=np.uint8)}
     monkeypatch.setattr(batch, "read_slice", lambda path: Slice(slices[Path(path).name], Path(path).name, (0.5, 0.25)))
-    pictures = [Picture(str(tmp_path / name), name) for name in slices]
+    pictures = [PictureFile(str(tmp_path / name), name) for name in slices]
     with_tumour, without = segment(segmenter, pictures, tmp_path / "masks")["images"]
     assert with_tumour["area_mm2"] == with_tumour["lesions"][0]["area_mm2"] == 1.0
     assert without["area_mm2"] == 0.0
@@ -151,7 +151,7 @@ def test_broken_file_is_named_and_the_others_are_done(tmp_path: Path, segmenter:
         write_block(tmp_path / f"{name}.png")
     (tmp_path / "broken.png").write_bytes((tmp_path / "a.png").read_bytes()[:60])
     (tmp_path / "empty.png").touch()
-    pictures = [Picture(str(tmp_path / f"{name}.png"), name) for name in names]
+    pictures = [PictureFile(str(tmp_path / f"{name}.png"), name) for name in names]
     images = segment(segmenter, pictures, tmp_path / "masks", overlay=True)["images"]
     assert [image["status"] for image in images] == ["ok", "error", "error", "error", "ok"]
     assert [image["mask"] for image in images] == ["a_mask.png", None, None, None, "z_mask.png"]
@@ -166,7 +166,7 @@ def test_broken_file_is_named_and_the_others_are_done(tmp_path: Path, segmenter:
 
 
 def test_interrupted_run_keeps_what_was_finished(tmp_path: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch):
-    pictures = [Picture(str(write_block(tmp_path / f"{name}.png")), name) for name in "abc"]
+    pictures = [PictureFile(str(write_block(tmp_path / f"{name}.png")), name) for name in "abc"]
 
     def predict_until_interrupted(self: Segmenter, image: Slice) -> Prediction:
         if image.case_id == "b.png":
@@ -203,7 +203,7 @@ def test_same_inputs_give_the_same_results(tmp_path: Path, segmenter: Segmenter)
     rng = np.random.default_rng(3)
     for name, size_hw in (("a", (20, 31)), ("b", (7, 5))):
         write_png(tmp_path / f"{name}.png", rng.integers(0, 255, size_hw, dtype=np.uint8))
-    pictures = [Picture(str(tmp_path / f"{name}.png"), name) for name in "ab"]
+    pictures = [PictureFile(str(tmp_path / f"{name}.png"), name) for name in "ab"]
     first, second = (segment(segmenter, pictures, tmp_path / out) for out in ("first", "second"))
     assert without_seconds(first) == without_seconds(second)
     for name in "ab":
@@ -295,7 +295,7 @@ def test_a_picture_that_is_no_mr_slice_is_rejected_without_a_mask(tmp_path: Path
     (tmp_path / "out").mkdir()
     (tmp_path / "out/results.json").write_text("{}")  # of an earlier run, which did not reject it
     (tmp_path / "out/page_mask.png").write_text("old")
-    (image,) = segment(segmenter, [Picture(str(tmp_path / "page.png"), "page")], tmp_path / "out")["images"]
+    (image,) = segment(segmenter, [PictureFile(str(tmp_path / "page.png"), "page")], tmp_path / "out")["images"]
     assert (image["status"], image["reason"]) == ("rejected", "not a brain MR slice: the picture is blank")
     assert (image["mask"], image["tumour"], image["confidence"], image["review"]) == (None, None, None, True)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["results.json"]

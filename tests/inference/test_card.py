@@ -9,7 +9,7 @@ import pytest
 
 from tumortrace.errors import ModelError
 from tumortrace.inference.card import Card, describe_card, read_card
-from tumortrace.inference.features import Looks
+from tumortrace.inference.features import PictureFeatures
 from tumortrace.inference.model import Model, find_model, open_model
 
 RECIPE = {"tumortrace.recipe": json.dumps({"size_hw": [6, 10]})}
@@ -72,5 +72,5 @@ def test_the_shipped_model_is_small_and_has_its_card():
     assert card is not None
     assert "NC-SA" in describe_card(card)
     assert {data["cases"] > 0 for data in card["data"]} == {True}
-    assert shipped.familiar.keys() == set(Looks._fields)
+    assert shipped.familiar.keys() == set(PictureFeatures._fields)
     assert shipped.card["classes"] == ["background", "tumour"]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from tumortrace.data.slice import Slice, slice_from_array
-from tumortrace.inference.features import Looks, measure_looks
+from tumortrace.inference.features import PictureFeatures, measure_features
 
 
 def oval(size_hw: tuple[int, int], half_wh: tuple[int, int], *, inside: int = 120) -> np.ndarray:
@@ -20,34 +20,34 @@ def oval(size_hw: tuple[int, int], half_wh: tuple[int, int], *, inside: int = 12
     return cv2.ellipse(picture, (size_hw[1] // 2, size_hw[0] // 2), half_wh, 0, 0, 360, inside, cv2.FILLED)
 
 
-def look(pixels: np.ndarray) -> Looks:
-    looks = measure_looks(slice_from_array(pixels))
-    assert looks is not None
-    return looks
+def look(pixels: np.ndarray) -> PictureFeatures:
+    features = measure_features(slice_from_array(pixels))
+    assert features is not None
+    return features
 
 
 def test_an_oval_on_black_has_the_looks_of_its_geometry():
-    looks = look(oval((240, 240), (60, 90)))
-    assert looks.head_area == pytest.approx(math.pi * 60 * 90 / 240**2, rel=0.05)
-    assert looks.elongation == pytest.approx(1.5, rel=0.03)
-    assert looks.width == pytest.approx(2 / 3, rel=0.03)
-    assert looks.rectangle == pytest.approx(math.pi / 4, rel=0.04)
-    assert looks.ellipse > 0.95
-    assert looks.solidity > 0.95
-    assert looks.outside == 0.0
-    assert (looks.dark_frame, looks.bright_corner) == (1.0, 0.0)
-    assert looks.brightness == 1.0
-    assert looks.white == 1.0
-    assert looks.grain == 0.0
-    assert looks.colour == 0.0
+    features = look(oval((240, 240), (60, 90)))
+    assert features.head_area == pytest.approx(math.pi * 60 * 90 / 240**2, rel=0.05)
+    assert features.elongation == pytest.approx(1.5, rel=0.03)
+    assert features.width == pytest.approx(2 / 3, rel=0.03)
+    assert features.rectangle == pytest.approx(math.pi / 4, rel=0.04)
+    assert features.ellipse > 0.95
+    assert features.solidity > 0.95
+    assert features.outside == 0.0
+    assert (features.dark_frame, features.bright_corner) == (1.0, 0.0)
+    assert features.brightness == 1.0
+    assert features.white == 1.0
+    assert features.grain == 0.0
+    assert features.colour == 0.0
 
 
 def test_a_wide_box_is_a_rectangle():
     pixels = np.zeros((200, 200), np.uint8)
     pixels[80:120, 40:160] = 90
-    looks = look(pixels)
-    assert looks.width == pytest.approx(3.0, rel=0.06)
-    assert looks.rectangle > 0.93
+    features = look(pixels)
+    assert features.width == pytest.approx(3.0, rel=0.06)
+    assert features.rectangle > 0.93
 
 
 def test_a_second_object_lies_outside():
@@ -90,17 +90,17 @@ def test_looks_do_not_depend_on_the_scale_of_the_values():
 
 
 def test_colour_is_that_of_the_file():
-    looks = measure_looks(Slice(oval((120, 100), (30, 45)), "x", colour_share=0.25))
-    assert looks is not None
-    assert looks.colour == 0.25
+    features = measure_features(Slice(oval((120, 100), (30, 45)), "x", colour_share=0.25))
+    assert features is not None
+    assert features.colour == 0.25
 
 
 @pytest.mark.parametrize("value", [0, 9, 255])
 def test_a_blank_picture_has_no_looks(value: int):
     pixels = np.full((50, 60), value, np.uint8)
-    assert measure_looks(slice_from_array(pixels)) is None
+    assert measure_features(slice_from_array(pixels)) is None
     pixels[20, 30] = 100  # a single dot makes it no less blank
-    assert measure_looks(slice_from_array(np.repeat(np.repeat(pixels, 4, 0), 4, 1))) is None
+    assert measure_features(slice_from_array(np.repeat(np.repeat(pixels, 4, 0), 4, 1))) is None
 
 
 @given(
@@ -111,5 +111,5 @@ def test_a_blank_picture_has_no_looks(value: int):
     )
 )
 def test_looks_of_any_picture_are_finite(pixels: np.ndarray):
-    looks = measure_looks(slice_from_array(pixels))
-    assert looks is None or np.isfinite(looks).all()
+    features = measure_features(slice_from_array(pixels))
+    assert features is None or np.isfinite(features).all()

@@ -14,7 +14,7 @@ from studies.foreign import foreign_pictures
 
 from tumortrace.data.dataset import open_datasets
 from tumortrace.data.slice import read_slice, slice_from_array
-from tumortrace.inference.features import Looks, measure_looks
+from tumortrace.inference.features import PictureFeatures, measure_features
 from tumortrace.inference.gate import (
     ENOUGH,
     NOT_MR,
@@ -26,11 +26,13 @@ from tumortrace.inference.gate import (
 from tumortrace.phantoms.slices import KINDS, draw_phantom
 
 DATA = os.environ.get("TUMORTRACE_DATA")
-HEAD = measure_looks(slice_from_array(draw_phantom(np.random.default_rng(1), size_hw=(220, 180), kind="none").pixels))
+HEAD = measure_features(
+    slice_from_array(draw_phantom(np.random.default_rng(1), size_hw=(220, 180), kind="none").pixels)
+)
 
 
 def fault_of(pixels: np.ndarray) -> str:
-    return find_fault(measure_looks(slice_from_array(pixels)))
+    return find_fault(measure_features(slice_from_array(pixels)))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -97,7 +99,7 @@ def test_of_the_real_slices_of_every_source_at_most_two_percent_are_turned_away(
     seen, refused = Counter[str](), Counter[str]()
     for record in dataset.records[::2]:
         seen[record.source] += 1
-        refused[record.source] += bool(find_fault(measure_looks(read_slice(record.image_path))))
+        refused[record.source] += bool(find_fault(measure_features(read_slice(record.image_path))))
     assert set(seen) == {"br35h", "lgg", "figshare", "no_tumour"}
     for source, count in seen.items():
         assert refused[source] <= 0.02 * count, source
@@ -106,21 +108,21 @@ def test_of_the_real_slices_of_every_source_at_most_two_percent_are_turned_away(
 # --- what a model is used to ---
 
 
-def looks_like(**changes: float) -> Looks:
+def looks_like(**changes: float) -> PictureFeatures:
     assert HEAD is not None
     return HEAD._replace(**changes)
 
 
 def test_usual_are_all_but_the_outermost_half_percent():
-    looks = [looks_like(grain=number / 1000) for number in range(1001)]
-    low, high = measure_familiar(looks)["grain"]
+    features = [looks_like(grain=number / 1000) for number in range(1001)]
+    low, high = measure_familiar(features)["grain"]
     assert (low, high) == pytest.approx((0.005, 0.995))
 
 
 def test_few_slices_say_nothing():
     assert measure_familiar([HEAD] * (ENOUGH - 1)) == {}
     assert measure_familiar([None] * 200) == {}
-    assert set(measure_familiar([HEAD] * ENOUGH)) == set(Looks._fields)
+    assert set(measure_familiar([HEAD] * ENOUGH)) == set(PictureFeatures._fields)
 
 
 def test_the_look_that_is_furthest_from_usual_is_named_with_its_value():

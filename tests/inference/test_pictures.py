@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tumortrace.errors import DataError
 from tumortrace.inference import pictures as pictures_module
-from tumortrace.inference.pictures import Picture, find_pictures, refuse_out_in_inputs
+from tumortrace.inference.pictures import PictureFile, find_pictures, refuse_out_in_inputs
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -28,10 +28,10 @@ def test_folder_is_searched_in_natural_order_and_names_are_relative_paths_withou
     touch(tmp_path, "y10.png", "y9.JPG", "sub/y1.tiff", "sub/deep.er/scan.v2.jpeg")
     pictures, skipped = find_pictures([str(tmp_path)])
     assert pictures == [
-        Picture(str(tmp_path / "sub/deep.er/scan.v2.jpeg"), "sub/deep.er/scan.v2"),
-        Picture(str(tmp_path / "sub/y1.tiff"), "sub/y1"),
-        Picture(str(tmp_path / "y9.JPG"), "y9"),
-        Picture(str(tmp_path / "y10.png"), "y10"),
+        PictureFile(str(tmp_path / "sub/deep.er/scan.v2.jpeg"), "sub/deep.er/scan.v2"),
+        PictureFile(str(tmp_path / "sub/y1.tiff"), "sub/y1"),
+        PictureFile(str(tmp_path / "y9.JPG"), "y9"),
+        PictureFile(str(tmp_path / "y10.png"), "y10"),
     ]
     assert skipped == []
 
@@ -58,7 +58,7 @@ def test_every_file_has_a_name_of_its_own(names: list[str]):
 def test_file_is_called_by_its_own_name(tmp_path: Path):
     touch(tmp_path, "far/away/x.png")
     pictures, _ = find_pictures([str(tmp_path / "far/away/x.png")])
-    assert pictures == [Picture(str(tmp_path / "far/away/x.png"), "x")]
+    assert pictures == [PictureFile(str(tmp_path / "far/away/x.png"), "x")]
 
 
 def test_each_file_is_taken_once_however_often_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -66,7 +66,7 @@ def test_each_file_is_taken_once_however_often_it_is_named(tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     inputs = ["scans/y.png", "scans", str(tmp_path / "scans"), "./scans/*", "scans/x.png"]
     pictures, skipped = find_pictures(inputs)
-    assert pictures == [Picture("scans/y.png", "y"), Picture("scans/x.png", "x")]
+    assert pictures == [PictureFile("scans/y.png", "y"), PictureFile("scans/x.png", "x")]
     assert skipped == ["scans/notes.txt"]
 
 
@@ -106,7 +106,7 @@ def test_loop_of_links_ends_and_each_folder_is_entered_once(tmp_path: Path):
 def test_link_that_leads_nowhere_is_left_to_be_reported(tmp_path: Path, text: str):
     (tmp_path / "lost.png").symlink_to(tmp_path / "none.png")
     pictures, _ = find_pictures([str(tmp_path / text)])
-    assert pictures == [Picture(str(tmp_path / "lost.png"), "lost")]
+    assert pictures == [PictureFile(str(tmp_path / "lost.png"), "lost")]
 
 
 def test_pattern_is_expanded_in_natural_order(tmp_path: Path):

@@ -171,11 +171,11 @@ def test_dataset_opens_without_findings_and_every_case_has_tumour(folder: Path):
 def test_written_truth_is_the_drawn_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     drawn: list[Phantom] = []
 
-    def remember(rng: np.random.Generator, *, size_hw: tuple[int, int], kind: str) -> Phantom:
+    def build_training_index(rng: np.random.Generator, *, size_hw: tuple[int, int], kind: str) -> Phantom:
         drawn.append(draw_phantom(rng, size_hw=size_hw, kind=kind))
         return drawn[-1]
 
-    monkeypatch.setattr(phantoms, "draw_phantom", remember)
+    monkeypatch.setattr(phantoms, "draw_phantom", build_training_index)
     write_phantom_dataset(tmp_path / "new", counts={"VAL": 8}, no_tumour=0, seed=1)
     assert [phantom.kind for phantom in drawn] == [*KINDS[:4]] * 2
     for record, phantom in zip(open_dataset(tmp_path / "new").records, drawn, strict=True):

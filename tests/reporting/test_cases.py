@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from tumortrace.copies.survey import survey
+from tumortrace.copies.survey import survey_cases
 from tumortrace.data.dataset import CaseRecord, open_dataset, read_case
 from tumortrace.data.slice import Slice
 from tumortrace.evaluation.evaluate import CaseScore, Evaluation, evaluate
@@ -153,7 +153,7 @@ def test_a_comparison_has_the_image_s_size_and_colours(tmp_path: Path):
 def test_a_real_evaluation_is_drawn(tiny_run: Path, phantom_data: Path, tmp_path: Path):
     model = open_model(str(tiny_run), threads=1)
     records = open_dataset(phantom_data).select("test")
-    evaluation = evaluate(model, records, survey(records), memory=None)
+    evaluation = evaluate(model, records, survey_cases(records), memory=None)
     paths = write_case_figures(evaluation, records, model, out=tmp_path)
     assert [path.name for path in paths] == ["best.png", "worst.png", "random.png"]
     case, _ = read_case(records[0])

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tumortrace.copies.survey import survey
-from tumortrace.copies.training_index import load_memory
+from tumortrace.copies.survey import survey_cases
+from tumortrace.copies.training_index import load_training_index
 from tumortrace.data.dataset import open_dataset
 from tumortrace.data.findings import Finding
 from tumortrace.errors import DataError
@@ -23,7 +23,7 @@ from tumortrace.inference.model import open_model
 from tumortrace.metrics.overlap import PixelCounts
 from tumortrace.reporting.cases import write_comparison, write_gallery
 from tumortrace.reporting.page import write_report
-from tumortrace.run_folder import MEMORY
+from tumortrace.run_folder import TRAINING_INDEX
 
 MakeScore = Callable[..., CaseScore]
 
@@ -35,8 +35,8 @@ def scores(tiny_run: Path, phantom_data: Path, tmp_path_factory: pytest.TempPath
     evaluation = evaluate(
         open_model(str(tiny_run), threads=1),
         records,
-        survey(records),
-        memory=load_memory(tiny_run / MEMORY),
+        survey_cases(records),
+        memory=load_training_index(tiny_run / TRAINING_INDEX),
         on_case=lambda case, prediction: write_comparison(case, prediction, out=out),
     )
     write_evaluation(evaluation, out)

@@ -9,7 +9,7 @@ import pytest
 
 from reproduction import report_rules
 from reproduction import worth_of_the_score as worth
-from tumortrace.copies.survey import SurveyedCase, survey
+from tumortrace.copies.survey import SurveyedCase, survey_cases
 from tumortrace.data.dataset import CaseRecord, open_dataset
 from tumortrace.data.geometry import Circle, Ellipse, Polygon, rasterize
 from tumortrace.metrics.overlap import count_pixels
@@ -30,7 +30,7 @@ def case_of(*regions: Polygon | Ellipse, size_hw: tuple[int, int] = (512, 512)) 
 
 @pytest.fixture(scope="module")
 def found(phantom_data):
-    return survey(open_dataset(phantom_data).select("val"))
+    return survey_cases(open_dataset(phantom_data).select("val"))
 
 
 def test_a_quarter_of_a_radian_is_read_as_a_quarter_turn():

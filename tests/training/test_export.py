@@ -17,7 +17,7 @@ from tumortrace.inference.model import open_model
 from tumortrace.inference.recipe import recipe_from_json
 from tumortrace.training import export
 from tumortrace.training.checkpoint import load_weights
-from tumortrace.training.export import Agreement, ModelCard, compare, export_onnx, refuse_disagreement
+from tumortrace.training.export import ExportDifference, ModelCard, compare, export_onnx, refuse_disagreement
 from tumortrace.training.networks import UNet, build_network
 
 RECIPE = Recipe(size_hw=(48, 32), pad_to_square=True, threshold=0.25)
@@ -194,7 +194,7 @@ def test_masks_are_those_of_the_calibrated_probability():
 
 def test_two_empty_masks_are_the_same():
     samples = slices([-1.0, -2.0])
-    assert compare(Logit(), logit_onnx(less=0.0), recipe=Recipe(), samples=samples) == Agreement(0.0, 1.0)
+    assert compare(Logit(), logit_onnx(less=0.0), recipe=Recipe(), samples=samples) == ExportDifference(0.0, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_two_empty_masks_are_the_same():
     ],
 )
 def test_what_is_refused_by_hand(difference: float, iou: float, message: str):
-    agreement = Agreement(difference, iou)
+    agreement = ExportDifference(difference, iou)
     if not message:
         refuse_disagreement(agreement, Path("m.onnx"))
         return

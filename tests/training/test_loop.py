@@ -142,7 +142,7 @@ def test_metrics_file_by_hand(tmp_path: Path):
     assert (tmp_path / "metrics.csv").read_text() == (
         "epoch,train_loss,val_loss,val_dice,images_per_second,loader_share,seconds\n"
         "1,0.5,,,20.25,0.125,2.0\n"
-        "2,nan,0.25,0.75,20.0,0.0,1.5\n"
+        "2,,0.25,0.75,20.0,0.0,1.5\n"
     )
 
 

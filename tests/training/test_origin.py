@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tumortrace.config import Config, NetworkConfig, Recipe, load_config
-from tumortrace.copies.survey import survey
-from tumortrace.copies.training_index import load_memory
+from tumortrace.copies.survey import survey_cases
+from tumortrace.copies.training_index import load_training_index
 from tumortrace.data.dataset import open_dataset
 from tumortrace.errors import ModelError, TumortraceError
 from tumortrace.evaluation.evaluate import evaluate
@@ -122,8 +122,8 @@ def test_a_run_begins_from_another_runs_weights(tiny_run: Path, other_data: Path
     card = open_model(str(tmp_path / "mine")).card
     assert (card["began_from"], card["remembered"]) == ("tiny", True)
     assert card["config_sha256"] != model.card["config_sha256"]
-    both = {*load_memory(tiny_run / "training.npz").hashes, *manifest["data"]["train"]["cases"].values()}
-    assert set(load_memory(tmp_path / "mine" / "training.npz").hashes) == both
+    both = {*load_training_index(tiny_run / "training.npz").hashes, *manifest["data"]["train"]["cases"].values()}
+    assert set(load_training_index(tmp_path / "mine" / "training.npz").hashes) == both
     assert len(both) == 14
 
 
@@ -138,7 +138,7 @@ def test_what_a_travelled_model_learnt_is_unknown_and_said(tiny_run: Path, other
         began_from=open_model(str(tmp_path / "mine")),
     )
     for name, began_from in (("mine", "tiny"), ("next", "mine")):
-        assert len(load_memory(tmp_path / name / "training.npz").hashes) == 4
+        assert len(load_training_index(tmp_path / name / "training.npz").hashes) == 4
         mine = open_model(str(tmp_path / name))
         assert (mine.card["began_from"], mine.card["remembered"]) == (began_from, False)
 
@@ -148,7 +148,7 @@ def test_a_score_of_such_a_model_is_qualified(tiny_run: Path, other_data: Path):
     model = open_model(str(tiny_run))
     provenance = trace_training(model, dataset)
     records = dataset.select("val")
-    result = evaluate(model, records, survey(records), memory=provenance.memory, baselines=provenance.baselines)
+    result = evaluate(model, records, survey_cases(records), memory=provenance.memory, baselines=provenance.baselines)
     assert caution(result, provenance) == []
     result.card.update(began_from="default", remembered=False)
     assert caution(result, provenance) == [
@@ -172,7 +172,9 @@ def test_a_run_stopped_in_its_first_epoch_goes_on_without_the_model(
             train(dataset, config, out=stopped, began_from=open_model(str(tiny_run)))
     train(dataset, config, out=stopped)
     assert (stopped / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
-    assert set(load_memory(stopped / "training.npz").hashes) == set(load_memory(whole / "training.npz").hashes)
+    assert set(load_training_index(stopped / "training.npz").hashes) == set(
+        load_training_index(whole / "training.npz").hashes
+    )
     assert open_model(str(stopped)).card["began_from"] == "tiny"
     train(dataset, config, out=tmp_path / "plain")
     assert (tmp_path / "plain" / "best.safetensors").read_bytes() != (whole / "best.safetensors").read_bytes()

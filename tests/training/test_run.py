@@ -28,7 +28,7 @@ from tumortrace.reporting.figures import read_metrics
 from tumortrace.run_folder import CHECKPOINT, check_run_folder
 from tumortrace.training import run as run_module
 from tumortrace.training.arrays import PreparedPart
-from tumortrace.training.export import Agreement
+from tumortrace.training.export import ExportDifference
 from tumortrace.training.run import RunResult, train
 
 Train = Callable[[Path, Config, Path], RunResult]
@@ -46,7 +46,7 @@ def settings(**training: object) -> Config:
 @pytest.fixture
 def train_only(monkeypatch: pytest.MonkeyPatch) -> Train:
     """A run without its export, which takes longer than all the rest."""
-    monkeypatch.setattr(run_module, "export_onnx", lambda *_, **__: Agreement(0.0, 1.0))
+    monkeypatch.setattr(run_module, "export_onnx", lambda *_, **__: ExportDifference(0.0, 1.0))
     return lambda data, config, out: train(open_dataset(data), config, out=out)
 
 
@@ -139,9 +139,9 @@ def test_the_run_s_model_can_be_opened(tiny_run: Path, manifest: dict[str, Any])
 def test_the_export_says_that_it_has_begun(
     phantom_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    def export(*_: object, **__: object) -> Agreement:
+    def export(*_: object, **__: object) -> ExportDifference:
         assert capsys.readouterr().err.endswith("Exporting to ONNX ...\n")
-        return Agreement(0.0, 1.0)
+        return ExportDifference(0.0, 1.0)
 
     monkeypatch.setattr(run_module, "export_onnx", export)
     train(open_dataset(phantom_data), settings(epochs=1), out=tmp_path)

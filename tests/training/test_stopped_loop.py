@@ -24,8 +24,8 @@ from tumortrace.training import loop
 from tumortrace.training.arrays import PreparedPart
 from tumortrace.training.checkpoint import TrainingState
 from tumortrace.training.loop import fit, kept_epoch, start_fabric
-from tumortrace.training.memory import explain_memory
 from tumortrace.training.networks import UNet, build_network
+from tumortrace.training.out_of_memory import explain_memory
 
 Settings = Callable[..., Config]
 Fit = Callable[[Config, Path], TrainingState]

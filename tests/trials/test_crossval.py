@@ -11,7 +11,7 @@ import pytest
 
 from tumortrace.config import Config, config_from_tables, load_config
 from tumortrace.copies.splits import read_split
-from tumortrace.copies.training_index import load_memory
+from tumortrace.copies.training_index import load_training_index
 from tumortrace.data.dataset import Dataset, open_dataset, open_datasets
 from tumortrace.errors import ConfigError, DataError
 from tumortrace.evaluation import crossfit
@@ -56,7 +56,7 @@ def test_every_case_but_test_is_scored_once_by_a_model_that_did_not_learn_it(dat
     sides = {case.file: case.side for case in read_split(out / "split.json").cases}
     for score in scores:
         assert score.fold == sides[score.file]
-        assert score.sha256 not in load_memory(out / f"fold-{score.fold}" / "training.npz").hashes
+        assert score.sha256 not in load_training_index(out / f"fold-{score.fold}" / "training.npz").hashes
         assert score.clean
 
 

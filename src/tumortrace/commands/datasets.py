@@ -30,7 +30,7 @@ def audit(
     """
     require_extra("report", purpose="draw the audit's page")
     from tumortrace.copies.audit import audit_document, write_audit
-    from tumortrace.copies.survey import survey
+    from tumortrace.copies.survey import survey_cases
     from tumortrace.data.dataset import open_any, refuse_inside
     from tumortrace.reporting.audit_page import write_audit_page
     from tumortrace.reporting.tables import tables_of_audit
@@ -38,20 +38,20 @@ def audit(
     folder = out or Path("runs") / f"{data.resolve().name}-audit"
     refuse_inside(folder, data)
     dataset = open_any(data)
-    found = survey(dataset.records)
-    document = audit_document(dataset, found)
-    write_audit(document, found, folder)
-    write_audit_page(found, document, folder / "audit.html")
+    survey = survey_cases(dataset.records)
+    document = audit_document(dataset, survey)
+    write_audit(document, survey, folder)
+    write_audit_page(survey, document, folder / "audit.html")
     if as_json:
         print(json.dumps(document, indent=2))  # noqa: T201 - the document itself, untouched by rich
     else:
         for table in tables_of_audit(document):
             console.print(table)
-        report_findings((*dataset.findings, *found.findings), kept_in=folder / "findings.json")
+        report_findings((*dataset.findings, *survey.findings), kept_in=folder / "findings.json")
         console.print(f"Written to {folder}: audit.html, audit.json, groups.csv, findings.json")
     if fail_on and any(part["images"] for part in document["leaked"].values()):
         raise typer.Exit(1)
-    exit_if_unreadable(found.findings)
+    exit_if_unreadable(survey.findings)
 
 
 def split(
@@ -67,7 +67,7 @@ def split(
     Example: tumortrace split br35h --out folds.json --folds 5
     """
     from tumortrace.copies.splits import make_folds, make_parts, write_split
-    from tumortrace.copies.survey import survey
+    from tumortrace.copies.survey import survey_cases
     from tumortrace.data.dataset import open_datasets, refuse_inside
     from tumortrace.reporting.tables import table_of_split
 
@@ -77,13 +77,13 @@ def split(
         raise TumortraceError(f"--out {out} is a folder; name a file, for example {out / 'split.json'}")
     dataset = open_datasets(data, negatives=negatives)
     records = [record for record in dataset.records if folds is None or record.part != "test"]
-    found = survey(records)
-    made = make_parts(found) if folds is None else make_folds(found, folds=folds)
-    document = write_split(made, found, out)
-    report_findings((*dataset.findings, *found.findings), kept_in=out, shown=3)
+    survey = survey_cases(records)
+    made = make_parts(survey) if folds is None else make_folds(survey, folds=folds)
+    document = write_split(made, survey, out)
+    report_findings((*dataset.findings, *survey.findings), kept_in=out, shown=3)
     console.print(table_of_split(document))
     console.print(f"Written to {out}; checked: no copy and no patient is on two sides")
-    exit_if_unreadable(found.findings)
+    exit_if_unreadable(survey.findings)
 
 
 def convert(

@@ -37,7 +37,7 @@ def evaluate(
     Example: tumortrace evaluate br35h --model runs/first --part val --out runs/first-val
     """
     require_extra("report", purpose="draw an evaluation's figures")
-    from tumortrace.copies.survey import survey
+    from tumortrace.copies.survey import survey_cases
     from tumortrace.data.dataset import open_datasets, refuse_inside
     from tumortrace.data.fingerprint import hash_part
     from tumortrace.evaluation.evaluate import evaluate as score
@@ -54,14 +54,14 @@ def evaluate(
     records = dataset.select(part)
     # Outlines of training slices have a say in the annotators' agreement; other parts stay closed.
     scored = {record.case_id for record in records}
-    found = survey([record for record in dataset.records if record.case_id in scored or record.part == "train"])
-    shown = hash_part({case.record.case_id: case.sha256 for case in found.cases if case.record.case_id in scored})
+    survey = survey_cases([record for record in dataset.records if record.case_id in scored or record.part == "train"])
+    shown = hash_part({case.record.case_id: case.sha256 for case in survey.cases if case.record.case_id in scored})
     _make_room(folder, model=opened.sha256, data=shown)
     provenance = trace_training(opened, dataset)
     result = score(
         opened,
         records,
-        found,
+        survey,
         memory=provenance.memory,
         baselines=provenance.baselines,
         on_case=lambda case, prediction: write_comparison(case, prediction, out=folder),

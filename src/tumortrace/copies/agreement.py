@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from tumortrace.copies.find import CopyPair
 from tumortrace.copies.registration import lay_mask
 from tumortrace.copies.survey import Survey
+from tumortrace.files import Document
 from tumortrace.machine import usable_cores
-from tumortrace.metrics.aggregate import DISTANCES, LENGTHS, Document, describe_values
+from tumortrace.metrics.aggregate import DISTANCES, LENGTHS, describe_values
 from tumortrace.metrics.overlap import PixelCounts, count_pixels
 from tumortrace.metrics.surface import SurfaceScores, compare_surfaces
 from tumortrace.progress import track
@@ -58,22 +59,22 @@ class Agreement:
     copied: int
 
 
-def measure_agreement(found: Survey, *, seed: int = 0) -> Agreement | None:
+def measure_agreement(survey: Survey, *, seed: int = 0) -> Agreement | None:
     """Compare each outline with that of one of its copies, drawn at random.
 
     One copy each, and not all pairs, so that every outline counts about the same, however large its group.
 
     Args:
-        found: Of an annotated dataset.
+        survey: Of an annotated dataset.
         seed: Draws the copies.
 
     Returns:
         None if no slice was outlined twice.
     """
-    drawn = _draw_pairs(found, np.random.default_rng(seed))
+    drawn = _draw_pairs(survey, np.random.default_rng(seed))
     with ThreadPoolExecutor(usable_cores()) as pool:
         compared = list(
-            track(pool.map(lambda pair: _compare(pair, found), drawn), "Comparing outlines", total=len(drawn))
+            track(pool.map(lambda pair: _compare(pair, survey), drawn), "Comparing outlines", total=len(drawn))
         )
     independent = tuple(pair for pair in compared if pair.counts.dice < COPIED)
     copied = len(compared) - len(independent)
@@ -99,58 +100,58 @@ def describe_agreement(agreement: Agreement | None) -> Document | None:
     }
 
 
-def agree_on_masks(found: Survey) -> dict[str, NDArray[np.bool_]]:
+def agree_on_masks(survey: Survey) -> dict[str, NDArray[np.bool_]]:
     """The consensus of the outlines of each slice that has at least two copies: what most of them call tumour.
 
     Each copy votes where its picture reaches; a tie is decided by the slice's own outline.
 
     Args:
-        found: Of the training cases alone: no other outline may have a say in what is learnt.
+        survey: Of the training cases alone: no other outline may have a say in what is learnt.
 
     Returns:
         By case id: the mask, shape (H, W) of the slice, bool.
     """
     voters: dict[int, list[CopyPair]] = {}
-    for pair in found.pairs:
+    for pair in survey.pairs:
         voters.setdefault(pair.first, []).append(pair)
         voters.setdefault(pair.second, []).append(pair.turned())
     agreed = {}
     for index, pairs in track(sorted(voters.items()), "Finding the consensus", total=len(voters)):
         if len(pairs) >= 2:
-            agreed[found.cases[index].record.case_id] = _vote(index, pairs, found)
+            agreed[survey.cases[index].record.case_id] = _vote(index, pairs, survey)
     return agreed
 
 
-def _draw_pairs(found: Survey, rng: np.random.Generator) -> list[CopyPair]:
+def _draw_pairs(survey: Survey, rng: np.random.Generator) -> list[CopyPair]:
     partners: dict[int, list[CopyPair]] = {}
-    for pair in found.pairs:
-        if found.cases[pair.first].tumour_px and found.cases[pair.second].tumour_px:
+    for pair in survey.pairs:
+        if survey.cases[pair.first].tumour_px and survey.cases[pair.second].tumour_px:
             partners.setdefault(pair.first, []).append(pair)
             partners.setdefault(pair.second, []).append(pair)
     drawn = [pairs[rng.integers(len(pairs))] for _, pairs in sorted(partners.items())]
     return list({(pair.first, pair.second): pair for pair in drawn}.values())
 
 
-def _compare(pair: CopyPair, found: Survey) -> OutlinePair:
-    first, second = found.cases[pair.first], found.cases[pair.second]
+def _compare(pair: CopyPair, survey: Survey) -> OutlinePair:
+    first, second = survey.cases[pair.first], survey.cases[pair.second]
     # What the second picture does not show, its annotator could not outline.
     truth = first.truth() & _reach(second.size_hw, pair, first.size_hw)
     laid = lay_mask(second.truth(), pair.to_second, first.size_hw)
     return OutlinePair(
         first=first.record.case_id,
         second=second.record.case_id,
-        group=found.groups[pair.first],
+        group=survey.groups[pair.first],
         counts=count_pixels(laid, truth),
         surface=compare_surfaces(laid, truth),
     )
 
 
-def _vote(index: int, pairs: Sequence[CopyPair], found: Survey) -> NDArray[np.bool_]:
-    case = found.cases[index]
+def _vote(index: int, pairs: Sequence[CopyPair], survey: Survey) -> NDArray[np.bool_]:
+    case = survey.cases[index]
     own = case.truth()
     votes, voters = own.astype(np.int16), np.ones(case.size_hw, dtype=np.int16)
     for pair in pairs:
-        other = found.cases[pair.second]
+        other = survey.cases[pair.second]
         votes += lay_mask(other.truth(), pair.to_second, case.size_hw)
         voters += _reach(other.size_hw, pair, case.size_hw)
     return np.asarray((2 * votes > voters) | ((2 * votes == voters) & own))

@@ -5,9 +5,6 @@ Reads only; writes ``groups.csv``, ``audit.json`` and ``findings.json`` into a f
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -20,69 +17,71 @@ from tumortrace.copies.find import SAME_SLICE, CopyPair
 from tumortrace.copies.lookup import HeadFrame, copy_mask
 from tumortrace.copies.similarity import find_nearest
 from tumortrace.copies.survey import Survey
-from tumortrace.copies.training_index import remember
+from tumortrace.copies.training_index import build_training_index
 from tumortrace.copies.transforms import name_transform
 from tumortrace.data.dataset import Dataset
-from tumortrace.files import write_atomically
+from tumortrace.files import Document, write_csv, write_json
 from tumortrace.machine import usable_cores
-from tumortrace.metrics.aggregate import Document, nan_to_none
+from tumortrace.metrics.aggregate import nan_to_none
 from tumortrace.metrics.intervals import mean_interval
 from tumortrace.metrics.overlap import count_pixels
+
+GROUP_COLUMNS = ("file", "split", "group", "transform", "similarity", "nearest")
 
 _EDGES = np.round(np.linspace(0, 1, 41), 3)
 _LARGEST = 6
 
 
-def audit_document(dataset: Dataset, found: Survey) -> Document:
+def audit_document(dataset: Dataset, survey: Survey) -> Document:
     """What ``audit.json`` holds.
 
     Args:
         dataset: As opened.
-        found: A survey of all its cases.
+        survey: A survey of all its cases.
     """
-    parts = Counter(case.record.part.upper() for case in found.cases)
-    annotated = any(case.packed_truth is not None for case in found.cases)
-    agreement = measure_agreement(found) if annotated else None
-    counts, _ = np.histogram([pair.similarity for pair in found.scored], bins=_EDGES)
+    parts = Counter(case.record.part.upper() for case in survey.cases)
+    annotated = any(case.packed_truth is not None for case in survey.cases)
+    agreement = measure_agreement(survey) if annotated else None
+    counts, _ = np.histogram([pair.similarity for pair in survey.scored], bins=_EDGES)
     document = {
         "root": str(dataset.root),
-        "n": len(found.cases),
+        "n": len(survey.cases),
         "parts": dict(parts),
-        "groups": len(set(found.groups)),
-        "pairs": len(found.pairs),
+        "groups": len(set(survey.groups)),
+        "pairs": len(survey.pairs),
         "same_slice": SAME_SLICE,
-        "leaked": _count_leaks(found),
+        "leaked": _count_leaks(survey),
         "similarities": {"edges": _EDGES.tolist(), "counts": counts.tolist()},
-        "group_sizes": {str(size): n for size, n in sorted(Counter(Counter(found.groups).values()).items())},
-        "largest_groups": _describe_largest(found),
+        "group_sizes": {str(size): n for size, n in sorted(Counter(Counter(survey.groups).values()).items())},
+        "largest_groups": _describe_largest(survey),
         "agreement": describe_agreement(agreement),
-        "baselines": _describe_lookup(found) if annotated else None,
-        "patients_across_parts": _patients_across(found),
-        "findings": [asdict(finding) for finding in (*dataset.findings, *found.findings)],
+        "baselines": _describe_lookup(survey) if annotated else None,
+        "patients_across_parts": _patients_across(survey),
+        "findings": [asdict(finding) for finding in (*dataset.findings, *survey.findings)],
     }
     return dict(nan_to_none(document))
 
 
-def write_audit(document: Document, found: Survey, out: Path) -> None:
+def write_audit(document: Document, survey: Survey, out: Path) -> None:
     """Write ``groups.csv``, ``audit.json`` and ``findings.json``."""
-    write_atomically(out / "groups.csv", _groups_table(found).encode())
-    write_atomically(out / "audit.json", _to_json(document))
-    write_atomically(out / "findings.json", _to_json(document["findings"]))
+    write_csv(out / "groups.csv", _group_rows(survey), columns=GROUP_COLUMNS)
+    write_json(out / "audit.json", document)
+    write_json(out / "findings.json", document["findings"])
 
 
-def nearest_copies(found: Survey) -> dict[int, CopyPair]:
+def nearest_copies(survey: Survey) -> dict[int, CopyPair]:
     """Of each case that was registered with any other: the pair with the most similar one, the case being its first."""
     nearest: dict[int, CopyPair] = {}
-    for pair in found.scored:
+    for pair in survey.scored:
         for each in (pair, pair.turned()):
             if each.first not in nearest or each.similarity > nearest[each.first].similarity:
                 nearest[each.first] = each
     return nearest
 
 
-def describe_pair(found: Survey, pair: CopyPair) -> str:
+def describe_pair(survey: Survey, pair: CopyPair) -> str:
     """How the first of two copies differs from the second, in a few words."""
-    first, second = found.cases[pair.first], found.cases[pair.second]
+    first, second = survey.cases[pair.first], survey.cases[pair.second]
     return name_transform(
         first.thumbnail,
         second.thumbnail,
@@ -92,45 +91,43 @@ def describe_pair(found: Survey, pair: CopyPair) -> str:
     )
 
 
-def _groups_table(found: Survey) -> str:
-    nearest = nearest_copies(found)
+def _group_rows(survey: Survey) -> list[dict[str, object]]:
+    nearest = nearest_copies(survey)
     with ThreadPoolExecutor(usable_cores()) as pool:
-        words = dict(zip(nearest, pool.map(lambda pair: describe_pair(found, pair), nearest.values()), strict=True))
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["file", "split", "group", "transform", "similarity", "nearest"])
-    for index, (case, group) in enumerate(zip(found.cases, found.groups, strict=True)):
-        row = [case.record.case_id, case.record.part.upper(), group]
+        words = dict(zip(nearest, pool.map(lambda pair: describe_pair(survey, pair), nearest.values()), strict=True))
+    rows: list[dict[str, object]] = []
+    for index, (case, group) in enumerate(zip(survey.cases, survey.groups, strict=True)):
+        row: dict[str, object] = {"file": case.record.case_id, "split": case.record.part.upper(), "group": group}
         pair = nearest.get(index)
-        copied = pair is not None and pair.similarity >= SAME_SLICE
-        row += [words[index] if copied else ""]
-        row += [f"{pair.similarity:.4f}", found.cases[pair.second].record.case_id] if pair else ["", ""]
-        writer.writerow(row)
-    return text.getvalue()
+        if pair is not None:
+            row["transform"] = words[index] if pair.similarity >= SAME_SLICE else ""
+            row |= {"similarity": f"{pair.similarity:.4f}", "nearest": survey.cases[pair.second].record.case_id}
+        rows.append(row)
+    return rows
 
 
-def _count_leaks(found: Survey) -> dict[str, Document]:
+def _count_leaks(survey: Survey) -> dict[str, Document]:
     """For each part but TRAIN: how many of its images show a slice that is in TRAIN as well."""
-    of_train = {group for case, group in zip(found.cases, found.groups, strict=True) if case.record.part == "train"}
+    of_train = {group for case, group in zip(survey.cases, survey.groups, strict=True) if case.record.part == "train"}
     leaks = {}
     for part in ("val", "test"):
-        groups = [group for case, group in zip(found.cases, found.groups, strict=True) if case.record.part == part]
+        groups = [group for case, group in zip(survey.cases, survey.groups, strict=True) if case.record.part == part]
         if groups and of_train:
             images = sum(group in of_train for group in groups)
             leaks[part.upper()] = {"images": images, "of": len(groups), "into": "TRAIN"}
     return leaks
 
 
-def _describe_largest(found: Survey) -> list[Document]:
+def _describe_largest(survey: Survey) -> list[Document]:
     """The largest groups, with what shows whether they chain strangers together.
 
     ``linked_share`` is how many of a group's pairs are copies directly, and not only by way of others.
     """
-    sizes = Counter(found.groups)
+    sizes = Counter(survey.groups)
     described = []
     for group, size in sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[:_LARGEST]:
-        members = [case for case, name in zip(found.cases, found.groups, strict=True) if name == group]
-        links = [pair.similarity for pair in found.pairs if found.groups[pair.first] == group]
+        members = [case for case, name in zip(survey.cases, survey.groups, strict=True) if name == group]
+        links = [pair.similarity for pair in survey.pairs if survey.groups[pair.first] == group]
         if size > 1:
             described.append(
                 {
@@ -145,9 +142,9 @@ def _describe_largest(found: Survey) -> list[Document]:
     return described
 
 
-def _describe_lookup(found: Survey) -> Document | None:
+def _describe_lookup(survey: Survey) -> Document | None:
     """Dice of copying the nearest TRAIN mask onto VAL and TEST, with no network at all."""
-    cases, groups = found.cases, found.groups
+    cases, groups = survey.cases, survey.groups
     training = [index for index, case in enumerate(cases) if case.record.part == "train" and case.tumour_px]
     scored = [
         index
@@ -156,12 +153,12 @@ def _describe_lookup(found: Survey) -> Document | None:
     ]
     if not training or not scored:
         return None
-    memory = remember(found, only=training)
-    queries = remember(found, only=scored).head_signatures()
+    memory = build_training_index(survey, only=training)
+    queries = build_training_index(survey, only=scored).head_signatures()
     leaked = {groups[index] for index in training}
     dices = {}
     for index, match in zip(scored, find_nearest(queries, memory.head_signatures()), strict=True):
-        mask = copy_mask(match, memory, HeadFrame(cases[index].size_hw, found.looks.head_box_xywh(index)))
+        mask = copy_mask(match, memory, HeadFrame(cases[index].size_hw, survey.signatures.head_box_xywh(index)))
         dices[index] = count_pixels(mask, cases[index].truth()).dice
     sides = {
         "all": scored,
@@ -182,14 +179,10 @@ def _describe_dice(dices: list[float], groups: list[str]) -> Document:
     return {"n": len(dices), "mean_dice": mean, "ci95": list(mean_interval(dices, groups))}
 
 
-def _patients_across(found: Survey) -> list[str]:
+def _patients_across(survey: Survey) -> list[str]:
     """Patients with slices in more than one part."""
     parts: dict[str, set[str]] = {}
-    for case in found.cases:
+    for case in survey.cases:
         if case.record.patient:
             parts.setdefault(case.record.patient, set()).add(case.record.part)
     return sorted(patient for patient, where in parts.items() if len(where) > 1)
-
-
-def _to_json(document: object) -> bytes:
-    return (json.dumps(document, indent=1, allow_nan=False) + "\n").encode()

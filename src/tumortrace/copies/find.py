@@ -38,7 +38,7 @@ _BLOCK = 512
 
 
 @dataclass(frozen=True, eq=False)
-class Looks:
+class Signatures:
     """What N slices look like, as the search for copies sees them.
 
     Attributes:
@@ -96,7 +96,7 @@ class _Candidate:
     orientation: int
 
 
-def look_at(pixels: NDArray[Any]) -> tuple[NDArray[np.float16], NDArray[np.float64]]:
+def measure_signature(pixels: NDArray[Any]) -> tuple[NDArray[np.float16], NDArray[np.float64]]:
     """What one slice looks like: its windows (2, SIDE_PX, SIDE_PX) and boxes (2, 4).
 
     Args:
@@ -110,64 +110,66 @@ def look_at(pixels: NDArray[Any]) -> tuple[NDArray[np.float16], NDArray[np.float
     return (windows * SIDE_PX).astype(np.float16), np.array([(0, 0, width, height), head_xywh], dtype=np.float64)
 
 
-def stack_looks(looks: Iterable[tuple[NDArray[np.float16], NDArray[np.float64]]]) -> Looks:
+def stack_signatures(signatures: Iterable[tuple[NDArray[np.float16], NDArray[np.float64]]]) -> Signatures:
     """Many slices' looks as one."""
-    listed = list(looks)
+    listed = list(signatures)
     windows = np.empty((len(listed), len(WINDOWS), SIDE_PX, SIDE_PX), dtype=np.float16)
     boxes = np.empty((len(listed), len(WINDOWS), 4))
     for index, (window, box) in enumerate(listed):
         windows[index], boxes[index] = window, box
-    return Looks(windows, boxes)
+    return Signatures(windows, boxes)
 
 
-def find_copies(looks: Looks, others: Looks | None = None) -> list[CopyPair]:
+def find_copies(signatures: Signatures, others: Signatures | None = None) -> list[CopyPair]:
     """All pairs of slices that are the same picture.
 
     Args:
-        looks: Of N slices.
+        signatures: Of N slices.
         others: Of M slices to compare them with; None compares the N with each other, each pair once.
 
     Returns:
         Pairs (index in ``looks``, index in ``others`` or ``looks``) of at least SAME_SLICE, by indices.
     """
-    return [pair for pair in score_pairs(looks, others) if pair.similarity >= SAME_SLICE]
+    return [pair for pair in score_pairs(signatures, others) if pair.similarity >= SAME_SLICE]
 
 
-def score_pairs(looks: Looks, others: Looks | None = None) -> list[CopyPair]:
+def score_pairs(signatures: Signatures, others: Signatures | None = None) -> list[CopyPair]:
     """The likely pairs with their similarity after registration, whether or not they are copies."""
     if others is not None:
-        pairs = _register_all(_candidates(looks, others, rows=np.arange(len(looks))), looks, others)
+        pairs = _register_all(_candidates(signatures, others, rows=np.arange(len(signatures))), signatures, others)
         return sorted(pairs, key=lambda pair: (pair.first, pair.second))
     scored: dict[tuple[int, int], CopyPair] = {}
     tried: set[tuple[int, int]] = set()
-    rows, own = np.arange(len(looks)), np.arange(len(looks))
+    rows, own = np.arange(len(signatures)), np.arange(len(signatures))
     while len(rows):
-        found = _best_between(_candidates(looks, looks, rows=rows, own=own), own)
+        found = _best_between(_candidates(signatures, signatures, rows=rows, own=own), own)
         fresh = {pair: hypotheses for pair, hypotheses in found.items() if pair not in tried}
         tried |= fresh.keys()
-        scored |= {(pair.first, pair.second): pair for pair in _register_all(fresh, looks, looks)}
+        scored |= {(pair.first, pair.second): pair for pair in _register_all(fresh, signatures, signatures)}
         before = own
-        own = np.array(link(len(looks), [key for key, pair in scored.items() if pair.similarity >= SAME_SLICE]))
-        sizes = np.bincount(own, minlength=len(looks))[own]
+        own = np.array(link(len(signatures), [key for key, pair in scored.items() if pair.similarity >= SAME_SLICE]))
+        sizes = np.bincount(own, minlength=len(signatures))[own]
         # Those who looked among strangers in vain need not look again, nor those whose own left them places.
-        grown = sizes > np.bincount(before, minlength=len(looks))[before]
+        grown = sizes > np.bincount(before, minlength=len(signatures))[before]
         rows = np.flatnonzero((sizes > _NEAREST / 2) & grown)
     return [scored[key] for key in sorted(scored)]
 
 
-def _register_all(candidates: dict[tuple[int, int], list[_Candidate]], looks: Looks, others: Looks) -> list[CopyPair]:
+def _register_all(
+    candidates: dict[tuple[int, int], list[_Candidate]], signatures: Signatures, others: Signatures
+) -> list[CopyPair]:
     with ThreadPoolExecutor(usable_cores()) as pool:
-        registered = pool.map(lambda hypotheses: _register_best(hypotheses, looks, others), candidates.values())
+        registered = pool.map(lambda hypotheses: _register_best(hypotheses, signatures, others), candidates.values())
         return [pair for pair in track(registered, "Comparing closely", total=len(candidates)) if pair is not None]
 
 
 def _candidates(
-    looks: Looks, others: Looks, *, rows: NDArray[np.intp], own: NDArray[np.intp] | None = None
+    signatures: Signatures, others: Signatures, *, rows: NDArray[np.intp], own: NDArray[np.intp] | None = None
 ) -> dict[tuple[int, int], list[_Candidate]]:
     """Hypotheses of each likely pair, the likeliest first.
 
     Args:
-        looks: What is compared.
+        signatures: What is compared.
         others: With these.
         rows: Indices of those in ``looks`` that are compared now.
         own: If both are the same: the group of each, to whose members a slice is not compared.
@@ -175,7 +177,7 @@ def _candidates(
     found: dict[tuple[int, int], list[_Candidate]] = {}
     for window in range(len(WINDOWS)):
         references = others.coarse(window)
-        queries = looks.coarse(window)
+        queries = signatures.coarse(window)
         for likely in _search(queries, references, window=window, rows=rows, own=own):
             first, second = likely.first, likely.second
             key = (first, second) if own is None else (min(first, second), max(first, second))
@@ -261,28 +263,28 @@ def _cut(best: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.maximum(np.maximum(np.minimum(nearest, _ALIKE), most), np.float32(_UNLIKE))
 
 
-def _register_best(hypotheses: list[_Candidate], looks: Looks, others: Looks) -> CopyPair | None:
+def _register_best(hypotheses: list[_Candidate], signatures: Signatures, others: Signatures) -> CopyPair | None:
     """The first hypothesis that makes the pair a copy, or else the best one; None if none can be registered."""
     best: CopyPair | None = None
     for likely in hypotheses:
-        pair = _register(likely, looks, others)
+        pair = _register(likely, signatures, others)
         if pair is not None and (best is None or pair.similarity > best.similarity):
             best = pair
         if best is not None and best.similarity >= SAME_SLICE:
             break
-    if best is not None and looks is others and best.first > best.second:
+    if best is not None and signatures is others and best.first > best.second:
         return best.turned()
     return best
 
 
-def _register(likely: _Candidate, looks: Looks, others: Looks) -> CopyPair | None:
+def _register(likely: _Candidate, signatures: Signatures, others: Signatures) -> CopyPair | None:
     turns, flip = ORIENTATIONS[likely.orientation]
-    first = looks.windows[likely.first, likely.window].astype(np.float32)
+    first = signatures.windows[likely.first, likely.window].astype(np.float32)
     second = others.windows[likely.second, likely.window].astype(np.float32)
     found: Registration = register(first, np.ascontiguousarray(orient(second, turns=turns, flip=flip)))
     if found.similarity < 0:
         return None
-    from_first = _invert(window_matrix(looks.boxes_xywh[likely.first, likely.window]))
+    from_first = _invert(window_matrix(signatures.boxes_xywh[likely.first, likely.window]))
     into_second = window_matrix(others.boxes_xywh[likely.second, likely.window])
     to_second = into_second @ orientation_matrix(turns=turns, flip=flip) @ found.warp @ from_first
     return CopyPair(likely.first, likely.second, found.similarity, to_second)

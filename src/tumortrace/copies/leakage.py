@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tumortrace.copies.find import CopyPair, find_copies
 from tumortrace.copies.survey import Survey
-from tumortrace.copies.training_index import TrainingMemory
+from tumortrace.copies.training_index import TrainingIndex
 
 
 @dataclass(frozen=True)
@@ -24,28 +24,28 @@ class Leak:
     why: str
 
 
-def find_leaks(found: Survey, memory: TrainingMemory) -> dict[str, Leak]:
+def find_leaks(survey: Survey, memory: TrainingIndex) -> dict[str, Leak]:
     """The cases that are not clean.
 
     Args:
-        found: Of the cases to be scored, and of any others.
+        survey: Of the cases to be scored, and of any others.
         memory: Of what the model was trained on.
 
     Returns:
         By case id; a case that is not in it has neither a copy nor its patient among the training slices.
     """
     nearest: dict[int, CopyPair] = {}
-    for pair in find_copies(found.looks, memory.looks):
+    for pair in find_copies(survey.signatures, memory.signatures):
         if pair.first not in nearest or pair.similarity > nearest[pair.first].similarity:
             nearest[pair.first] = pair
-    leaked_groups = {found.groups[index] for index in nearest}
+    leaked_groups = {survey.groups[index] for index in nearest}
     patients = {patient for patient in memory.patients if patient}
     leaks = {}
-    for index, case in enumerate(found.cases):
+    for index, case in enumerate(survey.cases):
         if index in nearest:
             pair = nearest[index]
             leaks[case.record.case_id] = Leak(memory.names[pair.second], pair.similarity, "copy")
-        elif found.groups[index] in leaked_groups:
+        elif survey.groups[index] in leaked_groups:
             leaks[case.record.case_id] = Leak("", float("nan"), "copy of a copy")
         elif case.record.patient in patients:
             leaks[case.record.case_id] = Leak("", float("nan"), "patient")

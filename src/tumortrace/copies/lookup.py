@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.copies.similarity import Match, head_box, orient
-from tumortrace.copies.training_index import TrainingMemory
+from tumortrace.copies.training_index import TrainingIndex
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class HeadFrame:
         return laid
 
 
-def copy_mask(match: Match, memory: TrainingMemory, place: HeadFrame) -> NDArray[np.bool_]:
+def copy_mask(match: Match, memory: TrainingIndex, place: HeadFrame) -> NDArray[np.bool_]:
     """Copy the mask of the most similar training slice, flipped and turned to fit: a lookup table.
 
     Args:

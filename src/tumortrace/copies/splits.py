@@ -17,7 +17,7 @@ from tumortrace.copies.groups import link, link_patients
 from tumortrace.copies.survey import Survey
 from tumortrace.data.dataset import Dataset
 from tumortrace.errors import DataError
-from tumortrace.files import write_atomically
+from tumortrace.files import write_json
 
 FORMAT = "tumortrace-split-1"
 ALWAYS_TRAIN = "0"
@@ -64,30 +64,30 @@ class Split:
         return sorted(names, key=lambda name: (int(name), name)) if _are_folds(names) else sorted(names, key=_part)
 
 
-def make_folds(found: Survey, *, folds: int, seed: int = 0) -> Split:
+def make_folds(survey: Survey, *, folds: int, seed: int = 0) -> Split:
     """K folds, balanced in number of cases, tumour size, number of lesions and source.
 
     Args:
-        found: Of all cases.
+        survey: Of all cases.
         folds: At least 2.
         seed: Decides among equals.
 
     Raises:
         DataError: Fewer blocks (groups joined by patients) than folds.
     """
-    return _assign(found, {str(number): 1 / folds for number in range(1, folds + 1)}, seed=seed)
+    return _assign(survey, {str(number): 1 / folds for number in range(1, folds + 1)}, seed=seed)
 
 
-def make_parts(found: Survey, *, seed: int = 0) -> Split:
+def make_parts(survey: Survey, *, seed: int = 0) -> Split:
     """The parts train, val and test of about 70, 15 and 15 % of the cases, balanced likewise.
 
     Raises:
         DataError: Fewer than three blocks.
     """
-    return _assign(found, PARTS_SHARES, seed=seed)
+    return _assign(survey, PARTS_SHARES, seed=seed)
 
 
-def leave_sources_out(found: Survey) -> Split:
+def leave_sources_out(survey: Survey) -> Split:
     """One fold a source, in the order of the names: each is scored by a model that never saw its hospital.
 
     A source without any tumour is no fold: it is learnt from in all of them.
@@ -96,15 +96,15 @@ def leave_sources_out(found: Survey) -> Split:
     Raises:
         DataError: Fewer than two sources.
     """
-    sources = sorted({case.record.source for case in found.cases if case.tumour_px})
+    sources = sorted({case.record.source for case in survey.cases if case.tumour_px})
     if len(sources) < 2:
         raise DataError(f"only one source ({sources[0] or 'unnamed'}); name at least two datasets to leave one out")
-    blocks = _blocks(found)
+    blocks = _blocks(survey)
     of_block: dict[int, set[str]] = {}
-    for case, block in zip(found.cases, blocks, strict=True):
+    for case, block in zip(survey.cases, blocks, strict=True):
         of_block.setdefault(block, set()).add(case.record.source)
     kept, left_out = [], []
-    for case, block, group in zip(found.cases, blocks, found.groups, strict=True):
+    for case, block, group in zip(survey.cases, blocks, survey.groups, strict=True):
         if len(of_block[block]) > 1:
             left_out.append((case.record.case_id, f"has a copy in another source ({group})"))
         else:
@@ -114,16 +114,16 @@ def leave_sources_out(found: Survey) -> Split:
     return Split(tuple(kept), "source", tuple(left_out))
 
 
-def check_split(split: Split, found: Survey) -> None:
+def check_split(split: Split, survey: Survey) -> None:
     """Prove that no pair of copies and no patient is on two sides.
 
     Raises:
         DataError: Names the first pair that is.
     """
     side_of = {case.file: case.side for case in split.cases}
-    names = [case.record.case_id for case in found.cases]
-    crossing = [(pair.first, pair.second, f"similarity {pair.similarity:.3f}") for pair in found.pairs]
-    patients = [case.record.patient for case in found.cases]
+    names = [case.record.case_id for case in survey.cases]
+    crossing = [(pair.first, pair.second, f"similarity {pair.similarity:.3f}") for pair in survey.pairs]
+    patients = [case.record.patient for case in survey.cases]
     crossing += [(first, second, f"patient {patients[first]}") for first, second in link_patients(patients)]
     for first, second, why in crossing:
         here, there = side_of.get(names[first]), side_of.get(names[second])
@@ -131,9 +131,9 @@ def check_split(split: Split, found: Survey) -> None:
             raise DataError(f"{names[first]} and {names[second]} are on sides {here} and {there} ({why}); split again")
 
 
-def split_document(split: Split, found: Survey) -> dict[str, Any]:
+def split_document(split: Split, survey: Survey) -> dict[str, Any]:
     """What the split's JSON file holds: the sides, what they hold, and the cases."""
-    by_name = {case.record.case_id: case for case in found.cases}
+    by_name = {case.record.case_id: case for case in survey.cases}
     return {
         "format": FORMAT,
         "by": split.by,
@@ -145,15 +145,15 @@ def split_document(split: Split, found: Survey) -> dict[str, Any]:
     }
 
 
-def write_split(split: Split, found: Survey, path: Path) -> dict[str, Any]:
+def write_split(split: Split, survey: Survey, path: Path) -> dict[str, Any]:
     """Check a split and write it; returns the document.
 
     Raises:
         DataError: A pair of copies or a patient is on two sides.
     """
-    check_split(split, found)
-    document = split_document(split, found)
-    write_atomically(path, (json.dumps(document, indent=1) + "\n").encode())
+    check_split(split, survey)
+    document = split_document(split, survey)
+    write_json(path, document)
     return document
 
 
@@ -222,15 +222,15 @@ def _name_folds(sides: Sequence[str]) -> str:
     return f"folds {sides[0]} to {sides[-1]}" if complete else f"the folds {', '.join(sides)}"
 
 
-def _assign(found: Survey, shares: dict[str, float], *, seed: int) -> Split:
-    blocks = np.array(_blocks(found))
+def _assign(survey: Survey, shares: dict[str, float], *, seed: int) -> Split:
+    blocks = np.array(_blocks(survey))
     members = [np.flatnonzero(blocks == block) for block in np.unique(blocks)]
     if len(members) < len(shares):
         raise DataError(
-            f"{len(found.cases)} cases are only {len(members)} different slices or patients, too few for "
+            f"{len(survey.cases)} cases are only {len(members)} different slices or patients, too few for "
             f"{len(shares)} sides; ask for fewer"
         )
-    traits = _traits(found)
+    traits = _traits(survey)
     weights = 1 / np.maximum(traits.sum(axis=0), 1)
     order = np.random.default_rng(seed).permutation(len(members))
     order = order[np.argsort([-len(members[index]) for index in order], kind="stable")]
@@ -247,30 +247,30 @@ def _assign(found: Survey, shares: dict[str, float], *, seed: int) -> Split:
         side_of[members[index]] = side
     cases = (
         SplitCase(case.record.case_id, case.sha256, sides[side], group)
-        for case, side, group in zip(found.cases, side_of.tolist(), found.groups, strict=True)
+        for case, side, group in zip(survey.cases, side_of.tolist(), survey.groups, strict=True)
     )
     return Split(tuple(cases), "groups")
 
 
-def _blocks(found: Survey) -> list[int]:
+def _blocks(survey: Survey) -> list[int]:
     """What must stay together: copies, and slices of one patient."""
-    links = [(pair.first, pair.second) for pair in found.pairs]
-    links += link_patients([case.record.patient for case in found.cases])
-    return link(len(found.cases), links)
+    links = [(pair.first, pair.second) for pair in survey.pairs]
+    links += link_patients([case.record.patient for case in survey.cases])
+    return link(len(survey.cases), links)
 
 
-def _traits(found: Survey) -> NDArray[np.float64]:
+def _traits(survey: Survey) -> NDArray[np.float64]:
     """What sides should have equal shares of: cases, tumour-free ones, thirds of tumour size, several lesions, sources.
 
     Returns:
         One row a case, of ones and zeros.
     """
-    shares = np.array([case.tumour_share for case in found.cases])
-    lesions = np.array([case.lesions for case in found.cases])
+    shares = np.array([case.tumour_share for case in survey.cases])
+    lesions = np.array([case.lesions for case in survey.cases])
     with_tumour = shares > 0
     thirds = np.quantile(shares[with_tumour], [1 / 3, 2 / 3]) if with_tumour.any() else [0.0, 0.0]
     third = np.searchsorted(thirds, shares)
-    sources = [case.record.source for case in found.cases]
+    sources = [case.record.source for case in survey.cases]
     columns = [np.ones(len(shares)), ~with_tumour, lesions > 1]
     columns += [with_tumour & (third == index) for index in range(3)]
     columns += [np.array([source == name for source in sources]) for name in sorted(set(sources))]

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortrace.copies.find import SAME_SLICE, CopyPair, Looks, look_at, score_pairs, stack_looks
+from tumortrace.copies.find import SAME_SLICE, CopyPair, Signatures, measure_signature, score_pairs, stack_signatures
 from tumortrace.copies.groups import link, name_groups
 from tumortrace.copies.transforms import Thumbnail, make_thumbnail
 from tumortrace.data.dataset import CaseRecord, read_case
@@ -64,22 +64,22 @@ class SurveyedCase:
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class DescribedCases:
     """Cases that were looked at once.
 
     Attributes:
         cases: Those that can be read.
-        looks: What each looks like, in the same order.
+        signatures: What each looks like, in the same order.
         findings: Faults met on the way; the cases they left out are not in ``cases``.
     """
 
     cases: tuple[SurveyedCase, ...]
-    looks: Looks
+    signatures: Signatures
     findings: tuple[Finding, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Survey(Seen):
+class Survey(DescribedCases):
     """Cases compared with each other.
 
     Attributes:
@@ -96,7 +96,7 @@ class Survey(Seen):
         return tuple(pair for pair in self.scored if pair.similarity >= SAME_SLICE)
 
 
-def survey(records: Sequence[CaseRecord]) -> Survey:
+def survey_cases(records: Sequence[CaseRecord]) -> Survey:
     """Decode all cases, in threads, and find the copies among them.
 
     Args:
@@ -105,28 +105,30 @@ def survey(records: Sequence[CaseRecord]) -> Survey:
     Raises:
         DataError: Not one can be read.
     """
-    seen = look_over(records)
-    scored = tuple(score_pairs(seen.looks))
+    seen = describe_cases(records)
+    scored = tuple(score_pairs(seen.signatures))
     linked = [(pair.first, pair.second) for pair in scored if pair.similarity >= SAME_SLICE]
     groups = name_groups(link(len(seen.cases), linked))
-    return Survey(seen.cases, seen.looks, seen.findings, scored, groups)
+    return Survey(seen.cases, seen.signatures, seen.findings, scored, groups)
 
 
-def look_over(records: Sequence[CaseRecord]) -> Seen:
+def describe_cases(records: Sequence[CaseRecord]) -> DescribedCases:
     """Decode all cases, in threads, and keep what each looks like.
 
     Raises:
         DataError: Not one can be read.
     """
     with ThreadPoolExecutor(usable_cores()) as pool:
-        seen = list(track(pool.map(_look, records), "Reading slices", total=len(records)))
+        seen = list(track(pool.map(_survey_case, records), "Reading slices", total=len(records)))
     findings = tuple(finding for _, _, met in seen for finding in met)
     kept = [(case, look) for case, look, _ in seen if case is not None and look is not None]
     if not kept:
         first = f"; first: {findings[0].line()}" if findings else ""
         raise DataError(f"not one of {len(records)} cases can be read{first}")
     cases = tuple(case for case, _ in kept)
-    return Seen(cases, stack_looks(look for _, look in kept), (*findings, *find_inverted(_painted(cases))))
+    return DescribedCases(
+        cases, stack_signatures(look for _, look in kept), (*findings, *find_inverted(_painted(cases)))
+    )
 
 
 def _painted(cases: Sequence[SurveyedCase]) -> dict[str, list[float]]:
@@ -138,16 +140,16 @@ def _painted(cases: Sequence[SurveyedCase]) -> dict[str, list[float]]:
     return shares
 
 
-_Look = tuple[NDArray[np.float16], NDArray[np.float64]]
+_Signature = tuple[NDArray[np.float16], NDArray[np.float64]]
 
 
-def _look(record: CaseRecord) -> tuple[SurveyedCase | None, _Look | None, list[Finding]]:
+def _survey_case(record: CaseRecord) -> tuple[SurveyedCase | None, _Signature | None, list[Finding]]:
     try:
         if record.truth is None:
             image = read_slice(record.image_path, record.case_id)
             small = make_thumbnail(image.pixels)
             blank = SurveyedCase(record, image.size_hw, hash_slice(image), 0, 0, None, small)
-            return blank, look_at(image.pixels), []
+            return blank, measure_signature(image.pixels), []
         case, findings = read_case(record)
     except DataError as error:
         cause = str(error).partition(": ")[2] or str(error)
@@ -157,4 +159,4 @@ def _look(record: CaseRecord) -> tuple[SurveyedCase | None, _Look | None, list[F
     bits = np.packbits(truth)
     small = make_thumbnail(case.slice.pixels)
     kept = SurveyedCase(record, case.slice.size_hw, hash_case(case), lesions, int(truth.sum()), bits, small)
-    return kept, look_at(case.slice.pixels), findings
+    return kept, measure_signature(case.slice.pixels), findings

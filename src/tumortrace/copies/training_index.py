@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortrace.copies.find import WINDOWS, Looks
+from tumortrace.copies.find import WINDOWS, Signatures
 from tumortrace.copies.similarity import SIDE_PX
-from tumortrace.copies.survey import Seen
+from tumortrace.copies.survey import DescribedCases
 from tumortrace.errors import DataError
 from tumortrace.files import write_atomically
 
@@ -29,30 +29,30 @@ _SCALE = 32.0  # signatures times SIDE_PX have a spread of 1 and end at about 3:
 
 
 @dataclass(frozen=True, eq=False)
-class TrainingMemory:
+class TrainingIndex:
     """Training slices, in small.
 
     Attributes:
         names: Their case ids.
         hashes: SHA-256 of what each shows (``hash_case``).
         patients: Whose slice each is; empty if unknown.
-        looks: What each looks like.
+        signatures: What each looks like.
         head_masks: Their truth within the head's box, shape (N, MASK_PX, MASK_PX), bool.
     """
 
     names: tuple[str, ...]
     hashes: tuple[str, ...]
     patients: tuple[str, ...]
-    looks: Looks
+    signatures: Signatures
     head_masks: NDArray[np.bool_]
 
     def head_signatures(self) -> NDArray[np.float32]:
         """Of norm 1, shape (N, SIDE_PX, SIDE_PX), as ``similarity.find_nearest`` takes them."""
-        heads = self.looks.windows[:, WINDOWS.index("head")].astype(np.float32)
+        heads = self.signatures.windows[:, WINDOWS.index("head")].astype(np.float32)
         return np.asarray(heads / np.float32(SIDE_PX), dtype=np.float32)
 
 
-def remember(seen: Seen, *, only: Sequence[int] | None = None) -> TrainingMemory:
+def build_training_index(seen: DescribedCases, *, only: Sequence[int] | None = None) -> TrainingIndex:
     """Keep what is worth keeping of training cases; those without annotation are not among them.
 
     Args:
@@ -62,50 +62,52 @@ def remember(seen: Seen, *, only: Sequence[int] | None = None) -> TrainingMemory
     chosen = range(len(seen.cases)) if only is None else only
     kept = [index for index in chosen if seen.cases[index].packed_truth is not None]
     cases = [seen.cases[index] for index in kept]
-    masks = [_head_mask(case.truth(), seen.looks.head_box_xywh(index)) for index, case in zip(kept, cases, strict=True)]
-    return TrainingMemory(
+    masks = [
+        _head_mask(case.truth(), seen.signatures.head_box_xywh(index)) for index, case in zip(kept, cases, strict=True)
+    ]
+    return TrainingIndex(
         names=tuple(case.record.case_id for case in cases),
         hashes=tuple(case.sha256 for case in cases),
         patients=tuple(case.record.patient or "" for case in cases),
-        looks=Looks(seen.looks.windows[kept], seen.looks.boxes_xywh[kept]),
+        signatures=Signatures(seen.signatures.windows[kept], seen.signatures.boxes_xywh[kept]),
         head_masks=np.stack(masks) if masks else np.zeros((0, MASK_PX, MASK_PX), dtype=np.bool_),
     )
 
 
-def join(first: TrainingMemory, second: TrainingMemory) -> TrainingMemory:
+def join(first: TrainingIndex, second: TrainingIndex) -> TrainingIndex:
     """The slices of both; one that both hold, by its hash, is kept once."""
     known = set(second.hashes)
     kept = [index for index, sha256 in enumerate(first.hashes) if sha256 not in known]
-    return TrainingMemory(
+    return TrainingIndex(
         names=(*(first.names[index] for index in kept), *second.names),
         hashes=(*(first.hashes[index] for index in kept), *second.hashes),
         patients=(*(first.patients[index] for index in kept), *second.patients),
-        looks=Looks(
-            np.concatenate([first.looks.windows[kept], second.looks.windows]),
-            np.concatenate([first.looks.boxes_xywh[kept], second.looks.boxes_xywh]),
+        signatures=Signatures(
+            np.concatenate([first.signatures.windows[kept], second.signatures.windows]),
+            np.concatenate([first.signatures.boxes_xywh[kept], second.signatures.boxes_xywh]),
         ),
         head_masks=np.concatenate([first.head_masks[kept], second.head_masks]),
     )
 
 
-def save_memory(memory: TrainingMemory, path: Path) -> None:
+def save_training_index(memory: TrainingIndex, path: Path) -> None:
     """Write a memory as a compressed ``.npz`` without pickle, atomically: about 15 kB a slice."""
     buffer = io.BytesIO()
-    windows = np.rint(memory.looks.windows.astype(np.float32) * _SCALE)
+    windows = np.rint(memory.signatures.windows.astype(np.float32) * _SCALE)
     np.savez_compressed(
         buffer,
         names=np.array(memory.names, dtype=np.str_),
         hashes=np.array(memory.hashes, dtype=np.str_),
         patients=np.array(memory.patients, dtype=np.str_),
         windows=np.clip(windows, -127, 127).astype(np.int8),
-        boxes_xywh=memory.looks.boxes_xywh,
+        boxes_xywh=memory.signatures.boxes_xywh,
         head_masks=np.packbits(memory.head_masks),
     )
     write_atomically(path, buffer.getvalue())
 
 
-def load_memory(path: Path) -> TrainingMemory:
-    """Read what ``save_memory`` wrote.
+def load_training_index(path: Path) -> TrainingIndex:
+    """Read what ``save_training_index`` wrote.
 
     Raises:
         DataError: The file is missing or damaged.
@@ -114,14 +116,14 @@ def load_memory(path: Path) -> TrainingMemory:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
             names, hashes, patients = (tuple(arrays[key].tolist()) for key in ("names", "hashes", "patients"))
             windows = (arrays["windows"].astype(np.float32) / _SCALE).astype(np.float16)
-            looks = Looks(windows, arrays["boxes_xywh"])
+            signatures = Signatures(windows, arrays["boxes_xywh"])
             bits = np.unpackbits(arrays["head_masks"])
         masks = bits.reshape(len(names), MASK_PX, MASK_PX).astype(np.bool_)
     except Exception as error:  # noqa: BLE001 - numpy, zip and zlib raise whatever a damaged byte leads them to
         raise DataError(f"{path}: cannot be read ({error}); train again, or evaluate without it") from None
-    if not len(names) == len(hashes) == len(patients) == len(looks.windows) == len(looks.boxes_xywh):
+    if not len(names) == len(hashes) == len(patients) == len(signatures.windows) == len(signatures.boxes_xywh):
         raise DataError(f"{path}: its lists differ in length; train again, or evaluate without it")
-    return TrainingMemory(names, hashes, patients, looks, masks)
+    return TrainingIndex(names, hashes, patients, signatures, masks)
 
 
 def _head_mask(truth: NDArray[np.bool_], box_xywh: tuple[int, int, int, int]) -> NDArray[np.bool_]:

@@ -20,7 +20,7 @@ from tumortrace.data.pairs import PAIRS, Pair, check_pairs, read_pairs, write_pa
 from tumortrace.data.slice import read_mask, write_png
 from tumortrace.data.via import ViaRecord, write_via
 from tumortrace.errors import DataError
-from tumortrace.files import write_atomically
+from tumortrace.files import write_json
 from tumortrace.progress import track
 
 MASK_SUFFIX = "_mask.png"
@@ -230,7 +230,7 @@ def _find_empty(file: str, regions: tuple[Region, ...]) -> list[Finding]:
 
 def _write_findings(path: Path, findings: Sequence[Finding]) -> None:
     if findings:
-        write_atomically(path, (json.dumps([asdict(finding) for finding in findings], indent=2) + "\n").encode())
+        write_json(path, [asdict(finding) for finding in findings])
     else:
         path.unlink(missing_ok=True)  # of an earlier run, whose faults are mended
 

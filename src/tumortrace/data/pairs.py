@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -11,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from tumortrace.data.findings import Finding
 from tumortrace.data.via import is_unsafe, printable
 from tumortrace.errors import DataError
-from tumortrace.files import write_atomically
+from tumortrace.files import write_csv
 
 PAIRS = "pairs.csv"
 _COLUMNS = ("image", "mask", "patient", "size_bytes")
@@ -54,11 +53,8 @@ def read_pairs(path: Path) -> list[Pair]:
 
 def write_pairs(path: Path, pairs: Iterable[Pair]) -> None:
     """Write a ``pairs.csv`` atomically; ``read_pairs`` gives the same pairs again."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    writer.writerows((pair.image, pair.mask, pair.patient or "", pair.size_bytes) for pair in pairs)
-    write_atomically(path, text.getvalue().encode())
+    rows = (dict(zip(_COLUMNS, (pair.image, pair.mask, pair.patient, pair.size_bytes), strict=True)) for pair in pairs)
+    write_csv(path, rows, columns=_COLUMNS)
 
 
 def find_pairs(folder: Path, images: Sequence[str], masks: Sequence[str]) -> tuple[list[Pair], list[Finding]]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tumortrace.copies.lookup import HeadFrame, copy_mask
 from tumortrace.copies.similarity import find_nearest, head_box, signature
-from tumortrace.copies.training_index import MASK_PX, TrainingMemory
+from tumortrace.copies.training_index import MASK_PX, TrainingIndex
 from tumortrace.data.dataset import Case
 from tumortrace.metrics.overlap import PixelCounts, count_pixels
 
@@ -23,7 +23,7 @@ _LEVELS = np.linspace(0.02, 0.98, 49)
 class Baselines:
     """The trivial predictions that every evaluation is compared with."""
 
-    def __init__(self, memory: TrainingMemory | None) -> None:
+    def __init__(self, memory: TrainingIndex | None) -> None:
         """Prepare them.
 
         Args:
@@ -46,7 +46,7 @@ class Baselines:
         return {name: count_pixels(mask, case.truth) for name, mask in masks.items()}
 
 
-def mean_head_mask(memory: TrainingMemory) -> tuple[NDArray[np.float32], float]:
+def mean_head_mask(memory: TrainingIndex) -> tuple[NDArray[np.float32], float]:
     """Where tumours lie on average, and the level at which cutting that gives the best mean Dice on the training masks.
 
     Returns:

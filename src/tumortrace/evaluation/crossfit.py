@@ -15,7 +15,7 @@ import numpy as np
 
 from tumortrace.config import Recipe
 from tumortrace.copies.survey import Survey
-from tumortrace.copies.training_index import TrainingMemory
+from tumortrace.copies.training_index import TrainingIndex
 from tumortrace.data.dataset import CaseRecord, read_cases
 from tumortrace.evaluation.baselines import Baselines
 from tumortrace.evaluation.evaluate import CaseScore, Evaluation, OnCase, evaluate
@@ -51,7 +51,7 @@ class HeldOut:
 
     fold: str
     model: Model
-    memory: TrainingMemory
+    memory: TrainingIndex
     records: tuple[CaseRecord, ...]
 
 
@@ -71,13 +71,13 @@ class CrossFit:
 
 
 def cross_fit(
-    folds: Sequence[HeldOut], found: Survey, *, on_case: OnCase = lambda _case, _prediction: None
+    folds: Sequence[HeldOut], survey: Survey, *, on_case: OnCase = lambda _case, _prediction: None
 ) -> CrossFit:
     """Score all folds.
 
     Args:
         folds: At least two.
-        found: A survey of all cases.
+        survey: A survey of all cases.
         on_case: Called with each case and the prediction that is scored.
 
     Raises:
@@ -85,7 +85,7 @@ def cross_fit(
     """
     histograms = {held.fold: _count(held) for held in folds}
     recipes = {held.fold: _fit_recipe(held.model.recipe, _others(histograms, held.fold)) for held in folds}
-    parts = [_evaluate(held, recipes[held.fold], found, on_case) for held in folds]
+    parts = [_evaluate(held, recipes[held.fold], survey, on_case) for held in folds]
     scores = {held.fold: part.scores for held, part in zip(folds, parts, strict=True)}
     weights = {held.fold: _fit_confidence(_others(scores, held.fold)) for held in folds}
     rated = tuple(_rate(score, weights[score.fold]) for part in parts for score in part.scores)
@@ -135,9 +135,9 @@ def _fit_confidence(scores: Sequence[CaseScore]) -> tuple[float, ...]:
     return tuple(fit_confidence(features, np.array([judged_dice(score) for score in scores])))
 
 
-def _evaluate(held: HeldOut, recipe: Recipe, found: Survey, on_case: OnCase) -> Evaluation:
+def _evaluate(held: HeldOut, recipe: Recipe, survey: Survey, on_case: OnCase) -> Evaluation:
     model = _with_recipe(held.model, recipe)
-    part = evaluate(model, held.records, found, memory=held.memory, baselines=Baselines(held.memory), on_case=on_case)
+    part = evaluate(model, held.records, survey, memory=held.memory, baselines=Baselines(held.memory), on_case=on_case)
     return replace(part, scores=tuple(replace(score, fold=held.fold) for score in part.scores))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from tumortrace.copies.agreement import Agreement, measure_agreement
 from tumortrace.copies.leakage import Leak, find_leaks
 from tumortrace.copies.survey import Survey
-from tumortrace.copies.training_index import TrainingMemory
+from tumortrace.copies.training_index import TrainingIndex
 from tumortrace.data.dataset import Case, CaseRecord, read_cases
 from tumortrace.data.findings import Finding
 from tumortrace.data.fingerprint import hash_case
@@ -116,9 +116,9 @@ class Evaluation:
 def evaluate(
     model: Model,
     records: Sequence[CaseRecord],
-    found: Survey,
+    survey: Survey,
     *,
-    memory: TrainingMemory | None,
+    memory: TrainingIndex | None,
     baselines: Baselines | None = None,
     on_case: OnCase = lambda _case, _prediction: None,
 ) -> Evaluation:
@@ -127,7 +127,7 @@ def evaluate(
     Args:
         model: From ``open_model``.
         records: What to score on.
-        found: A survey that holds these cases, for their groups and the annotators' agreement.
+        survey: A survey that holds these cases, for their groups and the annotators' agreement.
         memory: Of what the model was trained on; None if that is unknown: then no case is called clean or leaked.
         baselines: Trivial ones; from the memory if None.
         on_case: Called with each case and what the model says of it, as they come.
@@ -135,8 +135,8 @@ def evaluate(
     Raises:
         DataError: Not one case could be read.
     """
-    leaks = find_leaks(found, memory) if memory else None
-    groups = {case.record.case_id: group for case, group in zip(found.cases, found.groups, strict=True)}
+    leaks = find_leaks(survey, memory) if memory else None
+    groups = {case.record.case_id: group for case, group in zip(survey.cases, survey.groups, strict=True)}
     trivial = baselines or Baselines(memory)
     scores: list[CaseScore] = []
     findings: list[Finding] = []
@@ -159,7 +159,7 @@ def evaluate(
         threshold=model.recipe.threshold,
         peak_threshold=model.recipe.peak_threshold,
         temperature=model.recipe.temperature,
-        agreement=measure_agreement(found),
+        agreement=measure_agreement(survey),
         card=model.card,
     )
 

@@ -74,7 +74,7 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Place:
+class Standing:
     """One line of the leaderboard.
 
     Attributes:
@@ -115,7 +115,7 @@ class Leaderboard:
         pairs: Of settings, for all of which p is corrected.
     """
 
-    places: tuple[Place, ...]
+    places: tuple[Standing, ...]
     slices: int
     groups: int
     runs: int
@@ -233,7 +233,7 @@ def _stack(by_setting: Mapping[str, Sequence[Run]], dices: DiceByRun, groups: Ma
     )
 
 
-def _place(scores: Scores, *, seed: int) -> list[Place]:
+def _place(scores: Scores, *, seed: int) -> list[Standing]:
     if not scores.settings:
         return []
     p_values = compare_with_best(scores, seed=seed)
@@ -242,7 +242,7 @@ def _place(scores: Scores, *, seed: int) -> list[Place]:
     for index in np.argsort(-means, kind="stable"):
         by_seed = scores.dices[index].mean(axis=1)
         places.append(
-            Place(
+            Standing(
                 setting=scores.settings[index],
                 runs=len(by_seed) * len(set(scores.folds)),
                 mean=float(means[index]),
@@ -255,12 +255,12 @@ def _place(scores: Scores, *, seed: int) -> list[Place]:
     return places
 
 
-def _give_up(name: str, runs: Sequence[Run], dices: DiceByRun, groups: Mapping[str, str]) -> Place:
+def _give_up(name: str, runs: Sequence[Run], dices: DiceByRun, groups: Mapping[str, str]) -> Standing:
     scored = [dices[run.run] for run in runs if run.dice_mean is not None]
     pairs = [(case, dice) for each in scored for case, dice in each.items()]
     bad = next((run for run in runs if run.outcome != "finished"), None)
     note = "not tried to the end" if bad is None else f"seed {bad.seed}, fold {bad.fold}: {bad.outcome}"
-    return Place(
+    return Standing(
         setting=name,
         runs=len(scored),
         mean=float(np.mean([dice for _, dice in pairs])) if pairs else math.nan,

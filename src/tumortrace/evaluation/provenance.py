@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tumortrace.copies.survey import look_over
-from tumortrace.copies.training_index import TrainingMemory, load_memory, remember
+from tumortrace.copies.survey import describe_cases
+from tumortrace.copies.training_index import TrainingIndex, build_training_index, load_training_index
 from tumortrace.data.dataset import Dataset
 from tumortrace.data.fingerprint import hash_part
 from tumortrace.evaluation.baselines import Baselines
 from tumortrace.evaluation.evaluate import Evaluation
 from tumortrace.inference.card import read_card
 from tumortrace.inference.model import Model
-from tumortrace.run_folder import MEMORY
+from tumortrace.run_folder import TRAINING_INDEX
 
 DIGITS = 16
 """Of a SHA-256, by which a training slice is known on a model's card: two of a million slices never share so many."""
@@ -30,7 +30,7 @@ class Provenance:
             card beside a model that ships; empty if unknown.
     """
 
-    memory: TrainingMemory | None
+    memory: TrainingIndex | None
     baselines: Baselines
     hashes: frozenset[str] = frozenset()
 
@@ -46,13 +46,13 @@ def trace_training(model: Model, dataset: Dataset) -> Provenance:
         DataError: The run's memory is damaged, or not one training case can be read.
         ModelError: The card beside the model is damaged.
     """
-    path = model.path.with_name(MEMORY.name)
+    path = model.path.with_name(TRAINING_INDEX.name)
     if path.is_file():
-        memory = load_memory(path)
+        memory = load_training_index(path)
         return Provenance(memory, Baselines(memory), _shorten(memory.hashes))
     training = dataset.select("train") if "train" in dataset.parts() else ()
     card = read_card(model) or {}
-    baselines = Baselines(remember(look_over(training)) if training else None)
+    baselines = Baselines(build_training_index(describe_cases(training)) if training else None)
     return Provenance(None, baselines, _shorten(card.get("training_sha256", ())))
 
 

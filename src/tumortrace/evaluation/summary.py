@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -13,13 +10,12 @@ from pathlib import Path
 from tumortrace.copies.agreement import describe_agreement
 from tumortrace.data.fingerprint import hash_part
 from tumortrace.evaluation.evaluate import TOLERANCE, CaseScore, Evaluation
-from tumortrace.files import write_atomically
+from tumortrace.files import Document, write_csv, write_json
 from tumortrace.metrics.aggregate import (
     DISTANCES,
     LENGTHS,
     METRICS,
     OVERLAP,
-    Document,
     describe_values,
     interval_bounds,
     nan_to_none,
@@ -101,9 +97,10 @@ def describe_baselines(scores: Sequence[CaseScore]) -> Document:
 
 def write_evaluation(evaluation: Evaluation, out: Path, *, folds: Sequence[Document] = ()) -> Document:
     """Write ``per_image.csv`` and ``summary.json``; returns the latter's document."""
-    write_atomically(out / "per_image.csv", _table(evaluation.scores).encode())
+    rows = [_row(score) for score in evaluation.scores]
+    write_csv(out / "per_image.csv", rows, columns=list(rows[0]))
     document = summary_document(evaluation, folds=folds)
-    write_atomically(out / "summary.json", (json.dumps(document, indent=2, allow_nan=False) + "\n").encode())
+    write_json(out / "summary.json", document)
     return document
 
 
@@ -204,15 +201,6 @@ def _describe_calibration(evaluation: Evaluation) -> Document:
 def judged_dice(score: CaseScore) -> float:
     """Dice as the confidence is to predict it: an empty mask of a tumour-free slice is right, so it counts as 1."""
     return 1.0 if math.isnan(score.counts.dice) else score.counts.dice
-
-
-def _table(scores: Sequence[CaseScore]) -> str:
-    text = io.StringIO(newline="")
-    rows = [_row(score) for score in scores]
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def _row(score: CaseScore) -> dict[str, str]:

@@ -15,7 +15,7 @@ from tumortrace.data.slice import read_slice, write_png
 from tumortrace.errors import DataError
 from tumortrace.inference.overlay import draw_overlay
 from tumortrace.inference.parallel import map_ahead
-from tumortrace.inference.pictures import Picture, place_of
+from tumortrace.inference.pictures import PictureFile, place_of
 from tumortrace.inference.results import Record, describe, describe_failure, has_results, open_results, read_masks
 from tumortrace.inference.segmenter import Segmenter
 from tumortrace.progress import track
@@ -69,7 +69,7 @@ class _Done:
 
 def segment_pictures(
     segmenter: Segmenter,
-    pictures: Sequence[Picture],
+    pictures: Sequence[PictureFile],
     *,
     out: Path,
     skipped: Iterable[str] = (),
@@ -107,7 +107,7 @@ def segment_pictures(
     return tally
 
 
-def _segment_one(segmenter: Segmenter, picture: Picture, *, overlay: bool) -> _Done:
+def _segment_one(segmenter: Segmenter, picture: PictureFile, *, overlay: bool) -> _Done:
     started = time.perf_counter()
     try:
         image = read_slice(picture.path)
@@ -124,7 +124,7 @@ def _segment_one(segmenter: Segmenter, picture: Picture, *, overlay: bool) -> _D
     return _Done({**record, "seconds": _since(started)}, mask, drawn)
 
 
-def _write(picture: Picture, done: _Done, *, out: Path) -> None:
+def _write(picture: PictureFile, done: _Done, *, out: Path) -> None:
     for name, pixels in zip(_names(picture), (done.mask, done.overlay), strict=True):
         if pixels is not None:
             write_png(out / name, pixels)
@@ -132,7 +132,7 @@ def _write(picture: Picture, done: _Done, *, out: Path) -> None:
             (out / name).unlink(missing_ok=True)
 
 
-def _refuse_overwriting(pictures: Sequence[Picture], out: Path) -> None:
+def _refuse_overwriting(pictures: Sequence[PictureFile], out: Path) -> None:
     if not out.is_dir():
         return
     if has_results(out):
@@ -146,7 +146,7 @@ def _refuse_overwriting(pictures: Sequence[Picture], out: Path) -> None:
                 )
 
 
-def _refuse_other_masks(pictures: Sequence[Picture], out: Path) -> None:
+def _refuse_other_masks(pictures: Sequence[PictureFile], out: Path) -> None:
     """Masks of other pictures would stay beside results that do not name them."""
     ours = {(place_of(picture.path), _names(picture)[0]) for picture in pictures}
     earlier = {mask for file, mask in read_masks(out) if (place_of(file), mask) not in ours}
@@ -155,7 +155,7 @@ def _refuse_other_masks(pictures: Sequence[Picture], out: Path) -> None:
         raise DataError(f"{out}: holds masks of other pictures ({others}); choose another --out, or remove them")
 
 
-def _names(picture: Picture) -> tuple[str, str]:
+def _names(picture: PictureFile) -> tuple[str, str]:
     """The mask and the overlay of a picture, within the folder of the results."""
     return f"{picture.name}_mask.png", f"{picture.name}_overlay.png"
 

@@ -31,8 +31,8 @@ Grey = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 
-class Looks(NamedTuple):
-    """A picture's looks. Grey values count from the darkest (0) to the brightest (1), half a percent cut off each.
+class PictureFeatures(NamedTuple):
+    """A picture's features. Grey values count from the darkest (0) to the brightest (1), half a percent cut off each.
 
     Attributes:
         colour: Share of visibly coloured pixels.
@@ -79,14 +79,14 @@ class Looks(NamedTuple):
     drawn_out: float
 
 
-def measure_looks(image: Slice) -> Looks | None:
+def measure_features(image: Slice) -> PictureFeatures | None:
     """Measure a picture.
 
     Args:
         image: A slice of any size and real dtype.
 
     Returns:
-        Its looks, all finite; None if the picture is blank but for a few pixels, or holds no object at all.
+        Its features, all finite; None if the picture is blank but for a few pixels, or holds no object at all.
     """
     larger = shrink(image.pixels.astype(np.float32), GRAIN_PX)
     small = shrink(larger, SIDE_PX)
@@ -105,7 +105,7 @@ def measure_looks(image: Slice) -> Looks | None:
     inside = depth > _INSIDE * depth.max()
     deep = cv2.resize(inside.astype(np.uint8), larger.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
     window = _around(deep)
-    return Looks(
+    return PictureFeatures(
         colour=image.colour_share,
         contrast=(high - low) / max(abs(high), abs(low)),
         roughness=float(detail.std() / grey.std()),

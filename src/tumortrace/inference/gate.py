@@ -1,4 +1,4 @@
-"""The gate: a picture that is no brain MR slice is told by its looks, and turned away with the reason.
+"""The gate: a picture that is no brain MR slice is told by its features, and turned away with the reason.
 
 A rule a reason, each on one or two measured numbers: nothing is learnt, so that every refusal can be explained and
 checked by eye. The limits lie outside of what all 1,783 slices of four sources show (docs/decisions/0007).
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from tumortrace.inference.features import Looks
+from tumortrace.inference.features import PictureFeatures
 
 Range = tuple[float, float]
 NOT_MR = "not a brain MR slice: "
@@ -27,52 +27,61 @@ ENOUGH = 100
 """Slices from which such quantiles mean something."""
 
 
-def find_fault(looks: Looks | None) -> str:
+def find_fault(features: PictureFeatures | None) -> str:
     """Why a picture cannot be a brain MR slice.
 
     Args:
-        looks: From ``measure_looks``.
+        features: From ``measure_features``.
 
     Returns:
         One clause for a person; empty if nothing speaks against it.
     """
-    if looks is None or looks.contrast < 0.2:
+    if features is None or features.contrast < 0.2:
         return NOT_MR + "the picture is blank"
     faults = {
-        "it is in colour": looks.colour > 0.05,
-        "it is noise, text or lines": looks.roughness > 0.6,
-        "no dark background around a head": looks.dark_frame < 0.4 or looks.bright_corner > 0.3,
-        "several objects": looks.outside > 0.06,
-        "no object of the size of a head": looks.head_area < 0.06,
-        "its outline is not that of a head": _is_no_outline(looks),
-        "a closed ring of bone, as on CT": looks.bone > 0.5,
-        "air inside, as in a chest": looks.air > 0.4,
-        "flat areas, as in a drawing": looks.texture < 0.012 or looks.variation < 0.05 or looks.white > 0.6,
-        "speckle drawn out sideways, as on ultrasound": looks.grain > 0.03 and looks.drawn_out < -0.28,
+        "it is in colour": features.colour > 0.05,
+        "it is noise, text or lines": features.roughness > 0.6,
+        "no dark background around a head": features.dark_frame < 0.4 or features.bright_corner > 0.3,
+        "several objects": features.outside > 0.06,
+        "no object of the size of a head": features.head_area < 0.06,
+        "its outline is not that of a head": _is_no_outline(features),
+        "a closed ring of bone, as on CT": features.bone > 0.5,
+        "air inside, as in a chest": features.air > 0.4,
+        "flat areas, as in a drawing": features.texture < 0.012 or features.variation < 0.05 or features.white > 0.6,
+        "speckle drawn out sideways, as on ultrasound": features.grain > 0.03 and features.drawn_out < -0.28,
     }
     return next((NOT_MR + fault for fault, found in faults.items() if found), "")
 
 
-def _is_no_outline(looks: Looks) -> bool:
+def _is_no_outline(features: PictureFeatures) -> bool:
     # A head that fills the frame to all its edges is a rectangle there.
-    boxed = looks.rectangle > 0.9 and looks.head_area < 0.97
-    return looks.solidity < 0.64 or looks.ellipse < 0.58 or looks.elongation > 2.3 or looks.width > 1.4 or boxed
+    boxed = features.rectangle > 0.9 and features.head_area < 0.97
+    return (
+        features.solidity < 0.64
+        or features.ellipse < 0.58
+        or features.elongation > 2.3
+        or features.width > 1.4
+        or boxed
+    )
 
 
-def measure_familiar(looks: Iterable[Looks | None]) -> dict[str, Range]:
+def measure_familiar(features: Iterable[PictureFeatures | None]) -> dict[str, Range]:
     """What is usual among slices.
 
     Args:
-        looks: Of the slices a model learns from; those without are left out.
+        features: Of the slices a model learns from; those without are left out.
 
     Returns:
         Lowest and highest usual value of each look; empty if there are fewer than ``ENOUGH``.
     """
-    rows = [one for one in looks if one is not None]
+    rows = [one for one in features if one is not None]
     if len(rows) < ENOUGH:
         return {}
     lowest, highest = np.quantile(np.array(rows), USUAL, axis=0)
-    return {name: (float(low), float(high)) for name, low, high in zip(Looks._fields, lowest, highest, strict=True)}
+    return {
+        name: (float(low), float(high))
+        for name, low, high in zip(PictureFeatures._fields, lowest, highest, strict=True)
+    }
 
 
 def familiar_from_json(text: str) -> dict[str, Range]:
@@ -82,17 +91,17 @@ def familiar_from_json(text: str) -> dict[str, Range]:
         ValueError: It is something else: no JSON, a look that there is not, or not two numbers.
     """
     ranges = {str(name): (float(low), float(high)) for name, (low, high) in dict(json.loads(text)).items()}
-    unknown = ranges.keys() - set(Looks._fields)
+    unknown = ranges.keys() - set(PictureFeatures._fields)
     if unknown:
-        raise ValueError(f"unknown looks {', '.join(sorted(unknown))}")
+        raise ValueError(f"unknown features {', '.join(sorted(unknown))}")
     return ranges
 
 
-def find_unfamiliar(looks: Looks | None, familiar: Mapping[str, Range]) -> str:
+def find_unfamiliar(features: PictureFeatures | None, familiar: Mapping[str, Range]) -> str:
     """In what a picture differs most from the slices that a model learnt from.
 
     Args:
-        looks: Of the picture.
+        features: Of the picture.
         familiar: Lowest and highest usual value of each look, from ``measure_familiar``; empty if unknown.
 
     Returns:
@@ -100,14 +109,14 @@ def find_unfamiliar(looks: Looks | None, familiar: Mapping[str, Range]) -> str:
     """
     if not familiar:
         return ""
-    if looks is None:
+    if features is None:
         return "nothing to be seen"
     excess: dict[str, float] = {}
     for name, (low, high) in familiar.items():
-        value = getattr(looks, name)
+        value = getattr(features, name)
         excess[name] = max(low - value, value - high) / max(high - low, 1e-3)
     worst = max(excess, key=lambda name: excess[name])
     if excess[worst] <= MARGIN:
         return ""
     low, high = familiar[worst]
-    return f"{worst.replace('_', ' ')} {getattr(looks, worst):.2g}, usual {low:.2g} to {high:.2g}"
+    return f"{worst.replace('_', ' ')} {getattr(features, worst):.2g}, usual {low:.2g} to {high:.2g}"

@@ -14,7 +14,7 @@ from tumortrace.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class PictureFile:
     """One file to segment, and the name that its results go by. Strings, because there may be a million of them.
 
     Attributes:
@@ -26,7 +26,7 @@ class Picture:
     name: str
 
 
-def find_pictures(inputs: Sequence[str]) -> tuple[list[Picture], list[str]]:
+def find_pictures(inputs: Sequence[str]) -> tuple[list[PictureFile], list[str]]:
     """The pictures that files, folders (searched through, links followed) and glob patterns stand for.
 
     Args:
@@ -54,7 +54,7 @@ def find_pictures(inputs: Sequence[str]) -> tuple[list[Picture], list[str]]:
         found = f"no picture there (JPEG, PNG or TIFF); {len(others)} other files{hint_at_dicom(others)}"
         raise DataError(f"{' '.join(inputs)}: {found}")
     names = _unique_names([path[start:] for path, start in zip(paths, starts, strict=True)])
-    return [Picture(path, name) for path, name in zip(paths, names, strict=True)], others
+    return [PictureFile(path, name) for path, name in zip(paths, names, strict=True)], others
 
 
 def _each_once(matches: Sequence[str]) -> Iterator[tuple[str, int]]:

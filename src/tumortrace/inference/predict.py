@@ -12,7 +12,7 @@ from tumortrace.data.head import Window
 from tumortrace.data.slice import Slice
 from tumortrace.errors import ModelError
 from tumortrace.inference.confidence import confidence, mask_features
-from tumortrace.inference.features import measure_looks
+from tumortrace.inference.features import measure_features
 from tumortrace.inference.gate import find_fault, find_unfamiliar
 from tumortrace.inference.lesions import Lesion, find_lesions, keep_peaks
 from tumortrace.inference.model import Model
@@ -64,8 +64,8 @@ def predict(model: Model, image: Slice, *, gate: bool = False, tta: bool = False
         ModelError: The model answers with NaN or infinity.
     """
     image = replace(image, pixels=_tame(image.pixels))
-    looks = measure_looks(image)
-    fault = find_fault(looks) if gate else ""
+    features = measure_features(image)
+    fault = find_fault(features) if gate else ""
     if fault:
         return _reject(image, fault)
     window = find_window(image.pixels, model.recipe)
@@ -76,7 +76,7 @@ def predict(model: Model, image: Slice, *, gate: bool = False, tta: bool = False
     lesions = find_lesions(mask, probability, spacing_mm=image.spacing_mm)
     rated = _rate(probability, mask, model.recipe.confidence)
     doubts = find_doubts(mask, lesions, rated, review_below=model.recipe.review_below)
-    unfamiliar = find_unfamiliar(looks, model.familiar)
+    unfamiliar = find_unfamiliar(features, model.familiar)
     if unfamiliar:
         doubts = (*doubts, f"unlike the training data: {unfamiliar}")
     return Prediction(probability, mask, lesions, rated, review=bool(doubts), reasons=doubts)

@@ -17,7 +17,7 @@ from tumortrace.inference.parallel import map_ahead
 from tumortrace.inference.predict import Prediction, predict
 from tumortrace.machine import usable_cores
 
-Picture = Slice | NDArray[Any] | str | PathLike[str]
+ImageLike = Slice | NDArray[Any] | str | PathLike[str]
 """What can be segmented: a slice, its grey values, or the path of a JPEG, PNG or TIFF file."""
 
 
@@ -55,7 +55,7 @@ class Segmenter:
         self._tta = tta
         self._gate = gate
 
-    def predict(self, image: Picture, *, spacing_mm: tuple[float, float] | None = None) -> Prediction:
+    def predict(self, image: ImageLike, *, spacing_mm: tuple[float, float] | None = None) -> Prediction:
         """Segment one picture.
 
         Args:
@@ -77,7 +77,7 @@ class Segmenter:
             opened = with_spacing(opened, _two_numbers(spacing_mm))
         return predict(self.model, opened, gate=self._gate, tta=self._tta)
 
-    def predict_many(self, images: Iterable[Picture], *, workers: int = 0) -> Iterator[Prediction]:
+    def predict_many(self, images: Iterable[ImageLike], *, workers: int = 0) -> Iterator[Prediction]:
         """Segment pictures in their order, several at a time, with no more than a few of them in memory.
 
         Open the segmenter with ``threads=1`` for this: one slice a core is faster than all cores on one slice.
@@ -95,7 +95,7 @@ class Segmenter:
         return map_ahead(self.predict, images, workers=workers or usable_cores() + 1)
 
 
-def _open(image: Picture) -> Slice:
+def _open(image: ImageLike) -> Slice:
     if isinstance(image, Slice):
         return image
     if isinstance(image, np.ndarray):

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from tumortrace.files import Document
 from tumortrace.metrics.intervals import mean_interval
-
-Document = dict[str, Any]
 
 OVERLAP = ("precision", "recall", "dice", "iou")
 DISTANCES = ("nsd", "hd95", "assd")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -16,15 +15,13 @@ from tumortrace.copies.registration import lay_mask, lay_pixels
 from tumortrace.copies.survey import Survey
 from tumortrace.data.slice import read_slice
 from tumortrace.errors import DataError
-from tumortrace.files import write_atomically
+from tumortrace.files import Document, write_atomically
 from tumortrace.inference.overlay import to_display
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.reporting import html
 from tumortrace.reporting.charts import draw_group_sizes, draw_similarities
 from tumortrace.reporting.html import Section
 from tumortrace.reporting.words import counted
-
-Document = Mapping[str, Any]
 
 SHOWN = 12
 """Pairs side by side, each of another slice."""
@@ -41,19 +38,19 @@ _FINDINGS = 200
 _MEMBERS = 24
 
 
-def write_audit_page(found: Survey, document: Document, out: Path) -> None:
+def write_audit_page(survey: Survey, document: Document, out: Path) -> None:
     """Write one self-contained page.
 
     Args:
-        found: A survey of the dataset.
+        survey: A survey of the dataset.
         document: Of ``audit.json``.
         out: The page.
     """
     sections = [
         Section("What was found", _summary(document)),
-        Section("Copies side by side", _pairs(found)),
+        Section("Copies side by side", _pairs(survey)),
         Section("How copies are told", _threshold(document)),
-        Section("The largest groups", _groups(found, document)),
+        Section("The largest groups", _groups(survey, document)),
         Section("Faults of the data", html.findings(document["findings"], shown=_FINDINGS, file="findings.json")),
     ]
     title = f"Audit of {Path(document['root']).resolve().name}"
@@ -101,12 +98,12 @@ def _sentences(document: Document) -> list[str]:
     return sentences
 
 
-def _pairs(found: Survey) -> str:
-    chosen = _choose(found)
-    figures = "".join(_draw_pair(found, pair) for pair in chosen)
+def _pairs(survey: Survey) -> str:
+    chosen = _choose(survey)
+    figures = "".join(_draw_pair(survey, pair) for pair in chosen)
     if not figures:
         return html.paragraph("No picture is a copy of another.")
-    across = any(_is_across(found, pair) for pair in chosen)
+    across = any(_is_across(survey, pair) for pair in chosen)
     words = "across parts" if across else "within the folder"
     text = (
         f"The most similar pairs {words}, one a slice. Left: the first as it is. Right: the second, laid onto the "
@@ -116,28 +113,28 @@ def _pairs(found: Survey) -> str:
     return html.paragraph(text) + key + f'<div class="gallery">{figures}</div>'
 
 
-def _is_across(found: Survey, pair: CopyPair) -> bool:
-    return found.cases[pair.first].record.part != found.cases[pair.second].record.part
+def _is_across(survey: Survey, pair: CopyPair) -> bool:
+    return survey.cases[pair.first].record.part != survey.cases[pair.second].record.part
 
 
-def _choose(found: Survey) -> list[CopyPair]:
+def _choose(survey: Survey) -> list[CopyPair]:
     """Pairs across parts before those within one, the most similar first, one of each group."""
-    ordered = sorted(found.pairs, key=lambda pair: (not _is_across(found, pair), -pair.similarity))
+    ordered = sorted(survey.pairs, key=lambda pair: (not _is_across(survey, pair), -pair.similarity))
     by_group: dict[str, CopyPair] = {}
     for pair in ordered:
-        by_group.setdefault(found.groups[pair.first], pair)
+        by_group.setdefault(survey.groups[pair.first], pair)
     return list(by_group.values())[:SHOWN]
 
 
-def _draw_pair(found: Survey, pair: CopyPair) -> str:
-    first, second = found.cases[pair.first], found.cases[pair.second]
+def _draw_pair(survey: Survey, pair: CopyPair) -> str:
+    first, second = survey.cases[pair.first], survey.cases[pair.second]
     try:
         one, two = (read_slice(case.record.image_path).pixels for case in (first, second))
     except DataError:
         return html.paragraph(f"{first.record.case_id} or {second.record.case_id} cannot be read any more.")
     laid = lay_pixels(two.astype(np.float32), pair.to_second, first.size_hw)
     panels = [to_display(one), to_display(np.clip(laid, 0, 65535).astype(np.uint16))]
-    words = describe_pair(found, pair)
+    words = describe_pair(survey, pair)
     names = f"{first.record.case_id} and {second.record.case_id}"
     caption = f"{names}: similarity {pair.similarity:.3f}; the first is: {words}"
     outlines: list[tuple[NDArray[np.bool_], tuple[int, int, int]]] = []
@@ -179,8 +176,8 @@ def _threshold(document: Document) -> str:
     return chart + sizes
 
 
-def _groups(found: Survey, document: Document) -> str:
-    by_name = {case.record.case_id: case for case in found.cases}
+def _groups(survey: Survey, document: Document) -> str:
+    by_name = {case.record.case_id: case for case in survey.cases}
     shown = ""
     for group in document["largest_groups"]:
         files = group["files"]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-Document = Mapping[str, Any]
+from tumortrace.files import Document
 
 BLUE, ORANGE, GREY, GREEN = "#0072b2", "#d55e00", "#5b6675", "#009e73"
 """Told apart by all eyes, and in grey print by their lightness and marks."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tumortrace.errors import DataError
-from tumortrace.files import write_atomically
+from tumortrace.files import Document, write_atomically
 from tumortrace.reporting import html
 from tumortrace.reporting.charts import (
     BLUE,
@@ -30,8 +30,6 @@ from tumortrace.reporting.tables import NAMES
 from tumortrace.reporting.verdict import Verdict, judge
 from tumortrace.reporting.words import counted, listed
 from tumortrace.run_folder import CONFIG, MANIFEST, METRICS
-
-Document = Mapping[str, Any]
 
 _FINDINGS = 50
 _NAMED = 3  # models that the title calls by name

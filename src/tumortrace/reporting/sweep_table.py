@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from rich.box import SIMPLE
 from rich.table import Table
 
-from tumortrace.evaluation.leaderboard import LEVEL, Leaderboard, Place, Run
+from tumortrace.evaluation.leaderboard import LEVEL, Leaderboard, Run, Standing
 from tumortrace.reporting.words import counted
 
 SHOWN = 10
@@ -106,7 +106,7 @@ def conclude(board: Leaderboard, labels: Mapping[str, str]) -> list[str]:
     return lines
 
 
-def _judge(others: Sequence[Place], board: Leaderboard, labels: Mapping[str, str]) -> str:
+def _judge(others: Sequence[Standing], board: Leaderboard, labels: Mapping[str, str]) -> str:
     if all(math.isnan(place.p) for place in others):
         return (
             "Whether it is better than the others cannot be told: each setting was trained once, and another seed may "

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from rich.box import SIMPLE
 from rich.table import Table
 
+from tumortrace.files import Document
 from tumortrace.reporting.words import counted
-
-Document = Mapping[str, Any]
 
 NAMES = {
     "precision": "precision",

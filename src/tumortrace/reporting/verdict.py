@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from tumortrace.files import Document
 from tumortrace.reporting.words import counted
-
-Document = Mapping[str, Any]
 
 FEW = 20
 """Clean images below which a mean tells little."""

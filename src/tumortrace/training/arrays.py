@@ -17,7 +17,7 @@ from tumortrace.data.dataset import CaseRecord, read_cases
 from tumortrace.data.findings import Finding
 from tumortrace.data.fingerprint import hash_case
 from tumortrace.errors import DataError
-from tumortrace.inference.features import Looks, measure_looks
+from tumortrace.inference.features import PictureFeatures, measure_features
 from tumortrace.inference.recipe import find_window, prepare, prepare_mask
 from tumortrace.progress import track
 
@@ -33,7 +33,7 @@ class PreparedPart:
         truths: Shape (N, H, W), uint8, 1 where there is tumour.
         sources: Name of each case's dataset.
         hashes: SHA-256 of each case's image and truth, by case_id, in the order of the arrays.
-        looks: What each slice looks like, in the order of the arrays; None for a blank one.
+        features: What each slice looks like, in the order of the arrays; None for a blank one.
         findings: Faults met on the way; the cases they left out are not in the arrays.
     """
 
@@ -41,7 +41,7 @@ class PreparedPart:
     truths: Tensor
     sources: tuple[str, ...]
     hashes: dict[str, str]
-    looks: tuple[Looks | None, ...]
+    features: tuple[PictureFeatures | None, ...]
     findings: tuple[Finding, ...]
 
     def __len__(self) -> int:
@@ -79,7 +79,7 @@ def prepare_part(
     count = 0
     sources: list[str] = []
     hashes: dict[str, str] = {}
-    looks: list[Looks | None] = []
+    features: list[PictureFeatures | None] = []
     findings: list[Finding] = []
     for record, case, faults in track(read_cases(records), f"Reading {name}", total=len(records)):
         findings += faults
@@ -90,7 +90,7 @@ def prepare_part(
             count += 1
             sources.append(record.source)
             hashes[record.case_id] = hash_case(case)
-            looks.append(measure_looks(case.slice))
+            features.append(measure_features(case.slice))
     if records and not count:
         raise DataError(f"{name}: not one of {len(records)} cases can be read; first: {findings[0].line()}")
     return PreparedPart(
@@ -98,6 +98,6 @@ def prepare_part(
         truths=torch.from_numpy(truths[:count]),
         sources=tuple(sources),
         hashes=hashes,
-        looks=tuple(looks),
+        features=tuple(features),
         findings=tuple(findings),
     )

@@ -69,7 +69,7 @@ class ModelCard:
 
 
 @dataclass(frozen=True)
-class Agreement:
+class ExportDifference:
     """How far an ONNX model gives what its network gives.
 
     Attributes:
@@ -91,7 +91,7 @@ def export_onnx(
     card: Mapping[str, object],
     familiar: Mapping[str, Range],
     samples: Tensor,
-) -> Agreement:
+) -> ExportDifference:
     """Write a network as ONNX with its recipe and card as metadata, after comparing it with torch.
 
     Args:
@@ -140,7 +140,7 @@ def make_onnx(
     return data
 
 
-def compare(network: nn.Module, data: bytes, *, recipe: Recipe, samples: Tensor) -> Agreement:
+def compare(network: nn.Module, data: bytes, *, recipe: Recipe, samples: Tensor) -> ExportDifference:
     """Run a network in torch and as ONNX, slice by slice.
 
     Args:
@@ -169,10 +169,10 @@ def compare(network: nn.Module, data: bytes, *, recipe: Recipe, samples: Tensor)
         both += int(np.count_nonzero(masks[0] & masks[1]))
         either += int(np.count_nonzero(masks[0] | masks[1]))
     # Unlike Python's max, numpy's is NaN if any is.
-    return Agreement(float(np.max(differences)), both / either if either else 1.0)
+    return ExportDifference(float(np.max(differences)), both / either if either else 1.0)
 
 
-def refuse_disagreement(agreement: Agreement, path: Path) -> None:
+def refuse_disagreement(agreement: ExportDifference, path: Path) -> None:
     """The one rule under which an ONNX model stands for its network.
 
     Args:

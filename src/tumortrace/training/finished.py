@@ -32,7 +32,14 @@ from tumortrace.progress import tell
 from tumortrace.run_folder import BEST, CONFIG, MANIFEST, MODEL
 from tumortrace.training.arrays import spread
 from tumortrace.training.checkpoint import load_weights
-from tumortrace.training.export import CLASSES, EXPORT_SAMPLES, Agreement, compare, make_onnx, refuse_disagreement
+from tumortrace.training.export import (
+    CLASSES,
+    EXPORT_SAMPLES,
+    ExportDifference,
+    compare,
+    make_onnx,
+    refuse_disagreement,
+)
 from tumortrace.training.networks import build_network
 from tumortrace.training.quantize import Trial, find_drawback, quantize, try_int8
 
@@ -81,7 +88,7 @@ class Exported:
     path: Path
     size_bytes: int
     compared: int
-    agreement: Agreement
+    agreement: ExportDifference
     trial: Trial | None
 
 

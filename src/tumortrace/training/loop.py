@@ -6,8 +6,6 @@ is killed and resumed from its last whole epoch therefore ends, on a CPU, with t
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +22,7 @@ from torch.nn import functional
 from tumortrace.config import AugmentationConfig, Config, Keep, TrainingConfig
 from tumortrace.data.fingerprint import hash_part
 from tumortrace.errors import RunFailedError, TumortraceError
-from tumortrace.files import write_atomically
+from tumortrace.files import write_csv
 from tumortrace.machine import keep_freed_memory, usable_cores
 from tumortrace.progress import open_progress, tell
 from tumortrace.run_folder import BEST, CHECKPOINT, METRICS, TENSORBOARD
@@ -42,7 +40,7 @@ from tumortrace.training.checkpoint import (
 )
 from tumortrace.training.events import log_epoch, start_events
 from tumortrace.training.losses import make_loss
-from tumortrace.training.memory import explain_memory
+from tumortrace.training.out_of_memory import explain_memory
 from tumortrace.training.sampling import draw_epoch
 
 COARSE = 0.625
@@ -195,11 +193,7 @@ def describe_epoch(rows: list[EpochRow], *, epochs: int) -> str:
 
 def write_metrics(path: Path, rows: list[EpochRow]) -> None:
     """Write ``metrics.csv``: a row an epoch, empty cells where nothing was measured."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, [field.name for field in fields(EpochRow)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in rows)
-    write_atomically(path, text.getvalue().encode())
+    write_csv(path, (asdict(row) for row in rows), columns=[field.name for field in fields(EpochRow)])
 
 
 @dataclass(frozen=True, eq=False)

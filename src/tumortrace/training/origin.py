@@ -19,10 +19,10 @@ from onnx import numpy_helper
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from tumortrace.copies.training_index import TrainingMemory, join, load_memory
+from tumortrace.copies.training_index import TrainingIndex, join, load_training_index
 from tumortrace.errors import ModelError
 from tumortrace.inference.model import Model
-from tumortrace.run_folder import BEST, FIRST, MEMORY, MODEL
+from tumortrace.run_folder import BEST, FIRST, MODEL, TRAINING_INDEX
 from tumortrace.training.arrays import spread
 from tumortrace.training.checkpoint import load_weights, save_weights
 
@@ -91,7 +91,7 @@ def load_model_weights(model: Model, network: nn.Module, *, images: Tensor) -> N
     _unfold(network, {norm: given[f"{convolution}.weight_bias"] for convolution, norm in folded.items()}, images[some])
 
 
-def join_memory(memory: TrainingMemory, run: Path, *, model: Model | None) -> TrainingMemory:
+def join_training_index(memory: TrainingIndex, run: Path, *, model: Model | None) -> TrainingIndex:
     """What a run remembers: its own slices, and those of the model that it began from, as far as they are known.
 
     Args:
@@ -100,15 +100,15 @@ def join_memory(memory: TrainingMemory, run: Path, *, model: Model | None) -> Tr
         model: That it began from; None where ``begin`` was given none.
     """
     before = _memory_of(model) if model is not None else None
-    if model is None and (run / FIRST).is_file() and (run / MEMORY).is_file():
-        before = load_memory(run / MEMORY)
+    if model is None and (run / FIRST).is_file() and (run / TRAINING_INDEX).is_file():
+        before = load_training_index(run / TRAINING_INDEX)
     return join(before, memory) if before is not None else memory
 
 
-def _memory_of(model: Model) -> TrainingMemory | None:
+def _memory_of(model: Model) -> TrainingIndex | None:
     """Of all slices that a model learnt from; None if some of them are unknown."""
-    path = model.path.with_name(MEMORY.name)
-    return load_memory(path) if path.is_file() and model.card.get("remembered", True) else None
+    path = model.path.with_name(TRAINING_INDEX.name)
+    return load_training_index(path) if path.is_file() and model.card.get("remembered", True) else None
 
 
 def _load_first(path: Path, network: nn.Module) -> Origin:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,20 +12,20 @@ from torch import nn
 import tumortrace
 from tumortrace.config import Config, to_toml
 from tumortrace.copies.agreement import agree_on_masks
-from tumortrace.copies.survey import Seen, Survey, look_over, survey
-from tumortrace.copies.training_index import remember, save_memory
+from tumortrace.copies.survey import DescribedCases, Survey, describe_cases, survey_cases
+from tumortrace.copies.training_index import build_training_index, save_training_index
 from tumortrace.data.dataset import CaseRecord, Dataset
 from tumortrace.data.findings import Finding
 from tumortrace.data.fingerprint import hash_part
 from tumortrace.errors import ConfigError
-from tumortrace.files import write_atomically
+from tumortrace.files import write_atomically, write_json
 from tumortrace.inference.gate import measure_familiar
 from tumortrace.inference.model import Model
 from tumortrace.progress import tell
-from tumortrace.run_folder import BEST, CHECKPOINT, CONFIG, MANIFEST, MEMORY, MODEL, NETWORK
+from tumortrace.run_folder import BEST, CHECKPOINT, CONFIG, MANIFEST, MODEL, NETWORK, TRAINING_INDEX
 from tumortrace.training.arrays import PreparedPart, prepare_part, spread
 from tumortrace.training.checkpoint import EpochRow, load_weights, read_state, refuse_other_settings
-from tumortrace.training.export import EXPORT_SAMPLES, Agreement, ModelCard, export_onnx
+from tumortrace.training.export import EXPORT_SAMPLES, ExportDifference, ModelCard, export_onnx
 from tumortrace.training.loop import GoOn, always, fit, kept_epoch, start_fabric
 from tumortrace.training.manifest import (
     Measured,
@@ -35,9 +34,9 @@ from tumortrace.training.manifest import (
     describe_environment,
     peak_memory_bytes,
 )
-from tumortrace.training.memory import explain_memory
 from tumortrace.training.networks import build_network, describe_network
-from tumortrace.training.origin import Origin, begin, join_memory
+from tumortrace.training.origin import Origin, begin, join_training_index
+from tumortrace.training.out_of_memory import explain_memory
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ def train(
     origin = begin(network, out, model=began_from, images=train_part.images)
     write_atomically(out / CONFIG, to_toml(config).encode())
     write_atomically(out / NETWORK, describe_network(network, size_hw=config.recipe.size_hw).encode())
-    save_memory(join_memory(remember(seen), out, model=began_from), out / MEMORY)
+    save_training_index(join_training_index(build_training_index(seen), out, model=began_from), out / TRAINING_INDEX)
     state = fit(network, config, fabric=fabric, train=train_part, val=val_part, run=out, go_on=go_on)
     load_weights(out / BEST, network)
     card = _card(out, config, origin, learnt=train_part, measured=val_part)
@@ -119,29 +118,31 @@ def train(
         findings=result.findings,
         began_from=asdict(origin) if origin else None,
     )
-    write_atomically(out / MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
+    write_json(out / MANIFEST, manifest)
     return result
 
 
 def _read_parts(
     learn: tuple[CaseRecord, ...], measure: tuple[CaseRecord, ...], config: Config
-) -> tuple[Seen, PreparedPart, PreparedPart]:
+) -> tuple[DescribedCases, PreparedPart, PreparedPart]:
     """What TRAIN looks like, and TRAIN and VAL on the network's grid; TRAIN with the outlines that are to be learnt."""
-    seen = survey(learn) if config.training.outlines == "consensus" else look_over(learn)
+    seen = survey_cases(learn) if config.training.outlines == "consensus" else describe_cases(learn)
     outlines = agree_on_masks(seen) if isinstance(seen, Survey) else {}
     with explain_memory(config, reading=True):
         train_part = prepare_part(learn, config.recipe, name="TRAIN", outlines=outlines)
         return seen, train_part, prepare_part(measure, config.recipe, name="VAL")
 
 
-def _export(network: nn.Module, run: Path, config: Config, card: ModelCard, *, learnt: PreparedPart) -> Agreement:
+def _export(
+    network: nn.Module, run: Path, config: Config, card: ModelCard, *, learnt: PreparedPart
+) -> ExportDifference:
     tell("Exporting to ONNX ...")
     return export_onnx(
         network,
         run / MODEL,
         recipe=config.recipe,
         card=asdict(card),
-        familiar=measure_familiar(learnt.looks),
+        familiar=measure_familiar(learnt.features),
         samples=learnt.images[spread(range(len(learnt)), EXPORT_SAMPLES)],
     )
 

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from tumortrace.config import Config, load_config, to_toml
 from tumortrace.copies.splits import Split, apply_split, leave_sources_out, make_folds, read_split, write_split
-from tumortrace.copies.survey import Survey, survey
-from tumortrace.copies.training_index import load_memory
+from tumortrace.copies.survey import Survey, survey_cases
+from tumortrace.copies.training_index import load_training_index
 from tumortrace.data.dataset import Dataset
 from tumortrace.errors import ConfigError, DataError
 from tumortrace.evaluation.crossfit import CrossFit, HeldOut, cross_fit
@@ -18,7 +18,7 @@ from tumortrace.evaluation.evaluate import OnCase
 from tumortrace.files import write_atomically
 from tumortrace.inference.model import open_model
 from tumortrace.progress import tell
-from tumortrace.run_folder import CONFIG, MANIFEST, MEMORY, SPLIT
+from tumortrace.run_folder import CONFIG, MANIFEST, SPLIT, TRAINING_INDEX
 from tumortrace.training.run import train
 
 By = Literal["groups", "source"]
@@ -54,20 +54,20 @@ def cross_validate(
     """
     records = tuple(record for record in dataset.records if record.part != "test")
     _keep_settings(config, out)
-    found = survey(records)
-    split = keep_split(found, folds=folds, by=by, out=out)
+    survey = survey_cases(records)
+    split = keep_split(survey, folds=folds, by=by, out=out)
     held = [_run_fold(dataset, config, split, side=side, out=out) for side in split.sides]
-    fitted = cross_fit(held, found, on_case=on_case)
-    fitted = replace(fitted, evaluation=replace(fitted.evaluation, findings=(*dataset.findings, *found.findings)))
+    fitted = cross_fit(held, survey, on_case=on_case)
+    fitted = replace(fitted, evaluation=replace(fitted.evaluation, findings=(*dataset.findings, *survey.findings)))
     write_atomically(out / "calibrated.toml", to_toml(replace(config, recipe=fitted.recipe)).encode())
     return fitted, [_describe_fold(fold, fitted, out) for fold in held]
 
 
-def keep_split(found: Survey, *, folds: int, by: By, out: Path) -> Split:
+def keep_split(survey: Survey, *, folds: int, by: By, out: Path) -> Split:
     """The folds that ``split.json`` holds, written there first if it is not there yet.
 
     Args:
-        found: Of all cases.
+        survey: Of all cases.
         folds: As in ``cross_validate``.
         by: As in ``cross_validate``.
         out: The folder of ``split.json``.
@@ -75,9 +75,9 @@ def keep_split(found: Survey, *, folds: int, by: By, out: Path) -> Split:
     Raises:
         DataError: Too few different slices, or other folds are there: the data or the number of folds changed.
     """
-    fresh = leave_sources_out(found) if by == "source" else make_folds(found, folds=folds)
+    fresh = leave_sources_out(survey) if by == "source" else make_folds(survey, folds=folds)
     if not (out / SPLIT).is_file():
-        write_split(fresh, found, out / SPLIT)
+        write_split(fresh, survey, out / SPLIT)
         return fresh
     kept = read_split(out / SPLIT)
     if kept != fresh:
@@ -103,7 +103,7 @@ def _run_fold(dataset: Dataset, config: Config, split: Split, *, side: str, out:
     else:
         tell(f"Fold {side} of {len(split.sides)}: training on {len(parts.select('train'))} cases")
         train(parts, config, out=run)
-    return HeldOut(side, open_model(str(run)), load_memory(run / MEMORY), parts.select("test"))
+    return HeldOut(side, open_model(str(run)), load_training_index(run / TRAINING_INDEX), parts.select("test"))
 
 
 def _describe_fold(held: HeldOut, fitted: CrossFit, out: Path) -> dict[str, Any]:

@@ -8,8 +8,6 @@ checkpoint.
 from __future__ import annotations
 
 import csv
-import io
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
@@ -18,12 +16,12 @@ from statistics import fmean, median
 
 from tumortrace.config import Config, load_config
 from tumortrace.copies.splits import Split, apply_split
-from tumortrace.copies.survey import survey
+from tumortrace.copies.survey import survey_cases
 from tumortrace.data.dataset import CaseRecord, Dataset, read_cases
 from tumortrace.data.findings import Finding
 from tumortrace.errors import ConfigError, DataError, RunFailedError
 from tumortrace.evaluation.leaderboard import Leaderboard, Run, rank_settings
-from tumortrace.files import write_atomically
+from tumortrace.files import write_atomically, write_csv, write_json
 from tumortrace.inference.model import open_model
 from tumortrace.inference.predict import predict
 from tumortrace.metrics.overlap import count_pixels
@@ -118,10 +116,10 @@ def run_sweep(
         TumortraceError: As ``train``; a run that diverges or finds no memory ends that setting alone.
     """
     _keep_plan(plan, text, out)
-    found = survey(tuple(record for record in dataset.records if record.part != "test"))
-    split = keep_split(found, folds=plan.options.folds, by="groups", out=out)
-    findings = (*dataset.findings, *found.findings)
-    write_atomically(out / FINDINGS, (json.dumps([asdict(each) for each in findings], indent=1) + "\n").encode())
+    survey = survey_cases(tuple(record for record in dataset.records if record.part != "test"))
+    split = keep_split(survey, folds=plan.options.folds, by="groups", out=out)
+    findings = (*dataset.findings, *survey.findings)
+    write_json(out / FINDINGS, [asdict(each) for each in findings])
     jobs = _list_jobs(plan, split)
     runs = _read_results(out)
     with silence():
@@ -281,7 +279,7 @@ def _write_results(runs: Sequence[Run], plan: Plan, out: Path) -> None:
     values = {setting.name: setting.values for setting in plan.settings}
     rows = [{**asdict(run), **values[run.setting]} for run in runs]
     names = [field.name for field in fields(Run)]
-    _write_csv(rows, [*names[:2], *plan.settings[0].values, *names[2:]], out / RESULTS)
+    write_csv(out / RESULTS, rows, columns=[*names[:2], *plan.settings[0].values, *names[2:]])
 
 
 def _read_results(out: Path) -> list[Run]:
@@ -311,7 +309,7 @@ def _read_run(row: Mapping[str, str]) -> Run:
 
 
 def _write_scores(dices: Mapping[str, float], path: Path) -> None:
-    _write_csv([{"file": file, "dice": dice} for file, dice in dices.items()], ["file", "dice"], path)
+    write_csv(path, ({"file": file, "dice": dice} for file, dice in dices.items()), columns=["file", "dice"])
 
 
 def _read_scores(path: Path) -> dict[str, float]:
@@ -339,17 +337,7 @@ def _write_leaderboard(board: Leaderboard, plan: Plan, out: Path) -> None:
         }
         for number, place in enumerate(board.places, start=1)
     ]
-    _write_csv(rows, list(rows[0]), out / LEADERBOARD)
-
-
-def _write_csv(rows: Sequence[Mapping[str, object]], names: Sequence[str], path: Path) -> None:
-    """Write a table, atomically; what is undefined (None, NaN) is an empty cell."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({key: "" if value != value else value for key, value in row.items()})  # noqa: PLR0124 - NaN
-    write_atomically(path, text.getvalue().encode())
+    write_csv(out / LEADERBOARD, rows, columns=list(rows[0]))
 
 
 def _read_csv(path: Path) -> list[dict[str, str]]:

@@ -55,7 +55,7 @@ class SweepOptions:
 
 
 @dataclass(frozen=True)
-class Range:
+class SampledRange:
     """Numbers to draw from: whole ones if both ends are whole.
 
     Attributes:
@@ -241,7 +241,7 @@ def _whole(table: Mapping[str, object], key: str, least: int) -> int:
     return value
 
 
-def _read_choice(path: str, value: object) -> list[Any] | Range:
+def _read_choice(path: str, value: object) -> list[Any] | SampledRange:
     if isinstance(value, list) and value:
         return value
     if not isinstance(value, Mapping):
@@ -255,10 +255,10 @@ def _read_choice(path: str, value: object) -> list[Any] | Range:
     low, high, log = value["low"], value["high"], value.get("log", False)
     if type(log) is not bool or low >= high or (log and low <= 0):
         raise ConfigError(f"random: {path} = {value!r} must have low below high, and above 0 where log = true")
-    return Range(low, high, log)
+    return SampledRange(low, high, log)
 
 
-def _draw(choice: list[Any] | Range, rng: np.random.Generator) -> object:
+def _draw(choice: list[Any] | SampledRange, rng: np.random.Generator) -> object:
     if isinstance(choice, list):
         return choice[int(rng.integers(len(choice)))]
     low, high = choice.low, choice.high
