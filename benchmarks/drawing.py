@@ -7,7 +7,8 @@ from rich.table import Table
 from skimage.draw import ellipse, polygon2mask
 
 from benchmarks.common import make_table, paint_with_opencv, some_data
-from tumortrace.data.dataset import Case, open_dataset, read_cases
+from tumortrace.data.cases import Case, read_cases
+from tumortrace.data.dataset import open_dataset
 from tumortrace.data.geometry import Circle, Ellipse, Polygon, Region, mask_to_polygons, rasterize
 
 

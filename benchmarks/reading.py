@@ -11,7 +11,8 @@ import numpy as np
 from rich.table import Table
 
 from benchmarks.common import make_table, paint_with_opencv, some_data
-from tumortrace.data.dataset import CaseRecord, open_dataset, read_case
+from tumortrace.data.cases import CaseRecord, read_case
+from tumortrace.data.dataset import open_dataset
 
 ROUNDS = 3
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reproduction.tables import read_table
-from tumortrace.data.dataset import Dataset, read_cases
+from tumortrace.data.cases import read_cases
+from tumortrace.data.dataset import Dataset
 from tumortrace.data.fingerprint import hash_case
 from tumortrace.errors import DataError
 from tumortrace.metrics.intervals import mean_interval

@@ -36,7 +36,8 @@ from reproduction.tables import read_table, write_table
 from tumortrace.cli import run_script
 from tumortrace.copies.splits import apply_split, make_folds, write_split
 from tumortrace.copies.survey import Survey, survey_cases
-from tumortrace.data.dataset import CaseRecord, open_dataset
+from tumortrace.data.cases import CaseRecord
+from tumortrace.data.dataset import open_dataset
 from tumortrace.errors import TumortraceError
 from tumortrace.progress import tell
 from tumortrace.reporting.figures import save_figure

@@ -17,7 +17,8 @@ import typer
 from reproduction import report_rules
 from reproduction.worth_of_the_score import regions_of
 from tumortrace.cli import run_script
-from tumortrace.data.dataset import Dataset, open_dataset, read_cases, refuse_inside
+from tumortrace.data.cases import read_cases
+from tumortrace.data.dataset import Dataset, open_dataset, refuse_inside
 from tumortrace.data.slice import write_png
 from tumortrace.progress import tell, track
 

@@ -39,7 +39,8 @@ from tumortrace.cli import run_script
 from tumortrace.config import Config
 from tumortrace.copies.splits import apply_split, make_folds, write_split
 from tumortrace.copies.survey import survey_cases
-from tumortrace.data.dataset import CaseRecord, open_dataset, open_datasets
+from tumortrace.data.cases import CaseRecord
+from tumortrace.data.dataset import open_dataset, open_datasets
 from tumortrace.metrics.intervals import mean_interval, ratio_interval
 from tumortrace.metrics.lesions import count_lesions
 from tumortrace.metrics.overlap import count_pixels

@@ -28,7 +28,8 @@ from rich.table import Table
 from reproduction import report_rules
 from tumortrace.cli import run_script
 from tumortrace.copies.survey import Survey, SurveyedCase, describe_cases, survey_cases
-from tumortrace.data.dataset import CaseRecord, open_dataset, read_case
+from tumortrace.data.cases import CaseRecord, read_case
+from tumortrace.data.dataset import open_dataset
 from tumortrace.data.geometry import Region, rasterize
 from tumortrace.errors import DataError
 from tumortrace.files import write_atomically

@@ -21,7 +21,8 @@ from tumortrace.cli import run_script
 from tumortrace.config import load_config
 from tumortrace.copies.splits import apply_split, make_folds, write_split
 from tumortrace.copies.survey import Survey, survey_cases
-from tumortrace.data.dataset import Dataset, open_datasets, read_cases
+from tumortrace.data.cases import read_cases
+from tumortrace.data.dataset import Dataset, open_datasets
 from tumortrace.files import write_atomically
 from tumortrace.inference.model import open_model
 from tumortrace.inference.predict import predict

@@ -23,7 +23,8 @@ from rich.table import Table
 from tumortrace.cli import run_script
 from tumortrace.config import load_config
 from tumortrace.copies.splits import apply_split, read_split
-from tumortrace.data.dataset import CaseRecord, Dataset, open_datasets, read_cases
+from tumortrace.data.cases import CaseRecord, read_cases
+from tumortrace.data.dataset import Dataset, open_datasets
 from tumortrace.errors import DataError
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict

@@ -20,7 +20,8 @@ from rich.table import Table
 from tumortrace.cli import run_script
 from tumortrace.config import load_config
 from tumortrace.copies.splits import read_split
-from tumortrace.data.dataset import Case, open_datasets
+from tumortrace.data.cases import Case
+from tumortrace.data.dataset import open_datasets
 from tumortrace.evaluation.evaluate import CaseScore
 from tumortrace.inference.predict import Prediction
 from tumortrace.trials.crossval import cross_validate

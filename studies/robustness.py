@@ -22,7 +22,8 @@ from rich.table import Table
 
 from tumortrace.cli import run_script
 from tumortrace.copies.splits import apply_split, read_split
-from tumortrace.data.dataset import Dataset, open_datasets, read_cases
+from tumortrace.data.cases import read_cases
+from tumortrace.data.dataset import Dataset, open_datasets
 from tumortrace.data.slice import Slice
 from tumortrace.files import write_atomically
 from tumortrace.inference.model import open_model

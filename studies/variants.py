@@ -19,7 +19,8 @@ from rich.console import Console
 from studies.held_out import Scored, tabulate_gains
 from tumortrace.cli import run_script
 from tumortrace.copies.splits import apply_split, read_split
-from tumortrace.data.dataset import CaseRecord, Dataset, open_datasets, read_cases
+from tumortrace.data.cases import CaseRecord, read_cases
+from tumortrace.data.dataset import Dataset, open_datasets
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict
 from tumortrace.inference.recipe import prepare

@@ -16,7 +16,8 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from tumortrace.config import Config, config_from_tables
-from tumortrace.data.dataset import CaseRecord, open_dataset
+from tumortrace.data.cases import CaseRecord
+from tumortrace.data.dataset import open_dataset
 from tumortrace.data.slice import write_png
 from tumortrace.evaluation.evaluate import CaseScore
 from tumortrace.metrics.calibration import count_logits

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from tumortrace.copies.agreement import agree_on_masks, measure_agreement
 from tumortrace.copies.survey import survey_cases
-from tumortrace.data.dataset import CaseRecord, open_dataset
+from tumortrace.data.cases import CaseRecord
+from tumortrace.data.dataset import open_dataset
 
 DrawHead = Callable[..., NDArray[np.uint8]]
 WriteCase = Callable[..., CaseRecord]

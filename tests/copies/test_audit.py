@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from tumortrace.copies.audit import audit_document, write_audit
 from tumortrace.copies.survey import Survey, survey_cases
-from tumortrace.data.dataset import CaseRecord, Dataset, open_any, open_dataset
+from tumortrace.data.cases import CaseRecord
+from tumortrace.data.dataset import Dataset, open_any, open_dataset
 from tumortrace.data.findings import Finding
 from tumortrace.errors import DataError
 from tumortrace.reporting.audit_page import write_audit_page

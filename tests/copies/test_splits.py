@@ -25,7 +25,8 @@ from tumortrace.copies.splits import (
     write_split,
 )
 from tumortrace.copies.survey import Survey, SurveyedCase, survey_cases
-from tumortrace.data.dataset import CaseRecord, Dataset, open_datasets
+from tumortrace.data.cases import CaseRecord
+from tumortrace.data.dataset import Dataset, open_datasets
 from tumortrace.errors import DataError
 
 BLANK = np.zeros((96, 96), dtype=np.uint8)

@@ -16,7 +16,7 @@ from tumortrace.copies.training_index import (
     load_training_index,
     save_training_index,
 )
-from tumortrace.data.dataset import CaseRecord, read_case
+from tumortrace.data.cases import CaseRecord, read_case
 from tumortrace.data.fingerprint import hash_case
 from tumortrace.errors import DataError
 

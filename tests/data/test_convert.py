@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from tumortrace.data import convert
+from tumortrace.data.annotations.via import read_via
+from tumortrace.data.cases import read_cases
 from tumortrace.data.convert import convert_to_masks, convert_to_via
-from tumortrace.data.dataset import open_dataset, read_cases
+from tumortrace.data.dataset import open_dataset
 from tumortrace.data.geometry import Ellipse, rasterize
 from tumortrace.data.pairs import Pair, read_pairs
 from tumortrace.data.slice import read_mask, write_png
-from tumortrace.data.via import read_via
 from tumortrace.errors import DataError
 
 

@@ -12,17 +12,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tumortrace.data.dataset import (
-    exclude,
-    list_images,
-    natural_key,
-    open_dataset,
-    open_datasets,
-    open_images,
-    read_case,
-    read_cases,
-    refuse_inside,
-)
+from tumortrace.data.cases import read_case, read_cases
+from tumortrace.data.dataset import exclude, open_dataset, open_datasets, open_images, refuse_inside
+from tumortrace.data.layouts import list_images
+from tumortrace.data.names import natural_key
 from tumortrace.data.slice import write_png
 from tumortrace.errors import DataError
 

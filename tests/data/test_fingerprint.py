@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortrace.data.dataset import CaseRecord, read_case
+from tumortrace.data.cases import CaseRecord, read_case
 from tumortrace.data.fingerprint import hash_case, hash_part
 
 TRUTH = np.array([[0, 1, 1, 0], [0, 0, 1, 0]], dtype=bool)  # 2 rows, 4 columns

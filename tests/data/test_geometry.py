@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from skimage.draw import ellipse as skimage_ellipse
 from skimage.draw import polygon2mask
 
+from tumortrace.data.annotations.via import read_via
 from tumortrace.data.geometry import (
     Circle,
     Ellipse,
@@ -28,7 +29,6 @@ from tumortrace.data.geometry import (
     region_bounds_xyxy,
 )
 from tumortrace.data.slice import read_slice
-from tumortrace.data.via import read_via
 
 DATA = os.environ.get("TUMORTRACE_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="TUMORTRACE_DATA names no folder with the Br35H slices")

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tumortrace.copies.survey import describe_cases
-from tumortrace.data.dataset import open_datasets, read_cases
+from tumortrace.data.cases import read_cases
+from tumortrace.data.dataset import open_datasets
 from tumortrace.data.inverted import find_inverted
 from tumortrace.data.slice import write_png
 

@@ -14,7 +14,8 @@ from tumortrace.copies.lookup import HeadFrame, copy_mask
 from tumortrace.copies.similarity import ORIENTATIONS, find_nearest, orient, signature
 from tumortrace.copies.survey import describe_cases
 from tumortrace.copies.training_index import TrainingIndex, build_training_index
-from tumortrace.data.dataset import Case, CaseRecord, open_dataset, read_case
+from tumortrace.data.cases import Case, CaseRecord, read_case
+from tumortrace.data.dataset import open_dataset
 from tumortrace.data.slice import Slice
 from tumortrace.evaluation.baselines import Baselines, find_brightest_blob, mean_head_mask
 from tumortrace.metrics.overlap import PixelCounts, count_pixels

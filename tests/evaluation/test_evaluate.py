@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from tumortrace.config import Recipe
 from tumortrace.copies.survey import describe_cases, survey_cases
 from tumortrace.copies.training_index import build_training_index
-from tumortrace.data.dataset import Case, CaseRecord, Dataset, read_case
+from tumortrace.data.cases import Case, CaseRecord, read_case
+from tumortrace.data.dataset import Dataset
 from tumortrace.data.fingerprint import hash_case
 from tumortrace.data.geometry import Polygon
 from tumortrace.data.slice import write_png

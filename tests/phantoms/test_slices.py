@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from tumortrace.data.dataset import open_dataset, read_case
+from tumortrace.data.annotations.via import read_via
+from tumortrace.data.cases import read_case
+from tumortrace.data.dataset import open_dataset
 from tumortrace.data.geometry import Circle, Ellipse, Polygon, rasterize
 from tumortrace.data.slice import read_slice
-from tumortrace.data.via import read_via
 from tumortrace.errors import DataError
 from tumortrace.phantoms import slices as phantoms
 from tumortrace.phantoms.head import brain_contour, draw_head

@@ -10,7 +10,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from tumortrace.copies.survey import survey_cases
-from tumortrace.data.dataset import CaseRecord, open_dataset, read_case
+from tumortrace.data.cases import CaseRecord, read_case
+from tumortrace.data.dataset import open_dataset
 from tumortrace.data.slice import Slice
 from tumortrace.evaluation.evaluate import CaseScore, Evaluation, evaluate
 from tumortrace.inference.model import Model, open_model

@@ -7,7 +7,8 @@ import numpy as np
 from reproduction.worth_of_the_score import regions_of
 
 from reproduction import report_labels, report_rules
-from tumortrace.data.dataset import open_dataset, read_cases
+from tumortrace.data.cases import read_cases
+from tumortrace.data.dataset import open_dataset
 
 
 def test_what_is_written_are_the_reports_labels(phantom_data, tmp_path):

@@ -37,7 +37,8 @@ from reproduction.tables import read_table
 
 from reproduction import by_lesions, pasted_lesions, several_tumours
 from tumortrace.config import load_config
-from tumortrace.data.dataset import open_datasets, read_cases
+from tumortrace.data.cases import read_cases
+from tumortrace.data.dataset import open_datasets
 from tumortrace.data.fingerprint import hash_case
 from tumortrace.errors import DataError
 from tumortrace.training.arrays import PreparedPart

@@ -10,7 +10,8 @@ import pytest
 from reproduction import report_rules
 from reproduction import worth_of_the_score as worth
 from tumortrace.copies.survey import SurveyedCase, survey_cases
-from tumortrace.data.dataset import CaseRecord, open_dataset
+from tumortrace.data.cases import CaseRecord
+from tumortrace.data.dataset import open_dataset
 from tumortrace.data.geometry import Circle, Ellipse, Polygon, rasterize
 from tumortrace.metrics.overlap import count_pixels
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from tumortrace.config import Recipe
-from tumortrace.data.dataset import CaseRecord
+from tumortrace.data.cases import CaseRecord
 from tumortrace.data.geometry import Circle
 from tumortrace.errors import DataError
 from tumortrace.training.arrays import prepare_part

@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 
 import tumortrace
 from tumortrace.cli import app
-from tumortrace.data.dataset import Case, open_dataset, open_datasets, read_case
+from tumortrace.data.cases import Case, read_case
+from tumortrace.data.dataset import open_dataset, open_datasets
 from tumortrace.data.fingerprint import hash_case
 from tumortrace.errors import DataError, ModelError, TumortraceError
 from tumortrace.inference.model import open_model

@@ -10,7 +10,8 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from tumortrace.data.dataset import Case, CaseRecord, open_dataset, read_case
+from tumortrace.data.cases import Case, CaseRecord, read_case
+from tumortrace.data.dataset import open_dataset
 from tumortrace.inference.model import open_model
 from tumortrace.inference.predict import predict
 from tumortrace.inference.recipe import prepare

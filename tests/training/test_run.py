@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 
 import tumortrace
 from tumortrace.config import Config, Recipe, config_from_tables, load_config
-from tumortrace.data.dataset import open_dataset, read_case
+from tumortrace.data.cases import read_case
+from tumortrace.data.dataset import open_dataset
 from tumortrace.data.fingerprint import hash_case, hash_part
 from tumortrace.data.slice import write_png
 from tumortrace.errors import ConfigError, DataError, TumortraceError

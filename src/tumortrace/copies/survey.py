@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tumortrace.copies.find import SAME_SLICE, CopyPair, Signatures, measure_signature, score_pairs, stack_signatures
 from tumortrace.copies.groups import link, name_groups
 from tumortrace.copies.transforms import Thumbnail, make_thumbnail
-from tumortrace.data.dataset import CaseRecord, read_case
+from tumortrace.data.cases import CaseRecord, read_case
 from tumortrace.data.findings import Finding
 from tumortrace.data.fingerprint import hash_case, hash_slice
 from tumortrace.data.inverted import find_inverted

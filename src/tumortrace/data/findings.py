@@ -36,3 +36,8 @@ class Finding:
 def count_by_kind(findings: Iterable[Finding]) -> dict[str, int]:
     """Number of findings of each kind, most frequent first."""
     return dict(Counter(finding.kind for finding in findings).most_common())
+
+
+def left_out(kind: str, file: str, cause: str, remedy: str) -> Finding:
+    """A finding whose record or image is not used."""
+    return Finding(kind, "left out", file, cause, remedy)

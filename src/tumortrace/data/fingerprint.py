@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 
-from tumortrace.data.dataset import Case
+from tumortrace.data.cases import Case
 from tumortrace.data.slice import Slice
 
 

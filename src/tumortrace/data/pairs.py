@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from tumortrace.data.findings import Finding
-from tumortrace.data.via import is_unsafe, printable
+from tumortrace.data.names import is_unsafe, printable
 from tumortrace.errors import DataError
 from tumortrace.files import write_csv
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tumortrace.copies.lookup import HeadFrame, copy_mask
 from tumortrace.copies.similarity import find_nearest, head_box, signature
 from tumortrace.copies.training_index import MASK_PX, TrainingIndex
-from tumortrace.data.dataset import Case
+from tumortrace.data.cases import Case
 from tumortrace.metrics.overlap import PixelCounts, count_pixels
 
 _RIM = 0.12  # of the head's shorter side: skull and scalp, which are bright

@@ -16,7 +16,7 @@ import numpy as np
 from tumortrace.config import Recipe
 from tumortrace.copies.survey import Survey
 from tumortrace.copies.training_index import TrainingIndex
-from tumortrace.data.dataset import CaseRecord, read_cases
+from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.evaluation.baselines import Baselines
 from tumortrace.evaluation.evaluate import CaseScore, Evaluation, OnCase, evaluate
 from tumortrace.evaluation.summary import FLAGGED, judged_dice

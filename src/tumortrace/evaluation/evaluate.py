@@ -10,7 +10,7 @@ from tumortrace.copies.agreement import Agreement, measure_agreement
 from tumortrace.copies.leakage import Leak, find_leaks
 from tumortrace.copies.survey import Survey
 from tumortrace.copies.training_index import TrainingIndex
-from tumortrace.data.dataset import Case, CaseRecord, read_cases
+from tumortrace.data.cases import Case, CaseRecord, read_cases
 from tumortrace.data.findings import Finding
 from tumortrace.data.fingerprint import hash_case
 from tumortrace.errors import DataError

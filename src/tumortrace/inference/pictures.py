@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tumortrace.data.dataset import natural_key, refuse_inside
+from tumortrace.data.dataset import refuse_inside
+from tumortrace.data.names import natural_key
 from tumortrace.data.slice import IMAGE_SUFFIXES, hint_at_dicom
 from tumortrace.errors import DataError
 

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tumortrace.data.annotations.via import ViaRecord, write_via
 from tumortrace.data.geometry import Circle, Ellipse, Polygon, Region, rasterize, region_area
-from tumortrace.data.via import ViaRecord, write_via
 from tumortrace.errors import DataError
 from tumortrace.files import write_atomically
 from tumortrace.phantoms.head import (

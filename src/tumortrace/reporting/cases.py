@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tumortrace.data.dataset import Case, CaseRecord, read_case
+from tumortrace.data.cases import Case, CaseRecord, read_case
 from tumortrace.data.slice import read_slice, write_png
 from tumortrace.evaluation.evaluate import CaseScore, Evaluation, rank_by_dice
 from tumortrace.inference.model import Model

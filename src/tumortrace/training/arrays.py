@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tumortrace.config import Recipe
-from tumortrace.data.dataset import CaseRecord, read_cases
+from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.data.findings import Finding
 from tumortrace.data.fingerprint import hash_case
 from tumortrace.errors import DataError

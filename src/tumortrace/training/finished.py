@@ -14,15 +14,8 @@ from torch import Tensor, nn
 
 import tumortrace
 from tumortrace.config import load_config
-from tumortrace.data.dataset import (
-    Case,
-    CaseRecord,
-    Dataset,
-    open_dataset,
-    open_negatives,
-    read_cases,
-    refuse_inside,
-)
+from tumortrace.data.cases import Case, CaseRecord, read_cases
+from tumortrace.data.dataset import Dataset, open_dataset, open_negatives, refuse_inside
 from tumortrace.data.fingerprint import hash_case
 from tumortrace.errors import DataError, ModelError
 from tumortrace.files import write_atomically

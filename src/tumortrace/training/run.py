@@ -14,7 +14,8 @@ from tumortrace.config import Config, to_toml
 from tumortrace.copies.agreement import agree_on_masks
 from tumortrace.copies.survey import DescribedCases, Survey, describe_cases, survey_cases
 from tumortrace.copies.training_index import build_training_index, save_training_index
-from tumortrace.data.dataset import CaseRecord, Dataset
+from tumortrace.data.cases import CaseRecord
+from tumortrace.data.dataset import Dataset
 from tumortrace.data.findings import Finding
 from tumortrace.data.fingerprint import hash_part
 from tumortrace.errors import ConfigError

@@ -17,7 +17,8 @@ from statistics import fmean, median
 from tumortrace.config import Config, load_config
 from tumortrace.copies.splits import Split, apply_split
 from tumortrace.copies.survey import survey_cases
-from tumortrace.data.dataset import CaseRecord, Dataset, read_cases
+from tumortrace.data.cases import CaseRecord, read_cases
+from tumortrace.data.dataset import Dataset
 from tumortrace.data.findings import Finding
 from tumortrace.errors import ConfigError, DataError, RunFailedError
 from tumortrace.evaluation.leaderboard import Leaderboard, Run, rank_settings

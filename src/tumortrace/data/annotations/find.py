@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
+from tumortrace.data.annotations.via import ViaRecord, read_via
 from tumortrace.data.findings import Finding
 from tumortrace.data.geometry import Region
-from tumortrace.data.via import ViaRecord, read_via
 from tumortrace.errors import DataError
 
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 import csv
 import io
 import json
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from tumortrace.data.findings import Finding
 from tumortrace.data.geometry import Circle, Ellipse, Polygon, Region
+from tumortrace.data.names import is_unsafe, printable
 from tumortrace.errors import DataError
 from tumortrace.files import write_atomically
 
@@ -290,19 +290,6 @@ def _shape(region: Region) -> dict[str, object]:
 def _plain(values: Iterable[float]) -> list[float]:
     """Numbers as JSON takes them, whole ones without a decimal point."""
     return [int(value) if float(value).is_integer() else float(value) for value in values]
-
-
-def is_unsafe(filename: str) -> bool:
-    """Whether a name, read as a path of either system, can lead out of its folder, or no file can have it."""
-    windows, posix = PureWindowsPath(filename), PurePosixPath(filename)
-    leads_out = windows.anchor or posix.is_absolute() or ".." in windows.parts
-    return bool(leads_out) or not posix.name or printable(filename) != filename
-
-
-def printable(name: str) -> str:
-    """A name that fits on one line: unchanged, or escaped where it holds control characters or line breaks."""
-    odd = any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in name)
-    return ascii(name) if odd else name
 
 
 def _excerpt(value: object) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tumortrace.data.annotations.via import ViaRecord, read_via
 from tumortrace.data.geometry import Ellipse, Polygon, Region, rasterize_region
-from tumortrace.data.via import ViaRecord, read_via
 from tumortrace.errors import DataError
 
 TRIANGLE = {"name": "polygon", "all_points_x": [1, 7, 1], "all_points_y": [0, 4, 4]}

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tumortrace.data.annotations.via import ViaRecord, read_via, write_via
 from tumortrace.data.geometry import Circle, Ellipse, Polygon
-from tumortrace.data.via import ViaRecord, read_via, write_via
 from tumortrace.errors import DataError
 
 DATA = os.environ.get("TUMORTRACE_DATA")
