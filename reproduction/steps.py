@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from tumortrace.commands.scoring import evaluate
+from tumortrace.commands.sweeping import sweep
+from tumortrace.commands.training import crossval
 
 from reproduction import (
     dead_softmax,
@@ -28,9 +31,6 @@ from reproduction import (
 from reproduction.report_numbers import NumbersMissingError
 from reproduction.size import SIZES, SizeName, load_size, resize_sweep
 from reproduction.tables import read_table, write_table
-from tumortrace.commands.scoring import evaluate
-from tumortrace.commands.sweeping import sweep
-from tumortrace.commands.training import crossval
 from tumortrace.config import Config, load_config
 from tumortrace.data.dataset import open_dataset
 from tumortrace.files import write_atomically

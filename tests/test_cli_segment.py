@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tumortrace.commands.scoring import evaluate
 
 from tumortrace import cli
-from tumortrace.commands.scoring import evaluate
 from tumortrace.commands.using import info, segment
 from tumortrace.data.slice import write_png
 from tumortrace.errors import DataError, ModelError

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tumortrace.commands import sweeping
+from tumortrace.commands import sweep as sweep_command
 from tumortrace.config import config_from_tables, to_toml
 from tumortrace.evaluation.leaderboard import Leaderboard, Run, Standing
 from tumortrace.reporting.sweep_table import conclude, describe_run, leaderboard_table, progress_table
@@ -103,8 +103,8 @@ def test_the_live_table_shows_the_best_and_what_is_under_way():
 
 def test_a_terminal_gets_the_live_table(monkeypatch: pytest.MonkeyPatch):
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
-    monkeypatch.setattr(sweeping, "log", console)
-    with sweeping._show(LABELS) as watch:
+    monkeypatch.setattr(sweep_command, "log", console)
+    with sweep_command._show(LABELS) as watch:
         watch([run_of("s1", 0.5)], 2, "batch_size=4, seed 0, fold 1: epoch 3")
     text = console.file.getvalue()  # type: ignore[attr-defined] # the file is the one above
     assert "1 of 2 runs" in text

@@ -6,7 +6,15 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tumortrace.data.dataset import open_dataset as open_dataset
+    from tumortrace.api import audit as audit
+    from tumortrace.api import compare as compare
+    from tumortrace.api import crossval as crossval
+    from tumortrace.api import evaluate as evaluate
+    from tumortrace.api import open_dataset as open_dataset
+    from tumortrace.api import report as report
+    from tumortrace.api import split as split
+    from tumortrace.api import sweep as sweep
+    from tumortrace.api import train as train
     from tumortrace.data.slice import read_slice as read_slice
     from tumortrace.inference.model import open_model as open_model
     from tumortrace.inference.predict import Prediction as Prediction
@@ -15,10 +23,10 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOME = {
+_API = ("audit", "compare", "crossval", "evaluate", "open_dataset", "report", "split", "sweep", "train")
+_HOME = dict.fromkeys(_API, "tumortrace.api") | {
     "Prediction": "tumortrace.inference.predict",
     "Segmenter": "tumortrace.inference.segmenter",
-    "open_dataset": "tumortrace.data.dataset",
     "open_model": "tumortrace.inference.model",
     "predict": "tumortrace.inference.predict",
     "read_slice": "tumortrace.data.slice",

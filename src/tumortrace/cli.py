@@ -13,13 +13,20 @@ from typing import Annotated
 
 import typer
 
-from tumortrace.commands.datasets import audit, convert, split
+from tumortrace.commands.audit import audit
+from tumortrace.commands.compare import compare
+from tumortrace.commands.convert import convert
+from tumortrace.commands.crossval import crossval
+from tumortrace.commands.evaluate import evaluate
+from tumortrace.commands.export import export
 from tumortrace.commands.output import console, log
-from tumortrace.commands.scoring import compare, evaluate, report
-from tumortrace.commands.sweeping import sweep
-from tumortrace.commands.training import crossval, export, train
+from tumortrace.commands.report import report
+from tumortrace.commands.split import split
+from tumortrace.commands.sweep import sweep
+from tumortrace.commands.train import train
 from tumortrace.commands.using import info, segment
 from tumortrace.errors import TumortraceError, require_extra
+from tumortrace.progress import show_progress
 
 app = typer.Typer(
     name="tumortrace",
@@ -71,6 +78,7 @@ def run_script(function: Callable[..., None]) -> None:
 
 def _end_in_one_line(run: Callable[[], object]) -> None:
     """What the user can mend ends with one line and exit code 2, an interruption with 130."""
+    show_progress()
     _hear_endings()
     try:
         run()

@@ -12,7 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 T = TypeVar("T")
 
-_silent: ContextVar[bool] = ContextVar("silent", default=False)
+_shown: ContextVar[bool] = ContextVar("shown", default=False)
+"""Whether progress is shown: in commands and scripts, not in programs that import tumortrace."""
 
 
 def open_console(*, stderr: bool = False) -> Console:
@@ -33,24 +34,29 @@ def open_progress() -> Progress:
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=_silent.get() or not console.is_terminal,
+        disable=not _shown.get() or not console.is_terminal,
     )
 
 
 def tell(line: str) -> None:
     """Print a line on stderr that stays, in a log file too."""
-    if not _silent.get():
+    if _shown.get():
         open_console(stderr=True).print(line)
+
+
+def show_progress() -> None:
+    """Show bars and lines from now on, as a command does."""
+    _shown.set(True)
 
 
 @contextmanager
 def silence() -> Iterator[None]:
     """No bars and no lines from the work within, for a caller that shows how it goes on in its own way."""
-    token = _silent.set(True)
+    token = _shown.set(False)
     try:
         yield
     finally:
-        _silent.reset(token)
+        _shown.reset(token)
 
 
 def track(items: Iterable[T], description: str, *, total: int) -> Iterator[T]:

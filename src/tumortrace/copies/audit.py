@@ -64,7 +64,7 @@ def audit_document(dataset: Dataset, survey: Survey) -> Document:
 
 def write_audit(document: Document, survey: Survey, out: Path) -> None:
     """Write ``groups.csv``, ``audit.json`` and ``findings.json``."""
-    write_csv(out / "groups.csv", _group_rows(survey), columns=GROUP_COLUMNS)
+    write_csv(out / "groups.csv", group_rows(survey), columns=GROUP_COLUMNS)
     write_json(out / "audit.json", document)
     write_json(out / "findings.json", document["findings"])
 
@@ -91,7 +91,8 @@ def describe_pair(survey: Survey, pair: CopyPair) -> str:
     )
 
 
-def _group_rows(survey: Survey) -> list[dict[str, object]]:
+def group_rows(survey: Survey) -> list[dict[str, object]]:
+    """Return one row an image: its group, and how it differs from the most similar other image."""
     nearest = nearest_copies(survey)
     with ThreadPoolExecutor(usable_cores()) as pool:
         words = dict(zip(nearest, pool.map(lambda pair: describe_pair(survey, pair), nearest.values()), strict=True))

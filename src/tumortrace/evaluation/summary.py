@@ -97,7 +97,7 @@ def describe_baselines(scores: Sequence[CaseScore]) -> Document:
 
 def write_evaluation(evaluation: Evaluation, out: Path, *, folds: Sequence[Document] = ()) -> Document:
     """Write ``per_image.csv`` and ``summary.json``; returns the latter's document."""
-    rows = [_row(score) for score in evaluation.scores]
+    rows = case_rows(evaluation.scores)
     write_csv(out / "per_image.csv", rows, columns=list(rows[0]))
     document = summary_document(evaluation, folds=folds)
     write_json(out / "summary.json", document)
@@ -201,6 +201,11 @@ def _describe_calibration(evaluation: Evaluation) -> Document:
 def judged_dice(score: CaseScore) -> float:
     """Dice as the confidence is to predict it: an empty mask of a tumour-free slice is right, so it counts as 1."""
     return 1.0 if math.isnan(score.counts.dice) else score.counts.dice
+
+
+def case_rows(scores: Sequence[CaseScore]) -> list[dict[str, str]]:
+    """Return the rows of ``per_image.csv``, one a case."""
+    return [_row(score) for score in scores]
 
 
 def _row(score: CaseScore) -> dict[str, str]:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tumortrace import api
 from tumortrace.commands.options import NegativesOption, SeveralData
 from tumortrace.commands.output import console, exit_if_unreadable, log, report_findings
-from tumortrace.errors import require_extra
 
 if TYPE_CHECKING:
     from tumortrace.evaluation.leaderboard import Run
@@ -25,27 +25,21 @@ def sweep(
     negatives: NegativesOption = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder [runs/NAME-sweep].")] = None,
 ) -> None:
-    """Search for settings on folds of TRAIN and VAL, never on TEST; call it again to go on after a stop.
+    """Search for settings on folds of TRAIN and VAL, never on TEST.
+
+    Call it again to continue after a stop.
 
     Example: tumortrace sweep br35h --config sweep --out runs/br35h-sweep
     """
-    require_extra("train", purpose="train")
-    from tumortrace.data.dataset import open_datasets, refuse_inside
     from tumortrace.reporting.sweep_table import conclude, leaderboard_table
     from tumortrace.trials.sweep_space import describe_setting, plan_sweep, read_sweep
 
-    text = read_sweep(config)
-    plan = plan_sweep(text, config)
     name = Path(config).stem
     folder = out or Path("runs") / (name if name.endswith("sweep") else f"{name}-sweep")
-    for root in [*data, *([negatives] if negatives else [])]:
-        refuse_inside(folder, root)
-    dataset = open_datasets(data, negatives=negatives)
+    plan = plan_sweep(read_sweep(config), config)
     labels = {setting.name: describe_setting(setting, plan.varied) for setting in plan.settings}
-    from tumortrace.trials.sweep import run_sweep  # torch takes seconds: a mistake above is told before
-
     with _show(labels) as watch:
-        result = run_sweep(dataset, plan, text=text, out=folder, watch=watch)
+        result = api.sweep(data, out=folder, config=config, negatives=negatives, watch=watch)
     report_findings(result.findings, kept_in=folder / "findings.json")
     console.print(leaderboard_table(result.leaderboard, labels))
     for line in conclude(result.leaderboard, labels):

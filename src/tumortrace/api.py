@@ -1,0 +1,516 @@
+"""The functions behind the commands, for programs: they return results and print nothing.
+
+Every check that a command promises is made here or below, so that a program gets the same answers and the same errors.
+Heavy libraries are imported by the function that needs them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from tumortrace.config import Config, load_config
+from tumortrace.data.dataset import Dataset, open_any, open_datasets, refuse_inside
+from tumortrace.data.dataset import exclude as exclude_cases
+from tumortrace.data.findings import Finding
+from tumortrace.errors import ConfigError, DataError, require_extra
+from tumortrace.files import Document
+from tumortrace.frames import make_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tumortrace.copies.splits import Split
+    from tumortrace.copies.survey import Survey
+    from tumortrace.evaluation.compare import Comparison
+    from tumortrace.evaluation.evaluate import Evaluation
+    from tumortrace.evaluation.leaderboard import Run
+    from tumortrace.inference.model import Model
+    from tumortrace.training.run import RunResult
+    from tumortrace.trials.sweep import SweepResult
+
+FilePath = str | PathLike[str]
+Data = Dataset | FilePath | Sequence[FilePath]
+"""A dataset that ``open_dataset`` opened, the folder of one, or several folders that are opened as one."""
+
+Part = Literal["test", "val", "train", "all"]
+By = Literal["groups", "source"]
+Colours = Literal["safe", "report"]
+
+
+@dataclass(frozen=True, eq=False)
+class AuditResult:
+    """What an audit found.
+
+    Attributes:
+        document: Content of ``audit.json``.
+        survey: Cases, groups of copies and pairs.
+        findings: Faults of the data.
+    """
+
+    document: Document
+    survey: Survey
+    findings: tuple[Finding, ...]
+
+    @property
+    def leaks(self) -> bool:
+        """Whether a part shares a slice with TRAIN."""
+        return any(part["images"] for part in self.document["leaked"].values())
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the table of groups, one row an image (``groups.csv``)."""
+        from tumortrace.copies.audit import group_rows
+
+        return make_frame(group_rows(self.survey))
+
+
+@dataclass(frozen=True, eq=False)
+class SplitResult:
+    """Leak-free sides of a dataset.
+
+    Attributes:
+        split: The sides and the cases on each.
+        document: Content of the split file.
+        findings: Faults of the data.
+    """
+
+    split: Split
+    document: Document
+    findings: tuple[Finding, ...]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row a case: its file, side, group and patient."""
+        return make_frame(self.document["cases"])
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationResult:
+    """A model's scores on one part of a dataset, or on all folds of a cross-validation.
+
+    Attributes:
+        evaluation: One score a case.
+        summary: Content of ``summary.json``.
+        notes: Sentences that a reader of the scores must know, such as leaked copies.
+        findings: Faults of the data; cases that could not be read are among them.
+        files: Names of what was written to the output folder, if one was given.
+    """
+
+    evaluation: Evaluation
+    summary: Document
+    notes: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    files: tuple[str, ...] = ()
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row a case (``per_image.csv``)."""
+        from tumortrace.evaluation.summary import case_rows
+
+        return make_frame(case_rows(self.evaluation.scores))
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """A report page that was written.
+
+    Attributes:
+        path: The page.
+        notes: What the page could not show, one line each.
+    """
+
+    path: Path
+    notes: tuple[str, ...]
+
+
+def open_dataset(*folders: FilePath, negatives: FilePath | None = None) -> Dataset:
+    """Open one or several folders of annotated images as one dataset, without decoding the images.
+
+    Args:
+        folders: Br35H layout, images with one annotation file, or ``images/`` and ``masks/``.
+        negatives: Folder of images known to hold no tumour.
+
+    Raises:
+        DataError: A folder is missing, of unknown layout, or holds no usable case.
+    """
+    return open_datasets([Path(folder) for folder in folders], negatives=Path(negatives) if negatives else None)
+
+
+def audit(data: FilePath, *, out: FilePath | None = None) -> AuditResult:
+    """Find copies within and across splits, the annotators' agreement, and every fault of a dataset.
+
+    Args:
+        data: Folder of images, annotated or not.
+        out: Folder for ``audit.json``, ``audit.html``, ``groups.csv`` and ``findings.json``; None writes nothing.
+
+    Raises:
+        DataError: The folder cannot be opened, or ``out`` lies inside it.
+    """
+    from tumortrace.copies.audit import audit_document, write_audit
+    from tumortrace.copies.survey import survey_cases
+
+    root, folder = Path(data), _output(out, data)
+    if folder is not None:
+        require_extra("report", purpose="draw the audit's page")
+    dataset = open_any(root)
+    survey = survey_cases(dataset.records)
+    document = audit_document(dataset, survey)
+    if folder is not None:
+        from tumortrace.reporting.audit_page import write_audit_page
+
+        write_audit(document, survey, folder)
+        write_audit_page(survey, document, folder / "audit.html")
+    return AuditResult(document, survey, (*dataset.findings, *survey.findings))
+
+
+def split(
+    data: Data, *, folds: int | None = None, negatives: FilePath | None = None, out: FilePath | None = None
+) -> SplitResult:
+    """Divide a dataset so that no copy and no patient is on two sides.
+
+    Args:
+        data: What to divide; a TEST part stays out of folds.
+        folds: Number of folds; None divides into train, val and test.
+        negatives: Folder of images known to hold no tumour.
+        out: The split file to write; None writes nothing.
+
+    Raises:
+        DataError: Too few different slices, or ``out`` is a folder or lies inside the data.
+    """
+    from tumortrace.copies.splits import check_split, make_folds, make_parts, split_document, write_split
+    from tumortrace.copies.survey import survey_cases
+
+    path = _output(out, data, negatives)
+    if path is not None and path.is_dir():  # checked before the survey, which takes minutes
+        raise DataError(f"--out {path} is a folder; name a file, for example {path / 'split.json'}")
+    dataset = _open(data, negatives)
+    survey = survey_cases([record for record in dataset.records if folds is None or record.part != "test"])
+    made = make_parts(survey) if folds is None else make_folds(survey, folds=folds)
+    check_split(made, survey)
+    document = split_document(made, survey) if path is None else write_split(made, survey, path)
+    return SplitResult(made, document, (*dataset.findings, *survey.findings))
+
+
+def train(  # noqa: PLR0913 - the settings of a training
+    data: Data,
+    *,
+    out: FilePath,
+    config: Config | str | None = None,
+    overrides: Iterable[str] = (),
+    split: FilePath | None = None,
+    fold: int | None = None,
+    exclude: FilePath | None = None,
+    negatives: FilePath | None = None,
+    start_from: str | None = None,
+    resume: bool = False,
+) -> RunResult:
+    """Train a segmenter on the TRAIN part, measure each epoch on VAL, and fill a run folder.
+
+    Args:
+        data: What to train on.
+        out: The run folder.
+        config: A configuration, the name of a shipped one or a TOML file; None takes ``default``.
+        overrides: Single settings, each ``"section.key=value"``.
+        split: File that ``split`` wrote; its sides replace the parts of the dataset.
+        fold: Number of the fold that is held out from training.
+        exclude: Text file of image names to leave out, one a line.
+        negatives: Folder of images known to hold no tumour.
+        start_from: Model whose weights training starts from.
+        resume: Continue the run in ``out`` with its own settings.
+
+    Raises:
+        ConfigError: Settings that contradict each other, or a run folder that is in use or has nothing to resume.
+        DataError: The data cannot be used, or ``out`` lies inside it.
+        TumortraceError: Training is not installed, diverged, or ran out of memory.
+    """
+    require_extra("train", purpose="train")
+    from tumortrace.inference.model import open_model
+    from tumortrace.run_folder import FIRST, check_run_folder
+
+    run = _output(out, data, negatives) or Path()
+    if resume and (config is not None or list(overrides)):
+        raise ConfigError("--resume takes its settings from the run's config.toml; omit --config and --set")
+    if resume and start_from:
+        raise ConfigError("--resume continues from the run's own weights; omit --from")
+    check_run_folder(run, resume=resume)
+    settings = _settings(str(run / "config.toml") if resume else config, overrides)
+    dataset = divide(_open(data, negatives), split, fold, selecting=settings.training.keep != "last")
+    if exclude is not None:
+        dataset = exclude_cases(dataset, Path(exclude))
+    model = open_model(start_from) if start_from else None
+    if not resume:  # left by a run that stopped within its first epoch, which this one replaces
+        (run / FIRST).unlink(missing_ok=True)
+    from tumortrace.training.run import train as train_run  # torch takes seconds: mistakes above are reported first
+
+    return train_run(dataset, settings, out=run, began_from=model)
+
+
+def crossval(  # noqa: PLR0913 - the settings of a cross-validation
+    data: Data,
+    *,
+    out: FilePath,
+    config: Config | str | None = None,
+    overrides: Iterable[str] = (),
+    folds: int = 5,
+    by: By = "groups",
+    negatives: FilePath | None = None,
+) -> EvaluationResult:
+    """Train and score every fold, so that each case is scored by a model that was trained on no copy of it.
+
+    A second call with the same settings continues where the first one stopped. A TEST part is never opened.
+
+    Args:
+        data: What to train on and to score.
+        out: Folder for the folds' runs and the scores.
+        config: As for ``train``.
+        overrides: As for ``train``.
+        folds: Number of folds, if ``by`` is ``"groups"``.
+        by: ``"groups"`` keeps copies and patients together; ``"source"`` holds out one dataset after the other.
+        negatives: Folder of images known to hold no tumour.
+
+    Raises:
+        ConfigError: ``out`` holds a cross-validation under other settings.
+        DataError: Too few different slices, or the data changed since the folds were made.
+    """
+    require_extra("train", purpose="train")
+    require_extra("report", purpose="draw an evaluation's figures")
+    from tumortrace.evaluation.summary import write_evaluation
+    from tumortrace.reporting.cases import write_comparison, write_gallery
+
+    folder = _output(out, data, negatives) or Path()
+    settings = _settings(config, overrides)
+    dataset = _open(data, negatives)
+    from tumortrace.trials.crossval import cross_validate
+
+    fitted, rows = cross_validate(
+        dataset,
+        settings,
+        folds=folds,
+        by=by,
+        out=folder,
+        on_case=lambda case, prediction: write_comparison(case, prediction, out=folder),
+    )
+    evaluation = fitted.evaluation
+    summary = write_evaluation(evaluation, folder, folds=rows)
+    write_gallery(evaluation, dataset.records, out=folder)
+    return EvaluationResult(evaluation, summary, (), evaluation.findings)
+
+
+def sweep(
+    data: Data,
+    *,
+    out: FilePath,
+    config: str = "sweep",
+    negatives: FilePath | None = None,
+    watch: Callable[[Sequence[Run], int, str], None] = lambda _runs, _total, _doing: None,
+) -> SweepResult:
+    """Search for settings on folds of TRAIN and VAL; a second call continues where the first one stopped.
+
+    Args:
+        data: What to train on; the pictures of a TEST part are never opened.
+        out: Folder for the runs and the leaderboard.
+        config: The shipped sweep, or a TOML file that says what is searched.
+        negatives: Folder of images known to hold no tumour.
+        watch: Function that is given the finished runs, the number of all runs, and what is being done.
+
+    Raises:
+        ConfigError: The file is no sweep, or ``out`` holds another one.
+        DataError: Too few different slices, or a fold without a tumour.
+    """
+    require_extra("train", purpose="train")
+    from tumortrace.trials.sweep_space import plan_sweep, read_sweep
+
+    text = read_sweep(config)
+    plan = plan_sweep(text, config)
+    folder = _output(out, data, negatives) or Path()
+    dataset = _open(data, negatives)
+    from tumortrace.trials.sweep import run_sweep  # torch takes seconds: mistakes above are reported first
+
+    return run_sweep(dataset, plan, text=text, out=folder, watch=watch)
+
+
+def evaluate(
+    data: Data,
+    *,
+    model: str | Model = "default",
+    part: Part = "test",
+    split: FilePath | None = None,
+    fold: int | None = None,
+    out: FilePath | None = None,
+) -> EvaluationResult:
+    """Score a model on one part of a dataset, on all images and on those without a copy in its training set.
+
+    Args:
+        data: What to score on.
+        model: ``"default"``, a run folder, an ``.onnx`` file, or an opened model.
+        part: The part that is scored.
+        split: File that ``split`` wrote; its sides replace the parts of the dataset.
+        fold: Number of the fold that was held out; it becomes the part ``"test"``.
+        out: Folder for tables, pictures and ``summary.json``; None writes nothing.
+
+    Raises:
+        DataError: The dataset lacks the part, no case can be read, or ``out`` holds something else.
+        ModelError: There is no such model.
+    """
+    from tumortrace.copies.survey import survey_cases
+    from tumortrace.data.fingerprint import hash_part
+    from tumortrace.evaluation.evaluate import evaluate as score
+    from tumortrace.evaluation.provenance import caution, trace_training
+    from tumortrace.evaluation.summary import summary_document, write_evaluation
+    from tumortrace.inference.model import open_model
+
+    folder = _output(out, data)
+    if folder is not None:
+        require_extra("report", purpose="draw an evaluation's figures")
+        _refuse_run(folder)
+    opened = open_model(model) if isinstance(model, str) else model
+    dataset = divide(_open(data, None), split, fold, selecting=False)
+    records = dataset.select(part)
+    # Outlines of training slices count in the annotators' agreement; other parts stay closed.
+    scored = {record.case_id for record in records}
+    survey = survey_cases([record for record in dataset.records if record.case_id in scored or record.part == "train"])
+    if folder is not None:
+        hashes = {case.record.case_id: case.sha256 for case in survey.cases if case.record.case_id in scored}
+        _refuse_mixing(folder, model=opened.sha256, data=hash_part(hashes))
+    provenance = trace_training(opened, dataset)
+    if folder is None:
+        result = score(opened, records, survey, memory=provenance.memory, baselines=provenance.baselines)
+    else:
+        from tumortrace.reporting.cases import write_comparison
+
+        result = score(
+            opened,
+            records,
+            survey,
+            memory=provenance.memory,
+            baselines=provenance.baselines,
+            on_case=lambda case, prediction: write_comparison(case, prediction, out=folder),
+        )
+    result = dataclasses.replace(result, findings=(*dataset.findings, *result.findings))
+    notes = tuple(caution(result, provenance))
+    if folder is None:
+        return EvaluationResult(result, summary_document(result), notes, result.findings)
+    from tumortrace.reporting.cases import write_case_figures, write_gallery
+
+    summary = write_evaluation(result, folder)
+    figures = write_case_figures(result, records, opened, out=folder)
+    write_gallery(result, records, out=folder)
+    files = ("per_image.csv", "summary.json", "comparisons/", *(str(path.relative_to(folder)) for path in figures))
+    return EvaluationResult(result, summary, notes, result.findings, files)
+
+
+def compare(folders: Sequence[FilePath]) -> Comparison:
+    """Compare evaluations of the same cases, with intervals and permutation tests.
+
+    Args:
+        folders: At least two folders that ``evaluate`` wrote.
+
+    Raises:
+        DataError: Fewer than two, or they share no case.
+    """
+    require_extra("report", purpose="compare evaluations")
+    from tumortrace.evaluation.compare import compare_evaluations
+
+    return compare_evaluations([Path(folder) for folder in folders])
+
+
+def report(folders: Sequence[FilePath], *, out: FilePath | None = None, colours: Colours = "safe") -> ReportResult:
+    """Write one self-contained page on runs, evaluations and cross-validations.
+
+    Args:
+        folders: What the page is about.
+        out: The page; None writes ``report.html`` into the last folder.
+        colours: ``"safe"`` for all eyes and grey print, or those of the student paper.
+
+    Raises:
+        DataError: A folder holds neither a finished run nor an evaluation.
+    """
+    require_extra("report", purpose="draw the page's figures")
+    from tumortrace.reporting.page import write_report
+
+    sources = [Path(folder) for folder in folders]
+    page = Path(out) if out is not None else sources[-1] / "report.html"
+    return ReportResult(page, tuple(write_report(sources, page, colours=colours)))
+
+
+def divide(dataset: Dataset, split: FilePath | None, fold: int | None, *, selecting: bool) -> Dataset:
+    """Replace a dataset's parts by the sides of a split file; without a split it stays as it is.
+
+    Args:
+        dataset: What to divide.
+        split: File that ``split`` wrote.
+        fold: Number of the fold that is held out.
+        selecting: Whether an epoch is chosen, which takes a side of its own.
+
+    Raises:
+        ConfigError: A fold without a split.
+        DataError: The split is of another dataset, or has no such fold.
+    """
+    if split is None:
+        if fold is not None:
+            raise ConfigError("--fold is a fold of a split; give its file with --split")
+        return dataset
+    from tumortrace.copies.splits import apply_split, read_split
+
+    return apply_split(dataset, read_split(Path(split)), fold=fold, selecting=selecting)
+
+
+def _open(data: Data, negatives: FilePath | None) -> Dataset:
+    if isinstance(data, Dataset):
+        return data
+    return open_dataset(*_folders(data), negatives=negatives)
+
+
+def _folders(data: Data) -> Sequence[FilePath]:
+    if isinstance(data, Dataset):
+        return sorted({record.image_path.parent for record in data.records})
+    return [data] if isinstance(data, str | PathLike) else list(data)
+
+
+def _output(out: FilePath | None, data: Data, negatives: FilePath | None = None) -> Path | None:
+    """Return the place to write to, checked to lie outside all data folders."""
+    if out is None:
+        return None
+    if not str(out).strip():
+        raise DataError("--out is empty; name a file or folder to write to")
+    for root in [*_folders(data), *([negatives] if negatives else [])]:
+        refuse_inside(Path(out), Path(root))
+    return Path(out)
+
+
+def _settings(config: Config | str | None, overrides: Iterable[str]) -> Config:
+    if isinstance(config, Config):
+        if list(overrides):
+            raise ConfigError("overrides go with the name or file of a configuration, not with a Config")
+        return config
+    return load_config(config or "default", overrides)
+
+
+def _refuse_run(folder: Path) -> None:
+    from tumortrace.run_folder import CONFIG, MODEL
+
+    for name in (CONFIG, MODEL):
+        if (folder / name).exists():
+            raise DataError(f"{folder}: a training run, it has {name}; choose another --out for the evaluation")
+
+
+def _refuse_mixing(folder: Path, *, model: str, data: str) -> None:
+    """Remove the pictures of the same evaluation, if it is there already; refuse to mix with another one."""
+    summary = folder / "summary.json"
+    if not summary.exists() and not (folder / "per_image.csv").exists():
+        return
+    try:
+        document = json.loads(summary.read_text(encoding="utf-8"))
+        earlier = (document["model"]["sha256"], document["data"]["sha256"])
+    except (OSError, KeyError, TypeError, ValueError):
+        raise DataError(f"{folder}: holds scores of unknown origin; choose another --out, or remove them") from None
+    if earlier != (model, data):
+        what = "model" if earlier[0] != model else "dataset or part"
+        raise DataError(f"{folder}: holds the evaluation of another {what}; choose another --out, or remove it")
+    for name in ("comparisons", "figures", "gallery"):
+        if (folder / name).is_dir():
+            shutil.rmtree(folder / name)

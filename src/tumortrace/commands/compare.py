@@ -1,0 +1,34 @@
+"""The command that compares evaluations."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tumortrace import api
+from tumortrace.commands.output import console
+
+
+def compare(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR DIR...", help="Folders that evaluate wrote.")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON, and nothing else.")] = False,
+) -> None:
+    """Compare evaluations of the same cases.
+
+    Differences come with intervals and permutation tests, corrected after Holm where there are several.
+
+    Example: tumortrace compare runs/first-val runs/second-val
+    """
+    result = api.compare(folders)
+    from tumortrace.evaluation.compare import comparison_document
+    from tumortrace.reporting.paired_table import comparison_tables
+
+    if as_json:
+        print(json.dumps(comparison_document(result), indent=2))  # noqa: T201 - the document itself
+        return
+    for table in comparison_tables(result):
+        console.print(table)

@@ -1,0 +1,41 @@
+"""The command that cross-validates a configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tumortrace import api
+from tumortrace.commands.options import ConfigOption, NegativesOption, SetOption, SeveralData
+from tumortrace.commands.output import console, exit_if_unreadable, print_scores, report_findings
+
+
+def crossval(  # noqa: PLR0913, PLR0917 - the options of the command
+    data: SeveralData,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+    folds: Annotated[int, typer.Option("--folds", metavar="K", min=2, help="Number of folds.")] = 5,
+    by: Annotated[api.By, typer.Option("--by", help="Folds of groups, or hold out one source (DATA).")] = "groups",
+    negatives: NegativesOption = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder [runs/NAME-crossval].")] = None,
+) -> None:
+    """Train and score every fold; call it again to continue.
+
+    Each case is scored by a model that was trained on no copy of it.
+
+    Example: tumortrace crossval br35h --config default --folds 5 --out runs/br35h-crossval
+    """
+    folder = out or Path("runs") / f"{Path(config or 'default').stem}-crossval"
+    result = api.crossval(
+        data, out=folder, config=config, overrides=overrides or (), folds=folds, by=by, negatives=negatives
+    )
+    report_findings(result.findings, kept_in=folder / "summary.json")
+    print_scores(result.summary)
+    console.print(
+        f"Written to {folder}: per_image.csv, summary.json, split.json, a run folder for each fold\n"
+        f"Settings with the fitted threshold, temperature and confidence: {folder / 'calibrated.toml'}\n"
+        f"Read it as a page: tumortrace report {folder}"
+    )
+    exit_if_unreadable(result.findings)

@@ -1,0 +1,40 @@
+"""The command that scores a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tumortrace import api
+from tumortrace.commands.options import DataArgument, FoldOption, ModelOption, Part, SplitOption
+from tumortrace.commands.output import console, exit_if_unreadable, log, print_scores, report_findings
+
+
+def evaluate(
+    data: DataArgument,
+    model: ModelOption = "default",
+    part: Annotated[Part, typer.Option("--part", help="Which part of the data.")] = "test",
+    split: SplitOption = None,
+    fold: FoldOption = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder [runs/MODEL-DATA-PART].")] = None,
+) -> None:
+    """Score a model, with intervals, beside trivial baselines.
+
+    Scores are given on all images and on the clean ones, which have no copy, mirrored or re-contrasted, in what the
+    model was trained on.
+
+    Example: tumortrace evaluate br35h --model runs/first --part val --out runs/first-val
+    """
+    from tumortrace.inference.model import open_model
+
+    opened = open_model(model)
+    folder = out or Path("runs") / f"{opened.name}-{data.resolve().name}-{part}"
+    result = api.evaluate(data, model=opened, part=part, split=split, fold=fold, out=folder)
+    report_findings(result.findings, kept_in=folder / "summary.json")
+    print_scores(result.summary)
+    for note in result.notes:
+        log.print(f"note: {note}")
+    console.print(f"Written to {folder}: {', '.join(result.files)}\nRead it as a page: tumortrace report {folder}")
+    exit_if_unreadable(result.findings)

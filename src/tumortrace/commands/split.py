@@ -1,0 +1,35 @@
+"""The command that divides a dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tumortrace import api
+from tumortrace.commands.options import NegativesOption, SeveralData
+from tumortrace.commands.output import console, exit_if_unreadable, report_findings
+
+
+def split(
+    data: SeveralData,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The split, one JSON file.")],
+    negatives: NegativesOption = None,
+    folds: Annotated[
+        int | None, typer.Option("--folds", metavar="K", min=2, help="K folds instead of train, val and test.")
+    ] = None,
+) -> None:
+    """Divide a dataset so that no copy and no patient is on two sides.
+
+    A TEST part that is there stays out of folds.
+
+    Example: tumortrace split br35h --out folds.json --folds 5
+    """
+    from tumortrace.reporting.tables import table_of_split
+
+    result = api.split(data, folds=folds, negatives=negatives, out=out)
+    report_findings(result.findings, kept_in=out, shown=3)
+    console.print(table_of_split(result.document))
+    console.print(f"Written to {out}; checked: no copy and no patient is on two sides")
+    exit_if_unreadable(result.findings)

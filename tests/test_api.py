@@ -1,0 +1,100 @@
+"""The functions for programs: the commands' answers and errors, returned instead of printed."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tumortrace
+from tumortrace.config import Config, config_from_tables
+from tumortrace.errors import ConfigError, DataError
+
+TINY = {
+    "recipe": {"size_hw": [32, 32]},
+    "network": {"widths": [4, 8]},
+    "training": {"epochs": 1, "batch_size": 5, "keep": "last", "device": "cpu", "threads": 1},
+}
+
+
+@pytest.fixture
+def tiny() -> Config:
+    return config_from_tables(TINY)
+
+
+def test_from_a_dataset_to_a_report_without_a_word(phantom_data, tiny, tmp_path, capfd):
+    dataset = tumortrace.open_dataset(phantom_data)
+    trained = tumortrace.train(dataset, out=tmp_path / "run", config=tiny)
+    assert (trained.train_count, trained.val_count, trained.kept_epoch) == (10, 4, 1)
+    scored = tumortrace.evaluate(dataset, model=str(tmp_path / "run"), part="val", out=tmp_path / "val")
+    assert scored.summary["n"] == 4
+    assert "summary.json" in scored.files
+    again = tumortrace.evaluate(dataset, model=str(tmp_path / "run"), part="val", out=tmp_path / "more" / "val")
+    compared = tumortrace.compare([tmp_path / "val", tmp_path / "more" / "val"])
+    assert all(difference.mean == 0 for difference in compared.differences)
+    page = tumortrace.report([tmp_path / "run", tmp_path / "val"], out=tmp_path / "page.html")
+    assert page.path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert again.summary["dice"] == scored.summary["dice"]
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+
+
+def test_an_evaluation_without_a_folder_writes_nothing(phantom_data, tiny_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    scored = tumortrace.evaluate(phantom_data, model=str(tiny_run))
+    assert scored.summary["n"] == len(scored.evaluation.scores) == 5
+    assert scored.files == ()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_audit_and_split_return_their_tables(phantom_data):
+    audited = tumortrace.audit(phantom_data)
+    assert audited.document["n"] == 19
+    assert not audited.leaks
+    divided = tumortrace.split(phantom_data, folds=2)
+    assert list(divided.split.sides) == ["1", "2"]
+    assert len(divided.document["cases"]) == 14  # TEST stays out of folds
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    assert isinstance(audited.to_pandas(), pandas.DataFrame)
+    assert list(divided.to_pandas()["side"].unique()) in (["1", "2"], ["2", "1"])
+
+
+def test_results_are_frozen(phantom_data):
+    audited = tumortrace.audit(phantom_data)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        audited.document = {}
+
+
+def test_a_program_meets_the_checks_of_the_commands(phantom_data, tiny, tiny_run, tmp_path):
+    with pytest.raises(DataError, match="lies inside the data folder"):
+        tumortrace.train(phantom_data, out=phantom_data / "run", config=tiny)
+    with pytest.raises(DataError, match="lies inside the data folder"):
+        tumortrace.evaluate(tumortrace.open_dataset(phantom_data), model=str(tiny_run), out=phantom_data / "TEST" / "x")
+    with pytest.raises(DataError, match="--out is empty"):
+        tumortrace.audit(phantom_data, out=" ")
+    with pytest.raises(DataError, match="a training run, it has config"):
+        tumortrace.evaluate(phantom_data, model=str(tiny_run), out=tiny_run)
+    with pytest.raises(ConfigError, match="holds a run already"):
+        tumortrace.train(phantom_data, out=tiny_run, config=tiny)
+    with pytest.raises(ConfigError, match="--resume takes its settings from the run"):
+        tumortrace.train(phantom_data, out=tiny_run, config=tiny, resume=True)
+    with pytest.raises(ConfigError, match="give its file with --split"):
+        tumortrace.train(phantom_data, out=tmp_path / "x", config=tiny, fold=1)
+    assert not (tmp_path / "x").exists()
+
+
+def test_weights_left_by_a_stopped_run_do_not_start_another(phantom_data, tiny, tiny_run, tmp_path):
+    plain = tumortrace.train(phantom_data, out=tmp_path / "plain", config=tiny)
+    (tmp_path / "stale").mkdir()
+    # A warm start that was stopped within its first epoch leaves its weights behind.
+    (tmp_path / "stale" / "first.safetensors").write_bytes((tiny_run / "best.safetensors").read_bytes())
+    fresh = tumortrace.train(phantom_data, out=tmp_path / "stale", config=tiny)
+    assert np.isclose(plain.rows[0].train_loss, fresh.rows[0].train_loss, rtol=0, atol=0)
+
+
+def test_every_name_of_the_front_door_is_documented():
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    for name in tumortrace._API:
+        assert f"tumortrace.{name}" in readme, name
