@@ -21,7 +21,7 @@ from tumortrace.data.dataset import Dataset
 from tumortrace.data.fingerprint import hash_case
 from tumortrace.errors import DataError
 from tumortrace.metrics.intervals import mean_interval
-from tumortrace.metrics.lesions import count_lesions
+from tumortrace.metrics.lesions import count_lesions, label_lesions
 from tumortrace.progress import track
 
 Mask = NDArray[np.bool_]
@@ -78,8 +78,8 @@ def compactness(lesion: Mask) -> float:
 
 def mean_compactness(truth: Mask) -> float:
     """Mean over the lesions of a truth (H, W), which does not fall with their number; NaN if it is empty."""
-    count, labels = cv2.connectedComponents(truth.astype(np.uint8), connectivity=8)
-    each = [compactness(np.asarray(labels) == label) for label in range(1, count)]
+    labelled = label_lesions(truth)
+    each = [compactness(labelled.labels == label) for label in range(1, labelled.count + 1)]
     return float(np.mean(each)) if each else math.nan
 
 

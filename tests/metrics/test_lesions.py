@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tumortrace.metrics.lesions import LesionCounts, count_lesions
+from tumortrace.metrics.lesions import LesionCounts, count_lesions, label_lesions
 
 
 def draw(text: str) -> NDArray[np.bool_]:
@@ -32,6 +32,31 @@ def test_empty_and_full():
     assert count_lesions(full, empty) == LesionCounts(0, 0, 1, 0)
     assert count_lesions(empty, full) == LesionCounts(1, 0, 0, 0)
     assert count_lesions(full, full) == LesionCounts(1, 1, 1, 1)
+
+
+def test_lesions_are_numbered_with_their_boxes_and_areas():
+    labelled = label_lesions(draw("....# .##.. .##.# ....#"))
+    assert labelled.count == 3
+    by_box = {
+        tuple(box): (area, int((labelled.labels == label).sum()))
+        for label, (box, area) in enumerate(
+            zip(labelled.boxes_xywh.tolist(), labelled.areas_px.tolist(), strict=True), start=1
+        )
+    }
+    assert by_box == {(4, 0, 1, 1): (1, 1), (1, 1, 2, 2): (4, 4), (4, 2, 1, 2): (2, 2)}
+    assert (labelled.labels == 0).sum() == 13
+
+
+def test_a_diagonal_is_one_lesion_and_nothing_is_none():
+    labelled = label_lesions(draw("#... .#.. ..#."))
+    assert (labelled.boxes_xywh.tolist(), labelled.areas_px.tolist()) == ([[0, 0, 3, 3]], [3])
+    nothing = label_lesions(draw("... ..."))
+    assert (nothing.count, nothing.labels.any(), nothing.boxes_xywh.shape) == (0, False, (0, 4))
+
+
+def test_false_lesions_are_those_that_touch_no_tumour():
+    counts = count_lesions(draw("#.#.# ..... ##..."), draw("#.... ..... .#..."))
+    assert (counts.predicted_lesions, counts.right_lesions, counts.false_lesions) == (4, 2, 2)
 
 
 def test_what_cannot_be_compared():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from tumortrace.metrics.aggregate import Spread, summarise
+from tumortrace.metrics.aggregate import Distribution, summarise
 from tumortrace.metrics.overlap import PixelCounts, count_pixels
 
 METRICS = ("precision", "recall", "dice", "iou")
@@ -123,7 +123,7 @@ def test_spread_by_hand():
     values = [float(value) for value in range(20, 0, -1)] + [0.0]
     values[0] = 41.0
     spread = summarise(values)
-    assert spread == Spread(mean=231 / 21, median=10.0, min=0.0, max=41.0, p05=1.0, p95=19.0, undefined=0)
+    assert spread == Distribution(mean=231 / 21, median=10.0, min=0.0, max=41.0, p05=1.0, p95=19.0, undefined=0)
 
 
 def test_percentiles_between_values_are_interpolated():
@@ -148,7 +148,7 @@ def test_spread_of_nothing_is_undefined(values: list[float]):
 
 
 def test_spread_of_one_value_is_that_value():
-    assert summarise(iter([0.25])) == Spread(0.25, 0.25, 0.25, 0.25, 0.25, 0.25, undefined=0)
+    assert summarise(iter([0.25])) == Distribution(0.25, 0.25, 0.25, 0.25, 0.25, 0.25, undefined=0)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +20,7 @@ from tumortrace.data.inverted import find_inverted
 from tumortrace.data.slice import read_slice
 from tumortrace.errors import DataError
 from tumortrace.machine import usable_cores
+from tumortrace.metrics.lesions import label_lesions
 from tumortrace.progress import track
 
 
@@ -155,7 +155,7 @@ def _survey_case(record: CaseRecord) -> tuple[SurveyedCase | None, _Signature | 
         cause = str(error).partition(": ")[2] or str(error)
         return None, None, [Finding("unreadable", "left out", record.case_id, cause, "mend or remove it")]
     truth = case.truth
-    lesions = cv2.connectedComponents(truth.astype(np.uint8), connectivity=8)[0] - 1
+    lesions = label_lesions(truth).count
     bits = np.packbits(truth)
     small = make_thumbnail(case.slice.pixels)
     kept = SurveyedCase(record, case.slice.size_hw, hash_case(case), lesions, int(truth.sum()), bits, small)

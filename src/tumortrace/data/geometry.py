@@ -11,9 +11,10 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from tumortrace.metrics.lesions import label_lesions
 
 Vertex = tuple[int, int]
 """A corner of the pixel grid as (x, y): vertex (0, 0) lies at (-0.5, -0.5), the outer corner of the first pixel."""
@@ -132,12 +133,12 @@ def mask_to_polygons(mask: NDArray[np.bool_]) -> list[Polygon]:
     """
     if not mask.any():
         return []
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    boxes = [(int(top), int(left), int(height), int(width)) for left, top, width, height, _ in stats]
+    labelled = label_lesions(mask)
+    boxes = [(int(top), int(left), int(height), int(width)) for left, top, width, height in labelled.boxes_xywh]
     polygons = []
-    for label in sorted(range(1, len(boxes)), key=boxes.__getitem__):
-        top, left, height, width = boxes[label]
-        component = labels[top : top + height, left : left + width] == label
+    for index in sorted(range(len(boxes)), key=boxes.__getitem__):
+        top, left, height, width = boxes[index]
+        component = labelled.labels[top : top + height, left : left + width] == index + 1
         ring = _join_holes(_trace_loops(component), component)
         polygons.append(Polygon(_keep_corners(ring) + np.array([left - 0.5, top - 0.5])))
     return polygons

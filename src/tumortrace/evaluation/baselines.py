@@ -12,6 +12,7 @@ from tumortrace.copies.lookup import HeadFrame, copy_mask
 from tumortrace.copies.similarity import find_nearest, head_box, signature
 from tumortrace.copies.training_index import MASK_PX, TrainingIndex
 from tumortrace.data.cases import Case
+from tumortrace.metrics.lesions import label_lesions
 from tumortrace.metrics.overlap import PixelCounts, count_pixels
 
 _RIM = 0.12  # of the head's shorter side: skull and scalp, which are bright
@@ -85,10 +86,8 @@ def find_brightest_blob(pixels: NDArray[Any]) -> NDArray[np.bool_]:
     if not inner.any() or bytes_[inner].min() == bytes_[inner].max():
         return blob
     level, _ = cv2.threshold(bytes_[inner][None], 0, 255, cv2.THRESH_OTSU)
-    bright = (inner & (bytes_ > level)).astype(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(bright, connectivity=8)
-    largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
-    blob[rows, columns] = labels == largest
+    labelled = label_lesions(inner & (bytes_ > level))
+    blob[rows, columns] = labelled.labels == 1 + int(labelled.areas_px.argmax())
     return blob
 
 

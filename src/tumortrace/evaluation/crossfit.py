@@ -29,10 +29,10 @@ from tumortrace.metrics.calibration import (
     choose_threshold,
     count_logits,
     expected_calibration_error,
-    fit_confidence,
     fit_temperature,
     reliability,
 )
+from tumortrace.metrics.selective import fit_confidence
 from tumortrace.progress import track
 
 T = TypeVar("T")

@@ -22,12 +22,11 @@ from tumortrace.metrics.aggregate import (
 )
 from tumortrace.metrics.calibration import (
     PAINTED,
-    caught_share,
     expected_calibration_error,
     reliability,
-    risk_coverage,
 )
 from tumortrace.metrics.intervals import ratio_interval
+from tumortrace.metrics.selective import caught_share, risk_coverage
 
 SMALL, LARGE = 0.02, 0.08
 """Shares of the frame below and above which a tumour is called small and large."""

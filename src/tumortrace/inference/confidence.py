@@ -60,7 +60,7 @@ def confidence(features: NDArray[np.float64], weights: Sequence[float]) -> float
 
     Args:
         features: From ``mask_features``.
-        weights: The constant, then one a feature (``trust.calibration.fit_confidence``).
+        weights: The constant, then one a feature (``metrics.selective.fit_confidence``).
 
     Returns:
         Between 0 and 1; those only where a score is beyond floating point, about 37.

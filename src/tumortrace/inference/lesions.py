@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tumortrace.metrics.lesions import label_lesions
+
 
 @dataclass(frozen=True)
 class Lesion:
@@ -49,10 +51,10 @@ def find_lesions(
     if not width:
         return ()
     window = np.s_[top : top + height, left : left + width]
-    count, labels = cv2.connectedComponents(mask[window].astype(np.uint8), connectivity=8)
+    labelled = label_lesions(mask[window])
     found = [
-        _measure(np.asarray(labels) == label, probability[window], corner_xy=(left, top), spacing_mm=spacing_mm)
-        for label in range(1, count)
+        _measure(labelled.labels == label, probability[window], corner_xy=(left, top), spacing_mm=spacing_mm)
+        for label in range(1, labelled.count + 1)
     ]
     # OpenCV labels in blocks of 2 x 2 pixels, not row by row.
     return tuple(sorted(found, key=lambda lesion: (-lesion.area_px, lesion.bbox_xyxy[1], lesion.bbox_xyxy[0])))
@@ -71,10 +73,10 @@ def keep_peaks(mask: NDArray[np.bool_], probability: NDArray[np.float32], lowest
     """
     if lowest <= 0 or not mask.any():
         return mask
-    count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-    kept = np.zeros(count, dtype=np.bool_)
-    kept[np.asarray(labels)[mask & (probability >= lowest)]] = True
-    return np.asarray(kept[labels])
+    labelled = label_lesions(mask)
+    kept = np.zeros(labelled.count + 1, dtype=np.bool_)
+    kept[labelled.labels[mask & (probability >= lowest)]] = True
+    return np.asarray(kept[labelled.labels])
 
 
 def _measure(

@@ -1,4 +1,4 @@
-"""How a metric spreads over cases, and the same as JSON values."""
+"""Mean, percentiles and interval of a metric over images, also as JSON values."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ METRICS = (*OVERLAP, *DISTANCES)
 
 
 @dataclass(frozen=True)
-class Spread:
-    """How a metric spreads over images, NaN left out.
+class Distribution:
+    """The distribution of a metric over images; NaN is omitted.
 
     Attributes:
         mean: Arithmetic mean.
         median: 50th percentile.
-        min: Smallest.
-        max: Largest.
+        min: Smallest value.
+        max: Largest value.
         p05: 5th percentile (linear interpolation).
-        p95: 95th percentile. From p05 to p95 lie 90 % of the images; it is no interval of the mean.
-        undefined: How many images have no value. With no value at all, everything else is NaN.
+        p95: 95th percentile. From p05 to p95 lie 90 % of the images; this is not an interval of the mean.
+        undefined: Number of images without a value. If no image has one, everything else is NaN.
     """
 
     mean: float
@@ -41,29 +41,29 @@ class Spread:
     undefined: int
 
 
-def summarise(values: Iterable[float]) -> Spread:
-    """Spread of a metric over images; NaN values are counted as undefined and left out."""
+def summarise(values: Iterable[float]) -> Distribution:
+    """Summarise a metric over images; NaN values are counted as undefined and omitted."""
     array = np.array(list(values), dtype=np.float64)
     defined = array[~np.isnan(array)]
     undefined = len(array) - len(defined)
     if len(defined) == 0:
-        return Spread(math.nan, math.nan, math.nan, math.nan, math.nan, math.nan, undefined)
+        return Distribution(math.nan, math.nan, math.nan, math.nan, math.nan, math.nan, undefined)
     p05, median, p95 = (float(value) for value in np.percentile(defined, [5, 50, 95]))
-    return Spread(float(defined.mean()), median, float(defined.min()), float(defined.max()), p05, p95, undefined)
+    return Distribution(float(defined.mean()), median, float(defined.min()), float(defined.max()), p05, p95, undefined)
 
 
 def describe_values(values: Sequence[float], groups: Sequence[str], *, shares: bool = True) -> Document:
-    """Spread of the values with the 95 % interval of their mean over groups."""
+    """Summarise values as JSON, with the 95 % interval of their mean over groups."""
     return {**asdict(summarise(values)), "ci95": interval_bounds(mean_interval(values, groups, shares=shares))}
 
 
 def interval_bounds(interval: tuple[float, float]) -> list[float] | None:
-    """An interval as JSON holds it; None where it is undefined."""
+    """Return an interval as JSON holds it; None where it is undefined."""
     return None if math.isnan(interval[0]) else list(interval)
 
 
 def nan_to_none(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """A JSON document with null in place of NaN."""
+    """Replace NaN by null in a JSON document."""
     if isinstance(value, dict):
         return {key: nan_to_none(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

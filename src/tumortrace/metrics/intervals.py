@@ -1,4 +1,9 @@
-"""How sure a mean is, and whether two differ: resampled over groups, because copies of a slice are not independent."""
+"""Confidence intervals and tests over groups of images, because copies of a slice are not independent.
+
+- Intervals: the BCa bootstrap (Efron 1987) over groups.
+- Paired comparison of two models: the sign-flip (randomisation) test over groups.
+- Several comparisons at once: Holm's correction.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +29,13 @@ _ENUMERATED = 12  # groups up to which all flips of sign are tried
 def mean_interval(
     values: ArrayLike, clusters: Sequence[str], *, seed: int = 0, shares: bool = True
 ) -> tuple[float, float]:
-    """95 % confidence interval of the mean over images, from a bootstrap over groups.
+    """Return the 95 % BCa bootstrap interval of the mean over images, resampled over groups.
 
     Args:
-        values: One an image, shape (N,); NaN is left out.
+        values: One value per image, shape (N,); NaN is omitted.
         clusters: The group of each image.
-        seed: Of the resampling.
-        shares: Whether the values are shares, from 0 to 1; of other values that all agree no interval is known.
+        seed: Seed of the resampling.
+        shares: Whether the values lie between 0 and 1; other values that all agree have no interval.
 
     Returns:
         Low and high; NaN with fewer than two groups.
@@ -45,18 +50,18 @@ def mean_interval(
 def ratio_interval(
     numerators: ArrayLike, denominators: ArrayLike, clusters: Sequence[str], *, seed: int = 0
 ) -> tuple[float, float]:
-    """95 % confidence interval of a sum by another sum (a mean; a sensitivity) from a bootstrap over groups.
+    """Return the 95 % BCa bootstrap interval of a ratio of sums (a mean, a sensitivity), resampled over groups.
 
-    Whole groups are drawn with replacement; the quantiles that are read off are corrected for bias and skewness (BCa,
-    Efron 1987, with the jackknife over groups) and moved outwards for few groups, as the t distribution is from the
-    normal (Hesterberg 2015). Where all groups agree exactly no resampling can tell how sure that is; then the interval
-    is Wilson's (1927) for that many independent groups, if the ratio is between 0 and 1.
+    Whole groups are drawn with replacement. The quantiles are corrected for bias and skewness (BCa, Efron 1987, with
+    the jackknife over groups) and moved outwards for few groups, by the ratio of the t to the normal distribution
+    (Hesterberg 2015). Resampling says nothing where all groups agree exactly. The interval is then Wilson's (1927) for
+    that many independent groups, if the ratio is between 0 and 1.
 
     Args:
-        numerators: One an image, shape (N,).
-        denominators: One an image, shape (N,), 0 or more.
+        numerators: One value per image, shape (N,).
+        denominators: One value per image, shape (N,), 0 or more.
         clusters: The group of each image.
-        seed: Of the resampling.
+        seed: Seed of the resampling.
 
     Returns:
         Low and high; NaN with fewer than two groups whose denominator is not 0.
@@ -75,15 +80,16 @@ def ratio_interval(
 
 
 def paired_p_value(differences: ArrayLike, clusters: Sequence[str], *, seed: int = 0) -> float:
-    """Two-sided p-value of no difference: if it made none which model is which, each group's sign would be a coin's.
+    """Return the two-sided p-value of a sign-flip test (Fisher's randomisation test) of no difference over groups.
 
-    All flips are tried for up to 12 groups; beyond, 10,000 random ones, where the observed one counts as well, so that
-    p is never 0 (Phipson and Smyth 2010).
+    If the two models are equal, the sign of each group's difference is a coin toss. Up to 12 groups all flips are
+    tried. Beyond that, 10,000 random flips are drawn and the observed one counts as well, so that p is never 0 (Phipson
+    and Smyth 2010).
 
     Args:
-        differences: Of two models on the same images, shape (N,); NaN is left out.
+        differences: First model minus second on the same images, shape (N,); NaN is omitted.
         clusters: The group of each image; whole groups are flipped.
-        seed: Of the flips.
+        seed: Seed of the flips.
 
     Returns:
         In (0, 1]; NaN without a single value.
@@ -102,7 +108,7 @@ def paired_p_value(differences: ArrayLike, clusters: Sequence[str], *, seed: int
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values adjusted for how many were looked at (Holm 1979); NaN stays NaN and is not counted."""
+    """Adjust p-values for their number by Holm's step-down method (1979); NaN stays NaN and is not counted."""
     array = np.asarray(p_values, dtype=np.float64)
     places = np.flatnonzero(~np.isnan(array))
     order = places[np.argsort(array[places], kind="stable")]
@@ -114,13 +120,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 @functools.lru_cache(maxsize=8)
 def _draw_clusters(count: int, seed: int) -> Floats:
-    """How often each group is drawn, shape (RESAMPLES, count); the same for all metrics of one evaluation."""
+    """Draw how often each group counts, shape (RESAMPLES, count); the same for all metrics of one evaluation."""
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
     return drawn.astype(np.float64)
 
 
 def _sum_by_cluster(numerators: ArrayLike, denominators: ArrayLike, clusters: Sequence[str]) -> tuple[Floats, Floats]:
-    """Both sums of each group, in the order of the groups' names; groups without a denominator are left out."""
+    """Return both sums of each group, in the order of the groups' names; groups without a denominator are omitted."""
     _, which = np.unique(np.asarray(clusters, dtype=np.str_), return_inverse=True)
     tops = np.bincount(which, np.asarray(numerators, dtype=np.float64))
     bottoms = np.bincount(which, np.asarray(denominators, dtype=np.float64))
@@ -129,7 +135,7 @@ def _sum_by_cluster(numerators: ArrayLike, denominators: ArrayLike, clusters: Se
 
 
 def _corrected_levels(tops: Floats, bottoms: Floats, drawn: Floats) -> tuple[float, float]:
-    """At which levels the drawn ratios are to be cut so that 95 % of such intervals hold the truth."""
+    """Return the levels of the two quantiles: those of BCa, with the normal quantile widened to that of t."""
     count, normal = len(tops), NormalDist()
     ratio = tops.sum() / bottoms.sum()
     below = ((drawn < ratio).mean() + (drawn <= ratio).mean()) / 2

@@ -1,4 +1,4 @@
-"""Overlap of a predicted mask with the truth, by the textbook formulas, undefined where they are.
+"""Overlap of a predicted mask with the truth, by the textbook formulas.
 
 | truth | prediction | precision | recall | Dice | IoU |
 |-------|------------|-----------|--------|------|-----|
@@ -6,7 +6,7 @@
 | empty | not empty  | 0 | undefined | 0 | 0 |
 | not empty | empty  | undefined | 0 | 0 | 0 |
 
-An undefined value is NaN here, an empty cell in tables and left out of means, which say how many were left out.
+An undefined value is NaN here and an empty cell in tables. Means omit it and say how many values they omit.
 """
 
 from __future__ import annotations
@@ -17,16 +17,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tumortrace.metrics.masks import check_masks
+
 
 @dataclass(frozen=True)
 class PixelCounts:
-    """How the pixels of one slice fall: the confusion matrix of a predicted mask against the truth.
+    """The confusion matrix of a predicted mask against the truth, in pixels of one slice.
 
     Attributes:
-        tp: Tumour in both.
-        fp: Tumour in the prediction alone.
-        fn: Tumour in the truth alone.
-        tn: Tumour in neither.
+        tp: True positives: tumour in both masks.
+        fp: False positives: tumour in the prediction only.
+        fn: False negatives: tumour in the truth only.
+        tn: True negatives: tumour in neither mask.
     """
 
     tp: int
@@ -63,13 +65,9 @@ def count_pixels(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> Pix
         truth: Shape (H, W), bool.
 
     Raises:
-        ValueError: Another type than bool, or different shapes. A truth that is not binary cannot be scored: dividing
-            by it scores even a perfect mask below 1.
+        ValueError: A mask is not boolean, or the shapes differ.
     """
-    if prediction.dtype != np.bool_ or truth.dtype != np.bool_:
-        raise ValueError(f"masks must be bool, not {prediction.dtype} (prediction) and {truth.dtype} (truth)")
-    if prediction.shape != truth.shape:
-        raise ValueError(f"masks differ in shape: prediction {prediction.shape}, truth {truth.shape}")
+    check_masks(prediction, truth)
     tp = int(np.count_nonzero(prediction & truth))
     fp = int(np.count_nonzero(prediction)) - tp
     fn = int(np.count_nonzero(truth)) - tp

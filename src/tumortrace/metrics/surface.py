@@ -1,7 +1,7 @@
-"""How far the border of a predicted mask lies from that of the truth.
+"""Distances between the border of a predicted mask and that of the truth.
 
 A border pixel is a pixel of the mask with a neighbour (above, below, left, right) outside it; beyond the picture counts
-as outside. Distances are Euclidean, between pixel centres. The definitions are MONAI's, and tests hold them to it.
+as outside. Distances are Euclidean, between pixel centres. The definitions are those of MONAI; tests compare both.
 
 | truth | prediction | NSD | HD95, ASSD |
 |-------|------------|-----|------------|
@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from tumortrace.metrics.masks import check_masks
+
 Distances = NDArray[np.float64]
 
 
@@ -26,9 +28,10 @@ class SurfaceScores:
     """Distances between two borders, in the unit of the spacing; NaN where undefined.
 
     Attributes:
-        nsd: Share of both borders within the tolerance of the other (Nikolov et al. 2018), 0 to 1.
+        nsd: Normalised surface distance: fraction of both borders that lies within the tolerance of the other border
+            (Nikolov et al. 2018), 0 to 1.
         hd95: 95th percentile of the distances from border to border, the larger of both directions.
-        assd: Mean distance from border to border, over the pixels of both.
+        assd: Average symmetric surface distance: mean over the pixels of both borders.
     """
 
     nsd: float
@@ -49,10 +52,10 @@ def compare_surfaces(
         prediction: Shape (H, W), bool.
         truth: Shape (H, W), bool.
         spacing: Distance between pixel centres along rows and columns (axis 0, axis 1); (1, 1) counts pixels.
-        tolerance: In the unit of the spacing; a distance equal to it is within.
+        tolerance: Largest distance that counts as agreement, in the unit of the spacing.
 
     Raises:
-        ValueError: Another type than bool, different shapes, or a spacing or tolerance that is not positive.
+        ValueError: A mask is not boolean, the shapes differ, or a spacing or tolerance is not positive.
     """
     _check(prediction, truth, spacing, tolerance)
     if not (prediction.any() and truth.any()):
@@ -76,23 +79,20 @@ def _common_box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
 
 
 def _border(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Pixels of a mask with a neighbour outside; nothing of the mask may lie beyond the array."""
+    """Return the pixels of a mask that have a neighbour outside it."""
     inside = np.pad(mask, 1)
     core = inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
     return np.asarray(mask & ~core)
 
 
 def _distances(start: NDArray[np.bool_], goal: NDArray[np.bool_], spacing: tuple[float, float]) -> Distances:
-    """From each border pixel of the one to the nearest of the other."""
+    """Return the distance from each border pixel of one mask to the nearest border pixel of the other."""
     return np.asarray(ndimage.distance_transform_edt(~goal, sampling=spacing)[start], dtype=np.float64)
 
 
 def _check(
     prediction: NDArray[np.bool_], truth: NDArray[np.bool_], spacing: tuple[float, float], tolerance: float
 ) -> None:
-    if prediction.dtype != np.bool_ or truth.dtype != np.bool_:
-        raise ValueError(f"masks must be bool, not {prediction.dtype} (prediction) and {truth.dtype} (truth)")
-    if prediction.shape != truth.shape:
-        raise ValueError(f"masks differ in shape: prediction {prediction.shape}, truth {truth.shape}")
+    check_masks(prediction, truth)
     if not all(0 < length < math.inf for length in (*spacing, tolerance)):
         raise ValueError(f"spacing {spacing} and tolerance {tolerance} must be positive numbers")
