@@ -15,9 +15,9 @@ from typing import Annotated, NamedTuple
 import typer
 from rich.table import Table
 
-from reproduction.report_numbers import NumbersMissingError
+from reproduction.committed_numbers import NumbersMissingError
 from reproduction.size import SIZES, SizeOption, claim_results
-from reproduction.steps import STEPS, Place, Step
+from reproduction.steps import STEPS, Folders, Step
 from tumortrace.cli import run_script
 from tumortrace.data.dataset import open_dataset, refuse_inside
 from tumortrace.errors import ConfigError, TumortraceError
@@ -43,7 +43,7 @@ class Outcome(NamedTuple):
     why: str = ""
 
 
-def do_step(step: Step, place: Place) -> Outcome:
+def do_step(step: Step, place: Folders) -> Outcome:
     """Do a step unless it is finished or cannot be done; whatever goes wrong is told in one line, not raised."""
     if step.is_finished(place):
         return Outcome(step.name, "was there")
@@ -64,7 +64,7 @@ def do_step(step: Step, place: Place) -> Outcome:
     return Outcome(step.name, ended, (time.perf_counter() - started) / 60, why)
 
 
-def do_steps(steps: Sequence[Step], place: Place) -> list[Outcome]:
+def do_steps(steps: Sequence[Step], place: Folders) -> list[Outcome]:
     """Do the steps in order, and tell how each ended."""
     outcomes = []
     for number, step in enumerate(steps, start=1):
@@ -128,7 +128,7 @@ def main(  # noqa: PLR0913, PLR0917 - the options of the command
     if data is None:
         raise ConfigError("no data; give the folder of Br35H: python -m reproduction BR35H")
     others = (lgg, figshare, negatives) if lgg and figshare and negatives else None
-    place = Place(data, others, out / size, into or SIZES[size].into, size)
+    place = Folders(data, others, out / size, into or SIZES[size].into, size)
     for root in (data, *(others or ())):
         refuse_inside(place.out, root)
         refuse_inside(place.into, root)

@@ -24,16 +24,17 @@ EPSILON = 1e-5
 """Of the batch-pooled losses, beside thousands of pixels: it decides only where a batch holds no tumour at all."""
 
 
-def report_dice(logits: Tensor, truths: Tensor) -> Tensor:
-    """The report's: 1 - (2 sum(p t) / (sum(p^2) + sum(t)) + 2 sum(q u) / (sum(q^2) + sum(u))) / 2, in each slice alone.
+def paper_dice(logits: Tensor, truths: Tensor) -> Tensor:
+    """Return the student paper's Dice loss.
 
-    The sums run over a slice's pixels; the losses of the slices are averaged. From 0 (perfect) to 1.
+    It is 1 - (2 sum(p t) / (sum(p^2) + sum(t)) + 2 sum(q u) / (sum(q^2) + sum(u))) / 2 for each slice by itself. The
+    sums run over a slice's pixels; the losses of the slices are averaged. From 0 (perfect) to 1.
     """
     return 1 - _dice(logits, truths, squares=True).mean()
 
 
 def batch_dice(logits: Tensor, truths: Tensor) -> Tensor:
-    """As ``report_dice``, the sums taken over the whole batch, ``EPSILON`` added above and below. From 0 to 1."""
+    """As ``paper_dice``, the sums taken over the whole batch, ``EPSILON`` added above and below. From 0 to 1."""
     return 1 - _dice(logits, truths, squares=True, dims=(0, 2, 3), epsilon=EPSILON).mean()
 
 
@@ -56,12 +57,12 @@ def pooled_unsquared_dice(logits: Tensor, truths: Tensor) -> Tensor:
 
 
 def foreground_dice(logits: Tensor, truths: Tensor) -> Tensor:
-    """The tumour's half of ``report_dice``: 1 - 2 sum(p t) / (sum(p^2) + sum(t)), in each slice alone. From 0 to 1."""
+    """The tumour's half of ``paper_dice``: 1 - 2 sum(p t) / (sum(p^2) + sum(t)), in each slice alone. From 0 to 1."""
     return 1 - _dice(logits, truths, squares=True)[:, 1].mean()
 
 
 def unsquared_dice(logits: Tensor, truths: Tensor) -> Tensor:
-    """As ``report_dice`` with sum(p) and sum(q) in place of sum(p^2) and sum(q^2). From 0 to 1."""
+    """As ``paper_dice`` with sum(p) and sum(q) in place of sum(p^2) and sum(q^2). From 0 to 1."""
     return 1 - _dice(logits, truths, squares=False).mean()
 
 
@@ -85,7 +86,7 @@ def with_cross_entropy(loss: LossFunction) -> LossFunction:
 
 
 LOSSES: dict[str, LossFunction] = {
-    "report": report_dice,
+    "paper": paper_dice,
     "batch": batch_dice,
     "foreground": foreground_dice,
     "unsquared": unsquared_dice,
@@ -94,7 +95,7 @@ LOSSES: dict[str, LossFunction] = {
     "pooled channels, unsquared": pooled_unsquared_dice,
     "batch foreground": batch_foreground_dice,
     "cross-entropy": cross_entropy,
-    "report + cross-entropy": with_cross_entropy(report_dice),
+    "paper + cross-entropy": with_cross_entropy(paper_dice),
     "pooled channels + cross-entropy": with_cross_entropy(pooled_channels_dice),
     "batch foreground + cross-entropy": with_cross_entropy(batch_foreground_dice),
 }
@@ -130,7 +131,7 @@ def best_constant(name: str, shares: ArrayLike) -> float:
 
     For one share f, and for a pooled loss whose shares have the mean f:
 
-    - ``report``, ``batch``: sqrt(f) / (sqrt(f) + sqrt(1 - f)), the square root of the tumour's odds; the loss there is
+    - ``paper``, ``batch``: sqrt(f) / (sqrt(f) + sqrt(1 - f)), the square root of the tumour's odds; the loss there is
       1 / (2 + 2 sqrt(f (1 - f))), against 1 / (2 - f) of all background.
     - ``pooled channels``, also of a batch: (1 - f - sqrt(1 - 3 f + 3 f^2)) / (1 - 2 f), about f / 2; the loss of all
       background is f. Without squares 0, all background.
@@ -178,7 +179,7 @@ def _search(loss: Callable[[float], float]) -> float:
     return float(found.x)
 
 
-def _report_of_constant(p: NDArray[np.float64], f: NDArray[np.float64]) -> NDArray[np.float64]:
+def _paper_of_constant(p: NDArray[np.float64], f: NDArray[np.float64]) -> NDArray[np.float64]:
     return 1 - f * p / (p**2 + f) - (1 - f) * (1 - p) / ((1 - p) ** 2 + 1 - f)
 
 
@@ -211,8 +212,8 @@ def _plus_cross_entropy(loss: OfConstant) -> OfConstant:
 
 
 _CONSTANT: dict[str, OfConstant] = {
-    "report": _report_of_constant,
-    "batch": _report_of_constant,
+    "paper": _paper_of_constant,
+    "batch": _paper_of_constant,
     "foreground": _foreground_of_constant,
     "unsquared": _unsquared_of_constant,
     "pooled channels": _pooled_channels_of_constant,
@@ -220,7 +221,7 @@ _CONSTANT: dict[str, OfConstant] = {
     "pooled channels, unsquared": _pooled_unsquared_of_constant,
     "batch foreground": _batch_foreground_of_constant,
     "cross-entropy": _cross_entropy_of_constant,
-    "report + cross-entropy": _plus_cross_entropy(_report_of_constant),
+    "paper + cross-entropy": _plus_cross_entropy(_paper_of_constant),
     "pooled channels + cross-entropy": _plus_cross_entropy(_pooled_channels_of_constant),
     "batch foreground + cross-entropy": _plus_cross_entropy(_batch_foreground_of_constant),
 }
@@ -235,7 +236,7 @@ def _half_share(f: float) -> float:
 
 
 _CLOSED: dict[str, Callable[[float], float]] = {
-    "report": _root_of_odds,
+    "paper": _root_of_odds,
     "batch": _root_of_odds,
     "foreground": lambda f: float(np.sqrt(f)),
     "unsquared": lambda f: f,

@@ -1,4 +1,4 @@
-"""Why the report's Dice loss ends in all background, and what cures it: one change at a time, on one grouped fold.
+"""Why the student paper's Dice loss collapses, and what prevents it.
 
 ``python -m reproduction.dice_collapse BR35H --out runs/dice-collapse`` finds the best constant output under every loss
 for the tumours of TRAIN (``results/dice_collapse/constants.csv``), trains the rows of ``ROWS`` that are not finished
@@ -7,9 +7,9 @@ for the tumours of TRAIN (``results/dice_collapse/constants.csv``), trains the r
 row; ``--epochs 0`` none. A row is learnt on the TRAIN side of a fold and measured on its held-out side; its threshold
 is chosen on slices that it learnt from. On a CPU with ``--threads 1`` the seed fixes every number.
 
-The cures are tried from two settings. ``SLOW``: the report's Dice at 5e-7, and at eight times that, because a step of
-Adam moves the output of a network eight times narrower roughly eight times less (Yang et al. 2022). ``POOLED``: both
-one-hot channels in one fraction, at a rate of 1e-4.
+The cures are tried from two settings. ``SLOW``: the student paper's Dice at 5e-7, and at eight times that, because a
+step of Adam moves the output of a network eight times narrower roughly eight times less (Yang et al. 2022). ``POOLED``:
+both one-hot channels in one fraction, at a rate of 1e-4.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Row:
     """
 
     label: str
-    loss: str = "report"
+    loss: str = "paper"
     learning_rate: float = 1e-4
     start: str | None = None
     warm_up: bool = False
@@ -96,10 +96,10 @@ SLOW: dict[str, Row] = {
     "slow-warm-up": Row("lr 4e-6, warm-up", learning_rate=4e-6, warm_up=True),
     "slow-clip": Row("lr 4e-6, clipped", learning_rate=4e-6, clip=0.1),
     "slow-decoder-norm": Row("lr 4e-6, normalised decoder", learning_rate=4e-6, decoder_norm=True),
-    "slow-plus-cross-entropy": Row("lr 4e-6, + cross-entropy", "report + cross-entropy", 4e-6),
+    "slow-plus-cross-entropy": Row("lr 4e-6, + cross-entropy", "paper + cross-entropy", 4e-6),
     "slow-cross-entropy": Row("lr 4e-6, cross-entropy alone", "cross-entropy", 4e-6),
 }
-"""The report's Dice at low rates, and what might help."""
+"""The student paper's Dice at low rates, and what might help."""
 
 POOLED: dict[str, Row] = {
     "pooled": Row("channels pooled, lr 1e-4", "pooled channels"),
@@ -350,7 +350,7 @@ def draw(shares: NDArray[np.float64], results: Mapping[str, Sequence[Mapping[str
     draw_constants(left.subplots(), shares)
     grid = right.subplots(2, 2, sharex=True, sharey=True)
     columns = (
-        ("report's Dice, low rates", "report", SLOW),
+        ("student paper's Dice, low rates", "paper", SLOW),
         ("both channels in one fraction", "pooled channels", POOLED),
     )
     for axes_column, (title, loss, rows) in zip(grid.T, columns, strict=True):
@@ -379,16 +379,16 @@ def draw(shares: NDArray[np.float64], results: Mapping[str, Sequence[Mapping[str
 
 
 def draw_constants(axes: Axes, shares: NDArray[np.float64]) -> None:
-    """The loss against a constant probability, with each minimum: the report's for some shares alone and all slices.
+    """Draw each loss against a constant probability, and mark its minimum.
 
     Args:
         axes: Drawn on.
         shares: Foreground shares of the slices, float64, in (0, 1).
     """
     named = [
-        (f"tumour {np.quantile(shares, q):.1%} of the slice", "report", np.quantile(shares, [q])) for q in QUANTILES
+        (f"tumour {np.quantile(shares, q):.1%} of the slice", "paper", np.quantile(shares, [q])) for q in QUANTILES
     ]
-    named.append((f"mean over {len(shares)} TRAIN slices", "report", shares))
+    named.append((f"mean over {len(shares)} TRAIN slices", "paper", shares))
     named.append(("the same, channels pooled", "pooled channels", shares))
     styles = [("0.6", ":"), ("0.4", "--"), ("0.5", "-."), ("black", "-"), ("black", (0, (6, 2, 1, 2, 1, 2)))]
     grid = np.linspace(0, 1, 501)
@@ -400,7 +400,7 @@ def draw_constants(axes: Axes, shares: NDArray[np.float64]) -> None:
     axes.axvline(0.5, color="0.75", linewidth=1)
     axes.annotate("threshold", (0.5, 0.0), xytext=(4, 6), textcoords="offset points", fontsize=8, color="0.35")
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.02, 1.02), xlabel="constant probability of tumour", ylabel="Dice loss")
-    axes.set_title("report's Dice loss of a constant output", fontsize=10)
+    axes.set_title("student paper's Dice loss of a constant output", fontsize=10)
     axes.legend(
         loc="upper left",
         edgecolor="white",

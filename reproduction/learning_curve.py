@@ -1,7 +1,7 @@
 """How many annotated slices are enough? A learning curve, and what a slice is worth that copies another.
 
 ``python -m reproduction.learning_curve BR35H --out runs/learning-curve`` makes five grouped folds, holds out the first
-three in turn, and trains the report's network (``--size``) on 50 slices of the other folds to all of them:
+three in turn, and trains the student paper's network (``--size``) on 50 slices of the other folds to all of them:
 ``PLAN``, and everything once a fold. Each training takes as many steps, so that few slices are not learnt less. The
 Dice of every held-out slice goes to ``results/learning_curve/TRAINING.csv``; a training with a whole file there is not
 done again, and one that was stopped goes on from its checkpoint in ``--out``. In the end

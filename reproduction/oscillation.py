@@ -1,4 +1,4 @@
-"""What damps the oscillating validation loss of the report, at what cost in epochs.
+"""What damps the oscillating validation loss of the student paper, at what cost in epochs.
 
 ``python -m reproduction.oscillation --sweep runs/sweeps/grid --sweep runs/sweeps/oscillation`` condenses the epochs of
 the runs of ``ROWS`` into ``results/oscillation_curves.csv``; from that file alone it writes ``results/oscillation.csv``
@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from reproduction.report_numbers import NumbersMissingError
+from reproduction.committed_numbers import NumbersMissingError
 from reproduction.sweep_epochs import read_sweep
 from reproduction.tables import read_table, write_table
 from tumortrace.cli import run_script

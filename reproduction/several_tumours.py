@@ -1,16 +1,13 @@
-"""Whether slices with several tumours are harder than those with one, and whether learning from more of them helps.
+"""Slices with several tumours: how much harder they are, and what helps.
 
 ``python -m reproduction.several_tumours DATA... --negatives DIR --crossval DIR`` scores the held-out slices of a
 cross-validation over DATA by their number of lesions and by how compact those are (``results/by_lesions.csv``).
-``--train BR35H`` trains the report's U-Net (``--size``) on grouped folds in three arms (``ARMS``): on the slices as
-they are; with each slice of several lesions ``TIMES`` times as often; and with as many slices more that have a second
-lesion pasted in (Ghiasi et al. 2021; of tumours Yang et al. 2021). All arms take the same number of steps. Each
-finished training leaves its held-out slices in ``results/several_tumours/ARM-fold-N.csv`` and is not repeated; all of
-them give ``results/several_tumours.csv``. ``figures/several_tumours.png`` and ``.svg`` show both tables, or what there
-is.
+``--train BR35H`` trains the student paper's U-Net (``--size``) on grouped folds in three arms (``ARMS``): on the
+slices as they are; with each slice of several lesions ``TIMES`` times as often; and with as many slices more that have
+a second lesion pasted in (Ghiasi et al. 2021; of tumours Yang et al. 2021). All arms take the same number of steps.
 
-A lesion is an 8-connected component of the truth: regions that touch or overlap are one. The arms are scored on the
-network's grid, where two lesions may have become one.
+Each finished training leaves its held-out slices in ``results/several_tumours/ARM-fold-N.csv`` and is not repeated. All
+of them together give ``results/several_tumours.csv`` and the figure ``figures/several_tumours`` (PNG and SVG).
 """
 
 from __future__ import annotations
@@ -111,9 +108,9 @@ def make_arm(arm: str, part: PreparedPart, groups: Sequence[str], *, seed: int) 
     images, truths = images[order], truths[order]
     # A run is resumed on the same arrays or not at all: the names of the cases alone do not tell the arms apart.
     drawn = hashlib.sha256(images.numpy().tobytes() + truths.numpy().tobytes()).hexdigest()
-    names, looks = (part.sources[0],) * len(order), (None,) * len(order)
+    names, features = (part.sources[0],) * len(order), (None,) * len(order)
     return replace(
-        part, images=images, truths=truths, sources=names, looks=looks, hashes=part.hashes | {"drawn": drawn}
+        part, images=images, truths=truths, sources=names, features=features, hashes=part.hashes | {"drawn": drawn}
     )
 
 

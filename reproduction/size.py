@@ -1,4 +1,4 @@
-"""How large the experiments' networks are: the report's, eight times narrower and at 128 x 128, or as it was."""
+"""How large the experiments' networks are: the student paper's, eight times narrower and at 128 x 128, or as it was."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Size:
 
 SMALL = Size(
     name="small",
-    network="the report's network, 8 x narrower",
+    network="the student paper's network, 8 x narrower",
     base="narrow",
     run=("training.threads=1",),  # with one, the seed fixes every number on a CPU
     settings=("recipe.size_hw=[128, 128]", "training.threads=1"),
@@ -46,7 +46,7 @@ SMALL = Size(
 )
 FULL = Size(
     name="full",
-    network="the report's network",
+    network="the student paper's network",
     base="paper",
     run=(),
     settings=("training.keep=last",),  # as the narrow one: nothing is chosen on what is scored
@@ -56,7 +56,8 @@ SIZES = {size.name: size for size in (SMALL, FULL)}
 
 SizeName = Literal["small", "full"]
 SizeOption = Annotated[
-    SizeName, typer.Option("--size", help="The report's network 8 x narrower at 128 x 128, or as it was (wants a GPU).")
+    SizeName,
+    typer.Option("--size", help="The student paper's network 8 x narrower at 128 x 128, or as it was (wants a GPU)."),
 ]
 
 

@@ -6,31 +6,26 @@ A step whose tables are there is finished. What it trains on the way lies in ``-
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import typer
-from tumortrace.commands.scoring import evaluate
-from tumortrace.commands.sweeping import sweep
-from tumortrace.commands.training import crossval
 
 from reproduction import (
     dead_softmax,
     dice_collapse,
     learning_curve,
     oscillation,
-    report_cases,
-    report_figures,
-    report_labels,
+    paper_cases,
+    paper_figures,
+    paper_labels,
     several_tumours,
     worth_of_the_score,
 )
-from reproduction.report_numbers import NumbersMissingError
+from reproduction.committed_numbers import NumbersMissingError
 from reproduction.size import SIZES, SizeName, load_size, resize_sweep
 from reproduction.tables import read_table, write_table
+from tumortrace.api import crossval, evaluate, sweep
 from tumortrace.config import Config, load_config
 from tumortrace.data.dataset import open_dataset
 from tumortrace.files import write_atomically
@@ -41,7 +36,7 @@ SWEEPS = Path(__file__).parent / "sweeps"
 
 
 @dataclass(frozen=True)
-class Place:
+class Folders:
     """What the steps learn from, and where they write.
 
     Attributes:
@@ -87,29 +82,29 @@ class Step:
 
     name: str
     question: str
-    do: Callable[[Place], None]
+    do: Callable[[Folders], None]
     tables: tuple[str, ...] = ()
     needs_others: bool = False
 
-    def is_finished(self, place: Place) -> bool:
+    def is_finished(self, folders: Folders) -> bool:
         """Whether all that it leaves is there."""
-        return bool(self.tables) and all((place.results / table).is_file() for table in self.tables)
+        return bool(self.tables) and all((folders.results / table).is_file() for table in self.tables)
 
 
-def run_sweep(place: Place, name: str, overrides: tuple[str, ...] = ()) -> None:
+def run_sweep(folders: Folders, name: str, overrides: tuple[str, ...] = ()) -> None:
     """Run a file of ``sweeps/`` and keep its two tables.
 
     Args:
-        place: Where.
+        folders: Where.
         name: Of the file.
         overrides: What each setting shall have at another size than the small one, for which the file was written.
     """
-    file = place.out / "sweeps" / f"{name}.toml"
-    text = resize_sweep((SWEEPS / file.name).read_text(encoding="utf-8"), SIZES[place.size], overrides)
+    file = folders.out / "sweeps" / f"{name}.toml"
+    text = resize_sweep((SWEEPS / file.name).read_text(encoding="utf-8"), SIZES[folders.size], overrides)
     write_atomically(file, text.encode())
-    _call(sweep, [place.data], config=str(file), out=place.sweep(name))
+    sweep([folders.data], config=str(file), out=folders.sweep(name))
     for table in ("results", "leaderboard"):
-        write_atomically(place.results / f"{name}_{table}.csv", (place.sweep(name) / f"{table}.csv").read_bytes())
+        write_atomically(folders.results / f"{name}_{table}.csv", (folders.sweep(name) / f"{table}.csv").read_bytes())
 
 
 def finish_run(data: Path, config: Config, run: Path) -> None:
@@ -118,47 +113,47 @@ def finish_run(data: Path, config: Config, run: Path) -> None:
         train(open_dataset(data), config, out=run)
 
 
-def make_table_1(place: Place) -> None:
-    """Train the report's network on TRAIN and score it on VAL."""
-    _finish_report_run(place)
-    folder = place.out / "run-val"
-    _call(evaluate, place.data, model=str(place.run), part="val", out=folder)
-    write_table(place.results / "scores.csv", report_cases.condense_evaluation(folder))
+def make_table_1(folders: Folders) -> None:
+    """Train the student paper's network on TRAIN and score it on VAL."""
+    _finish_paper_run(folders)
+    folder = folders.out / "run-val"
+    evaluate(folders.data, model=str(folders.run), part="val", out=folder)
+    write_table(folders.results / "scores.csv", paper_cases.condense_evaluation(folder))
 
 
-def learn_report_labels(place: Place) -> None:
-    """Write the labels that the report's network learnt from, and train it on them."""
-    labels = place.out / "report-labels"
-    written, empty = report_labels.write_labelled(open_dataset(place.data), labels)
-    size = SIZES[place.size]
+def train_on_paper_labels(folders: Folders) -> None:
+    """Write the labels that the student paper's network learnt from, and train it on them."""
+    labels = folders.out / "paper-labels"
+    written, empty = paper_labels.write_labelled(open_dataset(folders.data), labels)
+    size = SIZES[folders.size]
     # The folder has no VAL to choose an epoch on.
-    finish_run(labels, load_config(size.base, [*size.run, "training.keep=last"]), _labels_run(place))
-    write_table(place.results / "report_labels.csv", [{"slices": written, "with_an_empty_label": empty}])
+    finish_run(labels, load_config(size.base, [*size.run, "training.keep=last"]), _labels_run(folders))
+    write_table(folders.results / "labels.csv", [{"slices": written, "with_an_empty_label": empty}])
 
 
-def weigh_the_score(place: Place) -> None:
-    """Score the model that ships and the report's network, from true outlines and from its own labels."""
-    _finish_report_run(place)
-    if not (_labels_run(place) / MANIFEST).is_file():
-        learn_report_labels(place)
-    size = SIZES[place.size]
-    models = ["default", f"{size.network}={place.run}", f"the same, from its own labels={_labels_run(place)}"]
+def weigh_the_score(folders: Folders) -> None:
+    """Score the model that ships and the student paper's network, from true outlines and from its own labels."""
+    _finish_paper_run(folders)
+    if not (_labels_run(folders) / MANIFEST).is_file():
+        train_on_paper_labels(folders)
+    size = SIZES[folders.size]
+    models = ["default", f"{size.network}={folders.run}", f"the same, from its own labels={_labels_run(folders)}"]
     threads = load_size(size).training.threads
-    worth_of_the_score.main(place.data, model=models, out=place.into, threads=threads)
+    worth_of_the_score.main(folders.data, model=models, out=folders.into, threads=threads)
 
 
-def explain_dice_collapse(place: Place) -> None:
+def explain_dice_collapse(folders: Folders) -> None:
     """Train the rows of the Dice losses."""
-    dice_collapse.main(place.data, out=place.out / "dice-collapse", into=place.into, size=place.size)
+    dice_collapse.main(folders.data, out=folders.out / "dice-collapse", into=folders.into, size=folders.size)
 
 
-def explain_dead_softmax(place: Place) -> None:
+def explain_dead_softmax(folders: Folders) -> None:
     """Take the losses' run with Tversky and seed 0, and look why it stood still.
 
     Raises:
         NumbersMissingError: That sweep was not run here.
     """
-    losses = place.sweep("losses")
+    losses = folders.sweep("losses")
     rows = [
         row for row in read_table(losses / "results.csv") if (row["training.loss"], row["seed"]) == ("tversky", "0")
     ]
@@ -167,55 +162,49 @@ def explain_dead_softmax(place: Place) -> None:
             f"{losses}: has no run with Tversky; take losses_leaderboard.csv away, and do sweep_losses again"
         )
     run, fold = losses / "runs" / rows[0]["run"], int(rows[0]["fold"])
-    out = place.out / "dead-softmax"
-    dead_softmax.main(place.data, run, losses / "split.json", fold, out=out, into=place.into)
+    out = folders.out / "dead-softmax"
+    dead_softmax.main(folders.data, run, losses / "split.json", fold, out=out, into=folders.into)
 
 
-def look_at_several_tumours(place: Place) -> None:
+def look_at_several_tumours(folders: Folders) -> None:
     """Cross-validate the recipe that ships on all sources, score it by lesions, and train the arms on Br35H."""
-    if place.others is None:  # the step is skipped before
+    if folders.others is None:  # the step is skipped before
         return
-    *sources, negatives = place.data, *place.others
-    folder = place.out / "crossval"
-    overrides = list(SIZES[place.size].run)
-    _call(crossval, sources, config="default", overrides=overrides, folds=3, negatives=negatives, out=folder)
-    places: dict[str, Any] = {"out": place.out / "several-tumours", "into": place.into, "size": place.size}
-    asked: dict[str, Any] = {"negatives": negatives, "crossval": folder, "train": place.data, "epochs": 12}
+    *sources, negatives = folders.data, *folders.others
+    folder = folders.out / "crossval"
+    overrides = list(SIZES[folders.size].run)
+    crossval(sources, config="default", overrides=overrides, folds=3, negatives=negatives, out=folder)
+    places: dict[str, Any] = {"out": folders.out / "several-tumours", "into": folders.into, "size": folders.size}
+    asked: dict[str, Any] = {"negatives": negatives, "crossval": folder, "train": folders.data, "epochs": 12}
     several_tumours.main(sources, **asked, **places)
 
 
-def draw_learning_curve(place: Place) -> None:
+def draw_learning_curve(folders: Folders) -> None:
     """Train on more and more slices."""
-    where: dict[str, Any] = {"out": place.out / "learning-curve", "into": place.into, "size": place.size}
-    learning_curve.main(place.data, steps=1000, folds=2, **where)
+    where: dict[str, Any] = {"out": folders.out / "learning-curve", "into": folders.into, "size": folders.size}
+    learning_curve.main(folders.data, steps=1000, folds=2, **where)
 
 
-def measure_oscillation(place: Place) -> None:
+def measure_oscillation(folders: Folders) -> None:
     """Condense both sweeps where both were run here; else draw again what is there."""
-    sweeps = [place.sweep(name) for name in ("grid", "oscillation")]
+    sweeps = [folders.sweep(name) for name in ("grid", "oscillation")]
     ran = all((folder / "leaderboard.csv").is_file() for folder in sweeps)
-    oscillation.main(sweeps if ran else None, place.into)
+    oscillation.main(sweeps if ran else None, folders.into)
 
 
-def draw_report(place: Place) -> None:
-    """Condense the grid where it was run here, and draw all figures of the report."""
-    grid = place.sweep("grid")
-    report_figures.main(into=place.into, sweep=grid if (grid / "leaderboard.csv").is_file() else None)
+def draw_figures(folders: Folders) -> None:
+    """Condense the grid where it was run here, and draw all figures of the student paper."""
+    grid = folders.sweep("grid")
+    paper_figures.main(into=folders.into, sweep=grid if (grid / "leaderboard.csv").is_file() else None)
 
 
-def _finish_report_run(place: Place) -> None:
-    size = SIZES[place.size]
-    finish_run(place.data, load_config(size.base, size.run), place.run)
+def _finish_paper_run(folders: Folders) -> None:
+    size = SIZES[folders.size]
+    finish_run(folders.data, load_config(size.base, size.run), folders.run)
 
 
-def _labels_run(place: Place) -> Path:
-    return place.out / "report-labels-run"
-
-
-def _call(command: Callable[..., None], *arguments: object, **options: object) -> None:
-    """A command of tumortrace; it names the files that could not be read, and goes on without them."""
-    with suppress(typer.Exit):
-        command(*arguments, **options)
+def _labels_run(folders: Folders) -> Path:
+    return folders.out / "paper-labels-run"
 
 
 def _list_sweep(name: str, question: str, overrides: tuple[str, ...] = ()) -> Step:
@@ -233,12 +222,12 @@ STEPS = (
     ),
     _list_sweep("losses", "Would focal loss have helped?"),
     _list_sweep("weight_decay", "Does weight decay help, in Adam or in AdamW?"),
-    Step("table_1", "What does the report's network score on VAL?", make_table_1, ("scores.csv",)),
+    Step("table_1", "What does the student paper's network score on VAL?", make_table_1, ("scores.csv",)),
     Step(
-        "report_labels",
+        "labels",
         "How many of the labels that it learnt from are empty?",
-        learn_report_labels,
-        ("report_labels.csv",),
+        train_on_paper_labels,
+        ("labels.csv",),
     ),
     Step("worth_of_the_score", "What was its Dice of 0.586 worth?", weigh_the_score, ("worth_of_the_score.csv",)),
     Step("dice_collapse", "Why did its Dice loss collapse?", explain_dice_collapse, ("dice_collapse.csv",)),
@@ -257,6 +246,6 @@ STEPS = (
     ),
     Step("learning_curve", "How many slices are enough?", draw_learning_curve, ("learning_curve.csv",)),
     Step("oscillation", "What damps the validation loss?", measure_oscillation),
-    Step("report_figures", "The report's figures and its Table I, drawn from the tables", draw_report),
+    Step("figures", "The student paper's figures and its Table I, drawn from the tables", draw_figures),
 )
 """In the order in which they are done."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from reproduction.report_numbers import NumbersMissingError
+from reproduction.committed_numbers import NumbersMissingError
 from reproduction.tables import read_table
 from tumortrace.reporting.figures import read_metrics
 

@@ -1,8 +1,8 @@
-"""What the report's Dice of 0.586 is worth: what a perfect mask, and one like its labels, score under its own metric.
+"""What the student paper's Dice of 0.586 means by the textbook formula.
 
 ``python -m reproduction.worth_of_the_score BR35H --model NAME=RUN`` writes ``results/worth_of_the_score.csv`` and
 ``figures/worth_of_the_score.png`` and ``.svg``, and prints the tables. TEST is not needed: all is measured on VAL, and
-how many tumour pixels vanish on TRAIN as well. ``reproduction.report_rules`` says what was reconstructed, and how well
+how many tumour pixels vanish on TRAIN as well. ``reproduction.paper_rules`` says what was reconstructed, and how well
 it fits.
 """
 
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from reproduction import report_rules
+from reproduction import paper_rules
 from tumortrace.cli import run_script
 from tumortrace.copies.survey import Survey, SurveyedCase, describe_cases, survey_cases
 from tumortrace.data.cases import CaseRecord, read_case
@@ -46,11 +46,11 @@ HERE = Path(__file__).parent
 NAME = "worth_of_the_score"
 
 REPORTED_DICE = 0.586
-"""The report's own, on TEST."""
+"""The student paper's own, on TEST."""
 
 METRICS = {"precision": "precision", "recall": "recall", "dice": "Dice", "iou": "IoU"}
-THEIRS, OURS = "report's metric", "our metric"
-AS_LABEL, AS_TRUTH = "as a label, our metric: Dice", "as a truth, report's metric: Dice of a perfect mask"
+THEIRS, OURS = "student paper's metric", "our metric"
+AS_LABEL, AS_TRUTH = "as a label, our metric: Dice", "as a truth, student paper's metric: Dice of a perfect mask"
 
 DISPLACED = 0.9
 """A mask whose Dice with the true one is lower has been displaced by ``theta``."""
@@ -72,9 +72,9 @@ FAULTS: dict[str, Faults] = {
     "bilinear + truncation": frozenset({"bilinear", "truncate"}),
     "JPEG + bilinear + truncation": PIXELS,
     "the three, rounding forgiven": PIXELS | {"forgive"},
-    "all of the report's": ALL,
+    "all of the student paper's": ALL,
 }
-"""Which of the report's faults a row of the second table has; all else is done as it should be."""
+"""Which of the student paper's faults a row of the second table has; all else is done as it should be."""
 
 
 class Cell(NamedTuple):
@@ -95,11 +95,11 @@ class Row(NamedTuple):
     cells: dict[str, Cell]
 
 
-def to_grid(mask: Mask, size_hw: tuple[int, int] = report_rules.SIZE_HW) -> Mask:
+def to_grid(mask: Mask, size_hw: tuple[int, int] = paper_rules.SIZE_HW) -> Mask:
     """Bring a mask onto another grid by the nearest pixel; shape ``size_hw``, bool.
 
-    A network's mask comes from the image's grid onto the report's this way. Had it been made on the report's grid, the
-    report's Dice would change by less than 0.001 (measured on VAL with smooth masks brought there and back).
+    A network's mask is brought from the image's grid onto the student paper's in this way. A mask made on the student
+    paper's grid would change its Dice by less than 0.001 (measured on VAL with smooth masks brought there and back).
     """
     height, width = size_hw
     return np.asarray(cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT) > 0)
@@ -117,50 +117,50 @@ def regions_of(record: CaseRecord) -> tuple[Region, ...]:
 
 
 def soften(case: SurveyedCase, faults: Faults) -> NDArray[np.float32]:
-    """The truth of a case with some of the report's faults.
+    """The truth of a case with some of the student paper's faults.
 
     Args:
         case: Annotated with regions.
         faults: Any of ``theta``, ``paint``, ``jpeg``, ``bilinear``; others make no difference here.
 
     Returns:
-        Shape ``report_rules.SIZE_HW``, float32 in [0, 1].
+        Shape ``paper_rules.SIZE_HW``, float32 in [0, 1].
     """
     regions = regions_of(case.record)
     if "theta" in faults:
-        regions = tuple(report_rules.misread_theta(region) for region in regions)
+        regions = tuple(paper_rules.misread_theta(region) for region in regions)
     if "paint" in faults:
-        grey = report_rules.paint(regions, case.size_hw)
+        grey = paper_rules.paint(regions, case.size_hw)
     else:
         grey = rasterize(regions, case.size_hw).astype(np.uint8) * np.uint8(255)
     if "jpeg" in faults:
-        grey = report_rules.through_jpeg(grey)
+        grey = paper_rules.through_jpeg(grey)
     if "bilinear" in faults:
-        return report_rules.resize_bilinear(grey)
-    height, width = report_rules.SIZE_HW
+        return paper_rules.resize_bilinear(grey)
+    height, width = paper_rules.SIZE_HW
     nearest = cv2.resize(grey, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
     return np.asarray(nearest.astype(np.float32) / np.float32(255))
 
 
 def harden(soft: NDArray[np.float32], faults: Faults) -> Mask:
-    """A mask of a soft truth: cut at one half as it should be, or truncated as the report did."""
+    """A mask of a soft truth: cut at one half as it should be, or truncated as the student paper did."""
     if "truncate" not in faults:
         return np.asarray(soft >= 0.5)
-    return report_rules.truncate(soft, FORGIVEN if "forgive" in faults else 0.0)
+    return paper_rules.truncate(soft, FORGIVEN if "forgive" in faults else 0.0)
 
 
 def score(name: str, masks: Sequence[tuple[Mask, Mask]], cases: Sequence[SurveyedCase], groups: Sequence[str]) -> Row:
-    """Score masks by the report's metric against the report's truth, and by ours against the true mask.
+    """Score masks by the student paper's metric against the student paper's truth, and by ours against the true mask.
 
     Args:
         name: Of the row.
-        masks: Of each case, on the report's grid and on the image's.
+        masks: Of each case, on the student paper's grid and on the image's.
         cases: Annotated with regions.
         groups: Of copies, one name a case.
     """
     pairs = list(zip(masks, cases, strict=True))
     counts = {
-        THEIRS: [report_rules.count(there, soften(case, ALL)) for (there, _), case in pairs],
+        THEIRS: [paper_rules.count(there, soften(case, ALL)) for (there, _), case in pairs],
         OURS: [count_pixels(here, case.truth()) for (_, here), case in pairs],
     }
     return Row(
@@ -171,18 +171,18 @@ def score(name: str, masks: Sequence[tuple[Mask, Mask]], cases: Sequence[Surveye
 
 
 def perfect_masks(cases: Sequence[SurveyedCase]) -> list[tuple[Mask, Mask]]:
-    """The true masks, on the report's grid and on their own."""
+    """The true masks, on the student paper's grid and on their own."""
     return [(to_grid(case.truth()), case.truth()) for case in cases]
 
 
 def label_masks(cases: Sequence[SurveyedCase]) -> list[tuple[Mask, Mask]]:
-    """The answers of a network that learnt the report's labels to the pixel, on the report's grid and the image's."""
-    labels = [report_rules.label(regions_of(case.record), case.size_hw) for case in cases]
+    """Return the student paper's labels as masks, on its own grid and on the image's."""
+    labels = [paper_rules.label(regions_of(case.record), case.size_hw) for case in cases]
     return [(label, to_grid(label, case.size_hw)) for label, case in zip(labels, cases, strict=True)]
 
 
 def network_masks(name_or_path: str, cases: Sequence[SurveyedCase], threads: int) -> list[tuple[Mask, Mask]]:
-    """What a network answers, on the report's grid and the image's."""
+    """What a network answers, on the student paper's grid and the image's."""
     model = open_model(name_or_path, threads=threads)
     masks = [predict(model, read_case(case.record)[0].slice).mask for case in cases]
     return [(to_grid(mask), mask) for mask in masks]
@@ -191,12 +191,12 @@ def network_masks(name_or_path: str, cases: Sequence[SurveyedCase], threads: int
 def score_faults(name: str, cases: Sequence[SurveyedCase], groups: Sequence[str]) -> Row:
     """What the faults of one row cost: in a label, and in a truth that a perfect mask is scored against.
 
-    A label is compared with the true mask on the report's grid by our metric, so that only the faults differ.
+    A label is compared with the true mask on the student paper's grid by our metric, so that only the faults differ.
     """
     softs = [soften(case, FAULTS[name]) for case in cases]
     pairs = [(soft, to_grid(case.truth())) for soft, case in zip(softs, cases, strict=True)]
     labels = [count_pixels(harden(soft, FAULTS[name]), perfect) for soft, perfect in pairs]
-    truths = [report_rules.count(perfect, soft) for soft, perfect in pairs]
+    truths = [paper_rules.count(perfect, soft) for soft, perfect in pairs]
     return Row(
         "fault",
         name,
@@ -205,7 +205,7 @@ def score_faults(name: str, cases: Sequence[SurveyedCase], groups: Sequence[str]
 
 
 def vanished(cases: Sequence[SurveyedCase], faults: Faults) -> float:
-    """Share of the tumour pixels of all cases that faults take out of the labels, on the report's grid, 0 to 1.
+    """Share of the tumour pixels of all cases that faults take out of the labels, on the student paper's grid, 0 to 1.
 
     It is counted from a mask of the same regions by the same brush: what ``theta`` moves has not vanished.
     """
@@ -219,17 +219,17 @@ def vanished(cases: Sequence[SurveyedCase], faults: Faults) -> float:
 
 def turned_dice(cases: Sequence[SurveyedCase]) -> list[float]:
     """Dice of the true mask with the one that the misread ``theta`` gives, a case each, on the image's own grid."""
-    turned = [[report_rules.misread_theta(region) for region in regions_of(case.record)] for case in cases]
+    turned = [[paper_rules.misread_theta(region) for region in regions_of(case.record)] for case in cases]
     drawn = [rasterize(regions, case.size_hw) for regions, case in zip(turned, cases, strict=True)]
     return [count_pixels(mask, case.truth()).dice for mask, case in zip(drawn, cases, strict=True)]
 
 
 def lost_in_perfect(cases: Sequence[SurveyedCase], groups: Sequence[str]) -> list[Row]:
-    """Why the report's metric gives a perfect mask less than 1, in shares of the true mask's pixels."""
+    """Why the student paper's metric gives a perfect mask less than 1, in shares of the true mask's pixels."""
     dropped, missed = [], []
     for case in cases:
         perfect = to_grid(case.truth())
-        counts = report_rules.count(perfect, soften(case, ALL))
+        counts = paper_rules.count(perfect, soften(case, ALL))
         total = counts.tp + counts.fp + counts.fn + counts.tn
         dropped.append((perfect.size - total) / perfect.sum())
         missed.append(counts.fn / perfect.sum())
@@ -259,7 +259,7 @@ def average(values: Sequence[float], groups: Sequence[str]) -> Cell:
 
 def measure_shares(part: str, cases: Sequence[SurveyedCase]) -> list[Row]:
     """How many tumour pixels vanish, and how many masks ``theta`` displaces, in one part."""
-    names = ("all of the report's", "JPEG + bilinear + truncation", "the three, rounding forgiven")
+    names = ("all of the student paper's", "JPEG + bilinear + truncation", "the three, rounding forgiven")
     shares = {f"tumour pixels that vanish, {name}": vanished(cases, FAULTS[name]) for name in names}
     away = np.array(turned_dice(cases)) < DISPLACED
     shares[f"masks that theta displaces ({away.sum()} of {len(away)})"] = float(away.mean())
@@ -313,11 +313,13 @@ def draw(rows: Sequence[Row], slices: str) -> Figure:
     figure = Figure(figsize=size, facecolor="white", layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": heights})
     _draw_bars(above, scores, {THEIRS: f"{THEIRS}: Dice", OURS: f"{OURS}: Dice"})
-    above.axvline(REPORTED_DICE, color=GREY, linewidth=1.4, linestyle="--", label=f"the report: {REPORTED_DICE} (TEST)")
+    above.axvline(
+        REPORTED_DICE, color=GREY, linewidth=1.4, linestyle="--", label=f"the student paper: {REPORTED_DICE} (TEST)"
+    )
     above.set_title(f"What a mask scores ({slices})", loc="left", fontsize=10)
     _draw_bars(below, faults, {THEIRS: AS_TRUTH, OURS: AS_LABEL})
     below.set_title(
-        "What the faults cost: a perfect mask against the report's truth (its metric),\n"
+        "What the faults cost: a perfect mask against the student paper's truth (its metric),\n"
         "the label against the true mask (our metric); only labels are truncated", loc="left", fontsize=10,
     )  # fmt: skip
     below.set_xlabel("mean Dice over images, 0 to 1, with 95 % interval over groups of copies")
@@ -365,7 +367,7 @@ def save(figure: Figure, folder: Path) -> None:
 def measure(survey: Survey, models: dict[str, str], threads: int) -> list[Row]:
     """The rows of both tables."""
     cases, groups = survey.cases, survey.groups
-    masks = {"perfect mask": perfect_masks(cases), "mask like the report's labels": label_masks(cases)}
+    masks = {"perfect mask": perfect_masks(cases), "mask like the student paper's labels": label_masks(cases)}
     masks |= {name: network_masks(path, cases, threads) for name, path in models.items()}
     scores = [score(name, some, cases, groups) for name, some in masks.items()]
     return [*scores, *[score_faults(name, cases, groups) for name in FAULTS]]
@@ -395,7 +397,7 @@ def main(
     caption = "A network that learnt TRAIN has seen copies of most slices of VAL." if models else ""
     scores, faults = ([row for row in rows if row.table == table] for table in ("score", "fault"))
     console.print(tabulate(scores, f"What a mask scores ({slices})", caption))
-    console.print(tabulate(faults, "What the report's faults cost, each alone and together"))
+    console.print(tabulate(faults, "What the student paper's faults cost, each alone and together"))
     console.print(tabulate(shares, "Shares of all pixels, and of the masks"))
 
 

@@ -8,10 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import typer
-from reproduction.report_numbers import NumbersMissingError
+from reproduction.committed_numbers import NumbersMissingError
 from reproduction.size import SMALL
-from reproduction.steps import STEPS, Place, Step
+from reproduction.steps import STEPS, Folders, Step
 from reproduction.tables import read_table, write_table
 
 from reproduction import __main__ as command
@@ -42,8 +41,8 @@ def done(monkeypatch) -> list[str]:
     """The names of the steps that were done, of made-up ones in the place of the real."""
     names: list[str] = []
 
-    def work(name: str, error: Exception | None = None) -> Callable[[Place], None]:
-        def do(place: Place) -> None:
+    def work(name: str, error: Exception | None = None) -> Callable[[Folders], None]:
+        def do(place: Folders) -> None:
             names.append(name)
             if error is not None:
                 raise error
@@ -162,12 +161,11 @@ def test_a_sweep_leaves_its_tables_and_is_not_repeated(run, tmp_path, monkeypatc
     assert run(*only("sweep_grid")) == 0
 
 
-def test_a_sweep_at_full_size_is_asked_for_on_the_reports_network(run, tmp_path, monkeypatch):
+def test_a_sweep_at_full_size_is_asked_for_on_the_student_papers_network(run, tmp_path, monkeypatch):
     def write(_data: list[Path], *, config: str, out: Path) -> None:
         plans[out.name] = plan_sweep(Path(config).read_text(), config)
         for table in ("results", "leaderboard"):
             write_table(out / f"{table}.csv", [{"size": "full"}])
-        raise typer.Exit(1)  # as the command does when a picture could not be read
 
     plans: dict[str, Plan] = {}
     monkeypatch.setattr(steps, "sweep", write)
@@ -181,8 +179,8 @@ def test_a_sweep_at_full_size_is_asked_for_on_the_reports_network(run, tmp_path,
 def test_only_what_was_swept_here_is_condensed(run, tmp_path, monkeypatch):
     given: list[object] = []
     monkeypatch.setattr(steps.oscillation, "main", lambda sweeps, _into: given.append(sweeps))
-    monkeypatch.setattr(steps.report_figures, "main", lambda *, sweep, **_: given.append(sweep))
-    both = only("oscillation", "report_figures")
+    monkeypatch.setattr(steps.paper_figures, "main", lambda *, sweep, **_: given.append(sweep))
+    both = only("oscillation", "figures")
     sweeps = tmp_path / "runs" / "small" / "sweeps"
     assert run(*both) == 0
     write_table(sweeps / "grid" / "leaderboard.csv", [{"place": 1}])
@@ -202,17 +200,17 @@ def test_runs_are_trained_once_and_scored(run, tiny_run, tmp_path, monkeypatch):
     scored: list[list[str]] = []
     monkeypatch.setattr(steps, "train", learn)
     monkeypatch.setattr(steps.worth_of_the_score, "main", lambda _data, *, model, **_: scored.append(model))
-    assert run(*only("worth_of_the_score", "table_1", "report_labels")) == 0
+    assert run(*only("worth_of_the_score", "table_1", "labels")) == 0
     narrow = load_config("narrow", ["training.threads=1"])
-    assert trained == {"run": (19, narrow), "report-labels-run": (10, narrow)}
+    assert trained == {"run": (19, narrow), "paper-labels-run": (10, narrow)}
     results, runs = tmp_path / "into" / "results", tmp_path / "runs" / "small"
     assert len(read_table(results / "scores.csv")) == 4  # VAL
-    assert read_table(results / "report_labels.csv")[0]["slices"] == "10"  # TRAIN
+    assert read_table(results / "labels.csv")[0]["slices"] == "10"  # TRAIN
     monkeypatch.setattr(steps, "train", None)  # calling it would fail
     assert run(*only("worth_of_the_score")) == 0
-    places = [f"{SMALL.network}={runs / 'run'}", f"the same, from its own labels={runs / 'report-labels-run'}"]
+    places = [f"{SMALL.network}={runs / 'run'}", f"the same, from its own labels={runs / 'paper-labels-run'}"]
     assert scored == [["default", *places]] * 2
-    (runs / "report-labels-run" / "manifest.json").unlink()
+    (runs / "paper-labels-run" / "manifest.json").unlink()
     assert run(*only("worth_of_the_score")) == 1
 
 

@@ -16,7 +16,7 @@ from reproduction.collapsed_losses import (
     constant_output,
     cross_entropy,
     loss_of_constant,
-    report_dice,
+    paper_dice,
 )
 from reproduction.dice_collapse import (
     ROWS,
@@ -44,7 +44,7 @@ TRUTH = torch.tensor([[[0, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 0, 0]]])
 # Of the first slice: sum(p t) 1.3, sum(p) 2.1, sum(p^2) 1.11, sum(t) 2; sum(q u) 3.2, sum(q) 3.9, sum(q^2) 2.91.
 # Of the second:      sum(p t) 0.5, sum(p) 3.0, sum(p^2) 1.50, sum(t) 1; sum(q u) 2.5, sum(q) 3.0, sum(q^2) 1.50.
 BY_HAND = {
-    "report": 1 - (2.6 / 3.11 + 6.4 / 6.91 + 1.0 / 2.5 + 5.0 / 6.5) / 4,
+    "paper": 1 - (2.6 / 3.11 + 6.4 / 6.91 + 1.0 / 2.5 + 5.0 / 6.5) / 4,
     "batch": 1 - ((3.6 + EPSILON) / (5.61 + EPSILON) + (11.4 + EPSILON) / (13.41 + EPSILON)) / 2,
     "foreground": 1 - (2.6 / 3.11 + 1.0 / 2.5) / 2,
     "unsquared": 1 - (2.6 / 4.1 + 6.4 / 7.9 + 1.0 / 4.0 + 5.0 / 8.0) / 4,
@@ -71,7 +71,7 @@ def test_losses_by_hand(name: str):
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("report", {"squared_pred": True, "smooth_nr": 0, "smooth_dr": 0}),
+        ("paper", {"squared_pred": True, "smooth_nr": 0, "smooth_dr": 0}),
         ("batch", {"squared_pred": True, "batch": True, "smooth_nr": EPSILON, "smooth_dr": EPSILON}),
         ("foreground", {"squared_pred": True, "include_background": False, "smooth_nr": 0, "smooth_dr": 0}),
         ("unsquared", {"smooth_nr": 0, "smooth_dr": 0}),
@@ -124,11 +124,11 @@ def test_best_constant_by_brute_force(name: str, shares: list[float]):
 
 
 def test_the_reports_best_constant_is_the_root_of_the_odds():
-    assert best_constant("report", 0.1) == pytest.approx(1 / 4)  # odds of 1 to 9, their root 1 to 3
-    assert best_constant("report", 0.2) == pytest.approx(1 / 3)  # 1 to 4, 1 to 2
-    assert best_constant("report", 0.04) == pytest.approx(0.17, abs=0.001)
-    assert loss_of_constant("report", 1 / 4, 0.1) == pytest.approx(5 / 13)  # 1 / (2 + 2 * 0.3)
-    assert loss_of_constant("report", 0.0, 0.1) == pytest.approx(1 / 1.9)
+    assert best_constant("paper", 0.1) == pytest.approx(1 / 4)  # odds of 1 to 9, their root 1 to 3
+    assert best_constant("paper", 0.2) == pytest.approx(1 / 3)  # 1 to 4, 1 to 2
+    assert best_constant("paper", 0.04) == pytest.approx(0.17, abs=0.001)
+    assert loss_of_constant("paper", 1 / 4, 0.1) == pytest.approx(5 / 13)  # 1 / (2 + 2 * 0.3)
+    assert loss_of_constant("paper", 0.0, 0.1) == pytest.approx(1 / 1.9)
 
 
 def test_cross_entropy_of_a_certain_constant_is_infinite():
@@ -136,7 +136,7 @@ def test_cross_entropy_of_a_certain_constant_is_infinite():
 
 
 def test_no_constant_marks_anything_below_one_half():
-    for name in ("report", "foreground", "unsquared", "pooled channels", "cross-entropy"):
+    for name in ("paper", "foreground", "unsquared", "pooled channels", "cross-entropy"):
         assert best_constant(name, 0.2) < 0.5
     assert best_constant("batch foreground", 0.2) == 1.0
 
@@ -145,15 +145,15 @@ def test_gradients_vanish_at_saturation_under_dice_and_not_under_cross_entropy()
     truth = torch.tensor([[[0, 1, 0], [0, 0, 0]]])
     p = 1 / (1 + math.exp(20.0))
     slopes = {}
-    for loss in (report_dice, cross_entropy):
+    for loss in (paper_dice, cross_entropy):
         logits = constant_output(p, like=(1, 2, 2, 3)).requires_grad_()
         loss(logits, truth).backward()
         assert logits.grad is not None
         slopes[loss.__name__] = logits.grad[0, 1, 0, 1].item()  # of the tumour pixel's tumour logit
     # With p near 0, n = 6 pixels, one of them tumour and B = 5 not: the tumour's Dice rises by 2 / 1 for each p, the
     # background's by 2 * 2 * B / (n + B)^2 for each q less; softmax hands on p (1 - p) of it.
-    assert slopes["report_dice"] == pytest.approx(-(2 + 4 * 5 / 11**2) / 2 * p * (1 - p), rel=1e-6)
-    assert abs(slopes["report_dice"]) < 3e-9
+    assert slopes["paper_dice"] == pytest.approx(-(2 + 4 * 5 / 11**2) / 2 * p * (1 - p), rel=1e-6)
+    assert abs(slopes["paper_dice"]) < 3e-9
     assert slopes["cross_entropy"] == pytest.approx(-1 / 6, rel=1e-6)
 
 

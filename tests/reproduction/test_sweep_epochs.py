@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from reproduction.report_numbers import NumbersMissingError
+from reproduction.committed_numbers import NumbersMissingError
 from reproduction.sweep_epochs import read_sweep
 
 

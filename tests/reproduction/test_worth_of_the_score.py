@@ -1,4 +1,4 @@
-"""The report's label pipeline and metric, and what they are worth: worked out by hand on tiny arrays."""
+"""The student paper's label pipeline and metric, and what they are worth: worked out by hand on tiny arrays."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from reproduction import report_rules
+from reproduction import paper_rules
 from reproduction import worth_of_the_score as worth
 from tumortrace.copies.survey import SurveyedCase, survey_cases
 from tumortrace.data.cases import CaseRecord
@@ -35,7 +35,7 @@ def found(phantom_data):
 
 
 def test_a_quarter_of_a_radian_is_read_as_a_quarter_turn():
-    misread = report_rules.misread_theta(Ellipse((15.0, 14.0), WIDE, 0.25))
+    misread = paper_rules.misread_theta(Ellipse((15.0, 14.0), WIDE, 0.25))
     upright = Ellipse((15.0, 14.0), WIDE[::-1], 0.0)
     assert misread.theta_rad == pytest.approx(math.pi / 2)
     np.testing.assert_array_equal(rasterize([misread], (30, 31)), rasterize([upright], (30, 31)))
@@ -43,58 +43,58 @@ def test_a_quarter_of_a_radian_is_read_as_a_quarter_turn():
 
 @pytest.mark.parametrize("region", [square(1, 3), Circle((2.0, 3.0), 1.5), Ellipse((2.0, 3.0), WIDE, 0.0)])
 def test_what_is_not_turned_stays(region):
-    np.testing.assert_array_equal(rasterize([report_rules.misread_theta(region)], (9, 8)), rasterize([region], (9, 8)))
+    np.testing.assert_array_equal(rasterize([paper_rules.misread_theta(region)], (9, 8)), rasterize([region], (9, 8)))
 
 
 def test_opencv_paints_the_outline_too():
     expected = np.zeros((5, 6), dtype=np.uint8)
     expected[1:4, 1:4] = 255
-    np.testing.assert_array_equal(report_rules.paint([square(1, 3)], (5, 6)), expected)
+    np.testing.assert_array_equal(paper_rules.paint([square(1, 3)], (5, 6)), expected)
     assert rasterize([square(1, 3)], (5, 6)).sum() == 4  # by the pixel-centre rule
 
 
 def test_painting_cuts_coordinates_to_whole_pixels():
     shifted = Polygon(square(1, 3).points_xy + 0.9)
-    np.testing.assert_array_equal(report_rules.paint([shifted], (5, 6)), report_rules.paint([square(1, 3)], (5, 6)))
-    cross = report_rules.paint([Circle((2.9, 1.2), 1.7)], (5, 6)) > 0
+    np.testing.assert_array_equal(paper_rules.paint([shifted], (5, 6)), paper_rules.paint([square(1, 3)], (5, 6)))
+    cross = paper_rules.paint([Circle((2.9, 1.2), 1.7)], (5, 6)) > 0
     assert sorted(map(tuple, np.argwhere(cross).tolist())) == [(0, 2), (1, 1), (1, 2), (1, 3), (2, 2)]
 
 
 def test_painting_reads_theta_as_radians():
-    upright = np.argwhere(report_rules.paint([Ellipse((15.0, 15.0), (10.0, 3.0), math.pi / 2)], (31, 31)))
+    upright = np.argwhere(paper_rules.paint([Ellipse((15.0, 15.0), (10.0, 3.0), math.pi / 2)], (31, 31)))
     assert np.ptp(upright, axis=0).tolist() == [20, 6]  # rows, columns
 
 
 def test_jpeg_spoils_only_the_blocks_that_an_outline_crosses():
     mask = np.zeros((16, 24), dtype=np.uint8)
     mask[:, 8:] = 255  # between blocks of 8 pixels: each holds one value
-    np.testing.assert_array_equal(report_rules.through_jpeg(mask), mask)
+    np.testing.assert_array_equal(paper_rules.through_jpeg(mask), mask)
     mask[:, 8:11] = 0
-    spoilt = report_rules.through_jpeg(mask)
+    spoilt = paper_rules.through_jpeg(mask)
     assert not np.isin(spoilt[:, 8:16], (0, 255)).all()
     np.testing.assert_array_equal(spoilt[:, :8], mask[:, :8])
     np.testing.assert_array_equal(spoilt[:, 16:], mask[:, 16:])
 
 
 def test_a_resize_makes_values_in_between():
-    wider = report_rules.resize_bilinear(np.array([[0, 255]], dtype=np.uint8), (1, 4))
+    wider = paper_rules.resize_bilinear(np.array([[0, 255]], dtype=np.uint8), (1, 4))
     np.testing.assert_allclose(wider, [[0, 0.25, 0.75, 1]], atol=1e-6)
     # Shrunk by two, a pixel looks two pixels far: weights 0.75, 0.75, 0.25, which add up to 1.75.
-    narrower = report_rules.resize_bilinear(np.array([[255, 255, 0, 0]], dtype=np.uint8), (1, 2))
+    narrower = paper_rules.resize_bilinear(np.array([[255, 255, 0, 0]], dtype=np.uint8), (1, 2))
     np.testing.assert_allclose(narrower, [[1.5 / 1.75, 0.25 / 1.75]], atol=1e-6)
     assert wider.dtype == narrower.dtype == np.float32
 
 
 def test_truncation_leaves_only_a_full_one():
     soft = np.array([[0, 0.5, 0.999, np.nextafter(np.float32(1), np.float32(0)), 1]], dtype=np.float32)
-    assert report_rules.truncate(soft).tolist() == [[False, False, False, False, True]]
-    assert report_rules.truncate(soft, 1e-6).tolist() == [[False, False, False, True, True]]
+    assert paper_rules.truncate(soft).tolist() == [[False, False, False, False, True]]
+    assert paper_rules.truncate(soft, 1e-6).tolist() == [[False, False, False, True, True]]
 
 
 def test_a_halo_is_missed_or_not_counted():
     truth = np.array([[1, 1, 0.5, 0.01, 0, 0]], dtype=np.float32)  # two pixels of tumour, a halo of two
     prediction = np.array([[1, 1, 1, 0, 0, 1]], dtype=np.bool_)
-    counts = report_rules.count(prediction, truth)
+    counts = paper_rules.count(prediction, truth)
     assert (counts.tp, counts.fp, counts.fn, counts.tn) == (2, 1, 1, 1)  # the hit on 0.5 is none of them
     assert counts.precision == counts.recall == pytest.approx(2 / 3)
     assert counts.dice == pytest.approx(4 / 6)
@@ -103,14 +103,14 @@ def test_a_halo_is_missed_or_not_counted():
 
 def test_with_a_binary_truth_the_metric_is_ours():
     prediction, truth = np.random.default_rng(0).random((2, 9, 7)) < 0.4
-    assert report_rules.count(prediction, truth.astype(np.float32)) == count_pixels(prediction, truth)
+    assert paper_rules.count(prediction, truth.astype(np.float32)) == count_pixels(prediction, truth)
 
 
 def test_the_chain_leaves_alone_what_fills_blocks_and_eats_what_does_not():
-    whole = report_rules.paint([square(64, 127)], (512, 512)) > 0
-    np.testing.assert_array_equal(report_rules.label([square(64, 127)], (512, 512)), whole)
-    shifted = report_rules.paint([square(67, 130)], (512, 512)) > 0
-    label = report_rules.label([square(67, 130)], (512, 512))
+    whole = paper_rules.paint([square(64, 127)], (512, 512)) > 0
+    np.testing.assert_array_equal(paper_rules.label([square(64, 127)], (512, 512)), whole)
+    shifted = paper_rules.paint([square(67, 130)], (512, 512)) > 0
+    label = paper_rules.label([square(67, 130)], (512, 512))
     assert not (label & ~shifted).any()
     assert 0.5 < label.sum() / shifted.sum() < 1
     assert label[72:128, 72:128].all()  # the blocks inside are constant
@@ -119,7 +119,7 @@ def test_the_chain_leaves_alone_what_fills_blocks_and_eats_what_does_not():
 def test_faults_in_the_table_are_the_reports():
     case = case_of(Ellipse((60.0, 50.0), (30.0, 12.0), 3.0), size_hw=(120, 100))
     np.testing.assert_array_equal(
-        worth.soften(case, worth.ALL), report_rules.soft_truth(case.record.truth, case.size_hw)
+        worth.soften(case, worth.ALL), paper_rules.soft_truth(case.record.truth, case.size_hw)
     )
     without = [worth.soften(case, worth.ALL - {fault}) for fault in ("theta", "paint", "jpeg", "bilinear")]
     assert all(not np.array_equal(soft, worth.soften(case, worth.ALL)) for soft in without)
@@ -137,8 +137,8 @@ def test_half_a_turn_is_misread_and_none_is_not():
 
 def test_vanished_pixels_are_counted_from_what_was_drawn():
     case = case_of(square(67, 130))
-    painted = report_rules.paint([square(67, 130)], (512, 512)) > 0
-    label = report_rules.label([square(67, 130)], (512, 512))
+    painted = paper_rules.paint([square(67, 130)], (512, 512)) > 0
+    label = paper_rules.label([square(67, 130)], (512, 512))
     assert worth.vanished([case], worth.ALL) == pytest.approx(1 - label.sum() / painted.sum())
     whole = case_of(square(64, 127))
     both = 1 - (label.sum() + 64 * 64) / (painted.sum() + 64 * 64)  # pixels of all cases together
@@ -158,15 +158,17 @@ def test_on_generated_data_a_perfect_mask_is_perfect_by_our_metric_alone(found):
     perfect = worth.score("perfect", worth.perfect_masks(found.cases), found.cases, found.groups).cells
     labels = worth.score("labels", worth.label_masks(found.cases), found.cases, found.groups).cells
     assert perfect["our metric: Dice"].mean == 1
-    assert perfect["report's metric: Dice"].mean < 0.97
-    assert perfect["report's metric: Dice"].largest < 1
-    assert labels["report's metric: precision"].mean == 1
-    assert labels["report's metric: Dice"].mean < perfect["report's metric: Dice"].mean
+    assert perfect["student paper's metric: Dice"].mean < 0.97
+    assert perfect["student paper's metric: Dice"].largest < 1
+    assert labels["student paper's metric: precision"].mean == 1
+    assert labels["student paper's metric: Dice"].mean < perfect["student paper's metric: Dice"].mean
     assert labels["our metric: Dice"].mean < 1
 
 
 def test_faults_cost_nothing_where_there_are_none(found):
-    none, full = (worth.score_faults(name, found.cases, found.groups).cells for name in ("none", "all of the report's"))
+    none, full = (
+        worth.score_faults(name, found.cases, found.groups).cells for name in ("none", "all of the student paper's")
+    )
     assert [none[column].mean for column in (worth.AS_LABEL, worth.AS_TRUTH)] == [1, 1]
     assert all(full[column].mean < 0.97 for column in (worth.AS_LABEL, worth.AS_TRUTH))
 
@@ -196,7 +198,7 @@ def test_the_command_writes_tables_and_figures_and_scores_a_network(tmp_path, ph
     worth.main(phantom_data, model=[f"a network={tiny_run}"], out=tmp_path)
     lines = (tmp_path / "results" / "worth_of_the_score.csv").read_text().splitlines()
     names = {line.split(",")[1] for line in lines if line.startswith("score")}
-    assert names == {"perfect mask", "mask like the report's labels", "a network"}
+    assert names == {"perfect mask", "mask like the student paper's labels", "a network"}
     for suffix in (".png", ".svg"):
         assert (tmp_path / "figures" / f"worth_of_the_score{suffix}").stat().st_size > 10_000
     printed = capsys.readouterr().out

@@ -15,7 +15,7 @@ REPORT_PARAMETERS = 31_032_578
 
 
 @pytest.fixture(scope="module")
-def report_network() -> UNet:
+def architecture() -> UNet:
     return UNet()
 
 
@@ -23,25 +23,25 @@ def names_of(block: nn.Module) -> list[str]:
     return [type(layer).__name__ for layer in block.modules() if not list(layer.children())]
 
 
-def test_the_report_s_network_has_its_parameters_to_the_last(report_network: UNet):
-    assert sum(parameter.numel() for parameter in report_network.parameters()) == REPORT_PARAMETERS
+def test_the_report_s_network_has_its_parameters_to_the_last(architecture: UNet):
+    assert sum(parameter.numel() for parameter in architecture.parameters()) == REPORT_PARAMETERS
 
 
-def test_widths_of_the_report_are_the_default(report_network: UNet):
-    firsts = [encoder[0].out_channels for encoder in report_network.encoders]
-    assert (*firsts, report_network.bottleneck[0].out_channels) == REPORT_WIDTHS
+def test_widths_of_the_report_are_the_default(architecture: UNet):
+    firsts = [encoder[0].out_channels for encoder in architecture.encoders]
+    assert (*firsts, architecture.bottleneck[0].out_channels) == REPORT_WIDTHS
 
 
-def test_each_encoder_block_ends_in_its_one_batch_normalisation(report_network: UNet):
-    for encoder in report_network.encoders:
+def test_each_encoder_block_ends_in_its_one_batch_normalisation(architecture: UNet):
+    for encoder in architecture.encoders:
         assert names_of(encoder) == ["Conv2d", "ReLU", "Conv2d", "ReLU", "BatchNorm2d"]
 
 
-def test_bottleneck_and_decoder_have_no_batch_normalisation(report_network: UNet):
-    assert names_of(report_network.bottleneck) == ["Conv2d", "ReLU", "Conv2d", "ReLU"]
-    for decoder in report_network.decoders:
+def test_bottleneck_and_decoder_have_no_batch_normalisation(architecture: UNet):
+    assert names_of(architecture.bottleneck) == ["Conv2d", "ReLU", "Conv2d", "ReLU"]
+    for decoder in architecture.decoders:
         assert names_of(decoder) == ["Conv2d", "ReLU", "Conv2d", "ReLU"]
-    assert names_of(report_network).count("BatchNorm2d") == 4
+    assert names_of(architecture).count("BatchNorm2d") == 4
 
 
 def test_numbers_by_hand():
@@ -137,8 +137,8 @@ def test_description_by_hand():
     ]
 
 
-def test_description_of_the_report_s_network(report_network: UNet):
-    lines = describe_network(report_network, size_hw=(32, 48)).splitlines()
+def test_description_of_the_report_s_network(architecture: UNet):
+    lines = describe_network(architecture, size_hw=(32, 48)).splitlines()
     layers = [line.split() for line in lines[3:-3]]
     kinds = [words[0].partition("-")[0] for words in layers]
     assert [kinds.count(kind) for kind in ("Conv2d", "ReLU", "BatchNorm2d", "MaxPool2d", "ConvTranspose2d")] == [

@@ -1,4 +1,4 @@
-"""All figures and tables of the report, made anew: ``python -m reproduction.report_figures``.
+"""All figures and tables of the student paper, made anew: ``python -m reproduction.paper_figures``.
 
 Numbers are written to ``results/NAME.csv``, drawings to ``figures/NAME.png`` and ``.svg``; ``--only NAME`` makes one.
 
@@ -29,8 +29,8 @@ from typing import Annotated
 
 import typer
 
-from reproduction import report_cases, report_curves, report_network
-from reproduction.report_numbers import Drawn, NumbersMissingError
+from reproduction import architecture, paper_cases, paper_curves
+from reproduction.committed_numbers import Drawn, NumbersMissingError
 from reproduction.tables import write_table
 from tumortrace.cli import run_script
 from tumortrace.errors import TumortraceError
@@ -38,22 +38,22 @@ from tumortrace.progress import tell
 from tumortrace.reporting.figures import save_figure
 
 MAKERS: dict[str, Callable[[Path], Drawn]] = {
-    "architecture": report_network.make_architecture,
-    "comparison": report_cases.make_comparison,
+    "architecture": architecture.make_architecture,
+    "comparison": paper_cases.make_comparison,
     **{
-        f"validation_loss_batch_{size}": partial(report_curves.make_rates, batch_size=size)
-        for size in report_curves.BATCH_SIZES
+        f"validation_loss_batch_{size}": partial(paper_curves.make_rates, batch_size=size)
+        for size in paper_curves.BATCH_SIZES
     },
-    "best_of_each": report_curves.make_best,
-    "losses": report_curves.make_losses,
-    "dice_loss": report_curves.make_dice_losses,
-    "best_cases": report_cases.make_best_cases,
-    "random_cases": report_cases.make_random_cases,
-    "score_distribution": report_cases.make_distribution,
-    "table_1": report_cases.make_table,
-    "annex": report_network.make_annex,
+    "best_of_each": paper_curves.make_best,
+    "losses": paper_curves.make_losses,
+    "dice_loss": paper_curves.make_dice_losses,
+    "best_cases": paper_cases.make_best_cases,
+    "random_cases": paper_cases.make_random_cases,
+    "score_distribution": paper_cases.make_distribution,
+    "table_1": paper_cases.make_table,
+    "annex": architecture.make_annex,
 }
-"""What makes each figure or table from the folder of results, in the report's order."""
+"""What makes each figure or table from the folder of results, in the student paper's order."""
 
 
 def make(name: str, into: Path) -> None:
@@ -87,9 +87,9 @@ def main(
     if unknown := set(only or ()) - MAKERS.keys():
         raise typer.BadParameter(f"no figure {', '.join(sorted(unknown))}; there are {', '.join(MAKERS)}")
     for folder, condense, table in (
-        (sweep, report_curves.condense_sweep, "grid_curves"),
-        (run, report_curves.condense_run, "run_curve"),
-        (evaluation, report_cases.condense_evaluation, "scores"),
+        (sweep, paper_curves.condense_sweep, "grid_curves"),
+        (run, paper_curves.condense_run, "run_curve"),
+        (evaluation, paper_cases.condense_evaluation, "scores"),
     ):
         if folder is not None:
             try:

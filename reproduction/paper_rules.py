@@ -1,8 +1,8 @@
-"""How the report made its labels and counted its pixels: kept here to be measured, and used nowhere else.
+"""The student paper's labels and metric, rebuilt to be measured.
 
 The chain, each step a function: ``misread_theta``, ``paint``, ``through_jpeg``, ``resize_bilinear`` make the truth
-that the report scored against (``soft_truth``, values from 0 to 1), ``truncate`` makes of it what its network learnt
-(``label``); ``count`` is its metric.
+that the student paper scored against (``soft_truth``, values from 0 to 1), ``truncate`` turns it into the labels that
+its network was trained on (``label``); ``count`` is its metric.
 
 Known are the steps: masks were painted by OpenCV, an ellipse's ``theta`` (radians in VIA) was taken as a fraction of
 360 degrees, masks were stored as JPEG, resized bilinearly to 512 x 512 and truncated to integers for training; the
@@ -53,7 +53,7 @@ from tumortrace.data.geometry import Circle, Ellipse, Polygon, Region
 from tumortrace.metrics.overlap import PixelCounts
 
 SIZE_HW = (512, 512)
-"""The report's grid."""
+"""The student paper's grid."""
 
 JPEG_QUALITY = 95
 """What ``cv2.imwrite`` takes if nothing is said."""
@@ -63,7 +63,7 @@ def misread_theta(region: Region) -> Region:
     """Turn an ellipse by ``theta * 360`` degrees, where its ``theta`` means radians.
 
     Returns:
-        A region that, read rightly, lies where the report's did; anything but an ellipse stays what it is.
+        A region that, read rightly, lies where the student paper's did; anything but an ellipse stays what it is.
     """
     if not isinstance(region, Ellipse):
         return region
@@ -126,7 +126,7 @@ def truncate(soft: NDArray[np.float32], forgiven: float = 0.0) -> NDArray[np.boo
 
     Args:
         soft: Shape (H, W), float32 in [0, 1].
-        forgiven: How far below 1 still counts as 1; the report forgave nothing.
+        forgiven: How far below 1 still counts as 1; the student paper forgave nothing.
 
     Returns:
         Of the same shape, bool.
@@ -135,7 +135,7 @@ def truncate(soft: NDArray[np.float32], forgiven: float = 0.0) -> NDArray[np.boo
 
 
 def soft_truth(regions: Iterable[Region], size_hw: tuple[int, int]) -> NDArray[np.float32]:
-    """What the report scored against.
+    """What the student paper scored against.
 
     Args:
         regions: As the annotator drew them.
@@ -148,12 +148,12 @@ def soft_truth(regions: Iterable[Region], size_hw: tuple[int, int]) -> NDArray[n
 
 
 def label(regions: Iterable[Region], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
-    """What the report's network learnt: ``truncate`` of ``soft_truth``; shape ``SIZE_HW``, bool."""
+    """What the student paper's network learnt: ``truncate`` of ``soft_truth``; shape ``SIZE_HW``, bool."""
     return truncate(soft_truth(regions, size_hw))
 
 
 def count(prediction: NDArray[np.bool_], truth: NDArray[np.float32]) -> PixelCounts:
-    """Count pixels as the report did, by dividing the prediction p by the truth t.
+    """Count pixels as the student paper did, by dividing the prediction p by the truth t.
 
     p / t = 1 counts as TP, infinity (1 / 0) as FP, NaN (0 / 0) as TN, and 0 (0 / t, however small t is) as FN. Where p
     is 1 and t is neither 0 nor exactly 1 the ratio is none of these, and the pixel is not counted at all. With a truth

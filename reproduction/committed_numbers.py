@@ -1,6 +1,6 @@
-"""What the figures of the report are made of and made into: tables read from ``results/``, and a figure with its own.
+"""Tables that the figures are drawn from, and a figure with its own table.
 
-Used by ``report_network``, ``report_curves`` and ``report_cases``; ``report_figures`` writes what they draw.
+Used by ``architecture``, ``curves`` and ``cases``; ``figures`` writes what they draw.
 """
 
 from __future__ import annotations

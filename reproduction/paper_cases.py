@@ -1,4 +1,4 @@
-"""The report's cases and scores: the colours of the comparison, phantoms in four panels, and Table I.
+"""The student paper's cases and scores: the colours of the comparison, phantoms in four panels, and Table I.
 
 No slice of a patient is drawn here: the cases are phantoms. ``tumortrace evaluate`` draws those of a dataset into the
 folder of the evaluation.
@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from reproduction.report_numbers import Drawn, Rows, clean, read_rows, to_number
+from reproduction.committed_numbers import Drawn, Rows, clean, read_rows, to_number
 from tumortrace.data.geometry import rasterize
 from tumortrace.inference.segmenter import Segmenter
 from tumortrace.metrics.aggregate import summarise
@@ -44,7 +44,7 @@ ERODED_PX, SHIFTED_YX = 3, (5, 8)
 
 @dataclass(frozen=True)
 class Reported:
-    """What Table I of the report says of a metric, on its 100 TEST images and by its own way of counting.
+    """What Table I of the student paper says of a metric, on its 100 TEST images and by its own way of counting.
 
     Attributes:
         mean: Over the images.
@@ -161,7 +161,16 @@ def tabulate_scores(scores: Scores) -> Rows:
 
 def write_markdown(rows: Rows) -> str:
     """Table I in Markdown, a line on undefined scores below it."""
-    heads = ("", "mean [95 % interval]", "min", "max", "5 % to 95 % of images", "report: mean", "5 % to 95 %", "max")
+    heads = (
+        "",
+        "mean [95 % interval]",
+        "min",
+        "max",
+        "5 % to 95 % of images",
+        "student paper: mean",
+        "5 % to 95 %",
+        "max",
+    )
     lines = [_line(heads), "|---|" + "---:|" * (len(heads) - 1)]
     for row in rows:
         mean = f"{_digits(row['mean'])} [{_digits(row['ci95_low'])}, {_digits(row['ci95_high'])}]"
@@ -174,7 +183,7 @@ def write_markdown(rows: Rows) -> str:
         "",
         (
             f"{rows[0]['images']} images in {rows[0]['groups']} groups of copies; intervals of the mean over groups. "
-            "The report's numbers: 100 TEST images, by its own metric."
+            "The student paper's numbers: 100 TEST images, by its own metric."
         ),
         f"Undefined and left out: {'; '.join(undefined) or 'none'}.",
     ]
@@ -182,7 +191,7 @@ def write_markdown(rows: Rows) -> str:
 
 
 def draw_distribution(scores: Scores) -> Figure:
-    """A histogram of each metric over images, with its mean and percentiles and the report's mean."""
+    """A histogram of each metric over images, with its mean and percentiles and the student paper's mean."""
     figure = Figure(figsize=(8.4, 6.2), facecolor="white", layout="constrained")
     grid = figure.subplots(2, 2, sharex=True, sharey=True)
     for axes, metric in zip(grid.flat, METRICS, strict=True):
@@ -279,7 +288,7 @@ def _draw_histogram(axes: Axes, metric: str, values: NDArray[np.float64]) -> Non
         (spread.median, "median", BLUE, "--"),
         (spread.p05, "5th percentile", GREEN, ":"),
         (spread.p95, "95th percentile", GREY, (0, (4, 1, 1, 1, 1, 1))),
-        (REPORTED[metric].mean, "the report's mean (its own metric)", ORANGE, "-."),
+        (REPORTED[metric].mean, "the student paper's mean (its own metric)", ORANGE, "-."),
     )
     for value, label, colour, line in marked:
         if not math.isnan(value):

@@ -1,4 +1,4 @@
-"""The report's U-Net as a drawing and as tables, read off the network itself: it runs once, without numbers.
+"""The student paper's U-Net as a drawing and as tables, read off the network itself: it runs once, without numbers.
 
 What is drawn and tabled are the shapes that each layer takes and gives for one slice, so neither can differ from the
 network that ``train --config paper`` trains.
@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from torch import Tensor, nn
 
-from reproduction.report_numbers import Drawn, Rows
+from reproduction.committed_numbers import Drawn, Rows
 from tumortrace.config import load_config
 from tumortrace.training.networks import build_network
 
@@ -119,7 +119,7 @@ def trace_network(network: nn.Module, size_hw: tuple[int, int]) -> list[LayerRun
 
 
 def tabulate_layers(runs: Sequence[LayerRun]) -> Rows:
-    """A row a layer, named as in the report's annex, then the total."""
+    """A row a layer, named as in the student paper's annex, then the total."""
     rows = [
         {"layer": f"{run.kind}-{number}", "block": run.block, **_shape_cells(run.given), "parameters": run.parameters}
         for number, run in enumerate(runs, start=1)
@@ -188,7 +188,7 @@ def draw_network(runs: Sequence[LayerRun]) -> Figure:
         _point(axes, (_right(source), y), (_left(copied), y), "skip")
     total = sum(run.parameters for run in runs)
     widths = "-".join(str(channels) for channels in _widths(runs))
-    title = f"The report's U-Net, widths {widths}, {total:,} parameters (above the boxes: channels)"
+    title = f"The student paper's U-Net, widths {widths}, {total:,} parameters (above the boxes: channels)"
     axes.set_title(title, y=0.94, fontsize=12)
     _draw_legend(figure)
     return figure

@@ -1,4 +1,4 @@
-"""The report's loss curves: a line a learning rate for each batch size, the best of each, and the Dice losses.
+"""The student paper's loss curves: a line a learning rate for each batch size, the best of each, and the Dice losses.
 
 ``condense_sweep`` makes ``results/grid_curves.csv`` of a sweep's folder, finished or not; all figures but ``dice_loss``
 are drawn from that file alone. ``dice_loss`` is drawn from the rows of ``reproduction.dice_collapse``.
@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from reproduction.report_numbers import Drawn, NumbersMissingError, Rows, clean, read_rows, to_number
+from reproduction.committed_numbers import Drawn, NumbersMissingError, Rows, clean, read_rows, to_number
 from reproduction.size import read_size
 from reproduction.sweep_epochs import read_sweep
 from reproduction.tables import read_table
@@ -35,7 +35,7 @@ STYLES = ((ORANGE, ":", "D"), (BLUE, "--", "s"), (GREEN, "-.", "^"), ("black", "
 """Colour, line and mark of the learning rates, from the highest down; told apart in grey print."""
 
 DICE_ROWS = {
-    "slow-5e-7": "each class by itself, 5e-7 (the report)",
+    "slow-5e-7": "each class by itself, 5e-7 (the student paper)",
     "slow-to-1e-4": "each class by itself, 1e-4",
     "pooled": "both classes in one fraction, 1e-4",
 }

@@ -1,7 +1,7 @@
-"""The slices of TRAIN with the labels that the report's network learnt from, as a folder that ``train`` opens.
+"""The slices of TRAIN with the labels that the student paper's network learnt from, as a folder that ``train`` opens.
 
-``python -m reproduction.report_labels BR35H --out runs/labels`` writes ``images/`` and ``masks/`` on the report's
-grid of 512 x 512. ``tumortrace train runs/report-labels --config narrow --out runs/narrow-report-labels`` learns from
+``python -m reproduction.paper_labels BR35H --out runs/labels`` writes ``images/`` and ``masks/`` on the student paper's
+grid of 512 x 512. ``tumortrace train runs/paper-labels --config narrow --out runs/narrow-paper-labels`` learns from
 them, and ``reproduction.worth_of_the_score`` says what that network is worth.
 """
 
@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import typer
 
-from reproduction import report_rules
+from reproduction import paper_rules
 from reproduction.worth_of_the_score import regions_of
 from tumortrace.cli import run_script
 from tumortrace.data.cases import read_cases
@@ -24,11 +24,11 @@ from tumortrace.progress import tell, track
 
 
 def write_labelled(dataset: Dataset, out: Path) -> tuple[int, int]:
-    """Write the TRAIN slices, stretched to the report's grid, and their labels.
+    """Write the TRAIN slices, stretched to the student paper's grid, and their labels.
 
     Args:
         dataset: Annotated with regions; what cannot be read is told and left out.
-        out: Gets ``images/NAME.png`` and ``masks/NAME.png`` (0 and 255), both uint8 of ``report_rules.SIZE_HW``.
+        out: Gets ``images/NAME.png`` and ``masks/NAME.png`` (0 and 255), both uint8 of ``paper_rules.SIZE_HW``.
 
     Returns:
         How many slices were written, and how many of them have an empty label.
@@ -40,11 +40,9 @@ def write_labelled(dataset: Dataset, out: Path) -> tuple[int, int]:
             tell(finding.line())
         if case is None:
             continue
-        label = report_rules.label(regions_of(record), case.slice.size_hw)
+        label = paper_rules.label(regions_of(record), case.slice.size_hw)
         name = f"{Path(record.case_id).stem}.png"
-        grey = cv2.resize(
-            case.slice.pixels.astype(np.uint8), report_rules.SIZE_HW[::-1], interpolation=cv2.INTER_LINEAR
-        )
+        grey = cv2.resize(case.slice.pixels.astype(np.uint8), paper_rules.SIZE_HW[::-1], interpolation=cv2.INTER_LINEAR)
         write_png(out / "images" / name, np.asarray(grey, dtype=np.uint8))
         write_png(out / "masks" / name, label.astype(np.uint8) * np.uint8(255))
         written, empty = written + 1, empty + (not label.any())
@@ -52,7 +50,7 @@ def write_labelled(dataset: Dataset, out: Path) -> tuple[int, int]:
 
 
 def main(
-    data: Path, out: Annotated[Path, typer.Option(help="A folder to be made.")] = Path("runs/report-labels")
+    data: Path, out: Annotated[Path, typer.Option(help="A folder to be made.")] = Path("runs/paper-labels")
 ) -> None:
     """Write the folder and say what is in it."""
     refuse_inside(out, data)
