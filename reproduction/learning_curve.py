@@ -56,7 +56,7 @@ STYLES: dict[str, dict[str, Any]] = {
     "whole": {"color": "0.45", "linestyle": "--", "marker": "s", "fillstyle": "none"},
 }
 AGREEMENT = 0.907
-"""Mean Dice between the two annotators of one picture (docs/results.md), on the slices' own grid."""
+"""Mean Dice between the two annotators of one picture (docs/results/data.md), on the slices' own grid."""
 
 
 @dataclass(frozen=True)

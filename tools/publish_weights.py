@@ -55,9 +55,11 @@ RETRAIN = (
 )
 LIMITS = (
     "Research only, not a medical device: no mask may decide about a patient.",
-    "What counts as tumour differs between the sources (oedema or enhancing tumour); so does what the mask means.",
-    "It was not tested on children, infarcts, bleedings, abscesses, multiple sclerosis or scans after surgery.",
-    "On a hospital that was not in the data, expect the scores of the sources left out, not those of the groups.",
+    "The training sources define a tumour differently, with its oedema or as the enhancing part; so the mask means "
+    "different things on different contrasts.",
+    "Most of its training slices hold a tumour: on whole heads it marks a tumour on many slices that hold none.",
+    "It was not tested on children, infarcts, haemorrhages, abscesses or scans after surgery.",
+    "On an unseen hospital expect the scores of the held-out sources. Measure it on your own slices first.",
 )
 
 
@@ -93,21 +95,13 @@ def describe(run: Path, groups: Path, sources: Path | None, *, sha256: str) -> d
         "data_sha256": manifest["data"]["train"]["sha256"],
         "training_sha256": sorted(sha256[:DIGITS] for sha256 in cases.values()),
         "scores": {
-            "mean Dice of slices with tumour whose copies and patient were held out": _dice(groups),
-            **({_title(sources): _dice(sources)} if sources else {}),
-            "share of tumour-free slices with over 0.1 % painted, copies and patient held out": _false_alarms(groups),
+            "mean Dice, in domain (copies and patients held out)": _dice(groups),
+            **({"mean Dice, unseen hospital (source held out)": _dice(sources)} if sources else {}),
+            "false-positive rate on tumour-free slices, in domain": _false_alarms(groups),
         },
         "licence": "CC BY-NC-SA 4.0 (part of the data is non-commercial and share-alike); the code is Apache-2.0",
         "retrain": RETRAIN,
     }
-
-
-def _title(sources: Path) -> str:
-    """What the scores are of, and for how many epochs those models were trained."""
-    epochs = load_config(str(sources / "config.toml")).training.epochs
-    manifest = json.loads((sources / "fold-1" / "manifest.json").read_text())
-    before = ", begun from a shorter training" if manifest.get("began_from") else ""
-    return f"the same, the whole source held out, thresholds fitted on the others ({epochs} epochs{before})"
 
 
 def _dice(folder: Path) -> dict[str, Any]:
