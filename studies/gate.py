@@ -1,4 +1,4 @@
-"""What the gate turns away: of a hundred pictures that are no brain MR slices, twice, and of the real slices.
+"""How many foreign pictures and how many real slices the gate rejects.
 
 ``python -m studies.gate DATA... --negatives DIR``
 """
@@ -18,19 +18,25 @@ from rich.table import Table
 from studies.foreign import foreign_pictures
 from tumortrace.cli import run_script
 from tumortrace.data.dataset import open_datasets
-from tumortrace.data.slice import read_slice, slice_from_array
+from tumortrace.data.slice import Slice, read_slice, slice_from_array
+from tumortrace.data.upright import turn_upright
 from tumortrace.inference.features import measure_features
 from tumortrace.inference.gate import NOT_MR, find_fault
 from tumortrace.progress import track
 
 Fault = tuple[str, str, str]
-"""What a picture is, its name, and why it is turned away; the last is empty if it is not."""
+"""Kind or source of a picture, its name, and the reason for its rejection; the last is empty if it passes."""
+
+
+def judge(image: Slice) -> str:
+    """Return the gate's reason for rejecting a slice; empty if it passes."""
+    return find_fault(measure_features(turn_upright(image.pixels), colour_share=image.colour_share), image.size_hw)
 
 
 def judge_foreign(*, held_out: bool) -> list[Fault]:
     """The gate's answer to each picture of one set."""
     return [
-        (picture.kind, picture.name, find_fault(measure_features(slice_from_array(picture.pixels))))
+        (picture.kind, picture.name, judge(slice_from_array(picture.pixels)))
         for picture in foreign_pictures(held_out=held_out)
     ]
 
@@ -39,7 +45,7 @@ def judge_slices(data: list[Path], negatives: Path | None) -> list[Fault]:
     """The gate's answer to each real slice."""
     records = open_datasets(data, negatives=negatives).records
     return [
-        (record.source, record.case_id, find_fault(measure_features(read_slice(record.image_path))))
+        (record.source, record.case_id, judge(read_slice(record.image_path)))
         for record in track(records, "Looking", total=len(records))
     ]
 

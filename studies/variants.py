@@ -23,7 +23,7 @@ from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.data.dataset import Dataset, open_datasets
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict
-from tumortrace.inference.recipe import prepare
+from tumortrace.inference.recipe import prepare_pixels
 from tumortrace.metrics.calibration import PAINTED
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.progress import track
@@ -56,7 +56,7 @@ def score(crossval: Path, whole: Dataset, *, every: int) -> list[Scored]:
 def in_8_bits(model: Model, learnt: Sequence[CaseRecord]) -> Model:
     """The model as ``export --int8`` makes it, its ranges set on slices that it learnt from."""
     cases = [case for _, case, _ in read_cases(tuple(spread(learnt, CALIBRATION))) if case is not None]
-    data = quantize(model.path.read_bytes(), [prepare(case.slice.pixels, model.recipe) for case in cases])
+    data = quantize(model.path.read_bytes(), [prepare_pixels(case.slice.pixels, model.recipe) for case in cases])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "int8.onnx"
         path.write_bytes(data)

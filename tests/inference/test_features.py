@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tumortrace.data.slice import Slice, slice_from_array
+from tumortrace.data.upright import turn_upright
 from tumortrace.inference.features import PictureFeatures, measure_features
 
 
@@ -21,7 +21,7 @@ def oval(size_hw: tuple[int, int], half_wh: tuple[int, int], *, inside: int = 12
 
 
 def look(pixels: np.ndarray) -> PictureFeatures:
-    features = measure_features(slice_from_array(pixels))
+    features = measure_features(turn_upright(pixels))
     assert features is not None
     return features
 
@@ -90,7 +90,7 @@ def test_looks_do_not_depend_on_the_scale_of_the_values():
 
 
 def test_colour_is_that_of_the_file():
-    features = measure_features(Slice(oval((120, 100), (30, 45)), "x", colour_share=0.25))
+    features = measure_features(turn_upright(oval((120, 100), (30, 45))), colour_share=0.25)
     assert features is not None
     assert features.colour == 0.25
 
@@ -98,9 +98,9 @@ def test_colour_is_that_of_the_file():
 @pytest.mark.parametrize("value", [0, 9, 255])
 def test_a_blank_picture_has_no_looks(value: int):
     pixels = np.full((50, 60), value, np.uint8)
-    assert measure_features(slice_from_array(pixels)) is None
+    assert measure_features(turn_upright(pixels)) is None
     pixels[20, 30] = 100  # a single dot makes it no less blank
-    assert measure_features(slice_from_array(np.repeat(np.repeat(pixels, 4, 0), 4, 1))) is None
+    assert measure_features(turn_upright(np.repeat(np.repeat(pixels, 4, 0), 4, 1))) is None
 
 
 @given(
@@ -111,5 +111,5 @@ def test_a_blank_picture_has_no_looks(value: int):
     )
 )
 def test_looks_of_any_picture_are_finite(pixels: np.ndarray):
-    features = measure_features(slice_from_array(pixels))
+    features = measure_features(turn_upright(pixels))
     assert features is None or np.isfinite(features).all()

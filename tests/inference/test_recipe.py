@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from tumortrace.config import Recipe
 from tumortrace.data.head import Window
+from tumortrace.data.upright import turn_upright
 from tumortrace.errors import ConfigError
 from tumortrace.inference.recipe import (
     cut_out,
     find_window,
-    prepare,
     prepare_mask,
+    prepare_pixels,
     recipe_from_json,
     recipe_to_json,
     restore,
@@ -44,7 +45,7 @@ def standardised(values: list[list[float]]) -> NDArray[np.float64]:
 
 def test_picture_on_the_network_grid_is_only_standardised():
     # Mean 2, variance (4 + 4 + 36 + 4 + 4 + 4) / 6.
-    prepared = prepare(np.array([[0, 0, 8], [4, 0, 0]], dtype=np.uint8), Recipe((2, 3)))
+    prepared = prepare_pixels(np.array([[0, 0, 8], [4, 0, 0]], dtype=np.uint8), Recipe((2, 3)))
     deviation = math.sqrt(56 / 6)
     expected = [[-2 / deviation, -2 / deviation, 6 / deviation], [2 / deviation, -2 / deviation, -2 / deviation]]
     assert prepared.dtype == np.float32
@@ -52,44 +53,44 @@ def test_picture_on_the_network_grid_is_only_standardised():
 
 
 def test_wide_picture_is_padded_above_and_below_with_its_darkest_value():
-    prepared = prepare(np.array([[5, 7, 9]], dtype=np.uint8), Recipe((3, 3), pad_to_square=True))
+    prepared = prepare_pixels(np.array([[5, 7, 9]], dtype=np.uint8), Recipe((3, 3), pad_to_square=True))
     np.testing.assert_allclose(prepared, standardised([[5, 5, 5], [5, 7, 9], [5, 5, 5]]), rtol=1e-6)
 
 
 def test_odd_row_of_padding_goes_below():
-    prepared = prepare(np.array([[5, 7, 9, 6]], dtype=np.uint8), Recipe((4, 4), pad_to_square=True))
+    prepared = prepare_pixels(np.array([[5, 7, 9, 6]], dtype=np.uint8), Recipe((4, 4), pad_to_square=True))
     expected = standardised([[5, 5, 5, 5], [5, 7, 9, 6], [5, 5, 5, 5], [5, 5, 5, 5]])
     np.testing.assert_allclose(prepared, expected, rtol=1e-6)
 
 
 def test_odd_column_of_padding_goes_to_the_right():
-    prepared = prepare(np.array([[5], [7], [9], [6]], dtype=np.uint8), Recipe((4, 4), pad_to_square=True))
+    prepared = prepare_pixels(np.array([[5], [7], [9], [6]], dtype=np.uint8), Recipe((4, 4), pad_to_square=True))
     expected = standardised([[5, 5, 5, 5], [5, 7, 5, 5], [5, 9, 5, 5], [5, 6, 5, 5]])
     np.testing.assert_allclose(prepared, expected, rtol=1e-6)
 
 
 def test_without_padding_height_and_width_are_stretched_independently():
     # Columns are doubled bilinearly, with the first and last centres beyond the outer ones of the source.
-    prepared = prepare(np.array([[0, 4], [8, 8]], dtype=np.uint8), Recipe((2, 4)))
+    prepared = prepare_pixels(np.array([[0, 4], [8, 8]], dtype=np.uint8), Recipe((2, 4)))
     np.testing.assert_allclose(prepared, standardised([[0, 1, 3, 4], [8, 8, 8, 8]]), rtol=1e-6)
 
 
 def test_shrinking_averages_areas():
     pixels = np.array([[0, 4, 8, 8], [8, 0, 8, 0]], dtype=np.uint8)
-    np.testing.assert_allclose(prepare(pixels, Recipe((1, 2))), standardised([[3, 6]]), rtol=1e-6)
+    np.testing.assert_allclose(prepare_pixels(pixels, Recipe((1, 2))), standardised([[3, 6]]), rtol=1e-6)
 
 
 def test_axis_that_shrinks_is_averaged_although_the_other_grows():
     # Averages 3 and 5; interpolating between the two middle rows of each four would give 6 and 5.
     column = np.array([0, 4, 8, 0, 9, 9, 1, 1], dtype=np.uint8)
     expected = standardised([[3, 3], [5, 5]])
-    np.testing.assert_allclose(prepare(column[:, None], Recipe((2, 2))), expected, rtol=1e-6)
-    np.testing.assert_allclose(prepare(column[None, :], Recipe((2, 2))), expected.T, rtol=1e-6)
+    np.testing.assert_allclose(prepare_pixels(column[:, None], Recipe((2, 2))), expected, rtol=1e-6)
+    np.testing.assert_allclose(prepare_pixels(column[None, :], Recipe((2, 2))), expected.T, rtol=1e-6)
 
 
 @given(pictures, recipes)
 def test_input_has_the_recipe_size_mean_0_and_deviation_1_or_is_0(pixels: NDArray[np.uint8], recipe: Recipe):
-    prepared = prepare(pixels, recipe)
+    prepared = prepare_pixels(pixels, recipe)
     assert prepared.shape == recipe.size_hw
     assert prepared.dtype == np.float32
     assert abs(prepared.mean()) < 1e-5
@@ -98,13 +99,15 @@ def test_input_has_the_recipe_size_mean_0_and_deviation_1_or_is_0(pixels: NDArra
 
 @given(pictures, recipes)
 def test_8_and_16_bit_pictures_of_one_scan_give_the_same_input(pixels: NDArray[np.uint8], recipe: Recipe):
-    np.testing.assert_allclose(prepare(pixels.astype(np.uint16) * 257, recipe), prepare(pixels, recipe), atol=1e-4)
+    np.testing.assert_allclose(
+        prepare_pixels(pixels.astype(np.uint16) * 257, recipe), prepare_pixels(pixels, recipe), atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("recipe", [Recipe((64, 48)), Recipe((900, 2)), Recipe((3, 5), pad_to_square=True)])
 @pytest.mark.parametrize("value", [np.uint8(0), np.uint8(100), np.uint16(60001), np.float64(0.1)])
 def test_constant_picture_gives_zeros(value: np.generic, recipe: Recipe):
-    prepared = prepare(np.full((700, 301), value), recipe)
+    prepared = prepare_pixels(np.full((700, 301), value), recipe)
     assert prepared.shape == recipe.size_hw
     assert prepared.dtype == np.float32
     assert not prepared.any()
@@ -112,12 +115,12 @@ def test_constant_picture_gives_zeros(value: np.generic, recipe: Recipe):
 
 def test_picture_that_is_constant_once_resized_gives_zeros_and_no_amplified_rounding():
     # Its one column of averages, 2 / 3, is rounded differently in the three rows that it becomes.
-    assert not prepare(np.array([[0, 1, 1]], dtype=np.uint8), Recipe((3, 1))).any()
+    assert not prepare_pixels(np.array([[0, 1, 1]], dtype=np.uint8), Recipe((3, 1))).any()
 
 
 def test_preparing_leaves_the_slice_as_it_is():
     pixels = np.array([[1.0, 2.0, 7.0]], dtype=np.float32)
-    prepare(pixels, Recipe((2, 2), pad_to_square=True))
+    prepare_pixels(pixels, Recipe((2, 2), pad_to_square=True))
     assert pixels.tolist() == [[1.0, 2.0, 7.0]]
 
 
@@ -126,14 +129,14 @@ def test_preparing_leaves_the_slice_as_it_is():
 
 def test_window_is_the_slice_or_the_square_around_it():
     pixels = np.zeros((3, 6), dtype=np.uint8)
-    assert find_window(pixels, Recipe((8, 8))) == Window(0, 3, 0, 6)
-    assert find_window(pixels, Recipe((8, 8), pad_to_square=True)) == Window(-1, 5, 0, 6)
+    assert find_window(turn_upright(pixels), Recipe((8, 8))) == Window(0, 3, 0, 6)
+    assert find_window(turn_upright(pixels), Recipe((8, 8), pad_to_square=True)) == Window(-1, 5, 0, 6)
 
 
 def test_window_of_a_recipe_that_crops_is_the_square_around_the_head():
     pixels = np.zeros((200, 300), dtype=np.uint8)
     pixels[40:160, 100:180] = 90  # 120 rows, 80 columns, around row 100 and column 140
-    top, bottom, left, right = find_window(pixels, Recipe((8, 8), pad_to_square=True, crop_to_head=True))
+    top, bottom, left, right = find_window(turn_upright(pixels), Recipe((8, 8), pad_to_square=True, crop_to_head=True))
     assert bottom - top == right - left
     assert abs((top + bottom) / 2 - 100) <= 3
     assert abs((left + right) / 2 - 140) <= 3
@@ -166,8 +169,8 @@ def test_lit_pixel_of_a_4_by_6_slice_lands_on_the_same_place_in_picture_and_mask
     mask[1, 4] = True
     expected = np.zeros(recipe.size_hw, dtype=np.bool_)
     expected[rows, columns] = True
-    prepared = prepare(mask.astype(np.uint8) * np.uint8(200), recipe)
-    assert np.array_equal(prepare_mask(mask, recipe, find_window(mask, recipe)), expected)
+    prepared = prepare_pixels(mask.astype(np.uint8) * np.uint8(200), recipe)
+    assert np.array_equal(prepare_mask(mask, recipe, find_window(turn_upright(mask), recipe)), expected)
     assert np.array_equal(np.isclose(prepared, prepared.max()), expected)
 
 
@@ -188,7 +191,7 @@ def test_mask_that_goes_to_the_network_grid_and_back_is_the_same_to_the_pixel(
 ):
     height, width = (max(mask.shape),) * 2 if pad_to_square else mask.shape
     recipe = Recipe((height * row_factor, width * column_factor), pad_to_square=pad_to_square)
-    window = find_window(mask, recipe)
+    window = find_window(turn_upright(mask), recipe)
     back = restore(prepare_mask(mask, recipe, window).astype(np.float32), mask.shape, window)
     assert np.array_equal(back, mask)  # even the probabilities are exact: 0 and 1
 
@@ -207,7 +210,7 @@ def test_padding_is_cut_off_again_the_odd_one_at_the_end():
     probability = np.arange(16, dtype=np.float32).reshape(4, 4) / 16
     recipe = Recipe((4, 4), pad_to_square=True)
     for size_hw, kept in [((1, 4), np.s_[1:2]), ((4, 1), np.s_[:, 1:2]), ((2, 4), np.s_[1:3]), ((4, 4), np.s_[:])]:
-        window = find_window(np.zeros(size_hw), recipe)
+        window = find_window(turn_upright(np.zeros(size_hw)), recipe)
         assert np.array_equal(restore(probability, size_hw, window), probability[kept])
 
 
@@ -224,7 +227,7 @@ def test_outside_of_the_window_there_is_no_tumour():
 def test_restored_probability_stays_a_probability(
     probability: NDArray[np.float32], size_hw: tuple[int, int], *, pad_to_square: bool
 ):
-    window = find_window(np.zeros(size_hw), Recipe(probability.shape, pad_to_square=pad_to_square))
+    window = find_window(turn_upright(np.zeros(size_hw)), Recipe(probability.shape, pad_to_square=pad_to_square))
     restored = restore(probability, size_hw, window)
     assert restored.shape == size_hw
     assert restored.dtype == np.float32

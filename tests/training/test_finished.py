@@ -56,7 +56,9 @@ def converted(tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def logits_of(path: Path, phantom_data: Path) -> NDArray[np.float32]:
     model = open_model(str(path))
     image = read_case(open_dataset(phantom_data).select("val")[0])[0].slice
-    (logits,) = model.session.run(["logits"], {"images": finished.prepare(image.pixels, model.recipe)[None, None]})
+    (logits,) = model.session.run(
+        ["logits"], {"images": finished.prepare_pixels(image.pixels, model.recipe)[None, None]}
+    )
     return np.asarray(logits)
 
 

@@ -14,7 +14,7 @@ from tumortrace.data.cases import Case, CaseRecord, read_case
 from tumortrace.data.dataset import open_dataset
 from tumortrace.inference.model import open_model
 from tumortrace.inference.predict import predict
-from tumortrace.inference.recipe import prepare
+from tumortrace.inference.recipe import prepare_pixels
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.training import quantize as quantize_module
 from tumortrace.training.quantize import Trial, find_drawback, quantize, try_int8
@@ -30,7 +30,7 @@ def records(phantom_data: Path) -> tuple[CaseRecord, ...]:
 @pytest.fixture(scope="session")
 def images(records: tuple[CaseRecord, ...], tiny_run: Path) -> list[NDArray[np.float32]]:
     recipe = open_model(str(tiny_run)).recipe
-    return [prepare(read_case(record)[0].slice.pixels, recipe) for record in records[:5]]
+    return [prepare_pixels(read_case(record)[0].slice.pixels, recipe) for record in records[:5]]
 
 
 @pytest.fixture(scope="session")

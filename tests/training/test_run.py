@@ -21,6 +21,7 @@ from tumortrace.data.cases import read_case
 from tumortrace.data.dataset import open_dataset
 from tumortrace.data.fingerprint import hash_case, hash_part
 from tumortrace.data.slice import write_png
+from tumortrace.data.upright import turn_upright
 from tumortrace.errors import ConfigError, DataError, TumortraceError
 from tumortrace.inference.model import open_model
 from tumortrace.inference.recipe import find_window, prepare_mask
@@ -369,5 +370,5 @@ def test_the_consensus_of_copies_is_learnt_where_it_is_asked_for(tmp_path: Path,
     recipe = Recipe((48, 32))
     assert not (own[0] == own[1]).all()
     assert (consensus[0] == consensus[1]).float().mean() > 0.99
-    middle = prepare_mask(shifted[1], recipe, find_window(shifted[1], recipe))
+    middle = prepare_mask(shifted[1], recipe, find_window(turn_upright(shifted[1]), recipe))
     assert (consensus[0].numpy() == middle).mean() > 0.99

@@ -1,30 +1,31 @@
-"""Where the head lies in a slice: what stands out of the background, largest object first."""
+"""Where the head lies in a slice."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tumortrace.data.grey import TAIL, Grey
+
 SIDE_PX = 96
-"""Longer side of the small picture on which a head is looked for: its shape survives it, its size does not matter."""
+"""Longer side of the small picture on which a head is sought: its shape survives that."""
 
-ROUNDING = 1e-5
-"""Contrast below this share of the brightest value is what resizing makes of a constant picture."""
+SMALLEST = 0.01
+"""Fraction of the slice below which the largest object is no head."""
 
-SMALLEST = 0.1
-"""Share of the frame below which the box of the largest object is no head that a picture was taken of."""
+SMALL_BOX = 0.1
+"""Fraction of the slice below which the box around the head is sought again, on a picture of its surroundings."""
 
 MARGIN = 0.03
-"""Of the box's longer side, left around it on each side."""
+"""Margin around the box on each side, as a fraction of its longer side."""
 
-BRIGHT_CORNER = 0.7
-"""Grey value, from 0 to 1, that three corners of an inverted slice reach. Of 1,783 slices as they are, no third darkest
-corner lies above 0.29, which is 0.71 when it is inverted."""
+ROUNDING = 1e-5
+"""Contrast below this fraction of the brightest value is what resizing makes of a constant picture."""
 
-Grey = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 
@@ -36,89 +37,142 @@ class Window(NamedTuple):
     left: int
     right: int
 
+    @property
+    def area(self) -> int:
+        """Number of pixels."""
+        return (self.bottom - self.top) * (self.right - self.left)
 
-def on_black(grey: Grey) -> Grey:
-    """Turn back a slice that is shown inverted: around a head is air, which gives no signal.
+
+class Box(NamedTuple):
+    """Edges of a box in fractions of pixels; (0, 0) is the corner of the first pixel."""
+
+    top: float
+    bottom: float
+    left: float
+    right: float
+
+    @property
+    def area(self) -> float:
+        """Area in pixels."""
+        return (self.bottom - self.top) * (self.right - self.left)
+
+
+class SmallPicture(NamedTuple):
+    """A part of a slice with its longer side at ``SIDE_PX``, and the largest object in it.
+
+    Attributes:
+        window: Part of the slice that it shows.
+        ends: Darkest and brightest grey value of the slice that count.
+        grey: The part between these, from 0 to 1.
+        bright: Pixels that stand out of the background.
+        head: The largest object among them.
+    """
+
+    window: Window
+    ends: tuple[float, float]
+    grey: Grey
+    bright: Mask
+    head: Mask
+
+    def find_box(self) -> Box:
+        """Return the box around the object on the slice's own grid, without a margin."""
+        x, y, width, height = cv2.boundingRect(self.head.astype(np.uint8))
+        top, bottom, left, right = self.window
+        row_px, column_px = (bottom - top) / self.head.shape[0], (right - left) / self.head.shape[1]
+        return Box(top + y * row_px, top + (y + height) * row_px, left + x * column_px, left + (x + width) * column_px)
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """The head in a slice.
+
+    Attributes:
+        whole: The whole slice.
+        close: The part of it in which the head is of usual size; the whole slice unless the head is small in it.
+        box: Box around the head with a margin, within the slice; the whole slice if the head is too small for one.
+    """
+
+    whole: SmallPicture
+    close: SmallPicture
+    box: Window
+
+    @property
+    def area(self) -> float:
+        """Fraction of the slice that the head fills, holes included."""
+        return float(self.close.head.mean()) * self.close.window.area / self.whole.window.area
+
+    @property
+    def outside(self) -> float:
+        """Fraction of the slice's bright pixels outside the head."""
+        return float((self.whole.bright & ~self.whole.head).sum() / self.whole.bright.sum())
+
+
+def find_head(grey: Grey) -> Head | None:
+    """Find the head: the largest object that stands out of the background.
 
     Args:
-        grey: Shape (H, W), float32, any range.
+        grey: Shape (H, W), float32, air dark.
 
     Returns:
-        The same slice if not three of its corners are bright; else a new one, its brightest value 0.
+        The head; None if the slice is blank but for a few pixels, or nothing stands out.
     """
-    step = -(-max(grey.shape) // SIDE_PX)
-    ends = grey_range(grey[::step, ::step])
-    if ends is None:
-        return grey
-    height, width = (max(side // 10, 1) for side in grey.shape)
-    corners = [grey[rows, columns] for rows in two_ends(height) for columns in two_ends(width)]
-    second = sorted(rank(scale_grey(corner, ends), 0.5) for corner in corners)[1]
-    return np.float32(grey.max()) - grey if second >= BRIGHT_CORNER else grey
-
-
-def two_ends(length: int) -> tuple[slice, slice]:
-    """So many of the first and of the last rows or columns."""
-    return slice(None, length), slice(-length, None)
-
-
-def find_head(pixels: NDArray[Any]) -> Window:
-    """The box around the head, with a margin; the whole slice if no head stands out.
-
-    Inverted slices are turned back first.
-
-    Args:
-        pixels: Shape (H, W), any real dtype.
-
-    Returns:
-        A window within the slice.
-    """
-    height, width = pixels.shape
-    whole = Window(0, height, 0, width)
-    small = shrink(on_black(pixels.astype(np.float32)), SIDE_PX)
-    ends = grey_range(small)
-    head = find_largest(find_bright(scale_grey(small, ends))) if ends else None
-    if head is None:
-        return whole
-    x, y, box_width, box_height = cv2.boundingRect(head.astype(np.uint8))
-    if box_width * box_height < SMALLEST * head.size:
-        return whole
-    steps_hw = height / head.shape[0], width / head.shape[1]
-    margin = MARGIN * max(box_height * steps_hw[0], box_width * steps_hw[1])
-    return Window(
-        top=max(int(y * steps_hw[0] - margin), 0),
-        bottom=min(int(np.ceil((y + box_height) * steps_hw[0] + margin)), height),
-        left=max(int(x * steps_hw[1] - margin), 0),
-        right=min(int(np.ceil((x + box_width) * steps_hw[1] + margin)), width),
-    )
+    height, width = grey.shape
+    whole = _draw_small(grey, Window(0, height, 0, width))
+    if whole is None:
+        return None
+    close, box = whole, whole.find_box()
+    if box.area < SMALL_BOX * grey.size:
+        close = _draw_small(grey, _surround(box, grey.shape)) or whole
+        box = close.find_box()
+    head = Head(whole, close, _add_margin(box, grey.shape))
+    return head if head.area >= SMALLEST else Head(whole, whole, whole.window)
 
 
 def shrink(pixels: Grey, side_px: int) -> Grey:
-    """With the longer side at a length, averaged over areas; each side has eight pixels at least."""
+    """Resize a picture to a longer side, averaged over areas; each side has at least eight pixels."""
     height, width = pixels.shape
     scale = side_px / max(height, width)
     size_wh = (max(8, round(width * scale)), max(8, round(height * scale)))
     return np.asarray(cv2.resize(pixels, size_wh, interpolation=cv2.INTER_AREA), dtype=np.float32)
 
 
-def grey_range(small: Grey) -> tuple[float, float] | None:
-    """Darkest and brightest value, half a percent cut off each; None if the picture is blank but for a few pixels."""
-    low, high = rank(small, 0.005), rank(small, 0.995)
+def find_ends(small: Grey) -> tuple[float, float] | None:
+    """Return the darkest and brightest value but for half a per cent each; None if nothing lies between them."""
+    low, high = rank(small, TAIL), rank(small, 1 - TAIL)
     return None if high - low <= ROUNDING * max(abs(high), abs(low)) else (low, high)
 
 
-def scale_grey(small: Grey, ends: tuple[float, float]) -> Grey:
-    """Grey values from 0 to 1 between two ends, cut off there."""
+def scale(grey: Grey, ends: tuple[float, float]) -> Grey:
+    """Scale grey values to 0 to 1 between two ends, and cut them off there."""
     low, high = ends
-    return np.asarray(np.clip((small - low) / (high - low), 0.0, 1.0), dtype=np.float32)
+    return np.asarray(np.clip((grey - low) / (high - low), 0.0, 1.0), dtype=np.float32)
 
 
-def find_bright(grey: Grey) -> Mask:
-    """What stands out of the background, single pixels left out; the level follows how bright the whole is."""
+def rank(values: NDArray[Any], fraction: float) -> float:
+    """Return the value below which a fraction of the others lies; five times as fast as NumPy's quantiles."""
+    place = int(fraction * (values.size - 1))
+    return float(np.partition(values, place, axis=None)[place])
+
+
+def _draw_small(grey: Grey, window: Window) -> SmallPicture | None:
+    top, bottom, left, right = window
+    small = shrink(grey[top:bottom, left:right], SIDE_PX)
+    ends = find_ends(small)
+    if ends is None:
+        return None
+    scaled = scale(small, ends)
+    bright = _find_bright(scaled)
+    head = _find_largest(bright)
+    return None if head is None else SmallPicture(window, ends, scaled, bright, head)
+
+
+def _find_bright(grey: Grey) -> Mask:
+    """Pixels that stand out of the background, single ones left out; the level follows how bright the whole is."""
     above = (grey > 0.12 + 0.25 * float(grey.mean())).astype(np.uint8)
     return np.asarray(cv2.morphologyEx(above, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0)
 
 
-def find_largest(bright: Mask) -> Mask | None:
+def _find_largest(bright: Mask) -> Mask | None:
     """The largest object, its gaps closed and its holes filled; None if there is none."""
     margin = 12  # so that closing does not stick to the frame
     ball = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (11, 11))
@@ -132,7 +186,20 @@ def find_largest(bright: Mask) -> Mask | None:
     return np.asarray(filled > 0)
 
 
-def rank(values: Grey, share: float) -> float:
-    """The value below which so large a share of the others lies; numpy's quantiles take five times as long."""
-    place = int(share * (values.size - 1))
-    return float(np.partition(values, place, axis=None)[place])
+def _surround(box: Box, size_hw: tuple[int, ...]) -> Window:
+    """A window of twice the box's sides around it, within the slice."""
+    return _widen(box, (box.bottom - box.top) / 2, (box.right - box.left) / 2, size_hw)
+
+
+def _add_margin(box: Box, size_hw: tuple[int, ...]) -> Window:
+    margin = MARGIN * max(box.bottom - box.top, box.right - box.left)
+    return _widen(box, margin, margin, size_hw)
+
+
+def _widen(box: Box, rows: float, columns: float, size_hw: tuple[int, ...]) -> Window:
+    return Window(
+        top=max(int(box.top - rows), 0),
+        bottom=min(int(np.ceil(box.bottom + rows)), size_hw[0]),
+        left=max(int(box.left - columns), 0),
+        right=min(int(np.ceil(box.right + columns)), size_hw[1]),
+    )

@@ -8,17 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortrace.data.head import (
-    SIDE_PX,
-    find_bright,
-    find_largest,
-    grey_range,
-    rank,
-    scale_grey,
-    shrink,
-    two_ends,
-)
-from tumortrace.data.slice import Slice
+from tumortrace.data.head import SmallPicture, rank, shrink
+from tumortrace.data.upright import UprightSlice, two_ends
 
 GRAIN_PX = 256
 """Longer side of the picture on which grain is measured."""
@@ -36,7 +27,6 @@ class PictureFeatures(NamedTuple):
 
     Attributes:
         colour: Share of visibly coloured pixels.
-        contrast: Range of the grey values as a share of the brightest; 0 for a blank picture.
         roughness: Spread of what a slight blur takes away, as a share of the whole spread.
         dark_frame: Share of dark pixels along the four edges.
         bright_corner: Grey value of the second brightest of the four corners.
@@ -58,7 +48,6 @@ class PictureFeatures(NamedTuple):
     """
 
     colour: float
-    contrast: float
     roughness: float
     dark_frame: float
     bright_corner: float
@@ -79,43 +68,34 @@ class PictureFeatures(NamedTuple):
     drawn_out: float
 
 
-def measure_features(image: Slice) -> PictureFeatures | None:
-    """Measure a picture.
+def measure_features(upright: UprightSlice, *, colour_share: float = 0.0) -> PictureFeatures | None:
+    """Measure a slice.
 
     Args:
-        image: A slice of any size and real dtype.
+        upright: The slice.
+        colour_share: Fraction of its pixels that were coloured in the file.
 
     Returns:
-        Its features, all finite; None if the picture is blank but for a few pixels, or holds no object at all.
+        Its features, all finite; None if the slice is blank but for a few pixels, or nothing stands out of it.
     """
-    larger = shrink(image.pixels.astype(np.float32), GRAIN_PX)
-    small = shrink(larger, SIDE_PX)
-    ends = grey_range(small)
-    if ends is None:
+    if upright.head is None:
         return None
-    low, high = ends
-    grey = scale_grey(small, ends)
-    bright = find_bright(grey)
-    head = find_largest(bright)
-    if head is None:
-        return None
-    detail = _detail(grey)
-    shape = _trace(head)
-    depth = _depth_below_edge(head)
+    small = upright.head.close
+    detail = _detail(small.grey)
+    shape = _trace(small.head)
+    depth = _depth_below_edge(small.head)
     inside = depth > _INSIDE * depth.max()
-    deep = cv2.resize(inside.astype(np.uint8), larger.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
-    window = _around(deep)
     return PictureFeatures(
-        colour=image.colour_share,
-        contrast=(high - low) / max(abs(high), abs(low)),
-        roughness=float(detail.std() / grey.std()),
-        **_measure_frame(grey),
-        outside=float((bright & ~head).sum() / bright.sum()),
-        **_measure_shape(head, shape),
-        bone=_measure_bone(grey, shape, grey[inside]),
-        **_measure_inside(grey[inside]),
+        colour=colour_share,
+        roughness=float(detail.std() / small.grey.std()),
+        **_measure_frame(small.grey),
+        head_area=upright.head.area,
+        outside=upright.head.outside,
+        **_measure_shape(small.head, shape),
+        bone=_measure_bone(small.grey, shape, small.grey[inside]),
+        **_measure_inside(small.grey[inside]),
         texture=float(detail[inside].std()),
-        **_measure_grain(np.clip((larger[window] - low) / (high - low), 0.0, 1.2), deep[window]),
+        **_measure_grain(upright.grey, small, inside),
     )
 
 
@@ -160,12 +140,10 @@ def _trace(head: Mask) -> _Shape:
 
 def _measure_shape(head: Mask, shape: _Shape) -> dict[str, float]:
     outline, centre_xy, spread = shape
-    area = float(head.sum())
     _, _, box_width, box_height = cv2.boundingRect(outline)
     turned_width, turned_height = cv2.minAreaRect(outline)[1]
     short, long = np.sqrt(np.linalg.eigvalsh(spread))
     return {
-        "head_area": area / head.size,
         "solidity": cv2.contourArea(outline) / max(cv2.contourArea(cv2.convexHull(outline)), 1.0),
         "ellipse": _overlap_with_ellipse(head, centre_xy, spread),
         "elongation": float(long / short),
@@ -213,12 +191,20 @@ def _around(inside: Mask) -> tuple[slice, slice]:
     return slice(max(top - margin, 0), top + height + margin), slice(max(left - margin, 0), left + width + margin)
 
 
-def _measure_grain(grey: Grey, inside: Mask) -> dict[str, float]:
-    places = inside[1:, 1:]
-    sideways = (grey[1:, 1:] - grey[1:, :-1])[places]
-    down = (grey[1:, 1:] - grey[:-1, 1:])[places]
-    steps = [max(_typical_size(values), 1e-3) for values in (sideways, down)]
-    return {"grain": _typical_size(_detail(grey)[inside]), "drawn_out": float(np.log(steps[0] / steps[1]))}
+def _measure_grain(grey: Grey, small: SmallPicture, inside: Mask) -> dict[str, float]:
+    """Measure the grain on a larger picture, of whose margins nothing is needed but what the blur takes in."""
+    top, bottom, left, right = small.window
+    larger = shrink(grey[top:bottom, left:right], GRAIN_PX)
+    deep = cv2.resize(inside.astype(np.uint8), larger.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
+    around = _around(deep)
+    low, high = small.ends
+    values = np.clip((larger[around] - low) / (high - low), 0.0, 1.2)
+    places = deep[around][1:, 1:]
+    sideways = (values[1:, 1:] - values[1:, :-1])[places]
+    down = (values[1:, 1:] - values[:-1, 1:])[places]
+    steps = [max(_typical_size(step), 1e-3) for step in (sideways, down)]
+    grain = _typical_size(_detail(values)[deep[around]])
+    return {"grain": grain, "drawn_out": float(np.log(steps[0] / steps[1]))}
 
 
 def _typical_size(values: Grey) -> float:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.data.head import Window
 from tumortrace.data.slice import Slice
+from tumortrace.data.upright import UprightSlice, turn_upright
 from tumortrace.errors import ModelError
 from tumortrace.inference.confidence import confidence, mask_features
 from tumortrace.inference.features import measure_features
@@ -18,9 +18,6 @@ from tumortrace.inference.lesions import Lesion, find_lesions, keep_peaks
 from tumortrace.inference.model import Model
 from tumortrace.inference.recipe import find_window, prepare, restore, temper, tumour_probability
 from tumortrace.inference.review import find_doubts
-
-USUAL_EXPONENT = 30
-"""Values up to two to this, or down to its inverse, are squared and summed in float32 without harm."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,15 +60,15 @@ def predict(model: Model, image: Slice, *, gate: bool = False, tta: bool = False
     Raises:
         ModelError: The model answers with NaN or infinity.
     """
-    image = replace(image, pixels=_tame(image.pixels))
-    features = measure_features(image)
-    fault = find_fault(features) if gate else ""
+    upright = turn_upright(image.pixels)
+    features = measure_features(upright, colour_share=image.colour_share)
+    fault = find_fault(features, image.size_hw) if gate else ""
     if fault:
         return _reject(image, fault)
-    window = find_window(image.pixels, model.recipe)
+    window = find_window(upright, model.recipe)
     mirror = tta or model.recipe.average_mirror
-    restored = restore(_infer(model, image, window, mirror=mirror), image.size_hw, window)
-    probability = temper(restored, model.recipe.temperature)
+    inferred = _infer(model, upright, window, mirror=mirror, case_id=image.case_id)
+    probability = temper(restore(inferred, image.size_hw, window), model.recipe.temperature)
     mask = keep_peaks(probability >= model.recipe.threshold, probability, model.recipe.peak_threshold)
     lesions = find_lesions(mask, probability, spacing_mm=image.spacing_mm)
     rated = _rate(probability, mask, model.recipe.confidence)
@@ -82,28 +79,19 @@ def predict(model: Model, image: Slice, *, gate: bool = False, tta: bool = False
     return Prediction(probability, mask, lesions, rated, review=bool(doubts), reasons=doubts)
 
 
-def _tame(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Grey values that are huge or tiny, brought near 1 by a power of two; only how they compare is ever looked at."""
-    if pixels.dtype.itemsize <= 2:
-        return pixels
-    ends = np.abs(np.array([pixels.min(), pixels.max()], dtype=np.longdouble))
-    exponent = int(np.frexp(ends.max())[1])
-    return pixels if abs(exponent) <= USUAL_EXPONENT else np.asarray(np.ldexp(pixels, -exponent))
-
-
 def _reject(image: Slice, fault: str) -> Prediction:
     nothing = np.zeros(image.size_hw, dtype=np.float32)
     return Prediction(nothing, nothing > 0, (), 0.0, review=True, reasons=(fault,), rejected=True)
 
 
-def _infer(model: Model, image: Slice, window: Window, *, mirror: bool) -> NDArray[np.float32]:
+def _infer(model: Model, upright: UprightSlice, window: Window, *, mirror: bool, case_id: str) -> NDArray[np.float32]:
     """Tumour probability on the network's grid, before calibration."""
-    prepared = prepare(image.pixels, model.recipe, window)
+    prepared = prepare(upright, model.recipe, window)
     # Left and right only: half of the slices are mirrored in training, few are upside down.
-    images = np.stack([prepared, prepared[:, ::-1]] if mirror else [prepared])[:, None]
+    images = np.stack([prepared, prepared[:, ::-1]] if mirror else [prepared])[:, None]  # (1 or 2, 1, H, W)
     (logits,) = model.session.run(["logits"], {"images": images})
     if not np.isfinite(logits).all():
-        raise ModelError(f"{model.path}: gives no numbers (NaN or infinity) for {image.case_id}; train it again")
+        raise ModelError(f"{model.path}: gives no numbers (NaN or infinity) for {case_id}; train it again")
     answers = tumour_probability(logits)
     return np.asarray((answers[0] + answers[1][:, ::-1]) / 2 if mirror else answers[0])
 

@@ -15,49 +15,53 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.config import Recipe, recipe_from_table
-from tumortrace.data.head import Window, find_head, on_black
+from tumortrace.data.head import Window
 from tumortrace.data.slice import NO_CONTRAST
+from tumortrace.data.upright import UprightSlice, turn_upright
 
 
-def find_window(pixels: NDArray[Any], recipe: Recipe) -> Window:
-    """The part of a slice that the network is shown, by the recipe.
+def find_window(upright: UprightSlice, recipe: Recipe) -> Window:
+    """Return the part of a slice that the recipe shows the network.
 
-    The box around the head if the recipe crops to it, else the whole slice; made a square around the same middle if the
-    recipe says so, which may reach beyond the slice (the odd row or column at the end).
+    This is the box around the head if the recipe crops to it, else the whole slice. If the recipe pads to a square, it
+    is a square around the same middle, which may reach beyond the slice (the odd row or column at the end).
 
     Args:
-        pixels: Shape (H, W), any real dtype.
+        upright: The slice.
         recipe: The model's recipe.
     """
-    height, width = pixels.shape
-    window = find_head(pixels) if recipe.crop_to_head else Window(0, height, 0, width)
+    height, width = upright.size_hw
+    window = upright.head.box if recipe.crop_to_head and upright.head else Window(0, height, 0, width)
     return _make_square(window) if recipe.pad_to_square else window
 
 
-def prepare(pixels: NDArray[Any], recipe: Recipe, window: Window | None = None) -> NDArray[np.float32]:
-    """Turn the grey pixels of a slice into the network's input.
+def prepare(upright: UprightSlice, recipe: Recipe, window: Window | None = None) -> NDArray[np.float32]:
+    """Turn a slice into the network's input.
 
-    An inverted slice is turned back, the window is cut out, resized (averaged over areas along an axis that shrinks,
-    bilinear along one that grows), and standardised to mean 0 and standard deviation 1, so that 8-bit and 16-bit
-    pictures of one scan give the same input. A constant picture gives zeros.
+    The window is cut out, resized (averaged over areas along an axis that shrinks, bilinear along one that grows), and
+    standardised to mean 0 and standard deviation 1. A constant picture gives zeros.
 
     Args:
-        pixels: Shape (H, W), any real dtype.
+        upright: The slice.
         recipe: The model's recipe.
         window: From ``find_window``, which is asked if it is not given.
 
     Returns:
         Shape ``recipe.size_hw``, float32.
     """
-    window = window or find_window(pixels, recipe)
-    grey = on_black(pixels.astype(np.float32))
+    window = window or find_window(upright, recipe)
     # Counted from the darkest value, a constant picture stays exactly 0 when it is resized, and what is outside is 0.
-    grey = cut_out(grey - np.float32(grey.min()), window)
+    grey = cut_out(upright.grey - upright.grey.min(), window)
     height, width = recipe.size_hw
     shrunk_wh = (min(width, grey.shape[1]), min(height, grey.shape[0]))
     shrunk = cv2.resize(grey, shrunk_wh, interpolation=cv2.INTER_AREA)
     resized = cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR)
     return standardise(np.asarray(resized, dtype=np.float32))
+
+
+def prepare_pixels(pixels: NDArray[Any], recipe: Recipe) -> NDArray[np.float32]:
+    """Turn grey pixels as read from a file into the network's input; see ``prepare``."""
+    return prepare(turn_upright(pixels), recipe)
 
 
 def cut_out(values: NDArray[Any], window: Window) -> NDArray[Any]:

@@ -16,6 +16,7 @@ from tumortrace.config import Recipe
 from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.data.findings import Finding
 from tumortrace.data.fingerprint import hash_case
+from tumortrace.data.upright import turn_upright
 from tumortrace.errors import DataError
 from tumortrace.inference.features import PictureFeatures, measure_features
 from tumortrace.inference.recipe import find_window, prepare, prepare_mask
@@ -84,13 +85,14 @@ def prepare_part(
     for record, case, faults in track(read_cases(records), f"Reading {name}", total=len(records)):
         findings += faults
         if case is not None:
-            window = find_window(case.slice.pixels, recipe)
-            images[count] = prepare(case.slice.pixels, recipe, window)
+            upright = turn_upright(case.slice.pixels)
+            window = find_window(upright, recipe)
+            images[count] = prepare(upright, recipe, window)
             truths[count] = prepare_mask(outlines.get(record.case_id, case.truth), recipe, window)
             count += 1
             sources.append(record.source)
             hashes[record.case_id] = hash_case(case)
-            features.append(measure_features(case.slice))
+            features.append(measure_features(upright, colour_share=case.slice.colour_share))
     if records and not count:
         raise DataError(f"{name}: not one of {len(records)} cases can be read; first: {findings[0].line()}")
     return PreparedPart(

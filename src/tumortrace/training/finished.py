@@ -20,7 +20,7 @@ from tumortrace.data.fingerprint import hash_case
 from tumortrace.errors import DataError, ModelError
 from tumortrace.files import write_atomically
 from tumortrace.inference.model import Model, open_model
-from tumortrace.inference.recipe import prepare
+from tumortrace.inference.recipe import prepare_pixels
 from tumortrace.progress import tell
 from tumortrace.run_folder import BEST, CONFIG, MANIFEST, MODEL
 from tumortrace.training.arrays import spread
@@ -193,7 +193,7 @@ def _renew_card(run: FinishedRun) -> dict[str, object]:
 
 def _read_samples(run: FinishedRun, records: Iterable[CaseRecord]) -> Tensor:
     """Prepared slices (N, 1, H, W), at least one."""
-    images = [prepare(case.slice.pixels, run.model.recipe) for case in _read_unchanged(records, run.learnt)]
+    images = [prepare_pixels(case.slice.pixels, run.model.recipe) for case in _read_unchanged(records, run.learnt)]
     if not images:
         first = next(iter(run.learnt), "")
         here = "" if run.root.is_absolute() else ", or call this from where training was called"
@@ -214,7 +214,7 @@ def _quantise(
     run: FinishedRun, data: bytes, learnt: list[CaseRecord], records: Mapping[str, CaseRecord]
 ) -> tuple[bytes, Trial]:
     calibration = spread(learnt, max(min(CALIBRATION, len(learnt) // 2), 1))
-    images = [prepare(case.slice.pixels, run.model.recipe) for case in _read_unchanged(calibration, run.learnt)]
+    images = [prepare_pixels(case.slice.pixels, run.model.recipe) for case in _read_unchanged(calibration, run.learnt)]
     quantised = quantize(data, images)
     if run.measured:
         part, apart = "VAL", [records[case_id] for case_id in run.measured if case_id in records]

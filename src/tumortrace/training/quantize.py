@@ -30,7 +30,7 @@ from onnxruntime.quantization import (
 from tumortrace.data.cases import Case
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict
-from tumortrace.inference.recipe import prepare
+from tumortrace.inference.recipe import prepare_pixels
 from tumortrace.metrics.overlap import count_pixels
 
 FASTER = 0.95
@@ -174,7 +174,7 @@ def _dice(model: Model, case: Case) -> float:
 def _time_in_turns(models: Sequence[Model]) -> list[float]:
     """Median milliseconds of one slice through each network: in turns, so that a busy machine slows all alike."""
     noise = np.random.default_rng(0).normal(size=models[0].recipe.size_hw)
-    images = prepare(noise, models[0].recipe)[None, None]
+    images = prepare_pixels(noise, models[0].recipe)[None, None]
     times: list[list[float]] = [[] for _ in models]
     for _ in range(WARM_UP + ROUNDS):
         for model, taken in zip(models, times, strict=True):
