@@ -152,12 +152,12 @@ class TrainingConfig:
 
     Attributes:
         epochs: Passes over the training part, or over so many of its slices as ``epoch_slices`` says.
-        epoch_slices: Slices drawn for an epoch, after which a checkpoint is written; 0 draws as many as there are.
         cycles: Equal parts of the epochs, each with its own coarse epochs and its own rise and fall of the rate (warm
             restarts, Loshchilov & Hutter 2017). What is kept is the mean of the weights that they end with (Izmailov et
             al. 2018). A finished run can be given another.
         coarse_epochs: So many epochs at the start of a cycle see slices at about 5/8 of the input's height and width,
             which costs less than half the time (progressive resizing).
+        epoch_slices: Slices drawn for an epoch, after which a checkpoint is written; 0 draws as many as there are.
         batch_size: Slices a step.
         loss: What is made small (``train.losses``).
         optimizer: Adam, its decay as L2 penalty, or AdamW, its decay decoupled.
@@ -179,9 +179,9 @@ class TrainingConfig:
     """
 
     epochs: int = 50
-    epoch_slices: int = 0
     cycles: int = 1
     coarse_epochs: int = 0
+    epoch_slices: int = 0
     batch_size: int = 4
     loss: Loss = "cross_entropy"
     optimizer: Optimizer = "adam"
