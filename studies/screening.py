@@ -29,7 +29,8 @@ from rich.table import Table
 from tumortrace.cli import run_script
 from tumortrace.config import load_config
 from tumortrace.copies.splits import read_split
-from tumortrace.data.dataset import CaseRecord, open_datasets, open_negatives, read_cases
+from tumortrace.data.cases import CaseRecord, read_cases
+from tumortrace.data.dataset import open_datasets, open_negatives
 from tumortrace.evaluation.provenance import DIGITS
 from tumortrace.files import write_atomically, write_json
 from tumortrace.inference.features import measure_features

@@ -29,7 +29,8 @@ from tumortrace.cli import run_script
 from tumortrace.copies.registration import lay_mask
 from tumortrace.copies.splits import FORMAT, Split, SplitCase
 from tumortrace.copies.survey import survey_cases
-from tumortrace.data.dataset import CaseRecord, Dataset, open_datasets, read_cases
+from tumortrace.data.cases import CaseRecord, read_cases
+from tumortrace.data.dataset import Dataset, open_datasets
 from tumortrace.data.fingerprint import hash_case
 from tumortrace.data.pairs import Pair, write_pairs
 from tumortrace.data.slice import read_mask
@@ -200,7 +201,7 @@ def write_splits(dataset: Dataset, placed: Mapping[str, tuple[str, str]], untrue
     folds = Split(tuple(case for case in cases if case.side), "groups", tuple((left_out | foldless).items()))
     whole = tuple(SplitCase(case.file, case.sha256, "train", case.group) for case in cases)
     for name, split in {"folds": folds, "all": Split(whole, "groups", tuple(left_out.items()))}.items():
-        document = {"format": FORMAT, "by": split.by, "sides": _describe(split, dataset)}
+        document: dict[str, object] = {"format": FORMAT, "by": split.by, "sides": _describe(split, dataset)}
         document["left_out"] = [{"file": file, "reason": reason} for file, reason in split.left_out]
         document["cases"] = [case.__dict__ for case in split.cases]
         write_json(out / f"{name}.json", document)
