@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tumortrace.data.slice import read_mask, read_slice, write_png
+from tumortrace.data.masks import read_mask
+from tumortrace.data.slice import read_slice, write_png
 from tumortrace.errors import DataError
 from tumortrace.files import write_atomically
 
