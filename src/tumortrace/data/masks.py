@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +16,13 @@ from tumortrace.errors import DataError
 _AS_PNG = "save masks as PNG with 0 for background and 255 for tumour"
 
 
-class _Pixel(NamedTuple):
-    """What is stored of one pixel, which stands for its whole class."""
+@dataclass(frozen=True)
+class _Pixel:
+    """All that is stored of one pixel, which stands for its class."""
 
     colour: tuple[int, ...]
     alpha: int | None
-    index: int | None
+    palette_index: int | None
 
     @property
     def is_black(self) -> bool:
@@ -33,9 +33,9 @@ class _Pixel(NamedTuple):
         return len(set(self.colour)) == 1
 
     def __str__(self) -> str:
-        colour = str(self.colour[0]) if self.is_grey else str(self.colour)
+        colour = str(self.colour[0] if self.is_grey else self.colour)
         opacity = "" if self.alpha is None else f" with opacity {self.alpha}"
-        return colour + opacity + ("" if self.index is None else f" at palette index {self.index}")
+        return colour + opacity + ("" if self.palette_index is None else f" at palette index {self.palette_index}")
 
 
 def read_mask(path: PathLike[str] | str) -> NDArray[np.bool_]:
@@ -104,7 +104,7 @@ def _is_marked(pixel: _Pixel, path: Path) -> bool:
     """Whether the one class of a mask is tumour; colour and palette index must agree."""
     if pixel.alpha == 0:
         return False
-    if pixel.index is not None and (pixel.index == 0) != pixel.is_black:
+    if pixel.palette_index is not None and (pixel.palette_index == 0) != pixel.is_black:
         raise DataError(
             f"{path}: colour and palette index disagree on whether all or nothing is tumour ({pixel}); {_AS_PNG}"
         )
@@ -112,14 +112,16 @@ def _is_marked(pixel: _Pixel, path: Path) -> bool:
 
 
 def _is_second_tumour(first: _Pixel, second: _Pixel, path: Path) -> bool:
-    """Ask colour, opacity and palette index which of two classes is tumour; those that answer must agree."""
-    answers = {
-        is_ground(first)
-        for is_ground in (lambda pixel: pixel.index == 0, lambda pixel: pixel.alpha == 0, lambda pixel: pixel.is_black)
-        if is_ground(first) != is_ground(second)
-    }
-    if not answers and first.is_grey and second.is_grey and first.colour != second.colour:
-        answers = {second.colour > first.colour}
+    """Ask palette index, opacity and colour which of two classes is tumour; those that answer must agree."""
+    answers: set[bool] = set()
+    if (first.palette_index == 0) != (second.palette_index == 0):
+        answers.add(first.palette_index == 0)
+    if (first.alpha == 0) != (second.alpha == 0):
+        answers.add(first.alpha == 0)
+    if first.is_black != second.is_black:
+        answers.add(first.is_black)
+    elif not answers and first.is_grey and second.is_grey and first.colour != second.colour:
+        answers.add(first.colour[0] < second.colour[0])
     if len(answers) == 1:
         return answers.pop()
     what = "colour, opacity and palette index disagree on" if answers else "nothing says"
@@ -128,10 +130,12 @@ def _is_second_tumour(first: _Pixel, second: _Pixel, path: Path) -> bool:
 
 def _count_classes(samples: Samples) -> str:
     """The number of classes for a message, and their values if they are few."""
-    planes = [plane for plane in (samples.alpha, samples.index) if plane is not None]
-    colour = samples.colour if samples.colour.ndim == 3 else samples.colour[:, :, None]
-    pixels = np.concatenate([colour, *(plane[:, :, None] for plane in planes)], axis=2)
-    values = np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)
-    if pixels.shape[2] > 1:
+    colours = [samples.colour] if samples.colour.ndim == 2 else list(np.moveaxis(samples.colour, 2, 0))
+    planes = [*colours, *(plane for plane in (samples.alpha, samples.index) if plane is not None)]
+    codes = np.zeros(samples.colour.shape[:2], np.uint64)
+    for plane in planes:
+        codes = codes * np.uint64(np.iinfo(plane.dtype).max + 1) + plane
+    values = np.unique(codes)
+    if len(planes) > 1:
         return f"{len(values)} different kinds of pixels"
-    return f"{len(values)} grey values" + (f": {', '.join(map(str, values[:, 0]))}" if len(values) <= 5 else "")
+    return f"{len(values)} grey values" + (f": {', '.join(map(str, values))}" if len(values) <= 5 else "")

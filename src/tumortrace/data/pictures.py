@@ -8,14 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import cv2
-import simplejpeg
-from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
-from PIL.JpegImagePlugin import jpeg_factory
 from PIL.WebPImagePlugin import WebPImageFile
 
-from tumortrace.data import png, tiff
+from tumortrace.data import bmp, jpeg, png, tiff
 from tumortrace.data.samples import Samples, check_header, read_orientation, take_samples, turn_upright
 from tumortrace.errors import DataError
 from tumortrace.files import read_regular_file
@@ -32,9 +29,6 @@ MOST_BYTES = 2**30
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
-_JPEG_START = b"\xff\xd8"
-_JPEG_END = b"\xff\xd9"
-_JPEG_SCAN = b"\xff\xda"
 _DICOM_MARK = b"DICM"
 DICOM_HEAD = 132
 """Bytes that say whether a file is DICOM: 128 of anything, then the mark."""
@@ -69,14 +63,14 @@ def is_dicom(head: bytes, *, path: Path) -> bool:
 
 
 def _decode(data: bytes, path: Path) -> Samples:
-    if data.startswith(_JPEG_START):
-        return _read_jpeg(data, path)
+    if data.startswith(jpeg.SIGNATURE):
+        return jpeg.read_jpeg(data, path)
     if data.startswith(png.SIGNATURE):
         return png.read_png(data, path)
     if data.startswith(tiff.SIGNATURES):
         return tiff.read_tiff(data, path)
-    if data.startswith(b"BM"):
-        return _read_frame(BmpImageFile(io.BytesIO(data)), path, kind="a BMP")
+    if data.startswith(bmp.SIGNATURE):
+        return bmp.read_bmp(data, path)
     if data.startswith((b"GIF87a", b"GIF89a")):
         return _read_frame(GifImageFile(io.BytesIO(data)), path, kind="a GIF")
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
@@ -85,22 +79,6 @@ def _decode(data: bytes, path: Path) -> Samples:
     if is_dicom(data[:DICOM_HEAD], path=path):
         raise DataError(f"{path}: a DICOM file, which cannot be read; export its slices as PNG or TIFF")
     raise DataError(f"{path}: not a picture that can be decoded; give a {READABLE} file")
-
-
-def _read_jpeg(data: bytes, path: Path) -> Samples:
-    if data.rfind(_JPEG_END) < data.rfind(_JPEG_SCAN) or _JPEG_SCAN not in data:
-        raise DataError(f"{path}: the picture is truncated ({len(data)} bytes); copy it again from its source")
-    image = jpeg_factory(io.BytesIO(data))
-    check_header(path, kind="a JPEG", size_wh=image.size, frames=getattr(image, "n_frames", 1))
-    space = "GRAY" if image.mode == "L" else "RGB"
-    try:
-        colour = simplejpeg.decode_jpeg(data, space)  # strict: what libjpeg only warns of is an error here
-    except ValueError as error:
-        if "subsampling" not in str(error):  # a rare kind of JPEG that TurboJPEG does not read
-            raise DataError(f"{path}: the JPEG is damaged inside ({error}); copy it again from its source") from None
-        colour = take_samples(image).colour
-    samples = Samples(colour[:, :, 0] if space == "GRAY" and colour.ndim == 3 else colour, lossy=True)
-    return turn_upright(samples, read_orientation(image.info.get("exif")))
 
 
 def _read_frame(image: ImageFile, path: Path, *, kind: str) -> Samples:

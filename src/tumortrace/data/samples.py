@@ -115,7 +115,7 @@ def read_orientation(exif: bytes | None) -> int:
         orientation = tags.get(_ORIENTATION)
     except Exception:  # noqa: BLE001 - the pixels are whole, whatever is wrong with a tag
         return 1
-    return orientation if orientation in range(1, 9) else 1
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
 
 def turn_upright(samples: Samples, orientation: int) -> Samples:
