@@ -28,7 +28,7 @@ from rich.table import Table
 
 from tumortrace.cli import run_script
 from tumortrace.config import load_config
-from tumortrace.copies.splits import read_split
+from tumortrace.copies.splits import Split, read_split
 from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.data.dataset import open_datasets, open_negatives
 from tumortrace.evaluation.provenance import DIGITS
@@ -92,6 +92,15 @@ def open_anyhow(name: str) -> Model:
         path = Path(folder) / MODEL
         write_atomically(path, data)
         return open_model(str(path), threads=1)
+
+
+def open_fold(data: Path, sources: Path, fold: str) -> tuple[list[CaseRecord], Split]:
+    """Return the slices of one fold of ``studies.sources``, and all of its folds."""
+    folders = [data / "figshare", sources / "brisc", data / "lgg", sources / "br35h"]
+    dataset = open_datasets(folders, negatives=sources / "tumour_free")
+    split = read_split(sources / "folds.json")
+    held = {case.file for case in split.cases if case.side == fold}
+    return [record for record in dataset.records if record.case_id in held], split
 
 
 def judge(model: Model, records: Sequence[CaseRecord], group_of: dict[str, str], old: set[str]) -> list[Row]:
@@ -211,11 +220,7 @@ def main(
     every: Annotated[int, typer.Option(help="Take every so many of the slices.")] = 1,
 ) -> None:
     """Segment the fold with each model and print the table."""
-    folders = [data / "figshare", sources / "brisc", data / "lgg", sources / "br35h"]
-    dataset = open_datasets(folders, negatives=sources / "tumour_free")
-    split = read_split(sources / "folds.json")
-    held = {case.file for case in split.cases if case.side == fold}
-    records = [record for record in dataset.records if record.case_id in held]
+    records, split = open_fold(data, sources, fold)
     ct = open_negatives(data / "head_ct").records
     records += [replace(record, case_id=f"head_ct/{record.case_id}", source="head_ct") for record in ct]
     group_of = {case.file: case.group for case in split.cases}
