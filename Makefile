@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test check bench reproduction clean
+.PHONY: setup demo test test-fast check bench reproduction clean
 
 setup: $(STAMP)
 
@@ -21,12 +21,16 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest
 
+test-fast: setup
+	$(BIN)/python -m pytest -q -x tests/data tests/metrics tests/phantoms tests/test_docs.py tests/test_prose.py tests/test_imports.py
+
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q tests/test_docs.py
+	$(BIN)/codespell
+	$(BIN)/python -m pytest -q tests/test_docs.py tests/test_prose.py
 
 bench: setup
 	$(BIN)/python -m benchmarks

@@ -1,1 +1,1 @@
-"""Speed, always as a ratio of two things measured side by side in one run on one machine."""
+"""Speed, as ratios of two things measured side by side in one run."""

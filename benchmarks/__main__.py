@@ -1,4 +1,4 @@
-"""Run every benchmark and print one table each: ``python -m benchmarks`` (``make bench``)."""
+"""Every benchmark, one table each: ``python -m benchmarks``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The audit: time and memory of the whole command, and how both grow with the number of slices.
+"""Time and memory of the audit, and their growth with the number of slices.
 
 ``python -m benchmarks.auditing`` measures the growth up to 20,000 generated slices (minutes to make them) and draws it.
 """

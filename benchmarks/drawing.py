@@ -1,4 +1,4 @@
-"""Drawing regions by pixel centres, beside scikit-image and OpenCV: how far the masks and their areas agree."""
+"""Regions drawn by pixel centres, beside scikit-image and OpenCV."""
 
 from __future__ import annotations
 

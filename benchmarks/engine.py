@@ -1,4 +1,4 @@
-"""The engine that ships: what a slice costs bare, from an array, from a file and in a folder; cold start and memory."""
+"""Inference with the shipped model: array, file, folder, cold start, memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bare inference: the network that ships beside the report's and MONAI's, in torch and in ONNX Runtime, and the floor.
+"""Bare inference of several networks in torch and ONNX Runtime.
 
 The floor is the network's floating-point operations over the rate at which this machine multiplies matrices: no direct
 convolution passes it, but Winograd's, which multiplies less for 3 x 3 kernels, may. Every network sees one slice at a
@@ -84,7 +84,7 @@ def _networks() -> dict[str, tuple[Callable[[], nn.Module], tuple[int, int]]]:
     default, paper = load_config("default"), load_config("paper")
     networks = {name: (build, default.recipe.size_hw) for name, build in make_networks(default).items()}
     size_hw = paper.recipe.size_hw
-    networks["the report's"] = (lambda: build_network(paper.network, size_hw=size_hw, seed=0), size_hw)
+    networks["the student paper's"] = (lambda: build_network(paper.network, size_hw=size_hw, seed=0), size_hw)
     return networks
 
 

@@ -1,4 +1,4 @@
-"""Reading cases (checks, pixels, drawn truth) against the barest OpenCV code that could stand in for it."""
+"""Reading of cases, beside the barest OpenCV code."""
 
 from __future__ import annotations
 

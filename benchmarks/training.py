@@ -1,4 +1,4 @@
-"""Training: our loop against the bare arithmetic of the same steps, and the loader's share of a step."""
+"""Training steps beside their bare arithmetic, and the loader's share."""
 
 from __future__ import annotations
 

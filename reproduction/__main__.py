@@ -33,7 +33,7 @@ class Outcome(NamedTuple):
     Attributes:
         step: Its name.
         ended: ``"done"``, ``"was there"``, ``"skipped"`` or ``"failed"``.
-        minutes: That it took.
+        minutes: Duration of the step.
         why: It was skipped or failed; in one line.
     """
 

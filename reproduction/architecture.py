@@ -1,4 +1,4 @@
-"""The student paper's U-Net as a drawing and as tables, read off the network itself: it runs once, without numbers.
+"""The student paper's U-Net as a drawing and as tables.
 
 What is drawn and tabled are the shapes that each layer takes and gives for one slice, so neither can differ from the
 network that ``train --config paper`` trains.
@@ -53,11 +53,11 @@ class LayerRun:
     """A layer, once.
 
     Attributes:
-        path: Of the layer in the network, such as ``"encoders.0.2"``.
+        path: Path of the layer in the network, such as ``"encoders.0.2"``.
         kind: Its class.
         taken: Shape of its input without the batch.
         given: Shape of its output, likewise.
-        parameters: How many it has.
+        parameters: Number of parameters.
     """
 
     path: str
@@ -78,10 +78,10 @@ class Box:
     """Features in the drawing.
 
     Attributes:
-        shape: Of the features.
-        fill: Of ``FILLS``.
-        arrow: Of ``ARROWS``, by which they are reached; empty for the slice and for copies.
-        step: How far right it stands, in ``STEP``.
+        shape: Shape of the features.
+        fill: Key of ``FILLS``.
+        arrow: Key of ``ARROWS`` for the step that makes them; empty for the slice and for copies.
+        step: Position from the left, in units of ``STEP``.
     """
 
     shape: Shape
@@ -101,7 +101,7 @@ def trace_network(network: nn.Module, size_hw: tuple[int, int]) -> list[LayerRun
     """The layers in the order in which they run on one slice; a layer that runs twice is there twice.
 
     Args:
-        network: On the device ``meta``; it takes images of shape (1, 1, H, W).
+        network: Network on the device ``meta`` that takes images of shape (1, 1, H, W).
         size_hw: Height and width of the image.
     """
     runs: list[LayerRun] = []
@@ -142,7 +142,7 @@ def lay_out(runs: Sequence[LayerRun]) -> list[Box]:
     """The boxes of the drawing from left to right; a copy stands before the features that it is joined to.
 
     Args:
-        runs: Of a ``UNet``.
+        runs: Layers of a ``UNet``, in the order in which they run.
     """
     boxes = [Box(runs[0].taken, "end", "", 0)]
     for number, run in enumerate(runs):

@@ -1,4 +1,4 @@
-"""How well slices are segmented by their number of lesions, and by how compact those are, in a cross-validation.
+"""Scores of a cross-validation by number and compactness of lesions.
 
 A lesion is an 8-connected component of the truth: regions that touch or overlap are one.
 """
@@ -36,12 +36,12 @@ class ScoredSlice(NamedTuple):
 
     Attributes:
         source: Name of its dataset.
-        group: Of its copies.
+        group: Group of copies.
         lesions: Components of its truth, at least 1.
-        found: Of these, touched by the prediction.
+        found: Number of these that the prediction touches.
         compactness: Mean over them, in (0, 1].
-        share: Of the frame that is tumour, in (0, 1].
-        dice: In [0, 1].
+        share: Fraction of the frame that is tumour, in (0, 1].
+        dice: Dice, in [0, 1].
     """
 
     source: str
@@ -126,7 +126,7 @@ def tabulate_by_lesions(slices: Sequence[ScoredSlice]) -> list[dict[str, Any]]:
     differ more in compactness than their lesions do.
 
     Args:
-        slices: At least one.
+        slices: One or more scored slices.
     """
     sources = sorted({each.source for each in slices})
     cuts = {

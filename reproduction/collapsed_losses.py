@@ -1,4 +1,4 @@
-"""The losses of ``reproduction.dice_collapse`` as pure functions, and the best constant output under each.
+"""Losses of ``dice_collapse`` as pure functions, and their best constants.
 
 Everywhere: p is the probability of tumour and q = 1 - p of background, t the truth (1 where there is tumour) and
 u = 1 - t, and f the foreground share, the mean of t. All losses take logits, float (N, 2, H, W), background first, and
@@ -110,7 +110,7 @@ def loss_of_constant(name: str, p: ArrayLike, shares: ArrayLike) -> NDArray[np.f
     """A loss when every pixel of every slice is given the same probability of tumour; epsilons are left out.
 
     Args:
-        name: Of ``LOSSES``.
+        name: Key of ``LOSSES``.
         p: Probabilities from 0 to 1, any shape.
         shares: Foreground shares of the slices, strictly between 0 and 1, at least one.
 
@@ -140,8 +140,8 @@ def best_constant(name: str, shares: ArrayLike) -> float:
     Several shares have one only where the loss is linear in f, so that their mean decides: ``LINEAR``.
 
     Args:
-        name: Of ``LOSSES``.
-        shares: Of the slices, each strictly between 0 and one half.
+        name: Key of ``LOSSES``.
+        shares: Tumour fraction of each slice, strictly between 0 and one half.
 
     Returns:
         From 0 to 1.

@@ -30,7 +30,7 @@ class Drawn:
     Attributes:
         figure: None if there is only a table.
         tables: Rows by the name of their CSV file; each has at least one row.
-        text: To be printed; may be empty.
+        text: Text to print; may be empty.
     """
 
     figure: Figure | None
@@ -43,7 +43,7 @@ def read_rows(path: Path, *, remedy: str) -> list[dict[str, str]]:
 
     Args:
         path: The file.
-        remedy: What makes it, as the end of a sentence.
+        remedy: Command that makes it, as the end of a sentence.
 
     Raises:
         NumbersMissingError: There is no such file, or no row in it.

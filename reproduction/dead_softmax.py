@@ -1,13 +1,13 @@
-"""Why a training with Tversky loss stood still at all background: the softmax was saturated, and its gradient zero.
+"""Why a training with Tversky loss collapsed: a saturated softmax.
 
-``python -m reproduction.dead_softmax BR35H --run RUN --split FILE --fold I`` takes a run that ended so:
-``tumortrace sweep BR35H --config reproduction/sweeps/losses.toml`` makes one, Tversky with seed 0. First, on some
-slices that it learnt from, it measures the gradient of each loss at the run's first weights and at its last. An overlap
-loss reaches the logits through p (1 - p) alone, which float32 rounds to nothing once they are some tens apart;
-cross-entropy's gradient is p - t, as large as it is wrong. Then it trains ``EPOCHS`` epochs of each of ``TRIALS``: with
-what might have prevented it, and from the dead weights with what might wake them.
+``python -m reproduction.dead_softmax BR35H --run RUN --split FILE --fold I`` takes a run that ended so; ``tumortrace
+sweep BR35H --config reproduction/sweeps/losses.toml`` trains one, Tversky with seed 0. It first measures the gradient
+of each loss on some training slices, at the run's first weights and at its last. An overlap loss reaches the logits
+through p (1 - p) alone, which float32 rounds to zero once they are some tens apart; the gradient of cross-entropy is
+p - t.
 
-Written to ``results/dead_softmax.csv`` and ``results/dead_softmax_trials.csv``.
+Then it trains ``EPOCHS`` epochs of each of ``TRIALS``: changes that might prevent the collapse, and changes that
+might revive the dead weights.
 """
 
 from __future__ import annotations

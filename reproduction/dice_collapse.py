@@ -5,7 +5,7 @@ for the tumours of TRAIN (``results/dice_collapse/constants.csv``), trains the r
 (an epoch a line in ``results/dice_collapse/ROW.csv``, the weights in ``--out``), and writes
 ``results/dice_collapse.csv`` and ``figures/dice_collapse.png`` and ``.svg`` of all that are. ``--row NAME`` trains one
 row; ``--epochs 0`` none. A row is learnt on the TRAIN side of a fold and measured on its held-out side; its threshold
-is chosen on slices that it learnt from. On a CPU with ``--threads 1`` the seed fixes every number.
+is chosen on slices that it was trained on. On a CPU with ``--threads 1`` the seed fixes every number.
 
 The cures are tried from two settings. ``SLOW``: the student paper's Dice at 5e-7, and at eight times that, because a
 step of Adam moves the output of a network eight times narrower roughly eight times less (Yang et al. 2022). ``POOLED``:
@@ -47,7 +47,7 @@ from tumortrace.training.networks import build_network
 
 FOLDS, FOLD = 3, 3
 CHOOSING = 60
-"""Slices learnt from on which the best threshold is chosen."""
+"""Training slices on which the best threshold is chosen."""
 MARKS = "osDp^v8PXh<>d*H1"
 """Of the lines in the figure."""
 QUANTILES = (0.1, 0.5, 0.9)
@@ -60,15 +60,15 @@ class Row:
     """One training.
 
     Attributes:
-        label: In the figure.
-        loss: Of ``LOSSES``.
-        learning_rate: Of Adam, constant but for a warm-up.
-        start: Where the output's bias begins: drawn at random like all weights (None), at the tumour's mean share
+        label: Label in the figure.
+        loss: Key of ``LOSSES``.
+        learning_rate: Learning rate of Adam, constant except for a warm-up.
+        start: Initial bias of the output: drawn at random like all weights (None), at the tumour's mean fraction
             (``"share"``), or at the best constant under the row's loss (``"attractor"``).
         warm_up: The rate rises linearly over the first tenth of all steps.
         clip: Largest norm of the gradient; 0 does not clip.
         decoder_norm: Batch normalisation ends the bottleneck and every block of the decoder, as in the encoder.
-        seed: Of first weights and order: an untrained output lies above or below one half by this alone.
+        seed: Seed of initial weights and order; it alone decides whether an untrained output is above one half.
     """
 
     label: str
@@ -140,7 +140,7 @@ class EpochNumbers:
         above_half: Share of pixels at 0.5 or more.
         dice: Mean over slices of the Dice at 0.5.
         dice_best: Likewise, at ``threshold``.
-        threshold: The constant one with the highest mean Dice on ``CHOOSING`` slices learnt from.
+        threshold: The constant one with the highest mean Dice on ``CHOOSING`` training slices.
         head_gradient: Norm of the last layer's gradient before clipping, mean over the epoch's steps.
     """
 
@@ -162,10 +162,10 @@ def build(row: Row, *, share: float, attractor: float, size: Size = SMALL) -> nn
     """The network with the row's changes; its first weights depend on the row's seed alone.
 
     Args:
-        row: Of ``ROWS``.
+        row: Key of ``ROWS``.
         share: Mean share of tumour on the TRAIN side, in (0, 1).
         attractor: Best constant output there, in (0, 1).
-        size: Of the network.
+        size: Size of the network.
     """
     config = load_size(size)
     network = build_network(config.network, size_hw=config.recipe.size_hw, seed=row.seed)
@@ -186,11 +186,11 @@ def train_row(
     """Train a row and measure it before the first epoch and after each.
 
     Args:
-        row: Of ``ROWS``.
+        row: Key of ``ROWS``.
         train: Learnt from; every slice holds tumour.
         held_out: Measured on.
-        epochs: At least 1.
-        size: Of the network.
+        epochs: Number of epochs, 1 or more.
+        size: Size of the network.
 
     Returns:
         The network with its last weights, on the CPU, and the ``EpochNumbers``.
@@ -319,7 +319,7 @@ def summarise(results: Mapping[str, Sequence[Mapping[str, float]]]) -> list[dict
     """A row a training: its settings, and its numbers after the last epoch.
 
     Args:
-        results: By name, the epochs as ``read_numbers`` gives them.
+        results: Epochs of each row, as ``read_numbers`` returns them, by name.
     """
     return [
         asdict(ROWS[name]) | {"row": name, "outcome": outcome(rows[-1])} | rows[-1] for name, rows in results.items()
@@ -343,7 +343,7 @@ def draw(shares: NDArray[np.float64], results: Mapping[str, Sequence[Mapping[str
 
     Args:
         shares: Foreground shares of the slices, float64, in (0, 1).
-        results: As in ``summarise``; may be empty.
+        results: Epochs of each row, as in ``summarise``; may be empty.
     """
     figure = Figure(figsize=(13.5, 7.6), facecolor="white", layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(1, 1.7))
@@ -416,8 +416,8 @@ def draw_rows(axes: Axes, results: Mapping[str, Sequence[Mapping[str, float]]], 
 
     Args:
         axes: Drawn on.
-        results: As in ``summarise``.
-        column: Of ``EpochNumbers``, from 0 to 1.
+        results: Epochs of each row, as in ``summarise``.
+        column: Field of ``EpochNumbers`` with values from 0 to 1.
     """
     marks = dict(zip(SLOW, MARKS, strict=True)) | dict(zip(POOLED, MARKS[: len(POOLED)], strict=True))
     styles = dict(zip(COLLAPSED, ("-", "--", ":", "-.", "-", "-."), strict=True))
@@ -487,7 +487,7 @@ def _prepare(records: tuple[CaseRecord, ...], count: int, size: Size) -> Prepare
 def _finish_row(  # noqa: PLR0913 - a row, and all that it is made of
     name: str, train: PreparedPart, held_out: PreparedPart, *, epochs: int, table: Path, out: Path, size: Size = SMALL
 ) -> None:
-    """Train a row unless its file holds as many epochs, learnt from as many slices."""
+    """Train a row unless its file holds as many epochs, trained on as many slices."""
     done = read_numbers(table / f"{name}.csv")
     if done and (done[-1]["epoch"], done[-1]["learnt_from"]) == (epochs, len(train)):
         return

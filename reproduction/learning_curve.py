@@ -1,4 +1,4 @@
-"""How many annotated slices are enough? A learning curve, and what a slice is worth that copies another.
+"""Dice by the number of slices, and by the number of different pictures.
 
 ``python -m reproduction.learning_curve BR35H --out runs/learning-curve`` makes five grouped folds, holds out the first
 three in turn, and trains the student paper's network (``--size``) on 50 slices of the other folds to all of them:
@@ -64,7 +64,7 @@ class Training:
     """One training.
 
     Attributes:
-        kind: Of ``PLAN``, or ``ALL``.
+        kind: Key of ``PLAN``, or ``ALL``.
         slices: Learnt from; 0 means every one that is not held out.
         fold: Held out, counted from 1.
     """
@@ -86,8 +86,8 @@ class Scores:
     Attributes:
         slices: Learnt from.
         pictures: Groups of copies among them.
-        groups: Of each held-out slice.
-        dices: Of each, on the network's grid at a threshold of 0.5; shape (N,), float64, in [0, 1].
+        groups: Group of each held-out slice.
+        dices: Dice of each on the network's grid at a threshold of 0.5; shape (N,), float64, in [0, 1].
     """
 
     slices: int
@@ -100,7 +100,7 @@ def list_trainings(folds: int) -> list[Training]:
     """All trainings, fold by fold, so that a run that is cut short has whole folds.
 
     Args:
-        folds: How many are held out in turn, from the first.
+        folds: Number of folds held out in turn, from the first.
     """
     sizes = [(kind, size) for kind, listed in PLAN.items() for size in listed]
     return [Training(kind, size, fold) for fold in range(1, folds + 1) for kind, size in [*sizes, (ALL, 0)]]
@@ -112,10 +112,10 @@ def order_slices(groups: Sequence[str], *, kind: str, seed: int) -> list[int]:
     Pictures, and the copies of each, come in an order drawn at random, which is the same for both kinds.
 
     Args:
-        groups: Of each slice; may be empty.
+        groups: Group of each slice; may be empty.
         kind: ``"spread"``, a slice of each picture before the second of any, or ``"whole"``, all of a picture before
             the next.
-        seed: Of the draws.
+        seed: Seed of the draws.
 
     Returns:
         Every index into ``groups`` once.
@@ -136,8 +136,8 @@ def choose_slices(training: Training, cases: Sequence[SplitCase]) -> tuple[list[
     """The slices that a training learns from, and those that it is scored on, as indices into the cases.
 
     Args:
-        training: What is asked for.
-        cases: Of all slices, with their fold and group.
+        training: Training to prepare.
+        cases: All slices with their fold and group.
     """
     held_out = [index for index, case in enumerate(cases) if case.side == str(training.fold)]
     others = [index for index, case in enumerate(cases) if case.side != str(training.fold)]
@@ -160,11 +160,11 @@ def finish(  # noqa: PLR0913 - a training, and all that it is made of
     """The scores of a training: read if they are there and of as many steps and the same slices, else made.
 
     Args:
-        training: What is asked for.
+        training: Training to prepare.
         part: All slices.
-        cases: Of the same slices, in the same order.
-        size: Of the network.
-        steps: Of the optimiser.
+        cases: Cases of the same slices, in the same order.
+        size: Size of the network.
+        steps: Number of optimiser steps.
         table: Folder of the scores.
         out: Folder of the checkpoints.
     """
@@ -249,8 +249,8 @@ def draw(rows: Sequence[Mapping[str, Any]], *, steps: int) -> Figure:
     """Dice by number of slices, a line an order, each mark with its number of pictures; both lines end at all slices.
 
     Args:
-        rows: Of ``summarise``, at least one.
-        steps: Of each training, for the title.
+        rows: One or more rows of ``summarise``.
+        steps: Number of steps of each training, for the title.
     """
     figure = Figure(figsize=(7.6, 5.2), facecolor="white", layout="constrained")
     axes = figure.subplots()
@@ -278,7 +278,7 @@ def draw(rows: Sequence[Mapping[str, Any]], *, steps: int) -> Figure:
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter("{x:.0f}")
-    axes.set(xlabel="slices learnt from (logarithmic; beside each mark: pictures among them)")
+    axes.set(xlabel="training slices (logarithmic; beside each mark: pictures among them)")
     axes.set(ylabel="mean Dice of held-out slices, 0 to 1\n(95 % interval over pictures)")
     scored = f"{rows[0]['slices_scored']} held-out slices of {rows[0]['pictures_scored']} pictures"
     axes.set_title(f"How many annotated slices are enough?\n{scored}, {steps} steps each", fontsize=11)

@@ -1,4 +1,4 @@
-"""What damps the oscillating validation loss of the student paper, at what cost in epochs.
+"""What damps the oscillation of the student paper's validation loss.
 
 ``python -m reproduction.oscillation --sweep runs/sweeps/grid --sweep runs/sweeps/oscillation`` condenses the epochs of
 the runs of ``ROWS`` into ``results/oscillation_curves.csv``; from that file alone it writes ``results/oscillation.csv``
@@ -51,8 +51,8 @@ class Curve:
     """One run.
 
     Attributes:
-        row: Of ``ROWS``.
-        seed: Of the run.
+        row: Key of ``ROWS``.
+        seed: Seed of the run.
         losses: Validation loss of each epoch, mean cross-entropy, shape (epochs,).
         dices: Mean Dice on the same slices, shape (epochs,).
     """
@@ -115,7 +115,7 @@ def summarise(curves: Sequence[Curve]) -> list[dict[str, Any]]:
     """A row a setting that was run: means over its seeds; of an arrival the latest, None if a seed never arrives.
 
     Args:
-        curves: With at least one of ``PLAIN``.
+        curves: Curves, one or more of them of ``PLAIN``.
     """
     level = NEAR * fmean(smooth(curve.losses).min() for curve in curves if curve.row == PLAIN)
     rows = []

@@ -1,4 +1,4 @@
-"""The student paper's cases and scores: the colours of the comparison, phantoms in four panels, and Table I.
+"""Figures of cases and scores, and Table I.
 
 No slice of a patient is drawn here: the cases are phantoms. ``tumortrace evaluate`` draws those of a dataset into the
 folder of the evaluation.
@@ -47,7 +47,7 @@ class Reported:
     """What Table I of the student paper says of a metric, on its 100 TEST images and by its own way of counting.
 
     Attributes:
-        mean: Over the images.
+        mean: Mean over the images.
         p05: 5th percentile of the images.
         p95: 95th percentile.
         max: The largest; None if it is not given.
@@ -73,7 +73,7 @@ class PhantomCase:
 
     Attributes:
         number: Its seed, from 0.
-        kind: Of ``KINDS``.
+        kind: Key of ``KINDS``.
         pixels: Shape ``PHANTOM_SIZE_HW``, uint8.
         truth: Likewise, bool.
         prediction: Likewise, bool.
@@ -96,7 +96,7 @@ class Scores:
     """The scores of an evaluation.
 
     Attributes:
-        groups: Of copies, one an image.
+        groups: Group of copies of each image.
         values: Shape (images,) by metric, from 0 to 1; NaN where undefined.
     """
 

@@ -1,4 +1,4 @@
-"""The student paper's loss curves: a line a learning rate for each batch size, the best of each, and the Dice losses.
+"""Loss curves by learning rate and batch size, and of the Dice losses.
 
 ``condense_sweep`` makes ``results/grid_curves.csv`` of a sweep's folder, finished or not; all figures but ``dice_loss``
 are drawn from that file alone. ``dice_loss`` is drawn from the rows of ``reproduction.dice_collapse``.
@@ -32,7 +32,7 @@ Floats = NDArray[np.float64]
 BATCH_SIZES = (2, 4, 8)
 MEASURED = ("train_loss", "val_loss", "val_dice")
 STYLES = ((ORANGE, ":", "D"), (BLUE, "--", "s"), (GREEN, "-.", "^"), ("black", "-", "o"))
-"""Colour, line and mark of the learning rates, from the highest down; told apart in grey print."""
+"""Colour, line and mark of the learning rates, from the highest down; distinguishable in grey print."""
 
 DICE_ROWS = {
     "slow-5e-7": "each class by itself, 5e-7 (the student paper)",
@@ -47,9 +47,9 @@ class Curve:
     """One run.
 
     Attributes:
-        batch_size: In slices.
-        learning_rate: Of Adam.
-        seed: Of first weights and order.
+        batch_size: Slices in a batch.
+        learning_rate: Learning rate of Adam.
+        seed: Seed of initial weights and order.
         epochs: Counted from 1, shape (N,).
         train_loss: Mean cross-entropy in nat per pixel, shape (N,); NaN where none was measured.
         val_loss: Likewise on the held-out slices.
@@ -70,10 +70,10 @@ class Setting:
     """The runs of one batch size and learning rate.
 
     Attributes:
-        batch_size: In slices.
-        learning_rate: Of Adam.
+        batch_size: Slices in a batch.
+        learning_rate: Learning rate of Adam.
         curves: One a seed, at least one.
-        epochs: From 1 to the longest run's last, shape (E,).
+        epochs: Epochs from 1 to the last of the longest run, shape (E,).
         mean_loss: Mean validation loss over the seeds, shape (E,); NaN where a seed has no finite one.
     """
 
@@ -184,8 +184,8 @@ def draw_rates(batch_size: int, settings: Sequence[Setting]) -> Figure:
     """Validation loss by epoch, a line a learning rate.
 
     Args:
-        batch_size: Whose settings are drawn.
-        settings: Of all batch sizes, so that a learning rate looks the same in each figure.
+        batch_size: Batch size to draw.
+        settings: Settings of all batch sizes, so that a learning rate looks the same in each figure.
     """
     figure, axes = _begin()
     rates = sorted({setting.learning_rate for setting in settings}, reverse=True)
@@ -213,11 +213,11 @@ def draw_best(best: dict[int, Setting]) -> Figure:
 
 
 def draw_dice_losses(results: dict[str, list[dict[str, float]]], network: str) -> Figure:
-    """The Dice losses by epoch: learnt from (solid) and held out (dashed).
+    """The Dice losses by epoch: training (solid) and held out (dashed).
 
     Args:
         results: Epochs with ``train_loss`` and ``held_out_loss`` by the name in ``DICE_ROWS``.
-        network: In words.
+        network: Name of the network.
     """
     figure, axes = _begin()
     for (name, rows), (colour, _, mark) in zip(results.items(), (STYLES[3], *STYLES[:2]), strict=False):

@@ -1,4 +1,4 @@
-"""All figures and tables of the student paper, made anew: ``python -m reproduction.paper_figures``.
+"""All figures and tables of the student paper, drawn from the numbers.
 
 Numbers are written to ``results/NAME.csv``, drawings to ``figures/NAME.png`` and ``.svg``; ``--only NAME`` makes one.
 
@@ -60,7 +60,7 @@ def make(name: str, into: Path) -> None:
     """Write one figure with its tables, print its text.
 
     Args:
-        name: Of ``MAKERS``.
+        name: Key of ``MAKERS``.
         into: Folder of ``results/`` and ``figures/``.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The slices of TRAIN with the labels that the student paper's network learnt from, as a folder that ``train`` opens.
+"""TRAIN with the student paper's labels, as a dataset to train on.
 
 ``python -m reproduction.paper_labels BR35H --out runs/labels`` writes ``images/`` and ``masks/`` on the student paper's
 grid of 512 x 512. ``tumortrace train runs/paper-labels --config narrow --out runs/narrow-paper-labels`` learns from

@@ -30,7 +30,7 @@ share of TRAIN's tumour pixels that vanish, its recall and Dice on VAL (measured
 | known (recall and Dice of TEST) | | 0.25 | 0.673 | 0.789 |
 
 Quality 75 with antialias fits the perfect mask's score slightly better and the vanished pixels worse, so these two
-cannot be told apart; all others are further off in the three numbers together.
+cannot be distinguished; all others are further off in the three numbers together.
 
 What remains, 0.014 of recall and 0.012 of Dice, is no more than another sample makes: VAL's 95 % intervals over groups
 of copies are 0.652 to 0.713 and 0.770 to 0.823. The kind of region explains some of it. The 74 images of VAL without a
@@ -74,7 +74,7 @@ def paint(regions: Iterable[Region], size_hw: tuple[int, int]) -> NDArray[np.uin
     """Paint regions with OpenCV: coordinates cut to whole pixels, and every pixel that the outline touches as well.
 
     Args:
-        regions: With ``theta_rad`` in radians.
+        regions: Regions with ``theta_rad`` in radians.
         size_hw: Height and width of the image in pixels.
 
     Returns:
@@ -97,7 +97,7 @@ def through_jpeg(mask: NDArray[np.uint8], quality: int = JPEG_QUALITY) -> NDArra
 
     Args:
         mask: Shape (H, W), uint8.
-        quality: Of JPEG, 0 to 100.
+        quality: JPEG quality, 0 to 100.
 
     Returns:
         Of the same shape, uint8.
@@ -126,7 +126,7 @@ def truncate(soft: NDArray[np.float32], forgiven: float = 0.0) -> NDArray[np.boo
 
     Args:
         soft: Shape (H, W), float32 in [0, 1].
-        forgiven: How far below 1 still counts as 1; the student paper forgave nothing.
+        forgiven: Tolerance below 1 that still counts as 1; the student paper had none.
 
     Returns:
         Of the same shape, bool.
@@ -138,7 +138,7 @@ def soft_truth(regions: Iterable[Region], size_hw: tuple[int, int]) -> NDArray[n
     """What the student paper scored against.
 
     Args:
-        regions: As the annotator drew them.
+        regions: Regions as the annotator drew them.
         size_hw: Height and width of the image in pixels.
 
     Returns:

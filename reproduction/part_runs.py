@@ -49,9 +49,9 @@ def train_steps(part: PreparedPart, size: Size, *, steps: int, seed: int, run: P
 
     Args:
         part: Learnt from, at least one case.
-        size: Of the network.
-        steps: Of the optimiser: as many whatever the number of slices, so that few slices are not learnt less.
-        seed: Of first weights and order.
+        size: Size of the network.
+        steps: Number of optimiser steps, the same for any number of slices.
+        seed: Seed of initial weights and order.
         run: Folder of its checkpoint.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Slices with a second lesion pasted in, from another slice (Ghiasi et al. 2021; of tumours Yang et al. 2021)."""
+"""Slices with a second lesion pasted in from another slice."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def inside_head(image: Grey, *, depth: float) -> Mask:
 
     Args:
         image: Shape (H, W), float32, any range.
-        depth: From 0, the whole head, to 1.
+        depth: Depth, from 0 (the whole head) to 1.
     """
     grey = (image - image.min()) / max(float(np.ptp(image)), 1e-6)
     lifted = np.asarray(grey + 1e-3, dtype=np.float32)  # so that black inside of the head differs from what is cut off
@@ -112,7 +112,7 @@ def paste_slices(
 
     Args:
         part: Drawn from.
-        groups: Of copies, one name a slice.
+        groups: Group of copies of each slice.
         count: Asked for; fewer are made where too many pairs have no room, or there are no pairs.
         rng: Decides everything.
 

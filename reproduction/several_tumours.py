@@ -66,8 +66,8 @@ def oversample(lesions: NDArray[np.int64], times: int = TIMES) -> NDArray[np.int
     """Indices of one pass: each slice once, each with several lesions so many times.
 
     Args:
-        lesions: Of each slice, shape (N,).
-        times: At least 1.
+        lesions: Number of lesions of each slice, shape (N,).
+        times: Number of repetitions, 1 or more.
     """
     return np.repeat(np.arange(len(lesions)), np.where(lesions > 1, times, 1))
 
@@ -77,7 +77,7 @@ def lay_out(slices: NDArray[np.intp], length: int, rng: Generator) -> NDArray[np
 
     Args:
         slices: Indices of one pass, at least one.
-        length: Of the result.
+        length: Length of the result.
         rng: Decides the order, and what is dropped.
     """
     passes = [rng.permutation(slices) for _ in range(-(-length // len(slices)))]
@@ -88,10 +88,10 @@ def make_arm(arm: str, part: PreparedPart, groups: Sequence[str], *, seed: int) 
     """What one epoch of an arm learns from: ``PASSES`` times as many slices as there are, whatever the arm.
 
     Args:
-        arm: Of ``ARMS``.
+        arm: Key of ``ARMS``.
         part: The slices as they are, at least one.
-        groups: Of copies, one name a slice.
-        seed: Of the arm's draws.
+        groups: Group of copies of each slice.
+        seed: Seed of the arm's draws.
     """
     rng = np.random.default_rng(seed)
     more = oversample(count_components(part.truths))
@@ -138,12 +138,12 @@ def finish_training(
     """Train an arm on one fold and score what was held out, unless its file says that as many steps were taken.
 
     Args:
-        arm: Of ``ARMS``.
+        arm: Key of ``ARMS``.
         parts: Learnt from, and held out.
-        groups: Of copies, by case_id.
+        groups: Group of copies of each case, by case_id.
         config: Its epochs are passes over the slices, a multiple of ``PASSES``.
         run: The run folder; a training that was cut off goes on from it.
-        path: Of the held-out slices' file.
+        path: File for the held-out slices.
     """
     learn, held_out = parts
     steps = config.training.epochs // PASSES * math.ceil(PASSES * len(learn) / config.training.batch_size)
@@ -226,7 +226,7 @@ def draw(by_lesions: Sequence[Numbers], arms: Sequence[Numbers], size: Size = SM
     Args:
         by_lesions: Rows of ``tabulate_by_lesions``, or none, as numbers or text.
         arms: Rows of ``summarise``, or none, likewise.
-        size: Of the arms' network.
+        size: Size of the arms' network.
     """
     figure = Figure(figsize=(13.5, 5.2), facecolor="white", layout="constrained")
     figure.suptitle("Slices with several tumours", fontsize=12)
@@ -339,9 +339,9 @@ def train_arms(data: Path, config: Config, *, out: Path, table: Path, slices: in
     Args:
         data: The dataset.
         config: Its epochs are passes over the slices, a multiple of ``PASSES``.
-        out: Of the run folders and the split.
+        out: Folder of the run folders and the split.
         table: Folder of the files of finished trainings.
-        slices: Of each side, for a trial; 0 takes all.
+        slices: Number of slices of each side, for a trial; 0 takes all.
     """
     whole = open_dataset(data)
     found = survey_cases(tuple(record for record in whole.records if record.part != "test"))

@@ -1,4 +1,4 @@
-"""How large the experiments' networks are: the student paper's, eight times narrower and at 128 x 128, or as it was."""
+"""The two sizes of the experiments: small, and the student paper's own."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Size:
     """A network and its input.
 
     Attributes:
-        name: For ``--size``.
-        network: In words.
+        name: Name for ``--size``.
+        network: Name of the network.
         base: The configuration that ships with the package.
-        run: What the one run that gives Table I changes in it, each as given to ``--set``.
-        settings: What all other trainings change in it.
-        into: Where results/ and figures/ go unless it is said.
+        run: Overrides for the run that gives Table I, each as given to ``--set``.
+        settings: Overrides for all other trainings.
+        into: Default folder of results/ and figures/.
     """
 
     name: str
@@ -65,8 +65,8 @@ def load_size(size: Size, overrides: Iterable[str] = ()) -> Config:
     """The settings of a training that is not the one run of Table I.
 
     Args:
-        size: Of ``SIZES``.
-        overrides: As given to ``--set``; they come last.
+        size: Key of ``SIZES``.
+        overrides: Overrides as given to ``--set``; they come last.
     """
     return load_config(size.base, [*size.settings, *overrides])
 
@@ -76,7 +76,7 @@ def claim_results(into: Path, size: Size) -> None:
 
     Args:
         into: Folder of ``results/``.
-        size: Of what is to be written there.
+        size: Size of the results to write there.
 
     Raises:
         DataError: Another size's results are there.
@@ -104,9 +104,9 @@ def resize_sweep(text: str, size: Size, overrides: Iterable[str] = ()) -> str:
     """A sweep's file at a size: what fits the small network alone is exchanged for what this one wants.
 
     Args:
-        text: Of a file in ``sweeps/``, written for ``SMALL``; it has a ``[grid]`` or ``[[settings]]``.
-        size: Of ``SIZES``; the small one leaves the text as it is.
-        overrides: What else every setting shall have, each as given to ``--set``.
+        text: Text of a file in ``sweeps/``, written for ``SMALL``, with a ``[grid]`` or ``[[settings]]``.
+        size: Key of ``SIZES``; the small one leaves the text as it is.
+        overrides: Further overrides for every setting, each as given to ``--set``.
 
     Returns:
         TOML.

@@ -1,4 +1,4 @@
-"""The steps of ``python -m reproduction``: each answers one question and leaves its tables in ``results/``.
+"""The steps of ``python -m reproduction``, one for each question.
 
 A step whose tables are there is finished. What it trains on the way lies in ``--out`` and is gone on with after a stop.
 """
@@ -37,14 +37,14 @@ SWEEPS = Path(__file__).parent / "sweeps"
 
 @dataclass(frozen=True)
 class Folders:
-    """What the steps learn from, and where they write.
+    """Folders that the steps read and write.
 
     Attributes:
         data: The folder of Br35H.
         others: Those of LGG and Figshare, and that of images without a tumour; None if they are not given.
-        out: Of run folders and sweeps.
-        into: Of ``results/`` and ``figures/``.
-        size: Of all networks but the one that ships.
+        out: Folder of run folders and sweeps.
+        into: Folder of ``results/`` and ``figures/``.
+        size: Size of all networks but the shipped one.
     """
 
     data: Path
@@ -73,10 +73,10 @@ class Step:
     """One question.
 
     Attributes:
-        name: For ``--only``.
-        question: What it answers.
+        name: Name for ``--only``.
+        question: Question that the step answers.
         do: Answers it.
-        tables: In ``results/``; it is finished when all are there. Without any it takes seconds, and is always done.
+        tables: Tables in ``results/``; the step is finished when all exist. A step without tables is always done.
         needs_others: It cannot be done on Br35H alone.
     """
 
@@ -95,9 +95,9 @@ def run_sweep(folders: Folders, name: str, overrides: tuple[str, ...] = ()) -> N
     """Run a file of ``sweeps/`` and keep its two tables.
 
     Args:
-        folders: Where.
-        name: Of the file.
-        overrides: What each setting shall have at another size than the small one, for which the file was written.
+        folders: Folders to read and write.
+        name: Name of the file.
+        overrides: Overrides of each setting at another size than the small one.
     """
     file = folders.out / "sweeps" / f"{name}.toml"
     text = resize_sweep((SWEEPS / file.name).read_text(encoding="utf-8"), SIZES[folders.size], overrides)
@@ -122,7 +122,7 @@ def make_table_1(folders: Folders) -> None:
 
 
 def train_on_paper_labels(folders: Folders) -> None:
-    """Write the labels that the student paper's network learnt from, and train it on them."""
+    """Write the labels that the student paper's network was trained on, and train it on them."""
     labels = folders.out / "paper-labels"
     written, empty = paper_labels.write_labelled(open_dataset(folders.data), labels)
     size = SIZES[folders.size]
@@ -225,7 +225,7 @@ STEPS = (
     Step("table_1", "What does the student paper's network score on VAL?", make_table_1, ("scores.csv",)),
     Step(
         "labels",
-        "How many of the labels that it learnt from are empty?",
+        "How many of the labels that it was trained on are empty?",
         train_on_paper_labels,
         ("labels.csv",),
     ),

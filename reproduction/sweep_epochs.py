@@ -14,9 +14,9 @@ class SweptRun(NamedTuple):
     """A run of a sweep.
 
     Attributes:
-        row: Of the sweep's ``results.csv``.
+        row: Row of the sweep's ``results.csv``.
         folder: Its run folder.
-        epochs: Of its ``metrics.csv``, an empty cell as None; none if the run ended before its first.
+        epochs: Rows of its ``metrics.csv``, an empty cell as None; empty if the run ended before its first epoch.
     """
 
     row: dict[str, str]

@@ -153,10 +153,10 @@ def score(name: str, masks: Sequence[tuple[Mask, Mask]], cases: Sequence[Surveye
     """Score masks by the student paper's metric against the student paper's truth, and by ours against the true mask.
 
     Args:
-        name: Of the row.
-        masks: Of each case, on the student paper's grid and on the image's.
+        name: Name of the row.
+        masks: Masks of each case on the student paper's grid and on the image's.
         cases: Annotated with regions.
-        groups: Of copies, one name a case.
+        groups: Group of copies of each case.
     """
     pairs = list(zip(masks, cases, strict=True))
     counts = {
@@ -304,8 +304,8 @@ def draw(rows: Sequence[Row], slices: str) -> Figure:
     """Dice of each mask by both metrics, and what each fault alone costs by both; bars with 95 % intervals.
 
     Args:
-        rows: Of the tables ``score`` and ``fault``.
-        slices: What they were measured on, for the titles.
+        rows: Rows of the tables ``score`` and ``fault``.
+        slices: Number of slices that they were measured on, for the titles.
     """
     scores, faults = ([row for row in rows if row.table == table] for table in ("score", "fault"))
     heights = (len(scores) + 1.2, len(faults) + 1.2)

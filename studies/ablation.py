@@ -1,4 +1,4 @@
-"""What each part of the default recipe is worth: one change at a time, on one grouped fold, for few epochs.
+"""Ablation: one change to the recipe at a time, on one grouped fold.
 
 ``python -m studies.ablation DATA... --negatives DIR --out DIR`` trains every row of ``ROWS`` and scores it on the
 fold that was held out; finished rows are not trained again, so that several processes can share the rows. The
@@ -44,7 +44,7 @@ def one_map(loss: str) -> tuple[str, ...]:
 ROWS: dict[str, tuple[str, ...]] = {
     "default": (),
     "encoder not pretrained": ("network.pretrained=false",),
-    "the report's U-Net, narrow": (
+    "the student paper's U-Net, narrow": (
         "network.encoder=plain",
         "network.pretrained=false",
         "network.widths=[8, 16, 32, 64, 128]",

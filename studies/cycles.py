@@ -1,4 +1,4 @@
-"""What a second cycle of training brings on slices that no fold had seen, and what the mean of both brings.
+"""Gain of a second training cycle, and of the mean of both, on held-out slices.
 
 ``python -m studies.cycles DATA... --negatives DIR --crossval DIR`` takes the folds that ``tumortrace crossval``
 trained in two cycles. A fold's checkpoint holds what its second cycle ended with, and its kept weights are the mean of

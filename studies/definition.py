@@ -1,12 +1,12 @@
-"""How much of what a new hospital costs is only what its annotators call tumour.
+"""Share of the loss on an unseen hospital that is its definition of a tumour.
 
 ``python -m studies.definition DATA... --negatives DIR --sources CROSSVAL --groups CROSSVAL`` takes the folds that
-``tumortrace crossval --by source`` trained. On the source that a model never saw, its masks are made again at other
-thresholds and grown or shrunk. The best pair of the two is chosen on one half of the source's groups and scored on the
-other, and the reverse. A mask that only means something wider or narrower is mended by it; a tumour that was not seen
-is not. What mending brings, as a share of the gap to the model that learnt from the source (``--groups``), is the part
-of the gap that is the definition. A first table has the masks as they would be segmented: at the thresholds that
-``--groups`` fitted, which are those that travel with a model to the next hospital.
+``tumortrace crossval --by source`` trained. It makes the masks of each held-out source again at other thresholds,
+grown and shrunk. The best pair of the two is chosen on one half of the source's groups and scored on the other, and
+the reverse. This fixes a mask that means something wider or narrower, but not a missed tumour. The gain, as a
+fraction of the gap to the model trained on the source (``--groups``), is the part of the gap that is the definition.
+The first table scores the masks at the thresholds that ``--groups`` fitted, with which a model travels to the next
+hospital.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def mend(dices: Floats, groups: list[str]) -> tuple[Floats, list[tuple[int, int]
 
     Args:
         dices: Shape (cases, thresholds, growths).
-        groups: Of each case.
+        groups: Group of each case.
 
     Returns:
         Shape (cases,), and the two choices as indices.
@@ -141,7 +141,7 @@ def measure(crossval: Path, whole: Dataset, thresholds: Recipe) -> dict[str, dic
 
 
 def read_learnt(crossval: Path) -> dict[str, float]:
-    """Mean Dice of each source's slices with tumour, by models that learnt from others of it."""
+    """Mean Dice of each source's slices with tumour, by models that were trained on others of it."""
     dices: dict[str, list[float]] = {}
     with (crossval / "per_image.csv").open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
@@ -166,7 +166,7 @@ def tabulate(results: dict[str, dict[str, Any]], learnt: dict[str, float]) -> Ta
     """A row a source."""
     table = make_table(
         "What a new hospital costs, on slices with tumour, and how much of it is the definition",
-        *("source", "n", "never seen", "mended", "gain", "learnt from", "of the gap", "threshold, growth"),
+        *("source", "n", "held out", "mended", "gain", "trained on others of it", "of the gap", "threshold, growth"),
     )
     for name, result in results.items():
         low, high = result["gain_ci95"]

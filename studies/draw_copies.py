@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/trust.md from generated slices: ``python studies/draw_copies.py``."""
+"""Pictures of docs/trust.md, drawn from generated slices."""
 
 from __future__ import annotations
 

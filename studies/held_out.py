@@ -1,4 +1,4 @@
-"""Several ways to segment the same held-out slices, and what each gains over the first."""
+"""Several ways to segment the same held-out slices, and their gains."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def tabulate_gains(title: str, first: str, others: Sequence[str], scored: Sequen
     """A row a source, one for all slices with tumour, and one for those without.
 
     Args:
-        title: Of the table.
+        title: Title of the table.
         first: Heading of the first way, which the others are paired with.
         others: Headings of the others.
-        scored: With a value for each.
+        scored: Slices with a value for each way.
     """
     table = make_table(title, "slices", "n", first, *others)
     ill = [one for one in scored if not one.healthy]

@@ -1,4 +1,4 @@
-"""Dice against minutes: how soon the default configuration is good on slices of Br35H that it never saw.
+"""Dice on held-out slices of Br35H by minutes of training.
 
 ``python -m studies.minutes DATA --out DIR`` trains on the grouped folds but one, with all cores or ``--threads``,
 and measures the average of the weights after every epoch on that one, at the network's size (nothing is chosen by it).

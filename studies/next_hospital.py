@@ -1,8 +1,8 @@
-"""How many outlined slices of its own a new hospital needs: ``train --from`` against beginning from ImageNet.
+"""Number of own slices that a new hospital needs for fine-tuning.
 
 ``python -m studies.next_hospital DATA... --negatives DIR --sources CROSSVAL --out DIR`` takes the folds that
 ``tumortrace crossval --by source`` trained. Of the source that a model never saw, half of the groups (patients) give
-the slices to learn from, so many at a time, and all slices with tumour of the other half are scored. What is trained is
+the training slices, so many at a time, and all slices with tumour of the other half are scored. What is trained is
 what a user trains: the default configuration, once begun from that model and once from ImageNet. A row is kept in
 ``DIR/next_hospital.csv`` as soon as it is measured, and not measured again.
 """
@@ -33,7 +33,7 @@ from tumortrace.progress import tell
 from tumortrace.training.run import train
 
 COUNTS = (10, 40, 160)
-"""Slices to learn from."""
+"""Training slices."""
 
 BEGINNINGS = ("the model that travelled", "ImageNet")
 FIELDS = (
@@ -57,12 +57,12 @@ class Hospital:
     """A source that a model never saw.
 
     Attributes:
-        name: Of the source.
+        name: Name of the source.
         model: Trained on all others.
         dataset: All of them.
-        learnable: Its slices to learn from, group by group in random order.
+        learnable: Its training slices, group by group in random order.
         scored: Its other slices with tumour.
-        group_of: By case_id.
+        group_of: Group of each case, by case_id.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The default network beside the report's and MONAI's: same data, augmentation, loop and minutes of training.
+"""Other networks with the same data, augmentation, loop and training time.
 
 ``python -m studies.peers DATA... --negatives DIR --minutes 8`` trains each on one grouped fold and prints its Dice
 with intervals on the fold that was held out, its parameters, and the milliseconds of a slice in ONNX Runtime.
@@ -53,7 +53,7 @@ def make_networks(config: Config) -> dict[str, Callable[[], nn.Module]]:
     size_hw = config.recipe.size_hw
     return {
         OURS: lambda: build_network(config.network, size_hw=size_hw, seed=0),
-        "the report's, 4 x narrower": lambda: UNet(WIDTHS),
+        "the student paper's, 4 x narrower": lambda: UNet(WIDTHS),
         "MONAI UNet": lambda: MonaiUNet(2, 1, 2, WIDTHS, STRIDES, num_res_units=2),
         "MONAI AttentionUnet": lambda: AttentionUnet(2, 1, 2, WIDTHS, STRIDES),
         "MONAI SegResNet": lambda: SegResNet(spatial_dims=2, init_filters=16, in_channels=1, out_channels=2),

@@ -1,4 +1,4 @@
-"""What the doubts about a mask are worth, on slices that no fold had seen: each alone, and as a risk-coverage curve.
+"""Worth of each reason for review, on held-out slices.
 
 ``python -m studies.review DATA... --negatives DIR --crossval DIR`` takes the folds that ``tumortrace crossval``
 trained, segments every held-out slice with the recipe that the other folds fitted, and prints two tables.

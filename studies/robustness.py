@@ -1,4 +1,4 @@
-"""What a scan may suffer before it is segmented, and what that costs in Dice, on slices that no fold had seen.
+"""Loss of Dice by damage to a scan, on held-out slices.
 
 ``python -m studies.robustness DATA... --negatives DIR --crossval DIR`` takes the folds that ``tumortrace crossval``
 trained, damages each fold's held-out slices (every ``--every``-th) in each way, and prints the mean Dice and its loss.

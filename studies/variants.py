@@ -1,8 +1,8 @@
-"""What the mirror image and ``export --int8`` gain and cost in Dice, on slices that no fold had seen.
+"""Gain and cost of the mirror image and of int8, on held-out slices.
 
 ``python -m studies.variants DATA... --negatives DIR --crossval DIR`` takes the folds that ``tumortrace crossval``
 trained. Each fold's held-out slices (every ``--every``-th) are segmented by its model in one look, with its mirror
-image as well, and in one look of the model quantised to 8 bits with slices that it learnt from; all at 0.5.
+image as well, and in one look of the model quantised to 8 bits with slices that it was trained on; all at 0.5.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def score(crossval: Path, whole: Dataset, *, every: int) -> list[Scored]:
 
 
 def in_8_bits(model: Model, learnt: Sequence[CaseRecord]) -> Model:
-    """The model as ``export --int8`` makes it, its ranges set on slices that it learnt from."""
+    """The model as ``export --int8`` makes it, its ranges set on slices that it was trained on."""
     cases = [case for _, case, _ in read_cases(tuple(spread(learnt, CALIBRATION))) if case is not None]
     data = quantize(model.path.read_bytes(), [prepare_pixels(case.slice.pixels, model.recipe) for case in cases])
     with tempfile.TemporaryDirectory() as folder:

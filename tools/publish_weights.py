@@ -1,4 +1,4 @@
-"""Make the shipped model from a finished run: the ONNX file with the calibrated recipe, and its card.
+"""The shipped model and its card, made from a finished run.
 
 ``python tools/publish_weights.py RUN --groups CROSSVAL --sources CROSSVAL`` takes the weights of the run, the
 threshold, temperature and confidence that the cross-validation by groups fitted on slices no fold had seen, and the
@@ -55,8 +55,10 @@ RETRAIN = (
 )
 LIMITS = (
     "Research only, not a medical device: no mask may decide about a patient.",
-    "The training sources define a tumour differently, with its oedema or as the enhancing part; so the mask means "
-    "different things on different contrasts.",
+    (
+        "The training sources define a tumour differently, with its oedema or as the enhancing part; so the mask means "
+        "different things on different contrasts."
+    ),
     "Most of its training slices hold a tumour: on whole heads it marks a tumour on many slices that hold none.",
     "It was not tested on children, infarcts, haemorrhages, abscesses or scans after surgery.",
     "On an unseen hospital expect the scores of the held-out sources. Measure it on your own slices first.",

@@ -2,7 +2,8 @@
 
 ``python -m tools.tables`` fills every block between ``<!-- table NAME -->`` and ``<!-- end -->``. With ``--check`` it
 only compares, and exits with status 1 where text and numbers differ. NAME is a file of ``docs/results/tables/``, whose
-caption stands in ``captions.toml`` beside it, or ``card:MODEL`` for the scores of a shipped model.
+caption stands in ``captions.toml`` beside it; ``card:MODEL`` for the scores of a shipped model; or ``rooms`` and
+``imports`` for the architecture.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import sys
 import tomllib
 from pathlib import Path
 from typing import Any
+
+from tools.architecture import draw_rooms, list_rooms
 
 ROOT = Path(__file__).parent.parent
 TABLES = ROOT / "docs" / "results" / "tables"
@@ -51,6 +54,10 @@ def make_table(name: str, captions: dict[str, Any]) -> str:
     """
     if name.startswith("card:"):
         return _make_card_table(name.removeprefix("card:"))
+    if name == "rooms":
+        return _to_markdown(list_rooms())
+    if name == "imports":
+        return draw_rooms()
     with (TABLES / f"{name}.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
     return _to_markdown(rows) + "\n" + _make_caption(captions[name])
@@ -67,7 +74,8 @@ def _make_card_table(model: str) -> str:
 
 
 def _to_markdown(rows: list[list[str]]) -> str:
-    rule = ["---", *["---:"] * (len(rows[0]) - 1)]
+    columns = list(zip(*rows[1:], strict=True))
+    rule = ["---:" if all(re.match(r"[-+0-9]|$", cell) for cell in column) else "---" for column in columns]
     return "".join("| " + " | ".join(cells) + " |\n" for cells in [rows[0], rule, *rows[1:]])
 
 

@@ -1,4 +1,4 @@
-"""tumortrace: from annotated 2D brain-MRI slices to a tumour segmenter whose every number can be believed."""
+"""Find leaked copies, train, score and run a 2D brain-tumour segmenter."""
 
 from __future__ import annotations
 

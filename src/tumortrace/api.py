@@ -1,4 +1,4 @@
-"""The functions behind the commands, for programs: they return results and print nothing.
+"""The functions behind the commands, for programs.
 
 Every check that a command promises is made here or below, so that a program gets the same answers and the same errors.
 Heavy libraries are imported by the function that needs them.
@@ -120,7 +120,7 @@ class ReportResult:
 
     Attributes:
         path: The page.
-        notes: What the page could not show, one line each.
+        notes: Lines on what the page could not show.
     """
 
     path: Path
@@ -173,7 +173,7 @@ def split(
     """Divide a dataset so that no copy and no patient is on two sides.
 
     Args:
-        data: What to divide; a TEST part stays out of folds.
+        data: Dataset to divide; a TEST part stays out of folds.
         folds: Number of folds; None divides into train, val and test.
         negatives: Folder of images known to hold no tumour.
         out: The split file to write; None writes nothing.
@@ -211,7 +211,7 @@ def train(  # noqa: PLR0913 - the settings of a training
     """Train a segmenter on the TRAIN part, measure each epoch on VAL, and fill a run folder.
 
     Args:
-        data: What to train on.
+        data: Training data.
         out: The run folder.
         config: A configuration, the name of a shipped one or a TOML file; None takes ``default``.
         overrides: Single settings, each ``"section.key=value"``.
@@ -264,10 +264,10 @@ def crossval(  # noqa: PLR0913 - the settings of a cross-validation
     A second call with the same settings continues where the first one stopped. A TEST part is never opened.
 
     Args:
-        data: What to train on and to score.
+        data: Data to train on and to score.
         out: Folder for the folds' runs and the scores.
-        config: As for ``train``.
-        overrides: As for ``train``.
+        config: Configuration, the name of a shipped one or a TOML file; None takes ``default``.
+        overrides: Single settings, each ``"section.key=value"``.
         folds: Number of folds, if ``by`` is ``"groups"``.
         by: ``"groups"`` keeps copies and patients together; ``"source"`` holds out one dataset after the other.
         negatives: Folder of images known to hold no tumour.
@@ -311,7 +311,7 @@ def sweep(
     """Search for settings on folds of TRAIN and VAL; a second call continues where the first one stopped.
 
     Args:
-        data: What to train on; the pictures of a TEST part are never opened.
+        data: Training data; the pictures of a TEST part are never opened.
         out: Folder for the runs and the leaderboard.
         config: The shipped sweep, or a TOML file that says what is searched.
         negatives: Folder of images known to hold no tumour.
@@ -345,7 +345,7 @@ def evaluate(
     """Score a model on one part of a dataset, on all images and on those without a copy in its training set.
 
     Args:
-        data: What to score on.
+        data: Data to score.
         model: ``"default"``, a run folder, an ``.onnx`` file, or an opened model.
         part: The part that is scored.
         split: File that ``split`` wrote; its sides replace the parts of the dataset.
@@ -407,7 +407,7 @@ def compare(folders: Sequence[FilePath]) -> Comparison:
     """Compare evaluations of the same cases, with intervals and permutation tests.
 
     Args:
-        folders: At least two folders that ``evaluate`` wrote.
+        folders: Two or more folders that ``evaluate`` wrote.
 
     Raises:
         DataError: Fewer than two, or they share no case.
@@ -422,7 +422,7 @@ def report(folders: Sequence[FilePath], *, out: FilePath | None = None, colours:
     """Write one self-contained page on runs, evaluations and cross-validations.
 
     Args:
-        folders: What the page is about.
+        folders: Runs, evaluations and cross-validations.
         out: The page; None writes ``report.html`` into the last folder.
         colours: ``"safe"`` for all eyes and grey print, or those of the student paper.
 
@@ -441,7 +441,7 @@ def divide(dataset: Dataset, split: FilePath | None, fold: int | None, *, select
     """Replace a dataset's parts by the sides of a split file; without a split it stays as it is.
 
     Args:
-        dataset: What to divide.
+        dataset: Dataset to divide.
         split: File that ``split`` wrote.
         fold: Number of the fold that is held out.
         selecting: Whether an epoch is chosen, which takes a side of its own.

@@ -27,7 +27,7 @@ def run_demo(out: Path, console: Console) -> None:
 
     Args:
         out: An empty or new folder.
-        console: Where to print.
+        console: Console that the demo prints to.
 
     Raises:
         DataError: The folder is not empty.

@@ -1,22 +1,12 @@
-"""The errors that a user sees: each is one line that says what failed, what was given and what to do."""
+"""Errors that a user sees, each with a one-line message."""
 
 from __future__ import annotations
 
 import importlib.util
-import unicodedata
-
-
-def printable(text: str) -> str:
-    """Return a text that fits on one line of a terminal: control characters, line breaks and stray bytes escaped."""
-    odd = {"Cc", "Cs", "Zl", "Zp"}  # Unicode categories; bytes of names that are not UTF-8 are Cs
-    return "".join(ascii(c)[1:-1] if unicodedata.category(c) in odd else c for c in text)
 
 
 class TumortraceError(Exception):
     """Something the user can mend. The command line prints its text as one line and ends with exit code 2."""
-
-    def __str__(self) -> str:
-        return printable(super().__str__())
 
 
 class ConfigError(TumortraceError):
@@ -64,8 +54,8 @@ def require_extra(extra: str, *, purpose: str) -> None:
     """Check that an extra is installed before work starts that needs it.
 
     Args:
-        extra: Of ``EXTRAS``.
-        purpose: What it is needed for, as the end of "... is needed to".
+        extra: Name of an extra in ``EXTRAS``.
+        purpose: Purpose, as the end of "... is needed to".
 
     Raises:
         TumortraceError: One of its modules is not installed.

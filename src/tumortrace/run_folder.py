@@ -1,4 +1,4 @@
-"""A run folder: the names of what training keeps in it, and whether a run may start or go on there."""
+"""Names of the files in a run folder, and whether a run may start there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures that are no brain MR slices, for finding out what a gate before the model lets through.
+"""Generated pictures that show no brain MR slice, to test the gate.
 
 Every picture is made here or comes from a file inside scikit-image's wheel; nothing is fetched and no patient's picture
 is stored. The made ones follow the physics of what they imitate (Hounsfield units and a window, an attenuated and

@@ -1,4 +1,4 @@
-"""Frontal chest films, shaded by summed attenuation: 0 where the film is black, 1 where the body is densest."""
+"""Frontal chest films, shaded by summed attenuation."""
 
 from __future__ import annotations
 

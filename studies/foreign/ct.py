@@ -212,11 +212,11 @@ class _Trunk:
 
     Attributes:
         picture: Hounsfield units.
-        plane: In halves of the slice's width.
-        shape: How far each pixel lies in the trunk, 0..1.
+        plane: Coordinates in halves of the slice's width.
+        shape: Depth of each pixel in the trunk, 0..1.
         radii: Its half axes.
-        under_mm: How deep each pixel lies under the fat.
-        cavity: How far each pixel lies within the muscular wall, 0..1.
+        under_mm: Depth of each pixel under the fat.
+        cavity: Depth of each pixel within the muscular wall, 0..1.
     """
 
     picture: Field

@@ -1,4 +1,4 @@
-"""Drawings: charts, diagrams, cartoons, and ovals that share their outline, and no more, with a head."""
+"""Drawings: charts, diagrams, cartoons and ovals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every kind of picture is painted with: planes, ovals, strokes, blur, grain, letters, bytes."""
+"""Tools to paint pictures: planes, ovals, strokes, blur, grain, letters."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Plane:
         x: float32 (H, W).
         y: float32 (H, W).
         pixel: The side of a pixel in the same unit.
-        middle: Which point lies in the middle of the frame.
+        middle: Point in the middle of the frame.
     """
 
     x: Field

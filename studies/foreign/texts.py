@@ -1,4 +1,4 @@
-"""Pages of print: running text, logs, receipts, tables, slides; half of them as a telephone sees them."""
+"""Pages of print: running text, logs, receipts, tables, slides."""
 
 from __future__ import annotations
 

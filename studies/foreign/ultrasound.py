@@ -1,4 +1,4 @@
-"""Ultrasound pictures: an organ's echoes as speckle along the beams, brought to a fan or a rectangle."""
+"""Ultrasound pictures: echoes as speckle along the beams."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class _Probe:
     """Where the beams start and how far they spread, in depths of the picture.
 
     Attributes:
-        radius: Of the curved face; 0 makes a linear probe whose beams are parallel.
-        half_angle_rad: Between the middle beam and the last; for a linear probe, half the width instead.
+        radius: Radius of the curved face; 0 makes a linear probe whose beams are parallel.
+        half_angle_rad: Angle between the middle beam and the last; half the width for a linear probe.
     """
 
     radius: float

@@ -1,4 +1,4 @@
-"""The head of a phantom: a healthy brain slice as a map of tissues, and the canvas it is painted on.
+"""The healthy head of a phantom, as a map of tissues.
 
 Head coordinates (u, v) run from -1 to 1 over the brain: u to the right of the picture, v from the forehead (top) to the
 back of the head (bottom). Outlines in head coordinates are bent, turned and scaled to pixels and painted as labels, on
@@ -63,7 +63,7 @@ class Head:
 
     Attributes:
         size_hw: Height and width of the frame in pixels.
-        center_xy: Where (u, v) = (0, 0) lies in pixels.
+        center_xy: Pixel position of (u, v) = (0, 0).
         half_width_px: Length of u = 1.
         half_length_px: Length of v = 1.
         angle_rad: Rotation of the head, from +x towards +y.
@@ -116,7 +116,7 @@ def paint_tissues(rng: np.random.Generator, head: Head, *, displace: Move) -> La
     Args:
         rng: Source of every random choice.
         head: The head.
-        displace: Where a mass pushes points of the brain, in pixels; the skull stays.
+        displace: Function that returns where a mass pushes points of the brain, in pixels; the skull stays.
 
     Returns:
         Values of ``Tissue`` on the fine grid, shape (2 H, 2 W), uint8; see ``shrink``.

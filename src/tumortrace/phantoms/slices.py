@@ -1,4 +1,4 @@
-"""Phantoms: generated slices that look like brain MR, with known truth, to show and test everything without patients.
+"""Generated brain-MR slices with known tumours.
 
 A healthy head is painted as a map of tissues, the map becomes the grey values of one MR sequence, lesions are laid
 over, and texture, coil shading, blur and noise follow.
@@ -49,7 +49,7 @@ class Phantom:
 
     Attributes:
         pixels: Grey values, shape (H, W), uint8.
-        regions: What an annotator would have drawn, one region a lesion; empty for the kind ``"none"``.
+        regions: Outlines of the lesions, one region each; empty for the kind ``"none"``.
         kind: One of ``KINDS``.
     """
 
@@ -67,7 +67,7 @@ class _Lesion:
         center_xy: A point from which the whole contour is seen.
         contour_xy: Its exact extent as a closed contour, shape (160, 2), in pixels.
         radius_px: Radius of the circle of the same area.
-        region: What was drawn around it.
+        region: Outline of the lesion.
     """
 
     kind: str
@@ -118,11 +118,11 @@ def write_phantom_dataset(folder: Path, *, counts: dict[str, int], no_tumour: in
     alone: a larger count adds images and leaves the others as they were.
 
     Args:
-        folder: Where to; made if need be.
+        folder: Folder to write to; created if it does not exist.
         counts: Number of annotated images by part, for example ``{"TRAIN": 120, "VAL": 24, "TEST": 24}``; a part of 0
             has no folder. The four kinds with a tumour take turns.
         no_tumour: Number of images without a tumour.
-        seed: At least 0; the same seed gives the same bytes.
+        seed: Seed, 0 or more; the same seed gives the same bytes.
 
     Raises:
         DataError: The folder exists and is not empty, or is a file.
