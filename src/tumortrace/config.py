@@ -26,7 +26,9 @@ Keep = Literal["last", "best_loss", "best_dice"]
 Precision = Literal["32-true", "bf16-mixed"]
 Device = Literal["auto", "cpu", "cuda"]
 Outlines = Literal["own", "consensus"]
-Encoder = Literal["plain", "efficientnet-lite0"]
+LiteEncoder = Literal["efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"]
+Encoder = Literal["plain", "efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"]
+Decoder = Literal["light", "full"]
 Loss = Literal[
     "cross_entropy",
     "dice",
@@ -36,6 +38,7 @@ Loss = Literal[
     "tversky",
     "unified_focal",
     "where_and_whether",
+    "overlap_where_and_whether",
 ]
 Optimizer = Literal["adam", "adamw"]
 Schedule = Literal["constant", "one_cycle"]
@@ -89,29 +92,35 @@ class NetworkConfig:
     """The network's shape.
 
     Attributes:
-        encoder: ``"plain"``, the report's U-Net, or ``"efficientnet-lite0"`` under a light decoder.
-        pretrained: The encoder begins with weights learnt on ImageNet; the plain one has none.
-        widths: Channels of each resolution, finest first. Of the plain U-Net, the last is the bottleneck:
-            ``len(widths) - 1`` poolings. Of the other, the decoder's at 1/2, 1/4, 1/8 and 1/16 of the input.
-        maps: 1, a map of tumour; or 2, a map of where the tumour is if there is one, and a map of whether there is one
-            (``loss = "where_and_whether"``). The plain encoder has one.
+        encoder: ``"plain"``, the student paper's U-Net, or a pretrained EfficientNet-Lite under one of two decoders.
+        pretrained: Start the encoder from ImageNet weights; the plain one has none.
+        decoder: Decoder of an EfficientNet-Lite: ``"light"`` adds skips and makes its logits at half the input's
+            resolution; ``"full"`` concatenates skips up to the input's own resolution. The plain encoder ignores it.
+        widths: Channels at each resolution, finest first. Plain U-Net: the last is the bottleneck's, so there are
+            ``len(widths) - 1`` poolings. Light decoder: at 1/2, 1/4, 1/8 and 1/16 of the input. Full decoder: at 1/1,
+            1/2, 1/4, 1/8 and 1/16.
+        maps: 1, a map of tumour; or 2, a location map (where the tumour is if there is one) and a presence map
+            (whether there is one), for the losses named after them. The plain encoder has one.
     """
 
     encoder: Encoder = "plain"
     pretrained: bool = False
+    decoder: Decoder = "light"
     widths: tuple[int, ...] = (64, 128, 256, 512, 1024)
     maps: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse a network without a pooling or with empty layers, and weights that there are not."""
+        """Refuse networks without a pooling or with empty layers, and weights that do not exist."""
+        positive = bool(self.widths) and min(self.widths) > 0
         if self.encoder == "plain":
-            ok = len(self.widths) >= 2 and min(self.widths) > 0
+            ok = positive and len(self.widths) >= 2
             _require(ok, "network.widths", self.widths, "at least two positive numbers, finest resolution first")
             _require(not self.pretrained, "network.pretrained", self.pretrained, "false for the plain encoder")
             _require(self.maps == 1, "network.maps", self.maps, "1 for the plain encoder")
         else:
-            ok = len(self.widths) == 4 and min(self.widths) > 0
-            _require(ok, "network.widths", self.widths, "four positive numbers, finest resolution first")
+            word, count = ("four", 4) if self.decoder == "light" else ("five", 5)
+            expected = f"{word} positive numbers, finest resolution first, for the {self.decoder} decoder"
+            _require(positive and len(self.widths) == count, "network.widths", self.widths, expected)
             _require(self.maps in (1, 2), "network.maps", self.maps, "1 or 2")
 
     @property
@@ -142,12 +151,13 @@ class TrainingConfig:
     """How the network is trained.
 
     Attributes:
-        epochs: Passes over the training part.
+        epochs: Passes over the training part, or over so many of its slices as ``epoch_slices`` says.
         cycles: Equal parts of the epochs, each with its own coarse epochs and its own rise and fall of the rate (warm
             restarts, Loshchilov & Hutter 2017). What is kept is the mean of the weights that they end with (Izmailov et
             al. 2018). A finished run can be given another.
         coarse_epochs: So many epochs at the start of a cycle see slices at about 5/8 of the input's height and width,
             which costs less than half the time (progressive resizing).
+        epoch_slices: Slices drawn for an epoch, after which a checkpoint is written; 0 draws as many as there are.
         batch_size: Slices a step.
         loss: What is made small (``train.losses``).
         optimizer: Adam, its decay as L2 penalty, or AdamW, its decay decoupled.
@@ -157,7 +167,8 @@ class TrainingConfig:
         weight_decay: Of the optimiser.
         average: Decay of the exponential moving average of the weights, which is what is kept; 0 keeps the weights.
         clip: Largest norm of the gradient; 0 does not clip.
-        negatives: Share of an epoch drawn from the sources that hold no tumour at all (``--negatives``), in [0, 1).
+        negatives: Fraction of an epoch that is tumour-free slices, of whatever source, in [0, 1). A single source is
+            visited slice by slice instead.
         seed: Fixes initial weights, order and augmentation; on a CPU the whole run, bit for bit.
         keep: Which epoch's weights are kept: the last, or the best on VAL by loss (the report's rule) or by Dice.
         precision: ``"32-true"``, or ``"bf16-mixed"`` where the hardware has bfloat16.
@@ -170,6 +181,7 @@ class TrainingConfig:
     epochs: int = 50
     cycles: int = 1
     coarse_epochs: int = 0
+    epoch_slices: int = 0
     batch_size: int = 4
     loss: Loss = "cross_entropy"
     optimizer: Optimizer = "adam"
@@ -189,6 +201,8 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         """Refuse numbers that cannot train anything."""
         _require(self.epochs > 0, "training.epochs", self.epochs, "at least 1")
+        ok = self.epoch_slices >= 0
+        _require(ok, "training.epoch_slices", self.epoch_slices, "0 (all slices) or a positive number")
         fits = self.cycles > 0 and self.epochs % self.cycles == 0
         _require(fits, "training.cycles", self.cycles, f"a divisor of training.epochs ({self.epochs})")
         _require(self.coarse_epochs >= 0, "training.coarse_epochs", self.coarse_epochs, "0 or a positive number")
@@ -221,7 +235,7 @@ class Config:
     def __post_init__(self) -> None:
         """Refuse an input size that the network's poolings cannot halve, and a loss for other maps than it makes."""
         check_size_fits(self.recipe.size_hw, poolings=self.network.poolings)
-        fits = (self.training.loss == "where_and_whether") == (self.network.maps == 2)
+        fits = self.training.loss.endswith("where_and_whether") == (self.network.maps == 2)
         wanted = "where_and_whether" if self.network.maps == 2 else "a loss of one map, such as dice_cross_entropy"
         _require(fits, "training.loss", self.training.loss, f"{wanted}, for network.maps = {self.network.maps}")
 

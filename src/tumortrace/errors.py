@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+import unicodedata
+
+
+def printable(text: str) -> str:
+    """Return a text that fits on one line of a terminal: control characters, line breaks and stray bytes escaped."""
+    odd = {"Cc", "Cs", "Zl", "Zp"}  # Unicode categories; bytes of names that are not UTF-8 are Cs
+    return "".join(ascii(c)[1:-1] if unicodedata.category(c) in odd else c for c in text)
 
 
 class TumortraceError(Exception):
     """Something the user can mend. The command line prints its text as one line and ends with exit code 2."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class ConfigError(TumortraceError):

@@ -1,10 +1,12 @@
-"""Atomic writing of files, JSON documents and CSV tables."""
+"""Reading of regular files; atomic writing of files, JSON documents and CSV tables."""
 
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,42 @@ from tumortrace.errors import DataError
 
 Document = dict[str, Any]
 """JSON values by name, as a JSON file holds them."""
+
+
+_REMEDIES = {
+    errno.ENOENT: "check the path",
+    errno.ELOOP: "remove the link, which leads back to itself",
+    errno.ENAMETOOLONG: "give it a shorter name",
+    errno.EACCES: "check the permissions of the file and its folders",
+}
+
+
+def read_regular_file(path: Path, *, most_bytes: int) -> bytes:
+    """Read a file whole, once it is known to be a file: a pipe or device could keep the reader waiting for ever.
+
+    Args:
+        path: The file; links are followed.
+        most_bytes: Size above which it is refused.
+
+    Raises:
+        DataError: It cannot be read, is no regular file, or is too large.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError(f"{path}: is {_name_type(status.st_mode)}, not a regular file; give a file")
+        if status.st_size > most_bytes:
+            raise DataError(
+                f"{path}: {status.st_size:,} bytes, more than the limit of {most_bytes:,}; give a smaller file"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0, "check the path and its permissions")
+        raise DataError(f"{path}: cannot be read ({error.strerror}); {remedy}") from None
+    except ValueError as error:  # a null byte, or a character that the file system has no bytes for
+        raise DataError(f"{path}: cannot be read ({error}); no file has such a name") from None
+    except MemoryError:
+        raise DataError(f"{path}: cannot be read (there is too little memory for it); give a smaller file") from None
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -46,3 +84,11 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, object]], *, columns: Sequ
     for row in rows:
         writer.writerow({key: "" if value != value else value for key, value in row.items()})  # noqa: PLR0124 - NaN
     write_atomically(path, text.getvalue().encode())
+
+
+def _name_type(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    if stat.S_ISFIFO(mode):
+        return "a named pipe"
+    return "a socket" if stat.S_ISSOCK(mode) else "a device"

@@ -16,8 +16,9 @@ from tumortrace.data.cases import read_cases
 from tumortrace.data.convert import convert_to_masks, convert_to_via
 from tumortrace.data.dataset import open_dataset
 from tumortrace.data.geometry import Ellipse, rasterize
+from tumortrace.data.masks import read_mask
 from tumortrace.data.pairs import Pair, read_pairs
-from tumortrace.data.slice import read_mask, write_png
+from tumortrace.data.slice import write_png
 from tumortrace.errors import DataError
 
 

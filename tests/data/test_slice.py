@@ -1,4 +1,4 @@
-"""Pictures of every kind come in as upright grey pixels; masks stay binary; broken files are named."""
+"""Pictures of every kind come in as upright grey pixels; broken files are named."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tumortrace.data.slice import read_mask, read_slice, write_png
+from tumortrace.data.slice import read_slice, write_png
 from tumortrace.errors import DataError
 from tumortrace.files import write_atomically
 
@@ -160,24 +160,6 @@ def test_tiff_of_several_pages_is_refused(tmp_path):
         read_slice(path)
 
 
-@pytest.mark.parametrize("high", [1, 255])
-def test_mask_of_two_values(tmp_path, high):
-    mask = np.array([[0, 1, 1], [0, 0, 1]], dtype=np.uint8)
-    np.testing.assert_array_equal(read_mask(save(tmp_path / "m.png", mask * np.uint8(high))), mask.astype(bool))
-
-
-def test_empty_and_full_masks(tmp_path):
-    assert not read_mask(save(tmp_path / "empty.png", np.zeros((2, 3), np.uint8))).any()
-    assert read_mask(save(tmp_path / "full.png", np.full((2, 3), 255, np.uint8))).all()
-
-
-def test_mask_that_went_through_jpeg_is_refused(tmp_path):
-    mask = np.zeros((32, 40), np.uint8)
-    mask[8:20, 5:30] = 255
-    with pytest.raises(DataError, match=r"m.jpg: not a binary mask \(\d+ grey values\); store masks as PNG"):
-        read_mask(save(tmp_path / "m.jpg", mask))
-
-
 def test_png_round_trip_of_grey_and_colour(tmp_path):
     write_png(tmp_path / "sub" / "grey.png", GREY)
     np.testing.assert_array_equal(read_slice(tmp_path / "sub" / "grey.png").pixels, GREY)
@@ -248,6 +230,6 @@ def test_transparent_png_is_turned_upright_too(tmp_path: Path):
 def test_a_broken_picture_puts_nothing_on_stderr(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     path = save(tmp_path / "a.tiff", np.random.default_rng(0).integers(0, 256, (64, 48)).astype(np.uint8))
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(DataError, match="not a picture that can be decoded"):
+    with pytest.raises(DataError, match=r"a.tiff: cannot be decoded .its list of tags is cut off or damaged."):
         read_slice(path)
     assert capfd.readouterr().err == ""

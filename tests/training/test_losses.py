@@ -11,7 +11,7 @@ from tumortrace.config import Loss
 from tumortrace.training.losses import make_loss
 
 TWO_MAPS: Loss = "where_and_whether"
-ALL: tuple[Loss, ...] = tuple(name for name in get_args(Loss) if name != TWO_MAPS)
+ALL: tuple[Loss, ...] = tuple(name for name in get_args(Loss) if not name.endswith(TWO_MAPS))
 
 
 def logits_of(*probabilities: float) -> Tensor:
@@ -97,17 +97,22 @@ def test_a_thousandth_of_the_frame_painted_on_a_tumour_free_slice_costs_half():
     assert make_loss("dice")(logits, torch.zeros(1, 1, 1000, dtype=torch.int64)).item() == pytest.approx(0.5)
 
 
-def test_of_two_maps_the_first_learns_where_and_the_second_whether():
+@pytest.mark.parametrize(
+    ("name", "where_name", "weight"),
+    [(TWO_MAPS, "unified_focal", 2), ("overlap_where_and_whether", "dice_cross_entropy", 1)],
+)
+def test_of_two_maps_the_first_learns_where_and_the_second_whether(name: Loss, where_name: Loss, weight: int):
     where, whether, truths = logits_of(0.8, 0.6, 0.1), logits_of(0.7, 0.2, 0.3), truths_of(1, 1, 0)
-    loss = make_loss(TWO_MAPS)(torch.cat([where, whether], dim=1), truths)
-    expected = 2 * make_loss("unified_focal")(where, truths) + make_loss("dice_cross_entropy")(whether, truths)
+    loss = make_loss(name)(torch.cat([where, whether], dim=1), truths)
+    expected = weight * make_loss(where_name)(where, truths) + make_loss("dice_cross_entropy")(whether, truths)
     assert loss.item() == pytest.approx(expected.item())
 
 
-def test_a_slice_without_tumour_teaches_the_second_map_alone():
+@pytest.mark.parametrize("name", [TWO_MAPS, "overlap_where_and_whether"])
+def test_a_slice_without_tumour_teaches_the_second_map_alone(name: Loss):
     logits = torch.cat([logits_of(0.8, 0.6), logits_of(0.7, 0.2)], dim=1).repeat(2, 1, 1, 1).requires_grad_()
     truths = torch.tensor([[[1, 0]], [[0, 0]]])
-    make_loss(TWO_MAPS)(logits, truths).backward()
+    make_loss(name)(logits, truths).backward()
     assert logits.grad is not None
     assert logits.grad[0].abs().min() > 0
     assert not logits.grad[1, :2].any()

@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 from tumortrace.training.sampling import draw_epoch
 
 
-def drawn(sources: str, tumours: str, *, negatives: float = 0.1, seed: int = 0, epoch: int = 1) -> list[int]:
+def drawn(
+    sources: str, tumours: str, *, negatives: float = 0.1, seed: int = 0, epoch: int = 1, count: int = 0
+) -> list[int]:
     flags = [letter == "1" for letter in tumours]
-    return draw_epoch(list(sources), flags, negatives=negatives, seed=seed, epoch=epoch).tolist()
+    count = count or len(sources)
+    return draw_epoch(list(sources), flags, count=count, negatives=negatives, seed=seed, epoch=epoch).tolist()
 
 
 @pytest.mark.parametrize("count", [1, 2, 17])
@@ -40,18 +43,27 @@ def test_sources_of_different_size_have_equal_shares():
     assert sorted([counts[8], counts[9]]) == [2, 3]
 
 
-def test_sources_without_tumour_have_their_share():
-    # Ten slices: a quarter for the tumour-free c (2 or 3), the rest halved between a and b. A tumour-free slice of a
-    # (the first) makes a no such source.
-    order = drawn("aaaabbbbcc", "0111111100", negatives=0.25)
-    sources = Counter("aaaabbbbcc"[index] for index in order)
-    assert sources["a"] + sources["b"] + sources["c"] == 10
-    assert sources["c"] in {2, 3}
-    assert abs(sources["a"] - sources["b"]) <= 1
+def test_tumour_free_slices_have_their_share_whatever_their_source():
+    # Ten slices: two tumour-free ones, one of a and one of c, take half of the epoch; a and b have a quarter each.
+    order = drawn("aaaabbbbbc", "0111111110", negatives=0.5)
+    counts = Counter(order)
+    assert counts[0] + counts[9] == 5
+    assert {counts[0], counts[9]} == {2, 3}
+    assert sum(counts[index] for index in (1, 2, 3)) in {2, 3}
 
 
-def test_no_share_for_tumour_free_sources_leaves_them_out():
-    assert all("aaabbcc"[index] != "c" for index in drawn("aaabbcc", "1111100", negatives=0.0))
+def test_no_share_for_tumour_free_slices_leaves_them_out():
+    assert not {0, 5, 6} & set(drawn("aaabbcc", "0111100", negatives=0.0))
+
+
+def test_a_short_epoch_keeps_the_shares():
+    order = drawn("aaaabbbbcccc", "111111110000", negatives=0.5, count=4)
+    assert sorted("aaaabbbbcccc"[index] for index in order) == ["a", "b", "c", "c"]
+    assert len(set(drawn("aaaaa", "11111", count=3))) == 3
+
+
+def test_several_sources_without_any_tumour_are_visited_slice_by_slice():
+    assert sorted(drawn("aabbb", "00000")) == [0, 1, 2, 3, 4]
 
 
 @given(
@@ -59,13 +71,14 @@ def test_no_share_for_tumour_free_sources_leaves_them_out():
     st.floats(0, 0.99),
     st.integers(0, 3),
 )
-def test_an_epoch_is_as_long_as_the_data_and_visits_no_slice_twice_before_its_source_is_through(
+def test_an_epoch_is_as_long_as_the_data_and_no_slice_comes_twice_before_its_pool_is_through(
     slices: list[tuple[str, bool]], negatives: float, seed: int
 ):
     sources, tumours = zip(*slices, strict=True)
-    order = draw_epoch(sources, tumours, negatives=negatives, seed=seed, epoch=1).tolist()
+    order = draw_epoch(sources, tumours, count=len(slices), negatives=negatives, seed=seed, epoch=1).tolist()
     assert len(order) == len(slices)
     counts = Counter(order)
-    for source in set(sources):
-        visits = [counts[index] for index in range(len(slices)) if sources[index] == source]
+    pools = [source if tumour else "" for source, tumour in slices] if len(set(sources)) > 1 else ["one"] * len(slices)
+    for pool in set(pools):
+        visits = [counts[index] for index in range(len(slices)) if pools[index] == pool]
         assert max(visits) - min(visits) <= 1

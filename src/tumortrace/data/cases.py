@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from tumortrace.data.findings import Finding, left_out
 from tumortrace.data.geometry import Region, rasterize, region_bounds_xyxy
 from tumortrace.data.inverted import find_inverted
-from tumortrace.data.slice import Slice, read_mask, read_slice
+from tumortrace.data.masks import read_mask
+from tumortrace.data.slice import Slice, read_slice
 from tumortrace.errors import DataError
 
 

@@ -18,9 +18,10 @@ from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.data.dataset import PARTS, Dataset, open_dataset, refuse_inside
 from tumortrace.data.findings import Finding
 from tumortrace.data.geometry import Region, mask_to_polygons
+from tumortrace.data.masks import read_mask
 from tumortrace.data.names import natural_key
 from tumortrace.data.pairs import PAIRS, Pair, check_pairs, read_pairs, write_pairs
-from tumortrace.data.slice import read_mask, write_png
+from tumortrace.data.slice import write_png
 from tumortrace.errors import DataError
 from tumortrace.files import write_json
 from tumortrace.progress import track

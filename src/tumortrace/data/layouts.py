@@ -9,7 +9,7 @@ from tumortrace.data.cases import CaseRecord
 from tumortrace.data.findings import Finding, left_out
 from tumortrace.data.names import natural_key
 from tumortrace.data.pairs import find_pairs
-from tumortrace.data.slice import IMAGE_SUFFIXES
+from tumortrace.data.pictures import IMAGE_SUFFIXES
 
 
 def open_folder(folder: Path, *, part: str, prefix: str) -> tuple[list[CaseRecord], list[Finding]]:

@@ -1,10 +1,11 @@
-"""File names: their natural order, which of them are unsafe, and how they are printed."""
+"""File names: their natural order, and which of them are unsafe."""
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from pathlib import PurePosixPath, PureWindowsPath
+
+from tumortrace.errors import printable
 
 
 def natural_key(name: str) -> str:
@@ -17,9 +18,3 @@ def is_unsafe(filename: str) -> bool:
     windows, posix = PureWindowsPath(filename), PurePosixPath(filename)
     leads_out = windows.anchor or posix.is_absolute() or ".." in windows.parts
     return bool(leads_out) or not posix.name or printable(filename) != filename
-
-
-def printable(name: str) -> str:
-    """A name that fits on one line: unchanged, or escaped where it holds control characters or line breaks."""
-    odd = any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in name)
-    return ascii(name) if odd else name

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from tumortrace.data.findings import Finding
-from tumortrace.data.names import is_unsafe, printable
-from tumortrace.errors import DataError
+from tumortrace.data.names import is_unsafe
+from tumortrace.errors import DataError, printable
 from tumortrace.files import write_csv
 
 PAIRS = "pairs.csv"

@@ -84,12 +84,12 @@ def cross_fit(
         DataError: Not one case of a fold can be read.
     """
     histograms = {held.fold: _count(held) for held in folds}
-    recipes = {held.fold: _fit_recipe(held.model.recipe, _others(histograms, held.fold)) for held in folds}
+    recipes = {held.fold: fit_recipe(held.model.recipe, _others(histograms, held.fold)) for held in folds}
     parts = [_evaluate(held, recipes[held.fold], survey, on_case) for held in folds]
     scores = {held.fold: part.scores for held, part in zip(folds, parts, strict=True)}
     weights = {held.fold: _fit_confidence(_others(scores, held.fold)) for held in folds}
     rated = tuple(_rate(score, weights[score.fold]) for part in parts for score in part.scores)
-    recipe = _fit_recipe(folds[0].model.recipe, [each for listed in histograms.values() for each in listed])
+    recipe = fit_recipe(folds[0].model.recipe, [each for listed in histograms.values() for each in listed])
     flagged = float(np.quantile([score.confidence for score in rated], FLAGGED))
     everything = [score for part in parts for score in part.scores]
     whole = replace(
@@ -117,10 +117,14 @@ def _count(held: HeldOut) -> list[CaseHistogram]:
     return histograms
 
 
-def _fit_recipe(recipe: Recipe, histograms: Sequence[CaseHistogram]) -> Recipe:
-    """Temperature and thresholds; a temperature that makes calibration worse is not taken.
+def fit_recipe(recipe: Recipe, histograms: Sequence[CaseHistogram]) -> Recipe:
+    """Fit the temperature and both thresholds of a recipe; a temperature that worsens calibration is not taken.
 
-    Missed tumours are confident errors: they raise the temperature of highest likelihood, and mend nothing.
+    Missed tumours are confident errors, which raise the most likely temperature and would improve nothing.
+
+    Args:
+        recipe: Recipe whose other settings stay.
+        histograms: Logits of held-out cases, at temperature 1.
     """
     fitted = round(fit_temperature(histograms), 4)
     errors = {each: expected_calibration_error(reliability(histograms, each)) for each in (1.0, fitted)}

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from tumortrace.data.dataset import refuse_inside
 from tumortrace.data.names import natural_key
-from tumortrace.data.slice import IMAGE_SUFFIXES, hint_at_dicom
+from tumortrace.data.pictures import IMAGE_SUFFIXES
+from tumortrace.data.slice import hint_at_dicom
 from tumortrace.errors import DataError
 
 

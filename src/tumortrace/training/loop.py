@@ -138,7 +138,7 @@ def fit(  # noqa: PLR0913 - what a training is made of
             if state.rows and not go_on(state.rows):
                 break
             started = time.perf_counter()
-            with _epoch_bar(epoch, config, total=len(train) + len(val)) as tick:
+            with _epoch_bar(epoch, config, total=(training.epoch_slices or len(train)) + len(val)) as tick:
                 learnt = _train_epoch(learner, epoch, tick=tick)
                 _refuse_diverged(epoch, learnt.loss)
                 ended = kept.end_epoch(epoch)
@@ -219,7 +219,10 @@ def _train_epoch(learner: _Learner, epoch: int, *, tick: Tick) -> EpochResult:
     loss_of = make_loss(training.loss)
     coarse = (epoch - 1) % training.cycle_epochs < training.coarse_epochs
     with_tumour = part.truths.flatten(1).any(dim=1).tolist()
-    order = draw_epoch(part.sources, with_tumour, negatives=training.negatives, seed=training.seed, epoch=epoch)
+    count = training.epoch_slices or len(part)
+    order = draw_epoch(
+        part.sources, with_tumour, count=count, negatives=training.negatives, seed=training.seed, epoch=epoch
+    )
     batches = torch.split(order, training.batch_size)
     learner.model.train()
     total_loss = torch.zeros((), device=fabric.device)
@@ -245,7 +248,7 @@ def _train_epoch(learner: _Learner, epoch: int, *, tick: Tick) -> EpochResult:
         total_loss += loss.detach() * len(indices)
         tick(len(indices), f"loss {loss.item():.4f}")
     seconds = time.perf_counter() - started
-    return EpochResult(total_loss.item() / len(part), None, len(part) / seconds, loading / seconds)
+    return EpochResult(total_loss.item() / count, None, count / seconds, loading / seconds)
 
 
 def _fetch_varied(

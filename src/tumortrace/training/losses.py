@@ -34,9 +34,10 @@ def make_loss(name: Loss) -> LossFunction:
     - ``focal``: cross-entropy times (1 - p)^2 (Lin et al. 2017).
     - ``tversky``: as Dice, a missed pixel weighing 0.7 and a painted one 0.3 (Salehi et al. 2017).
     - ``unified_focal``: asymmetric, its two parts weighing the same (Yeung et al. 2022).
-    - ``where_and_whether``: of two maps. The first learns where the tumour is from slices that hold one alone, by twice
-      the unified focal loss; the second whether there is one, from all slices, by ``dice_cross_entropy``. In one map,
-      doubt whether there is a tumour keeps the network from saying where it would be.
+    - ``where_and_whether``: for two maps. The location map is trained only on slices with tumour, by twice the unified
+      focal loss; the presence map on all slices, by ``dice_cross_entropy``. In a single map, doubt about the tumour's
+      presence keeps the network from showing where it would be.
+    - ``overlap_where_and_whether``: the same with ``dice_cross_entropy`` for the location map too.
 
     Returns:
         A function of logits, float32 (N, 2, H, W), of two maps (N, 4, H, W), and truths, int64 (N, H, W) of 0 and 1,
@@ -59,7 +60,9 @@ def make_loss(name: Loss) -> LossFunction:
         case "unified_focal":
             loss = _unified_focal
         case "where_and_whether":
-            loss = _where_and_whether
+            loss = _where_and_whether(lambda logits, truths: 2 * _unified_focal(logits, truths))
+        case "overlap_where_and_whether":
+            loss = _where_and_whether(_with_cross_entropy(_dice))
     return loss
 
 
@@ -99,11 +102,14 @@ def _unified_focal(logits: Tensor, truths: Tensor) -> Tensor:
     return cast("Tensor", loss(logits.softmax(dim=1), _with_channel(truths)))
 
 
-def _where_and_whether(logits: Tensor, truths: Tensor) -> Tensor:
-    where, whether = logits[:, :2], logits[:, 2:]
-    loss = _with_cross_entropy(_dice)(whether, truths)
-    present = truths.flatten(1).any(dim=1)
-    return loss + 2 * _unified_focal(where[present], truths[present]) if present.any() else loss
+def _where_and_whether(where_loss: LossFunction) -> LossFunction:
+    def sum_over_maps(logits: Tensor, truths: Tensor) -> Tensor:
+        where, whether = logits[:, :2], logits[:, 2:]
+        loss = _with_cross_entropy(_dice)(whether, truths)
+        present = truths.flatten(1).any(dim=1)
+        return loss + where_loss(where[present], truths[present]) if present.any() else loss
+
+    return sum_over_maps
 
 
 def _with_channel(truths: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The networks: the report's U-Net (Ronneberger et al. 2015), and a light one on a pretrained encoder."""
+"""The student paper's U-Net (Ronneberger et al. 2015), and two on pretrained encoders."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tumortrace.config import NetworkConfig, check_size_fits
-from tumortrace.training.encoder import FEATURE_WIDTHS, EfficientNetLite0, load_pretrained
+from tumortrace.config import LiteEncoder, NetworkConfig, check_size_fits
+from tumortrace.training.encoder import EfficientNetLite, load_pretrained
 
 
 class UNet(nn.Module):
@@ -59,48 +59,45 @@ class UNet(nn.Module):
 
 
 TUMOUR_SHARE = 0.03
-"""Of the pixels of a usual slice."""
+"""Fraction of a typical slice's pixels that are tumour."""
 
 
 class LightUNet(nn.Module):
     """A pretrained encoder under a decoder of few channels, made for 8 ms a slice on two CPU cores.
 
-    From the coarsest features up, each resolution is narrowed by a 1 x 1 convolution and enlarged, the encoder's
-    features of the next, narrowed likewise, are added (Lin et al. 2017), and a 3 x 3 convolution mixes them. The logits
-    are made at half the input's resolution and enlarged bilinearly: there, a 3 x 3 convolution costs a quarter, and an
-    outline interpolated from smooth logits is finer than their grid.
+    From the coarsest features up, each resolution is narrowed by a 1 x 1 convolution and enlarged. The encoder's
+    features of the next resolution, narrowed likewise, are added (Lin et al. 2017), and a 3 x 3 convolution mixes them.
+    The logits are made at half the input's resolution, where a 3 x 3 convolution costs a quarter, and enlarged
+    bilinearly: an outline interpolated from smooth logits is finer than their grid.
     """
 
-    def __init__(self, widths: tuple[int, ...] = (16, 32, 48, 64), *, maps: int = 1) -> None:
+    def __init__(
+        self,
+        widths: tuple[int, ...] = (16, 32, 48, 64),
+        *,
+        maps: int = 1,
+        encoder: LiteEncoder = "efficientnet-lite0",
+    ) -> None:
         """Build it with random weights.
 
         Args:
-            widths: Of the decoder at 1/2, 1/4, 1/8 and 1/16 of the input.
-            maps: Of tumour, two channels each.
+            widths: Channels of the decoder at 1/2, 1/4, 1/8 and 1/16 of the input.
+            maps: Number of maps, two channels each.
+            encoder: Member of the EfficientNet-Lite family.
         """
         super().__init__()
-        self.encoder = EfficientNetLite0()
-        below = [*widths[1:], FEATURE_WIDTHS[-1]]
+        self.encoder = EfficientNetLite(encoder)
+        skips = self.encoder.feature_widths
+        below = [*widths[1:], skips[-1]]
         self.narrowings = nn.ModuleList(nn.Conv2d(deep, fine, 1) for deep, fine in zip(below, widths, strict=True))
-        self.laterals = nn.ModuleList(
-            nn.Conv2d(skip, fine, 1) for skip, fine in zip(FEATURE_WIDTHS, widths, strict=False)
-        )
-        self.mixers = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(fine, fine, 3, padding=1, bias=False), nn.BatchNorm2d(fine), nn.ReLU(inplace=True))
-            for fine in widths
-        )
-        self.head = nn.Conv2d(widths[0], 2 * maps, 3, padding=1)
-        # Begin at the share of tumour that slices have (Lin et al. 2017). Begun at one half, all features learn to
-        # speak for background, tumour is what none of them speaks for, and its probability stays near one half long.
-        with torch.no_grad():
-            share = [0.0, math.log(TUMOUR_SHARE / (1 - TUMOUR_SHARE))]
-            cast("Tensor", self.head.bias).copy_(torch.tensor(share * maps))
+        self.laterals = nn.ModuleList(nn.Conv2d(skip, fine, 1) for skip, fine in zip(skips, widths, strict=False))
+        self.mixers = nn.ModuleList(_normalised_convolution(fine, fine) for fine in widths)
+        self.head = _make_head(widths[0], maps=maps)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of background and tumour, shape (N, 2, H, W), for images (N, 1, H, W).
+        """Return the logits of background and tumour, shape (N, 2, H, W), for images (N, 1, H, W).
 
-        Of two maps, while it is trained, those of both, shape (N, 4, H, W); afterwards those of their joint
-        probability.
+        With two maps: in training the logits of both, shape (N, 4, H, W); otherwise those of their joint probability.
         """
         *skips, current = self.encoder(images)
         steps = zip(self.narrowings, self.laterals, self.mixers, skips, strict=True)
@@ -110,6 +107,60 @@ class LightUNet(nn.Module):
         logits = self.head(current)
         enlarged = functional.interpolate(logits, scale_factor=2.0, mode="bilinear", align_corners=False)
         return enlarged if self.training or enlarged.shape[1] == 2 else join_maps(enlarged)
+
+
+class FullUNet(nn.Module):
+    """A pretrained encoder under a U-Net decoder that reaches the input's own resolution.
+
+    From the coarsest features up, each resolution is enlarged, the encoder's features of the next are concatenated (at
+    the input's own resolution, the image itself), and two 3 x 3 convolutions mix them.
+    """
+
+    def __init__(self, widths: tuple[int, ...], *, maps: int = 1, encoder: LiteEncoder = "efficientnet-lite2") -> None:
+        """Build it with random weights.
+
+        Args:
+            widths: Channels of the decoder at 1/1, 1/2, 1/4, 1/8 and 1/16 of the input.
+            maps: Number of maps, two channels each.
+            encoder: Member of the EfficientNet-Lite family.
+        """
+        super().__init__()
+        self.encoder = EfficientNetLite(encoder)
+        *skips, coarsest = [1, *self.encoder.feature_widths]
+        below = [*widths[1:], coarsest]
+        self.mixers = nn.ModuleList(
+            nn.Sequential(_normalised_convolution(deep + skip, fine), _normalised_convolution(fine, fine))
+            for deep, skip, fine in zip(below, skips, widths, strict=True)
+        )
+        self.head = _make_head(widths[0], maps=maps)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits, shaped as those of ``LightUNet``."""
+        *skips, current = self.encoder(images)
+        for mix, skip in reversed(list(zip(self.mixers, [images, *skips], strict=True))):
+            enlarged = functional.interpolate(current, scale_factor=2.0, mode="nearest")
+            current = mix(torch.cat([enlarged, skip], dim=1))
+        logits = cast("Tensor", self.head(current))
+        return logits if self.training or logits.shape[1] == 2 else join_maps(logits)
+
+
+def _normalised_convolution(before: int, after: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)
+    )
+
+
+def _make_head(width: int, *, maps: int) -> nn.Conv2d:
+    """Return the last layer, whose first output is the usual fraction of tumour (Lin et al. 2017).
+
+    Starting from one half, all features would learn to vote for background and none for tumour, whose probability
+    would stay near one half for long.
+    """
+    head = nn.Conv2d(width, 2 * maps, 3, padding=1)
+    with torch.no_grad():
+        share = [0.0, math.log(TUMOUR_SHARE / (1 - TUMOUR_SHARE))]
+        cast("Tensor", head.bias).copy_(torch.tensor(share * maps))
+    return head
 
 
 LEAST_PROBABILITY = 1e-6
@@ -147,7 +198,8 @@ def build_network(config: NetworkConfig, *, size_hw: tuple[int, int], seed: int)
         torch.default_generator.manual_seed(seed)
         if config.encoder == "plain":
             return UNet(config.widths)
-        network = LightUNet(config.widths, maps=config.maps)
+        build = LightUNet if config.decoder == "light" else FullUNet
+        network = build(config.widths, maps=config.maps, encoder=config.encoder)
     if config.pretrained:
         load_pretrained(network.encoder)
     return network

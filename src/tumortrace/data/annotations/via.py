@@ -18,8 +18,8 @@ import numpy as np
 
 from tumortrace.data.findings import Finding
 from tumortrace.data.geometry import Circle, Ellipse, Polygon, Region
-from tumortrace.data.names import is_unsafe, printable
-from tumortrace.errors import DataError
+from tumortrace.data.names import is_unsafe
+from tumortrace.errors import DataError, printable
 from tumortrace.files import write_atomically
 
 _CSV_COLUMNS = ("filename", "region_shape_attributes")

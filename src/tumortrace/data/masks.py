@@ -1,0 +1,141 @@
+"""Reading of mask files: two classes told apart by colour, opacity or palette index, or a refusal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumortrace.data.pictures import read_picture
+from tumortrace.data.samples import Samples
+from tumortrace.errors import DataError
+
+_AS_PNG = "save masks as PNG with 0 for background and 255 for tumour"
+
+
+@dataclass(frozen=True)
+class _Pixel:
+    """All that is stored of one pixel, which stands for its class."""
+
+    colour: tuple[int, ...]
+    alpha: int | None
+    palette_index: int | None
+
+    @property
+    def is_black(self) -> bool:
+        return not any(self.colour)
+
+    @property
+    def is_grey(self) -> bool:
+        return len(set(self.colour)) == 1
+
+    def __str__(self) -> str:
+        colour = str(self.colour[0] if self.is_grey else self.colour)
+        opacity = "" if self.alpha is None else f" with opacity {self.alpha}"
+        return colour + opacity + ("" if self.palette_index is None else f" at palette index {self.palette_index}")
+
+
+def read_mask(path: PathLike[str] | str) -> NDArray[np.bool_]:
+    """Read a mask of two classes, however they are stored.
+
+    Tumour is what is not black, what has a palette index other than 0, or what is opaque on a transparent ground. Of
+    two grey values that are not black, the brighter one is tumour. A mask of one value is free of tumour if it is black
+    or transparent, and tumour all over otherwise.
+
+    Args:
+        path: A picture file of any kind that ``read_slice`` takes.
+
+    Returns:
+        True where there is tumour, shape (H, W), bool.
+
+    Raises:
+        DataError: The file cannot be read, its compression is lossy, it has more than two classes, or
+            nothing in it says which class is tumour.
+    """
+    path = Path(path)
+    samples = read_picture(path)
+    if samples.lossy:
+        raise DataError(f"{path}: a mask under lossy compression, which blurs the outline; {_AS_PNG}")
+    samples = _hide_transparent(samples)
+    first = _find_class(samples, 0)
+    if first.all():
+        return np.full_like(first, _is_marked(_pixel(samples, 0), path))
+    second_at = int(first.argmin())
+    second = _find_class(samples, second_at)
+    if not (first | second).all():
+        raise DataError(f"{path}: not a binary mask ({_count_classes(samples)}); {_AS_PNG}")
+    return second if _is_second_tumour(_pixel(samples, 0), _pixel(samples, second_at), path) else first
+
+
+def _hide_transparent(samples: Samples) -> Samples:
+    """Blacken what is transparent; an opacity that is the same all over says nothing, unless nothing else does."""
+    colour, alpha = samples.colour, samples.alpha
+    if alpha is None:
+        return samples
+    if (alpha == alpha[0, 0]).all() and not (colour == colour[0, 0]).all():
+        return replace(samples, alpha=None)
+    shown = alpha > 0
+    return replace(samples, colour=np.where(shown if colour.ndim == 2 else shown[:, :, None], colour, 0))
+
+
+def _find_class(samples: Samples, at: int) -> NDArray[np.bool_]:
+    """The pixels that are stored as the one at a place of the flattened grid."""
+    colour, alpha, index = samples.colour, samples.alpha, samples.index
+    row, column = divmod(at, colour.shape[1])
+    same = colour == colour[row, column]
+    same = same if colour.ndim == 2 else same.all(axis=2)
+    for plane in (alpha, index):
+        if plane is not None:
+            same &= plane == plane[row, column]
+    return np.asarray(same)
+
+
+def _pixel(samples: Samples, at: int) -> _Pixel:
+    row, column = divmod(at, samples.colour.shape[1])
+    colour = tuple(int(value) for value in np.atleast_1d(samples.colour[row, column]))
+    alpha, index = (None if plane is None else int(plane[row, column]) for plane in (samples.alpha, samples.index))
+    return _Pixel(colour, alpha, index)
+
+
+def _is_marked(pixel: _Pixel, path: Path) -> bool:
+    """Whether the one class of a mask is tumour; colour and palette index must agree."""
+    if pixel.alpha == 0:
+        return False
+    if pixel.palette_index is not None and (pixel.palette_index == 0) != pixel.is_black:
+        raise DataError(
+            f"{path}: colour and palette index disagree on whether all or nothing is tumour ({pixel}); {_AS_PNG}"
+        )
+    return not pixel.is_black
+
+
+def _is_second_tumour(first: _Pixel, second: _Pixel, path: Path) -> bool:
+    """Ask palette index, opacity and colour which of two classes is tumour; those that answer must agree."""
+    answers: set[bool] = set()
+    if (first.palette_index == 0) != (second.palette_index == 0):
+        answers.add(first.palette_index == 0)
+    if (first.alpha == 0) != (second.alpha == 0):
+        answers.add(first.alpha == 0)
+    if first.is_black != second.is_black:
+        answers.add(first.is_black)
+    elif not answers and first.is_grey and second.is_grey and first.colour != second.colour:
+        answers.add(first.colour[0] < second.colour[0])
+    if len(answers) == 1:
+        return answers.pop()
+    what = "colour, opacity and palette index disagree on" if answers else "nothing says"
+    raise DataError(f"{path}: {what} which of two classes is tumour ({first}; {second}); {_AS_PNG}")
+
+
+def _count_classes(samples: Samples) -> str:
+    """The number of classes for a message, and their values if they are few."""
+    colours = [samples.colour] if samples.colour.ndim == 2 else list(np.moveaxis(samples.colour, 2, 0))
+    planes = [*colours, *(plane for plane in (samples.alpha, samples.index) if plane is not None)]
+    codes = np.zeros(samples.colour.shape[:2], np.uint64)
+    for plane in planes:
+        codes = codes * np.uint64(np.iinfo(plane.dtype).max + 1) + plane
+    values = np.unique(codes)
+    if len(planes) > 1:
+        return f"{len(values)} different kinds of pixels"
+    return f"{len(values)} grey values" + (f": {', '.join(map(str, values))}" if len(values) <= 5 else "")

@@ -1,0 +1,96 @@
+"""Reading of picture files: JPEG, PNG, TIFF, BMP, GIF and WebP, every stored sample or a named refusal."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+from PIL.GifImagePlugin import GifImageFile
+from PIL.ImageFile import ImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from tumortrace.data import bmp, jpeg, png, tiff
+from tumortrace.data.samples import Samples, check_header, read_orientation, take_samples, turn_upright
+from tumortrace.errors import DataError
+from tumortrace.files import read_regular_file
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp"})
+"""Endings of the files that are taken for pictures in a folder, in lower case."""
+
+READABLE = "JPEG, PNG, TIFF, BMP, GIF or WebP"
+
+MOST_BYTES = 2**30
+"""Largest file that is read; the largest picture that is decoded takes half of it."""
+
+# What is wrong with a picture is said once, in our own words, with the file's name.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+_DICOM_MARK = b"DICM"
+DICOM_HEAD = 132
+"""Bytes that say whether a file is DICOM: 128 of anything, then the mark."""
+
+
+def read_picture(path: Path) -> Samples:
+    """Read a picture file, whatever its name ends in.
+
+    Raises:
+        DataError: The file cannot be read, is no picture, is damaged, holds several frames or unknown channels, or is
+            too large.
+    """
+    data = read_regular_file(path, most_bytes=MOST_BYTES)
+    if not data:
+        raise DataError(f"{path}: the file is empty; copy it again from its source")
+    try:
+        return _decode(data, path)
+    except DataError as error:
+        if str(error).startswith(str(path)):
+            raise
+        cause = str(error)
+    except MemoryError:
+        cause = "there is too little memory for it"
+    except Exception as error:  # noqa: BLE001 - on a damaged file a decoder may raise anything
+        cause = str(error) or type(error).__name__
+    raise DataError(f"{path}: cannot be decoded ({cause}); copy it again from its source, or save it as PNG")
+
+
+def is_dicom(head: bytes, *, path: Path) -> bool:
+    """Whether a file is DICOM by its mark, or by its name, since old files have none."""
+    return head.endswith(_DICOM_MARK, DICOM_HEAD - len(_DICOM_MARK)) or path.suffix.lower() in {".dcm", ".dicom"}
+
+
+def _decode(data: bytes, path: Path) -> Samples:
+    if data.startswith(jpeg.SIGNATURE):
+        return jpeg.read_jpeg(data, path)
+    if data.startswith(png.SIGNATURE):
+        return png.read_png(data, path)
+    if data.startswith(tiff.SIGNATURES):
+        return tiff.read_tiff(data, path)
+    if data.startswith(bmp.SIGNATURE):
+        return bmp.read_bmp(data, path)
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return _read_frame(GifImageFile(io.BytesIO(data)), path, kind="a GIF")
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        samples = _read_frame(WebPImageFile(io.BytesIO(data)), path, kind="a WebP")
+        return replace(samples, lossy=_is_lossy_webp(data))
+    if is_dicom(data[:DICOM_HEAD], path=path):
+        raise DataError(f"{path}: a DICOM file, which cannot be read; export its slices as PNG or TIFF")
+    raise DataError(f"{path}: not a picture that can be decoded; give a {READABLE} file")
+
+
+def _read_frame(image: ImageFile, path: Path, *, kind: str) -> Samples:
+    check_header(path, kind=kind, size_wh=image.size, frames=getattr(image, "n_frames", 1))
+    return turn_upright(take_samples(image), read_orientation(image.info.get("exif")))
+
+
+def _is_lossy_webp(data: bytes) -> bool:
+    at = 12  # behind RIFF, the file's length and WEBP
+    while at + 8 <= len(data):
+        if data[at : at + 4] == b"VP8 ":
+            return True
+        length = int.from_bytes(data[at + 4 : at + 8], "little")
+        at += 8 + length + length % 2
+    return False

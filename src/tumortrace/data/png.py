@@ -1,0 +1,96 @@
+"""Reading of PNG files: the chunks that make the picture, each checked, and nothing else."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import PngImagePlugin
+
+from tumortrace.data.samples import Samples, check_header, hide_colour, read_orientation, take_samples, turn_upright
+from tumortrace.errors import DataError
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_END = b"\x00\x00\x00\x00IEND\xaeB\x60\x82"
+_USED = {b"IHDR", b"PLTE", b"tRNS", b"acTL", b"eXIf", b"IDAT"}
+_PALETTE = 3  # colour type
+
+
+class _Header(NamedTuple):
+    """The fields of IHDR that matter here."""
+
+    size_wh: tuple[int, int]
+    bits: int
+    colour_type: int
+
+
+def read_png(data: bytes, path: Path) -> Samples:
+    """Read a PNG of any type; comments are passed over, and so is what lies behind the end.
+
+    Raises:
+        DataError: The file is truncated, has a wrong checksum in a chunk that is used, several frames (APNG), or too
+            many pixels.
+    """
+    chunks = _split(data, path)
+    header = _read_header(chunks)
+    frames = int.from_bytes(chunks.get(b"acTL", b"")[:4], "big")
+    check_header(path, kind="an animated PNG", size_wh=header.size_wh, frames=frames)
+    samples = _decode(chunks, header)
+    if b"tRNS" in chunks and header.colour_type != _PALETTE:
+        samples = Samples(samples.colour, hide_colour(samples.colour, _read_key(chunks[b"tRNS"], header)))
+    return turn_upright(samples, read_orientation(chunks.get(b"eXIf")))
+
+
+def _split(data: bytes, path: Path) -> dict[bytes, bytes]:
+    """Contents of the chunks that are used, by kind, checked; those of one kind joined."""
+    if _END not in data:
+        raise DataError(f"{path}: the picture is truncated ({len(data)} bytes); copy it again from its source")
+    view, at = memoryview(data), len(SIGNATURE)
+    chunks: dict[bytes, list[memoryview]] = {}
+    while (kind := data[at + 4 : at + 8]) != _END[4:8]:
+        end = at + 8 + int.from_bytes(data[at : at + 4], "big")
+        used = kind in _USED or kind[:1].isupper()  # a decoder may not pass over a kind that begins with a capital
+        if end > len(data) or (used and zlib.crc32(view[at + 4 : end]) != int.from_bytes(data[end : end + 4], "big")):
+            raise DataError(f"{path}: the PNG is damaged (a checksum in it is wrong); copy it again from its source")
+        if kind in _USED:
+            chunks.setdefault(kind, []).append(view[at + 8 : end])
+        at = end + 4
+    return {kind: b"".join(parts) for kind, parts in chunks.items()}
+
+
+def _read_header(chunks: dict[bytes, bytes]) -> _Header:
+    head = chunks[b"IHDR"]
+    width, height = int.from_bytes(head[:4], "big"), int.from_bytes(head[4:8], "big")
+    return _Header((width, height), head[8], head[9])
+
+
+def _decode(chunks: dict[bytes, bytes], header: _Header) -> Samples:
+    kinds = [b"IHDR", b"PLTE", *([b"tRNS"] if header.colour_type == _PALETTE else []), b"IDAT"]
+    png = SIGNATURE + b"".join(_join(kind, chunks[kind]) for kind in kinds if kind in chunks) + _END
+    if header.bits == 16 and header.colour_type != 0:
+        return _decode_deep_colour(png, has_alpha=header.colour_type in {4, 6}, is_grey=header.colour_type == 4)
+    return take_samples(PngImagePlugin.PngImageFile(io.BytesIO(png)))
+
+
+def _decode_deep_colour(png: bytes, *, has_alpha: bool, is_grey: bool) -> Samples:
+    """Decode 16 bits a channel by OpenCV, since Pillow keeps 8 of them."""
+    image = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise DataError("its pixels cannot be decompressed")
+    colour = image[:, :, 0] if is_grey else image[:, :, 2::-1]
+    return Samples(np.ascontiguousarray(colour), np.ascontiguousarray(image[:, :, 3]) if has_alpha else None)
+
+
+def _join(kind: bytes, content: bytes) -> bytes:
+    return len(content).to_bytes(4, "big") + kind + content + zlib.crc32(kind + content).to_bytes(4, "big")
+
+
+def _read_key(content: bytes, header: _Header) -> int | tuple[int, ...]:
+    """The transparent grey value or colour, on the scale of the decoded samples."""
+    scale = 255 // (2**header.bits - 1) if header.bits < 8 else 1
+    values = tuple(int.from_bytes(content[at : at + 2], "big") * scale for at in range(0, len(content), 2))
+    return values if len(values) > 1 else values[0]

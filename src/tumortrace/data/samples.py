@@ -1,0 +1,142 @@
+"""The samples of one picture file as stored, upright, before they become grey values or a mask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from tumortrace.errors import DataError
+
+MOST_PIXELS = 64_000_000
+"""Largest picture that is decoded, in pixels; the header says so before any memory is taken."""
+
+MOST_PIXELS_A_SIDE = 32_767
+"""Longest side that OpenCV's geometric functions can address."""
+
+_ORIENTATION = 0x0112  # EXIF and TIFF tag
+_MIRRORED = {2, 4, 5, 7}  # orientations that mirror the picture left to right before it is turned
+_QUARTER_TURNS = {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}  # counterclockwise
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """All that one picture file stores of each pixel.
+
+    Attributes:
+        colour: Grey values (H, W) or red-green-blue (H, W, 3), uint8 or uint16; 0 is black.
+        alpha: Opacity (H, W) in the type of ``colour``, None if the file stores none.
+        index: Palette index (H, W), uint8, None if the file has no palette.
+        lossy: Whether the compression changed the values.
+        turned: Whether the orientation tag turned or mirrored the stored grid.
+    """
+
+    colour: NDArray[Any]
+    alpha: NDArray[Any] | None = None
+    index: NDArray[np.uint8] | None = None
+    lossy: bool = False
+    turned: bool = False
+
+
+def check_header(path: Path, *, kind: str, size_wh: tuple[int, int], frames: int = 1) -> None:
+    """Refuse what a header promises too much of, before it is decoded.
+
+    Args:
+        path: The file, for the message.
+        kind: Name of the format, with its article.
+        size_wh: Width and height in pixels.
+        frames: Pages or frames in the file.
+
+    Raises:
+        DataError: Several frames, too many pixels, or a side that is too long.
+    """
+    width, height = size_wh
+    if frames > 1:
+        raise DataError(f"{path}: {kind} with {frames} pages or frames; save each as a picture of its own")
+    if width * height > MOST_PIXELS:
+        raise DataError(
+            f"{path}: {width} x {height} pixels, more than the limit of {MOST_PIXELS:,}; save a smaller picture"
+        )
+    if max(width, height) > MOST_PIXELS_A_SIDE:
+        raise DataError(
+            f"{path}: {width} x {height} pixels, a side longer than the limit of {MOST_PIXELS_A_SIDE:,}; crop it"
+        )
+
+
+def take_samples(image: Image.Image) -> Samples:
+    """Return the samples of a picture opened by Pillow, which decodes it.
+
+    Raises:
+        DataError: Samples of a type that is not read; the message lacks the file.
+    """
+    key = image.info.get("transparency")  # the transparent grey value, colour or palette entries
+    match image.mode:
+        case "P" | "PA":
+            index = np.asarray(image if image.mode == "P" else image.getchannel(0))
+            shown = _split_alpha(np.asarray(image.convert("RGBA")))
+            is_opaque = image.mode == "P" and key is None
+            samples = replace(shown, alpha=None if is_opaque else shown.alpha, index=index)
+        case "1":
+            samples = Samples(np.asarray(image).astype(np.uint8) * np.uint8(255))
+        case "L" | "RGB":
+            colour = np.asarray(image)
+            samples = Samples(colour, None if key is None else hide_colour(colour, key))
+        case "I;16" | "I;16B" | "I;16L":
+            samples = Samples(np.asarray(image).astype(np.uint16))
+        case "LA" | "La":
+            samples = _split_alpha(np.asarray(image.convert("LA")))
+        case "RGBA":
+            samples = _split_alpha(np.asarray(image))
+        case "CMYK" | "YCbCr" | "LAB":
+            samples = Samples(np.asarray(image.convert("RGB")))
+        case mode:
+            raise DataError(f"pixels of type {mode}, which is not read")
+    return samples
+
+
+def hide_colour(colour: NDArray[Any], key: int | tuple[int, ...]) -> NDArray[Any]:
+    """Return an opacity that hides the one colour which a file declares transparent."""
+    same = colour == np.asarray(key)
+    hidden = same if colour.ndim == 2 else same.all(axis=2)
+    return np.where(hidden, 0, np.iinfo(colour.dtype).max).astype(colour.dtype)
+
+
+def read_orientation(exif: bytes | None) -> int:
+    """Return the orientation, 1 to 8, that EXIF data holds; 1 (upright) if it holds none or is damaged."""
+    if not exif:
+        return 1
+    tags = Image.Exif()
+    try:
+        tags.load(exif)
+        orientation = tags.get(_ORIENTATION)
+    except Exception:  # noqa: BLE001 - the pixels are whole, whatever is wrong with a tag
+        return 1
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
+
+
+def turn_upright(samples: Samples, orientation: int) -> Samples:
+    """Turn and mirror the stored grid as an orientation tag asks for.
+
+    Args:
+        samples: As stored.
+        orientation: 1 to 8, as EXIF and TIFF number them.
+    """
+    if orientation == 1:
+        return samples
+
+    def turn(plane: NDArray[Any]) -> NDArray[Any]:
+        mirrored = plane[:, ::-1] if orientation in _MIRRORED else plane
+        return np.ascontiguousarray(np.rot90(mirrored, _QUARTER_TURNS.get(orientation, 0)))
+
+    alpha = None if samples.alpha is None else turn(samples.alpha)
+    index = None if samples.index is None else turn(samples.index)
+    return replace(samples, colour=turn(samples.colour), alpha=alpha, index=index, turned=True)
+
+
+def _split_alpha(pixels: NDArray[np.uint8]) -> Samples:
+    colour = pixels[:, :, 0] if pixels.shape[2] == 2 else pixels[:, :, :3]
+    return Samples(np.ascontiguousarray(colour), np.ascontiguousarray(pixels[:, :, -1]))

@@ -1,0 +1,124 @@
+"""Reading of TIFF and BigTIFF files: one page whose every sample is known, or a refusal that says what is not."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
+
+from tumortrace.data.samples import Samples, check_header, take_samples
+from tumortrace.errors import DataError
+
+SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+_BIG = 43  # version of BigTIFF in its header
+
+_WHITE_IS_ZERO, _RGB = 0, 2  # photometric interpretations
+_COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}  # samples that the photometric interpretation explains
+_ALPHA = {1, 2}  # kinds of extra samples that are an opacity
+_SAMPLE_TYPES = {1: "uint", 2: "int", 3: "float"}
+_UNCOMPRESSED, _FAX = 1, {2, 3, 4}
+_LOSSY = {6, 7, 34892, 50001}  # JPEG, and WebP
+
+
+@dataclass(frozen=True)
+class _Page:
+    """What the tags of a page say of its pixels."""
+
+    size_wh: tuple[int, int]
+    bits: int
+    samples: int
+    sample_type: str
+    photometric: int
+    extra: tuple[int, ...]
+    compression: int
+    orientation: int
+
+
+def read_tiff(data: bytes, path: Path) -> Samples:
+    """Read a TIFF of one page in strips or tiles, upright; where 0 is white, the values are inverted.
+
+    Raises:
+        DataError: Several pages, samples that are neither colour nor opacity, pixels that are no unsigned integers of
+            at most 16 bits, too many of them, or a compression that is not read.
+    """
+    tags, pages = _read_tags(data)
+    page = _describe(tags)
+    check_header(path, kind="a TIFF", size_wh=page.size_wh, frames=pages)
+    _refuse_unknown(page, path)
+    decoded = _decode(data, page)
+    if page.photometric == _WHITE_IS_ZERO and page.bits > 8:  # with fewer bits the decoders invert it themselves
+        decoded = replace(decoded, colour=(2**page.bits - 1 - decoded.colour).astype(np.uint16))
+    return replace(decoded, lossy=page.compression in _LOSSY, turned=page.orientation in range(2, 9))
+
+
+def _read_tags(data: bytes) -> tuple[dict[int, Any], int]:
+    """Tags of the first page, and the number of pages."""
+    head = data[:16] if _BIG in data[2:4] else data[:8]
+    directory, file = ImageFileDirectory_v2(head), io.BytesIO(data)
+    first: dict[int, Any] = {}
+    seen: set[int] = set()
+    while directory.next and directory.next not in seen:
+        seen.add(directory.next)
+        file.seek(directory.next)
+        directory.load(file)
+        first = first or dict(directory)
+    stack = re.search(r"^images=(\d+)", str(first.get(270, "")), re.MULTILINE)  # one directory for a whole ImageJ stack
+    is_stack = stack is not None and str(first[270]).startswith("ImageJ=")
+    return first, int(stack[1]) if stack and is_stack else len(seen)
+
+
+def _describe(tags: dict[int, Any]) -> _Page:
+    if 256 not in tags or 257 not in tags:
+        raise DataError("its list of tags is cut off or damaged")
+    bits = tags.get(258, (1,))
+    return _Page(
+        size_wh=(tags[256], tags[257]),
+        bits=max(bits),
+        samples=tags.get(277, 1),
+        sample_type=_SAMPLE_TYPES.get(tags.get(339, (1,))[0], "void"),
+        photometric=tags.get(262, 1),
+        extra=tuple(tags.get(338, ())),
+        compression=tags.get(259, _UNCOMPRESSED),
+        orientation=tags.get(274, 1),
+    )
+
+
+def _refuse_unknown(page: _Page, path: Path) -> None:
+    if page.sample_type != "uint" or page.bits > 16:
+        raise DataError(
+            f"{path}: pixels of type {page.sample_type}{page.bits}; store the picture with 8 or 16 bits a channel"
+        )
+    more = page.samples - _COLOURS.get(page.photometric, page.samples)
+    untagged = not page.extra and page.photometric == _RGB  # some writers add the opacity without saying so
+    if more > 1 or (more == 1 and not untagged and page.extra[:1] not in {(kind,) for kind in _ALPHA}):
+        raise DataError(
+            f"{path}: a TIFF with {page.samples} channels, of which {more} are neither colour nor opacity; save each "
+            "channel as a picture of its own"
+        )
+
+
+def _decode(data: bytes, page: _Page) -> Samples:
+    """Decode by Pillow; OpenCV goes first where libtiff is needed, because it alone keeps libtiff off the terminal."""
+    deep_colour = page.bits == 16 and page.samples > 1  # Pillow keeps 8 of the bits
+    by_opencv = deep_colour or page.compression in _FAX or (page.bits == 16 and page.photometric == _WHITE_IS_ZERO)
+    if by_opencv or page.compression != _UNCOMPRESSED:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if image is None:
+            raise DataError("damaged, or of a compression that is not read; LZW, deflate and PackBits are")
+        if by_opencv:
+            return _from_opencv(image)
+    return take_samples(TiffImageFile(io.BytesIO(data)))
+
+
+def _from_opencv(image: NDArray[Any]) -> Samples:
+    if image.ndim == 2:
+        return Samples(image)
+    alpha = np.ascontiguousarray(image[:, :, 3]) if image.shape[2] == 4 else None
+    return Samples(np.ascontiguousarray(image[:, :, 2::-1]), alpha)

@@ -1,0 +1,114 @@
+"""Lesions of a series: components linked across slices, and those too thin to trust.
+
+A false alarm seldom repeats on the next slice of a thin-sliced series; a tumour does. So neighbouring slices vote on
+each lesion: one that ends on both sides within a few millimetres is doubtful.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+THINNEST_MM = 4.0
+"""Extent across slices below which a lesion is doubtful: one slice 3 mm thick, or three slices of 1 mm."""
+
+
+@dataclass(frozen=True)
+class SeriesLesion:
+    """Pixels of neighbouring slices that touch.
+
+    Attributes:
+        first_slice: Index of the first slice that shows it.
+        last_slice: Index of the last one.
+        voxels: Number of its pixels over all slices.
+        confidence: Mean tumour probability over its pixels, 0 to 1; not calibrated.
+        doubtful: Whether it ends on both sides within less than ``THINNEST_MM``.
+    """
+
+    first_slice: int
+    last_slice: int
+    voxels: int
+    confidence: float
+    doubtful: bool
+
+
+def link_lesions(masks: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
+    """Number the lesions of a stack of masks.
+
+    Pixels belong together when they touch, corners included, within a slice or between neighbouring slices.
+
+    Args:
+        masks: Shape (S, H, W), bool, neighbouring slices next to each other.
+
+    Returns:
+        Numbers from 1, 0 outside lesions, shape (S, H, W), in the order of their first slices; and how many there are.
+    """
+    labels = np.zeros(masks.shape, dtype=np.int32)
+    parents = [0]
+    for index, mask in enumerate(masks):
+        count, found = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+        labels[index] = np.where(mask, np.asarray(found) + len(parents) - 1, 0)
+        parents += range(len(parents), len(parents) + count - 1)
+        if index:
+            for above, below in _touching(labels[index - 1], labels[index]):
+                _join(parents, above, below)
+    roots = np.array([_root(parents, label) for label in range(len(parents))])
+    _, numbers = np.unique(roots, return_inverse=True)
+    return numbers.astype(np.int32)[labels], int(numbers.max())
+
+
+def vote_on_lesions(
+    masks: NDArray[np.bool_], probabilities: NDArray[np.float32], *, slice_distance_mm: float | None
+) -> tuple[NDArray[np.bool_], tuple[SeriesLesion, ...]]:
+    """Let neighbouring slices vote on the lesions of a series.
+
+    A lesion that reaches the first or last slice may go on beyond it and is never doubtful, nor is any lesion of a
+    series whose slice distance is unknown.
+
+    Args:
+        masks: Shape (S, H, W), bool, in the order of the slices.
+        probabilities: Tumour probability, shape (S, H, W), float32 in [0, 1].
+        slice_distance_mm: Distance between the centres of neighbouring slices; None if unknown or uneven.
+
+    Returns:
+        The masks without doubtful lesions, and all lesions in the order of their first slices.
+    """
+    labels, count = link_lesions(masks)
+    lesions = []
+    for number in range(1, count + 1):
+        inside = labels == number
+        slices = np.flatnonzero(inside.any(axis=(1, 2)))
+        first, last = int(slices[0]), int(slices[-1])
+        whole = first > 0 and last < len(masks) - 1
+        thin = slice_distance_mm is not None and (last - first + 1) * slice_distance_mm < THINNEST_MM
+        confidence = float(probabilities[inside].mean(dtype=np.float64))
+        lesions.append(SeriesLesion(first, last, int(inside.sum()), confidence, doubtful=whole and thin))
+    kept = np.array([False, *(not lesion.doubtful for lesion in lesions)])
+    return kept[labels], tuple(lesions)
+
+
+def _touching(above: NDArray[np.int32], below: NDArray[np.int32]) -> set[tuple[int, int]]:
+    """Return the pairs of labels of two neighbouring slices whose pixels touch."""
+    height, width = above.shape
+    padded = np.pad(above, 1)
+    pairs: set[tuple[int, int]] = set()
+    for down in range(3):
+        for right in range(3):
+            shifted = padded[down : down + height, right : right + width]
+            both = (shifted > 0) & (below > 0)
+            pairs |= set(zip(shifted[both].tolist(), below[both].tolist(), strict=True))
+    return pairs
+
+
+def _root(parents: list[int], label: int) -> int:
+    while parents[label] != label:
+        label = parents[label]
+    return label
+
+
+def _join(parents: list[int], first: int, second: int) -> None:
+    low, high = sorted((_root(parents, first), _root(parents, second)))
+    parents[high] = low

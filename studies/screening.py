@@ -1,0 +1,242 @@
+"""Models on the held-out fold of ``studies.sources``: Dice where there is a tumour, false alarms where there is none.
+
+``python -m studies.screening DATA --sources DIR --fold 4 --model default --model RUN --out OUT`` segments every slice
+of the fold, and the head CTs, with each model, and keeps what it measured in ``OUT/NAME.json``; a file that is there is
+not made again. RUN may be a run that is still training: its kept weights are taken. Thresholds are fitted on one half
+of the groups and scored on the other, in turn, for every model alike.
+
+One fold and one seed: a screening. The shipped model was trained on a part of these slices; ``new`` rows leave out
+every group that has one of them.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated
+from zlib import crc32
+
+import numpy as np
+import torch
+import typer
+from benchmarks.common import make_table
+from rich.console import Console
+from rich.table import Table
+
+from tumortrace.cli import run_script
+from tumortrace.config import load_config
+from tumortrace.copies.splits import Split, read_split
+from tumortrace.data.cases import CaseRecord, read_cases
+from tumortrace.data.dataset import open_datasets, open_negatives
+from tumortrace.evaluation.provenance import DIGITS
+from tumortrace.files import write_atomically, write_json
+from tumortrace.inference.features import measure_features
+from tumortrace.inference.gate import find_fault
+from tumortrace.inference.model import Model, find_model, open_model
+from tumortrace.inference.predict import predict
+from tumortrace.metrics.calibration import PAINTED
+from tumortrace.metrics.intervals import mean_interval
+from tumortrace.progress import track
+from tumortrace.run_folder import BEST, CONFIG, MODEL
+from tumortrace.training.checkpoint import load_weights
+from tumortrace.training.export import make_onnx
+from tumortrace.training.networks import build_network
+
+THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
+PEAKS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99)
+FALSE_ALARMS = 0.05
+"""Fraction of tumour-free slices on which a tumour may be marked, where the peak threshold is fitted."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one model does with one slice.
+
+    Attributes:
+        file: Case id.
+        kind: Its source; of a tumour-free slice its folder, or ``"lgg, tumour-free"``.
+        group: Slices of one subject.
+        new: Whether the shipped model was trained on no slice of the group.
+        rejected: Whether the gate rejects it.
+        truth: Fraction of the frame that is tumour.
+        peak: Highest probability.
+        marked: Fraction of the frame that is marked, at each of ``THRESHOLDS``.
+        dice: Dice at each of them; 0 without a tumour.
+    """
+
+    file: str
+    kind: str
+    group: str
+    new: bool
+    rejected: bool
+    truth: float
+    peak: float
+    marked: tuple[float, ...]
+    dice: tuple[float, ...]
+
+
+def open_anyhow(name: str) -> Model:
+    """Open a model, or the weights that a run that is still training keeps."""
+    run = Path(name)
+    if not (run / BEST).is_file() or (run / MODEL).is_file():
+        return open_model(name, threads=1)
+    config = load_config(str(run / CONFIG))
+    network = build_network(config.network, size_hw=config.recipe.size_hw, seed=0)
+    load_weights(run / BEST, network)
+    sample = torch.zeros(1, 1, *config.recipe.size_hw)
+    data = make_onnx(network, recipe=config.recipe, card={"name": run.name}, familiar={}, sample=sample)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / MODEL
+        write_atomically(path, data)
+        return open_model(str(path), threads=1)
+
+
+def open_fold(data: Path, sources: Path, fold: str) -> tuple[list[CaseRecord], Split]:
+    """Return the slices of one fold of ``studies.sources``, and all of its folds."""
+    folders = [data / "figshare", sources / "brisc", data / "lgg", sources / "br35h"]
+    dataset = open_datasets(folders, negatives=sources / "tumour_free")
+    split = read_split(sources / "folds.json")
+    held = {case.file for case in split.cases if case.side == fold}
+    return [record for record in dataset.records if record.case_id in held], split
+
+
+def judge(model: Model, records: Sequence[CaseRecord], group_of: dict[str, str], old: set[str]) -> list[Row]:
+    """Segment slices.
+
+    Args:
+        model: Opened.
+        records: The slices.
+        group_of: By case id; a slice without a group has one of its own.
+        old: Groups on a slice of which the shipped model was trained.
+    """
+    rows = []
+    for record, case, _ in track(read_cases(tuple(records)), model.name, total=len(records)):
+        if case is None:
+            continue
+        group = group_of.get(record.case_id, record.case_id)
+        probability = predict(model, case.slice).probability
+        masks = probability >= np.array(THRESHOLDS, dtype=np.float32)[:, None, None]
+        both = (masks & case.truth).sum(axis=(1, 2))
+        sums = masks.sum(axis=(1, 2)) + case.truth.sum()
+        rows.append(
+            Row(
+                file=record.case_id,
+                kind=name_kind(record, with_tumour=bool(case.truth.any())),
+                group=group,
+                new=group not in old,
+                rejected=bool(find_fault(measure_features(case.slice))),
+                truth=float(case.truth.mean()),
+                peak=float(probability.max()),
+                marked=tuple(masks.mean(axis=(1, 2)).tolist()),
+                dice=tuple((2 * both / np.maximum(sums, 1)).tolist()),
+            )
+        )
+    return rows
+
+
+def name_kind(record: CaseRecord, *, with_tumour: bool) -> str:
+    """Return what a row of the table is called."""
+    if record.source == "tumour_free":
+        return record.case_id.split("/")[1]
+    return record.source if with_tumour or record.source == "head_ct" else f"{record.source}, tumour-free"
+
+
+def fit(rows: Sequence[Row]) -> tuple[int, float]:
+    """Return the index of the threshold of highest mean Dice, and the lowest peak threshold of few false alarms."""
+    ill, free = [row for row in rows if row.truth], [row for row in rows if not row.truth]
+    index = int(np.argmax(np.mean([row.dice for row in ill], axis=0)))
+    for peak in PEAKS:
+        alarms = sum(row.marked[index] > PAINTED and row.peak >= peak for row in free)
+        if alarms <= FALSE_ALARMS * len(free):
+            return index, peak
+    return index, PEAKS[-1]
+
+
+def cross_fit(rows: Sequence[Row]) -> list[tuple[Row, float, bool]]:
+    """Return each row with its Dice and whether anything is marked, at thresholds fitted on the other half."""
+    halves: tuple[list[Row], list[Row]] = ([], [])
+    for row in rows:
+        halves[crc32(row.group.encode()) % 2].append(row)
+    judged = []
+    for own, other in (halves, halves[::-1]):
+        index, peak = fit([row for row in other if row.kind != "head_ct"])
+        judged += [(row, row.dice[index] * (row.peak >= peak), _is_marked(row, index, peak)) for row in own]
+    return judged
+
+
+def _is_marked(row: Row, index: int, peak: float) -> bool:
+    return row.peak >= peak and row.marked[index] > (0 if row.truth else PAINTED)
+
+
+def tabulate(rows_of: dict[str, list[Row]]) -> Table:
+    """A row a kind of slice, a column a model."""
+    table = make_table("The held-out fold, thresholds fitted on the other half of its groups", "slices", "n", *rows_of)
+    judged_of = {name: cross_fit(rows) for name, rows in rows_of.items()}
+    first = next(iter(rows_of.values()))
+    for free, kind in sorted({(not row.truth, row.kind) for row in first}):
+        judged_of_kind = [[one for one in judged if one[0].kind == kind] for judged in judged_of.values()]
+        _add_row(table, kind, judged_of_kind, free=free)
+        new = [[one for one in judged if one[0].new] for judged in judged_of_kind]
+        if 0 < len(new[0]) < len(judged_of_kind[0]):
+            _add_row(table, f"{kind}, new", new, free=free)
+    return table
+
+
+def _add_row(table: Table, name: str, judged: Sequence[Sequence[tuple[Row, float, bool]]], *, free: bool) -> None:
+    table.add_row(name, str(len(judged[0])), *(_describe(each, free=free) for each in judged))
+
+
+def _describe(judged: Sequence[tuple[Row, float, bool]], *, free: bool) -> str:
+    """Dice and missed tumours, or false alarms and rejected slices."""
+    groups = [row.group for row, _, _ in judged]
+    values = [float(marked) if free else dice for row, dice, marked in judged]
+    low, high = mean_interval(values, groups)
+    rejected = np.mean([row.rejected for row, _, _ in judged])
+    missed = np.mean([not dice for _, dice, _ in judged])
+    text = f"{np.mean(values):.3f} ({low:.3f}-{high:.3f})"
+    return f"{text}, rejected {rejected:.1%}" if free else f"{text}, missed {missed:.1%}"
+
+
+def save(rows: Sequence[Row], path: Path) -> None:
+    """Write rows as JSON."""
+    write_json(path, {"rows": [asdict(row) for row in rows]})
+
+
+def load(path: Path) -> list[Row]:
+    """Read what ``save`` wrote."""
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    return [Row(**{**row, "marked": tuple(row["marked"]), "dice": tuple(row["dice"])}) for row in rows]
+
+
+def main(
+    data: Path,
+    sources: Annotated[Path, typer.Option(help="Folder that studies.sources wrote.")],
+    model: Annotated[list[str], typer.Option(help="Models to compare; NAME=MODEL names one.")],
+    out: Annotated[Path, typer.Option(help="Folder for the rows.")],
+    fold: Annotated[str, typer.Option(help="The fold that was held out.")] = "4",
+    every: Annotated[int, typer.Option(help="Take every so many of the slices.")] = 1,
+) -> None:
+    """Segment the fold with each model and print the table."""
+    records, split = open_fold(data, sources, fold)
+    ct = open_negatives(data / "head_ct").records
+    records += [replace(record, case_id=f"head_ct/{record.case_id}", source="head_ct") for record in ct]
+    group_of = {case.file: case.group for case in split.cases}
+    known = set(json.loads(find_model("default").with_suffix(".json").read_text())["training_sha256"])
+    old = {case.group for case in split.cases if case.sha256[:DIGITS] in known}
+    rows_of = {}
+    for given in model:
+        name, _, path = given.rpartition("=")
+        name = name or Path(path).name
+        table = out / f"{name}.json"
+        if not table.is_file():
+            out.mkdir(parents=True, exist_ok=True)
+            save(judge(open_anyhow(path), records[::every], group_of, old), table)
+        rows_of[name] = load(table)
+    Console(width=60 + 45 * len(rows_of)).print(tabulate(rows_of))
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from tumortrace.inference.volumes import SeriesLesion, link_lesions, vote_on_lesions
+
+
+def stack_of(*slices: str) -> NDArray[np.bool_]:
+    """Slices as text, rows parted by slashes: ``"x../..x"``."""
+    return np.array([[[pixel == "x" for pixel in row] for row in one.split("/")] for one in slices])
+
+
+def half(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
+    return np.full(masks.shape, 0.5, dtype=np.float32)
+
+
+def test_pixels_that_touch_across_slices_are_one_lesion():
+    # The first lesion moves by a corner from slice to slice; the second stands apart on the last.
+    labels, count = link_lesions(stack_of("x.../..../....", ".x../..../....", "..../..x./....", "...x/..../x..."))
+    assert count == 2
+    assert labels[0].tolist() == [[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    assert labels[3].tolist() == [[0, 0, 0, 1], [0, 0, 0, 0], [2, 0, 0, 0]]
+
+
+def test_two_branches_that_meet_later_are_one_lesion():
+    labels, count = link_lesions(stack_of("x...x", "x...x", "xxxxx"))
+    assert count == 1
+    assert set(labels[0].ravel().tolist()) == {0, 1}
+
+
+def test_a_gap_of_one_slice_or_one_pixel_parts_lesions():
+    assert link_lesions(stack_of("x..", "...", "x.."))[1] == 2
+    assert link_lesions(stack_of("x....", "..x.."))[1] == 2
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 4), (1, 3, 4), (3, 1, 1)])
+def test_empty_stacks_have_no_lesion(shape: tuple[int, ...]):
+    masks = np.zeros(shape, dtype=np.bool_)
+    kept, lesions = vote_on_lesions(masks, half(masks), slice_distance_mm=1.0)
+    assert lesions == ()
+    assert kept.shape == shape
+    assert not kept.any()
+
+
+def test_a_lesion_on_one_slice_of_a_thin_sliced_series_is_doubtful():
+    masks = stack_of("....", "xx..", "....", "...x", "...x", "....")
+    probabilities = half(masks)
+    probabilities[1, 0, :2] = 0.6, 0.9
+    kept, lesions = vote_on_lesions(masks, probabilities, slice_distance_mm=2.5)
+    assert lesions == (
+        SeriesLesion(1, 1, 2, pytest.approx(0.75), doubtful=True),  # 2.5 mm
+        SeriesLesion(3, 4, 2, 0.5, doubtful=False),  # 5 mm
+    )
+    assert kept.tolist() == stack_of("....", "....", "....", "...x", "...x", "....").tolist()
+
+
+@pytest.mark.parametrize(("slice_distance_mm", "doubtful"), [(1.0, True), (3.9, True), (4.0, False), (None, False)])
+def test_thick_slices_and_unknown_distances_leave_no_doubt(slice_distance_mm: float | None, *, doubtful: bool):
+    masks = stack_of("...", ".x.", "...")
+    kept, (lesion,) = vote_on_lesions(masks, half(masks), slice_distance_mm=slice_distance_mm)
+    assert lesion.doubtful is doubtful
+    assert kept.any() is np.bool_(not doubtful)
+
+
+@pytest.mark.parametrize("slices", [("x", ".", "."), (".", ".", "x"), ("x",)])
+def test_a_lesion_at_the_end_of_a_series_may_go_on_beyond_it(slices: tuple[str, ...]):
+    masks = stack_of(*slices)
+    kept, (lesion,) = vote_on_lesions(masks, half(masks), slice_distance_mm=1.0)
+    assert not lesion.doubtful
+    assert np.array_equal(kept, masks)
+
+
+@given(hnp.arrays(np.bool_, st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 5))))
+def test_every_pixel_belongs_to_one_lesion_whichever_way_the_stack_is_read(masks: NDArray[np.bool_]):
+    labels, count = link_lesions(masks)
+    assert np.array_equal(labels > 0, masks)
+    assert set(labels[masks].tolist()) == set(range(1, count + 1))
+    assert link_lesions(masks[::-1])[1] == count
+    assert link_lesions(masks.transpose(1, 0, 2))[1] == count
+    kept, lesions = vote_on_lesions(masks, half(masks), slice_distance_mm=1.0)
+    assert not (kept & ~masks).any()
+    assert kept.sum() == sum(lesion.voxels for lesion in lesions if not lesion.doubtful)
