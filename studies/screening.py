@@ -33,8 +33,6 @@ from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.data.dataset import open_datasets, open_negatives
 from tumortrace.evaluation.provenance import DIGITS
 from tumortrace.files import write_atomically, write_json
-from tumortrace.inference.features import measure_features
-from tumortrace.inference.gate import find_fault
 from tumortrace.inference.model import Model, find_model, open_model
 from tumortrace.inference.predict import predict
 from tumortrace.metrics.calibration import PAINTED
@@ -117,7 +115,9 @@ def judge(model: Model, records: Sequence[CaseRecord], group_of: dict[str, str],
         if case is None:
             continue
         group = group_of.get(record.case_id, record.case_id)
-        probability = predict(model, case.slice).probability
+        prediction = predict(model, case.slice, gate=True)
+        rejected = prediction.rejected
+        probability = (predict(model, case.slice) if rejected else prediction).probability
         masks = probability >= np.array(THRESHOLDS, dtype=np.float32)[:, None, None]
         both = (masks & case.truth).sum(axis=(1, 2))
         sums = masks.sum(axis=(1, 2)) + case.truth.sum()
@@ -127,7 +127,7 @@ def judge(model: Model, records: Sequence[CaseRecord], group_of: dict[str, str],
                 kind=name_kind(record, with_tumour=bool(case.truth.any())),
                 group=group,
                 new=group not in old,
-                rejected=bool(find_fault(measure_features(case.slice))),
+                rejected=rejected,
                 truth=float(case.truth.mean()),
                 peak=float(probability.max()),
                 marked=tuple(masks.mean(axis=(1, 2)).tolist()),

@@ -32,8 +32,8 @@ from tumortrace.copies.survey import survey_cases
 from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.data.dataset import Dataset, open_datasets
 from tumortrace.data.fingerprint import hash_case
+from tumortrace.data.masks import read_mask
 from tumortrace.data.pairs import Pair, write_pairs
-from tumortrace.data.slice import read_mask
 from tumortrace.files import write_json
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.progress import track

@@ -205,7 +205,7 @@ def test_a_painted_pixel_in_two_thousand_is_no_false_alarm():
 
 def test_a_temperature_that_makes_calibration_worse_is_not_taken():
     right = [simulate(seed, temperature=2.0)[0] for seed in range(5)]
-    assert crossfit._fit_recipe(Recipe(), right).temperature == pytest.approx(2.0, rel=0.05)
+    assert crossfit.fit_recipe(Recipe(), right).temperature == pytest.approx(2.0, rel=0.05)
     # Well calibrated but for missed tumours, of logit -9: likelihood asks for a high temperature, the error for none.
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2.5, (60, 80))
@@ -214,4 +214,4 @@ def test_a_temperature_that_makes_calibration_worse_is_not_taken():
     probability = sigmoid(logits).astype(np.float32)
     missed = count_logits(probability, np.ones_like(truth), truth)
     assert fit_temperature([missed]) > 1.2
-    assert crossfit._fit_recipe(Recipe(), [missed]).temperature == 1.0
+    assert crossfit.fit_recipe(Recipe(), [missed]).temperature == 1.0

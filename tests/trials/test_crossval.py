@@ -74,13 +74,13 @@ def test_a_row_a_fold_and_settings_for_the_next_model(done: Done):
 def test_what_a_fold_is_scored_with_is_fitted_on_the_others(done: Done, data: Path, monkeypatch: pytest.MonkeyPatch):
     out, _, _ = done
     fitted_on: list[int] = []
-    whole = crossfit._fit_recipe
+    whole = crossfit.fit_recipe
 
     def fit(recipe: Any, histograms: Any) -> Any:  # noqa: ANN401 - passes on
         fitted_on.append(len(histograms))
         return whole(recipe, histograms)
 
-    monkeypatch.setattr(crossfit, "_fit_recipe", fit)
+    monkeypatch.setattr(crossfit, "fit_recipe", fit)
     _, rows = cross_validate(open_dataset(data), CONFIG, folds=3, by="groups", out=out)
     assert fitted_on == [12 - row["n"] for row in rows] + [12]
 
