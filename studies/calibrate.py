@@ -1,4 +1,4 @@
-"""The recipe of a run with one held-out fold: temperature, thresholds and confidence fitted on that fold.
+"""Temperature, thresholds and confidence of a run, fitted on its held-out fold.
 
 ``python -m studies.calibrate DATA --sources DIR --fold 4 --run RUN --every 2 --out calibrated.toml`` writes the run's
 configuration with the fitted recipe. A cross-validation fits the same on all of its folds; this is for a network too

@@ -1,4 +1,4 @@
-"""Models on the held-out fold of ``studies.sources``: Dice where there is a tumour, false alarms where there is none.
+"""Dice and false alarms of several models on one held-out fold.
 
 ``python -m studies.screening DATA --sources DIR --fold 4 --model default --model RUN --out OUT`` segments every slice
 of the fold, and the head CTs, with each model, and keeps what it measured in ``OUT/NAME.json``; a file that is there is
@@ -57,8 +57,8 @@ class Row:
         file: Case id.
         kind: Its source; of a tumour-free slice its folder, or ``"lgg, tumour-free"``.
         group: Slices of one subject.
-        new: Whether the shipped model was trained on no slice of the group.
-        rejected: Whether the gate rejects it.
+        new: True if the shipped model was trained on no slice of the group.
+        rejected: True if the gate rejects it.
         truth: Fraction of the frame that is tumour.
         peak: Highest probability.
         marked: Fraction of the frame that is marked, at each of ``THRESHOLDS``.
@@ -107,7 +107,7 @@ def judge(model: Model, records: Sequence[CaseRecord], group_of: dict[str, str],
     Args:
         model: Opened.
         records: The slices.
-        group_of: By case id; a slice without a group has one of its own.
+        group_of: Group of each slice, by case id; a slice without one is its own group.
         old: Groups on a slice of which the shipped model was trained.
     """
     rows = []

@@ -1,4 +1,4 @@
-"""Lesions of a series: components linked across slices, and those too thin to trust.
+"""Lesions of a series: linked across slices, and those too thin to trust.
 
 A false alarm seldom repeats on the next slice of a thin-sliced series; a tumour does. So neighbouring slices vote on
 each lesion: one that ends on both sides within a few millimetres is doubtful.

@@ -1,4 +1,4 @@
-"""The student paper's U-Net (Ronneberger et al. 2015), and two on pretrained encoders."""
+"""The student paper's U-Net (Ronneberger 2015), and two on pretrained encoders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The slices of an epoch and their order: sources in equal shares, and a fixed share of tumour-free slices."""
+"""The slices of an epoch, their order, and the fraction that is tumour-free."""
 
 from __future__ import annotations
 
