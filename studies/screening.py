@@ -155,11 +155,16 @@ def fit(rows: Sequence[Row]) -> tuple[int, float]:
     return index, PEAKS[-1]
 
 
+def half_of(group: str) -> int:
+    """Return the half, 0 or 1, that a group falls into."""
+    return crc32(group.encode()) % 2
+
+
 def cross_fit(rows: Sequence[Row]) -> list[tuple[Row, float, bool]]:
     """Return each row with its Dice and whether anything is marked, at thresholds fitted on the other half."""
     halves: tuple[list[Row], list[Row]] = ([], [])
     for row in rows:
-        halves[crc32(row.group.encode()) % 2].append(row)
+        halves[half_of(row.group)].append(row)
     judged = []
     for own, other in (halves, halves[::-1]):
         index, peak = fit([row for row in other if row.kind != "head_ct"])

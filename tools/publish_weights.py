@@ -1,8 +1,9 @@
-"""The shipped model and its card, made from a finished run.
+"""A shipped model and its card, made from a finished run.
 
-``python tools/publish_weights.py RUN --groups CROSSVAL --sources CROSSVAL`` takes the weights of the run, the
-threshold, temperature and confidence that the cross-validation by groups fitted on slices no fold had seen, and the
-scores of both cross-validations. It writes ``src/tumortrace/weights/default.onnx`` and ``default.json``.
+``python tools/publish_weights.py RUN --name default --groups CROSSVAL --sources CROSSVAL`` takes the weights of the
+run, the threshold, temperature and confidence that the cross-validation by groups fitted on held-out slices, and the
+scores of both cross-validations. It writes ``src/tumortrace/weights/NAME.onnx`` and ``NAME.json``. A folder of
+``studies.calibrate`` may stand in for the cross-validation by groups.
 """
 
 from __future__ import annotations
@@ -29,30 +30,48 @@ WEIGHTS = Path(__file__).parents[1] / "src" / "tumortrace" / "weights"
 
 DATA = {
     "br35h": {
-        "name": "Br35H (Hamada 2020, Kaggle), TRAIN",
+        "name": "Br35H (Hamada 2020, Kaggle), TRAIN and VAL",
         "mask": "tumour as outlined on mixed contrasts",
         "licence": "no licence stated",
     },
     "lgg": {
-        "name": "LGG MRI Segmentation (Buda, Kaggle; TCGA-LGG), 52 patients",
+        "name": "LGG MRI Segmentation (Buda, Kaggle; TCGA-LGG)",
         "mask": "whole FLAIR abnormality, oedema included",
         "licence": "non-commercial, share-alike",
     },
     "figshare": {
         "name": "brain tumor dataset (Cheng, figshare 1512427), a part",
-        "mask": "enhancing tumour on T1 with contrast",
+        "mask": "enhancing tumour on T1 with contrast; with gliomas often the whole lesion",
         "licence": "CC BY 4.0 as commonly given",
+    },
+    "brisc": {
+        "name": "BRISC 2025 (Fateh et al. 2025, Kaggle), a part",
+        "mask": "figshare's slices outlined anew: enhancing tumour on T1 with contrast",
+        "licence": "none stated in the copy used",
     },
     "no_tumour": {
         "name": "no-tumour class of Brain Tumor MRI Dataset (Nickparvar, Kaggle), a part",
         "mask": "none",
         "licence": "its licence was not checked",
     },
+    "tumour_free": {
+        "name": "tumour-free heads, healthy or with multiple sclerosis: Brain Tumor MRI Dataset, BRISC 2025, NiChart, "
+        "Ljubljana and Baghdad MS data, Pardoe et al. 2021, dcm_qa, Papaya",
+        "mask": "none",
+        "licence": "CC BY 4.0 (MS data), others mixed or not stated",
+    },
 }
-RETRAIN = (
-    "tumortrace train br35h lgg figshare --negatives no_tumour --set training.threads=1 "
-    "--set training.precision=32-true --out runs/default"
-)
+SUMMARIES = {
+    "default": "Brain tumour on one 2D MR slice of any usual contrast and plane (a U-Net on EfficientNet-Lite2)",
+    "fast": "Brain tumour on one 2D MR slice of any usual contrast and plane (a light U-Net)",
+}
+RETRAIN = {
+    "default": "python -m studies.sources DATA --out sources && tumortrace train DATA/figshare sources/brisc DATA/lgg "
+    "sources/br35h --negatives sources/tumour_free --split sources/folds.json --fold 4 --config large "
+    "--out runs/default",
+    "fast": "tumortrace train br35h lgg figshare --negatives no_tumour --set training.threads=1 "
+    "--set training.precision=32-true --out runs/fast",
+}
 LIMITS = (
     "Research only, not a medical device: no mask may decide about a patient.",
     (
@@ -66,34 +85,37 @@ LIMITS = (
 
 
 def main(
-    run: Path, groups: Annotated[Path, typer.Option()], sources: Annotated[Path | None, typer.Option()] = None
+    run: Path,
+    groups: Annotated[Path, typer.Option()],
+    sources: Annotated[Path | None, typer.Option()] = None,
+    name: Annotated[str, typer.Option()] = "default",
 ) -> None:
     """Write the model and its card."""
     recipe = load_config(str(groups / "calibrated.toml")).recipe
     model = onnx.load(run / "model.onnx")
     properties = {entry.key: entry.value for entry in model.metadata_props}
-    card = json.loads(properties["tumortrace.card"]) | {"name": "default"}
+    card = json.loads(properties["tumortrace.card"]) | {"name": name}
     recipe = replace(recipe, size_hw=load_config(str(run / "config.toml")).recipe.size_hw)
     renewed = {"tumortrace.recipe": recipe_to_json(recipe), "tumortrace.card": json.dumps(card, sort_keys=True)}
     onnx.helper.set_model_props(model, properties | renewed)  # it drops what it is not given
     data = model.SerializeToString()
-    write_atomically(WEIGHTS / "default.onnx", data)
-    document = describe(run, groups, sources, sha256=hashlib.sha256(data).hexdigest())
-    write_atomically(WEIGHTS / "default.json", (json.dumps(document, indent=1) + "\n").encode())
-    print(f"{WEIGHTS}: {len(data) / 2**20:.1f} MiB")
+    write_atomically(WEIGHTS / f"{name}.onnx", data)
+    document = describe(run, groups, sources, name=name, sha256=hashlib.sha256(data).hexdigest())
+    write_atomically(WEIGHTS / f"{name}.json", (json.dumps(document, indent=1) + "\n").encode())
+    print(f"{WEIGHTS / name}.onnx: {len(data) / 2**20:.1f} MiB")
 
 
-def describe(run: Path, groups: Path, sources: Path | None, *, sha256: str) -> dict[str, Any]:
-    """The card."""
+def describe(run: Path, groups: Path, sources: Path | None, *, name: str, sha256: str) -> dict[str, Any]:
+    """Return the card."""
     manifest = json.loads((run / "manifest.json").read_text())
     cases = manifest["data"]["train"]["cases"]
-    counts = {name: sum(case.startswith(f"{name}/") for case in cases) for name in DATA}
+    counts = {source: sum(case.startswith(f"{source}/") for case in cases) for source in DATA}
     return {
         "sha256": sha256,
-        "summary": "Brain tumour on one 2D MR slice of any usual contrast and plane (a light U-Net)",
+        "summary": SUMMARIES[name],
         "intended_use": "research and teaching; a first outline for a person to correct",
         "limits": LIMITS,
-        "data": [{**description, "cases": counts[name]} for name, description in DATA.items()],
+        "data": [{**DATA[source], "cases": count} for source, count in counts.items() if count],
         "data_sha256": manifest["data"]["train"]["sha256"],
         "training_sha256": sorted(sha256[:DIGITS] for sha256 in cases.values()),
         "scores": {
@@ -102,7 +124,7 @@ def describe(run: Path, groups: Path, sources: Path | None, *, sha256: str) -> d
             "false-positive rate on tumour-free slices, in domain": _false_alarms(groups),
         },
         "licence": "CC BY-NC-SA 4.0 (part of the data is non-commercial and share-alike); the code is Apache-2.0",
-        "retrain": RETRAIN,
+        "retrain": RETRAIN[name],
     }
 
 
