@@ -24,7 +24,6 @@ import torch
 import typer
 from benchmarks.common import make_table
 from rich.console import Console
-from rich.table import Table
 
 from tumortrace.cli import run_script
 from tumortrace.config import load_config
@@ -32,7 +31,7 @@ from tumortrace.copies.splits import Split, read_split
 from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.data.dataset import open_datasets, open_negatives
 from tumortrace.evaluation.provenance import DIGITS
-from tumortrace.files import write_atomically, write_json
+from tumortrace.files import write_atomically, write_csv, write_json
 from tumortrace.inference.model import Model, find_model, open_model
 from tumortrace.inference.predict import predict
 from tumortrace.metrics.calibration import PAINTED
@@ -45,6 +44,7 @@ from tumortrace.training.networks import build_network
 
 THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
 PEAKS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99)
+CT = "head_ct"
 FALSE_ALARMS = 0.05
 """Fraction of tumour-free slices on which a tumour may be marked, where the peak threshold is fitted."""
 
@@ -141,7 +141,7 @@ def name_kind(record: CaseRecord, *, with_tumour: bool) -> str:
     """Return what a row of the table is called."""
     if record.source == "tumour_free":
         return record.case_id.split("/")[1]
-    return record.source if with_tumour or record.source == "head_ct" else f"{record.source}, tumour-free"
+    return record.source if with_tumour or record.source == CT else f"{record.source}, tumour-free"
 
 
 def fit(rows: Sequence[Row]) -> tuple[int, float]:
@@ -167,7 +167,7 @@ def cross_fit(rows: Sequence[Row]) -> list[tuple[Row, float, bool]]:
         halves[half_of(row.group)].append(row)
     judged = []
     for own, other in (halves, halves[::-1]):
-        index, peak = fit([row for row in other if row.kind != "head_ct"])
+        index, peak = fit([row for row in other if row.kind != CT])
         judged += [(row, row.dice[index] * (row.peak >= peak), _is_marked(row, index, peak)) for row in own]
     return judged
 
@@ -176,33 +176,31 @@ def _is_marked(row: Row, index: int, peak: float) -> bool:
     return row.peak >= peak and row.marked[index] > (0 if row.truth else PAINTED)
 
 
-def tabulate(rows_of: dict[str, list[Row]]) -> Table:
-    """A row a kind of slice, a column a model."""
-    table = make_table("The held-out fold, thresholds fitted on the other half of its groups", "slices", "n", *rows_of)
+def summarise(rows_of: dict[str, list[Row]]) -> list[list[str]]:
+    """Return a table as text: headings, then a row a kind of slice with a column a model."""
     judged_of = {name: cross_fit(rows) for name, rows in rows_of.items()}
     first = next(iter(rows_of.values()))
+    table = [["slices", "n", *rows_of]]
     for free, kind in sorted({(not row.truth, row.kind) for row in first}):
-        judged_of_kind = [[one for one in judged if one[0].kind == kind] for judged in judged_of.values()]
-        _add_row(table, kind, judged_of_kind, free=free)
-        new = [[one for one in judged if one[0].new] for judged in judged_of_kind]
-        if 0 < len(new[0]) < len(judged_of_kind[0]):
-            _add_row(table, f"{kind}, new", new, free=free)
+        whole = [[one for one in judged if one[0].kind == kind] for judged in judged_of.values()]
+        new = [[one for one in judged if one[0].new] for judged in whole]
+        parts = {kind: whole, f"{kind}, new": new} if 0 < len(new[0]) < len(whole[0]) else {kind: whole}
+        for name, part in parts.items():
+            table.append([name, str(len(part[0])), *(_describe(judged, free=free) for judged in part)])
+    healthy = [[one for one in judged if not one[0].truth and one[0].kind != CT] for judged in judged_of.values()]
+    table.append(["all tumour-free heads", str(len(healthy[0])), *(_describe(each, free=True) for each in healthy)])
     return table
 
 
-def _add_row(table: Table, name: str, judged: Sequence[Sequence[tuple[Row, float, bool]]], *, free: bool) -> None:
-    table.add_row(name, str(len(judged[0])), *(_describe(each, free=free) for each in judged))
-
-
 def _describe(judged: Sequence[tuple[Row, float, bool]], *, free: bool) -> str:
-    """Dice and missed tumours, or false alarms and rejected slices."""
-    groups = [row.group for row, _, _ in judged]
-    values = [float(marked) if free else dice for row, dice, marked in judged]
-    low, high = mean_interval(values, groups)
-    rejected = np.mean([row.rejected for row, _, _ in judged])
+    """Return mean Dice and missed tumours, or false alarms and rejected slices."""
+    values = [float(marked) if free else dice for _, dice, marked in judged]
+    low, high = mean_interval(values, [row.group for row, _, _ in judged])
+    if free:
+        rejected = np.mean([row.rejected for row, _, _ in judged])
+        return f"{np.mean(values):.1%} ({low:.1%} to {high:.1%}); rejected {rejected:.1%}"
     missed = np.mean([not dice for _, dice, _ in judged])
-    text = f"{np.mean(values):.3f} ({low:.3f}-{high:.3f})"
-    return f"{text}, rejected {rejected:.1%}" if free else f"{text}, missed {missed:.1%}"
+    return f"{np.mean(values):.3f} ({low:.3f} to {high:.3f}); missed {missed:.1%}"
 
 
 def save(rows: Sequence[Row], path: Path) -> None:
@@ -216,18 +214,19 @@ def load(path: Path) -> list[Row]:
     return [Row(**{**row, "marked": tuple(row["marked"]), "dice": tuple(row["dice"])}) for row in rows]
 
 
-def main(
+def main(  # noqa: PLR0913, PLR0917 - the options of the command
     data: Path,
     sources: Annotated[Path, typer.Option(help="Folder that studies.sources wrote.")],
     model: Annotated[list[str], typer.Option(help="Models to compare; NAME=MODEL names one.")],
     out: Annotated[Path, typer.Option(help="Folder for the rows.")],
     fold: Annotated[str, typer.Option(help="The fold that was held out.")] = "4",
     every: Annotated[int, typer.Option(help="Take every so many of the slices.")] = 1,
+    table: Annotated[Path | None, typer.Option(help="CSV file to write the table to.")] = None,
 ) -> None:
     """Segment the fold with each model and print the table."""
     records, split = open_fold(data, sources, fold)
-    ct = open_negatives(data / "head_ct").records
-    records += [replace(record, case_id=f"head_ct/{record.case_id}", source="head_ct") for record in ct]
+    ct = open_negatives(data / CT).records
+    records += [replace(record, case_id=f"{CT}/{record.case_id}", source=CT) for record in ct]
     group_of = {case.file: case.group for case in split.cases}
     known = set(json.loads(find_model("default").with_suffix(".json").read_text())["training_sha256"])
     old = {case.group for case in split.cases if case.sha256[:DIGITS] in known}
@@ -235,12 +234,18 @@ def main(
     for given in model:
         name, _, path = given.rpartition("=")
         name = name or Path(path).name
-        table = out / f"{name}.json"
-        if not table.is_file():
+        kept = out / f"{name}.json"
+        if not kept.is_file():
             out.mkdir(parents=True, exist_ok=True)
-            save(judge(open_anyhow(path), records[::every], group_of, old), table)
-        rows_of[name] = load(table)
-    Console(width=60 + 45 * len(rows_of)).print(tabulate(rows_of))
+            save(judge(open_anyhow(path), records[::every], group_of, old), kept)
+        rows_of[name] = load(kept)
+    headings, *lines = summarise(rows_of)
+    printed = make_table("The held-out fold, thresholds fitted on the other half of its groups", *headings)
+    for line in lines:
+        printed.add_row(*line)
+    Console(width=60 + 45 * len(rows_of)).print(printed)
+    if table is not None:
+        write_csv(table, (dict(zip(headings, line, strict=True)) for line in lines), columns=headings)
 
 
 if __name__ == "__main__":
