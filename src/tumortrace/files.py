@@ -38,7 +38,7 @@ def read_regular_file(path: Path, *, most_bytes: int) -> bytes:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise DataError(f"{path}: is {_name_type(status.st_mode)}, not a regular file; give a file")
+            raise DataError(f"{path}: {_name_type(status.st_mode)}, not a file; only regular files are read")
         if status.st_size > most_bytes:
             raise DataError(
                 f"{path}: {status.st_size:,} bytes, more than the limit of {most_bytes:,}; give a smaller file"

@@ -28,7 +28,7 @@ def read_jpeg(data: bytes, path: Path) -> Samples:
     if data.rfind(_END) < data.rfind(_SCAN) or _SCAN not in data:
         raise DataError(f"{path}: the picture is truncated ({len(data)} bytes); copy it again from its source")
     image = jpeg_factory(io.BytesIO(data))
-    check_header(path, kind="a JPEG", size_wh=image.size, frames=getattr(image, "n_frames", 1))
+    check_header(path, kind="a JPEG", size_wh=image.size, frames=getattr(image, "n_frames", 1), unit="pictures")
     try:
         colour = simplejpeg.decode_jpeg(data, "GRAY" if image.mode == "L" else "RGB")  # strict: a warning is an error
     except ValueError as error:

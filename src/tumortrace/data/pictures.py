@@ -74,6 +74,8 @@ def _decode(data: bytes, path: Path) -> Samples:
     if data.startswith((b"GIF87a", b"GIF89a")):
         return _read_frame(GifImageFile(io.BytesIO(data)), path, kind="a GIF")
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        if len(data) < 8 + int.from_bytes(data[4:8], "little"):
+            raise DataError(f"{path}: the picture is truncated ({len(data)} bytes); copy it again from its source")
         samples = _read_frame(WebPImageFile(io.BytesIO(data)), path, kind="a WebP")
         return replace(samples, lossy=_is_lossy_webp(data))
     if is_dicom(data[:DICOM_HEAD], path=path):

@@ -17,7 +17,18 @@ from tumortrace.errors import DataError
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _END = b"\x00\x00\x00\x00IEND\xaeB\x60\x82"
 _USED = {b"IHDR", b"PLTE", b"tRNS", b"acTL", b"eXIf", b"IDAT"}
-_PALETTE = 3  # colour type
+_GREY, _COLOUR, _PALETTE = 0, 2, 3  # colour types
+_CHANNELS = {_GREY: 1, _COLOUR: 3, _PALETTE: 1, 4: 2, 6: 4}  # 4 and 6: grey and colour with opacity
+_INTERLACED = (  # first column and row, and the steps, of the seven passes
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)
+_LAST_FILTER = 4
 
 
 class _Header(NamedTuple):
@@ -26,6 +37,7 @@ class _Header(NamedTuple):
     size_wh: tuple[int, int]
     bits: int
     colour_type: int
+    is_interlaced: bool
 
 
 def read_png(data: bytes, path: Path) -> Samples:
@@ -37,10 +49,12 @@ def read_png(data: bytes, path: Path) -> Samples:
     """
     chunks = _split(data, path)
     header = _read_header(chunks)
+    if header.colour_type == _PALETTE and b"PLTE" not in chunks:
+        raise DataError("it lacks its palette")
     frames = int.from_bytes(chunks.get(b"acTL", b"")[:4], "big")
     check_header(path, kind="an animated PNG", size_wh=header.size_wh, frames=frames)
     samples = _decode(chunks, header)
-    if b"tRNS" in chunks and header.colour_type != _PALETTE:
+    if b"tRNS" in chunks and header.colour_type in {_GREY, _COLOUR}:
         samples = Samples(samples.colour, hide_colour(samples.colour, _read_key(chunks[b"tRNS"], header)))
     return turn_upright(samples, read_orientation(chunks.get(b"eXIf")))
 
@@ -65,22 +79,36 @@ def _split(data: bytes, path: Path) -> dict[bytes, bytes]:
 def _read_header(chunks: dict[bytes, bytes]) -> _Header:
     head = chunks[b"IHDR"]
     width, height = int.from_bytes(head[:4], "big"), int.from_bytes(head[4:8], "big")
-    return _Header((width, height), head[8], head[9])
+    return _Header((width, height), bits=head[8], colour_type=head[9], is_interlaced=head[12] != 0)
 
 
 def _decode(chunks: dict[bytes, bytes], header: _Header) -> Samples:
+    _check_stream(chunks[b"IDAT"], header)
     kinds = [b"IHDR", b"PLTE", *([b"tRNS"] if header.colour_type == _PALETTE else []), b"IDAT"]
     png = SIGNATURE + b"".join(_join(kind, chunks[kind]) for kind in kinds if kind in chunks) + _END
-    if header.bits == 16 and header.colour_type != 0:
+    if header.bits == 16 and header.colour_type != _GREY:
         return _decode_deep_colour(png, has_alpha=header.colour_type in {4, 6}, is_grey=header.colour_type == 4)
     return take_samples(PngImagePlugin.PngImageFile(io.BytesIO(png)))
+
+
+def _check_stream(stream: bytes, header: _Header) -> None:
+    """Refuse pixels that end early, which Pillow fills with black, or that libpng would complain of on the terminal."""
+    width, height = header.size_wh
+    passes = _INTERLACED if header.is_interlaced else ((0, 0, 1, 1),)
+    sizes = [(len(range(left, width, step)), len(range(top, height, row))) for left, top, step, row in passes]
+    bits = header.bits * _CHANNELS[header.colour_type]
+    row_bytes = [1 + (columns * bits + 7) // 8 for columns, _ in sizes]  # the number of its filter first
+    expected = sum(rows * length for (columns, rows), length in zip(sizes, row_bytes, strict=True) if columns)
+    pixels = zlib.decompressobj().decompress(stream, expected)
+    if len(pixels) < expected or (not header.is_interlaced and max(pixels[:: row_bytes[0]]) > _LAST_FILTER):
+        raise DataError("its pixels are damaged")
 
 
 def _decode_deep_colour(png: bytes, *, has_alpha: bool, is_grey: bool) -> Samples:
     """Decode 16 bits a channel by OpenCV, since Pillow keeps 8 of them."""
     image = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None:
-        raise DataError("its pixels cannot be decompressed")
+        raise DataError("its pixels are damaged")
     colour = image[:, :, 0] if is_grey else image[:, :, 2::-1]
     return Samples(np.ascontiguousarray(colour), np.ascontiguousarray(image[:, :, 3]) if has_alpha else None)
 

@@ -42,21 +42,24 @@ class Samples:
     turned: bool = False
 
 
-def check_header(path: Path, *, kind: str, size_wh: tuple[int, int], frames: int = 1) -> None:
+def check_header(path: Path, *, kind: str, size_wh: tuple[int, int], frames: int = 1, unit: str = "frames") -> None:
     """Refuse what a header promises too much of, before it is decoded.
 
     Args:
         path: The file, for the message.
         kind: Name of the format, with its article.
         size_wh: Width and height in pixels.
-        frames: Pages or frames in the file.
+        frames: Number of frames or pages in the file.
+        unit: What they are called in the format.
 
     Raises:
-        DataError: Several frames, too many pixels, or a side that is too long.
+        DataError: Several frames, no pixel, too many, or a side that is too long.
     """
     width, height = size_wh
+    if width < 1 or height < 1:
+        raise DataError(f"{path}: {width} x {height} pixels; copy it again from its source")
     if frames > 1:
-        raise DataError(f"{path}: {kind} with {frames} pages or frames; save each as a picture of its own")
+        raise DataError(f"{path}: {kind} with {frames} {unit}; save each as a picture of its own")
     if width * height > MOST_PIXELS:
         raise DataError(
             f"{path}: {width} x {height} pixels, more than the limit of {MOST_PIXELS:,}; save a smaller picture"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
+import math
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,19 +13,22 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import _imaging
 from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
 from tumortrace.data.samples import Samples, check_header, take_samples
 from tumortrace.errors import DataError
 
-SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+_BIG_ENDIAN_BIGTIFF = b"MM\x00+"
+SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", _BIG_ENDIAN_BIGTIFF)
 _BIG = 43  # version of BigTIFF in its header
 
 _WHITE_IS_ZERO, _RGB = 0, 2  # photometric interpretations
 _COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}  # samples that the photometric interpretation explains
 _ALPHA = {1, 2}  # kinds of extra samples that are an opacity
 _SAMPLE_TYPES = {1: "uint", 2: "int", 3: "float"}
-_UNCOMPRESSED, _FAX = 1, {2, 3, 4}
+_UNCOMPRESSED = 1
+_SEPARATE_PLANES = 2
 _LOSSY = {6, 7, 34892, 50001}  # JPEG, and WebP
 
 
@@ -39,6 +44,7 @@ class _Page:
     extra: tuple[int, ...]
     compression: int
     orientation: int
+    has_planes: bool
 
 
 def read_tiff(data: bytes, path: Path) -> Samples:
@@ -50,8 +56,9 @@ def read_tiff(data: bytes, path: Path) -> Samples:
     """
     tags, pages = _read_tags(data)
     page = _describe(tags)
-    check_header(path, kind="a TIFF", size_wh=page.size_wh, frames=pages)
+    check_header(path, kind="a TIFF", size_wh=page.size_wh, frames=pages, unit="pages")
     _refuse_unknown(page, path)
+    _check_blocks(tags, page)
     decoded = _decode(data, page)
     if page.photometric == _WHITE_IS_ZERO and page.bits > 8:  # with fewer bits the decoders invert it themselves
         decoded = replace(decoded, colour=(2**page.bits - 1 - decoded.colour).astype(np.uint16))
@@ -60,6 +67,8 @@ def read_tiff(data: bytes, path: Path) -> Samples:
 
 def _read_tags(data: bytes) -> tuple[dict[int, Any], int]:
     """Tags of the first page, and the number of pages."""
+    if data.startswith(_BIG_ENDIAN_BIGTIFF):  # Pillow takes it for a plain TIFF
+        raise DataError("a BigTIFF with the highest byte first, which is not read")
     head = data[:16] if _BIG in data[2:4] else data[:8]
     directory, file = ImageFileDirectory_v2(head), io.BytesIO(data)
     first: dict[int, Any] = {}
@@ -87,6 +96,7 @@ def _describe(tags: dict[int, Any]) -> _Page:
         extra=tuple(tags.get(338, ())),
         compression=tags.get(259, _UNCOMPRESSED),
         orientation=tags.get(274, 1),
+        has_planes=tags.get(284) == _SEPARATE_PLANES and tags.get(277, 1) > 1,
     )
 
 
@@ -95,25 +105,36 @@ def _refuse_unknown(page: _Page, path: Path) -> None:
         raise DataError(
             f"{path}: pixels of type {page.sample_type}{page.bits}; store the picture with 8 or 16 bits a channel"
         )
+    if page.bits == 16 and page.has_planes:  # OpenCV mixes the planes up
+        raise DataError("channels of 16 bits are stored one behind the other, which is not read")
     more = page.samples - _COLOURS.get(page.photometric, page.samples)
     untagged = not page.extra and page.photometric == _RGB  # some writers add the opacity without saying so
     if more > 1 or (more == 1 and not untagged and page.extra[:1] not in {(kind,) for kind in _ALPHA}):
         raise DataError(
-            f"{path}: a TIFF with {page.samples} channels, of which {more} are neither colour nor opacity; save each "
+            f"{path}: a TIFF with {page.samples} channels, {more} of them neither colour nor opacity; save each "
             "channel as a picture of its own"
         )
 
 
+def _check_blocks(tags: dict[int, Any], page: _Page) -> None:
+    """Refuse a page without all of its strips or tiles, which decoders fill with black."""
+    width, height = page.size_wh
+    rows, columns = min(tags.get(278, height), height), width  # strips
+    if 323 in tags:
+        rows, columns = tags[323], tags[322]  # tiles
+    planes = page.samples if page.has_planes else 1
+    places = tags.get(324 if 323 in tags else 273, ())
+    if len(places) < math.ceil(height / rows) * math.ceil(width / columns) * planes or not all(places):
+        raise DataError("some of its pixels are missing")
+
+
 def _decode(data: bytes, page: _Page) -> Samples:
-    """Decode by Pillow; OpenCV goes first where libtiff is needed, because it alone keeps libtiff off the terminal."""
-    deep_colour = page.bits == 16 and page.samples > 1  # Pillow keeps 8 of the bits
-    by_opencv = deep_colour or page.compression in _FAX or (page.bits == 16 and page.photometric == _WHITE_IS_ZERO)
-    if by_opencv or page.compression != _UNCOMPRESSED:
+    """Decode by Pillow, or by OpenCV where Pillow keeps 8 of 16 bits or knows no inverted ones."""
+    if page.bits == 16 and (page.samples > 1 or page.photometric == _WHITE_IS_ZERO):
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         if image is None:
-            raise DataError("damaged, or of a compression that is not read; LZW, deflate and PackBits are")
-        if by_opencv:
-            return _from_opencv(image)
+            raise DataError("damaged, or of a compression that is not read; LZW and deflate are")
+        return _from_opencv(image)
     return take_samples(TiffImageFile(io.BytesIO(data)))
 
 
@@ -122,3 +143,14 @@ def _from_opencv(image: NDArray[Any]) -> Samples:
         return Samples(image)
     alpha = np.ascontiguousarray(image[:, :, 3]) if image.shape[2] == 4 else None
     return Samples(np.ascontiguousarray(image[:, :, 2::-1]), alpha)
+
+
+def _silence_libtiff() -> None:
+    """Keep Pillow's libtiff from printing what Pillow raises as well; where it is linked in (Windows) it still does."""
+    try:
+        ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
+    except (AttributeError, OSError):
+        return
+
+
+_silence_libtiff()

@@ -1,0 +1,149 @@
+"""PNG files of every type give what they store, and nothing behind or beside the picture matters."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from tumortrace.data.pictures import read_picture
+from tumortrace.data.slice import read_slice
+from tumortrace.errors import DataError
+
+GREY, COLOUR, PALETTE, GREY_ALPHA = 0, 2, 3, 4
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def write_png(path: Path, header: tuple[int, int, int, int], rows: bytes, *more: bytes) -> Path:
+    """A PNG by hand: width, height, bits, colour type; rows, each with its filter first; chunks before the pixels."""
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", *header, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(rows))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + head + b"".join(more) + pixels + chunk(b"IEND", b""))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("bits", "row", "key", "alpha"),
+    [
+        (1, b"\x50", 1, [255, 0, 255, 0]),  # 0 1 0 1
+        (2, b"\x1b", 1, [255, 0, 255, 255]),  # 0 1 2 3
+        (4, b"\x0f\x70", 7, [255, 255, 0, 255]),  # 0 15 7 0
+        (8, b"\x00\xff\x07\x00", 255, [255, 0, 255, 255]),
+    ],
+)
+def test_transparent_grey_value_of_any_depth(tmp_path, bits, row, key, alpha):
+    path = write_png(tmp_path / "a.png", (4, 1, bits, GREY), b"\0" + row, chunk(b"tRNS", struct.pack(">H", key)))
+    np.testing.assert_array_equal(read_picture(path).alpha, [alpha])
+
+
+def test_transparent_grey_ground_is_laid_on_black(tmp_path):
+    path = write_png(tmp_path / "a.png", (3, 1, 8, GREY), b"\0\xff\x28\xff", chunk(b"tRNS", b"\x00\xff"))
+    np.testing.assert_array_equal(read_slice(path).pixels, [[0, 40, 0]])
+
+
+def test_transparent_colour_of_sixteen_bits(tmp_path):
+    rows = b"\0" + struct.pack(">6H", 65535, 65535, 65535, 300, 300, 300)
+    path = write_png(tmp_path / "a.png", (2, 1, 16, COLOUR), rows, chunk(b"tRNS", b"\xff" * 6))
+    samples = read_picture(path)
+    np.testing.assert_array_equal(samples.colour[0], [[65535] * 3, [300] * 3])
+    np.testing.assert_array_equal(samples.alpha, [[0, 65535]])
+
+
+def test_sixteen_bits_of_grey_with_alpha(tmp_path):
+    path = write_png(tmp_path / "a.png", (2, 1, 16, GREY_ALPHA), b"\0" + struct.pack(">4H", 40000, 65535, 700, 0))
+    samples = read_picture(path)
+    np.testing.assert_array_equal(samples.colour, [[40000, 700]])
+    np.testing.assert_array_equal(samples.alpha, [[65535, 0]])
+
+
+@pytest.mark.parametrize("tail", [bytes(9000), b"IEND", b"more of the disk" * 1000])
+def test_bytes_behind_the_end_are_ignored(tmp_path, tail):
+    path = write_png(tmp_path / "a.png", (3, 1, 8, GREY), b"\0\x01\x02\x03")
+    path.write_bytes(path.read_bytes() + tail)
+    np.testing.assert_array_equal(read_picture(path).colour, [[1, 2, 3]])
+
+
+@pytest.mark.parametrize("tail", [b"", b"IEND", bytes(5000)])
+def test_a_png_without_its_end_is_truncated(tmp_path, tail):
+    path = write_png(tmp_path / "a.png", (3, 1, 8, GREY), b"\0\x01\x02\x03")
+    path.write_bytes(path.read_bytes()[:-12] + tail)
+    with pytest.raises(DataError, match=r"a\.png: the picture is truncated"):
+        read_picture(path)
+
+
+def test_rows_that_are_not_there_are_not_made_up(tmp_path):
+    path = write_png(tmp_path / "a.png", (3, 2, 8, GREY), b"\0\x01\x02\x03")
+    with pytest.raises(DataError, match=r"a\.png: cannot be decoded \(its pixels are damaged\)"):
+        read_picture(path)
+
+
+def test_a_palette_that_is_not_there(tmp_path):
+    path = write_png(tmp_path / "a.png", (3, 1, 8, PALETTE), b"\0\x00\x01\x00")
+    with pytest.raises(DataError, match=r"cannot be decoded \(it lacks its palette\)"):
+        read_picture(path)
+
+
+def test_a_damaged_key_is_damage_and_a_damaged_comment_is_not(tmp_path):
+    wrong = bytearray(chunk(b"tRNS", b"\x00\xff"))
+    wrong[-1] ^= 1
+    path = write_png(tmp_path / "a.png", (1, 1, 8, GREY), b"\0\xff", bytes(wrong))
+    with pytest.raises(DataError, match=r"the PNG is damaged \(a checksum in it is wrong\)"):
+        read_picture(path)
+    wrong = bytearray(chunk(b"tEXt", b"Comment\0none"))
+    wrong[-1] ^= 1
+    path = write_png(tmp_path / "b.png", (1, 1, 8, GREY), b"\0\xff", bytes(wrong))
+    np.testing.assert_array_equal(read_picture(path).colour, [[255]])
+
+
+def test_a_compressed_comment_is_not_unpacked(tmp_path):
+    bomb = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(200_000_000), 1))
+    path = write_png(tmp_path / "a.png", (1, 1, 8, GREY), b"\0\x09", bomb)
+    np.testing.assert_array_equal(read_picture(path).colour, [[9]])
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3])
+def test_an_animation_is_refused_with_its_frames(tmp_path, frames):
+    control = chunk(b"acTL", struct.pack(">II", frames, 0))
+    path = write_png(tmp_path / "a.png", (1, 1, 8, GREY), b"\0\x09", control)
+    if frames == 1:
+        np.testing.assert_array_equal(read_picture(path).colour, [[9]])
+        return
+    with pytest.raises(DataError, match=rf"a\.png: an animated PNG with {frames} frames; save each as a picture"):
+        read_picture(path)
+
+
+def test_an_animation_as_pillow_writes_it(tmp_path):
+    first, second = (Image.fromarray(np.full((4, 5), value, np.uint8)) for value in (1, 2))
+    first.save(tmp_path / "a.png", save_all=True, append_images=[second])
+    with pytest.raises(DataError, match="an animated PNG with 2 frames"):
+        read_picture(tmp_path / "a.png")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    size_hw=st.tuples(st.integers(1, 20), st.integers(1, 20)),
+    mode=st.sampled_from(["1", "L", "P", "RGB", "I;16", "RGBA"]),
+    seed=st.integers(0, 99),
+)
+def test_pixels_are_those_of_opencv(tmp_path_factory, size_hw, mode, seed):
+    pixels = np.random.default_rng(seed).integers(0, 256, size_hw).astype(np.uint8)
+    image = Image.fromarray(pixels.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(pixels).convert(mode)
+    file = io.BytesIO()
+    image.save(file, "png")
+    path = tmp_path_factory.getbasetemp() / "hypothesis.png"
+    path.write_bytes(file.getvalue())
+    expected = cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
+    assert expected is not None
+    colour = read_picture(path).colour
+    np.testing.assert_array_equal(colour, expected if colour.ndim == 2 else expected[:, :, ::-1])

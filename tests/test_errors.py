@@ -1,0 +1,31 @@
+"""Messages of errors are one line that a terminal shows as it is."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tumortrace.errors import DataError, printable
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Schädel 3.png", "Schädel 3.png"),
+        ("a\nb", r"a\nb"),
+        ("\x1b[2J", r"\x1b[2J"),
+        ("\udce9.png", r"\udce9.png"),  # a byte of a name that is not UTF-8
+        ("a\u2028b", r"a\u2028b"),
+    ],
+)
+def test_printable(text, shown):
+    assert printable(text) == shown
+    assert str(DataError(text)) == shown
+
+
+@given(st.text(st.characters()))
+def test_any_text_becomes_one_line_of_utf8(text):
+    shown = printable(text)
+    assert len(shown.splitlines()) <= 1
+    shown.encode()
