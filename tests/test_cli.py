@@ -74,7 +74,7 @@ def test_segment_sample_shows_a_mask_without_a_scan(tmp_path):
         assert done.returncode == 0, done.stderr
         assert "1 of 1 pictures segmented, 1 with a tumour" in done.stdout
     names = {path.name for path in (tmp_path / "try").iterdir()}
-    assert names == {"sample.png", "sample_mask.png", "sample_overlay.png", "results.json"}
+    assert names == {"sample.png", "sample_mask.png", "sample_overlay.png", "results.json", "results.csv"}
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "sample.png").write_text("a user's own")
     assert_one_line_error(tumortrace("segment", "--sample", "--out", "own", cwd=tmp_path), "own/sample.png: exists")
@@ -215,7 +215,7 @@ def test_segment_names_a_broken_file_and_does_the_rest(phantom_data, tiny_run, t
     done = tumortrace("segment", "scans", "--model", tiny_run, "--overlay", "--json", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.strip().splitlines() == [
-        "scans/broken.png: not a picture that can be decoded; give a JPEG, PNG or TIFF file"
+        "scans/broken.png: not a picture that can be decoded; give a JPEG, PNG, TIFF, BMP, GIF or WebP file"
     ]
     results = json.loads(done.stdout)
     masks = tmp_path / "tumortrace-masks"

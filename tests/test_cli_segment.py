@@ -11,17 +11,25 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tumortrace.commands.scoring import evaluate
+import typer.main
 
+import tumortrace
 from tumortrace import cli
-from tumortrace.commands.using import info, segment
+from tumortrace.commands.evaluate import evaluate
+from tumortrace.commands.info import info
+from tumortrace.commands.options import refuse_empty
+from tumortrace.commands.output import report_findings
+from tumortrace.commands.segment import segment
+from tumortrace.data.findings import Finding
 from tumortrace.data.slice import write_png
-from tumortrace.errors import DataError, ModelError
+from tumortrace.errors import DataError, ModelError, TumortraceError
 from tumortrace.inference.results import PARTIAL, RESULTS
+from tumortrace.inference.segmenter import Segmenter
 from tumortrace.phantoms.slices import draw_phantom
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals and terminals of POSIX")
@@ -93,11 +101,13 @@ def test_a_run_that_is_killed_outright_leaves_no_results_that_look_complete(tmp_
 
 @pytest.fixture
 def handlers() -> Iterator[None]:
-    """The signals' handlers, put back in the end."""
-    before = {ending: signal.getsignal(ending) for ending in cli.ENDINGS}
+    """The handlers of signals and of swallowed exceptions, put back in the end."""
+    before = {number: signal.getsignal(number) for number in (*cli.ENDINGS, signal.SIGALRM)}
+    hook = sys.unraisablehook
     yield
-    for ending, handler in before.items():
-        signal.signal(ending, handler)
+    sys.unraisablehook = hook
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @POSIX
@@ -109,10 +119,130 @@ def test_nohup_stays_deaf_and_other_threads_change_nothing():
     thread.start()
     thread.join()
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    cli._hear_endings()
+    interrupter = cli._hear_endings()
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGTERM)
+    interrupter.over = True
+
+
+@POSIX
+@pytest.mark.usefixtures("handlers")
+def test_an_interruption_that_was_swallowed_comes_again_and_one_under_way_does_not():
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    interrupter = cli._hear_endings()
+    with suppress(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        time.sleep(10)
+    signal.raise_signal(signal.SIGTERM)  # while the first one is still held
+    time.sleep(3 * cli.REPEAT_SECONDS)
+    interrupter.over = True
+    del caught
+    time.sleep(3 * cli.REPEAT_SECONDS)
+    signal.raise_signal(signal.SIGTERM)  # the program is over
+
+
+SWALLOWING = {
+    "weak reference": """
+class Thing: pass
+thing = Thing()
+reference = weakref.ref(thing, lambda _: send())
+del thing
+""",
+    "finaliser": """
+class Thing:
+    def __del__(self): send()
+Thing()
+""",
+    "bare except": """
+try:
+    send()
+except:
+    pass
+""",
+    "thrice": """
+class Thing:
+    def __del__(self): send()
+Thing()
+time.sleep(0.01)
+for _ in range(2):
+    try:
+        while True: time.sleep(0.01)
+    except BaseException:
+        pass
+""",
+}
+
+
+@POSIX
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("where", SWALLOWING)
+def test_a_kill_is_never_lost(name: str, where: str, tmp_path: Path):
+    """Python prints and forgets what is raised in these places, and went on as if nobody had asked."""
+    program = (
+        "import os, signal, time, weakref\n"
+        f"signal.signal(signal.{name}, signal.SIG_DFL)\n"  # the suite may run under nohup
+        "from tumortrace.cli import run_script\n"
+        f"def send(): signal.raise_signal(signal.{name})\n"
+        f"def main() -> None:\n    exec({SWALLOWING[where]!r}, globals())\n"
+        "    print('went on', flush=True)\n    time.sleep(60)\n    print('not ended', flush=True)\n"
+        "run_script(main)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False
+    )
+    assert done.returncode == 130
+    assert done.stdout in {"went on\n", ""}
+    assert done.stderr.strip().splitlines() == ["interrupted; the files that were finished are kept"]
+
+
+@POSIX
+def test_a_second_kill_does_not_stop_the_tidying_up(tmp_path: Path):
+    program = (
+        "import os, signal, time\nfrom tumortrace.cli import run_script\n"
+        "def main() -> None:\n"
+        "    try:\n        os.kill(os.getpid(), signal.SIGTERM)\n        time.sleep(60)\n"
+        "    finally:\n        for _ in range(5):\n            os.kill(os.getpid(), signal.SIGTERM)\n"
+        "            time.sleep(0.1)\n        print('tidied up', flush=True)\n"
+        "run_script(main)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False
+    )
+    assert (done.returncode, done.stdout) == (130, "tidied up\n")
+    assert done.stderr.strip().splitlines() == ["interrupted; the files that were finished are kept"]
+
+
+@POSIX
+def test_a_thread_that_hangs_does_not_keep_an_interrupted_program(tmp_path: Path):
+    """As one that reads from a dead network folder: Python itself would wait for it."""
+    write_scans(tmp_path / "scans", 3)
+    program = (
+        "import sys, threading, time\nimport tumortrace.inference.batch as batch\n"
+        "read = batch.read_slice\n"
+        "def hang(path, **options):\n"
+        "    if path.endswith('1.png'):\n        print('hangs', flush=True)\n        threading.Event().wait()\n"
+        "    return read(path, **options)\n"
+        "batch.read_slice = hang\n"
+        "from tumortrace.cli import main\nmain()\n"
+    )
+    running = subprocess.Popen(
+        [sys.executable, "-c", program, "segment", "scans", "--out", "masks"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert running.stdout is not None
+    assert running.stdout.readline() == "hangs\n"
+    while json.loads((tmp_path / "masks" / PARTIAL).read_text())["images"] == []:
+        time.sleep(0.05)
+    started = time.monotonic()
+    running.send_signal(signal.SIGTERM)
+    _, errors = running.communicate(timeout=60)
+    assert time.monotonic() - started < 30
+    assert running.returncode == 130
+    assert errors.strip().splitlines() == ["interrupted; the files that were finished are kept"]
+    (image,) = json.loads((tmp_path / "masks" / RESULTS).read_text())["images"]
+    assert image["file"] == "scans/0.png"
 
 
 # --- what segment says ---
@@ -141,10 +271,64 @@ def test_counts_agree_with_the_results_and_rejected_pictures_are_named(
     assert shown[0] == (
         f"1 of 14 pictures segmented, 1 with a tumour; {review} to review: {segmented}12 rejected, 1 failed"
     )
+    del shown[1 : 1 + 2 * doubtful]
     assert shown[1] == "12 rejected: no brain MR slices (--no-gate segments them all the same)"
     assert shown[2] == f"  {scans}/page0.png: not a brain MR slice: the picture is blank"
     assert len([line for line in shown if line.startswith(f"  {scans}")]) == 10
     assert shown[12] == "  and 2 more, all in results.json"
+
+
+def test_pictures_to_review_are_named_with_their_reasons(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    write_scans(tmp_path / "scans", 12)
+    whole = draw_phantom(np.random.default_rng(0), size_hw=(320, 272), kind="bright").pixels
+    middle = round(Segmenter().predict(whole).lesions[0].centroid_xy[0])
+    for number in range(12):  # cut through the tumour
+        write_png(tmp_path / f"scans/cut{number}.png", whole[:, :middle] if middle > 136 else whole[:, middle:])
+    segment([str(tmp_path / "scans")], out=tmp_path / "masks")
+    shown = capsys.readouterr().out.splitlines()
+    reasons = {
+        image["file"]: image["reason"]
+        for image in json.loads((tmp_path / "masks" / RESULTS).read_text())["images"]
+        if image["review"] and image["status"] == "ok"
+    }
+    assert len(reasons) >= 12  # those that are cut
+    assert shown[1] == f"{len(reasons)} segmented, to review:"
+    assert shown[2:12] == [f"  {file}: {reason}" for file, reason in list(reasons.items())[:10]]
+    assert shown[12] == f"  and {len(reasons) - 10} more, all in results.json"
+
+
+def test_when_every_picture_is_rejected_a_line_says_so(scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for name in ("0.png", "broken.png"):
+        (scans / name).unlink()
+    segment([str(scans)], out=tmp_path / "masks")  # ends with 0: a rejection is an answer
+    assert "No picture was segmented: there is no mask." in capsys.readouterr().out.splitlines()
+
+
+def test_a_stated_spacing_is_rows_first(tmp_path: Path):
+    write_scans(tmp_path / "scans", 1)
+    run = typer.main.get_command(cli.app)
+    run(
+        ["segment", str(tmp_path / "scans"), "--out", str(tmp_path / "m"), "--spacing-mm", "0.5", "0.25"],
+        standalone_mode=False,
+    )
+    (image,) = json.loads((tmp_path / "m" / RESULTS).read_text())["images"]
+    (lesion,) = image["lesions"]
+    left, top, right, bottom = lesion["bbox_xyxy"]
+    assert image["area_mm2"] == pytest.approx(image["area_px"] * 0.125)
+    assert max(0.5 * (bottom - top), 0.25 * (right - left)) <= lesion["diameter_mm"]
+    assert lesion["diameter_mm"] <= np.hypot(0.5 * (bottom - top), 0.25 * (right - left))
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf"])
+def test_a_spacing_that_is_none_stops_the_run(tmp_path: Path, value: str):
+    write_scans(tmp_path / "scans", 1)
+    run = typer.main.get_command(cli.app)
+    with pytest.raises(TumortraceError, match="--spacing-mm"):
+        run(
+            ["segment", str(tmp_path / "scans"), "--out", str(tmp_path / "m"), "--spacing-mm", "1", value],
+            standalone_mode=False,
+        )
+    assert not (tmp_path / "m").exists()
 
 
 def test_rejected_pictures_get_a_mask_without_the_gate(scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -159,6 +343,76 @@ def test_rejected_pictures_get_a_mask_without_the_gate(scans: Path, tmp_path: Pa
     assert "13 of 13 pictures segmented" in shown
     assert "--no-gate" not in shown
     assert (tmp_path / "masks/page0_mask.png").is_file()
+
+
+# --- names and empty arguments ---
+
+
+@POSIX
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_names_of_files_cannot_write_on_the_terminal(tmp_path: Path, encoding: str):
+    names = ["a\n9 of 9 pictures segmented.png", "\x1b[2Jb.png", "\udce9.png", "ü.png"]
+    for name in names:
+        write_png(tmp_path / "page.png", np.full((90, 120), 255, np.uint8))
+        (tmp_path / "scans").mkdir(exist_ok=True)
+        (tmp_path / "page.png").rename(tmp_path / "scans" / name)
+    done = subprocess.run(
+        [sys.executable, "-m", "tumortrace", "segment", "scans", "--out", "masks"],
+        cwd=tmp_path, capture_output=True, check=False, env={**os.environ, "PYTHONIOENCODING": encoding},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+    shown = done.stdout.decode(encoding)
+    umlaut = "ü" if encoding == "utf-8" else "\\xfc"
+    for line in (
+        f"  scans/{name}: not"
+        for name in ("a\\n9 of 9 pictures segmented.png", "\\x1b[2Jb.png", "\\udce9.png", f"{umlaut}.png")
+    ):
+        assert line in shown
+    assert "\x1b" not in shown
+    assert not any(line.startswith("9 of 9") for line in shown.splitlines())
+    images = json.loads((tmp_path / "masks" / RESULTS).read_text())["images"]
+    assert {image["file"] for image in images} == {f"scans/{name}" for name in names}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["segment", "a.png", "--out", ""], "--out"),
+        (["segment", "a.png", "--out="], "--out"),
+        (["segment", "a.png", "--out", "  "], "--out"),
+        (["train", "data", "--out", "", "--config", "smoke"], "--out"),
+        (["segment", "", "a.png"], "an argument"),
+        (["segment", "a.png", "--model", ""], "--model"),
+    ],
+)
+def test_an_empty_argument_is_refused(arguments: list[str], named: str):
+    with pytest.raises(TumortraceError, match=f"^{named} is empty; give it a value, or omit it$"):
+        refuse_empty(arguments)
+
+
+def test_other_arguments_are_not_empty():
+    refuse_empty(["train", "data", "--set", "training.epochs=3", "--set=recipe.x=", "--out", "x", "--resume"])
+
+
+def test_an_empty_out_ends_with_2_and_writes_nothing(tmp_path: Path):
+    write_scans(tmp_path, 1)
+    command = [sys.executable, "-m", "tumortrace", "segment", "0.png", "--out", ""]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "error: --out is empty; give it a value, or omit it\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["0.png"]
+
+
+def test_the_version_is_shown(capsys: pytest.CaptureFixture[str]):
+    typer.main.get_command(cli.app)(["--version"], standalone_mode=False)
+    assert capsys.readouterr().out == f"tumortrace {tumortrace.__version__}\n"
+
+
+@pytest.mark.parametrize(("count", "words"), [(1, "1 finding in the data"), (2, "2 findings in the data")])
+def test_findings_are_counted_in_plain_english(count: int, words: str, capsys: pytest.CaptureFixture[str]):
+    findings = [Finding("unreadable", "left out", "a\nb.png", "broken", "fix it")] * count
+    report_findings(findings, kept_in=Path("findings.json"))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [f"{words}: {count} unreadable", *["  a\\nb.png: broken (left out); fix it"] * count]
 
 
 # --- what evaluate will not mix ---

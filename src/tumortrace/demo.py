@@ -10,9 +10,7 @@ from rich.console import Console
 from tumortrace import api
 from tumortrace.config import load_config
 from tumortrace.errors import DataError, require_extra
-from tumortrace.inference.batch import segment_pictures
-from tumortrace.inference.pictures import find_pictures
-from tumortrace.inference.segmenter import Segmenter
+from tumortrace.inference.inputs import segment_inputs
 from tumortrace.phantoms.slices import write_phantom_dataset
 from tumortrace.reporting.figures import draw_losses, read_metrics, save_figure
 from tumortrace.reporting.tables import tables_of_scores
@@ -51,14 +49,14 @@ def run_demo(out: Path, console: Console) -> None:
         console.print(table)
 
     console.print("4. Segmenting slices without a tumour")
-    pictures, skipped = find_pictures([str(data / "no_tumour")])
-    tally = segment_pictures(Segmenter(str(run)), pictures, out=masks, skipped=skipped, overlay=True)
-    console.print(f"   the model marks a tumour on {tally.tumours} of {len(pictures)} tumour-free slices")
+    segmented = segment_inputs([str(data / "no_tumour")], out=masks, model=str(run), overlay=True)
+    console.print(f"   the model marks a tumour on {segmented.tumours} of {segmented.total} tumour-free slices")
 
     console.print("5. Writing all of it down on one page")
     api.report([run, scores], out=page)
 
-    console.print(f"\nDone in {time.perf_counter() - started:.0f} s. Look at:")
+    console.print()
+    console.print(f"Done in {time.perf_counter() - started:.0f} s. Look at:")
     for path, what in (
         (page, "the report: opens in any browser, offline"),
         (data, "the generated slices with their VIA annotations"),

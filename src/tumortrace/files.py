@@ -1,4 +1,4 @@
-"""Reading of regular files; atomic writing of files, JSON documents and CSV tables."""
+"""Reading of regular files; atomic writing of files, JSON and CSV."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import csv
 import errno
 import io
 import json
+import os
 import stat
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,9 @@ from tumortrace.errors import DataError
 Document = dict[str, Any]
 """JSON values by name, as a JSON file holds them."""
 
+
+LONGEST_NAME = 255
+"""Bytes that a file's name may have on the usual file systems."""
 
 _REMEDIES = {
     errno.ENOENT: "check the path",
@@ -54,24 +59,34 @@ def read_regular_file(path: Path, *, most_bytes: int) -> bytes:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file through a neighbour that is renamed over it, so that no reader ever sees half of it.
+    """Write a file beside its place and rename it, so that no reader ever sees half of it.
+
+    A write that fails leaves the old file, or none, and nothing beside it.
 
     Raises:
         DataError: A folder stands in its place.
+        OSError: The file cannot be written; names ``path``.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         raise DataError(f"{path}: is a folder, and a file should be written there; name a file")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    neighbour = path.with_name(f".{path.name}.partial")
-    neighbour.write_bytes(data)
-    neighbour.replace(path)
+    neighbour = _neighbour(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        neighbour.write_bytes(data)
+        neighbour.replace(path)
+    except BaseException as error:
+        with suppress(OSError):
+            neighbour.unlink(missing_ok=True)
+        if isinstance(error, OSError):  # its own name is the neighbour's, or missing where the disk is full
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from None
+        raise
 
 
 def write_json(path: Path, document: object) -> None:
     """Write a document as indented JSON, atomically.
 
     Raises:
-        ValueError: It holds NaN or infinity, which JSON has no word for.
+        ValueError: It holds NaN or infinity, which JSON cannot express.
     """
     write_atomically(path, (json.dumps(document, indent=2, allow_nan=False) + "\n").encode())
 
@@ -92,3 +107,9 @@ def _name_type(mode: int) -> str:
     if stat.S_ISFIFO(mode):
         return "a named pipe"
     return "a socket" if stat.S_ISSOCK(mode) else "a device"
+
+
+def _neighbour(path: Path) -> Path:
+    """The temporary file beside a file; its name is cut where it would be too long."""
+    name = os.fsencode(f".{path.name}")[: LONGEST_NAME - len(b".partial")]
+    return path.with_name(os.fsdecode(name + b".partial"))

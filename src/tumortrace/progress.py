@@ -1,14 +1,16 @@
-"""Progress on stderr, for any work that may take longer than two seconds: bars on a terminal, and lines that stay."""
+"""Consoles, progress bars and lines that stay, on stderr or stdout."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import unicodedata
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 T = TypeVar("T")
 
@@ -16,13 +18,36 @@ _shown: ContextVar[bool] = ContextVar("shown", default=False)
 """Whether progress is shown: in commands and scripts, not in programs that import tumortrace."""
 
 
+def printable(text: str) -> str:
+    """Return a text on one line: what would break it, move the cursor or turn the writing direction is escaped.
+
+    Args:
+        text: Any text, for example with the name of a file in it, which may hold all of these.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() or unicodedata.category(letter) == "Zs" else _escape(letter) for letter in text
+    )
+
+
+class _Console(Console):
+    """A console on which each text is one line, because the name of a file may hold line breaks and escape codes."""
+
+    def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401 - those of rich
+        return super().render_str(printable(text), **options)
+
+
 def open_console(*, stderr: bool = False) -> Console:
-    """A console that prints text as it is: a file's name may hold brackets and colons."""
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    """Open a console that prints text as it is: a file's name may hold brackets and colons.
+
+    Each text is one line; several lines are several arguments of ``print``, with a line break as ``sep``.
+    """
+    return _Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def open_progress() -> Progress:
-    """A progress display on stderr; use it as a context manager. Its tasks take a ``note`` shown behind the count."""
+    """Open a progress display on stderr, a context manager; its tasks take a ``note`` shown behind the count."""
     console = open_console(stderr=True)
     return Progress(
         TextColumn("{task.description}", markup=False),
@@ -51,7 +76,7 @@ def show_progress() -> None:
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """No bars and no lines from the work within, for a caller that shows how it goes on in its own way."""
+    """Show no bars and no lines from the work within, for a caller that shows progress in its own way."""
     token = _shown.set(False)
     try:
         yield
@@ -59,10 +84,14 @@ def silence() -> Iterator[None]:
         _shown.reset(token)
 
 
-def track(items: Iterable[T], description: str, *, total: int) -> Iterator[T]:
-    """Pass items on, with a bar that counts them."""
+def track(items: Iterable[T], description: str, *, total: int) -> Generator[T, None, None]:
+    """Yield items, with a bar that counts them."""
     with open_progress() as progress:
         task = progress.add_task(description, total=total, note="")
         for item in items:
             yield item
             progress.advance(task)
+
+
+def _escape(letter: str) -> str:
+    return letter.encode("unicode_escape").decode("ascii")

@@ -8,7 +8,7 @@ import pytest
 from tumortrace.inference.overlay import OUTLINE_RGB, draw_overlay, to_display
 
 
-def test_grey_values_are_stretched_from_darkest_to_brightest():
+def test_grey_values_are_stretched_over_the_whole_range():
     # (20 - 10) / 20 * 255 = 127.5 goes to the even 128, (15 - 10) / 20 * 255 = 63.75 to 64.
     shown = to_display(np.array([[10, 20, 30], [15, 10, 10]], dtype=np.uint8))
     assert shown.dtype == np.uint8
@@ -18,6 +18,17 @@ def test_grey_values_are_stretched_from_darkest_to_brightest():
 def test_16_bit_and_negative_values_are_shown_too():
     assert to_display(np.array([[0, 65535, 257]], dtype=np.uint16)).tolist() == [[0, 255, 1]]
     assert to_display(np.array([[-1.0, 0.0, 1.0]])).tolist() == [[0, 128, 255]]
+
+
+@pytest.mark.parametrize("hot", [65535, 40000])
+def test_a_hot_pixel_does_not_turn_the_others_black(hot: int):
+    pixels = np.tile(np.arange(0, 1020, 20, dtype=np.uint16), (40, 1))
+    clean = to_display(pixels)
+    assert (clean.min(), clean.max()) == (0, 255)
+    pixels[20, 25] = hot
+    shown = to_display(pixels).astype(int)
+    assert np.abs(shown - clean).max() <= 3  # the pixel itself is shown like its neighbours
+    assert np.array_equal(np.delete(shown.ravel(), 20 * 51 + 25), np.delete(clean.ravel(), 20 * 51 + 25))
 
 
 @pytest.mark.parametrize("value", [np.uint8(0), np.uint8(200), np.uint16(60001)])

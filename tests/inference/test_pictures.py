@@ -6,13 +6,16 @@ import os
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tumortrace.errors import DataError
 from tumortrace.inference import pictures as pictures_module
-from tumortrace.inference.pictures import PictureFile, find_pictures, refuse_out_in_inputs
+from tumortrace.inference.pictures import PictureFile, find_pictures, refuse_out_among_pictures
+from tumortrace.signed_png import sign_png
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -139,12 +142,13 @@ def test_input_that_does_not_exist_stops_the_run(tmp_path: Path, name: str):
 
 def test_inputs_without_a_picture_stop_the_run(tmp_path: Path):
     touch(tmp_path, "notes.txt", "sub/scan.dcm")
-    with pytest.raises(DataError, match=r"no picture there \(JPEG, PNG or TIFF\); 2 other files; scan.dcm is DICOM"):
+    with pytest.raises(DataError, match=r"no picture there \(JPEG, PNG, .*\); 2 other files; scan.dcm is DICOM"):
         find_pictures([str(tmp_path)])
 
 
-def test_folder_that_cannot_be_opened_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    touch(tmp_path, "x.png", "locked/y.png")
+@pytest.fixture
+def locked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders of this name cannot be opened; not even root can open them."""
     scandir = os.scandir
 
     def refuse_locked(path: str) -> Any:  # noqa: ANN401 - as os.scandir
@@ -153,8 +157,47 @@ def test_folder_that_cannot_be_opened_stops_the_run(tmp_path: Path, monkeypatch:
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refuse_locked)
+
+
+@pytest.mark.usefixtures("locked")
+def test_a_folder_that_cannot_be_opened_is_named_and_the_others_are_searched(tmp_path: Path):
+    touch(tmp_path, "locked.png", "locked/y.png", "sub/locked/z.png", "z.png")
+    pictures, skipped = find_pictures([str(tmp_path)])
+    cause = "cannot be opened (Permission denied); check the folder's permissions"
+    assert pictures == [
+        PictureFile(str(tmp_path / "locked"), "", f"{tmp_path / 'locked'}: {cause}"),
+        PictureFile(str(tmp_path / "locked.png"), "locked"),
+        PictureFile(str(tmp_path / "sub/locked"), "", f"{tmp_path / 'sub/locked'}: {cause}"),
+        PictureFile(str(tmp_path / "z.png"), "z"),
+    ]
+    assert skipped == []
+
+
+@pytest.mark.usefixtures("locked")
+def test_an_input_that_cannot_be_opened_goes_beside_others_but_not_alone(tmp_path: Path):
+    touch(tmp_path, "locked/y.png", "z.png")
+    pictures, _ = find_pictures([str(tmp_path / "locked"), str(tmp_path / "z.png")])
+    assert [(picture.name, bool(picture.fault)) for picture in pictures] == [("", True), ("z", False)]
     with pytest.raises(DataError, match=r"locked: cannot be opened \(Permission denied\)"):
-        find_pictures([str(tmp_path)])
+        find_pictures([str(tmp_path / "locked")])
+
+
+def test_a_link_to_itself_is_left_to_be_reported(tmp_path: Path):
+    touch(tmp_path, "a.png")
+    (tmp_path / "b.png").symlink_to("b.png")
+    assert [picture.name for picture in find_pictures([str(tmp_path)])[0]] == ["a", "b"]
+    assert [picture.name for picture in find_pictures([str(tmp_path / "b.png")])[0]] == ["b"]
+
+
+def test_an_input_whose_name_is_too_long_says_so():
+    with pytest.raises(DataError, match=r"x.png: cannot be opened \(File name too long\)"):
+        find_pictures(["x" * 300 + ".png"])
+
+
+def test_names_that_are_no_text_are_names(tmp_path: Path):
+    (tmp_path / "\udce9.png").touch()
+    (picture,) = find_pictures([str(tmp_path)])[0]
+    assert os.fsencode(picture.name) == b"\xe9"
 
 
 # --- where not to write ---
@@ -165,21 +208,64 @@ def test_writing_into_an_input_folder_is_refused(tmp_path: Path):
     inputs = [str(tmp_path / "other"), str(tmp_path / "scans")]
     for out in ("scans", "scans/masks", "other/../scans/deep/er"):
         with pytest.raises(DataError, match=r"lies inside the data folder .*scans"):
-            refuse_out_in_inputs(tmp_path / out, inputs)
+            refuse_out_among_pictures(tmp_path / out, inputs)
     with pytest.raises(DataError, match=r"lies inside the data folder .*scans"):
-        refuse_out_in_inputs(tmp_path / "scans/masks", [str(tmp_path / "sca*")])
+        refuse_out_among_pictures(tmp_path / "scans/masks", [str(tmp_path / "sca*")])
 
 
 def test_writing_into_an_input_folder_through_a_link_is_refused(tmp_path: Path):
     touch(tmp_path, "scans/x.png")
     (tmp_path / "link").symlink_to(tmp_path / "scans")
     with pytest.raises(DataError, match="lies inside the data folder"):
-        refuse_out_in_inputs(tmp_path / "link/masks", [str(tmp_path / "scans")])
+        refuse_out_among_pictures(tmp_path / "link/masks", [str(tmp_path / "scans")])
 
 
 def test_writing_elsewhere_is_allowed(tmp_path: Path):
-    touch(tmp_path, "scans/x.png", "x.png")
+    touch(tmp_path, "scans/x.png", "x.png", "train/notes.txt", "images/y.png")
     inputs = [str(tmp_path / "scans"), str(tmp_path / "x.png")]
     for out in ("masks", "scans2", "masks/scans"):
-        refuse_out_in_inputs(tmp_path / out, inputs)
-    refuse_out_in_inputs(tmp_path, [str(tmp_path / "scans")])
+        refuse_out_among_pictures(tmp_path / out, inputs)
+
+
+@pytest.mark.parametrize("inputs", [["scans/x.png"], ["scans/*.png"], ["elsewhere/y.png"]])
+def test_writing_among_pictures_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inputs: list[str]):
+    touch(tmp_path, "scans/x.png", "elsewhere/y.png")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"--out scans holds pictures \(x.png\); choose a folder without"):
+        refuse_out_among_pictures(Path("scans"), inputs)
+    refuse_out_among_pictures(Path("scans/masks"), inputs)
+
+
+def test_masks_of_ours_are_no_pictures_of_the_user(tmp_path: Path):
+    touch(tmp_path, "x.png", "masks/results.json", "images/x.png")
+    mask = cv2.imencode(".png", np.zeros((3, 4), np.uint8))[1].tobytes()
+    (tmp_path / "masks/x_mask.png").write_bytes(sign_png(mask))
+    refuse_out_among_pictures(tmp_path / "masks", [str(tmp_path / "images")])  # images/ and masks/, yet no dataset
+    (tmp_path / "masks/x_mask.png").write_bytes(mask)
+    with pytest.raises(DataError, match="lies inside the dataset"):
+        refuse_out_among_pictures(tmp_path / "masks", [str(tmp_path / "images")])
+
+
+VIA = '{"x.png1": {"filename": "x.png", "size": 1, "regions": []}}'
+VIA_CSV = "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes\n"
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"TRAIN/x.png": "", "TRAIN/via.json": VIA},
+        {"train/x.jpg": "", "train/via_region_data.csv": VIA_CSV},
+        {"x.png": "", "annotations.JSON": VIA},
+        {"Valid/images/x.png": "", "Valid/masks/x.png": ""},
+        {"images/x.png": "", "masks/x.png": ""},
+    ],
+)
+@pytest.mark.parametrize("inside", ["", "TRAIN", "new", "images", "new/deep/er"])
+def test_writing_into_a_dataset_is_refused(tmp_path: Path, files: dict[str, str], inside: str):
+    for name, content in {**files, "scans/x.png": ""}.items():
+        path = tmp_path / "data" / name if name != "scans/x.png" else tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    with pytest.raises(DataError, match=r"--out .* lies inside the dataset .*data(/TRAIN)?; choose"):
+        refuse_out_among_pictures(tmp_path / "data" / inside, [str(tmp_path / "scans")])
+    refuse_out_among_pictures(tmp_path / "data-masks", [str(tmp_path / "scans")])

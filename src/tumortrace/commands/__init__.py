@@ -1,1 +1,1 @@
-"""The commands, by what a user is about to do; each imports what is heavy only when it runs."""
+"""The commands, a module each; heavy libraries are imported when one runs."""

@@ -34,8 +34,9 @@ def crossval(  # noqa: PLR0913, PLR0917 - the options of the command
     report_findings(result.findings, kept_in=folder / "summary.json")
     print_scores(result.summary)
     console.print(
-        f"Written to {folder}: per_image.csv, summary.json, split.json, a run folder for each fold\n"
-        f"Settings with the fitted threshold, temperature and confidence: {folder / 'calibrated.toml'}\n"
-        f"Read it as a page: tumortrace report {folder}"
+        f"Written to {folder}: per_image.csv, summary.json, split.json, a run folder for each fold",
+        f"Settings with the fitted threshold, temperature and confidence: {folder / 'calibrated.toml'}",
+        f"Read it as a page: tumortrace report {folder}",
+        sep="\n",
     )
     exit_if_unreadable(result.findings)

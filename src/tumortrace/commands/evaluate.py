@@ -36,5 +36,6 @@ def evaluate(
     print_scores(result.summary)
     for note in result.notes:
         log.print(f"note: {note}")
-    console.print(f"Written to {folder}: {', '.join(result.files)}\nRead it as a page: tumortrace report {folder}")
+    console.print(f"Written to {folder}: {', '.join(result.files)}")
+    console.print(f"Read it as a page: tumortrace report {folder}")
     exit_if_unreadable(result.findings)

@@ -19,7 +19,9 @@ def export(
         bool, typer.Option("--int8", help="In 8 bits, if that is faster here and costs at most 0.002 of Dice.")
     ] = False,
 ) -> None:
-    """Export a run's kept weights as ONNX; refuses when torch and ONNX disagree on slices that the run learnt from.
+    """Export a run's kept weights as ONNX.
+
+    Refuses where torch and ONNX disagree on slices that the run was trained on.
 
     Example: tumortrace export runs/first --out first.onnx
     """
@@ -31,13 +33,15 @@ def export(
     written = export_run(open_run(run), out, int8=int8)
     agreement, trial = written.agreement, written.trial
     console.print(
-        f"Written to {written.path}: {written.size_bytes / 1e6:.2f} MB\n"
+        f"Written to {written.path}: {written.size_bytes / 1e6:.2f} MB",
         f"Compared with torch on {written.compared} slices: largest difference in probability "
-        f"{agreement.difference:.2g}, IoU of the masks {agreement.mask_iou:.4f}"
+        f"{agreement.difference:.2g}, IoU of the masks {agreement.mask_iou:.4f}",
+        sep="\n",
     )
     if trial is not None:
         console.print(
-            f"One slice: int8 {trial.int8_ms:.2f} ms, float32 {trial.float_ms:.2f} ms\n"
+            f"One slice: int8 {trial.int8_ms:.2f} ms, float32 {trial.float_ms:.2f} ms",
             f"Mean Dice on {trial.slices} {trial.part} slices: "
-            f"int8 {trial.int8_dice:.4f}, float32 {trial.float_dice:.4f}"
+            f"int8 {trial.int8_dice:.4f}, float32 {trial.float_dice:.4f}",
+            sep="\n",
         )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+from tumortrace.errors import TumortraceError
 
 Part = Literal["test", "val", "train", "all"]
 
@@ -25,3 +29,18 @@ NegativesOption = Annotated[
     Path | None, typer.Option("--negatives", metavar="DIR", help="Folder of images known to hold no tumour.")
 ]
 ModelOption = Annotated[str, typer.Option("--model", metavar="MODEL", help="A run folder or an .onnx file.")]
+
+
+def refuse_empty(arguments: Sequence[str]) -> None:
+    """Refuse an argument without content: a variable of the shell that was never set is the usual cause.
+
+    Args:
+        arguments: Words behind the program's name.
+
+    Raises:
+        TumortraceError: One of them is empty, or an option is set to nothing; names the option.
+    """
+    for word, before in zip(arguments, ["", *arguments], strict=False):
+        if not word.strip() or re.fullmatch(r"--[a-z0-9-]+=\s*", word):
+            option = word.split("=")[0].strip() or (before if before.startswith("--") else "an argument")
+            raise TumortraceError(f"{option} is empty; give it a value, or omit it")

@@ -1,4 +1,4 @@
-"""What every command says on the terminal: results on stdout, notes and faults on stderr."""
+"""What commands print: results on stdout, notes and faults on stderr."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def report_findings(findings: Sequence[Finding], *, kept_in: Path, shown: int = 
     if not findings:
         return
     counts = ", ".join(f"{count} {kind}" for kind, count in count_by_kind(findings).items())
-    log.print(f"{len(findings)} findings in the data: {counts}")
+    log.print(f"{len(findings)} finding{'' if len(findings) == 1 else 's'} in the data: {counts}")
     for finding in sorted(findings, key=lambda finding: finding.severity)[:shown]:
         log.print(f"  {finding.line()}")
     if len(findings) > shown:

@@ -54,7 +54,9 @@ def train(  # noqa: PLR0913, PLR0917 - the options of the command
     _write_loss_figure(run, result.kept_epoch)
     console.print(
         f"Trained on {result.train_count} cases, measured on {result.val_count}; "
-        f"kept epoch {result.kept_epoch} of {len(result.rows)}.\nRun folder: {run}"
+        f"kept epoch {result.kept_epoch} of {len(result.rows)}.",
+        f"Run folder: {run}",
+        sep="\n",
     )
     exit_if_unreadable(result.findings)
 

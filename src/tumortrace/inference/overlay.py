@@ -1,4 +1,4 @@
-"""The mask drawn over its slice, for a person to judge."""
+"""Draw a mask over its slice, for a person to judge."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-OUTLINE_RGB = (255, 176, 0)  # amber: seen on every grey, and told from it by the common kinds of colour blindness
+from tumortrace.data.grey import scale_grey
+
+OUTLINE_RGB = (255, 176, 0)  # amber: visible on every grey, also with the common kinds of colour blindness
 
 
 def draw_overlay(pixels: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Draw a mask over a slice: a light tint inside, a full outline at its edge.
 
     Args:
-        pixels: Grey values, shape (H, W), any real dtype; shown from their darkest to their brightest.
+        pixels: Grey values, shape (H, W), any real dtype; shown as by ``to_display``.
         mask: Shape (H, W), bool.
 
     Returns:
@@ -31,15 +33,12 @@ def draw_overlay(pixels: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.ui
 
 
 def to_display(pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    """Grey values stretched from darkest to brightest into 0..255; a constant picture becomes black.
+    """Stretch grey values into 0..255; half a per cent at each end is cut off, so that hot pixels change nothing.
 
     Args:
         pixels: Shape (H, W), any real dtype.
 
     Returns:
-        Shape (H, W), uint8.
+        Shape (H, W), uint8; black if the picture is constant.
     """
-    low, high = float(pixels.min()), float(pixels.max())
-    if high <= low:
-        return np.zeros(pixels.shape, dtype=np.uint8)
-    return np.rint((pixels.astype(np.float64) - low) * (255.0 / (high - low))).astype(np.uint8)
+    return np.asarray(np.rint(np.clip(scale_grey(pixels), 0.0, 1.0) * np.float32(255)), dtype=np.uint8)

@@ -1,121 +1,222 @@
-"""Which files a user means by files, folders and patterns, and what their results are called."""
+"""Find the pictures behind files, folders and patterns; name their results."""
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from tumortrace.data.dataset import refuse_inside
 from tumortrace.data.names import natural_key
-from tumortrace.data.pictures import IMAGE_SUFFIXES
+from tumortrace.data.pictures import IMAGE_SUFFIXES, READABLE
 from tumortrace.data.slice import hint_at_dicom
 from tumortrace.errors import DataError
+from tumortrace.signed_png import is_signed_png
+
+PART_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
+"""Names of a dataset's parts, in any letter case."""
+
+_ANNOTATION_WORDS = (b'"regions"', b"region_shape_attributes", b'"annotations"')
+_ANNOTATION_HEAD = 65536  # bytes in which an annotation file shows that it is one
 
 
 @dataclass(frozen=True, slots=True)
 class PictureFile:
-    """One file to segment, and the name that its results go by. Strings, because there may be a million of them.
+    """One file to segment, and the name of its results. Strings, because there may be a million of them.
 
     Attributes:
-        path: The file.
-        name: Path of its results within the output folder, without the ``_mask.png``.
+        path: Path of the file.
+        name: Path of its results within the output folder, without the ``_mask.png``; empty if there is a fault.
+        fault: Reason why it cannot be read, if known before it is opened: a folder without permission.
     """
 
     path: str
     name: str
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A file behind an input.
+
+    Attributes:
+        path: Path of the file.
+        start: Place in it where the path relative to the input begins.
+        fault: Reason why it cannot be read; empty if there is none.
+    """
+
+    path: str
+    start: int
+    fault: str = ""
 
 
 def find_pictures(inputs: Sequence[str]) -> tuple[list[PictureFile], list[str]]:
-    """The pictures that files, folders (searched through, links followed) and glob patterns stand for.
+    """Find the pictures behind files, folders (searched with all subfolders, links followed) and glob patterns.
 
     Args:
-        inputs: As typed by the user. A file that stands for itself is taken whatever its suffix.
+        inputs: Inputs as typed by the user. A file that is named itself is taken whatever its suffix.
 
     Returns:
-        The pictures in natural order of each input, each file once; and the files of other types, which are skipped.
-        Hidden files and folders below a folder are in neither.
+        The pictures in natural order of each input, each file once, and with them the folders that cannot be opened;
+        and the files of other types, which are skipped. Hidden files and folders below a folder are in neither.
 
     Raises:
-        DataError: An input that does not exist, a folder that cannot be opened, or not one picture in all of them.
+        DataError: An input does not exist, or there is not one picture in all of them.
     """
     matches = [path for text in inputs for path in _match(text)]
-    named = {os.path.abspath(text) for text in inputs if os.path.exists(text)}
-    paths: list[str] = []
-    starts: list[int] = []  # where in its path a file's path relative to its input begins
+    named = {os.path.abspath(text) for text in inputs if os.path.lexists(text)}
+    found: list[_Found] = []
     others: list[str] = []
-    for path, start in _each_once(matches):
-        if os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES or os.path.abspath(path) in named:
-            paths.append(path)
-            starts.append(start)
+    for one in _each_once(matches):
+        if one.fault or _is_picture(one.path) or os.path.abspath(one.path) in named:
+            found.append(one)
         else:
-            others.append(path)
-    if not paths:
-        found = f"no picture there (JPEG, PNG or TIFF); {len(others)} other files{hint_at_dicom(others)}"
-        raise DataError(f"{' '.join(inputs)}: {found}")
-    names = _unique_names([path[start:] for path, start in zip(paths, starts, strict=True)])
-    return [PictureFile(path, name) for path, name in zip(paths, names, strict=True)], others
+            others.append(one.path)
+    if all(one.fault for one in found):
+        if found:
+            raise DataError(found[0].fault)
+        count = f"{len(others)} other file{'' if len(others) == 1 else 's'}"
+        raise DataError(f"{' '.join(inputs)}: no picture there ({READABLE}); {count}{hint_at_dicom(others)}")
+    names = iter(_unique_names([one.path[one.start :] for one in found if not one.fault]))
+    return [PictureFile(one.path, "" if one.fault else next(names), one.fault) for one in found], others
 
 
-def _each_once(matches: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """The files behind the inputs, however many of these a file lies in, as ``_expand`` gives them."""
+def place_of(path: str) -> str:
+    """Return a file's path from the root, by which it is recognised however it was named."""
+    return os.path.abspath(path)
+
+
+def refuse_out_among_pictures(out: Path, inputs: Sequence[str]) -> None:
+    """Refuse to write where somebody's pictures are.
+
+    Raises:
+        DataError: ``out`` lies inside an input folder or a dataset, or holds pictures that tumortrace did not draw; or
+            an input does not exist.
+    """
+    for path in (path for text in inputs for path in _match(text)):
+        if os.path.isdir(path):
+            refuse_inside(out, Path(path))
+    whole = Path(os.path.realpath(out))
+    for folder in (whole, *whole.parents):
+        if _is_dataset(folder):
+            raise DataError(
+                f"--out {out} lies inside the dataset {folder}; choose a folder outside, nothing is written there"
+            )
+    if picture := _find_foreign(whole):
+        raise DataError(f"--out {out} holds pictures ({picture}); choose a folder without pictures of yours")
+
+
+def _is_dataset(folder: Path) -> bool:
+    """Whether a folder, or one of its parts, holds pictures with annotations or masks."""
+    parts = [folder / name for name in _list(folder).folders if name.lower() in PART_NAMES]
+    return any(map(_is_annotated, [folder, *parts]))
+
+
+def _is_annotated(folder: Path) -> bool:
+    listing = _list(folder)
+    if {"images", "masks"} <= listing.folders:
+        return bool(_find_foreign(folder / "masks"))
+    tables = [name for name in listing.names if name.lower().endswith((".json", ".csv"))]
+    return any(map(_is_picture, listing.names)) and any(_holds_annotations(folder / name) for name in tables)
+
+
+def _holds_annotations(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            head = file.read(_ANNOTATION_HEAD)
+    except OSError:
+        return False
+    return any(word in head for word in _ANNOTATION_WORDS)
+
+
+def _find_foreign(folder: Path) -> str:
+    """The name of a picture in a folder that tumortrace did not draw; empty if there is none."""
+    pictures = (name for name in _list(folder).names if _is_picture(name))
+    return next((name for name in pictures if not is_signed_png(folder / name)), "")
+
+
+def _is_picture(path: str) -> bool:
+    return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES
+
+
+def _match(text: str) -> list[str]:
+    """What one input stands for: the file or folder of that name, or else all that match it as a pattern."""
+    try:
+        os.lstat(text)
+    except OSError as error:
+        matches = sorted(glob.glob(text, recursive=True), key=natural_key)
+        if matches:
+            return matches
+        missing = error.errno in {errno.ENOENT, errno.ENOTDIR}
+        cause = "no such file or folder" if missing else f"cannot be opened ({error.strerror})"
+        raise DataError(f"{text}: {cause}; check the path") from None
+    return [text]
+
+
+def _each_once(matches: Sequence[str]) -> Iterator[_Found]:
+    """The files behind the inputs, each once however many inputs it lies in."""
     if len(matches) == 1:  # within one folder no file comes twice, and there may be a million
         yield from _expand(matches[0])
         return
     seen: set[str] = set()
     for match in matches:
-        for path, start in _expand(match):
-            absolute = os.path.abspath(path)
+        for one in _expand(match):
+            absolute = os.path.abspath(one.path)
             if absolute not in seen:
                 seen.add(absolute)
-                yield path, start
+                yield one
 
 
-def place_of(path: str) -> str:
-    """A file's path from the root, by which it is known again however it was named."""
-    return os.path.abspath(path)
-
-
-def refuse_out_in_inputs(out: Path, inputs: Sequence[str]) -> None:
-    """Refuse to write among the pictures that are read.
-
-    Raises:
-        DataError: ``out`` lies within one of the input folders, or an input does not exist.
-    """
-    for path in (path for text in inputs for path in _match(text)):
-        if os.path.isdir(path):
-            refuse_inside(out, Path(path))
-
-
-def _match(text: str) -> list[str]:
-    """What one input stands for: the file or folder of that name, or else all that match it as a pattern."""
-    if os.path.exists(text):
-        return [text]
-    matches = sorted(glob.glob(text, recursive=True), key=natural_key)
-    if not matches:
-        raise DataError(f"{text}: no such file or folder; check the path")
-    return matches
-
-
-def _expand(match: str) -> Iterator[tuple[str, int]]:
-    """Files behind one input, each with the place in its path where the path relative to that input begins."""
+def _expand(match: str) -> Iterator[_Found]:
+    """The files behind one input."""
     path = str(Path(match))  # no more is tidied: ".." behind a link leads elsewhere
     if not os.path.isdir(path):
-        yield path, len(path) - len(os.path.basename(path))
+        yield _Found(path, len(path) - len(os.path.basename(path)))
         return
     start = 0 if path == os.curdir else len(os.path.join(path, ""))
-    for file in _walk(path, seen=set()):
-        yield file, start
+    for file, fault in _walk(path, seen=set()):
+        yield _Found(file, start, fault)
 
 
-def _walk(folder: str, *, seen: set[str]) -> Iterator[str]:
-    """The files below a folder in natural order, hidden ones left out; links are followed, each folder entered once."""
+def _walk(folder: str, *, seen: set[str]) -> Iterator[tuple[str, str]]:
+    """The files below a folder in natural order, hidden ones left out; links are followed, each folder entered once.
+
+    A folder that cannot be opened comes with its fault.
+    """
     real = os.path.realpath(folder)
     if real in seen:
         return
     seen.add(real)
+    listing = _list(folder)
+    if listing.fault:
+        yield folder, f"{folder}: cannot be opened ({listing.fault}); check the folder's permissions"
+    for name in sorted(listing.names, key=natural_key):
+        path = name if folder == os.curdir else os.path.join(folder, name)
+        if name in listing.folders:
+            yield from _walk(path, seen=seen)
+        else:
+            yield path, ""
+
+
+class _Listing(NamedTuple):
+    """What is in a folder, hidden entries left out.
+
+    Attributes:
+        names: Names of all entries.
+        folders: Names of those that are folders, or links to folders.
+        fault: Reason why there may be more; empty if there is none.
+    """
+
+    names: list[str]
+    folders: set[str]
+    fault: str
+
+
+def _list(folder: Path | str) -> _Listing:
     names: list[str] = []
     folders: set[str] = set()
     try:
@@ -123,17 +224,18 @@ def _walk(folder: str, *, seen: set[str]) -> Iterator[str]:
             for entry in entries:
                 if not entry.name.startswith("."):
                     names.append(entry.name)
-                    if entry.is_dir():
+                    if _is_folder(entry):
                         folders.add(entry.name)
     except OSError as error:
-        raise DataError(f"{folder}: cannot be opened ({error.strerror}); check the folder's permissions") from error
-    names.sort(key=natural_key)
-    for name in names:
-        path = name if folder == os.curdir else os.path.join(folder, name)
-        if name in folders:
-            yield from _walk(path, seen=seen)
-        else:
-            yield path
+        return _Listing(names, folders, error.strerror or str(error))
+    return _Listing(names, folders, "")
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def _unique_names(relatives: list[str]) -> list[str]:

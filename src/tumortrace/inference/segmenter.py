@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tumortrace.data.slice import Slice, read_slice, slice_from_array, with_spacing
 from tumortrace.errors import DataError
 from tumortrace.inference.model import Model, open_model
-from tumortrace.inference.parallel import map_ahead
+from tumortrace.inference.parallel import map_in_order
 from tumortrace.inference.predict import Prediction, predict
 from tumortrace.machine import usable_cores
 
@@ -92,7 +92,7 @@ class Segmenter:
         if isinstance(images, str | bytes | PathLike | Slice):
             named = "a slice" if isinstance(images, Slice) else repr(images)
             raise DataError(f"predict_many takes several pictures, not {named} alone; give a list, or use predict")
-        return map_ahead(self.predict, images, workers=workers or usable_cores() + 1)
+        return map_in_order(self.predict, images, workers=workers or usable_cores() + 1)
 
 
 def _open(image: ImageLike) -> Slice:

@@ -1,0 +1,75 @@
+"""The command that shows what is installed and what a model says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+import tumortrace
+from tumortrace.commands.output import console
+from tumortrace.errors import EXTRAS, installed
+from tumortrace.machine import usable_cores
+
+
+def info(
+    target: Annotated[
+        str | None, typer.Argument(metavar="MODEL|RUN", help="default, a run folder or an .onnx file.")
+    ] = None,
+) -> None:
+    """Show the version, the installed extras, and the card of a model.
+
+    Example: tumortrace info default
+    """
+    of_model = [] if target is None else _describe_model(target)
+    console.print(f"tumortrace {tumortrace.__version__} (research software, not a medical device)")
+    console.print("installed extras: " + (", ".join(extra for extra in EXTRAS if installed(extra)) or "none"))
+    console.print(f"CPU cores: {usable_cores()}, GPU: {_describe_gpu()}")
+    if target is None:
+        console.print("the model that ships with it, its data, scores, limits and licence: tumortrace info default")
+    else:
+        console.print("", *of_model, sep="\n")
+
+
+def _describe_model(target: str) -> list[str]:
+    """All that a model says of itself, line by line; found before anything is printed: there may be no such model."""
+    from tumortrace.inference.card import describe_card, read_card
+    from tumortrace.inference.model import open_model
+
+    model = open_model(target)
+    lines = [f"model: {model.name}", f"file: {model.path}", f"sha256: {model.sha256}"]
+    card = read_card(model)
+    if card is not None:
+        lines += describe_card(card).splitlines()
+    lines += [*_lines_of("recipe", asdict(model.recipe)), *_lines_of("card", model.card)]
+    layers = model.path.with_name("network.txt")
+    if layers.is_file():
+        lines += layers.read_text(encoding="utf-8").splitlines()
+    return lines
+
+
+def _lines_of(name: str, fields: Mapping[str, Any]) -> list[str]:
+    """A line for each field, with the name that ``--set`` knows it by."""
+    lines = []
+    for key, value in fields.items():
+        if isinstance(value, Mapping):
+            lines += _lines_of(f"{name}.{key}", value)
+        else:
+            lines.append(f"{name}.{key}: {_in_words(value)}")
+    return lines
+
+
+def _in_words(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value in (None, "") else str(value)
+
+
+def _describe_gpu() -> str:
+    if not installed("train"):
+        return "not looked for, torch is not installed"
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "none"

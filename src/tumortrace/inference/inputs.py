@@ -1,0 +1,115 @@
+"""Segment what a user names: files, folders and patterns, or a generated slice."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumortrace.data.slice import read_slice, write_png
+from tumortrace.errors import DataError
+from tumortrace.inference.batch import SegmentSummary, segment_pictures
+from tumortrace.inference.pictures import PictureFile, find_pictures, refuse_out_among_pictures
+from tumortrace.inference.segmenter import Segmenter
+from tumortrace.machine import usable_cores
+from tumortrace.phantoms.slices import draw_phantom
+
+FilePath = str | PathLike[str]
+
+ONE_A_CORE = 4
+"""Number of pictures from which each core takes one of its own; fewer are segmented one by one, by all cores."""
+
+SAMPLE = "sample"
+"""Name of the generated slice."""
+
+
+def segment_inputs(  # noqa: PLR0913 - the settings of a run
+    inputs: FilePath | Sequence[FilePath],
+    *,
+    out: FilePath,
+    model: str = "default",
+    overlay: bool = False,
+    tta: bool = False,
+    gate: bool = True,
+    spacing_mm: tuple[float, float] | None = None,
+) -> SegmentSummary:
+    """Segment files, folders and glob patterns, and fill a folder with masks and ``results.json``.
+
+    Args:
+        inputs: Files, folders and patterns; or one of them.
+        out: Folder for the results.
+        model: ``"default"``, a run folder or an ``.onnx`` file.
+        overlay: Whether to draw each mask over its picture.
+        tta: Whether to average over the slice and its mirror image.
+        gate: Whether to reject pictures that are no brain MR slices.
+        spacing_mm: Distance between pixel centres along rows and columns; None takes what each file says.
+
+    Raises:
+        DataError: An input does not exist, there is no picture, or ``out`` is no place for these results.
+        ModelError: There is no such model.
+    """
+    named = [os.fspath(each) for each in ([inputs] if isinstance(inputs, str | PathLike) else inputs)]
+    if not os.fspath(out).strip():
+        raise DataError("out is empty; name a folder for the results")
+    _check_spacing(spacing_mm)
+    refuse_out_among_pictures(Path(out), named)
+    pictures, skipped = find_pictures(named)
+    # Many pictures are fastest with one a core and one more, for when one waits for the interpreter; a few are fastest
+    # with all cores on each.
+    workers = usable_cores() + 1 if len(pictures) >= ONE_A_CORE else 1
+    segmenter = Segmenter(model, threads=1 if workers > 1 else 0, tta=tta, gate=gate)
+    return segment_pictures(
+        segmenter, pictures, out=Path(out), skipped=skipped, overlay=overlay, workers=workers, spacing_mm=spacing_mm
+    )
+
+
+def segment_sample(
+    *,
+    out: Path,
+    model: str = "default",
+    tta: bool = False,
+    gate: bool = True,
+    spacing_mm: tuple[float, float] | None = None,
+) -> SegmentSummary:
+    """Draw a slice with a tumour and segment it, with mask and overlay beside it.
+
+    Args:
+        out: Folder for the slice and the results.
+        model: ``"default"``, a run folder or an ``.onnx`` file.
+        tta: Whether to average over the slice and its mirror image.
+        gate: Whether to reject the slice if it seems no brain MR slice.
+        spacing_mm: Distance between pixel centres along rows and columns; None if unknown.
+
+    Raises:
+        DataError: Another picture has the name of the slice, or ``out`` is no place for these results.
+        ModelError: There is no such model.
+    """
+    _check_spacing(spacing_mm)
+    segmenter = Segmenter(model, tta=tta, gate=gate)
+    path = out / f"{SAMPLE}.png"
+    pixels = draw_phantom(np.random.default_rng(0), size_hw=(320, 272), kind="bright").pixels
+    if not path.exists():
+        write_png(path, pixels)
+    elif not _shows(path, pixels):
+        raise DataError(f"{path}: exists, and is not the generated slice; choose another --out")
+    return segment_pictures(segmenter, [PictureFile(str(path), SAMPLE)], out=out, overlay=True, spacing_mm=spacing_mm)
+
+
+def _shows(path: Path, pixels: NDArray[np.uint8]) -> bool:
+    try:
+        return np.array_equal(read_slice(path).pixels, pixels)
+    except DataError:
+        return False
+
+
+def _check_spacing(spacing_mm: tuple[float, float] | None) -> None:
+    """Refuse a wrong spacing once, before each picture does."""
+    if spacing_mm is not None and not all(0 < step < math.inf for step in spacing_mm):
+        raise DataError(
+            f"--spacing-mm {' '.join(map(str, spacing_mm))}; give two positive numbers, for rows and columns"
+        )

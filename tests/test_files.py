@@ -1,0 +1,64 @@
+"""A file is written whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import resource
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from tumortrace.errors import DataError
+from tumortrace.files import write_atomically
+
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+
+
+def test_a_file_is_replaced_and_nothing_stands_beside_it(tmp_path: Path):
+    for data in (b"one", b"two"):
+        write_atomically(tmp_path / "deep/er/x.txt", data)
+    assert [path.name for path in (tmp_path / "deep/er").iterdir()] == ["x.txt"]
+    assert (tmp_path / "deep/er/x.txt").read_bytes() == b"two"
+
+
+@pytest.mark.parametrize("length", [247, 255])
+def test_a_name_may_be_as_long_as_the_file_system_takes_it(tmp_path: Path, length: int):
+    path = tmp_path / ("é" * 20 + "x" * (length - 40))
+    write_atomically(path, b"data")
+    assert [path.name for path in tmp_path.iterdir()] == [path.name]
+
+
+@POSIX
+def test_a_full_disk_leaves_the_old_file_and_names_it(tmp_path: Path):
+    path = tmp_path / "x.bin"
+    path.write_bytes(b"old")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    heard = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"x\.bin") as caught:
+            write_atomically(path, bytes(5000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, heard)
+    assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, str(path))
+    assert [each.name for each in tmp_path.iterdir()] == ["x.bin"]
+    assert path.read_bytes() == b"old"
+
+
+def test_an_interruption_leaves_nothing_beside_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def interrupt(_self: Path, _target: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / "x.txt", b"new")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_in_place_of_the_file_is_an_error(tmp_path: Path):
+    (tmp_path / "x.txt").mkdir()
+    with pytest.raises(DataError, match=r"x.txt: is a folder"):
+        write_atomically(tmp_path / "x.txt", b"data")
