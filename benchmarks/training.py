@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import torch
-from lightning_fabric import Fabric
 from rich.table import Table
 from torch import Tensor, nn
 
@@ -17,7 +16,8 @@ from tumortrace.config import Config, load_config
 from tumortrace.data.dataset import open_dataset
 from tumortrace.training.arrays import PreparedPart, prepare_part
 from tumortrace.training.checkpoint import EpochRow
-from tumortrace.training.loop import fit, start_fabric
+from tumortrace.training.compute import Compute, start_compute
+from tumortrace.training.loop import fit
 from tumortrace.training.losses import make_loss
 from tumortrace.training.networks import build_network
 
@@ -32,15 +32,15 @@ def measure() -> Table:
     """
     config = load_config("default")
     config = dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=1))
-    fabric = start_fabric(config.training)
+    compute = start_compute(config.training)
     with some_data() as (name, data):
         records = open_dataset(data).select("train")[:SLICES]
         started = time.perf_counter()
         part = prepare_part(records, config.recipe, name="slices")
         preparing = time.perf_counter() - started
-    batches = _batches(part, config, device=fabric.device)
+    batches = _batches(part, config, device=compute.device)
     _rate_of_bare_steps(batches, config)
-    rounds = [(_rate_of_bare_steps(batches, config), _run_loop(part, config, fabric=fabric)) for _ in range(ROUNDS)]
+    rounds = [(_rate_of_bare_steps(batches, config), _run_loop(part, config, compute=compute)) for _ in range(ROUNDS)]
     bare = max(rate for rate, _ in rounds)
     row = max((row for _, row in rounds), key=lambda row: row.images_per_second)
     title = f"Training on {len(part)} slices of {name}, configuration default, {torch.get_num_threads()} threads"
@@ -68,10 +68,10 @@ def _batches(part: PreparedPart, config: Config, *, device: torch.device) -> lis
     ]
 
 
-def _run_loop(part: PreparedPart, config: Config, *, fabric: Fabric) -> EpochRow:
+def _run_loop(part: PreparedPart, config: Config, *, compute: Compute) -> EpochRow:
     nothing = prepare_part((), config.recipe, name="nothing")
     with tempfile.TemporaryDirectory() as run:
-        state = fit(_network(config), config, fabric=fabric, train=part, val=nothing, run=Path(run))
+        state = fit(_network(config), config, compute=compute, train=part, val=nothing, run=Path(run))
     return state.rows[0]
 
 

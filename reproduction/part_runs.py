@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from reproduction.size import Size, load_size
 from tumortrace.config import Config, TrainingConfig
 from tumortrace.training.arrays import PreparedPart
-from tumortrace.training.loop import fit, start_fabric
+from tumortrace.training.compute import start_compute
+from tumortrace.training.loop import fit
 from tumortrace.training.networks import build_network
 
 NO_PART = PreparedPart(torch.empty(0, 1, 1, 1), torch.empty(0, 1, 1, dtype=torch.uint8), (), {}, (), ())
@@ -60,7 +61,7 @@ def train_steps(part: PreparedPart, size: Size, *, steps: int, seed: int, run: P
     batch_size = config_of(size, epochs=1, seed=seed).training.batch_size
     config = config_of(size, epochs=math.ceil(steps * batch_size / len(part)), seed=seed)
     network = build_network(config.network, size_hw=config.recipe.size_hw, seed=seed)
-    fit(network, config, fabric=start_fabric(config.training), train=part, val=NO_PART, run=run)
+    fit(network, config, compute=start_compute(config.training), train=part, val=NO_PART, run=run)
     return network.eval()
 
 

@@ -44,7 +44,8 @@ from tumortrace.metrics.overlap import count_pixels
 from tumortrace.progress import tell
 from tumortrace.reporting.figures import save_figure
 from tumortrace.training.arrays import PreparedPart, prepare_part, spread
-from tumortrace.training.loop import fit, start_fabric
+from tumortrace.training.compute import start_compute
+from tumortrace.training.loop import fit
 from tumortrace.training.networks import build_network
 
 Mask = NDArray[np.bool_]
@@ -154,7 +155,7 @@ def finish_training(
     config = replace(config, training=replace(config.training, epochs=config.training.epochs // PASSES))
     network = build_network(config.network, size_hw=config.recipe.size_hw, seed=config.training.seed)
     drawn = make_arm(arm, learn, [groups[name] for name in learn.hashes], seed=config.training.seed)
-    fit(network, config, fabric=start_fabric(config.training), train=drawn, val=NO_PART, run=run)
+    fit(network, config, compute=start_compute(config.training), train=drawn, val=NO_PART, run=run)
     names = [groups[name] for name in held_out.hashes]
     rows = score_slices(network.eval(), held_out, names)
     write_table(path, [row | {"steps": steps} for row in rows])

@@ -17,7 +17,6 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 import typer
 from benchmarks.common import make_table
-from lightning_fabric import Fabric
 from monai.networks.nets.attentionunet import AttentionUnet
 from monai.networks.nets.dynunet import DynUNet
 from monai.networks.nets.segresnet import SegResNet
@@ -37,8 +36,9 @@ from tumortrace.inference.model import open_model
 from tumortrace.progress import tell
 from tumortrace.run_folder import MODEL
 from tumortrace.training.arrays import PreparedPart, prepare_part
+from tumortrace.training.compute import Compute, start_compute
 from tumortrace.training.export import ModelCard, export_onnx
-from tumortrace.training.loop import fit, start_fabric
+from tumortrace.training.loop import fit
 from tumortrace.training.networks import UNet, build_network
 
 WIDTHS = (16, 32, 64, 128, 256)
@@ -65,14 +65,14 @@ class Terms(NamedTuple):
     """What all networks have in common; peers have one map of tumour, and the loss for it."""
 
     config: Config
-    fabric: Fabric
+    compute: Compute
     part: PreparedPart
     minutes: float
 
 
 def run_network(name: str, build: Callable[[], nn.Module], terms: Terms, out: Path) -> None:
     """Train one network for so many minutes, and export it; nothing if that was done before."""
-    config, fabric, part, minutes = terms
+    config, compute, part, minutes = terms
     if (out / MODEL).is_file():
         return
     tell(f"{name} ...")
@@ -80,7 +80,8 @@ def run_network(name: str, build: Callable[[], nn.Module], terms: Terms, out: Pa
     nothing = prepare_part((), config.recipe, name="nothing")
     few = dataclasses.replace(part, images=part.images[:64], truths=part.truths[:64], sources=part.sources[:64])
     started = time.perf_counter()
-    fit(build(), dataclasses.replace(config, training=probe), fabric=fabric, train=few, val=nothing, run=out / "probe")
+    probing = dataclasses.replace(config, training=probe)
+    fit(build(), probing, compute=compute, train=few, val=nothing, run=out / "probe")
     fine = (time.perf_counter() - started) * len(part) / 64
     # A coarse epoch costs about 0.4 of a fine one.
     epochs = max(round(60 * minutes / (fine * (0.4 * COARSE_SHARE + 1 - COARSE_SHARE))), 1)
@@ -88,7 +89,7 @@ def run_network(name: str, build: Callable[[], nn.Module], terms: Terms, out: Pa
     network = build()
     whole = dataclasses.replace(config, training=training)
     started = time.perf_counter()
-    fit(network, whole, fabric=fabric, train=part, val=nothing, run=out)
+    fit(network, whole, compute=compute, train=part, val=nothing, run=out)
     seconds = time.perf_counter() - started
     parameters = sum(parameter.numel() for parameter in network.parameters())
     write_atomically(
@@ -139,14 +140,14 @@ def main(
     whole = open_datasets(data, negatives=negatives)
     survey = survey_cases(whole.records)
     dataset = apply_split(whole, make_folds(survey, folds=FOLDS), fold=FOLD)
-    fabric = start_fabric(config.training)
+    compute = start_compute(config.training)
     part = prepare_part(dataset.select("train"), config.recipe, name="TRAIN")
     results = {}
     for name, build in make_networks(config).items():
         if network and name not in network:
             continue
         folder = out / name.replace(" ", "-").replace("'", "").replace(",", "")
-        run_network(name, build, Terms(config if name == OURS else of_peers, fabric, part, minutes), folder)
+        run_network(name, build, Terms(config if name == OURS else of_peers, compute, part, minutes), folder)
         results[name] = _score(folder, dataset, survey)
     Console(width=160).print(tabulate(results))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings as hypothesis_settings
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
+from tumortrace import progress
 from tumortrace.config import Config, config_from_tables
 from tumortrace.data.cases import CaseRecord
 from tumortrace.data.dataset import open_dataset
@@ -26,7 +26,7 @@ from tumortrace.metrics.overlap import PixelCounts
 from tumortrace.metrics.surface import SurfaceScores
 from tumortrace.phantoms.slices import write_phantom_dataset
 from tumortrace.training.arrays import PreparedPart
-from tumortrace.training.loop import start_fabric
+from tumortrace.training.compute import Compute, start_compute
 from tumortrace.training.run import train
 
 # A deadline would fail sound tests on a busy machine; speed is measured in benchmarks/.
@@ -72,6 +72,14 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory, phantom_data: Path) -> Pa
     run = tmp_path_factory.mktemp("runs") / "tiny"
     train(open_dataset(phantom_data), config_from_tables(TINY), out=run)
     return run
+
+
+@pytest.fixture
+def shown() -> Iterator[None]:
+    """Show lines and bars on stderr, as commands do."""
+    token = progress._shown.set(True)
+    yield
+    progress._shown.reset(token)
 
 
 MakeScore = Callable[..., CaseScore]
@@ -202,5 +210,5 @@ def settings() -> Callable[..., Config]:
 
 
 @pytest.fixture(scope="session")
-def fabric(settings: Callable[..., Config]) -> Fabric:
-    return start_fabric(settings().training)
+def compute(settings: Callable[..., Config]) -> Compute:
+    return start_compute(settings().training)

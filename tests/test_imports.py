@@ -12,7 +12,7 @@ import tumortrace.cli
 from typer.testing import CliRunner
 assert CliRunner().invoke(tumortrace.cli.app, ["--help"]).exit_code == 0
 """
-HEAVY = ("torch", "matplotlib", "ray", "fastapi", "pydicom", "lightning_fabric", "scipy", "onnx")
+HEAVY = ("torch", "matplotlib", "ray", "fastapi", "pydicom", "scipy", "onnx")
 
 
 def modules_after(code: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""How many cores there are for this process, and what becomes of the memory that it frees."""
+"""CPU cores of this process, memory that it frees, and OpenMP threads that wait."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tumortrace.machine import usable_cores
+from tumortrace.machine import limit_spinning, usable_cores
 
 
 def test_cores_are_those_the_process_may_run_on(monkeypatch: pytest.MonkeyPatch):
@@ -49,3 +49,39 @@ def test_memory_that_is_freed_is_not_asked_for_again():
     pages = 2**26 // 4096
     assert many > 8 * pages  # ten times all pages of 64 MiB
     assert few < 3 * pages
+
+
+WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}),
+        ({"GOMP_SPINCOUNT": "7"}, {"GOMP_SPINCOUNT": "7", "KMP_BLOCKTIME": "1"}),
+        ({"OMP_WAIT_POLICY": "active"}, {"OMP_WAIT_POLICY": "active"}),
+    ],
+)
+def test_what_the_user_says_about_waiting_threads_is_kept(
+    given: dict[str, str], expected: dict[str, str], monkeypatch: pytest.MonkeyPatch
+):
+    for name in WAITING:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    limit_spinning()
+    assert {name: os.environ[name] for name in WAITING if name in os.environ} == expected
+
+
+def test_waiting_is_limited_before_torch_is_imported():
+    program = (
+        "import os, sys, importlib.abc\n"
+        "class Look(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'torch': print(os.environ.get('GOMP_SPINCOUNT')); sys.exit()\n"
+        "sys.meta_path.insert(0, Look())\n"
+        "import tumortrace.trials.crossval\n"
+    )
+    clean = {name: value for name, value in os.environ.items() if name not in WAITING}
+    done = subprocess.run([sys.executable, "-c", program], env=clean, capture_output=True, text=True, check=True)
+    assert done.stdout == "10000\n"

@@ -23,7 +23,7 @@ from tumortrace.errors import ConfigError
 T = TypeVar("T")
 
 Keep = Literal["last", "best_loss", "best_dice"]
-Precision = Literal["32-true", "bf16-mixed"]
+Precision = Literal["auto", "32-true", "bf16-mixed"]
 Device = Literal["auto", "cpu", "cuda"]
 Outlines = Literal["own", "consensus"]
 LiteEncoder = Literal["efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"]
@@ -171,9 +171,11 @@ class TrainingConfig:
             visited slice by slice instead.
         seed: Fixes initial weights, order and augmentation; on a CPU the whole run, bit for bit.
         keep: Which epoch's weights are kept: the last, or the best on VAL by loss (the report's rule) or by Dice.
-        precision: ``"32-true"``, or ``"bf16-mixed"`` where the hardware has bfloat16.
+        precision: ``"32-true"`` (float32), ``"bf16-mixed"`` (bfloat16 where it is safe), or ``"auto"``: bfloat16 where
+            the hardware has units for it, else float32.
         device: ``"auto"`` takes a GPU if there is one.
-        threads: CPU threads of torch; 0 takes all cores. Part of what a bit-repeatable run must hold fixed.
+        threads: CPU threads of torch. 0 takes all cores, or fewer where a few steps show that they are faster beside
+            other programs. A bit-repeatable run must hold it fixed.
         outlines: What is learnt: each slice's ``"own"`` outline, or the ``"consensus"`` of the training part's copies
             of it, where it has at least two.
     """

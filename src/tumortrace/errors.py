@@ -39,7 +39,6 @@ EXTRAS = {
     "train": (
         "torch",
         "monai",
-        "lightning_fabric",
         "safetensors",
         "onnx",
         "onnxscript",

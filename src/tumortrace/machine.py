@@ -1,4 +1,4 @@
-"""What the machine gives this process."""
+"""CPU cores, memory and waiting threads of this process."""
 
 from __future__ import annotations
 
@@ -10,8 +10,24 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # parameters of glibc's mallo
 _MORE_THAN_THERE_IS = 2**31 - 1
 
 
+SPINS = 10_000
+"""Rounds that an idle OpenMP thread waits awake, a few ten microseconds, before it sleeps."""
+
+
+def limit_spinning() -> None:
+    """Let OpenMP threads sleep soon when they wait for each other. Call it before torch is imported.
+
+    By default they wait awake for milliseconds. Beside other programs that takes the cores from the very threads that
+    are waited for, and training gets many times slower. Sleeping at once would cost a third of the speed of an idle
+    machine. Variables that the user has set are kept.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))  # GNU's OpenMP: torch on Linux
+        os.environ.setdefault("KMP_BLOCKTIME", "1")  # milliseconds; LLVM's and Intel's: torch on macOS and Windows
+
+
 def usable_cores() -> int:
-    """Number of CPU cores that this process may run on: fewer than there are, under taskset or in a container."""
+    """Return the number of CPU cores that this process may run on, which taskset or a container can limit."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -20,11 +36,12 @@ def usable_cores() -> int:
 def keep_freed_memory() -> bool:
     """Let the process keep the memory it frees, for what it allocates next.
 
-    Each step of a training allocates and frees the same hundreds of megabytes. By default glibc gives large blocks back
-    and asks for them again, and the kernel fills every page with zeros: a fifth of a training's time on one machine.
+    Each step of a training allocates and frees the same hundreds of megabytes. By default glibc returns large blocks to
+    the kernel and asks for them again, and the kernel fills every page with zeros. That took a fifth of the time of a
+    training on one machine.
 
     Returns:
-        Whether the C library can do it: glibc, as on most Linux systems.
+        Whether the C library offers it: glibc does, on most Linux systems.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning_fabric import Fabric
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
@@ -20,6 +19,7 @@ from tumortrace.run_folder import BEST, CHECKPOINT
 from tumortrace.training import loop
 from tumortrace.training.arrays import PreparedPart
 from tumortrace.training.checkpoint import EpochRow
+from tumortrace.training.compute import Compute
 from tumortrace.training.loop import describe_epoch, fit, kept_epoch, learning_rate_at, write_metrics
 from tumortrace.training.networks import build_network
 
@@ -64,7 +64,7 @@ def read_rows(run: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_one_epoch_lowers_the_loss(squares: PreparedPart, settings: Settings, fabric: Fabric, tmp_path: Path):
+def test_one_epoch_lowers_the_loss(squares: PreparedPart, settings: Settings, compute: Compute, tmp_path: Path):
     config = settings(epochs=1)
     network = first_network(config)
 
@@ -73,13 +73,13 @@ def test_one_epoch_lowers_the_loss(squares: PreparedPart, settings: Settings, fa
             return functional.cross_entropy(network.train()(squares.images), squares.truths.long()).item()
 
     before = loss()
-    fit(network, config, fabric=fabric, train=squares, val=squares, run=tmp_path)
+    fit(network, config, compute=compute, train=squares, val=squares, run=tmp_path)
     assert loss() < before
 
 
-def test_a_bright_square_is_learnt(squares: PreparedPart, settings: Settings, fabric: Fabric, tmp_path: Path):
+def test_a_bright_square_is_learnt(squares: PreparedPart, settings: Settings, compute: Compute, tmp_path: Path):
     config = settings(epochs=20)
-    state = fit(first_network(config), config, fabric=fabric, train=squares, val=squares, run=tmp_path)
+    state = fit(first_network(config), config, compute=compute, train=squares, val=squares, run=tmp_path)
     assert [row.epoch for row in state.rows] == list(range(1, 21))
     assert state.rows[-1].train_loss < 0.5 * state.rows[0].train_loss
     assert state.rows[-1].val_dice is not None
@@ -87,24 +87,24 @@ def test_a_bright_square_is_learnt(squares: PreparedPart, settings: Settings, fa
 
 
 def test_the_same_seed_gives_the_same_bits(
-    squares: PreparedPart, other_squares: PreparedPart, settings: Settings, fabric: Fabric, tmp_path: Path
+    squares: PreparedPart, other_squares: PreparedPart, settings: Settings, compute: Compute, tmp_path: Path
 ):
     files, weights = [], []
     for name in ("one", "two"):
         torch.manual_seed(len(files))  # whatever was drawn before
         network = first_network(settings())
-        fit(network, settings(), fabric=fabric, train=squares, val=other_squares, run=tmp_path / name)
+        fit(network, settings(), compute=compute, train=squares, val=other_squares, run=tmp_path / name)
         files.append((tmp_path / name / "best.safetensors").read_bytes())
         weights.append(weights_of(network))
     assert same(*weights)
     assert files[0] == files[1]
 
 
-def test_another_seed_takes_another_order(squares: PreparedPart, settings: Settings, fabric: Fabric, tmp_path: Path):
+def test_another_seed_takes_another_order(squares: PreparedPart, settings: Settings, compute: Compute, tmp_path: Path):
     weights = []
     for seed in (0, 1):
         network = first_network(settings())  # the same first weights
-        fit(network, settings(seed=seed), fabric=fabric, train=squares, val=squares, run=tmp_path / str(seed))
+        fit(network, settings(seed=seed), compute=compute, train=squares, val=squares, run=tmp_path / str(seed))
         weights.append(weights_of(network))
     assert not same(*weights)
 
@@ -146,13 +146,13 @@ def test_metrics_file_by_hand(tmp_path: Path):
     )
 
 
-def test_measures_by_hand(settings: Settings, fabric: Fabric, tmp_path: Path):
+def test_measures_by_hand(settings: Settings, compute: Compute, tmp_path: Path):
     """Three slices of three pixels in batches of two: means are over slices, whatever batch they came in."""
     config = settings(epochs=1, batch_size=2, learning_rate=1e-30)
     ln3, far = math.log(3), 30.0  # probability of tumour 0.75, and 1 - 1e-13
     # Slice 1: TP, FP, FN. Slice 2: all right. Slice 3: empty truth, one FP. The threshold of 0.5 is reached at logit 0.
     part = part_of([[ln3, ln3, -ln3], [0.0, -far, -far], [-far, -far, ln3]], [[1, 0, 1], [1, 0, 0], [0, 0, 0]])
-    (row,) = fit(Logit(), config, fabric=fabric, train=part, val=part, run=tmp_path).rows
+    (row,) = fit(Logit(), config, compute=compute, train=part, val=part, run=tmp_path).rows
     ln4, ln2 = math.log(4), math.log(2)
     losses = [(ln4 - ln3 + ln4 + ln4) / 3, ln2 / 3, ln4 / 3]
     assert row.val_loss == pytest.approx(sum(losses) / 3, rel=1e-6)
@@ -160,32 +160,32 @@ def test_measures_by_hand(settings: Settings, fabric: Fabric, tmp_path: Path):
     assert row.val_dice == pytest.approx((2 / 4 + 1 + 0) / 3, rel=1e-6)
 
 
-def test_dice_leaves_out_slices_where_it_is_undefined(settings: Settings, fabric: Fabric, tmp_path: Path):
+def test_dice_leaves_out_slices_where_it_is_undefined(settings: Settings, compute: Compute, tmp_path: Path):
     empty = part_of([[-1.0, -2.0]], [[0, 0]])
     mixed = part_of([[-1.0, -2.0], [1.0, 1.0]], [[0, 0], [1, 0]])
     config = settings(epochs=1, learning_rate=1e-30)
-    (row,) = fit(Logit(), config, fabric=fabric, train=mixed, val=mixed, run=tmp_path / "mixed").rows
+    (row,) = fit(Logit(), config, compute=compute, train=mixed, val=mixed, run=tmp_path / "mixed").rows
     assert row.val_dice == pytest.approx(2 / 3)
-    (row,) = fit(Logit(), config, fabric=fabric, train=mixed, val=empty, run=tmp_path / "empty").rows
+    (row,) = fit(Logit(), config, compute=compute, train=mixed, val=empty, run=tmp_path / "empty").rows
     assert row.val_dice is None
     assert row.val_loss is not None
 
 
-def test_validation_uses_the_recipe_s_threshold(settings: Settings, fabric: Fabric, tmp_path: Path):
+def test_validation_uses_the_recipe_s_threshold(settings: Settings, compute: Compute, tmp_path: Path):
     part = part_of([[math.log(3), 2 * math.log(3)]], [[0, 1]])  # probabilities 0.75 and 0.9
     config = settings(epochs=1, learning_rate=1e-30)
     strict = replace(config, recipe=replace(config.recipe, threshold=0.8))
     for name, each, dice in (("usual", config, 2 / 3), ("strict", strict, 1.0)):
-        (row,) = fit(Logit(), each, fabric=fabric, train=part, val=part, run=tmp_path / name).rows
+        (row,) = fit(Logit(), each, compute=compute, train=part, val=part, run=tmp_path / name).rows
         assert row.val_dice == pytest.approx(dice)
 
 
 def test_normalisation_learns_in_training_and_is_fixed_in_validation(
-    squares: PreparedPart, other_squares: PreparedPart, settings: Settings, fabric: Fabric, tmp_path: Path
+    squares: PreparedPart, other_squares: PreparedPart, settings: Settings, compute: Compute, tmp_path: Path
 ):
     config = settings(epochs=2, batch_size=3)
     network = first_network(config)
-    rows = fit(network, config, fabric=fabric, train=squares, val=other_squares, run=tmp_path).rows
+    rows = fit(network, config, compute=compute, train=squares, val=other_squares, run=tmp_path).rows
     assert network.encoders[0][4].num_batches_tracked == 2 * 3  # seven slices are three batches
     with torch.no_grad():
         loss = functional.cross_entropy(network.eval()(other_squares.images), other_squares.truths.long())
@@ -193,9 +193,9 @@ def test_normalisation_learns_in_training_and_is_fixed_in_validation(
 
 
 def test_what_a_run_writes_after_each_epoch(
-    squares: PreparedPart, other_squares: PreparedPart, settings: Settings, fabric: Fabric, tmp_path: Path
+    squares: PreparedPart, other_squares: PreparedPart, settings: Settings, compute: Compute, tmp_path: Path
 ):
-    state = fit(first_network(settings()), settings(), fabric=fabric, train=squares, val=other_squares, run=tmp_path)
+    state = fit(first_network(settings()), settings(), compute=compute, train=squares, val=other_squares, run=tmp_path)
     rows = read_rows(tmp_path)
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert [float(row["val_loss"]) for row in rows] == [row.val_loss for row in state.rows]
@@ -210,15 +210,15 @@ def test_what_a_run_writes_after_each_epoch(
 
 
 def test_without_validation_its_cells_are_empty(
-    squares: PreparedPart, no_squares: PreparedPart, settings: Settings, fabric: Fabric, tmp_path: Path
+    squares: PreparedPart, no_squares: PreparedPart, settings: Settings, compute: Compute, tmp_path: Path
 ):
-    fit(first_network(settings()), settings(), fabric=fabric, train=squares, val=no_squares, run=tmp_path)
+    fit(first_network(settings()), settings(), compute=compute, train=squares, val=no_squares, run=tmp_path)
     assert [(row["val_loss"], row["val_dice"]) for row in read_rows(tmp_path)] == [("", "")] * 3
     assert EventAccumulator(str(tmp_path / "tensorboard")).Reload().Tags()["scalars"] == ["loss/train"]
 
 
 def test_loader_share_is_the_time_spent_on_fetching(
-    squares: PreparedPart, settings: Settings, fabric: Fabric, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    squares: PreparedPart, settings: Settings, compute: Compute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """A clock that moves 3 seconds in each fetch and 1 in each step of the optimizer."""
     now = [0.0]
@@ -235,32 +235,23 @@ def test_loader_share_is_the_time_spent_on_fetching(
     monkeypatch.setattr(torch.optim.Adam, "step", step)
     monkeypatch.setattr("tumortrace.training.loop.time.perf_counter", lambda: now[0])
     config = settings(epochs=1, batch_size=7)
-    (row,) = fit(first_network(config), config, fabric=fabric, train=squares, val=squares, run=tmp_path).rows
+    (row,) = fit(first_network(config), config, compute=compute, train=squares, val=squares, run=tmp_path).rows
     assert (row.loader_share, row.images_per_second, row.seconds) == (0.75, 7 / 4, 7.0)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_run_that_diverges_ends_with_the_epoch(
-    value: float, squares: PreparedPart, settings: Settings, fabric: Fabric, tmp_path: Path
+    value: float, squares: PreparedPart, settings: Settings, compute: Compute, tmp_path: Path
 ):
-    fit(first_network(settings()), settings(epochs=1), fabric=fabric, train=squares, val=squares, run=tmp_path)
+    fit(first_network(settings()), settings(epochs=1), compute=compute, train=squares, val=squares, run=tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.safetensors")}
     assert len(before) == 2
     broken = replace(squares, images=torch.full_like(squares.images, value))
     message = r"^training diverged in epoch 2 \(loss nan\); lower training\.learning_rate and train into another --out$"
     with pytest.raises(TumortraceError, match=message):
-        fit(first_network(settings()), settings(), fabric=fabric, train=broken, val=squares, run=tmp_path)
+        fit(first_network(settings()), settings(), compute=compute, train=broken, val=squares, run=tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.safetensors")} == before
     assert [row["epoch"] for row in read_rows(tmp_path)] == ["1"]
-
-
-def test_all_cores_that_the_process_may_use_are_taken(settings: Settings, monkeypatch: pytest.MonkeyPatch):
-    taken: list[int] = []
-    monkeypatch.setattr(torch, "set_num_threads", taken.append)
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 2, 4}, raising=False)
-    for threads in (0, 5):
-        loop.start_fabric(settings(threads=threads).training)
-    assert taken == [3, 5]
 
 
 def test_describe_epoch_tells_losses_speed_and_time_left():
@@ -304,11 +295,11 @@ def enlarge(part: PreparedPart, size_hw: tuple[int, int] = (32, 64)) -> Prepared
 
 
 def test_a_run_with_all_that_is_random_is_resumed_to_the_same_bits(
-    squares: PreparedPart, fabric: Fabric, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    squares: PreparedPart, compute: Compute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     part, config = enlarge(squares), light_settings(epochs=3)
     whole = first_network(config)
-    fit(whole, config, fabric=fabric, train=part, val=part, run=tmp_path / "whole")
+    fit(whole, config, compute=compute, train=part, val=part, run=tmp_path / "whole")
     train_epoch = loop._train_epoch
 
     def killed_in_the_third(learner: loop._Learner, epoch: int, *, tick: loop.Tick) -> loop.EpochResult:
@@ -318,32 +309,34 @@ def test_a_run_with_all_that_is_random_is_resumed_to_the_same_bits(
 
     monkeypatch.setattr(loop, "_train_epoch", killed_in_the_third)
     with pytest.raises(KeyboardInterrupt):
-        fit(first_network(config), config, fabric=fabric, train=part, val=part, run=tmp_path / "parts")
+        fit(first_network(config), config, compute=compute, train=part, val=part, run=tmp_path / "parts")
     monkeypatch.undo()
     parts = first_network(config)
-    fit(parts, config, fabric=fabric, train=part, val=part, run=tmp_path / "parts")
+    fit(parts, config, compute=compute, train=part, val=part, run=tmp_path / "parts")
     assert same(weights_of(whole), weights_of(parts))
     losses = [[row["train_loss"] for row in read_rows(tmp_path / name)] for name in ("whole", "parts")]
     assert losses[0] == losses[1]
 
 
-def test_what_is_kept_is_the_average(squares: PreparedPart, settings: Settings, fabric: Fabric, tmp_path: Path):
+def test_what_is_kept_is_the_average(squares: PreparedPart, settings: Settings, compute: Compute, tmp_path: Path):
     weights = []
     for average in (0.0, 0.9):
         network = first_network(settings())
-        fit(network, settings(average=average), fabric=fabric, train=squares, val=squares, run=tmp_path / str(average))
+        fit(
+            network, settings(average=average), compute=compute, train=squares, val=squares, run=tmp_path / str(average)
+        )
         weights.append(weights_of(network))
     assert not same(*weights)
 
 
 def test_a_schedule_fixes_the_number_of_epochs(
-    squares: PreparedPart, settings: Settings, fabric: Fabric, tmp_path: Path
+    squares: PreparedPart, settings: Settings, compute: Compute, tmp_path: Path
 ):
     short = settings(schedule="one_cycle", epochs=1)
-    fit(first_network(short), short, fabric=fabric, train=squares, val=squares, run=tmp_path)
+    fit(first_network(short), short, compute=compute, train=squares, val=squares, run=tmp_path)
     longer = settings(schedule="one_cycle", epochs=2)
     with pytest.raises(ConfigError, match=r"training\.epochs = 1, not 2"):
-        fit(first_network(longer), longer, fabric=fabric, train=squares, val=squares, run=tmp_path)
+        fit(first_network(longer), longer, compute=compute, train=squares, val=squares, run=tmp_path)
 
 
 def test_one_cycle_by_hand():
@@ -365,7 +358,7 @@ def test_each_cycle_begins_with_the_rise_again():
 
 
 def test_each_cycle_begins_coarse(
-    squares: PreparedPart, settings: Settings, fabric: Fabric, tmp_path: Path, monkeypatch
+    squares: PreparedPart, settings: Settings, compute: Compute, tmp_path: Path, monkeypatch
 ):
     seen: list[tuple[int, ...]] = []
     shrink = loop._shrink
@@ -376,31 +369,31 @@ def test_each_cycle_begins_coarse(
 
     monkeypatch.setattr(loop, "_shrink", note)
     config = settings(epochs=6, cycles=2, coarse_epochs=1, batch_size=len(squares))
-    fit(first_network(config), config, fabric=fabric, train=squares, val=squares, run=tmp_path)
+    fit(first_network(config), config, compute=compute, train=squares, val=squares, run=tmp_path)
     assert len(seen) == 2
 
 
 def test_another_cycle_of_a_finished_run_is_the_run_of_both(
-    squares: PreparedPart, settings: Settings, fabric: Fabric, tmp_path: Path
+    squares: PreparedPart, settings: Settings, compute: Compute, tmp_path: Path
 ):
     one = settings(schedule="one_cycle", epochs=2, coarse_epochs=1)
     both = settings(schedule="one_cycle", epochs=4, cycles=2, coarse_epochs=1)
-    fit(first_network(one), one, fabric=fabric, train=squares, val=squares, run=tmp_path / "parts")
+    fit(first_network(one), one, compute=compute, train=squares, val=squares, run=tmp_path / "parts")
     network, whole = first_network(both), first_network(both)
-    fit(network, both, fabric=fabric, train=squares, val=squares, run=tmp_path / "parts")
-    fit(whole, both, fabric=fabric, train=squares, val=squares, run=tmp_path / "whole")
+    fit(network, both, compute=compute, train=squares, val=squares, run=tmp_path / "parts")
+    fit(whole, both, compute=compute, train=squares, val=squares, run=tmp_path / "whole")
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, network.state_dict()[name]), name
 
 
 def test_what_two_cycles_keep_is_the_mean_of_their_ends(
-    squares: PreparedPart, settings: Settings, fabric: Fabric, tmp_path: Path
+    squares: PreparedPart, settings: Settings, compute: Compute, tmp_path: Path
 ):
     one = settings(schedule="one_cycle", epochs=2, average=0.9)
     both = settings(schedule="one_cycle", epochs=4, cycles=2, average=0.9)
     first, network = first_network(one), first_network(both)
-    fit(first, one, fabric=fabric, train=squares, val=squares, run=tmp_path)
-    state = fit(network, both, fabric=fabric, train=squares, val=squares, run=tmp_path)
+    fit(first, one, compute=compute, train=squares, val=squares, run=tmp_path)
+    state = fit(network, both, compute=compute, train=squares, val=squares, run=tmp_path)
     tensors = load_file(tmp_path / CHECKPOINT)
     for name, tensor in network.state_dict().items():
         second = tensors[f"average.{name}"]
@@ -409,28 +402,28 @@ def test_what_two_cycles_keep_is_the_mean_of_their_ends(
         else:
             assert torch.equal(tensor, second)
     assert all(torch.equal(tensor, network.state_dict()[name]) for name, tensor in load_file(tmp_path / BEST).items())
-    measured = loop._validate(network, fabric=fabric, part=squares, config=both, tick=lambda *_: None)
+    measured = loop._validate(network, compute=compute, part=squares, config=both, tick=lambda *_: None)
     assert (state.rows[-1].val_loss, state.rows[-1].val_dice) == (measured.loss, measured.dice)
 
 
 def test_a_run_stopped_in_its_second_cycle_ends_as_if_nothing_had_happened(
-    squares: PreparedPart, settings: Settings, fabric: Fabric, tmp_path: Path
+    squares: PreparedPart, settings: Settings, compute: Compute, tmp_path: Path
 ):
     config = settings(schedule="one_cycle", epochs=6, cycles=3, average=0.9)
     whole = first_network(config)
-    fit(whole, config, fabric=fabric, train=squares, val=squares, run=tmp_path / "whole")
+    fit(whole, config, compute=compute, train=squares, val=squares, run=tmp_path / "whole")
     for stop in (3, 4, 5):
         run, network = tmp_path / f"stopped-{stop}", first_network(config)
         fit(
             network,
             config,
-            fabric=fabric,
+            compute=compute,
             train=squares,
             val=squares,
             run=run,
             go_on=lambda rows, last=stop: len(rows) < last,
         )
-        fit(network, config, fabric=fabric, train=squares, val=squares, run=run)
+        fit(network, config, compute=compute, train=squares, val=squares, run=run)
         assert (run / BEST).read_bytes() == (tmp_path / "whole" / BEST).read_bytes(), stop
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tumortrace.config import TrainingConfig
 from tumortrace.data.findings import Finding
 from tumortrace.data.fingerprint import hash_part
 from tumortrace.training import manifest
@@ -23,6 +22,7 @@ from tumortrace.training.manifest import (
 
 MEASURED = Measured(
     device="cpu",
+    precision="32-true",
     parameters=4850,
     kept_epoch=2,
     wall_seconds=12.345,
@@ -37,8 +37,8 @@ def test_manifest_by_hand():
     data = describe_data(Path("br35h"), {"a": "aa", "b": "bb"}, {})
     origin = {"name": "default", "sha256": "cc", "remembered": False}
     document = build_manifest(
-        TrainingConfig(seed=7),
         MEASURED,
+        seed=7,
         environment={"python": "3.11"},
         data=data,
         findings=[finding],

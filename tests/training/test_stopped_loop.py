@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning_fabric import Fabric
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
@@ -23,7 +22,8 @@ from tumortrace.run_folder import CHECKPOINT
 from tumortrace.training import loop
 from tumortrace.training.arrays import PreparedPart
 from tumortrace.training.checkpoint import TrainingState
-from tumortrace.training.loop import fit, kept_epoch, start_fabric
+from tumortrace.training.compute import Compute, start_compute
+from tumortrace.training.loop import fit, kept_epoch
 from tumortrace.training.networks import UNet, build_network
 from tumortrace.training.out_of_memory import explain_memory
 
@@ -42,9 +42,9 @@ def first_network(config: Config) -> UNet:
 
 
 @pytest.fixture
-def run_fit(squares: PreparedPart, other_squares: PreparedPart, fabric: Fabric) -> Fit:
+def run_fit(squares: PreparedPart, other_squares: PreparedPart, compute: Compute) -> Fit:
     def run(config: Config, folder: Path) -> TrainingState:
-        return fit(first_network(config), config, fabric=fabric, train=squares, val=other_squares, run=folder)
+        return fit(first_network(config), config, compute=compute, train=squares, val=other_squares, run=folder)
 
     return run
 
@@ -162,15 +162,17 @@ def test_moments_are_loaded_to_where_the_weights_are_then(
     """Loaded before the network is on its device, Adam's moments would stay behind. A type stands for the device."""
     run_fit(settings(epochs=1), tmp_path)
 
-    def setup(_: Fabric, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, object]:
-        return network.double(), optimizer  # torch moves moments to device and type of their weights alike
+    move = nn.Module.to
+
+    def move_to_another_type(network: nn.Module, *arguments: object, **keywords: object) -> nn.Module:
+        return move(network, *arguments, **keywords).double()  # torch moves moments to device and type alike
 
     def look(learner: loop._Learner, _epoch: int, **_: object) -> None:
-        moments = [learner.optimizer.state[parameter]["exp_avg"] for parameter in learner.model.parameters()]
+        moments = [learner.optimizer.state[parameter]["exp_avg"] for parameter in learner.network.parameters()]
         assert {moment.dtype for moment in moments} == {torch.float64}
         raise Killed
 
-    monkeypatch.setattr(Fabric, "setup", setup)
+    monkeypatch.setattr(nn.Module, "to", move_to_another_type)
     monkeypatch.setattr(loop, "_train_epoch", look)
     with pytest.raises(Killed):
         run_fit(settings(epochs=2), tmp_path)
@@ -182,24 +184,29 @@ def test_a_run_is_resumed_on_a_gpu(
 ):
     for epochs in (1, 3):
         config = settings(epochs=epochs, device="cuda")
-        gpu = start_fabric(config.training)
-        state = fit(first_network(config), config, fabric=gpu, train=squares, val=other_squares, run=tmp_path)
+        gpu = start_compute(config.training)
+        state = fit(first_network(config), config, compute=gpu, train=squares, val=other_squares, run=tmp_path)
         assert len(state.rows) == epochs
 
 
 @pytest.mark.parametrize("changed", ["train", "val"])
 def test_a_checkpoint_of_other_data_is_refused(
-    changed: str, squares: PreparedPart, other_squares: PreparedPart, settings: Settings, fabric: Fabric, tmp_path: Path
+    changed: str,
+    squares: PreparedPart,
+    other_squares: PreparedPart,
+    settings: Settings,
+    compute: Compute,
+    tmp_path: Path,
 ):
     config = settings(epochs=1)
     parts = {"train": squares, "val": other_squares}
-    fit(first_network(config), config, fabric=fabric, run=tmp_path, **parts)
+    fit(first_network(config), config, compute=compute, run=tmp_path, **parts)
     part = parts[changed]
     hashes = dict(part.hashes)
     hashes[next(iter(hashes))] = "f" * 64
     parts[changed] = replace(part, hashes=hashes)
     with pytest.raises(TumortraceError, match=r"checkpoint\.safetensors: was trained on other data .*; restore the"):
-        fit(first_network(config), config, fabric=fabric, run=tmp_path, **parts)
+        fit(first_network(config), config, compute=compute, run=tmp_path, **parts)
 
 
 @pytest.mark.parametrize(
@@ -267,12 +274,6 @@ def test_other_errors_pass_through(
     with pytest.raises(type(error)) as caught:
         run_fit(settings(), tmp_path)
     assert caught.value is error
-
-
-def test_a_gpu_that_is_not_there_is_one_line(settings: Settings, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(TumortraceError, match=r"^training\.device = 'cuda', but torch sees no GPU; set .*=auto$"):
-        start_fabric(settings(device="cuda").training)
 
 
 def _raise(error: Exception) -> Callable[..., None]:

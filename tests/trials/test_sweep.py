@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lightning_fabric import Fabric
 
 from tumortrace.config import Config, config_from_tables, load_config, to_toml
 from tumortrace.copies.splits import read_split
@@ -23,6 +22,7 @@ from tumortrace.evaluation.leaderboard import Run
 from tumortrace.phantoms.slices import write_phantom_dataset
 from tumortrace.training.arrays import PreparedPart
 from tumortrace.training.checkpoint import EpochRow
+from tumortrace.training.compute import Compute
 from tumortrace.training.loop import GoOn, fit
 from tumortrace.training.networks import build_network
 from tumortrace.trials import sweep
@@ -201,7 +201,7 @@ def test_a_setting_is_judged_once_against_the_first_runs_of_those_before(base: P
 
 
 def test_a_run_ends_where_it_is_told_to_and_stays_ended(
-    squares: PreparedPart, settings: Callable[..., Config], fabric: Fabric, tmp_path: Path
+    squares: PreparedPart, settings: Callable[..., Config], compute: Compute, tmp_path: Path
 ):
     config = settings(epochs=4)
     asked: list[int] = []
@@ -212,7 +212,7 @@ def test_a_run_ends_where_it_is_told_to_and_stays_ended(
 
     def go(**asking: GoOn) -> list[EpochRow]:
         network = build_network(config.network, size_hw=config.recipe.size_hw, seed=0)
-        return fit(network, config, fabric=fabric, train=squares, val=squares, run=tmp_path, **asking).rows
+        return fit(network, config, compute=compute, train=squares, val=squares, run=tmp_path, **asking).rows
 
     for _ in range(2):
         assert len(go(go_on=until_two)) == 2

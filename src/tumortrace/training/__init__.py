@@ -1,1 +1,8 @@
-"""One training, from prepared slices to an ONNX file."""
+"""Training one network: data, loop, checkpoints, export.
+
+Importing this room limits how long OpenMP threads wait awake, which works only before torch is imported.
+"""
+
+from tumortrace.machine import limit_spinning
+
+limit_spinning()

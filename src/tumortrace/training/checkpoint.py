@@ -65,11 +65,13 @@ class TrainingState:
         config: What the run is trained under, so that it cannot go on under other settings.
         data_hash: Of all that the run learns from and is measured on, so that it cannot go on with other data.
         rows: One for each finished epoch.
+        threads: CPU threads that it was trained with, so that it continues with the same bits.
     """
 
     config: Config
     data_hash: str
     rows: list[EpochRow] = field(default_factory=list)
+    threads: int = 0
 
 
 def save_weights(path: Path, network: nn.Module, *, about: Mapping[str, str] = MappingProxyType({})) -> None:
@@ -116,7 +118,8 @@ def read_state(path: Path) -> TrainingState:
         with safe_open(path, framework="pt") as file:
             document = json.loads(file.metadata()["state"])
         rows = [EpochRow(**row) for row in document["rows"]]
-        return TrainingState(config_from_tables(document["config"]), document["data_hash"], rows)
+        config = config_from_tables(document["config"])
+        return TrainingState(config, document["data_hash"], rows, int(document.get("threads", 0)))
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, ConfigError) as error:
         raise _no_checkpoint(path, error) from None
 

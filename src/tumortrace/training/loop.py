@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -23,7 +22,6 @@ from tumortrace.config import AugmentationConfig, Config, Keep, TrainingConfig
 from tumortrace.data.fingerprint import hash_part
 from tumortrace.errors import RunFailedError, TumortraceError
 from tumortrace.files import write_csv
-from tumortrace.machine import keep_freed_memory, usable_cores
 from tumortrace.progress import open_progress, tell
 from tumortrace.run_folder import BEST, CHECKPOINT, METRICS, TENSORBOARD
 from tumortrace.training.arrays import PreparedPart
@@ -38,13 +36,18 @@ from tumortrace.training.checkpoint import (
     save_checkpoint,
     save_weights,
 )
+from tumortrace.training.compute import Compute
 from tumortrace.training.events import log_epoch, start_events
 from tumortrace.training.losses import make_loss
 from tumortrace.training.out_of_memory import explain_memory
+from tumortrace.training.pace import Pace, Work
 from tumortrace.training.sampling import draw_epoch
 
 COARSE = 0.625
 """Scale of the slices in the coarse epochs."""
+
+VALIDATION_WORK = 1 / 3
+"""Work of a slice in validation, which has no backward pass, as a fraction of its work in training."""
 
 Tick = Callable[[int, str], None]
 
@@ -76,26 +79,11 @@ class EpochResult:
     loader_share: float
 
 
-def start_fabric(training: TrainingConfig) -> Fabric:
-    """Threads, memory, device and precision, chosen once for the process.
-
-    Raises:
-        TumortraceError: The device that the configuration names is not there.
-    """
-    torch.set_num_threads(training.threads or usable_cores())
-    keep_freed_memory()
-    if training.device == "cuda" and not torch.cuda.is_available():
-        raise TumortraceError("training.device = 'cuda', but torch sees no GPU; set training.device=auto")
-    fabric = Fabric(accelerator=training.device, devices=1, precision=training.precision)
-    fabric.launch()
-    return fabric
-
-
 def fit(  # noqa: PLR0913 - what a training is made of
     network: nn.Module,
     config: Config,
     *,
-    fabric: Fabric,
+    compute: Compute,
     train: PreparedPart,
     val: PreparedPart,
     run: Path,
@@ -109,7 +97,7 @@ def fit(  # noqa: PLR0913 - what a training is made of
     Args:
         network: With its first weights; holds the last ones afterwards.
         config: Of the run.
-        fabric: From ``start_fabric``.
+        compute: From ``start_compute``.
         train: What is learnt from.
         val: What each epoch is measured on; may be empty if ``config.training.keep`` is ``"last"``.
         run: The run folder; a checkpoint in it from other data or under other settings is refused.
@@ -121,15 +109,17 @@ def fit(  # noqa: PLR0913 - what a training is made of
             the checkpoint is damaged or belongs to other data.
     """
     training = config.training
+    network.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in the stub
     optimizer = _make_optimizer(network, training)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub lacks this form
-    model, stepper = fabric.setup(network, optimizer)
     kept = KeptNetwork(network, decay=training.average, cycle_epochs=training.cycle_epochs)
     checkpoint = run / CHECKPOINT
-    state = TrainingState(config, hash_part(train.hashes | val.hashes))
+    state = TrainingState(config, hash_part(train.hashes | val.hashes), threads=torch.get_num_threads())
     if checkpoint.is_file():
         state = _resume(checkpoint, network=network, kept=kept, optimizer=optimizer, fresh=state)
-    learner = _Learner(model, network, kept, stepper, fabric, config, train)
+    drawn = training.epoch_slices or len(train)
+    work = _work_left(config, finished=len(state.rows), train=drawn, val=len(val))
+    pace = Pace(work, on_cpu=compute.device.type == "cpu")
+    learner = _Learner(network, kept, optimizer, compute, config, train, pace)
     events = start_events(run / TENSORBOARD, epoch=max(len(state.rows), 1))
     with explain_memory(config):
         if state.rows:  # the kill may have come between this checkpoint and what follows from it
@@ -138,15 +128,16 @@ def fit(  # noqa: PLR0913 - what a training is made of
             if state.rows and not go_on(state.rows):
                 break
             started = time.perf_counter()
-            with _epoch_bar(epoch, config, total=(training.epoch_slices or len(train)) + len(val)) as tick:
+            with _epoch_bar(epoch, config, total=drawn + len(val)) as tick:
                 learnt = _train_epoch(learner, epoch, tick=tick)
                 _refuse_diverged(epoch, learnt.loss)
                 ended = kept.end_epoch(epoch)
-                measured = _validate(ended, fabric=fabric, part=val, config=config, tick=tick) if len(val) else None
+                measured = _validate(ended, compute=compute, part=val, config=config, tick=tick) if len(val) else None
             state.rows.append(_row(epoch, learnt, measured, seconds=time.perf_counter() - started))
             save_checkpoint(checkpoint, network=network, kept=kept, optimizer=optimizer, state=state)
             _write_epoch(run, kept, rows=state.rows, keep=training.keep, events=events)
             tell(describe_epoch(state.rows, epochs=training.epochs))
+            pace.end_epoch()
     network.load_state_dict(kept.after(len(state.rows)).state_dict())
     return state
 
@@ -200,13 +191,13 @@ def write_metrics(path: Path, rows: list[EpochRow]) -> None:
 class _Learner:
     """What one epoch of training needs."""
 
-    model: nn.Module
     network: nn.Module
     kept: KeptNetwork
     optimizer: torch.optim.Optimizer
-    fabric: Fabric
+    compute: Compute
     config: Config
     part: PreparedPart
+    pace: Pace
 
 
 def _make_optimizer(network: nn.Module, training: TrainingConfig) -> torch.optim.Optimizer:
@@ -215,38 +206,41 @@ def _make_optimizer(network: nn.Module, training: TrainingConfig) -> torch.optim
 
 
 def _train_epoch(learner: _Learner, epoch: int, *, tick: Tick) -> EpochResult:
-    training, fabric, part = learner.config.training, learner.fabric, learner.part
+    training, compute, part = learner.config.training, learner.compute, learner.part
     loss_of = make_loss(training.loss)
-    coarse = (epoch - 1) % training.cycle_epochs < training.coarse_epochs
+    coarse = _is_coarse(training, epoch)
     with_tumour = part.truths.flatten(1).any(dim=1).tolist()
     count = training.epoch_slices or len(part)
     order = draw_epoch(
         part.sources, with_tumour, count=count, negatives=training.negatives, seed=training.seed, epoch=epoch
     )
     batches = torch.split(order, training.batch_size)
-    learner.model.train()
-    total_loss = torch.zeros((), device=fabric.device)
+    learner.network.train()
+    total_loss = torch.zeros((), device=compute.device)
     started = time.perf_counter()
     loading = 0.0
     for number, indices in enumerate(batches):
         fetching = time.perf_counter()
         rng = np.random.default_rng([training.seed, epoch, number])
-        images, truths = _fetch_varied(part, indices, learner.config.augmentation, rng, fabric.device)
+        images, truths = _fetch_varied(part, indices, learner.config.augmentation, rng, compute.device)
         if coarse:
             images, truths = _shrink(images, truths, step=2**learner.config.network.poolings)
         loading += time.perf_counter() - fetching
         step = (epoch - 1) * len(batches) + number
         for group in learner.optimizer.param_groups:
             group["lr"] = learning_rate_at(step, epoch_steps=len(batches), training=training)
-        loss = loss_of(learner.model(images).float(), truths)
+        with compute.autocast():
+            logits = learner.network(images)
+        loss = loss_of(logits.float(), truths)
         learner.optimizer.zero_grad()
-        fabric.backward(loss)
+        torch.autograd.backward(loss)
         if training.clip:
             nn.utils.clip_grad_norm_(learner.network.parameters(), training.clip)
         learner.optimizer.step()
         learner.kept.average.follow(learner.network, step=step + 1)
         total_loss += loss.detach() * len(indices)
         tick(len(indices), f"loss {loss.item():.4f}")
+        learner.pace.step(images[:, 0].numel())
     seconds = time.perf_counter() - started
     return EpochResult(total_loss.item() / count, None, count / seconds, loading / seconds)
 
@@ -267,21 +261,38 @@ def _fetch_varied(
 
 def _shrink(images: Tensor, truths: Tensor, *, step: int) -> tuple[Tensor, Tensor]:
     """A batch at about ``COARSE`` of its height and width, both multiples of ``step``."""
-    size_hw = [max(round(COARSE * side / step), 1) * step for side in images.shape[2:]]
+    size_hw = _coarse_size(images.shape[2:], step=step)
     small = functional.interpolate(images, size_hw, mode="area")
     outlines = functional.interpolate(truths[:, None].float(), size_hw, mode="nearest-exact")
     return small.contiguous(memory_format=torch.channels_last), outlines[:, 0].long()
 
 
+def _coarse_size(size_hw: Sequence[int], *, step: int) -> list[int]:
+    return [max(round(COARSE * side / step), 1) * step for side in size_hw]
+
+
+def _is_coarse(training: TrainingConfig, epoch: int) -> bool:
+    return (epoch - 1) % training.cycle_epochs < training.coarse_epochs
+
+
+def _work_left(config: Config, *, finished: int, train: int, val: int) -> Work:
+    """Return the work of the epochs after the finished ones; ``train`` and ``val`` are slices an epoch."""
+    full = math.prod(config.recipe.size_hw)
+    coarse = math.prod(_coarse_size(config.recipe.size_hw, step=2**config.network.poolings))
+    epochs = range(finished + 1, config.training.epochs + 1)
+    trained = sum(train * (coarse if _is_coarse(config.training, epoch) else full) for epoch in epochs)
+    return Work(round(trained + VALIDATION_WORK * len(epochs) * val * full), len(epochs))
+
+
 @torch.no_grad()
-def _validate(network: nn.Module, *, fabric: Fabric, part: PreparedPart, config: Config, tick: Tick) -> EpochResult:
+def _validate(network: nn.Module, *, compute: Compute, part: PreparedPart, config: Config, tick: Tick) -> EpochResult:
     network.eval()
     losses: list[Tensor] = []
     dices: list[Tensor] = []
     started = time.perf_counter()
     for indices in torch.split(torch.arange(len(part)), config.training.batch_size):
-        images, truths = _fetch(part, indices, fabric.device)
-        with fabric.autocast():
+        images, truths = _fetch(part, indices, compute.device)
+        with compute.autocast():
             logits = network(images).float()
         losses.append(functional.cross_entropy(logits, truths, reduction="none").mean(dim=(1, 2)))
         dices.append(_dice(logits.softmax(dim=1)[:, 1] >= config.recipe.threshold, truths == 1))

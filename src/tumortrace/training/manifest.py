@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 
 import tumortrace
-from tumortrace.config import TrainingConfig
 from tumortrace.data.findings import Finding
 from tumortrace.data.fingerprint import hash_part
 
@@ -23,7 +22,7 @@ try:
 except ImportError:  # Windows has no such module
     resource = None  # type: ignore[assignment]
 
-_LIBRARIES = ("numpy", "opencv-python-headless", "torch", "lightning-fabric", "onnx", "onnxruntime")
+_LIBRARIES = ("numpy", "opencv-python-headless", "torch", "onnx", "onnxruntime")
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,8 @@ class Measured:
     """What was found out while the run went on.
 
     Attributes:
-        device: That training ran on, as torch names it.
+        device: Device of the training, as torch names it.
+        precision: ``"32-true"`` or ``"bf16-mixed"``.
         parameters: Numbers that the network learns.
         kept_epoch: Whose weights are kept, counted from 1.
         wall_seconds: From the start of this call to its end, reading and export included.
@@ -41,6 +41,7 @@ class Measured:
     """
 
     device: str
+    precision: str
     parameters: int
     kept_epoch: int
     wall_seconds: float
@@ -50,9 +51,9 @@ class Measured:
 
 
 def build_manifest(
-    training: TrainingConfig,
     measured: Measured,
     *,
+    seed: int,
     environment: Mapping[str, object],
     data: Mapping[str, object],
     findings: Sequence[Finding],
@@ -61,8 +62,8 @@ def build_manifest(
     """Put the manifest of a run together, as it is written to JSON; depends on its arguments alone.
 
     Args:
-        training: How the run was trained.
         measured: What was found out on the way.
+        seed: Seed of the training.
         environment: From ``describe_environment``; its keys are the manifest's first.
         data: From ``describe_data``.
         findings: Faults of the data, each a table in the manifest.
@@ -71,8 +72,8 @@ def build_manifest(
     return {
         **environment,
         "device": measured.device,
-        "precision": training.precision,
-        "seed": training.seed,
+        "precision": measured.precision,
+        "seed": seed,
         "parameters": measured.parameters,
         "kept_epoch": measured.kept_epoch,
         "wall_seconds": round(measured.wall_seconds, 1),

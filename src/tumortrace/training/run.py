@@ -7,6 +7,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import torch
 from torch import nn
 
 import tumortrace
@@ -22,12 +23,14 @@ from tumortrace.errors import ConfigError
 from tumortrace.files import write_atomically, write_json
 from tumortrace.inference.gate import measure_familiar
 from tumortrace.inference.model import Model
+from tumortrace.machine import usable_cores
 from tumortrace.progress import tell
 from tumortrace.run_folder import BEST, CHECKPOINT, CONFIG, MANIFEST, MODEL, NETWORK, TRAINING_INDEX
 from tumortrace.training.arrays import PreparedPart, prepare_part, spread
 from tumortrace.training.checkpoint import EpochRow, load_weights, read_state, refuse_other_settings
+from tumortrace.training.compute import start_compute
 from tumortrace.training.export import EXPORT_SAMPLES, ExportDifference, ModelCard, export_onnx
-from tumortrace.training.loop import GoOn, always, fit, kept_epoch, start_fabric
+from tumortrace.training.loop import GoOn, always, fit, kept_epoch
 from tumortrace.training.manifest import (
     Measured,
     build_manifest,
@@ -38,6 +41,7 @@ from tumortrace.training.manifest import (
 from tumortrace.training.networks import build_network, describe_network
 from tumortrace.training.origin import Origin, begin, join_training_index
 from tumortrace.training.out_of_memory import explain_memory
+from tumortrace.training.threads import settle_threads
 
 
 @dataclass(frozen=True)
@@ -82,16 +86,25 @@ def train(
     """
     started = time.perf_counter()
     learn, measure = _select(dataset, config)
-    if (out / CHECKPOINT).is_file():  # fit looks too, but only after the data is read and config.toml written
-        refuse_other_settings(out / CHECKPOINT, read_state(out / CHECKPOINT).config, config)
-    fabric = start_fabric(config.training)
+    began = read_state(out / CHECKPOINT) if (out / CHECKPOINT).is_file() else None
+    if began is not None:  # fit looks too, but only after the data is read and config.toml written
+        refuse_other_settings(out / CHECKPOINT, began.config, config)
+    compute = start_compute(config.training)
     seen, train_part, val_part = _read_parts(learn, measure, config)
     network = build_network(config.network, size_hw=config.recipe.size_hw, seed=config.training.seed)
     origin = begin(network, out, model=began_from, images=train_part.images)
     write_atomically(out / CONFIG, to_toml(config).encode())
     write_atomically(out / NETWORK, describe_network(network, size_hw=config.recipe.size_hw).encode())
     save_training_index(join_training_index(build_training_index(seen), out, model=began_from), out / TRAINING_INDEX)
-    state = fit(network, config, fabric=fabric, train=train_part, val=val_part, run=out, go_on=go_on)
+    if not config.training.threads and began is not None and began.threads:
+        torch.set_num_threads(min(began.threads, usable_cores()))
+    elif not config.training.threads and compute.device.type == "cpu":
+        settle_threads(network, config, compute, train_part)
+    tell(
+        f"Training on {len(train_part)} slices, {int(train_part.truths.flatten(1).any(1).sum())} with tumour; "
+        f"measuring on {len(val_part)}; {compute.describe()}"
+    )
+    state = fit(network, config, compute=compute, train=train_part, val=val_part, run=out, go_on=go_on)
     load_weights(out / BEST, network)
     card = _card(out, config, origin, learnt=train_part, measured=val_part)
     agreement = _export(network, out, config, card, learnt=train_part)
@@ -103,7 +116,8 @@ def train(
         val_count=len(val_part),
     )
     measured = Measured(
-        device=str(fabric.device),
+        device=str(compute.device),
+        precision=compute.precision,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         kept_epoch=result.kept_epoch,
         wall_seconds=time.perf_counter() - started,
@@ -112,8 +126,8 @@ def train(
         onnx_largest_difference=agreement.difference,
     )
     manifest = build_manifest(
-        config.training,
         measured,
+        seed=config.training.seed,
         environment=describe_environment(),
         data=describe_data(dataset.root, train_part.hashes, val_part.hashes),
         findings=result.findings,
