@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -28,7 +29,7 @@ from tumortrace.commands.segment import segment
 from tumortrace.data.findings import Finding
 from tumortrace.data.slice import write_png
 from tumortrace.errors import DataError, ModelError, TumortraceError
-from tumortrace.inference.results import PARTIAL, RESULTS
+from tumortrace.inference.results import PARTIAL, RESULTS, TABLE
 from tumortrace.inference.segmenter import Segmenter
 from tumortrace.phantoms.slices import draw_phantom
 
@@ -97,6 +98,41 @@ def test_a_run_that_is_killed_outright_leaves_no_results_that_look_complete(tmp_
     running.kill()
     running.wait(timeout=60)
     assert not (tmp_path / "masks" / RESULTS).exists()
+
+
+@POSIX
+def test_a_second_run_into_one_folder_says_so_and_the_first_goes_on(tmp_path: Path):
+    running = start_segmenting(tmp_path, stderr=subprocess.PIPE)
+    command = [sys.executable, "-m", "tumortrace", "segment", "scans", "--out", "masks"]
+    second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (second.returncode, second.stdout) == (2, "")
+    assert second.stderr == (
+        "error: masks: another run of tumortrace is writing there; wait for its end, or choose another --out\n"
+    )
+    assert running.poll() is None
+    running.terminate()
+    running.communicate(timeout=60)
+    assert_results_name_every_mask(tmp_path / "masks")
+
+
+@POSIX
+def test_a_full_disk_ends_in_one_line_with_all_that_was_finished(tmp_path: Path):
+    """A limit on the size of files stands for the disk: the small picture's overlay fits, the large one's does not."""
+    write_scans(tmp_path / "large", 1)
+    whole = draw_phantom(np.random.default_rng(0), size_hw=(104, 96), kind="bright").pixels
+    write_png(tmp_path / "scans/0.png", whole)
+    (tmp_path / "large/0.png").rename(tmp_path / "scans/1.png")
+    done = subprocess.run(
+        [sys.executable, "-m", "tumortrace", "segment", "scans", "--out", "masks", "--overlay"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000)),
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: masks/1_overlay.png: File too large; check path, permissions and disk\n"
+    (image,) = json.loads((tmp_path / "masks" / RESULTS).read_text())["images"]
+    assert image["file"] == "scans/0.png"
+    names = {path.name for path in (tmp_path / "masks").iterdir()}
+    assert names == {RESULTS, TABLE, "0_mask.png", "0_overlay.png"}
 
 
 @pytest.fixture

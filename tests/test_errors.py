@@ -17,6 +17,10 @@ from tumortrace.errors import DataError, printable
         ("\x1b[2J", r"\x1b[2J"),
         ("\udce9.png", r"\udce9.png"),  # a byte of a name that is not UTF-8
         ("a\u2028b", r"a\u2028b"),
+        ("a\r\x9b0m\t.png", r"a\r\x9b0m\t.png"),
+        ("gnp.\u202ea", r"gnp.\u202ea"),  # turns what follows, so that a name seems to end in .png
+        ("日本\u3000\u200d.png", "日本\u3000\u200d.png"),
+        ("", ""),
     ],
 )
 def test_printable(text, shown):
@@ -28,4 +32,6 @@ def test_printable(text, shown):
 def test_any_text_becomes_one_line_of_utf8(text):
     shown = printable(text)
     assert len(shown.splitlines()) <= 1
+    assert all(letter >= " " and not 0x7F <= ord(letter) <= 0x9F for letter in shown)
+    assert printable(shown) == shown
     shown.encode()

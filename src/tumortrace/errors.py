@@ -5,11 +5,18 @@ from __future__ import annotations
 import importlib.util
 import unicodedata
 
+_DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
 
 def printable(text: str) -> str:
-    """Return a text that fits on one line of a terminal: control characters, line breaks and stray bytes escaped."""
+    """Return a text that fits on one line of a terminal and shows what it is.
+
+    Control characters, line breaks, stray bytes and marks that turn the writing direction are escaped.
+    """
+    if text.isprintable():
+        return text
     odd = {"Cc", "Cs", "Zl", "Zp"}  # Unicode categories; bytes of names that are not UTF-8 are Cs
-    return "".join(ascii(c)[1:-1] if unicodedata.category(c) in odd else c for c in text)
+    return "".join(ascii(c)[1:-1] if unicodedata.category(c) in odd or c in _DIRECTIONS else c for c in text)
 
 
 class TumortraceError(Exception):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,23 +11,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
+from tumortrace.errors import printable
+
 T = TypeVar("T")
 
 _shown: ContextVar[bool] = ContextVar("shown", default=False)
 """Whether progress is shown: in commands and scripts, not in programs that import tumortrace."""
-
-
-def printable(text: str) -> str:
-    """Return a text on one line: what would break it, move the cursor or turn the writing direction is escaped.
-
-    Args:
-        text: Any text, for example with the name of a file in it, which may hold all of these.
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        letter if letter.isprintable() or unicodedata.category(letter) == "Zs" else _escape(letter) for letter in text
-    )
 
 
 class _Console(Console):
@@ -91,7 +79,3 @@ def track(items: Iterable[T], description: str, *, total: int) -> Generator[T, N
         for item in items:
             yield item
             progress.advance(task)
-
-
-def _escape(letter: str) -> str:
-    return letter.encode("unicode_escape").decode("ascii")

@@ -285,10 +285,18 @@ def test_what_is_no_regular_file_is_never_opened(tmp_path: Path, segmenter: Segm
     pictures, _ = find_pictures([str(tmp_path / "scans")])
     images = segment(segmenter, pictures, tmp_path / "masks")["images"]
     assert [image["status"] for image in images] == ["ok", "error", "error", "error"]
-    assert "pipe.png: is a named pipe, not a regular file" in images[1]["reason"]
+    assert "pipe.png: a named pipe, not a file" in images[1]["reason"]
     assert "self.png" in images[2]["reason"]
     assert "symbolic link" in images[2]["reason"]
-    assert "zero.png: is a device, not a regular file" in images[3]["reason"]
+    assert "zero.png: a device, not a file" in images[3]["reason"]
+
+
+def test_a_reason_names_a_file_once_however_it_is_called(tmp_path: Path, segmenter: Segmenter):
+    path = tmp_path / "a\n\udce9.png"
+    path.write_text("no picture")
+    (image,) = segment(segmenter, [PictureFile(str(path), "a")], tmp_path / "masks")["images"]
+    assert image["file"] == str(path)
+    assert image["reason"].startswith(rf"{tmp_path}/a\n\udce9.png: not a picture")
 
 
 def test_a_folder_that_cannot_be_opened_is_a_record_without_files(tmp_path: Path, segmenter: Segmenter):

@@ -14,7 +14,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from tumortrace.data import bmp, jpeg, png, tiff
 from tumortrace.data.samples import Samples, check_header, read_orientation, take_samples, turn_upright
-from tumortrace.errors import DataError
+from tumortrace.errors import DataError, printable
 from tumortrace.files import read_regular_file
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp"})
@@ -47,7 +47,7 @@ def read_picture(path: Path) -> Samples:
     try:
         return _decode(data, path)
     except DataError as error:
-        if str(error).startswith(str(path)):
+        if str(error).startswith(printable(str(path))):
             raise
         cause = str(error)
     except MemoryError:

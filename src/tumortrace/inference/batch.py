@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.data.slice import read_slice
-from tumortrace.errors import DataError, TumortraceError
+from tumortrace.errors import DataError, TumortraceError, printable
 from tumortrace.files import write_atomically
 from tumortrace.inference.overlay import draw_overlay
 from tumortrace.inference.parallel import map_in_order
@@ -214,7 +214,7 @@ def _predict(
 def _explain(error: Exception, path: str) -> str:
     """Say in one line that names the file why it could not be segmented."""
     if isinstance(error, TumortraceError):
-        return str(error) if path in str(error) else f"{path}: {error}"
+        return str(error) if printable(path) in str(error) else f"{path}: {error}"
     if isinstance(error, MemoryError):
         return f"{path}: not enough memory for this picture; reduce its size or free memory"
     if isinstance(error, OSError):
