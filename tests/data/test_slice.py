@@ -31,6 +31,7 @@ def test_grey_of_8_bits_is_kept(tmp_path, suffix):
     assert image.size_hw == (3, 5)
     assert image.case_id == f"a{suffix}"
     assert image.spacing_mm is None
+    assert not image.turned
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tiff"])
@@ -66,6 +67,20 @@ def test_transparent_pixels_lie_on_black(tmp_path, suffix):
     np.testing.assert_array_equal(image.pixels, [[200, 0, 40], [200, 200, 200]])
 
 
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_a_picture_that_is_transparent_all_over_is_shown(tmp_path, suffix):
+    pixels = np.zeros((2, 3, 4), np.uint8)
+    pixels[0, :, :3] = 200
+    np.testing.assert_array_equal(read_slice(save(tmp_path / f"a{suffix}", pixels)).pixels, [[200] * 3, [0] * 3])
+
+
+def test_spacing_that_the_caller_knows(tmp_path):
+    path = save(tmp_path / "a.png", GREY)
+    assert read_slice(path, spacing_mm=(0.5, 0.75)).spacing_mm == (0.5, 0.75)
+    with pytest.raises(DataError, match=r"a\.png: spacing_mm \(0\.5, 0\.0\); give two positive numbers"):
+        read_slice(path, spacing_mm=(0.5, 0.0))
+
+
 def test_jpeg_is_turned_upright_by_its_exif_tag(tmp_path):
     stored = np.zeros((16, 32), np.uint8)
     stored[:8, :8] = 255  # top left as stored
@@ -77,7 +92,9 @@ def test_jpeg_is_turned_upright_by_its_exif_tag(tmp_path):
     segment = b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif
     path = tmp_path / "turned.jpg"
     path.write_bytes(encoded.tobytes()[:2] + segment + encoded.tobytes()[2:])
-    pixels = read_slice(path).pixels
+    image = read_slice(path)
+    pixels = image.pixels
+    assert image.turned
     assert pixels.shape == (32, 16)
     assert pixels[:8, 8:].mean() > 250
     assert pixels[:8, :8].mean() < 5

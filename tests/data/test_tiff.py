@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -173,3 +174,22 @@ def test_missing_strips_are_not_filled_with_black(tmp_path):
     path.write_bytes(data)
     with pytest.raises(DataError, match=r"cannot be decoded \(some of its pixels are missing\)"):
         read_picture(path)
+
+
+@pytest.mark.parametrize("scale", [1, 257])
+def test_palettes_of_8_and_of_16_bits(tmp_path, scale):
+    palette = np.zeros((3, 256), np.uint16)
+    palette[:, 1] = np.array([255, 0, 7]) * scale
+    path = write(tmp_path / "a.tif", np.array([[0, 1]], np.uint8), photometric="palette", colormap=palette)
+    np.testing.assert_array_equal(read_picture(path).colour, [[[0, 0, 0], [255, 0, 7]]])
+
+
+def test_twelve_bits(tmp_path):
+    """0xABC and 0xDEF lie in three bytes."""
+    path = write(tmp_path / "a.tif", np.array([[0xAB, 0xCD, 0xEF]], np.uint8), metadata=None)
+    data = bytearray(path.read_bytes())
+    for tag, value in {256: 2, 258: 12}.items():
+        entry = data.index(struct.pack("<H", tag), 8)
+        data[entry + 8 : entry + 10] = struct.pack("<H", value)
+    path.write_bytes(data)
+    np.testing.assert_array_equal(read_picture(path).colour, [[0xABC, 0xDEF]])

@@ -91,8 +91,8 @@ def _read_frame(image: ImageFile, path: Path, *, kind: str) -> Samples:
 def _is_lossy_webp(data: bytes) -> bool:
     at = 12  # behind RIFF, the file's length and WEBP
     while at + 8 <= len(data):
-        if data[at : at + 4] == b"VP8 ":
-            return True
+        if data[at : at + 4] == b"VP8L":
+            return False
         length = int.from_bytes(data[at + 4 : at + 8], "little")
         at += 8 + length + length % 2
-    return False
+    return True

@@ -76,7 +76,7 @@ def read_slice(
     path = Path(path)
     samples = read_picture(path)
     grey = _grey(samples.colour)
-    if samples.alpha is not None:
+    if samples.alpha is not None and samples.alpha.any():  # transparent all over, it would show nothing
         grey = _lay_on_black(grey, samples.alpha)
     image = Slice(grey, case_id or path.name, colour_share=_colour_share(samples.colour), turned=samples.turned)
     return image if spacing_mm is None else with_spacing(image, spacing_mm)

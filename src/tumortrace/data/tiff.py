@@ -59,7 +59,7 @@ def read_tiff(data: bytes, path: Path) -> Samples:
     check_header(path, kind="a TIFF", size_wh=page.size_wh, frames=pages, unit="pages")
     _refuse_unknown(page, path)
     _check_blocks(tags, page)
-    decoded = _decode(data, page)
+    decoded = _decode(data, tags, page)
     if page.photometric == _WHITE_IS_ZERO and page.bits > 8:  # with fewer bits the decoders invert it themselves
         decoded = replace(decoded, colour=(2**page.bits - 1 - decoded.colour).astype(np.uint16))
     return replace(decoded, lossy=page.compression in _LOSSY, turned=page.orientation in range(2, 9))
@@ -128,14 +128,18 @@ def _check_blocks(tags: dict[int, Any], page: _Page) -> None:
         raise DataError("some of its pixels are missing")
 
 
-def _decode(data: bytes, page: _Page) -> Samples:
+def _decode(data: bytes, tags: dict[int, Any], page: _Page) -> Samples:
     """Decode by Pillow, or by OpenCV where Pillow keeps 8 of 16 bits or knows no inverted ones."""
     if page.bits == 16 and (page.samples > 1 or page.photometric == _WHITE_IS_ZERO):
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         if image is None:
             raise DataError("damaged, or of a compression that is not read; LZW and deflate are")
         return _from_opencv(image)
-    return take_samples(TiffImageFile(io.BytesIO(data)))
+    samples = take_samples(TiffImageFile(io.BytesIO(data)))
+    if samples.index is not None and max(tags[320]) < 256:  # palettes of 8 bits, which Pillow cuts to 0
+        palette = np.reshape(tags[320], (3, -1)).T.astype(np.uint8)
+        return replace(samples, colour=palette[samples.index])
+    return samples
 
 
 def _from_opencv(image: NDArray[Any]) -> Samples:
