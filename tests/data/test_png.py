@@ -88,6 +88,18 @@ def test_rows_that_are_not_there_are_not_made_up(tmp_path):
         read_picture(path)
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_wrong_checksum_within_the_pixels_is_damage_and_nothing_is_printed(tmp_path, capfd, bits):
+    path = write_png(tmp_path / "a.png", (1, 1, bits, COLOUR), b"\0" + bytes(3 * bits // 8))
+    data = path.read_bytes()
+    stream = zlib.compress(b"\0" + bytes(3 * bits // 8))
+    wrong = stream[:-1] + bytes([stream[-1] ^ 1])
+    path.write_bytes(data.replace(chunk(b"IDAT", stream), chunk(b"IDAT", wrong)))
+    with pytest.raises(DataError, match=r"cannot be decoded \(.*incorrect data check"):
+        read_picture(path)
+    assert capfd.readouterr().err == ""
+
+
 def test_a_palette_that_is_not_there(tmp_path):
     path = write_png(tmp_path / "a.png", (3, 1, 8, PALETTE), b"\0\x00\x01\x00")
     with pytest.raises(DataError, match=r"cannot be decoded \(it lacks its palette\)"):
