@@ -87,7 +87,7 @@ def _time_slices(picture: Path) -> dict[str, list[float]]:
     pixels = cv2.imread(str(picture), cv2.IMREAD_GRAYSCALE)
     batch = _draw_batch(model)
     ways: dict[str, Callable[[], object]] = {
-        "bare inference": lambda: model.session.run(["logits"], {"images": batch}),
+        "bare inference": lambda: model.session.run(batch),
         "from an array": lambda: segmenter.predict(pixels),
         "from a JPEG file": lambda: segmenter.predict(picture),
         "from an array, without its mirror image": lambda: glancer.predict(pixels),
@@ -122,7 +122,7 @@ def _time_bare(model: Model, count: int) -> float:
     batch = _draw_batch(model)
     with ThreadPoolExecutor(usable_cores()) as pool:
         started = time.perf_counter()
-        for _ in pool.map(lambda _: model.session.run(["logits"], {"images": batch}), range(count)):
+        for _ in pool.map(lambda _: model.session.run(batch), range(count)):
             pass
         return (time.perf_counter() - started) / count
 

@@ -103,7 +103,7 @@ def _time_network(name: str, build: Callable[[], nn.Module], size_hw: tuple[int,
             export_onnx(network, path, recipe=recipe, card=card, familiar={}, samples=image)
         session = open_model(str(path)).session
         pixels = image.numpy()
-        ways = {"torch": lambda: network(image), "ONNX Runtime": lambda: session.run(None, {"images": pixels})}
+        ways = {"torch": lambda: network(image), "ONNX Runtime": lambda: session.run(pixels)}
         return {f"{name}, {way}": Cost(_time(work), gflop, parameters) for way, work in ways.items()}
 
 

@@ -107,7 +107,7 @@ def time_slice(run: Path, *, rounds: int = 30) -> float:
     seconds = []
     for _ in range(rounds):
         started = time.perf_counter()
-        model.session.run(None, {"images": image})
+        model.session.run(image)
         seconds.append(time.perf_counter() - started)
     return 1000 * float(np.median(seconds[rounds // 5 :]))
 

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING
+
+# ONNX Runtime and Ray send usage reports unless these are set before they are imported. Every entry (command, library,
+# worker process, benchmark, study) imports this package first. A user's own value stays.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 if TYPE_CHECKING:
     from tumortrace.api import audit as audit

@@ -10,6 +10,8 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnx.parser
 import pytest
 
 from tumortrace.config import Recipe
@@ -84,7 +86,7 @@ def test_model_without_a_name_is_called_by_its_file(
 def test_model_runs_and_its_logits_are_background_then_tumour(tmp_path: Path, write_model: Callable[..., Path]):
     model = open_model(str(write_model(tmp_path / "some.onnx", RECIPE, gain=2.0)))
     images = np.array([[[[1.0, -3.0]]]], dtype=np.float32)
-    (logits,) = model.session.run(["logits"], {"images": images})
+    logits = model.session.run(images)
     assert logits.tolist() == [[[[-2.0, 6.0]], [[2.0, -6.0]]]]
 
 
@@ -94,7 +96,7 @@ def test_threads_are_those_asked_for_or_as_many_as_the_process_may_use(
 ):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 2, 4, 6, 8}, raising=False)
     model = open_model(str(write_model(tmp_path / "some.onnx", RECIPE)), threads=threads)
-    assert model.session.get_session_options().intra_op_num_threads == expected
+    assert model.session.runtime.get_session_options().intra_op_num_threads == expected
 
 
 @pytest.mark.parametrize("data", [b"", b"not a model", b"\x89PNG\r\n\x1a\n"])
@@ -125,3 +127,73 @@ def test_onnx_without_a_recipe_that_can_be_read_is_refused(
     path = write_model(tmp_path / "some.onnx", metadata)
     with pytest.raises(ModelError, match=rf"some\.onnx: no recipe of tumortrace in its metadata \(.*{cause}.*; export"):
         open_model(str(path))
+
+
+# --- a network that contradicts its recipe ---
+
+
+def _save_network(path: Path, graph: str, recipe: Recipe, card: dict[str, object] | None = None) -> str:
+    model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 17]> agraph {graph}')
+    metadata = {"tumortrace.recipe": recipe_to_json(recipe), "tumortrace.card": json.dumps(card or {})}
+    onnx.helper.set_model_props(model, metadata)
+    onnx.save(model, path)
+    return str(path)
+
+
+FITTING = "(float[N,1,6,10] images) => (float[N,2,6,10] logits) {logits = Concat <axis = 1> (images, images)}"
+THREE = "(float[N,1,6,10] images) => (float[N,3,6,10] logits) {logits = Concat <axis = 1> (images, images, images)}"
+FREE_THREE = "(float[N,1,H,W] images) => (float[N,C,H,W] logits) {logits = Concat <axis = 1> (images, images, images)}"
+HALF = """(float[N,1,H,W] images) => (float[N,2,h,w] logits) {
+    small = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (images)
+    logits = Concat <axis = 1> (small, small)}"""
+
+
+def test_a_network_that_fits_its_recipe_is_opened(tmp_path: Path):
+    recipe = Recipe((6, 10), confidence=(0.0,) * 7)
+    model = open_model(_save_network(tmp_path / "a.onnx", FITTING, recipe, {"classes": ["background", "tumour"]}))
+    assert model.recipe == recipe
+
+
+@pytest.mark.parametrize(
+    ("graph", "recipe", "cause"),
+    [
+        (THREE, Recipe((6, 10)), r"its logits have 3 channels, not 2 \(background and tumour\)"),
+        (FREE_THREE, Recipe((6, 10)), "its logits have 3 channels"),
+        (HALF, Recipe((6, 10)), r"it answers with the shape \(1, 2, 3, 5\), not \(1, 2, 6, 10\)"),
+        (FITTING, Recipe((10, 6)), "its images are 6 x 10 px, those of its recipe 10 x 6"),
+        (FITTING, Recipe((6, 10), confidence=(1.0, 2.0)), "its recipe has 2 weights for the confidence, not 7"),
+        (FITTING.replace("images", "x"), Recipe((6, 10)), "it has the inputs x, not just 'images'"),
+        (FITTING.replace("logits", "y"), Recipe((6, 10)), "it has the outputs y, not just 'logits'"),
+        (FITTING.replace("N,", "1,"), Recipe((6, 10)), "its images have a fixed batch size of 1"),
+        (FITTING.replace("1,6", "3,6").replace("2,6", "6,6"), Recipe((6, 10)), r"3 channels, not 1 \(grey\)"),
+        (FITTING.replace("float[", "double["), Recipe((6, 10)), r"its images are tensor\(double\) of 4 dimensions"),
+    ],
+)
+def test_a_network_that_contradicts_its_recipe_is_refused_when_it_is_opened(
+    tmp_path: Path, graph: str, recipe: Recipe, cause: str
+):
+    path = _save_network(tmp_path / "some.onnx", graph, recipe)
+    with pytest.raises(ModelError, match=rf"some\.onnx: .*{cause}.*; export it with tumortrace") as raised:
+        open_model(path)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_model_of_other_classes_is_refused(tmp_path: Path):
+    path = _save_network(tmp_path / "a.onnx", FITTING, Recipe((6, 10)), {"classes": ["tumour", "background"]})
+    with pytest.raises(ModelError, match=r"its classes are \['tumour', 'background'\], not background and tumour"):
+        open_model(path)
+
+
+def test_a_network_that_fails_while_it_runs_is_named_in_one_line(tmp_path: Path):
+    # There is no column 20 in 10: ONNX Runtime finds that only once it runs.
+    graph = (
+        "(float[N,1,H,W] images) => (float[N,2,H,W] logits) {"
+        """
+        place = Constant <value = int64[1] {20}> ()
+        column = Gather <axis = 3> (images, place)
+        wrong = Add(images, column)
+        logits = Concat <axis = 1> (wrong, wrong)}"""
+    )
+    with pytest.raises(ModelError, match=r"a\.onnx: cannot be run \(.*\); export") as raised:
+        open_model(_save_network(tmp_path / "a.onnx", graph, Recipe((6, 10))))
+    assert "\n" not in str(raised.value)

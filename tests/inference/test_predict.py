@@ -160,3 +160,12 @@ def test_a_peak_threshold_drops_the_fainter_lesion(open_hand_model: OpenHandMode
     between = Recipe((6, 12), peak_threshold=sum(peaks) / 2)
     (lesion,) = predict_pixels(open_hand_model(between, gain=0.1), pixels).lesions
     assert lesion.bbox_xyxy == (1, 2, 3, 4)
+
+
+def test_a_prediction_is_shown_without_its_arrays(open_hand_model: OpenHandModel):
+    prediction = predict_pixels(open_hand_model(Recipe((6, 10))), bright((6, 10), slice(1, 3), slice(2, 7)))
+    assert repr(prediction) == "<Prediction of 10 x 6 px: 1 lesion, 10 px, confidence 1.00>"
+    border = predict_pixels(open_hand_model(Recipe((6, 10))), bright((6, 10), slice(0, 3), slice(2, 7)))
+    assert repr(border).endswith(", for review: the mask touches the border of the picture>")
+    rejected = predict(open_hand_model(Recipe((6, 10))), Slice(np.zeros((40, 50), np.uint8), "x"), gate=True)
+    assert repr(rejected) == "<Prediction of 50 x 40 px: rejected, not a brain MR slice: the picture is blank>"

@@ -1,9 +1,16 @@
-"""The way in for programs: arrays and files, the gate, the mirror image, several at a time."""
+"""Segmenter: arrays and files, the gate, the mirror image, several at a time, other processes."""
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import pickle
+import subprocess
+import sys
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -179,10 +186,108 @@ def test_many_pictures_come_in_order_whatever_they_are(segmenter: Segmenter, tmp
         assert np.array_equal(prediction.mask, segmenter.predict(picture).mask)
 
 
-@pytest.mark.parametrize("single", ["x.png", b"x.png", Path("x.png"), Slice(PHANTOM, "x")])
-def test_one_picture_is_not_several(segmenter: Segmenter, single: Any):  # noqa: ANN401
-    with pytest.raises(DataError, match=r"predict_many takes several pictures, not .* alone; give a list, or use"):
+@pytest.mark.parametrize(
+    ("single", "named"),
+    [
+        ("x.png", "'x.png'"),
+        (b"x.png", "b'x.png'"),
+        (Path("x.png"), "PosixPath"),
+        (Slice(PHANTOM, "x"), "a slice"),
+        (PHANTOM, r"an array of shape \(200, 170\)"),
+        (np.zeros((40, 30, 3), np.uint8), r"an array of shape \(40, 30, 3\)"),
+        (np.zeros(7), r"an array of shape \(7,\)"),
+    ],
+)
+def test_one_picture_is_not_several(segmenter: Segmenter, single: Any, named: str):  # noqa: ANN401
+    with pytest.raises(DataError, match=rf"predict_many takes several pictures, not {named}.* alone; give a list, or"):
         segmenter.predict_many(single)
+
+
+def test_a_stack_of_slices_is_several_pictures(segmenter: Segmenter):
+    predictions = list(segmenter.predict_many(np.stack([PHANTOM, PHANTOM[:, ::-1]])))
+    assert [prediction.mask.shape for prediction in predictions] == [PHANTOM.shape] * 2
+
+
+@pytest.mark.parametrize("workers", [-1, 1.5, "2", None, True])
+def test_workers_that_are_no_number_are_refused_at_once(segmenter: Segmenter, workers: Any):  # noqa: ANN401
+    with pytest.raises(DataError, match=r"workers = .*; give a whole number"):
+        segmenter.predict_many([PHANTOM], workers=workers)
+
+
+def test_a_negative_number_of_threads_is_refused():
+    with pytest.raises(DataError, match="threads = -1; give a whole number"):
+        Segmenter(threads=-1)
+
+
+# --- other threads and processes ---
+
+
+def test_a_pickled_segmenter_gives_the_same_prediction(segmenter: Segmenter):
+    again = pickle.loads(pickle.dumps(Segmenter(segmenter.model, tta=True, gate=False)))  # noqa: S301 - our own
+    expected = Segmenter(segmenter.model, tta=True, gate=False).predict(PHANTOM)
+    assert np.array_equal(again.predict(PHANTOM).probability, expected.probability)
+    assert again.model.recipe == segmenter.model.recipe
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
+    assert not again.predict(noise).rejected
+
+
+def test_a_pickled_segmenter_knows_its_file_from_any_folder(
+    open_hand_model: OpenHandModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = open_hand_model(Recipe((64, 64))).path
+    monkeypatch.chdir(path.parent)
+    data = pickle.dumps(Segmenter(path.name))
+    monkeypatch.chdir(tmp_path)
+    assert pickle.loads(data).predict(PHANTOM).mask.shape == PHANTOM.shape  # noqa: S301 - our own
+
+
+def test_a_model_that_changed_after_pickling_is_refused(segmenter: Segmenter):
+    data = pickle.dumps(segmenter)
+    with segmenter.model.path.open("ab") as file:
+        file.write(b" ")
+    with pytest.raises(ModelError, match=r"model\.onnx: the file has changed since the model was opened"):
+        pickle.loads(data)  # noqa: S301 - our own
+    segmenter.model.path.unlink()
+    with pytest.raises(ModelError, match=r"model\.onnx: cannot be read \(No such file or directory\)"):
+        pickle.loads(data)  # noqa: S301 - our own
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_other_processes_give_the_same_masks(method: str):
+    segmenter = Segmenter("default", threads=2)
+    expected = segmenter.predict(PHANTOM)
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context(method)) as pool:
+        for mask in pool.map(partial(_predict_mask, segmenter), [PHANTOM] * 3, timeout=120):
+            assert np.array_equal(mask, expected.mask)
+    assert np.array_equal(segmenter.predict(PHANTOM).mask, expected.mask)
+
+
+def _predict_mask(segmenter: Segmenter, pixels: np.ndarray) -> np.ndarray:
+    return segmenter.predict(pixels).mask
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_process_that_inherits_a_segmenter_ends_by_itself():
+    code = """
+import os, sys, numpy as np
+from tumortrace import Segmenter
+segmenter = Segmenter("default", threads=2, gate=False)
+pixels = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
+expected = segmenter.predict(pixels).mask
+child = os.fork()
+if child == 0:
+    sys.exit(0 if np.array_equal(segmenter.predict(pixels).mask, expected) else 3)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=120, check=False).returncode == 0
+
+
+def test_several_threads_give_the_same_mask(segmenter: Segmenter):
+    expected = segmenter.predict(PHANTOM).mask
+    with ThreadPoolExecutor(4) as pool:
+        for prediction in pool.map(segmenter.predict, [PHANTOM] * 12):
+            assert np.array_equal(prediction.mask, expected)
 
 
 def test_the_shipped_model_finds_the_tumour_of_a_generated_slice():

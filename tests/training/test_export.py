@@ -49,7 +49,7 @@ def converted(tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("count", [1, 3])
 def test_torch_and_onnx_agree_at_any_batch_size(count: int, tiny_run: Path, network: UNet, samples: Tensor):
     session = open_model(str(tiny_run)).session
-    (logits,) = session.run(["logits"], {"images": samples[:count].numpy()})
+    logits = session.run(samples[:count].numpy())
     with torch.no_grad():
         expected = network.eval()(samples[:count]).numpy()
     assert logits.shape == (count, 2, 48, 32)
@@ -59,7 +59,7 @@ def test_torch_and_onnx_agree_at_any_batch_size(count: int, tiny_run: Path, netw
 
 def test_inputs_and_outputs_have_their_names_types_and_shapes(tiny_run: Path):
     session = open_model(str(tiny_run)).session
-    (images,), (logits,) = session.get_inputs(), session.get_outputs()
+    (images,), (logits,) = session.runtime.get_inputs(), session.runtime.get_outputs()
     assert (images.name, images.type, images.shape) == ("images", "tensor(float)", ["batch", 1, 48, 32])
     assert (logits.name, logits.type, logits.shape) == ("logits", "tensor(float)", ["batch", 2, 48, 32])
 

@@ -74,7 +74,7 @@ def test_a_folded_model_gives_in_torch_what_its_file_gives(config: NetworkConfig
     network = build_network(config, size_hw=(32, 64), seed=7)
     load_model_weights(model, network, images=random_images(count=40, seed=3))
     images = random_images(count=3, seed=4)
-    expected = model.session.run(None, {"images": images.numpy()})[0]
+    expected = model.session.run(images.numpy())
     with torch.no_grad():
         assert network.eval()(images).numpy() == pytest.approx(expected, abs=1e-4)
     first_norm = next(module for module in network.modules() if isinstance(module, nn.BatchNorm2d))

@@ -1,46 +1,51 @@
-"""Finding and opening a model: an ONNX file that carries its own recipe."""
+"""Finding, opening and checking a model: an ONNX file that carries its own recipe."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime
 
 from tumortrace.config import Recipe
 from tumortrace.errors import ConfigError, ModelError
-from tumortrace.inference.gate import familiar_from_json
+from tumortrace.inference.confidence import FEATURES
+from tumortrace.inference.gate import Range, familiar_from_json
 from tumortrace.inference.recipe import recipe_from_json
-from tumortrace.machine import usable_cores
+from tumortrace.inference.session import Session
 from tumortrace.run_folder import CONFIG, MODEL
+
+CLASSES = ["background", "tumour"]
+"""Classes of the network's output, in order."""
+
+_CHANNELS = {"images": "1 (grey)", "logits": "2 (background and tumour)"}
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A model, ready to run.
+    """A model, ready to run. It can be pickled: the other process opens the same file again.
 
     Attributes:
-        name: From its card; the file's name if it has none.
+        name: Name on its card; the file's name if it has none.
         path: The ONNX file.
-        sha256: Of that file.
+        sha256: Hash of that file.
         recipe: How slices go in and masks come out.
         card: What else its maker said, as JSON values.
-        familiar: Lowest and highest usual value of each of the looks of the slices that it learnt from; empty if
-            unknown.
-        session: ONNX Runtime's session; input ``images`` (N, 1, H, W) float32, output ``logits`` (N, 2, H, W).
+        familiar: Lowest and highest value of each feature among the training slices; empty if unknown.
+        session: Runs the network.
     """
 
     name: str
     path: Path
     sha256: str
     recipe: Recipe
-    card: dict[str, Any]
-    familiar: dict[str, tuple[float, float]]
-    session: onnxruntime.InferenceSession
+    card: dict[str, Any] = field(repr=False)
+    familiar: dict[str, Range] = field(repr=False)
+    session: Session = field(repr=False)
 
 
 def find_model(name_or_path: str) -> Path:
@@ -74,25 +79,15 @@ def open_model(name_or_path: str, *, threads: int = 0) -> Model:
 
     Args:
         name_or_path: As ``find_model`` takes it.
-        threads: Of ONNX Runtime within one slice; 0 takes all that the process may use.
+        threads: Threads of ONNX Runtime within one slice; 0 takes all that the process may use.
 
     Raises:
-        ModelError: There is no such file, it is not ONNX, or it carries no recipe of tumortrace.
+        ModelError: There is no such file, it is not ONNX, it carries no recipe of tumortrace, or the recipe does not
+            fit the network.
     """
     path = find_model(name_or_path)
-    data = path.read_bytes()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or usable_cores()
-    options.inter_op_num_threads = 1
-    # Threads that spin between slices take a core from decoding, and on a shared machine from each other: 15 ms, not 5.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3  # errors only: its warnings are about its own optimiser
-    try:
-        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions share no public base class
-        cause = str(error).splitlines()[0]
-        raise ModelError(f"{path}: not an ONNX model ({cause}); give a file that tumortrace exported") from None
-    metadata = session.get_modelmeta().custom_metadata_map
+    session = Session(path, threads=threads)
+    metadata = session.runtime.get_modelmeta().custom_metadata_map
     try:
         recipe = recipe_from_json(metadata["tumortrace.recipe"])
         card = dict(json.loads(metadata.get("tumortrace.card", "{}")))
@@ -101,5 +96,56 @@ def open_model(name_or_path: str, *, threads: int = 0) -> Model:
         raise ModelError(
             f"{path}: no recipe of tumortrace in its metadata ({error}); export it with tumortrace"
         ) from None
-    name = str(card.get("name") or path.stem)
-    return Model(name, path, hashlib.sha256(data).hexdigest(), recipe, card, familiar, session)
+    misfit = _find_misfit(session, recipe, card)
+    if misfit:
+        raise ModelError(f"{path}: {misfit}; export it with tumortrace")
+    return Model(str(card.get("name") or path.stem), path, session.sha256, recipe, card, familiar, session)
+
+
+def _find_misfit(session: Session, recipe: Recipe, card: dict[str, Any]) -> str:
+    """Say in what a network contradicts its recipe or card; empty if they fit."""
+    inputs, outputs = session.runtime.get_inputs(), session.runtime.get_outputs()
+    for kind, values, name in (("input", inputs, "images"), ("output", outputs, "logits")):
+        if [value.name for value in values] != [name]:
+            return f"it has the {kind}s {', '.join(value.name for value in values)}, not just {name!r}"
+    height, width = recipe.size_hw
+    classes = card.get("classes", CLASSES)
+    weights = len(FEATURES) + 1
+    return (
+        _find_other_shape(inputs[0], (1, height, width))
+        or _find_other_shape(outputs[0], (len(CLASSES), height, width))
+        or ("" if classes == CLASSES else f"its classes are {classes!r}, not background and tumour")
+        or (
+            f"its recipe has {len(recipe.confidence)} weights for the confidence, not {weights}"
+            if len(recipe.confidence) not in (0, weights)
+            else ""
+        )
+        or _try_out(session, recipe)
+    )
+
+
+def _find_other_shape(value: onnxruntime.NodeArg, expected: tuple[int, int, int]) -> str:
+    """Compare the declared type and shape (batch, channels, height, width) with the expected one; free sides fit."""
+    if value.type != "tensor(float)" or len(value.shape) != 4:
+        return f"its {value.name} are {value.type} of {len(value.shape)} dimensions, not tensor(float) of 4"
+    batch, channels, *size_hw = value.shape
+    if isinstance(batch, int):
+        return f"its {value.name} have a fixed batch size of {batch}"
+    if isinstance(channels, int) and channels != expected[0]:
+        return f"its {value.name} have {channels} channels, not {_CHANNELS[value.name]}"
+    if any(isinstance(side, int) and side != right for side, right in zip(size_hw, expected[1:], strict=True)):
+        return f"its {value.name} are {size_hw[0]} x {size_hw[1]} px, those of its recipe {expected[1]} x {expected[2]}"
+    return ""
+
+
+def _try_out(session: Session, recipe: Recipe) -> str:
+    """Run one blank slice where the shapes are not all declared."""
+    declared = [side for value in session.runtime.get_outputs() for side in value.shape[1:]]
+    if all(isinstance(side, int) for side in declared):
+        return ""
+    try:
+        shape = session.run(np.zeros((1, 1, *recipe.size_hw), dtype=np.float32)).shape
+    except ModelError as error:
+        return str(error).removeprefix(f"{session.path}: ").partition(";")[0]
+    expected = (1, len(CLASSES), *recipe.size_hw)
+    return "" if shape == expected else f"it answers with the shape {shape}, not {expected}"

@@ -1,4 +1,4 @@
-"""Slice in, mask on the same grid out: the one path that segmenting and evaluating share."""
+"""Segment one slice: from its grey values to a mask on the same grid."""
 
 from __future__ import annotations
 
@@ -20,22 +20,21 @@ from tumortrace.inference.recipe import find_window, prepare, restore, temper, t
 from tumortrace.inference.review import find_doubts
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Prediction:
-    """What a model says of one slice.
+    """A model's answer on one slice.
 
     Attributes:
-        probability: Of tumour, on the slice's grid and calibrated by the model's temperature; shape (H, W), float32
-            in [0, 1].
-        mask: Where it reaches the model's threshold, but for lesions that nowhere reach its peak threshold; shape
+        probability: Probability of tumour on the slice's grid, calibrated by the model's temperature; shape (H, W),
+            float32 in [0, 1].
+        mask: Pixels of at least the model's threshold, without the lesions that nowhere reach its peak threshold; shape
             (H, W), bool.
         lesions: Components of the mask, largest first.
-        confidence: 0 to 1. The Dice to expect, if the model's recipe has weights for it; otherwise the mean
-            probability over the mask, or 1 - the highest probability if the mask is empty.
-        review: Whether a person should look before the mask is used.
-        reasons: Why; empty if ``review`` is False.
-        rejected: The picture is no brain MR slice, as ``reasons`` say: it was not segmented, and its empty mask means
-            nothing.
+        confidence: Expected Dice of the mask, 0 to 1, if the model's recipe has weights for it. Otherwise the mean
+            probability over the mask, or 1 minus the highest probability if the mask is empty.
+        review: Whether a person should look at the mask before it is used.
+        reasons: Reasons for the review or the rejection; empty if ``review`` is False.
+        rejected: Whether the picture is no brain MR slice. It was not segmented, and its empty mask means nothing.
     """
 
     probability: NDArray[np.float32]
@@ -46,6 +45,14 @@ class Prediction:
     reasons: tuple[str, ...]
     rejected: bool = False
 
+    def __repr__(self) -> str:
+        height, width = self.mask.shape
+        if self.rejected:
+            return f"<Prediction of {width} x {height} px: rejected, {'; '.join(self.reasons)}>"
+        parts = f"{len(self.lesions)} lesion{'s' * (len(self.lesions) != 1)}, {int(self.mask.sum())} px"
+        review = f", for review: {'; '.join(self.reasons)}" if self.review else ""
+        return f"<Prediction of {width} x {height} px: {parts}, confidence {self.confidence:.2f}{review}>"
+
 
 def predict(model: Model, image: Slice, *, gate: bool = False, tta: bool = False) -> Prediction:
     """Segment one slice.
@@ -53,9 +60,10 @@ def predict(model: Model, image: Slice, *, gate: bool = False, tta: bool = False
     Args:
         model: From ``open_model``.
         image: The slice.
-        gate: Reject what is no brain MR slice, unsegmented. Without it, as in an evaluation, every picture gets a mask.
-        tta: Test-time augmentation: the mean probability of the slice and its mirror image, at twice the work. A recipe
-            with ``average_mirror`` does it anyway.
+        gate: Whether to reject what is no brain MR slice. Without the gate, as in an evaluation, every picture gets a
+            mask.
+        tta: Test-time augmentation: whether to average over the slice and its mirror image, at twice the work. A recipe
+            with ``average_mirror`` always does.
 
     Raises:
         ModelError: The model answers with NaN or infinity.
@@ -89,7 +97,7 @@ def _infer(model: Model, upright: UprightSlice, window: Window, *, mirror: bool,
     prepared = prepare(upright, model.recipe, window)
     # Left and right only: half of the slices are mirrored in training, few are upside down.
     images = np.stack([prepared, prepared[:, ::-1]] if mirror else [prepared])[:, None]  # (1 or 2, 1, H, W)
-    (logits,) = model.session.run(["logits"], {"images": images})
+    logits = model.session.run(images)
     if not np.isfinite(logits).all():
         raise ModelError(f"{model.path}: gives no numbers (NaN or infinity) for {case_id}; train it again")
     answers = tumour_probability(logits)

@@ -1,9 +1,9 @@
-"""The way in for programs: a picture as an array or a file, what is no brain MR slice turned away, a prediction out."""
+"""Segment one picture or many from Python."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from numbers import Real
+from numbers import Integral, Real
 from os import PathLike
 from typing import Any
 
@@ -18,11 +18,14 @@ from tumortrace.inference.predict import Prediction, predict
 from tumortrace.machine import usable_cores
 
 ImageLike = Slice | NDArray[Any] | str | PathLike[str]
-"""What can be segmented: a slice, its grey values, or the path of a JPEG, PNG or TIFF file."""
+"""A picture to segment: a slice, its grey values, or the path of a file."""
 
 
 class Segmenter:
-    """A model, opened once, for any number of pictures; it may be used from several threads at a time.
+    """A model, opened once, for any number of pictures.
+
+    Several threads may use it at a time. It may be pickled and forked: each process opens the model's file again, and
+    refuses a file that has changed.
 
     Example:
         >>> import numpy as np
@@ -43,14 +46,17 @@ class Segmenter:
 
         Args:
             model: ``"default"`` (it comes with the package), an ``.onnx`` file, a run folder, or an opened model.
-            threads: Of ONNX Runtime within one slice; 0 takes all that the process may use. An opened model has its
-                own.
-            tta: Average over the slice and its mirror image: twice the work.
-            gate: Turn away what is no brain MR slice. Without it every picture gets a mask, a photograph too.
+            threads: Threads of ONNX Runtime within one slice; 0 takes all that the process may use. An opened model
+                has its own.
+            tta: Whether to average over the slice and its mirror image, at twice the work.
+            gate: Whether to reject what is no brain MR slice. Without the gate every picture gets a mask, a photograph
+                too.
 
         Raises:
             ModelError: There is no such model, or it cannot be run.
+            DataError: ``threads`` is no whole number of 0 or more.
         """
+        _require_count(threads, "threads")
         self.model = model if isinstance(model, Model) else open_model(str(model), threads=threads)
         self._tta = tta
         self._gate = gate
@@ -65,11 +71,11 @@ class Segmenter:
                 None takes what the slice says of itself.
 
         Returns:
-            A prediction on the picture's own grid. If the picture is no brain MR slice: ``rejected``, with an empty
+            A prediction on the picture's own grid. A picture that is no brain MR slice is ``rejected``, with an empty
             mask, confidence 0 and the reason.
 
         Raises:
-            DataError: It is no picture, its file cannot be read, or the spacing is none.
+            DataError: It is no picture, its file cannot be read, or the spacing is not two positive numbers.
             ModelError: The model answers with NaN or infinity.
         """
         opened = _open(image)
@@ -78,21 +84,38 @@ class Segmenter:
         return predict(self.model, opened, gate=self._gate, tta=self._tta)
 
     def predict_many(self, images: Iterable[ImageLike], *, workers: int = 0) -> Iterator[Prediction]:
-        """Segment pictures in their order, several at a time, with no more than a few of them in memory.
+        """Segment pictures in their order, several at a time; only a few of them are in memory.
 
-        Open the segmenter with ``threads=1`` for this: one slice a core is faster than all cores on one slice.
+        Open the segmenter with ``threads=1`` for this: one slice per core is faster than all cores on one slice.
 
         Args:
-            images: As ``predict`` takes them; drawn one by one.
+            images: Pictures as ``predict`` takes them; drawn one by one.
             workers: Pictures at a time; 0 takes one a core and one more.
 
         Raises:
-            DataError: A picture cannot be read; those before it have come. Or a single picture is given.
+            DataError: A picture cannot be read; those before it have come. Or a single picture is given, or ``workers``
+                is no whole number of 0 or more.
         """
-        if isinstance(images, str | bytes | PathLike | Slice):
-            named = "a slice" if isinstance(images, Slice) else repr(images)
-            raise DataError(f"predict_many takes several pictures, not {named} alone; give a list, or use predict")
+        single = _name_single(images)
+        if single:
+            raise DataError(f"predict_many takes several pictures, not {single} alone; give a list, or use predict")
+        _require_count(workers, "workers")
         return map_in_order(self.predict, images, workers=workers or usable_cores() + 1)
+
+
+def _name_single(images: object) -> str:
+    """What was given in place of several pictures; empty if they may be several."""
+    if isinstance(images, Slice):
+        return "a slice"
+    if isinstance(images, np.ndarray):
+        one = images.ndim < 3 or (images.ndim == 3 and images.shape[2] == 3)
+        return f"an array of shape {images.shape}" if one else ""
+    return repr(images) if isinstance(images, str | bytes | PathLike) else ""
+
+
+def _require_count(number: object, name: str) -> None:
+    if not isinstance(number, Integral) or isinstance(number, bool) or number < 0:
+        raise DataError(f"{name} = {number!r}; give a whole number, 0 for as many as the process may use")
 
 
 def _open(image: ImageLike) -> Slice:
@@ -106,7 +129,7 @@ def _open(image: ImageLike) -> Slice:
 
 
 def _two_numbers(spacing_mm: object) -> tuple[float, float]:
-    """Distances as callers in plain Python may give them; whether they are positive is not looked at."""
+    """Two distances of any real type; whether they are positive is checked elsewhere."""
     steps = spacing_mm.tolist() if isinstance(spacing_mm, np.ndarray) else spacing_mm
     if isinstance(steps, tuple | list) and len(steps) == 2 and all(isinstance(step, Real) for step in steps):
         return float(steps[0]), float(steps[1])

@@ -1,0 +1,129 @@
+"""ONNX Runtime's session on a model file, usable from several threads and processes."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from tumortrace.errors import ModelError
+from tumortrace.machine import usable_cores
+
+
+class Session:
+    """A session that a pickled or forked process opens again from its file.
+
+    Attributes:
+        path: The ONNX file.
+        sha256: Hash of that file when it was first opened; a file that has changed since is refused.
+        threads: Threads of ONNX Runtime within one slice; 0 takes all that the process may use.
+    """
+
+    def __init__(self, path: Path, *, threads: int = 0, sha256: str = "") -> None:
+        """Open a model file.
+
+        Args:
+            path: The ONNX file.
+            threads: Threads within one slice; 0 takes all that the process may use.
+            sha256: Hash that the file must have; empty takes what is there.
+
+        Raises:
+            ModelError: The file cannot be read, is not ONNX, or has another hash.
+        """
+        self.path = path
+        self.threads = threads
+        self.sha256 = sha256
+        self._opened: onnxruntime.InferenceSession | None = self._open()
+        _SESSIONS.add(self)
+
+    @property
+    def runtime(self) -> onnxruntime.InferenceSession:
+        """ONNX Runtime's own session in this process."""
+        opened = self._opened
+        if opened is None:
+            opened = self._opened = self._open()
+        return opened
+
+    def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Run the network.
+
+        Args:
+            images: Shape (N, 1, H, W).
+
+        Returns:
+            Logits, shape (N, 2, H, W).
+
+        Raises:
+            ModelError: ONNX Runtime cannot run it.
+        """
+        try:
+            (logits,) = self.runtime.run(["logits"], {"images": images})
+        except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions share no public base class
+            raise ModelError(f"{self.path}: cannot be run ({_first_line(error)}); export the model again") from None
+        return np.asarray(logits)
+
+    def leave_to_parent(self) -> None:
+        """Give up the session of the parent process after a fork: its threads did not come along.
+
+        To destroy it would wait for them for ever, so that it is never destroyed.
+        """
+        if self._opened is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._opened))
+            self._opened = None
+
+    def _open(self) -> onnxruntime.InferenceSession:
+        try:
+            data = self.path.read_bytes()
+        except OSError as error:
+            raise ModelError(f"{self.path}: cannot be read ({error.strerror}); check the path") from None
+        sha256 = hashlib.sha256(data).hexdigest()
+        if self.sha256 not in ("", sha256):
+            raise ModelError(f"{self.path}: the file has changed since the model was opened; open the model again")
+        self.sha256 = sha256
+        try:
+            return onnxruntime.InferenceSession(data, _choose_options(self.threads), providers=["CPUExecutionProvider"])
+        except Exception as error:  # noqa: BLE001 - as above
+            cause = _first_line(error)
+            raise ModelError(
+                f"{self.path}: not an ONNX model ({cause}); give a file that tumortrace exported"
+            ) from None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (str(self.path.absolute()), self.threads, self.sha256)
+
+
+_SESSIONS: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
+def _reopen(path: str, threads: int, sha256: str) -> Session:
+    return Session(Path(path), threads=threads, sha256=sha256)
+
+
+def _choose_options(threads: int) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or usable_cores()
+    options.inter_op_num_threads = 1
+    # Threads that spin between slices take a core from decoding, and on a shared machine from each other: 15 ms, not 5.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3  # errors only: its warnings are about its own optimiser
+    return options
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _leave_all_to_parent() -> None:
+    for session in list(_SESSIONS):
+        session.leave_to_parent()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_leave_all_to_parent)
