@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import io
-import os
-import signal
 import sys
-import threading
-import time
-import weakref
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
@@ -32,6 +26,7 @@ from tumortrace.commands.split import split
 from tumortrace.commands.sweep import sweep
 from tumortrace.commands.train import train
 from tumortrace.errors import TumortraceError, require_extra
+from tumortrace.interruption import exit_program, interrupt_on_signals
 from tumortrace.progress import show_progress
 
 app = typer.Typer(
@@ -47,15 +42,6 @@ app = typer.Typer(
 
 INTERRUPTED = 130
 """Exit code that typer gives to a Ctrl-C, as shells do."""
-
-ENDINGS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""Signals that end a command as Ctrl-C does: a polite kill and a closed terminal. Windows has no SIGHUP."""
-
-REPEAT_SECONDS = 0.05
-"""Time after which an interruption that was swallowed is raised again."""
-
-STUCK_SECONDS = 2.0
-"""Time that threads have to end after an interruption; one that reads from a dead network folder never does."""
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer's
@@ -115,7 +101,7 @@ def _end_in_one_line(run: Callable[[], object]) -> None:
         if isinstance(stream, io.TextIOWrapper):  # a name that the terminal's encoding lacks is escaped, not an error
             stream.reconfigure(errors="backslashreplace")
     show_progress()
-    interrupter = _hear_endings()
+    interrupter = interrupt_on_signals()
     try:
         run()
     except TumortraceError as error:
@@ -127,90 +113,14 @@ def _end_in_one_line(run: Callable[[], object]) -> None:
         if end.code != INTERRUPTED:
             raise
         log.print("interrupted; the files that were finished are kept")
-        _exit(INTERRUPTED)
+        exit_program(INTERRUPTED)
     finally:
         interrupter.over = True
-
-
-class _Interruption(KeyboardInterrupt):
-    """An interruption by a signal."""
-
-
-class _Interrupter:
-    """A handler of signals that interrupts the program once, and for certain.
-
-    Python swallows an exception that is raised in ``__del__`` or in the callback of a weak reference, and so do some
-    libraries. An interruption that ceases to exist before the program has ended was swallowed: it is raised again.
-
-    Attributes:
-        over: Whether the program has been interrupted or has ended; further signals are then ignored.
-    """
-
-    def __init__(self) -> None:
-        self.over = False
-        self._raised: weakref.ref[_Interruption] | None = None
-        self._terminals = [number for number in (1, 2) if os.isatty(number)]
-
-    def __call__(self, number: int, _frame: FrameType | None) -> None:
-        """Interrupt, unless an interruption is under way: signals come in twos and must not stop the tidying up."""
-        if self.over or (self._raised is not None and self._raised() is not None):
-            return
-        if number == getattr(signal, "SIGHUP", None):
-            _silence(self._terminals)
-        raise self._make()
-
-    def _make(self) -> _Interruption:
-        """Make an interruption that is referred to by nothing but its way up the stack."""
-        interruption = _Interruption()
-        self._raised = weakref.ref(interruption, self._repeat)
-        return interruption
-
-    def _repeat(self, _gone: object) -> None:
-        if not self.over and hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, REPEAT_SECONDS)
-
-
-def _hear_endings() -> _Interrupter:
-    """Take endings for interruptions, unless somebody wants otherwise: ``nohup`` has SIGHUP ignored."""
-    interrupter = _Interrupter()
-    if threading.current_thread() is not threading.main_thread():
-        return interrupter
-    heard = [ending for ending in ENDINGS if signal.getsignal(ending) is signal.SIG_DFL]
-    for number in [*heard, *([signal.SIGALRM] if hasattr(signal, "SIGALRM") else [])]:
-        signal.signal(number, interrupter)
-    sys.unraisablehook = _pass_over_interruptions
-    return interrupter
-
-
-def _pass_over_interruptions(unraisable: sys.UnraisableHookArgs) -> None:
-    """Print what was swallowed as Python does, but for an interruption: it comes again."""
-    if not issubclass(unraisable.exc_type, _Interruption):
-        sys.__unraisablehook__(unraisable)
-
-
-def _silence(descriptors: list[int]) -> None:
-    """Let output go nowhere: to write to a closed terminal is an error, which would hide the interruption."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for descriptor in descriptors:
-        os.dup2(nowhere, descriptor)
 
 
 def _fail(message: str) -> NoReturn:
     log.print(f"error: {' '.join(message.split())}")
     sys.exit(2)
-
-
-def _exit(code: int) -> NoReturn:
-    """End the program, even where a thread never ends: Python would wait for it."""
-    deadline = time.monotonic() + STUCK_SECONDS
-    others = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
-    working = [thread for thread in others if not thread.daemon]
-    for thread in working:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    if any(thread.is_alive() for thread in working):
-        sys.stdout.flush()
-        os._exit(code)
-    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,14 @@ from tumortrace.files import write_atomically
 from tumortrace.inference.overlay import draw_overlay
 from tumortrace.inference.parallel import map_in_order
 from tumortrace.inference.pictures import PictureFile, place_of
-from tumortrace.inference.results import Record, describe, describe_failure, open_results, read_masks
+from tumortrace.inference.results import (
+    Record,
+    ResultsWriter,
+    describe,
+    describe_failure,
+    open_results,
+    read_masks,
+)
 from tumortrace.inference.segmenter import Segmenter
 from tumortrace.locks import lock_folder
 from tumortrace.progress import track
@@ -116,16 +123,8 @@ def segment_pictures(  # noqa: PLR0913 - the settings of a run
             for picture, one in zip(pictures, done, strict=True):
                 if one is None:
                     others.append(picture.path)
-                    continue
-                count = results.count
-                try:
-                    record = _write(picture, one, out=out)
-                    results.add(record)
-                except BaseException:  # an interruption too leaves no mask that the results do not name
-                    if results.count == count:
-                        _remove(picture, out)
-                    raise
-                tally.count(record)
+                else:
+                    tally.count(_keep(picture, one, results, out=out))
     return tally.summarise(out, skipped=skipped_count, own=len(others) - skipped_count)
 
 
@@ -227,6 +226,19 @@ def _encode(pixels: NDArray[np.uint8]) -> bytes:
     """Encode a mask (H, W) or a red-green-blue overlay (H, W, 3) as a PNG that says that it is ours."""
     ordered = pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels[:, :, ::-1])
     return sign_png(cv2.imencode(".png", ordered)[1].tobytes())
+
+
+def _keep(picture: PictureFile, done: _Done, results: ResultsWriter, *, out: Path) -> Record:
+    """Write a picture's files and its record, both or neither."""
+    count = results.count
+    try:
+        record = _write(picture, done, out=out)
+        results.add(record)
+    except BaseException:  # an interruption too leaves no mask that the results do not name
+        if results.count == count:
+            _remove(picture, out)
+        raise
+    return record
 
 
 def _write(picture: PictureFile, done: _Done, *, out: Path) -> Record:
