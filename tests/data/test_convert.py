@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from tumortrace.data import convert
-from tumortrace.data.annotations.via import read_via
+from tumortrace.data.annotations.find import read_annotations
 from tumortrace.data.cases import read_cases
 from tumortrace.data.convert import convert_to_masks, convert_to_via
 from tumortrace.data.dataset import open_dataset
@@ -46,7 +47,7 @@ def write_via_folder(folder: Path, rows: dict[str, int]) -> None:
 
 def read_outlines(path: Path) -> dict[str, list[list[int]]]:
     """The pixels (row, column) within the regions of each picture of 4 x 6 pixels."""
-    return {r.filename: np.argwhere(rasterize(r.regions, (4, 6))).tolist() for r in read_via(path)[0]}
+    return {r.filename: np.argwhere(rasterize(r.regions, (4, 6))).tolist() for r in read_annotations(path).images}
 
 
 def test_masks_are_the_truth_at_the_images_own_size(phantom_data, tmp_path):
@@ -65,7 +66,8 @@ def test_there_and_back_is_exact_and_keeps_the_images_names(phantom_data, tmp_pa
     assert (result.count, result.findings) == (19, ())
     dataset = open_dataset(phantom_data)
     for part in ("TRAIN", "VAL", "TEST"):
-        records, findings = read_via(tmp_path / "via" / part / "annotations.json")
+        file = read_annotations(tmp_path / "via" / part / "annotations.json")
+        records, findings = list(file.images), list(file.findings)
         assert findings == []
         regions = {record.filename: record.regions for record in records}
         for record, case, _ in read_cases(dataset.select(part.lower())):
@@ -76,7 +78,7 @@ def test_there_and_back_is_exact_and_keeps_the_images_names(phantom_data, tmp_pa
 def test_real_annotations_survive_the_round_trip(br35h, tmp_path):
     convert_to_masks(br35h, tmp_path / "masks")
     convert_to_via(tmp_path / "masks", tmp_path / "via")
-    regions = {r.filename: r.regions for r in read_via(tmp_path / "via" / "VAL" / "annotations.json")[0]}
+    regions = {r.filename: r.regions for r in read_annotations(tmp_path / "via" / "VAL" / "annotations.json").images}
     scores = [
         iou(rasterize(regions[record.image_path.name], case.slice.size_hw), case.truth)
         for record, case, _ in read_cases(open_dataset(br35h).select("val"))
@@ -89,7 +91,7 @@ def test_real_annotations_survive_the_round_trip(br35h, tmp_path):
 def test_annotations_to_annotations_keep_their_shapes(phantom_data, tmp_path):
     convert_to_via(phantom_data, tmp_path / "via")
     drawn = {record.image_path.name: record.truth for record in open_dataset(phantom_data).select("train")}
-    kept = {r.filename: r.regions for r in read_via(tmp_path / "via" / "TRAIN" / "annotations.json")[0]}
+    kept = {r.filename: r.regions for r in read_annotations(tmp_path / "via" / "TRAIN" / "annotations.json").images}
     assert kept.keys() == drawn.keys()
     assert any(isinstance(region, Ellipse) for regions in drawn.values() for region in regions)
     for name, regions in drawn.items():
@@ -106,7 +108,8 @@ def test_masks_dataset_with_several_lesions_a_hole_and_none(tmp_path):
         write_png(tmp_path / "data" / "masks" / f"{name}.png", mask)
     result = convert_to_via(tmp_path / "data", tmp_path / "via")
     assert [(finding.kind, finding.file) for finding in result.findings] == [("empty-mask", "images/none.png")]
-    records, _ = read_via(tmp_path / "via" / "annotations.json")
+    file = read_annotations(tmp_path / "via" / "annotations.json")
+    records = [record for record in file.images if record.regions]
     assert [record.filename for record in records] == ["two.png"]
     assert len(records[0].regions) == 2
     np.testing.assert_array_equal(rasterize(records[0].regions, (9, 14)), holed > 0)
@@ -122,7 +125,7 @@ def test_masks_that_segment_wrote_name_their_images(tmp_path):
     }
     (tmp_path / "out" / "results.json").write_text(json.dumps(records))
     result = convert_to_via(tmp_path / "out", tmp_path / "via")
-    (record,) = read_via(tmp_path / "via" / "annotations.json")[0]
+    (record,) = read_annotations(tmp_path / "via" / "annotations.json").images
     assert (record.filename, result.findings) == ("x.png", ())
     assert record.size_bytes == (tmp_path / "scans" / "x.png").stat().st_size
 
@@ -144,10 +147,10 @@ def test_masks_in_subfolders_stay_apart_both_ways(tmp_path):
     assert np.argwhere(read_mask(tmp_path / "masks" / "TRAIN" / "p1" / "a_mask.png"))[0].tolist() == [0, 0]
     assert np.argwhere(read_mask(tmp_path / "masks" / "TRAIN" / "p2" / "a_mask.png"))[0].tolist() == [2, 0]
     size_bytes = (tmp_path / "data" / "TRAIN" / "p1" / "a.png").stat().st_size
-    assert read_pairs(tmp_path / "masks" / "TRAIN" / "pairs.csv") == [
-        Pair("p1/a.png", "p1/a_mask.png", None, size_bytes),
-        Pair("p2/a.png", "p2/a_mask.png", None, size_bytes),
-    ]
+    assert read_pairs(tmp_path / "masks" / "TRAIN" / "pairs.csv").pairs == (
+        Pair("p1/a.png", "p1/a_mask.png", "p1", size_bytes),
+        Pair("p2/a.png", "p2/a_mask.png", "p2", size_bytes),
+    )
     expected = {"p1/a.png": [[0, 0], [0, 1]], "p2/a.png": [[2, 0], [2, 1]]}
     for source in ("masks", "data"):
         result = convert_to_via(tmp_path / source, tmp_path / f"via-{source}")
@@ -204,7 +207,7 @@ def test_a_stray_mask_does_not_hide_a_dataset(tmp_path):
     result = convert_to_via(tmp_path / "data", tmp_path / "via")
     assert result.count == 2
     assert read_outlines(tmp_path / "via" / "annotations.json").keys() == {"a.png", "b.png"}
-    assert [(finding.kind, finding.file) for finding in result.findings] == [("annotation-missing", "old_mask.png")]
+    assert [(finding.kind, finding.file) for finding in result.findings] == [("looks-like-masks", "old_mask.png")]
 
 
 def test_neither_dataset_nor_masks(tmp_path):
@@ -225,7 +228,7 @@ def test_an_interrupted_conversion_keeps_what_is_finished(phantom_data, tmp_path
     monkeypatch.setattr(convert, "write_png", write_three)
     with pytest.raises(KeyboardInterrupt):
         convert_to_masks(phantom_data, tmp_path / "masks")
-    assert len(read_pairs(tmp_path / "masks" / "TRAIN" / "pairs.csv")) == 3
+    assert len(read_pairs(tmp_path / "masks" / "TRAIN" / "pairs.csv").pairs) == 3
     result = convert_to_via(tmp_path / "masks", tmp_path / "via")
     assert (result.count, result.findings) == (3, ())
 
@@ -263,7 +266,11 @@ def test_findings_are_kept_in_a_file_and_go_with_their_faults(tmp_path):
         ]
     (tmp_path / "data" / "b.png").unlink()
     convert_to_masks(tmp_path / "data", tmp_path / "masks")
-    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["a_mask.png", "pairs.csv"]
+    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == [
+        "a_mask.png",
+        "conversion.json",
+        "pairs.csv",
+    ]
 
 
 def test_images_whose_stems_meet_keep_their_masks(tmp_path):
@@ -279,3 +286,68 @@ def test_nothing_is_written_into_the_source(phantom_data):
     for convert_to in (convert_to_masks, convert_to_via):
         with pytest.raises(DataError, match="lies inside the data folder"):
             convert_to(phantom_data, phantom_data / "masks")
+
+
+# --- nothing of the user's is replaced ---
+
+
+def test_a_file_that_no_conversion_wrote_is_never_replaced(tmp_path):
+    write_via_folder(tmp_path / "data", {"a.png": 1, "b.png": 2})
+    (tmp_path / "data" / "c.png").write_bytes((tmp_path / "data" / "a.png").read_bytes())
+    for convert_to, names in (
+        (convert_to_masks, ("a_mask.png", "pairs.csv", "findings.json", "conversion.json")),
+        (convert_to_via, ("annotations.json", "findings.json", "conversion.json")),
+    ):
+        for name in names:
+            out = tmp_path / f"{convert_to.__name__} {name}"
+            out.mkdir()
+            (out / name).write_text('{"drawn": "by hand"}')
+            with pytest.raises(DataError, match=rf"{name}: .*choose another folder, or move the file"):
+                convert_to(tmp_path / "data", out)
+            assert {path.name: path.read_text() for path in out.iterdir()} == {name: '{"drawn": "by hand"}'}
+
+
+def test_a_conversion_replaces_its_own_files_unless_they_were_changed(tmp_path):
+    write_via_folder(tmp_path / "data", {"a.png": 1, "b.png": 2})
+    convert_to_masks(tmp_path / "data", tmp_path / "masks")
+    write_via_folder(tmp_path / "data", {"a.png": 3, "b.png": 2})
+    convert_to_masks(tmp_path / "data", tmp_path / "masks")
+    assert np.argwhere(read_mask(tmp_path / "masks" / "a_mask.png"))[0].tolist() == [3, 0]
+    write_png(tmp_path / "masks" / "a_mask.png", dot(0, 1))
+    with pytest.raises(DataError, match=r"a_mask\.png: is there already, .* or it was changed since"):
+        convert_to_masks(tmp_path / "data", tmp_path / "masks")
+    assert np.argwhere(read_mask(tmp_path / "masks" / "a_mask.png")).tolist() == [[0, 1]]
+
+
+def test_the_manifest_lists_what_was_written(tmp_path):
+    write_via_folder(tmp_path / "data" / "TRAIN", {"p1/a.png": 0})
+    convert_to_masks(tmp_path / "data", tmp_path / "out")
+    manifest = json.loads((tmp_path / "out" / "conversion.json").read_text())
+    assert list(manifest["files"]) == ["TRAIN/p1/a_mask.png", "TRAIN/pairs.csv"]
+    mask = (tmp_path / "out" / "TRAIN" / "p1" / "a_mask.png").read_bytes()
+    assert manifest["files"]["TRAIN/p1/a_mask.png"] == hashlib.sha256(mask).hexdigest()
+
+
+def test_images_of_one_name_in_two_folders_of_a_part_stay_apart(tmp_path):
+    for folder, row in {"val": 0, "valid": 3}.items():
+        write_via_folder(tmp_path / "data" / folder, {"a.png": row})
+    assert convert_to_masks(tmp_path / "data", tmp_path / "out").count == 2
+    for folder, row in {"val": 0, "valid": 3}.items():
+        assert np.argwhere(read_mask(tmp_path / "out" / "VAL" / folder / "a_mask.png"))[0].tolist() == [row, 0]
+
+
+def test_a_label_chooses_among_the_regions(tmp_path):
+    write_via_folder(tmp_path / "data", {"a.png": 1})
+    document = json.loads((tmp_path / "data" / "v.json").read_text())
+    shape = {"name": "rect", "x": 0, "y": 2, "width": 5, "height": 1}
+    record = document["a.png-1"]
+    record["regions"][0]["region_attributes"] = {"label": "tumour"}
+    record["regions"].append({"shape_attributes": shape, "region_attributes": {"label": "skull"}})
+    (tmp_path / "data" / "v.json").write_text(json.dumps(document))
+    result = convert_to_masks(tmp_path / "data", tmp_path / "both")
+    assert [finding.kind for finding in result.findings] == ["labels-united"]
+    assert read_mask(tmp_path / "both" / "a_mask.png").sum() == 7
+    assert convert_to_masks(tmp_path / "data", tmp_path / "one", label="tumour").findings == ()
+    assert read_mask(tmp_path / "one" / "a_mask.png").sum() == 2
+    convert_to_via(tmp_path / "data", tmp_path / "via", label="tumour")
+    assert read_outlines(tmp_path / "via" / "annotations.json") == {"a.png": [[1, 0], [1, 1]]}

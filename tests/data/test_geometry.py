@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from skimage.draw import ellipse as skimage_ellipse
 from skimage.draw import polygon2mask
 
-from tumortrace.data.annotations.via import read_via
+from tumortrace.data.annotations.find import read_annotations
 from tumortrace.data.geometry import (
     Circle,
     Ellipse,
     Polygon,
     Region,
+    count_overlap,
     mask_to_polygons,
     rasterize,
     rasterize_region,
@@ -95,7 +96,7 @@ def test_direction_and_start_of_a_polygon_do_not_matter():
     assert np.array_equal(rasterize_region(Polygon(np.vstack([points_xy, points_xy[:1]])), (10, 10)), expected)
 
 
-def test_a_figure_of_eight_has_both_halves_and_a_pentagram_no_middle():
+def test_a_figure_of_eight_has_both_halves_and_a_pentagram_its_middle():
     eight = rasterize_region(polygon((0, 0), (10, 10), (10, 0), (0, 10)), (10, 10))
     assert eight[5, 1]
     assert eight[5, 8]
@@ -103,8 +104,28 @@ def test_a_figure_of_eight_has_both_halves_and_a_pentagram_no_middle():
     assert not eight[8, 5]
     tips = [(50 + 40 * math.sin(k * 0.8 * math.pi), 50 - 40 * math.cos(k * 0.8 * math.pi)) for k in range(5)]
     star = rasterize_region(polygon(*tips), (100, 100))
-    assert not star[50, 50]
+    assert star[50, 50]
     assert star[25, 50]
+    assert not star[30, 30]
+
+
+def test_an_outline_that_goes_round_twice_is_filled_and_counted():
+    # Columns 2 to 7 of rows 2 to 7, and round again over columns 3 to 6 of rows 3 to 6.
+    twice = polygon((2, 2), (8, 2), (8, 8), (2, 8), (2, 2), (3, 3), (7, 3), (7, 7), (3, 7), (3, 3))
+    assert rasterize_region(twice, (10, 12)).sum() == 36
+    assert count_overlap(twice, (10, 12)) == 16
+    assert count_overlap(twice, (5, 12)) == 8  # rows 3 and 4 of the second turn
+    assert count_overlap(polygon((2, 2), (8, 2), (8, 8), (2, 8)), (10, 12)) == 0
+    assert count_overlap(Circle((4.0, 4.0), 3.0), (10, 12)) == 0
+    assert count_overlap(polygon((20, 2), (28, 2), (28, 8)), (10, 12)) == 0
+
+
+def test_a_hole_walked_the_other_way_round_stays_open():
+    ring = polygon((1, 1), (8, 1), (8, 8), (1, 8), (1, 1), (3, 3), (3, 6), (6, 6), (6, 3), (3, 3))
+    mask = rasterize_region(ring, (10, 10))
+    assert mask.sum() == 49 - 9
+    assert not mask[3:6, 3:6].any()
+    assert count_overlap(ring, (10, 10)) == 0
 
 
 def test_circle_by_hand():
@@ -342,7 +363,8 @@ def test_outlines_turn_at_every_vertex_and_run_along_pixel_edges(mask: NDArray[n
 @pytest.mark.parametrize("part", ["train", "val"])
 def test_real_regions_agree_with_scikit_image(part: str):
     folder = Path(DATA or "") / "br35h" / part.upper()
-    records, _ = read_via(folder / f"annotations_{part}.json")
+    file = read_annotations(folder / f"annotations_{part}.json")
+    records = file.images
     ious = []
     for record in records:
         size_hw = read_slice(folder / record.filename).size_hw
@@ -358,7 +380,8 @@ def test_real_regions_agree_with_scikit_image(part: str):
 @needs_data
 def test_real_masks_come_back_from_their_outlines():
     folder = Path(DATA or "") / "br35h" / "VAL"
-    records, _ = read_via(folder / "annotations_val.json")
+    file = read_annotations(folder / "annotations_val.json")
+    records = file.images
     for record in records:
         truth = rasterize(record.regions, read_slice(folder / record.filename).size_hw)
         assert truth.any()

@@ -6,19 +6,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tumortrace.data.pairs import Pair, check_pairs, read_pairs, write_pairs
+from tumortrace.data.pairs import Pair, check_pairs, match_names, read_pairs, write_pairs
+from tumortrace.data.patients import find_patients_by_folder, patient_of_folder, read_patient
 from tumortrace.errors import DataError
 
 # Neither surrogates, which no UTF-8 file can hold, nor NUL and carriage returns, which no file name in a table needs.
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), max_size=8)
-pairs = st.builds(Pair, text, text, st.none() | text.filter(bool), st.integers(-1, 10**15))
+patients = st.none() | text.map(read_patient)
+paths = text.filter(lambda path: "\\" not in path)
+pairs = st.builds(Pair, paths, paths, patients, st.integers(-1, 10**15))
 
 
 @given(st.lists(pairs, max_size=5))
 def test_there_and_back(tmp_path_factory, written):
     path = tmp_path_factory.mktemp("pairs") / "pairs.csv"
     write_pairs(path, written)
-    assert read_pairs(path) == written
+    table = read_pairs(path)
+    assert table.pairs == tuple(written)
+    assert (table.names_masks, table.fault) == (True, None)
 
 
 @pytest.mark.parametrize(
@@ -30,16 +35,102 @@ def test_there_and_back(tmp_path_factory, written):
         ("\ufeffpatient,mask,image,area\nAnn,b.png,a.png,0.5\n", Pair("a.png", "b.png", "Ann", -1)),
         ("image,mask,patient,size_bytes\na.png,b.png,Ann,many\n", Pair("a.png", "b.png", "Ann", -1)),
         ("image,mask,patient,size_bytes\na.png\n", Pair("a.png", "", None, -1)),
+        ('\ufeff"Image";"Mask";"Patient ID"\r\na.png;b.png; Ann \r\n;;\r\n', Pair("a.png", "b.png", "Ann")),
+        ("sep=;\nimage;mask;PatientID\na.png;b.png;Ann\n", Pair("a.png", "b.png", "Ann")),
+        ("img\tmask_path\tSUBJECT\nimages\\a.png\tb.png\tAnn  Lee\n", Pair("images/a.png", "b.png", "Ann Lee")),
+        ("filename,mask,participant_id\na.png,b.png,nan\n", Pair("a.png", "b.png")),
     ],
 )
 def test_tables_that_lack_something(tmp_path, table, expected):
     (tmp_path / "pairs.csv").write_text(table, encoding="utf-8")
-    assert read_pairs(tmp_path / "pairs.csv") == [expected]
+    assert read_pairs(tmp_path / "pairs.csv").pairs == (expected,)
+
+
+@pytest.mark.parametrize(
+    ("header", "patient"),
+    [
+        ("patient", "p1"),
+        ("Patient", "p1"),
+        ("patient_id", "p1"),
+        ("PatientID", "p1"),
+        ("PATIENT NAME", "p1"),
+        ("subject", "p1"),
+        ("Subject ID", "p1"),
+        (" patient ", "p1"),
+        ("participant-id", "p1"),
+        ("outpatient", None),
+        ("group", None),
+    ],
+)
+def test_the_patients_are_found_under_every_usual_header(tmp_path, header, patient):
+    (tmp_path / "pairs.csv").write_text(f"image,mask,{header}\na.png,b.png, p1 \n")
+    table = read_pairs(tmp_path / "pairs.csv")
+    assert table.pairs == (Pair("a.png", "b.png", patient),)
+    if patient is None:
+        assert table.fault is not None
+        assert f"its columns: image, mask, {header}" in table.fault[0]
+
+
+def test_columns_that_no_reader_knows_are_listed(tmp_path):
+    (tmp_path / "pairs.csv").write_text("scan;truth;who\na.png;b.png;Ann\n")
+    table = read_pairs(tmp_path / "pairs.csv")
+    assert table.pairs == ()
+    assert table.fault == (
+        "no column names the images, so the table is not used; its columns: scan, truth, who",
+        "call the columns image, mask and patient",
+    )
+
+
+def test_long_cells_and_utf16_are_read(tmp_path):
+    text = f"image,mask,patient,note\na.png,b.png,Ann,{'x' * 200_000}\n"
+    (tmp_path / "pairs.csv").write_text(text, encoding="utf-16")
+    assert read_pairs(tmp_path / "pairs.csv").pairs == (Pair("a.png", "b.png", "Ann"),)
+
+
+@pytest.mark.parametrize(
+    ("cell", "patient"),
+    [
+        (" Ann ", "Ann"),
+        ("\u00a0Ann\u00a0 \tLee", "Ann Lee"),
+        ("\ufeffAnn", "Ann"),
+        ("Zoe\u0308", "Zo\u00eb"),
+        ("0", "0"),
+        ("", None),
+        ("N/A", None),
+        ("nan", None),
+        ("-", None),
+    ],
+)
+def test_the_name_of_a_patient(cell, patient):
+    assert read_patient(cell) == patient
+
+
+@pytest.mark.parametrize(
+    ("image", "patient"),
+    [
+        ("kaggle_3m/TCGA_CS_4941_19960909/TCGA_CS_4941_19960909_1.tif", "TCGA_CS_4941_19960909"),
+        ("images/p1/s.png", "p1"),
+        ("sub-07/anat/a.png", "sub-07"),
+        ("Patient 12/a.png", "Patient 12"),
+        ("glioma/glioma_12.png", None),
+        ("brisc2025/train/brisc2025_0001.jpg", None),
+        ("images/a.png", None),
+        ("pictures/a.png", None),
+        ("a.png", None),
+    ],
+)
+def test_the_patient_that_a_folder_names(image, patient):
+    assert patient_of_folder(image) == patient
+
+
+def test_one_folder_is_no_patient():
+    assert find_patients_by_folder(["p1/a.png", "p2/b.png", "c.png"]) == {"p1/a.png": "p1", "p2/b.png": "p2"}
+    assert find_patients_by_folder(["p1/a.png", "p1/b.png", "c.png"]) == {}
 
 
 def test_a_table_that_cannot_be_read(tmp_path):
     (tmp_path / "pairs.csv").write_bytes(b"image,mask\n\xff,a\n")
-    with pytest.raises(DataError, match="cannot be read as CSV"):
+    with pytest.raises(DataError, match=r"pairs\.csv: not UTF-8 text; save it as UTF-8"):
         read_pairs(tmp_path / "pairs.csv")
 
 
@@ -52,3 +143,32 @@ def test_unsafe_and_repeated_names():
         ("unsafe-filename", "TRAIN/"),
         ("duplicate-record", "TRAIN/a.png"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "expected"),
+    [
+        (["a.jpg"], ["a.png"], {"a.jpg": "a.png"}),
+        (["a.jpg"], ["a_mask.png"], {"a.jpg": "a_mask.png"}),
+        (["a.jpg"], ["a-Seg.PNG"], {"a.jpg": "a-Seg.PNG"}),
+        (["p1/A.JPG", "p2/a.jpg"], ["P1/a.png", "p2/a.png"], {"p1/A.JPG": "P1/a.png", "p2/a.jpg": "p2/a.png"}),
+        (["u\u0308.jpg"], ["\u00fc.png"], {"u\u0308.jpg": "\u00fc.png"}),
+        (["c0_0000.png"], ["c0.png"], {"c0_0000.png": "c0.png"}),
+        (["a.png", "a_mask.png"], ["a.png", "a_mask.png"], {"a.png": "a.png", "a_mask.png": "a_mask.png"}),
+        (["a.png"], ["b.png", "_mask.png"], {"a.png": ""}),
+    ],
+)
+def test_masks_are_matched_by_name(images, masks, expected):
+    pairs, findings, claimed = match_names(images, masks)
+    assert {pair.image: pair.mask for pair in pairs} == expected
+    assert findings == []
+    assert claimed == set(expected.values()) - {""}
+
+
+def test_one_mask_never_serves_two_pictures():
+    for images, mask in ((["a.jpg", "a.png"], "a.png"), (["c_0000.png", "c_0001.png"], "c.png")):
+        pairs, findings, claimed = match_names([*images, "b.png"], [mask, "b.png"])
+        assert [pair.mask for pair in pairs] == ["", "", "b.png"]
+        assert [(f.kind, f.severity, f.file) for f in findings] == [("mask-shared", "left out", i) for i in images]
+        assert findings[0].cause == f"its mask {mask} would serve {images[1]} as well, so none of them uses it"
+        assert claimed == {mask, "b.png"}

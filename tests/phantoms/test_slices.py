@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tumortrace.data.annotations.via import read_via
+from tumortrace.data.annotations.find import read_annotations
 from tumortrace.data.cases import read_case
 from tumortrace.data.dataset import open_dataset
 from tumortrace.data.geometry import Circle, Ellipse, Polygon, rasterize
@@ -152,7 +152,8 @@ def test_layout_on_disk(folder: Path):
 
 
 def test_annotations_name_the_files_with_their_sizes(folder: Path):
-    records, findings = read_via(folder / "TRAIN" / "annotations_train.json")
+    file = read_annotations(folder / "TRAIN" / "annotations_train.json")
+    records, findings = list(file.images), list(file.findings)
     assert findings == []
     assert len(records) == COUNTS["TRAIN"]
     for record in records:
@@ -161,7 +162,7 @@ def test_annotations_name_the_files_with_their_sizes(folder: Path):
 
 def test_dataset_opens_without_findings_and_every_case_has_tumour(folder: Path):
     dataset = open_dataset(folder)
-    assert dataset.findings == ()
+    assert [(finding.kind, finding.file) for finding in dataset.findings] == [("annotation-missing", "no_tumour/")]
     assert dataset.parts() == {part.lower(): count for part, count in COUNTS.items()}
     for record in dataset.records:
         case, findings = read_case(record)

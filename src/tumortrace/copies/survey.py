@@ -14,9 +14,9 @@ from tumortrace.copies.find import SAME_SLICE, CopyPair, Signatures, measure_sig
 from tumortrace.copies.groups import link, name_groups
 from tumortrace.copies.transforms import Thumbnail, make_thumbnail
 from tumortrace.data.cases import CaseRecord, read_case
-from tumortrace.data.findings import Finding
+from tumortrace.data.findings import Finding, describe_main_cause
 from tumortrace.data.fingerprint import hash_case, hash_slice
-from tumortrace.data.inverted import find_inverted
+from tumortrace.data.mask_checks import find_doubtful_masks, summarise_mask
 from tumortrace.data.slice import read_slice
 from tumortrace.errors import DataError
 from tumortrace.machine import usable_cores
@@ -123,21 +123,21 @@ def describe_cases(records: Sequence[CaseRecord]) -> DescribedCases:
     findings = tuple(finding for _, _, met in seen for finding in met)
     kept = [(case, look) for case, look, _ in seen if case is not None and look is not None]
     if not kept:
-        first = f"; first: {findings[0].line()}" if findings else ""
+        first = f"; {describe_main_cause(findings)}" if findings else ""
         raise DataError(f"not one of {len(records)} cases can be read{first}")
     cases = tuple(case for case, _ in kept)
-    return DescribedCases(
-        cases, stack_signatures(look for _, look in kept), (*findings, *find_inverted(_painted(cases)))
+    return DescribedCases(cases, stack_signatures(look for _, look in kept), (*findings, *_find_doubtful(cases)))
+
+
+def _find_doubtful(cases: Sequence[SurveyedCase]) -> list[Finding]:
+    """What only all mask files together show."""
+    return find_doubtful_masks(
+        [
+            summarise_mask(case.record.case_id, case.truth(), source=case.record.source)
+            for case in cases
+            if isinstance(case.record.truth, Path)
+        ]
     )
-
-
-def _painted(cases: Sequence[SurveyedCase]) -> dict[str, list[float]]:
-    """By source, the share of the frame that each mask file paints."""
-    shares: dict[str, list[float]] = {}
-    for case in cases:
-        if isinstance(case.record.truth, Path):
-            shares.setdefault(case.record.source, []).append(case.tumour_share)
-    return shares
 
 
 _Signature = tuple[NDArray[np.float16], NDArray[np.float64]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.data.findings import Finding, left_out
-from tumortrace.data.geometry import Region, rasterize, region_bounds_xyxy
-from tumortrace.data.inverted import find_inverted
+from tumortrace.data.geometry import Region, count_overlap, rasterize_region, region_bounds_xyxy
+from tumortrace.data.mask_checks import find_doubtful_masks, summarise_mask
 from tumortrace.data.masks import read_mask
 from tumortrace.data.slice import Slice, read_slice
 from tumortrace.errors import DataError
+
+NOISE = 2
+"""Grey levels by which the pixels of a blank image may differ from black or white."""
+
+MOST_OVERLAP = 0.02
+"""Fraction of a region's pixels that its outline may go round twice before that is a finding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +33,8 @@ class CaseRecord:
         image_path: The image file.
         truth: The annotator's regions, or the mask file; no region at all where the image is known to hold no
             tumour; None in a folder of images without annotations.
-        patient: Whose slice it is, where the dataset says.
-        source: Name of the dataset it comes from, where several were opened together.
+        patient: The patient whose slice it is, where the dataset says.
+        source: Name of the dataset that it comes from.
     """
 
     case_id: str
@@ -44,7 +50,7 @@ class Case:
     """One image with its truth.
 
     Attributes:
-        record: Where it came from.
+        record: Where it lies.
         slice: The image.
         truth: True where there is tumour; shape (H, W) of the slice, bool. Empty (all False) only in mask datasets and
             where the image is known to hold no tumour.
@@ -59,7 +65,8 @@ def read_case(record: CaseRecord) -> tuple[Case, list[Finding]]:
     """Decode one case, and find the faults that only the decoded image shows.
 
     Returns:
-        The case, and warnings about regions that leave the image (they are cut at its border).
+        The case, and warnings: regions that leave the image (they are cut at its border), cover no pixel, or go round
+        twice; a tumour on a blank image.
 
     Raises:
         DataError: The image or mask cannot be read, their sizes differ, or no region covers a pixel of the image.
@@ -67,56 +74,115 @@ def read_case(record: CaseRecord) -> tuple[Case, list[Finding]]:
     if record.truth is None:
         raise DataError(f"{record.case_id}: is not annotated; outline the tumour, or leave the image out")
     image = read_slice(record.image_path, record.case_id)
+    findings: list[Finding] = []
     if isinstance(record.truth, Path):
-        truth = read_mask(record.truth)
-        if truth.shape != image.size_hw:
-            raise DataError(
-                f"{record.case_id}: the image is {image.size_hw} pixels (height, width) and its mask {truth.shape}; "
-                "export the mask again on the image's own grid"
-            )
-        return Case(record, image, truth), []
-    findings = _find_outside(record.truth, record.case_id, image.size_hw)
-    truth = rasterize(record.truth, image.size_hw)
-    if record.truth and not truth.any():
-        raise DataError(f"{record.case_id}: no region covers a pixel of the image; outline the tumour again")
+        truth = _read_mask_of(image, record.truth)
+        findings += _find_turned(image)
+    else:
+        truth, findings = _draw_regions(image, record.truth)
+    if truth.any() and (blank := _describe_blank(image)):
+        cause = f"the image is {blank} in every pixel, and yet a tumour is marked on it"
+        findings.append(
+            Finding("image-blank", "warning", record.case_id, cause, "copy the image again from its source")
+        )
     return Case(record, image, truth), findings
 
 
-def read_cases(records: tuple[CaseRecord, ...]) -> Iterator[tuple[CaseRecord, Case | None, list[Finding]]]:
+def read_cases(records: Sequence[CaseRecord]) -> Iterator[tuple[CaseRecord, Case | None, list[Finding]]]:
     """Decode cases one by one; a case that cannot be read comes as None with its finding, and the rest go on.
 
-    With the last one comes what only all of them show: masks that look inverted.
+    With the last one come the doubtful masks, which only all of them together show.
     """
-    painted: dict[str, list[float]] = {}
+    masks = []
     for number, record in enumerate(records, 1):
         case, findings = _try_case(record)
         if case is not None and isinstance(record.truth, Path):
-            painted.setdefault(record.source, []).append(float(case.truth.mean()))
-        yield record, case, findings + (find_inverted(painted) if number == len(records) else [])
+            masks.append(summarise_mask(record.case_id, case.truth, source=record.source))
+        yield record, case, findings + (find_doubtful_masks(masks) if number == len(records) else [])
 
 
 def _try_case(record: CaseRecord) -> tuple[Case | None, list[Finding]]:
     try:
         return read_case(record)
     except DataError as error:
-        return None, [left_out("unreadable", record.case_id, _without_path(error), "mend or remove it")]
+        return None, [left_out("unreadable", record.case_id, _without_path(error), "correct or remove it")]
 
 
-def _find_outside(regions: tuple[Region, ...], case_id: str, size_hw: tuple[int, int]) -> list[Finding]:
-    height, width = size_hw
-    findings = []
-    for region in regions:
-        left, top, right, bottom = region_bounds_xyxy(region)
-        if left >= -0.5 and top >= -0.5 and right <= width - 0.5 and bottom <= height - 0.5:
-            continue
-        box = f"x {left:.0f}..{right:.0f}, y {top:.0f}..{bottom:.0f} in an image of {width} x {height}"
-        whole = right < -0.5 or bottom < -0.5 or left > width - 0.5 or top > height - 0.5
-        cause = f"a region lies {'wholly' if whole else 'partly'} outside the image ({box})"
-        remedy = (
-            "check that the annotation belongs to this image" if whole else "nothing to do: it is cut at the border"
+def _describe_blank(image: Slice) -> str | None:
+    """The colour of an image that is black or white all over, but for the noise of JPEG; None for any other."""
+    if image.pixels.max() <= NOISE:
+        return "black"
+    white = np.iinfo(image.pixels.dtype).max if image.pixels.dtype.kind == "u" else np.inf
+    return "white" if image.pixels.min() >= white - NOISE else None
+
+
+def _read_mask_of(image: Slice, path: Path) -> NDArray[np.bool_]:
+    """The mask of an image; every message says that it is the mask that is at fault."""
+    name = f"{path.parent.name}/{path.name}"
+    try:
+        truth = read_mask(path)
+    except DataError as error:
+        raise DataError(f"{image.case_id}: its mask {name} cannot be used: {_without_path(error)}") from None
+    if truth.shape != image.size_hw:
+        turned = " after its EXIF tag turned it" if image.turned and truth.shape == image.size_hw[::-1] else ""
+        remedy = "turn the mask likewise" if turned else "export the mask again on the image's own grid"
+        raise DataError(
+            f"{image.case_id}: the image is {image.size_hw} pixels (height, width){turned} and its mask {name} is "
+            f"{truth.shape}; {remedy}"
         )
-        findings.append(Finding("region-outside", "warning", case_id, cause, remedy))
-    return findings
+    return truth
+
+
+def _find_turned(image: Slice) -> list[Finding]:
+    """A warning where a mask has the size of the image, and yet may be drawn on the grid before EXIF turned it."""
+    if not image.turned:
+        return []
+    cause = "its EXIF tag turns or mirrors the image; a mask drawn on the stored pixels does not fit"
+    remedy = "check the mask; store the image upright, without the tag"
+    return [Finding("image-turned", "warning", image.case_id, cause, remedy)]
+
+
+def _draw_regions(image: Slice, regions: tuple[Region, ...]) -> tuple[NDArray[np.bool_], list[Finding]]:
+    """Draw the regions of an image, and find those that are lost wholly or in part, or go round twice."""
+    truth = np.zeros(image.size_hw, np.bool_)
+    findings = []
+    for number, region in enumerate(regions, 1):
+        drawn = rasterize_region(region, image.size_hw)
+        truth |= drawn
+        twice = count_overlap(region, image.size_hw)
+        which = f"region {number} of {len(regions)}" if len(regions) > 1 else "its region"
+        findings += _find_outside(region, which, image)
+        if not drawn.any() and not _is_outside(region, image.size_hw):
+            cause = f"{which} ({_describe_box(region)}) is too thin to cover a pixel"
+            findings.append(Finding("region-lost", "warning", image.case_id, cause, "outline it again, or remove it"))
+        if twice > MOST_OVERLAP * drawn.sum():
+            cause = f"the outline of {which} goes round {twice} of its {drawn.sum()} pixels twice; all are filled"
+            findings.append(Finding("outline-overlaps", "warning", image.case_id, cause, "outline the tumour once"))
+    if regions and not truth.any():
+        raise DataError(f"{image.case_id}: no region covers a pixel of the image; outline the tumour again")
+    return truth, findings
+
+
+def _find_outside(region: Region, which: str, image: Slice) -> list[Finding]:
+    height, width = image.size_hw
+    left, top, right, bottom = region_bounds_xyxy(region)
+    if left >= -0.5 and top >= -0.5 and right <= width - 0.5 and bottom <= height - 0.5:
+        return []
+    whole = _is_outside(region, image.size_hw)
+    box = f"{_describe_box(region)} in an image of {width} x {height}"
+    cause = f"{which} lies {'wholly' if whole else 'partly'} outside the image ({box})"
+    remedy = "check that the annotation belongs to this image" if whole else "nothing to do: it is cut at the border"
+    return [Finding("region-outside", "warning", image.case_id, cause, remedy)]
+
+
+def _is_outside(region: Region, size_hw: tuple[int, int]) -> bool:
+    left, top, right, bottom = region_bounds_xyxy(region)
+    return right < -0.5 or bottom < -0.5 or left > size_hw[1] - 0.5 or top > size_hw[0] - 0.5
+
+
+def _describe_box(region: Region) -> str:
+    left, top, right, bottom = region_bounds_xyxy(region)
+    return f"x {left:.1f}..{right:.1f}, y {top:.1f}..{bottom:.1f}"
 
 
 def _without_path(error: DataError) -> str:

@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from tumortrace.data.annotations.via import ViaRecord, write_via
+from tumortrace.data.annotations.records import ImageAnnotation
+from tumortrace.data.annotations.via import write_via
 from tumortrace.data.cases import CaseRecord, read_cases
-from tumortrace.data.dataset import PARTS, Dataset, open_dataset, refuse_inside
+from tumortrace.data.dataset import Dataset, open_dataset, refuse_inside
 from tumortrace.data.findings import Finding
+from tumortrace.data.folders import list_tree
 from tumortrace.data.geometry import Region, mask_to_polygons
 from tumortrace.data.masks import read_mask
 from tumortrace.data.names import natural_key
+from tumortrace.data.own_files import open_output
 from tumortrace.data.pairs import PAIRS, Pair, check_pairs, read_pairs, write_pairs
+from tumortrace.data.parts import PARTS, name_in_part
 from tumortrace.data.slice import write_png
 from tumortrace.errors import DataError
 from tumortrace.files import write_json
@@ -30,6 +34,10 @@ MASK_SUFFIX = "_mask.png"
 ANNOTATIONS = "annotations.json"
 FINDINGS = "findings.json"
 _PART_FOLDERS = tuple(part.upper() for part in PARTS)
+
+
+Traced = tuple[str, ImageAnnotation | None, list[Finding]]
+"""The part's folder, the record of an image (None if it could not be read), and its findings."""
 
 
 @dataclass(frozen=True)
@@ -47,90 +55,114 @@ class Conversion:
     findings: tuple[Finding, ...]
 
 
-def convert_to_masks(source: Path, destination: Path) -> Conversion:
+def convert_to_masks(source: Path, destination: Path, *, label: str | None = None) -> Conversion:
     """Write ``DST/[TRAIN|VAL|TEST/]NAME_mask.png`` (0 and 255, the image's own size) for every case of a dataset.
 
     NAME is the image's path within its part, without its suffix unless two images would meet. Beside the masks stands
     ``pairs.csv``, which keeps name, patient and size of each image for the way back; ``DST/findings.json`` holds the
-    findings, if any.
+    findings, if any. ``DST/conversion.json`` lists what was written.
+
+    Args:
+        source: A dataset.
+        destination: Folder to write to; only files of earlier conversions are replaced there.
+        label: Label of the regions that count; None for all.
 
     Raises:
-        DataError: The source is no dataset, or the destination lies inside it.
+        DataError: The source is no dataset, the destination lies inside it, or holds files that would be replaced and
+            that no conversion wrote.
     """
     refuse_inside(destination, source)
-    dataset = open_dataset(source)
+    dataset = open_dataset(source, label=label)
     findings = list(dataset.findings)
     pairs: dict[str, list[Pair]] = {}
-    masks = _name_masks(dataset.records)
-    try:
-        for record, case, faults in track(read_cases(dataset.records), "Writing masks", total=len(dataset.records)):
-            findings += faults
-            if case is not None:
-                folder, mask = record.part.upper(), masks[record.case_id]
-                write_png(destination / folder / mask, case.truth.astype(np.uint8) * np.uint8(255))
-                pair = Pair(_name_in_part(record), mask, record.patient, record.image_path.stat().st_size)
-                pairs.setdefault(folder, []).append(pair)
-    finally:
-        for folder, written in pairs.items():
-            write_pairs(destination / folder / PAIRS, written)
-        _write_findings(destination / FINDINGS, findings)
+    names = _name_images(dataset.records)
+    masks = _name_masks(dataset.records, names)
+    planned = {f"{_prefix(record.part.upper())}{masks[record.case_id]}" for record in dataset.records}
+    tables = {f"{_prefix(record.part.upper())}{PAIRS}" for record in dataset.records}
+    with open_output(destination, [*sorted(planned), *sorted(tables), FINDINGS]) as wrote:
+        try:
+            for record, case, faults in track(read_cases(dataset.records), "Writing masks", total=len(dataset.records)):
+                findings += faults
+                if case is not None:
+                    folder, mask = record.part.upper(), masks[record.case_id]
+                    write_png(destination / folder / mask, case.truth.astype(np.uint8) * np.uint8(255))
+                    wrote(_prefix(folder) + mask)
+                    pair = Pair(names[record.case_id], mask, record.patient, record.image_path.stat().st_size)
+                    pairs.setdefault(folder, []).append(pair)
+        finally:
+            for folder, written in pairs.items():
+                write_pairs(destination / folder / PAIRS, written)
+                wrote(_prefix(folder) + PAIRS)
+            _write_findings(destination, findings, wrote)
     count = sum(map(len, pairs.values()))
     return Conversion(count, len(dataset.records) - count, tuple(findings))
 
 
-def convert_to_via(source: Path, destination: Path) -> Conversion:
+def convert_to_via(source: Path, destination: Path, *, label: str | None = None) -> Conversion:
     """Write ``DST/[TRAIN|VAL|TEST/]annotations.json`` (VIA 2), one polygon a lesion, traced on pixel edges.
 
     The source is a dataset, or a folder of ``NAME_mask.png`` files (in parts or not, subfolders searched) such as
     ``convert_to_masks`` and ``segment`` write. A folder that opens as a dataset is taken as one, whatever masks lie
     beside its annotations. In a folder of masks, ``pairs.csv`` or ``results.json`` name the images; where neither does,
-    the record refers to the mask file itself and a finding says so. ``DST/findings.json`` holds the findings, if any.
+    the record refers to the mask file itself and a finding says so. ``DST/findings.json`` holds the findings, if any,
+    and ``DST/conversion.json`` lists what was written.
+
+    Args:
+        source: A dataset or a folder of masks.
+        destination: Folder to write to; only files of earlier conversions are replaced there.
+        label: Label of the regions that count; None for all.
 
     Raises:
-        DataError: Nothing to convert in the source, or the destination lies inside it.
+        DataError: Nothing to convert in the source, the destination lies inside it, or holds files that would be
+            replaced and that no conversion wrote.
     """
     refuse_inside(destination, source)
-    if not _is_mask_folder(source):
-        dataset = open_dataset(source)
-        return _write_annotations(_trace_cases(dataset), destination, findings=dataset.findings)
-    pairs, findings = _find_images(source)
-    return _write_annotations(_trace_masks(source, pairs), destination, findings=findings)
+    try:
+        dataset = open_dataset(source, label=label)
+    except DataError:
+        masks = _find_masks(source) if source.is_dir() else []
+        if not masks:
+            raise
+        pairs, findings = _find_images(source)
+        return _write_annotations(_trace_masks(source, masks, pairs), destination, findings=findings)
+    return _write_annotations(_trace_cases(dataset), destination, findings=dataset.findings)
 
 
-def _write_annotations(
-    traced: Iterable[tuple[str, ViaRecord | None, list[Finding]]], destination: Path, *, findings: Sequence[Finding]
-) -> Conversion:
-    """Write one VIA file a folder from (folder, record or None if it could not be read, findings)."""
-    by_folder: dict[str, list[ViaRecord]] = {}
+def _write_annotations(traced: Iterable[Traced], destination: Path, *, findings: Sequence[Finding]) -> Conversion:
+    """Write one VIA file a part."""
+    by_folder: dict[str, list[ImageAnnotation]] = {}
     all_findings = list(findings)
     failed = 0
-    try:
-        for folder, record, faults in traced:
-            all_findings += faults
-            if record is None:
-                failed += 1
-            else:
-                by_folder.setdefault(folder, []).append(record)
-    finally:
-        for folder, records in by_folder.items():
-            write_via(destination / folder / ANNOTATIONS, records)
-        _write_findings(destination / FINDINGS, all_findings)
+    planned = [*(_prefix(folder) + ANNOTATIONS for folder in ("", *_PART_FOLDERS)), FINDINGS]
+    with open_output(destination, planned) as wrote:
+        try:
+            for folder, record, faults in traced:
+                all_findings += faults
+                if record is None:
+                    failed += 1
+                else:
+                    by_folder.setdefault(folder, []).append(record)
+        finally:
+            for folder, records in by_folder.items():
+                write_via(destination / folder / ANNOTATIONS, records)
+                wrote(_prefix(folder) + ANNOTATIONS)
+            _write_findings(destination, all_findings, wrote)
     return Conversion(sum(map(len, by_folder.values())), failed, tuple(all_findings))
 
 
-def _trace_cases(dataset: Dataset) -> Iterator[tuple[str, ViaRecord | None, list[Finding]]]:
+def _trace_cases(dataset: Dataset) -> Iterator[Traced]:
+    names = _name_images(dataset.records)
     for record, case, faults in track(read_cases(dataset.records), "Tracing", total=len(dataset.records)):
         if case is None:
             yield record.part.upper(), None, faults
             continue
         # What an annotator drew stays as drawn; only a mask has to be traced.
         regions = record.truth if isinstance(record.truth, tuple) else tuple(mask_to_polygons(case.truth))
-        traced = ViaRecord(_name_in_part(record), record.image_path.stat().st_size, regions)
+        traced = ImageAnnotation(names[record.case_id], record.image_path.stat().st_size, regions)
         yield record.part.upper(), traced, faults + _find_empty(record.case_id, regions)
 
 
-def _trace_masks(source: Path, pairs: dict[str, Pair]) -> Iterator[tuple[str, ViaRecord | None, list[Finding]]]:
-    masks = _find_masks(source)
+def _trace_masks(source: Path, masks: Sequence[tuple[str, str]], pairs: dict[str, Pair]) -> Iterator[Traced]:
     for folder, name in track(masks, "Tracing", total=len(masks)):
         path, prefix = source / folder / name, _prefix(folder)
         try:
@@ -145,26 +177,16 @@ def _trace_masks(source: Path, pairs: dict[str, Pair]) -> Iterator[tuple[str, Vi
             cause = "no pairs.csv or results.json names an image for it alone, so the record refers to the mask"
             faults.append(Finding("image-unknown", "warning", prefix + name, cause, "set the file name in VIA"))
             pair = Pair(prefix + name, name, size_bytes=path.stat().st_size)
-        yield folder, ViaRecord(pair.image.removeprefix(prefix), pair.size_bytes, regions), faults
-
-
-def _is_mask_folder(source: Path) -> bool:
-    try:
-        open_dataset(source)
-    except DataError:
-        return bool(_find_masks(source))
-    return False
+        yield folder, ImageAnnotation(pair.image.removeprefix(prefix), pair.size_bytes, regions), faults
 
 
 def _find_masks(source: Path) -> list[tuple[str, str]]:
     """Each mask below a folder: its part's folder, or '' outside the parts, and its path within that."""
-    found = []
-    for folder in (*_PART_FOLDERS, ""):
-        paths = [p.relative_to(source / folder) for p in (source / folder).rglob(f"*{MASK_SUFFIX}") if p.is_file()]
-        here = [path for path in paths if folder or path.parts[0] not in _PART_FOLDERS]
-        visible = [path.as_posix() for path in here if not any(part.startswith(".") for part in path.parts)]
-        found += [(folder, name) for name in sorted(visible, key=natural_key)]
-    return found
+    masks = []
+    for file in (file for file in list_tree(source).files if file.endswith(MASK_SUFFIX)):
+        first, _, rest = file.partition("/")
+        masks.append((first, rest) if rest and first in _PART_FOLDERS else ("", file))
+    return sorted(masks, key=lambda mask: ((*_PART_FOLDERS, "").index(mask[0]), natural_key(mask[1])))
 
 
 def _find_images(source: Path) -> tuple[dict[str, Pair], list[Finding]]:
@@ -175,7 +197,7 @@ def _find_images(source: Path) -> tuple[dict[str, Pair], list[Finding]]:
         prefix = _prefix(folder)
         listed = _read_results(source / folder / "results.json")
         if (source / folder / PAIRS).is_file():
-            listed += read_pairs(source / folder / PAIRS)
+            listed += read_pairs(source / folder / PAIRS).pairs
         by_mask = {pair.mask: pair for pair in listed}
         checked, faults = check_pairs(by_mask.values(), prefix=prefix)
         pairs |= {prefix + pair.mask: replace(pair, image=prefix + pair.image) for pair in checked}
@@ -205,15 +227,24 @@ def _size_bytes(path: Path) -> int:
     return path.stat().st_size if path.is_file() else -1
 
 
-def _name_in_part(record: CaseRecord) -> str:
-    """Path of the image within its part; in a dataset of masks, within the part's ``images/``."""
-    name = record.case_id.removeprefix(_prefix(record.part.upper()))
-    return name.removeprefix("images/") if isinstance(record.truth, Path) else name
+def _name_images(records: Sequence[CaseRecord]) -> dict[str, str]:
+    """Path of each image within its part, by case_id; in a dataset of masks, within the part's folder of images.
+
+    Where two images of a part would have one name, both keep the whole case_id.
+    """
+    short = {
+        record.case_id: name_in_part(record.case_id, role="images" if isinstance(record.truth, Path) else None)
+        for record in records
+    }
+    times = Counter((record.part, short[record.case_id]) for record in records)
+    return {
+        record.case_id: record.case_id if times[record.part, short[record.case_id]] > 1 else short[record.case_id]
+        for record in records
+    }
 
 
-def _name_masks(records: Sequence[CaseRecord]) -> dict[str, str]:
+def _name_masks(records: Sequence[CaseRecord], names: dict[str, str]) -> dict[str, str]:
     """Path of each case's mask within its part, by case_id: the image's, without suffix unless two would meet."""
-    names = {record.case_id: _name_in_part(record) for record in records}
     stems = {case_id: PurePosixPath(name).with_suffix("").as_posix() for case_id, name in names.items()}
     # A stem may meet another's stem (a.png, a.tif) or whole name (a.png.tif, a.png).
     meets = Counter((record.part, name[record.case_id]) for record in records for name in (names, stems))
@@ -231,11 +262,12 @@ def _find_empty(file: str, regions: tuple[Region, ...]) -> list[Finding]:
     return [Finding("empty-mask", "warning", file, cause, "keep tumour-free images in a folder of their own")]
 
 
-def _write_findings(path: Path, findings: Sequence[Finding]) -> None:
+def _write_findings(destination: Path, findings: Sequence[Finding], wrote: Callable[[str], None]) -> None:
     if findings:
-        write_json(path, [asdict(finding) for finding in findings])
+        write_json(destination / FINDINGS, [asdict(finding) for finding in findings])
+        wrote(FINDINGS)
     else:
-        path.unlink(missing_ok=True)  # of an earlier run, whose faults are mended
+        (destination / FINDINGS).unlink(missing_ok=True)  # those of an earlier conversion
 
 
 def _prefix(folder: str) -> str:

@@ -1,37 +1,49 @@
 """Opening folders as a dataset: one folder or several, annotated or not.
 
-Opens the Br35H layout (``TRAIN/ VAL/ TEST/``, each with images and one VIA file), a single folder of images with one
-VIA file, and ``images/`` + ``masks/`` folders with an optional ``pairs.csv``. Reads only; links are followed, hidden
-files are passed over.
+A folder may have any of the layouts in docs/data.md, at any depth. Nothing is written to it; links are followed, hidden
+files are passed over, and every other file is used or named in a finding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from tumortrace.data.annotations.labels import describe_labels
 from tumortrace.data.cases import CaseRecord
-from tumortrace.data.findings import Finding, left_out
-from tumortrace.data.layouts import list_images, open_folder
+from tumortrace.data.findings import Finding, describe_main_cause, left_out
+from tumortrace.data.folders import Tree, list_tree
+from tumortrace.data.layouts.leftovers import NO_ANNOTATIONS, name_leftovers
+from tumortrace.data.layouts.open import open_layouts
+from tumortrace.data.names import natural_key, spelling_key
+from tumortrace.data.parts import PARTS, is_below_masks, part_of, read_folder_name
+from tumortrace.data.pictures import READABLE
 from tumortrace.data.slice import hint_at_dicom
+from tumortrace.data.tables import read_text
 from tumortrace.errors import DataError
-
-PARTS = ("train", "val", "test")
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """The cases of a folder, in natural order of their names, and the faults found without decoding images."""
+    """The cases of a folder, in natural order of their names, and the faults found without decoding images.
+
+    Attributes:
+        root: The folder.
+        records: The cases.
+        findings: The faults.
+        unannotated: Pictures that have no truth and are no case, with their parts: enough to look for copies.
+    """
 
     root: Path
     records: tuple[CaseRecord, ...]
     findings: tuple[Finding, ...]
+    unannotated: tuple[CaseRecord, ...] = ()
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """Name of the folder."""
         return self.root.resolve().name
 
     def parts(self) -> dict[str, int]:
@@ -55,39 +67,34 @@ class Dataset:
                 f"{self.root}: is not divided into parts, so there is no {part!r}; take all of it with --part all, or "
                 "divide it with: tumortrace split"
             )
-        unusable = (f for f in self.findings if f.kind == "part-unusable" and f.file == part.upper())
-        blame = next((finding.line() for finding in unusable), None)
         there = ", ".join(f"{name} ({count})" for name, count in self.parts().items())
-        raise DataError(blame or f"{self.root}: no part {part!r} here; it has: {there}; choose one, or all")
+        raise DataError(
+            self.why_unusable(part) or f"{self.root}: no part {part!r} here; it has: {there}; choose one, or all"
+        )
+
+    def why_unusable(self, part: str) -> str | None:
+        """Why a part that is there has no case, as one line; None if there is no such part, or nothing is wrong."""
+        unusable = (finding for finding in self.findings if finding.kind == "part-unusable")
+        return next((finding.line() for finding in unusable if part_of(f"{finding.file}/x") == part), None)
 
 
-def open_dataset(root: Path) -> Dataset:
+def open_dataset(root: Path, *, label: str | None = None) -> Dataset:
     """Find the cases of a folder and every fault that shows without decoding the images.
 
+    Args:
+        root: The folder.
+        label: Label of the regions that count, where an annotation file labels its regions; None for all regions.
+
     Raises:
-        DataError: The folder is missing, is of no known layout, or holds not one usable case.
+        DataError: The folder is missing, is of no known layout, holds not one usable case, or has other labels only.
     """
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder; give a folder of images with annotations")
-    folders = {part: root / part.upper() for part in PARTS if (root / part.upper()).is_dir()}
-    records: list[CaseRecord] = []
-    findings: list[Finding] = []
-    for part, folder in (folders or {"": root}).items():
-        try:
-            found, faults = open_folder(folder, part=part, prefix=f"{folder.name}/" if part else "")
-        except DataError as error:
-            if not folders:
-                raise
-            faults = [left_out("part-unusable", folder.name, str(error), "mend it, or take the part away")]
-            found = []
-        records += found
-        findings += faults
-    if not records:
-        raise DataError(f"{root}: not one usable case; {_first_cause(findings)}")
-    return Dataset(root=root, records=tuple(records), findings=tuple(findings))
+    tree, dataset = _open_folder(root, label)
+    if not dataset.records:
+        raise DataError(_describe_nothing(tree, dataset))
+    return dataset
 
 
-def open_datasets(roots: Sequence[Path], *, negatives: Path | None = None) -> Dataset:
+def open_datasets(roots: Sequence[Path], *, negatives: Path | None = None, label: str | None = None) -> Dataset:
     """Open several folders as one dataset, whose cases carry the name of the folder that they come from.
 
     One folder opens as ``open_dataset`` opens it, with its own name as source. Of several, each case's id and patient
@@ -97,6 +104,7 @@ def open_datasets(roots: Sequence[Path], *, negatives: Path | None = None) -> Da
     Args:
         roots: Folders of annotated images.
         negatives: A folder of images that hold no tumour, one more source.
+        label: Label of the regions that count; see ``open_dataset``.
 
     Raises:
         DataError: As ``open_dataset``, for any of the folders; none is given, or one twice; or the negatives are
@@ -107,78 +115,79 @@ def open_datasets(roots: Sequence[Path], *, negatives: Path | None = None) -> Da
     resolved = [root.resolve() for root in roots]
     if again := [root for index, root in enumerate(roots) if resolved[index] in resolved[:index]]:
         raise DataError(f"{again[0]}: is given twice; name each folder once")
-    opened = [open_dataset(root) for root in roots] + ([open_negatives(negatives)] if negatives else [])
-    roots = [dataset.root for dataset in opened]
+    opened = [open_dataset(root, label=label) for root in roots] + ([open_negatives(negatives)] if negatives else [])
     if len(opened) == 1:
-        records = tuple(replace(record, source=opened[0].name) for record in opened[0].records)
-        return replace(opened[0], records=records)
-    names = _unique([dataset.name for dataset in opened])
-    pairs = list(zip(names, opened, strict=True))
+        (dataset,) = opened
+        return _map_records(dataset, lambda record: replace(record, source=dataset.name))
     undivided = "train" if any(dataset.parts().keys() != {""} for dataset in opened) else ""
+    names = _unique([dataset.name for dataset in opened])
+    named = [_in_source(dataset, name, undivided) for name, dataset in zip(names, opened, strict=True)]
+    parents = {dataset.root.parent for dataset in opened}
     return Dataset(
-        root=Path(*roots[0].parts[:-1]) if len({root.parent for root in roots}) == 1 else Path(),
-        records=tuple(_in_source(record, name, undivided) for name, dataset in pairs for record in dataset.records),
-        findings=tuple(replace(f, file=f"{name}/{f.file}") for name, dataset in pairs for f in dataset.findings),
+        root=parents.pop() if len(parents) == 1 else Path(),
+        records=tuple(record for dataset in named for record in dataset.records),
+        findings=tuple(finding for dataset in named for finding in dataset.findings),
+        unannotated=tuple(record for dataset in named for record in dataset.unannotated),
     )
 
 
-def open_any(root: Path) -> Dataset:
-    """A dataset, or a folder of pictures that no annotation goes with.
+def open_any(root: Path, *, label: str | None = None) -> Dataset:
+    """Open a dataset, or a folder of pictures without annotations, whose cases have no truth.
 
     Raises:
         DataError: Neither; says what is wrong with the annotations if there are any.
     """
-    try:
-        return open_datasets([root])
-    except DataError:
-        if not root.is_dir() or any(path.suffix.lower() in (".json", ".csv") for path in root.rglob("*")):
-            raise
-        return open_images(root)
+    tree, dataset = _open_folder(root, label)
+    damaged = any(
+        finding.kind == "annotations-unusable" or (finding.kind == "image-missing" and not is_below_masks(finding.file))
+        for finding in dataset.findings
+    )
+    if not dataset.records and not damaged and dataset.unannotated:
+        dataset = _as_pictures(dataset)
+    if not tree.pictures:
+        raise DataError(_describe_no_pictures(tree))
+    if not dataset.records:
+        raise DataError(_describe_nothing(tree, dataset))
+    return _map_records(dataset, lambda record: replace(record, source=dataset.name))
 
 
 def open_negatives(root: Path) -> Dataset:
-    """All pictures below a folder as cases that are known to hold no tumour, undivided.
+    """Open all pictures below a folder as cases that are known to hold no tumour, undivided.
 
     Raises:
         DataError: The folder is missing, holds no picture, or opens as annotated data, whose slices may hold tumours.
     """
-    try:
-        annotated = len(open_dataset(root).records)
-    except DataError:  # as it should be
-        annotated = 0
-    if annotated:
+    tree, dataset = _open_folder(root, None)
+    if dataset.records:
         raise DataError(
-            f"{root}: {annotated} of its images are annotated, so it is not known to be tumour-free; give a folder of "
-            "images without tumour and annotations as --negatives"
+            f"{root}: {len(dataset.records)} of its images are annotated, so it is not known to be tumour-free; give a "
+            "folder of images without tumour and annotations as --negatives"
         )
-    dataset = open_images(root)
-    return replace(dataset, records=tuple(replace(record, truth=(), part="") for record in dataset.records))
+    if not dataset.unannotated:
+        raise DataError(_describe_no_pictures(tree))
+    return _map_records(_as_pictures(dataset), lambda record: replace(record, truth=(), part=""))
 
 
 def open_images(root: Path) -> Dataset:
-    """All pictures below a folder as cases without truth: enough to look for copies.
+    """Open all pictures below a folder as cases without truth: enough to look for copies.
+
+    Masks and overlays beside the pictures are findings, not cases.
 
     Raises:
         DataError: The folder is missing, or holds no picture.
     """
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder; give a folder of images")
-    folders = [root, *sorted(path for path in root.rglob("*") if path.is_dir() and not path.name.startswith("."))]
-    records = []
-    for path in (path for folder in folders for path in list_images(folder)):
-        case_id = path.relative_to(root).as_posix()
-        part = case_id.split("/", 1)[0].lower()
-        records.append(CaseRecord(case_id, part if part in PARTS else "", path, None))
-    if not records:
-        hint = hint_at_dicom(path for folder in folders for path in sorted(folder.iterdir()) if path.is_file())
-        raise DataError(f"{root}: no picture there (JPEG, PNG or TIFF); give a folder of images{hint}")
-    return Dataset(root, tuple(records), ())
+    tree, dataset = _open_folder(root, None)
+    pictures = [replace(record, truth=None) for record in dataset.records] + list(dataset.unannotated)
+    if not pictures:
+        raise DataError(_describe_no_pictures(tree))
+    pictures.sort(key=lambda record: natural_key(record.case_id))
+    return _as_pictures(replace(dataset, records=(), unannotated=tuple(pictures)))
 
 
 def exclude(dataset: Dataset, names_file: Path) -> Dataset:
-    """A dataset without the cases that a file names, each a finding.
+    """Leave out the cases that a file names, each with a finding.
 
-    What only measures (VAL, TEST) stays; a name that fits nothing else is a warning for each case that it fits.
+    Cases of VAL and TEST stay; a name that fits no others is a warning for each case that it fits.
 
     Args:
         dataset: From ``open_datasets``.
@@ -188,23 +197,23 @@ def exclude(dataset: Dataset, names_file: Path) -> Dataset:
         DataError: The file cannot be read as text, or a name fits no case.
     """
     try:
-        lines = names_file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        cause = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        lines = read_text(names_file).splitlines()
+    except DataError as error:
+        cause = str(error).removeprefix(f"{names_file}: ").partition(";")[0]
         raise DataError(f"{names_file}: cannot be read as text ({cause}); give a file of one name a line") from None
     names = {line.strip() for line in lines if line.strip()}
-    fitting = {name: {r.case_id for r in dataset.records if f"/{r.case_id}".endswith(f"/{name}")} for name in names}
+    fitting = {name: _find_named(dataset.records, name) for name in names}
     if unknown := sorted(name for name, cases in fitting.items() if not cases):
         first = ", ".join(map(repr, unknown[:3]))
         raise DataError(
             f"{names_file}: {len(unknown)} of {len(names)} names fit no image of {dataset.root} (first: {first}); "
-            "correct them or take them out"
+            "correct or remove them"
         )
-    learnt = {r.case_id for r in dataset.records if r.part not in {"val", "test"}}
-    gone = set().union(*fitting.values()) & learnt
-    idle = set().union(*(cases for cases in fitting.values() if not cases & learnt))
-    cause, why = f"named in {names_file.name}", "is not learnt from: nothing changes"
-    remedy = "take the image away if it must not be measured on either"
+    trainable = {r.case_id for r in dataset.records if r.part not in {"val", "test"}}
+    gone = set().union(*fitting.values()) & trainable
+    idle = set().union(*(cases for cases in fitting.values() if not cases & trainable))
+    cause, why = f"named in {names_file.name}", "is not trained on, so nothing changes"
+    remedy = "remove the image if it must not be scored either"
     findings = [
         left_out("excluded", record.case_id, cause, "nothing to do")
         if record.case_id in gone
@@ -237,11 +246,91 @@ def _unique(names: list[str]) -> list[str]:
     return unique
 
 
-def _in_source(record: CaseRecord, name: str, undivided: str) -> CaseRecord:
-    patient = f"{name}/{record.patient}" if record.patient else record.patient
-    part = record.part or undivided
-    return replace(record, case_id=f"{name}/{record.case_id}", part=part, patient=patient, source=name)
+def _find_named(records: Sequence[CaseRecord], name: str) -> set[str]:
+    """The cases whose id is a name or ends with it after a slash; spelt exactly so, or else in another way."""
+    exact = {record.case_id for record in records if f"/{record.case_id}".endswith(f"/{name}")}
+    key = f"/{spelling_key(name)}"
+    return exact or {record.case_id for record in records if f"/{spelling_key(record.case_id)}".endswith(key)}
 
 
-def _first_cause(findings: list[Finding]) -> str:
-    return findings[0].line() if findings else "it holds no images"
+def _open_folder(root: Path, label: str | None) -> tuple[Tree, Dataset]:
+    """Open one folder; the dataset may be without a case."""
+    tree = list_tree(root)
+    opening = open_layouts(tree, label=label)
+    unannotated = name_leftovers(opening)
+    if label is not None and any(opening.labels.values()) and not opening.records:
+        raise DataError(f"{root}: no region is labelled {label!r}; it has {describe_labels(opening.labels)}")
+    records, outside = _settle_parts(opening.records)
+    findings = sorted((*tree.findings, *opening.findings, *outside), key=lambda finding: natural_key(finding.file))
+    return tree, Dataset(root, tuple(_unite_patients(records)), tuple(findings), unannotated)
+
+
+def _settle_parts(records: Sequence[CaseRecord]) -> tuple[list[CaseRecord], list[Finding]]:
+    """Leave out cases outside the parts of a divided dataset; a lone ``imagesTr`` does not divide it."""
+    parts = {record.part for record in records}
+    if parts == {"train"} and all(_is_named_with_role(record.case_id) for record in records):
+        return [replace(record, part="") for record in records], []
+    if "" not in parts or parts == {""}:
+        return list(records), []
+    outside = []
+    for record in (record for record in records if not record.part):
+        mask = f", and so does its mask {record.truth.name}" if isinstance(record.truth, Path) else ""
+        cause, remedy = f"lies outside the folders of the parts{mask}", "move it into the folder of its part"
+        outside.append(left_out("outside-parts", record.case_id, cause, remedy))
+    return [record for record in records if record.part], outside
+
+
+def _is_named_with_role(case_id: str) -> bool:
+    names = [read_folder_name(folder) for folder in PurePosixPath(case_id).parts[:-1]]
+    return next((name.role is not None for name in names if name.part), False)
+
+
+def _unite_patients(records: Sequence[CaseRecord]) -> list[CaseRecord]:
+    """Spell each patient in one way, since names that differ in letter case alone mean the same one."""
+    spelling: dict[str, str] = {}
+    return [
+        replace(record, patient=spelling.setdefault(record.patient.casefold(), record.patient))
+        if record.patient
+        else record
+        for record in records
+    ]
+
+
+def _as_pictures(dataset: Dataset) -> Dataset:
+    """The pictures without a truth as cases; that they have none is no fault."""
+    expected = {"annotation-missing", "part-unusable"}
+    findings = tuple(finding for finding in dataset.findings if finding.kind not in expected)
+    return Dataset(dataset.root, dataset.unannotated, findings)
+
+
+def _describe_nothing(tree: Tree, dataset: Dataset) -> str:
+    """Why a folder is no dataset: what is wrong with its annotations, or else the most frequent fault."""
+    unusable = [f for f in dataset.findings if f.kind in {"annotations-unusable", "part-unusable"}]
+    if unusable:
+        return unusable[0].cause
+    causes = [finding for finding in dataset.findings if finding.kind not in {"annotation-missing", "not-read"}]
+    if causes or dataset.findings:
+        return f"{tree.root}: not one usable case; {describe_main_cause(causes or dataset.findings)}"
+    return f"{tree.root}: {NO_ANNOTATIONS}{hint_at_dicom(tree.root / file for file in tree.files)}"
+
+
+def _describe_no_pictures(tree: Tree) -> str:
+    hint = hint_at_dicom(tree.root / file for file in tree.files)
+    return f"{tree.root}: no picture there ({READABLE}); give a folder of images{hint}"
+
+
+def _map_records(dataset: Dataset, change: Callable[[CaseRecord], CaseRecord]) -> Dataset:
+    records, unannotated = (tuple(map(change, cases)) for cases in (dataset.records, dataset.unannotated))
+    return replace(dataset, records=records, unannotated=unannotated)
+
+
+def _in_source(dataset: Dataset, name: str, undivided: str) -> Dataset:
+    """A dataset as one of several: ids, patients and findings are preceded by its name."""
+
+    def rename(record: CaseRecord) -> CaseRecord:
+        patient = f"{name}/{record.patient}" if record.patient else record.patient
+        part = record.part or undivided
+        return replace(record, case_id=f"{name}/{record.case_id}", part=part, patient=patient, source=name)
+
+    findings = tuple(replace(finding, file=f"{name}/{finding.file}") for finding in dataset.findings)
+    return replace(_map_records(dataset, rename), findings=findings)

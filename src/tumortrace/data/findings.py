@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+_NAME_OR_NUMBER = re.compile(r"\S*[./\\]\w\S*|'[^']*'|\d+")
 
 Severity = Literal["left out", "warning"]
 
@@ -31,6 +34,22 @@ class Finding:
     def line(self) -> str:
         """The finding as one line for a terminal or a log."""
         return f"{self.file}: {self.cause} ({self.severity}); {self.remedy}"
+
+
+def describe_main_cause(findings: Sequence[Finding]) -> str:
+    """Say why nothing is usable: the most frequent cause, how often it occurs, its first case and the remedy.
+
+    Files that were left out count before mere warnings. Causes that differ in names and numbers alone are one. Empty
+    without findings.
+    """
+    relevant = [finding for finding in findings if finding.severity == "left out"] or list(findings)
+    if not relevant:
+        return ""
+    causes = [(finding.kind, _NAME_OR_NUMBER.sub("*", finding.cause)) for finding in relevant]
+    cause, times = Counter(causes).most_common(1)[0]
+    first = relevant[causes.index(cause)]
+    share = f" ({times} of {len(relevant)} faults are of this kind)" if len(relevant) > 1 else ""
+    return f"first: {first.file}: {first.cause}{share}; {first.remedy}"
 
 
 def count_by_kind(findings: Iterable[Finding]) -> dict[str, int]:

@@ -28,7 +28,7 @@ _RIGHT, _DOWN, _LEFT, _UP = range(4)
 
 @dataclass(frozen=True, eq=False)
 class Polygon:
-    """A closed outline; where it crosses itself the even-odd rule decides what is inside.
+    """A closed outline; inside is what it goes round at least once, as annotation tools fill it.
 
     Attributes:
         points_xy: Vertices in pixels, finite, shape (N, 2), N >= 3; the last one is joined to the first.
@@ -89,6 +89,14 @@ def rasterize(regions: Iterable[Region], size_hw: tuple[int, int]) -> NDArray[np
 def rasterize_region(region: Region, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
     """Draw one region; see ``rasterize``."""
     return rasterize([region], size_hw)
+
+
+def count_overlap(region: Region, size_hw: tuple[int, int]) -> int:
+    """Number of the image's pixels that the outline of a region goes round more than once in one direction."""
+    top, bottom, left, right = window = _pixel_window(region, size_hw)
+    if not isinstance(region, Polygon) or top >= bottom or left >= right:
+        return 0
+    return int((np.abs(_count_turns(region, window)) > 1).sum())
 
 
 def region_bounds_xyxy(region: Region) -> tuple[float, float, float, float]:
@@ -161,7 +169,15 @@ def _pixel_window(region: Region, size_hw: tuple[int, int]) -> tuple[int, int, i
 
 
 def _fill_polygon(polygon: Polygon, window: tuple[int, int, int, int]) -> NDArray[np.bool_]:
-    """Even-odd scanlines: along a row of pixel centres, each edge that is crossed turns inside into outside."""
+    """Fill what the outline goes round at least once (the non-zero rule)."""
+    return np.asarray(_count_turns(polygon, window) != 0)
+
+
+def _count_turns(polygon: Polygon, window: tuple[int, int, int, int]) -> NDArray[np.intp]:
+    """Count how often the outline goes round each pixel of a window; the other way round counts as negative.
+
+    Along a row of pixel centres, an edge that runs down adds one turn and an edge that runs up takes one off.
+    """
     top, bottom, left, right = window
     starts, ends = polygon.points_xy, np.roll(polygon.points_xy, -1, axis=0)
     # From its upper to its lower end an edge gives the same crossings whichever of two neighbours it was taken from.
@@ -177,8 +193,9 @@ def _fill_polygon(polygon: Polygon, window: tuple[int, int, int, int]) -> NDArra
     # Crossings left of the window count from its first column on; those right of it go to a spare column.
     column = np.clip(np.ceil(crossing_x), left, right).astype(np.intp)
     shape = (bottom - top, right - left + 1)
-    turns = np.bincount((row - top) * shape[1] + column - left, minlength=shape[0] * shape[1]).reshape(shape)
-    return np.asarray(np.cumsum(turns, axis=1)[:, :-1] % 2 == 1)
+    place, runs_down, pixels = (row - top) * shape[1] + column - left, falls[edge, 0], shape[0] * shape[1]
+    steps = np.bincount(place[runs_down], minlength=pixels) - np.bincount(place[~runs_down], minlength=pixels)
+    return np.asarray(np.cumsum(steps.reshape(shape), axis=1)[:, :-1])
 
 
 def _fill_ellipse(region: Ellipse | Circle, window: tuple[int, int, int, int]) -> NDArray[np.bool_]:

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import csv
+import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from tumortrace.data.findings import Finding
-from tumortrace.data.names import is_unsafe
+from tumortrace.data.findings import Finding, left_out
+from tumortrace.data.names import describe_unsafe, spelling_key, stem_of
+from tumortrace.data.patients import PATIENT_COLUMNS, read_patient
+from tumortrace.data.tables import list_columns, parse_table, read_text
 from tumortrace.errors import DataError, printable
 from tumortrace.files import write_csv
 
 PAIRS = "pairs.csv"
+
+IMAGE_COLUMNS = ("image", "image_path", "image_file", "image_name", "img", "filename", "file", "picture")
+"""Headers of the column that names the image, whatever their case, blanks and underscores."""
+
+MASK_COLUMNS = ("mask", "mask_path", "mask_file", "mask_name", "segmentation", "seg")
+"""Headers of the column that names the mask, likewise."""
+
+MASK_ENDINGS = ("mask", "masks", "seg", "segmentation", "label", "gt")
+"""What follows the image's name in that of its mask, after ``_``, ``-`` or a blank: ``a.jpg`` and ``a_mask.png``."""
+
 _COLUMNS = ("image", "mask", "patient", "size_bytes")
+_ENDING = re.compile(rf"[ _-](?:{'|'.join(MASK_ENDINGS)})", flags=re.IGNORECASE)
+_CHANNEL = re.compile(r"_\d{4}")  # nnU-Net: case_0000.png is the first channel of case.png
 
 
 @dataclass(frozen=True)
@@ -23,7 +39,7 @@ class Pair:
     Attributes:
         image: Path of the image within the folder of the images, with forward slashes.
         mask: Path of the mask within the folder of the masks; empty if there is none.
-        patient: Whose slice it is, where known.
+        patient: The patient whose slice it is, where known.
         size_bytes: Size of the image file, -1 if unknown.
     """
 
@@ -33,49 +49,58 @@ class Pair:
     size_bytes: int = -1
 
 
-def read_pairs(path: Path) -> list[Pair]:
-    """Read a ``pairs.csv``: columns ``image`` and ``mask``, with or without ``patient`` and ``size_bytes``.
+@dataclass(frozen=True)
+class PairsTable:
+    """What a ``pairs.csv`` says.
+
+    Attributes:
+        pairs: One entry a row; without masks where no column names them.
+        names_masks: Whether a column names the masks.
+        fault: What is wrong with its columns, and what to do; None if image and patient have a column.
+    """
+
+    pairs: tuple[Pair, ...]
+    names_masks: bool
+    fault: tuple[str, str] | None
+
+
+def read_pairs(path: Path) -> PairsTable:
+    """Read a ``pairs.csv``, whose columns may have any of the usual names.
 
     Raises:
-        DataError: The file cannot be read, or the first two columns are not there.
+        DataError: The file cannot be read as text or CSV.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
-            if not {"image", "mask"} <= set(rows.fieldnames or ()):
-                raise DataError(
-                    f"{path}: columns {rows.fieldnames}; it must have image and mask (and may have patient, size_bytes)"
-                )
-            return [_read_row(row) for row in rows]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        table = parse_table(read_text(path))
+    except csv.Error as error:
         raise DataError(f"{path}: cannot be read as CSV ({error}); save it as UTF-8 text") from None
+    image, mask, patient = map(table.find_column, (IMAGE_COLUMNS, MASK_COLUMNS, PATIENT_COLUMNS))
+    size = table.find_column(["size_bytes"])
+    columns = list_columns(table.header)
+    if image is None:
+        cause = f"no column names the images, so the table is not used; its columns: {columns}"
+        return PairsTable((), False, (cause, "call the columns image, mask and patient"))
+    pairs = tuple(
+        Pair(
+            _read_path(row[image]),
+            _read_path(row[mask]) if mask else "",
+            read_patient(row[patient]) if patient else None,
+            _read_size(row[size]) if size else -1,
+        )
+        for row in table.rows
+    )
+    unread = [column for column in table.header if column and column not in {image, mask, size}]
+    fault = None
+    if patient is None and unread:
+        cause = f"no column names the patients, so they are unknown; its columns: {columns}"
+        fault = cause, "call the column patient, if there is one"
+    return PairsTable(pairs, mask is not None, fault)
 
 
 def write_pairs(path: Path, pairs: Iterable[Pair]) -> None:
     """Write a ``pairs.csv`` atomically; ``read_pairs`` gives the same pairs again."""
     rows = (dict(zip(_COLUMNS, (pair.image, pair.mask, pair.patient, pair.size_bytes), strict=True)) for pair in pairs)
     write_csv(path, rows, columns=_COLUMNS)
-
-
-def find_pairs(folder: Path, images: Sequence[str], masks: Sequence[str]) -> tuple[list[Pair], list[Finding]]:
-    """Pair what stands in ``images/`` and ``masks/`` of a folder.
-
-    Args:
-        folder: Where ``pairs.csv`` stands, if there is one.
-        images: Names of the files in ``images/``.
-        masks: Names of the files in ``masks/``.
-
-    Returns:
-        The pairs, each image once and not yet looked for on disk, an image without a mask with an empty one; and the
-        faults, each with the file's path within the folder.
-
-    Raises:
-        DataError: As ``read_pairs``.
-    """
-    table = folder / PAIRS
-    pairs, findings = _find_listed(table, images, masks) if table.is_file() else _match_names(images, masks)
-    checked, faults = check_pairs(pairs, prefix="images/")
-    return checked, findings + faults
 
 
 def check_pairs(pairs: Iterable[Pair], *, prefix: str) -> tuple[list[Pair], list[Finding]]:
@@ -88,12 +113,12 @@ def check_pairs(pairs: Iterable[Pair], *, prefix: str) -> tuple[list[Pair], list
     first: dict[str, Pair] = {}
     findings = []
     for pair in pairs:
-        unsafe = next((name for name in (pair.image, pair.mask or "none") if is_unsafe(name)), None)
+        unsafe = next((name for name in (pair.image, pair.mask or "none") if describe_unsafe(name)), None)
         image = PurePosixPath(pair.image).as_posix()
         if unsafe is not None:
-            cause = f"the name {printable(unsafe)!r} leads out of the folder, or is none"
+            cause = f"the name {printable(unsafe)!r} {describe_unsafe(unsafe)}"
             file, remedy = prefix + printable(pair.image), "name image and mask relative to their folders"
-            findings.append(Finding("unsafe-filename", "left out", file, cause, remedy))
+            findings.append(left_out("unsafe-filename", file, cause, remedy))
         elif image in first:
             cause = f"listed again, with mask {pair.mask!r}; its first row, with mask {first[image].mask!r}, is used"
             findings.append(
@@ -104,46 +129,71 @@ def check_pairs(pairs: Iterable[Pair], *, prefix: str) -> tuple[list[Pair], list
     return list(first.values()), findings
 
 
-def _read_row(row: dict[str, str]) -> Pair:
-    size = row.get("size_bytes") or ""
-    known = size.isascii() and size.isdecimal() and len(size) < 19
-    return Pair(row["image"] or "", row["mask"] or "", row.get("patient") or None, int(size) if known else -1)
+def match_names(images: Sequence[str], masks: Sequence[str]) -> tuple[list[Pair], list[Finding], set[str]]:
+    """Pair ``NAME.*`` with ``NAME.*``, or else with ``NAME_mask.*`` or another of the ``MASK_ENDINGS``.
+
+    Args:
+        images: Paths within the folder of the images.
+        masks: Paths within the folder of the masks.
+
+    Returns:
+        One pair an image, with an empty mask where there is none, or where another image has the same claim to it;
+        findings by the image's path; and all masks that fit an image.
+    """
+    stems = {image: spelling_key(stem_of(image)) for image in images}
+    by_stem = _group_masks(masks, taken=set(stems.values()))
+    # Without a mask of its own name, a picture of one channel has that of its case.
+    claims = {
+        image: by_stem.get(stem) or (by_stem.get(stem[:-5], []) if _CHANNEL.fullmatch(stem[-5:]) else [])
+        for image, stem in stems.items()
+    }
+    claimed = Counter(claim[0] for claim in claims.values() if claim)
+    pairs, findings = [], []
+    for image, claim in claims.items():
+        shared = bool(claim) and claimed[claim[0]] > 1
+        pairs.append(Pair(image, "" if shared or not claim else claim[0]))
+        if shared:
+            findings.append(
+                _name_shared(image, claim[0], [other for other in images if claims[other][:1] == claim[:1]])
+            )
+        elif len(claim) > 1:
+            cause = f"several masks ({', '.join(claim)}); {claim[0]} is used"
+            findings.append(Finding("duplicate-record", "warning", image, cause, "leave one mask for each image"))
+    return pairs, findings, {mask for claim in claims.values() for mask in claim}
 
 
-def _find_listed(table: Path, images: Sequence[str], masks: Sequence[str]) -> tuple[list[Pair], list[Finding]]:
-    pairs = read_pairs(table)
-    listed_images = {PurePosixPath(pair.image).as_posix() for pair in pairs}
-    listed_masks = {PurePosixPath(pair.mask).as_posix() for pair in pairs}
-    cause, remedy = f"stands in images/ but not in {PAIRS}", f"add its row to {PAIRS}"
-    findings = [
-        Finding("annotation-missing", "left out", f"images/{name}", cause, remedy)
-        for name in images
-        if name not in listed_images
-    ]
-    findings += [_imageless(name, f"a mask that no row of {PAIRS} names") for name in masks if name not in listed_masks]
-    return pairs, findings
+def strip_mask_ending(stem: str) -> str | None:
+    """The stem of the image that a mask belongs to by its own stem; None if it does not end as masks do."""
+    endings = list(_ENDING.finditer(stem))
+    return stem[: endings[-1].start()] if endings and endings[-1].end() == len(stem) and endings[-1].start() else None
 
 
-def _match_names(images: Sequence[str], masks: Sequence[str]) -> tuple[list[Pair], list[Finding]]:
-    """Pair ``NAME.*`` with ``NAME.*`` or else ``NAME_mask.*``."""
+def _name_shared(image: str, mask: str, images: Sequence[str]) -> Finding:
+    others = ", ".join(other for other in images if other != image)
+    cause = f"its mask {mask} would serve {others} as well, so none of them uses it"
+    return left_out("mask-shared", image, cause, "give each image a mask of its own")
+
+
+def _group_masks(masks: Sequence[str], *, taken: set[str]) -> dict[str, list[str]]:
+    """Masks by the stem of the image that they fit, those of the very name first.
+
+    Args:
+        masks: Paths within the folder of the masks.
+        taken: Stems of the images; an image that is itself called NAME_mask has the first claim to its mask.
+    """
     by_stem: dict[str, list[str]] = {}
     for mask in masks:
-        by_stem.setdefault(Path(mask).stem, []).append(mask)
-    stems = {Path(image).stem for image in images}
-    pairs, findings, taken = [], [], set()
-    for image in images:
-        stem, with_mask = Path(image).stem, f"{Path(image).stem}_mask"
-        # An image that is itself called NAME_mask has the first claim on the mask of that name.
-        found = by_stem.get(stem, []) + (by_stem.get(with_mask, []) if with_mask not in stems else [])
-        pairs.append(Pair(image, found[0] if found else ""))
-        taken.update(found)
-        if len(found) > 1:
-            cause = f"several masks ({', '.join(found)}); {found[0]} is used"
-            findings.append(
-                Finding("duplicate-record", "warning", f"images/{image}", cause, "leave one mask for each image")
-            )
-    return pairs, findings + [_imageless(mask, "a mask without an image") for mask in masks if mask not in taken]
+        by_stem.setdefault(spelling_key(stem_of(mask)), []).append(mask)
+    for stem in [stem for stem in by_stem if stem not in taken]:
+        if image := strip_mask_ending(stem):
+            by_stem.setdefault(image, []).extend(by_stem[stem])
+    return by_stem
 
 
-def _imageless(mask: str, cause: str) -> Finding:
-    return Finding("image-missing", "left out", f"masks/{mask}", cause, "add its image, or take the mask away")
+def _read_path(cell: str) -> str:
+    return cell.replace("\\", "/")
+
+
+def _read_size(cell: str) -> int:
+    known = cell.isascii() and cell.isdecimal() and len(cell) < 19
+    return int(cell) if known else -1

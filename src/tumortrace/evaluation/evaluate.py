@@ -11,7 +11,7 @@ from tumortrace.copies.leakage import Leak, find_leaks
 from tumortrace.copies.survey import Survey
 from tumortrace.copies.training_index import TrainingIndex
 from tumortrace.data.cases import Case, CaseRecord, read_cases
-from tumortrace.data.findings import Finding
+from tumortrace.data.findings import Finding, describe_main_cause
 from tumortrace.data.fingerprint import hash_case
 from tumortrace.errors import DataError
 from tumortrace.evaluation.baselines import Baselines
@@ -150,7 +150,7 @@ def evaluate(
             scores.append(_score(case, prediction, trivial=trivial, group=group, leak=leak, clean=clean))
             on_case(case, prediction)
     if not scores:
-        first = f"; first: {findings[0].line()}" if findings else ""
+        first = f"; {describe_main_cause(findings)}" if findings else ""
         raise DataError(f"not one of {len(records)} cases can be read{first}")
     return Evaluation(
         tuple(scores),

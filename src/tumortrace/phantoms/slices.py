@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortrace.data.annotations.via import ViaRecord, write_via
+from tumortrace.data.annotations.records import ImageAnnotation
+from tumortrace.data.annotations.via import write_via
 from tumortrace.data.geometry import Circle, Ellipse, Polygon, Region, rasterize, region_area
 from tumortrace.errors import DataError
 from tumortrace.files import write_atomically
@@ -137,7 +138,7 @@ def write_phantom_dataset(folder: Path, *, counts: dict[str, int], no_tumour: in
         _write_image(folder / NO_TUMOUR, index=index, seed=seed)
 
 
-def _write_image(folder: Path, *, index: int, seed: int) -> ViaRecord:
+def _write_image(folder: Path, *, index: int, seed: int) -> ImageAnnotation:
     part = folder.name
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(*part.encode(), index)))
     kind = "none" if part == NO_TUMOUR else _TUMOUR_KINDS[index % len(_TUMOUR_KINDS)]
@@ -151,7 +152,7 @@ def _write_image(folder: Path, *, index: int, seed: int) -> ViaRecord:
     data = cv2.imencode(suffix, pixels, options)[1].tobytes()
     path = folder / f"{part.lower()}_{index:03d}{suffix}"
     write_atomically(path, data)
-    return ViaRecord(filename=path.name, size_bytes=len(data), regions=phantom.regions)
+    return ImageAnnotation(filename=path.name, size_bytes=len(data), regions=phantom.regions)
 
 
 def _draw_lesions(rng: np.random.Generator, head: Head, *, kind: str) -> list[_Lesion]:

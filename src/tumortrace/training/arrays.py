@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tumortrace.config import Recipe
 from tumortrace.data.cases import CaseRecord, read_cases
-from tumortrace.data.findings import Finding
+from tumortrace.data.findings import Finding, describe_main_cause
 from tumortrace.data.fingerprint import hash_case
 from tumortrace.data.upright import turn_upright
 from tumortrace.errors import DataError
@@ -94,7 +94,7 @@ def prepare_part(
             hashes[record.case_id] = hash_case(case)
             features.append(measure_features(upright, colour_share=case.slice.colour_share))
     if records and not count:
-        raise DataError(f"{name}: not one of {len(records)} cases can be read; first: {findings[0].line()}")
+        raise DataError(f"{name}: not one of {len(records)} cases can be read; {describe_main_cause(findings)}")
     return PreparedPart(
         images=torch.from_numpy(images[:count]).unsqueeze(1),
         truths=torch.from_numpy(truths[:count]),

@@ -159,7 +159,7 @@ def find_records(run: FinishedRun) -> tuple[tuple[Path, ...], dict[str, CaseReco
     """
     case_ids = run.learnt.keys() | run.measured.keys()
     alone = {record.case_id: record for record in _open_if_any(open_dataset, run.root)}
-    if case_ids & alone.keys():
+    if case_ids <= alone.keys():
         return (run.root,), alone
     sources = sorted({case_id.partition("/")[0] for case_id in case_ids})
     records: dict[str, CaseRecord] = {}
@@ -168,6 +168,8 @@ def find_records(run: FinishedRun) -> tuple[tuple[Path, ...], dict[str, CaseReco
         found = _open_if_any(open_dataset, folder) or _open_if_any(open_negatives, folder)
         named = [replace(record, case_id=f"{source}/{record.case_id}", source=source) for record in found]
         records |= {record.case_id: record for record in named}
+    if case_ids & alone.keys() and len(case_ids & alone.keys()) >= len(case_ids & records.keys()):
+        return (run.root,), alone
     return tuple(run.root / source for source in sources), records
 
 

@@ -19,7 +19,7 @@ from tumortrace.data.cases import CaseRecord
 from tumortrace.data.dataset import Dataset
 from tumortrace.data.findings import Finding
 from tumortrace.data.fingerprint import hash_part
-from tumortrace.errors import ConfigError
+from tumortrace.errors import ConfigError, DataError
 from tumortrace.files import write_atomically, write_json
 from tumortrace.inference.gate import measure_familiar
 from tumortrace.inference.model import Model
@@ -167,6 +167,8 @@ def _select(dataset: Dataset, config: Config) -> tuple[tuple[CaseRecord, ...], t
     learn = dataset.select("train" if parts.keys() != {""} else "all")
     measure = dataset.select("val") if "val" in parts else ()
     if config.training.keep != "last" and not measure:
+        if unusable := dataset.why_unusable("val"):
+            raise DataError(unusable)
         raise ConfigError(
             f"training.keep = {config.training.keep!r} chooses the epoch on a VAL part, and {dataset.root} has none; "
             "set training.keep=last"

@@ -8,9 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tumortrace.data.annotations.via import ViaRecord, read_via
+from tumortrace.data.annotations.find import read_annotations
+from tumortrace.data.annotations.records import ImageAnnotation
+from tumortrace.data.findings import Finding
 from tumortrace.data.geometry import Ellipse, Polygon, Region, rasterize_region
 from tumortrace.errors import DataError
+
+
+def read_via(path: Path) -> tuple[list[ImageAnnotation], list[Finding]]:
+    file = read_annotations(path)
+    return list(file.images), list(file.findings)
+
 
 TRIANGLE = {"name": "polygon", "all_points_x": [1, 7, 1], "all_points_y": [0, 4, 4]}
 ELLIPSE = {"name": "ellipse", "cx": 30, "cy": 20, "rx": 9.5, "ry": 4, "theta": 0.5}
@@ -26,7 +34,7 @@ def plain(region: Region) -> tuple[object, ...]:
     return "circle", region.center_xy, region.radius
 
 
-def plain_records(records: list[ViaRecord]) -> list[tuple[str, int, list[tuple[object, ...]]]]:
+def plain_records(records: list[ImageAnnotation]) -> list[tuple[str, int, list[tuple[object, ...]]]]:
     return [(record.filename, record.size_bytes, [plain(region) for region in record.regions]) for record in records]
 
 
@@ -216,67 +224,82 @@ def test_a_region_that_cannot_be_drawn_is_named_and_the_rest_is_kept(
     assert len(finding.line()) < 200
 
 
-def test_a_record_without_a_drawable_region_is_left_out(tmp_path: Path):
+def test_records_without_a_drawable_region_count_what_was_not_drawn(tmp_path: Path):
     point = {"name": "point", "cx": 3, "cy": 4}
     path = write_json(
-        tmp_path / "a.json", via_record("y0.jpg"), via_record("y1.jpg", point), via_record("y2.jpg", CIRCLE)
+        tmp_path / "a.json", via_record("y0.jpg"), via_record("y1.jpg", point), via_record("y2.jpg", CIRCLE, point)
     )
-    records, _ = read_via(path)
-    assert [record.filename for record in records] == ["y2.jpg"]
-    assert kinds(path) == [
-        ("annotation-missing", "left out", "y0.jpg"),
-        ("point-region", "warning", "y1.jpg"),
-        ("annotation-missing", "left out", "y1.jpg"),
-    ]
+    counts = [(record.filename, len(record.regions), record.undrawn) for record in read_via(path)[0]]
+    assert counts == [("y0.jpg", 0, 0), ("y1.jpg", 0, 1), ("y2.jpg", 1, 1)]
+    assert kinds(path) == [("point-region", "warning", "y1.jpg"), ("point-region", "warning", "y2.jpg")]
 
 
-def test_an_image_without_regions_in_a_csv_file_is_left_out(tmp_path: Path):
+def test_an_image_without_regions_in_a_csv_file_has_a_record(tmp_path: Path):
     path = tmp_path / "a.csv"
     path.write_text(
         "\n".join([COLUMNS, csv_line("y0.jpg", 5, {}, 0, 0, {}, {}), csv_line("y1.jpg", 5, {}, 1, 0, CIRCLE, {})])
     )
-    assert [record.filename for record in read_via(path)[0]] == ["y1.jpg"]
-    assert kinds(path) == [("annotation-missing", "left out", "y0.jpg")]
+    assert [(record.filename, len(record.regions)) for record in read_via(path)[0]] == [("y0.jpg", 0), ("y1.jpg", 1)]
+    assert kinds(path) == []
 
 
 def test_a_cell_that_is_no_json_and_a_row_that_is_too_short(tmp_path: Path):
     path = tmp_path / "a.csv"
     rows = [COLUMNS, csv_line("y0.jpg", 5, {}, 2, 0, CIRCLE, {}), 'y0.jpg,5,"{}",2,1,"{""name"":","{}"', "y1.jpg,5"]
     path.write_text("\n".join(rows))
-    assert plain_records(read_via(path)[0]) == [("y0.jpg", 5, [("circle", (5, 6), 2.25)])]
-    assert kinds(path) == [
-        ("empty-region", "warning", "y0.jpg"),
-        ("empty-region", "warning", "y1.jpg"),
-        ("annotation-missing", "left out", "y1.jpg"),
-    ]
+    assert plain_records(read_via(path)[0]) == [("y0.jpg", 5, [("circle", (5, 6), 2.25)]), ("y1.jpg", 5, [])]
+    assert kinds(path) == [("empty-region", "warning", "y0.jpg"), ("empty-region", "warning", "y1.jpg")]
 
 
-def test_of_two_records_of_an_image_the_first_is_used(tmp_path: Path):
-    path = write_json(
-        tmp_path / "a.json",
-        via_record("y.jpg", CIRCLE, size=1),
-        via_record("z.jpg", CIRCLE),
-        via_record("y.jpg", TRIANGLE),
-    )
-    assert plain_records(read_via(path)[0]) == [
-        ("y.jpg", 1, [("circle", (5, 6), 2.25)]),
-        ("z.jpg", 10, [("circle", (5, 6), 2.25)]),
-    ]
-    assert kinds(path) == [("duplicate-record", "warning", "y.jpg")]
+def test_records_of_one_name_are_all_read(tmp_path: Path):
+    path = write_json(tmp_path / "a.json", via_record("y.jpg", CIRCLE, size=1), via_record("y.jpg", TRIANGLE))
+    assert [(record.filename, record.size_bytes) for record in read_via(path)[0]] == [("y.jpg", 1), ("y.jpg", 10)]
 
 
 def test_a_key_that_stands_twice_does_not_replace_the_first(tmp_path: Path):
     path = tmp_path / "a.json"
     first, second = json.dumps(via_record("y.jpg", CIRCLE)), json.dumps(via_record("y.jpg", TRIANGLE))
     path.write_text(f'{{"y.jpg10": {first}, "y.jpg10": {second}}}')
-    assert plain_records(read_via(path)[0]) == [("y.jpg", 10, [("circle", (5, 6), 2.25)])]
-    assert kinds(path) == [("duplicate-record", "warning", "y.jpg")]
+    assert [plain(record.regions[0])[0] for record in read_via(path)[0]] == ["circle", "polygon"]
 
 
-def test_an_empty_first_record_gives_way_to_one_with_a_region(tmp_path: Path):
-    path = write_json(tmp_path / "a.json", via_record("y.jpg"), via_record("y.jpg", CIRCLE, size=2))
-    assert plain_records(read_via(path)[0]) == [("y.jpg", 2, [("circle", (5, 6), 2.25)])]
-    assert kinds(path) == [("duplicate-record", "warning", "y.jpg")]
+def test_labels_and_patient_are_read(tmp_path: Path):
+    record = via_record("p1\\y.jpg", CIRCLE, {"name": "point", "cx": 1, "cy": 1}, TRIANGLE, ELLIPSE)
+    attributes = [
+        {"label": " tumour ", "note": ""},
+        {"label": "lost"},
+        {"type": {"edge": True, "core": True, "x": 0}},
+        {},
+    ]
+    for region, value in zip(record["regions"], attributes, strict=True):
+        region["region_attributes"] = value
+    record["file_attributes"] = {"Subject ID": " s 1 ", "quality": "good"}
+    (read,) = read_via(write_json(tmp_path / "a.json", record))[0]
+    assert read.filename == "p1/y.jpg"
+    assert read.labels == ({"label": "tumour"}, {"type": "core, edge"}, {})
+    assert read.patient == "s 1"
+
+
+@pytest.mark.parametrize(
+    ("folder", "expected"), [("./pictures/", "./pictures/"), ("p\\q", "p/q"), ("/home/x/", ""), ("../x", ""), (7, "")]
+)
+def test_the_folder_of_the_images_that_a_project_names(tmp_path: Path, folder: object, expected: str):
+    project = json.loads(via_2_project()) | {"_via_settings": {"core": {"default_filepath": folder}}}
+    (tmp_path / "p.json").write_text(json.dumps(project))
+    assert read_annotations(tmp_path / "p.json").image_folder == expected
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_tables_of_other_systems(tmp_path: Path, delimiter: str):
+    outline = {**TRIANGLE, "all_points_x": [1, 7, 1] * 30_000, "all_points_y": [0, 4, 4] * 30_000}
+    header = delimiter.join(f'"{column.upper()}"' for column in COLUMNS.split(","))
+    cells = ["y.jpg", "5", "{}", "1", "0", json.dumps(outline), "{}"]
+    line = delimiter.join('"' + cell.replace('"', '""') + '"' for cell in cells)
+    (tmp_path / "a.csv").write_text(f"\ufeff{header}\r\n{line}\r\n", encoding="utf-8")
+    (record,), findings = read_via(tmp_path / "a.csv")
+    assert record.size_bytes == 5
+    assert record.regions[0].points_xy.shape == (90_000, 2)
+    assert findings == []
 
 
 @pytest.mark.parametrize(
@@ -335,19 +358,19 @@ def test_an_entry_that_is_no_record_is_named_by_its_key(tmp_path: Path):
         (b"hello", "not JSON"),
         (b"[" * 100_000, "not JSON"),
         (b"\x89PNG\r\n\x1a\n\xff", "not UTF-8"),
-        ("{}".encode("utf-16"), "not UTF-8"),
         (b"[]", "not annotations of VIA"),
         (b"7", "not annotations of VIA"),
         (b"null", "not annotations of VIA"),
-        (b'{"images": [], "annotations": [], "categories": []}', "not annotations of VIA"),
-        (b'{"shapes": [], "imagePath": "y.jpg"}', "not annotations of VIA"),
+        (b'{"images": [], "annotations": [], "categories": []}', "annotations of COCO, which are not read"),
+        (b'{"shapes": [], "imagePath": "y.jpg"}', "annotations of labelme, which are not read"),
+        (b'[{"data": {"image": "y.jpg"}, "annotations": []}]', "annotations of Label Studio, which are not read"),
         (
             b'{"project": {"pid": "x"}, "file": {"1": {"fid": "1", "fname": "y.jpg"}}, "metadata": {}}',
-            "not annotations of VIA",
+            "annotations of VIA 3, which are not read",
         ),
         (b'{"_via_img_metadata": [1]}', "not annotations of VIA"),
         (b'{"a": {"filename": "y.jpg"}}', "not annotations of VIA"),
-        (b"filename,label\ny.jpg,1\n", "no region_shape_attributes"),
+        (b"filename,label\ny.jpg,1\n", "not a CSV table of VIA"),
         (b"filenames,region_shape_attributes\ny.jpg,{}\n", "not a CSV table of VIA"),
         (COLUMNS.encode() + b'\ny.jpg,5,"{}",1,0,"{"x', "not CSV"),
     ],
@@ -369,7 +392,7 @@ def test_a_file_that_is_not_via_is_refused_in_one_line(tmp_path: Path, content: 
 def test_a_foreign_csv_file_is_told_as_csv_with_the_columns_that_are_wanted(tmp_path: Path, content: str, columns: str):
     path = tmp_path / "patients.csv"
     path.write_text(content)
-    wanted = "no filename and no region_shape_attributes among its columns"
+    wanted = "no filename and region_shape_attributes among its columns"
     with pytest.raises(DataError, match=rf"patients\.csv: not a CSV table of VIA 1 or 2 \({wanted}: {columns}\)"):
         read_via(path)
 

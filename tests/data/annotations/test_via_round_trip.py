@@ -13,8 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tumortrace.data.annotations.via import ViaRecord, read_via, write_via
+from tumortrace.data.annotations.find import read_annotations
+from tumortrace.data.annotations.records import ImageAnnotation
+from tumortrace.data.annotations.via import write_via
 from tumortrace.data.geometry import Circle, Ellipse, Polygon
+from tumortrace.data.names import describe_unsafe
 from tumortrace.errors import DataError
 
 DATA = os.environ.get("TUMORTRACE_DATA")
@@ -27,7 +30,8 @@ def test_what_is_written_is_via_2(tmp_path: Path):
     path = tmp_path / "out" / "annotations.json"
     triangle = Polygon(np.array([(1.0, 0.0), (7.5, 4.0), (1.0, 4.0)]))
     write_via(
-        path, [ViaRecord("y0.jpg", 19127, (triangle, Ellipse((30.0, 20.0), (9.5, 4.0), 0.5), Circle((5.0, 6.0), 2.0)))]
+        path,
+        [ImageAnnotation("y0.jpg", 19127, (triangle, Ellipse((30.0, 20.0), (9.5, 4.0), 0.5), Circle((5.0, 6.0), 2.0)))],
     )
     text = path.read_text()
     assert json.loads(text) == {
@@ -53,15 +57,15 @@ def test_what_is_written_is_via_2(tmp_path: Path):
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path):
     path = tmp_path / "annotations.json"
-    write_via(path, [ViaRecord("y.jpg", 10, (Circle((5.0, 6.0), 2.25),))])
+    write_via(path, [ImageAnnotation("y.jpg", 10, (Circle((5.0, 6.0), 2.25),))])
     old = path.read_bytes()
     circle = Circle((5.0, 6.0), 2.25)
     with pytest.raises(DataError, match="not finite"):
-        write_via(path, [ViaRecord("y.jpg", 10, (Circle((math.nan, 6.0), 2.25),))])
+        write_via(path, [ImageAnnotation("y.jpg", 10, (Circle((math.nan, 6.0), 2.25),))])
     # The same name twice; and names and sizes that make one key, "y10", in the file.
     for one, other in (
-        (ViaRecord("y", 1, (circle,)), ViaRecord("y", 10, ())),
-        (ViaRecord("y1", 0, ()), ViaRecord("y", 10, ())),
+        (ImageAnnotation("y", 1, (circle,)), ImageAnnotation("y", 10, ())),
+        (ImageAnnotation("y1", 0, ()), ImageAnnotation("y", 10, ())),
     ):
         with pytest.raises(DataError, match=r"cannot tell two records apart \('y10'\)"):
             write_via(path, [one, other])
@@ -79,7 +83,7 @@ regions = st.one_of(
 )
 letters = st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"], exclude_characters="./\\:")
 records = st.builds(
-    ViaRecord,
+    ImageAnnotation,
     st.text(letters, min_size=1, max_size=9),
     st.integers(-1, 10**12),
     st.lists(regions, min_size=1).map(tuple),
@@ -93,10 +97,11 @@ records = st.builds(
         unique_by=(lambda record: record.filename, lambda record: f"{record.filename}{record.size_bytes}"),
     )
 )
-def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory, written: list[ViaRecord]):
+def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory, written: list[ImageAnnotation]):
     first, second = (tmp_path_factory.getbasetemp() / name for name in ("first.json", "second.json"))
     write_via(first, written)
-    read, findings = read_via(first)
+    file = read_annotations(first)
+    read, findings = list(file.images), list(file.findings)
     assert findings == []
     assert [(record.filename, record.size_bytes) for record in read] == [(r.filename, r.size_bytes) for r in written]
     write_via(second, read)
@@ -134,14 +139,14 @@ def quote(cell: str) -> str:
 
 
 def assert_answered(path: Path) -> None:
-    """Either the file is refused with the error for that, or every record has regions and every finding one line."""
+    """Either the file is refused with the error for that, or every region has labels and every finding one line."""
     try:
-        read, findings = read_via(path)
+        file = read_annotations(path)
     except DataError:
         return
-    assert all(record.regions for record in read)
-    assert len({record.filename for record in read}) == len(read)
-    assert all(len(finding.line().splitlines()) == 1 for finding in findings)
+    assert all(len(record.labels) == len(record.regions) for record in file.images)
+    assert all(describe_unsafe(record.filename) is None for record in file.images)
+    assert all(len(finding.line().splitlines()) == 1 for finding in file.findings)
 
 
 @given(documents | documents.map(lambda document: {"_via_img_metadata": document}))
@@ -181,7 +186,8 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory,
 )
 def test_the_real_annotations_are_read_whole(tmp_path: Path, part: str, images: int, expected: dict[str, int]):
     folder = Path(DATA or "") / "br35h" / part.upper()
-    read, findings = read_via(folder / f"annotations_{part}.json")
+    file = read_annotations(folder / f"annotations_{part}.json")
+    read, findings = list(file.images), list(file.findings)
     assert findings == []
     assert len(read) == images
     assert Counter(type(region).__name__ for record in read for region in record.regions) == expected

@@ -1,63 +1,94 @@
-"""The one annotation file of a folder, picked from all that stands beside the images."""
+"""The annotation file of a folder, chosen among all JSON and CSV files that lie there."""
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from tumortrace.data.annotations.via import ViaRecord, read_via
-from tumortrace.data.findings import Finding
-from tumortrace.data.geometry import Region
+from tumortrace.data.annotations import via
+from tumortrace.data.annotations.documents import describe_foreign, load_document
+from tumortrace.data.annotations.records import AnnotationFile, Reader
+from tumortrace.data.findings import Finding, left_out
 from tumortrace.errors import DataError
 
+READERS: tuple[Reader, ...] = (via.read_document,)
+"""One reader a format; the first that knows a document reads it."""
 
-def read_annotations(folder: Path) -> tuple[dict[str, tuple[Region, ...]], list[Finding]]:
-    """Read the folder's one VIA file; hidden files are passed over.
 
-    Returns:
-        The regions by the image's path within the folder; and the faults of the file, among them ``not-via`` for other
-        JSON or CSV files beside it.
+class UnknownFormatError(DataError):
+    """A file in a format that no reader knows."""
+
+
+@dataclass(frozen=True)
+class ChosenFile:
+    """The annotation file that counts in a folder.
+
+    Attributes:
+        path: The file; None if there is none.
+        content: What it holds; None if there is none.
+        findings: One for each other file, by its path: ``not-via``, or ``annotations-repeated``.
+        fault: Why no file can be used although at least one was meant as annotations; None if there is no such fault.
+    """
+
+    path: Path | None
+    content: AnnotationFile | None
+    findings: tuple[Finding, ...]
+    fault: str | None
+
+
+def choose_annotations(paths: Sequence[Path]) -> ChosenFile:
+    """Read the files that may be annotations, and choose the one that counts.
+
+    Several files with the same annotations, such as VIA's JSON beside its CSV, count as one: the first.
+    """
+    readable: list[tuple[Path, AnnotationFile]] = []
+    findings = []
+    damaged = []
+    for path in paths:
+        try:
+            readable.append((path, read_annotations(path)))
+        except UnknownFormatError as error:
+            findings.append(_name_foreign(path, str(error)))
+        except DataError as error:
+            damaged.append((path, error))
+    fault = None if readable or not damaged else str(damaged.pop(0)[1])
+    findings += [_name_foreign(path, str(error)) for path, error in damaged]
+    if not readable:
+        return ChosenFile(None, None, tuple(findings), fault)
+    (path, content), *others = readable
+    if any(_summarise(other) != _summarise(content) for _, other in others):
+        names = ", ".join(each.name for each, _ in readable)
+        fault = f"{path.parent}: several annotation files ({names}); leave the one that counts"
+        return ChosenFile(None, None, tuple(findings), fault)
+    cause = f"holds the same annotations as {path.name}, which is used"
+    again = [left_out("annotations-repeated", str(other), cause, "nothing to do") for other, _ in others]
+    return ChosenFile(path, content, (*findings, *again), None)
+
+
+def read_annotations(path: Path) -> AnnotationFile:
+    """Read an annotation file in any format.
 
     Raises:
-        DataError: There is no VIA file, none that can be read, or more than one.
+        UnknownFormatError: No reader knows the format.
+        DataError: The file cannot be read or is damaged.
     """
-    candidates = _list_files(folder, "*.json") or _list_files(folder, "*.csv")
-    if not candidates:
-        raise DataError(
-            f"{folder}: no VIA annotations (*.json or *.csv) and no images/ + masks/ folders; is this the data?"
-        )
-    readable = []
-    findings: list[Finding] = []
-    for path in candidates:
-        try:
-            readable.append((path, read_via(path)))
-        except DataError as error:
-            if len(candidates) == 1:
-                raise
-            cause = str(error).removeprefix(f"{path}: ")
-            findings.append(Finding("not-via", "left out", path.name, cause, "take it away if it is no annotation"))
-    if not readable:
-        raise DataError(f"{candidates[0]}: {findings[0].cause}")
-    if len(readable) > 1:
-        names = ", ".join(path.name for path, _ in readable)
-        raise DataError(f"{folder}: several annotation files ({names}); leave the one that counts")
-    _, (via_records, via_findings) = readable[0]
-    regions, twins = _unite_spellings(via_records)
-    return regions, findings + via_findings + twins
+    document = load_document(path)
+    for reader in READERS:
+        content = reader(document)
+        if content is not None:
+            return content
+    raise UnknownFormatError(f"{path}: {describe_foreign(document)}")
 
 
-def _list_files(folder: Path, pattern: str) -> list[Path]:
-    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
+def _name_foreign(path: Path, message: str) -> Finding:
+    return left_out("not-via", str(path), message.removeprefix(f"{path}: "), "remove it if it is no annotation")
 
 
-def _unite_spellings(records: list[ViaRecord]) -> tuple[dict[str, tuple[Region, ...]], list[Finding]]:
-    """Regions by the plain spelling of each path: ``./a.png`` is ``a.png``, and where both stand the first is used."""
-    regions: dict[str, tuple[Region, ...]] = {}
-    findings = []
-    for record in records:
-        name = PurePosixPath(record.filename).as_posix()
-        if name in regions:
-            cause = f"annotated again as {record.filename!r}; the first record is used"
-            findings.append(Finding("duplicate-record", "warning", name, cause, "leave one record an image"))
-        else:
-            regions[name] = record.regions
-    return regions, findings
+def _summarise(content: AnnotationFile) -> list[str]:
+    """The annotations of a file as values that can be compared with those of another."""
+    return sorted(
+        json.dumps([image.filename, [via.shape_attributes(region) for region in image.regions]])
+        for image in content.images
+    )

@@ -6,39 +6,23 @@ pixels of the image, x to the right and y down, theta in radians from +x towards
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from tumortrace.data.findings import Finding
+from tumortrace.data.annotations.records import AnnotationFile, ImageAnnotation
+from tumortrace.data.findings import Finding, left_out
 from tumortrace.data.geometry import Circle, Ellipse, Polygon, Region
-from tumortrace.data.names import is_unsafe
+from tumortrace.data.names import describe_unsafe
+from tumortrace.data.patients import find_patient
+from tumortrace.data.tables import Table
 from tumortrace.errors import DataError, printable
 from tumortrace.files import write_atomically
 
-_CSV_COLUMNS = ("filename", "region_shape_attributes")
-_LARGEST_PX = 1e9  # beyond it lies no picture, and arithmetic on coordinates is no longer exact
-
-
-@dataclass(frozen=True)
-class ViaRecord:
-    """The annotation of one image.
-
-    Attributes:
-        filename: Path of the image relative to the folder of the annotations.
-        size_bytes: Size of the image file when it was annotated, -1 if unknown; VIA tells files apart by it.
-        regions: What the annotator drew, in their order.
-    """
-
-    filename: str
-    size_bytes: int
-    regions: tuple[Region, ...]
+_LARGEST_PX = 1e9  # no picture is larger, and arithmetic on coordinates is no longer exact
 
 
 class _RawRecord(NamedTuple):
@@ -47,42 +31,43 @@ class _RawRecord(NamedTuple):
     filename: str
     size_bytes: int
     shapes: list[object]
+    attributes: list[object]
+    file_attributes: object
 
 
 class _ShapeError(Exception):
     """A shape that cannot be drawn; its arguments are the kind of the finding and the cause."""
 
 
-def read_via(path: Path) -> tuple[list[ViaRecord], list[Finding]]:
-    """Read a VIA annotation file in any of its formats.
-
-    Args:
-        path: JSON or CSV; which one is told by what is in it, by its name only where that is like neither.
+def read_document(document: object) -> AnnotationFile | None:
+    """Read the annotations of VIA 1 or 2; None for a document of another format.
 
     Returns:
-        The images that have at least one region that can be drawn, in the order of the file, each name once; and all
-        faults, each with the image it concerns: ``point-region``, ``unknown-shape`` and ``empty-region`` for regions
-        that were passed over, ``duplicate-record`` for a name that stands twice, ``annotation-missing`` and
-        ``unsafe-filename`` for images that were left out.
-
-    Raises:
-        DataError: The file cannot be read, is neither JSON nor CSV, or was not written by VIA 1 or 2.
+        All records in the order of the file, also those without a region that can be drawn. The findings are
+        ``point-region``, ``unknown-shape`` and ``empty-region`` for regions that were passed over,
+        ``annotation-missing`` and ``unsafe-filename`` for records that were left out.
     """
-    text = _read_text(path)
-    is_csv = text.lstrip("# \t\r\n").startswith("filename") or _is_csv_by_name(path, text)
-    raw_records, findings = _parse_csv(path, text) if is_csv else _parse_json(path, text)
-    same_name: dict[str, list[_RawRecord]] = {}
-    for raw in raw_records:
-        same_name.setdefault(raw.filename, []).append(raw)
-    records = []
-    for filename, twins in same_name.items():
-        record, faults = _read_image(filename, twins)
-        records += [record] if record else []
+    if isinstance(document, Table):
+        records = _parse_table(document)
+        findings: list[Finding] = []
+        settings: object = None
+    else:
+        entries = document.get("_via_img_metadata", document) if isinstance(document, dict) else None
+        if not isinstance(entries, dict) or (entries and not any(_is_record(entry) for entry in entries.values())):
+            return None
+        records, findings = _parse_entries(entries)
+        settings = document.get("_via_settings") if isinstance(document, dict) else None
+    if records is None:
+        return None
+    images = []
+    for raw in records:
+        image, faults = _read_record(raw)
+        images += [image] if image else []
         findings += faults
-    return records, findings
+    return AnnotationFile(tuple(images), tuple(findings), _image_folder(settings))
 
 
-def write_via(path: Path, records: Iterable[ViaRecord]) -> None:
+def write_via(path: Path, records: Iterable[ImageAnnotation]) -> None:
     """Write annotations as VIA 2 JSON, atomically; VIA opens the file again, and so does ``read_via``.
 
     Raises:
@@ -98,7 +83,9 @@ def write_via(path: Path, records: Iterable[ViaRecord]) -> None:
         document[key] = {
             "filename": record.filename,
             "size": record.size_bytes,
-            "regions": [{"shape_attributes": _shape(region), "region_attributes": {}} for region in record.regions],
+            "regions": [
+                {"shape_attributes": shape_attributes(region), "region_attributes": {}} for region in record.regions
+            ],
             "file_attributes": {},
         }
     try:
@@ -108,74 +95,52 @@ def write_via(path: Path, records: Iterable[ViaRecord]) -> None:
     write_atomically(path, text.encode())
 
 
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from None
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: not UTF-8 text; export the annotations from VIA again as JSON") from None
-
-
-def _is_csv_by_name(path: Path, text: str) -> bool:
-    """Whether a file is called CSV and does not begin as JSON does."""
-    return path.suffix.lower() == ".csv" and not text.lstrip().startswith(("{", "["))
-
-
-def _parse_json(path: Path, text: str) -> tuple[list[_RawRecord], list[Finding]]:
-    try:
-        document = json.loads(text, object_pairs_hook=_keep_repeated_keys)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not JSON ({error}); export the annotations from VIA again") from None
-    entries = document.get("_via_img_metadata", document) if isinstance(document, dict) else None
-    if not isinstance(entries, dict) or (entries and not any(_is_record(entry) for entry in entries.values())):
-        raise DataError(f"{path}: not annotations of VIA 1 or 2 (no filename and regions); export them from VIA again")
-    raw_records, findings = [], []
+def _parse_entries(entries: Mapping[str, object]) -> tuple[list[_RawRecord], list[Finding]]:
+    records, findings = [], []
     for key, entry in entries.items():
-        if not _is_record(entry):
+        if not isinstance(entry, dict) or not _is_record(entry):
             cause, remedy = "the record holds no filename and regions", "annotate the image again in VIA"
-            findings.append(Finding("annotation-missing", "left out", printable(key), cause, remedy))
+            findings.append(left_out("annotation-missing", printable(key), cause, remedy))
             continue
-        regions = entry["regions"].values() if isinstance(entry["regions"], dict) else entry["regions"]  # VIA 1, VIA 2
-        shapes = [region.get("shape_attributes") if isinstance(region, dict) else region for region in regions]
-        raw_records.append(_RawRecord(entry["filename"], _size_bytes(entry.get("size")), shapes))
-    return raw_records, findings
+        listed = entry["regions"].values() if isinstance(entry["regions"], dict) else entry["regions"]  # VIA 1, VIA 2
+        regions = [region if isinstance(region, dict) else {"shape_attributes": region} for region in listed]
+        shapes = [region.get("shape_attributes") for region in regions]
+        attributes = [region.get("region_attributes") for region in regions]
+        size_bytes = _size_bytes(entry.get("size"))
+        records.append(_RawRecord(entry["filename"], size_bytes, shapes, attributes, entry.get("file_attributes")))
+    return records, findings
 
 
-def _parse_csv(path: Path, text: str) -> tuple[list[_RawRecord], list[Finding]]:
-    shapes: dict[tuple[str, int], list[object]] = {}
+def _parse_table(table: Table) -> list[_RawRecord] | None:
+    """The records of a CSV table, one row a region; None if it is no table of VIA."""
+    filename, shape = table.find_column(["filename"]), table.find_column(["region_shape_attributes"])
+    if filename is None or shape is None:
+        return None
+    size, region, file = (table.find_column([n]) for n in ("file_size", "region_attributes", "file_attributes"))
+    records: dict[tuple[str, int], _RawRecord] = {}
+    for row in table.rows:
+        key = row[filename], _size_bytes(row[size] if size else None)
+        record = records.setdefault(key, _RawRecord(*key, [], [], _parse_cell(row[file]) if file else None))
+        drawn = _parse_cell(row[shape])
+        if drawn != {}:  # VIA writes an empty shape for an image without regions
+            record.shapes.append(drawn)
+            record.attributes.append(_parse_cell(row[region]) if region else None)
+    return list(records.values())
+
+
+def _parse_cell(cell: str) -> object:
     try:
-        rows = csv.DictReader(io.StringIO(text.lstrip("# \t\r\n"), newline=""), strict=True)
-        there = rows.fieldnames or ()
-        if lacking := [column for column in _CSV_COLUMNS if column not in there]:
-            found = printable(", ".join(there))[:80] or "none"
-            raise DataError(
-                f"{path}: not a CSV table of VIA 1 or 2 (no {' and no '.join(lacking)} among its columns: {found}); "
-                "export the annotations from VIA again"
-            )
-        for row in rows:
-            image = shapes.setdefault((row["filename"] or "", _size_bytes(row.get("file_size"))), [])
-            shape = _parse_cell(row["region_shape_attributes"])
-            if shape != {}:  # VIA writes an empty shape for an image without regions
-                image.append(shape)
-    except csv.Error as error:
-        raise DataError(f"{path}: not CSV ({error}); export the annotations from VIA again") from None
-    return [_RawRecord(filename, size_bytes, found) for (filename, size_bytes), found in shapes.items()], []
-
-
-def _parse_cell(cell: str | None) -> object:
-    try:
-        return json.loads(cell or "")
+        return json.loads(cell)
     except (ValueError, RecursionError):
         return cell
 
 
-def _keep_repeated_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """A JSON object as a dict in which a key that stands twice does not silently replace the first."""
-    found: dict[str, object] = {}
-    for number, (key, value) in enumerate(pairs):
-        found[f"{key} (again, {number})" if key in found else key] = value
-    return found
+def _image_folder(settings: object) -> str:
+    """The folder of the images that a VIA 2 project names, relative to the project; ``""`` for any other."""
+    core = settings.get("core") if isinstance(settings, dict) else None
+    folder = core.get("default_filepath") if isinstance(core, dict) else None
+    plain = folder.replace("\\", "/") if isinstance(folder, str) else ""
+    return "" if describe_unsafe(plain) else plain
 
 
 def _is_record(entry: object) -> bool:
@@ -188,36 +153,34 @@ def _size_bytes(value: object) -> int:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else -1
 
 
-def _read_image(filename: str, twins: list[_RawRecord]) -> tuple[ViaRecord | None, list[Finding]]:
-    """The first record of an image that has a region to draw, and the faults of all its records."""
-    name = printable(filename)
-    if is_unsafe(filename):
-        cause, remedy = "the filename leads out of the folder, or is none", "name the image relative to its folder"
-        return None, [Finding("unsafe-filename", "left out", name, cause, remedy)]
+def _read_record(raw: _RawRecord) -> tuple[ImageAnnotation | None, list[Finding]]:
+    if unsafe := describe_unsafe(raw.filename):
+        cause, remedy = f"its name {unsafe}", "name the image relative to the folder of the annotations"
+        return None, [left_out("unsafe-filename", printable(raw.filename), cause, remedy)]
+    regions: list[Region] = []
+    labels: list[Mapping[str, str]] = []
     findings = []
-    if len(twins) > 1:
-        cause = f"{len(twins)} records have this filename; the first with a region is used"
-        findings.append(Finding("duplicate-record", "warning", name, cause, "leave one record an image"))
-    readings = [(twin.size_bytes, *_read_shapes(name, twin.shapes)) for twin in twins]
-    findings += [fault for _, _, faults in readings for fault in faults]
-    for size_bytes, regions, _ in readings:
-        if regions:
-            return ViaRecord(filename, size_bytes, regions), findings
-    cause = "no region that can be drawn" if any(twin.shapes for twin in twins) else "annotated with no region"
-    remedy = "outline the tumour in VIA; tumour-free images belong into images/ + masks/ with a black mask"
-    return None, [*findings, Finding("annotation-missing", "left out", name, cause, remedy)]
-
-
-def _read_shapes(name: str, shapes: list[object]) -> tuple[tuple[Region, ...], list[Finding]]:
-    regions, findings = [], []
-    for number, shape in enumerate(shapes, start=1):
+    for number, (shape, attributes) in enumerate(zip(raw.shapes, raw.attributes, strict=True), start=1):
         try:
             regions.append(_read_shape(shape))
+            labels.append(dict(_read_labels(attributes)))
         except _ShapeError as fault:
             kind, cause = fault.args
             remedy = "outline it again in VIA; the other regions of the image are used"
-            findings.append(Finding(kind, "warning", name, f"region {number}: {cause}", remedy))
-    return tuple(regions), findings
+            findings.append(Finding(kind, "warning", raw.filename, f"region {number}: {cause}", remedy))
+    patient = find_patient(raw.file_attributes) if isinstance(raw.file_attributes, dict) else None
+    undrawn = len(raw.shapes) - len(regions)
+    name = raw.filename.replace("\\", "/")
+    return ImageAnnotation(name, raw.size_bytes, tuple(regions), tuple(labels), patient, undrawn), findings
+
+
+def _read_labels(attributes: object) -> Iterator[tuple[str, str]]:
+    """The attributes of a region that say something: text as it is, of check boxes those that are ticked."""
+    for name, value in attributes.items() if isinstance(attributes, dict) else ():
+        ticked = [str(option) for option, is_ticked in value.items() if is_ticked] if isinstance(value, dict) else []
+        text = str(value).strip() if isinstance(value, str | int | float) else ", ".join(sorted(ticked))
+        if text:
+            yield str(name), text
 
 
 def _read_shape(shape: object) -> Region:
@@ -275,7 +238,7 @@ def _finite(value: object, key: str) -> float:
     return float(value)
 
 
-def _shape(region: Region) -> dict[str, object]:
+def shape_attributes(region: Region) -> dict[str, object]:
     """The shape attributes of a region as VIA writes them."""
     if isinstance(region, Polygon):
         all_x, all_y = region.points_xy.T

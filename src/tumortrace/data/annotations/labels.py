@@ -1,0 +1,52 @@
+"""Labels of regions: which ones a file holds, and keeping the regions of one label."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from tumortrace.data.annotations.records import ImageAnnotation
+from tumortrace.data.findings import Finding
+from tumortrace.data.geometry import Region
+
+_MOST_LISTED = 8
+
+
+def keep_label(image: ImageAnnotation, label: str) -> tuple[Region, ...]:
+    """The regions of an image that any of their attributes labels so, whatever the letter case."""
+    wanted = _label_key(label)
+    return tuple(
+        region
+        for region, attributes in zip(image.regions, image.labels, strict=True)
+        if any(_label_key(value) == wanted for value in attributes.values())
+    )
+
+
+def count_labels(images: Iterable[ImageAnnotation]) -> dict[str, Counter[str]]:
+    """How often each label occurs, by the attribute that holds it; a region without one counts as ``""``."""
+    regions = [attributes for image in images for attributes in image.labels]
+    names = dict.fromkeys(name for attributes in regions for name in attributes)
+    return {name: Counter(attributes.get(name, "") for attributes in regions) for name in names}
+
+
+def describe_labels(counts: dict[str, Counter[str]]) -> str:
+    """The labels of each attribute with their counts, the most frequent ones first."""
+    return "; ".join(f"{name}: {_describe_counter(counter)}" for name, counter in counts.items())
+
+
+def find_united(file: str, images: Iterable[ImageAnnotation]) -> list[Finding]:
+    """A warning for a file whose regions carry several labels, since all of them are united."""
+    several = {name: counter for name, counter in count_labels(images).items() if len(counter) > 1}
+    if not several:
+        return []
+    cause = f"its regions have several labels ({describe_labels(several)}); all are united into the tumour"
+    return [Finding("labels-united", "warning", file, cause, "choose the tumour's label with --label NAME")]
+
+
+def _describe_counter(counter: Counter[str]) -> str:
+    listed = [f"{label or '(none)'} {times}" for label, times in counter.most_common(_MOST_LISTED)]
+    return ", ".join(listed + ([f"{len(counter) - _MOST_LISTED} more"] if len(counter) > _MOST_LISTED else []))
+
+
+def _label_key(label: str) -> str:
+    return label.strip().casefold()

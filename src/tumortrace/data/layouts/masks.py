@@ -1,0 +1,71 @@
+"""The layouts with mask files: folders of masks beside folders of images, and masks beside their images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tumortrace.data.folders import is_picture, join
+from tumortrace.data.layouts.opening import Opening, within
+from tumortrace.data.names import spelling_key, stem_of
+from tumortrace.data.pairs import PAIRS, match_names, strip_mask_ending
+from tumortrace.data.parts import is_below_masks, read_folder_name
+
+
+def open_mask_folders(opening: Opening, folder: str) -> None:
+    """Pair each folder of images directly in a folder with the folder of masks for the same part."""
+    by_part: dict[str, dict[str, str]] = {}
+    for child in opening.tree.children(folder):
+        part, role = read_folder_name(child.rpartition("/")[2])
+        if role and opening.free_pictures(child):
+            by_part.setdefault(part, {}).setdefault(role, child)
+    for folders in by_part.values():
+        if len(folders) == 2:
+            _pair_folders(opening, folders["images"], folders["masks"])
+
+
+def open_masks_beside(opening: Opening, folder: str) -> None:
+    """Pair the masks that lie beside their images, such as ``NAME_mask.tif`` beside ``NAME.tif``."""
+    if is_below_masks(join(folder, "x")):
+        return
+    free = [file for file in opening.tree.files_in(folder) if is_picture(file)]
+    free = [file for file in free if file not in opening.used and file not in opening.machine_made]
+    stems = {spelling_key(stem_of(file)) for file in free}
+    masks = [file for file in free if strip_mask_ending(spelling_key(stem_of(file))) in stems]
+    if not masks:
+        return
+    pairs, faults, claimed = match_names([file for file in free if file not in masks], masks)
+    opening.findings += faults
+    opening.used |= claimed
+    for pair in pairs:
+        if pair.mask:
+            opening.add_mask_case(pair.image, pair.mask)
+
+
+def _pair_folders(opening: Opening, image_folder: str, mask_folder: str) -> None:
+    images, masks = opening.free_pictures(image_folder), opening.free_pictures(mask_folder)
+    if image_folder in opening.listed:
+        cause, remedy = f"stands in {image_folder}/ but not in {PAIRS}", f"add its row to {PAIRS}"
+        named = {finding.file for finding in opening.findings}
+        for image in (image for image in images if image not in named):
+            opening.leave_out("annotation-missing", image, cause, remedy)
+        for mask in masks:
+            _name_imageless(opening, mask, f"a mask that no row of {PAIRS} names")
+        return
+    pairs, faults, claimed = match_names(within(images, image_folder), within(masks, mask_folder))
+    opening.findings += [replace(fault, file=join(image_folder, fault.file)) for fault in faults]
+    opening.used |= {join(mask_folder, mask) for mask in claimed}
+    shared = {fault.file for fault in faults if fault.kind == "mask-shared"}
+    for pair in pairs:
+        image = join(image_folder, pair.image)
+        if pair.mask:
+            opening.add_mask_case(image, join(mask_folder, pair.mask))
+        elif pair.image not in shared:
+            cause = f"no mask {stem_of(pair.image)}.png in {mask_folder}/"
+            opening.leave_out("annotation-missing", image, cause, "add the mask; all black if free of tumour")
+    for mask in opening.free_pictures(mask_folder):
+        _name_imageless(opening, mask, "a mask without an image")
+
+
+def _name_imageless(opening: Opening, mask: str, cause: str) -> None:
+    opening.leave_out("image-missing", mask, cause, "add its image, or remove the mask")
+    opening.used.add(mask)

@@ -1,0 +1,34 @@
+"""Opening one folder: every layout in turn, then what is left over."""
+
+from __future__ import annotations
+
+from tumortrace.data.folders import Tree
+from tumortrace.data.layouts.annotated import open_annotations
+from tumortrace.data.layouts.masks import open_mask_folders, open_masks_beside
+from tumortrace.data.layouts.opening import Opening
+from tumortrace.data.layouts.table import open_table
+from tumortrace.data.names import natural_key
+from tumortrace.data.parts import PARTS
+
+
+def open_layouts(tree: Tree, *, label: str | None) -> Opening:
+    """Find the cases of a folder and its subfolders, whichever layouts they have.
+
+    Tables come first, from the outermost folder inwards. Then come folders of images beside folders of masks, and
+    annotation files, from the innermost folder outwards. Masks beside their images come last.
+
+    Args:
+        tree: The files of the folder.
+        label: Label of the regions that count, where regions are labelled; None for all regions.
+    """
+    opening = Opening(tree, label)
+    outermost_first = sorted(tree.folders, key=lambda folder: len(folder.split("/")) if folder else 0)
+    for folder in outermost_first:
+        open_table(opening, folder)
+    for folder in reversed(outermost_first):
+        open_mask_folders(opening, folder)
+        open_annotations(opening, folder)
+    for folder in tree.folders:
+        open_masks_beside(opening, folder)
+    opening.records.sort(key=lambda record: ((*PARTS, "").index(record.part), natural_key(record.case_id)))
+    return opening

@@ -1,0 +1,130 @@
+"""A folder while it is being opened: the cases found so far, the files used, and the faults."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from tumortrace.data.cases import CaseRecord
+from tumortrace.data.findings import Finding, left_out
+from tumortrace.data.folders import Tree, is_picture, join, parent_of
+from tumortrace.data.geometry import Region
+from tumortrace.data.own_files import MANIFEST
+from tumortrace.data.parts import part_of
+from tumortrace.data.patients import find_patients_by_folder
+
+RESULTS, RESULTS_TABLE = "results.json", "results.csv"
+"""What ``segment`` writes beside its masks."""
+
+
+@dataclass(eq=False)
+class Opening:
+    """A folder while it is being opened.
+
+    Attributes:
+        tree: Its files.
+        label: Label of the regions that count; None for all.
+        records: Cases found so far.
+        findings: Faults found so far.
+        faults: By the folder, why the annotations in it cannot be used.
+        used: Files that are an image or mask of a case, annotations or a table, or named with their case.
+        listed: Folders of images whose files a ``pairs.csv`` lists.
+        patients: Patients by the image, as tables name them.
+        labels: How often each label occurs, by its attribute.
+    """
+
+    tree: Tree
+    label: str | None = None
+    records: list[CaseRecord] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    faults: dict[str, str] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
+    listed: set[str] = field(default_factory=set)
+    patients: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, Counter[str]] = field(default_factory=dict)
+
+    @cached_property
+    def own_documents(self) -> dict[str, tuple[str, ...]]:
+        """Files about results that tumortrace wrote, and the masks and overlays that each of them lists."""
+        return dict(_find_own_documents(self.tree))
+
+    @cached_property
+    def machine_made(self) -> frozenset[str]:
+        """Masks and overlays that ``segment`` wrote, by the results beside them."""
+        return frozenset(picture for pictures in self.own_documents.values() for picture in pictures)
+
+    @cached_property
+    def patients_by_folder(self) -> dict[str, str]:
+        """Patients by the image, as folders name them."""
+        return find_patients_by_folder(self.tree.pictures)
+
+    def patient_of(self, image: str) -> str | None:
+        """The patient of an image, as a table names it, or else its folder."""
+        return self.patients.get(image) or self.patients_by_folder.get(image)
+
+    def free_pictures(self, folder: str) -> list[str]:
+        """The pictures below a folder that are in no case so far."""
+        return [file for file in below(self.tree.pictures, folder) if file not in self.used]
+
+    def add_case(self, image: str, truth: Path | tuple[Region, ...], *, patient: str | None, mask: str = "") -> None:
+        """Add an image with its truth, and count its files as used."""
+        path = self.tree.root / image
+        self.records.append(CaseRecord(image, part_of(image), path, truth, patient or self.patient_of(image)))
+        self.used |= {image, mask} - {""}
+
+    def add_mask_case(self, image: str, mask: str, *, patient: str | None = None) -> None:
+        """Add an image with its mask file."""
+        self.add_case(image, self.tree.root / mask, patient=patient, mask=mask)
+
+    def leave_out(self, kind: str, file: str, cause: str, remedy: str) -> None:
+        """Add a finding whose file is not used."""
+        self.findings.append(left_out(kind, file, cause, remedy))
+
+
+def below(files: Iterable[str], folder: str) -> list[str]:
+    """The files below a folder; all of them for ``""``."""
+    return [file for file in files if not folder or file.startswith(f"{folder}/")]
+
+
+def within(files: Iterable[str], folder: str) -> list[str]:
+    """The paths of files below a folder, relative to it."""
+    return [file[len(folder) + 1 :] if folder else file for file in files]
+
+
+def ancestors(path: str) -> list[str]:
+    """The folders that a file lies in, from its own to ``""``."""
+    folders = [path]
+    while folders[-1]:
+        folders.append(parent_of(folders[-1]))
+    return folders[1:]
+
+
+def is_below_any(file: str, folders: Collection[str]) -> bool:
+    """Whether a file lies below one of several folders."""
+    return any(file.startswith(f"{folder}/") for folder in folders)
+
+
+def _find_own_documents(tree: Tree) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for file in tree.files:
+        folder, name = parent_of(file), file.rpartition("/")[2]
+        if name == MANIFEST:
+            yield file, ()
+        if name == RESULTS and (masks := _read_results(tree.root / file)) is not None:
+            overlays = (mask.removesuffix("_mask.png") + "_overlay.png" for mask in masks)
+            yield file, tuple(join(folder, picture) for picture in (*masks, *overlays))
+            yield join(folder, RESULTS_TABLE), ()
+
+
+def _read_results(path: Path) -> list[str] | None:
+    """The masks that a ``results.json`` of ours lists; None if another program wrote it."""
+    try:
+        document = json.loads(path.read_bytes())
+        if not document["model"]["sha256"] or not isinstance(document["volumes"], list):
+            return None
+        return [record["mask"] for record in document["images"] if is_picture(record["mask"] or "")]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None

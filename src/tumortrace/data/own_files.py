@@ -1,0 +1,66 @@
+"""Which files in an output folder tumortrace wrote, told by their content; no other file is ever replaced."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tumortrace import __version__
+from tumortrace.errors import DataError
+from tumortrace.files import write_json
+
+MANIFEST = "conversion.json"
+"""Lists the files that a conversion wrote, with the SHA-256 of each."""
+
+
+@contextmanager
+def open_output(folder: Path, planned: Iterable[str]) -> Iterator[Callable[[str], None]]:
+    """Make a folder ready for files that replace only what tumortrace wrote there; list them when the block ends.
+
+    Args:
+        folder: The output folder.
+        planned: Paths within the folder that may be written.
+
+    Yields:
+        A function that is called with the path of each file once it is written.
+
+    Raises:
+        DataError: One of the files is there already, and tumortrace did not write it, or it was changed since.
+    """
+    known = _read_manifest(folder)
+    for name in planned:
+        if (folder / name).exists() and _hash(folder / name) != known.get(name):
+            raise DataError(
+                f"{folder / name}: is there already, and tumortrace did not write it, or it was changed since; choose "
+                "another folder, or move the file"
+            )
+    written: list[str] = []
+    try:
+        yield written.append
+    finally:
+        kept = {name: digest for name, digest in known.items() if (folder / name).is_file()}
+        files = kept | {name: _hash(folder / name) for name in written}
+        if files:
+            document = {"program": "tumortrace", "version": __version__, "files": dict(sorted(files.items()))}
+            write_json(folder / MANIFEST, document)
+
+
+def _read_manifest(folder: Path) -> dict[str, str]:
+    """The files that earlier conversions wrote into a folder, by their SHA-256; none if there is no manifest."""
+    path = folder / MANIFEST
+    if not path.exists():
+        return {}
+    try:
+        document = json.loads(path.read_bytes())
+        if document["program"] == "tumortrace":
+            return {str(name): str(digest) for name, digest in document["files"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass  # another program's file of this name
+    raise DataError(f"{path}: another program wrote it; choose another folder, or move the file")
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""

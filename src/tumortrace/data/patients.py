@@ -1,0 +1,61 @@
+"""Patients: under which headers tables name them, and when two names mean one patient."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
+
+from tumortrace.data.tables import column_key
+
+PATIENT_COLUMNS = (
+    "patient",
+    "patient_id",
+    "patient_name",
+    "patient_number",
+    "pid",
+    "subject",
+    "subject_id",
+    "participant",
+    "participant_id",
+)
+"""Headers of the column that names the patient, whatever their case, blanks and underscores."""
+
+_UNKNOWN = frozenset({"", "-", "?", "na", "n/a", "nan", "none", "null", "unknown"})
+_KEYS = frozenset(map(column_key, PATIENT_COLUMNS))
+_FOLDER = re.compile(r"(patient|pat|subject|subj|sub|case|p)[ _-]?\d\w*", flags=re.IGNORECASE)
+
+
+def read_patient(cell: str) -> str | None:
+    """The patient's name in a cell: composed letters, outer blanks removed, inner ones single; None if unknown."""
+    visible = "".join(c for c in unicodedata.normalize("NFC", cell) if unicodedata.category(c) not in {"Cf", "Cc"})
+    name = " ".join(visible.split())
+    return None if name.casefold() in _UNKNOWN else name
+
+
+def find_patient(attributes: Mapping[str, object]) -> str | None:
+    """The patient that the attributes of an image name."""
+    values = (value for name, value in attributes.items() if column_key(str(name)) in _KEYS)
+    return next((name for value in values if isinstance(value, str | int) and (name := read_patient(str(value)))), None)
+
+
+def find_patients_by_folder(images: Iterable[str]) -> dict[str, str]:
+    """The patients that the folders of images name, by the image; none unless there are two patients or more."""
+    patients = {image: patient for image in images if (patient := patient_of_folder(image))}
+    return patients if len(set(patients.values())) > 1 else {}
+
+
+def patient_of_folder(image: str) -> str | None:
+    """The patient that the folder of an image names.
+
+    A folder names a patient if its images begin with its name (``TCGA_CS_4941/TCGA_CS_4941_3.tif``), or if it or one
+    above it is called as patients are (``patient 12``, ``sub-07``, ``p3``).
+    """
+    *folders, name = PurePosixPath(image).parts
+    for distance, folder in enumerate(reversed(folders)):
+        numbered = any(character.isdecimal() for character in folder)  # a class is named without a number
+        begins = re.match(re.escape(folder) + "[ _-]", name, re.IGNORECASE)
+        if _FOLDER.fullmatch(folder) or (begins and numbered and distance == 0):
+            return read_patient(folder)
+    return None

@@ -1,0 +1,86 @@
+"""Text files and CSV tables as other systems write them: byte order marks, semicolons, tabs, any header."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tumortrace.errors import DataError
+
+csv.field_size_limit(2**31 - 1)  # an outline of many vertices is longer than the usual 131,072 characters
+
+_DELIMITERS = (",", ";", "\t")
+_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A CSV table.
+
+    Attributes:
+        header: The names of the columns as the file spells them.
+        rows: The cells of each row by their column; a missing cell is empty. Rows without any text are left out.
+    """
+
+    header: tuple[str, ...]
+    rows: tuple[dict[str, str], ...]
+
+    def find_column(self, names: Iterable[str]) -> str | None:
+        """The first of the names that is a column, whatever its case, blanks and underscores."""
+        by_key = {column_key(column): column for column in reversed(self.header)}
+        return next((by_key[key] for key in map(column_key, names) if key in by_key), None)
+
+
+def read_text(path: Path) -> str:
+    """Read a text file: UTF-8 with or without a byte order mark, or UTF-16 with one.
+
+    Raises:
+        DataError: The file cannot be read, or is neither.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from None
+    try:
+        return data.decode("utf-16" if data.startswith(_UTF16_MARKS) else "utf-8-sig")
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not UTF-8 text; save it as UTF-8") from None
+
+
+def parse_table(text: str) -> Table:
+    """Parse CSV text whose cells are divided by commas, semicolons or tabs.
+
+    A ``#`` before the header and a first line ``sep=;`` are passed over.
+
+    Raises:
+        csv.Error: The text is not CSV.
+    """
+    declared = re.match(r"\s*\"?sep=(.)\"?\r?\n", text, flags=re.IGNORECASE)
+    body = (text[declared.end() :] if declared else text).lstrip("# \t\r\n")
+    delimiter = declared[1] if declared else _find_delimiter(body.partition("\n")[0])
+    header, *lines = list(csv.reader(io.StringIO(body, newline=""), delimiter=delimiter, strict=True)) or [[]]
+    names = tuple(name.strip() for name in header)
+    rows = (dict(zip(names, [*line, *[""] * (len(names) - len(line))], strict=False)) for line in lines)
+    return Table(names, tuple(row for row in rows if any(cell.strip() for cell in row.values())))
+
+
+def column_key(name: str) -> str:
+    """A column's name without case, blanks, underscores and other signs: ``Patient ID`` and ``patient_id`` are one."""
+    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFC", name).casefold())
+
+
+def list_columns(header: Sequence[str]) -> str:
+    """The columns of a table for a message."""
+    return ", ".join(header) or "none"
+
+
+def _find_delimiter(header: str) -> str:
+    """The delimiter that divides a header into the most cells; a comma where none does."""
+    unquoted = re.sub(r'"[^"]*"', "", header)
+    return max(_DELIMITERS, key=unquoted.count)
