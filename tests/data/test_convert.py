@@ -21,6 +21,7 @@ from tumortrace.data.masks import read_mask
 from tumortrace.data.pairs import Pair, read_pairs
 from tumortrace.data.slice import write_png
 from tumortrace.errors import DataError
+from tumortrace.locks import lock_folder
 
 
 def iou(one: np.ndarray, other: np.ndarray) -> float:
@@ -351,3 +352,10 @@ def test_a_label_chooses_among_the_regions(tmp_path):
     assert read_mask(tmp_path / "one" / "a_mask.png").sum() == 2
     convert_to_via(tmp_path / "data", tmp_path / "via", label="tumour")
     assert read_outlines(tmp_path / "via" / "annotations.json") == {"a.png": [[1, 0], [1, 1]]}
+
+
+def test_a_second_conversion_into_one_folder_is_refused_while_the_first_writes(tmp_path):
+    write_via_folder(tmp_path / "data", {"a.png": 1})
+    with lock_folder(tmp_path / "out"), pytest.raises(DataError, match="another run of tumortrace is writing there"):
+        convert_to_masks(tmp_path / "data", tmp_path / "out")
+    assert convert_to_masks(tmp_path / "data", tmp_path / "out").count == 1

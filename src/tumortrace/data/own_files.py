@@ -11,6 +11,7 @@ from pathlib import Path
 from tumortrace import __version__
 from tumortrace.errors import DataError
 from tumortrace.files import write_json
+from tumortrace.locks import lock_folder
 
 MANIFEST = "conversion.json"
 """Lists the files that a conversion wrote, with the SHA-256 of each."""
@@ -28,24 +29,26 @@ def open_output(folder: Path, planned: Iterable[str]) -> Iterator[Callable[[str]
         A function that is called with the path of each file once it is written.
 
     Raises:
-        DataError: One of the files is there already, and tumortrace did not write it, or it was changed since.
+        DataError: Another run writes into the folder; or one of the files is there already, and tumortrace did not
+            write it, or it was changed since.
     """
-    known = _read_manifest(folder)
-    for name in planned:
-        if (folder / name).exists() and _hash(folder / name) != known.get(name):
-            raise DataError(
-                f"{folder / name}: is there already, and tumortrace did not write it, or it was changed since; choose "
-                "another folder, or move the file"
-            )
-    written: list[str] = []
-    try:
-        yield written.append
-    finally:
-        kept = {name: digest for name, digest in known.items() if (folder / name).is_file()}
-        files = kept | {name: _hash(folder / name) for name in written}
-        if files:
-            document = {"program": "tumortrace", "version": __version__, "files": dict(sorted(files.items()))}
-            write_json(folder / MANIFEST, document)
+    with lock_folder(folder):
+        known = _read_manifest(folder)
+        for name in planned:
+            if (folder / name).exists() and _hash(folder / name) != known.get(name):
+                raise DataError(
+                    f"{folder / name}: is there already, and tumortrace did not write it, or it was changed since; "
+                    "choose another folder, or move the file"
+                )
+        written: list[str] = []
+        try:
+            yield written.append
+        finally:
+            kept = {name: digest for name, digest in known.items() if (folder / name).is_file()}
+            files = kept | {name: _hash(folder / name) for name in written}
+            if files:
+                document = {"program": "tumortrace", "version": __version__, "files": dict(sorted(files.items()))}
+                write_json(folder / MANIFEST, document)
 
 
 def _read_manifest(folder: Path) -> dict[str, str]:
