@@ -295,6 +295,16 @@ def test_names_of_files_cannot_write_on_the_terminal(tmp_path: Path, encoding: s
     assert {image["file"] for image in images} == {f"scans/{name}" for name in names}
 
 
+@POSIX
+def test_an_error_names_the_file_as_it_is_called(tmp_path: Path):
+    name = "two  spaces\n\u3000.png"
+    done = subprocess.run(
+        [sys.executable, "-m", "tumortrace", "segment", name], cwd=tmp_path, capture_output=True, check=False
+    )
+    shown = "error: two  spaces\\n\u3000.png: no such file or folder; check the path\n"
+    assert (done.returncode, done.stderr.decode()) == (2, shown)
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [

@@ -119,7 +119,7 @@ def _end_in_one_line(run: Callable[[], object]) -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    log.print(f"error: {' '.join(message.split())}")
+    log.print(f"error: {message}")
     sys.exit(2)
 
 
