@@ -74,7 +74,8 @@ def test_each_file_is_taken_once_however_often_it_is_named(tmp_path: Path, monke
 
 
 def test_other_types_are_skipped_and_hidden_files_passed_over(tmp_path: Path):
-    touch(tmp_path, "x.png", "notes.txt", "scan.dcm", ".DS_Store", "._x.png", ".cache/y.png", "sub/readme")
+    touch(tmp_path, "x.png", "notes.txt", "scan.dcm", "sub/readme")
+    touch(tmp_path, ".DS_Store", "._x.png", ".cache/y.png", "__MACOSX/x.png")
     pictures, skipped = find_pictures([str(tmp_path)])
     assert [picture.path for picture in pictures] == [str(tmp_path / "x.png")]
     assert skipped == [str(tmp_path / "notes.txt"), str(tmp_path / "scan.dcm"), str(tmp_path / "sub/readme")]
@@ -258,6 +259,8 @@ VIA_CSV = "filename,file_size,file_attributes,region_count,region_id,region_shap
         {"x.png": "", "annotations.JSON": VIA},
         {"Valid/images/x.png": "", "Valid/masks/x.png": ""},
         {"images/x.png": "", "masks/x.png": ""},
+        {"train_images/x.png": "", "train_masks/x.png": ""},
+        {"imagesTr/x.png": "", "labelsTr/x.png": ""},
     ],
 )
 @pytest.mark.parametrize("inside", ["", "TRAIN", "new", "images", "new/deep/er"])

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tumortrace.data.dataset import refuse_inside
+from tumortrace.data.folders import is_hidden
 from tumortrace.data.names import natural_key
+from tumortrace.data.parts import read_folder_name
 from tumortrace.data.pictures import IMAGE_SUFFIXES, READABLE
 from tumortrace.data.slice import hint_at_dicom
 from tumortrace.errors import DataError
 from tumortrace.signed_png import is_signed_png
-
-PART_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
-"""Names of a dataset's parts, in any letter case."""
 
 _ANNOTATION_WORDS = (b'"regions"', b"region_shape_attributes", b'"annotations"')
 _ANNOTATION_HEAD = 65536  # bytes in which an annotation file shows that it is one
@@ -112,14 +111,16 @@ def refuse_out_among_pictures(out: Path, inputs: Sequence[str]) -> None:
 
 def _is_dataset(folder: Path) -> bool:
     """Whether a folder, or one of its parts, holds pictures with annotations or masks."""
-    parts = [folder / name for name in _list(folder).folders if name.lower() in PART_NAMES]
+    parts = [folder / name for name in _list(folder).folders if read_folder_name(name).part]
     return any(map(_is_annotated, [folder, *parts]))
 
 
 def _is_annotated(folder: Path) -> bool:
     listing = _list(folder)
-    if {"images", "masks"} <= listing.folders:
-        return bool(_find_foreign(folder / "masks"))
+    roles = {name: read_folder_name(name).role for name in listing.folders}
+    masks = [folder / name for name, role in roles.items() if role == "masks" and "images" in roles.values()]
+    if any(map(_find_foreign, masks)):
+        return True
     tables = [name for name in listing.names if name.lower().endswith((".json", ".csv"))]
     return any(map(_is_picture, listing.names)) and any(_holds_annotations(folder / name) for name in tables)
 
@@ -222,7 +223,7 @@ def _list(folder: Path | str) -> _Listing:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if not entry.name.startswith("."):
+                if not is_hidden(entry.name):
                     names.append(entry.name)
                     if _is_folder(entry):
                         folders.add(entry.name)
