@@ -20,7 +20,10 @@ def test_a_folder_is_locked_until_the_block_ends(tmp_path: Path):
         with pytest.raises(DataError, match=r"out: another run of tumortrace is writing there"), lock_folder(folder):
             pytest.fail("locked twice")
         assert [path.name for path in folder.iterdir()] == [LOCK]
-    assert list(folder.iterdir()) == []
+    assert not folder.exists()  # made for nothing
+    with lock_folder(folder):
+        (folder / "result.txt").touch()
+    assert [path.name for path in folder.iterdir()] == ["result.txt"]
     with lock_folder(folder), lock_folder(tmp_path / "other"):
         pass
 

@@ -34,11 +34,12 @@ def lock_folder(folder: Path) -> Iterator[None]:
     is locked.
 
     Args:
-        folder: The output folder; it is made if it does not exist.
+        folder: The output folder; it is made if it does not exist, and removed again if nothing was written.
 
     Raises:
         DataError: Another run is writing into the folder.
     """
+    made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK
     descriptor = _open_locked(path)
@@ -51,6 +52,9 @@ def lock_folder(folder: Path) -> Iterator[None]:
             path.unlink(missing_ok=True)
         if sys.platform != "win32":
             os.close(descriptor)
+        if made:
+            with suppress(OSError):  # it holds results
+                folder.rmdir()
 
 
 def _open_locked(path: Path) -> int:
