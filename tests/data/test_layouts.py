@@ -132,7 +132,10 @@ def test_brisc_as_it_unzips(tmp_path):
         ("images/A.PNG", "masks/a.png", ""),
         ("imagesTr/c.png", "labelsTr/c.png", ""),
         ("train_images/c.png", "train_masks/c.png", ""),
+        ("Images/a.png", "Ground Truth/a.png", ""),
+        ("images/p1/a.png", "masks/a.png", ""),
         ("a.png", "a_mask.png", ""),
+        ("a.png", "mask_a.png", ""),
         ("a.png", "a_seg.tif", ""),
         ("deep/er/a.tif", "deep/er/A-Label.png", ""),
     ],
@@ -353,6 +356,14 @@ def test_several_labels_are_named_or_one_is_chosen(tmp_path):
         open_datasets([tmp_path], label="tumor")
 
 
+def test_labels_that_differ_from_part_to_part_are_named_too(tmp_path):
+    write_labelled(tmp_path / "TRAIN", {"a.png": ["tumour", "tumour"]})
+    write_labelled(tmp_path / "VAL", {"b.png": ["skull"]})
+    (finding,) = open_dataset(tmp_path).findings
+    assert (finding.kind, finding.file) == ("labels-united", "TRAIN/via.json")
+    assert "label: tumour 2, skull 1" in finding.cause
+
+
 def test_a_label_says_nothing_of_files_without_labels(tmp_path):
     write_labelled(tmp_path / "one", {"a.png": ["tumour", "skull"]})
     write_labelled(tmp_path / "other", {"a.png": [None, None]})
@@ -454,6 +465,15 @@ def test_label_pictures_are_not_slices_whatever_their_folder_is_called(tmp_path)
     assert named(dataset) == {("looks-like-masks", "truths/")}
     with pytest.raises(DataError, match="no picture there"):
         open_images(tmp_path / "truths")
+
+
+def test_a_mask_that_is_called_so_alone_is_no_slice(tmp_path):
+    for name in ("P1/flair.png", "P1/t1.png"):
+        write_slice(tmp_path / name)
+    write_mask(tmp_path / "P1" / "seg.png")
+    dataset = open_any(tmp_path)
+    assert [record.case_id for record in dataset.records] == ["P1/flair.png", "P1/t1.png"]
+    assert named(dataset) == {("not-a-slice", "P1/seg.png")}
 
 
 def test_masks_without_images_are_named(tmp_path):

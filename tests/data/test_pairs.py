@@ -154,6 +154,8 @@ def test_unsafe_and_repeated_names():
         (["p1/A.JPG", "p2/a.jpg"], ["P1/a.png", "p2/a.png"], {"p1/A.JPG": "P1/a.png", "p2/a.jpg": "p2/a.png"}),
         (["u\u0308.jpg"], ["\u00fc.png"], {"u\u0308.jpg": "\u00fc.png"}),
         (["c0_0000.png"], ["c0.png"], {"c0_0000.png": "c0.png"}),
+        (["1.png"], ["mask_1.png"], {"1.png": "mask_1.png"}),
+        (["p0/s0.png", "p1/s1.png"], ["s0.png", "x/s1_seg.png"], {"p0/s0.png": "s0.png", "p1/s1.png": "x/s1_seg.png"}),
         (["a.png", "a_mask.png"], ["a.png", "a_mask.png"], {"a.png": "a.png", "a_mask.png": "a_mask.png"}),
         (["a.png"], ["b.png", "_mask.png"], {"a.png": ""}),
     ],
@@ -163,6 +165,15 @@ def test_masks_are_matched_by_name(images, masks, expected):
     assert {pair.image: pair.mask for pair in pairs} == expected
     assert findings == []
     assert claimed == set(expected.values()) - {""}
+
+
+def test_masks_of_other_folders_are_left_where_their_name_is_not_unique():
+    pairs, findings, claimed = match_names(["p0/s.png", "p1/s.png", "p2/t.png"], ["s.png", "a/t.png", "b/t.png"])
+    assert [pair.mask for pair in pairs] == ["", "", ""]
+    assert findings == []
+    assert claimed == set()
+    pairs, _, _ = match_names(["a.png", "p1/a.png"], ["a.png", "p2/a.png"])
+    assert [pair.mask for pair in pairs] == ["a.png", ""]
 
 
 def test_one_mask_never_serves_two_pictures():

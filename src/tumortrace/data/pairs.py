@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -25,10 +25,12 @@ MASK_COLUMNS = ("mask", "mask_path", "mask_file", "mask_name", "segmentation", "
 """Headers of the column that names the mask, likewise."""
 
 MASK_ENDINGS = ("mask", "masks", "seg", "segmentation", "label", "gt")
-"""What follows the image's name in that of its mask, after ``_``, ``-`` or a blank: ``a.jpg`` and ``a_mask.png``."""
+"""What stands behind or before the image's name in that of its mask, with ``_``, ``-`` or a blank between them."""
 
 _COLUMNS = ("image", "mask", "patient", "size_bytes")
-_ENDING = re.compile(rf"[ _-](?:{'|'.join(MASK_ENDINGS)})", flags=re.IGNORECASE)
+_WORD = f"(?:{'|'.join(MASK_ENDINGS)})"
+_BEHIND = re.compile(rf"(.+)[ _-]{_WORD}", flags=re.IGNORECASE | re.DOTALL)
+_BEFORE = re.compile(rf"{_WORD}[ _-](.+)", flags=re.IGNORECASE | re.DOTALL)
 _CHANNEL = re.compile(r"_\d{4}")  # nnU-Net: case_0000.png is the first channel of case.png
 
 
@@ -147,6 +149,7 @@ def match_names(images: Sequence[str], masks: Sequence[str]) -> tuple[list[Pair]
         image: by_stem.get(stem) or (by_stem.get(stem[:-5], []) if _CHANNEL.fullmatch(stem[-5:]) else [])
         for image, stem in stems.items()
     }
+    claims |= _match_apart(claims, masks)
     claimed = Counter(claim[0] for claim in claims.values() if claim)
     pairs, findings = [], []
     for image, claim in claims.items():
@@ -162,16 +165,37 @@ def match_names(images: Sequence[str], masks: Sequence[str]) -> tuple[list[Pair]
     return pairs, findings, {mask for claim in claims.values() for mask in claim}
 
 
-def strip_mask_ending(stem: str) -> str | None:
-    """The stem of the image that a mask belongs to by its own stem; None if it does not end as masks do."""
-    endings = list(_ENDING.finditer(stem))
-    return stem[: endings[-1].start()] if endings and endings[-1].end() == len(stem) and endings[-1].start() else None
+def strip_mask_word(stem: str) -> str | None:
+    """The stem of the image that a mask belongs to by its own stem; None if it is not called as masks are.
+
+    Empty for a mask that is called ``mask`` or ``seg`` alone.
+    """
+    folder, slash, name = stem.rpartition("/")
+    if name.casefold() in MASK_ENDINGS:
+        return ""
+    match = _BEHIND.fullmatch(name) or _BEFORE.fullmatch(name)
+    return f"{folder}{slash}{match[1]}" if match else None
 
 
 def _name_shared(image: str, mask: str, images: Sequence[str]) -> Finding:
     others = ", ".join(other for other in images if other != image)
     cause = f"its mask {mask} would serve {others} as well, so none of them uses it"
     return left_out("mask-shared", image, cause, "give each image a mask of its own")
+
+
+def _match_apart(claims: Mapping[str, list[str]], masks: Sequence[str]) -> dict[str, list[str]]:
+    """Masks in other folders for images without one, where the name occurs once among all images and all masks."""
+    by_name: dict[str, list[str]] = {}
+    for mask in masks:
+        stem = spelling_key(stem_of(PurePosixPath(mask).name))
+        by_name.setdefault(strip_mask_word(stem) or stem, []).append(mask)
+    names = {image: spelling_key(stem_of(PurePosixPath(image).name)) for image in claims}
+    times = Counter(names.values())
+    return {
+        image: by_name[name]
+        for image, name in names.items()
+        if not claims[image] and times[name] == 1 and len(by_name.get(name, ())) == 1
+    }
 
 
 def _group_masks(masks: Sequence[str], *, taken: set[str]) -> dict[str, list[str]]:
@@ -185,7 +209,7 @@ def _group_masks(masks: Sequence[str], *, taken: set[str]) -> dict[str, list[str
     for mask in masks:
         by_stem.setdefault(spelling_key(stem_of(mask)), []).append(mask)
     for stem in [stem for stem in by_stem if stem not in taken]:
-        if image := strip_mask_ending(stem):
+        if image := strip_mask_word(stem):
             by_stem.setdefault(image, []).extend(by_stem[stem])
     return by_stem
 

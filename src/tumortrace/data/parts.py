@@ -46,7 +46,7 @@ def read_folder_name(name: str) -> FolderName:
     Returns:
         An empty part and no role where any word of the name is another one.
     """
-    lowered = name.casefold()
+    lowered = re.sub(r"ground[ _-]?truth", "gt", name.casefold())
     if nnunet := _NNUNET.fullmatch(lowered):
         return FolderName(_NNUNET_PARTS[nnunet[2]], _ROLE_OF_WORD[nnunet[1]])
     words = re.split(r"[ _-]", lowered)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from tumortrace.data.annotations.records import ImageAnnotation
 from tumortrace.data.findings import Finding
@@ -29,17 +29,22 @@ def count_labels(images: Iterable[ImageAnnotation]) -> dict[str, Counter[str]]:
     return {name: Counter(attributes.get(name, "") for attributes in regions) for name in names}
 
 
-def describe_labels(counts: dict[str, Counter[str]]) -> str:
+def describe_labels(counts: Mapping[str, Counter[str]]) -> str:
     """The labels of each attribute with their counts, the most frequent ones first."""
     return "; ".join(f"{name}: {_describe_counter(counter)}" for name, counter in counts.items())
 
 
-def find_united(file: str, images: Iterable[ImageAnnotation]) -> list[Finding]:
-    """A warning for a file whose regions carry several labels, since all of them are united."""
-    several = {name: counter for name, counter in count_labels(images).items() if len(counter) > 1}
+def find_united(file: str, counts: Mapping[str, Counter[str]]) -> list[Finding]:
+    """A warning for a dataset whose regions carry several labels, since all of them are united.
+
+    Args:
+        file: Name of its annotation file, the first of several.
+        counts: Labels of all its regions, as ``count_labels`` counts them.
+    """
+    several = {name: counter for name, counter in counts.items() if len(counter) > 1}
     if not several:
         return []
-    cause = f"its regions have several labels ({describe_labels(several)}); all are united into the tumour"
+    cause = f"the regions have several labels ({describe_labels(several)}); all are united into the tumour"
     return [Finding("labels-united", "warning", file, cause, "choose the tumour's label with --label NAME")]
 
 

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from tumortrace.data.annotations.documents import SUFFIXES
 from tumortrace.data.annotations.find import choose_annotations
-from tumortrace.data.annotations.labels import count_labels, find_united, keep_label
+from tumortrace.data.annotations.labels import count_labels, keep_label
 from tumortrace.data.annotations.records import AnnotationFile, ImageAnnotation
 from tumortrace.data.annotations.via import shape_attributes
 from tumortrace.data.findings import left_out
@@ -102,8 +102,7 @@ def _holds_annotations_only(opening: Opening, folder: str) -> bool:
 def _count_labels(opening: Opening, annotation_file: str, content: AnnotationFile) -> None:
     for name, counter in count_labels(content.images).items():
         opening.labels[name] = opening.labels[name] + counter if name in opening.labels else counter
-    if opening.label is None:
-        opening.findings += find_united(annotation_file, content.images)
+        opening.labelled_files.append(annotation_file)
 
 
 def _match_images(opening: Opening, folder: str, content: AnnotationFile) -> dict[str, list[ImageAnnotation]]:

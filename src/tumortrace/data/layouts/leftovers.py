@@ -12,7 +12,7 @@ from tumortrace.data.findings import describe_main_cause
 from tumortrace.data.folders import is_picture, parent_of
 from tumortrace.data.layouts.opening import RESULTS, Opening, ancestors, below, is_below_any
 from tumortrace.data.names import spelling_key, stem_of
-from tumortrace.data.pairs import PAIRS, strip_mask_ending
+from tumortrace.data.pairs import PAIRS, strip_mask_word
 from tumortrace.data.parts import is_below_masks, part_of, read_folder_name
 from tumortrace.data.slice import read_slice
 from tumortrace.errors import DataError
@@ -57,11 +57,13 @@ def _name_mask_or_overlay(opening: Opening, file: str, stems: set[str]) -> bool:
         stems: Stems of the pictures in the same folder.
     """
     stem = spelling_key(stem_of(file))
-    image = strip_mask_ending(stem) or (stem.removesuffix("_overlay") if stem.endswith("_overlay") else None)
+    image = strip_mask_word(stem)
+    if image is None and stem.endswith("_overlay"):
+        image = stem.removesuffix("_overlay")
     if file in opening.machine_made:
         cause, remedy = f"segment wrote it (see {RESULTS}); it is neither a slice nor a truth", "keep results elsewhere"
-    elif image in stems:
-        cause, remedy = "a mask or overlay by its name, beside its image; it is not used", "move it to masks/"
+    elif image in stems or image == "":
+        cause, remedy = "a mask or overlay by its name; it is not used", f"list it in {PAIRS}, or remove it"
     elif is_below_masks(file):
         opening.leave_out("image-missing", file, "a mask without an image", "add its image, or remove the mask")
         return True

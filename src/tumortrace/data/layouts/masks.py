@@ -7,7 +7,7 @@ from dataclasses import replace
 from tumortrace.data.folders import is_picture, join
 from tumortrace.data.layouts.opening import Opening, within
 from tumortrace.data.names import spelling_key, stem_of
-from tumortrace.data.pairs import PAIRS, match_names, strip_mask_ending
+from tumortrace.data.pairs import PAIRS, match_names, strip_mask_word
 from tumortrace.data.parts import is_below_masks, read_folder_name
 
 
@@ -30,7 +30,7 @@ def open_masks_beside(opening: Opening, folder: str) -> None:
     free = [file for file in opening.tree.files_in(folder) if is_picture(file)]
     free = [file for file in free if file not in opening.used and file not in opening.machine_made]
     stems = {spelling_key(stem_of(file)) for file in free}
-    masks = [file for file in free if strip_mask_ending(spelling_key(stem_of(file))) in stems]
+    masks = [file for file in free if strip_mask_word(spelling_key(stem_of(file))) in stems]
     if not masks:
         return
     pairs, faults, claimed = match_names([file for file in free if file not in masks], masks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tumortrace.data.annotations.labels import find_united
 from tumortrace.data.folders import Tree
 from tumortrace.data.layouts.annotated import open_annotations
 from tumortrace.data.layouts.masks import open_mask_folders, open_masks_beside
@@ -30,5 +31,7 @@ def open_layouts(tree: Tree, *, label: str | None) -> Opening:
         open_annotations(opening, folder)
     for folder in tree.folders:
         open_masks_beside(opening, folder)
+    if label is None and opening.labelled_files:
+        opening.findings += find_united(opening.labelled_files[-1], opening.labels)
     opening.records.sort(key=lambda record: ((*PARTS, "").index(record.part), natural_key(record.case_id)))
     return opening

@@ -35,6 +35,7 @@ class Opening:
         listed: Folders of images whose files a ``pairs.csv`` lists.
         patients: Patients by the image, as tables name them.
         labels: How often each label occurs, by its attribute.
+        labelled_files: Annotation files whose regions are labelled.
     """
 
     tree: Tree
@@ -46,6 +47,7 @@ class Opening:
     listed: set[str] = field(default_factory=set)
     patients: dict[str, str] = field(default_factory=dict)
     labels: dict[str, Counter[str]] = field(default_factory=dict)
+    labelled_files: list[str] = field(default_factory=list)
 
     @cached_property
     def own_documents(self) -> dict[str, tuple[str, ...]]:
