@@ -251,6 +251,14 @@ def test_a_cell_that_is_no_json_and_a_row_that_is_too_short(tmp_path: Path):
     assert kinds(path) == [("empty-region", "warning", "y0.jpg"), ("empty-region", "warning", "y1.jpg")]
 
 
+def test_a_table_that_was_cut_is_named(tmp_path: Path):
+    rows = [COLUMNS, csv_line("y0.jpg", 5, {}, 3, 0, CIRCLE, {}), csv_line("y1.jpg", 5, {}, 1, 0, CIRCLE, {})]
+    (tmp_path / "a.csv").write_text("\n".join(rows))
+    (finding,) = read_via(tmp_path / "a.csv")[1]
+    assert (finding.kind, finding.severity, finding.file) == ("regions-missing", "warning", "y0.jpg")
+    assert finding.cause == "only 1 of its 3 regions (region_count) are in the table"
+
+
 def test_records_of_one_name_are_all_read(tmp_path: Path):
     path = write_json(tmp_path / "a.json", via_record("y.jpg", CIRCLE, size=1), via_record("y.jpg", TRIANGLE))
     assert [(record.filename, record.size_bytes) for record in read_via(path)[0]] == [("y.jpg", 1), ("y.jpg", 10)]

@@ -33,6 +33,8 @@ class _RawRecord(NamedTuple):
     shapes: list[object]
     attributes: list[object]
     file_attributes: object
+    declared: int = -1
+    """Number of regions that a table says the image has; -1 if unknown."""
 
 
 class _ShapeError(Exception):
@@ -116,11 +118,15 @@ def _parse_table(table: Table) -> list[_RawRecord] | None:
     filename, shape = table.find_column(["filename"]), table.find_column(["region_shape_attributes"])
     if filename is None or shape is None:
         return None
-    size, region, file = (table.find_column([n]) for n in ("file_size", "region_attributes", "file_attributes"))
+    size, region, file, count = map(
+        table.find_column, (["file_size"], ["region_attributes"], ["file_attributes"], ["region_count"])
+    )
     records: dict[tuple[str, int], _RawRecord] = {}
     for row in table.rows:
         key = row[filename], _size_bytes(row[size] if size else None)
-        record = records.setdefault(key, _RawRecord(*key, [], [], _parse_cell(row[file]) if file else None))
+        declared = _size_bytes(row[count]) if count else -1
+        file_attributes = _parse_cell(row[file]) if file else None
+        record = records.setdefault(key, _RawRecord(*key, [], [], file_attributes, declared))
         drawn = _parse_cell(row[shape])
         if drawn != {}:  # VIA writes an empty shape for an image without regions
             record.shapes.append(drawn)
@@ -168,6 +174,10 @@ def _read_record(raw: _RawRecord) -> tuple[ImageAnnotation | None, list[Finding]
             kind, cause = fault.args
             remedy = "outline it again in VIA; the other regions of the image are used"
             findings.append(Finding(kind, "warning", raw.filename, f"region {number}: {cause}", remedy))
+    if raw.declared > len(raw.shapes):
+        cause = f"only {len(raw.shapes)} of its {raw.declared} regions (region_count) are in the table"
+        remedy = "export the annotations from VIA again"
+        findings.append(Finding("regions-missing", "warning", raw.filename, cause, remedy))
     patient = find_patient(raw.file_attributes) if isinstance(raw.file_attributes, dict) else None
     undrawn = len(raw.shapes) - len(regions)
     name = raw.filename.replace("\\", "/")
