@@ -100,7 +100,7 @@ def _time_network(name: str, build: Callable[[], nn.Module], size_hw: tuple[int,
         with torch.inference_mode(mode=False):
             recipe = load_config("default", [f"recipe.size_hw={list(size_hw)}"]).recipe
             card = asdict(ModelCard(name, "", "", "", 0, ""))
-            export_onnx(network, path, recipe=recipe, card=card, familiar={}, samples=image)
+            export_onnx(network, path, recipe=recipe, card=card, feature_ranges={}, samples=image)
         session = open_model(str(path)).session
         pixels = image.numpy()
         ways = {"torch": lambda: network(image), "ONNX Runtime": lambda: session.run(pixels)}

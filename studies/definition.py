@@ -32,7 +32,7 @@ from tumortrace.data.dataset import Dataset, open_datasets
 from tumortrace.inference.lesions import keep_peaks
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict
-from tumortrace.inference.recipe import temper
+from tumortrace.inference.recipe import apply_temperature
 from tumortrace.metrics.calibration import PAINTED
 from tumortrace.metrics.intervals import mean_interval
 from tumortrace.metrics.overlap import count_pixels
@@ -90,7 +90,7 @@ def mend(dices: Floats, groups: list[str]) -> tuple[Floats, list[tuple[int, int]
 
 def segment_as(recipe: Recipe, probability: NDArray[np.float32]) -> NDArray[np.bool_]:
     """The mask that a recipe's temperature and thresholds make of a probability that no temperature has changed."""
-    tempered = temper(probability, recipe.temperature)
+    tempered = apply_temperature(probability, recipe.temperature)
     return keep_peaks(tempered >= recipe.threshold, tempered, recipe.peak_threshold)
 
 

@@ -97,7 +97,7 @@ def run_network(name: str, build: Callable[[], nn.Module], terms: Terms, out: Pa
         json.dumps({"epochs": epochs, "minutes": seconds / 60, "parameters": parameters}).encode(),
     )
     card = dataclasses.asdict(ModelCard(name, "", "", "", 0, ""))
-    export_onnx(network, out / MODEL, recipe=config.recipe, card=card, familiar={}, samples=part.images[:2])
+    export_onnx(network, out / MODEL, recipe=config.recipe, card=card, feature_ranges={}, samples=part.images[:2])
 
 
 def time_slice(run: Path, *, rounds: int = 30) -> float:

@@ -85,7 +85,7 @@ def open_anyhow(name: str) -> Model:
     network = build_network(config.network, size_hw=config.recipe.size_hw, seed=0)
     load_weights(run / BEST, network)
     sample = torch.zeros(1, 1, *config.recipe.size_hw)
-    data = make_onnx(network, recipe=config.recipe, card={"name": run.name}, familiar={}, sample=sample)
+    data = make_onnx(network, recipe=config.recipe, card={"name": run.name}, feature_ranges={}, sample=sample)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / MODEL
         write_atomically(path, data)

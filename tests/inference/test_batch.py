@@ -94,10 +94,10 @@ def test_results_have_exactly_the_keys_of_the_contract(tmp_path: Path, segmenter
         "slice_index": None,
         "mask": "x_mask.png",
         "status": "ok",
-        "reason": "",
+        "reason": "small picture (12 x 8 px)",
         "tumour": True,
         "confidence": 1.0,
-        "review": False,
+        "review": True,
         "area_px": 8,
         "area_mm2": None,
     }
@@ -152,7 +152,10 @@ def test_a_stated_spacing_gives_sizes_in_millimetres(tmp_path: Path, segmenter: 
     assert lesion["diameter_px"] == pytest.approx(20**0.5)
     (image,) = segment(segmenter, [picture], tmp_path / "swapped", spacing_mm=(0.25, 0.5))["images"]
     assert image["lesions"][0]["diameter_mm"] == pytest.approx((0.25 + 4) ** 0.5)
-    assert "x.png,x_mask.png,ok,,true,1.0,false,8,1.0,1," in (tmp_path / "masks/results.csv").read_text()
+    assert (
+        "x.png,x_mask.png,ok,small picture (12 x 8 px),true,1.0,true,8,1.0,1,"
+        in (tmp_path / "masks/results.csv").read_text()
+    )
 
 
 def test_areas_are_in_square_millimetres_where_the_picture_has_a_spacing(
@@ -526,7 +529,7 @@ def test_the_tally_counts_every_picture_once(tmp_path: Path, segmenter: Segmente
     pictures, _ = find_pictures([str(tmp_path)])
     tally = segment_pictures(segmenter, pictures, out=tmp_path / "masks")
     images = json.loads((tmp_path / "masks/results.json").read_text())["images"]
-    assert tally.review == sum(image["review"] for image in images) == 2
+    assert tally.review == sum(image["review"] for image in images) == 3
     assert (tally.ok, tally.tumours, tally.rejected) == (2, 1, 0)
     (failure,) = tally.failures
     assert "c.png: the file is empty" in failure

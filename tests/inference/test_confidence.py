@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from tumortrace.inference.confidence import FEATURES, confidence, mask_features
+from tumortrace.inference.confidence import FEATURES, estimate_confidence, mask_features
 
 
 def test_features_by_hand():
@@ -45,11 +45,11 @@ def test_features_are_finite_and_shares_are_shares(case: tuple[NDArray[np.float3
 
 def test_confidence_by_hand():
     # 0.5 + 2 x 0.25 - 1 x 1 = 0: the logistic function of nothing is a half; of log 3 it is 3 / 4.
-    assert confidence(np.array([0.25, 1.0]), (0.5, 2.0, -1.0)) == 0.5
-    assert confidence(np.array([0.0]), (math.log(3), 5.0)) == pytest.approx(0.75)
-    assert confidence(np.array([1.0]), (0.0, 1e6)) == 1.0
+    assert estimate_confidence(np.array([0.25, 1.0]), (0.5, 2.0, -1.0)) == 0.5
+    assert estimate_confidence(np.array([0.0]), (math.log(3), 5.0)) == pytest.approx(0.75)
+    assert estimate_confidence(np.array([1.0]), (0.0, 1e6)) == 1.0
     with pytest.raises(ValueError, match="2 weights for 2 features"):
-        confidence(np.array([1.0, 2.0]), (0.0, 1.0))
+        estimate_confidence(np.array([1.0, 2.0]), (0.0, 1.0))
 
 
 def test_a_full_mask_and_a_single_pixel():

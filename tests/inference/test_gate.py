@@ -1,4 +1,4 @@
-"""The gate on generated and real pictures, and the features that a model finds unfamiliar."""
+"""The gate on generated and real pictures, and the features that are unusual for a model."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tumortrace.inference.features import PictureFeatures, measure_features
 from tumortrace.inference.gate import (
     LEAST_SLICES,
     NOT_MR,
-    familiar_from_json,
+    feature_ranges_from_json,
     find_fault,
-    find_unfamiliar,
-    measure_familiar,
+    find_unusual_feature,
+    measure_feature_ranges,
 )
 from tumortrace.phantoms.slices import KINDS, draw_phantom
 
@@ -104,7 +104,7 @@ def test_at_most_2_percent_of_the_real_slices_of_every_source_are_rejected():
         assert refused[source] <= 0.02 * count, source
 
 
-# --- familiar features ---
+# --- usual features ---
 
 
 def head_with(**changes: float) -> PictureFeatures:
@@ -112,44 +112,44 @@ def head_with(**changes: float) -> PictureFeatures:
     return HEAD._replace(**changes)
 
 
-def test_familiar_values_are_all_but_the_outermost_half_percent():
+def test_usual_values_are_all_but_the_outermost_half_percent():
     features = [head_with(grain=number / 1000) for number in range(1001)]
-    low, high = measure_familiar(features)["grain"]
+    low, high = measure_feature_ranges(features)["grain"]
     assert (low, high) == pytest.approx((0.005, 0.995))
 
 
-def test_few_slices_make_nothing_familiar():
-    assert measure_familiar([HEAD] * (LEAST_SLICES - 1)) == {}
-    assert measure_familiar([None] * 200) == {}
-    assert set(measure_familiar([HEAD] * LEAST_SLICES)) == set(PictureFeatures._fields)
+def test_few_slices_give_no_ranges():
+    assert measure_feature_ranges([HEAD] * (LEAST_SLICES - 1)) == {}
+    assert measure_feature_ranges([None] * 200) == {}
+    assert set(measure_feature_ranges([HEAD] * LEAST_SLICES)) == set(PictureFeatures._fields)
 
 
-def test_the_most_unfamiliar_feature_is_named_with_its_value():
-    familiar = {"grain": (0.01, 0.02), "width": (0.7, 1.0)}
-    assert find_unfamiliar(head_with(grain=0.015, width=0.9), familiar) == ""
-    assert find_unfamiliar(head_with(grain=0.0124, width=1.07), familiar) == ""  # less than a quarter outside
-    assert find_unfamiliar(head_with(grain=0.0076, width=0.63), familiar) == ""
-    assert find_unfamiliar(head_with(grain=0.0074, width=0.9), familiar) == "grain 0.0074, usual 0.01 to 0.02"
-    assert find_unfamiliar(head_with(grain=0.015, width=1.2), familiar) == "width 1.2, usual 0.7 to 1"
-    assert find_unfamiliar(head_with(grain=0.05, width=1.2), familiar) == "grain 0.05, usual 0.01 to 0.02"
+def test_the_most_unusual_feature_is_named_with_its_value():
+    ranges = {"grain": (0.01, 0.02), "width": (0.7, 1.0)}
+    assert find_unusual_feature(head_with(grain=0.015, width=0.9), ranges) == ""
+    assert find_unusual_feature(head_with(grain=0.0124, width=1.07), ranges) == ""  # less than a quarter outside
+    assert find_unusual_feature(head_with(grain=0.0076, width=0.63), ranges) == ""
+    assert find_unusual_feature(head_with(grain=0.0074, width=0.9), ranges) == "grain 0.0074, usual 0.01 to 0.02"
+    assert find_unusual_feature(head_with(grain=0.015, width=1.2), ranges) == "width 1.2, usual 0.7 to 1"
+    assert find_unusual_feature(head_with(grain=0.05, width=1.2), ranges) == "grain 0.05, usual 0.01 to 0.02"
 
 
-def test_a_model_without_familiar_ranges_finds_nothing_unfamiliar():
-    assert find_unfamiliar(HEAD, {}) == ""
-    assert find_unfamiliar(None, {}) == ""
-    assert find_unfamiliar(None, {"grain": (0.0, 1.0)}) == "nothing to be seen"
+def test_without_ranges_or_features_nothing_is_unusual():
+    assert find_unusual_feature(HEAD, {}) == ""
+    assert find_unusual_feature(None, {}) == ""
+    assert find_unusual_feature(None, {"grain": (0.0, 1.0)}) == ""
 
 
-def test_familiar_ranges_survive_the_way_through_metadata():
-    familiar = measure_familiar([head_with(grain=number / 1000) for number in range(200)])
-    assert familiar_from_json(json.dumps(familiar)) == familiar
+def test_ranges_survive_the_way_through_metadata():
+    ranges = measure_feature_ranges([head_with(grain=number / 1000) for number in range(200)])
+    assert feature_ranges_from_json(json.dumps(ranges)) == ranges
 
 
 def test_a_feature_of_another_version_is_skipped():
-    assert familiar_from_json('{"contrast": [0.8, 1.0], "grain": [0.01, 0.02]}') == {"grain": (0.01, 0.02)}
+    assert feature_ranges_from_json('{"contrast": [0.8, 1.0], "grain": [0.01, 0.02]}') == {"grain": (0.01, 0.02)}
 
 
 @pytest.mark.parametrize("text", ["[1]", '{"grain": [0]}', '{"grain": 3}', "not json"])
 def test_damaged_metadata_is_refused(text: str):
     with pytest.raises((ValueError, TypeError)):
-        familiar_from_json(text)
+        feature_ranges_from_json(text)

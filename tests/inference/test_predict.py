@@ -1,9 +1,10 @@
-"""A slice through a model that calls bright pixels tumour: the mask, its confidence and the doubts, by hand."""
+"""A slice through a model that calls bright pixels tumour: mask, confidence and reasons for review, by hand."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -111,37 +112,62 @@ def test_confidence_of_an_empty_mask_is_what_the_likeliest_pixel_lacks(open_hand
     assert prediction.confidence == pytest.approx(1 - 1 / (1 + math.exp(-2 * 0.05 * math.sqrt(11))))
 
 
-# --- doubts ---
+# --- reasons for review ---
+
+LARGE_HW = (80, 100)  # a smaller picture is reviewed for its size
+
+
+def predict_block(open_hand_model: OpenHandModel, rows: slice, columns: slice, *, gain: float = 50.0, **recipe: float):
+    return predict_pixels(open_hand_model(Recipe(LARGE_HW, **recipe), gain=gain), bright(LARGE_HW, rows, columns))
 
 
 def test_sure_mask_inside_the_picture_needs_no_review(open_hand_model: OpenHandModel):
-    prediction = predict_pixels(open_hand_model(Recipe((6, 10))), bright((6, 10), slice(1, 5), slice(1, 9)))
+    prediction = predict_block(open_hand_model, slice(10, 70), slice(10, 90))
+    assert prediction.mask.sum() == 60 * 80
     assert prediction.confidence >= Recipe().review_below
     assert (prediction.review, prediction.reasons) == (False, ())
 
 
 @pytest.mark.parametrize(
     ("rows", "columns"),
-    [(slice(0, 2), slice(3, 5)), (slice(4, 6), slice(3, 5)), (slice(2, 4), slice(0, 2)), (slice(2, 4), slice(8, 10))],
+    [
+        (slice(0, 66), slice(15, 85)),
+        (slice(14, 80), slice(15, 85)),
+        (slice(8, 72), slice(0, 80)),
+        (slice(8, 72), slice(20, 100)),
+    ],
     ids=["top", "bottom", "left", "right"],
 )
 def test_mask_at_the_border_is_to_be_reviewed(open_hand_model: OpenHandModel, rows: slice, columns: slice):
-    prediction = predict_pixels(open_hand_model(Recipe((6, 10))), bright((6, 10), rows, columns))
+    prediction = predict_block(open_hand_model, rows, columns)
     assert (prediction.review, prediction.reasons) == (True, ("the mask touches the border of the picture",))
 
 
 def test_mask_of_low_confidence_is_to_be_reviewed(open_hand_model: OpenHandModel):
-    # 4 of 40 pixels lit lie 3 deviations above the mean: probability 1 / (1 + exp(-2 * 0.1 * 3)) = 0.6457.
-    pixels = bright((5, 8), slice(1, 3), slice(5, 7))
-    prediction = predict_pixels(open_hand_model(Recipe((5, 8)), gain=0.1), pixels)
-    assert prediction.mask.sum() == 4
-    assert (prediction.review, prediction.reasons) == (True, ("low confidence (0.65)",))
+    # 70 x 40 = 0.35 of 8,000 pixels lie 0.65 / sqrt(0.35 x 0.65) = 1.363 deviations above the mean:
+    # probability 1 / (1 + exp(-2 x 0.1 x 1.363)) = 0.568.
+    prediction = predict_block(open_hand_model, slice(5, 75), slice(20, 60), gain=0.1)
+    assert prediction.mask.sum() == 2800
+    assert (prediction.review, prediction.reasons) == (True, ("low confidence (0.57)",))
 
 
 def test_empty_mask_of_low_confidence_is_to_be_reviewed(open_hand_model: OpenHandModel):
-    prediction = predict_pixels(open_hand_model(Recipe((3, 5), threshold=0.9)), np.full((3, 5), 90, dtype=np.uint8))
+    # 64 x 65 = 0.52 of 8,000 pixels lie 0.961 deviations above the mean: probability 1 / (1 + exp(-0.1922)) = 0.548.
+    prediction = predict_block(open_hand_model, slice(8, 72), slice(20, 85), gain=0.1, threshold=0.9)
     assert not prediction.mask.any()
-    assert (prediction.review, prediction.reasons) == (True, ("low confidence (0.50)",))
+    assert (prediction.review, prediction.reasons) == (True, ("low confidence (0.45)",))
+
+
+def test_blank_picture_has_no_confidence(open_hand_model: OpenHandModel):
+    black = predict_pixels(open_hand_model(Recipe(LARGE_HW, threshold=0.9)), np.zeros(LARGE_HW, dtype=np.uint8))
+    assert (black.confidence, black.reasons) == (0.0, ("low confidence (0.00)", "blank picture"))
+    assert not black.mask.any()
+
+
+def test_a_feature_outside_its_usual_range_is_named(open_hand_model: OpenHandModel):
+    model = replace(open_hand_model(Recipe(LARGE_HW)), feature_ranges={"width": (0.5, 0.9)})
+    prediction = predict_pixels(model, bright(LARGE_HW, slice(10, 70), slice(10, 90)))
+    assert prediction.reasons == ("unlike the training data: width 1.3, usual 0.5 to 0.9",)
 
 
 def test_model_that_gives_no_numbers_is_refused(open_hand_model: OpenHandModel):
@@ -163,9 +189,9 @@ def test_a_peak_threshold_drops_the_fainter_lesion(open_hand_model: OpenHandMode
 
 
 def test_a_prediction_is_shown_without_its_arrays(open_hand_model: OpenHandModel):
-    prediction = predict_pixels(open_hand_model(Recipe((6, 10))), bright((6, 10), slice(1, 3), slice(2, 7)))
-    assert repr(prediction) == "<Prediction of 10 x 6 px: 1 lesion, 10 px, confidence 1.00>"
-    border = predict_pixels(open_hand_model(Recipe((6, 10))), bright((6, 10), slice(0, 3), slice(2, 7)))
+    prediction = predict_block(open_hand_model, slice(10, 70), slice(10, 90))
+    assert repr(prediction) == "<Prediction of 100 x 80 px: 1 lesion, 4800 px, confidence 1.00>"
+    border = predict_block(open_hand_model, slice(0, 66), slice(15, 85))
     assert repr(border).endswith(", for review: the mask touches the border of the picture>")
     rejected = predict(open_hand_model(Recipe((6, 10))), Slice(np.zeros((40, 50), np.uint8), "x"), gate=True)
     assert repr(rejected) == "<Prediction of 50 x 40 px: rejected, not a brain MR slice: the picture is blank>"

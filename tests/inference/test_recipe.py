@@ -16,6 +16,7 @@ from tumortrace.data.head import Window
 from tumortrace.data.upright import turn_upright
 from tumortrace.errors import ConfigError
 from tumortrace.inference.recipe import (
+    apply_temperature,
     cut_out,
     find_window,
     prepare_mask,
@@ -23,7 +24,6 @@ from tumortrace.inference.recipe import (
     recipe_from_json,
     recipe_to_json,
     restore,
-    temper,
     tumour_probability,
 )
 
@@ -274,12 +274,12 @@ def test_recipe_as_json():
 
 def test_temperature_divides_the_logit():
     probability = np.array([[0.0, 0.2, 0.5], [0.8, 0.999999, 1.0]], dtype=np.float32)
-    cooled = temper(probability, 2.0)
+    cooled = apply_temperature(probability, 2.0)
     assert cooled.dtype == np.float32
     # log(0.8 / 0.2) / 2 = log(2): 2 / 3; the other side by symmetry; 0, 0.5 and 1 stay.
     assert cooled.tolist()[0] == pytest.approx([0.0, 1 / 3, 0.5])
     assert cooled.tolist()[1] == pytest.approx([2 / 3, 0.999001, 1.0], abs=2e-5)
-    assert temper(probability, 1.0) is probability
+    assert apply_temperature(probability, 1.0) is probability
 
 
 @given(

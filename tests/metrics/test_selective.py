@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 from scipy.special import expit as sigmoid
 
-from tumortrace.inference.confidence import confidence
+from tumortrace.inference.confidence import estimate_confidence
 from tumortrace.metrics.selective import caught_share, fit_confidence, risk_coverage
 
 Floats = NDArray[np.float64]
@@ -88,7 +88,7 @@ def test_a_better_feature_gives_a_higher_confidence(seed: int, rising: bool, sca
     )  # separable: only the ridge holds the weights
     assert np.isfinite(weights).all()
     assert (weights[1] > 0) == rising
-    rated = [confidence(row, weights) for row in features]
+    rated = [estimate_confidence(row, weights) for row in features]
     assert np.corrcoef(rated, quality)[0, 1] > 0.7
 
 

@@ -24,7 +24,7 @@ RECIPE = Recipe(size_hw=(48, 32), pad_to_square=True, threshold=0.25)
 CARD = ModelCard(
     name="a name, with “quotes”", trained_on="ab" * 32, selected_on="", config_sha256="", seed=0, version="1.2.3"
 )
-METADATA = {"recipe": RECIPE, "card": asdict(CARD), "familiar": {"grain": (0.25, 0.5)}}
+METADATA = {"recipe": RECIPE, "card": asdict(CARD), "feature_ranges": {"grain": (0.25, 0.5)}}
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_recipe_card_and_usual_looks_travel_in_the_metadata(network: UNet, sampl
         "classes": ["background", "tumour"],
     }
     model = open_model(str(tmp_path / "m.onnx"))
-    assert (model.recipe, model.name, model.familiar) == (RECIPE, CARD.name, {"grain": (0.25, 0.5)})
+    assert (model.recipe, model.name, model.feature_ranges) == (RECIPE, CARD.name, {"grain": (0.25, 0.5)})
     onnx.checker.check_model(onnx.load(tmp_path / "m.onnx"))
 
 

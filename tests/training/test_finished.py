@@ -84,7 +84,7 @@ def test_metadata_are_those_of_the_run_s_model_with_what_is_new(copy_run: CopyRu
     export_run(open_run(run), tmp_path / "m.onnx")
     exported = open_model(str(tmp_path / "m.onnx"))
     assert (exported.recipe.threshold, exported.recipe.temperature) == (0.3, 2.5)
-    assert exported.familiar == {"grain": (0.25, 0.5)}
+    assert exported.feature_ranges == {"grain": (0.25, 0.5)}
     assert exported.card == {
         "name": "old",
         "seed": 3,

@@ -46,7 +46,7 @@ def trained_network(config: NetworkConfig) -> nn.Module:
 
 def write_model(network: nn.Module, path: Path) -> Model:
     recipe = Recipe(size_hw=(32, 64))
-    export_onnx(network, path, recipe=recipe, card={}, familiar={}, samples=random_images(count=2, seed=0))
+    export_onnx(network, path, recipe=recipe, card={}, feature_ranges={}, samples=random_images(count=2, seed=0))
     return open_model(str(path))
 
 

@@ -97,6 +97,12 @@ class Head:
     box: Window
 
     @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width of the box around the head in pixels, without the margin."""
+        box = self.close.find_box()
+        return round(box.bottom - box.top), round(box.right - box.left)
+
+    @property
     def area(self) -> float:
         """Fraction of the slice that the head fills, holes included."""
         return float(self.close.head.mean()) * self.close.window.area / self.whole.window.area

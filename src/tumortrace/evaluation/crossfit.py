@@ -20,7 +20,7 @@ from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.evaluation.baselines import Baselines
 from tumortrace.evaluation.evaluate import CaseScore, Evaluation, OnCase, evaluate
 from tumortrace.evaluation.summary import FLAGGED, judged_dice
-from tumortrace.inference.confidence import confidence
+from tumortrace.inference.confidence import estimate_confidence
 from tumortrace.inference.model import Model
 from tumortrace.inference.predict import predict
 from tumortrace.metrics.calibration import (
@@ -146,7 +146,7 @@ def _evaluate(held: HeldOut, recipe: Recipe, survey: Survey, on_case: OnCase) ->
 
 
 def _rate(score: CaseScore, weights: tuple[float, ...]) -> CaseScore:
-    return replace(score, confidence=confidence(np.array(score.features), weights))
+    return replace(score, confidence=estimate_confidence(np.array(score.features), weights))
 
 
 def _with_recipe(model: Model, recipe: Recipe) -> Model:

@@ -1,4 +1,4 @@
-"""How good a mask is likely to be, told from the probabilities alone: a few features in a logistic function."""
+"""Confidence in a mask: its expected Dice, by a logistic function of a few features of the probabilities."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def mask_features(probability: NDArray[np.float32], mask: NDArray[np.bool_]) -> 
     )
 
 
-def confidence(features: NDArray[np.float64], weights: Sequence[float]) -> float:
-    """The Dice to expect of a mask.
+def estimate_confidence(features: NDArray[np.float64], weights: Sequence[float]) -> float:
+    """Estimate the Dice of a mask.
 
     Args:
         features: From ``mask_features``.

@@ -1,4 +1,4 @@
-"""The gate that rejects pictures that are no brain MR slices, and the check for unfamiliar ones.
+"""The gate that rejects pictures that are no brain MR slices, and the check for unusual features.
 
 One rule gives one reason, on one or two measured numbers. Nothing is learnt, so every rejection can be explained and
 checked by eye. The limits lie outside of what the real slices of all sources show (docs/decisions/0007).
@@ -14,17 +14,19 @@ import numpy as np
 from tumortrace.data.head import SMALLEST
 from tumortrace.inference.features import PictureFeatures
 
-Range = tuple[float, float]
+FeatureRange = tuple[float, float]
+"""Lowest and highest usual value of a feature."""
+
 NOT_MR = "not a brain MR slice: "
 
 LEAST_SIDE_PX = 32
 """Shorter side below which a picture is rejected: it shows too little."""
 
-FAMILIAR_QUANTILES = (0.005, 0.995)
-"""Quantiles of the training slices between which a feature is familiar."""
+USUAL_QUANTILES = (0.005, 0.995)
+"""Quantiles of the training slices between which a feature is usual."""
 
-MARGIN = 0.25
-"""Distance beyond the familiar range, as a fraction of its width, from which a feature is named: 3 in 100 new slices
+UNUSUAL_MARGIN = 0.25
+"""Distance beyond the usual range, as a fraction of its width, from which a feature is named: 3 in 100 new slices
 of the training hospitals have such a feature. Without a margin it would be 15, because there are about twenty features.
 """
 
@@ -78,27 +80,27 @@ def _has_other_outline(features: PictureFeatures) -> bool:
     )
 
 
-def measure_familiar(features: Iterable[PictureFeatures | None]) -> dict[str, Range]:
-    """Measure which values the training slices show.
+def measure_feature_ranges(features: Iterable[PictureFeatures | None]) -> dict[str, FeatureRange]:
+    """Measure which values are usual among the training slices.
 
     Args:
         features: Features of the training slices; blank ones are skipped.
 
     Returns:
-        Lowest and highest familiar value of each feature; empty if there are fewer than ``LEAST_SLICES``.
+        Lowest and highest usual value of each feature; empty if there are fewer than ``LEAST_SLICES``.
     """
     rows = [one for one in features if one is not None]
     if len(rows) < LEAST_SLICES:
         return {}
-    lowest, highest = np.quantile(np.array(rows), FAMILIAR_QUANTILES, axis=0)
+    lowest, highest = np.quantile(np.array(rows), USUAL_QUANTILES, axis=0)
     return {
         name: (float(low), float(high))
         for name, low, high in zip(PictureFeatures._fields, lowest, highest, strict=True)
     }
 
 
-def familiar_from_json(text: str) -> dict[str, Range]:
-    """Read the result of ``measure_familiar`` from a model's metadata.
+def feature_ranges_from_json(text: str) -> dict[str, FeatureRange]:
+    """Read the result of ``measure_feature_ranges`` from a model's metadata.
 
     A feature that this version does not measure is skipped: an earlier or later one trained the model.
 
@@ -109,26 +111,24 @@ def familiar_from_json(text: str) -> dict[str, Range]:
     return {name: ends for name, ends in ranges.items() if name in PictureFeatures._fields}
 
 
-def find_unfamiliar(features: PictureFeatures | None, familiar: Mapping[str, Range]) -> str:
+def find_unusual_feature(features: PictureFeatures | None, feature_ranges: Mapping[str, FeatureRange]) -> str:
     """Name the feature in which a picture differs most from the training slices.
 
     Args:
-        features: Features of the picture.
-        familiar: Lowest and highest familiar value of each feature; empty if unknown.
+        features: Features of the picture; None if it is blank.
+        feature_ranges: Lowest and highest usual value of each feature; empty if unknown.
 
     Returns:
-        The feature, its value and its usual range; empty if none lies outside of that by more than ``MARGIN``.
+        The feature, its value and its usual range; empty if none lies outside of that by more than ``UNUSUAL_MARGIN``.
     """
-    if not familiar:
+    if features is None or not feature_ranges:
         return ""
-    if features is None:
-        return "nothing to be seen"
     excess: dict[str, float] = {}
-    for name, (low, high) in familiar.items():
+    for name, (low, high) in feature_ranges.items():
         value = getattr(features, name)
         excess[name] = max(low - value, value - high) / max(high - low, 1e-3)
     worst = max(excess, key=lambda name: excess[name])
-    if excess[worst] <= MARGIN:
+    if excess[worst] <= UNUSUAL_MARGIN:
         return ""
-    low, high = familiar[worst]
+    low, high = feature_ranges[worst]
     return f"{worst.replace('_', ' ')} {getattr(features, worst):.2g}, usual {low:.2g} to {high:.2g}"

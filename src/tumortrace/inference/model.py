@@ -14,7 +14,7 @@ import onnxruntime
 from tumortrace.config import Recipe
 from tumortrace.errors import ConfigError, ModelError
 from tumortrace.inference.confidence import FEATURES
-from tumortrace.inference.gate import Range, familiar_from_json
+from tumortrace.inference.gate import FeatureRange, feature_ranges_from_json
 from tumortrace.inference.recipe import recipe_from_json
 from tumortrace.inference.session import Session
 from tumortrace.run_folder import CONFIG, MODEL
@@ -35,7 +35,7 @@ class Model:
         sha256: Hash of that file.
         recipe: How slices go in and masks come out.
         card: What else its maker said, as JSON values.
-        familiar: Lowest and highest value of each feature among the training slices; empty if unknown.
+        feature_ranges: Lowest and highest usual value of each feature among the training slices; empty if unknown.
         session: Runs the network.
     """
 
@@ -44,7 +44,7 @@ class Model:
     sha256: str
     recipe: Recipe
     card: dict[str, Any] = field(repr=False)
-    familiar: dict[str, Range] = field(repr=False)
+    feature_ranges: dict[str, FeatureRange] = field(repr=False)
     session: Session = field(repr=False)
 
 
@@ -91,7 +91,7 @@ def open_model(name_or_path: str, *, threads: int = 0) -> Model:
     try:
         recipe = recipe_from_json(metadata["tumortrace.recipe"])
         card = dict(json.loads(metadata.get("tumortrace.card", "{}")))
-        familiar = familiar_from_json(metadata.get("tumortrace.familiar", "{}"))
+        ranges = feature_ranges_from_json(metadata.get("tumortrace.familiar", "{}"))
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise ModelError(
             f"{path}: no recipe of tumortrace in its metadata ({error}); export it with tumortrace"
@@ -99,7 +99,7 @@ def open_model(name_or_path: str, *, threads: int = 0) -> Model:
     misfit = _find_misfit(session, recipe, card)
     if misfit:
         raise ModelError(f"{path}: {misfit}; export it with tumortrace")
-    return Model(str(card.get("name") or path.stem), path, session.sha256, recipe, card, familiar, session)
+    return Model(str(card.get("name") or path.stem), path, session.sha256, recipe, card, ranges, session)
 
 
 def _find_misfit(session: Session, recipe: Recipe, card: dict[str, Any]) -> str:

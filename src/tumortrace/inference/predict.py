@@ -11,13 +11,13 @@ from tumortrace.data.head import Window
 from tumortrace.data.slice import Slice
 from tumortrace.data.upright import UprightSlice, turn_upright
 from tumortrace.errors import ModelError
-from tumortrace.inference.confidence import confidence, mask_features
+from tumortrace.inference.confidence import estimate_confidence, mask_features
 from tumortrace.inference.features import measure_features
-from tumortrace.inference.gate import find_fault, find_unfamiliar
+from tumortrace.inference.gate import find_fault, find_unusual_feature
 from tumortrace.inference.lesions import Lesion, find_lesions, keep_peaks
 from tumortrace.inference.model import Model
-from tumortrace.inference.recipe import find_window, prepare, restore, temper, tumour_probability
-from tumortrace.inference.review import find_doubts
+from tumortrace.inference.recipe import apply_temperature, find_window, prepare, restore, tumour_probability
+from tumortrace.inference.review import find_mask_reasons, find_slice_reasons
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -76,15 +76,16 @@ def predict(model: Model, image: Slice, *, gate: bool = False, tta: bool = False
     window = find_window(upright, model.recipe)
     mirror = tta or model.recipe.average_mirror
     inferred = _infer(model, upright, window, mirror=mirror, case_id=image.case_id)
-    probability = temper(restore(inferred, image.size_hw, window), model.recipe.temperature)
+    probability = apply_temperature(restore(inferred, image.size_hw, window), model.recipe.temperature)
     mask = keep_peaks(probability >= model.recipe.threshold, probability, model.recipe.peak_threshold)
     lesions = find_lesions(mask, probability, spacing_mm=image.spacing_mm)
-    rated = _rate(probability, mask, model.recipe.confidence)
-    doubts = find_doubts(mask, lesions, rated, review_below=model.recipe.review_below)
-    unfamiliar = find_unfamiliar(features, model.familiar)
-    if unfamiliar:
-        doubts = (*doubts, f"unlike the training data: {unfamiliar}")
-    return Prediction(probability, mask, lesions, rated, review=bool(doubts), reasons=doubts)
+    confidence = _rate_mask(probability, mask, model.recipe.confidence) if features else 0.0
+    reasons = find_mask_reasons(mask, lesions, confidence, review_below=model.recipe.review_below)
+    reasons += find_slice_reasons(upright, cropped=model.recipe.crop_to_head)
+    unusual = find_unusual_feature(features, model.feature_ranges)
+    if unusual:
+        reasons += (f"unlike the training data: {unusual}",)
+    return Prediction(probability, mask, lesions, confidence, review=bool(reasons), reasons=reasons)
 
 
 def _reject(image: Slice, fault: str) -> Prediction:
@@ -104,7 +105,7 @@ def _infer(model: Model, upright: UprightSlice, window: Window, *, mirror: bool,
     return np.asarray((answers[0] + answers[1][:, ::-1]) / 2 if mirror else answers[0])
 
 
-def _rate(probability: NDArray[np.float32], mask: NDArray[np.bool_], weights: tuple[float, ...]) -> float:
+def _rate_mask(probability: NDArray[np.float32], mask: NDArray[np.bool_], weights: tuple[float, ...]) -> float:
     if weights:
-        return confidence(mask_features(probability, mask), weights)
+        return estimate_confidence(mask_features(probability, mask), weights)
     return float(probability[mask].mean(dtype=np.float64)) if mask.any() else 1.0 - float(probability.max())

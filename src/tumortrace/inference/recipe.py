@@ -143,7 +143,7 @@ def tumour_probability(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * difference)), dtype=np.float32)
 
 
-def temper(probability: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+def apply_temperature(probability: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
     """Divide the logit of a probability by a temperature (Guo et al. 2017); 0 and 1 stay what they are.
 
     Args:

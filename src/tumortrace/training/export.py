@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from tumortrace.config import Recipe
 from tumortrace.errors import ModelError
 from tumortrace.files import write_atomically
-from tumortrace.inference.gate import Range
-from tumortrace.inference.recipe import recipe_to_json, temper, tumour_probability
+from tumortrace.inference.gate import FeatureRange
+from tumortrace.inference.recipe import apply_temperature, recipe_to_json, tumour_probability
 from tumortrace.machine import usable_cores
 
 TOLERANCE = 1e-3
@@ -89,7 +89,7 @@ def export_onnx(
     *,
     recipe: Recipe,
     card: Mapping[str, object],
-    familiar: Mapping[str, Range],
+    feature_ranges: Mapping[str, FeatureRange],
     samples: Tensor,
 ) -> ExportDifference:
     """Write a network as ONNX with its recipe and card as metadata, after comparing it with torch.
@@ -99,7 +99,8 @@ def export_onnx(
         path: The file to write, atomically.
         recipe: Stored as ``tumortrace.recipe``.
         card: A ``ModelCard`` as a mapping; stored as ``tumortrace.card``.
-        familiar: What the training slices look like (``measure_familiar``); stored as ``tumortrace.familiar``.
+        feature_ranges: Usual values among the training slices (``measure_feature_ranges``); stored as
+            ``tumortrace.familiar``.
         samples: Prepared slices (N, 1, H, W) on which both are compared; at least one.
 
     Returns:
@@ -109,7 +110,7 @@ def export_onnx(
         ModelError: They differ by more than ``TOLERANCE`` in probability, their masks have an IoU below ``SAME_MASK``,
             or the network gives no numbers; nothing is written.
     """
-    data = make_onnx(network, recipe=recipe, card=card, familiar=familiar, sample=samples[:1])
+    data = make_onnx(network, recipe=recipe, card=card, feature_ranges=feature_ranges, sample=samples[:1])
     agreement = compare(network, data, recipe=recipe, samples=samples)
     refuse_disagreement(agreement, path)
     write_atomically(path, data)
@@ -117,7 +118,12 @@ def export_onnx(
 
 
 def make_onnx(
-    network: nn.Module, *, recipe: Recipe, card: Mapping[str, object], familiar: Mapping[str, Range], sample: Tensor
+    network: nn.Module,
+    *,
+    recipe: Recipe,
+    card: Mapping[str, object],
+    feature_ranges: Mapping[str, FeatureRange],
+    sample: Tensor,
 ) -> bytes:
     """A network as an ONNX file with its recipe and card as metadata, not yet compared with anything.
 
@@ -125,7 +131,7 @@ def make_onnx(
         network: As in ``export_onnx``.
         recipe: As in ``export_onnx``.
         card: As in ``export_onnx``.
-        familiar: As in ``export_onnx``.
+        feature_ranges: As in ``export_onnx``.
         sample: One prepared slice, (1, 1, H, W), which the network is traced on.
 
     Raises:
@@ -134,7 +140,7 @@ def make_onnx(
     network.cpu().eval()
     model = _convert(network, sample)
     texts = {"recipe": recipe_to_json(recipe), "card": json.dumps(card, sort_keys=True)}
-    texts["familiar"] = json.dumps(familiar)
+    texts["familiar"] = json.dumps(feature_ranges)
     onnx.helper.set_model_props(model, {f"tumortrace.{name}": text for name, text in texts.items()})
     data: bytes = model.SerializeToString()
     return data
@@ -165,7 +171,9 @@ def compare(network: nn.Module, data: bytes, *, recipe: Recipe, samples: Tensor)
             raise ModelError("the network gives no numbers (NaN): training diverged; lower training.learning_rate")
         actual = tumour_probability(session.run(None, {"images": sample.numpy()})[0])
         differences.append(np.abs(expected - actual).max())
-        masks = [temper(probability, recipe.temperature) >= recipe.threshold for probability in (expected, actual)]
+        masks = [
+            apply_temperature(probability, recipe.temperature) >= recipe.threshold for probability in (expected, actual)
+        ]
         both += int(np.count_nonzero(masks[0] & masks[1]))
         either += int(np.count_nonzero(masks[0] | masks[1]))
     # Unlike Python's max, numpy's is NaN if any is.

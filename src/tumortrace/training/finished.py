@@ -134,7 +134,7 @@ def export_run(run: FinishedRun, out: Path, *, int8: bool = False) -> Exported:
     samples = _read_samples(run, spread(learnt, EXPORT_SAMPLES))
     tell("Exporting to ONNX ...")
     recipe, card = run.model.recipe, _renew_card(run) | ({"precision": "int8"} if int8 else {})
-    data = make_onnx(run.network, recipe=recipe, card=card, familiar=run.model.familiar, sample=samples[:1])
+    data = make_onnx(run.network, recipe=recipe, card=card, feature_ranges=run.model.feature_ranges, sample=samples[:1])
     agreement = compare(run.network, data, recipe=recipe, samples=samples)
     refuse_disagreement(agreement, out)
     trial = None

@@ -21,7 +21,7 @@ from tumortrace.data.findings import Finding
 from tumortrace.data.fingerprint import hash_part
 from tumortrace.errors import ConfigError, DataError
 from tumortrace.files import write_atomically, write_json
-from tumortrace.inference.gate import measure_familiar
+from tumortrace.inference.gate import measure_feature_ranges
 from tumortrace.inference.model import Model
 from tumortrace.machine import usable_cores
 from tumortrace.progress import tell
@@ -157,7 +157,7 @@ def _export(
         run / MODEL,
         recipe=config.recipe,
         card=asdict(card),
-        familiar=measure_familiar(learnt.features),
+        feature_ranges=measure_feature_ranges(learnt.features),
         samples=learnt.images[spread(range(len(learnt)), EXPORT_SAMPLES)],
     )
 
