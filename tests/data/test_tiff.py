@@ -65,10 +65,13 @@ def test_usual_compressions(tmp_path, mode, compression):
 
 @pytest.mark.parametrize("byteorder", ["<", ">"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_zero_is_white(tmp_path, dtype, byteorder):
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("tile", [None, (16, 16)])
+def test_zero_is_white(tmp_path, tile, compression, dtype, byteorder):
     """0, 10 and the largest value are stored; white, nearly white and black are meant."""
     top = np.iinfo(dtype).max
-    path = write(tmp_path / "a.tif", np.array([[0, 10, top]], dtype), photometric="miniswhite", byteorder=byteorder)
+    options = {"tile": tile, "compression": compression, "byteorder": byteorder}
+    path = write(tmp_path / "a.tif", np.array([[0, 10, top]], dtype), photometric="miniswhite", **options)
     np.testing.assert_array_equal(read_slice(path).pixels, [[top, top - 10, 0]])
 
 
@@ -77,6 +80,19 @@ def test_opacity_is_not_applied_twice(tmp_path):
     pixels = np.full((2, 3, 4), (200, 200, 200, 128), np.uint8)
     path = write(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=["unassalpha"])
     np.testing.assert_array_equal(read_slice(path).pixels, np.full((2, 3), 100))
+
+
+def test_sixteen_bits_with_opacity(tmp_path):
+    pixels = np.full((2, 3, 4), (20000, 20000, 20000, 65535), np.uint16)
+    pixels[0, 0, 3] = 0
+    path = write(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=["unassalpha"])
+    np.testing.assert_array_equal(read_slice(path).pixels, [[0, 20000, 20000], [20000] * 3])
+
+
+def test_premultiplied_opacity_is_not_applied_twice(tmp_path):
+    pixels = np.full((1, 1, 4), (100, 100, 100, 128), np.uint8)
+    path = write(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=["assocalpha"])
+    assert abs(int(read_slice(path).pixels[0, 0]) - 100) <= 1
 
 
 def test_grey_with_opacity(tmp_path):
@@ -120,9 +136,12 @@ def test_a_circle_of_directories_ends(tmp_path):
         (
             COLOUR.astype(np.uint16).transpose(2, 0, 1),
             {"photometric": "rgb"},
-            "16 bits are stored one behind the other",
+            "16-bit channels in separate planes",
         ),
         (GREY, {"bigtiff": True, "byteorder": ">"}, "a BigTIFF with the highest byte first, which is not read"),
+        (np.dstack([DEEP] * 2), {"extrasamples": ["unassalpha"]}, "of grey with opacity"),
+        (np.dstack([DEEP] * 4), {"photometric": "rgb", "extrasamples": ["assocalpha"]}, "premultiplied"),
+        (np.dstack([DEEP] * 2), {"extrasamples": ["unspecified"]}, "2 channels, 1 of them"),
         (GREY.astype(np.int16), {}, "pixels of type int16; store the picture with 8 or 16 bits"),
         (GREY.astype(np.uint32), {}, "pixels of type uint32"),
         (GREY.astype(np.float32), {}, "pixels of type float32"),

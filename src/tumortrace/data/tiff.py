@@ -25,9 +25,9 @@ _BIG = 43  # version of BigTIFF in its header
 
 _WHITE_IS_ZERO, _RGB = 0, 2  # photometric interpretations
 _COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}  # samples that the photometric interpretation explains
-_ALPHA = {1, 2}  # kinds of extra samples that are an opacity
+_PREMULTIPLIED = 1
+_ALPHA = {_PREMULTIPLIED, 2}  # kinds of extra samples that are an opacity
 _SAMPLE_TYPES = {1: "uint", 2: "int", 3: "float"}
-_UNCOMPRESSED = 1
 _SEPARATE_PLANES = 2
 _LOSSY = {6, 7, 34892, 50001}  # JPEG, and WebP
 
@@ -87,14 +87,16 @@ def _describe(tags: dict[int, Any]) -> _Page:
     if 256 not in tags or 257 not in tags:
         raise DataError("its list of tags is cut off or damaged")
     bits = tags.get(258, (1,))
+    if len(set(bits)) > 1:
+        raise DataError(f"channels of different depths {bits}")
     return _Page(
         size_wh=(tags[256], tags[257]),
-        bits=max(bits),
+        bits=bits[0],
         samples=tags.get(277, 1),
         sample_type=_SAMPLE_TYPES.get(tags.get(339, (1,))[0], "void"),
         photometric=tags.get(262, 1),
         extra=tuple(tags.get(338, ())),
-        compression=tags.get(259, _UNCOMPRESSED),
+        compression=tags.get(259, 1),
         orientation=tags.get(274, 1),
         has_planes=tags.get(284) == _SEPARATE_PLANES and tags.get(277, 1) > 1,
     )
@@ -105,8 +107,6 @@ def _refuse_unknown(page: _Page, path: Path) -> None:
         raise DataError(
             f"{path}: pixels of type {page.sample_type}{page.bits}; store the picture with 8 or 16 bits a channel"
         )
-    if page.bits == 16 and page.has_planes:  # OpenCV mixes the planes up
-        raise DataError("channels of 16 bits are stored one behind the other, which is not read")
     more = page.samples - _COLOURS.get(page.photometric, page.samples)
     untagged = not page.extra and page.photometric == _RGB  # some writers add the opacity without saying so
     if more > 1 or (more == 1 and not untagged and page.extra[:1] not in {(kind,) for kind in _ALPHA}):
@@ -114,6 +114,9 @@ def _refuse_unknown(page: _Page, path: Path) -> None:
             f"{path}: a TIFF with {page.samples} channels, {more} of them neither colour nor opacity; save each "
             "channel as a picture of its own"
         )
+    if page.bits == 16 and (page.has_planes or page.samples == 2 or page.extra == (_PREMULTIPLIED,)):
+        # OpenCV mixes the planes up, drops the opacity of grey, and takes every colour as if nothing were multiplied.
+        raise DataError("16-bit channels in separate planes, of grey with opacity, or premultiplied, are not read")
 
 
 def _check_blocks(tags: dict[int, Any], page: _Page) -> None:
@@ -130,7 +133,7 @@ def _check_blocks(tags: dict[int, Any], page: _Page) -> None:
 
 def _decode(data: bytes, tags: dict[int, Any], page: _Page) -> Samples:
     """Decode by Pillow, or by OpenCV where Pillow keeps 8 of 16 bits or knows no inverted ones."""
-    if page.bits == 16 and (page.samples > 1 or page.photometric == _WHITE_IS_ZERO):
+    if page.bits == 16 and page.photometric in {_WHITE_IS_ZERO, _RGB}:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         if image is None:
             raise DataError("damaged, or of a compression that is not read; LZW and deflate are")
