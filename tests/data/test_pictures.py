@@ -148,3 +148,48 @@ def test_whatever_a_decoder_raises_names_the_file(tmp_path, monkeypatch, raised,
     monkeypatch.setattr(pictures.png, "read_png", fail)
     with pytest.raises(DataError, match=rf"a\.png: cannot be decoded \({cause}\); copy it again from its source, or"):
         read_picture(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "mode", "options"),
+    [
+        (".png", "L", {}),
+        (".png", "P", {}),
+        (".png", "I;16", {}),
+        (".tif", "RGB", {"compression": "tiff_lzw"}),
+        (".bmp", "P", {}),
+        (".bmp", "RGB", {}),
+        (".gif", "P", {}),
+        (".webp", "RGB", {}),
+        (".webp", "RGBA", {"lossless": True}),
+        (".jpg", "RGB", {"progressive": True}),
+    ],
+)
+def test_any_damage_is_read_or_refused_in_one_line_of_ours(tmp_path, capfd, suffix, mode, options):
+    """Three bytes are other ones, or the end is missing; checksums are right again in half of the PNG."""
+    grey = np.random.default_rng(1).integers(0, 256, (24, 31)).astype(np.uint8)
+    image = Image.fromarray(grey.astype(np.uint16) * 99) if mode == "I;16" else Image.fromarray(grey).convert(mode)
+    path = tmp_path / f"a{suffix}"
+    image.save(path, **options)
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    for number in range(60):
+        data = bytearray(whole[: int(rng.integers(1, len(whole)))] if number % 5 == 0 else whole)
+        for at in rng.integers(0, min(len(data), 200 if number % 2 else len(data)), 3):
+            data[at] = int(rng.integers(0, 256))
+        path.write_bytes(repair_checksums(bytes(data)) if number % 4 == 0 else data)
+        try:
+            read_picture(path)
+        except DataError as error:
+            if not str(error).startswith(f"{path}: "):
+                raise
+    assert capfd.readouterr().err == ""
+
+
+def repair_checksums(data: bytes) -> bytes:
+    """A PNG whose damage its checksums do not show; anything else, and a PNG of wrong lengths, as it is."""
+    out, at = data[:8], 8
+    while data.startswith(b"\x89PNG") and at + 12 <= len(data):
+        end = at + 8 + int.from_bytes(data[at : at + 4], "big")
+        out += data[at:end] + struct.pack(">I", zlib.crc32(data[at + 4 : end]))
+        at = end + 4
+    return out + data[len(out) :]

@@ -21,6 +21,7 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".
 """Endings of the files that are taken for pictures in a folder, in lower case."""
 
 READABLE = "JPEG, PNG, TIFF, BMP, GIF or WebP"
+"""Names of the formats, for messages."""
 
 MOST_BYTES = 2**30
 """Largest file that is read; the largest picture that is decoded takes half of it."""
