@@ -84,11 +84,13 @@ def read_slice(
 
 def hint_at_dicom(files: Iterable[PathLike[str] | str]) -> str:
     """Return the end of a message on a folder without pictures: what to do if one of its first files is DICOM."""
-    for path in map(Path, islice((path for path in files if Path(path).is_file()), 20)):
+    for path in map(Path, islice(files, 20)):
         try:
+            if not path.is_file():  # a pipe would keep the reader waiting
+                continue
             with path.open("rb") as file:
                 head = file.read(DICOM_HEAD)
-        except OSError:  # what cannot be opened says nothing
+        except (OSError, ValueError):  # what cannot be opened says nothing
             continue
         if is_dicom(head, path=path):
             return f"; {path.name} is DICOM: export its slices as PNG or TIFF"
