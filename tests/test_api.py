@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 
 import tumortrace
 from tumortrace.config import Config, config_from_tables
+from tumortrace.data.cases import read_case
+from tumortrace.data.slice import write_png
 from tumortrace.errors import ConfigError, DataError
 
 TINY = {
@@ -92,6 +95,30 @@ def test_weights_left_by_a_stopped_run_do_not_start_another(phantom_data, tiny, 
     (tmp_path / "stale" / "first.safetensors").write_bytes((tiny_run / "best.safetensors").read_bytes())
     fresh = tumortrace.train(phantom_data, out=tmp_path / "stale", config=tiny)
     assert np.isclose(plain.rows[0].train_loss, fresh.rows[0].train_loss, rtol=0, atol=0)
+
+
+def test_a_label_chooses_the_regions_that_are_tumour(tmp_path):
+    folder = tmp_path / "data"
+    write_png(folder / "a.png", np.full((20, 30), 90, dtype=np.uint8))
+    shapes = {"tumour": (2, 4), "skull": (10, 6)}  # first column and row of a square of 4 px
+    regions = [
+        {
+            "shape_attributes": {"name": "rect", "x": x, "y": y, "width": 3, "height": 3},
+            "region_attributes": {"label": label},
+        }
+        for label, (x, y) in shapes.items()
+    ]
+    size = (folder / "a.png").stat().st_size
+    record = {"filename": "a.png", "size": size, "regions": regions, "file_attributes": {}}
+    (folder / "via.json").write_text(json.dumps({f"a.png{size}": record}))
+    united = tumortrace.open_dataset(folder)
+    assert [finding.kind for finding in united.findings] == ["labels-united"]
+    chosen = tumortrace.open_dataset(folder, label="tumour")
+    case, _ = read_case(chosen.records[0])
+    assert case.truth.sum() == 9
+    assert case.truth[4:7, 2:5].all()
+    with pytest.raises(DataError, match="no region is labelled 'nose'"):
+        tumortrace.open_dataset(folder, label="nose")
 
 
 def test_every_name_of_the_front_door_is_documented():

@@ -127,24 +127,27 @@ class ReportResult:
     notes: tuple[str, ...]
 
 
-def open_dataset(*folders: FilePath, negatives: FilePath | None = None) -> Dataset:
+def open_dataset(*folders: FilePath, negatives: FilePath | None = None, label: str | None = None) -> Dataset:
     """Open one or several folders of annotated images as one dataset, without decoding the images.
 
     Args:
         folders: Br35H layout, images with one annotation file, or ``images/`` and ``masks/``.
         negatives: Folder of images known to hold no tumour.
+        label: Label of the regions that are tumour, where annotations hold several; None takes all regions.
 
     Raises:
         DataError: A folder is missing, of unknown layout, or holds no usable case.
     """
-    return open_datasets([Path(folder) for folder in folders], negatives=Path(negatives) if negatives else None)
+    tumour_free = Path(negatives) if negatives else None
+    return open_datasets([Path(folder) for folder in folders], negatives=tumour_free, label=label)
 
 
-def audit(data: FilePath, *, out: FilePath | None = None) -> AuditResult:
+def audit(data: FilePath, *, label: str | None = None, out: FilePath | None = None) -> AuditResult:
     """Find copies within and across splits, the annotators' agreement, and every fault of a dataset.
 
     Args:
         data: Folder of images, annotated or not.
+        label: Label of the regions that are tumour; None takes all regions.
         out: Folder for ``audit.json``, ``audit.html``, ``groups.csv`` and ``findings.json``; None writes nothing.
 
     Raises:
@@ -156,7 +159,7 @@ def audit(data: FilePath, *, out: FilePath | None = None) -> AuditResult:
     root, folder = Path(data), _output(out, data)
     if folder is not None:
         require_extra("report", purpose="draw the audit's page")
-    dataset = open_any(root)
+    dataset = open_any(root, label=label)
     survey = survey_cases(dataset.records)
     document = audit_document(dataset, survey)
     if folder is not None:
@@ -168,7 +171,12 @@ def audit(data: FilePath, *, out: FilePath | None = None) -> AuditResult:
 
 
 def split(
-    data: Data, *, folds: int | None = None, negatives: FilePath | None = None, out: FilePath | None = None
+    data: Data,
+    *,
+    folds: int | None = None,
+    negatives: FilePath | None = None,
+    label: str | None = None,
+    out: FilePath | None = None,
 ) -> SplitResult:
     """Divide a dataset so that no copy and no patient is on two sides.
 
@@ -176,6 +184,7 @@ def split(
         data: Dataset to divide; a TEST part stays out of folds.
         folds: Number of folds; None divides into train, val and test.
         negatives: Folder of images known to hold no tumour.
+        label: Label of the regions that are tumour; None takes all regions.
         out: The split file to write; None writes nothing.
 
     Raises:
@@ -187,7 +196,7 @@ def split(
     path = _output(out, data, negatives)
     if path is not None and path.is_dir():  # checked before the survey, which takes minutes
         raise DataError(f"--out {path} is a folder; name a file, for example {path / 'split.json'}")
-    dataset = _open(data, negatives)
+    dataset = _open(data, negatives, label)
     survey = survey_cases([record for record in dataset.records if folds is None or record.part != "test"])
     made = make_parts(survey) if folds is None else make_folds(survey, folds=folds)
     check_split(made, survey)
@@ -205,6 +214,7 @@ def train(  # noqa: PLR0913 - the settings of a training
     fold: int | None = None,
     exclude: FilePath | None = None,
     negatives: FilePath | None = None,
+    label: str | None = None,
     start_from: str | None = None,
     resume: bool = False,
 ) -> RunResult:
@@ -219,6 +229,7 @@ def train(  # noqa: PLR0913 - the settings of a training
         fold: Number of the fold that is held out from training.
         exclude: Text file of image names to leave out, one a line.
         negatives: Folder of images known to hold no tumour.
+        label: Label of the regions that are tumour; None takes all regions.
         start_from: Model whose weights training starts from.
         resume: Continue the run in ``out`` with its own settings.
 
@@ -238,7 +249,7 @@ def train(  # noqa: PLR0913 - the settings of a training
         raise ConfigError("--resume continues from the run's own weights; omit --from")
     check_run_folder(run, resume=resume)
     settings = _settings(str(run / "config.toml") if resume else config, overrides)
-    dataset = divide(_open(data, negatives), split, fold, selecting=settings.training.keep != "last")
+    dataset = divide(_open(data, negatives, label), split, fold, selecting=settings.training.keep != "last")
     if exclude is not None:
         dataset = exclude_cases(dataset, Path(exclude))
     model = open_model(start_from) if start_from else None
@@ -258,6 +269,7 @@ def crossval(  # noqa: PLR0913 - the settings of a cross-validation
     folds: int = 5,
     by: By = "groups",
     negatives: FilePath | None = None,
+    label: str | None = None,
 ) -> EvaluationResult:
     """Train and score every fold, so that each case is scored by a model that was trained on no copy of it.
 
@@ -271,6 +283,7 @@ def crossval(  # noqa: PLR0913 - the settings of a cross-validation
         folds: Number of folds, if ``by`` is ``"groups"``.
         by: ``"groups"`` keeps copies and patients together; ``"source"`` holds out one dataset after the other.
         negatives: Folder of images known to hold no tumour.
+        label: Label of the regions that are tumour; None takes all regions.
 
     Raises:
         ConfigError: ``out`` holds a cross-validation under other settings.
@@ -283,7 +296,7 @@ def crossval(  # noqa: PLR0913 - the settings of a cross-validation
 
     folder = _output(out, data, negatives) or Path()
     settings = _settings(config, overrides)
-    dataset = _open(data, negatives)
+    dataset = _open(data, negatives, label)
     from tumortrace.trials.crossval import cross_validate
 
     fitted, rows = cross_validate(
@@ -306,6 +319,7 @@ def sweep(
     out: FilePath,
     config: str = "sweep",
     negatives: FilePath | None = None,
+    label: str | None = None,
     watch: Callable[[Sequence[Run], int, str], None] = lambda _runs, _total, _doing: None,
 ) -> SweepResult:
     """Search for settings on folds of TRAIN and VAL; a second call continues where the first one stopped.
@@ -315,6 +329,7 @@ def sweep(
         out: Folder for the runs and the leaderboard.
         config: The shipped sweep, or a TOML file that says what is searched.
         negatives: Folder of images known to hold no tumour.
+        label: Label of the regions that are tumour; None takes all regions.
         watch: Function that is given the finished runs, the number of all runs, and what is being done.
 
     Raises:
@@ -327,19 +342,20 @@ def sweep(
     text = read_sweep(config)
     plan = plan_sweep(text, config)
     folder = _output(out, data, negatives) or Path()
-    dataset = _open(data, negatives)
+    dataset = _open(data, negatives, label)
     from tumortrace.trials.sweep import run_sweep  # torch takes seconds: mistakes above are reported first
 
     return run_sweep(dataset, plan, text=text, out=folder, watch=watch)
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - the settings of an evaluation
     data: Data,
     *,
     model: str | Model = "default",
     part: Part = "test",
     split: FilePath | None = None,
     fold: int | None = None,
+    label: str | None = None,
     out: FilePath | None = None,
 ) -> EvaluationResult:
     """Score a model on one part of a dataset, on all images and on those without a copy in its training set.
@@ -350,6 +366,7 @@ def evaluate(
         part: The part that is scored.
         split: File that ``split`` wrote; its sides replace the parts of the dataset.
         fold: Number of the fold that was held out; it becomes the part ``"test"``.
+        label: Label of the regions that are tumour; None takes all regions.
         out: Folder for tables, pictures and ``summary.json``; None writes nothing.
 
     Raises:
@@ -368,7 +385,7 @@ def evaluate(
         require_extra("report", purpose="draw an evaluation's figures")
         _refuse_run(folder)
     opened = open_model(model) if isinstance(model, str) else model
-    dataset = divide(_open(data, None), split, fold, selecting=False)
+    dataset = divide(_open(data, None, label), split, fold, selecting=False)
     records = dataset.select(part)
     # Outlines of training slices count in the annotators' agreement; other parts stay closed.
     scored = {record.case_id for record in records}
@@ -459,10 +476,10 @@ def divide(dataset: Dataset, split: FilePath | None, fold: int | None, *, select
     return apply_split(dataset, read_split(Path(split)), fold=fold, selecting=selecting)
 
 
-def _open(data: Data, negatives: FilePath | None) -> Dataset:
+def _open(data: Data, negatives: FilePath | None, label: str | None) -> Dataset:
     if isinstance(data, Dataset):
         return data
-    return open_dataset(*_folders(data), negatives=negatives)
+    return open_dataset(*_folders(data), negatives=negatives, label=label)
 
 
 def _folders(data: Data) -> Sequence[FilePath]:

@@ -9,11 +9,13 @@ from typing import Annotated, Literal
 import typer
 
 from tumortrace import api
+from tumortrace.commands.options import LabelOption
 from tumortrace.commands.output import console, exit_if_unreadable, report_findings
 
 
 def audit(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of images, annotated or not.")],
+    label: LabelOption = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder [runs/NAME-audit].")] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print audit.json on stdout, and nothing else.")] = False,
@@ -26,7 +28,7 @@ def audit(
     Example: tumortrace audit br35h --out runs/br35h-audit
     """
     folder = out or Path("runs") / f"{data.resolve().name}-audit"
-    result = api.audit(data, out=folder)
+    result = api.audit(data, label=label, out=folder)
     if as_json:
         print(json.dumps(result.document, indent=2))  # noqa: T201 - the document itself, untouched by rich
     else:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from tumortrace.commands.options import LabelOption
 from tumortrace.commands.output import console, report_findings
 
 Target = Literal["masks", "via"]
@@ -16,6 +17,7 @@ def convert(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="A dataset, or a folder of masks.")],
     destination: Annotated[Path, typer.Argument(metavar="DST", help="Folder to write to.")],
     to: Annotated[Target, typer.Option("--to", help="Masks as PNG, or VIA annotations.")],
+    label: LabelOption = None,
 ) -> None:
     """Turn annotations into masks, or masks into annotations.
 
@@ -23,7 +25,7 @@ def convert(
     """
     from tumortrace.data.convert import convert_to_masks, convert_to_via
 
-    result = (convert_to_masks if to == "masks" else convert_to_via)(source, destination)
+    result = (convert_to_masks if to == "masks" else convert_to_via)(source, destination, label=label)
     report_findings(result.findings, kept_in=destination / "findings.json")
     console.print(f"{result.count} cases written to {destination}")
     if result.failed:

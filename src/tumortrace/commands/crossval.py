@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tumortrace import api
-from tumortrace.commands.options import ConfigOption, NegativesOption, SetOption, SeveralData
+from tumortrace.commands.options import ConfigOption, LabelOption, NegativesOption, SetOption, SeveralData
 from tumortrace.commands.output import console, exit_if_unreadable, print_scores, report_findings
 
 
@@ -19,6 +19,7 @@ def crossval(  # noqa: PLR0913, PLR0917 - the options of the command
     folds: Annotated[int, typer.Option("--folds", metavar="K", min=2, help="Number of folds.")] = 5,
     by: Annotated[api.By, typer.Option("--by", help="Folds of groups, or hold out one source (DATA).")] = "groups",
     negatives: NegativesOption = None,
+    label: LabelOption = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder [runs/NAME-crossval].")] = None,
 ) -> None:
     """Train and score every fold; call it again to continue.
@@ -29,7 +30,7 @@ def crossval(  # noqa: PLR0913, PLR0917 - the options of the command
     """
     folder = out or Path("runs") / f"{Path(config or 'default').stem}-crossval"
     result = api.crossval(
-        data, out=folder, config=config, overrides=overrides or (), folds=folds, by=by, negatives=negatives
+        data, out=folder, config=config, overrides=overrides or (), folds=folds, by=by, negatives=negatives, label=label
     )
     report_findings(result.findings, kept_in=folder / "summary.json")
     print_scores(result.summary)

@@ -8,16 +8,17 @@ from typing import Annotated
 import typer
 
 from tumortrace import api
-from tumortrace.commands.options import DataArgument, FoldOption, ModelOption, Part, SplitOption
+from tumortrace.commands.options import DataArgument, FoldOption, LabelOption, ModelOption, Part, SplitOption
 from tumortrace.commands.output import console, exit_if_unreadable, log, print_scores, report_findings
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913, PLR0917 - the options of the command
     data: DataArgument,
     model: ModelOption = "default",
     part: Annotated[Part, typer.Option("--part", help="Which part of the data.")] = "test",
     split: SplitOption = None,
     fold: FoldOption = None,
+    label: LabelOption = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder [runs/MODEL-DATA-PART].")] = None,
 ) -> None:
     """Score a model, with intervals, beside trivial baselines.
@@ -31,7 +32,7 @@ def evaluate(
 
     opened = open_model(model)
     folder = out or Path("runs") / f"{opened.name}-{data.resolve().name}-{part}"
-    result = api.evaluate(data, model=opened, part=part, split=split, fold=fold, out=folder)
+    result = api.evaluate(data, model=opened, part=part, split=split, fold=fold, label=label, out=folder)
     report_findings(result.findings, kept_in=folder / "summary.json")
     print_scores(result.summary)
     for note in result.notes:

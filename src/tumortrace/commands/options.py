@@ -28,6 +28,9 @@ FoldOption = Annotated[int | None, typer.Option("--fold", metavar="I", help="The
 NegativesOption = Annotated[
     Path | None, typer.Option("--negatives", metavar="DIR", help="Folder of images known to hold no tumour.")
 ]
+LabelOption = Annotated[
+    str | None, typer.Option("--label", metavar="NAME", help="Label of the regions that are tumour [all].")
+]
 ModelOption = Annotated[str, typer.Option("--model", metavar="MODEL", help="A run folder or an .onnx file.")]
 
 

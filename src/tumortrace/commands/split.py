@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tumortrace import api
-from tumortrace.commands.options import NegativesOption, SeveralData
+from tumortrace.commands.options import LabelOption, NegativesOption, SeveralData
 from tumortrace.commands.output import console, exit_if_unreadable, report_findings
 
 
@@ -16,6 +16,7 @@ def split(
     data: SeveralData,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The split, one JSON file.")],
     negatives: NegativesOption = None,
+    label: LabelOption = None,
     folds: Annotated[
         int | None, typer.Option("--folds", metavar="K", min=2, help="K folds instead of train, val and test.")
     ] = None,
@@ -28,7 +29,7 @@ def split(
     """
     from tumortrace.reporting.tables import table_of_split
 
-    result = api.split(data, folds=folds, negatives=negatives, out=out)
+    result = api.split(data, folds=folds, negatives=negatives, label=label, out=out)
     report_findings(result.findings, kept_in=out, shown=3)
     console.print(table_of_split(result.document))
     console.print(f"Written to {out}; checked: no copy and no patient is on two sides")

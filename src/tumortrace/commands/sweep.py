@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tumortrace import api
-from tumortrace.commands.options import NegativesOption, SeveralData
+from tumortrace.commands.options import LabelOption, NegativesOption, SeveralData
 from tumortrace.commands.output import console, exit_if_unreadable, log, report_findings
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def sweep(
         str, typer.Option("--config", metavar="FILE", help="What is searched, a TOML file [the report's grid].")
     ] = "sweep",
     negatives: NegativesOption = None,
+    label: LabelOption = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder [runs/NAME-sweep].")] = None,
 ) -> None:
     """Search for settings on folds of TRAIN and VAL, never on TEST.
@@ -39,7 +40,7 @@ def sweep(
     plan = plan_sweep(read_sweep(config), config)
     labels = {setting.name: describe_setting(setting, plan.varied) for setting in plan.settings}
     with _show(labels) as watch:
-        result = api.sweep(data, out=folder, config=config, negatives=negatives, watch=watch)
+        result = api.sweep(data, out=folder, config=config, negatives=negatives, label=label, watch=watch)
     report_findings(result.findings, kept_in=folder / "findings.json")
     console.print(leaderboard_table(result.leaderboard, labels))
     for line in conclude(result.leaderboard, labels):

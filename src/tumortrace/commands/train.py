@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from tumortrace import api
-from tumortrace.commands.options import ConfigOption, FoldOption, NegativesOption, SetOption, SeveralData, SplitOption
+from tumortrace.commands.options import (
+    ConfigOption,
+    FoldOption,
+    LabelOption,
+    NegativesOption,
+    SetOption,
+    SeveralData,
+    SplitOption,
+)
 from tumortrace.commands.output import console, exit_if_unreadable, log, report_findings
 from tumortrace.errors import installed
 
@@ -23,6 +31,7 @@ def train(  # noqa: PLR0913, PLR0917 - the options of the command
         Path | None, typer.Option("--exclude", metavar="FILE", help="Images to omit from training, one name a line.")
     ] = None,
     negatives: NegativesOption = None,
+    label: LabelOption = None,
     start_from: Annotated[
         str | None, typer.Option("--from", metavar="MODEL", help="Start from the weights of this model.")
     ] = None,
@@ -47,6 +56,7 @@ def train(  # noqa: PLR0913, PLR0917 - the options of the command
         fold=fold,
         exclude=exclude,
         negatives=negatives,
+        label=label,
         start_from=start_from,
         resume=resume,
     )
