@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tumortrace.copies.find import CopyPair, Signatures
+from tumortrace.copies.find import CopyPair
 from tumortrace.copies.groups import link, name_groups
+from tumortrace.copies.signatures import Signatures
 from tumortrace.copies.splits import (
     Split,
     apply_split,
@@ -54,7 +55,7 @@ def surveyed(
         for i, patient in enumerate(patients)
     )
     pairs = tuple(CopyPair(min(pair), max(pair), 0.95, np.eye(3)) for pair in links)
-    signatures = Signatures(np.zeros((0, 2, 96, 96), np.float16), np.zeros((0, 2, 4)))
+    signatures = Signatures(np.zeros((0, 2, 96, 96), np.float16), np.zeros((0, 2, 4)), np.zeros((0, 4), np.bool_))
     return Survey(cases, signatures, (), pairs, name_groups(link(count, links)))
 
 

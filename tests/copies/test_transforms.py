@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tumortrace.copies.find import find_copies, measure_signature, stack_signatures
+from tumortrace.copies.find import find_copies
+from tumortrace.copies.signatures import measure_signature, stack_signatures
 from tumortrace.copies.similarity import ORIENTATIONS, orient
 from tumortrace.copies.transforms import make_thumbnail, name_transform
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.data.slice import NO_CONTRAST
+from tumortrace.data.upright import UprightSlice, turn_upright
 
 SIDE_PX = 96
 """Side of the square that slices are compared on."""
@@ -25,8 +26,6 @@ ORIENTATIONS = tuple((turns, flip) for flip in (False, True) for turns in range(
 
 _LOCAL_SIGMA_PX = 6.0
 _STRONGEST = 3.0  # local deviations beyond this are cut, so that one bright edge does not outweigh the brain
-_HEAD_FRACTION = 0.1  # of the 99th percentile of grey: above it a pixel belongs to the head
-_HEAD_PIXELS = 0.02  # a row or column is part of the head's box if this share of it does
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,22 +51,23 @@ def orient(array: NDArray[Any], *, turns: int, flip: bool) -> NDArray[Any]:
 
 
 def head_box(pixels: NDArray[Any]) -> tuple[slice, slice]:
-    """Rows and columns of the head in a slice; the whole picture if no head stands out.
+    """Return rows and columns of the head in a slice; the whole picture if no head stands out.
 
     Args:
-        pixels: Grey values, shape (H, W), any real dtype. A background brighter than a tenth of the head counts as
-            head.
+        pixels: Grey values, shape (H, W), any real dtype.
     """
-    bright = pixels > _HEAD_FRACTION * np.percentile(pixels, 99)
-    rows = np.flatnonzero(bright.mean(axis=1) > _HEAD_PIXELS)
-    columns = np.flatnonzero(bright.mean(axis=0) > _HEAD_PIXELS)
-    if len(rows) < 2 or len(columns) < 2:
-        return slice(0, pixels.shape[0]), slice(0, pixels.shape[1])
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+    return rows_and_columns(turn_upright(pixels))
+
+
+def rows_and_columns(upright: UprightSlice) -> tuple[slice, slice]:
+    """Return rows and columns of the head in a slice whose head was sought; the whole picture if none stands out."""
+    height, width = upright.size_hw
+    top, bottom, left, right = upright.head.box if upright.head else (0, height, 0, width)
+    return slice(top, bottom), slice(left, right)
 
 
 def signature(pixels: NDArray[Any]) -> NDArray[np.float32]:
-    """What of a slice's head survives a change of size, contrast and brightness.
+    """Return what of a slice's head survives a change of size, contrast and brightness.
 
     Args:
         pixels: Grey values, shape (H, W), any real dtype.
@@ -76,7 +76,8 @@ def signature(pixels: NDArray[Any]) -> NDArray[np.float32]:
         Shape (SIDE_PX, SIDE_PX), float32, of mean 0 and norm 1 (zeros for a constant picture), so that the sum of the
         product of two is their normalised correlation.
     """
-    return frame_signature(pixels[head_box(pixels)])
+    upright = turn_upright(pixels)
+    return frame_signature(upright.grey[rows_and_columns(upright)])
 
 
 def frame_signature(pixels: NDArray[Any]) -> NDArray[np.float32]:

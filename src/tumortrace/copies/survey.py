@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortrace.copies.find import SAME_SLICE, CopyPair, Signatures, measure_signature, score_pairs, stack_signatures
+from tumortrace.copies.find import SAME_SLICE, CopyPair, score_pairs
 from tumortrace.copies.groups import link, name_groups
+from tumortrace.copies.signatures import Signature, Signatures, measure_signature, stack_signatures
 from tumortrace.copies.transforms import Thumbnail, make_thumbnail
 from tumortrace.data.cases import CaseRecord, read_case
 from tumortrace.data.findings import Finding, describe_main_cause
@@ -140,10 +141,7 @@ def _find_doubtful(cases: Sequence[SurveyedCase]) -> list[Finding]:
     )
 
 
-_Signature = tuple[NDArray[np.float16], NDArray[np.float64]]
-
-
-def _survey_case(record: CaseRecord) -> tuple[SurveyedCase | None, _Signature | None, list[Finding]]:
+def _survey_case(record: CaseRecord) -> tuple[SurveyedCase | None, Signature | None, list[Finding]]:
     try:
         if record.truth is None:
             image = read_slice(record.image_path, record.case_id)

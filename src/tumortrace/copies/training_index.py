@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortrace.copies.find import WINDOWS, Signatures
+from tumortrace.copies.signatures import HEAD, Signatures
 from tumortrace.copies.similarity import SIDE_PX
 from tumortrace.copies.survey import DescribedCases
 from tumortrace.errors import DataError
@@ -48,7 +48,7 @@ class TrainingIndex:
 
     def head_signatures(self) -> NDArray[np.float32]:
         """Of norm 1, shape (N, SIDE_PX, SIDE_PX), as ``similarity.find_nearest`` takes them."""
-        heads = self.signatures.windows[:, WINDOWS.index("head")].astype(np.float32)
+        heads = self.signatures.windows[:, HEAD].astype(np.float32)
         return np.asarray(heads / np.float32(SIDE_PX), dtype=np.float32)
 
 
@@ -69,7 +69,7 @@ def build_training_index(seen: DescribedCases, *, only: Sequence[int] | None = N
         names=tuple(case.record.case_id for case in cases),
         hashes=tuple(case.sha256 for case in cases),
         patients=tuple(case.record.patient or "" for case in cases),
-        signatures=Signatures(seen.signatures.windows[kept], seen.signatures.boxes_xywh[kept]),
+        signatures=seen.signatures.select(kept),
         head_masks=np.stack(masks) if masks else np.zeros((0, MASK_PX, MASK_PX), dtype=np.bool_),
     )
 
@@ -85,6 +85,7 @@ def join(first: TrainingIndex, second: TrainingIndex) -> TrainingIndex:
         signatures=Signatures(
             np.concatenate([first.signatures.windows[kept], second.signatures.windows]),
             np.concatenate([first.signatures.boxes_xywh[kept], second.signatures.boxes_xywh]),
+            np.concatenate([first.signatures.cut_ltrb[kept], second.signatures.cut_ltrb]),
         ),
         head_masks=np.concatenate([first.head_masks[kept], second.head_masks]),
     )
@@ -101,6 +102,7 @@ def save_training_index(memory: TrainingIndex, path: Path) -> None:
         patients=np.array(memory.patients, dtype=np.str_),
         windows=np.clip(windows, -127, 127).astype(np.int8),
         boxes_xywh=memory.signatures.boxes_xywh,
+        cut_ltrb=memory.signatures.cut_ltrb,
         head_masks=np.packbits(memory.head_masks),
     )
     write_atomically(path, buffer.getvalue())
@@ -116,7 +118,7 @@ def load_training_index(path: Path) -> TrainingIndex:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
             names, hashes, patients = (tuple(arrays[key].tolist()) for key in ("names", "hashes", "patients"))
             windows = (arrays["windows"].astype(np.float32) / _SCALE).astype(np.float16)
-            signatures = Signatures(windows, arrays["boxes_xywh"])
+            signatures = Signatures(windows, arrays["boxes_xywh"], arrays["cut_ltrb"])
             bits = np.unpackbits(arrays["head_masks"])
         masks = bits.reshape(len(names), MASK_PX, MASK_PX).astype(np.bool_)
     except Exception as error:  # noqa: BLE001 - numpy, zip and zlib raise whatever a damaged byte leads them to

@@ -1,0 +1,137 @@
+"""Signatures of slices: what survives a change of size, contrast and orientation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tumortrace.copies.similarity import SIDE_PX, frame_signature, rows_and_columns
+from tumortrace.data.upright import UprightSlice, turn_upright
+
+WINDOWS = ("frame", "head")
+"""The parts of a slice that are compared: no change of contrast moves the frame, and no border moves the head."""
+
+HEAD = WINDOWS.index("head")
+
+COARSE_PX = 24
+"""Side of the small signatures that candidates are searched by."""
+
+_COARSE_SIGMA_PX = 3.0
+_CUT = 0.35  # fraction of its own length or width with which a head ends where it is cut off
+
+
+@dataclass(frozen=True, eq=False)
+class Signature:
+    """The signature of one slice.
+
+    Attributes:
+        windows: Frame and head, shape (2, SIDE_PX, SIDE_PX), float16.
+        boxes_xywh: First column, first row, width and height of both windows in pixels, shape (2, 4).
+        cut_ltrb: Whether the head is cut off at the left, top, right and bottom edge, shape (4,), bool.
+    """
+
+    windows: NDArray[np.float16]
+    boxes_xywh: NDArray[np.float64]
+    cut_ltrb: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Signatures:
+    """The signatures of N slices.
+
+    Attributes:
+        windows: Signatures of frame and head, shape (N, 2, SIDE_PX, SIDE_PX), float16 to save memory.
+        boxes_xywh: First column, first row, width and height of both windows in pixels, shape (N, 2, 4).
+        cut_ltrb: Whether the head is cut off at each edge of the picture, shape (N, 4), bool.
+    """
+
+    windows: NDArray[np.float16]
+    boxes_xywh: NDArray[np.float64]
+    cut_ltrb: NDArray[np.bool_]
+    _coarse: dict[int, NDArray[np.float32]] = field(default_factory=dict, repr=False)
+
+    def __len__(self) -> int:
+        """Return the number of slices."""
+        return len(self.windows)
+
+    def coarse(self, window: int) -> NDArray[np.float32]:
+        """Return small signatures that a shift of a few per cent barely changes.
+
+        Args:
+            window: Index in ``WINDOWS``.
+
+        Returns:
+            Shape (N, COARSE_PX, COARSE_PX), each of norm 1.
+        """
+        if window not in self._coarse:
+            self._coarse[window] = _coarsen(self.windows[:, window])
+        return self._coarse[window]
+
+    def head_box_xywh(self, index: int) -> tuple[int, int, int, int]:
+        """Return first column, first row, width and height of the head in one slice."""
+        x, y, width, height = (int(value) for value in self.boxes_xywh[index, HEAD])
+        return x, y, width, height
+
+    def select(self, indices: list[int]) -> Signatures:
+        """Return the signatures of some slices."""
+        return Signatures(self.windows[indices], self.boxes_xywh[indices], self.cut_ltrb[indices])
+
+
+def measure_signature(pixels: NDArray[Any]) -> Signature:
+    """Measure the signature of a slice.
+
+    Args:
+        pixels: Grey values, shape (H, W), any real dtype.
+    """
+    height, width = pixels.shape
+    upright = turn_upright(pixels)
+    rows, columns = rows_and_columns(upright)
+    windows = np.stack([frame_signature(upright.grey), frame_signature(upright.grey[rows, columns])])
+    head_xywh = (columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
+    # Multiplied by SIDE_PX the values have a spread of 1, where half precision is at its best.
+    return Signature(
+        (windows * SIDE_PX).astype(np.float16),
+        np.array([(0, 0, width, height), head_xywh], dtype=np.float64),
+        _find_cut_edges(upright),
+    )
+
+
+def stack_signatures(signatures: Iterable[Signature]) -> Signatures:
+    """Stack the signatures of many slices."""
+    listed = list(signatures)
+    windows = np.empty((len(listed), len(WINDOWS), SIDE_PX, SIDE_PX), dtype=np.float16)
+    boxes = np.empty((len(listed), len(WINDOWS), 4))
+    cut = np.zeros((len(listed), 4), dtype=np.bool_)
+    for index, each in enumerate(listed):
+        windows[index], boxes[index], cut[index] = each.windows, each.boxes_xywh, each.cut_ltrb
+    return Signatures(windows, boxes, cut)
+
+
+def unit_vectors(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Bring small signatures, shape (N, COARSE_PX, COARSE_PX), to mean 0 and norm 1; constant ones become 0."""
+    centred = vectors - vectors.mean(axis=(1, 2), keepdims=True)
+    norms = np.linalg.norm(centred, axis=(1, 2), keepdims=True)
+    return np.asarray(centred / np.where(norms > 0, norms, 1))
+
+
+def _coarsen(windows: NDArray[np.float16]) -> NDArray[np.float32]:
+    vectors = np.empty((len(windows), COARSE_PX, COARSE_PX), dtype=np.float32)
+    for index, window in enumerate(windows):
+        blurred = cv2.GaussianBlur(window.astype(np.float32), (0, 0), _COARSE_SIGMA_PX)
+        vectors[index] = cv2.resize(blurred, (COARSE_PX, COARSE_PX), interpolation=cv2.INTER_AREA)
+    return unit_vectors(vectors)
+
+
+def _find_cut_edges(upright: UprightSlice) -> NDArray[np.bool_]:
+    """Tell at which edges of the picture, left, top, right and bottom, the head ends in a straight line."""
+    if upright.head is None:
+        return np.zeros(4, dtype=np.bool_)
+    head = upright.head.whole.head
+    height, width = (np.count_nonzero(head.any(axis=axis)) for axis in (1, 0))
+    ends = (head[:, 0].sum() / height, head[0].sum() / width, head[:, -1].sum() / height, head[-1].sum() / width)
+    return np.array([end > _CUT for end in ends])
