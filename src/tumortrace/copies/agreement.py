@@ -1,4 +1,4 @@
-"""How far annotators agree: copies of one slice were outlined independently, so their outlines can be compared.
+"""Agreement of annotators, measured on copies of one slice.
 
 Two outlines of one slice are two opinions about one tumour. How well they agree is the ceiling of any honest score
 against one of them: a model above it has learnt one annotator's hand.
@@ -34,7 +34,7 @@ class OutlinePair:
     Attributes:
         first: Case id of the one.
         second: Case id of the other.
-        group: That both belong to.
+        group: Group that both belong to.
         counts: The second's pixels against the first's.
         surface: Distances between both borders, in pixels of the first.
     """
@@ -52,7 +52,7 @@ class Agreement:
 
     Attributes:
         pairs: Outlines drawn independently.
-        copied: How many pairs were left out because one outline is a copy of the other.
+        copied: Number of pairs omitted because one outline is a copy of the other.
     """
 
     pairs: tuple[OutlinePair, ...]
@@ -65,7 +65,7 @@ def measure_agreement(survey: Survey, *, seed: int = 0) -> Agreement | None:
     One copy each, and not all pairs, so that every outline counts about the same, however large its group.
 
     Args:
-        survey: Of an annotated dataset.
+        survey: Survey of an annotated dataset.
         seed: Draws the copies.
 
     Returns:
@@ -106,7 +106,7 @@ def agree_on_masks(survey: Survey) -> dict[str, NDArray[np.bool_]]:
     Each copy votes where its picture reaches; a tie is decided by the slice's own outline.
 
     Args:
-        survey: Of the training cases alone: no other outline may have a say in what is learnt.
+        survey: Survey of the training cases alone: no other outline may influence the training.
 
     Returns:
         By case id: the mask, shape (H, W) of the slice, bool.

@@ -1,4 +1,4 @@
-"""The audit of a dataset: which pictures are copies, what that does to its split, how far annotators agree, all faults.
+"""The audit of a dataset: copies, leaks, agreement and faults.
 
 Reads only; writes ``groups.csv``, ``audit.json`` and ``findings.json`` into a folder of its own.
 """
@@ -36,7 +36,7 @@ def audit_document(dataset: Dataset, survey: Survey) -> Document:
     """What ``audit.json`` holds.
 
     Args:
-        dataset: As opened.
+        dataset: Dataset as opened.
         survey: A survey of all its cases.
     """
     parts = Counter(case.record.part.upper() for case in survey.cases)

@@ -1,4 +1,4 @@
-"""The search for pairs of slices that may be copies: a coarse comparison of all with all."""
+"""The coarse search for pairs of slices that may be copies."""
 
 from __future__ import annotations
 
@@ -74,10 +74,10 @@ def find_candidates(
     """Find the pairs that are worth a close comparison.
 
     Args:
-        signatures: What is compared.
-        others: What it is compared with.
+        signatures: Slices to compare.
+        others: Slices to compare them with.
         rows: Indices of the signatures that are compared now.
-        own: If both are the same: the group of each slice, to whose members it is not compared.
+        own: Group of each slice where both are the same; its members are not compared.
     """
     found: Candidates = {}
     for likely in _search_all(signatures, others, rows, own):
@@ -184,7 +184,7 @@ class _Best:
     """The best variant of each pair of Q queries and N references.
 
     Attributes:
-        variants: What was tried.
+        variants: Variants that were tried.
         similarity: The highest similarity, shape (Q, N).
         code: Twice the index of the variant, plus 1 where dark and bright are exchanged, shape (Q, N).
     """

@@ -40,7 +40,7 @@ class CopyPair:
         first: Index of one.
         second: Index of the other.
         similarity: Normalised correlation of the heads' fine detail after registration, 0 to 1.
-        to_second: From pixel coordinates in the first to those in the second, shape (3, 3).
+        to_second: Map from pixel coordinates in the first to those in the second, shape (3, 3).
     """
 
     first: int

@@ -1,4 +1,4 @@
-"""Groups: slices linked by being copies of each other or of one patient, which must stay on one side of any split."""
+"""Groups of slices that must stay on one side of a split."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def name_groups(firsts: Sequence[int], *, prefix: str = "g") -> tuple[str, ...]:
     """Names such as ``g0007``, numbered from 1 in the order of the groups' first members.
 
     Args:
-        firsts: From ``link``.
-        prefix: Before the number.
+        firsts: Result of ``link``.
+        prefix: Prefix before the number.
     """
     numbers = {first: number for number, first in enumerate(sorted(set(firsts)), start=1)}
     width = max(4, len(str(len(numbers))))

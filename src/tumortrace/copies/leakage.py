@@ -1,4 +1,4 @@
-"""Which cases a model has seen in training, as copies or as other slices of the same patient."""
+"""Cases that leak from a model's training set."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Leak:
 
     Attributes:
         nearest: The training slice that it is a copy of; empty if it is of none itself.
-        similarity: To that slice, SAME_SLICE to 1; NaN without one.
+        similarity: Similarity to that slice, SAME_SLICE to 1; NaN without one.
         why: ``"copy"``, ``"copy of a copy"`` (another case of its group is one) or ``"patient"``.
     """
 
@@ -28,8 +28,8 @@ def find_leaks(survey: Survey, memory: TrainingIndex) -> dict[str, Leak]:
     """The cases that are not clean.
 
     Args:
-        survey: Of the cases to be scored, and of any others.
-        memory: Of what the model was trained on.
+        survey: Survey of the cases to be scored, and of any others.
+        memory: Index of the model's training slices.
 
     Returns:
         By case id; a case that is not in it has neither a copy nor its patient among the training slices.

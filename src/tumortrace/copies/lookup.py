@@ -1,4 +1,4 @@
-"""The nearest training mask, laid onto another slice: a prediction without a model."""
+"""The nearest training mask, laid onto another slice."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def copy_mask(match: Match, memory: TrainingIndex, place: HeadFrame) -> NDArray[
     """Copy the mask of the most similar training slice, flipped and turned to fit: a lookup table.
 
     Args:
-        match: From ``find_nearest`` with the memory's ``head_signatures()`` as references.
-        memory: Of the training slices.
-        place: Of the head in the slice that the mask is copied onto.
+        match: Result of ``find_nearest`` with the memory's ``head_signatures()`` as references.
+        memory: Training index of the training slices.
+        place: Place of the head in the slice that receives the mask.
 
     Returns:
         Shape ``place.size_hw``, bool.

@@ -1,4 +1,4 @@
-"""Laying one slice onto another: an affine map found from quarter turn, flip and a first guess of the window.
+"""Affine registration of one slice onto another.
 
 A border or a crop moves everything by a few pixels, which is enough to hide a copy from plain correlation. The map is
 found by maximising the enhanced correlation coefficient (Evangelidis and Psarakis 2008), first coarsely, then finely.
@@ -72,7 +72,7 @@ def compare_detail(first: NDArray[np.float32], second: NDArray[np.float32], warp
     Args:
         first: A signature of a head, shape (SIDE_PX, SIDE_PX), with a spread of about 1.
         second: Another, as it was measured.
-        warp: From coordinates in the first to those in the second.
+        warp: Map from coordinates in the first to those in the second.
 
     Returns:
         Normalised correlation, -1 to 1; -1 if the second shows less than half of the first.
@@ -123,8 +123,8 @@ def lay_mask(mask: NDArray[np.bool_], to_second: Matrix, size_hw: tuple[int, int
     """Lay the second slice's mask onto the first slice, by the nearest pixel.
 
     Args:
-        mask: Of the second slice, shape (H, W), bool.
-        to_second: From pixels of the first slice to pixels of the second.
+        mask: Mask of the second slice, shape (H, W), bool.
+        to_second: Map from pixels of the first slice to pixels of the second.
         size_hw: Height and width of the first slice.
 
     Returns:

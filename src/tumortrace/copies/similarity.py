@@ -1,4 +1,4 @@
-"""How alike two slices are, whatever way they are turned and however their contrast was changed.
+"""Similarity of two slices in any orientation and contrast.
 
 A slice is brought to one small size and freed of its local mean and contrast; what is left is compared by normalised
 correlation in all eight orientations. This is done twice: for the whole frame, which no change of contrast can move,
@@ -33,7 +33,7 @@ class Match:
     """The nearest of several slices to one slice.
 
     Attributes:
-        index: Of the nearest.
+        index: Index of the nearest.
         turns: Quarter turns that bring the nearest onto the one, after the flip.
         flip: Whether it is flipped left-right first.
         similarity: Normalised correlation in that orientation, -1 to 1.

@@ -1,4 +1,4 @@
-"""Splits without leaks: copies of a slice, and slices of one patient, always stay on one side; checked when written."""
+"""Splits without leaks, checked when they are written."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class SplitCase:
 
     Attributes:
         file: Its case_id.
-        sha256: Of what it shows, so that a changed image is noticed.
+        sha256: SHA-256 of its content, so that a changed image is noticed.
         side: The number of its fold, or its part; ``ALWAYS_TRAIN`` for none of the folds.
-        group: Of its copies.
+        group: Group of its copies.
     """
 
     file: str
@@ -49,7 +49,7 @@ class Split:
 
     Attributes:
         cases: Each in one place.
-        by: What is kept together: ``"groups"`` (copies and patients), or ``"source"`` (whole datasets besides).
+        by: Unit that is kept together: ``"groups"`` (copies and patients), or ``"source"`` (whole datasets).
         left_out: Cases that fit on no side, with the reason.
     """
 
@@ -68,8 +68,8 @@ def make_folds(survey: Survey, *, folds: int, seed: int = 0) -> Split:
     """K folds, balanced in number of cases, tumour size, number of lesions and source.
 
     Args:
-        survey: Of all cases.
-        folds: At least 2.
+        survey: Survey of all cases.
+        folds: Number of folds, at least 2.
         seed: Decides among equals.
 
     Raises:
@@ -181,7 +181,7 @@ def apply_split(dataset: Dataset, split: Split, *, fold: int | None = None, sele
 
     Args:
         dataset: Holds all cases of the split; those that it has besides are left out.
-        split: From ``read_split``.
+        split: Result of ``read_split``.
         fold: Held out as ``"test"``; the others are ``"train"``. None for a split into parts.
         selecting: The training will choose something (its epoch, say), for which the next fold is set aside as
             ``"val"``: what is reported must not choose.

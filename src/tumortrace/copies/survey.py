@@ -1,4 +1,4 @@
-"""One pass over a dataset: every case decoded once, what it looks like kept, copies found, groups named."""
+"""The survey of a dataset: each case read once, copies found and grouped."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class SurveyedCase:
     """What is kept of a case once its pixels are gone.
 
     Attributes:
-        record: Where it lies.
+        record: Place of the case on disk.
         size_hw: Height and width in pixels.
-        sha256: Of what it shows (``hash_case``; ``hash_slice`` without annotation).
+        sha256: SHA-256 of its content (``hash_case``; ``hash_slice`` without annotation).
         lesions: Connected components of its truth; 0 without annotation.
         tumour_px: Pixels of its truth; 0 without annotation.
         packed_truth: ``np.packbits`` of its truth; None without annotation.
@@ -70,7 +70,7 @@ class DescribedCases:
 
     Attributes:
         cases: Those that can be read.
-        signatures: What each looks like, in the same order.
+        signatures: Signatures in the same order.
         findings: Faults met on the way; the cases they left out are not in ``cases``.
     """
 

@@ -1,4 +1,4 @@
-"""What a run remembers of its training slices, so that any evaluation can tell copies from new slices.
+"""The training index of a run: signatures and masks of its slices.
 
 It holds what the slices look like and where their tumours are, in small: enough to recognise a copy in any orientation
 and contrast, and to play the lookup table that a model has to beat. It belongs to the run folder, not to the model that
@@ -35,8 +35,8 @@ class TrainingIndex:
     Attributes:
         names: Their case ids.
         hashes: SHA-256 of what each shows (``hash_case``).
-        patients: Whose slice each is; empty if unknown.
-        signatures: What each looks like.
+        patients: Patient of each slice; empty if unknown.
+        signatures: Signature of each slice.
         head_masks: Their truth within the head's box, shape (N, MASK_PX, MASK_PX), bool.
     """
 

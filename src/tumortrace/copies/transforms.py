@@ -1,4 +1,4 @@
-"""Naming how one picture came from another: turned, resized, cropped, and what was done to its grey values."""
+"""Names for how one picture was made from another."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def name_transform(
     """How the first picture differs from the second, in a few words.
 
     Args:
-        first: Of the picture to be described.
-        second: Of the one it is compared with.
+        first: Thumbnail of the picture to describe.
+        second: Thumbnail of the picture to compare it with.
         first_hw: Height and width of the first in pixels.
         second_hw: The same of the second.
-        to_second: From pixels of the first to pixels of the second.
+        to_second: Map from pixels of the first to pixels of the second.
 
     Returns:
         For example ``"mirrored left-right, resized to 80 %, gamma 0.6"``; ``"alike"`` if nothing differs by more than

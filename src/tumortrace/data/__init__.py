@@ -1,1 +1,1 @@
-"""What comes in: slices, regions and masks, one foreign format a file, and datasets with their faults named."""
+"""Slices, regions, masks and datasets, with every fault named."""

@@ -50,7 +50,7 @@ class Case:
     """One image with its truth.
 
     Attributes:
-        record: Where it lies.
+        record: Place of the case on disk.
         slice: The image.
         truth: True where there is tumour; shape (H, W) of the slice, bool. Empty (all False) only in mask datasets and
             where the image is known to hold no tumour.

@@ -1,4 +1,4 @@
-"""Annotations to masks and back. Outlines are traced on pixel edges, so drawing them gives the very mask again.
+"""Conversion of annotations to masks and back, without loss.
 
 What was finished before an interruption stays usable: the lists beside the results are written even then.
 """

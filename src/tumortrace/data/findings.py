@@ -1,4 +1,4 @@
-"""A finding: one fault of a dataset, with the file, its cause and the remedy. Nothing is left out without one."""
+"""A finding: one fault of a dataset, with file, cause and remedy."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Finding:
         kind: Stable identifier of the fault, for example ``"image-missing"``.
         severity: ``"left out"`` if the record or image is not used, ``"warning"`` if it is used all the same.
         file: The file concerned, as the annotation file or the folder names it.
-        cause: What is wrong, with the values that were found.
-        remedy: What the user can do about it.
+        cause: Fault, with the values that were found.
+        remedy: Remedy for the user.
     """
 
     kind: str

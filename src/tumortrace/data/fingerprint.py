@@ -1,4 +1,4 @@
-"""What data a number was measured on: hashes of cases by content, whatever files held them."""
+"""Hashes of cases by their content."""
 
 from __future__ import annotations
 

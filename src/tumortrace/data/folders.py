@@ -1,4 +1,4 @@
-"""Listing a folder with all its subfolders: links followed once, hidden files passed over, odd entries named."""
+"""Listing of a folder with all its subfolders."""
 
 from __future__ import annotations
 

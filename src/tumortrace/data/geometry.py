@@ -1,4 +1,4 @@
-"""Regions and masks: what an annotator drew becomes pixels, and a mask becomes outlines again.
+"""Regions drawn as masks, and masks traced as outlines.
 
 Coordinates are (x, y) in pixels, x to the right and y down, and integer coordinates are pixel centres. A pixel belongs
 to a region when its centre does. ``cv2.fillPoly`` is not used for this: it also paints every pixel that the outline

@@ -1,4 +1,4 @@
-"""Finding the file that a table or annotation file means, however it spells the path."""
+"""The file that a table means, however it spells the path."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class FileLookup:
         """The files that a path can mean: one if it is clear, none, or several.
 
         Args:
-            path: As a table or annotation file has it.
+            path: Path as a table or annotation file has it.
             folders: Folders that it may be relative to, the most likely one first.
         """
         plain = PurePosixPath(path.strip()).as_posix()

@@ -1,4 +1,4 @@
-"""Masks that read well and are probably wrong: inverted ones, and blank ones among tumours."""
+"""Masks that are probably wrong: inverted, or blank among tumours."""
 
 from __future__ import annotations
 

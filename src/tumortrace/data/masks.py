@@ -1,4 +1,4 @@
-"""Reading of mask files: two classes told apart by colour, opacity or palette index, or a refusal."""
+"""Reading of mask files: two classes, or a refusal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which files in an output folder tumortrace wrote, told by their content; no other file is ever replaced."""
+"""Recognition of files that tumortrace wrote, by their content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which mask belongs to which image: as ``pairs.csv`` lists it, or else as the names say."""
+"""Pairs of image and mask, from ``pairs.csv`` or from names."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class PairsTable:
     Attributes:
         pairs: One entry a row; without masks where no column names them.
         names_masks: Whether a column names the masks.
-        fault: What is wrong with its columns, and what to do; None if image and patient have a column.
+        fault: Fault of its columns and the remedy; None if image and patient have a column.
     """
 
     pairs: tuple[Pair, ...]
@@ -109,8 +109,8 @@ def check_pairs(pairs: Iterable[Pair], *, prefix: str) -> tuple[list[Pair], list
     """Leave out pairs whose names lead out of their folder, and all but the first of an image.
 
     Args:
-        pairs: From ``read_pairs``.
-        prefix: What the name of the image follows in the findings.
+        pairs: Result of ``read_pairs``.
+        prefix: Prefix of the image's name in findings.
     """
     first: dict[str, Pair] = {}
     findings = []

@@ -1,4 +1,4 @@
-"""What folders are called: parts of a dataset, folders of images, folders of masks."""
+"""Names of parts, and of folders for images and masks."""
 
 from __future__ import annotations
 

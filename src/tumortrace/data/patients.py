@@ -1,4 +1,4 @@
-"""Patients: under which headers tables name them, and when two names mean one patient."""
+"""Patient columns of tables, and equal names of patients."""
 
 from __future__ import annotations
 

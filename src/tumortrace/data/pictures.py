@@ -1,4 +1,4 @@
-"""Reading of picture files: JPEG, PNG, TIFF, BMP, GIF and WebP, every stored sample or a named refusal."""
+"""Reading of picture files: every stored sample, or a refusal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading of PNG files: the chunks that make the picture, each checked, and nothing else."""
+"""Reading of PNG files, each needed chunk checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The samples of one picture file as stored, upright, before they become grey values or a mask."""
+"""The samples of one picture file as stored, upright."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def check_header(path: Path, *, kind: str, size_wh: tuple[int, int], frames: int
         kind: Name of the format, with its article.
         size_wh: Width and height in pixels.
         frames: Number of frames or pages in the file.
-        unit: What they are called in the format.
+        unit: Word of the format for them, such as pages or frames.
 
     Raises:
         DataError: Several frames, no pixel, too many, or a side that is too long.
@@ -125,7 +125,7 @@ def turn_upright(samples: Samples, orientation: int) -> Samples:
     """Turn and mirror the stored grid as an orientation tag asks for.
 
     Args:
-        samples: As stored.
+        samples: Samples as stored.
         orientation: 1 to 8, as EXIF and TIFF number them.
     """
     if orientation == 1:

@@ -1,4 +1,4 @@
-"""A slice: grey pixels of one picture on their own grid, read from a file or taken from an array."""
+"""A slice: grey pixels of one picture on their own grid."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Slice:
     Attributes:
         pixels: Grey values, shape (H, W), as stored (not rescaled): uint8 or uint16 from a file, any real dtype from
             an array.
-        case_id: What the picture is called in tables and messages; for a file in a dataset its path within it.
+        case_id: Name of the picture in tables and messages; for a file of a dataset, its path within it.
         spacing_mm: Distance between pixel centres along rows and columns (axis 0, axis 1) in millimetres, or None if
             unknown.
         colour_share: Fraction of the pixels that were visibly coloured before they became grey, 0 to 1.
@@ -103,7 +103,7 @@ def slice_from_array(pixels: NDArray[Any], *, case_id: str = "array") -> Slice:
     Args:
         pixels: Grey values (H, W) of any real dtype, finite; or red-green-blue (H, W, 3), uint8 or uint16, which
             becomes luma as a file's colours do.
-        case_id: What the slice is called in messages.
+        case_id: Name of the slice in messages.
 
     Raises:
         DataError: Another shape or dtype, no pixel at all, or a value that is not finite.

@@ -1,4 +1,4 @@
-"""Text files and CSV tables as other systems write them: byte order marks, semicolons, tabs, any header."""
+"""Text files and CSV tables as other systems write them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading of TIFF and BigTIFF files: one page whose every sample is known, or a refusal that says what is not."""
+"""Reading of TIFF and BigTIFF files: one page, or a refusal."""
 
 from __future__ import annotations
 

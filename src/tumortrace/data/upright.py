@@ -1,4 +1,4 @@
-"""A slice made ready to be measured: grey values on one scale, air dark, a frame removed, the head found."""
+"""A slice prepared for measuring: upright, one scale, head found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Annotation files as documents: JSON values or CSV tables, and the formats that are known but not read."""
+"""Annotation files as JSON values or CSV tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The annotation file of a folder, chosen among all JSON and CSV files that lie there."""
+"""The annotation file of a folder, chosen among all its files."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class ChosenFile:
 
     Attributes:
         path: The file; None if there is none.
-        content: What it holds; None if there is none.
+        content: Content of the file; None if there is none.
         findings: One for each other file, by its path: ``not-via``, or ``annotations-repeated``.
-        fault: Why no file can be used although at least one was meant as annotations; None if there is no such fault.
+        fault: Reason why no annotation file can be used; None if there is none.
     """
 
     path: Path | None

@@ -1,4 +1,4 @@
-"""Labels of regions: which ones a file holds, and keeping the regions of one label."""
+"""Labels of regions, and the choice of one label."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every annotation format is read into: the regions of each image, with their labels."""
+"""Regions and labels of an image, as every annotation format is read."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class ImageAnnotation:
     Attributes:
         filename: Path of the image relative to the folder of the annotation file, with forward slashes.
         size_bytes: Size of the image file when it was annotated, -1 if unknown; VIA tells files apart by it.
-        regions: What the annotator drew and can be drawn again, in their order.
-        labels: What each region is labelled as, by the name of the attribute; as many as regions, or empty if the
+        regions: Regions that the annotator drew and that can be drawn again, in their order.
+        labels: Label of each region, by the name of the attribute; as many as regions, or empty if the
             file has no labels.
         patient: The patient whose slice it is, where the file says.
         undrawn: Number of regions that cannot be drawn; each is a finding.

@@ -1,4 +1,4 @@
-"""VGG Image Annotator (VIA) files: the regions of each image, with every fault named, and back again.
+"""VGG Image Annotator (VIA) files, read and written.
 
 Reads what VIA 1 and 2 write: annotations as JSON or CSV, and VIA 2 project files. Coordinates stand as VIA has them, in
 pixels of the image, x to the right and y down, theta in radians from +x towards +y.

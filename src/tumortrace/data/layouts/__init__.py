@@ -1,1 +1,1 @@
-"""The layouts of a dataset folder: which picture has which truth, and what is left over."""
+"""The layouts of a dataset folder: which picture has which truth."""

@@ -1,4 +1,4 @@
-"""The layout with an annotation file: its records name the images in its folder and below."""
+"""The layout with an annotation file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What no layout used: pictures without a truth, masks of none, files of other kinds; each is named."""
+"""Files that no layout used, each named in a finding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The layouts with mask files: folders of masks beside folders of images, and masks beside their images."""
+"""The layouts with mask files."""
 
 from __future__ import annotations
 

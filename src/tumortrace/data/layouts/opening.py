@@ -1,4 +1,4 @@
-"""A folder while it is being opened: the cases found so far, the files used, and the faults."""
+"""A folder while it is opened: cases, used files and faults so far."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Opening:
         label: Label of the regions that count; None for all.
         records: Cases found so far.
         findings: Faults found so far.
-        faults: By the folder, why the annotations in it cannot be used.
+        faults: Reasons why the annotations of a folder cannot be used, by folder.
         used: Files that are an image or mask of a case, annotations or a table, or named with their case.
         listed: Folders of images whose files a ``pairs.csv`` lists.
         patients: Patients by the image, as tables name them.
-        labels: How often each label occurs, by its attribute.
+        labels: Number of each label, by its attribute.
         labelled_files: Annotation files whose regions are labelled.
     """
 

@@ -1,4 +1,4 @@
-"""The layout with a ``pairs.csv``: each row names an image, its mask and the patient."""
+"""The layout with a ``pairs.csv``."""
 
 from __future__ import annotations
 
