@@ -231,7 +231,7 @@ def make_comparison(_results: Path) -> Drawn:
     counts = count_pixels(prediction, truth)
     case = CasePanels(f"a phantom\nDice {counts.dice:.3f}", phantom.pixels, truth, prediction)
     title = "A prediction compared (the truth, eroded and shifted)"
-    return Drawn(draw_cases([case], title=title), {"comparison": [_score_cells(counts)]})
+    return Drawn(draw_cases([case], title=title, colours="paper"), {"comparison": [_score_cells(counts)]})
 
 
 def make_best_cases(_results: Path) -> Drawn:
@@ -266,7 +266,7 @@ def _show(name: str, title: str, cases: Sequence[PhantomCase]) -> Drawn:
         for case in cases
     ]  # fmt: skip
     rows = [{"phantom": case.number, "kind": case.kind, **_score_cells(case.counts)} for case in cases]
-    return Drawn(draw_cases(panels, title=title), {name: rows})
+    return Drawn(draw_cases(panels, title=title, colours="paper"), {name: rows})
 
 
 def _score_cells(counts: PixelCounts) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from tumortrace.data.dataset import open_dataset
 from tumortrace.data.slice import write_png
 from tumortrace.evaluation.evaluate import CaseScore
 from tumortrace.metrics.calibration import count_logits
+from tumortrace.metrics.froc import LesionPeaks
 from tumortrace.metrics.lesions import LesionCounts
 from tumortrace.metrics.overlap import PixelCounts
 from tumortrace.metrics.surface import SurfaceScores
@@ -94,6 +95,7 @@ def make_score() -> MakeScore:
         plain: dict[str, object] = {
             "part": "test",
             "source": "data",
+            "patient": "",
             "sha256": f"hash of {file}",
             "group": f"group of {file}",
             "leak": None,
@@ -102,6 +104,7 @@ def make_score() -> MakeScore:
             "in_mm": False,
             "surface": SurfaceScores(0.5, 4.0, 1.5) if counts.tp else SurfaceScores(0.0, math.nan, math.nan),
             "lesions": LesionCounts(1, int(counts.tp > 0), int(counts.tp + counts.fp > 0), int(counts.tp > 0)),
+            "peaks": LesionPeaks((0.9,) if counts.tp else (-1.0,), (0.7,) if counts.fp and not counts.tp else ()),
             "confidence": 0.5,
             "features": (0.8, 0.7, 0.9, 0.6, -1.0, 0.0),
             "histogram": count_logits(probability, probability > 0.5, np.eye(2, dtype=np.bool_)),

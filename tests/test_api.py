@@ -77,7 +77,7 @@ def test_a_program_meets_the_checks_of_the_commands(phantom_data, tiny, tiny_run
         tumortrace.evaluate(tumortrace.open_dataset(phantom_data), model=str(tiny_run), out=phantom_data / "TEST" / "x")
     with pytest.raises(DataError, match="--out is empty"):
         tumortrace.audit(phantom_data, out=" ")
-    with pytest.raises(DataError, match="a training run, it has config"):
+    with pytest.raises(DataError, match="is a training run, it has config"):
         tumortrace.evaluate(phantom_data, model=str(tiny_run), out=tiny_run)
     with pytest.raises(ConfigError, match="holds a run already"):
         tumortrace.train(phantom_data, out=tiny_run, config=tiny)

@@ -185,9 +185,13 @@ def test_train_evaluate_segment_info(phantom_data, tmp_path):
 
     assert "0 clean images" not in scored.stdout
     assert "5 clean images" in scored.stdout
-    assert "trained on" not in scored.stderr
+    assert "Not a number to believe" not in scored.stdout
     learnt = tumortrace("evaluate", phantom_data, "--model", run, "--part", "train", cwd=tmp_path)
-    assert "note: 10 of these images are what the model was trained on" in learnt.stderr
+    verdict = json.loads((tmp_path / "runs" / f"smoke-{phantom_data.name}-train" / "summary.json").read_text())[
+        "verdict"
+    ]
+    assert verdict[0].startswith("Not a number to believe: the model was trained on what it is scored on.")
+    assert all(sentence in learnt.stdout for sentence in verdict)
     assert "no clean images" in learnt.stdout
 
     shown = tumortrace("info", run, cwd=tmp_path)
@@ -311,8 +315,7 @@ def test_split_train_evaluate_compare_report(phantom_data, tmp_path):
             "--out", f"scores{fold}", cwd=tmp_path,
         )  # fmt: skip
         assert scored.returncode == 0, scored.stderr
-        note = "are what the model was trained on"
-        assert (note in scored.stderr) == (fold == 2)
+        assert ("the model was trained on what it is scored on" in scored.stdout) == (fold == 2)
     compared = tumortrace("compare", "scores1", "scores2", cwd=tmp_path)
     assert compared.returncode == 0, compared.stderr
     assert "scores1 - scores2" in compared.stdout

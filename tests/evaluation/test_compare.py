@@ -2,26 +2,47 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tumortrace.errors import DataError
 from tumortrace.evaluation.compare import compare_evaluations, comparison_document
+from tumortrace.evaluation.evaluate import CaseScore, Evaluation
+from tumortrace.evaluation.folder import write_evaluation
+from tumortrace.metrics.overlap import PixelCounts
+from tumortrace.metrics.surface import SurfaceScores
 
-HEAD = "file,part,group,clean,dice,iou,nsd,hd95,sha256"
-
-
-def write_folder(folder: Path, dices: list[str], *, card: dict[str, object] | None = None, start: int = 0) -> Path:
-    """An evaluation of images y0, y1, ... (from ``start``); IoU and NSD are 0.5, HD95 is 3 everywhere."""
-    folder.mkdir()
-    rows = [f"y{i},test,g{i},true,{dice},0.5,0.5,3.0,h{i}" for i, dice in enumerate(dices, start=start)]
-    (folder / "per_image.csv").write_text("\n".join([HEAD, *rows]) + "\n")
-    (folder / "summary.json").write_text(json.dumps({"card": card or {}}))
-    return folder
+MakeScore = Callable[..., CaseScore]
+WriteFolder = Callable[..., Path]
 
 
-def test_a_pair_by_hand(tmp_path: Path):
+def counts_of(dice: str) -> PixelCounts:
+    """Pixels of which Dice is this number of two digits; two empty masks for an empty string."""
+    tp = round(100 * float(dice)) if dice else 0
+    return PixelCounts(tp, 100 - tp, 100 - tp, 9) if dice else PixelCounts(0, 0, 0, 9)
+
+
+@pytest.fixture
+def write_folder(make_score: MakeScore) -> WriteFolder:
+    """Write an evaluation of images y0, y1, ... (from ``start``) by their Dice; NSD is 0.5 and HD95 3 everywhere."""
+
+    def write(
+        folder: Path, dices: list[str], *, card: dict[str, object] | None = None, start: int = 0, **fields: object
+    ) -> Path:
+        surface = SurfaceScores(0.5, 3.0, 1.0)
+        scores = tuple(
+            make_score(f"y{index}", counts_of(dice), surface=surface, group=f"g{index}", **fields)
+            for index, dice in enumerate(dices, start=start)
+        )
+        write_evaluation(Evaluation(scores, (), {"name": "m", "sha256": "0"}, 0.5, card=card or {}), folder)
+        return folder
+
+    return write
+
+
+def test_a_pair_by_hand(write_folder: WriteFolder, tmp_path: Path):
     first = write_folder(tmp_path / "first", ["0.9", "0.8", "", "0.7"])
     second = write_folder(tmp_path / "second", ["0.8", "0.6", "0.5", "0.7"])
     comparison = compare_evaluations([first, second])
@@ -34,11 +55,11 @@ def test_a_pair_by_hand(tmp_path: Path):
     # Differences 0.1, 0.2, 0: of the 8 flips, 4 reach 0.3 in size.
     assert dice.p == pytest.approx(0.5)
     assert dice.p_holm == dice.p
-    iou = comparison.differences[1]
-    assert (iou.metric, iou.mean, iou.p) == ("iou", 0.0, 1.0)
+    nsd = comparison.differences[2]
+    assert (nsd.metric, nsd.mean, nsd.p) == ("nsd", 0.0, 1.0)
 
 
-def test_three_models_make_three_pairs_and_holm_counts_them(tmp_path: Path):
+def test_three_models_make_three_pairs_and_holm_counts_them(write_folder: WriteFolder, tmp_path: Path):
     scores = {"a": 0.9, "b": 0.5, "c": 0.5}
     folders = [write_folder(tmp_path / name, [str(dice + i / 100) for i in range(8)]) for name, dice in scores.items()]
     rows = [row for row in compare_evaluations(folders).differences if row.metric == "dice"]
@@ -47,19 +68,19 @@ def test_three_models_make_three_pairs_and_holm_counts_them(tmp_path: Path):
     assert [row.p_holm for row in rows] == [6 / 256, 6 / 256, 1.0]
 
 
-def test_cases_that_are_not_in_both_are_named(tmp_path: Path):
+def test_cases_that_are_not_in_both_are_named(write_folder: WriteFolder, tmp_path: Path):
     first = write_folder(tmp_path / "first", ["0.9", "0.8", "0.7"])
-    second = write_folder(tmp_path / "second", ["0.9", "0.8", "0.7"], start=1)
-    text = (second / "per_image.csv").read_text().replace("h2", "changed")
-    (second / "per_image.csv").write_text(text)
+    second = write_folder(tmp_path / "second", ["0.9", "0.8"], start=2)
     comparison = compare_evaluations([first, second])
     assert comparison.n == 1
-    assert comparison.left_out == (
-        ("y0", "not in second"), ("y2", "the image or its truth differs"), ("y3", "not in first"),
-    )  # fmt: skip
+    assert comparison.left_out == (("y0", "not in second"), ("y1", "not in second"), ("y3", "not in first"))
+    changed = write_folder(tmp_path / "changed", ["0.9"], start=2, sha256="of another truth")
+    with pytest.raises(DataError, match="no case in common"):
+        compare_evaluations([first, changed])
+    assert compare_evaluations([first, first.with_name("second")]).n == 1
 
 
-def test_seeds_of_the_same_settings(tmp_path: Path):
+def test_seeds_of_the_same_settings(write_folder: WriteFolder, tmp_path: Path):
     cards = [
         {"config_sha256": "same", "seed": 0},
         {"config_sha256": "same", "seed": 1},
@@ -74,7 +95,7 @@ def test_seeds_of_the_same_settings(tmp_path: Path):
     assert compare_evaluations([folders[0], folders[2]]).seeds == ()
 
 
-def test_the_document_is_json_with_null(tmp_path: Path):
+def test_the_document_is_json_with_null(write_folder: WriteFolder, tmp_path: Path):
     folders = [write_folder(tmp_path / name, ["", ""]) for name in ("a", "b")]
     document = comparison_document(compare_evaluations(folders))
     dice = document["differences"][0]
@@ -82,25 +103,18 @@ def test_the_document_is_json_with_null(tmp_path: Path):
     assert json.loads(json.dumps(document, allow_nan=False)) == document
 
 
-def test_folders_of_one_name_are_told_apart(tmp_path: Path):
-    for parent in ("x", "y"):
-        (tmp_path / parent).mkdir()
+def test_folders_of_one_name_are_told_apart(write_folder: WriteFolder, tmp_path: Path):
     folders = [write_folder(tmp_path / parent / "val", ["0.5", "0.6"]) for parent in ("x", "y")]
     assert compare_evaluations(folders).names == ("x/val", "y/val")
     with pytest.raises(DataError, match="named twice"):
         compare_evaluations([folders[0], folders[0]])
 
 
-def test_what_cannot_be_compared(tmp_path: Path):
+def test_what_cannot_be_compared(write_folder: WriteFolder, tmp_path: Path):
     first = write_folder(tmp_path / "first", ["0.9"])
     with pytest.raises(DataError, match="name at least two"):
         compare_evaluations([first])
-    with pytest.raises(DataError, match=r"per_image\.csv: cannot be read"):
+    with pytest.raises(DataError, match=r"summary\.json: cannot be read"):
         compare_evaluations([first, tmp_path / "none"])
-    with pytest.raises(DataError, match="not one case in common"):
+    with pytest.raises(DataError, match="no case in common"):
         compare_evaluations([first, write_folder(tmp_path / "second", ["0.9"], start=5)])
-    for name, table in (("third", "file,dice\ny0,0.5\n"), ("fourth", f"{HEAD}\ny0,test,g,true,high,1,1,1,h0\n")):
-        folder = write_folder(tmp_path / name, ["0.9"])
-        (folder / "per_image.csv").write_text(table)
-        with pytest.raises(DataError, match="not an evaluation of this version"):
-            compare_evaluations([first, folder])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,14 +15,12 @@ from tumortrace.config import Recipe
 from tumortrace.copies.survey import describe_cases, survey_cases
 from tumortrace.copies.training_index import build_training_index
 from tumortrace.data.cases import Case, CaseRecord, read_case
-from tumortrace.data.dataset import Dataset
 from tumortrace.data.fingerprint import hash_case
 from tumortrace.data.geometry import Polygon
 from tumortrace.data.slice import write_png
 from tumortrace.errors import DataError
-from tumortrace.evaluation.baselines import Baselines
 from tumortrace.evaluation.evaluate import CaseScore, Evaluation, evaluate, rank_by_dice
-from tumortrace.evaluation.provenance import DIGITS, Provenance, caution, trace_training
+from tumortrace.evaluation.provenance import known_training, trace_training
 from tumortrace.inference.model import Model
 from tumortrace.inference.predict import Prediction
 from tumortrace.metrics.lesions import LesionCounts
@@ -82,7 +79,8 @@ def broken(tmp_path: Path) -> CaseRecord:
 
 
 def evaluate_alone(records: list[CaseRecord]) -> Evaluation:
-    return evaluate(MODEL, records, survey_cases(records), memory=None)
+    survey = survey_cases(records)
+    return evaluate(MODEL, records, survey, trace_training(MODEL, survey))
 
 
 def test_cases_are_scored_at_their_own_resolution(records: list[CaseRecord]):
@@ -125,8 +123,8 @@ def test_what_was_trained_on_decides_what_is_clean(draw_head: DrawHead, write_ca
         write_case("same-patient", draw_head(2), outline, part="test", patient="p1"),
         write_case("new", draw_head(3), outline, part="test", patient="p2"),
     ]
-    memory = build_training_index(describe_cases([learnt]))
-    evaluation = evaluate(MODEL, cases, survey_cases(cases), memory=memory)
+    known = known_training(build_training_index(describe_cases([learnt])))
+    evaluation = evaluate(MODEL, cases, survey_cases(cases), known)
     copy, patient, new = evaluation.scores
     assert [score.clean for score in evaluation.scores] == [False, False, True]
     assert copy.leak is not None
@@ -135,13 +133,16 @@ def test_what_was_trained_on_decides_what_is_clean(draw_head: DrawHead, write_ca
     assert patient.leak is not None
     assert (patient.leak.nearest, patient.leak.why) == ("", "patient")
     assert new.leak is None
-    assert [score.clean for score in evaluate(MODEL, cases, survey_cases(cases), memory=None).scores] == [None] * 3
+    assert (evaluation.training_slices, evaluation.compared_slices) == (1, 1)
+    assert [score.clean for score in evaluate_alone(cases).scores] == [None] * 3
+    partly = evaluate(MODEL, cases, survey_cases(cases), replace(known, total=7))
+    assert [score.clean for score in partly.scores] == [False, False, None]  # the other six may hold copies of it
 
 
 def test_a_copy_of_a_copy_is_not_clean(draw_head: DrawHead, write_case: WriteCase, monkeypatch: pytest.MonkeyPatch):
     outline = lit((170, 140), slice(60, 90), slice(50, 70))
     learnt = write_case("learnt", draw_head(1), outline)
-    cases = [write_case(name, draw_head(1), outline, part="test") for name in ("a", "b")]
+    cases = [write_case(name, draw_head(1)[::-1], outline[::-1], part="test") for name in ("a", "b")]
     survey, memory = survey_cases(cases), build_training_index(describe_cases([learnt]))
     from tumortrace.copies import leakage  # noqa: PLC0415 - to look inside
 
@@ -153,48 +154,14 @@ def test_a_copy_of_a_copy_is_not_clean(draw_head: DrawHead, write_case: WriteCas
     assert [leaks[name].why for name in ("a.png", "b.png")] == ["copy", "copy of a copy"]
 
 
-def test_a_reader_is_told_what_makes_scores_worthless(
-    records: list[CaseRecord], draw_head: DrawHead, write_case: WriteCase
-):
-    outline = lit((170, 140), slice(60, 90), slice(50, 70))
-    learnt = [write_case("learnt", draw_head(1), outline)]
-    memory = build_training_index(describe_cases(learnt))
-    known = Provenance(memory, Baselines(memory), frozenset(sha256[:DIGITS] for sha256 in memory.hashes))
-    on_training = evaluate(MODEL, learnt, survey_cases(learnt), memory=memory)
-    assert caution(on_training, known) == [
-        "1 of these images are what the model was trained on; no score on them can be believed"
-    ]
-    elsewhere = evaluate(MODEL, records, survey_cases(records), memory=memory)
-    assert caution(elsewhere, known) == []
-    (unknown,) = caution(elsewhere, Provenance(None, Baselines(None)))
-    assert "what it was trained on is unknown" in unknown
-
-
-def test_a_shipped_models_card_knows_the_slices_that_it_learnt_from(
-    records: list[CaseRecord], draw_head: DrawHead, write_case: WriteCase, tmp_path: Path
-):
-    outline = lit((170, 140), slice(60, 90), slice(50, 70))
-    learnt = [write_case("learnt", draw_head(1), outline)]
-    on_training = evaluate(MODEL, learnt, survey_cases(learnt), memory=None)
-    elsewhere = evaluate(MODEL, records, survey_cases(records), memory=None)
-    card = {"sha256": MODEL.sha256, "training_sha256": [on_training.scores[0].sha256[:DIGITS]]}
-    (tmp_path / "shipped.json").write_text(json.dumps(card))
-    shipped = replace(MODEL, path=tmp_path / "shipped.onnx")
-    provenance = trace_training(shipped, Dataset(tmp_path, tuple(learnt), ()))
-    what = "what the slices that the model learnt from look like is unknown"
-    assert caution(on_training, provenance) == [
-        f"{what} (no training.npz beside the model): copies cannot be told",
-        "1 of these images are what the model was trained on; no score on them can be believed",
-    ]
-    assert len(caution(elsewhere, provenance)) == 1
-
-
-def test_what_is_seen_of_each_case_is_handed_on(records: list[CaseRecord]):
-    seen: list[tuple[Case, Prediction]] = []
+def test_each_case_is_handed_on_with_its_prediction_and_scores(records: list[CaseRecord]):
+    seen: list[tuple[Case, Prediction, CaseScore]] = []
     survey = survey_cases(records)
-    evaluate(MODEL, records, survey, memory=None, on_case=lambda case, prediction: seen.append((case, prediction)))
-    assert [case.record.case_id for case, _ in seen] == [SHIFTED, PERFECT, EMPTY]
-    assert [prediction.mask.sum() for _, prediction in seen] == [6, 24, 0]
+    provenance = trace_training(MODEL, survey)
+    evaluation = evaluate(MODEL, records, survey, provenance, on_case=lambda *each: seen.append(each))
+    assert [case.record.case_id for case, _, _ in seen] == [SHIFTED, PERFECT, EMPTY]
+    assert [prediction.mask.sum() for _, prediction, _ in seen] == [6, 24, 0]
+    assert [score for _, _, score in seen] == list(evaluation.scores)
 
 
 def test_hashes_and_groups_come_with_the_scores(records: list[CaseRecord]):
@@ -205,13 +172,32 @@ def test_hashes_and_groups_come_with_the_scores(records: list[CaseRecord]):
     assert {score.shape for score in scores} == {"mask"}
 
 
+def test_slices_of_one_patient_are_one_group(draw_head: DrawHead, write_case: WriteCase):
+    outline = lit((170, 140), slice(60, 90), slice(50, 70))
+    cases = [write_case(f"s{seed}", draw_head(seed), outline, patient=p) for seed, p in enumerate(("p1", "p2", "p1"))]
+    first, other, again = (score.group for score in evaluate_alone(cases).scores)
+    assert first == again != other
+
+
 def test_a_case_that_cannot_be_read_is_a_finding(records: list[CaseRecord], broken: CaseRecord):
-    survey = survey_cases(records)
-    evaluation = evaluate(MODEL, [records[0], broken], survey, memory=None)
+    evaluation = evaluate_alone([records[0], broken])
     assert [score.file for score in evaluation.scores] == [SHIFTED]
     assert [(finding.kind, finding.file) for finding in evaluation.findings] == [("unreadable", BROKEN)]
-    with pytest.raises(DataError, match=r"not one of 1 cases can be read; first: TEST/broken\.png: not a picture"):
-        evaluate(MODEL, [broken], survey, memory=None)
+    survey = survey_cases(records[:1])
+    with pytest.raises(DataError, match=r"none of 1 cases can be read"):
+        evaluate(MODEL, [broken], survey, trace_training(MODEL, survey))
+
+
+def test_a_picture_that_changes_meanwhile_is_a_finding(records: list[CaseRecord]):
+    survey = survey_cases(records)
+    write_png(records[0].image_path, np.zeros((5, 6), dtype=np.uint8))
+    records[2].image_path.unlink()
+    evaluation = evaluate(MODEL, records, survey, trace_training(MODEL, survey))
+    assert [score.file for score in evaluation.scores] == [PERFECT]
+    changed, gone = evaluation.findings
+    assert (changed.kind, changed.file) == ("unreadable", SHIFTED)
+    assert "changed while it was being evaluated" in changed.cause
+    assert gone.file == EMPTY
 
 
 def test_a_region_that_leaves_the_image_is_cut_and_told(records: list[CaseRecord]):

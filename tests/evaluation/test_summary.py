@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,7 +12,8 @@ from tumortrace.copies.leakage import Leak
 from tumortrace.data.findings import Finding
 from tumortrace.data.fingerprint import hash_part
 from tumortrace.evaluation.evaluate import CaseScore, Evaluation
-from tumortrace.evaluation.summary import summary_document, write_evaluation
+from tumortrace.evaluation.summary import summary_document
+from tumortrace.evaluation.verdict import judge
 from tumortrace.metrics.lesions import LesionCounts
 from tumortrace.metrics.overlap import PixelCounts
 from tumortrace.metrics.surface import SurfaceScores
@@ -37,41 +35,22 @@ def evaluation(make_score: MakeScore) -> Evaluation:
     pair = OutlinePair("x", "y", "g9", PixelCounts(3, 1, 0, 9), SurfaceScores(0.8, 2.0, 0.5))
     finding = Finding("image-missing", "left out", "gone.png", "no such image", "add it")
     return Evaluation(
-        scores, (finding,), {"name": "m", "sha256": "5ha"}, 0.45, 0.8, 1.5, Agreement((pair,), 0), {"seed": 3}
+        scores,
+        (finding,),
+        {"name": "m", "sha256": "5ha"},
+        threshold=0.45,
+        peak_threshold=0.8,
+        temperature=1.5,
+        agreement=Agreement((pair,), 0),
+        card={"seed": 3},
     )
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    def refuse(constant: str) -> None:
-        raise AssertionError(f"{constant} is not JSON")
-
-    document = json.loads(path.read_text(), parse_constant=refuse)
-    assert isinstance(document, dict)
-    return document
-
-
-def test_the_table_holds_the_promised_columns(evaluation: Evaluation, tmp_path: Path):
-    write_evaluation(evaluation, tmp_path)
-    lines = (tmp_path / "per_image.csv").read_text().splitlines()
-    assert lines[0].startswith(
-        "file,part,group,clean,tp,fp,fn,tn,precision,recall,dice,iou,nsd,hd95,confidence,assd,true_lesions,"
-    )
-    assert lines[1].startswith(
-        "TEST/a.png,test,g1,true,2,1,1,96,0.666667,0.666667,0.666667,0.500000,0.500000,4.000000,0.500000,1.500000,1,1,"
-    )
-    with (tmp_path / "per_image.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["clean"] for row in rows] == ["true", "false", "true", "true"]
-    assert (rows[1]["nearest"], rows[1]["similarity"]) == ("TRAIN/t.png", "0.970000")
-    assert (rows[3]["dice"], rows[3]["hd95"], rows[3]["nearest"]) == ("", "", "")
-
-
-def test_the_summary_holds_the_promised_keys(evaluation: Evaluation, tmp_path: Path):
-    document = write_evaluation(evaluation, tmp_path, folds=[{"fold": "1"}])
-    assert read_json(tmp_path / "summary.json") == document
+def test_the_summary_holds_the_promised_keys(evaluation: Evaluation):
+    document = summary_document(evaluation, folds=[{"fold": "1"}])
     assert {
         "n", "threshold", "dice", "iou", "precision", "recall", "nsd", "hd95", "by", "clean", "baselines", "agreement",
-        "data",
+        "false_alarms", "verdict", "data",
     } <= set(document)  # fmt: skip
     assert set(document["dice"]) == {"mean", "median", "min", "max", "p05", "p95", "ci95", "undefined"}
     assert (document["n"], document["groups"], document["threshold"]) == (4, 3, 0.45)
@@ -80,6 +59,15 @@ def test_the_summary_holds_the_promised_keys(evaluation: Evaluation, tmp_path: P
     assert document["card"] == {"seed": 3}
     assert document["data"]["sha256"] == hash_part({score.file: score.sha256 for score in evaluation.scores})
     assert [finding["file"] for finding in document["findings"]] == ["gone.png"]
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+
+
+def test_the_verdict_is_kept_and_says_what_is_known_of_the_training(evaluation: Evaluation):
+    known = replace(evaluation, training_slices=9, compared_slices=9)
+    document = summary_document(known)
+    assert document["training"] == {"slices": 9, "compared_slices": 9, "leaked_images": 1}
+    assert document["verdict"] == list(judge(document).sentences)
+    assert document["verdict"][0].startswith("1 of 4 images shows a slice that was in training as well")
 
 
 def test_means_by_hand(evaluation: Evaluation):

@@ -9,8 +9,16 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from tumortrace.errors import DataError
-from tumortrace.reporting.error_map import LEGEND
-from tumortrace.reporting.figures import CasePanels, draw_cases, draw_losses, read_metrics, save_figure, smooth
+from tumortrace.reporting.error_map import PAPER_LEGEND, SAFE_LEGEND
+from tumortrace.reporting.figures import (
+    CasePanels,
+    draw_cases,
+    draw_losses,
+    draw_run_losses,
+    read_metrics,
+    save_figure,
+    smooth,
+)
 
 HEADER = "epoch,train_loss,val_loss,val_dice,images_per_second,loader_share,seconds\n"
 
@@ -100,18 +108,27 @@ def test_a_case_that_is_not_square_has_four_panels_of_its_own_shape():
     assert (image[0, 0], image[-1, -1]) == (0, 255)  # 16-bit values stretched to what a page can show
     assert np.argwhere(truth).tolist() == [[1, 2], [1, 3]]
     assert np.argwhere(prediction).tolist() == [[1, 3], [1, 4]]
-    assert comparison[1, 2:5].tolist() == [[0, 90, 255], [255, 255, 255], [255, 140, 0]]
+    found, missed, marked = (list(rgb) for _, rgb in SAFE_LEGEND[:3])
+    assert comparison[1, 2:5].tolist() == [missed, found, marked]
     assert [axes.images[0].get_clim() for axes in figure.axes[:3]] == [(0, 255), (0, 1), (0, 1)]
 
 
 def test_every_case_has_its_row_and_every_colour_its_name():
     figure = draw_cases([case(f"y{n}.jpg\nDice 0.{n}", size_hw=(6, 4 + n)) for n in range(3)], title="Worst cases")
     assert len(figure.axes) == 12
-    wanted = {"Worst cases", "image", "truth", "prediction", "comparison"} | {label for label, _ in LEGEND}
+    wanted = {"Worst cases", "image", "truth", "prediction", "comparison"} | {label for label, _ in SAFE_LEGEND}
     assert texts_of(figure) == wanted | {"y0.jpg\nDice 0.0", "y1.jpg\nDice 0.1", "y2.jpg\nDice 0.2"}
     (legend,) = figure.legends
     faces = [tuple(round(255 * value) for value in patch.get_facecolor()[:3]) for patch in legend.get_patches()]
-    assert faces == [rgb for _, rgb in LEGEND]
+    assert faces == [rgb for _, rgb in SAFE_LEGEND]
+
+
+def test_the_colours_of_the_student_paper_are_an_option():
+    figure = draw_cases([case()], title="Cases", colours="paper")
+    assert {label for label, _ in PAPER_LEGEND} <= texts_of(figure)
+    comparison = np.asarray(figure.axes[3].images[0].get_array())
+    assert comparison[1, 2:5].tolist() == [[0, 90, 255], [255, 255, 255], [255, 140, 0]]
+    assert comparison[0, 0].tolist() == [0, 0, 0]
 
 
 def test_an_all_black_slice_with_empty_masks_can_be_drawn(tmp_path: Path):
@@ -177,6 +194,22 @@ def test_losses_without_validation_have_one_curve():
         "training",
         "epoch kept: 2",
     ]
+
+
+def test_different_losses_never_share_an_axis():
+    rows = losses([0.8, 0.4], [0.5, 0.3])
+    above, below = draw_losses(rows, kept_epoch=2, loss="dice_cross_entropy").axes
+    assert (above.get_ylabel(), below.get_ylabel()) == ("dice cross entropy loss", "mean cross-entropy (nat per pixel)")
+    assert np.asarray(above.lines[0].get_ydata()).tolist() == [0.8, 0.4]
+    assert np.asarray(below.lines[0].get_ydata()).tolist() == [0.5, 0.3]
+    assert (above.get_xlabel(), below.get_xlabel()) == ("", "epoch")
+    (only,) = draw_losses(losses([0.8], [None]), kept_epoch=1, loss="tversky").axes
+    assert only.get_ylabel() == "tversky loss"
+
+
+def test_a_run_s_figure_names_the_loss_of_its_settings(tiny_run: Path):
+    ((_, loss),) = {(axes.get_title(), axes.get_ylabel()) for axes in draw_run_losses(tiny_run, kept_epoch=1).axes}
+    assert loss == "mean cross-entropy (nat per pixel)"
 
 
 @pytest.mark.parametrize(

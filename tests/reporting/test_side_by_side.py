@@ -1,32 +1,50 @@
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tumortrace.evaluation.evaluate import CaseScore
+from tumortrace.evaluation.folder import ImageRow, StoredEvaluation, image_row
+from tumortrace.metrics.overlap import PixelCounts
 from tumortrace.reporting.side_by_side import draw_side_by_side, same_images
 
-Row = dict[str, str]
+MakeRow = Callable[..., ImageRow]
 
 
-def row(file: str, *, clean: str = "true", dice: str = "0.5", sha256: str = "") -> Row:
-    return {"file": file, "sha256": sha256 or file, "clean": clean, "dice": dice, "group": ""}
+@pytest.fixture
+def row(make_score: Callable[..., CaseScore]) -> MakeRow:
+    """A row of an image that is clean and has a Dice of 0.5, unless keywords say otherwise."""
+    return lambda file, **fields: replace(image_row(make_score(file, PixelCounts(1, 1, 1, 1))), **fields)
 
 
-def test_what_is_clean_for_every_model_is_compared_and_nothing_else():
-    one = [row("a"), row("b"), row("c", clean="false"), row("only here")]
-    other = [row("b"), row("a", clean="false"), row("c")]
+def stored(name: str, rows: Sequence[ImageRow]) -> StoredEvaluation:
+    return StoredEvaluation(Path(name), name, tuple(rows), {})
+
+
+def test_what_is_clean_for_every_model_is_compared_and_nothing_else(row: MakeRow):
+    one = [row("a"), row("b"), row("c", clean=False), row("only here")]
+    other = [row("b"), row("a", clean=False), row("c")]
     assert same_images([one, other]) == (["b"], "the same 1 image, clean for every model")
 
 
-def test_where_no_image_is_clean_for_all_the_common_ones_are_compared():
-    one, other = [row("a"), row("b"), row("c")], [row("a", clean=""), row("b", clean=""), row("c", sha256="changed")]
+def test_where_no_image_is_clean_for_all_the_common_ones_are_compared(row: MakeRow):
+    one = [row("a"), row("b"), row("c")]
+    other = [row("a", clean=None), row("b", clean=None), row("c", sha256="changed")]
     assert same_images([one, other]) == (["a", "b"], "the same 2 images, not known to be clean for every model")
 
 
-def test_the_chart_says_which_images_it_is_on():
-    one, other = [row("a"), row("b"), row("c", dice="")], [row("b", dice="0.9"), row("a"), row("d")]
-    assert "All on the same 2 images, clean for every model." in draw_side_by_side([("one", one), ("other", other)])
+def test_the_chart_says_which_images_it_is_on(row: MakeRow):
+    one, other = [row("a"), row("b"), row("c", dice=math.nan)], [row("b", dice=0.9), row("a"), row("d")]
+    drawn = draw_side_by_side([stored("one", one), stored("other", other)])
+    assert "All on the same 2 images, clean for every model." in drawn
 
 
-def test_nothing_in_common_is_said():
-    for one, other in (([row("a")], [row("b")]), ([row("a", dice="")], [row("a", dice="")])):
-        text = draw_side_by_side([("one", one), ("other", other)])
-        assert "nothing can be set side by side" in text
+def test_nothing_in_common_is_said(row: MakeRow):
+    for one, other in (([row("a")], [row("b")]), ([row("a", dice=math.nan)], [row("a", dice=math.nan)])):
+        text = draw_side_by_side([stored("one", one), stored("other", other)])
+        assert "cannot be set side by side" in text
         assert "<figure" not in text

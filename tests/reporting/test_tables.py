@@ -13,9 +13,10 @@ from rich.table import Table
 from tumortrace.copies.agreement import Agreement, OutlinePair
 from tumortrace.evaluation.evaluate import CaseScore, Evaluation
 from tumortrace.evaluation.summary import summary_document
+from tumortrace.metrics.lesions import LesionCounts
 from tumortrace.metrics.overlap import PixelCounts
 from tumortrace.metrics.surface import SurfaceScores
-from tumortrace.reporting.tables import table_of_split, tables_of_audit, tables_of_scores
+from tumortrace.reporting.tables import list_rates, table_of_split, tables_of_audit, tables_of_scores
 
 MakeScore = Callable[..., CaseScore]
 
@@ -46,7 +47,8 @@ def rows_of(lines: list[str], name: str) -> list[list[str]]:
 def test_all_images_and_clean_ones_stand_below_each_other(evaluation: Evaluation):
     lines = render(tables_of_scores(summary_document(evaluation)))
     assert lines[0].startswith("first, threshold 0.25")
-    assert any("all 3 images, 3 groups" in line for line in lines)
+    assert any("all 3 images" in line for line in lines)
+    assert "over 3 groups of copies and patients" in re.sub(r"\s+", " ", " ".join(lines[:3]))
     assert any("2 clean images" in line for line in lines)
     everything, clean = rows_of(lines, "Dice")
     assert (everything[1], everything[-4:]) == ("0.508", ["0.667", "0.067", "0.838", "0"])
@@ -62,6 +64,23 @@ def test_unknown_and_missing_clean_images_are_said(evaluation: Evaluation):
         scores = tuple(replace(score, clean=clean) for score in evaluation.scores)
         lines = render(tables_of_scores(summary_document(replace(evaluation, scores=scores))))
         assert any(words in line for line in lines)
+
+
+def test_images_that_are_all_clean_stand_there_once(evaluation: Evaluation):
+    scores = tuple(replace(score, clean=True) for score in evaluation.scores)
+    lines = render(tables_of_scores(summary_document(replace(evaluation, scores=scores))))
+    assert any("all 3 images, all clean" in line for line in lines)
+    assert len(rows_of(lines, "Dice")) == 1
+    assert not any(line.strip().startswith(("clean images", "3 clean")) for line in lines)
+
+
+def test_false_alarms_are_listed(evaluation: Evaluation, make_score: MakeScore):
+    free = make_score("z", PixelCounts(0, 5, 0, 95), lesions=LesionCounts(0, 0, 2, 0))
+    summary = summary_document(replace(evaluation, scores=(*evaluation.scores, free)))
+    rates = {name: (value, n) for name, value, _, n in list_rates(summary)}
+    assert rates["tumour-free images with a false alarm (over 0.1 % of the frame)"] == (1.0, 1)
+    assert rates["false lesions per head"] == (0.5, 4)
+    assert any("false lesions per head" in line for line in render(tables_of_scores(summary)))
 
 
 def test_brackets_in_a_model_s_name_are_no_markup(evaluation: Evaluation):

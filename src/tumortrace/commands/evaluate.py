@@ -9,7 +9,7 @@ import typer
 
 from tumortrace import api
 from tumortrace.commands.options import DataArgument, FoldOption, LabelOption, ModelOption, Part, SplitOption
-from tumortrace.commands.output import console, exit_if_unreadable, log, print_scores, report_findings
+from tumortrace.commands.output import console, exit_if_unreadable, print_scores, report_findings
 
 
 def evaluate(  # noqa: PLR0913, PLR0917 - the options of the command
@@ -35,8 +35,6 @@ def evaluate(  # noqa: PLR0913, PLR0917 - the options of the command
     result = api.evaluate(data, model=opened, part=part, split=split, fold=fold, label=label, out=folder)
     report_findings(result.findings, kept_in=folder / "summary.json")
     print_scores(result.summary)
-    for note in result.notes:
-        log.print(f"note: {note}")
     console.print(f"Written to {folder}: {', '.join(result.files)}")
     console.print(f"Read it as a page: tumortrace report {folder}")
     exit_if_unreadable(result.findings)

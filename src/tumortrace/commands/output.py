@@ -18,11 +18,13 @@ log = open_console(stderr=True)
 
 
 def print_scores(document: dict[str, Any]) -> None:
-    """The tables of an evaluation, from what its ``summary.json`` holds."""
+    """Print the tables of an evaluation and its verdict, from what its ``summary.json`` holds."""
     from tumortrace.reporting.tables import tables_of_scores
 
     for table in tables_of_scores(document):
         console.print(table)
+    for sentence in document["verdict"]:
+        console.print(sentence)
 
 
 def report_findings(findings: Sequence[Finding], *, kept_in: Path, shown: int = 10) -> None:

@@ -75,6 +75,6 @@ def _write_loss_figure(run: Path, kept_epoch: int) -> None:
     if not installed("report"):
         log.print("no loss figure: install it with pip install 'tumortrace[report]'")
         return
-    from tumortrace.reporting.figures import draw_losses, read_metrics, save_figure
+    from tumortrace.reporting.figures import draw_run_losses, save_figure
 
-    save_figure(draw_losses(read_metrics(run / "metrics.csv"), kept_epoch=kept_epoch), run / "losses.png")
+    save_figure(draw_run_losses(run, kept_epoch=kept_epoch), run / "losses.png")

@@ -1,10 +1,10 @@
-"""Cases that leak from a model's training set."""
+"""Leaks: cases that share a slice or a patient with what a model was trained on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tumortrace.copies.find import CopyPair, find_copies
+from tumortrace.copies.find import find_copies
 from tumortrace.copies.survey import Survey
 from tumortrace.copies.training_index import TrainingIndex
 
@@ -14,9 +14,9 @@ class Leak:
     """What a case shares with the training slices.
 
     Attributes:
-        nearest: The training slice that it is a copy of; empty if it is of none itself.
+        nearest: The training slice that the case is a copy of; empty if it is a copy of none itself.
         similarity: Similarity to that slice, SAME_SLICE to 1; NaN without one.
-        why: ``"copy"``, ``"copy of a copy"`` (another case of its group is one) or ``"patient"``.
+        why: ``"copy"``, ``"copy of a copy"`` (another case of its group is a copy) or ``"patient"``.
     """
 
     nearest: str
@@ -25,28 +25,41 @@ class Leak:
 
 
 def find_leaks(survey: Survey, memory: TrainingIndex) -> dict[str, Leak]:
-    """The cases that are not clean.
+    """Find the cases that are not clean.
 
     Args:
-        survey: Survey of the cases to be scored, and of any others.
-        memory: Index of the model's training slices.
+        survey: The cases to be scored, and any others.
+        memory: The training slices of the model.
 
     Returns:
-        By case id; a case that is not in it has neither a copy nor its patient among the training slices.
+        Leaks by case id; a case that is missing shares neither a slice nor its patient with the training slices.
     """
-    nearest: dict[int, CopyPair] = {}
-    for pair in find_copies(survey.signatures, memory.signatures):
-        if pair.first not in nearest or pair.similarity > nearest[pair.first].similarity:
-            nearest[pair.first] = pair
-    leaked_groups = {survey.groups[index] for index in nearest}
+    copies = _find_copies(survey, memory)
+    leaked_groups = {survey.groups[index] for index in copies}
     patients = {patient for patient in memory.patients if patient}
     leaks = {}
     for index, case in enumerate(survey.cases):
-        if index in nearest:
-            pair = nearest[index]
-            leaks[case.record.case_id] = Leak(memory.names[pair.second], pair.similarity, "copy")
+        if index in copies:
+            leaks[case.record.case_id] = copies[index]
         elif survey.groups[index] in leaked_groups:
             leaks[case.record.case_id] = Leak("", float("nan"), "copy of a copy")
         elif case.record.patient in patients:
             leaks[case.record.case_id] = Leak("", float("nan"), "patient")
     return leaks
+
+
+def _find_copies(survey: Survey, memory: TrainingIndex) -> dict[int, Leak]:
+    """Find the cases that are training slices, by their hashes, or copies of one, by their looks."""
+    by_hash = dict(zip(memory.hashes, memory.names, strict=True))
+    copies = {}
+    others = []
+    for index, case in enumerate(survey.cases):
+        if case.sha256 in by_hash:
+            copies[index] = Leak(by_hash[case.sha256], 1.0, "copy")
+        else:
+            others.append(index)
+    for pair in find_copies(survey.signatures.select(others), memory.signatures) if others else []:
+        index = others[pair.first]
+        if index not in copies or pair.similarity > copies[index].similarity:
+            copies[index] = Leak(memory.names[pair.second], pair.similarity, "copy")
+    return copies

@@ -1,8 +1,8 @@
-"""Cross-validated scores: every case by a model that did not learn from it, at a threshold it had no part in choosing.
+"""Cross-fitted scores: each case by a model that was not trained on it, under a recipe fitted on the other folds.
 
-Temperature, threshold and the weights of the confidence are fitted on predictions. To score a fold they are fitted on
-the other folds' held-out predictions alone; what is fitted on all folds goes into the recipe for the next model and
-scores nothing.
+Temperature, thresholds and the weights of the confidence are fitted on predictions. Each fold is scored under values
+that were fitted on the held-out predictions of the other folds. The values fitted on all folds go into the recipe for
+the next model and score nothing.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ from typing import TypeVar
 import numpy as np
 
 from tumortrace.config import Recipe
+from tumortrace.copies.agreement import measure_agreement
 from tumortrace.copies.survey import Survey
 from tumortrace.copies.training_index import TrainingIndex
-from tumortrace.data.cases import CaseRecord, read_cases
-from tumortrace.evaluation.baselines import Baselines
-from tumortrace.evaluation.evaluate import CaseScore, Evaluation, OnCase, evaluate
+from tumortrace.data.cases import CaseRecord
+from tumortrace.data.findings import Finding
+from tumortrace.errors import DataError
+from tumortrace.evaluation.evaluate import CaseScore, Evaluation, OnCase, read_surveyed, score_cases
+from tumortrace.evaluation.provenance import known_training
 from tumortrace.evaluation.summary import FLAGGED, judged_dice
 from tumortrace.inference.confidence import estimate_confidence
 from tumortrace.inference.model import Model
@@ -44,25 +47,25 @@ class HeldOut:
 
     Attributes:
         fold: Its number, from "1".
-        model: Trained on the other folds.
-        memory: Of what it was trained on.
+        model: The model that was trained on the other folds.
+        index: What that model was trained on.
         records: The cases held out from it.
     """
 
     fold: str
     model: Model
-    memory: TrainingIndex
+    index: TrainingIndex
     records: tuple[CaseRecord, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class CrossFit:
-    """Scores of all folds together.
+    """The scores of all folds together.
 
     Attributes:
-        evaluation: One score a case, in the order of the folds.
-        recipe: For a model trained on everything: temperature, thresholds and confidence fitted on all folds.
-        fold_recipes: With which each fold was scored, fitted on the others.
+        evaluation: One score per case, in the order of the folds.
+        recipe: Recipe for a model trained on everything, fitted on all folds.
+        fold_recipes: The recipe under which each fold was scored, fitted on the other folds.
     """
 
     evaluation: Evaluation
@@ -71,49 +74,57 @@ class CrossFit:
 
 
 def cross_fit(
-    folds: Sequence[HeldOut], survey: Survey, *, on_case: OnCase = lambda _case, _prediction: None
+    folds: Sequence[HeldOut], survey: Survey, *, on_case: OnCase = lambda _case, _prediction, _score: None
 ) -> CrossFit:
-    """Score all folds.
+    """Score all folds; each picture is decoded twice, once to fit and once to score.
 
     Args:
         folds: At least two.
         survey: A survey of all cases.
-        on_case: Called with each case and the prediction that is scored.
+        on_case: Called with each case, the prediction that is scored, and the scores.
 
     Raises:
-        DataError: Not one case of a fold can be read.
+        DataError: No case of a fold can be read.
     """
-    histograms = {held.fold: _count(held) for held in folds}
+    histograms = {held.fold: _count(held, survey) for held in folds}
     recipes = {held.fold: fit_recipe(held.model.recipe, _others(histograms, held.fold)) for held in folds}
-    parts = [_evaluate(held, recipes[held.fold], survey, on_case) for held in folds]
-    scores = {held.fold: part.scores for held, part in zip(folds, parts, strict=True)}
+    scores: dict[str, list[CaseScore]] = {}
+    unreadable: list[Finding] = []
+    for held in folds:
+        scores[held.fold], findings = _score(held, recipes[held.fold], survey, on_case)
+        unreadable += findings
     weights = {held.fold: _fit_confidence(_others(scores, held.fold)) for held in folds}
-    rated = tuple(_rate(score, weights[score.fold]) for part in parts for score in part.scores)
+    rated = [_rate(score, weights[fold], fold) for fold, listed in scores.items() for score in listed]
     recipe = fit_recipe(folds[0].model.recipe, [each for listed in histograms.values() for each in listed])
+    card = folds[0].model.card
     flagged = float(np.quantile([score.confidence for score in rated], FLAGGED))
-    everything = [score for part in parts for score in part.scores]
-    whole = replace(
-        parts[0],
-        scores=rated,
-        findings=tuple(finding for part in parts for finding in part.findings),
+    evaluation = Evaluation(
+        tuple(rated),
+        (*survey.findings, *unreadable),
         model={"name": f"cross-validation of {len(folds)} folds", "sha256": ""},
         threshold=recipe.threshold,
         peak_threshold=recipe.peak_threshold,
         temperature=recipe.temperature,
-        card={key: value for key, value in parts[0].card.items() if key in ("config_sha256", "seed", "version")},
+        agreement=measure_agreement(survey),
+        card={key: card[key] for key in ("config_sha256", "seed", "version") if key in card},
     )
-    fitted = replace(recipe, confidence=_fit_confidence(everything), review_below=round(flagged, 4))
-    return CrossFit(whole, fitted, {f: replace(recipes[f], confidence=weights[f]) for f in recipes})
+    fitted = replace(recipe, confidence=_fit_confidence(rated), review_below=round(flagged, 4))
+    return CrossFit(evaluation, fitted, {fold: replace(recipes[fold], confidence=weights[fold]) for fold in recipes})
 
 
-def _count(held: HeldOut) -> list[CaseHistogram]:
-    """What the model says of its held-out cases before anything is fitted."""
-    plain = _with_recipe(held.model, replace(held.model.recipe, temperature=1.0))
+def _count(held: HeldOut, survey: Survey) -> list[CaseHistogram]:
+    """Count what the model predicts on its held-out cases before anything is fitted."""
+    plain = replace(held.model, recipe=replace(held.model.recipe, temperature=1.0))
+    wanted = {record.case_id for record in held.records}
+    cases = [case for case in survey.cases if case.record.case_id in wanted]
     histograms = []
-    for _, case, _ in track(read_cases(held.records), f"Predicting fold {held.fold}", total=len(held.records)):
-        if case is not None:
-            prediction = predict(plain, case.slice)
-            histograms.append(count_logits(prediction.probability, prediction.mask, case.truth))
+    for surveyed in track(cases, f"Predicting fold {held.fold}", total=len(cases)):
+        try:
+            case = read_surveyed(surveyed)
+        except DataError:
+            continue  # named when it is to be scored
+        prediction = predict(plain, case.slice)
+        histograms.append(count_logits(prediction.probability, prediction.mask, case.truth))
     return histograms
 
 
@@ -134,23 +145,21 @@ def fit_recipe(recipe: Recipe, histograms: Sequence[CaseHistogram]) -> Recipe:
     return replace(recipe, temperature=temperature, threshold=threshold, peak_threshold=peak)
 
 
+def _score(held: HeldOut, recipe: Recipe, survey: Survey, on_case: OnCase) -> tuple[list[CaseScore], list[Finding]]:
+    model = replace(held.model, recipe=recipe)
+    scores, findings = score_cases(model, held.records, survey, known_training(held.index), on_case=on_case)
+    if not scores:
+        raise DataError(f"fold {held.fold}: none of {len(held.records)} cases can be read")
+    return scores, findings
+
+
 def _fit_confidence(scores: Sequence[CaseScore]) -> tuple[float, ...]:
     features = np.array([score.features for score in scores])
     return tuple(fit_confidence(features, np.array([judged_dice(score) for score in scores])))
 
 
-def _evaluate(held: HeldOut, recipe: Recipe, survey: Survey, on_case: OnCase) -> Evaluation:
-    model = _with_recipe(held.model, recipe)
-    part = evaluate(model, held.records, survey, memory=held.memory, baselines=Baselines(held.memory), on_case=on_case)
-    return replace(part, scores=tuple(replace(score, fold=held.fold) for score in part.scores))
-
-
-def _rate(score: CaseScore, weights: tuple[float, ...]) -> CaseScore:
-    return replace(score, confidence=estimate_confidence(np.array(score.features), weights))
-
-
-def _with_recipe(model: Model, recipe: Recipe) -> Model:
-    return replace(model, recipe=recipe)
+def _rate(score: CaseScore, weights: tuple[float, ...], fold: str) -> CaseScore:
+    return replace(score, confidence=estimate_confidence(np.array(score.features), weights), fold=fold)
 
 
 def _others(of_fold: Mapping[str, Sequence[T]], fold: str) -> list[T]:

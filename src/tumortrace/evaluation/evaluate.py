@@ -1,4 +1,4 @@
-"""A model against the truth: each case at its own resolution, each metric by its formula, beside trivial baselines."""
+"""Scoring a model: every case at its own resolution, beside trivial baselines, with its copies in training."""
 
 from __future__ import annotations
 
@@ -7,56 +7,59 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from tumortrace.copies.agreement import Agreement, measure_agreement
-from tumortrace.copies.leakage import Leak, find_leaks
-from tumortrace.copies.survey import Survey
-from tumortrace.copies.training_index import TrainingIndex
-from tumortrace.data.cases import Case, CaseRecord, read_cases
-from tumortrace.data.findings import Finding, describe_main_cause
-from tumortrace.data.fingerprint import hash_case
+from tumortrace.copies.groups import link, link_patients, name_groups
+from tumortrace.copies.leakage import Leak
+from tumortrace.copies.survey import Survey, SurveyedCase
+from tumortrace.data.cases import Case, CaseRecord
+from tumortrace.data.findings import Finding, describe_main_cause, left_out
+from tumortrace.data.slice import read_slice
 from tumortrace.errors import DataError
 from tumortrace.evaluation.baselines import Baselines
+from tumortrace.evaluation.provenance import Provenance
 from tumortrace.inference.confidence import mask_features
 from tumortrace.inference.model import Model
 from tumortrace.inference.predict import Prediction, predict
 from tumortrace.metrics.calibration import CaseHistogram, count_logits
+from tumortrace.metrics.froc import LesionPeaks, measure_peaks
 from tumortrace.metrics.lesions import LesionCounts, count_lesions
 from tumortrace.metrics.overlap import PixelCounts, count_pixels
 from tumortrace.metrics.surface import SurfaceScores, compare_surfaces
 from tumortrace.progress import track
 
 TOLERANCE = 2.0
-"""Of the normalised surface distance, in pixels, or in millimetres where a picture says how large its pixels are."""
-
-OnCase = Callable[[Case, Prediction], None]
+"""Tolerance of the normalised surface distance, in pixels, or in millimetres where a picture has a pixel spacing."""
 
 
 @dataclass(frozen=True, eq=False)
 class CaseScore:
-    """One row of ``per_image.csv``.
+    """The scores of one case, a row of ``per_image.csv``.
 
     Attributes:
         file: The case's id.
-        part: Its part of the dataset; empty if that is not divided.
-        source: The dataset it comes from.
-        sha256: Of what the case shows (``hash_case``).
-        group: Of its copies; its own if it has none.
-        leak: What it shares with the training slices; None if nothing.
-        clean: Whether it shares nothing; None if it is unknown what the model was trained on.
+        part: Its part of the dataset; empty if the dataset is not divided.
+        source: The dataset that it comes from.
+        patient: The patient whose slice it is; empty if unknown.
+        sha256: Hash of what the case shows (``hash_case``).
+        group: Name of the cases that are not independent of this one: its copies, and the slices of its patient.
+        leak: What it shares with the training slices; None if nothing is known to be shared.
+        clean: Whether it shares nothing with any training slice; None if some of these are not at hand.
         shape: How its tumours were outlined: polygon, ellipse, circle, mixed, mask, or another shape.
         in_mm: Whether distances are in millimetres.
         counts: Its pixels at the image's own resolution.
         surface: Distances between the borders of mask and truth.
-        lesions: Lesions found and marked.
-        confidence: The model's own, 0 to 1.
+        lesions: Numbers of lesions in mask and truth.
+        peaks: Highest probabilities of its lesions.
+        confidence: The model's own confidence, 0 to 1.
         features: What the confidence is computed from (``inference.confidence.mask_features``).
         histogram: The model's probabilities, by truth.
-        baselines: Pixels that each trivial baseline gets right and wrong on this case.
-        fold: That the case was held out in; empty outside a cross-validation.
+        baselines: Pixel counts of each prediction without a network.
+        fold: The fold in which the case was held out; empty outside a cross-validation.
     """
 
     file: str
     part: str
     source: str
+    patient: str
     sha256: str
     group: str
     leak: Leak | None
@@ -66,6 +69,7 @@ class CaseScore:
     counts: PixelCounts
     surface: SurfaceScores
     lesions: LesionCounts
+    peaks: LesionPeaks
     confidence: float
     features: tuple[float, ...]
     histogram: CaseHistogram
@@ -74,33 +78,40 @@ class CaseScore:
 
     @property
     def tumour_px(self) -> int:
-        """Pixels of the truth."""
+        """Number of tumour pixels in the truth."""
         return self.counts.tp + self.counts.fn
 
     @property
     def predicted_px(self) -> int:
-        """Pixels of the predicted mask."""
+        """Number of pixels in the predicted mask."""
         return self.counts.tp + self.counts.fp
 
     @property
+    def frame_px(self) -> int:
+        """Number of pixels of the picture."""
+        return self.tumour_px + self.counts.fp + self.counts.tn
+
+    @property
     def tumour_share(self) -> float:
-        """Share of the frame that is tumour, 0 to 1."""
-        return self.tumour_px / (self.tumour_px + self.counts.fp + self.counts.tn)
+        """Fraction of the frame that is tumour, 0 to 1."""
+        return self.tumour_px / self.frame_px
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A scored part of a dataset.
+    """The scores of a model on a part of a dataset.
 
     Attributes:
         scores: One for each case that could be read.
-        findings: Faults; the cases left out are among them.
+        findings: Faults of the data; cases that were left out are among them.
         model: Name and SHA-256.
-        threshold: Of the model's recipe.
-        peak_threshold: Of the model's recipe.
-        temperature: Of the model's recipe.
-        agreement: Of the annotators; None if no slice was outlined twice.
-        card: What the model's maker said of it.
+        threshold: Threshold of the model's recipe.
+        peak_threshold: Peak threshold of the model's recipe.
+        temperature: Temperature of the model's recipe.
+        training_slices: Number of slices that the model was trained on; None if unknown.
+        compared_slices: Number of those that were at hand, so that scored slices could be compared with them.
+        agreement: Agreement of the annotators; None if no slice was outlined twice.
+        card: What the model's maker states in the model file.
     """
 
     scores: tuple[CaseScore, ...]
@@ -109,89 +120,160 @@ class Evaluation:
     threshold: float
     peak_threshold: float = 0.0
     temperature: float = 1.0
+    training_slices: int | None = None
+    compared_slices: int = 0
     agreement: Agreement | None = None
     card: dict[str, object] = field(default_factory=dict)
+
+
+OnCase = Callable[[Case, Prediction, CaseScore], None]
+"""A function that is given each case, the prediction that was scored, and the scores."""
 
 
 def evaluate(
     model: Model,
     records: Sequence[CaseRecord],
     survey: Survey,
+    provenance: Provenance,
     *,
-    memory: TrainingIndex | None,
-    baselines: Baselines | None = None,
-    on_case: OnCase = lambda _case, _prediction: None,
+    on_case: OnCase = lambda _case, _prediction, _score: None,
 ) -> Evaluation:
     """Score a model on cases.
 
     Args:
         model: From ``open_model``.
-        records: What to score on.
-        survey: A survey that holds these cases, for their groups and the annotators' agreement.
-        memory: Of what the model was trained on; None if that is unknown: then no case is called clean or leaked.
-        baselines: Trivial ones; from the memory if None.
-        on_case: Called with each case and what the model says of it, as they come.
+        records: The cases to score.
+        survey: A survey that includes these cases; it has decoded and hashed them once and drawn their truth.
+        provenance: What is known of the model's training (``trace_training``).
+        on_case: Called with each case, its prediction and its scores, in the order of the records.
 
     Raises:
-        DataError: Not one case could be read.
+        DataError: No case could be read.
     """
-    leaks = find_leaks(survey, memory) if memory else None
-    groups = {case.record.case_id: group for case, group in zip(survey.cases, survey.groups, strict=True)}
-    trivial = baselines or Baselines(memory)
-    scores: list[CaseScore] = []
-    findings: list[Finding] = []
-    for record, case, met in track(read_cases(tuple(records)), "Evaluating", total=len(records)):
-        findings += met
-        if case is not None:
-            prediction = predict(model, case.slice)
-            leak = leaks.get(record.case_id) if leaks is not None else None
-            clean = None if leaks is None else leak is None
-            group = groups.get(record.case_id, record.case_id)
-            scores.append(_score(case, prediction, trivial=trivial, group=group, leak=leak, clean=clean))
-            on_case(case, prediction)
+    scores, unreadable = score_cases(model, records, survey, provenance, on_case=on_case)
+    findings = (*survey.findings, *unreadable)
     if not scores:
         first = f"; {describe_main_cause(findings)}" if findings else ""
-        raise DataError(f"not one of {len(records)} cases can be read{first}")
+        raise DataError(f"none of {len(records)} cases can be read{first}")
     return Evaluation(
         tuple(scores),
-        tuple(findings),
+        findings,
         model={"name": model.name, "sha256": model.sha256},
         threshold=model.recipe.threshold,
         peak_threshold=model.recipe.peak_threshold,
         temperature=model.recipe.temperature,
+        training_slices=provenance.total,
+        compared_slices=provenance.at_hand,
         agreement=measure_agreement(survey),
         card=model.card,
     )
 
 
+def score_cases(
+    model: Model,
+    records: Sequence[CaseRecord],
+    survey: Survey,
+    provenance: Provenance,
+    *,
+    on_case: OnCase = lambda _case, _prediction, _score: None,
+) -> tuple[list[CaseScore], list[Finding]]:
+    """Score a model on cases; each picture is decoded once, and all else comes from the survey.
+
+    Args:
+        model: From ``open_model``.
+        records: The cases to score; the survey's findings name those that it could not read.
+        survey: A survey that includes these cases.
+        provenance: What is known of the model's training.
+        on_case: Called with each case, its prediction and its scores.
+
+    Returns:
+        The scores, and a finding for each case that the survey could read and this function could not.
+    """
+    scores: list[CaseScore] = []
+    findings: list[Finding] = []
+    known = _look_up(records, survey, provenance)
+    for each in track(known, "Evaluating", total=len(known)):
+        try:
+            case = read_surveyed(each.surveyed)
+        except DataError as error:
+            cause = str(error).partition(": ")[2] or str(error)
+            remedy = "check the file and evaluate again"
+            findings.append(left_out("unreadable", each.surveyed.record.case_id, cause, remedy))
+            continue
+        prediction = predict(model, case.slice)
+        score = _score(each, case, prediction, provenance.baselines, threshold=model.recipe.threshold)
+        scores.append(score)
+        on_case(case, prediction, score)
+    return scores, findings
+
+
 def rank_by_dice(scores: Sequence[CaseScore]) -> list[CaseScore]:
-    """Cases from worst to best Dice, those without a Dice left out; equal ones in the order of their names."""
+    """Order cases from worst to best Dice; those without a Dice are omitted, equal ones keep their order."""
     defined = [score for score in scores if not math.isnan(score.counts.dice)]
     return sorted(defined, key=lambda score: score.counts.dice)
 
 
-def _score(
-    case: Case, prediction: Prediction, *, trivial: Baselines, group: str, leak: Leak | None, clean: bool | None
-) -> CaseScore:
-    truth, mask = case.truth, prediction.mask
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """What the survey tells of a case."""
+
+    surveyed: SurveyedCase
+    group: str
+    leak: Leak | None
+    clean: bool | None
+
+
+def _look_up(records: Sequence[CaseRecord], survey: Survey, provenance: Provenance) -> list[_Known]:
+    """Return what the survey tells of the records, without those that it could not read."""
+    leaks = provenance.find_leaks(survey)
+    without_leak = True if provenance.complete else None
+    known = {}
+    for surveyed, group in zip(survey.cases, _group(survey), strict=True):
+        leak = leaks.get(surveyed.record.case_id)
+        known[surveyed.record.case_id] = _Known(surveyed, group, leak, False if leak else without_leak)
+    return [known[record.case_id] for record in records if record.case_id in known]
+
+
+def _group(survey: Survey) -> tuple[str, ...]:
+    """Name the group of each case: its copies and the slices of its patient, which are not independent of it."""
+    links = [(pair.first, pair.second) for pair in survey.pairs]
+    links += link_patients([case.record.patient for case in survey.cases])
+    return name_groups(link(len(survey.cases), links))
+
+
+def read_surveyed(surveyed: SurveyedCase) -> Case:
+    """Decode the picture of a surveyed case; its truth was drawn by the survey."""
+    record = surveyed.record
+    if surveyed.packed_truth is None:
+        raise DataError(f"{record.case_id}: is not annotated; outline the tumour, or leave the image out")
+    image = read_slice(record.image_path, record.case_id)
+    if image.size_hw != surveyed.size_hw:
+        raise DataError(f"{record.case_id}: changed while it was being evaluated; evaluate again")
+    return Case(record, image, surveyed.truth())
+
+
+def _score(known: _Known, case: Case, prediction: Prediction, baselines: Baselines, *, threshold: float) -> CaseScore:
+    truth, mask, probability = case.truth, prediction.mask, prediction.probability
     spacing_mm = case.slice.spacing_mm
     return CaseScore(
         file=case.record.case_id,
         part=case.record.part,
         source=case.record.source,
-        sha256=hash_case(case),
-        group=group,
-        leak=leak,
-        clean=clean,
+        patient=case.record.patient or "",
+        sha256=known.surveyed.sha256,
+        group=known.group,
+        leak=known.leak,
+        clean=known.clean,
         shape=_name_shape(case.record),
         in_mm=spacing_mm is not None,
         counts=count_pixels(mask, truth),
         surface=compare_surfaces(mask, truth, spacing=spacing_mm or (1.0, 1.0), tolerance=TOLERANCE),
         lesions=count_lesions(mask, truth),
+        peaks=measure_peaks(probability, truth, threshold=threshold),
         confidence=prediction.confidence,
-        features=tuple(mask_features(prediction.probability, mask).tolist()),
-        histogram=count_logits(prediction.probability, mask, truth),
-        baselines=trivial.score(case),
+        features=tuple(mask_features(probability, mask).tolist()),
+        histogram=count_logits(probability, mask, truth),
+        baselines=baselines.score(case),
     )
 
 

@@ -1,10 +1,10 @@
-"""Which of many settings is best, and whether that is more than the luck of the draw.
+"""The best of many settings, and whether it is better by more than chance.
 
-Two things make a setting look better than its equals. The slices: others would have favoured another. The training:
-another seed would have given another network, better or worse on all slices at once. A test that flips groups of slices
-sees the first alone, and calls two trainings of one setting different far too often. Here both count: a difference of
-two settings is held against what flipping groups *and* drawing new runs would make of settings that are all the same;
-and against the largest such difference among all pairs, because the best was looked for (a max-statistic test).
+Chance enters twice. Other slices would have favoured another setting. Another seed would have given another network,
+better or worse on all slices at once. A test that only flips groups of slices sees the first source, and calls two
+trainings of one setting different far too often. Here both count: a difference of two settings is compared with what
+flipping groups *and* drawing new runs would give if all settings were equal. It is compared with the largest such
+difference among all pairs, because the best setting was searched for (the max statistic of Westfall and Young 1993).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tumortrace.metrics.intervals import FLIPS, mean_interval
 Floats = NDArray[np.float64]
 
 LEVEL = 0.05
-"""At most this share of searches among equal settings may find one better than another."""
+"""Largest fraction of searches among equal settings that may find one better than another."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,16 @@ class Run:
     Attributes:
         run: Name of its folder.
         setting: Name of its setting.
-        seed: Of its training.
+        seed: Seed of its training.
         fold: Number of the fold that was held out.
-        cases: Held-out slices with a tumour, which it is scored on.
-        dice_mean: Over these; None of a run that failed.
-        val_loss: Mean cross-entropy, after the kept epoch, on the slices that each epoch was measured on; None of a run
-            that failed.
-        dice_third: Dice on the same after a third of the epochs, on the network's grid; None where it is undefined.
-        epochs: That were trained.
-        seconds: That they took.
-        outcome: ``"finished"``, ``"stopped"`` for a hopeless one, or why it failed.
+        cases: Number of held-out slices with tumour, on which it is scored.
+        dice_mean: Mean Dice over these; None if the run failed.
+        val_loss: Mean cross-entropy, after the kept epoch, on the slices that each epoch was measured on; None if the
+            run failed.
+        dice_third: Dice on the same slices after a third of the epochs, on the network's grid; None if undefined.
+        epochs: Number of epochs that were trained.
+        seconds: Seconds that they took.
+        outcome: ``"finished"``, ``"stopped"`` for a hopeless run, or why it failed.
     """
 
     run: str
@@ -63,8 +63,8 @@ class Scores:
     Attributes:
         settings: Their names.
         dices: Dice of each slice under each seed, shape (settings, seeds, slices), without NaN.
-        groups: Of the slices.
-        folds: In which each slice was held out.
+        groups: The group of each slice.
+        folds: The fold in which each slice was held out.
     """
 
     settings: tuple[str, ...]
@@ -79,12 +79,12 @@ class Standing:
 
     Attributes:
         setting: Its name.
-        runs: That were scored.
+        runs: Number of its runs that were scored.
         mean: Mean Dice over seeds and slices; NaN without a scored run.
         seed_deviation: Standard deviation (n - 1) of the mean under each seed; NaN with one seed.
-        ci95: Of the mean, over groups, under these very seeds.
-        behind: How far its mean is below that of the first; NaN where it is not compared.
-        p: Of its being no worse than the first, corrected for all pairs; NaN where it is not compared.
+        ci95: 95 % interval of the mean, over groups, under these very seeds.
+        behind: Difference of the first's mean and its own; NaN where it is not compared.
+        p: P-value of being no worse than the first, corrected for all pairs; NaN where it is not compared.
         note: Why it is not compared; empty if it is, and for the first.
     """
 
@@ -99,7 +99,7 @@ class Standing:
 
     @property
     def beaten(self) -> bool:
-        """Whether the first is better than luck explains."""
+        """Whether the first is better by more than chance."""
         return self.p <= LEVEL
 
 
@@ -108,11 +108,11 @@ class Leaderboard:
     """The settings of a search, best first; those that were not tried to the end come last.
 
     Attributes:
-        places: One a setting that was tried.
-        slices: Held-out slices with a tumour on which settings were compared.
-        groups: Of these slices.
-        runs: Of each setting that was tried to the end.
-        pairs: Of settings, for all of which p is corrected.
+        places: One per setting that was tried.
+        slices: Number of held-out slices with tumour on which settings were compared.
+        groups: Number of groups of these slices.
+        runs: Number of runs of each setting that was tried to the end.
+        pairs: Number of pairs of settings, for all of which p is corrected.
     """
 
     places: tuple[Standing, ...]
@@ -135,7 +135,7 @@ def rank_settings(runs: Sequence[Run], dices: DiceByRun, groups: Mapping[str, st
         runs: Finished, stopped and failed ones, at least one.
         dices: Dice of each held-out slice with a tumour, by the name of the run and of the case.
         groups: The group of each case.
-        seed: Of the draws.
+        seed: Seed of the draws.
     """
     by_setting: dict[str, list[Run]] = {}
     for run in runs:
@@ -155,25 +155,25 @@ def rank_settings(runs: Sequence[Run], dices: DiceByRun, groups: Mapping[str, st
 
 
 def compare_with_best(scores: Scores, *, seed: int = 0, draws: int = FLIPS) -> Floats:
-    """P-values of each setting against the best one, corrected for all pairs.
+    """Return the p-value of each setting against the best one, by a max-statistic test (Westfall and Young 1993).
 
-    The statistic of a pair is the difference of their means by its standard error. That has two parts: over groups; and
-    over runs, from how differently settings do under each seed and on each fold once their means are taken away, pooled
-    over all settings. Each draw is a search among equals: the groups' signs are flipped, in all pairs at once, and runs
-    come from a t distribution with the measured spread, which few runs measure badly. The largest statistic of any pair
-    in a draw is what an observed one is held against. Without a spread over runs this is a permutation test; and no p
-    is below that of Tukey's test, which looks at the runs alone and is exact where nothing else differs. Runs are taken
-    to be equally steady under all settings. Noise of single slices counts in both parts, which errs towards no
-    difference.
+    The statistic of a pair is the difference of their means divided by its standard error. The error has two parts:
+    over groups; and over runs, from the differences between settings under each seed and fold after subtracting their
+    means, pooled over all settings. Each draw is a search among equal settings: the groups' signs are flipped, in all
+    pairs at once, and runs come from a t distribution with the measured spread, which few runs measure badly. An
+    observed statistic is compared with the largest one of any pair in a draw. Without a spread over runs this is a
+    sign-flip test. No p is below that of Tukey's test, which uses the runs only and is exact where nothing else
+    differs. All settings are assumed to vary equally between runs. Noise of single slices counts in both parts, which
+    makes the test conservative.
 
     Args:
         scores: At least one setting, slice and seed.
-        seed: Of the draws.
-        draws: How many; the observed one counts as well, so that p is never 0.
+        seed: Seed of the draws.
+        draws: Number of draws; the observed one counts as well, so that p is never 0.
 
     Returns:
-        Shape (settings,), each in (0, 1]; NaN for the best itself. NaN throughout if each setting was trained only
-        once: then nothing tells what another seed would have done.
+        Shape (settings,), each in (0, 1]; NaN for the best itself. All NaN if each setting was trained only once:
+        nothing then tells what another seed would have done.
     """
     count = len(scores.settings)
     p_values = np.full(count, math.nan)
@@ -203,8 +203,8 @@ class _Parts:
     """The means of all settings, group by group.
 
     Attributes:
-        sums: What each group adds to each mean, less what it adds on the average, shape (groups, settings).
-        weights: Share of the slices in each group, shape (groups,).
+        sums: Contribution of each group to each mean, less its average over settings, shape (groups, settings).
+        weights: Fraction of the slices in each group, shape (groups,).
         squares: Sum over groups of a pair's squared differences, shape (settings, settings).
     """
 
@@ -214,7 +214,7 @@ class _Parts:
 
 
 def _stack(by_setting: Mapping[str, Sequence[Run]], dices: DiceByRun, groups: Mapping[str, str]) -> Scores:
-    """The settings that have a finished run for each seed and fold that any setting was tried with."""
+    """Stack the settings that have a finished run for each seed and fold that any setting was tried with."""
     tried = {(run.seed, run.fold) for runs in by_setting.values() for run in runs}
     seeds, folds = sorted({seed for seed, _ in tried}), sorted({fold for _, fold in tried}, key=int)
     of_run: dict[str, dict[tuple[int, str], Mapping[str, float]]] = {}
@@ -273,14 +273,14 @@ def _give_up(name: str, runs: Sequence[Run], dices: DiceByRun, groups: Mapping[s
 
 
 def _run_means(scores: Scores) -> Floats:
-    """Mean Dice of each run, shape (settings, seeds x folds)."""
+    """Return the mean Dice of each run, shape (settings, seeds x folds)."""
     folds = np.array(scores.folds)
     by_fold = [scores.dices[:, :, folds == fold].mean(axis=2) for fold in dict.fromkeys(scores.folds)]
     return np.concatenate(by_fold, axis=1)
 
 
 def _residual_variance(blocks: Floats, freedom: int) -> float:
-    """Of runs, once the mean of their setting and that of their seed and fold are taken away."""
+    """Return the variance of runs after subtracting the mean of their setting and that of their seed and fold."""
     rest = blocks - blocks.mean(axis=1, keepdims=True) - blocks.mean(axis=0, keepdims=True) + blocks.mean()
     return float((rest**2).sum() / freedom)
 
@@ -289,23 +289,23 @@ def _split_by_group(scores: Scores) -> _Parts:
     names, which = np.unique(np.array(scores.groups), return_inverse=True)
     sums = np.zeros((len(names), len(scores.settings)))
     np.add.at(sums, which, scores.dices.mean(axis=1).T / len(which))
-    sums -= sums.mean(axis=1, keepdims=True)  # cancels in every pair; away from it, the rest keeps more digits
+    sums -= sums.mean(axis=1, keepdims=True)  # cancels in every pair; without it, the rest keeps more digits
     squares = ((sums[:, :, None] - sums[:, None, :]) ** 2).sum(axis=0)
     return _Parts(sums, np.bincount(which) / len(which), squares)
 
 
 def _sum_up(parts: _Parts, signs: Floats) -> tuple[Floats, Floats]:
-    """Means of the settings with groups flipped, and the same weighted once more, each of shape (draws, settings)."""
+    """Return the settings' means with groups flipped, and the same weighted once more, each (draws, settings)."""
     return signs @ parts.sums, signs @ (parts.weights[:, None] * parts.sums)
 
 
 def _draw_largest(
     parts: _Parts, run_variance: float, freedom: int, *, rng: np.random.Generator, draws: int
 ) -> tuple[Floats, Floats]:
-    """Searches among equals: the largest statistic of a pair, and the range of the runs alone, shapes (draws,)."""
+    """Draw searches among equals: the largest statistic of a pair and the range of the runs only, shapes (draws,)."""
     groups, count = parts.sums.shape
     means, tilts = _sum_up(parts, rng.choice([-1.0, 1.0], size=(draws, groups)))
-    # A chi-square for each draw: what few runs say of their own spread may be far off.
+    # A chi-square for each draw: few runs estimate their own spread badly.
     scale = np.sqrt(run_variance * freedom / rng.chisquare(freedom, size=(draws, 1)))
     runs = scale * rng.standard_normal((draws, count))
     drawn = means + runs
@@ -319,10 +319,10 @@ def _draw_largest(
 
 
 def _group_variances(parts: _Parts, index: int, others: slice, means: Floats, tilts: Floats) -> Floats:
-    """Of one setting's differences from others, over groups, shape (draws, others).
+    """Return the variances over groups of one setting's differences from others, shape (draws, others).
 
-    The sum over groups of the squared distance from the pair's own difference in that draw; never quite 0 where
-    settings differ, so that ties stay ties.
+    Each is the sum over groups of the squared distance from the pair's own difference in that draw. It is never quite 0
+    where settings differ, so that ties stay ties.
     """
     gap, tilt = means[:, others] - means[:, [index]], tilts[:, others] - tilts[:, [index]]
     square = parts.squares[index, others]
@@ -331,6 +331,6 @@ def _group_variances(parts: _Parts, index: int, others: slice, means: Floats, ti
 
 
 def _standardise(differences: Floats, errors: Floats) -> Floats:
-    """Their sizes by their standard errors; 0 where settings agree on every slice."""
+    """Divide the sizes of differences by their standard errors; 0 where settings agree on every slice."""
     size = np.abs(differences)
     return np.asarray(np.divide(size, errors, out=np.zeros_like(size), where=errors > 0), dtype=np.float64)

@@ -1,79 +1,80 @@
-"""What a model was trained on, as far as its run folder tells, and what must be said of a score because of it."""
+"""The slices that a model was trained on, as far as its run folder, its card and the data at hand tell."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tumortrace.copies.survey import describe_cases
+from tumortrace.copies.leakage import Leak, find_leaks
+from tumortrace.copies.survey import Survey
 from tumortrace.copies.training_index import TrainingIndex, build_training_index, load_training_index
-from tumortrace.data.dataset import Dataset
-from tumortrace.data.fingerprint import hash_part
 from tumortrace.evaluation.baselines import Baselines
-from tumortrace.evaluation.evaluate import Evaluation
 from tumortrace.inference.card import read_card
 from tumortrace.inference.model import Model
 from tumortrace.run_folder import TRAINING_INDEX
 
 DIGITS = 16
-"""Of a SHA-256, by which a training slice is known on a model's card: two of a million slices never share so many."""
+"""Hexadecimal digits of the SHA-256 by which a model's card names a training slice."""
 
 
 @dataclass(frozen=True, eq=False)
 class Provenance:
-    """What is known of a model's training.
+    """What is known of the slices that a model was trained on.
 
     Attributes:
-        memory: Of its training slices; None if the model came without its run folder.
-        baselines: From that memory, or else from the TRAIN part of the dataset at hand, if it has one.
-        hashes: First ``DIGITS`` of the SHA-256 of each training slice (``hash_case``): from that memory, or from the
-            card beside a model that ships; empty if unknown.
+        index: Those training slices that scored slices can be compared with; None if there are none.
+        total: Number of different training slices; None if unknown.
+        baselines: Predictions without a network, made from the index, or else from the TRAIN part of the data.
     """
 
-    memory: TrainingIndex | None
+    index: TrainingIndex | None
+    total: int | None
     baselines: Baselines
-    hashes: frozenset[str] = frozenset()
+
+    @property
+    def at_hand(self) -> int:
+        """Number of different training slices that scored slices can be compared with."""
+        return len(set(self.index.hashes)) if self.index else 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether all training slices are at hand, so that a slice without a copy among them is clean."""
+        return self.total is not None and self.at_hand >= self.total
+
+    def find_leaks(self, survey: Survey) -> dict[str, Leak]:
+        """Return what cases share with the training slices at hand, by case id."""
+        return find_leaks(survey, self.index) if self.index else {}
 
 
-def trace_training(model: Model, dataset: Dataset) -> Provenance:
-    """Find out what a model learnt from.
+def trace_training(model: Model, survey: Survey) -> Provenance:
+    """Find out what a model was trained on.
+
+    A run folder remembers all its training slices (``training.npz``). The card of a shipped model lists their hashes
+    only; of these, the slices that lie in the surveyed data can be compared.
 
     Args:
-        model: From ``open_model``; its run folder is where its file lies.
-        dataset: That it is to be scored on.
+        model: From ``open_model``; its run folder is the folder of its file.
+        survey: The data that the model is scored on, its TRAIN part included.
 
     Raises:
-        DataError: The run's memory is damaged, or not one training case can be read.
+        DataError: ``training.npz`` is damaged.
         ModelError: The card beside the model is damaged.
     """
     path = model.path.with_name(TRAINING_INDEX.name)
     if path.is_file():
-        memory = load_training_index(path)
-        return Provenance(memory, Baselines(memory), _shorten(memory.hashes))
-    training = dataset.select("train") if "train" in dataset.parts() else ()
-    card = read_card(model) or {}
-    baselines = Baselines(build_training_index(describe_cases(training)) if training else None)
-    return Provenance(None, baselines, _shorten(card.get("training_sha256", ())))
+        known = known_training(load_training_index(path))
+        # A run that started from a model without such a file does not know that model's training slices.
+        return known if model.card.get("remembered", True) else replace(known, total=None)
+    listed = {sha256[:DIGITS] for sha256 in (read_card(model) or {}).get("training_sha256", ())}
+    at_hand = [number for number, case in enumerate(survey.cases) if case.sha256[:DIGITS] in listed]
+    index = build_training_index(survey, only=at_hand) if at_hand else None
+    return Provenance(index, len(listed) or None, Baselines(index or _index_train(survey)))
 
 
-def caution(evaluation: Evaluation, provenance: Provenance) -> list[str]:
-    """What a reader of the scores must be told; nothing if they can be taken as they are."""
-    notes = []
-    if provenance.memory is None:
-        what = "what the slices that the model learnt from look like" if provenance.hashes else "what it was trained on"
-        notes.append(f"{what} is unknown (no training.npz beside the model): copies cannot be told")
-    elif evaluation.card.get("remembered") is False:
-        notes.append(
-            f"the model began from {evaluation.card.get('began_from')}, whose training slices are unknown: copies of "
-            "those cannot be told"
-        )
-    if seen := sum(score.sha256[:DIGITS] in provenance.hashes for score in evaluation.scores):
-        notes.append(f"{seen} of these images are what the model was trained on; no score on them can be believed")
-    hashes = {score.file: score.sha256 for score in evaluation.scores}
-    if evaluation.card.get("selected_on") == hash_part(hashes):
-        notes.append("this part chose the model's epoch; its score is too good to be true")
-    return notes
+def known_training(index: TrainingIndex) -> Provenance:
+    """Return the provenance of a model whose training slices are all in an index."""
+    return Provenance(index, len(set(index.hashes)), Baselines(index))
 
 
-def _shorten(hashes: Iterable[str]) -> frozenset[str]:
-    return frozenset(sha256[:DIGITS] for sha256 in hashes)
+def _index_train(survey: Survey) -> TrainingIndex | None:
+    train = [number for number, case in enumerate(survey.cases) if case.record.part == "train"]
+    return build_training_index(survey, only=train) if train else None

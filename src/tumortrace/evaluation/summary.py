@@ -1,16 +1,17 @@
-"""What an evaluation amounts to: means with intervals over groups, all images beside the clean ones, and its files."""
+"""The summary of an evaluation: means with intervals over groups, of all images and of the clean ones."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 from tumortrace.copies.agreement import describe_agreement
 from tumortrace.data.fingerprint import hash_part
 from tumortrace.evaluation.evaluate import TOLERANCE, CaseScore, Evaluation
-from tumortrace.files import Document, write_csv, write_json
+from tumortrace.evaluation.heads import describe_false_alarms, describe_froc, describe_pooled
+from tumortrace.evaluation.verdict import judge
+from tumortrace.files import Document
 from tumortrace.metrics.aggregate import (
     DISTANCES,
     LENGTHS,
@@ -20,60 +21,68 @@ from tumortrace.metrics.aggregate import (
     interval_bounds,
     nan_to_none,
 )
-from tumortrace.metrics.calibration import (
-    PAINTED,
-    expected_calibration_error,
-    reliability,
-)
+from tumortrace.metrics.calibration import expected_calibration_error, reliability
 from tumortrace.metrics.intervals import ratio_interval
 from tumortrace.metrics.selective import caught_share, risk_coverage
 
 SMALL, LARGE = 0.02, 0.08
-"""Shares of the frame below and above which a tumour is called small and large."""
+"""Fractions of the frame below and above which a tumour is called small and large."""
 
 FLAGGED, LOW_DICE = 0.2, 0.5
-"""The least confident share of masks that a person looks at, and the Dice below which a mask is called bad."""
+"""Fraction of the masks that is reviewed, least confident first, and the Dice below which a mask is called bad."""
 
 
 def metric_of(score: CaseScore, metric: str) -> float:
-    """One metric of one case, NaN where it is undefined."""
+    """Return one metric of one case, NaN where it is undefined."""
     return float(getattr(score.surface if metric in DISTANCES else score.counts, metric))
 
 
+def judged_dice(score: CaseScore) -> float:
+    """Return Dice as the confidence predicts it: an empty mask of a tumour-free slice is right and counts as 1."""
+    return 1.0 if math.isnan(score.counts.dice) else score.counts.dice
+
+
 def summary_document(evaluation: Evaluation, *, folds: Sequence[Document] = ()) -> Document:
-    """What ``summary.json`` holds: JSON values, with null for what is undefined.
+    """Summarise an evaluation as the JSON values of ``summary.json``, with null for what is undefined.
 
     Args:
-        evaluation: Of any part, or of all folds together.
-        folds: Of a cross-validation, a row each.
+        evaluation: The evaluation of a part, or of all folds together.
+        folds: One row per fold of a cross-validation.
     """
     scores = evaluation.scores
     clean = [score for score in scores if score.clean]
-    document = {
-        "n": len(scores),
-        "threshold": evaluation.threshold,
-        "distance_unit": " or ".join(sorted({"mm" if score.in_mm else "px" for score in scores})),
-        "tolerance": TOLERANCE,
-        "groups": len({score.group for score in scores}),
-        **describe_scores(scores),
-        "lesions": _describe_lesions(scores),
-        "images": _describe_images(scores),
-        "by": _describe_subgroups(scores),
-        "clean": None if any(score.clean is None for score in scores) else {"n": len(clean), **describe_scores(clean)},
-        "baselines": describe_baselines(scores),
-        "agreement": describe_agreement(evaluation.agreement),
-        "calibration": _describe_calibration(evaluation),
-        "folds": list(folds),
-        "model": evaluation.model,
-        "card": evaluation.card,
-        "data": {"sha256": hash_part({score.file: score.sha256 for score in scores})},
-        "findings": [asdict(finding) for finding in evaluation.findings],
-    }
-    return dict(nan_to_none(document))
+    unknown = any(score.clean is None for score in scores)
+    document: Document = nan_to_none(
+        {
+            "n": len(scores),
+            "threshold": evaluation.threshold,
+            "distance_unit": " or ".join(sorted({"mm" if score.in_mm else "px" for score in scores})),
+            "tolerance": TOLERANCE,
+            "groups": len({score.group for score in scores}),
+            **describe_scores(scores),
+            "pooled": describe_pooled(scores),
+            "lesions": _describe_lesions(scores),
+            "images": _describe_images(scores),
+            "false_alarms": describe_false_alarms(scores),
+            "froc": describe_froc(scores, chosen=evaluation.peak_threshold),
+            "by": _describe_subgroups(scores),
+            "clean": None if unknown else {"n": len(clean), **describe_scores(clean)},
+            "training": _describe_training(evaluation),
+            "baselines": describe_baselines(scores),
+            "agreement": describe_agreement(evaluation.agreement),
+            "calibration": _describe_calibration(evaluation),
+            "folds": list(folds),
+            "model": evaluation.model,
+            "card": evaluation.card,
+            "data": {"sha256": hash_part({score.file: score.sha256 for score in scores})},
+            "findings": [asdict(finding) for finding in evaluation.findings],
+        }
+    )
+    return {**document, "verdict": list(judge(document).sentences)}
 
 
 def describe_scores(scores: Sequence[CaseScore]) -> Document:
-    """Each metric's spread over images with the 95 % interval of its mean over groups."""
+    """Describe each metric over images, with the 95 % interval of its mean over groups."""
     groups = [score.group for score in scores]
     return {
         metric: describe_values([metric_of(score, metric) for score in scores], groups, shares=metric not in LENGTHS)
@@ -82,7 +91,7 @@ def describe_scores(scores: Sequence[CaseScore]) -> Document:
 
 
 def describe_baselines(scores: Sequence[CaseScore]) -> Document:
-    """The overlap metrics of each trivial baseline, on all images and on the clean ones."""
+    """Describe the overlap metrics of each trivial baseline, on all images and on the clean ones."""
     described = {
         name: _describe_overlap(scores, name)
         | {"clean": _describe_overlap([score for score in scores if score.clean], name)}
@@ -90,17 +99,8 @@ def describe_baselines(scores: Sequence[CaseScore]) -> Document:
     }
     for side in (described["all_background"], described["all_background"]["clean"]):
         for metric in OVERLAP:
-            side[metric]["ci95"] = None  # what it scores is known without any sampling
+            side[metric]["ci95"] = None  # its score is known without sampling
     return described
-
-
-def write_evaluation(evaluation: Evaluation, out: Path, *, folds: Sequence[Document] = ()) -> Document:
-    """Write ``per_image.csv`` and ``summary.json``; returns the latter's document."""
-    rows = case_rows(evaluation.scores)
-    write_csv(out / "per_image.csv", rows, columns=list(rows[0]))
-    document = summary_document(evaluation, folds=folds)
-    write_json(out / "summary.json", document)
-    return document
 
 
 def _describe_overlap(scores: Sequence[CaseScore], name: str) -> Document:
@@ -112,7 +112,7 @@ def _describe_overlap(scores: Sequence[CaseScore], name: str) -> Document:
 
 
 def _share(pairs: Iterable[tuple[int, int, str]]) -> Document:
-    """Sum of numerators by sum of denominators, with its interval over groups."""
+    """Describe a sum of numerators by a sum of denominators, with its interval over groups."""
     rows = [row for row in pairs if row[1]]
     numerators, denominators = [row[0] for row in rows], [row[1] for row in rows]
     total = sum(denominators)
@@ -130,20 +130,23 @@ def _describe_lesions(scores: Sequence[CaseScore]) -> Document:
 def _describe_images(scores: Sequence[CaseScore]) -> Document:
     ill = [score for score in scores if score.tumour_px]
     free = [score for score in scores if not score.tumour_px]
-    painted = [float(score.predicted_px) for score in free]
+    marked_px, groups = [float(score.predicted_px) for score in free], [score.group for score in free]
     return {
         "with_tumour": len(ill),
         "tumour_free": len(free),
         "sensitivity": _share((int(score.predicted_px > 0), 1, score.group) for score in ill),
         "specificity": _share((int(score.predicted_px == 0), 1, score.group) for score in free),
-        "false_alarms": _share((int(_is_painted(score)), 1, score.group) for score in free),
-        "false_positive_px": describe_values(painted, [score.group for score in free], shares=False) if free else None,
+        "false_positive_px": describe_values(marked_px, groups, shares=False) if free else None,
     }
 
 
-def _is_painted(score: CaseScore) -> bool:
-    frame_px = score.counts.tp + score.counts.fp + score.counts.fn + score.counts.tn
-    return score.predicted_px > PAINTED * frame_px
+def _describe_training(evaluation: Evaluation) -> Document:
+    """Describe what is known of the training slices, and how many images share a slice or a patient with them."""
+    return {
+        "slices": evaluation.training_slices,
+        "compared_slices": evaluation.compared_slices,
+        "leaked_images": sum(score.clean is False for score in evaluation.scores),
+    }
 
 
 def _describe_subgroups(scores: Sequence[CaseScore]) -> Document:
@@ -178,7 +181,7 @@ def _subgroup_order(name: str) -> tuple[int, str]:
 
 
 def _describe_calibration(evaluation: Evaluation) -> Document:
-    """How far the probabilities mean what they say; they come with the model's temperature applied already."""
+    """Describe calibration and confidence; the probabilities include the model's temperature already."""
     histograms = [score.histogram for score in evaluation.scores]
     bins = reliability(histograms, 1.0)
     confidences = [score.confidence for score in evaluation.scores]
@@ -195,39 +198,3 @@ def _describe_calibration(evaluation: Evaluation) -> Document:
         "low_dice": LOW_DICE,
         "caught": caught_share(confidences, dices, flagged=FLAGGED, low=LOW_DICE),
     }
-
-
-def judged_dice(score: CaseScore) -> float:
-    """Dice as the confidence is to predict it: an empty mask of a tumour-free slice is right, so it counts as 1."""
-    return 1.0 if math.isnan(score.counts.dice) else score.counts.dice
-
-
-def case_rows(scores: Sequence[CaseScore]) -> list[dict[str, str]]:
-    """Return the rows of ``per_image.csv``, one a case."""
-    return [_row(score) for score in scores]
-
-
-def _row(score: CaseScore) -> dict[str, str]:
-    numbers = {metric: _cell(metric_of(score, metric)) for metric in METRICS}
-    assd = numbers.pop("assd")
-    return {
-        "file": score.file,
-        "part": score.part,
-        "group": score.group,
-        "clean": {True: "true", False: "false", None: ""}[score.clean],
-        **{name: str(count) for name, count in asdict(score.counts).items()},
-        **numbers,
-        "confidence": _cell(score.confidence),
-        "assd": assd,
-        **{name: str(count) for name, count in asdict(score.lesions).items()},
-        "source": score.source,
-        "shape": score.shape,
-        "nearest": score.leak.nearest if score.leak else "",
-        "similarity": _cell(score.leak.similarity if score.leak else math.nan),
-        "fold": score.fold,
-        "sha256": score.sha256,
-    }
-
-
-def _cell(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.6f}"

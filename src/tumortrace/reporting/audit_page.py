@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from tumortrace.copies.audit import describe_pair
@@ -15,13 +16,13 @@ from tumortrace.copies.registration import lay_mask, lay_pixels
 from tumortrace.copies.survey import Survey
 from tumortrace.data.slice import read_slice
 from tumortrace.errors import DataError
-from tumortrace.files import Document, write_atomically
+from tumortrace.files import Document
 from tumortrace.inference.overlay import to_display
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.reporting import html
 from tumortrace.reporting.charts import draw_group_sizes, draw_similarities
-from tumortrace.reporting.html import Section
-from tumortrace.reporting.words import counted
+from tumortrace.reporting.html import Chapter, Section
+from tumortrace.wording import counted
 
 SHOWN = 12
 """Pairs side by side, each of another slice."""
@@ -54,18 +55,17 @@ def write_audit_page(survey: Survey, document: Document, out: Path) -> None:
         Section("Faults of the data", html.findings(document["findings"], shown=_FINDINGS, file="findings.json")),
     ]
     title = f"Audit of {Path(document['root']).resolve().name}"
-    write_atomically(out, html.page(title, str(document["root"]), sections).encode())
+    html.write_page(out, html.page(title, str(document["root"]), [Chapter("", sections)]))
 
 
-def _summary(document: Document) -> str:
+def _summary(document: Document) -> Markup:
     leaks = [
         (f"{leak['images']} of {leak['of']}", f"{part} {_show(leak['images'])} a slice that is in {leak['into']} too")
         for part, leak in document["leaked"].items()
     ]
     slices = "different slice" if document["groups"] == 1 else "different slices"
     boxes = [(str(document["groups"]), f"{slices} among {counted(document['n'], 'image')}"), *leaks]
-    shown = "".join(f"<div><b>{html.text(value)}</b><span>{html.text(words)}</span></div>" for value, words in boxes)
-    return f'<div class="headline">{shown}</div>' + "".join(map(html.paragraph, _sentences(document)))
+    return html.headline(boxes) + Markup().join(map(html.paragraph, _sentences(document)))
 
 
 def _show(images: int) -> str:
@@ -98,10 +98,9 @@ def _sentences(document: Document) -> list[str]:
     return sentences
 
 
-def _pairs(survey: Survey) -> str:
+def _pairs(survey: Survey) -> Markup:
     chosen = _choose(survey)
-    figures = "".join(_draw_pair(survey, pair) for pair in chosen)
-    if not figures:
+    if not chosen:
         return html.paragraph("No picture is a copy of another.")
     across = any(_is_across(survey, pair) for pair in chosen)
     words = "across parts" if across else "within the folder"
@@ -110,7 +109,7 @@ def _pairs(survey: Survey) -> str:
         "first. Both outlines are drawn on both."
     )
     key = html.colour_key([("outline of the first", FIRST_RGB), ("outline of the second", SECOND_RGB)])
-    return html.paragraph(text) + key + f'<div class="gallery">{figures}</div>'
+    return html.paragraph(text) + key + html.gallery(_draw_pair(survey, pair) for pair in chosen)
 
 
 def _is_across(survey: Survey, pair: CopyPair) -> bool:
@@ -126,7 +125,7 @@ def _choose(survey: Survey) -> list[CopyPair]:
     return list(by_group.values())[:SHOWN]
 
 
-def _draw_pair(survey: Survey, pair: CopyPair) -> str:
+def _draw_pair(survey: Survey, pair: CopyPair) -> Markup:
     first, second = survey.cases[pair.first], survey.cases[pair.second]
     try:
         one, two = (read_slice(case.record.image_path).pixels for case in (first, second))
@@ -163,7 +162,7 @@ def _draw_outlines(
     return picture
 
 
-def _threshold(document: Document) -> str:
+def _threshold(document: Document) -> Markup:
     threshold = document["same_slice"]
     counts, edges = document["similarities"]["counts"], document["similarities"]["edges"]
     near = sum(n for n, edge in zip(counts, edges, strict=False) if abs(edge + 0.0125 - threshold) < 0.05)
@@ -176,9 +175,9 @@ def _threshold(document: Document) -> str:
     return chart + sizes
 
 
-def _groups(survey: Survey, document: Document) -> str:
+def _groups(survey: Survey, document: Document) -> Markup:
     by_name = {case.record.case_id: case for case in survey.cases}
-    shown = ""
+    shown = Markup()
     for group in document["largest_groups"]:
         files = group["files"]
         tiles = [by_name[file].thumbnail for file in files[:_MEMBERS]]
@@ -194,7 +193,7 @@ def _groups(survey: Survey, document: Document) -> str:
         f"Members as they are in the folder, at most {_MEMBERS} a group, so that you can see for yourself that no "
         "strangers were put together."
     )
-    return html.paragraph(words) + shown if shown else ""
+    return html.paragraph(words) + shown if shown else Markup()
 
 
 def _tile(tiles: Sequence[NDArray[np.uint8]], columns: int = 8) -> NDArray[np.uint8]:

@@ -1,71 +1,107 @@
-"""The pictures of an evaluation: each case compared, four panels of some, and the slices that a report will show."""
+"""The pictures of an evaluation: each case compared with its truth, and four panels of some cases."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tumortrace.data.cases import Case, CaseRecord, read_case
-from tumortrace.data.slice import read_slice, write_png
-from tumortrace.evaluation.evaluate import CaseScore, Evaluation, rank_by_dice
-from tumortrace.inference.model import Model
+from tumortrace.data.cases import Case
+from tumortrace.data.slice import write_png
+from tumortrace.evaluation.evaluate import CaseScore
+from tumortrace.evaluation.folder import FIGURES, comparison_path, figure_path, gallery_path
 from tumortrace.inference.overlay import to_display
-from tumortrace.inference.predict import Prediction, predict
+from tumortrace.inference.predict import Prediction
 from tumortrace.reporting.error_map import compare_masks
 from tumortrace.reporting.figures import CasePanels, draw_cases, save_figure
 
 CASES_A_FIGURE = 4
 GALLERY = {"worst": 24, "random": 6, "best": 6}
-"""How many slices a report shows."""
+"""Number of slices that a report shows."""
 
 
-def write_comparison(case: Case, prediction: Prediction, *, out: Path) -> None:
-    """Write one case's comparison picture into ``out/comparisons``, at the image's own size."""
-    write_png(out / "comparisons" / f"{case.record.case_id}_comparison.png", compare_masks(prediction.mask, case.truth))
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """What is kept of a case that may be shown."""
+
+    score: CaseScore
+    order: int
+    grey: NDArray[np.uint8]
+    mask: NDArray[np.bool_]
+    truth: NDArray[np.bool_]
 
 
-def write_case_figures(evaluation: Evaluation, records: Sequence[CaseRecord], model: Model, *, out: Path) -> list[Path]:
-    """Draw an evaluation's best, worst and some random cases in four panels into ``out/figures``.
+def _rank_worst(shown: _Shown) -> tuple[float, float]:
+    return shown.score.counts.dice, shown.order
 
-    The random cases are drawn among those with a tumour, by name, so that every model shows the same ones.
 
-    Returns:
-        The figures written; none if no case has a Dice.
+def _rank_best(shown: _Shown) -> tuple[float, float]:
+    return -shown.score.counts.dice, -shown.order
+
+
+def _rank_random(shown: _Shown) -> tuple[float, float]:
+    digest = hashlib.sha256(shown.score.file.encode()).digest()
+    return int.from_bytes(digest[:6], "big"), shown.order
+
+
+_RANKS: dict[str, Callable[[_Shown], tuple[float, float]]] = {
+    "best": _rank_best,
+    "worst": _rank_worst,
+    "random": _rank_random,
+}
+
+
+class CasePictures:
+    """Writes an evaluation's pictures while it goes on, so that no slice is read or predicted again.
+
+    Of all cases only those are kept in memory that may be shown: the best, the worst and some random ones. The random
+    ones are drawn among the cases with tumour by the hash of their names, so that every model shows the same ones.
     """
-    by_id = {record.case_id: record for record in records}
-    paths = []
-    for name, scores in _choose(evaluation, dict.fromkeys(GALLERY, CASES_A_FIGURE)).items():
-        if scores:
-            panels = [_panels(score, by_id[score.file], model) for score in scores]
-            path = out / "figures" / f"{name}.png"
-            save_figure(draw_cases(panels, title=f"{name.capitalize()} cases"), path)
-            paths.append(path)
-    return paths
+
+    def __init__(self, out: Path) -> None:
+        """Start without a case.
+
+        Args:
+            out: The evaluation's folder.
+        """
+        self._out = out
+        self._kept: dict[str, list[_Shown]] = {name: [] for name in FIGURES}
+        self._added = 0
+
+    def add(self, case: Case, prediction: Prediction, score: CaseScore) -> None:
+        """Write the comparison of a case, and keep what may be shown of it."""
+        write_png(comparison_path(self._out, score.file), compare_masks(prediction.mask, case.truth))
+        self._added += 1
+        if math.isnan(score.counts.dice):
+            return
+        shown = _Shown(score, self._added, to_display(case.slice.pixels), prediction.mask, case.truth)
+        for name, rank in _RANKS.items():
+            if name != "random" or score.tumour_px:
+                self._kept[name] = sorted([*self._kept[name], shown], key=rank)[: GALLERY[name]]
+
+    def write(self) -> list[Path]:
+        """Write the slices that a report will show, and figures of the best, worst and random cases.
+
+        Returns:
+            The figures; none if no case has a Dice.
+        """
+        for listed in self._kept.values():
+            for shown in listed:
+                write_png(gallery_path(self._out, shown.score.file), shown.grey)
+        figures = []
+        for name in FIGURES:
+            chosen = self._kept[name][:CASES_A_FIGURE]
+            if chosen:
+                panels = [CasePanels(_title(each.score), each.grey, each.truth, each.mask) for each in chosen]
+                figures.append(figure_path(self._out, name))
+                save_figure(draw_cases(panels, title=f"{name.capitalize()} cases"), figures[-1])
+        return figures
 
 
-def write_gallery(evaluation: Evaluation, records: Sequence[CaseRecord], *, out: Path) -> None:
-    """Keep the slices that a report will show, in 8 bits, as ``out/gallery/NAME.png``."""
-    by_id = {record.case_id: record for record in records}
-    for scores in _choose(evaluation, GALLERY).values():
-        for score in scores:
-            pixels = read_slice(by_id[score.file].image_path).pixels
-            write_png(out / "gallery" / f"{score.file}.png", to_display(pixels))
-
-
-def _choose(evaluation: Evaluation, counts: dict[str, int]) -> dict[str, list[CaseScore]]:
-    ranked = rank_by_dice(evaluation.scores)
-    named = sorted((score for score in ranked if score.tumour_px), key=lambda score: score.file)
-    drawn = np.random.default_rng(0).permutation(len(named))[: counts["random"]]
-    return {
-        "best": ranked[::-1][: counts["best"]],
-        "worst": ranked[: counts["worst"]],
-        "random": [named[index] for index in sorted(drawn)],
-    }
-
-
-def _panels(score: CaseScore, record: CaseRecord, model: Model) -> CasePanels:
-    case, _ = read_case(record)
-    title = f"{score.file}\nDice {score.counts.dice:.3f}"
-    return CasePanels(title, case.slice.pixels, case.truth, predict(model, case.slice).mask)
+def _title(score: CaseScore) -> str:
+    return f"{score.file}\nDice {score.counts.dice:.3f}"

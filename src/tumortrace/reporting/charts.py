@@ -1,4 +1,4 @@
-"""Charts of the report and the audit page: dots with intervals, reliability, risk and coverage, similarities."""
+"""Charts of the report and the audit page."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import NullFormatter
 
 from tumortrace.files import Document
+from tumortrace.reporting.figures import MetricsRow, open_loss_axes
 
 BLUE, ORANGE, GREY, GREEN = "#0072b2", "#d55e00", "#5b6675", "#009e73"
 """Told apart by all eyes, and in grey print by their lightness and marks."""
@@ -106,6 +107,27 @@ def draw_risk(calibration: Document) -> Figure:
     return figure
 
 
+def draw_froc(points: Sequence[Document], *, chosen: float) -> Figure:
+    """Draw the fraction of lesions found against the false lesions per head.
+
+    Args:
+        points: Points of the curve, by rising peak threshold.
+        chosen: The model's own peak threshold.
+    """
+    figure = Figure(figsize=(5.2, 3.8), facecolor="white", layout="constrained")
+    axes = figure.subplots()
+    false, found = ([point[key] for point in points] for key in ("false_lesions_per_head", "sensitivity"))
+    axes.plot(false, found, color=BLUE, linewidth=1.6, marker="o", markerfacecolor="white")
+    for point in points:
+        if point["peak_threshold"] == chosen:
+            axes.plot([point["false_lesions_per_head"]], [point["sensitivity"]], color=BLUE, marker="o")
+    axes.set(xlabel="false lesions per head", ylabel="lesions found (fraction)", ylim=(-0.02, 1.02))
+    axes.set_xlim(left=min(-0.02 * max(false), -0.01))
+    _clean(axes)
+    axes.grid(visible=True, linewidth=0.3, color="0.85")
+    return figure
+
+
 def draw_similarities(document: Document) -> Figure:
     """How alike the likely pairs are after registration: two hills, and the threshold in the valley between them."""
     edges, counts = np.array(document["similarities"]["edges"]), np.array(document["similarities"]["counts"])
@@ -139,26 +161,26 @@ def draw_group_sizes(document: Document) -> Figure:
     return figure
 
 
-def draw_training(runs: Mapping[str, Sequence[Mapping[str, float | None]]]) -> Figure:
-    """Training loss by epoch of several runs, a thin line each, and validation loss where it was measured.
+def draw_fold_losses(runs: Mapping[str, Sequence[MetricsRow]], *, loss: str) -> Figure:
+    """Draw the training loss of several runs by epoch, a thin line each, and the validation loss where it was measured.
 
     Args:
         runs: Rows of ``metrics.csv`` by the run's name.
+        loss: Name of the training loss, the same for all runs.
     """
-    figure = Figure(figsize=(7.2, 3.6), facecolor="white", layout="constrained")
-    axes = figure.subplots()
-    for index, (name, rows) in enumerate(runs.items()):
-        shade = str(0.15 + 0.55 * index / max(len(runs) - 1, 1))
-        for key, colour, style, label in (("train_loss", shade, "-", name), ("val_loss", ORANGE, "--", "")):
-            points = [(row["epoch"], row[key]) for row in rows if row[key] is not None]
+    keys = {"training": "train_loss", "validation": "val_loss"}
+    has = [curve for curve, key in keys.items() if any(row[key] is not None for rows in runs.values() for row in rows)]
+    figure = Figure(figsize=(7.2, 3.6 * max(len(has), 1)), facecolor="white", layout="constrained")
+    for curve, axes in open_loss_axes(figure, loss, has).items():
+        for index, (name, rows) in enumerate(runs.items()):
+            points = [(row["epoch"], row[keys[curve]]) for row in rows if row[keys[curve]] is not None]
             if points:
                 epochs, losses = np.array(points, dtype=np.float64).T
-                axes.plot(epochs, losses, color=colour, linewidth=1.3, linestyle=style, label=label)
-    axes.set(xlabel="epoch", ylabel="mean cross-entropy (nat per pixel)", yscale="log")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.legend(frameon=False, fontsize=8.5, ncols=2)
-    _clean(axes)
-    axes.grid(visible=True, which="both", linewidth=0.3, color="0.85")
+                shade, style = str(0.15 + 0.55 * index / max(len(runs) - 1, 1)), "-" if curve == "training" else "--"
+                axes.plot(epochs, losses, color=shade, linewidth=1.3, linestyle=style, label=f"{name}, {curve}")
+        axes.set_yscale("log")
+        axes.legend(frameon=False, fontsize=8.5, ncols=2)
+        _clean(axes)
     return figure
 
 

@@ -1,10 +1,10 @@
-"""Figures on paper: four-panel cases and loss curves, drawn with matplotlib without a display."""
+"""Figures of cases in four panels and of losses by epoch, drawn with matplotlib."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,25 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
+from tumortrace.config import load_config
 from tumortrace.errors import DataError
 from tumortrace.files import write_atomically
 from tumortrace.inference.overlay import to_display
-from tumortrace.reporting.error_map import LEGEND, compare_masks
+from tumortrace.reporting.error_map import LEGENDS, Colours, compare_on_slice
+from tumortrace.run_folder import CONFIG, METRICS
 
 SMOOTHING = 0.6
-"""Weight of the past in the smoothed loss curves: an exponential moving average, as TensorBoard draws it."""
+"""Weight of the past in the smoothed loss curves, an exponential moving average as in TensorBoard."""
 
 SMOOTHED_FROM = 5
-"""Measured epochs from which a curve is smoothed: of fewer, the average ends far from what was measured."""
+"""Fewest measured epochs of a smoothed curve; with fewer, the average ends far from what was measured."""
+
+CROSS_ENTROPY = "cross_entropy"
+"""The loss that validation measures (``training.loss`` has more)."""
+
+MetricsRow = dict[str, float | None]
+
+_LOSS_STYLES = {"training": ("#1f5fa8", "-"), "validation": ("#c25a00", "--")}
 
 _LABEL_LENGTH = 28  # characters that fit beside a row of panels
 
@@ -37,7 +46,7 @@ class CasePanels:
     """One case to be drawn.
 
     Attributes:
-        title: Shown beside it, for example the file's name and Dice; of long lines the end.
+        title: Text beside it, for example the file's name and Dice; of a long line only the end is shown.
         pixels: Grey values, shape (H, W).
         truth: Shape (H, W), bool.
         prediction: Shape (H, W), bool.
@@ -49,12 +58,13 @@ class CasePanels:
     prediction: NDArray[np.bool_]
 
 
-def draw_cases(cases: Sequence[CasePanels], *, title: str) -> Figure:
-    """Draw one row a case, each of four panels (image, truth, prediction, comparison), above a legend of the colours.
+def draw_cases(cases: Sequence[CasePanels], *, title: str, colours: Colours = "safe") -> Figure:
+    """Draw one row per case, each of four panels (image, truth, prediction, comparison), above a legend of the colours.
 
     Args:
         cases: At least one.
-        title: Of the figure.
+        title: Title of the figure.
+        colours: Colours of the comparison.
     """
     rows = len(cases)
     height_inch = 2.35 * rows + 1.0
@@ -67,10 +77,10 @@ def draw_cases(cases: Sequence[CasePanels], *, title: str) -> Figure:
     for axes, heading in zip(grid[0], ("image", "truth", "prediction", "comparison"), strict=True):
         axes.set_title(heading, fontsize=11)
     for axes_row, case in zip(grid, cases, strict=True):
-        _draw_case(axes_row, case)
+        _draw_case(axes_row, case, colours)
     handles = [
         Patch(facecolor=(rgb[0] / 255, rgb[1] / 255, rgb[2] / 255), edgecolor="0.4", label=label)
-        for label, rgb in LEGEND
+        for label, rgb in LEGENDS[colours]
     ]
     figure.legend(
         handles=handles,
@@ -84,41 +94,85 @@ def draw_cases(cases: Sequence[CasePanels], *, title: str) -> Figure:
     return figure
 
 
-def draw_losses(rows: Sequence[dict[str, float | None]], *, kept_epoch: int) -> Figure:
-    """Draw training and validation loss by epoch: raw as thin lines, smoothed as thick ones, the kept epoch marked.
+def draw_losses(rows: Sequence[MetricsRow], *, kept_epoch: int, loss: str = CROSS_ENTROPY) -> Figure:
+    """Draw training and validation loss by epoch, as measured (thin) and smoothed (thick), with the kept epoch marked.
 
-    Short runs are not smoothed (``SMOOTHED_FROM``): then the thick lines are as measured.
-    The loss has a logarithmic axis where it changes fivefold or more.
+    Validation measures the cross-entropy whatever the training minimises. A training loss of another kind gets axes of
+    its own. Short runs are not smoothed (``SMOOTHED_FROM``). An axis is logarithmic where its loss changes fivefold or
+    more.
 
     Args:
-        rows: From ``read_metrics``, at least one.
-        kept_epoch: Whose weights the run kept.
+        rows: At least one, from ``read_metrics``.
+        kept_epoch: The epoch whose weights the run kept.
+        loss: Name of the training loss (``training.loss``).
     """
-    figure = Figure(figsize=(7.2, 4.2), facecolor="white", layout="constrained")
-    axes = figure.subplots()
-    styles = {"training": ("#1f5fa8", "-"), "validation": ("#c25a00", "--")}
     curves = {"training": _measured(rows, "train_loss"), "validation": _measured(rows, "val_loss")}
-    smoothed = all(len(points) >= SMOOTHED_FROM for points in curves.values() if len(points))
+    curves = {label: points for label, points in curves.items() if len(points)}
+    figure = Figure(facecolor="white", layout="constrained")
+    axes_of = open_loss_axes(figure, loss, curves)
+    figure.set_size_inches(7.2, 4.2 if len(figure.axes) == 1 else 6.0)
+    smoothed = all(len(points) >= SMOOTHED_FROM for points in curves.values())
     for label, points in curves.items():
-        if len(points):
-            _draw_loss(axes, points, label, *styles[label], smoothed=smoothed)
-    axes.axvline(kept_epoch, color="0.35", linewidth=1, linestyle=":", label=f"epoch kept: {kept_epoch}")
-    axes.set(xlabel="epoch", ylabel="mean cross-entropy (nat per pixel)", xlim=(0.5, len(rows) + 0.5))
+        _draw_loss(axes_of[label], points, label, *_LOSS_STYLES[label], smoothed=smoothed)
     how = " (thin: as measured, thick: smoothed)" if smoothed else ""
-    axes.set_title(f"Loss by epoch{how}", fontsize=11)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    _scale_losses(axes, rows)
-    axes.grid(visible=True, linewidth=0.3, color="0.8")
-    axes.legend(edgecolor="none")
+    figure.axes[0].set_title(f"Loss by epoch{how}", fontsize=11)
+    for axes in figure.axes:
+        axes.axvline(kept_epoch, color="0.35", linewidth=1, linestyle=":", label=f"epoch kept: {kept_epoch}")
+        axes.set(xlim=(0.5, len(rows) + 0.5))
+        drawn = [points[:, 1] for label, points in curves.items() if axes_of[label] is axes]
+        _scale_losses(axes, np.concatenate(drawn) if drawn else np.empty(0))
+        axes.legend(edgecolor="none")
     return figure
 
 
+def draw_run_losses(run: Path, *, kept_epoch: int) -> Figure:
+    """Draw the losses of a run folder (``draw_losses``).
+
+    Args:
+        run: The run folder.
+        kept_epoch: The epoch whose weights the run kept.
+
+    Raises:
+        DataError: ``metrics.csv`` cannot be read.
+        ConfigError: ``config.toml`` cannot be read.
+    """
+    loss = load_config(str(run / CONFIG)).training.loss
+    return draw_losses(read_metrics(run / METRICS), kept_epoch=kept_epoch, loss=loss)
+
+
+def open_loss_axes(figure: Figure, loss: str, curves: Iterable[str]) -> dict[str, Axes]:
+    """Lay out the axes of losses, so that different losses never share one.
+
+    Args:
+        figure: An empty figure.
+        loss: Name of the training loss.
+        curves: Which of ``"training"`` and ``"validation"`` will be drawn.
+
+    Returns:
+        The axes of each; training and validation share theirs if both are the cross-entropy.
+    """
+    wanted = {"training": loss, "validation": CROSS_ENTROPY}
+    names = list(dict.fromkeys(wanted[curve] for curve in curves)) or [loss]
+    axes_of_loss = dict(zip(names, figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0], strict=True))
+    for name, axes in axes_of_loss.items():
+        axes.set_ylabel(describe_loss(name))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.grid(visible=True, linewidth=0.3, color="0.8")
+    figure.axes[-1].set_xlabel("epoch")
+    return {curve: axes_of_loss[name] for curve, name in wanted.items() if name in axes_of_loss}
+
+
+def describe_loss(name: str) -> str:
+    """Return the label of an axis by the name of a loss."""
+    return "mean cross-entropy (nat per pixel)" if name == CROSS_ENTROPY else f"{name.replace('_', ' ')} loss"
+
+
 def smooth(values: NDArray[np.float64], weight: float = SMOOTHING) -> NDArray[np.float64]:
-    """Exponential moving average, freed of the pull of its start at zero (as Adam corrects its moments).
+    """Return the exponential moving average, corrected for its start at zero as Adam corrects its moments.
 
     Args:
         values: Shape (N,).
-        weight: Of the past, in [0, 1).
+        weight: Weight of the past, in [0, 1).
 
     Returns:
         Shape (N,); the first value is unchanged.
@@ -131,8 +185,8 @@ def smooth(values: NDArray[np.float64], weight: float = SMOOTHING) -> NDArray[np
     return smoothed
 
 
-def read_metrics(path: Path) -> list[dict[str, float | None]]:
-    """The rows of a run's ``metrics.csv``, empty cells as None.
+def read_metrics(path: Path) -> list[MetricsRow]:
+    """Read the rows of a run's ``metrics.csv``, with None for empty cells.
 
     Raises:
         DataError: The file is missing, holds no epoch, or is no table of epochs.
@@ -162,8 +216,8 @@ def save_figure(figure: Figure, path: Path) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def _measured(rows: Sequence[dict[str, float | None]], key: str) -> NDArray[np.float64]:
-    """Epoch and loss of the epochs that have one, shape (N, 2)."""
+def _measured(rows: Sequence[MetricsRow], key: str) -> NDArray[np.float64]:
+    """Return epoch and loss of the epochs that have one, shape (N, 2)."""
     points = [(row["epoch"], row[key]) for row in rows if row[key] is not None]
     return np.array(points, dtype=np.float64)
 
@@ -177,18 +231,19 @@ def _draw_loss(axes: Axes, points: NDArray[np.float64], label: str, colour: str,
         axes.plot(epochs, losses, color=colour, linewidth=2.2, linestyle=style, marker="o", markersize=5, label=label)
 
 
-def _scale_losses(axes: Axes, rows: Sequence[dict[str, float | None]]) -> None:
-    losses = [loss for row in rows for loss in (row["train_loss"], row["val_loss"]) if loss is not None and loss > 0]
-    if losses and max(losses) >= 5 * min(losses):
+def _scale_losses(axes: Axes, losses: NDArray[np.float64]) -> None:
+    positive = losses[losses > 0]
+    if len(positive) and positive.max() >= 5 * positive.min():
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_locator(NullLocator())
 
 
-def _draw_case(axes_row: Sequence[Axes], case: CasePanels) -> None:
-    comparison = compare_masks(case.prediction, case.truth)
-    for axes, panel in zip(axes_row, (to_display(case.pixels), case.truth, case.prediction, comparison), strict=True):
+def _draw_case(axes_row: Sequence[Axes], case: CasePanels, colours: Colours) -> None:
+    grey = to_display(case.pixels)
+    comparison = compare_on_slice(grey, case.prediction, case.truth, colours=colours)
+    for axes, panel in zip(axes_row, (grey, case.truth, case.prediction, comparison), strict=True):
         axes.imshow(panel, cmap="gray", vmin=0, vmax=None if panel.dtype == np.uint8 else 1, interpolation="nearest")
         axes.set(xticks=[], yticks=[])
     lines = case.title.splitlines()

@@ -1,80 +1,71 @@
-"""The gallery of a report: the worst cases first, each in four panels, from the pictures that an evaluation left."""
+"""The gallery of a report: the worst cases first, four panels each, from the pictures that an evaluation wrote."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
 from pathlib import Path
 
 import cv2
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
+from tumortrace.evaluation.folder import ImageRow, StoredEvaluation, comparison_path, gallery_path
 from tumortrace.reporting import html
-from tumortrace.reporting.error_map import (
-    LEGEND,
-    SAFE_LEGEND,
-    Colours,
-    compare_masks,
-    compare_on_slice,
-    split_comparison,
-)
+from tumortrace.reporting.error_map import LEGENDS, Colours, compare_on_slice, split_comparison
 
 PANEL_PX = 190
-"""Longest side of a panel."""
+"""Longest side of a panel, in pixels."""
 
 _GAP_PX = 6
 
 
-def draw_gallery(folder: Path, rows: Sequence[Mapping[str, str]], *, colours: Colours) -> str:
-    """The gallery as markup; empty if the folder has no pictures.
+def draw_gallery(evaluation: StoredEvaluation, *, colours: Colours) -> Markup:
+    """Draw the gallery; empty if the evaluation left no pictures.
 
     Args:
-        folder: An evaluation's, with ``gallery/NAME.png`` and ``comparisons/NAME_comparison.png``.
-        rows: Of its ``per_image.csv``.
-        colours: ``"safe"``, or those of the report.
+        evaluation: From ``read_evaluation``.
+        colours: Colours of the comparisons.
     """
-    scored = [row for row in rows if row["dice"] and (folder / "gallery" / f"{row['file']}.png").is_file()]
-    figures = "".join(_draw_case(folder, row, colours) for row in sorted(scored, key=lambda row: float(row["dice"])))
+    scored = [row for row in evaluation.rows if not math.isnan(row.dice)]
+    ordered = sorted(scored, key=lambda row: row.dice)
+    figures = [figure for row in ordered if (figure := _draw_case(evaluation.folder, row, colours))]
     if not figures:
-        return ""
-    key = html.colour_key(SAFE_LEGEND if colours == "safe" else LEGEND)
-    words = html.paragraph(
-        "The worst cases, then some drawn at random and the best. From left: image, truth, prediction, both."
-    )
-    return f'{words}{key}<div class="gallery">{figures}</div>'
+        return Markup()
+    words = "The worst cases, some drawn at random, and the best. From left: image, truth, prediction, comparison."
+    return html.paragraph(words) + html.colour_key(LEGENDS[colours]) + html.gallery(figures)
 
 
 def four_panels(
     grey: NDArray[np.uint8], prediction: NDArray[np.bool_], truth: NDArray[np.bool_], *, colours: Colours
 ) -> NDArray[np.uint8]:
-    """Image, truth, prediction and comparison side by side.
+    """Set image, truth, prediction and comparison side by side.
 
     Args:
         grey: The slice, shape (H, W), uint8.
         prediction: Shape (H, W), bool.
         truth: Shape (H, W), bool.
-        colours: Of the comparison.
+        colours: Colours of the comparison.
 
     Returns:
         Red-green-blue, uint8; each panel PANEL_PX on its longest side, white between them.
     """
-    compared = compare_on_slice(grey, prediction, truth) if colours == "safe" else compare_masks(prediction, truth)
+    compared = compare_on_slice(grey, prediction, truth, colours=colours)
     panels = [_fit(_to_rgb(grey)), _fit(_to_rgb(truth)), _fit(_to_rgb(prediction)), _fit(compared)]
     gap = np.full((panels[0].shape[0], _GAP_PX, 3), 255, dtype=np.uint8)
     return np.concatenate([panels[0], gap, panels[1], gap, panels[2], gap, panels[3]], axis=1)
 
 
-def _draw_case(folder: Path, row: Mapping[str, str], colours: Colours) -> str:
-    name = row["file"]
-    grey = _read(folder / "gallery" / f"{name}.png", cv2.IMREAD_GRAYSCALE)
-    comparison = _read(folder / "comparisons" / f"{name}_comparison.png", cv2.IMREAD_COLOR_RGB)
+def _draw_case(folder: Path, row: ImageRow, colours: Colours) -> Markup:
+    grey = _read(gallery_path(folder, row.file), cv2.IMREAD_GRAYSCALE)
+    comparison = _read(comparison_path(folder, row.file), cv2.IMREAD_COLOR_RGB)
     if grey is None or comparison is None or comparison.shape[:2] != grey.shape:
-        return ""
+        return Markup()
     prediction, truth = split_comparison(comparison)
-    clean = {"true": ", clean", "false": ", has a copy in training"}.get(row["clean"], "")
-    caption = f"{name}: Dice {float(row['dice']):.3f}, confidence {float(row['confidence']):.2f}, {row['group']}{clean}"
+    clean = {True: ", clean", False: ", in training or a copy of a training slice", None: ""}[row.clean]
+    caption = f"{row.file}: Dice {row.dice:.3f}, confidence {row.confidence:.2f}, {row.group}{clean}"
     panels = four_panels(grey, prediction, truth, colours=colours)
-    return html.picture(panels, alt=f"Four panels of {name}", caption=caption)
+    return html.picture(panels, alt=f"Four panels of {row.file}", caption=caption)
 
 
 def _read(path: Path, how: int) -> NDArray[np.uint8] | None:

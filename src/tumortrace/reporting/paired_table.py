@@ -9,11 +9,11 @@ from rich.table import Table
 
 from tumortrace.evaluation.compare import Comparison, Difference
 from tumortrace.reporting.tables import NAMES
-from tumortrace.reporting.words import counted
+from tumortrace.wording import counted
 
 
 def comparison_tables(comparison: Comparison) -> list[Table]:
-    """The models with their mean Dice; every pair's differences; and the spread over seeds where there is one."""
+    """Return the models with their mean Dice, the differences of every pair, and the spread over seeds if known."""
     models = _open_table(f"{counted(comparison.n, 'common image')}; {len(comparison.left_out)} left out")
     models.add_column("model")
     models.add_column("mean Dice", justify="right")
@@ -27,7 +27,7 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
 
 
 def _table_of_differences(comparison: Comparison) -> Table:
-    table = _open_table("First minus second, on the same images; p by flipping groups, adjusted after Holm")
+    table = _open_table("First minus second, on the same images; p of a sign-flip test over groups, and after Holm")
     table.add_column("", overflow="fold")
     for heading in ("mean", "95 % interval", "p", "Holm", "n", "+/-"):
         table.add_column(heading, justify="right", no_wrap=True)

@@ -9,7 +9,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from tumortrace.evaluation.leaderboard import LEVEL, Leaderboard, Run, Standing
-from tumortrace.reporting.words import counted
+from tumortrace.wording import counted
 
 SHOWN = 10
 """Finished runs in the live table: the best ones."""

@@ -1,12 +1,14 @@
-"""Tables for a terminal of 80 columns, from the documents that the files hold."""
+"""Tables for a terminal of 80 columns, made from the JSON documents."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from rich.box import SIMPLE
 from rich.table import Table
 
 from tumortrace.files import Document
-from tumortrace.reporting.words import counted
+from tumortrace.wording import counted
 
 NAMES = {
     "precision": "precision",
@@ -21,32 +23,31 @@ NAMES = {
 
 
 def tables_of_scores(document: Document) -> list[Table]:
-    """Table I with intervals for all images and for the clean ones, ceiling and baselines, and what was found at all.
+    """Return an evaluation's metrics with intervals, beside the annotators and predictions without a network.
 
     Args:
-        document: Of ``summary.json``.
+        document: Content of ``summary.json``.
     """
     clean = document["clean"]
-    model = document["model"]["name"]
+    all_clean = clean is not None and clean["n"] == document["n"]
+    some_clean = clean is not None and 0 < clean["n"] < document["n"]
     table = _open_table(
-        f"{model}, threshold {document['threshold']:g}; distances in {document['distance_unit']}, 95 % intervals of "
-        "the mean over groups of copies"
+        f"{document['model']['name']}, threshold {document['threshold']:g}; distances in {document['distance_unit']}, "
+        f"95 % intervals of the mean over {counted(document['groups'], 'group')} of copies and patients"
     )
     table.add_column("", no_wrap=True)
     for heading in ("mean", "95 % interval", "median", "5 %", "95 %", "undef."):
         table.add_column(heading, justify="right", no_wrap=True)
-    _add_metrics(table, f"all {counted(document['n'], 'image')}, {counted(document['groups'], 'group')}", document)
-    if clean is None:
-        table.add_row("clean images: unknown")
-    elif clean["n"]:
+    _add_metrics(table, f"all {counted(document['n'], 'image')}{', all clean' if all_clean else ''}", document)
+    if some_clean:
         _add_metrics(table, counted(clean["n"], "clean image"), clean)
-    else:
-        table.add_row("no clean images")
+    elif not all_clean:
+        table.add_row("clean images: unknown" if clean is None else "no clean images")
     table.add_section()
     table.add_row("Dice without a network")
     for name, scores in document["baselines"].items():
         table.add_row(f"  {name.replace('_', ' ')}", *_cells(scores["dice"]))
-        if clean and clean["n"]:
+        if some_clean:
             table.add_row("    clean images", *_cells(scores["clean"]["dice"]))
     agreement = document["agreement"]
     if agreement:
@@ -57,11 +58,38 @@ def tables_of_scores(document: Document) -> list[Table]:
     return [table, _table_of_detection(document)]
 
 
-def table_of_split(document: Document) -> Table:
-    """What each side of a split holds.
+def list_rates(document: Document) -> list[tuple[str, float | None, Sequence[float] | None, int]]:
+    """List what was found at all, and the false alarms: name, value, interval, and the number that it is a mean of.
 
     Args:
-        document: Of the split's file.
+        document: Content of ``summary.json``.
+    """
+    lesions, images, alarms = document["lesions"], document["images"], document["false_alarms"]
+    shares = {
+        "lesions found": lesions["sensitivity"],
+        "marked lesions that touch a tumour": lesions["precision"],
+        "images with a tumour that are marked": images["sensitivity"],
+        "tumour-free images left empty": images["specificity"],
+    }
+    painted, false = alarms["painted"], alarms["false_lesions_per_head"]
+    rates = [(name, share["value"], share["ci95"], share["n"]) for name, share in shares.items()]
+    return [
+        *rates,
+        (
+            "tumour-free images with a false alarm (over 0.1 % of the frame)",
+            painted["share"],
+            painted["ci95"],
+            alarms["tumour_free_slices"],
+        ),
+        ("false lesions per head", false["mean"], false["ci95"], alarms["heads"]),
+    ]
+
+
+def table_of_split(document: Document) -> Table:
+    """Return what each side of a split holds.
+
+    Args:
+        document: Content of the split's file.
     """
     table = _open_table("Sides of the split")
     for heading in ("side", "cases", "slices", "patients", "tumour-free", "> 1 lesion", "median tumour"):
@@ -74,10 +102,10 @@ def table_of_split(document: Document) -> Table:
 
 
 def tables_of_audit(document: Document) -> list[Table]:
-    """What an audit found, in a few lines.
+    """Return what an audit found, in a few lines.
 
     Args:
-        document: Of ``audit.json``.
+        document: Content of ``audit.json``.
     """
     table = _open_table(f"Audit of {document['root']}")
     table.show_header = False
@@ -118,27 +146,17 @@ def _add_metrics(table: Table, heading: str, scores: Document) -> None:
 
 
 def _table_of_detection(document: Document) -> Table:
-    lesions, images = document["lesions"], document["images"]
-    table = _open_table("Found or missed")
-    table.add_column("", no_wrap=True)
-    for heading in ("share", "95 % interval", "of"):
+    table = _open_table("Lesions found and false alarms")
+    table.add_column("", overflow="fold")
+    for heading in ("value", "95 % interval", "of"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_row("lesions found", *_share(lesions["sensitivity"]))
-    table.add_row("marked lesions that touch a tumour", *_share(lesions["precision"]))
-    table.add_row("images with a tumour that are marked", *_share(images["sensitivity"]))
-    table.add_row("tumour-free images left empty", *_share(images["specificity"]))
-    table.add_row("tumour-free images with over 0.1 % painted", *_share(images["false_alarms"]))
+    for name, value, bounds, n in list_rates(document):
+        table.add_row(name, _number(value), _interval(bounds), str(n))
     return table
 
 
 def _open_table(title: str) -> Table:
     return Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left", title=title)
-
-
-def _share(share: Document) -> list[str]:
-    if share["value"] is None:
-        return ["-", "-", str(share["n"])]
-    return [f"{share['value']:.3f}", _interval(share["ci95"]), str(share["n"])]
 
 
 def _cells(spread: Document) -> list[str]:
@@ -150,7 +168,7 @@ def _mean(spread: Document) -> str:
     return f"{_number(spread['mean'])} [{_interval(spread['ci95'])}]"
 
 
-def _interval(bounds: list[float] | None) -> str:
+def _interval(bounds: Sequence[float] | None) -> str:
     return "-" if bounds is None else f"{_number(bounds[0])} to {_number(bounds[1])}"
 
 

@@ -31,7 +31,7 @@ def cross_validate(
     folds: int,
     by: By,
     out: Path,
-    on_case: OnCase = lambda _case, _prediction: None,
+    on_case: OnCase = lambda _case, _prediction, _score: None,
 ) -> tuple[CrossFit, list[dict[str, Any]]]:
     """Train and score every fold; a second call with the same settings goes on where the first one stopped.
 
@@ -43,7 +43,7 @@ def cross_validate(
         folds: How many, unless whole sources are left out.
         by: ``"groups"``: folds in which no copy and no patient is on both sides; ``"source"``: one fold a dataset.
         out: Holds ``split.json``, ``config.toml``, a run folder ``fold-1``, ... for each fold.
-        on_case: Called with each case and the prediction that is scored.
+        on_case: Called with each case, the prediction that is scored, and the scores.
 
     Returns:
         The scores, and a row for each fold: ``fold``, ``n``, ``dice_mean``, ``seconds``.
@@ -58,7 +58,8 @@ def cross_validate(
     split = keep_split(survey, folds=folds, by=by, out=out)
     held = [_run_fold(dataset, config, split, side=side, out=out) for side in split.sides]
     fitted = cross_fit(held, survey, on_case=on_case)
-    fitted = replace(fitted, evaluation=replace(fitted.evaluation, findings=(*dataset.findings, *survey.findings)))
+    findings = (*dataset.findings, *fitted.evaluation.findings)
+    fitted = replace(fitted, evaluation=replace(fitted.evaluation, findings=findings))
     write_atomically(out / "calibrated.toml", to_toml(replace(config, recipe=fitted.recipe)).encode())
     return fitted, [_describe_fold(fold, fitted, out) for fold in held]
 

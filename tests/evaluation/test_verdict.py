@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 
-from tumortrace.reporting.verdict import judge
-
-UNKNOWN = "Not a number to believe: it is unknown which images are clean"
+from tumortrace.evaluation.verdict import judge
 
 
 def dice(mean: float | None) -> dict[str, Any]:
@@ -26,6 +24,7 @@ def summary(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
             "mean_mask": {**dice(0.9), "clean": dice(0.5)},
         },
         "agreement": None,
+        "training": {"slices": 50, "compared_slices": 50, "leaked_images": 4},
         "card": {},
         "data": {"sha256": "d"},
     }
@@ -38,24 +37,21 @@ def test_the_clean_images_are_judged_beside_baselines_on_the_same():
     assert verdict.scores["dice"]["mean"] == 0.6
     assert {name: each["mean"] for name, each in verdict.baselines.items()} == {"all_background": 0.0, "mean_mask": 0.5}
     leaked, beside = verdict.sentences
+    best = "the best prediction without a network (mean mask: 0.500)"
     assert leaked.startswith("4 of 24 images show a slice that was in training as well")
-    assert leaked.endswith("over all 24 the mean is 0.800.")
-    assert (
-        beside == "On 20 clean images the model's 0.600 beats the best prediction without a network (mean mask: 0.500)."
-    )
+    assert leaked.endswith("over all 24 the mean Dice is 0.800.")
+    assert beside == f"On 20 clean images the model's mean Dice of 0.600 beats {best}."
 
 
 @pytest.mark.parametrize(
     ("fields", "heading", "images"),
     [
-        ({"clean": None}, UNKNOWN, "all 24 images"),
         ({"clean": {"n": 0, **dice(None)}}, "Not a number to believe: no image is clean", "all 24 images"),
         (
             {"clean": {"n": 3, **dice(None)}},
             "Not a number to believe: no clean image has a Dice",
             "all 24 images",
         ),
-        ({"card": {"remembered": False, "began_from": "other"}}, UNKNOWN, "20 clean images"),
         ({"card": {"selected_on": "d"}}, "Not a number to believe: these images chose the model", "20 clean images"),
     ],
 )
@@ -65,6 +61,64 @@ def test_a_number_that_cannot_be_believed_says_so_first(fields: dict[str, Any], 
     assert verdict.sentences[0].startswith("Not a number to believe: ")
     assert verdict.baselines["mean_mask"]["mean"] == (0.9 if images == "all 24 images" else 0.5)
     assert f"On {images} the model's" in verdict.sentences[-1]
+
+
+@pytest.mark.parametrize(
+    ("training", "card", "heading", "words"),
+    [
+        (
+            {"slices": None, "compared_slices": 0, "leaked_images": 0},
+            {},
+            "it is unknown which images are clean",
+            (
+                "cannot check for training copies: training.npz is missing beside the model, so its training slices "
+                "are unknown. Evaluate a run folder."
+            ),
+        ),
+        (
+            {"slices": 900, "compared_slices": 0, "leaked_images": 0},
+            {},
+            "it is unknown which images are clean",
+            (
+                "cannot check for training copies: training.npz is missing beside the model, and none of its 900 "
+                "training slices are in this data."
+            ),
+        ),
+        (
+            {"slices": 900, "compared_slices": 500, "leaked_images": 22},
+            {},
+            "22 of 24 images were in training",
+            (
+                "22 of 24 images are in the model's training data, as the same slice, a copy, or another slice of the "
+                "patient. The other 2 cannot be checked: training.npz is missing beside the model, and 500 of its 900 "
+                "training slices are in this data."
+            ),
+        ),
+        (
+            {"slices": None, "compared_slices": 30, "leaked_images": 1},
+            {"remembered": False, "began_from": "other"},
+            "1 of 24 images was in training",
+            (
+                "1 of 24 images is in the model's training data, as the same slice, a copy, or another slice of the "
+                "patient. The other 23 cannot be checked: the model was trained from other, whose training slices are "
+                "unknown."
+            ),
+        ),
+    ],
+)
+def test_where_clean_images_are_unknown_the_reason_is_given(
+    training: dict[str, Any], card: dict[str, Any], heading: str, words: str
+):
+    verdict = judge(summary(clean=None, training=training, card=card))
+    assert (verdict.heading, verdict.images) == (f"Not a number to believe: {heading}", "all 24 images")
+    assert verdict.sentences[0] == f"Not a number to believe: {words}"
+    assert verdict.baselines["mean_mask"]["mean"] == 0.9
+
+
+def test_images_that_chose_the_model_are_named_beside_another_doubt():
+    training = {"slices": None, "compared_slices": 0, "leaked_images": 0}
+    sentences = judge(summary(clean=None, training=training, card={"selected_on": "d"})).sentences
+    assert sentences[1] == "The kept epoch was chosen on these images, so the score is too high."
 
 
 def test_without_any_dice_there_is_no_number():
@@ -78,7 +132,7 @@ def test_without_any_dice_there_is_no_number():
 def test_the_best_baseline_is_what_a_model_has_to_beat(mean: float, verb: str):
     clean = {"n": 24, **dice(mean)}
     (sentence,) = judge(summary(clean=clean)).sentences
-    assert f"{mean:.3f} {verb} the best prediction without a network (mean mask: 0.500)" in sentence
+    assert f"mean Dice of {mean:.3f} {verb} the best prediction without a network (mean mask: 0.500)" in sentence
 
 
 @pytest.mark.parametrize(("n", "words"), [(1, "Only 1 image is clean"), (19, "Only 19 images are clean"), (20, "")])
@@ -91,5 +145,5 @@ def test_few_clean_images_tell_little(n: int, words: str):
 def test_the_annotators_are_the_ceiling():
     agreement = {"pairs": 13, "groups": 13, **dice(0.94)}
     last = judge(summary(agreement=agreement)).sentences[-1]
-    assert last.startswith("Two annotators' outlines of one slice agree at 0.940")
+    assert last.startswith("Two outlines of one slice agree at mean Dice 0.940")
     assert len(judge(summary(agreement={**agreement, **dice(None)})).sentences) == 2

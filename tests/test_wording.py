@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tumortrace.reporting.words import counted, listed
+from tumortrace.wording import counted, listed
 
 
 def test_one_and_many():

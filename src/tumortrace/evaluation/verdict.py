@@ -1,0 +1,141 @@
+"""The verdict on an evaluation: whether its number can be believed, and what it has to be compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tumortrace.files import Document
+from tumortrace.wording import counted
+
+FEW = 20
+"""Number of clean images below which a mean says little."""
+
+_CHOSEN = "the kept epoch was chosen on these images, so the score is too high."
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A verdict on an evaluation.
+
+    Attributes:
+        heading: Whether the number can be believed, and if not, why, in a few words.
+        scores: The scores that are judged: those of the clean images, or of all images where these have no number.
+        images: These images in words: "17 clean images", "all 24 images".
+        baselines: Dice of each prediction without a network on the same images.
+        sentences: What a reader has to know.
+    """
+
+    heading: str
+    scores: Document
+    images: str
+    baselines: dict[str, Document]
+    sentences: tuple[str, ...]
+
+
+def judge(summary: Document) -> Verdict:
+    """Judge an evaluation.
+
+    Args:
+        summary: Content of ``summary.json``.
+    """
+    clean, doubt = summary["clean"], _find_doubt(summary)
+    chosen = bool(clean) and clean["dice"]["mean"] is not None
+    scores = clean if chosen else summary
+    images = counted(clean["n"], "clean image") if chosen else f"all {counted(summary['n'], 'image')}"
+    baselines = {name: (each["clean"] if chosen else each)["dice"] for name, each in summary["baselines"].items()}
+    sentences = [f"Not a number to believe: {doubt[1]}"] if doubt else []
+    if doubt and doubt[1] != _CHOSEN and _chose_the_model(summary):
+        sentences.append(_CHOSEN.capitalize())
+    sentences += _remark_on_copies(summary) if chosen else []
+    sentences += [_compare_with_baselines(scores, images, baselines), _compare_with_annotators(summary)]
+    heading = f"Not a number to believe: {doubt[0]}" if doubt else "The number to believe"
+    return Verdict(heading, scores, images, baselines, tuple(each for each in sentences if each))
+
+
+def _find_doubt(summary: Document) -> tuple[str, str] | None:
+    """Return why no number can be believed, in a few words and in a sentence; None if one can."""
+    clean, n = summary["clean"], summary["n"]
+    if summary["dice"]["mean"] is None:
+        return "no image has a Dice", "no image has a Dice, because no image has a tumour and nothing was marked."
+    if clean is None:
+        return _doubt_clean(summary)
+    if not clean["n"]:
+        words = (
+            "the model was trained on what it is scored on. Every image is a training slice, a copy of one, or a slice "
+            "of the same patient. The score measures memory and says nothing about new patients."
+        )
+        return "no image is clean", words
+    if clean["dice"]["mean"] is None:
+        words = (
+            f"the clean images ({clean['n']} of {n}) have no tumour and nothing was marked on them. All other images "
+            "were in training."
+        )
+        return "no clean image has a Dice", words
+    if _chose_the_model(summary):
+        return "these images chose the model", _CHOSEN
+    return None
+
+
+def _chose_the_model(summary: Document) -> bool:
+    return bool(summary["card"].get("selected_on") == summary["data"]["sha256"])
+
+
+def _doubt_clean(summary: Document) -> tuple[str, str]:
+    """Return why it is unknown which images are clean, and how many are known not to be."""
+    training, n, card = summary["training"], summary["n"], summary["card"]
+    leaked, known, total = training["leaked_images"], training["compared_slices"], training["slices"]
+    if card.get("remembered") is False:
+        why = f"the model was trained from {card.get('began_from')}, whose training slices are unknown"
+    elif total is None:
+        why = "training.npz is missing beside the model, so its training slices are unknown. Evaluate a run folder"
+    else:
+        why = (
+            f"training.npz is missing beside the model, and {known or 'none'} of its {total} training slices are in "
+            "this data"
+        )
+    if not leaked:
+        words = f"cannot check for training copies: {why}."
+        return "it is unknown which images are clean", words
+    verb, past = ("is", "was") if leaked == 1 else ("are", "were")
+    words = (
+        f"{leaked} of {counted(n, 'image')} {verb} in the model's training data, as the same slice, a copy, or another "
+        f"slice of the patient. The other {n - leaked} cannot be checked: {why}."
+    )
+    return f"{leaked} of {counted(n, 'image')} {past} in training", words
+
+
+def _remark_on_copies(summary: Document) -> list[str]:
+    clean, n = summary["clean"]["n"], summary["n"]
+    remarks = []
+    if clean < n:
+        verb = "shows" if n - clean == 1 else "show"
+        remarks.append(
+            f"{n - clean} of {n} images {verb} a slice that was in training as well, mirrored or re-contrasted, or one "
+            f"of its patients; over all {n} the mean Dice is {summary['dice']['mean']:.3f}."
+        )
+    if clean < FEW:
+        verb = "image is" if clean == 1 else "images are"
+        remarks.append(f"Only {clean} {verb} clean, too few to say much; run a grouped cross-validation instead.")
+    return remarks
+
+
+def _compare_with_baselines(scores: Document, images: str, baselines: Mapping[str, Document]) -> str:
+    """Compare the mean Dice with the best prediction without a network on the same images."""
+    known = {name: spread["mean"] for name, spread in baselines.items() if spread["mean"] is not None}
+    mean = scores["dice"]["mean"]
+    if mean is None or not known:
+        return ""
+    name = max(known, key=lambda each: known[each])
+    lead = round(mean, 3) - round(known[name], 3)  # as a reader sees them
+    verb = "beats" if lead > 0 else "is below" if lead < 0 else "is no better than"
+    what = f"the best prediction without a network ({name.replace('_', ' ')}: {known[name]:.3f})"
+    return f"On {images} the model's mean Dice of {mean:.3f} {verb} {what}."
+
+
+def _compare_with_annotators(summary: Document) -> str:
+    agreement = summary["agreement"]
+    if not agreement or agreement["dice"]["mean"] is None:
+        return ""
+    mean = agreement["dice"]["mean"]
+    return f"Two outlines of one slice agree at mean Dice {mean:.3f}: no model can honestly score above that."

@@ -1,0 +1,178 @@
+"""The sections of a report on an evaluation: the verdict, pictures, and every other score."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from tumortrace.evaluation.folder import StoredEvaluation
+from tumortrace.evaluation.verdict import Verdict, judge
+from tumortrace.files import Document
+from tumortrace.reporting import html
+from tumortrace.reporting.charts import BLUE, ORANGE, Dot, draw_dots, draw_froc, draw_reliability, draw_risk
+from tumortrace.reporting.error_map import Colours
+from tumortrace.reporting.gallery import draw_gallery
+from tumortrace.reporting.html import Section
+from tumortrace.reporting.tables import NAMES, list_rates
+from tumortrace.wording import counted
+
+_FINDINGS = 50
+
+
+def evaluation_sections(evaluation: StoredEvaluation, *, colours: Colours) -> list[Section]:
+    """Show what came out: the number and its verdict, pictures, and every other score.
+
+    Args:
+        evaluation: From ``read_evaluation``.
+        colours: Colours of the comparisons in the gallery.
+    """
+    summary = evaluation.summary
+    verdict = judge(summary)
+    return [
+        Section(verdict.heading, _headline(summary, verdict)),
+        Section("In one picture", _draw_in_one_picture(summary, verdict)),
+        Section("Gallery, worst first", draw_gallery(evaluation, colours=colours)),
+        Section("All metrics", _tabulate_metrics(summary)),
+        Section("Lesions and false alarms", _describe_detection(summary)),
+        Section("Subgroups", _draw_subgroups(summary)),
+        Section("Calibration and review", _describe_calibration(summary)),
+        Section("Faults of the data", html.findings(summary["findings"], shown=_FINDINGS, file="summary.json")),
+    ]
+
+
+def model_section(evaluation: StoredEvaluation) -> Section:
+    """Show what the model file states of itself, for an evaluation without its run."""
+    known = {key: evaluation.summary[key] for key in ("model", "card", "training")}
+    words = html.paragraph("The model as its file describes it. Give its run folder as well for settings and manifest.")
+    return Section("Model", words + html.verbatim(json.dumps(known, indent=1)))
+
+
+def _headline(summary: Document, verdict: Verdict) -> Markup:
+    dice = verdict.scores["dice"]
+    boxes = [
+        (html.number(dice["mean"]), f"mean Dice on {verdict.images}, 95 % interval {html.interval(dice['ci95'])}"),
+        (str(verdict.scores["n"]), f"of {counted(summary['n'], 'scored image')} behind this number"),
+        (str(summary["groups"]), "groups of copies and patients; a group counts once in the intervals"),
+    ]
+    return html.headline(boxes) + Markup().join(map(html.paragraph, summary["verdict"]))
+
+
+def _draw_in_one_picture(summary: Document, verdict: Verdict) -> Markup:
+    dots = [_dot("model", verdict.scores["dice"], BLUE)]
+    dots += [_dot(name.replace("_", " "), dice, ORANGE) for name, dice in verdict.baselines.items()]
+    dots = [dot for dot in dots if dot.mean == dot.mean]
+    if not dots:
+        return Markup()
+    agreement = summary["agreement"]
+    ceiling = _dot("two annotators agree (mean and 95 % interval)", agreement["dice"], BLUE) if agreement else None
+    figure = draw_dots(dots, xlabel=f"mean Dice on {verdict.images}", ceiling=ceiling)
+    caption = (
+        f"Model and baselines on {verdict.images}, with 95 % intervals over groups. Squares are predictions without a "
+        "network."
+    )
+    if agreement:
+        caption += f" The annotators are compared on {counted(agreement['pairs'], 'pair')} of outlines of one slice."
+    return html.chart(figure, alt="Mean Dice of model and baselines beside the annotators", caption=caption)
+
+
+def _dot(label: str, spread: Document, colour: str) -> Dot:
+    mean = float("nan") if spread["mean"] is None else float(spread["mean"])
+    return Dot(label, mean, spread["ci95"], colour)
+
+
+def _tabulate_metrics(summary: Document) -> Markup:
+    unit, tolerance, clean = summary["distance_unit"], summary["tolerance"], summary["clean"]
+    all_clean = clean is not None and clean["n"] == summary["n"]
+    rows: list[Sequence[object]] = [[f"all {counted(summary['n'], 'image')}{', all clean' if all_clean else ''}"]]
+    rows += _metric_rows(summary)
+    if clean and clean["n"] and not all_clean:
+        rows += [[counted(clean["n"], "clean image")], *_metric_rows(clean)]
+    if summary["agreement"]:
+        agreement = summary["agreement"]
+        pairs, slices = counted(agreement["pairs"], "pair"), counted(agreement["groups"], "slice")
+        rows += [[f"annotators: {pairs} of outlines of {slices}"], *_metric_rows(agreement)]
+    head = ["metric", "mean", "95 % interval", "median", "5 %", "95 %", "min", "max", "undefined"]
+    words = (
+        f"NSD: fraction of the borders within {tolerance:g} {unit} of each other. HD95 and ASSD: 95th percentile and "
+        f"mean of the distances between the borders, in {unit}. 5 % and 95 % are percentiles over images, not an "
+        "interval of the mean."
+    )
+    return html.table(head, rows) + html.paragraph(words) + _describe_pooled(summary["pooled"])
+
+
+def _metric_rows(scores: Document) -> list[Sequence[object]]:
+    keys = ("median", "p05", "p95", "min", "max")
+    return [
+        [
+            name,
+            html.number(scores[metric]["mean"]),
+            html.interval(scores[metric]["ci95"]),
+            *(html.number(scores[metric][key]) for key in keys),
+            scores[metric]["undefined"],
+        ]
+        for metric, name in NAMES.items()
+        if metric in scores
+    ]
+
+
+def _describe_pooled(pooled: Document | None) -> Markup:
+    if pooled is None:
+        return Markup()
+    dice, patients = pooled["dice"], counted(pooled["patients"], "patient")
+    return html.paragraph(
+        f"Dice over all pixels of a patient, mean over {patients}: {html.number(dice['mean'])} (95 % interval "
+        f"{html.interval(dice['ci95'])})."
+    )
+
+
+def _describe_detection(summary: Document) -> Markup:
+    rows = [[name, html.number(value), html.interval(bounds), n] for name, value, bounds, n in list_rates(summary)]
+    shown = html.table(["", "value", "95 % interval", "of"], rows)
+    if len(summary["froc"]) < 2 or summary["froc"][0]["sensitivity"] is None:
+        return shown
+    caption = (
+        "Each point is one peak threshold, the probability that a lesion has to reach somewhere. The filled point is "
+        "the model's own."
+    )
+    figure = draw_froc(summary["froc"], chosen=summary["calibration"]["peak_threshold"])
+    return shown + html.chart(figure, alt="Lesions found against false lesions per head (FROC)", caption=caption)
+
+
+def _draw_subgroups(summary: Document) -> Markup:
+    shown = Markup()
+    for title, members in summary["by"].items():
+        dots = [_dot(f"{name} (n {scores['n']})", scores["dice"], BLUE) for name, scores in members.items()]
+        dots = [dot for dot in dots if dot.mean == dot.mean]
+        if len(members) > 1 and dots:
+            figure = draw_dots(dots, xlabel=f"mean Dice by {title}")
+            shown += html.chart(figure, alt=f"Mean Dice by {title}", caption=f"By {title}, with 95 % intervals.")
+    return shown or html.paragraph("All images are of one kind; there is nothing to compare.")
+
+
+def _describe_calibration(summary: Document) -> Markup:
+    calibration = summary["calibration"]
+    if not calibration["risk_coverage"] or calibration["ece"] is None:
+        return Markup()
+    caught = calibration["caught"]
+    words = (
+        f"Near the borders of mask and truth, probabilities are off by {calibration['ece']:.3f} on average "
+        f"({calibration['ece_before']:.3f} before the temperature of {calibration['temperature']:.2f}). "
+    )
+    if caught is not None:
+        words += (
+            f"Reviewing the least confident {calibration['flagged_share']:.0%} of the masks catches {caught:.0%} of "
+            f"those with a Dice below {calibration['low_dice']:g}."
+        )
+    left = html.chart(
+        draw_reliability(calibration),
+        alt="Reliability plot",
+        caption="On the dashed line, a probability of 0.7 is right 7 times in 10. Below: the number of pixels.",
+    )
+    right = html.chart(
+        draw_risk(calibration),
+        alt="Risk-coverage curve",
+        caption="From left to right, the least confident masks are set aside. A useful one makes the curve rise.",
+    )
+    return html.paragraph(words) + html.gallery([left, right])

@@ -1,0 +1,104 @@
+"""What is known of a model's training slices, from its run folder or from its card and the data at hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tumortrace.config import Recipe
+from tumortrace.copies.survey import Survey, survey_cases
+from tumortrace.copies.training_index import build_training_index, save_training_index
+from tumortrace.data.cases import CaseRecord
+from tumortrace.evaluation.provenance import DIGITS, Provenance, trace_training
+from tumortrace.inference.model import Model
+
+DrawHead = Callable[..., NDArray[np.uint8]]
+WriteCase = Callable[..., CaseRecord]
+
+
+class NoSession:
+    """In the place of ONNX Runtime, which nothing here asks."""
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Model:
+    return Model("m", tmp_path / "m.onnx", "5ha", Recipe(), {}, {}, NoSession())  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def survey(draw_head: DrawHead, write_case: WriteCase) -> Survey:
+    """Two TRAIN slices; in VAL the mirrored copy of the first, and an unrelated slice."""
+    outline = np.zeros((170, 140), dtype=np.bool_)
+    outline[60:90, 50:70] = True
+    return survey_cases(
+        [
+            write_case("train-a", draw_head(1), outline),
+            write_case("train-b", draw_head(2), outline),
+            write_case("copy-of-a", draw_head(1)[:, ::-1], outline[:, ::-1], part="val"),
+            write_case("new", draw_head(3), outline, part="val"),
+        ]
+    )
+
+
+def write_card(model: Model, hashes: Sequence[str]) -> None:
+    card = {"sha256": model.sha256, "training_sha256": [sha256[:DIGITS] for sha256 in hashes]}
+    model.path.with_suffix(".json").write_text(json.dumps(card))
+
+
+def leaks_of(provenance: Provenance, survey: Survey) -> dict[str, str]:
+    return {file: leak.nearest for file, leak in provenance.find_leaks(survey).items()}
+
+
+def test_a_run_folder_knows_all_its_training_slices(model: Model, survey: Survey):
+    save_training_index(build_training_index(survey, only=[0, 1]), model.path.with_name("training.npz"))
+    provenance = trace_training(model, survey)
+    assert (provenance.total, provenance.at_hand, provenance.complete) == (2, 2, True)
+    assert leaks_of(provenance, survey) == {
+        "train-a.png": "train-a.png",
+        "train-b.png": "train-b.png",
+        "copy-of-a.png": "train-a.png",
+    }
+
+
+def test_a_run_that_started_from_an_unknown_model_is_never_complete(model: Model, survey: Survey):
+    save_training_index(build_training_index(survey, only=[0]), model.path.with_name("training.npz"))
+    provenance = trace_training(replace(model, card={"remembered": False, "began_from": "other"}), survey)
+    assert (provenance.total, provenance.at_hand, provenance.complete) == (None, 1, False)
+    assert "copy-of-a.png" in leaks_of(provenance, survey)
+
+
+def test_a_card_s_slices_in_the_data_show_the_copies_there(model: Model, survey: Survey):
+    write_card(model, [survey.cases[0].sha256, "0" * 64, "1" * 64])
+    provenance = trace_training(model, survey)
+    assert (provenance.total, provenance.at_hand, provenance.complete) == (3, 1, False)
+    assert leaks_of(provenance, survey) == {"train-a.png": "train-a.png", "copy-of-a.png": "train-a.png"}
+
+
+def test_a_card_whose_slices_are_all_at_hand_is_complete(model: Model, survey: Survey):
+    write_card(model, [survey.cases[0].sha256, survey.cases[1].sha256])
+    assert trace_training(model, survey).complete
+
+
+def test_a_scored_slice_that_the_card_names_is_no_clean_one(model: Model, survey: Survey):
+    write_card(model, [survey.cases[3].sha256])
+    assert leaks_of(trace_training(model, survey), survey) == {"new.png": "new.png"}
+
+
+def test_a_card_of_other_slices_leaves_copies_unknown(model: Model, survey: Survey):
+    write_card(model, ["0" * 64])
+    provenance = trace_training(model, survey)
+    assert (provenance.index, provenance.total, provenance.complete) == (None, 1, False)
+    assert provenance.find_leaks(survey) == {}
+
+
+def test_without_a_card_or_run_nothing_is_known_and_train_gives_the_baselines(model: Model, survey: Survey):
+    provenance = trace_training(model, survey)
+    assert (provenance.index, provenance.total, provenance.complete) == (None, None, False)
+    assert provenance.baselines._memory is not None
+    assert provenance.baselines._memory.names == ("train-a.png", "train-b.png")
