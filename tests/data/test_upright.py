@@ -135,7 +135,7 @@ def test_the_head_is_found_once(monkeypatch: pytest.MonkeyPatch):
 
     calls: list[tuple[int, ...]] = []
     find = module.find_head
-    monkeypatch.setattr(module, "find_head", lambda grey: calls.append(grey.shape) or find(grey))
+    monkeypatch.setattr(module, "find_head", lambda grey, small: calls.append(grey.shape) or find(grey, small))
     for pixels in (phantom(), 255 - phantom(), framed(phantom(), 8)):
         calls.clear()
         turn_upright(pixels)

@@ -49,7 +49,9 @@ def scale_grey(pixels: NDArray[Any]) -> Grey:
     Returns:
         Shape (H, W), float32, a new array, from ``DARKEST`` to ``BRIGHTEST``; zeros if the picture is constant.
     """
-    return repair_defects(scale_unrepaired(pixels))
+    grey = scale_unrepaired(pixels)
+    repair_defects(grey)
+    return grey
 
 
 def scale_unrepaired(pixels: NDArray[Any]) -> Grey:
@@ -60,13 +62,25 @@ def scale_unrepaired(pixels: NDArray[Any]) -> Grey:
         low, high = (end.astype(low.dtype) for end in (values.min(), values.max()))
     if high - low <= ROUNDING * max(abs(high), abs(low)) * (pixels.dtype.kind == "f"):
         return np.zeros(pixels.shape, dtype=np.float32)
-    if high - low < _TINY_RANGE:
-        values = values.astype(np.result_type(values.dtype, np.float64))
-    with np.errstate(over="ignore"):
-        grey = ((values - low) / (high - low)).astype(np.float32)
+    grey = _scale_between(values, low, high)
     if padding is not None:
         grey[values == padding] = 0
     return np.asarray(np.clip(grey, -8, 9, out=grey), dtype=np.float32)
+
+
+def _scale_between(values: NDArray[Any], low: Any, high: Any) -> Grey:  # noqa: ANN401 - NumPy numbers
+    if values.dtype == np.uint8:
+        table = (np.arange(256) - low) / (high - low)
+        return np.asarray(cv2.LUT(values, table.astype(np.float32)))
+    if values.dtype.itemsize <= 2:
+        grey = values.astype(np.float32)
+        grey -= low
+        grey /= high - low
+        return grey
+    if high - low < _TINY_RANGE:
+        values = values.astype(np.result_type(values.dtype, np.float64))
+    with np.errstate(over="ignore"):
+        return np.asarray((values - low) / (high - low), dtype=np.float32)
 
 
 def _near_one(pixels: NDArray[Any]) -> NDArray[Any]:
@@ -121,19 +135,19 @@ def _is_separate(values: NDArray[Any], rest: NDArray[Any]) -> bool:
     return bool(covered > TAIL * len(values) and np.count_nonzero(np.diff(rest)) >= _LEVELS)
 
 
-def repair_defects(grey: Grey) -> Grey:
+def repair_defects(grey: Grey) -> bool:
     """Give defects the median of their neighbourhood, in place; what stays one gets the nearer end of the range.
 
     Args:
         grey: Shape (H, W), float32, air dark.
 
     Returns:
-        The same array.
+        Whether there were any.
     """
     if grey.min() >= DARKEST and grey.max() <= BRIGHTEST:
-        return grey
+        return False
     defects = (grey < DARKEST) | (grey > BRIGHTEST)
     grey[defects] = np.asarray(cv2.medianBlur(grey, 3))[defects]
     grey[grey < DARKEST] = 0
     grey[grey > BRIGHTEST] = 1
-    return grey
+    return True

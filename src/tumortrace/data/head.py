@@ -113,22 +113,24 @@ class Head:
         return float((self.whole.bright & ~self.whole.head).sum() / self.whole.bright.sum())
 
 
-def find_head(grey: Grey) -> Head | None:
+def find_head(grey: Grey, small: Grey | None = None) -> Head | None:
     """Find the head: the largest object that stands out of the background.
 
     Args:
         grey: Shape (H, W), float32, air dark.
+        small: The same shrunk to ``SIDE_PX``, if it is at hand.
 
     Returns:
         The head; None if the slice is blank but for a few pixels, or nothing stands out.
     """
     height, width = grey.shape
-    whole = _draw_small(grey, Window(0, height, 0, width))
+    whole = _draw_small(shrink(grey, SIDE_PX) if small is None else small, Window(0, height, 0, width))
     if whole is None:
         return None
     close, box = whole, whole.find_box()
     if box.area < SMALL_BOX * grey.size:
-        close = _draw_small(grey, _surround(box, grey.shape)) or whole
+        top, bottom, left, right = around = _surround(box, grey.shape)
+        close = _draw_small(shrink(grey[top:bottom, left:right], SIDE_PX), around) or whole
         box = close.find_box()
     head = Head(whole, close, _add_margin(box, grey.shape))
     return head if head.area >= SMALLEST else Head(whole, whole, whole.window)
@@ -160,9 +162,7 @@ def rank(values: NDArray[Any], fraction: float) -> float:
     return float(np.partition(values, place, axis=None)[place])
 
 
-def _draw_small(grey: Grey, window: Window) -> SmallPicture | None:
-    top, bottom, left, right = window
-    small = shrink(grey[top:bottom, left:right], SIDE_PX)
+def _draw_small(small: Grey, window: Window) -> SmallPicture | None:
     ends = find_ends(small)
     if ends is None:
         return None

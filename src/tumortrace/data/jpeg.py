@@ -9,7 +9,7 @@ from pathlib import Path
 import simplejpeg
 from PIL.JpegImagePlugin import jpeg_factory
 
-from tumortrace.data.samples import Samples, check_header, read_orientation, take_samples, turn_upright
+from tumortrace.data.samples import Samples, apply_orientation, check_header, read_orientation, take_samples
 from tumortrace.errors import DataError
 
 SIGNATURE = b"\xff\xd8"
@@ -40,7 +40,7 @@ def read_jpeg(data: bytes, path: Path) -> Samples:
             cause = "the picture ends before its data do"
             raise DataError(f"{path}: the JPEG is damaged inside ({cause}); copy it again from its source")
         samples = Samples(colour[:, :, 0] if image.mode == "L" else colour)
-    return turn_upright(Samples(samples.colour, lossy=True), read_orientation(image.info.get("exif")))
+    return apply_orientation(Samples(samples.colour, lossy=True), read_orientation(image.info.get("exif")))
 
 
 def _has_bits_left(data: bytes) -> bool:

@@ -13,7 +13,7 @@ from PIL.ImageFile import ImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from tumortrace.data import bmp, jpeg, png, tiff
-from tumortrace.data.samples import Samples, check_header, read_orientation, take_samples, turn_upright
+from tumortrace.data.samples import Samples, apply_orientation, check_header, read_orientation, take_samples
 from tumortrace.errors import DataError, printable
 from tumortrace.files import read_regular_file
 
@@ -86,7 +86,7 @@ def _decode(data: bytes, path: Path) -> Samples:
 
 def _read_frame(image: ImageFile, path: Path, *, kind: str) -> Samples:
     check_header(path, kind=kind, size_wh=image.size, frames=getattr(image, "n_frames", 1))
-    return turn_upright(take_samples(image), read_orientation(image.info.get("exif")))
+    return apply_orientation(take_samples(image), read_orientation(image.info.get("exif")))
 
 
 def _is_lossy_webp(data: bytes) -> bool:

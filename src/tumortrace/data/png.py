@@ -11,7 +11,14 @@ import cv2
 import numpy as np
 from PIL import PngImagePlugin
 
-from tumortrace.data.samples import Samples, check_header, hide_colour, read_orientation, take_samples, turn_upright
+from tumortrace.data.samples import (
+    Samples,
+    apply_orientation,
+    check_header,
+    hide_colour,
+    read_orientation,
+    take_samples,
+)
 from tumortrace.errors import DataError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -56,7 +63,7 @@ def read_png(data: bytes, path: Path) -> Samples:
     samples = _decode(chunks, header)
     if b"tRNS" in chunks and header.colour_type in {_GREY, _COLOUR}:
         samples = Samples(samples.colour, hide_colour(samples.colour, _read_key(chunks[b"tRNS"], header)))
-    return turn_upright(samples, read_orientation(chunks.get(b"eXIf")))
+    return apply_orientation(samples, read_orientation(chunks.get(b"eXIf")))
 
 
 def _split(data: bytes, path: Path) -> dict[bytes, bytes]:

@@ -121,7 +121,7 @@ def read_orientation(exif: bytes | None) -> int:
     return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
 
-def turn_upright(samples: Samples, orientation: int) -> Samples:
+def apply_orientation(samples: Samples, orientation: int) -> Samples:
     """Turn and mirror the stored grid as an orientation tag asks for.
 
     Args:

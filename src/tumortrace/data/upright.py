@@ -63,24 +63,24 @@ def turn_upright(pixels: NDArray[Any]) -> UprightSlice:
         pixels: Grey values, shape (H, W), any real dtype, finite.
     """
     grey = scale_unrepaired(pixels)
-    inverted = is_inverted(grey)
+    small = shrink(grey, SIDE_PX)
+    inverted = _is_inverted(small)
     if inverted:
         np.subtract(np.float32(1), grey, out=grey)
-    repair_defects(grey)
+        np.subtract(np.float32(1), small, out=small)
+    repaired = repair_defects(grey)
     framed = _darken_frame(grey)
-    return UprightSlice(grey, inverted, framed, find_head(grey))
+    if repaired or framed:
+        small = shrink(grey, SIDE_PX)
+    return UprightSlice(grey, inverted, framed, find_head(grey, small))
 
 
-def is_inverted(grey: Grey) -> bool:
+def _is_inverted(small: Grey) -> bool:
     """Return whether the corners of a slice are bright; air gives no signal, so upright they are dark.
 
     Plain lines along the edges are left out: they may be a frame, black or white. Of 3,000 slices of eight sources no
     upright one is taken for inverted, and 3 of the inverted ones are missed.
-
-    Args:
-        grey: Shape (H, W), float32.
     """
-    small = shrink(grey, SIDE_PX)
     ends = find_ends(small)
     if ends is None:
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,10 +40,10 @@ def mask_features(probability: NDArray[np.float32], mask: NDArray[np.bool_]) -> 
     Returns:
         Shape (6,), float64, finite for any input.
     """
-    total = float(probability.sum(dtype=np.float64))
-    area = int(mask.sum())
+    total = float(cv2.sumElems(probability)[0])  # in double precision
+    area = np.count_nonzero(mask)
     inside = float(probability[mask].sum(dtype=np.float64))
-    low, high = int((probability >= _LOW).sum()), int((probability >= _HIGH).sum())
+    low, high = np.count_nonzero(probability >= _LOW), np.count_nonzero(probability >= _HIGH)
     return np.array(
         [
             inside / area if area else 0.0,

@@ -14,6 +14,9 @@ from tumortrace.data.upright import UprightSlice, two_ends
 GRAIN_PX = 256
 """Longer side of the picture on which grain is measured."""
 
+ROW_STEP = 5
+"""Every so many rows of it are measured: a median of thousands of pixels needs no more."""
+
 _RAYS = 72
 _RIM = 0.7  # of the way from the head's middle to its edge: what lies further out may be skull
 _INSIDE = 0.3  # of the greatest depth below the head's edge: what lies deeper is brain, not scalp or skull
@@ -199,14 +202,15 @@ def _measure_grain(grey: Grey, small: SmallPicture, inside: Mask) -> dict[str, f
     around = _around(deep)
     low, high = small.ends
     values = np.clip((larger[around] - low) / (high - low), 0.0, 1.2)
-    places = deep[around][1:, 1:]
-    sideways = (values[1:, 1:] - values[1:, :-1])[places]
-    down = (values[1:, 1:] - values[:-1, 1:])[places]
+    detail = _detail(values)
+    here, places = values[1::ROW_STEP, 1:], deep[around][1::ROW_STEP, 1:]
+    sideways = (here - values[1::ROW_STEP, :-1])[places]
+    down = (here - values[: len(values) - 1 : ROW_STEP, 1:])[places]
     steps = [max(_typical_size(step), 1e-3) for step in (sideways, down)]
-    grain = _typical_size(_detail(values)[deep[around]])
+    grain = _typical_size(detail[1::ROW_STEP, 1:][places])
     return {"grain": grain, "drawn_out": float(np.log(steps[0] / steps[1]))}
 
 
 def _typical_size(values: Grey) -> float:
-    """Median of the absolute values, every fifth looked at: a median of thousands needs no more; 0 of nothing."""
-    return rank(np.abs(values[::5]), 0.5) if values.size else 0.0
+    """Median of the absolute values; 0 if there are none."""
+    return rank(np.abs(values), 0.5) if values.size else 0.0

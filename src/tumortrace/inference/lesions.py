@@ -47,13 +47,13 @@ def find_lesions(
     Returns:
         One for each component; none for an empty mask.
     """
-    left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
-    if not width:
+    window = _surround(mask)
+    if window is None:
         return ()
-    window = np.s_[top : top + height, left : left + width]
+    corner_xy = window[1].start, window[0].start
     labelled = label_lesions(mask[window])
     found = [
-        _measure(labelled.labels == label, probability[window], corner_xy=(left, top), spacing_mm=spacing_mm)
+        _measure(labelled.labels == label, probability[window], corner_xy=corner_xy, spacing_mm=spacing_mm)
         for label in range(1, labelled.count + 1)
     ]
     # OpenCV labels in blocks of 2 x 2 pixels, not row by row.
@@ -71,12 +71,23 @@ def keep_peaks(mask: NDArray[np.bool_], probability: NDArray[np.float32], lowest
     Returns:
         A mask of the same shape; the given one if it loses nothing.
     """
-    if lowest <= 0 or not mask.any():
+    window = _surround(mask)
+    if lowest <= 0 or window is None:
         return mask
-    labelled = label_lesions(mask)
+    labelled = label_lesions(mask[window])
     kept = np.zeros(labelled.count + 1, dtype=np.bool_)
-    kept[labelled.labels[mask & (probability >= lowest)]] = True
-    return np.asarray(kept[labelled.labels])
+    kept[labelled.labels[mask[window] & (probability[window] >= lowest)]] = True
+    if kept[1:].all():
+        return mask
+    peaks = np.zeros_like(mask)
+    peaks[window] = kept[labelled.labels]
+    return peaks
+
+
+def _surround(mask: NDArray[np.bool_]) -> tuple[slice, slice] | None:
+    """Rows and columns of the box around a mask: everything else would be work for nothing. None if it is empty."""
+    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return (slice(top, top + height), slice(left, left + width)) if width else None
 
 
 def _measure(

@@ -16,7 +16,7 @@ from tumortrace.inference.features import measure_features
 from tumortrace.inference.gate import find_fault, find_unusual_feature
 from tumortrace.inference.lesions import Lesion, find_lesions, keep_peaks
 from tumortrace.inference.model import Model
-from tumortrace.inference.recipe import apply_temperature, find_window, prepare, restore, tumour_probability
+from tumortrace.inference.recipe import find_window, prepare, restore, tumour_probability
 from tumortrace.inference.review import find_mask_reasons, find_slice_reasons
 
 
@@ -76,7 +76,7 @@ def predict(model: Model, image: Slice, *, gate: bool = False, tta: bool = False
     window = find_window(upright, model.recipe)
     mirror = tta or model.recipe.average_mirror
     inferred = _infer(model, upright, window, mirror=mirror, case_id=image.case_id)
-    probability = apply_temperature(restore(inferred, image.size_hw, window), model.recipe.temperature)
+    probability = restore(inferred, image.size_hw, window, temperature=model.recipe.temperature)
     mask = keep_peaks(probability >= model.recipe.threshold, probability, model.recipe.peak_threshold)
     lesions = find_lesions(mask, probability, spacing_mm=image.spacing_mm)
     confidence = _rate_mask(probability, mask, model.recipe.confidence) if features else 0.0

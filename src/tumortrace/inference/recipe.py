@@ -49,14 +49,13 @@ def prepare(upright: UprightSlice, recipe: Recipe, window: Window | None = None)
     Returns:
         Shape ``recipe.size_hw``, float32.
     """
-    window = window or find_window(upright, recipe)
-    # Counted from the darkest value, a constant picture stays exactly 0 when it is resized, and what is outside is 0.
-    grey = cut_out(upright.grey - upright.grey.min(), window)
+    darkest = float(upright.grey.min())
+    grey = cut_out(upright.grey, window or find_window(upright, recipe), beyond=darkest)
     height, width = recipe.size_hw
     shrunk_wh = (min(width, grey.shape[1]), min(height, grey.shape[0]))
     shrunk = cv2.resize(grey, shrunk_wh, interpolation=cv2.INTER_AREA)
     resized = cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR)
-    return standardise(np.asarray(resized, dtype=np.float32))
+    return standardise(np.asarray(resized - np.float32(darkest), dtype=np.float32))
 
 
 def prepare_pixels(pixels: NDArray[Any], recipe: Recipe) -> NDArray[np.float32]:
@@ -64,18 +63,24 @@ def prepare_pixels(pixels: NDArray[Any], recipe: Recipe) -> NDArray[np.float32]:
     return prepare(turn_upright(pixels), recipe)
 
 
-def cut_out(values: NDArray[Any], window: Window) -> NDArray[Any]:
-    """The rows and columns of a window; 0 beyond the slice.
+def cut_out(values: NDArray[Any], window: Window, *, beyond: float = 0.0) -> NDArray[Any]:
+    """Cut the rows and columns of a window out of a slice.
 
     Args:
         values: Shape (H, W).
-        window: Has pixels of the slice in it.
+        window: Window that holds pixels of the slice.
+        beyond: Value beyond the slice.
+
+    Returns:
+        Shape of the window; a view where the window lies within the slice.
     """
     height, width = values.shape
     inside = values[max(window.top, 0) : min(window.bottom, height), max(window.left, 0) : min(window.right, width)]
     top, bottom = max(-window.top, 0), max(window.bottom - height, 0)
     left, right = max(-window.left, 0), max(window.right - width, 0)
-    return np.asarray(cv2.copyMakeBorder(inside, top, bottom, left, right, cv2.BORDER_CONSTANT))
+    if not (top or bottom or left or right):
+        return inside
+    return np.asarray(cv2.copyMakeBorder(inside, top, bottom, left, right, cv2.BORDER_CONSTANT, value=beyond))
 
 
 def standardise(grey: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -110,22 +115,28 @@ def prepare_mask(mask: NDArray[np.bool_], recipe: Recipe, window: Window) -> NDA
     return np.asarray(cv2.resize(values, (width, height), interpolation=cv2.INTER_NEAREST_EXACT) > 0)
 
 
-def restore(probability: NDArray[np.float32], source_size_hw: tuple[int, int], window: Window) -> NDArray[np.float32]:
+def restore(
+    probability: NDArray[np.float32], source_size_hw: tuple[int, int], window: Window, *, temperature: float = 1.0
+) -> NDArray[np.float32]:
     """Bring the network's probability back onto the slice's own grid: bilinear in the window, 0 outside of it.
 
     Args:
-        probability: On the network's grid, float32 in [0, 1].
+        probability: Probability on the network's grid, float32 in [0, 1].
         source_size_hw: Height and width of the slice that was prepared.
-        window: The window that it was prepared from.
+        window: Window that it was prepared from.
+        temperature: The recipe's temperature, applied to the resized probability.
 
     Returns:
         Shape ``source_size_hw``, float32 in [0, 1]. The mask is where it reaches ``recipe.threshold``.
     """
     height, width = source_size_hw
     top, bottom, left, right = window
-    resized = cv2.resize(probability, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
-    around = Window(-top, height - top, -left, width - left)  # the slice as the window sees it
-    return np.asarray(cut_out(resized, around), dtype=np.float32)
+    resized = np.asarray(cv2.resize(probability, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR))
+    inside = Window(max(-top, 0), min(bottom, height) - top, max(-left, 0), min(right, width) - left)
+    restored = np.zeros(source_size_hw, dtype=np.float32)
+    part = restored[max(top, 0) : min(bottom, height), max(left, 0) : min(right, width)]
+    part[:] = apply_temperature(cut_out(resized, inside), temperature)
+    return restored
 
 
 def tumour_probability(logits: NDArray[np.float32]) -> NDArray[np.float32]:

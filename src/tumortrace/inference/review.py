@@ -72,6 +72,4 @@ def find_slice_reasons(upright: UprightSlice, *, cropped: bool) -> tuple[str, ..
         reasons.append(f"small head in a wide frame ({head_width} x {head_height} of {width} x {height} px)")
     if upright.inverted:
         reasons.append("shown inverted, turned back")
-    if upright.framed:
-        reasons.append("bright frame, left out")
     return tuple(reasons)
