@@ -29,7 +29,7 @@ from tumortrace.inference.model import open_model
 from tumortrace.progress import tell
 from tumortrace.reporting.figures import read_metrics
 from tumortrace.run_folder import BEST, CONFIG, MANIFEST, METRICS
-from tumortrace.training.arrays import PreparedPart, prepare_part, spread
+from tumortrace.training.arrays import PreparedPart, evenly_spaced, prepare_part
 from tumortrace.training.checkpoint import load_weights
 from tumortrace.training.losses import make_loss
 from tumortrace.training.networks import build_network
@@ -86,7 +86,7 @@ def try_out(name: str, dataset: Dataset, *, run: Path, out: Path) -> dict[str, A
     if not (folder / MANIFEST).is_file():
         tell(name)
         config = load_config(str(run / CONFIG), (f"training.epochs={EPOCHS}", *changes))
-        train(dataset, config, out=folder, began_from=open_model(str(run)) if goes_on else None)
+        train(dataset, config, out=folder, start_from=open_model(str(run)) if goes_on else None)
     last = read_metrics(folder / METRICS)[-1]
     return {"trial": name, **{key: last[key] for key in ("epoch", "train_loss", "val_loss", "val_dice")}}
 
@@ -105,7 +105,7 @@ def main(
     # Nothing is chosen on it: the last epoch is kept.
     renamed = tuple(replace(record, part=record.part.replace("test", "val")) for record in parted.records)
     dataset = replace(parted, records=renamed)
-    part = prepare_part(tuple(spread(dataset.select("train"), SLICES)), config.recipe, name="slices")
+    part = prepare_part(tuple(evenly_spaced(dataset.select("train"), SLICES)), config.recipe, name="slices")
     network = build_network(config.network, size_hw=config.recipe.size_hw, seed=config.training.seed)
     rows = [{"weights": "first", **row} for row in measure_gradients(network, part)]
     load_weights(run / BEST, network)

@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 import typer
 
 from reproduction.tables import read_table, write_table
-from tumortrace.config import Config, load_config, parse_toml
+from tumortrace.config import Config, load_config
 from tumortrace.errors import ConfigError, DataError
+from tumortrace.typed_toml import parse_toml
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ def measure(
     config = load_config("default", ("training.threads=1",))
     dataset = replace(hospital.dataset, records=learnt, findings=())
     model = hospital.model if begins_from == BEGINNINGS[0] else None
-    result = train(dataset, config, out=run, began_from=model)
+    result = train(dataset, config, out=run, start_from=model)
     minutes = sum(row.seconds for row in result.rows) / 60
     groups = {hospital.group_of[record.case_id] for record in learnt}
     return describe(hospital, score(open_model(str(run)), hospital), before) | {

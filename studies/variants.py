@@ -28,7 +28,7 @@ from tumortrace.metrics.calibration import PAINTED
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.progress import track
 from tumortrace.training.arrays import spread
-from tumortrace.training.finished import CALIBRATION
+from tumortrace.training.export_run import CALIBRATION
 from tumortrace.training.quantize import quantize
 
 

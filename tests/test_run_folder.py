@@ -7,7 +7,17 @@ from pathlib import Path
 import pytest
 
 from tumortrace.errors import ConfigError
-from tumortrace.run_folder import BEST, CHECKPOINT, CONFIG, MODEL, check_run_folder
+from tumortrace.run_folder import (
+    BEST,
+    CHECKPOINT,
+    CONFIG,
+    FIRST,
+    METRICS,
+    MODEL,
+    SPLIT,
+    check_run_folder,
+    resumed_settings,
+)
 
 
 def put(run: Path, *names: Path) -> Path:
@@ -31,7 +41,9 @@ def test_a_run_may_go_on_from_its_first_epoch_or_its_checkpoint(tmp_path: Path):
 
 def test_a_new_run_where_there_is_one_is_refused(tmp_path: Path):
     run = put(tmp_path / "one", CONFIG, CHECKPOINT, BEST)
-    with pytest.raises(ConfigError, match=r"one: holds a run already; go on with --resume, or choose another --out$"):
+    with pytest.raises(
+        ConfigError, match=r"one: holds a run already; continue it with --resume, or choose another --out$"
+    ):
         check_run_folder(run, resume=False)
 
 
@@ -41,10 +53,37 @@ def test_results_without_their_checkpoint_are_not_overwritten(
     kept: tuple[Path, ...], named: Path, *, resume: bool, tmp_path: Path
 ):
     run = put(tmp_path, CONFIG, *kept)
-    with pytest.raises(ConfigError, match=rf"holds {named}, but no {CHECKPOINT} to go on from; choose another --out$"):
+    with pytest.raises(
+        ConfigError, match=rf"holds {named}, but no {CHECKPOINT} to continue from; choose another --out$"
+    ):
         check_run_folder(run, resume=resume)
 
 
 def test_resuming_where_there_is_no_run_is_refused(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"new: no run to resume \(no config\.toml\); train without --resume first"):
         check_run_folder(tmp_path / "new", resume=True)
+
+
+@pytest.mark.parametrize("foreign", [METRICS, FIRST])
+def test_files_of_another_program_are_not_overwritten(foreign: Path, tmp_path: Path):
+    run = put(tmp_path / "mine", foreign)
+    with pytest.raises(ConfigError, match=rf"mine: holds {foreign}, but not from a run of tumortrace; choose another"):
+        check_run_folder(run, resume=False)
+    (run / CONFIG).write_text("colour = 'red'")
+    with pytest.raises(ConfigError, match=r"mine: holds config\.toml, but not from a run of tumortrace"):
+        check_run_folder(run, resume=False)
+    (run / CONFIG).write_text("[training]\nepochs = 3")  # stopped within its first epoch
+    check_run_folder(run, resume=False)
+
+
+def test_a_cross_validation_is_not_overwritten_by_a_run(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"holds a cross-validation or a sweep \(split\.json\); choose another --out"):
+        check_run_folder(put(tmp_path, CONFIG, SPLIT), resume=False)
+
+
+def test_a_resumed_run_has_its_own_settings_and_those_that_are_changed(tmp_path: Path):
+    put(tmp_path, CONFIG).joinpath(CONFIG).write_text("[training]\nepochs = 3\nseed = 5")
+    config = resumed_settings(tmp_path, ["training.threads=1"])
+    assert (config.training.epochs, config.training.seed, config.training.threads) == (3, 5, 1)
+    with pytest.raises(ConfigError, match="no run to resume"):
+        resumed_settings(tmp_path / "new")

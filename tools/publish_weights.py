@@ -100,6 +100,7 @@ def main(
     onnx.helper.set_model_props(model, properties | renewed)  # it drops what it is not given
     data = model.SerializeToString()
     write_atomically(WEIGHTS / f"{name}.onnx", data)
+    write_atomically(WEIGHTS / f"{name}.safetensors", (run / "best.safetensors").read_bytes())  # for train --from
     document = describe(run, groups, sources, name=name, sha256=hashlib.sha256(data).hexdigest())
     write_atomically(WEIGHTS / f"{name}.json", (json.dumps(document, indent=1) + "\n").encode())
     print(f"{WEIGHTS / name}.onnx: {len(data) / 2**20:.1f} MiB")

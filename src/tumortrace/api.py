@@ -233,7 +233,7 @@ def train(  # noqa: PLR0913 - the settings of a training
         negatives: Folder of images known to hold no tumour.
         label: Label of the regions that are tumour; None takes all regions.
         start_from: Model whose weights training starts from.
-        resume: Continue the run in ``out`` with its own settings.
+        resume: Continue the run in ``out`` with its own settings; ``overrides`` may change device and threads.
 
     Raises:
         ConfigError: Settings that contradict each other, or a run folder that is in use or has nothing to resume.
@@ -242,24 +242,22 @@ def train(  # noqa: PLR0913 - the settings of a training
     """
     require_extra("train", purpose="train")
     from tumortrace.inference.model import open_model
-    from tumortrace.run_folder import FIRST, check_run_folder
+    from tumortrace.run_folder import check_run_folder, resumed_settings
 
     run = _output(out, data, negatives) or Path()
-    if resume and (config is not None or list(overrides)):
-        raise ConfigError("--resume takes its settings from the run's config.toml; omit --config and --set")
+    if resume and config is not None:
+        raise ConfigError("--resume takes its settings from the run's config.toml; omit --config")
     if resume and start_from:
         raise ConfigError("--resume continues from the run's own weights; omit --from")
     check_run_folder(run, resume=resume)
-    settings = _settings(str(run / "config.toml") if resume else config, overrides)
+    settings = resumed_settings(run, overrides) if resume else _settings(config, overrides)
     dataset = divide(_open(data, negatives, label), split, fold, selecting=settings.training.keep != "last")
     if exclude is not None:
         dataset = exclude_cases(dataset, Path(exclude))
     model = open_model(start_from) if start_from else None
-    if not resume:  # left by a run that stopped within its first epoch, which this one replaces
-        (run / FIRST).unlink(missing_ok=True)
     from tumortrace.training.run import train as train_run  # torch takes seconds: mistakes above are reported first
 
-    return train_run(dataset, settings, out=run, began_from=model)
+    return train_run(dataset, settings, out=run, start_from=model, resume=resume)
 
 
 def crossval(  # noqa: PLR0913 - the settings of a cross-validation

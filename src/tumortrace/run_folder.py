@@ -1,22 +1,24 @@
-"""Names of the files in a run folder, and whether a run may start there."""
+"""Names of the files in a run folder, and whether a run may start or continue there."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
+from tumortrace.config import Config, load_config
 from tumortrace.errors import ConfigError
 
 CONFIG = Path("config.toml")
-"""The whole of the settings; there from the moment that training starts."""
+"""All settings; there from the moment that training starts."""
 
 NETWORK = Path("network.txt")
 """The network, layer by layer."""
 
 FIRST = Path("first.safetensors")
-"""The weights that the run began with, where they are a model's; so that going on needs no model."""
+"""The weights that the run started with, if they came from a model; with them the run continues without it."""
 
 CHECKPOINT = Path("last/checkpoint.safetensors")
-"""What going on with the run needs; there once its first epoch has ended."""
+"""All that the run needs to continue; there once its first epoch has ended."""
 
 BEST = Path("best.safetensors")
 """The kept weights."""
@@ -25,34 +27,63 @@ METRICS = Path("metrics.csv")
 """A row an epoch."""
 
 TENSORBOARD = Path("tensorboard")
-"""The same as curves, a folder of event files."""
+"""A folder of event files with the same curves."""
 
 MODEL = Path("model.onnx")
 """The kept weights with recipe and card, all that inference needs; there once training has finished."""
 
 TRAINING_INDEX = Path("training.npz")
-"""What the training slices look like, and their masks: by it an evaluation knows copies, and what to copy."""
+"""The training slices and their masks in small, with which an evaluation finds copies and computes baselines."""
 
 SPLIT = Path("split.json")
 """The folds of a cross-validation."""
 
 MANIFEST = Path("manifest.json")
-"""What a reader needs to believe the run, and to do it again."""
+"""Data, versions, seed, device and times: what a reader needs to believe a run and to repeat it."""
 
 
 def check_run_folder(run: Path, *, resume: bool) -> None:
-    """Check before any work that a run may start, or go on, in a folder.
+    """Check before any work that a run may start, or continue, in a folder.
 
     A run that stopped within its first epoch has nothing to lose, so another may start in its place.
 
     Raises:
-        ConfigError: A new run where there is one already, nothing to resume, or results that a run which starts from
-            its first epoch would overwrite.
+        ConfigError: A new run where there is one already, nothing to resume, or files that a run which starts from its
+            first epoch would overwrite.
     """
     if resume and not (run / CONFIG).is_file():
         raise ConfigError(f"{run}: no run to resume (no {CONFIG}); train without --resume first")
     kept = [name for name in (CHECKPOINT, BEST, MODEL) if (run / name).is_file()]
     if kept and CHECKPOINT not in kept:
-        raise ConfigError(f"{run}: holds {kept[0]}, but no {CHECKPOINT} to go on from; choose another --out")
-    if kept and not resume:
-        raise ConfigError(f"{run}: holds a run already; go on with --resume, or choose another --out")
+        raise ConfigError(f"{run}: holds {kept[0]}, but no {CHECKPOINT} to continue from; choose another --out")
+    if resume:
+        return
+    if kept:
+        raise ConfigError(f"{run}: holds a run already; continue it with --resume, or choose another --out")
+    if (run / SPLIT).exists():
+        raise ConfigError(f"{run}: holds a cross-validation or a sweep ({SPLIT}); choose another --out")
+    foreign = [name for name in (CONFIG, NETWORK, METRICS, MANIFEST, TRAINING_INDEX, FIRST) if (run / name).exists()]
+    if foreign and not _is_stopped_run(run):
+        raise ConfigError(f"{run}: holds {foreign[0]}, but not from a run of tumortrace; choose another --out")
+
+
+def resumed_settings(run: Path, overrides: Iterable[str] = ()) -> Config:
+    """Return the settings of a run that is to be resumed.
+
+    Args:
+        run: The run folder.
+        overrides: Settings to change, each ``"section.key=value"``. Training refuses those that may not change.
+
+    Raises:
+        ConfigError: There is no run to resume, or its ``config.toml`` is no configuration any more.
+    """
+    check_run_folder(run, resume=True)
+    return load_config(str(run / CONFIG), overrides)
+
+
+def _is_stopped_run(run: Path) -> bool:
+    try:
+        load_config(str(run / CONFIG))
+    except ConfigError:
+        return False
+    return True

@@ -46,8 +46,8 @@ def test_a_trial_changes_what_it_says_and_is_not_repeated(
 ):
     seen = []
 
-    def pretend(_dataset: Dataset, config: object, *, out: Path, began_from: object) -> None:
-        seen.append((config, began_from))
+    def pretend(_dataset: Dataset, config: object, *, out: Path, start_from: object) -> None:
+        seen.append((config, start_from))
         out.mkdir(parents=True)
         (out / "manifest.json").write_text("{}")
         (out / "metrics.csv").write_text("epoch,train_loss,val_loss,val_dice\n4,0.5,0.25,0.125\n")
@@ -55,10 +55,10 @@ def test_a_trial_changes_what_it_says_and_is_not_repeated(
     monkeypatch.setattr(dead_softmax, "train", pretend)
     rows = [try_out(name, dataset, run=tiny_run, out=tmp_path) for _ in range(2)]
     assert rows == [{"trial": name, "epoch": 4.0, "train_loss": 0.5, "val_loss": 0.25, "val_dice": 0.125}] * 2
-    ((config, began_from),) = seen
+    ((config, start_from),) = seen
     assert config.training.epochs == EPOCHS
     goes_on, changes = TRIALS[name]
-    assert (began_from is not None) == goes_on
+    assert (start_from is not None) == goes_on
     plain = dead_softmax.load_config(str(tiny_run / "config.toml"), (f"training.epochs={EPOCHS}",))
     assert (config == plain) == (not changes)
 

@@ -1,85 +1,63 @@
+"""The moving average, by hand on a network of one weight and one running mean."""
+
 from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from tumortrace.training.average import AverageNetwork, CycleMean, KeptNetwork
-
-
-def network_of(value: float) -> nn.Module:
-    network = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), nn.BatchNorm2d(1))
-    for tensor in network.state_dict().values():
-        tensor.fill_(value)
-    return network
+from tumortrace.training.average import average_weights
 
 
-def value_of(average: AverageNetwork) -> float:
-    values = {round(float(tensor), 5) for tensor in average.network.state_dict().values() if tensor.is_floating_point()}
-    assert len(values) == 1  # weights and statistics are averaged alike
-    return values.pop()
+class Weight(nn.Module):
+    """One weight, one buffer of numbers and one of counts."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(value))
+        self.register_buffer("mean", torch.tensor(-value))
+        self.register_buffer("count", torch.tensor(7))
+
+    def set(self, value: float) -> None:
+        with torch.no_grad():
+            self.weight.fill_(value)
+            self.mean.fill_(-value)
 
 
-def test_two_steps_by_hand():
-    average = AverageNetwork(network_of(0.0), decay=0.5)
-    average.follow(network_of(11.0), step=1)  # the decay is at most (1 + 1) / (10 + 1) here
-    assert value_of(average) == pytest.approx(9.0)
-    average.follow(network_of(21.0), step=2)  # at most 3 / 12
-    assert value_of(average) == pytest.approx(0.25 * 9 + 0.75 * 21)
+def values(module: nn.Module) -> tuple[float, float]:
+    state: dict[str, Tensor] = module.state_dict()
+    return state["weight"].item(), state["mean"].item()
 
 
-def test_after_many_steps_the_decay_counts():
-    average = AverageNetwork(network_of(1.0), decay=0.5)
-    average.follow(network_of(5.0), step=1000)
-    assert value_of(average) == pytest.approx(3.0)
+def test_the_first_steps_are_forgotten_soon_and_buffers_follow_too():
+    network = Weight(100.0)
+    average = average_weights(network, decay=0.99)
+    network.set(1.0)
+    average.update_parameters(network)
+    assert values(average.module) == (1.0, -1.0)  # of nothing, the first step is the average
+    network.set(2.0)
+    average.update_parameters(network)  # one step taken: decay 2/11
+    assert values(average.module) == pytest.approx((20 / 11, -20 / 11))
+    network.set(0.0)
+    average.update_parameters(network)  # decay 3/12
+    assert values(average.module) == pytest.approx((5 / 11, -5 / 11))
+    assert average.module.count.item() == 7
 
 
-def test_without_decay_it_is_the_network_bit_for_bit():
-    torch.manual_seed(0)
-    network, average = nn.Linear(7, 5), AverageNetwork(nn.Linear(7, 5), decay=0.0)
-    average.follow(network, step=9)
-    assert all(
-        torch.equal(own, theirs) for own, theirs in zip(average.network.parameters(), network.parameters(), strict=True)
-    )
+@pytest.mark.parametrize(("decay", "expected"), [(0.5, 0.5), (0.99, 0.99), (0.9999, 1001 / 1010)])
+def test_after_many_steps_the_decay_is_the_one_that_was_asked_for(decay: float, expected: float):
+    network = Weight(1.0)
+    average = average_weights(network, decay=decay, steps=1000)
+    network.set(0.0)
+    average.update_parameters(network)
+    assert values(average.module)[0] == pytest.approx(expected)
 
 
-def test_counters_are_copied():
-    average = AverageNetwork(network_of(0.0), decay=0.9)
-    followed = network_of(0.0)
-    followed.state_dict()["1.num_batches_tracked"].fill_(41)
-    average.follow(followed, step=5)
-    assert average.network.state_dict()["1.num_batches_tracked"].item() == 41
-
-
-def test_it_is_a_copy_that_asks_for_no_gradients():
-    network = network_of(1.0)
-    average = AverageNetwork(network, decay=0.9)
-    network.state_dict()["0.weight"].fill_(7.0)
-    assert value_of(average) == 1.0
-    assert not any(parameter.requires_grad for parameter in average.network.parameters())
-    assert all(parameter.requires_grad for parameter in network.parameters())
-    assert not average.network.training
-
-
-def test_the_mean_of_cycles_by_hand():
-    network, mean = nn.BatchNorm1d(1), CycleMean(nn.BatchNorm1d(1))
-    for cycles, value in enumerate((1.0, 3.0, 8.0), start=1):
-        network.weight.data.fill_(value)
-        network.running_mean.fill_(-value)
-        network.num_batches_tracked.fill_(int(value))
-        mean.add(network, cycles=cycles)
-    assert mean.network.weight.item() == pytest.approx(4.0)
-    assert mean.network.running_mean.item() == pytest.approx(-4.0)
-    assert mean.network.num_batches_tracked.item() == 8
-
-
-def test_what_is_kept_within_a_cycle_and_at_its_end():
-    network = nn.Linear(1, 1, bias=False)
-    kept = KeptNetwork(network, decay=0.0, cycle_epochs=2)
-    seen = []
-    for epoch, value in enumerate((1.0, 2.0, 3.0, 6.0), start=1):
-        network.weight.data.fill_(value)
-        kept.average.follow(network, step=epoch)
-        assert kept.end_epoch(epoch) is kept.after(epoch)
-        seen.append(kept.after(epoch).weight.item())
-    assert seen == [1.0, 2.0, 3.0, 4.0]
+def test_the_average_cannot_be_trained_and_leaves_the_network_alone():
+    network = Weight(3.0)
+    average = average_weights(network, decay=0.9)
+    average.update_parameters(network)
+    assert not any(parameter.requires_grad for parameter in average.parameters())
+    assert not average.module.training
+    assert network.weight.requires_grad
+    assert values(network) == (3.0, -3.0)

@@ -10,7 +10,6 @@ from torch.nn import functional
 
 from tumortrace.config import Config, NetworkConfig, config_from_tables
 from tumortrace.errors import ConfigError, ModelError
-from tumortrace.training.average import KeptNetwork
 from tumortrace.training.checkpoint import (
     EpochRow,
     TrainingState,
@@ -24,7 +23,17 @@ from tumortrace.training.checkpoint import (
 from tumortrace.training.networks import UNet, build_network
 
 ROWS = [
-    EpochRow(1, 0.1 + 0.2, 0.75, None, images_per_second=12.5, loader_share=0.25, seconds=3.0),
+    EpochRow(
+        1,
+        0.1 + 0.2,
+        0.75,
+        None,
+        images_per_second=12.5,
+        loader_share=0.25,
+        seconds=3.0,
+        train_loss_name="dice",
+        val_loss_name="cross_entropy",
+    ),
     EpochRow(2, float("inf"), None, 0.5, images_per_second=0.5, loader_share=0.0, seconds=4.0),
 ]
 CONFIG = config_from_tables({"recipe": {"size_hw": [8, 12]}, "network": {"widths": [3, 5]}, "training": {"seed": 7}})
@@ -35,10 +44,6 @@ def start(*, seed: int = 0, widths: tuple[int, ...] = (3, 5)) -> tuple[UNet, tor
     network = build_network(NetworkConfig(widths=widths), size_hw=(8, 12), seed=seed).train()
     network.to(memory_format=torch.channels_last)  # as the loop has it
     return network, torch.optim.Adam(network.parameters(), lr=0.01)
-
-
-def kept_of(network: nn.Module, *, cycle_epochs: int = 99) -> KeptNetwork:
-    return KeptNetwork(network, decay=0.0, cycle_epochs=cycle_epochs)
 
 
 def step(network: UNet, optimizer: torch.optim.Optimizer, *, count: int) -> None:
@@ -80,14 +85,14 @@ def saved(tmp_path: Path) -> tuple[Path, UNet, torch.optim.Adam]:
     network, optimizer = start()
     step(network, optimizer, count=3)
     path = tmp_path / "last" / "checkpoint.safetensors"
-    save_checkpoint(path, network=network, kept=kept_of(network), optimizer=optimizer, state=STATE)
+    save_checkpoint(path, network=network, average=None, optimizer=optimizer, state=STATE)
     return path, network, optimizer
 
 
 def test_round_trip_of_weights_and_moments_bit_for_bit(saved: tuple[Path, UNet, torch.optim.Adam]):
     path, network, optimizer = saved
     loaded, its_optimizer = start(seed=1)
-    load_checkpoint(path, network=loaded, kept=kept_of(loaded), optimizer=its_optimizer)
+    load_checkpoint(path, network=loaded, average=None, optimizer=its_optimizer)
     assert read_state(path) == STATE
     assert_equal(loaded.state_dict(), network.state_dict())
     expected = moments_of(network, optimizer)
@@ -96,25 +101,24 @@ def test_round_trip_of_weights_and_moments_bit_for_bit(saved: tuple[Path, UNet, 
     assert_equal(moments_of(loaded, its_optimizer), expected)
 
 
-def test_both_means_come_back_once_a_second_cycle_has_begun(tmp_path: Path):
+def test_the_average_comes_back(tmp_path: Path):
     network, optimizer = start()
-    kept, loaded = kept_of(network, cycle_epochs=1), kept_of(start(seed=1)[0], cycle_epochs=1)
-    kept.average.network.head.bias.fill_(2.0)
-    kept.mean.network.head.bias.fill_(1.0)
-    save_checkpoint(tmp_path / "c", network=network, kept=kept, optimizer=optimizer, state=STATE)  # two epochs
-    load_checkpoint(tmp_path / "c", network=network, kept=loaded, optimizer=optimizer)
-    assert_equal(loaded.average.network.state_dict(), kept.average.network.state_dict())
-    assert_equal(loaded.mean.network.state_dict(), kept.mean.network.state_dict())
-    kept.cycle_epochs = 2
-    save_checkpoint(tmp_path / "c", network=network, kept=kept, optimizer=optimizer, state=STATE)
-    load_checkpoint(tmp_path / "c", network=network, kept=loaded, optimizer=optimizer)
-    assert_equal(loaded.mean.network.state_dict(), kept.average.network.state_dict())  # of one cycle
+    average, loaded = start(seed=2)[0], start(seed=1)[0]
+    save_checkpoint(tmp_path / "c", network=network, average=average, optimizer=optimizer, state=STATE)
+    load_checkpoint(tmp_path / "c", network=network, average=loaded, optimizer=optimizer)
+    assert_equal(loaded.state_dict(), average.state_dict())
+
+
+def test_a_run_that_averages_does_not_continue_one_that_did_not(saved: tuple[Path, UNet, torch.optim.Adam]):
+    path, network, optimizer = saved
+    with pytest.raises(ModelError, match="cannot be resumed from"):
+        load_checkpoint(path, network=network, average=start()[0], optimizer=optimizer)
 
 
 def test_steps_after_loading_are_those_without_a_stop(saved: tuple[Path, UNet, torch.optim.Adam]):
     path, network, optimizer = saved
     loaded, its_optimizer = start(seed=1)
-    load_checkpoint(path, network=loaded, kept=kept_of(loaded), optimizer=its_optimizer)
+    load_checkpoint(path, network=loaded, average=None, optimizer=its_optimizer)
     step(network, optimizer, count=5)
     step(loaded, its_optimizer, count=5)
     assert_equal(loaded.state_dict(), network.state_dict())
@@ -124,7 +128,7 @@ def test_steps_after_loading_are_those_without_a_stop(saved: tuple[Path, UNet, t
 def test_the_optimizer_keeps_the_settings_it_was_given(saved: tuple[Path, UNet, torch.optim.Adam]):
     network = start()[0]
     optimizer = torch.optim.Adam(network.parameters(), lr=0.25, weight_decay=0.125)
-    load_checkpoint(saved[0], network=network, kept=kept_of(network), optimizer=optimizer)
+    load_checkpoint(saved[0], network=network, average=None, optimizer=optimizer)
     (group,) = optimizer.param_groups
     assert (group["lr"], group["weight_decay"]) == (0.25, 0.125)
 
@@ -132,9 +136,9 @@ def test_the_optimizer_keeps_the_settings_it_was_given(saved: tuple[Path, UNet, 
 def test_a_checkpoint_before_the_first_step_has_no_moments(tmp_path: Path):
     network, optimizer = start()
     save_checkpoint(
-        tmp_path / "c", network=network, kept=kept_of(network), optimizer=optimizer, state=TrainingState(CONFIG, "00")
+        tmp_path / "c", network=network, average=None, optimizer=optimizer, state=TrainingState(CONFIG, "00")
     )
-    load_checkpoint(tmp_path / "c", network=network, kept=kept_of(network), optimizer=optimizer)
+    load_checkpoint(tmp_path / "c", network=network, average=None, optimizer=optimizer)
     assert read_state(tmp_path / "c") == TrainingState(CONFIG, "00", rows=[])
     assert moments_of(network, optimizer) == {}
 
@@ -142,7 +146,7 @@ def test_a_checkpoint_before_the_first_step_has_no_moments(tmp_path: Path):
 def test_loaded_moments_do_not_hang_on_to_the_file(saved: tuple[Path, UNet, torch.optim.Adam]):
     path, network, optimizer = saved
     loaded, its_optimizer = start(seed=1)
-    load_checkpoint(path, network=loaded, kept=kept_of(loaded), optimizer=its_optimizer)
+    load_checkpoint(path, network=loaded, average=None, optimizer=its_optimizer)
     path.write_bytes(bytes(path.stat().st_size))  # in place, where a mapped file would change under its reader
     assert_equal(moments_of(loaded, its_optimizer), moments_of(network, optimizer))
 
@@ -161,6 +165,8 @@ def test_a_checkpoint_is_safetensors_and_its_history_is_json(saved: tuple[Path, 
         "images_per_second": 12.5,
         "loader_share": 0.25,
         "seconds": 3.0,
+        "train_loss_name": "dice",
+        "val_loss_name": "cross_entropy",
     }
     assert header["network.head.weight"]["shape"] == [2, 3, 1, 1]
     assert header["optimizer.0.exp_avg"]["shape"] == [3, 1, 3, 3]
@@ -178,7 +184,7 @@ def test_a_killed_write_leaves_the_old_checkpoint_whole(
 
     monkeypatch.setattr(Path, "replace", stop)
     with pytest.raises(KeyboardInterrupt):
-        save_checkpoint(path, network=network, kept=kept_of(network), optimizer=optimizer, state=STATE)
+        save_checkpoint(path, network=network, average=None, optimizer=optimizer, state=STATE)
     assert path.read_bytes() == old
 
 
@@ -200,7 +206,7 @@ def test_a_truncated_file_is_refused_in_one_line(saved: tuple[Path, UNet, torch.
     path.write_bytes(path.read_bytes()[:length])
     network, optimizer = start()
     with pytest.raises(ModelError, match=r"checkpoint\.safetensors: cannot be resumed from \(.+\); train") as caught:
-        load_checkpoint(path, network=network, kept=kept_of(network), optimizer=optimizer)
+        load_checkpoint(path, network=network, average=None, optimizer=optimizer)
     assert "\n" not in str(caught.value)
     with pytest.raises(ModelError, match=r"checkpoint\.safetensors: cannot be resumed from \(.+\); train") as caught:
         read_state(path)
@@ -217,7 +223,7 @@ def test_another_network_is_refused_in_one_line(
     path, network, _ = saved
     other, optimizer = start(widths=widths)
     with pytest.raises(ModelError, match=rf"cannot be resumed from \({cause}") as caught:
-        load_checkpoint(path, network=other, kept=kept_of(other), optimizer=optimizer)
+        load_checkpoint(path, network=other, average=None, optimizer=optimizer)
     assert "\n" not in str(caught.value)
     save_weights(tmp_path / "best.safetensors", network)
     with pytest.raises(ModelError, match=rf"not the weights of this network \({cause}"):
@@ -228,7 +234,7 @@ def test_weights_alone_are_no_checkpoint(tmp_path: Path):
     network, optimizer = start()
     save_weights(tmp_path / "best.safetensors", network)
     with pytest.raises(ModelError, match="cannot be resumed from"):
-        load_checkpoint(tmp_path / "best.safetensors", network=network, kept=kept_of(network), optimizer=optimizer)
+        load_checkpoint(tmp_path / "best.safetensors", network=network, average=None, optimizer=optimizer)
     with pytest.raises(ModelError, match="cannot be resumed from"):
         read_state(tmp_path / "best.safetensors")
 
@@ -247,7 +253,7 @@ def test_a_history_that_is_not_understood_is_refused(
     network, optimizer = start()
     document = {"config": {}, "data_hash": "00", "rows": []}
     monkeypatch.setattr("tumortrace.training.checkpoint.asdict", lambda _: document | changed)
-    save_checkpoint(tmp_path / "c", network=network, kept=kept_of(network), optimizer=optimizer, state=STATE)
+    save_checkpoint(tmp_path / "c", network=network, average=None, optimizer=optimizer, state=STATE)
     with pytest.raises(ModelError, match=rf"cannot be resumed from .*{cause}"):
         read_state(tmp_path / "c")
 
@@ -276,7 +282,7 @@ def test_a_pickle_is_never_opened(tmp_path: Path):
     with pytest.raises(ModelError, match="not the weights"):
         load_weights(tmp_path / "best.safetensors", network)
     with pytest.raises(ModelError, match="cannot be resumed"):
-        load_checkpoint(tmp_path / "best.safetensors", network=network, kept=kept_of(network), optimizer=optimizer)
+        load_checkpoint(tmp_path / "best.safetensors", network=network, average=None, optimizer=optimizer)
 
 
 def test_missing_weights_are_named(tmp_path: Path):

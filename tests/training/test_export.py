@@ -181,6 +181,7 @@ def test_agreement_by_hand():
     samples = slices([0.0, 2.0, -2.0, 3.0], [0.0, -1.0, -3.0, 0.0], [-1.0, -2.0, -3.0, -4.0])
     agreement = compare(Logit(), logit_onnx(less=0.002), recipe=Recipe(threshold=0.5), samples=samples)
     assert agreement.difference == pytest.approx(0.0005, rel=1e-3)
+    assert agreement.marked == 2
     assert agreement.mask_iou == 2 / 5  # torch marks five pixels of all slices, ONNX the two that are above 0
 
 
@@ -194,7 +195,7 @@ def test_masks_are_those_of_the_calibrated_probability():
 
 def test_two_empty_masks_are_the_same():
     samples = slices([-1.0, -2.0])
-    assert compare(Logit(), logit_onnx(less=0.0), recipe=Recipe(), samples=samples) == ExportDifference(0.0, 1.0)
+    assert compare(Logit(), logit_onnx(less=0.0), recipe=Recipe(), samples=samples) == ExportDifference(0.0, 1.0, 0)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +208,7 @@ def test_two_empty_masks_are_the_same():
     ],
 )
 def test_what_is_refused_by_hand(difference: float, iou: float, message: str):
-    agreement = ExportDifference(difference, iou)
+    agreement = ExportDifference(difference, iou, 1)
     if not message:
         refuse_disagreement(agreement, Path("m.onnx"))
         return

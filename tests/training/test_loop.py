@@ -16,7 +16,7 @@ from torch.nn import functional
 from tumortrace.config import Config, Keep, config_from_tables
 from tumortrace.errors import ConfigError, TumortraceError
 from tumortrace.run_folder import BEST, CHECKPOINT
-from tumortrace.training import loop
+from tumortrace.training import batches, loop, validation
 from tumortrace.training.arrays import PreparedPart
 from tumortrace.training.checkpoint import EpochRow
 from tumortrace.training.compute import Compute
@@ -136,13 +136,13 @@ def test_kept_epoch(keep: Keep, losses: list[float | None], dices: list[float | 
 def test_metrics_file_by_hand(tmp_path: Path):
     rows = [
         EpochRow(1, 0.5, None, None, images_per_second=20.25, loader_share=0.125, seconds=2.0),
-        EpochRow(2, NAN, 0.25, 0.75, images_per_second=20.0, loader_share=0.0, seconds=1.5),
+        EpochRow(2, NAN, 0.25, 0.75, 20.0, 0.0, 1.5, train_loss_name="dice", val_loss_name="cross_entropy"),
     ]
     write_metrics(tmp_path / "metrics.csv", rows)
     assert (tmp_path / "metrics.csv").read_text() == (
-        "epoch,train_loss,val_loss,val_dice,images_per_second,loader_share,seconds\n"
-        "1,0.5,,,20.25,0.125,2.0\n"
-        "2,,0.25,0.75,20.0,0.0,1.5\n"
+        "epoch,train_loss,val_loss,val_dice,images_per_second,loader_share,seconds,train_loss_name,val_loss_name\n"
+        "1,0.5,,,20.25,0.125,2.0,,\n"
+        "2,,0.25,0.75,20.0,0.0,1.5,dice,cross_entropy\n"
     )
 
 
@@ -171,13 +171,36 @@ def test_dice_leaves_out_slices_where_it_is_undefined(settings: Settings, comput
     assert row.val_loss is not None
 
 
-def test_validation_uses_the_recipe_s_threshold(settings: Settings, compute: Compute, tmp_path: Path):
+@pytest.mark.parametrize(
+    ("recipe", "dice"),
+    [
+        ({}, 2 / 3),  # both pixels are marked, one is tumour
+        ({"threshold": 0.8}, 1.0),
+        ({"threshold": 0.7, "temperature": 2.0}, 1.0),  # logits halved: probabilities 0.63 and 0.75
+        ({"peak_threshold": 0.95}, 0.0),  # no lesion reaches it
+    ],
+)
+def test_validation_uses_the_recipe_s_thresholds_and_temperature(
+    recipe: dict[str, float], dice: float, settings: Settings, compute: Compute, tmp_path: Path
+):
     part = part_of([[math.log(3), 2 * math.log(3)]], [[0, 1]])  # probabilities 0.75 and 0.9
     config = settings(epochs=1, learning_rate=1e-30)
-    strict = replace(config, recipe=replace(config.recipe, threshold=0.8))
-    for name, each, dice in (("usual", config, 2 / 3), ("strict", strict, 1.0)):
-        (row,) = fit(Logit(), each, compute=compute, train=part, val=part, run=tmp_path / name).rows
-        assert row.val_dice == pytest.approx(dice)
+    config = replace(config, recipe=replace(config.recipe, **recipe))
+    (row,) = fit(Logit(), config, compute=compute, train=part, val=part, run=tmp_path).rows
+    assert row.val_dice == pytest.approx(dice)
+    assert (row.train_loss_name, row.val_loss_name) == ("cross_entropy", "cross_entropy")
+
+
+@pytest.mark.usefixtures("shown")
+def test_a_model_that_marks_nothing_for_three_epochs_is_named_once(
+    settings: Settings, compute: Compute, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    part = part_of([[-1.0, -2.0]] * 2, [[0, 1]] * 2)
+    fit(Logit(), settings(epochs=2, learning_rate=1e-30), compute=compute, train=part, val=part, run=tmp_path / "two")
+    assert "marked no tumour" not in capsys.readouterr().err
+    config = settings(epochs=5, learning_rate=1e-30)
+    fit(Logit(), config, compute=compute, train=part, val=part, run=tmp_path / "five")
+    assert capsys.readouterr().err.count("the model has marked no tumour on any of 2 VAL slices for 3 epochs") == 1
 
 
 def test_normalisation_learns_in_training_and_is_fixed_in_validation(
@@ -230,8 +253,8 @@ def test_loader_share_is_the_time_spent_on_fetching(
     def step(*_: object, **__: object) -> None:
         now[0] += 1
 
-    original_fetch = loop._fetch
-    monkeypatch.setattr(loop, "_fetch", fetch)
+    original_fetch = batches.fetch
+    monkeypatch.setattr(batches, "fetch", fetch)
     monkeypatch.setattr(torch.optim.Adam, "step", step)
     monkeypatch.setattr("tumortrace.training.loop.time.perf_counter", lambda: now[0])
     config = settings(epochs=1, batch_size=7)
@@ -302,10 +325,10 @@ def test_a_run_with_all_that_is_random_is_resumed_to_the_same_bits(
     fit(whole, config, compute=compute, train=part, val=part, run=tmp_path / "whole")
     train_epoch = loop._train_epoch
 
-    def killed_in_the_third(learner: loop._Learner, epoch: int, *, tick: loop.Tick) -> loop.EpochResult:
+    def killed_in_the_third(trainer: loop._Trainer, epoch: int, *, tick: loop.Tick) -> loop._TrainedEpoch:
         if epoch == 3:
             raise KeyboardInterrupt
-        return train_epoch(learner, epoch, tick=tick)
+        return train_epoch(trainer, epoch, tick=tick)
 
     monkeypatch.setattr(loop, "_train_epoch", killed_in_the_third)
     with pytest.raises(KeyboardInterrupt):
@@ -347,84 +370,40 @@ def test_one_cycle_by_hand():
     assert rates == pytest.approx([0.005, 0.01, 0.01, 0.005, 0.01 * end])
 
 
-def test_each_cycle_begins_with_the_rise_again():
-    training = light_settings(epochs=4, cycles=2).training
-    first, second = (
-        [learning_rate_at(20 * cycle + step, epoch_steps=10, training=training) for step in range(20)]
-        for cycle in (0, 1)
-    )
-    once = [learning_rate_at(step, epoch_steps=10, training=light_settings(epochs=2).training) for step in range(20)]
-    assert first == second == once
-
-
-def test_each_cycle_begins_coarse(
-    squares: PreparedPart, settings: Settings, compute: Compute, tmp_path: Path, monkeypatch
+def test_the_first_epochs_are_coarse(
+    squares: PreparedPart, settings: Settings, compute: Compute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     seen: list[tuple[int, ...]] = []
-    shrink = loop._shrink
+    shrink = loop.shrink
 
     def note(images: torch.Tensor, truths: torch.Tensor, *, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         seen.append(tuple(images.shape))
         return shrink(images, truths, step=step)
 
-    monkeypatch.setattr(loop, "_shrink", note)
-    config = settings(epochs=6, cycles=2, coarse_epochs=1, batch_size=len(squares))
+    monkeypatch.setattr(loop, "shrink", note)
+    config = settings(epochs=3, coarse_epochs=2, batch_size=len(squares))
     fit(first_network(config), config, compute=compute, train=squares, val=squares, run=tmp_path)
     assert len(seen) == 2
 
 
-def test_another_cycle_of_a_finished_run_is_the_run_of_both(
+def test_what_is_kept_and_validated_is_the_average(
     squares: PreparedPart, settings: Settings, compute: Compute, tmp_path: Path
 ):
-    one = settings(schedule="one_cycle", epochs=2, coarse_epochs=1)
-    both = settings(schedule="one_cycle", epochs=4, cycles=2, coarse_epochs=1)
-    fit(first_network(one), one, compute=compute, train=squares, val=squares, run=tmp_path / "parts")
-    network, whole = first_network(both), first_network(both)
-    fit(network, both, compute=compute, train=squares, val=squares, run=tmp_path / "parts")
-    fit(whole, both, compute=compute, train=squares, val=squares, run=tmp_path / "whole")
-    for name, tensor in whole.state_dict().items():
-        assert torch.equal(tensor, network.state_dict()[name]), name
-
-
-def test_what_two_cycles_keep_is_the_mean_of_their_ends(
-    squares: PreparedPart, settings: Settings, compute: Compute, tmp_path: Path
-):
-    one = settings(schedule="one_cycle", epochs=2, average=0.9)
-    both = settings(schedule="one_cycle", epochs=4, cycles=2, average=0.9)
-    first, network = first_network(one), first_network(both)
-    fit(first, one, compute=compute, train=squares, val=squares, run=tmp_path)
-    state = fit(network, both, compute=compute, train=squares, val=squares, run=tmp_path)
+    config = settings(epochs=2, average=0.9)
+    network = first_network(config)
+    state = fit(network, config, compute=compute, train=squares, val=squares, run=tmp_path)
     tensors = load_file(tmp_path / CHECKPOINT)
-    for name, tensor in network.state_dict().items():
-        second = tensors[f"average.{name}"]
-        if tensor.is_floating_point():
-            assert torch.allclose(tensor, (first.state_dict()[name] + second) / 2, atol=1e-6), name
-        else:
-            assert torch.equal(tensor, second)
-    assert all(torch.equal(tensor, network.state_dict()[name]) for name, tensor in load_file(tmp_path / BEST).items())
-    measured = loop._validate(network, compute=compute, part=squares, config=both, tick=lambda *_: None)
-    assert (state.rows[-1].val_loss, state.rows[-1].val_dice) == (measured.loss, measured.dice)
+    for name, tensor in load_file(tmp_path / BEST).items():
+        assert torch.equal(tensor, tensors[f"average.{name}"]), name
+        assert torch.equal(tensor, network.state_dict()[name]), name
+    scores = validation.validate(network, squares, compute=compute, recipe=config.recipe, batch_size=3)
+    assert (state.rows[-1].val_loss, state.rows[-1].val_dice) == (scores.loss, scores.dice)
 
 
-def test_a_run_stopped_in_its_second_cycle_ends_as_if_nothing_had_happened(
-    squares: PreparedPart, settings: Settings, compute: Compute, tmp_path: Path
-):
-    config = settings(schedule="one_cycle", epochs=6, cycles=3, average=0.9)
-    whole = first_network(config)
-    fit(whole, config, compute=compute, train=squares, val=squares, run=tmp_path / "whole")
-    for stop in (3, 4, 5):
-        run, network = tmp_path / f"stopped-{stop}", first_network(config)
-        fit(
-            network,
-            config,
-            compute=compute,
-            train=squares,
-            val=squares,
-            run=run,
-            go_on=lambda rows, last=stop: len(rows) < last,
-        )
-        fit(network, config, compute=compute, train=squares, val=squares, run=run)
-        assert (run / BEST).read_bytes() == (tmp_path / "whole" / BEST).read_bytes(), stop
+def test_work_is_counted_in_pixels(settings: Settings):
+    config = settings(epochs=3, coarse_epochs=1)  # 16 x 24 pixels; coarse: 10 x 16, multiples of 2
+    assert loop._work_left(config, finished=0, train=7, val=3).pixels == 7 * (160 + 2 * 384) + 3 * 384
+    assert loop._work_left(config, finished=2, train=7, val=3) == loop.Work(7 * 384 + 384, 1)
 
 
 def test_a_constant_rate_stays():
@@ -436,7 +415,7 @@ def test_a_constant_rate_stays():
 def test_coarse_slices_keep_multiples_that_the_network_can_halve(side: int, expected: int):
     images, truths = torch.zeros(2, 1, side, 32), torch.zeros(2, side, 32, dtype=torch.long)
     truths[:, : side // 2] = 1
-    small, outlines = loop._shrink(images, truths, step=32)
+    small, outlines = batches.shrink(images, truths, step=32)
     assert small.shape == (2, 1, expected, 32)
     assert outlines.shape == (2, expected, 32)
     assert outlines.float().mean().item() == 0.5

@@ -13,16 +13,17 @@ from tumortrace.data.findings import Finding
 from tumortrace.data.fingerprint import hash_part
 from tumortrace.training import manifest
 from tumortrace.training.manifest import (
-    Measured,
+    RunFacts,
     build_manifest,
     describe_data,
     describe_environment,
     peak_memory_bytes,
 )
 
-MEASURED = Measured(
+MEASURED = RunFacts(
     device="cpu",
     precision="32-true",
+    seed=7,
     parameters=4850,
     kept_epoch=2,
     wall_seconds=12.345,
@@ -38,11 +39,10 @@ def test_manifest_by_hand():
     origin = {"name": "default", "sha256": "cc", "remembered": False}
     document = build_manifest(
         MEASURED,
-        seed=7,
         environment={"python": "3.11"},
         data=data,
         findings=[finding],
-        began_from=origin,
+        start=origin,
     )
     assert json.loads(json.dumps(document)) == {
         "python": "3.11",

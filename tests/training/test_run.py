@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,13 +19,14 @@ from safetensors.torch import load_file
 import tumortrace
 from tumortrace.config import Config, Recipe, config_from_tables, load_config
 from tumortrace.data.cases import read_case
-from tumortrace.data.dataset import open_dataset
+from tumortrace.data.dataset import open_dataset, open_datasets, open_negatives
 from tumortrace.data.fingerprint import hash_case, hash_part
 from tumortrace.data.slice import write_png
 from tumortrace.data.upright import turn_upright
 from tumortrace.errors import ConfigError, DataError, TumortraceError
 from tumortrace.inference.model import open_model
 from tumortrace.inference.recipe import find_window, prepare_mask
+from tumortrace.locks import lock_folder
 from tumortrace.phantoms.slices import write_phantom_dataset
 from tumortrace.reporting.figures import read_metrics
 from tumortrace.run_folder import CHECKPOINT, check_run_folder
@@ -33,7 +35,7 @@ from tumortrace.training.arrays import PreparedPart
 from tumortrace.training.export import ExportDifference
 from tumortrace.training.run import RunResult, train
 
-Train = Callable[[Path, Config, Path], RunResult]
+Train = Callable[..., RunResult]
 
 EPOCHS = 4
 
@@ -48,8 +50,8 @@ def settings(**training: object) -> Config:
 @pytest.fixture
 def train_only(monkeypatch: pytest.MonkeyPatch) -> Train:
     """A run without its export, which takes longer than all the rest."""
-    monkeypatch.setattr(run_module, "export_onnx", lambda *_, **__: ExportDifference(0.0, 1.0))
-    return lambda data, config, out: train(open_dataset(data), config, out=out)
+    monkeypatch.setattr(run_module, "export_onnx", lambda *_, **__: ExportDifference(0.0, 1.0, 1))
+    return lambda data, config, out, **more: train(open_dataset(data), config, out=out, **more)
 
 
 @pytest.fixture
@@ -143,7 +145,7 @@ def test_the_export_says_that_it_has_begun(phantom_data: Path, tmp_path: Path, m
 
     def export(*_: object, **__: object) -> ExportDifference:
         assert told[-1] == "Exporting to ONNX ..."
-        return ExportDifference(0.0, 1.0)
+        return ExportDifference(0.0, 1.0, 1)
 
     monkeypatch.setattr(run_module, "export_onnx", export)
     monkeypatch.setattr(run_module, "tell", told.append)
@@ -156,13 +158,95 @@ def test_memory_that_runs_out_while_reading_says_what_to_try(
     def prepare(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(run_module, "prepare_part", prepare)
+    monkeypatch.setattr(run_module, "prepare_training_part", prepare)
     with pytest.raises(TumortraceError) as caught:
         train_only(phantom_data, settings(), tmp_path / "run")
     assert str(caught.value) == (
         "out of memory at recipe.size_hw=[32, 48]; try --set 'recipe.size_hw=[16, 24]', or fewer slices"
     )
     assert not (tmp_path / "run").exists()
+
+
+def test_a_second_run_in_the_folder_of_a_finished_one_is_refused(phantom_data: Path, tmp_path: Path, train_only: Train):
+    train_only(phantom_data, settings(epochs=1), tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for config in (settings(epochs=1), settings(epochs=2)):
+        with pytest.raises(ConfigError, match="holds a run already; continue it with --resume, or"):
+            train_only(phantom_data, config, tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_second_run_in_the_folder_of_one_that_goes_on_is_refused(
+    phantom_data: Path, tmp_path: Path, train_only: Train
+):
+    with lock_folder(tmp_path / "run"), pytest.raises(DataError, match="another run of tumortrace is writing there"):
+        train_only(phantom_data, settings(epochs=1), tmp_path / "run")
+
+
+@pytest.mark.parametrize("place", ["TRAIN", "run", "."])
+def test_a_run_folder_inside_the_data_is_refused(place: str, phantom_data: Path):
+    with pytest.raises(DataError, match="lies inside the data folder"):
+        train(open_dataset(phantom_data), settings(), out=phantom_data / place)
+
+
+def test_a_run_folder_inside_one_of_several_datasets_is_refused(phantom_data: Path, tmp_path: Path):
+    other = copy_part(phantom_data, tmp_path / "other")
+    both = open_datasets([phantom_data, other])
+    with pytest.raises(DataError, match="lies inside the data folder"):
+        train(both, settings(), out=other / "run")
+
+
+def test_without_settings_there_must_be_a_run_to_resume(phantom_data: Path, tmp_path: Path):
+    with pytest.raises(ConfigError, match="no settings are given"):
+        train(open_dataset(phantom_data), None, out=tmp_path)
+    with pytest.raises(ConfigError, match=r"no run to resume \(no config\.toml\)"):
+        train(open_dataset(phantom_data), None, out=tmp_path, resume=True)
+
+
+def test_slices_without_any_tumour_are_nothing_to_learn(phantom_data: Path, tmp_path: Path):
+    dataset = open_negatives(phantom_data / "no_tumour")
+    with pytest.raises(DataError, match=r"not one of 3 training slices holds a tumour, so there is nothing to learn"):
+        train(dataset, settings(), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("shown")
+def test_a_damaged_val_part_is_named_with_its_cause(
+    phantom_data: Path, tmp_path: Path, train_only: Train, capsys: pytest.CaptureFixture[str]
+):
+    data = shutil.copytree(phantom_data, tmp_path / "data")
+    (annotations,) = (data / "VAL").glob("*.json")
+    annotations.write_bytes(annotations.read_bytes()[:50])
+    message = rf"training\.keep = 'best_dice' chooses .* the VAL part, which is unusable: .*{annotations.name}"
+    with pytest.raises(DataError, match=message):
+        train_only(data, settings(keep="best_dice"), tmp_path / "run")
+    train_only(data, settings(epochs=1), tmp_path / "run")
+    assert re.search(rf"^no validation: .*{annotations.name}", capsys.readouterr().err, re.MULTILINE)
+
+
+@pytest.mark.usefixtures("shown")
+def test_a_run_says_at_its_start_what_it_trains_on_and_with(
+    phantom_data: Path, tmp_path: Path, train_only: Train, capsys: pytest.CaptureFixture[str]
+):
+    result = train_only(phantom_data, settings(epochs=1), tmp_path)
+    line = "Training on 10 slices, 10 with tumour; validating on 4; CPU, 1 thread, float32\n"
+    assert capsys.readouterr().err.startswith(line)
+    assert result.folder == tmp_path
+
+
+def test_a_resumed_run_keeps_its_threads(
+    phantom_data: Path, tmp_path: Path, train_only: Train, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(run_module, "settle_threads", lambda *_: torch.set_num_threads(2))
+    monkeypatch.setattr(run_module, "usable_cores", lambda: 4)
+    train_only(phantom_data, settings(epochs=1, threads=0), tmp_path)
+    torch.set_num_threads(1)
+    monkeypatch.setattr(run_module, "settle_threads", lambda *_: torch.set_num_threads(1))
+    train_only(phantom_data, settings(epochs=2, threads=0), tmp_path, resume=True)
+    try:
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
 
 
 @pytest.mark.parametrize("keep", ["best_loss", "best_dice"])
@@ -215,42 +299,40 @@ def test_a_missing_device_or_unreadable_data_leaves_no_run_behind(
 @pytest.mark.parametrize(
     "changed", [{"learning_rate": 0.2}, {"batch_size": 3}, {"keep": "best_loss"}, {"seed": 1}, {"weight_decay": 0.1}]
 )
-def test_going_on_under_other_settings_is_refused(
+def test_resuming_under_other_settings_is_refused(
     changed: dict[str, object], phantom_data: Path, tmp_path: Path, train_only: Train
 ):
     train_only(phantom_data, settings(epochs=1), tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     (key,) = changed
     with pytest.raises(ConfigError, match=rf"checkpoint\.safetensors: began under training\.{key} = .*; keep to that"):
-        train_only(phantom_data, settings(**changed), tmp_path)
+        train_only(phantom_data, settings(**changed), tmp_path, resume=True)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-def test_going_on_after_config_toml_was_edited_is_refused(phantom_data: Path, tmp_path: Path, train_only: Train):
-    """As the command line does it: what to go on under is read from the run's own config.toml."""
+def test_resuming_after_config_toml_was_edited_is_refused(phantom_data: Path, tmp_path: Path, train_only: Train):
     train_only(phantom_data, settings(epochs=1), tmp_path)
     toml = tmp_path / "config.toml"
     toml.write_text(toml.read_text().replace("learning_rate = 0.1", "learning_rate = 0.2"))
-    check_run_folder(tmp_path, resume=True)
     with pytest.raises(ConfigError, match=r"began under training\.learning_rate = 0\.1, not 0\.2; keep to that, or"):
-        train_only(phantom_data, load_config(str(toml)), tmp_path)
+        train_only(phantom_data, load_config(str(toml)), tmp_path, resume=True)
 
 
-def test_going_on_for_more_epochs_or_elsewhere_is_not(phantom_data: Path, tmp_path: Path, train_only: Train):
+def test_resuming_for_more_epochs_or_elsewhere_is_not(phantom_data: Path, tmp_path: Path, train_only: Train):
     train_only(phantom_data, settings(epochs=1), tmp_path)
-    result = train_only(phantom_data, settings(epochs=2, device="auto"), tmp_path)
+    result = train_only(phantom_data, settings(epochs=2, device="auto"), tmp_path, resume=True)
     assert [row.epoch for row in result.rows] == [1, 2]
     assert load_config(str(tmp_path / "config.toml")).training.epochs == 2
 
 
-def test_going_on_with_other_data_is_refused(phantom_data: Path, tmp_path: Path, train_only: Train):
+def test_resuming_with_other_data_is_refused(phantom_data: Path, tmp_path: Path, train_only: Train):
     data = tmp_path / "data"
     shutil.copytree(phantom_data, data)
     train_only(data, settings(epochs=1), tmp_path / "run")
     one, other, *_ = sorted((data / "VAL").glob("*.jpg"))
     shutil.copy(one, other)
     with pytest.raises(TumortraceError, match=r"checkpoint\.safetensors: was trained on other data"):
-        train_only(data, settings(), tmp_path / "run")
+        train_only(data, settings(), tmp_path / "run", resume=True)
 
 
 # Trains into OUT/KEEP-MOMENT in children that die by SIGKILL, each at its moment: one import of torch for all of them.
@@ -258,8 +340,8 @@ KILLS = """
 import os, signal, sys, time
 from pathlib import Path
 from tumortrace.config import load_config
-from tumortrace.data.dataset import open_dataset
-from tumortrace.training import checkpoint, loop
+from tumortrace.data.dataset import open_dataset, open_datasets, open_negatives
+from tumortrace.training import batches, checkpoint, loop
 from tumortrace.training.run import train
 
 data, out = Path(sys.argv[1]), Path(sys.argv[2])
@@ -282,9 +364,9 @@ def kill_when_there(path, child):
     os.kill(child, signal.SIGKILL)
 
 moments = {
-    "first-epoch": lambda: die_at(2, loop, "_fetch"),
+    "first-epoch": lambda: die_at(2, batches, "fetch"),
     "first-row": lambda: None,
-    "third-epoch": lambda: die_at(11, loop, "_fetch"),
+    "third-epoch": lambda: die_at(11, batches, "fetch"),
     "half-a-checkpoint": lambda: die_at(3, checkpoint, "write_atomically", half_done=True),
     "before-its-weights": lambda: die_at(2, loop, "save_weights"),
 }
@@ -331,7 +413,7 @@ def test_runs_killed_at_any_moment_end_as_if_nothing_had_happened(
         check_run_folder(folder, resume=True)
         rows = read_metrics(folder / "metrics.csv") if (folder / "metrics.csv").exists() else []
         assert len(rows) < EPOCHS, folder
-        result = train_only(phantom_data, load_config(str(folder / "config.toml")), folder)
+        result = train_only(phantom_data, None, folder, resume=True)
         assert (folder / "best.safetensors").read_bytes() == weights, folder
         resumed = load_file(folder / CHECKPOINT)
         assert resumed.keys() == tensors.keys()

@@ -19,7 +19,7 @@ from tumortrace.config import Config, config_from_tables
 from tumortrace.errors import ConfigError, TumortraceError
 from tumortrace.reporting.figures import read_metrics
 from tumortrace.run_folder import CHECKPOINT
-from tumortrace.training import loop
+from tumortrace.training import batches, loop
 from tumortrace.training.arrays import PreparedPart
 from tumortrace.training.checkpoint import TrainingState
 from tumortrace.training.compute import Compute, start_compute
@@ -59,7 +59,7 @@ def points(kill_at: int | None = None) -> Iterator[list[str]]:
         if len(passed) - 1 == kill_at:
             raise Killed
 
-    fetch, rename = loop._fetch, Path.replace
+    fetch, rename = batches.fetch, Path.replace
 
     def watched_fetch(*arguments: object) -> object:
         pass_by("fetch")
@@ -70,7 +70,7 @@ def points(kill_at: int | None = None) -> Iterator[list[str]]:
         return rename(self, target)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "_fetch", watched_fetch)
+        patch.setattr(batches, "fetch", watched_fetch)
         patch.setattr(Path, "replace", watched_rename)
         yield passed
 
@@ -167,8 +167,8 @@ def test_moments_are_loaded_to_where_the_weights_are_then(
     def move_to_another_type(network: nn.Module, *arguments: object, **keywords: object) -> nn.Module:
         return move(network, *arguments, **keywords).double()  # torch moves moments to device and type alike
 
-    def look(learner: loop._Learner, _epoch: int, **_: object) -> None:
-        moments = [learner.optimizer.state[parameter]["exp_avg"] for parameter in learner.network.parameters()]
+    def look(trainer: loop._Trainer, _epoch: int, **_: object) -> None:
+        moments = [trainer.optimizer.state[parameter]["exp_avg"] for parameter in trainer.network.parameters()]
         assert {moment.dtype for moment in moments} == {torch.float64}
         raise Killed
 

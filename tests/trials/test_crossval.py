@@ -103,9 +103,9 @@ def test_a_fold_that_was_not_finished_is_trained(done: Done, data: Path, monkeyp
     runs: list[str] = []
     whole = crossval.train
 
-    def train(dataset: Dataset, config: Config, *, out: Path) -> Any:  # noqa: ANN401 - passes on
+    def train(dataset: Dataset, config: Config, *, out: Path, **more: Any) -> Any:  # noqa: ANN401 - passes on
         runs.append(out.name)
-        return whole(dataset, config, out=out)
+        return whole(dataset, config, out=out, **more)
 
     monkeypatch.setattr(crossval, "train", train)
     cross_validate(open_dataset(data), CONFIG, folds=3, by="groups", out=out)

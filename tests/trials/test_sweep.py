@@ -23,7 +23,7 @@ from tumortrace.phantoms.slices import write_phantom_dataset
 from tumortrace.training.arrays import PreparedPart
 from tumortrace.training.checkpoint import EpochRow
 from tumortrace.training.compute import Compute
-from tumortrace.training.loop import GoOn, fit
+from tumortrace.training.loop import ShouldStop, fit
 from tumortrace.training.networks import build_network
 from tumortrace.trials import sweep
 from tumortrace.trials.sweep import SweepResult, is_hopeless, run_sweep
@@ -206,16 +206,16 @@ def test_a_run_ends_where_it_is_told_to_and_stays_ended(
     config = settings(epochs=4)
     asked: list[int] = []
 
-    def until_two(rows: Sequence[EpochRow]) -> bool:
+    def after_two(rows: Sequence[EpochRow]) -> bool:
         asked.append(len(rows))
-        return len(rows) < 2
+        return len(rows) >= 2
 
-    def go(**asking: GoOn) -> list[EpochRow]:
+    def go(**asking: ShouldStop) -> list[EpochRow]:
         network = build_network(config.network, size_hw=config.recipe.size_hw, seed=0)
         return fit(network, config, compute=compute, train=squares, val=squares, run=tmp_path, **asking).rows
 
     for _ in range(2):
-        assert len(go(go_on=until_two)) == 2
+        assert len(go(should_stop=after_two)) == 2
     assert asked == [1, 2, 2]
     assert len(go()) == 4  # nobody asks
 
@@ -337,9 +337,9 @@ def watch_training(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     whole = sweep.train
 
-    def train(dataset: Dataset, config: Config, *, out: Path, go_on: GoOn) -> Any:  # noqa: ANN401 - passes on
+    def train(dataset: Dataset, config: Config, *, out: Path, **more: Any) -> Any:  # noqa: ANN401 - passes on
         names.append(out.name)
-        return whole(dataset, config, out=out, go_on=go_on)
+        return whole(dataset, config, out=out, **more)
 
     monkeypatch.setattr(sweep, "train", train)
     return names
@@ -427,7 +427,7 @@ def test_a_setting_that_fails_is_given_up_and_the_others_go_on(
         shutil.rmtree(copy / "runs" / name)
     tried: list[str] = []
 
-    def train(_dataset: Dataset, _config: Config, *, out: Path, go_on: GoOn) -> None:  # noqa: ARG001 - never asks
+    def train(_dataset: Dataset, _config: Config, *, out: Path, **_more: object) -> None:
         tried.append(out.name)
         raise RunFailedError("training diverged in epoch 1 (loss nan)")
 

@@ -14,6 +14,10 @@ from tumortrace.errors import TumortraceError, require_extra
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The .onnx file to write.")],
+    calibrated: Annotated[
+        Path | None,
+        typer.Option("--calibrated", metavar="FILE", help="Use the fitted recipe of this calibrated.toml of crossval."),
+    ] = None,
     *,
     int8: Annotated[
         bool, typer.Option("--int8", help="In 8 bits, if that is faster here and costs at most 0.002 of Dice.")
@@ -28,9 +32,9 @@ def export(
     require_extra("train", purpose="export")
     if out.suffix != ".onnx":
         raise TumortraceError(f"--out {out} is not an .onnx file; give a name that ends in .onnx")
-    from tumortrace.training.finished import export_run, open_run
+    from tumortrace.training.export_run import export_run, open_run
 
-    written = export_run(open_run(run), out, int8=int8)
+    written = export_run(open_run(run), out, int8=int8, calibrated=calibrated)
     agreement, trial = written.agreement, written.trial
     console.print(
         f"Written to {written.path}: {written.size_bytes / 1e6:.2f} MB",

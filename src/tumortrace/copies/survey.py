@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from tumortrace.copies.find import SAME_SLICE, CopyPair, score_pairs
 from tumortrace.copies.groups import link, name_groups
 from tumortrace.copies.signatures import Signature, Signatures, measure_signature, stack_signatures
 from tumortrace.copies.transforms import Thumbnail, make_thumbnail
-from tumortrace.data.cases import CaseRecord, read_case
+from tumortrace.data.cases import Case, CaseRecord, read_case
 from tumortrace.data.findings import Finding, describe_main_cause
 from tumortrace.data.fingerprint import hash_case, hash_slice
 from tumortrace.data.mask_checks import find_doubtful_masks, summarise_mask
@@ -97,30 +98,40 @@ class Survey(DescribedCases):
         return tuple(pair for pair in self.scored if pair.similarity >= SAME_SLICE)
 
 
-def survey_cases(records: Sequence[CaseRecord]) -> Survey:
+OnCase = Callable[[int, Case], None]
+"""Function that is given the index and the content of each annotated case; several threads may call it at a time."""
+
+
+def survey_cases(records: Sequence[CaseRecord], *, on_case: OnCase = lambda _index, _case: None) -> Survey:
     """Decode all cases, in threads, and find the copies among them.
 
     Args:
         records: Annotated or not.
+        on_case: Function that is given each annotated case while its pixels are in memory.
 
     Raises:
         DataError: Not one can be read.
     """
-    seen = describe_cases(records)
+    seen = describe_cases(records, on_case=on_case)
     scored = tuple(score_pairs(seen.signatures))
     linked = [(pair.first, pair.second) for pair in scored if pair.similarity >= SAME_SLICE]
     groups = name_groups(link(len(seen.cases), linked))
     return Survey(seen.cases, seen.signatures, seen.findings, scored, groups)
 
 
-def describe_cases(records: Sequence[CaseRecord]) -> DescribedCases:
+def describe_cases(records: Sequence[CaseRecord], *, on_case: OnCase = lambda _index, _case: None) -> DescribedCases:
     """Decode all cases, in threads, and keep what each looks like.
+
+    Args:
+        records: Annotated or not.
+        on_case: Function that is given each annotated case while its pixels are in memory.
 
     Raises:
         DataError: Not one can be read.
     """
     with ThreadPoolExecutor(usable_cores()) as pool:
-        seen = list(track(pool.map(_survey_case, records), "Reading slices", total=len(records)))
+        reading = pool.map(partial(_survey_case, on_case=on_case), range(len(records)), records)
+        seen = list(track(reading, "Reading slices", total=len(records)))
     findings = tuple(finding for _, _, met in seen for finding in met)
     kept = [(case, look) for case, look, _ in seen if case is not None and look is not None]
     if not kept:
@@ -141,7 +152,9 @@ def _find_doubtful(cases: Sequence[SurveyedCase]) -> list[Finding]:
     )
 
 
-def _survey_case(record: CaseRecord) -> tuple[SurveyedCase | None, Signature | None, list[Finding]]:
+def _survey_case(
+    index: int, record: CaseRecord, *, on_case: OnCase
+) -> tuple[SurveyedCase | None, Signature | None, list[Finding]]:
     try:
         if record.truth is None:
             image = read_slice(record.image_path, record.case_id)
@@ -152,6 +165,7 @@ def _survey_case(record: CaseRecord) -> tuple[SurveyedCase | None, Signature | N
     except DataError as error:
         cause = str(error).partition(": ")[2] or str(error)
         return None, None, [Finding("unreadable", "left out", record.case_id, cause, "mend or remove it")]
+    on_case(index, case)
     truth = case.truth
     lesions = label_lesions(truth).count
     bits = np.packbits(truth)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -193,7 +193,7 @@ def read_metrics(path: Path) -> list[MetricsRow]:
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = [{key: float(cell) if cell else None for key, cell in row.items()} for row in csv.DictReader(file)]
+            rows = [_read_epoch(row) for row in csv.DictReader(file)]
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); give a run folder") from None
     except (ValueError, TypeError, csv.Error) as error:
@@ -203,6 +203,11 @@ def read_metrics(path: Path) -> list[MetricsRow]:
     if missing := {"epoch", "train_loss", "val_loss"} - rows[0].keys():
         raise DataError(f"{path}: lacks the columns {', '.join(sorted(missing))}; give the file as train wrote it")
     return rows
+
+
+def _read_epoch(row: Mapping[str, str]) -> dict[str, float | None]:
+    """Return the numbers of one row; the columns that name a loss hold none."""
+    return {key: float(cell) if cell else None for key, cell in row.items() if not str(key).endswith("_name")}
 
 
 def save_figure(figure: Figure, path: Path) -> None:

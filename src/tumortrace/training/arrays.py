@@ -1,10 +1,9 @@
-"""A part of a dataset as arrays on the network's grid: decoded once, kept in memory, indexed by every step."""
+"""The slices of a part on the network's grid: decoded once, kept in memory, indexed by every step."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TypeVar
 
 import numpy as np
@@ -13,9 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tumortrace.config import Recipe
-from tumortrace.data.cases import CaseRecord, read_cases
+from tumortrace.copies.agreement import agree_on_masks
+from tumortrace.copies.survey import DescribedCases, Survey, describe_cases, survey_cases
+from tumortrace.data.cases import Case, CaseRecord, read_cases
 from tumortrace.data.findings import Finding, describe_main_cause
 from tumortrace.data.fingerprint import hash_case
+from tumortrace.data.head import Window
 from tumortrace.data.upright import turn_upright
 from tumortrace.errors import DataError
 from tumortrace.inference.features import PictureFeatures, measure_features
@@ -27,15 +29,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class PreparedPart:
-    """The cases of one part, ready for the network.
+    """The slices of one part, ready for the network.
 
     Attributes:
-        images: Shape (N, 1, H, W), float32, standardised as the recipe says.
-        truths: Shape (N, H, W), uint8, 1 where there is tumour.
-        sources: Name of each case's dataset.
-        hashes: SHA-256 of each case's image and truth, by case_id, in the order of the arrays.
-        features: What each slice looks like, in the order of the arrays; None for a blank one.
-        findings: Faults met on the way; the cases they left out are not in the arrays.
+        images: Slices as the recipe prepares them, shape (N, 1, H, W), float32.
+        truths: Masks, shape (N, H, W), uint8, 1 where there is tumour.
+        sources: Name of each slice's dataset.
+        hashes: SHA-256 of each case (image and truth), by case_id, in the order of the arrays.
+        features: Picture features of each slice, in the order of the arrays; None for a blank one.
+        findings: Faults met on the way; the cases that they left out are not in the arrays.
     """
 
     images: Tensor
@@ -50,56 +52,98 @@ class PreparedPart:
         return len(self.images)
 
 
-def spread(items: Sequence[T], count: int) -> list[T]:
-    """At most so many items, evenly spaced from the first to the last: cases lie source by source, and all count."""
+def evenly_spaced(items: Sequence[T], count: int) -> list[T]:
+    """Return at most ``count`` items, evenly spaced from the first to the last, so that every source is among them."""
     chosen = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
     return [items[index] for index in chosen]
 
 
-def prepare_part(
-    records: tuple[CaseRecord, ...],
-    recipe: Recipe,
-    *,
-    name: str,
-    outlines: Mapping[str, NDArray[np.bool_]] = MappingProxyType({}),
-) -> PreparedPart:
+def prepare_part(records: Sequence[CaseRecord], recipe: Recipe, *, name: str) -> PreparedPart:
     """Decode, prepare and hash every case of a part.
 
     Args:
         records: The cases; none gives arrays of length 0.
-        recipe: The recipe of the model to be trained.
-        name: What the part is called on the progress bar and in messages.
-        outlines: By case_id, masks to be learnt in place of the cases' own; shape (H, W) of the slice.
+        recipe: Recipe of the model to be trained.
+        name: Name of the part, for the progress bar and messages.
 
     Raises:
         DataError: There were cases, and not one could be read.
         MemoryError: The arrays do not fit.
     """
-    images = np.empty((len(records), *recipe.size_hw), dtype=np.float32)
-    truths = np.empty((len(records), *recipe.size_hw), dtype=np.uint8)
-    count = 0
-    sources: list[str] = []
-    hashes: dict[str, str] = {}
-    features: list[PictureFeatures | None] = []
+    arrays = _Arrays(records, recipe)
     findings: list[Finding] = []
-    for record, case, faults in track(read_cases(records), f"Reading {name}", total=len(records)):
+    hashes: dict[str, str] = {}
+    reading = track(read_cases(tuple(records)), f"Reading {name}", total=len(records))
+    for index, (record, case, faults) in enumerate(reading):
         findings += faults
         if case is not None:
-            upright = turn_upright(case.slice.pixels)
-            window = find_window(upright, recipe)
-            images[count] = prepare(upright, recipe, window)
-            truths[count] = prepare_mask(outlines.get(record.case_id, case.truth), recipe, window)
-            count += 1
-            sources.append(record.source)
+            arrays.add(index, case)
             hashes[record.case_id] = hash_case(case)
-            features.append(measure_features(upright, colour_share=case.slice.colour_share))
-    if records and not count:
+    if records and not hashes:
         raise DataError(f"{name}: not one of {len(records)} cases can be read; {describe_main_cause(findings)}")
-    return PreparedPart(
-        images=torch.from_numpy(images[:count]).unsqueeze(1),
-        truths=torch.from_numpy(truths[:count]),
-        sources=tuple(sources),
-        hashes=hashes,
-        features=tuple(features),
-        findings=tuple(findings),
-    )
+    return arrays.as_part(hashes, tuple(findings))
+
+
+def prepare_training_part(
+    records: Sequence[CaseRecord], recipe: Recipe, *, consensus: bool = False
+) -> tuple[PreparedPart, DescribedCases]:
+    """Decode every training case once: prepare it for the network, and describe it so that copies can be found.
+
+    Args:
+        records: The training cases.
+        recipe: Recipe of the model to be trained.
+        consensus: Whether a slice with at least two copies gets the consensus of their outlines as its truth.
+
+    Raises:
+        DataError: Not one case can be read.
+        MemoryError: The arrays do not fit.
+    """
+    arrays = _Arrays(records, recipe)
+    try:
+        described = (survey_cases if consensus else describe_cases)(records, on_case=arrays.add)
+    except DataError as error:
+        raise DataError(f"TRAIN: {error}") from None
+    if isinstance(described, Survey):
+        arrays.replace_truths(agree_on_masks(described))
+    hashes = {case.record.case_id: case.sha256 for case in described.cases}
+    return arrays.as_part(hashes, described.findings), described
+
+
+class _Arrays:
+    """The arrays of a part, filled case by case in any order."""
+
+    def __init__(self, records: Sequence[CaseRecord], recipe: Recipe) -> None:
+        self.records = records
+        self.recipe = recipe
+        self.images = np.empty((len(records), *recipe.size_hw), dtype=np.float32)
+        self.truths = np.empty((len(records), *recipe.size_hw), dtype=np.uint8)
+        self.features: dict[int, PictureFeatures | None] = {}
+        self.windows: dict[int, Window] = {}
+
+    def add(self, index: int, case: Case) -> None:
+        upright = turn_upright(case.slice.pixels)
+        window = find_window(upright, self.recipe)
+        self.images[index] = prepare(upright, self.recipe, window)
+        self.truths[index] = prepare_mask(case.truth, self.recipe, window)
+        self.features[index] = measure_features(upright, colour_share=case.slice.colour_share)
+        self.windows[index] = window
+
+    def replace_truths(self, masks: dict[str, NDArray[np.bool_]]) -> None:
+        for index, window in self.windows.items():
+            mask = masks.get(self.records[index].case_id)
+            if mask is not None:
+                self.truths[index] = prepare_mask(mask, self.recipe, window)
+
+    def as_part(self, hashes: dict[str, str], findings: tuple[Finding, ...]) -> PreparedPart:
+        kept = sorted(self.features)
+        for place, index in enumerate(kept):  # close the gaps of cases that could not be read
+            if place != index:
+                self.images[place], self.truths[place] = self.images[index], self.truths[index]
+        return PreparedPart(
+            images=torch.from_numpy(self.images[: len(kept)]).unsqueeze(1),  # (N, 1, H, W)
+            truths=torch.from_numpy(self.truths[: len(kept)]),
+            sources=tuple(self.records[index].source for index in kept),
+            hashes=hashes,
+            features=tuple(self.features[index] for index in kept),
+            findings=findings,
+        )

@@ -1,6 +1,7 @@
-"""What ``--resume`` needs, in one safetensors file: weights, their means, Adam's moments, and the history as JSON.
+"""Checkpoints: all that a run needs to continue, in one safetensors file.
 
-One file can be replaced in one step, so a kill at any moment leaves a whole checkpoint: the old one or the new one.
+It holds the weights, their average, the optimizer's moments, and the history as JSON. One file can be replaced in one
+step, so a kill at any moment leaves a complete checkpoint: the old one or the new one.
 """
 
 from __future__ import annotations
@@ -20,32 +21,30 @@ from torch import Tensor, nn
 from tumortrace.config import Config, config_from_tables
 from tumortrace.errors import ConfigError, ModelError
 from tumortrace.files import write_atomically
-from tumortrace.training.average import KeptNetwork
 
-_FREE = {"training.device", "training.threads"}
-"""The settings under which a run may go on that differ from those it began with."""
-
-_LENGTH = {"training.epochs", "training.cycles"}
-"""Free as well where they leave every epoch's learning rate as it is."""
+FREE = ("training.device", "training.threads")
+"""Settings that may change when a run continues."""
 
 _NETWORK = "network."
 _AVERAGE = "average."
-_MEAN = "mean."
 _OPTIMIZER = "optimizer."
 
 
 @dataclass(frozen=True)
 class EpochRow:
-    """One epoch, as it stands in ``metrics.csv``.
+    """One epoch, a row of ``metrics.csv``.
 
     Attributes:
-        epoch: Counted from 1.
+        epoch: Number of the epoch, from 1.
         train_loss: Mean of the configured loss over the slices while they were trained on.
         val_loss: Mean cross-entropy on VAL after the epoch; None without a VAL part.
-        val_dice: Mean Dice on VAL at the network's grid, over the slices where it is defined; None without.
-        images_per_second: Training speed, validation left out.
-        loader_share: Share of the training time spent on fetching batches, 0 to 1.
+        val_dice: Mean Dice on VAL at the recipe's thresholds, on the network's grid, over the slices where it is
+            defined; None without.
+        images_per_second: Training speed, validation excluded.
+        loader_share: Fraction of the training time spent on fetching batches, 0 to 1.
         seconds: Wall time of the epoch, validation included.
+        train_loss_name: Name of the loss in ``train_loss``, a value of ``training.loss``.
+        val_loss_name: Name of the loss in ``val_loss``; empty without one.
     """
 
     epoch: int
@@ -55,6 +54,8 @@ class EpochRow:
     images_per_second: float
     loader_share: float
     seconds: float
+    train_loss_name: str = ""
+    val_loss_name: str = ""
 
 
 @dataclass
@@ -62,9 +63,9 @@ class TrainingState:
     """How far a run has come.
 
     Attributes:
-        config: What the run is trained under, so that it cannot go on under other settings.
-        data_hash: Of all that the run learns from and is measured on, so that it cannot go on with other data.
-        rows: One for each finished epoch.
+        config: Settings of the run, so that it cannot continue under others.
+        data_hash: Hash of its training and validation slices, so that it cannot continue with others.
+        rows: One row for each finished epoch.
         threads: CPU threads that it was trained with, so that it continues with the same bits.
     """
 
@@ -95,13 +96,20 @@ def load_weights(path: Path, network: nn.Module) -> None:
 
 
 def save_checkpoint(
-    path: Path, *, network: nn.Module, kept: KeptNetwork, optimizer: torch.optim.Optimizer, state: TrainingState
+    path: Path, *, network: nn.Module, average: nn.Module | None, optimizer: torch.optim.Optimizer, state: TrainingState
 ) -> None:
-    """Write everything that going on needs, atomically, as one file."""
+    """Write everything that the run needs to continue, atomically, as one file.
+
+    Args:
+        path: The file.
+        network: The network with its latest weights.
+        average: The network with the averaged weights; None if the run averages nothing.
+        optimizer: The optimizer of the network's parameters.
+        state: Settings and history.
+    """
     tensors = {_NETWORK + name: tensor for name, tensor in _tensors_of(network).items()}
-    tensors |= {_AVERAGE + name: tensor for name, tensor in _tensors_of(kept.average.network).items()}
-    if len(state.rows) > kept.cycle_epochs:  # until then the mean of cycles' ends is nothing, or the average itself
-        tensors |= {_MEAN + name: tensor for name, tensor in _tensors_of(kept.mean.network).items()}
+    if average is not None:
+        tensors |= {_AVERAGE + name: tensor for name, tensor in _tensors_of(average).items()}
     moments: dict[int, dict[str, Tensor]] = optimizer.state_dict()["state"]
     for index, values in moments.items():
         tensors |= {f"{_OPTIMIZER}{index}.{name}": _plain(tensor) for name, tensor in values.items()}
@@ -109,7 +117,7 @@ def save_checkpoint(
 
 
 def read_state(path: Path) -> TrainingState:
-    """How far the run had come that ``save_checkpoint`` wrote.
+    """Return settings and history from a checkpoint.
 
     Raises:
         ModelError: The file is no checkpoint, or damaged.
@@ -125,29 +133,29 @@ def read_state(path: Path) -> TrainingState:
 
 
 def refuse_other_settings(path: Path, began: Config, now: Config) -> None:
-    """Check that a run goes on under the settings it began with; device, threads and length may differ.
+    """Check that a run continues under the settings it began with.
 
-    A constant rate allows any number of epochs, cycles allow more or fewer of the same length.
+    Device and threads may differ. Under a constant learning rate the number of epochs may differ too.
 
     Args:
-        path: Of the checkpoint, for the message.
-        began: The settings in it.
-        now: Those to go on under.
+        path: The checkpoint, for the message.
+        began: Settings in the checkpoint.
+        now: Settings to continue under.
 
     Raises:
         ConfigError: Names the settings that differ, with both values.
     """
     then, today = _flat(began), _flat(now)
-    constant = began.training.schedule == "constant" and began.training.cycles == now.training.cycles == 1
-    same_cycle = began.training.cycle_epochs == now.training.cycle_epochs
-    free = _FREE | (_LENGTH if constant or same_cycle else set())
+    free = {*FREE, "training.epochs"} if began.training.schedule == "constant" else set(FREE)
     changed = [f"{key} = {then[key]!r}, not {today[key]!r}" for key in then.keys() - free if then[key] != today[key]]
     if changed:
         raise ConfigError(f"{path}: began under {'; '.join(sorted(changed))}; keep to that, or choose another --out")
 
 
-def load_checkpoint(path: Path, *, network: nn.Module, kept: KeptNetwork, optimizer: torch.optim.Optimizer) -> None:
-    """Put the network, its means and the optimizer back to where ``save_checkpoint`` found them.
+def load_checkpoint(
+    path: Path, *, network: nn.Module, average: nn.Module | None, optimizer: torch.optim.Optimizer
+) -> None:
+    """Restore the network, its average and the optimizer from a checkpoint.
 
     Call it when the network is on its device: the moments are put where the weights are.
 
@@ -157,15 +165,14 @@ def load_checkpoint(path: Path, *, network: nn.Module, kept: KeptNetwork, optimi
     try:
         tensors = load_file(path)
         network.load_state_dict(_with_prefix(tensors, _NETWORK))
-        average = _with_prefix(tensors, _AVERAGE)
-        kept.average.network.load_state_dict(average)
-        kept.mean.network.load_state_dict(_with_prefix(tensors, _MEAN) or average)
+        if average is not None:
+            average.load_state_dict(_with_prefix(tensors, _AVERAGE))
     except (OSError, SafetensorError, RuntimeError) as error:
         raise _no_checkpoint(path, error) from None
     moments: dict[int, dict[str, Tensor]] = {}
     for key, tensor in _with_prefix(tensors, _OPTIMIZER).items():
         index, _, name = key.partition(".")
-        moments.setdefault(int(index), {})[name] = tensor.clone()  # what load_file gives is a map of the file
+        moments.setdefault(int(index), {})[name] = tensor.clone()  # load_file returns a map of the file
     groups: list[dict[str, Any]] = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
 

@@ -75,12 +75,14 @@ class ExportDifference:
     Attributes:
         difference: The largest in the network's tumour probability, anywhere, before its calibration; NaN if ONNX
             Runtime gives none.
-        mask_iou: Of their masks at the recipe's threshold, on the network's grid, the pixels of all slices pooled, in
-            [0, 1]; 1 if both mark nothing.
+        mask_iou: IoU of their masks at the recipe's threshold, on the network's grid, the pixels of all slices pooled,
+            in [0, 1]; 1 if both mark nothing.
+        marked: Number of slices on which the network marks a pixel.
     """
 
     difference: float
     mask_iou: float
+    marked: int
 
 
 def export_onnx(
@@ -163,7 +165,7 @@ def compare(network: nn.Module, data: bytes, *, recipe: Recipe, samples: Tensor)
     options.log_severity_level = 3  # errors only: its warnings are about its own optimiser
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     differences = []
-    both = either = 0
+    both = either = marked = 0
     for sample in torch.split(samples, 1):
         with torch.no_grad():
             expected = tumour_probability(network(sample).numpy())
@@ -174,10 +176,11 @@ def compare(network: nn.Module, data: bytes, *, recipe: Recipe, samples: Tensor)
         masks = [
             apply_temperature(probability, recipe.temperature) >= recipe.threshold for probability in (expected, actual)
         ]
+        marked += bool(masks[0].any())
         both += int(np.count_nonzero(masks[0] & masks[1]))
         either += int(np.count_nonzero(masks[0] | masks[1]))
     # Unlike Python's max, numpy's is NaN if any is.
-    return ExportDifference(float(np.max(differences)), both / either if either else 1.0)
+    return ExportDifference(float(np.max(differences)), both / either if either else 1.0, marked)
 
 
 def refuse_disagreement(agreement: ExportDifference, path: Path) -> None:

@@ -26,22 +26,24 @@ _LIBRARIES = ("numpy", "opencv-python-headless", "torch", "onnx", "onnxruntime")
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What was found out while the run went on.
+class RunFacts:
+    """Facts about a finished run.
 
     Attributes:
         device: Device of the training, as torch names it.
         precision: ``"32-true"`` or ``"bf16-mixed"``.
-        parameters: Numbers that the network learns.
-        kept_epoch: Whose weights are kept, counted from 1.
-        wall_seconds: From the start of this call to its end, reading and export included.
-        epoch_seconds: Of all epochs, also those before a resumption.
-        peak_memory_bytes: From ``peak_memory_bytes``.
-        onnx_largest_difference: Between torch and ONNX Runtime, in tumour probability.
+        seed: Seed of the training.
+        parameters: Number of trained parameters.
+        kept_epoch: Number of the epoch whose weights are kept, from 1.
+        wall_seconds: Time of this call, with reading and export.
+        epoch_seconds: Time of all epochs, with those before a resumption.
+        peak_memory_bytes: Result of ``peak_memory_bytes``.
+        onnx_largest_difference: Largest difference in tumour probability between torch and ONNX Runtime.
     """
 
     device: str
     precision: str
+    seed: int
     parameters: int
     kept_epoch: int
     wall_seconds: float
@@ -51,48 +53,46 @@ class Measured:
 
 
 def build_manifest(
-    measured: Measured,
+    facts: RunFacts,
     *,
-    seed: int,
     environment: Mapping[str, object],
     data: Mapping[str, object],
     findings: Sequence[Finding],
-    began_from: Mapping[str, object] | None,
+    start: Mapping[str, object] | None,
 ) -> dict[str, object]:
-    """Put the manifest of a run together, as it is written to JSON; depends on its arguments alone.
+    """Return the manifest of a run, as it is written to JSON.
 
     Args:
-        measured: What was found out on the way.
-        seed: Seed of the training.
-        environment: From ``describe_environment``; its keys are the manifest's first.
-        data: From ``describe_data``.
+        facts: Facts about the run.
+        environment: Result of ``describe_environment``; its keys come first in the manifest.
+        data: Result of ``describe_data``.
         findings: Faults of the data, each a table in the manifest.
-        began_from: The model whose weights were the first ones; None if there was none.
+        start: The model that training started from; None if it started from no model.
     """
     return {
         **environment,
-        "device": measured.device,
-        "precision": measured.precision,
-        "seed": seed,
-        "parameters": measured.parameters,
-        "kept_epoch": measured.kept_epoch,
-        "wall_seconds": round(measured.wall_seconds, 1),
-        "epoch_seconds": round(measured.epoch_seconds, 1),
-        "peak_memory_bytes": dict(measured.peak_memory_bytes),
-        "onnx_largest_difference": measured.onnx_largest_difference,
-        "began_from": began_from,
+        "device": facts.device,
+        "precision": facts.precision,
+        "seed": facts.seed,
+        "parameters": facts.parameters,
+        "kept_epoch": facts.kept_epoch,
+        "wall_seconds": round(facts.wall_seconds, 1),
+        "epoch_seconds": round(facts.epoch_seconds, 1),
+        "peak_memory_bytes": dict(facts.peak_memory_bytes),
+        "onnx_largest_difference": facts.onnx_largest_difference,
+        "began_from": start,
         "data": dict(data),
         "findings": [asdict(finding) for finding in findings],
     }
 
 
 def describe_data(root: Path, train: dict[str, str], val: dict[str, str]) -> dict[str, object]:
-    """What a run learnt from and was measured on.
+    """Return what the manifest says about the data of a run.
 
     Args:
         root: Folder of the dataset.
-        train: SHA-256 of each case that was learnt from, by case_id.
-        val: The same of those that each epoch was measured on; may be empty.
+        train: SHA-256 of each training case, by case_id.
+        val: SHA-256 of each validation case; may be empty.
     """
     return {"root": str(root), "train": _describe_part(train), "val": _describe_part(val)}
 

@@ -1,4 +1,4 @@
-"""A run folder from start to finish: configuration, data, training, the kept weights as ONNX, and the manifest."""
+"""One training from dataset to run folder: settings, data, weights, ONNX model and manifest."""
 
 from __future__ import annotations
 
@@ -6,189 +6,288 @@ import hashlib
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 import tumortrace
-from tumortrace.config import Config, to_toml
-from tumortrace.copies.agreement import agree_on_masks
-from tumortrace.copies.survey import DescribedCases, Survey, describe_cases, survey_cases
+from tumortrace.config import Config, load_config, to_toml
+from tumortrace.copies.survey import DescribedCases
 from tumortrace.copies.training_index import build_training_index, save_training_index
 from tumortrace.data.cases import CaseRecord
-from tumortrace.data.dataset import Dataset
+from tumortrace.data.dataset import Dataset, refuse_inside
 from tumortrace.data.findings import Finding
 from tumortrace.data.fingerprint import hash_part
 from tumortrace.errors import ConfigError, DataError
 from tumortrace.files import write_atomically, write_json
+from tumortrace.frames import make_frame
 from tumortrace.inference.gate import measure_feature_ranges
 from tumortrace.inference.model import Model
+from tumortrace.locks import lock_folder
 from tumortrace.machine import usable_cores
 from tumortrace.progress import tell
-from tumortrace.run_folder import BEST, CHECKPOINT, CONFIG, MANIFEST, MODEL, NETWORK, TRAINING_INDEX
-from tumortrace.training.arrays import PreparedPart, prepare_part, spread
-from tumortrace.training.checkpoint import EpochRow, load_weights, read_state, refuse_other_settings
-from tumortrace.training.compute import start_compute
+from tumortrace.run_folder import (
+    BEST,
+    CHECKPOINT,
+    CONFIG,
+    FIRST,
+    MANIFEST,
+    MODEL,
+    NETWORK,
+    TRAINING_INDEX,
+    check_run_folder,
+)
+from tumortrace.training.arrays import PreparedPart, evenly_spaced, prepare_part, prepare_training_part
+from tumortrace.training.checkpoint import EpochRow, TrainingState, load_weights, read_state, refuse_other_settings
+from tumortrace.training.compute import Compute, start_compute
 from tumortrace.training.export import EXPORT_SAMPLES, ExportDifference, ModelCard, export_onnx
-from tumortrace.training.loop import GoOn, always, fit, kept_epoch
+from tumortrace.training.loop import ShouldStop, fit, kept_epoch, never
 from tumortrace.training.manifest import (
-    Measured,
+    RunFacts,
     build_manifest,
     describe_data,
     describe_environment,
     peak_memory_bytes,
 )
 from tumortrace.training.networks import build_network, describe_network
-from tumortrace.training.origin import Origin, begin, join_training_index
 from tumortrace.training.out_of_memory import explain_memory
 from tumortrace.training.threads import settle_threads
+from tumortrace.training.warm_start import WarmStart, join_training_index, keep_start, resume_start, start_from_model
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a finished run tells its caller.
+    """A finished training.
 
     Attributes:
-        rows: One for each epoch.
-        kept_epoch: Whose weights are in ``best.safetensors`` and ``model.onnx``.
-        findings: Faults of the data; the cases left out are among them.
-        train_count: Cases learnt from.
-        val_count: Cases each epoch was measured on.
+        folder: The run folder.
+        rows: One row for each epoch.
+        kept_epoch: Number of the epoch whose weights are in ``best.safetensors`` and ``model.onnx``.
+        findings: Faults of the data; the cases that were left out are among them.
+        train_count: Number of slices trained on.
+        val_count: Number of slices validated on after each epoch.
     """
 
+    folder: Path
     rows: tuple[EpochRow, ...]
     kept_epoch: int
     findings: tuple[Finding, ...]
     train_count: int
     val_count: int
 
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row an epoch (``metrics.csv``)."""
+        return make_frame(asdict(row) for row in self.rows)
+
 
 def train(
-    dataset: Dataset, config: Config, *, out: Path, began_from: Model | None = None, go_on: GoOn = always
+    dataset: Dataset,
+    config: Config | None,
+    *,
+    out: Path,
+    start_from: Model | None = None,
+    resume: bool = False,
+    should_stop: ShouldStop = never,
 ) -> RunResult:
-    """Train on the TRAIN part (or on the whole of an undivided dataset), measure on VAL, and fill the run folder.
+    """Train on the TRAIN part (or on a whole undivided dataset), validate on VAL, and fill the run folder.
 
-    If the folder holds a checkpoint of the same configuration and data, training goes on from it; the number of epochs,
-    the device and the threads may differ. Nothing is written before the data is read and the device found.
+    Nothing is written before the data is read and the device found.
 
     Args:
-        dataset: From ``open_dataset``.
-        config: The whole of the settings.
-        out: The run folder; made if need be.
-        began_from: Whose weights are the first ones; a run that goes on has them in its folder.
-        go_on: Asked after each epoch; a run that does not go on ends there as a whole one.
+        dataset: What to train on.
+        config: All settings; None, in a run that is resumed, takes those in the run folder.
+        out: The run folder; it is made if it does not exist.
+        start_from: Model whose weights training starts from.
+        resume: Continue the run in the folder. Settings must stay; device, threads and, under a constant learning
+            rate, the number of epochs may differ.
+        should_stop: Function that may end the run after an epoch, as a complete one.
 
     Raises:
-        ConfigError: The epoch is to be chosen on VAL and there is none; or the run began under other settings.
-        DataError: No case to learn from.
-        ModelError: The weights of ``began_from`` do not fit the network.
-        TumortraceError: The device is missing, memory ran out, training diverged, or a checkpoint does not fit.
+        ConfigError: The folder holds a run and ``resume`` is not set, or there is none to resume; or it began under
+            other settings.
+        DataError: The data cannot be read, has no tumour to learn, or lacks the VAL part that chooses the epoch; or
+            ``out`` lies inside it.
+        ModelError: The weights of ``start_from`` are missing or do not fit the network.
+        TumortraceError: The device is missing, memory ran out, training diverged, or the checkpoint does not fit.
     """
     started = time.perf_counter()
-    learn, measure = _select(dataset, config)
+    settings = _settings(config, out, start_from, resume=resume)
+    _refuse_inside_data(out, dataset)
+    train_records, val_records = _select(dataset, settings)
     began = read_state(out / CHECKPOINT) if (out / CHECKPOINT).is_file() else None
-    if began is not None:  # fit looks too, but only after the data is read and config.toml written
-        refuse_other_settings(out / CHECKPOINT, began.config, config)
-    compute = start_compute(config.training)
-    seen, train_part, val_part = _read_parts(learn, measure, config)
-    network = build_network(config.network, size_hw=config.recipe.size_hw, seed=config.training.seed)
-    origin = begin(network, out, model=began_from, images=train_part.images)
+    if began is not None:
+        refuse_other_settings(out / CHECKPOINT, began.config, settings)
+    compute = start_compute(settings.training)
+    network = build_network(settings.network, size_hw=settings.recipe.size_hw, seed=settings.training.seed)
+    start = start_from_model(network, start_from) if start_from else resume_start(out, network) if resume else None
+    with explain_memory(settings, reading=True):
+        consensus = settings.training.outlines == "consensus"
+        train_part, described = prepare_training_part(train_records, settings.recipe, consensus=consensus)
+        val_part = prepare_part(val_records, settings.recipe, name="VAL")
+    _refuse_without_tumour(train_part, dataset)
+    run = _Run(out, dataset, settings, compute, network, start, train_part, val_part)
+    with lock_folder(out):
+        check_run_folder(out, resume=resume)  # again: another run may have come while the data was read
+        _begin(run, described, start_from, resume=resume)
+        _settle_threads(run, began)
+        tell(describe_start(train_part, val_part, compute))
+        state = fit(
+            network, settings, compute=compute, train=train_part, val=val_part, run=out, should_stop=should_stop
+        )
+        return _finish(run, state, started=started)
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """A training that is about to begin: all that it needs is in memory."""
+
+    folder: Path
+    dataset: Dataset
+    config: Config
+    compute: Compute
+    network: nn.Module
+    start: WarmStart | None
+    train: PreparedPart
+    val: PreparedPart
+
+
+def describe_start(train: PreparedPart, val: PreparedPart, compute: Compute) -> str:
+    """Return the line that a training starts with: its slices, device, threads and number format."""
+    with_tumour = int(train.truths.flatten(1).any(dim=1).sum())
+    validating = f"validating on {len(val)}" if len(val) else "no VAL part"
+    return f"Training on {len(train)} slices, {with_tumour} with tumour; {validating}; {compute.describe()}"
+
+
+def _settings(config: Config | None, out: Path, start_from: Model | None, *, resume: bool) -> Config:
+    check_run_folder(out, resume=resume)
+    if resume and start_from is not None:
+        raise ConfigError("--resume continues from the run's own weights; omit --from")
+    if config is None and not resume:
+        raise ConfigError("no settings are given; only a run that is resumed has its own")
+    return config or load_config(str(out / CONFIG))
+
+
+def _refuse_inside_data(out: Path, dataset: Dataset) -> None:
+    """Refuse a run folder inside the dataset; of several datasets opened as one, inside any folder of their images."""
+    alone = len({record.source for record in dataset.records}) <= 1
+    for folder in {dataset.root} if alone else {record.image_path.parent for record in dataset.records}:
+        refuse_inside(out, folder)
+
+
+def _select(dataset: Dataset, config: Config) -> tuple[tuple[CaseRecord, ...], tuple[CaseRecord, ...]]:
+    """Return the cases to train and to validate on; the latter may be none if no epoch is chosen on them."""
+    parts = dataset.parts()
+    train = dataset.select("train" if parts.keys() != {""} else "all")
+    if "val" in parts:
+        return train, dataset.select("val")
+    unusable = dataset.why_unusable("val")
+    if config.training.keep == "last":
+        if unusable:
+            tell(f"no validation: {unusable}")
+        return train, ()
+    if unusable:
+        raise DataError(
+            f"training.keep = {config.training.keep!r} chooses the epoch on the VAL part, which is unusable: {unusable}"
+        )
+    raise ConfigError(
+        f"training.keep = {config.training.keep!r} chooses the epoch on a VAL part, and {dataset.root} has none; "
+        "set training.keep=last"
+    )
+
+
+def _refuse_without_tumour(train: PreparedPart, dataset: Dataset) -> None:
+    if not train.truths.any():
+        raise DataError(
+            f"{dataset.root}: not one of {len(train)} training slices holds a tumour, so there is nothing to learn; "
+            "check the masks or annotations (tumortrace audit), or add slices with tumour"
+        )
+
+
+def _begin(run: _Run, described: DescribedCases, start_from: Model | None, *, resume: bool) -> None:
+    """Write what a run folder holds before its first epoch."""
+    out, config = run.folder, run.config
+    if start_from is not None and run.start is not None:
+        keep_start(out, run.network, run.start)
+    elif not resume:  # left by a run that stopped within its first epoch, which this one replaces
+        (out / FIRST).unlink(missing_ok=True)
     write_atomically(out / CONFIG, to_toml(config).encode())
-    write_atomically(out / NETWORK, describe_network(network, size_hw=config.recipe.size_hw).encode())
-    save_training_index(join_training_index(build_training_index(seen), out, model=began_from), out / TRAINING_INDEX)
-    if not config.training.threads and began is not None and began.threads:
+    write_atomically(out / NETWORK, describe_network(run.network, size_hw=config.recipe.size_hw).encode())
+    index = join_training_index(build_training_index(described), out, model=start_from)
+    save_training_index(index, out / TRAINING_INDEX)
+
+
+def _settle_threads(run: _Run, began: TrainingState | None) -> None:
+    """Set torch's threads if the settings leave them open: those that the run began with, or those that are fastest."""
+    if run.config.training.threads or run.compute.device.type != "cpu":
+        return
+    if began is not None and began.threads:
         torch.set_num_threads(min(began.threads, usable_cores()))
-    elif not config.training.threads and compute.device.type == "cpu":
-        settle_threads(network, config, compute, train_part)
-    tell(
-        f"Training on {len(train_part)} slices, {int(train_part.truths.flatten(1).any(1).sum())} with tumour; "
-        f"measuring on {len(val_part)}; {compute.describe()}"
-    )
-    state = fit(network, config, compute=compute, train=train_part, val=val_part, run=out, go_on=go_on)
-    load_weights(out / BEST, network)
-    card = _card(out, config, origin, learnt=train_part, measured=val_part)
-    agreement = _export(network, out, config, card, learnt=train_part)
+    else:
+        settle_threads(run.network, run.config, run.compute, run.train)
+
+
+def _finish(run: _Run, state: TrainingState, *, started: float) -> RunResult:
+    """Export the kept weights and write the manifest."""
+    load_weights(run.folder / BEST, run.network)
+    difference = _export(run)
     result = RunResult(
+        folder=run.folder,
         rows=tuple(state.rows),
-        kept_epoch=kept_epoch(state.rows, keep=config.training.keep),
-        findings=dataset.findings + train_part.findings + val_part.findings,
-        train_count=len(train_part),
-        val_count=len(val_part),
+        kept_epoch=kept_epoch(state.rows, keep=run.config.training.keep),
+        findings=run.dataset.findings + run.train.findings + run.val.findings,
+        train_count=len(run.train),
+        val_count=len(run.val),
     )
-    measured = Measured(
-        device=str(compute.device),
-        precision=compute.precision,
-        parameters=sum(parameter.numel() for parameter in network.parameters()),
+    facts = RunFacts(
+        device=str(run.compute.device),
+        precision=run.compute.precision,
+        seed=run.config.training.seed,
+        parameters=sum(parameter.numel() for parameter in run.network.parameters()),
         kept_epoch=result.kept_epoch,
         wall_seconds=time.perf_counter() - started,
         epoch_seconds=sum(row.seconds for row in state.rows),
         peak_memory_bytes=peak_memory_bytes(),
-        onnx_largest_difference=agreement.difference,
+        onnx_largest_difference=difference.difference,
     )
     manifest = build_manifest(
-        measured,
-        seed=config.training.seed,
+        facts,
         environment=describe_environment(),
-        data=describe_data(dataset.root, train_part.hashes, val_part.hashes),
+        data=describe_data(run.dataset.root, run.train.hashes, run.val.hashes),
         findings=result.findings,
-        began_from=asdict(origin) if origin else None,
+        start=asdict(run.start) if run.start else None,
     )
-    write_json(out / MANIFEST, manifest)
+    write_json(run.folder / MANIFEST, manifest)
     return result
 
 
-def _read_parts(
-    learn: tuple[CaseRecord, ...], measure: tuple[CaseRecord, ...], config: Config
-) -> tuple[DescribedCases, PreparedPart, PreparedPart]:
-    """What TRAIN looks like, and TRAIN and VAL on the network's grid; TRAIN with the outlines that are to be learnt."""
-    seen = survey_cases(learn) if config.training.outlines == "consensus" else describe_cases(learn)
-    outlines = agree_on_masks(seen) if isinstance(seen, Survey) else {}
-    with explain_memory(config, reading=True):
-        train_part = prepare_part(learn, config.recipe, name="TRAIN", outlines=outlines)
-        return seen, train_part, prepare_part(measure, config.recipe, name="VAL")
-
-
-def _export(
-    network: nn.Module, run: Path, config: Config, card: ModelCard, *, learnt: PreparedPart
-) -> ExportDifference:
+def _export(run: _Run) -> ExportDifference:
     tell("Exporting to ONNX ...")
-    return export_onnx(
-        network,
-        run / MODEL,
-        recipe=config.recipe,
-        card=asdict(card),
-        feature_ranges=measure_feature_ranges(learnt.features),
-        samples=learnt.images[spread(range(len(learnt)), EXPORT_SAMPLES)],
-    )
-
-
-def _select(dataset: Dataset, config: Config) -> tuple[tuple[CaseRecord, ...], tuple[CaseRecord, ...]]:
-    parts = dataset.parts()
-    learn = dataset.select("train" if parts.keys() != {""} else "all")
-    measure = dataset.select("val") if "val" in parts else ()
-    if config.training.keep != "last" and not measure:
-        if unusable := dataset.why_unusable("val"):
-            raise DataError(unusable)
-        raise ConfigError(
-            f"training.keep = {config.training.keep!r} chooses the epoch on a VAL part, and {dataset.root} has none; "
-            "set training.keep=last"
-        )
-    return learn, measure
-
-
-def _card(
-    run: Path, config: Config, origin: Origin | None, *, learnt: PreparedPart, measured: PreparedPart
-) -> ModelCard:
+    config, start = run.config, run.start
     seedless = replace(config, training=replace(config.training, seed=0))
-    settings = to_toml(seedless) + (origin.sha256 if origin else "")
-    return ModelCard(
-        name=run.name,
-        trained_on=hash_part(learnt.hashes),
-        selected_on="" if config.training.keep == "last" else hash_part(measured.hashes),
+    settings = to_toml(seedless) + (start.sha256 if start else "")
+    card = ModelCard(
+        name=run.folder.name,
+        trained_on=hash_part(run.train.hashes),
+        selected_on="" if config.training.keep == "last" else hash_part(run.val.hashes),
         config_sha256=hashlib.sha256(settings.encode()).hexdigest(),
         seed=config.training.seed,
         version=tumortrace.__version__,
-        weights_sha256=hashlib.sha256((run / BEST).read_bytes()).hexdigest(),
-        began_from=origin.name if origin else "",
-        remembered=origin is None or origin.remembered,
+        weights_sha256=hashlib.sha256((run.folder / BEST).read_bytes()).hexdigest(),
+        began_from=start.name if start else "",
+        remembered=start is None or start.remembered,
     )
+    difference = export_onnx(
+        run.network,
+        run.folder / MODEL,
+        recipe=config.recipe,
+        card=asdict(card),
+        feature_ranges=measure_feature_ranges(run.train.features),
+        samples=run.train.images[evenly_spaced(range(len(run.train)), EXPORT_SAMPLES)],
+    )
+    if not difference.marked:
+        tell(f"the model marks no tumour on any of {min(len(run.train), EXPORT_SAMPLES)} training slices")
+    return difference

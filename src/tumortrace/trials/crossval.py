@@ -103,7 +103,7 @@ def _run_fold(dataset: Dataset, config: Config, split: Split, *, side: str, out:
         tell(f"Fold {side} of {len(split.sides)}: finished before")
     else:
         tell(f"Fold {side} of {len(split.sides)}: training on {len(parts.select('train'))} cases")
-        train(parts, config, out=run)
+        train(parts, config, out=run, resume=(run / CONFIG).is_file())
     return HeldOut(side, open_model(str(run)), load_training_index(run / TRAINING_INDEX), parts.select("test"))
 
 

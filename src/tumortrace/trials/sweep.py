@@ -188,13 +188,13 @@ def _run(  # noqa: PLR0913 - a run, and all that it is made of
     parts, held_out = _hold_out(dataset, split, job)
     lowest = _find_lowest(job, runs) if plan.options.stop_hopeless else None
 
-    def go_on(rows: Sequence[EpochRow]) -> bool:
+    def should_stop(rows: Sequence[EpochRow]) -> bool:
         note(rows)
-        return not is_hopeless(rows, epochs=job.config.training.epochs, lowest=lowest)
+        return is_hopeless(rows, epochs=job.config.training.epochs, lowest=lowest)
 
     try:
         if not (folder / MANIFEST).is_file():
-            train(parts, job.config, out=folder, go_on=go_on)
+            train(parts, job.config, out=folder, resume=(folder / CONFIG).is_file(), should_stop=should_stop)
     except RunFailedError as error:
         return _describe_run(job, folder, {}, failure=str(error))
     if load_config(str(folder / CONFIG)) != job.config:

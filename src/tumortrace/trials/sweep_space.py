@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from tumortrace.config import SWEEP, Config, config_from_tables, fill, load_config, parse_toml, read_settings, suggest
+from tumortrace.config import SWEEP, Config, config_from_tables, load_config, read_settings
 from tumortrace.errors import ConfigError
+from tumortrace.typed_toml import fill, parse_toml, suggest
 
 SEED = "training.seed"
 """Varied by ``seeds``, so that it can be told from what is searched."""

@@ -1,11 +1,11 @@
-"""A finished run, opened again: its network, the slices that it learnt from, and another export of both."""
+"""Exporting a finished run again: in 8 bits, or with a recipe that a cross-validation fitted."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +13,17 @@ import torch
 from torch import Tensor, nn
 
 import tumortrace
-from tumortrace.config import load_config
+from tumortrace.config import Recipe, load_config
 from tumortrace.data.cases import Case, CaseRecord, read_cases
 from tumortrace.data.dataset import Dataset, open_dataset, open_negatives, refuse_inside
 from tumortrace.data.fingerprint import hash_case
-from tumortrace.errors import DataError, ModelError
+from tumortrace.errors import ConfigError, DataError, ModelError
 from tumortrace.files import write_atomically
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.recipe import prepare_pixels
 from tumortrace.progress import tell
 from tumortrace.run_folder import BEST, CONFIG, MANIFEST, MODEL
-from tumortrace.training.arrays import spread
+from tumortrace.training.arrays import evenly_spaced
 from tumortrace.training.checkpoint import load_weights
 from tumortrace.training.export import (
     CLASSES,
@@ -39,8 +39,11 @@ from tumortrace.training.quantize import Trial, find_drawback, quantize, try_int
 CALIBRATION = 100
 """Training slices that set the ranges of 8 bits, but at most half of them."""
 
-MEASURED = 200
-"""Training slices that 8 bits are measured on where a run has no VAL."""
+TRIAL_SLICES = 200
+"""Training slices that 8 bits are tried on where a run has no VAL part."""
+
+CALIBRATED = ("threshold", "peak_threshold", "temperature", "confidence", "review_below")
+"""Settings of a recipe that are fitted on predictions; the others belong to the weights."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,11 +53,11 @@ class FinishedRun:
     Attributes:
         folder: The run folder.
         model: Its ``model.onnx``.
-        network: With the kept weights; on the CPU, set to evaluation.
-        weights_sha256: Of the file that holds them.
-        root: Folder that the cases were read from: of the dataset, or where several lie side by side.
-        learnt: SHA-256 of each case that it learnt from, by case_id.
-        measured: The same of those that each epoch was measured on; may be empty.
+        network: The network with the kept weights, on the CPU, set to evaluation.
+        weights_sha256: SHA-256 of the file that holds the weights.
+        root: Folder of the dataset, or the folder in which several datasets lie side by side.
+        train_hashes: SHA-256 of each training case, by case_id.
+        val_hashes: SHA-256 of each validation case, by case_id; may be empty.
     """
 
     folder: Path
@@ -62,20 +65,20 @@ class FinishedRun:
     network: nn.Module
     weights_sha256: str
     root: Path
-    learnt: dict[str, str]
-    measured: dict[str, str]
+    train_hashes: dict[str, str]
+    val_hashes: dict[str, str]
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export wrote.
+    """A file that was exported.
 
     Attributes:
         path: The file.
-        size_bytes: Of the file.
+        size_bytes: Size of the file.
         compared: Number of slices that torch and the file were compared on.
-        agreement: How far they agree there; of a file in 8 bits more than rounding parts them.
-        trial: What 8 bits bring and cost; None of a file in float32.
+        agreement: Difference between torch and the file on those slices; 8 bits differ by more than rounding.
+        trial: Speed and Dice of 8 bits; None for a file in float32.
     """
 
     path: Path
@@ -89,8 +92,8 @@ def open_run(folder: Path) -> FinishedRun:
     """Open a run folder whose training has finished.
 
     Raises:
-        ModelError: It is none, a file is missing or damaged, or the weights belong to another network.
-        ConfigError: Its ``config.toml`` was changed to something that is no configuration.
+        ModelError: The folder is no finished run, a file is missing or damaged, or the weights are of another network.
+        ConfigError: Its ``config.toml`` is no configuration any more.
     """
     if not folder.is_dir():
         raise ModelError(f"{folder}: no such run folder; give one whose training has finished")
@@ -99,48 +102,51 @@ def open_run(folder: Path) -> FinishedRun:
         if not (folder / name).is_file():
             raise ModelError(f"{folder}: holds no {name}; give the whole folder of a finished run")
     config = load_config(str(folder / CONFIG))
-    # Weights learnt on ImageNet would only be overwritten.
+    # ImageNet weights would only be overwritten.
     network = build_network(
         replace(config.network, pretrained=False), size_hw=model.recipe.size_hw, seed=config.training.seed
     )
     load_weights(folder / BEST, network)
     weights_sha256 = hashlib.sha256((folder / BEST).read_bytes()).hexdigest()
-    root, learnt, measured = _read_manifest(folder / MANIFEST)
-    return FinishedRun(folder, model, network.eval(), weights_sha256, root, learnt, measured)
+    root, train_hashes, val_hashes = _read_manifest(folder / MANIFEST)
+    return FinishedRun(folder, model, network.eval(), weights_sha256, root, train_hashes, val_hashes)
 
 
-def export_run(run: FinishedRun, out: Path, *, int8: bool = False) -> Exported:
-    """Export a run's kept weights once more, after comparing torch and ONNX on slices that the run learnt from.
+def export_run(run: FinishedRun, out: Path, *, int8: bool = False, calibrated: Path | None = None) -> Exported:
+    """Export a run's kept weights again, after comparing torch and ONNX on training slices of the run.
 
-    Recipe and the usual looks are those of its ``model.onnx``; so is the card, with the classes, the weights' SHA-256,
-    this version, and the precision if it is 8 bits.
+    Recipe and feature ranges come from its ``model.onnx``. So does the card; the classes, the weights' SHA-256, this
+    version, and the precision of 8 bits are added.
 
     Args:
-        run: From ``open_run``.
+        run: The run, opened.
         out: The ``.onnx`` file to write, atomically.
-        int8: Quantise it; written only if that is faster here and costs next to nothing (``find_drawback``).
+        int8: Quantise the model. It is written only if it is faster here and costs little Dice (``find_drawback``).
+        calibrated: TOML file with the recipe to put into the model, as ``crossval`` writes it: its thresholds,
+            temperature and confidence.
 
     Raises:
-        DataError: ``out`` lies in a folder that the run learnt from.
-        ModelError: ``out`` is the run's own model, the slices are gone or changed, torch and ONNX disagree
-            (``refuse_disagreement``), or 8 bits are not worth it; nothing is written.
+        ConfigError: The calibrated file is no configuration, or was fitted for another input.
+        DataError: ``out`` lies in a dataset of the run.
+        ModelError: ``out`` is the run's own model or no model of tumortrace, the slices are gone or changed, torch and
+            ONNX disagree, or 8 bits are not worth it; nothing is written.
     """
-    if out.resolve() == (run.folder / MODEL).resolve():
-        raise ModelError(f"--out {out} is the run's own model, which the export is made after; choose another file")
+    _check_output(run, out)
+    recipe = run.model.recipe if calibrated is None else _read_calibrated(calibrated, run.model.recipe)
     folders, records = find_records(run)
     for folder in folders:
         refuse_inside(out, folder)
-    learnt = [records[case_id] for case_id in run.learnt if case_id in records]
-    samples = _read_samples(run, spread(learnt, EXPORT_SAMPLES))
+    train = [records[case_id] for case_id in run.train_hashes if case_id in records]
+    samples = _read_samples(run, evenly_spaced(train, EXPORT_SAMPLES))
     tell("Exporting to ONNX ...")
-    recipe, card = run.model.recipe, _renew_card(run) | ({"precision": "int8"} if int8 else {})
+    card = _renew_card(run) | ({"precision": "int8"} if int8 else {})
     data = make_onnx(run.network, recipe=recipe, card=card, feature_ranges=run.model.feature_ranges, sample=samples[:1])
     agreement = compare(run.network, data, recipe=recipe, samples=samples)
     refuse_disagreement(agreement, out)
     trial = None
     if int8:
-        tell("Quantising, and measuring what that brings and costs ...")
-        data, trial = _quantise(run, data, learnt, records)
+        tell("Quantising, then measuring speed and Dice ...")
+        data, trial = _quantise(run, data, train, records)
         if drawback := find_drawback(trial):
             raise ModelError(f"{out}: not written, int8 {drawback}; export without --int8")
         agreement = compare(run.network, data, recipe=recipe, samples=samples)
@@ -149,15 +155,15 @@ def export_run(run: FinishedRun, out: Path, *, int8: bool = False) -> Exported:
 
 
 def find_records(run: FinishedRun) -> tuple[tuple[Path, ...], dict[str, CaseRecord]]:
-    """Where the cases of a run lie, as far as they are still there; whether they changed is not looked at.
+    """Return where the cases of a run lie, as far as they are still there; whether they changed is not checked.
 
     Args:
-        run: From ``open_run``.
+        run: The run, opened.
 
     Returns:
-        The folders of its datasets, and what was found there by the case ids that ``open_datasets`` gave.
+        The folders of its datasets, and the cases found there by the case ids that ``open_datasets`` gave them.
     """
-    case_ids = run.learnt.keys() | run.measured.keys()
+    case_ids = run.train_hashes.keys() | run.val_hashes.keys()
     alone = {record.case_id: record for record in _open_if_any(open_dataset, run.root)}
     if case_ids <= alone.keys():
         return (run.root,), alone
@@ -171,6 +177,28 @@ def find_records(run: FinishedRun) -> tuple[tuple[Path, ...], dict[str, CaseReco
     if case_ids & alone.keys() and len(case_ids & alone.keys()) >= len(case_ids & records.keys()):
         return (run.root,), alone
     return tuple(run.root / source for source in sources), records
+
+
+def _check_output(run: FinishedRun, out: Path) -> None:
+    if out.resolve() == (run.folder / MODEL).resolve():
+        raise ModelError(f"--out {out} is the run's own model, from which the export is made; choose another file")
+    if out.exists():
+        try:
+            open_model(str(out))
+        except ModelError:
+            raise ModelError(f"--out {out}: exists and is no model of tumortrace; choose another file") from None
+
+
+def _read_calibrated(path: Path, recipe: Recipe) -> Recipe:
+    """Return a run's recipe with the calibration of a TOML file that was fitted for the same input."""
+    fitted = load_config(str(path)).recipe
+    calibration = {name: getattr(fitted, name) for name in CALIBRATED}
+    if replace(recipe, **calibration) != fitted:
+        names = [name for name in asdict(recipe) if name not in CALIBRATED]
+        pairs = {name: (getattr(fitted, name), getattr(recipe, name)) for name in names}
+        other = ", ".join(f"{name} = {there!r}, not {here!r}" for name, (there, here) in pairs.items() if there != here)
+        raise ConfigError(f"{path}: fitted for another input ({other}); cross-validate the settings of the run")
+    return fitted
 
 
 def _open_if_any(opening: Callable[[Path], Dataset], root: Path) -> tuple[CaseRecord, ...]:
@@ -195,12 +223,14 @@ def _renew_card(run: FinishedRun) -> dict[str, object]:
 
 def _read_samples(run: FinishedRun, records: Iterable[CaseRecord]) -> Tensor:
     """Prepared slices (N, 1, H, W), at least one."""
-    images = [prepare_pixels(case.slice.pixels, run.model.recipe) for case in _read_unchanged(records, run.learnt)]
+    images = [
+        prepare_pixels(case.slice.pixels, run.model.recipe) for case in _read_unchanged(records, run.train_hashes)
+    ]
     if not images:
-        first = next(iter(run.learnt), "")
+        first = next(iter(run.train_hashes), "")
         here = "" if run.root.is_absolute() else ", or call this from where training was called"
         raise ModelError(
-            f"{run.folder}: the slices that it learnt from ({len(run.learnt)}, first {first}) are gone from "
+            f"{run.folder}: its training slices ({len(run.train_hashes)}, first {first}) are gone from "
             f"{run.root.resolve()} or changed; put or link them there{here}"
         )
     return torch.from_numpy(np.stack(images)).unsqueeze(1)
@@ -213,14 +243,15 @@ def _read_unchanged(records: Iterable[CaseRecord], hashes: Mapping[str, str]) ->
 
 
 def _quantise(
-    run: FinishedRun, data: bytes, learnt: list[CaseRecord], records: Mapping[str, CaseRecord]
+    run: FinishedRun, data: bytes, train: list[CaseRecord], records: Mapping[str, CaseRecord]
 ) -> tuple[bytes, Trial]:
-    calibration = spread(learnt, max(min(CALIBRATION, len(learnt) // 2), 1))
-    images = [prepare_pixels(case.slice.pixels, run.model.recipe) for case in _read_unchanged(calibration, run.learnt)]
-    quantised = quantize(data, images)
-    if run.measured:
-        part, apart = "VAL", [records[case_id] for case_id in run.measured if case_id in records]
+    calibration = evenly_spaced(train, max(min(CALIBRATION, len(train) // 2), 1))
+    slices = _read_unchanged(calibration, run.train_hashes)
+    quantised = quantize(data, [prepare_pixels(case.slice.pixels, run.model.recipe) for case in slices])
+    if run.val_hashes:
+        part, others = "VAL", [records[case_id] for case_id in run.val_hashes if case_id in records]
     else:
         used = {record.case_id for record in calibration}
-        part, apart = "TRAIN", spread([record for record in learnt if record.case_id not in used], MEASURED)
-    return quantised, try_int8(data, quantised, _read_unchanged(apart, run.learnt | run.measured), part=part)
+        part, others = "TRAIN", evenly_spaced([each for each in train if each.case_id not in used], TRIAL_SLICES)
+    cases = _read_unchanged(others, run.train_hashes | run.val_hashes)
+    return quantised, try_int8(data, quantised, cases, part=part)

@@ -17,14 +17,16 @@ from typer.testing import CliRunner
 
 import tumortrace
 from tumortrace.cli import app
+from tumortrace.config import load_config, to_toml
 from tumortrace.data.cases import Case, read_case
 from tumortrace.data.dataset import open_dataset, open_datasets
 from tumortrace.data.fingerprint import hash_case
-from tumortrace.errors import DataError, ModelError, TumortraceError
+from tumortrace.errors import ConfigError, DataError, ModelError, TumortraceError
 from tumortrace.inference.model import open_model
 from tumortrace.phantoms.slices import write_phantom_dataset
-from tumortrace.training import export, finished
-from tumortrace.training.finished import Exported, export_run, find_records, open_run
+from tumortrace.training import export
+from tumortrace.training import export_run as export_run_module
+from tumortrace.training.export_run import Exported, export_run, find_records, open_run
 from tumortrace.training.quantize import Trial
 
 CopyRun = Callable[..., Path]
@@ -56,7 +58,7 @@ def converted(tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def logits_of(path: Path, phantom_data: Path) -> NDArray[np.float32]:
     model = open_model(str(path))
     image = read_case(open_dataset(phantom_data).select("val")[0])[0].slice
-    return model.session.run(finished.prepare_pixels(image.pixels, model.recipe)[None, None])
+    return model.session.run(export_run_module.prepare_pixels(image.pixels, model.recipe)[None, None])
 
 
 def test_an_export_gives_what_the_run_gives(tiny_run: Path, phantom_data: Path, tmp_path: Path):
@@ -96,6 +98,42 @@ def test_metadata_are_those_of_the_run_s_model_with_what_is_new(copy_run: CopyRu
 
 
 @pytest.mark.usefixtures("converted")
+def test_a_calibrated_recipe_is_put_into_the_model(copy_run: CopyRun, tmp_path: Path):
+    run = open_run(copy_run())
+    config = load_config(str(run.folder / "config.toml"))
+    recipe = replace(
+        config.recipe,
+        threshold=0.35,
+        peak_threshold=0.6,
+        temperature=1.5,
+        confidence=(1.0, -2.0, 0.0, 0.5, 0.0, 0.0, 3.0),
+    )
+    (tmp_path / "calibrated.toml").write_text(to_toml(replace(config, recipe=recipe)))
+    export_run(run, tmp_path / "m.onnx", calibrated=tmp_path / "calibrated.toml")
+    assert open_model(str(tmp_path / "m.onnx")).recipe == recipe
+    assert run.model.recipe == config.recipe  # the run's own model stays
+    other = replace(recipe, size_hw=(16, 16), pad_to_square=True)
+    (tmp_path / "calibrated.toml").write_text(to_toml(replace(config, recipe=other)))
+    message = (
+        r"calibrated\.toml: fitted for another input \(size_hw = \(16, 16\), not \(48, 32\), pad_to_square = True,"
+    )
+    with pytest.raises(ConfigError, match=message):
+        export_run(run, tmp_path / "n.onnx", calibrated=tmp_path / "calibrated.toml")
+    assert not (tmp_path / "n.onnx").exists()
+
+
+@pytest.mark.usefixtures("converted")
+def test_a_file_of_another_program_is_not_replaced_and_an_earlier_export_is(copy_run: CopyRun, tmp_path: Path):
+    run = open_run(copy_run())
+    (tmp_path / "mine.onnx").write_bytes(b"something of mine")
+    with pytest.raises(ModelError, match=r"mine\.onnx: exists and is no model of tumortrace; choose another file"):
+        export_run(run, tmp_path / "mine.onnx")
+    assert (tmp_path / "mine.onnx").read_bytes() == b"something of mine"
+    for _ in range(2):
+        export_run(run, tmp_path / "m.onnx")
+
+
+@pytest.mark.usefixtures("converted")
 def test_weights_that_onnx_does_not_give_are_refused(copy_run: CopyRun, tmp_path: Path):
     run = copy_run()
     weights = load_file(run / "best.safetensors")
@@ -110,7 +148,9 @@ def test_weights_that_onnx_does_not_give_are_refused(copy_run: CopyRun, tmp_path
 @pytest.mark.usefixtures("converted")
 def test_data_that_are_gone_are_looked_for_where_the_manifest_says(copy_run: CopyRun, tmp_path: Path):
     run = open_run(copy_run(root=tmp_path / "gone"))
-    with pytest.raises(ModelError, match=r"learnt from \(10, first TRAIN/.*\) are gone from .*gone or changed; put or"):
+    with pytest.raises(
+        ModelError, match=r"its training slices \(10, first TRAIN/.*\) are gone from .*gone or changed; put or"
+    ):
         export_run(run, tmp_path / "m.onnx")
     with pytest.raises(ModelError, match=r"put or link them there, or call this from where training was called$"):
         export_run(replace(run, root=Path("nowhere")), tmp_path / "m.onnx")
@@ -121,7 +161,7 @@ def test_data_that_are_gone_are_looked_for_where_the_manifest_says(copy_run: Cop
 def test_other_slices_of_the_same_names_are_not_taken_for_the_run_s(copy_run: CopyRun, tmp_path: Path):
     write_phantom_dataset(tmp_path / "other", counts={"TRAIN": 10, "VAL": 4}, no_tumour=0, seed=8)
     run = open_run(copy_run(root=tmp_path / "other"))
-    assert find_records(run)[1].keys() & run.learnt.keys()
+    assert find_records(run)[1].keys() & run.train_hashes.keys()
     with pytest.raises(ModelError, match=r"are gone from .*other or changed"):
         export_run(run, tmp_path / "m.onnx")
 
@@ -130,7 +170,7 @@ def test_the_cases_of_one_dataset(tiny_run: Path, phantom_data: Path):
     run = open_run(tiny_run)
     folders, records = find_records(run)
     assert folders == (phantom_data,)
-    hashes = run.learnt | run.measured
+    hashes = run.train_hashes | run.val_hashes
     assert len(hashes) == 14
     assert {case_id: hash_case(read_case(records[case_id])[0]) for case_id in hashes} == hashes
 
@@ -201,23 +241,23 @@ class Watched:
 def watch_calibration(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many slices each quantisation was given."""
     counts: list[int] = []
-    quantize = finished.quantize
+    quantize = export_run_module.quantize
 
     def watched(data: bytes, images: list[NDArray[np.float32]]) -> bytes:
         counts.append(len(images))
         return quantize(data, images)
 
-    monkeypatch.setattr(finished, "quantize", watched)
+    monkeypatch.setattr(export_run_module, "quantize", watched)
     return counts
 
 
 @pytest.mark.usefixtures("converted")
 def test_8_bits_are_measured_on_val(tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     trial, counts = Watched(WORTH_IT), watch_calibration(monkeypatch)
-    monkeypatch.setattr(finished, "try_int8", trial)
+    monkeypatch.setattr(export_run_module, "try_int8", trial)
     run = open_run(tiny_run)
     exported = export_run(run, tmp_path / "m.onnx", int8=True)
-    assert (trial.cases, trial.part, counts) == (list(run.measured), "VAL", [5])
+    assert (trial.cases, trial.part, counts) == (list(run.val_hashes), "VAL", [5])
     assert exported.trial == WORTH_IT
     assert exported.size_bytes == (tmp_path / "m.onnx").stat().st_size
     assert 1e-5 < exported.agreement.difference < 0.1  # of the file in 8 bits, which only rounding makes another
@@ -231,19 +271,19 @@ def test_without_val_8_bits_are_measured_on_slices_they_were_not_calibrated_on(
     copy_run: CopyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     trial, counts = Watched(replace(WORTH_IT, part="TRAIN")), watch_calibration(monkeypatch)
-    monkeypatch.setattr(finished, "try_int8", trial)
+    monkeypatch.setattr(export_run_module, "try_int8", trial)
     run = open_run(copy_run(val={}))
     export_run(run, tmp_path / "m.onnx", int8=True)
-    learnt = list(run.learnt)
+    names = list(run.train_hashes)
     # Five of ten, evenly spaced from the first to the last, are at 0, 2.25, 4.5, 6.75 and 9.
     assert counts == [5]
-    assert trial.cases == [learnt[index] for index in (1, 3, 5, 6, 8)]
+    assert trial.cases == [names[index] for index in (1, 3, 5, 6, 8)]
     assert trial.part == "TRAIN"
 
 
 @pytest.mark.usefixtures("converted")
 def test_8_bits_that_are_not_worth_it_are_not_written(tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(finished, "try_int8", Watched(replace(WORTH_IT, int8_dice=0.8)))
+    monkeypatch.setattr(export_run_module, "try_int8", Watched(replace(WORTH_IT, int8_dice=0.8)))
     message = (
         r"^.*m\.onnx: not written, int8 costs too much: mean Dice 0\.8000, float32 0\.9000 on 4 VAL slices "
         r"\(allowed loss 0\.002\); export without --int8$"
@@ -261,7 +301,7 @@ def test_the_command_says_what_was_written(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(finished, "try_int8", Watched(WORTH_IT))
+    monkeypatch.setattr(export_run_module, "try_int8", Watched(WORTH_IT))
     arguments: list[Any] = ["export", tiny_run, "--out", tmp_path / "m.onnx", *(["--int8"] if int8 else [])]
     done = CliRunner().invoke(app, list(map(str, arguments)))
     assert done.exit_code == 0, done.output

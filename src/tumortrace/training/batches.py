@@ -1,0 +1,55 @@
+"""Batches of prepared slices: random variants, coarse sizes, and the move to the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from tumortrace.config import AugmentationConfig, TrainingConfig
+from tumortrace.training.arrays import PreparedPart
+from tumortrace.training.augment import augment
+
+COARSE = 0.625
+"""Scale of the slices in the coarse epochs."""
+
+
+def fetch(part: PreparedPart, indices: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return slices (N, 1, H, W) and their truths (N, H, W), int64, on a device."""
+    images = part.images[indices].to(device, non_blocking=True, memory_format=torch.channels_last)
+    return images, part.truths[indices].to(device, non_blocking=True).long()
+
+
+def fetch_varied(
+    part: PreparedPart, indices: Tensor, settings: AugmentationConfig, rng: np.random.Generator, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return a batch as ``fetch`` does, each slice in a random variant if the settings have any."""
+    if settings == AugmentationConfig():
+        return fetch(part, indices, device)
+    variants = [
+        augment(part.images[index, 0].numpy(), part.truths[index].numpy(), settings, rng) for index in indices.tolist()
+    ]
+    images = torch.from_numpy(np.stack([image for image, _ in variants])).unsqueeze(1)  # (N, 1, H, W)
+    truths = torch.from_numpy(np.stack([truth for _, truth in variants]))
+    return images.to(device, memory_format=torch.channels_last), truths.to(device).long()
+
+
+def shrink(images: Tensor, truths: Tensor, *, step: int) -> tuple[Tensor, Tensor]:
+    """Return a batch at about ``COARSE`` of its height and width, both multiples of ``step``."""
+    size_hw = coarse_size(images.shape[2:], step=step)
+    small = functional.interpolate(images, size_hw, mode="area")
+    outlines = functional.interpolate(truths[:, None].float(), size_hw, mode="nearest-exact")  # (N, 1, h, w)
+    return small.contiguous(memory_format=torch.channels_last), outlines[:, 0].long()
+
+
+def coarse_size(size_hw: Sequence[int], *, step: int) -> list[int]:
+    """Return height and width of coarse slices."""
+    return [max(round(COARSE * side / step), 1) * step for side in size_hw]
+
+
+def is_coarse(training: TrainingConfig, epoch: int) -> bool:
+    """Return whether an epoch, counted from 1, takes coarse slices."""
+    return epoch <= training.coarse_epochs

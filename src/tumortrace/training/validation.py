@@ -1,0 +1,82 @@
+"""Loss and Dice of a network on the validation part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tumortrace.config import Recipe
+from tumortrace.inference.lesions import keep_peaks
+from tumortrace.inference.recipe import apply_temperature
+from tumortrace.metrics.overlap import count_pixels
+from tumortrace.training import batches
+from tumortrace.training.arrays import PreparedPart
+from tumortrace.training.compute import Compute
+
+LOSS = "cross_entropy"
+"""Validation loss, whatever loss is trained."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Scores on the validation part.
+
+    Attributes:
+        loss: Mean cross-entropy over the slices.
+        dice: Mean Dice over the slices where it is defined, on the network's grid; None if it is defined on none.
+        marked: Number of slices on which the network marks a tumour.
+    """
+
+    loss: float
+    dice: float | None
+    marked: int
+
+
+@torch.no_grad()
+def validate(
+    network: nn.Module,
+    part: PreparedPart,
+    *,
+    compute: Compute,
+    recipe: Recipe,
+    batch_size: int,
+    tick: Callable[[int, str], None] = lambda _images, _note: None,
+) -> Validation:
+    """Score a network on a part, with the recipe's temperature and thresholds but without its mirrored pass.
+
+    Args:
+        network: The network, which is set to evaluation.
+        part: At least one slice.
+        compute: Device and precision.
+        recipe: Recipe of the model.
+        batch_size: Slices that pass through the network at a time.
+        tick: Function that is told the number of slices in each batch.
+    """
+    network.eval()
+    losses: list[Tensor] = []
+    dices: list[float] = []
+    marked = 0
+    for indices in torch.split(torch.arange(len(part)), batch_size):
+        images, truths = batches.fetch(part, indices, compute.device)
+        with compute.autocast():
+            logits = network(images)
+        logits = logits.float()  # (N, 2, H, W)
+        losses.append(functional.cross_entropy(logits, truths, reduction="none").mean(dim=(1, 2)))
+        for probability, truth in zip(logits.softmax(dim=1)[:, 1].cpu().numpy(), truths.cpu().numpy(), strict=True):
+            mask = _mask(probability, recipe)
+            marked += bool(mask.any())
+            dices.append(count_pixels(mask, truth == 1).dice)
+        tick(len(indices), "validating")
+    defined = [dice for dice in dices if not np.isnan(dice)]
+    return Validation(torch.cat(losses).mean().item(), float(np.mean(defined)) if defined else None, marked)
+
+
+def _mask(probability: NDArray[np.float32], recipe: Recipe) -> NDArray[np.bool_]:
+    calibrated = apply_temperature(probability, recipe.temperature)
+    return keep_peaks(calibrated >= recipe.threshold, calibrated, recipe.peak_threshold)

@@ -1,0 +1,96 @@
+"""Starting a training from a model's weights, and what is known of the slices behind them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from tumortrace.copies.training_index import TrainingIndex, join, load_training_index
+from tumortrace.errors import ModelError
+from tumortrace.inference.model import Model
+from tumortrace.run_folder import BEST, FIRST, MODEL, TRAINING_INDEX
+from tumortrace.training.checkpoint import load_weights, save_weights
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """The model that a run started from.
+
+    Attributes:
+        name: Name of the model.
+        sha256: SHA-256 of its ONNX file.
+        remembered: Whether the run's training index holds all slices that its weights were trained on.
+    """
+
+    name: str
+    sha256: str
+    remembered: bool
+
+
+def start_from_model(network: nn.Module, model: Model) -> WarmStart:
+    """Fill a network with a model's weights.
+
+    An ONNX file holds no weights that can be trained on: batch normalisation is folded into the convolutions. They are
+    read from ``best.safetensors`` in the model's run folder, or from a ``.safetensors`` file beside the ONNX file.
+
+    Args:
+        network: The network to fill.
+        model: The model to start from.
+
+    Raises:
+        ModelError: There are no such weights, or they are of another network.
+    """
+    beside = BEST.name if model.path.name == MODEL.name else f"{model.path.stem}.safetensors"
+    weights = model.path.with_name(beside)
+    if not weights.is_file():
+        raise ModelError(
+            f"{model.path}: cannot start from an ONNX file without {weights.name} beside it; give the folder of its run"
+        )
+    load_weights(weights, network)
+    return WarmStart(model.name, model.sha256, remembered=_training_index_of(model) is not None)
+
+
+def keep_start(run: Path, network: nn.Module, start: WarmStart) -> None:
+    """Keep the first weights and where they are from in a run folder, so that the run continues without the model."""
+    save_weights(run / FIRST, network, about={"origin": json.dumps(asdict(start))})
+
+
+def resume_start(run: Path, network: nn.Module) -> WarmStart | None:
+    """Fill a network with the first weights that a run folder keeps; None if the run started from no model.
+
+    Raises:
+        ModelError: The kept weights are damaged.
+    """
+    path = run / FIRST
+    if not path.is_file():
+        return None
+    load_weights(path, network)
+    try:
+        with safe_open(path, framework="pt") as file:
+            return WarmStart(**json.loads(file.metadata()["origin"]))
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path}: does not say where it is from ({error}); train into another --out") from None
+
+
+def join_training_index(own: TrainingIndex, run: Path, *, model: Model | None) -> TrainingIndex:
+    """Return the training slices of a run, and those of the model that it started from, as far as they are known.
+
+    Args:
+        own: Training slices of the run.
+        run: The run folder; a resumed run has the slices of both in it.
+        model: The model that the run started from; None if there is none, or the run is resumed.
+    """
+    earlier = _training_index_of(model) if model is not None else None
+    if model is None and (run / FIRST).is_file() and (run / TRAINING_INDEX).is_file():
+        earlier = load_training_index(run / TRAINING_INDEX)
+    return join(earlier, own) if earlier is not None else own
+
+
+def _training_index_of(model: Model) -> TrainingIndex | None:
+    """Return all slices that a model was trained on; None if some of them are unknown."""
+    path = model.path.with_name(TRAINING_INDEX.name)
+    return load_training_index(path) if path.is_file() and model.card.get("remembered", True) else None

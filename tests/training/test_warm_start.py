@@ -1,0 +1,176 @@
+"""Trainings that start from a model: its weights taken, its training slices remembered, its name told."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tumortrace.config import Config, load_config
+from tumortrace.copies.survey import survey_cases
+from tumortrace.copies.training_index import load_training_index
+from tumortrace.data.dataset import open_dataset
+from tumortrace.errors import ConfigError, ModelError, TumortraceError
+from tumortrace.evaluation.evaluate import evaluate
+from tumortrace.evaluation.provenance import trace_training
+from tumortrace.inference.model import open_model
+from tumortrace.inference.recipe import tumour_probability
+from tumortrace.phantoms.slices import write_phantom_dataset
+from tumortrace.training import run as run_module
+from tumortrace.training.networks import build_network
+from tumortrace.training.run import train
+from tumortrace.training.warm_start import start_from_model
+
+
+def test_the_shipped_weights_give_what_the_shipped_model_gives():
+    model, config = open_model("default"), load_config("default", ["network.pretrained=false"])
+    network = build_network(config.network, size_hw=config.recipe.size_hw, seed=7)
+    start = start_from_model(network, model)
+    assert (start.name, start.sha256, start.remembered) == ("default", model.sha256, False)
+    images = np.random.default_rng(0).normal(size=(2, 1, *config.recipe.size_hw)).astype(np.float32)
+    with torch.no_grad():
+        actual = tumour_probability(network.eval()(torch.from_numpy(images)).numpy())
+    logits = model.session.run(images)
+    np.testing.assert_allclose(actual, tumour_probability(logits), atol=1e-4)
+    assert logits.std() > 1  # not a constant that anything agrees with
+
+
+def test_the_wheel_s_weights_stay_below_40_mb():
+    folder = Path(str(resources.files("tumortrace") / "weights"))
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 40e6
+
+
+def test_an_onnx_file_alone_holds_no_weights_to_start_from(tiny_run: Path, tmp_path: Path):
+    shutil.copy(tiny_run / "model.onnx", tmp_path / "alone.onnx")
+    network = build_network(load_config(str(tiny_run / "config.toml")).network, size_hw=(48, 32), seed=0)
+    with pytest.raises(ModelError, match=r"alone\.onnx: cannot start .* without alone\.safetensors beside it; give"):
+        start_from_model(network, open_model(str(tmp_path / "alone.onnx")))
+
+
+def test_a_model_that_does_not_fit_the_settings_is_refused_before_data_is_read(
+    tiny_run: Path, other_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def read(*_: object, **__: object) -> None:
+        raise AssertionError("data was read")
+
+    monkeypatch.setattr(run_module, "prepare_training_part", read)
+    other = load_config(str(tiny_run / "config.toml"), ["network.widths=[4, 8, 9]"])
+    with pytest.raises(ModelError, match=r"best\.safetensors: not the weights of this network .* give the --config"):
+        train(open_dataset(other_data), other, out=tmp_path / "mine", start_from=open_model(str(tiny_run)))
+    assert not (tmp_path / "mine").exists()
+
+
+@pytest.fixture(scope="module")
+def other_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = tmp_path_factory.mktemp("hospital") / "data"
+    write_phantom_dataset(data, counts={"TRAIN": 4, "VAL": 2}, no_tumour=0, seed=11)
+    return data
+
+
+def tiny(run: Path, **training: object) -> Config:
+    return load_config(str(run / "config.toml"), [f"training.{key}={value}" for key, value in training.items()])
+
+
+def test_a_run_begins_from_another_runs_weights(tiny_run: Path, other_data: Path, tmp_path: Path):
+    model = open_model(str(tiny_run))
+    train(open_dataset(other_data), tiny(tiny_run, epochs=1), out=tmp_path / "mine", start_from=model)
+    first, source = load_file(tmp_path / "mine" / "first.safetensors"), load_file(tiny_run / "best.safetensors")
+    assert all(torch.equal(first[name], source[name]) for name in source)
+    manifest = json.loads((tmp_path / "mine" / "manifest.json").read_text())
+    assert manifest["began_from"] == {"name": "tiny", "sha256": model.sha256, "remembered": True}
+    card = open_model(str(tmp_path / "mine")).card
+    assert (card["began_from"], card["remembered"]) == ("tiny", True)
+    assert card["config_sha256"] != model.card["config_sha256"]
+    both = {*load_training_index(tiny_run / "training.npz").hashes, *manifest["data"]["train"]["cases"].values()}
+    assert set(load_training_index(tmp_path / "mine" / "training.npz").hashes) == both
+    assert len(both) == 14
+
+
+def test_the_training_slices_of_a_model_that_travelled_are_unknown(tiny_run: Path, other_data: Path, tmp_path: Path):
+    shutil.copy(tiny_run / "model.onnx", tmp_path / "travelled.onnx")
+    shutil.copy(tiny_run / "best.safetensors", tmp_path / "travelled.safetensors")
+    model = open_model(str(tmp_path / "travelled.onnx"))
+    train(open_dataset(other_data), tiny(tiny_run, epochs=1), out=tmp_path / "mine", start_from=model)
+    train(
+        open_dataset(other_data),
+        tiny(tiny_run, epochs=1),
+        out=tmp_path / "next",
+        start_from=open_model(str(tmp_path / "mine")),
+    )
+    for name, began_from in (("mine", "tiny"), ("next", "mine")):
+        assert len(load_training_index(tmp_path / name / "training.npz").hashes) == 4
+        mine = open_model(str(tmp_path / name))
+        assert (mine.card["began_from"], mine.card["remembered"]) == (began_from, False)
+
+
+def test_a_score_of_such_a_model_is_qualified(tiny_run: Path, other_data: Path):
+    dataset = open_dataset(other_data)
+    model = open_model(str(tiny_run))
+    survey = survey_cases(dataset.select("val"))
+    assert trace_training(model, survey).complete
+    model.card.update(began_from="default", remembered=False)
+    provenance = trace_training(model, survey)
+    assert (provenance.complete, provenance.total) == (False, None)
+    assert {score.clean for score in evaluate(model, dataset.select("val"), survey, provenance).scores} == {None}
+
+
+def test_a_run_stopped_in_its_first_epoch_continues_without_the_model(
+    tiny_run: Path, other_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    dataset, config = open_dataset(other_data), tiny(tiny_run, epochs=2)
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    train(dataset, config, out=whole, start_from=open_model(str(tiny_run)))
+
+    def stop(*_: object, **__: object) -> None:
+        raise TumortraceError("stopped")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "fit", stop)
+        with pytest.raises(TumortraceError, match="stopped"):
+            train(dataset, config, out=stopped, start_from=open_model(str(tiny_run)))
+    train(dataset, None, out=stopped, resume=True)
+    assert (stopped / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
+    assert set(load_training_index(stopped / "training.npz").hashes) == set(
+        load_training_index(whole / "training.npz").hashes
+    )
+    assert open_model(str(stopped)).card["began_from"] == "tiny"
+    train(dataset, config, out=tmp_path / "plain")
+    assert (tmp_path / "plain" / "best.safetensors").read_bytes() != (whole / "best.safetensors").read_bytes()
+
+
+def test_a_new_run_does_not_start_from_the_first_weights_that_a_stopped_one_left(
+    tiny_run: Path, other_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    dataset, config = open_dataset(other_data), tiny(tiny_run, epochs=1)
+
+    def stop(*_: object, **__: object) -> None:
+        raise TumortraceError("stopped")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "fit", stop)
+        with pytest.raises(TumortraceError, match="stopped"):
+            train(dataset, config, out=tmp_path / "run", start_from=open_model(str(tiny_run)))
+    assert (tmp_path / "run" / "first.safetensors").is_file()
+    train(dataset, config, out=tmp_path / "run")
+    assert not (tmp_path / "run" / "first.safetensors").exists()
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["began_from"] is None
+    assert len(load_training_index(tmp_path / "run" / "training.npz").hashes) == 4
+
+
+def test_a_resumed_run_starts_from_no_other_model(tiny_run: Path, other_data: Path, tmp_path: Path):
+    shutil.copy(tiny_run / "config.toml", tmp_path / "config.toml")
+    with pytest.raises(ConfigError, match="--resume continues from the run's own weights; omit --from"):
+        train(open_dataset(other_data), None, out=tmp_path, resume=True, start_from=open_model(str(tiny_run)))
+
+
+def test_first_weights_that_do_not_say_where_they_are_from(tiny_run: Path, other_data: Path, tmp_path: Path):
+    shutil.copy(tiny_run / "best.safetensors", tmp_path / "first.safetensors")
+    shutil.copy(tiny_run / "config.toml", tmp_path / "config.toml")
+    with pytest.raises(ModelError, match=r"first\.safetensors: does not say where it is from .* another --out"):
+        train(open_dataset(other_data), tiny(tiny_run), out=tmp_path, resume=True)
