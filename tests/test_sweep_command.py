@@ -138,10 +138,12 @@ def test_what_is_concluded():
     best, close, far = place("s2", 0.8, behind=0.0), place("s1", 0.79, p=0.4), place("s3", 0.5, p=0.001)
     lines = conclude(board_of(best, close, far), LABELS)
     assert lines[0] == "Best: batch_size=4, mean Dice 0.800."
-    assert lines[1].startswith("That score is optimistic: it is the highest of 3, and was chosen for being so.")
+    assert lines[1].startswith("That score is optimistic, because it is the highest of 3.")
     assert lines[2] == "It beats 1 of 2 others (p at most 0.05, corrected for all 3 pairs), but not batch_size=2."
     assert conclude(board_of(best, far), LABELS)[2].startswith("It beats the other (p at most 0.05")
     assert conclude(board_of(best, close), LABELS)[2].startswith("It beats none of them (p at most 0.05")
-    assert "another seed may do as much" in conclude(board_of(best, place("s1", 0.7)), LABELS)[2]
+    assert "another seed may make as large a difference" in conclude(board_of(best, place("s1", 0.7)), LABELS)[2]
     assert len(conclude(board_of(best), LABELS)) == 1
     assert conclude(board_of(place("s1", 0.5, note="stopped")), LABELS) == ["No setting was tried to the end."]
+    (nothing,) = conclude(board_of(place("s1", 0.0), place("s2", 0.0)), LABELS)
+    assert nothing.startswith("No setting found any tumour")

@@ -1,4 +1,4 @@
-"""Words that fit their numbers."""
+"""Numbers and lists as words of a sentence."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 
 def counted(number: int, noun: str) -> str:
-    """A number and its noun: "1 image", "2 images"."""
+    """Return a number and its noun: "1 image", "2 images"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names in a sentence: "a", "a and b", "a, b and c"."""
+    """Return names in a sentence: "a", "a and b", "a, b and c"."""
     return " and ".join([*([", ".join(names[:-1])] if len(names) > 1 else []), *names[-1:]])

@@ -1,4 +1,4 @@
-"""Scores that need no network: a model that does not beat them has learnt nothing worth having."""
+"""Predictions without a network; a model that does not beat them has learnt nothing useful."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Baselines:
     """The trivial predictions that every evaluation is compared with."""
 
     def __init__(self, memory: TrainingIndex | None) -> None:
-        """Prepare them.
+        """Prepare the predictions.
 
         Args:
-            memory: Of the training slices; without them only the baselines that learn nothing are scored.
+            memory: The training slices; without them only the baselines that need no training are scored.
         """
         self._memory = memory if memory and memory.names else None
         if self._memory:
@@ -36,7 +36,7 @@ class Baselines:
             self._mean, self._level = mean_head_mask(self._memory)
 
     def score(self, case: Case) -> dict[str, PixelCounts]:
-        """Pixels that each baseline gets right and wrong on a case, by its name."""
+        """Return the pixel counts of each baseline on a case, by its name."""
         pixels = case.slice.pixels
         masks = {"all_background": np.zeros_like(case.truth), "brightest_blob": find_brightest_blob(pixels)}
         if self._memory:
@@ -48,11 +48,11 @@ class Baselines:
 
 
 def mean_head_mask(memory: TrainingIndex) -> tuple[NDArray[np.float32], float]:
-    """Where tumours lie on average, and the level at which cutting that gives the best mean Dice on the training masks.
+    """Average the training masks, and choose the level at which the average fits them best.
 
     Returns:
-        Share of the training slices with tumour at each place of the head, shape (MASK_PX, MASK_PX), float32; a level
-        in (0, 1).
+        Fraction of the training slices with tumour at each place of the head, shape (MASK_PX, MASK_PX), float32; and
+        the level, in (0, 1), with the best mean Dice on the training masks.
     """
     mean = memory.head_masks.mean(axis=0, dtype=np.float32)
     sizes = memory.head_masks.sum(axis=(1, 2))
@@ -66,9 +66,9 @@ def mean_head_mask(memory: TrainingIndex) -> tuple[NDArray[np.float32], float]:
 
 
 def find_brightest_blob(pixels: NDArray[Any]) -> NDArray[np.bool_]:
-    """The largest bright component inside the head, by Otsu's threshold (1979); no training at all.
+    """Return the largest bright component inside the head, by Otsu's threshold (1979); this needs no training.
 
-    The head's rim is left away, and grey values are smoothed by a hundredth of the head's size.
+    The head's rim is omitted, and grey values are smoothed by a hundredth of the head's size.
 
     Args:
         pixels: Grey values, shape (H, W), any real dtype.
@@ -92,7 +92,7 @@ def find_brightest_blob(pixels: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _inner_head(grey: NDArray[np.uint8], *, rim_px: int) -> NDArray[np.bool_]:
-    """The filled head without its rim; the picture's border counts as outside."""
+    """Return the filled head without its rim; the picture's border counts as outside."""
     head = (grey > _AIR).astype(np.uint8)
     contours, _ = cv2.findContours(head, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     filled = np.zeros((grey.shape[0] + 2, grey.shape[1] + 2), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""The audit as a page: what leaks shown side by side, the largest groups, the threshold, and every fault."""
+"""The page of an audit: copies side by side, the threshold, the largest groups, and every fault."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from tumortrace.reporting.html import Chapter, Section
 from tumortrace.wording import counted
 
 SHOWN = 12
-"""Pairs side by side, each of another slice."""
+"""Number of pairs side by side, one per slice."""
 
 FIRST_RGB, SECOND_RGB = (240, 228, 66), (0, 158, 230)
 
 _COPIES = (
-    "Copies may be turned, mirrored, cropped, resized or re-contrasted; each was found by laying one picture onto the "
-    "other. A score on a part that shares slices with the training part says how well a model remembers them."
+    "Copies may be turned, mirrored, cropped, resized or re-contrasted. Each was found by registering one picture with "
+    "the other. A score on a part that shares slices with the training part measures how well a model remembers them."
 )
 _PANEL_PX = 280
 _THUMBNAIL_PX = 92
@@ -44,13 +44,16 @@ def write_audit_page(survey: Survey, document: Document, out: Path) -> None:
 
     Args:
         survey: A survey of the dataset.
-        document: Of ``audit.json``.
+        document: Content of ``audit.json``.
         out: The page.
+
+    Raises:
+        DataError: Another file than a page of tumortrace stands at ``out``.
     """
     sections = [
         Section("What was found", _summary(document)),
         Section("Copies side by side", _pairs(survey)),
-        Section("How copies are told", _threshold(document)),
+        Section("How copies are recognised", _threshold(document)),
         Section("The largest groups", _groups(survey, document)),
         Section("Faults of the data", html.findings(document["findings"], shown=_FINDINGS, file="findings.json")),
     ]
@@ -78,8 +81,8 @@ def _sentences(document: Document) -> list[str]:
     if lookup:
         sides = ", ".join(f"{s['mean_dice']:.3f} on {name} ({s['n']})" for name, s in lookup.items() if s["n"])
         sentences.append(
-            f"Copying the mask of the most similar TRAIN slice, with no network at all, reaches mean Dice {sides}: "
-            "a model below that has learnt less than a lookup table holds."
+            f"Copying the mask of the most similar TRAIN slice, without a network, reaches mean Dice {sides}. A model "
+            "below that does not beat a lookup table."
         )
     agreement = document["agreement"]
     if agreement:
@@ -117,7 +120,7 @@ def _is_across(survey: Survey, pair: CopyPair) -> bool:
 
 
 def _choose(survey: Survey) -> list[CopyPair]:
-    """Pairs across parts before those within one, the most similar first, one of each group."""
+    """Choose pairs across parts before those within one, the most similar first, one per group."""
     ordered = sorted(survey.pairs, key=lambda pair: (not _is_across(survey, pair), -pair.similarity))
     by_group: dict[str, CopyPair] = {}
     for pair in ordered:
@@ -130,7 +133,7 @@ def _draw_pair(survey: Survey, pair: CopyPair) -> Markup:
     try:
         one, two = (read_slice(case.record.image_path).pixels for case in (first, second))
     except DataError:
-        return html.paragraph(f"{first.record.case_id} or {second.record.case_id} cannot be read any more.")
+        return html.paragraph(f"{first.record.case_id} or {second.record.case_id} can no longer be read.")
     laid = lay_pixels(two.astype(np.float32), pair.to_second, first.size_hw)
     panels = [to_display(one), to_display(np.clip(laid, 0, 65535).astype(np.uint16))]
     words = describe_pair(survey, pair)
@@ -150,7 +153,7 @@ def _draw_pair(survey: Survey, pair: CopyPair) -> Markup:
 def _draw_outlines(
     grey: NDArray[np.uint8], outlines: Sequence[tuple[NDArray[np.bool_], tuple[int, int, int]]]
 ) -> NDArray[np.uint8]:
-    """The slice at the panel's size with outlines of two pixels."""
+    """Draw the slice at the panel's size, with outlines two pixels wide."""
     scale = _PANEL_PX / max(grey.shape)
     size_wh = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
     large = cv2.resize(grey, size_wh, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
@@ -167,11 +170,13 @@ def _threshold(document: Document) -> Markup:
     counts, edges = document["similarities"]["counts"], document["similarities"]["edges"]
     near = sum(n for n, edge in zip(counts, edges, strict=False) if abs(edge + 0.0125 - threshold) < 0.05)
     caption = (
-        f"Pairs that look alike at first sight, by their similarity after registration. Pairs from {threshold} on are "
+        f"Similarity after registration of the pairs that a coarse comparison picked. Pairs of {threshold} or more are "
         f"copies; {near} of {sum(counts)} lie within 0.05 of that."
     )
     chart = html.chart(draw_similarities(document), alt="Histogram of similarities", caption=caption)
-    sizes = html.chart(draw_group_sizes(document), alt="Sizes of groups", caption="How often the same slice occurs.")
+    sizes = html.chart(
+        draw_group_sizes(document), alt="Sizes of groups", caption="Images that show the same slice."
+    )
     return chart + sizes
 
 
@@ -185,13 +190,13 @@ def _groups(survey: Survey, document: Document) -> Markup:
         parts = ", ".join(f"{name or 'undivided'} {count}" for name, count in group["parts"].items())
         caption = (
             f"{group['group']}: {counted(group['size'], 'image')} ({parts}){left_out}. "
-            f"{group['linked_share']:.0%} of its pairs are copies directly, the others by way of them; the least "
-            f"similar direct pair has {group['lowest_similarity']:.3f}."
+            f"{group['linked_share']:.0%} of its pairs are copies directly, the others through other members; the "
+            f"least similar direct pair has {group['lowest_similarity']:.3f}."
         )
         shown += html.picture(_tile(tiles), alt=f"Members of {group['group']}", caption=caption)
     words = (
-        f"Members as they are in the folder, at most {_MEMBERS} a group, so that you can see for yourself that no "
-        "strangers were put together."
+        f"Members as they are in the folder, at most {_MEMBERS} per group. Check for yourself that each group shows "
+        "one slice."
     )
     return html.paragraph(words) + shown if shown else Markup()
 

@@ -14,7 +14,7 @@ from tumortrace.files import Document
 from tumortrace.reporting.figures import MetricsRow, open_loss_axes
 
 BLUE, ORANGE, GREY, GREEN = "#0072b2", "#d55e00", "#5b6675", "#009e73"
-"""Told apart by all eyes, and in grey print by their lightness and marks."""
+"""Colours that all eyes distinguish, and grey print by their lightness and marks."""
 
 _MARKS = {BLUE: "o", ORANGE: "s", GREY: "D", GREEN: "^"}
 
@@ -24,10 +24,10 @@ class Dot:
     """A mean with its interval.
 
     Attributes:
-        label: Beside it.
-        mean: NaN is not drawn.
-        ci95: None if unknown.
-        colour: One of the module's.
+        label: Text beside it.
+        mean: The mean; a dot with NaN is not drawn.
+        ci95: Its interval; None if unknown.
+        colour: One of the module's colours.
     """
 
     label: str
@@ -37,12 +37,12 @@ class Dot:
 
 
 def draw_dots(dots: Sequence[Dot], *, xlabel: str, ceiling: Dot | None = None) -> Figure:
-    """Means with 95 % intervals, one below the other; the ceiling as a band behind them.
+    """Draw means with 95 % intervals, one below the other; the ceiling as a band behind them.
 
     Args:
-        dots: From top to bottom, at least one.
-        xlabel: Of the common axis, which runs from 0 to 1.
-        ceiling: What no score can honestly exceed.
+        dots: At least one, from top to bottom.
+        xlabel: Label of the common axis, which runs from 0 to 1.
+        ceiling: The score that no model can honestly exceed.
     """
     figure = Figure(figsize=(7.6, 0.42 * len(dots) + 1.25), facecolor="white", layout="constrained")
     axes = figure.subplots()
@@ -66,14 +66,14 @@ def draw_dots(dots: Sequence[Dot], *, xlabel: str, ceiling: Dot | None = None) -
 
 
 def draw_reliability(calibration: Document) -> Figure:
-    """Share of tumour against probability in the band around tumour and prediction, over how many pixels that is."""
+    """Draw the fraction of tumour against probability near the borders of mask and truth, and the numbers of pixels."""
     bins = [each for each in calibration["bins"] if each["pixels"]]
     probabilities = [each["mean_probability"] for each in bins]
     figure = Figure(figsize=(4.6, 4.8), facecolor="white", layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (4, 1)})
-    above.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="probabilities that mean what they say")
+    above.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="perfect calibration")
     above.plot(probabilities, [each["tumour_share"] for each in bins], color=BLUE, marker="o", label="this model")
-    above.set(ylabel="share of these pixels that is tumour", xlim=(0, 1), ylim=(0, 1))
+    above.set(ylabel="fraction of tumour", xlim=(0, 1), ylim=(0, 1))
     above.legend(frameon=False, fontsize=8.5, loc="upper left")
     width = 0.8 / len(calibration["bins"])
     below.bar([(each["low"] + each["high"]) / 2 for each in bins], [each["pixels"] for each in bins], width, color=GREY)
@@ -86,7 +86,7 @@ def draw_reliability(calibration: Document) -> Figure:
 
 
 def draw_risk(calibration: Document) -> Figure:
-    """What remains when the least confident masks are set aside."""
+    """Draw what remains when the least confident masks are set aside."""
     points = calibration["risk_coverage"]
     coverage = [point["coverage"] for point in points]
     figure = Figure(figsize=(4.6, 4.8), facecolor="white", layout="constrained")
@@ -94,13 +94,13 @@ def draw_risk(calibration: Document) -> Figure:
     axes.plot(
         coverage, [point["mean_dice"] for point in points], color=BLUE, linewidth=2, label="mean Dice of the kept masks"
     )
-    low = f"share of the kept masks with Dice < {calibration['low_dice']:g}"
+    low = f"fraction of the kept masks with Dice < {calibration['low_dice']:g}"
     axes.plot(
         coverage, [point["low_dice_share"] for point in points], color=ORANGE, linewidth=2, linestyle="--", label=low
     )
     flagged = calibration["flagged_share"]
     axes.axvline(1 - flagged, color=GREY, linewidth=1, linestyle=":", label=f"{flagged:.0%} set aside")
-    axes.set(xlabel="share of the masks that is kept, most confident first", xlim=(1, 0), ylim=(0, 1))
+    axes.set(xlabel="fraction of the masks that is kept, most confident first", xlim=(1, 0), ylim=(0, 1))
     axes.legend(frameon=False, fontsize=8.5, loc="center right")
     _clean(axes)
     axes.grid(visible=True, linewidth=0.3, color="0.85")
@@ -129,7 +129,7 @@ def draw_froc(points: Sequence[Document], *, chosen: float) -> Figure:
 
 
 def draw_similarities(document: Document) -> Figure:
-    """How alike the likely pairs are after registration: two hills, and the threshold in the valley between them."""
+    """Draw the similarities of likely pairs after registration: two modes, and the threshold between them."""
     edges, counts = np.array(document["similarities"]["edges"]), np.array(document["similarities"]["counts"])
     figure = Figure(figsize=(7.6, 3.0), facecolor="white", layout="constrained")
     axes = figure.subplots()
@@ -150,7 +150,7 @@ def draw_similarities(document: Document) -> Figure:
 
 
 def draw_group_sizes(document: Document) -> Figure:
-    """How many slices come once, twice, and so on."""
+    """Draw how many slices occur once, twice, and so on."""
     sizes = {int(size): count for size, count in document["group_sizes"].items()}
     figure = Figure(figsize=(7.6, 2.6), facecolor="white", layout="constrained")
     axes = figure.subplots()

@@ -54,7 +54,7 @@ def _headline(summary: Document, verdict: Verdict) -> Markup:
     boxes = [
         (html.number(dice["mean"]), f"mean Dice on {verdict.images}, 95 % interval {html.interval(dice['ci95'])}"),
         (str(verdict.scores["n"]), f"of {counted(summary['n'], 'scored image')} behind this number"),
-        (str(summary["groups"]), "groups of copies and patients; a group counts once in the intervals"),
+        (str(summary["groups"]), f"{'group' if summary['groups'] == 1 else 'groups'} of copies and patients"),
     ]
     return html.headline(boxes) + Markup().join(map(html.paragraph, summary["verdict"]))
 
@@ -173,6 +173,6 @@ def _describe_calibration(summary: Document) -> Markup:
     right = html.chart(
         draw_risk(calibration),
         alt="Risk-coverage curve",
-        caption="From left to right, the least confident masks are set aside. A useful one makes the curve rise.",
+        caption="From left to right, the least confident masks are set aside; the mean Dice of the others should rise.",
     )
     return html.paragraph(words) + html.gallery([left, right])

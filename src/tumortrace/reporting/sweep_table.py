@@ -1,4 +1,4 @@
-"""A sweep for a terminal: how it goes on, and at its end which setting is best and whether that can be believed."""
+"""Tables of a sweep for a terminal: its progress, the leaderboard, and the conclusion in sentences."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from tumortrace.evaluation.leaderboard import LEVEL, Leaderboard, Run, Standing
 from tumortrace.wording import counted
 
 SHOWN = 10
-"""Finished runs in the live table: the best ones."""
+"""Number of finished runs in the live table, the best ones."""
 
 _NAMED = 3  # settings that the conclusion calls by name
 
 
 def describe_run(run: Run, labels: Mapping[str, str], *, number: int, total: int) -> str:
-    """A finished run as one line.
+    """Return a finished run as one line.
 
     Args:
         run: The run.
-        labels: What each setting is, in a few words.
-        number: Of the run, from 1.
-        total: Of runs, as far as is known.
+        labels: Each setting in a few words, by its name.
+        number: Number of the run, from 1.
+        total: Number of all runs, as far as is known.
     """
     head = f"run {number} of {total}: {labels[run.setting]}, seed {run.seed}, fold {run.fold}: "
     if run.dice_mean is None:
@@ -35,13 +35,13 @@ def describe_run(run: Run, labels: Mapping[str, str], *, number: int, total: int
 
 
 def progress_table(runs: Sequence[Run], labels: Mapping[str, str], *, total: int, doing: str) -> Table:
-    """How a sweep stands: its best runs so far, and what is under way.
+    """Return the progress of a sweep: its best runs so far, and the run in progress.
 
     Args:
-        runs: Those that finished.
-        labels: What each setting is, in a few words.
-        total: Of runs, as far as is known.
-        doing: What is under way; empty at the end.
+        runs: The finished runs.
+        labels: Each setting in a few words, by its name.
+        total: Number of all runs, as far as is known.
+        doing: The run in progress, in words; empty at the end.
     """
     best = sorted(runs, key=lambda run: -math.inf if run.dice_mean is None else run.dice_mean, reverse=True)
     table = _open_table(
@@ -58,11 +58,11 @@ def progress_table(runs: Sequence[Run], labels: Mapping[str, str], *, total: int
 
 
 def leaderboard_table(board: Leaderboard, labels: Mapping[str, str]) -> Table:
-    """All settings, best first, each beside the first one.
+    """Return all settings, best first, each compared with the first one.
 
     Args:
         board: From ``rank_settings``.
-        labels: What each setting is, in a few words.
+        labels: Each setting in a few words, by its name.
     """
     table = _open_table(
         f"Mean Dice of {counted(board.runs, 'run')} a setting on {counted(board.slices, 'held-out slice')} with a "
@@ -85,21 +85,23 @@ def leaderboard_table(board: Leaderboard, labels: Mapping[str, str]) -> Table:
 
 
 def conclude(board: Leaderboard, labels: Mapping[str, str]) -> list[str]:
-    """What can be said of the best setting, in sentences.
+    """Say in sentences whether the best setting is better than the others.
 
     Args:
         board: From ``rank_settings``.
-        labels: What each setting is, in a few words.
+        labels: Each setting in a few words, by its name.
     """
     compared = [place for place in board.places if not place.note]
     if not compared:
         return ["No setting was tried to the end."]
     best, others = compared[0], compared[1:]
+    if not best.mean:
+        return ["No setting found any tumour: every mean Dice is 0. Train for more epochs or at another rate."]
     lines = [f"Best: {labels[best.setting]}, mean Dice {best.mean:.3f}."]
     if len(board.places) > 1:
         lines.append(
-            f"That score is optimistic: it is the highest of {len(board.places)}, and was chosen for being so. Score "
-            "the setting on slices that the sweep did not see before you report it."
+            f"That score is optimistic, because it is the highest of {len(board.places)}. Before you report it, score "
+            "the setting on slices that the sweep did not use."
         )
     if others:
         lines.append(_judge(others, board, labels))
@@ -109,8 +111,8 @@ def conclude(board: Leaderboard, labels: Mapping[str, str]) -> list[str]:
 def _judge(others: Sequence[Standing], board: Leaderboard, labels: Mapping[str, str]) -> str:
     if all(math.isnan(place.p) for place in others):
         return (
-            "Whether it is better than the others cannot be told: each setting was trained once, and another seed may "
-            "do as much. Give two seeds or more."
+            "Whether it is better than the others is unknown: each setting was trained once, and another seed may make "
+            "as large a difference. Give two seeds or more."
         )
     equal = [place for place in others if not place.beaten]
     pairs = "the one pair" if board.pairs == 1 else f"all {board.pairs} pairs"
@@ -120,7 +122,7 @@ def _judge(others: Sequence[Standing], board: Leaderboard, labels: Mapping[str, 
     named = "; ".join(labels[place.setting] for place in equal[:_NAMED])
     more = f" and {len(equal) - _NAMED} more" if len(equal) > _NAMED else ""
     if len(equal) == len(others):
-        return f"It beats none of them {corrected}: these slices and seeds do not tell the settings apart."
+        return f"It beats none of them {corrected}: these slices and seeds do not distinguish the settings."
     return f"It beats {len(others) - len(equal)} of {len(others)} others {corrected}, but not {named}{more}."
 
 
