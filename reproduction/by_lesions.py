@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reproduction.tables import read_table
 from tumortrace.data.cases import read_cases
 from tumortrace.data.dataset import Dataset
 from tumortrace.data.fingerprint import hash_case
 from tumortrace.errors import DataError
+from tumortrace.evaluation.folder import read_evaluation
 from tumortrace.metrics.intervals import mean_interval
 from tumortrace.metrics.lesions import count_lesions, label_lesions
 from tumortrace.progress import track
@@ -93,29 +93,25 @@ def read_crossval(folder: Path, dataset: Dataset) -> list[ScoredSlice]:
     """The clean held-out slices with tumour of a cross-validation, with what their truth looks like.
 
     Args:
-        folder: Holds ``per_image.csv``.
-        dataset: The one that was cross-validated.
+        folder: Folder that ``crossval`` wrote.
+        dataset: The dataset that was cross-validated.
 
     Raises:
-        DataError: The file is missing or lacks slices of the dataset, or a slice has changed since.
+        DataError: The folder holds no evaluation, the dataset lacks slices of it, or a slice has changed since.
     """
-    path = folder / "per_image.csv"
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; give the folder of a cross-validation")
-    rows = {row["file"]: row for row in read_table(path) if row["clean"] == "true"}
-    records = tuple(
-        each for each in dataset.records if each.case_id in rows and rows[each.case_id]["true_lesions"] > "0"
-    )
-    if len(records) != sum(row["true_lesions"] > "0" for row in rows.values()):
-        raise DataError(f"{path}: has slices that the datasets lack; give the same datasets as to the cross-validation")
+    rows = {row.file: row for row in read_evaluation(folder).rows if row.clean and row.true_lesions}
+    records = tuple(record for record in dataset.records if record.case_id in rows)
+    if len(records) != len(rows):
+        raise DataError(
+            f"{folder}: has slices that the datasets lack; give the same datasets as to the cross-validation"
+        )
     found = []
     for record, case, _ in track(read_cases(records), "Reading slices", total=len(records)):
         row = rows[record.case_id]
-        if case is None or hash_case(case) != row["sha256"]:
-            raise DataError(f"{record.case_id}: is not the slice that {path} scored; cross-validate again")
-        counts = count_lesions(case.truth, case.truth)
-        looks = mean_compactness(case.truth), float(case.truth.mean()), float(row["dice"])
-        found.append(ScoredSlice(record.source, row["group"], counts.true_lesions, int(row["found_lesions"]), *looks))
+        if case is None or hash_case(case) != row.sha256:
+            raise DataError(f"{record.case_id}: is not the slice that {folder} scored; cross-validate again")
+        looks = mean_compactness(case.truth), float(case.truth.mean()), row.dice
+        found.append(ScoredSlice(record.source, row.group, row.true_lesions, row.found_lesions, *looks))
     return found
 
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from reproduction.committed_numbers import Drawn, Rows, clean, read_rows, to_number
 from tumortrace.data.geometry import rasterize
+from tumortrace.evaluation.folder import read_evaluation
 from tumortrace.inference.segmenter import Segmenter
 from tumortrace.metrics.aggregate import summarise
 from tumortrace.metrics.intervals import mean_interval
@@ -129,8 +130,7 @@ def segment_phantoms() -> tuple[PhantomCase, ...]:
 
 def condense_evaluation(folder: Path) -> Rows:
     """The scores of an evaluation by group, a row an image in the order of the file; no names of files."""
-    rows = read_rows(folder / "per_image.csv", remedy="give the folder that tumortrace evaluate wrote")
-    return [{name: row[name] for name in ("group", *METRICS)} for row in rows]
+    return [{name: getattr(row, name) for name in ("group", *METRICS)} for row in read_evaluation(folder).rows]
 
 
 def read_scores(results: Path) -> Scores:

@@ -20,7 +20,7 @@ from tumortrace.config import load_config, to_toml
 from tumortrace.copies.survey import survey_cases
 from tumortrace.copies.training_index import load_training_index
 from tumortrace.evaluation.crossfit import HeldOut, cross_fit
-from tumortrace.evaluation.summary import write_evaluation
+from tumortrace.evaluation.folder import write_evaluation
 from tumortrace.files import write_atomically
 from tumortrace.inference.model import open_model
 from tumortrace.run_folder import CONFIG, TRAINING_INDEX

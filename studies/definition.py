@@ -11,7 +11,6 @@ hospital.
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,6 +28,7 @@ from tumortrace.config import Recipe, load_config
 from tumortrace.copies.splits import apply_split, read_split
 from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.data.dataset import Dataset, open_datasets
+from tumortrace.evaluation.folder import read_evaluation
 from tumortrace.inference.lesions import keep_peaks
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict
@@ -143,10 +143,9 @@ def measure(crossval: Path, whole: Dataset, thresholds: Recipe) -> dict[str, dic
 def read_learnt(crossval: Path) -> dict[str, float]:
     """Mean Dice of each source's slices with tumour, by models that were trained on others of it."""
     dices: dict[str, list[float]] = {}
-    with (crossval / "per_image.csv").open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if int(row["tp"]) + int(row["fn"]):
-                dices.setdefault(row["file"].partition("/")[0], []).append(float(row["dice"]))
+    for row in read_evaluation(crossval).rows:
+        if row.tumour_px:
+            dices.setdefault(row.file.partition("/")[0], []).append(row.dice)
     return {name: float(np.mean(values)) for name, values in dices.items()}
 
 

@@ -8,7 +8,6 @@ scores of both cross-validations. It writes ``src/tumortrace/weights/NAME.onnx``
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from dataclasses import replace
@@ -20,6 +19,7 @@ import typer
 
 from tumortrace.cli import run_script
 from tumortrace.config import load_config
+from tumortrace.evaluation.folder import ImageRow, read_evaluation
 from tumortrace.evaluation.provenance import DIGITS
 from tumortrace.files import write_atomically
 from tumortrace.inference.recipe import recipe_to_json
@@ -131,26 +131,21 @@ def describe(run: Path, groups: Path, sources: Path | None, *, name: str, sha256
 
 def _dice(folder: Path) -> dict[str, Any]:
     """Mean Dice of each source's slices with tumour."""
-    rows = [row for row in _read(folder) if int(row["tp"]) + int(row["fn"])]
-    return _describe(rows, [float(row["dice"]) for row in rows])
+    rows = [row for row in read_evaluation(folder).rows if row.tumour_px]
+    return _describe(rows, [row.dice for row in rows])
 
 
 def _false_alarms(folder: Path) -> dict[str, Any]:
     """Share of each source's tumour-free slices with more than ``PAINTED`` of the frame painted."""
-    rows = [row for row in _read(folder) if not int(row["tp"]) + int(row["fn"])]
-    return _describe(rows, [float(int(row["fp"]) > PAINTED * (int(row["fp"]) + int(row["tn"]))) for row in rows])
+    rows = [row for row in read_evaluation(folder).rows if not row.tumour_px]
+    return _describe(rows, [float(row.fp > PAINTED * (row.fp + row.tn)) for row in rows])
 
 
-def _read(folder: Path) -> list[dict[str, str]]:
-    with (folder / "per_image.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def _describe(rows: list[dict[str, str]], values: list[float]) -> dict[str, Any]:
+def _describe(rows: list[ImageRow], values: list[float]) -> dict[str, Any]:
     """Mean, interval over groups and number by source, which is the first part of a file's name."""
     by_source: dict[str, list[tuple[float, str]]] = {}
     for row, value in zip(rows, values, strict=True):
-        by_source.setdefault(row["file"].partition("/")[0], []).append((value, row["group"]))
+        by_source.setdefault(row.file.partition("/")[0], []).append((value, row.group))
     described = {}
     for name, pairs in sorted(by_source.items()):
         numbers, groups = zip(*pairs, strict=True)

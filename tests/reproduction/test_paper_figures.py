@@ -20,6 +20,9 @@ from reproduction.tables import write_table
 from reproduction import architecture, paper_cases, paper_curves, paper_figures
 from tumortrace.config import load_config, to_toml
 from tumortrace.errors import TumortraceError
+from tumortrace.evaluation.evaluate import Evaluation
+from tumortrace.evaluation.folder import write_evaluation
+from tumortrace.metrics.overlap import PixelCounts
 from tumortrace.training.networks import UNet, describe_network
 
 TOTAL = 31_032_578
@@ -237,15 +240,14 @@ def test_table_1_by_hand_with_an_undefined_score():
     assert "Undefined and left out: recall 1 (g5)." in text
 
 
-def test_an_evaluation_is_condensed_without_names_of_files(tmp_path, capsys):
+def test_an_evaluation_is_condensed_without_names_of_files(make_score, tmp_path, capsys):
     folder = tmp_path / "evaluation"
-    folder.mkdir()
-    (folder / "per_image.csv").write_text(
-        "file,part,group,precision,recall,dice,iou\nVAL/y1.jpg,val,g1,,0,0,0\nVAL/y2.jpg,val,g2,1,0.5,0.667,0.5\n"
-    )
+    missed = make_score("VAL/y1.jpg", PixelCounts(0, 0, 3, 9), group="g1")
+    half = make_score("VAL/y2.jpg", PixelCounts(2, 0, 2, 8), group="g2")
+    write_evaluation(Evaluation((missed, half), (), {"name": "m", "sha256": ""}, 0.5), folder)
     paper_figures.main(only=["table_1"], into=tmp_path, evaluation=folder)
     assert (tmp_path / "results" / "scores.csv").read_text() == (
-        "group,precision,recall,dice,iou\ng1,,0,0,0\ng2,1,0.5,0.667,0.5\n"
+        "group,precision,recall,dice,iou\ng1,,0,0,0\ng2,1,0.5,0.666667,0.5\n"
     )
     assert "y1" not in (tmp_path / "results" / "table_1.csv").read_text()
     printed = capsys.readouterr().out

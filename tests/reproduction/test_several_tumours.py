@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from dataclasses import replace
 
@@ -41,6 +40,10 @@ from tumortrace.data.cases import read_cases
 from tumortrace.data.dataset import open_datasets
 from tumortrace.data.fingerprint import hash_case
 from tumortrace.errors import DataError
+from tumortrace.evaluation.evaluate import Evaluation
+from tumortrace.evaluation.folder import write_evaluation
+from tumortrace.metrics.lesions import LesionCounts
+from tumortrace.metrics.overlap import PixelCounts
 from tumortrace.training.arrays import PreparedPart
 
 SIDE = 96
@@ -247,39 +250,37 @@ def test_the_table_by_lesions_by_hand():
     assert thirds == pytest.approx([0.4, 0.0, 0.8])
 
 
-def write_crossval(folder, dataset):
-    """Scores as a cross-validation leaves them, all of a Dice of one half."""
-    folder.mkdir()
-    columns = ["file", "group", "clean", "true_lesions", "found_lesions", "dice", "sha256"]
-    with (folder / "per_image.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        for record, case, _ in read_cases(dataset.records):
-            count = count_components(torch.from_numpy(case.truth[None].astype(np.uint8))).item()
-            writer.writerow([record.case_id, record.case_id, "true", count, 1, 0.5, hash_case(case)])
+def write_crossval(folder, dataset, make_score, **fields: str):
+    """Scores as a cross-validation leaves them: every slice is clean and has a Dice of one half."""
+    scores = []
+    for record, case, _ in read_cases(dataset.records):
+        lesions = count_components(torch.from_numpy(case.truth[None].astype(np.uint8))).item()
+        counts = LesionCounts(lesions, 1, 1, 1)
+        own = {"lesions": counts, "sha256": hash_case(case), "file": record.case_id} | fields
+        scores.append(make_score(own.pop("file"), PixelCounts(1, 1, 1, 1), **own))
+    write_evaluation(Evaluation(tuple(scores), (), {"name": "m", "sha256": ""}, 0.5), folder)
 
 
-def test_a_crossval_is_scored_on_its_own_slices_alone(phantom_data, tmp_path):
+def test_a_crossval_is_scored_on_its_own_slices_alone(phantom_data, make_score, tmp_path):
     dataset = open_datasets([phantom_data])
-    write_crossval(tmp_path / "cv", dataset)
+    write_crossval(tmp_path / "cv", dataset, make_score)
     slices = read_crossval(tmp_path / "cv", dataset)
     assert len(slices) == 19
     assert sum(each.lesions > 1 for each in slices) == 4
     assert all(0 < each.compactness <= 1 for each in slices)
-    text = (tmp_path / "cv" / "per_image.csv").read_text()
-    (tmp_path / "cv" / "per_image.csv").write_text(text.replace("VAL/", "elsewhere/"))
+    write_crossval(tmp_path / "elsewhere", dataset, make_score, file="elsewhere/y1.jpg")
     with pytest.raises(DataError, match="lack"):
-        read_crossval(tmp_path / "cv", dataset)
-    (tmp_path / "cv" / "per_image.csv").write_text(text.replace(",0.5,", ",0.5,00"))
+        read_crossval(tmp_path / "elsewhere", dataset)
+    write_crossval(tmp_path / "changed", dataset, make_score, sha256="of another truth")
     with pytest.raises(DataError, match="is not the slice"):
-        read_crossval(tmp_path / "cv", dataset)
-    with pytest.raises(DataError, match="no such file"):
+        read_crossval(tmp_path / "changed", dataset)
+    with pytest.raises(DataError, match=r"summary\.json: cannot be read"):
         read_crossval(tmp_path, dataset)
 
 
-def test_both_parts_from_end_to_end_and_nothing_twice(phantom_data, tmp_path, monkeypatch):
+def test_both_parts_from_end_to_end_and_nothing_twice(phantom_data, make_score, tmp_path, monkeypatch):
     monkeypatch.setitem(SIZES, "small", replace(SMALL, settings=TINY))
-    write_crossval(tmp_path / "cv", open_datasets([phantom_data]))
+    write_crossval(tmp_path / "cv", open_datasets([phantom_data]), make_score)
     ask = {"out": tmp_path / "runs", "into": tmp_path, "epochs": PASSES, "slices": 0, "negatives": None}
     several_tumours.main([phantom_data], crossval=tmp_path / "cv", train=phantom_data, **ask)
     files = sorted(path.name for path in (tmp_path / "results" / "several_tumours").iterdir())

@@ -93,6 +93,11 @@ class ImageRow:
     fold: str
     sha256: str
 
+    @property
+    def tumour_px(self) -> int:
+        """Number of tumour pixels in the truth."""
+        return self.tp + self.fn
+
 
 COLUMNS = tuple(field.name for field in dataclasses.fields(ImageRow))
 
@@ -212,12 +217,12 @@ def read_evaluations(folders: Sequence[Path]) -> list[StoredEvaluation]:
     return [read_evaluation(folder, name=name) for folder, name in zip(folders, name_folders(folders), strict=True)]
 
 
-def read_evaluation(folder: Path, *, name: str) -> StoredEvaluation:
+def read_evaluation(folder: Path, *, name: str = "") -> StoredEvaluation:
     """Read a folder that ``write_evaluation`` filled.
 
     Args:
         folder: The folder.
-        name: What it is called beside others (``name_folders``).
+        name: Its name beside others (``name_folders``); that of the folder if empty.
 
     Raises:
         DataError: It holds no whole evaluation of this version.
@@ -234,7 +239,7 @@ def read_evaluation(folder: Path, *, name: str) -> StoredEvaluation:
         raise DataError(f"{folder}: not an evaluation of this version ({error}); evaluate again") from None
     _check_table(folder / TABLE, table, rows=expected[0], sha256=expected[1])
     rows = tuple(map(_parse, csv.DictReader(io.StringIO(table.decode("utf-8"), newline=""))))
-    return StoredEvaluation(folder, name, rows, summary)
+    return StoredEvaluation(folder, name or folder.resolve().name, rows, summary)
 
 
 def name_folders(folders: Sequence[Path]) -> list[str]:

@@ -174,9 +174,7 @@ def _threshold(document: Document) -> Markup:
         f"copies; {near} of {sum(counts)} lie within 0.05 of that."
     )
     chart = html.chart(draw_similarities(document), alt="Histogram of similarities", caption=caption)
-    sizes = html.chart(
-        draw_group_sizes(document), alt="Sizes of groups", caption="Images that show the same slice."
-    )
+    sizes = html.chart(draw_group_sizes(document), alt="Sizes of groups", caption="Images that show the same slice.")
     return chart + sizes
 
 
