@@ -251,7 +251,10 @@ def train(  # noqa: PLR0913 - the settings of a training
         raise ConfigError("--resume continues from the run's own weights; omit --from")
     check_run_folder(run, resume=resume)
     settings = resumed_settings(run, overrides) if resume else _settings(config, overrides)
-    dataset = divide(_open(data, negatives, label), split, fold, selecting=settings.training.keep != "last")
+    settings = _with_label(settings, label)
+    dataset = divide(
+        _open(data, negatives, settings.training.label or None), split, fold, selecting=settings.training.keep != "last"
+    )
     if exclude is not None:
         dataset = exclude_cases(dataset, Path(exclude))
     model = open_model(start_from) if start_from else None
@@ -295,8 +298,8 @@ def crossval(  # noqa: PLR0913 - the settings of a cross-validation
     from tumortrace.reporting.cases import CasePictures
 
     folder = _output(out, data, negatives) or Path()
-    settings = _settings(config, overrides)
-    dataset = _open(data, negatives, label)
+    settings = _with_label(_settings(config, overrides), label)
+    dataset = _open(data, negatives, settings.training.label or None)
     from tumortrace.trials.crossval import cross_validate
 
     pictures = CasePictures(folder)
@@ -488,3 +491,12 @@ def _settings(config: Config | str | None, overrides: Iterable[str]) -> Config:
             raise ConfigError("overrides go with the name or file of a configuration, not with a Config")
         return config
     return load_config(config or "default", overrides)
+
+
+def _with_label(settings: Config, label: str | None) -> Config:
+    """Return the settings with a label that was given; a resumed run then keeps it."""
+    return (
+        settings
+        if label is None
+        else dataclasses.replace(settings, training=dataclasses.replace(settings.training, label=label))
+    )

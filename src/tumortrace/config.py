@@ -170,6 +170,7 @@ class TrainingConfig:
             other programs. Runs are equal bit for bit only with equal threads.
         outlines: Outlines to train on: each slice's ``"own"``, or the ``"consensus"`` of its copies in the training
             part, where it has at least two.
+        label: Label of the annotated regions that are tumour; empty takes all regions.
     """
 
     epochs: int = 50
@@ -190,6 +191,7 @@ class TrainingConfig:
     device: Device = "auto"
     threads: int = 0
     outlines: Outlines = "own"
+    label: str = ""
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot train anything."""
