@@ -51,8 +51,8 @@ def judge_slices(data: list[Path], negatives: Path | None) -> list[Fault]:
 
 
 def tabulate(title: str, faults: Iterable[Fault]) -> Table:
-    """A row a kind of picture: how many there are, how many are turned away, why, and which are not."""
-    table = make_table(title, "kind", "n", "turned away", "why", "let through")
+    """A row a kind of picture: how many there are, how many are rejected, why, and which are not."""
+    table = make_table(title, "kind", "n", "rejected", "why", "let through")
     by_kind: dict[str, list[Fault]] = {}
     for fault in faults:
         by_kind.setdefault(fault[0], []).append(fault)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def sweep(
     data: SeveralData,
     config: Annotated[
-        str, typer.Option("--config", metavar="FILE", help="What is searched, a TOML file [the report's grid].")
+        str, typer.Option("--config", metavar="FILE", help="What is searched, a TOML file [the student paper's grid].")
     ] = "sweep",
     negatives: NegativesOption = None,
     label: LabelOption = None,

@@ -38,7 +38,7 @@ def describe_card(card: Card) -> str:
     """
     lines = [card["summary"], "", f"for: {card['intended_use']}", "limits:"]
     lines += [f"  - {limit}" for limit in card["limits"]]
-    lines += ["learnt from:"]
+    lines += ["training data:"]
     lines += [f"  - {data['name']}: {data['cases']} slices; {data['mask']}; {data['licence']}" for data in card["data"]]
     for title, scores in card["scores"].items():
         lines += [f"{title}:"]

@@ -100,7 +100,7 @@ def _infer(model: Model, upright: UprightSlice, window: Window, *, mirror: bool,
     images = np.stack([prepared, prepared[:, ::-1]] if mirror else [prepared])[:, None]  # (1 or 2, 1, H, W)
     logits = model.session.run(images)
     if not np.isfinite(logits).all():
-        raise ModelError(f"{model.path}: gives no numbers (NaN or infinity) for {case_id}; train it again")
+        raise ModelError(f"{model.path}: returns NaN or infinity for {case_id}; train it again")
     answers = tumour_probability(logits)
     return np.asarray((answers[0] + answers[1][:, ::-1]) / 2 if mirror else answers[0])
 

@@ -149,7 +149,7 @@ def _change_intensity(grey: Grey, rng: Generator) -> Grey:
     """Another contrast first, then what the receiving coil, the reconstruction and the file do to it, in that order.
 
     Each change is seldom, so that half of the slices keep most of their own contrast: drawn at every slice, they cost
-    more on the hospitals that were learnt from than they bring on others.
+    more on the hospitals in the training set than they bring on others.
     """
     if rng.random() < 0.6:
         grey = _remap(grey, rng)

@@ -52,7 +52,7 @@ class ModelCard:
         version: Of tumortrace, when the model was exported.
         weights_sha256: Of the file that the weights were taken from; empty if there is none.
         began_from: Name of the model that training began from; empty if there was none.
-        remembered: Whether the run's memory holds all slices that the weights have learnt from, that model's included.
+        remembered: Whether the run's memory holds all slices that the weights were trained on, that model's included.
         classes: What the channels of the network's output stand for, in their order.
     """
 
@@ -110,7 +110,7 @@ def export_onnx(
 
     Raises:
         ModelError: They differ by more than ``TOLERANCE`` in probability, their masks have an IoU below ``SAME_MASK``,
-            or the network gives no numbers; nothing is written.
+            or the network returns NaN; nothing is written.
     """
     data = make_onnx(network, recipe=recipe, card=card, feature_ranges=feature_ranges, sample=samples[:1])
     agreement = compare(network, data, recipe=recipe, samples=samples)
@@ -158,7 +158,7 @@ def compare(network: nn.Module, data: bytes, *, recipe: Recipe, samples: Tensor)
         samples: Prepared slices (N, 1, H, W), float32; at least one.
 
     Raises:
-        ModelError: The network gives no numbers.
+        ModelError: The network returns NaN.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = usable_cores()
@@ -170,7 +170,7 @@ def compare(network: nn.Module, data: bytes, *, recipe: Recipe, samples: Tensor)
         with torch.no_grad():
             expected = tumour_probability(network(sample).numpy())
         if not np.isfinite(expected).all():
-            raise ModelError("the network gives no numbers (NaN): training diverged; lower training.learning_rate")
+            raise ModelError("the network returns NaN: training diverged; lower training.learning_rate")
         actual = tumour_probability(session.run(None, {"images": sample.numpy()})[0])
         differences.append(np.abs(expected - actual).max())
         masks = [

@@ -16,7 +16,7 @@ from tumortrace.training.encoder import EfficientNetLite, load_pretrained
 
 
 class UNet(nn.Module):
-    """The U-Net of the report.
+    """The U-Net of the student paper.
 
     Each block is two 3 x 3 padded convolutions with a ReLU after each. The encoder's blocks end in one batch
     normalisation; the bottleneck and the decoder have none. 2 x 2 max pooling goes down, 2 x 2 transposed convolutions
@@ -206,7 +206,7 @@ def build_network(config: NetworkConfig, *, size_hw: tuple[int, int], seed: int)
 
 
 def describe_network(network: nn.Module, *, size_hw: tuple[int, int]) -> str:
-    """The network as a table of layers, output shapes and parameters, like the annex of the report.
+    """The network as a table of layers, output shapes and parameters, like the annex of the student paper.
 
     Args:
         network: Takes one image of shape (1, 1, H, W); left as it is.
