@@ -28,6 +28,14 @@ def test_a_folder_is_locked_until_the_block_ends(tmp_path: Path):
         pass
 
 
+def test_a_link_that_leads_nowhere_is_named(tmp_path: Path):
+    link = tmp_path / "out"
+    link.symlink_to(tmp_path / "unmounted")
+    with pytest.raises(DataError, match=r"out: a link that leads nowhere; correct the link"), lock_folder(link):
+        pytest.fail("opened")
+    assert not (tmp_path / "unmounted").exists()
+
+
 def test_the_lock_of_a_killed_process_is_gone(tmp_path: Path):
     program = (
         "import sys, time\nfrom pathlib import Path\nfrom tumortrace.locks import lock_folder\n"

@@ -37,9 +37,11 @@ def lock_folder(folder: Path) -> Iterator[None]:
         folder: The output folder; it is made if it does not exist, and removed again if nothing was written.
 
     Raises:
-        DataError: Another run is writing into the folder.
+        DataError: Another run is writing into the folder, or it is a link to a folder that does not exist.
     """
     made = not folder.exists()
+    if made and folder.is_symlink():
+        raise DataError(f"{folder}: a link that leads nowhere; correct the link, or choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK
     descriptor = _open_locked(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -439,6 +440,12 @@ def test_a_folder_of_dicom_is_told_as_such(tmp_path: Path):
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "IM1").write_bytes(bytes(128) + b"DICM")
     with pytest.raises(DataError, match=r"no picture there .*; IM1 is DICOM: export its slices as PNG or TIFF"):
+        open_images(tmp_path)
+
+
+def test_a_folder_whose_pictures_have_unusable_names_says_so(tmp_path: Path):
+    (tmp_path / os.fsdecode(b"\xe9.png")).write_bytes(b"")
+    with pytest.raises(DataError, match=r"no picture that can be read; first: .*its name is not UTF-8; rename it"):
         open_images(tmp_path)
 
 

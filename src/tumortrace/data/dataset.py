@@ -145,7 +145,7 @@ def open_any(root: Path, *, label: str | None = None) -> Dataset:
     if not dataset.records and not damaged and dataset.unannotated:
         dataset = _as_pictures(dataset)
     if not tree.pictures:
-        raise DataError(_describe_no_pictures(tree))
+        raise DataError(_describe_no_pictures(tree, dataset))
     if not dataset.records:
         raise DataError(_describe_nothing(tree, dataset))
     return _map_records(dataset, lambda record: replace(record, source=dataset.name))
@@ -164,7 +164,7 @@ def open_negatives(root: Path) -> Dataset:
             "folder of images without tumour and annotations as --negatives"
         )
     if not dataset.unannotated:
-        raise DataError(_describe_no_pictures(tree))
+        raise DataError(_describe_no_pictures(tree, dataset))
     return _map_records(_as_pictures(dataset), lambda record: replace(record, truth=(), part=""))
 
 
@@ -179,7 +179,7 @@ def open_images(root: Path) -> Dataset:
     tree, dataset = _open_folder(root, None)
     pictures = [replace(record, truth=None) for record in dataset.records] + list(dataset.unannotated)
     if not pictures:
-        raise DataError(_describe_no_pictures(tree))
+        raise DataError(_describe_no_pictures(tree, dataset))
     pictures.sort(key=lambda record: natural_key(record.case_id))
     return _as_pictures(replace(dataset, records=(), unannotated=tuple(pictures)))
 
@@ -314,7 +314,11 @@ def _describe_nothing(tree: Tree, dataset: Dataset) -> str:
     return f"{tree.root}: {NO_ANNOTATIONS}{hint_at_dicom(tree.root / file for file in tree.files)}"
 
 
-def _describe_no_pictures(tree: Tree) -> str:
+def _describe_no_pictures(tree: Tree, dataset: Dataset) -> str:
+    """Say that a folder holds no picture, and why entries that might be pictures cannot be read."""
+    unread = [finding for finding in dataset.findings if finding.kind in {"unsafe-filename", "unreadable"}]
+    if unread:
+        return f"{tree.root}: no picture that can be read; {describe_main_cause(unread)}"
     hint = hint_at_dicom(tree.root / file for file in tree.files)
     return f"{tree.root}: no picture there ({READABLE}); give a folder of images{hint}"
 
