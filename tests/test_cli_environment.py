@@ -1,0 +1,46 @@
+"""The command line in unusual environments: no locale, no home, no streams, optimised bytecode."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tumortrace.data.slice import write_png
+from tumortrace.phantoms.slices import draw_phantom
+
+PLAIN = {"LC_ALL": "C", "LANG": "", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+"""A locale without any character beyond ASCII, which Python does not replace."""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="closes streams as POSIX shells do")
+@pytest.mark.parametrize(
+    ("environment", "flags", "redirection"),
+    [
+        (PLAIN, "", ""),
+        ({"HOME": "/nonexistent"}, "", ""),
+        ({"COLUMNS": "20", "TERM": "dumb", "NO_COLOR": "1"}, "", ""),
+        ({}, "-O", ""),
+        ({}, "", "<&- >&- 2>&-"),
+    ],
+    ids=["no locale", "no home", "narrow terminal", "optimised", "closed streams"],
+)
+def test_a_picture_is_segmented_in_any_environment(
+    environment: dict[str, str], flags: str, redirection: str, tmp_path: Path
+):
+    folder = tmp_path / "Schädel 頭"
+    pixels = draw_phantom(np.random.default_rng(0), size_hw=(96, 104), kind="bright").pixels
+    write_png(folder / "a b.png", pixels)
+    command = f'"{sys.executable}" {flags} -m tumortrace segment "{folder}" --out "{tmp_path}/Maß" {redirection}'
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], env={**os.environ, **environment}, capture_output=True, check=False
+    )
+    assert (done.returncode, b"Traceback" in done.stderr) == (0, False)
+    (image,) = json.loads((tmp_path / "Maß" / "results.json").read_text(encoding="utf-8"))["images"]
+    assert (image["status"], image["mask"]) == ("ok", "a b_mask.png")
+    assert (tmp_path / "Maß" / "a b_mask.png").is_file()
