@@ -84,6 +84,12 @@ def test_a_blank_picture_is_rejected():
     assert find_fault(None, SIZE_HW) == NOT_MR + "the picture is blank"
 
 
+def test_a_picture_of_fewer_than_32_rows_or_columns_is_rejected():
+    assert find_fault(HEAD, (31, 200)) == "too small: 200 x 31 px, at least 32 on a side are needed"
+    assert find_fault(HEAD, (200, 31)) == "too small: 31 x 200 px, at least 32 on a side are needed"
+    assert find_fault(HEAD, (32, 32)) == ""
+
+
 def test_at_least_95_of_100_foreign_pictures_are_rejected():
     faults = {picture.name: fault_of(picture.pixels) for picture in foreign_pictures(held_out=True)}
     passed = [name for name, fault in faults.items() if not fault]
