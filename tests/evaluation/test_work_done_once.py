@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 import tumortrace
-import tumortrace.reporting.cases
+import tumortrace.reporting.cases  # what is imported later would keep the counting functions
 import tumortrace.reporting.page
+import tumortrace.trials.crossval
+from tumortrace.config import config_from_tables
 from tumortrace.copies.agreement import measure_agreement
 from tumortrace.copies.survey import survey_cases
 from tumortrace.copies.training_index import load_training_index
@@ -103,4 +105,20 @@ def test_a_cross_validation_is_scored_with_two_decodes_and_one_agreement(dataset
     assert len(fitted.evaluation.scores) == len(records) == 14
     # One decode in the survey, one to fit, one to score.
     assert (work.calls["read_slice"], work.calls["read_case"], work.calls["hash_case"]) == (3 * 14, 14, 14)
+    assert work.calls["measure_agreement"] == 1
+
+
+def test_a_cross_validation_decodes_a_slice_once_a_training_and_three_times_besides(
+    dataset: Dataset, tmp_path: Path, work: Work
+):
+    tiny = config_from_tables(
+        {
+            "recipe": {"size_hw": [32, 32]},
+            "network": {"widths": [4, 8]},
+            "training": {"epochs": 1, "batch_size": 5, "keep": "last", "device": "cpu", "threads": 1},
+        }
+    )
+    tumortrace.crossval(dataset, out=tmp_path / "cv", config=tiny, folds=3)
+    # Survey, two trainings, fit, score; of five folds it would be seven.
+    assert set(work.decoded.values()) == {5}
     assert work.calls["measure_agreement"] == 1
