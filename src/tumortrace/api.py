@@ -161,6 +161,9 @@ def audit(data: FilePath, *, label: str | None = None, out: FilePath | None = No
     root, folder = Path(data), _output(out, data)
     if folder is not None:
         require_extra("report", purpose="draw the audit's page")
+        from tumortrace.reporting.html import refuse_foreign_page
+
+        refuse_foreign_page(folder / "audit.html")  # before the survey, which takes minutes
     dataset = open_any(root, label=label)
     survey = survey_cases(dataset.records)
     document = audit_document(dataset, survey)

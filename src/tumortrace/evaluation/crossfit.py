@@ -48,7 +48,7 @@ class HeldOut:
     Attributes:
         fold: Its number, from "1".
         model: The model that was trained on the other folds.
-        index: What that model was trained on.
+        index: Training slices of that model.
         records: The cases held out from it.
     """
 

@@ -41,16 +41,16 @@ class CaseScore:
         patient: The patient whose slice it is; empty if unknown.
         sha256: Hash of what the case shows (``hash_case``).
         group: Name of the cases that are not independent of this one: its copies, and the slices of its patient.
-        leak: What it shares with the training slices; None if nothing is known to be shared.
+        leak: The training slice or patient that it shares; None if none is known.
         clean: Whether it shares nothing with any training slice; None if some of these are not at hand.
-        shape: How its tumours were outlined: polygon, ellipse, circle, mixed, mask, or another shape.
+        shape: Kind of its outlines: polygon, ellipse, circle, mixed, mask, or another shape.
         in_mm: Whether distances are in millimetres.
         counts: Its pixels at the image's own resolution.
         surface: Distances between the borders of mask and truth.
         lesions: Numbers of lesions in mask and truth.
         peaks: Highest probabilities of its lesions.
         confidence: The model's own confidence, 0 to 1.
-        features: What the confidence is computed from (``inference.confidence.mask_features``).
+        features: Features that the confidence is computed from (``inference.confidence.mask_features``).
         histogram: The model's probabilities, by truth.
         baselines: Pixel counts of each prediction without a network.
         fold: The fold in which the case was held out; empty outside a cross-validation.
@@ -111,7 +111,7 @@ class Evaluation:
         training_slices: Number of slices that the model was trained on; None if unknown.
         compared_slices: Number of those that were at hand, so that scored slices could be compared with them.
         agreement: Agreement of the annotators; None if no slice was outlined twice.
-        card: What the model's maker states in the model file.
+        card: Statements of the model's maker in the model file.
     """
 
     scores: tuple[CaseScore, ...]
@@ -144,7 +144,7 @@ def evaluate(
         model: From ``open_model``.
         records: The cases to score.
         survey: A survey that includes these cases; it has decoded and hashed them once and drawn their truth.
-        provenance: What is known of the model's training (``trace_training``).
+        provenance: Knowledge of the model's training slices (``trace_training``).
         on_case: Called with each case, its prediction and its scores, in the order of the records.
 
     Raises:
@@ -183,7 +183,7 @@ def score_cases(
         model: From ``open_model``.
         records: The cases to score; the survey's findings name those that it could not read.
         survey: A survey that includes these cases.
-        provenance: What is known of the model's training.
+        provenance: Knowledge of the model's training slices.
         on_case: Called with each case, its prediction and its scores.
 
     Returns:
@@ -215,7 +215,7 @@ def rank_by_dice(scores: Sequence[CaseScore]) -> list[CaseScore]:
 
 @dataclass(frozen=True, eq=False)
 class _Known:
-    """What the survey tells of a case."""
+    """The survey's knowledge of a case."""
 
     surveyed: SurveyedCase
     group: str

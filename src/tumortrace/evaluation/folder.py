@@ -58,7 +58,7 @@ class ImageRow:
         right_lesions: Predicted lesions that touch the truth.
         source: The dataset that the case comes from.
         patient: The patient whose slice it is; empty if unknown.
-        shape: How its tumours were outlined.
+        shape: Kind of its outlines.
         nearest: The training slice that the case is a copy of; empty if there is none.
         similarity: Similarity to that slice; NaN without one.
         fold: The fold in which the case was held out; empty outside a cross-validation.
@@ -104,7 +104,7 @@ COLUMNS = tuple(field.name for field in dataclasses.fields(ImageRow))
 
 @dataclass(frozen=True, eq=False)
 class StoredEvaluation:
-    """What a folder holds of an evaluation.
+    """The content of an evaluation's folder.
 
     Attributes:
         folder: The folder.

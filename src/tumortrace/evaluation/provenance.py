@@ -18,7 +18,7 @@ DIGITS = 16
 
 @dataclass(frozen=True, eq=False)
 class Provenance:
-    """What is known of the slices that a model was trained on.
+    """The known part of the slices that a model was trained on.
 
     Attributes:
         index: Those training slices that scored slices can be compared with; None if there are none.

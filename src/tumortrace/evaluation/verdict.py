@@ -23,7 +23,7 @@ class Verdict:
         scores: The scores that are judged: those of the clean images, or of all images where these have no number.
         images: These images in words: "17 clean images", "all 24 images".
         baselines: Dice of each prediction without a network on the same images.
-        sentences: What a reader has to know.
+        sentences: Sentences that a reader has to know.
     """
 
     heading: str

@@ -27,7 +27,7 @@ GALLERY = {"worst": 24, "random": 6, "best": 6}
 
 @dataclass(frozen=True, eq=False)
 class _Shown:
-    """What is kept of a case that may be shown."""
+    """A case that may be shown."""
 
     score: CaseScore
     order: int

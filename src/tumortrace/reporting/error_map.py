@@ -41,7 +41,7 @@ def compare_masks(
     Args:
         prediction: Shape (H, W), bool.
         truth: Shape (H, W), bool.
-        colours: Which colours.
+        colours: Set of colours.
 
     Returns:
         Red-green-blue, shape (H, W, 3), uint8.
@@ -58,7 +58,7 @@ def compare_on_slice(
         grey: The slice, shape (H, W), uint8.
         prediction: Shape (H, W), bool.
         truth: Shape (H, W), bool.
-        colours: Which colours.
+        colours: Set of colours.
 
     Returns:
         Red-green-blue, shape (H, W, 3), uint8.

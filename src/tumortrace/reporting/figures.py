@@ -146,7 +146,7 @@ def open_loss_axes(figure: Figure, loss: str, curves: Iterable[str]) -> dict[str
     Args:
         figure: An empty figure.
         loss: Name of the training loss.
-        curves: Which of ``"training"`` and ``"validation"`` will be drawn.
+        curves: The curves that will be drawn, among ``"training"`` and ``"validation"``.
 
     Returns:
         The axes of each; training and validation share theirs if both are the cross-entropy.

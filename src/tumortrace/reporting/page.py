@@ -21,7 +21,7 @@ _NAMED = 3  # models that the title calls by name
 
 @dataclass(frozen=True, eq=False)
 class _Source:
-    """What a folder holds that a report can show.
+    """The content of a folder that a report can show.
 
     Attributes:
         name: The end of its path, as long as needed to distinguish it from the others.
