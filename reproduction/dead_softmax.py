@@ -23,7 +23,7 @@ from torch import nn
 from reproduction.tables import write_table
 from tumortrace.cli import run_script
 from tumortrace.config import load_config
-from tumortrace.copies.splits import apply_split, read_split
+from tumortrace.copies.split_files import apply_split, read_split
 from tumortrace.data.dataset import Dataset, open_dataset
 from tumortrace.inference.model import open_model
 from tumortrace.progress import tell

@@ -34,7 +34,8 @@ from reproduction.part_runs import find_device
 from reproduction.size import SIZES, SMALL, Size, SizeOption, claim_results, load_size
 from reproduction.tables import read_table, write_table
 from tumortrace.cli import run_script
-from tumortrace.copies.splits import apply_split, make_folds, write_split
+from tumortrace.copies.split_files import apply_split, write_split
+from tumortrace.copies.splits import make_folds
 from tumortrace.copies.survey import Survey, survey_cases
 from tumortrace.data.cases import CaseRecord
 from tumortrace.data.dataset import open_dataset

@@ -34,7 +34,8 @@ from reproduction.part_runs import config_of, dice_of, mark, take, train_steps
 from reproduction.size import SIZES, Size, SizeOption, claim_results
 from reproduction.tables import read_table, write_table
 from tumortrace.cli import run_script
-from tumortrace.copies.splits import SplitCase, make_folds, write_split
+from tumortrace.copies.split_files import write_split
+from tumortrace.copies.splits import SplitCase, make_folds
 from tumortrace.copies.survey import survey_cases
 from tumortrace.data.dataset import open_dataset
 from tumortrace.metrics.intervals import mean_interval

@@ -19,7 +19,8 @@ from rich.table import Table
 
 from tumortrace.cli import run_script
 from tumortrace.config import load_config
-from tumortrace.copies.splits import apply_split, make_folds, write_split
+from tumortrace.copies.split_files import apply_split, write_split
+from tumortrace.copies.splits import make_folds
 from tumortrace.copies.survey import Survey, survey_cases
 from tumortrace.data.cases import read_cases
 from tumortrace.data.dataset import Dataset, open_datasets

@@ -25,7 +25,7 @@ from rich.table import Table
 
 from tumortrace.cli import run_script
 from tumortrace.config import Recipe, load_config
-from tumortrace.copies.splits import apply_split, read_split
+from tumortrace.copies.split_files import apply_split, read_split
 from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.data.dataset import Dataset, open_datasets
 from tumortrace.evaluation.folder import read_evaluation

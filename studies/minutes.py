@@ -21,7 +21,8 @@ from rich.console import Console
 
 from tumortrace.cli import run_script
 from tumortrace.config import load_config
-from tumortrace.copies.splits import apply_split, make_folds
+from tumortrace.copies.split_files import apply_split
+from tumortrace.copies.splits import make_folds
 from tumortrace.copies.survey import survey_cases
 from tumortrace.data.dataset import open_datasets
 from tumortrace.files import write_atomically

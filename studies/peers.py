@@ -28,7 +28,8 @@ from torch import nn
 from studies.ablation import FOLD, FOLDS, one_map, score
 from tumortrace.cli import run_script
 from tumortrace.config import Config, load_config
-from tumortrace.copies.splits import apply_split, make_folds
+from tumortrace.copies.split_files import apply_split
+from tumortrace.copies.splits import make_folds
 from tumortrace.copies.survey import Survey, survey_cases
 from tumortrace.data.dataset import Dataset, open_datasets
 from tumortrace.files import write_atomically

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from tumortrace.cli import run_script
 from tumortrace.config import load_config
-from tumortrace.copies.splits import read_split
+from tumortrace.copies.split_files import read_split
 from tumortrace.data.cases import Case
 from tumortrace.data.dataset import open_datasets
 from tumortrace.evaluation.evaluate import CaseScore

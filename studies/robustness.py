@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tumortrace.cli import run_script
-from tumortrace.copies.splits import apply_split, read_split
+from tumortrace.copies.split_files import apply_split, read_split
 from tumortrace.data.cases import read_cases
 from tumortrace.data.dataset import Dataset, open_datasets
 from tumortrace.data.slice import Slice

@@ -27,7 +27,8 @@ from rich.console import Console
 
 from tumortrace.cli import run_script
 from tumortrace.config import load_config
-from tumortrace.copies.splits import Split, read_split
+from tumortrace.copies.split_files import read_split
+from tumortrace.copies.splits import Split
 from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.data.dataset import open_datasets, open_negatives
 from tumortrace.evaluation.provenance import DIGITS

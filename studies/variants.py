@@ -18,7 +18,7 @@ from rich.console import Console
 
 from studies.held_out import Scored, tabulate_gains
 from tumortrace.cli import run_script
-from tumortrace.copies.splits import apply_split, read_split
+from tumortrace.copies.split_files import apply_split, read_split
 from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.data.dataset import Dataset, open_datasets
 from tumortrace.inference.model import Model, open_model

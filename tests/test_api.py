@@ -54,8 +54,9 @@ def test_an_evaluation_without_a_folder_writes_nothing(phantom_data, tiny_run, t
 
 def test_audit_and_split_return_their_tables(phantom_data):
     audited = tumortrace.audit(phantom_data)
-    assert audited.document["n"] == 19
-    assert not audited.leaks
+    assert audited.document["n"] == 19 + 3  # three healthy slices without annotation
+    assert audited.leakage == ()
+    assert {finding.kind for finding in audited.faults} == {"annotation-missing"}
     divided = tumortrace.split(phantom_data, folds=2)
     assert list(divided.split.sides) == ["1", "2"]
     assert len(divided.document["cases"]) == 14  # TEST stays out of folds

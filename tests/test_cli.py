@@ -292,8 +292,12 @@ def test_audit_finds_the_leak_and_fails_only_when_asked(phantom_data, tmp_path):
     failed = tumortrace("audit", "data", "--json", "--fail-on", "leakage", "--out", "again", cwd=tmp_path)
     assert failed.returncode == 1
     assert json.loads(failed.stdout) == json.loads((tmp_path / "again" / "audit.json").read_text())
+    assert failed.stderr.splitlines()[-1] == "Failed: 1 of 5 VAL images show a slice that is in TRAIN too"
     clean = tumortrace("audit", phantom_data, "--fail-on", "leakage", "--out", "clean", cwd=tmp_path)
     assert clean.returncode == 0
+    faults = tumortrace("audit", phantom_data, "--fail-on", "leakage, faults", "--out", "faults", cwd=tmp_path)
+    assert faults.returncode == (1 if json.loads((tmp_path / "faults" / "findings.json").read_text()) else 0)
+    assert_one_line_error(tumortrace("audit", "data", "--fail-on", "leaks", cwd=tmp_path), "'leaks' is none of leakage")
     assert_one_line_error(
         tumortrace("audit", "data", "--out", "data/audit", cwd=tmp_path), "lies inside the data folder"
     )
@@ -302,7 +306,7 @@ def test_audit_finds_the_leak_and_fails_only_when_asked(phantom_data, tmp_path):
 def test_split_train_evaluate_compare_report(phantom_data, tmp_path):
     made = tumortrace("split", phantom_data, "--folds", 3, "--out", "folds.json", cwd=tmp_path)
     assert made.returncode == 0, made.stderr
-    assert "checked: no copy and no patient is on two sides" in made.stdout
+    assert "checked: no copy is on two sides. Patients were not checked: none is known" in made.stdout
     small = ["--set", "training.epochs=1", "--set", "recipe.size_hw=[32, 32]", "--set", "training.threads=1"]
     for fold in (1, 2):
         trained = tumortrace(

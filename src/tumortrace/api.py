@@ -58,9 +58,14 @@ class AuditResult:
     findings: tuple[Finding, ...]
 
     @property
-    def leaks(self) -> bool:
-        """Whether a part shares a slice with TRAIN."""
-        return any(part["images"] for part in self.document["leaked"].values())
+    def leakage(self) -> tuple[str, ...]:
+        """What leaks from part to part, and what could not be compared, one sentence each."""
+        return tuple(self.document["leakage"])
+
+    @property
+    def faults(self) -> tuple[Finding, ...]:
+        """The findings that are faults of images or annotations: all but files of other kinds beside them."""
+        return tuple(finding for finding in self.findings if finding.kind != "not-read")
 
     def to_pandas(self) -> pd.DataFrame:
         """Return the table of groups, one row an image (``groups.csv``)."""
@@ -165,7 +170,7 @@ def audit(data: FilePath, *, label: str | None = None, out: FilePath | None = No
 
         refuse_foreign_page(folder / "audit.html")  # before the survey, which takes minutes
     dataset = open_any(root, label=label)
-    survey = survey_cases(dataset.records)
+    survey = survey_cases((*dataset.records, *dataset.unannotated), as_pictures=True)
     document = audit_document(dataset, survey)
     if folder is not None:
         from tumortrace.reporting.audit_page import write_audit_page
@@ -195,7 +200,8 @@ def split(
     Raises:
         DataError: Too few different slices, or ``out`` is a folder or lies inside the data.
     """
-    from tumortrace.copies.splits import check_split, make_folds, make_parts, split_document, write_split
+    from tumortrace.copies.split_files import check_split, split_document, write_split
+    from tumortrace.copies.splits import make_folds, make_parts
     from tumortrace.copies.survey import survey_cases
 
     path = _output(out, data, negatives)
@@ -258,6 +264,10 @@ def train(  # noqa: PLR0913 - the settings of a training
     dataset = divide(
         _open(data, negatives, settings.training.label or None), split, fold, selecting=settings.training.keep != "last"
     )
+    if split is not None:
+        from tumortrace.copies.split_files import check_files
+
+        check_files([record for record in dataset.records if record.part == "test"])  # training reads the others
     if exclude is not None:
         dataset = exclude_cases(dataset, Path(exclude))
     model = open_model(start_from) if start_from else None
@@ -460,7 +470,7 @@ def divide(dataset: Dataset, split: FilePath | None, fold: int | None, *, select
         if fold is not None:
             raise ConfigError("--fold is a fold of a split; give its file with --split")
         return dataset
-    from tumortrace.copies.splits import apply_split, read_split
+    from tumortrace.copies.split_files import apply_split, read_split
 
     return apply_split(dataset, read_split(Path(split)), fold=fold, selecting=selecting)
 

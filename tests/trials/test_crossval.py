@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tumortrace.config import Config, config_from_tables, load_config
-from tumortrace.copies.splits import read_split
+from tumortrace.copies.split_files import read_split
 from tumortrace.copies.training_index import load_training_index
 from tumortrace.data.dataset import Dataset, open_dataset, open_datasets
 from tumortrace.errors import ConfigError, DataError

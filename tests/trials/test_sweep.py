@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tumortrace.config import Config, config_from_tables, load_config, to_toml
-from tumortrace.copies.splits import read_split
+from tumortrace.copies.split_files import read_split
 from tumortrace.data.dataset import Dataset, open_dataset
 from tumortrace.errors import ConfigError, DataError, RunFailedError
 from tumortrace.evaluation.leaderboard import Run

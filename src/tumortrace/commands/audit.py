@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from tumortrace import api
 from tumortrace.commands.options import LabelOption
-from tumortrace.commands.output import console, exit_if_unreadable, report_findings
+from tumortrace.commands.output import console, exit_if_unreadable, log, report_findings
+from tumortrace.errors import ConfigError
+
+KINDS = ("leakage", "faults")
+"""What ``--fail-on`` takes."""
 
 
 def audit(
@@ -20,13 +24,14 @@ def audit(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print audit.json on stdout, and nothing else.")] = False,
     fail_on: Annotated[
-        Literal["leakage"] | None, typer.Option("--fail-on", help="Exit with status 1 if a part leaks into TRAIN.")
-    ] = None,
+        str, typer.Option("--fail-on", metavar="KINDS", help="Exit with status 1 on: leakage, faults, or both.")
+    ] = "",
 ) -> None:
     """Find leaked copies, the annotators' agreement, and faults.
 
     Example: tumortrace audit br35h --out runs/br35h-audit
     """
+    kinds = _read_kinds(fail_on)
     folder = out or Path("runs") / f"{data.resolve().name}-audit"
     result = api.audit(data, label=label, out=folder)
     if as_json:
@@ -38,6 +43,24 @@ def audit(
             console.print(table)
         report_findings(result.findings, kept_in=folder / "findings.json")
         console.print(f"Written to {folder}: audit.html, audit.json, groups.csv, findings.json")
-    if fail_on and result.leaks:
+    failed = [line for kind in kinds for line in _describe_failure(kind, result)]
+    for line in failed:
+        log.print(f"Failed: {line}")
+    if failed:
         raise typer.Exit(1)
     exit_if_unreadable(result.findings)
+
+
+def _read_kinds(fail_on: str) -> list[str]:
+    """The kinds that ``--fail-on`` lists, separated by commas."""
+    kinds = [kind.strip() for kind in fail_on.split(",") if kind.strip()]
+    if unknown := [kind for kind in kinds if kind not in KINDS]:
+        raise ConfigError(f"--fail-on {fail_on}: {unknown[0]!r} is none of {', '.join(KINDS)}")
+    return kinds
+
+
+def _describe_failure(kind: str, result: api.AuditResult) -> tuple[str, ...]:
+    if kind == "leakage":
+        return result.leakage
+    count = len(result.faults)
+    return (f"{count} {'fault' if count == 1 else 'faults'} in the data",) if count else ()

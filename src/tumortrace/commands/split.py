@@ -21,16 +21,17 @@ def split(
         int | None, typer.Option("--folds", metavar="K", min=2, help="K folds instead of train, val and test.")
     ] = None,
 ) -> None:
-    """Divide a dataset so that no copy and no patient is on two sides.
+    """Divide a dataset so that no copy and no known patient is on two sides.
 
     A TEST part that is there stays out of folds.
 
     Example: tumortrace split br35h --out folds.json --folds 5
     """
+    from tumortrace.copies.split_files import describe_check
     from tumortrace.reporting.tables import table_of_split
 
     result = api.split(data, folds=folds, negatives=negatives, label=label, out=out)
     report_findings(result.findings, kept_in=out, shown=3)
     console.print(table_of_split(result.document))
-    console.print(f"Written to {out}; checked: no copy and no patient is on two sides")
+    console.print(f"Written to {out}; {describe_check(result.document)}")
     exit_if_unreadable(result.findings)

@@ -15,6 +15,7 @@ import numpy as np
 from tumortrace.copies.agreement import describe_agreement, measure_agreement
 from tumortrace.copies.find import SAME_SLICE, CopyPair
 from tumortrace.copies.lookup import HeadFrame, copy_mask
+from tumortrace.copies.parts import count_leaks, count_shared, describe_leakage, describe_patients, list_uncompared
 from tumortrace.copies.similarity import find_nearest
 from tumortrace.copies.survey import Survey
 from tumortrace.copies.training_index import build_training_index
@@ -41,25 +42,32 @@ def audit_document(dataset: Dataset, survey: Survey) -> Document:
     """
     parts = Counter(case.record.part.upper() for case in survey.cases)
     annotated = any(case.packed_truth is not None for case in survey.cases)
+    findings = (*dataset.findings, *survey.findings)
+    patients, shared = describe_patients(survey), count_shared(survey)
     agreement = measure_agreement(survey) if annotated else None
     counts, _ = np.histogram([pair.similarity for pair in survey.scored], bins=_EDGES)
     document = {
         "root": str(dataset.root),
         "n": len(survey.cases),
         "parts": dict(parts),
-        "groups": len(set(survey.groups)),
+        "unannotated": sum(case.packed_truth is None for case in survey.cases),
+        "blank": sum(case.is_blank for case in survey.cases),
+        "groups": len({group for case, group in zip(survey.cases, survey.groups, strict=True) if not case.is_blank}),
         "pairs": len(survey.pairs),
         "same_slice": SAME_SLICE,
-        "leaked": _count_leaks(survey),
+        "leaked": count_leaks(shared),
+        "shared": shared,
         "similarities": {"edges": _EDGES.tolist(), "counts": counts.tolist()},
         "group_sizes": {str(size): n for size, n in sorted(Counter(Counter(survey.groups).values()).items())},
         "largest_groups": _describe_largest(survey),
         "agreement": describe_agreement(agreement),
         "baselines": _describe_lookup(survey) if annotated else None,
-        "patients_across_parts": _patients_across(survey),
-        "findings": [asdict(finding) for finding in (*dataset.findings, *survey.findings)],
+        "patients": {"patients": patients["patients"], "images": patients["images"]},
+        "patients_across_parts": patients["across_parts"],
+        "not_compared": list_uncompared(survey, findings),
+        "findings": [asdict(finding) for finding in findings],
     }
-    return dict(nan_to_none(document))
+    return dict(nan_to_none(document | {"leakage": describe_leakage(document)}))
 
 
 def write_audit(document: Document, survey: Survey, out: Path) -> None:
@@ -105,18 +113,6 @@ def group_rows(survey: Survey) -> list[dict[str, object]]:
             row |= {"similarity": f"{pair.similarity:.4f}", "nearest": survey.cases[pair.second].record.case_id}
         rows.append(row)
     return rows
-
-
-def _count_leaks(survey: Survey) -> dict[str, Document]:
-    """For each part but TRAIN: how many of its images show a slice that is in TRAIN as well."""
-    of_train = {group for case, group in zip(survey.cases, survey.groups, strict=True) if case.record.part == "train"}
-    leaks = {}
-    for part in ("val", "test"):
-        groups = [group for case, group in zip(survey.cases, survey.groups, strict=True) if case.record.part == part]
-        if groups and of_train:
-            images = sum(group in of_train for group in groups)
-            leaks[part.upper()] = {"images": images, "of": len(groups), "into": "TRAIN"}
-    return leaks
 
 
 def _describe_largest(survey: Survey) -> list[Document]:
@@ -178,12 +174,3 @@ def _describe_dice(dices: list[float], groups: list[str]) -> Document:
     defined = [dice for dice in dices if not np.isnan(dice)]
     mean = float(np.mean(defined)) if defined else float("nan")
     return {"n": len(dices), "mean_dice": mean, "ci95": list(mean_interval(dices, groups))}
-
-
-def _patients_across(survey: Survey) -> list[str]:
-    """Patients with slices in more than one part."""
-    parts: dict[str, set[str]] = {}
-    for case in survey.cases:
-        if case.record.patient:
-            parts.setdefault(case.record.patient, set()).add(case.record.part)
-    return sorted(patient for patient, where in parts.items() if len(where) > 1)

@@ -1,29 +1,33 @@
-"""The survey of a dataset: each case read once, copies found and grouped."""
+"""One pass over a dataset: each case read and described once, copies found, groups named."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tumortrace.copies.contradictions import find_contradictions
 from tumortrace.copies.find import SAME_SLICE, CopyPair, score_pairs
 from tumortrace.copies.groups import link, name_groups
 from tumortrace.copies.signatures import Signature, Signatures, measure_signature, stack_signatures
 from tumortrace.copies.transforms import Thumbnail, make_thumbnail
 from tumortrace.data.cases import Case, CaseRecord, read_case
-from tumortrace.data.findings import Finding, describe_main_cause
-from tumortrace.data.fingerprint import hash_case, hash_slice
+from tumortrace.data.findings import Finding, describe_main_cause, left_out
+from tumortrace.data.fingerprint import check_unchanged, hash_case, hash_slice
 from tumortrace.data.mask_checks import find_doubtful_masks, summarise_mask
-from tumortrace.data.slice import read_slice
+from tumortrace.data.slice import Slice, read_slice
 from tumortrace.errors import DataError
 from tumortrace.machine import usable_cores
 from tumortrace.metrics.lesions import label_lesions
 from tumortrace.progress import track
+
+_NOISE = 2  # grey levels of 255 within which a picture has one value all over
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +35,11 @@ class SurveyedCase:
     """What is kept of a case once its pixels are gone.
 
     Attributes:
-        record: Place of the case on disk.
+        record: Where it lies on disk.
         size_hw: Height and width in pixels.
-        sha256: SHA-256 of its content (``hash_case``; ``hash_slice`` without annotation).
-        lesions: Connected components of its truth; 0 without annotation.
-        tumour_px: Pixels of its truth; 0 without annotation.
+        sha256: Hash of picture and truth (``hash_case``); of the picture (``hash_slice``) without annotation.
+        lesions: Number of connected components of its truth; 0 without annotation.
+        tumour_px: Number of pixels of its truth; 0 without annotation.
         packed_truth: ``np.packbits`` of its truth; None without annotation.
         thumbnail: The picture in small (``make_thumbnail``).
     """
@@ -50,11 +54,16 @@ class SurveyedCase:
 
     @property
     def tumour_share(self) -> float:
-        """Share of the frame that is tumour, 0 to 1."""
+        """Fraction of the frame that is tumour, 0 to 1."""
         return self.tumour_px / (self.size_hw[0] * self.size_hw[1])
 
+    @property
+    def is_blank(self) -> bool:
+        """Whether the picture has the same grey value everywhere, but for noise."""
+        return int(self.thumbnail.max()) - int(self.thumbnail.min()) <= _NOISE
+
     def truth(self) -> NDArray[np.bool_]:
-        """The truth, shape ``size_hw``, bool.
+        """Return the truth, shape ``size_hw``, bool.
 
         Raises:
             ValueError: The case is not annotated.
@@ -67,12 +76,12 @@ class SurveyedCase:
 
 @dataclass(frozen=True, eq=False)
 class DescribedCases:
-    """Cases that were looked at once.
+    """Cases that were read and described once.
 
     Attributes:
-        cases: Those that can be read.
-        signatures: Signatures in the same order.
-        findings: Faults met on the way; the cases they left out are not in ``cases``.
+        cases: The cases that can be read.
+        signatures: Their signatures, in the same order.
+        findings: Faults of the data; a case that cannot be read is named there and is not in ``cases``.
     """
 
     cases: tuple[SurveyedCase, ...]
@@ -102,43 +111,102 @@ OnCase = Callable[[int, Case], None]
 """Function that is given the index and the content of each annotated case; several threads may call it at a time."""
 
 
-def survey_cases(records: Sequence[CaseRecord], *, on_case: OnCase = lambda _index, _case: None) -> Survey:
-    """Decode all cases, in threads, and find the copies among them.
+def survey_cases(
+    records: Sequence[CaseRecord],
+    *,
+    on_case: OnCase = lambda _index, _case: None,
+    as_pictures: bool = False,
+) -> Survey:
+    """Read all cases, in threads, and find the copies among them.
 
     Args:
         records: Annotated or not.
         on_case: Function that is given each annotated case while its pixels are in memory.
+        as_pictures: Whether a case whose annotation cannot be used is compared as a picture all the same.
 
     Raises:
-        DataError: Not one can be read.
+        DataError: None of the cases can be read, or one was changed since it was hashed.
     """
-    seen = describe_cases(records, on_case=on_case)
-    scored = tuple(score_pairs(seen.signatures))
+    described = describe_cases(records, on_case=on_case, as_pictures=as_pictures)
+    cases = described.cases
+    scored = _add_identical(cases, score_pairs(described.signatures))
     linked = [(pair.first, pair.second) for pair in scored if pair.similarity >= SAME_SLICE]
-    groups = name_groups(link(len(seen.cases), linked))
-    return Survey(seen.cases, seen.signatures, seen.findings, scored, groups)
+    groups = name_groups(link(len(cases), linked))
+    findings = (*described.findings, *find_contradictions(cases, scored))
+    return Survey(cases, described.signatures, findings, tuple(scored), groups)
 
 
-def describe_cases(records: Sequence[CaseRecord], *, on_case: OnCase = lambda _index, _case: None) -> DescribedCases:
-    """Decode all cases, in threads, and keep what each looks like.
+def describe_cases(
+    records: Sequence[CaseRecord],
+    *,
+    on_case: OnCase = lambda _index, _case: None,
+    as_pictures: bool = False,
+) -> DescribedCases:
+    """Read and describe all cases, in threads.
 
     Args:
         records: Annotated or not.
-        on_case: Function that is given each annotated case while its pixels are in memory.
+        on_case: As for ``survey_cases``.
+        as_pictures: As for ``survey_cases``.
 
     Raises:
-        DataError: Not one can be read.
+        DataError: As ``survey_cases``.
     """
     with ThreadPoolExecutor(usable_cores()) as pool:
-        reading = pool.map(partial(_survey_case, on_case=on_case), range(len(records)), records)
-        seen = list(track(reading, "Reading slices", total=len(records)))
-    findings = tuple(finding for _, _, met in seen for finding in met)
-    kept = [(case, look) for case, look, _ in seen if case is not None and look is not None]
-    if not kept:
+        describe = partial(_describe, on_case=on_case, as_pictures=as_pictures)
+        described = pool.map(describe, range(len(records)), records)
+        every = list(track(described, "Reading slices", total=len(records)))
+    findings = [finding for each in every for finding in each.findings]
+    readable = [(each.case, each.signature) for each in every if each.case is not None and each.signature is not None]
+    if not readable:
         first = f"; {describe_main_cause(findings)}" if findings else ""
         raise DataError(f"not one of {len(records)} cases can be read{first}")
-    cases = tuple(case for case, _ in kept)
-    return DescribedCases(cases, stack_signatures(look for _, look in kept), (*findings, *_find_doubtful(cases)))
+    cases = tuple(case for case, _ in readable)
+    for case in cases:
+        check_unchanged(case.record, case.sha256)
+    findings += _find_doubtful(cases) + _find_blank(cases, findings)
+    return DescribedCases(cases, stack_signatures(signature for _, signature in readable), tuple(findings))
+
+
+class _Described(NamedTuple):
+    case: SurveyedCase | None
+    signature: Signature | None
+    findings: list[Finding]
+
+
+def _describe(index: int, record: CaseRecord, *, on_case: OnCase, as_pictures: bool) -> _Described:
+    try:
+        if record.truth is None:
+            return _describe_picture(read_slice(record.image_path, record.case_id), record, [])
+        case, findings = read_case(record)
+    except DataError as error:
+        cause = str(error).partition(": ")[2] or str(error)
+        unreadable = [left_out("unreadable", record.case_id, cause, "correct or remove it")]
+        if as_pictures and record.truth is not None:
+            again = _describe(index, replace(record, truth=None), on_case=on_case, as_pictures=False)
+            return _Described(again.case, again.signature, unreadable)
+        return _Described(None, None, unreadable)
+    on_case(index, case)
+    return _describe_case(case, findings)
+
+
+def _describe_picture(image: Slice, record: CaseRecord, findings: list[Finding]) -> _Described:
+    case = SurveyedCase(record, image.size_hw, hash_slice(image), 0, 0, None, make_thumbnail(image.pixels))
+    return _Described(case, measure_signature(image.pixels), findings)
+
+
+def _describe_case(case: Case, findings: list[Finding]) -> _Described:
+    truth, pixels = case.truth, case.slice.pixels
+    described = SurveyedCase(
+        record=case.record,
+        size_hw=case.slice.size_hw,
+        sha256=hash_case(case),
+        lesions=label_lesions(truth).count,
+        tumour_px=int(truth.sum()),
+        packed_truth=np.packbits(truth),
+        thumbnail=make_thumbnail(pixels),
+    )
+    return _Described(described, measure_signature(pixels), findings)
 
 
 def _find_doubtful(cases: Sequence[SurveyedCase]) -> list[Finding]:
@@ -152,23 +220,23 @@ def _find_doubtful(cases: Sequence[SurveyedCase]) -> list[Finding]:
     )
 
 
-def _survey_case(
-    index: int, record: CaseRecord, *, on_case: OnCase
-) -> tuple[SurveyedCase | None, Signature | None, list[Finding]]:
-    try:
-        if record.truth is None:
-            image = read_slice(record.image_path, record.case_id)
-            small = make_thumbnail(image.pixels)
-            blank = SurveyedCase(record, image.size_hw, hash_slice(image), 0, 0, None, small)
-            return blank, measure_signature(image.pixels), []
-        case, findings = read_case(record)
-    except DataError as error:
-        cause = str(error).partition(": ")[2] or str(error)
-        return None, None, [Finding("unreadable", "left out", record.case_id, cause, "mend or remove it")]
-    on_case(index, case)
-    truth = case.truth
-    lesions = label_lesions(truth).count
-    bits = np.packbits(truth)
-    small = make_thumbnail(case.slice.pixels)
-    kept = SurveyedCase(record, case.slice.size_hw, hash_case(case), lesions, int(truth.sum()), bits, small)
-    return kept, measure_signature(case.slice.pixels), findings
+def _find_blank(cases: Sequence[SurveyedCase], findings: Sequence[Finding]) -> list[Finding]:
+    """Blank pictures that have no finding yet."""
+    named = {finding.file for finding in findings if finding.kind == "image-blank"}
+    blank = [case.record.case_id for case in cases if case.is_blank and case.record.case_id not in named]
+    cause, remedy = "has the same grey value in every pixel; it is compared with nothing", "copy it again, or remove it"
+    return [Finding("image-blank", "warning", case_id, cause, remedy) for case_id in blank]
+
+
+def _add_identical(cases: Sequence[SurveyedCase], scored: list[CopyPair]) -> list[CopyPair]:
+    """Add pairs of pictures that are the same pixel for pixel where the search left them out."""
+    by_pair = {(pair.first, pair.second): pair for pair in scored}
+    last: dict[tuple[tuple[int, int], bytes], int] = {}
+    for index, case in enumerate(cases):
+        key = (case.size_hw, case.thumbnail.tobytes())
+        if not case.is_blank and key in last:
+            pair = by_pair.get((last[key], index))
+            if pair is None or pair.similarity < SAME_SLICE:
+                by_pair[last[key], index] = CopyPair(last[key], index, 1.0, np.eye(3))
+        last[key] = index
+    return [by_pair[key] for key in sorted(by_pair)]

@@ -35,6 +35,7 @@ class CaseRecord:
             tumour; None in a folder of images without annotations.
         patient: The patient whose slice it is, where the dataset says.
         source: Name of the dataset that it comes from.
+        expected_sha256: Hash of picture and truth (``hash_case``) that a split file states for it; empty if unknown.
     """
 
     case_id: str
@@ -43,6 +44,7 @@ class CaseRecord:
     truth: tuple[Region, ...] | Path | None
     patient: str | None = None
     source: str = ""
+    expected_sha256: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,8 +6,9 @@ import hashlib
 
 import numpy as np
 
-from tumortrace.data.cases import Case
+from tumortrace.data.cases import Case, CaseRecord
 from tumortrace.data.slice import Slice
+from tumortrace.errors import DataError
 
 
 def hash_case(case: Case) -> str:
@@ -20,6 +21,23 @@ def hash_case(case: Case) -> str:
 def hash_slice(image: Slice) -> str:
     """SHA-256 of a picture alone: its size and grey values."""
     return _digest(image).hexdigest()
+
+
+def check_unchanged(record: CaseRecord, sha256: str) -> None:
+    """Check that a case is what it was when a split was made of it.
+
+    Args:
+        record: Where it lies on disk, with the hash that is expected.
+        sha256: Hash of what it is now (``hash_case``).
+
+    Raises:
+        DataError: Picture or truth changed.
+    """
+    if record.expected_sha256 and record.expected_sha256 != sha256:
+        raise DataError(
+            f"{record.case_id}: picture or annotation changed since the split was made (its SHA-256 differs); restore "
+            "it, or split the data again"
+        )
 
 
 def hash_part(hashes: dict[str, str]) -> str:

@@ -63,8 +63,11 @@ def write_audit_page(survey: Survey, document: Document, out: Path) -> None:
 
 def _summary(document: Document) -> Markup:
     leaks = [
-        (f"{leak['images']} of {leak['of']}", f"{part} {_show(leak['images'])} a slice that is in {leak['into']} too")
-        for part, leak in document["leaked"].items()
+        (
+            f"{pair['images']} of {pair['of']}",
+            f"{pair['part']} {_show(pair['images'])} a slice that is in {pair['with']}",
+        )
+        for pair in document["shared"]
     ]
     slices = "different slice" if document["groups"] == 1 else "different slices"
     boxes = [(str(document["groups"]), f"{slices} among {counted(document['n'], 'image')}"), *leaks]

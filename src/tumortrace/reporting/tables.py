@@ -114,9 +114,16 @@ def tables_of_audit(document: Document) -> list[Table]:
     parts = ", ".join(f"{name or 'undivided'} {count}" for name, count in document["parts"].items())
     table.add_row("images", f"{document['n']} ({parts})")
     table.add_row("different slices", f"{document['groups']} (registered similarity below {document['same_slice']})")
+    if document["unannotated"]:
+        table.add_row("images without annotation", f"{document['unannotated']}, compared as pictures")
+    if document["blank"]:
+        table.add_row("blank images", f"{document['blank']}, compared with nothing")
     table.add_row("pairs of copies", str(document["pairs"]))
-    for part, leak in document["leaked"].items():
-        table.add_row(f"{part} images with a copy in {leak['into']}", f"{leak['images']} of {leak['of']}")
+    for pair in document["shared"]:
+        table.add_row(f"{pair['part']} images with a copy in {pair['with']}", f"{pair['images']} of {pair['of']}")
+    patients = document["patients"]
+    named = f"{patients['patients']}, named for {patients['images']} of {document['n']} images"
+    table.add_row("patients", named if patients["patients"] else "unknown, so only copies were checked")
     for group in document["largest_groups"][:3]:
         linked = (
             f"{group['linked_share']:.0%} of its pairs linked directly, least alike {group['lowest_similarity']:.2f}"

@@ -16,7 +16,7 @@ from tumortrace.copies.agreement import agree_on_masks
 from tumortrace.copies.survey import DescribedCases, Survey, describe_cases, survey_cases
 from tumortrace.data.cases import Case, CaseRecord, read_cases
 from tumortrace.data.findings import Finding, describe_main_cause
-from tumortrace.data.fingerprint import hash_case
+from tumortrace.data.fingerprint import check_unchanged, hash_case
 from tumortrace.data.head import Window
 from tumortrace.data.upright import turn_upright
 from tumortrace.errors import DataError
@@ -67,7 +67,7 @@ def prepare_part(records: Sequence[CaseRecord], recipe: Recipe, *, name: str) ->
         name: Name of the part, for the progress bar and messages.
 
     Raises:
-        DataError: There were cases, and not one could be read.
+        DataError: There were cases, and not one could be read; or one changed since a split was made of it.
         MemoryError: The arrays do not fit.
     """
     arrays = _Arrays(records, recipe)
@@ -79,6 +79,7 @@ def prepare_part(records: Sequence[CaseRecord], recipe: Recipe, *, name: str) ->
         if case is not None:
             arrays.add(index, case)
             hashes[record.case_id] = hash_case(case)
+            check_unchanged(record, hashes[record.case_id])
     if records and not hashes:
         raise DataError(f"{name}: not one of {len(records)} cases can be read; {describe_main_cause(findings)}")
     return arrays.as_part(hashes, tuple(findings))

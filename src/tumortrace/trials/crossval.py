@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tumortrace.config import Config, load_config, to_toml
-from tumortrace.copies.splits import Split, apply_split, leave_sources_out, make_folds, read_split, write_split
+from tumortrace.copies.split_files import apply_split, describe_check, read_split, split_document, write_split
+from tumortrace.copies.splits import Split, leave_sources_out, make_folds
 from tumortrace.copies.survey import Survey, survey_cases
 from tumortrace.copies.training_index import load_training_index
 from tumortrace.data.dataset import Dataset
@@ -56,6 +57,7 @@ def cross_validate(
     _keep_settings(config, out)
     survey = survey_cases(records)
     split = keep_split(survey, folds=folds, by=by, out=out)
+    tell(f"{len(split.sides)} folds; {describe_check(split_document(split, survey))}")
     held = [_run_fold(dataset, config, split, side=side, out=out) for side in split.sides]
     fitted = cross_fit(held, survey, on_case=on_case)
     findings = (*dataset.findings, *fitted.evaluation.findings)

@@ -15,7 +15,8 @@ from pathlib import Path
 from statistics import fmean, median
 
 from tumortrace.config import Config, load_config
-from tumortrace.copies.splits import Split, apply_split
+from tumortrace.copies.split_files import apply_split
+from tumortrace.copies.splits import Split
 from tumortrace.copies.survey import survey_cases
 from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.data.dataset import Dataset

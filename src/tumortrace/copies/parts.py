@@ -1,0 +1,89 @@
+"""Leakage between the parts of a dataset: shared slices, shared patients, and what could not be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import combinations
+
+from tumortrace.copies.survey import Survey
+from tumortrace.data.findings import Finding
+from tumortrace.data.parts import PARTS, part_of
+from tumortrace.files import Document
+
+_NAMED = 3  # patients and files that a sentence names
+
+
+def count_shared(survey: Survey) -> list[Document]:
+    """Count, for each two parts, the images of the later one that show a slice of the earlier one as well."""
+    groups: dict[str, list[str]] = {}
+    for case, group in zip(survey.cases, survey.groups, strict=True):
+        groups.setdefault(case.record.part, []).append(group)
+    shared = []
+    for earlier, later in combinations([part for part in PARTS if part in groups], 2):
+        images = sum(group in set(groups[earlier]) for group in groups[later])
+        names = {"part": later.upper(), "with": earlier.upper()}
+        shared.append({**names, "images": images, "of": len(groups[later])})
+    return shared
+
+
+def count_leaks(shared: Iterable[Document]) -> dict[str, Document]:
+    """Count the images of VAL and of TEST that show a slice of TRAIN as well, by part."""
+    return {
+        pair["part"]: {"images": pair["images"], "of": pair["of"], "into": "TRAIN"}
+        for pair in shared
+        if pair["with"] == "TRAIN"
+    }
+
+
+def describe_patients(survey: Survey) -> Document:
+    """Count the patients that the dataset names, and list those with slices in several parts."""
+    parts: dict[str, set[str]] = {}
+    for case in survey.cases:
+        if case.record.patient:
+            parts.setdefault(case.record.patient, set()).add(case.record.part)
+    return {
+        "patients": len(parts),
+        "images": sum(bool(case.record.patient) for case in survey.cases),
+        "across_parts": sorted(patient for patient, where in parts.items() if len(where) > 1),
+    }
+
+
+def list_uncompared(survey: Survey, findings: Iterable[Finding]) -> list[Document]:
+    """List the files and parts that no picture could be compared of, with the reason.
+
+    Args:
+        survey: The cases that were compared.
+        findings: The faults of the dataset and of the survey.
+    """
+    compared = {case.record.case_id for case in survey.cases}
+    parts = {case.record.part for case in survey.cases}
+    return [
+        {"file": finding.file, "reason": finding.cause}
+        for finding in findings
+        if (finding.kind == "unreadable" and finding.file not in compared)
+        or (finding.kind == "part-unusable" and part_of(f"{finding.file}/x") not in parts)
+    ]
+
+
+def describe_leakage(document: Document) -> list[str]:
+    """Say what leaks from part to part, one sentence each; nothing where no leak was found and all was compared.
+
+    Args:
+        document: Content of ``audit.json``.
+    """
+    sentences = [
+        f"{pair['images']} of {pair['of']} {pair['part']} images show a slice that is in {pair['with']} too"
+        for pair in document["shared"]
+        if pair["images"]
+    ]
+    if across := document["patients_across_parts"]:
+        verb = "patient has" if len(across) == 1 else "patients have"
+        sentences.append(f"{len(across)} {verb} slices in several parts: {_name_few(across)}")
+    if uncompared := document["not_compared"]:
+        files = _name_few([entry["file"] for entry in uncompared])
+        sentences.append(f"{len(uncompared)} could not be compared: {files} ({uncompared[0]['reason']})")
+    return sentences
+
+
+def _name_few(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
