@@ -1,4 +1,4 @@
-"""The settings of a run: dataclasses filled from TOML files and ``--set KEY=VALUE``.
+"""The settings of a run: dataclasses filled from TOML and ``--set``.
 
 An unknown key, a wrong type or a value out of range fails with the key and what would be right. ``to_toml`` writes what
 ``load_config`` reads, so a run folder holds all settings of its run.

@@ -1,4 +1,4 @@
-"""Names of the files in a run folder, and whether a run may start or continue there."""
+"""Names of the files in a run folder, and whether a run may start there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults that only a comparison of slices shows: copies with opposite truths, and one patient under two names."""
+"""Faults that a comparison of slices shows: opposite truths, patients."""
 
 from __future__ import annotations
 

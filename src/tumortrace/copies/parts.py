@@ -1,4 +1,4 @@
-"""Leakage between the parts of a dataset: shared slices, shared patients, and what could not be compared."""
+"""Leakage between the parts of a dataset."""
 
 from __future__ import annotations
 

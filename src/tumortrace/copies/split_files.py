@@ -1,4 +1,4 @@
-"""Split files: checked when they are written, tied to the pictures by hash, applied to a dataset."""
+"""Split files: written, checked, and applied to a dataset."""
 
 from __future__ import annotations
 

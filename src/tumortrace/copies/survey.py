@@ -1,4 +1,4 @@
-"""One pass over a dataset: each case read and described once, copies found, groups named."""
+"""The survey of a dataset: each case read once, copies found and grouped."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class SurveyedCase:
     """What is kept of a case once its pixels are gone.
 
     Attributes:
-        record: Where it lies on disk.
+        record: Place of the case on disk.
         size_hw: Height and width in pixels.
         sha256: Hash of picture and truth (``hash_case``); of the picture (``hash_slice``) without annotation.
         lesions: Number of connected components of its truth; 0 without annotation.
@@ -146,8 +146,8 @@ def describe_cases(
 
     Args:
         records: Annotated or not.
-        on_case: As for ``survey_cases``.
-        as_pictures: As for ``survey_cases``.
+        on_case: Function as for ``survey_cases``.
+        as_pictures: Whether to compare pictures alone, as for ``survey_cases``.
 
     Raises:
         DataError: As ``survey_cases``.

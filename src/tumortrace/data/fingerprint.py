@@ -27,7 +27,7 @@ def check_unchanged(record: CaseRecord, sha256: str) -> None:
     """Check that a case is what it was when a split was made of it.
 
     Args:
-        record: Where it lies on disk, with the hash that is expected.
+        record: Place of the case on disk, with the expected hash.
         sha256: Hash of what it is now (``hash_case``).
 
     Raises:

@@ -1,4 +1,4 @@
-"""Predictions without a network; a model that does not beat them has learnt nothing useful."""
+"""Trivial predictions that every model is compared with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Paired comparison of models on the same cases: differences, intervals, sign-flip tests with Holm's correction."""
+"""Paired comparison of models on the same cases."""
 
 from __future__ import annotations
 

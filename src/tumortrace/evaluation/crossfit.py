@@ -1,4 +1,4 @@
-"""Cross-fitted scores: each case by a model that was not trained on it, under a recipe fitted on the other folds.
+"""Cross-fitted scores: recipes fitted on the other folds.
 
 Temperature, thresholds and the weights of the confidence are fitted on predictions. Each fold is scored under values
 that were fitted on the held-out predictions of the other folds. The values fitted on all folds go into the recipe for
@@ -79,7 +79,7 @@ def cross_fit(
     """Score all folds; each picture is decoded twice, once to fit and once to score.
 
     Args:
-        folds: At least two.
+        folds: Two or more folds.
         survey: A survey of all cases.
         on_case: Called with each case, the prediction that is scored, and the scores.
 

@@ -1,4 +1,4 @@
-"""The folder that an evaluation fills: its tables and pictures, written and read here alone.
+"""The folder of an evaluation; its files are written and read here alone.
 
 ``per_image.csv`` holds one row per image and ``summary.json`` everything that follows from these rows. The summary
 states how many rows the table has and their SHA-256, so that a table that was cut short or edited is recognised. Both

@@ -1,4 +1,4 @@
-"""Scores of whole heads: false alarms, lesions found against false ones, Dice pooled over a patient's slices.
+"""Scores of whole heads: false alarms, FROC, Dice pooled over a patient.
 
 Slices of one head are not independent, so intervals are over heads. The slices of a head are those of one group: of one
 patient where the data names patients, otherwise copies of one slice.
@@ -23,7 +23,7 @@ def describe_false_alarms(scores: Sequence[CaseScore]) -> Document:
     """Count the false alarms on tumour-free slices, and the false lesions of each head.
 
     Args:
-        scores: At least one.
+        scores: Scores, at least one.
     """
     free = [score for score in scores if not score.tumour_px]
     painted = [float(score.predicted_px > PAINTED * score.frame_px) for score in free]
@@ -47,7 +47,7 @@ def describe_froc(scores: Sequence[CaseScore], *, chosen: float) -> list[Documen
     """List the points of the FROC curve, by rising peak threshold.
 
     Args:
-        scores: At least one.
+        scores: Scores, at least one.
         chosen: The model's own peak threshold, which is one of the points.
     """
     heads = len({score.group for score in scores})

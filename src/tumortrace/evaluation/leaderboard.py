@@ -85,7 +85,7 @@ class Standing:
         ci95: 95 % interval of the mean, over groups, under these very seeds.
         behind: Difference of the first's mean and its own; NaN where it is not compared.
         p: P-value of being no worse than the first, corrected for all pairs; NaN where it is not compared.
-        note: Why it is not compared; empty if it is, and for the first.
+        note: Reason why it is not compared; empty if it is, and for the first.
     """
 
     setting: str
@@ -167,7 +167,7 @@ def compare_with_best(scores: Scores, *, seed: int = 0, draws: int = FLIPS) -> F
     makes the test conservative.
 
     Args:
-        scores: At least one setting, slice and seed.
+        scores: Scores of one or more settings, slices and seeds.
         seed: Seed of the draws.
         draws: Number of draws; the observed one counts as well, so that p is never 0.
 

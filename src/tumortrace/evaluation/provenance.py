@@ -1,4 +1,4 @@
-"""The slices that a model was trained on, as far as its run folder, its card and the data at hand tell."""
+"""The slices that a model was trained on, as far as they are known."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def trace_training(model: Model, survey: Survey) -> Provenance:
     only; of these, the slices that lie in the surveyed data can be compared.
 
     Args:
-        model: From ``open_model``; its run folder is the folder of its file.
+        model: Result of ``open_model``; its run folder is the folder of its file.
         survey: The data that the model is scored on, its TRAIN part included.
 
     Raises:

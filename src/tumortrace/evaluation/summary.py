@@ -1,4 +1,4 @@
-"""The summary of an evaluation: means with intervals over groups, of all images and of the clean ones."""
+"""The summary of an evaluation: means with intervals over groups."""
 
 from __future__ import annotations
 

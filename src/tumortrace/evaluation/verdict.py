@@ -1,4 +1,4 @@
-"""The verdict on an evaluation: whether its number can be believed, and what it has to be compared with."""
+"""The verdict on an evaluation: whether its number can be believed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calibration: how far probabilities mean what they say, and the temperature and thresholds that follow.
+"""Calibration of probabilities, with the temperature and thresholds.
 
 Everything is computed from a histogram of logits for each case, so that thousands of cases fit into memory.
 """

@@ -1,4 +1,4 @@
-"""Free-response ROC (FROC): lesions found against false lesions, as the peak threshold rises."""
+"""Free-response ROC (FROC): lesions found against false lesions."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class LesionPeaks:
     """Highest probabilities of the lesions of one case, before any peak threshold is applied.
 
     Attributes:
-        found: For each true lesion, the highest probability of the predicted lesions that touch it; -1 if none does.
-        false: For each predicted lesion that touches no tumour, its highest probability.
+        found: Highest probability of the predicted lesions that touch each true lesion; -1 if none does.
+        false: Highest probability of each predicted lesion that touches no tumour.
     """
 
     found: tuple[float, ...]

@@ -1,4 +1,4 @@
-"""Confidence intervals and tests over groups of images, because copies of a slice are not independent.
+"""Confidence intervals and tests over groups of images.
 
 - Intervals: the BCa bootstrap (Efron 1987) over groups.
 - Paired comparison of two models: the sign-flip (randomisation) test over groups.

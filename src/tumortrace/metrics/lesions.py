@@ -1,4 +1,4 @@
-"""Lesions, the 8-connected components of a mask: labelled, and counted as found or missed.
+"""Lesions, the 8-connected components of a mask, labelled and counted.
 
 A true lesion is found if at least one of its pixels is predicted. A predicted lesion is right if at least one of its
 pixels is tumour. Overlap measures how well a lesion is outlined; these counts say whether it was detected at all.

@@ -1,4 +1,4 @@
-"""Selective prediction: a confidence for each mask, and what reviewing the least confident masks is worth."""
+"""Selective prediction: confidence of a mask, and the worth of review."""
 
 from __future__ import annotations
 

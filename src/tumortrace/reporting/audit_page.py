@@ -1,4 +1,4 @@
-"""The page of an audit: copies side by side, the threshold, the largest groups, and every fault."""
+"""The audit as a page: leaks side by side, groups, threshold, faults."""
 
 from __future__ import annotations
 

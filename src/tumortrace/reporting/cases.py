@@ -1,4 +1,4 @@
-"""The pictures of an evaluation: each case compared with its truth, and four panels of some cases."""
+"""Pictures of an evaluation: each case compared with its truth."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def draw_dots(dots: Sequence[Dot], *, xlabel: str, ceiling: Dot | None = None) -
     """Draw means with 95 % intervals, one below the other; the ceiling as a band behind them.
 
     Args:
-        dots: At least one, from top to bottom.
+        dots: Dots, at least one, from top to bottom.
         xlabel: Label of the common axis, which runs from 0 to 1.
         ceiling: The score that no model can honestly exceed.
     """

@@ -1,4 +1,4 @@
-"""Pictures that colour every pixel of a slice by whether prediction and truth agree."""
+"""Pictures that colour every pixel by whether prediction and truth agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sections of a report on an evaluation: the verdict, pictures, and every other score."""
+"""Sections of a report on an evaluation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def evaluation_sections(evaluation: StoredEvaluation, *, colours: Colours) -> li
     """Show what came out: the number and its verdict, pictures, and every other score.
 
     Args:
-        evaluation: From ``read_evaluation``.
+        evaluation: Result of ``read_evaluation``.
         colours: Colours of the comparisons in the gallery.
     """
     summary = evaluation.summary

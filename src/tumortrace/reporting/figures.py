@@ -62,7 +62,7 @@ def draw_cases(cases: Sequence[CasePanels], *, title: str, colours: Colours = "s
     """Draw one row per case, each of four panels (image, truth, prediction, comparison), above a legend of the colours.
 
     Args:
-        cases: At least one.
+        cases: Cases, at least one.
         title: Title of the figure.
         colours: Colours of the comparison.
     """
@@ -102,7 +102,7 @@ def draw_losses(rows: Sequence[MetricsRow], *, kept_epoch: int, loss: str = CROS
     more.
 
     Args:
-        rows: At least one, from ``read_metrics``.
+        rows: Rows of ``read_metrics``, at least one.
         kept_epoch: The epoch whose weights the run kept.
         loss: Name of the training loss (``training.loss``).
     """

@@ -1,4 +1,4 @@
-"""The gallery of a report: the worst cases first, four panels each, from the pictures that an evaluation wrote."""
+"""The gallery of a report: the worst cases first, four panels each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def draw_gallery(evaluation: StoredEvaluation, *, colours: Colours) -> Markup:
     """Draw the gallery; empty if the evaluation left no pictures.
 
     Args:
-        evaluation: From ``read_evaluation``.
+        evaluation: Result of ``read_evaluation``.
         colours: Colours of the comparisons.
     """
     scored = [row for row in evaluation.rows if not math.isnan(row.dice)]

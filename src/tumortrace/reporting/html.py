@@ -1,4 +1,4 @@
-"""Self-contained HTML pages: no script, no request, pictures inside; they open offline and print well.
+"""Self-contained HTML pages that open offline and print well.
 
 The markup lies in ``templates/``. Jinja2 escapes every text that is put into it; only what a function here returns is
 markup.
@@ -135,7 +135,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, text_columns
 
     Args:
         head: Headings of the columns.
-        rows: As many cells each.
+        rows: Rows of equally many cells.
         text_columns: Number of columns, from the left, that hold words and not numbers.
     """
     cells = [[_cell(cell, index < text_columns) for index, cell in enumerate(row)] for row in rows]

@@ -1,4 +1,4 @@
-"""The sections of a report on training runs: curves, what was trained on what, settings and manifests."""
+"""Sections of a report on training runs."""
 
 from __future__ import annotations
 
