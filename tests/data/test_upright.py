@@ -114,6 +114,15 @@ def test_a_slice_on_a_white_sheet_and_a_slice_inverted_on_white_are_told_apart()
     assert np.abs(box_of(sheet) - box_of(inverted)).max() <= 4
 
 
+@pytest.mark.parametrize("width", [9, 20])
+def test_a_frame_within_a_dark_margin_becomes_dark_too(width: int):
+    pixels = framed(framed(phantom(), width), 8, level=0)
+    upright = turn_upright(pixels)
+    assert (upright.framed, upright.inverted) == (True, False)
+    assert upright.grey[8 : 8 + width].max() <= 0.02
+    assert np.abs(box_of(pixels) - width - 8 - box_of(phantom())).max() <= 4
+
+
 def test_grey_air_that_reaches_the_edges_is_no_frame():
     pixels = np.full((120, 120), 90, np.uint8)
     cv2.ellipse(pixels, (60, 60), (40, 50), 0, 0, 360, 250, cv2.FILLED)

@@ -47,7 +47,7 @@ def test_generated_heads_pass(kind: str):
         ("colour", 0.3, "it is in colour"),
         ("roughness", 0.8, "it is noise, text or lines"),
         ("dark_frame", 0.1, "no dark background around a head"),
-        ("bright_corner", 0.5, "no dark background around a head"),
+        ("bright_corner", 0.7, "no dark background around a head"),
         ("outside", 0.2, "several objects"),
         ("head_area", 0.009, "no object of the size of a head"),
         ("solidity", 0.5, "its outline is not that of a head"),
@@ -66,6 +66,12 @@ def test_each_rule_rejects_a_head_alone(feature: str, value: float, reason: str)
     assert HEAD is not None
     assert find_fault(HEAD, SIZE_HW) == ""
     assert find_fault(HEAD._replace(**{feature: value}), SIZE_HW) == NOT_MR + reason
+
+
+def test_shoulders_in_two_corners_pass_where_the_edges_are_dark():
+    assert HEAD is not None
+    assert find_fault(HEAD._replace(bright_corner=0.5, dark_frame=0.65), SIZE_HW) == ""
+    assert "no dark background" in find_fault(HEAD._replace(bright_corner=0.5, dark_frame=0.55), SIZE_HW)
 
 
 def test_speckle_needs_both_grain_and_direction():

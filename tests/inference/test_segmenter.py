@@ -177,6 +177,71 @@ def test_a_picture_and_its_inverse_give_the_same_mask():
     assert np.array_equal(segmenter.predict(PHANTOM).mask, segmenter.predict(255 - PHANTOM).mask)
 
 
+def changed(kind: str, pixels: np.ndarray) -> np.ndarray:  # noqa: PLR0911 - a case a kind
+    rows, columns = np.mgrid[: pixels.shape[0], : pixels.shape[1]]
+    beyond = (rows - 100) ** 2 + (columns - 85) ** 2 > 104**2  # of the middle of 200 x 170: the corners
+    deep = pixels.astype(np.int32) * 16
+    match kind:
+        case "inverted":
+            return 255 - pixels
+        case "inverted 16 bits":
+            return (65535 - deep).astype(np.uint16)
+        case "offset":
+            return (deep + 32768).astype(np.uint16)
+        case "hot pixel":
+            deep[60, 90] = 65535
+            return deep.astype(np.uint16)
+        case "dead column":
+            deep[:, 40] = -30000
+            return deep.astype(np.int16)
+        case "dark padding":
+            return np.where(beyond, -2000, deep).astype(np.int16)
+        case "bright padding":
+            return np.where(beyond, 65535, deep).astype(np.uint16)
+    raise ValueError(kind)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["inverted", "inverted 16 bits", "offset", "hot pixel", "dead column", "dark padding", "bright padding"],
+)
+def test_how_grey_values_are_stored_does_not_move_the_mask(kind: str):
+    segmenter = Segmenter("default", threads=1)
+    expected, found = segmenter.predict(PHANTOM), segmenter.predict(changed(kind, PHANTOM))
+    assert not found.rejected
+    both = np.count_nonzero(expected.mask & found.mask)
+    assert 2 * both >= 0.98 * (expected.mask.sum() + found.mask.sum()) > 0
+    assert abs(found.confidence - expected.confidence) < 0.02
+    flipped = kind.startswith("inverted")
+    assert found.reasons == ((*expected.reasons, "shown inverted, turned back") if flipped else expected.reasons)
+
+
+@pytest.mark.parametrize(
+    ("widths", "level"), [((12, 12), 255), ((60, 60), 255), ((3, 3), 160), ((200, 170), 0), ((0, 340), 0)], ids=str
+)
+def test_what_lies_around_a_slice_hardly_moves_the_mask(widths: tuple[int, int], level: int):
+    segmenter = Segmenter("default", threads=1)
+    rows, columns = widths
+    around = np.pad(PHANTOM, ((rows, rows), (columns, columns)), constant_values=level)
+    expected, found = segmenter.predict(PHANTOM), segmenter.predict(around)
+    assert not found.rejected
+    inside = found.mask[rows : rows + 200, columns : columns + 170]
+    both = np.count_nonzero(expected.mask & inside)
+    assert 2 * both >= 0.9 * (expected.mask.sum() + found.mask.sum()) > 0
+
+
+def test_thumbnails_are_reviewed_or_rejected_by_their_size():
+    segmenter = Segmenter("default", threads=1)
+    for side, word in ((48, "small picture (41 x 48 px)"), (24, "too small: 20 x 24 px")):
+        scale = side / 200
+        small = cv2.resize(PHANTOM, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        prediction = segmenter.predict(small)
+        assert prediction.rejected == (side < 32)
+        assert any(reason.startswith(word) for reason in prediction.reasons)
+    for black in (np.zeros((200, 170), np.uint8), np.full((200, 170), 65535, np.uint16)):
+        assert segmenter.predict(black).reasons == ("not a brain MR slice: the picture is blank",)
+
+
 def test_many_pictures_come_in_order_whatever_they_are(segmenter: Segmenter, tmp_path: Path):
     write_png(tmp_path / "x.png", PHANTOM)
     pictures = [PHANTOM, tmp_path / "x.png", cv2.flip(PHANTOM, 1), np.full((9, 9), 3, np.uint8)]

@@ -20,6 +20,9 @@ SMALLEST = 0.01
 SMALL_BOX = 0.1
 """Fraction of the slice below which the box around the head is sought again, on a picture of its surroundings."""
 
+BOX = 0.94
+"""Fraction of its box from which an object fills it; an ellipse fills 0.785."""
+
 MARGIN = 0.03
 """Margin around the box on each side, as a fraction of its longer side."""
 
@@ -101,6 +104,12 @@ class Head:
         """Height and width of the box around the head in pixels, without the margin."""
         box = self.close.find_box()
         return round(box.bottom - box.top), round(box.right - box.left)
+
+    @property
+    def is_box(self) -> bool:
+        """Whether the object fills the box around it, as a frame does and a head cannot within dark margins."""
+        box = self.close.find_box()
+        return self.area * self.whole.window.area > BOX * box.area
 
     @property
     def area(self) -> float:

@@ -69,10 +69,13 @@ def turn_upright(pixels: NDArray[Any]) -> UprightSlice:
         np.subtract(np.float32(1), grey, out=grey)
         np.subtract(np.float32(1), small, out=small)
     repaired = repair_defects(grey)
-    framed = _darken_frame(grey)
+    framed = _starts_with_frame(grey) and _darken_frame(grey, lowest=FRAME)
     if repaired or framed:
         small = shrink(grey, SIDE_PX)
-    return UprightSlice(grey, inverted, framed, find_head(grey, small))
+    head = find_head(grey, small)
+    if head is not None and head.is_box and _darken_frame(grey, lowest=-1.0):  # a frame within a dark margin
+        framed, head = True, find_head(grey)
+    return UprightSlice(grey, inverted, framed, head)
 
 
 def _is_inverted(small: Grey) -> bool:
@@ -103,21 +106,33 @@ def two_ends(length: int) -> tuple[slice, slice]:
     return slice(None, length), slice(-length, None)
 
 
-def _darken_frame(grey: Grey) -> bool:
-    """Make a bright frame as dark as the rest is anywhere, in place; return whether there is one."""
-    if min(grey.shape) < SMALLEST_FRAMED:
-        return False
+def _starts_with_frame(grey: Grey) -> bool:
+    """Return whether one of the four outermost lines is plain and bright."""
     edges = (grey[0], grey[-1], grey[:, 0], grey[:, -1])
-    plain = [line.mean() for line in edges if line.min() >= FRAME and line.max() - line.min() <= PLAIN]
-    if not plain:
-        return False
-    top, bottom, left, right = _skip_blur(_find_frame(grey, lowest=FRAME), grey.shape)
+    return any(line.min() >= FRAME and line.max() - line.min() <= PLAIN for line in edges)
+
+
+def _darken_frame(grey: Grey, *, lowest: float) -> bool:
+    """Make plain lines along the edges as dark as the rest is anywhere, in place, if some of them are a bright frame.
+
+    Args:
+        grey: Shape (H, W), float32, changed in place.
+        lowest: Grey value from which plain lines count; below 0, those of a dark margin count too.
+
+    Returns:
+        Whether there is a frame.
+    """
+    window = _find_frame(grey, lowest=lowest)
+    top, bottom, left, right = _skip_blur(window, grey.shape)
     inside = grey[top:bottom, left:right].copy()
-    if not inside.size:
+    if not inside.size or min(grey.shape) < SMALLEST_FRAMED:
         return False
+    lines = (grey[: window.top], grey[window.bottom :], grey[:, : window.left], grey[:, window.right :])
+    levels = [float(line.max()) for line in lines if line.size]
     around = np.concatenate([inside[0], inside[-1], inside[:, 0], inside[:, -1]])
-    if min(plain) - rank(around, 0.5) < FRAME:
-        return False  # the air of a slice on grey
+    # What is not brighter than the lines within is the air of a slice on grey.
+    if not levels or max(levels) - rank(around, 0.5) < FRAME:
+        return False
     grey[:] = inside.min()
     grey[top:bottom, left:right] = inside
     return True
@@ -149,8 +164,13 @@ def _find_frame(grey: Grey, *, lowest: float) -> Window:
 
 
 def _count_plain(grey: Grey, axis: int, lowest: float) -> tuple[int, int]:
-    """Plain lines in a row from either edge; all of them are counted once if there are no others."""
-    lows = cv2.reduce(grey, axis, cv2.REDUCE_MIN).ravel()
-    highs = cv2.reduce(grey, axis, cv2.REDUCE_MAX).ravel()
+    """Plain lines in a row from either edge; all of them are counted once if there are no others.
+
+    Both ends of a line are left out, because they may be a mixture with a frame on the sides.
+    """
+    ends = (slice(None), slice(_BLURRED_PX, -_BLURRED_PX)) if axis else (slice(_BLURRED_PX, -_BLURRED_PX), slice(None))
+    lines = grey[ends] if grey.shape[axis] > 2 * _BLURRED_PX else grey
+    lows = cv2.reduce(lines, axis, cv2.REDUCE_MIN).ravel()
+    highs = cv2.reduce(lines, axis, cv2.REDUCE_MAX).ravel()
     others = np.flatnonzero((highs - lows > PLAIN) | (lows < lowest))
     return (int(others[0]), len(lows) - 1 - int(others[-1])) if len(others) else (len(lows), 0)

@@ -51,8 +51,8 @@ def find_fault(features: PictureFeatures | None, size_hw: tuple[int, int]) -> st
     faults = {
         "it is in colour": features.colour > 0.05,
         "it is noise, text or lines": features.roughness > 0.6,
-        "no dark background around a head": features.dark_frame < 0.4 or features.bright_corner > 0.3,
-        "several objects": features.outside > 0.06,
+        "no dark background around a head": _has_bright_surroundings(features),
+        "several objects": features.outside > 0.08,
         "no object of the size of a head": features.head_area < SMALLEST,
         "its outline is not that of a head": _has_other_outline(features),
         "a closed ring of bone, as on CT": features.bone > 0.5,
@@ -63,6 +63,12 @@ def find_fault(features: PictureFeatures | None, size_hw: tuple[int, int]) -> st
     return next((NOT_MR + fault for fault, found in faults.items() if found), "")
 
 
+def _has_bright_surroundings(features: PictureFeatures) -> bool:
+    # Shoulders reach into two corners of a coronal slice, and leave the rest of the edges dark.
+    bright_corners = features.bright_corner > 0.6 or (features.bright_corner > 0.3 and features.dark_frame < 0.6)
+    return features.dark_frame < 0.4 or bright_corners
+
+
 def _is_flat(features: PictureFeatures) -> bool:
     # Every acquisition has noise; of 5,200 slices none has a grain below 0.0026.
     return features.texture < 0.012 or features.grain < 0.001 or features.variation < 0.05 or features.white > 0.6
@@ -70,7 +76,7 @@ def _is_flat(features: PictureFeatures) -> bool:
 
 def _has_other_outline(features: PictureFeatures) -> bool:
     # A head that fills the frame to all its edges is a rectangle there.
-    boxed = features.rectangle > 0.9 and features.head_area < 0.97
+    boxed = features.rectangle > 0.91 and features.head_area < 0.97
     return (
         features.solidity < 0.64
         or features.ellipse < 0.58
