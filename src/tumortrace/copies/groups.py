@@ -33,7 +33,7 @@ def name_groups(firsts: Sequence[int], *, prefix: str = "g") -> tuple[str, ...]:
     """Names such as ``g0007``, numbered from 1 in the order of the groups' first members.
 
     Args:
-        firsts: Result of ``link``.
+        firsts: Firsts from ``link``.
         prefix: Prefix before the number.
     """
     numbers = {first: number for number, first in enumerate(sorted(set(firsts)), start=1)}

@@ -45,7 +45,7 @@ def copy_mask(match: Match, memory: TrainingIndex, place: HeadFrame) -> NDArray[
     """Copy the mask of the most similar training slice, flipped and turned to fit: a lookup table.
 
     Args:
-        match: Result of ``find_nearest`` with the memory's ``head_signatures()`` as references.
+        match: Match from ``find_nearest`` with the memory's ``head_signatures()`` as references.
         memory: Training index of the training slices.
         place: Place of the head in the slice that receives the mask.
 

@@ -125,7 +125,7 @@ def apply_split(dataset: Dataset, split: Split, *, fold: int | None = None, sele
 
     Args:
         dataset: Holds all cases of the split; those that it has besides are left out, each with a finding.
-        split: Result of ``read_split``.
+        split: Split from ``read_split``.
         fold: Number of the fold that is held out as ``"test"``; the others are ``"train"``. None for a split into
             parts.
         selecting: Whether the training chooses something (its epoch, say), for which the next fold is set aside as

@@ -190,7 +190,7 @@ def exclude(dataset: Dataset, names_file: Path) -> Dataset:
     Cases of VAL and TEST stay; a name that fits no others is a warning for each case that it fits.
 
     Args:
-        dataset: Result of ``open_datasets``.
+        dataset: Dataset from ``open_datasets``.
         names_file: Text, one name a line: a case_id or its end from a slash on (``y12.jpg``); blank lines are skipped.
 
     Raises:

@@ -109,7 +109,7 @@ def check_pairs(pairs: Iterable[Pair], *, prefix: str) -> tuple[list[Pair], list
     """Leave out pairs whose names lead out of their folder, and all but the first of an image.
 
     Args:
-        pairs: Result of ``read_pairs``.
+        pairs: Pairs from ``read_pairs``.
         prefix: Prefix of the image's name in findings.
     """
     first: dict[str, Pair] = {}

@@ -141,7 +141,7 @@ def evaluate(
     """Score a model on cases.
 
     Args:
-        model: Result of ``open_model``.
+        model: Model from ``open_model``.
         records: The cases to score.
         survey: A survey that includes these cases; it has decoded and hashed them once and drawn their truth.
         provenance: Knowledge of the model's training slices (``trace_training``).
@@ -180,7 +180,7 @@ def score_cases(
     """Score a model on cases; each picture is decoded once, and all else comes from the survey.
 
     Args:
-        model: Result of ``open_model``.
+        model: Model from ``open_model``.
         records: The cases to score; the survey's findings name those that it could not read.
         survey: A survey that includes these cases.
         provenance: Knowledge of the model's training slices.

@@ -52,7 +52,7 @@ def trace_training(model: Model, survey: Survey) -> Provenance:
     only; of these, the slices that lie in the surveyed data can be compared.
 
     Args:
-        model: Result of ``open_model``; its run folder is the folder of its file.
+        model: Model from ``open_model``; its run folder is the folder of its file.
         survey: The data that the model is scored on, its TRAIN part included.
 
     Raises:

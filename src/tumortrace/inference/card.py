@@ -1,4 +1,4 @@
-"""The card of a shipped model: what it learnt from, how well it does where, what it is for, and under which licence."""
+"""The card of a shipped model: data, scores, purpose, licence."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def describe_card(card: Card) -> str:
     """The card as text for a terminal.
 
     Args:
-        card: As ``read_card`` gives it.
+        card: Card as ``read_card`` returns it.
     """
     lines = [card["summary"], "", f"for: {card['intended_use']}", "limits:"]
     lines += [f"  - {limit}" for limit in card["limits"]]

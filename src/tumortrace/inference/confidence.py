@@ -1,4 +1,4 @@
-"""Confidence in a mask: its expected Dice, by a logistic function of a few features of the probabilities."""
+"""Confidence in a mask: its expected Dice, from its probabilities."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def mask_features(probability: NDArray[np.float32], mask: NDArray[np.bool_]) -> 
     - 1 if the mask is empty.
 
     Args:
-        probability: Of tumour, shape (H, W), float32 in [0, 1].
+        probability: Probability of tumour, shape (H, W), float32 in [0, 1].
         mask: Shape (H, W), bool.
 
     Returns:
@@ -60,7 +60,7 @@ def estimate_confidence(features: NDArray[np.float64], weights: Sequence[float])
     """Estimate the Dice of a mask.
 
     Args:
-        features: From ``mask_features``.
+        features: Features from ``mask_features``.
         weights: The constant, then one a feature (``metrics.selective.fit_confidence``).
 
     Returns:

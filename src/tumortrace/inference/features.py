@@ -1,4 +1,4 @@
-"""What a picture looks like, in a few numbers with a plain meaning: by them a head on MR is told from other things."""
+"""Features of a picture, by which the gate recognises a head on MR."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class PictureFeatures(NamedTuple):
         elongation: Its length over its width.
         width: Width over height of the box around it.
         rectangle: Its area over that of the smallest turned rectangle around it; 0.785 for an ellipse.
-        bone: How much brighter the darkest tenth of its outer ring is than the brightest tenth of its inside.
+        bone: Difference between the darkest tenth of its outer ring and the brightest tenth of its inside.
         air: Share of nearly black pixels inside.
         white: Share of nearly white pixels inside.
         brightness: Median inside.

@@ -1,4 +1,4 @@
-"""Lesions: the 8-connected components of a mask, each with its size, place and confidence."""
+"""Lesions of a mask, each with its size, place and confidence."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def keep_peaks(mask: NDArray[np.bool_], probability: NDArray[np.float32], lowest
     Args:
         mask: Shape (H, W), bool.
         probability: Shape (H, W), float32 in [0, 1].
-        lowest: What the highest probability of a lesion must reach; 0 keeps them all.
+        lowest: Probability that a lesion must reach somewhere; 0 keeps all lesions.
 
     Returns:
         A mask of the same shape; the given one if it loses nothing.

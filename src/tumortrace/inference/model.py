@@ -33,8 +33,8 @@ class Model:
         name: Name on its card; the file's name if it has none.
         path: The ONNX file.
         sha256: Hash of that file.
-        recipe: How slices go in and masks come out.
-        card: What else its maker said, as JSON values.
+        recipe: Rules from slice to input, and from output to mask.
+        card: Further statements of its maker, as JSON values.
         feature_ranges: Lowest and highest usual value of each feature among the training slices; empty if unknown.
         session: Runs the network.
     """
@@ -78,7 +78,7 @@ def open_model(name_or_path: str, *, threads: int = 0) -> Model:
     """Open a model for inference on the CPU.
 
     Args:
-        name_or_path: As ``find_model`` takes it.
+        name_or_path: Name or path as ``find_model`` takes it.
         threads: Threads of ONNX Runtime within one slice; 0 takes all that the process may use.
 
     Raises:

@@ -58,7 +58,7 @@ def predict(model: Model, image: Slice, *, gate: bool = False, tta: bool = False
     """Segment one slice.
 
     Args:
-        model: From ``open_model``.
+        model: Model from ``open_model``.
         image: The slice.
         gate: Whether to reject what is no brain MR slice. Without the gate, as in an evaluation, every picture gets a
             mask.

@@ -1,4 +1,4 @@
-"""Everything between a slice and the network's input, and between its output and a mask on the slice's own grid.
+"""The recipe: from slice to network input, and from output to mask.
 
 Grids are resampled with pixel centres as the anchor (OpenCV's convention: the outer edges of both grids coincide), so
 that going there and back shifts nothing.
@@ -44,7 +44,7 @@ def prepare(upright: UprightSlice, recipe: Recipe, window: Window | None = None)
     Args:
         upright: The slice.
         recipe: The model's recipe.
-        window: From ``find_window``, which is asked if it is not given.
+        window: Window from ``find_window``; computed if None.
 
     Returns:
         Shape ``recipe.size_hw``, float32.
@@ -105,7 +105,7 @@ def prepare_mask(mask: NDArray[np.bool_], recipe: Recipe, window: Window) -> NDA
     Args:
         mask: Shape (H, W), bool.
         recipe: The model's recipe.
-        window: Of the slice that it belongs to, from ``find_window``.
+        window: Window of the slice that it belongs to, from ``find_window``.
 
     Returns:
         Shape ``recipe.size_hw``, bool.

@@ -36,7 +36,7 @@ class Segmenter:
         (True, ('not a brain MR slice: the picture is blank',))
 
     Attributes:
-        model: What it runs.
+        model: Model that it runs.
     """
 
     def __init__(

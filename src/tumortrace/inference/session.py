@@ -1,4 +1,4 @@
-"""ONNX Runtime's session on a model file, usable from several threads and processes."""
+"""ONNX Runtime's session, for several threads and processes."""
 
 from __future__ import annotations
 

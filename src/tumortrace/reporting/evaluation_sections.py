@@ -25,7 +25,7 @@ def evaluation_sections(evaluation: StoredEvaluation, *, colours: Colours) -> li
     """Show what came out: the number and its verdict, pictures, and every other score.
 
     Args:
-        evaluation: Result of ``read_evaluation``.
+        evaluation: Evaluation from ``read_evaluation``.
         colours: Colours of the comparisons in the gallery.
     """
     summary = evaluation.summary

@@ -24,7 +24,7 @@ def draw_gallery(evaluation: StoredEvaluation, *, colours: Colours) -> Markup:
     """Draw the gallery; empty if the evaluation left no pictures.
 
     Args:
-        evaluation: Result of ``read_evaluation``.
+        evaluation: Evaluation from ``read_evaluation``.
         colours: Colours of the comparisons.
     """
     scored = [row for row in evaluation.rows if not math.isnan(row.dice)]

@@ -61,7 +61,7 @@ def leaderboard_table(board: Leaderboard, labels: Mapping[str, str]) -> Table:
     """Return all settings, best first, each compared with the first one.
 
     Args:
-        board: Result of ``rank_settings``.
+        board: Board from ``rank_settings``.
         labels: Each setting in a few words, by its name.
     """
     table = _open_table(
@@ -88,7 +88,7 @@ def conclude(board: Leaderboard, labels: Mapping[str, str]) -> list[str]:
     """Say in sentences whether the best setting is better than the others.
 
     Args:
-        board: Result of ``rank_settings``.
+        board: Board from ``rank_settings``.
         labels: Each setting in a few words, by its name.
     """
     compared = [place for place in board.places if not place.note]

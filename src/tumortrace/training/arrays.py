@@ -1,4 +1,4 @@
-"""The slices of a part on the network's grid: decoded once, kept in memory, indexed by every step."""
+"""The slices of a part on the network's grid, kept in memory."""
 
 from __future__ import annotations
 

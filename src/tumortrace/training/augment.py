@@ -1,4 +1,4 @@
-"""What differs between scanners, drawn at random: geometry, contrast, artefacts, and what a slice shows besides brain.
+"""Random augmentation: geometry, contrast, artefacts, appearance.
 
 ``augment`` is pure: a slice, its truth, the settings and a Generator in; a new slice and truth out. Every change works
 on grey values scaled to 0..1 and the result is standardised like any slice, so that brightness and contrast as such do
@@ -31,7 +31,7 @@ def augment(image: Grey, truth: Truth, settings: AugmentationConfig, rng: Genera
     Args:
         image: Shape (H, W), float32, any range; a constant picture gives zeros.
         truth: Shape (H, W), uint8, 1 where there is tumour; may be empty.
-        settings: Which kinds of change are drawn.
+        settings: Kinds of change to draw.
         rng: Decides everything; the same state gives the same variant.
 
     Returns:
@@ -98,7 +98,7 @@ def strip_skull(grey: Grey, truth: Truth, *, depth: float) -> Grey:
     Args:
         grey: Shape (H, W), float32 in 0..1.
         truth: Shape (H, W), uint8, 1 where there is tumour.
-        depth: Of the rim, as a share of the distance from the head's edge to its middle.
+        depth: Depth of the rim, as a share of the distance from the head's edge to its middle.
 
     Returns:
         A new slice; the same if there is no head in it.

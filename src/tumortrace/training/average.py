@@ -1,4 +1,4 @@
-"""The exponential moving average of a network's weights, steadier than the weights of any single step."""
+"""The exponential moving average of a network's weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches of prepared slices: random variants, coarse sizes, and the move to the device."""
+"""Batches of prepared slices, with random variants, on the device."""
 
 from __future__ import annotations
 

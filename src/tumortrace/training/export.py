@@ -1,4 +1,4 @@
-"""From torch to ONNX: the network with its recipe in the file's metadata, refused when the two disagree."""
+"""Export from torch to ONNX, refused when the two disagree."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ class ModelCard:
         name: Shown in results.
         trained_on: SHA-256 of the training part.
         selected_on: SHA-256 of the part that chose the epoch; empty if nothing was chosen.
-        config_sha256: Of the settings without the seed, and of the model begun from, so that runs of several seeds are
-            known as such.
-        seed: Of the training.
-        version: Of tumortrace, when the model was exported.
-        weights_sha256: Of the file that the weights were taken from; empty if there is none.
+        config_sha256: SHA-256 of the settings without the seed and of the initial model, by which runs of several seeds
+            are recognised.
+        seed: Seed of the training.
+        version: Version of tumortrace, when the model was exported.
+        weights_sha256: SHA-256 of the file that the weights were taken from; empty if there is none.
         began_from: Name of the model that training began from; empty if there was none.
         remembered: Whether the run's memory holds all slices that the weights were trained on, that model's included.
-        classes: What the channels of the network's output stand for, in their order.
+        classes: Meaning of the channels of the network's output, in order.
     """
 
     name: str
@@ -130,10 +130,10 @@ def make_onnx(
     """A network as an ONNX file with its recipe and card as metadata, not yet compared with anything.
 
     Args:
-        network: As in ``export_onnx``.
-        recipe: As in ``export_onnx``.
-        card: As in ``export_onnx``.
-        feature_ranges: As in ``export_onnx``.
+        network: Network as in ``export_onnx``.
+        recipe: Recipe as in ``export_onnx``.
+        card: Card as in ``export_onnx``.
+        feature_ranges: Feature ranges as in ``export_onnx``.
         sample: One prepared slice, (1, 1, H, W), which the network is traced on.
 
     Raises:
@@ -152,7 +152,7 @@ def compare(network: nn.Module, data: bytes, *, recipe: Recipe, samples: Tensor)
     """Run a network in torch and as ONNX, slice by slice.
 
     Args:
-        network: On the CPU, set to evaluation.
+        network: Network on the CPU, in evaluation mode.
         data: The ONNX file.
         recipe: Its temperature and threshold make the masks.
         samples: Prepared slices (N, 1, H, W), float32; at least one.
@@ -187,8 +187,8 @@ def refuse_disagreement(agreement: ExportDifference, path: Path) -> None:
     """The one rule under which an ONNX model stands for its network.
 
     Args:
-        agreement: From ``compare``.
-        path: Of the file that was to be written, for the message.
+        agreement: Agreement from ``compare``.
+        path: Path of the file to write, for the message.
 
     Raises:
         ModelError: The two differ too much; names the measure, its value and what is allowed.

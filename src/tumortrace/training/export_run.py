@@ -1,4 +1,4 @@
-"""Exporting a finished run again: in 8 bits, or with a recipe that a cross-validation fitted."""
+"""Export of a finished run: as int8, or with a fitted recipe."""
 
 from __future__ import annotations
 

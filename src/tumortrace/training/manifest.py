@@ -37,7 +37,7 @@ class RunFacts:
         kept_epoch: Number of the epoch whose weights are kept, from 1.
         wall_seconds: Time of this call, with reading and export.
         epoch_seconds: Time of all epochs, with those before a resumption.
-        peak_memory_bytes: Result of ``peak_memory_bytes``.
+        peak_memory_bytes: Peak memory bytes from ``peak_memory_bytes``.
         onnx_largest_difference: Largest difference in tumour probability between torch and ONNX Runtime.
     """
 
@@ -64,8 +64,8 @@ def build_manifest(
 
     Args:
         facts: Facts about the run.
-        environment: Result of ``describe_environment``; its keys come first in the manifest.
-        data: Result of ``describe_data``.
+        environment: Environment from ``describe_environment``; its keys come first in the manifest.
+        data: Data from ``describe_data``.
         findings: Faults of the data, each a table in the manifest.
         start: The model that training started from; None if it started from no model.
     """

@@ -19,7 +19,7 @@ def explain_memory(config: Config, *, reading: bool = False) -> Iterator[None]:
     """Turn the out-of-memory errors of Python, numpy and torch into one line that says what to try.
 
     Args:
-        config: Of the run.
+        config: Config of the run.
         reading: The parts are being read into memory, where neither batches nor the network matter.
 
     Raises:

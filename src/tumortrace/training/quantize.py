@@ -1,4 +1,4 @@
-"""Eight bits in place of thirty-two: a quantised model, kept only where it is faster here and costs next to nothing.
+"""Quantisation to int8, kept only where it is faster and as accurate.
 
 Static quantisation as ONNX Runtime recommends it for convolutions on CPUs with VNNI: activations unsigned, weights
 signed and scaled channel by channel. On a CPU without VNNI its 16-bit sums can overflow: what was measured holds for
@@ -55,8 +55,8 @@ class Trial:
         int8_ms: The same in 8 bits, the two taken in turns.
         float_dice: Mean Dice in float32 over slices with a tumour, in [0, 1]; NaN if there was none.
         int8_dice: The same in 8 bits.
-        slices: How many slices those are.
-        part: Of the run that they are from: ``"VAL"``, or ``"TRAIN"``, whose Dice says less.
+        slices: Number of these slices.
+        part: Part of the run that they are from: ``"VAL"``, or ``"TRAIN"``, whose Dice says less.
     """
 
     float_ms: float
@@ -122,7 +122,7 @@ def try_int8(data: bytes, quantised: bytes, cases: Iterable[Case], *, part: str)
         quantised: The same from ``quantize``.
         cases: Slices with truth that were not used to quantise it; those without a tumour have no Dice and are passed
             over.
-        part: Of the run that they are from.
+        part: Part of the run that they are from.
     """
     with TemporaryDirectory() as name:
         paths = [Path(name) / "float32.onnx", Path(name) / "int8.onnx"]

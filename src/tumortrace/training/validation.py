@@ -52,7 +52,7 @@ def validate(
 
     Args:
         network: The network, which is set to evaluation.
-        part: At least one slice.
+        part: Part, at least one slice.
         compute: Device and precision.
         recipe: Recipe of the model.
         batch_size: Slices that pass through the network at a time.

@@ -1,4 +1,4 @@
-"""Starting a training from a model's weights, and what is known of the slices behind them."""
+"""Starting a training from a model's weights."""
 
 from __future__ import annotations
 

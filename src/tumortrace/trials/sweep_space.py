@@ -1,4 +1,4 @@
-"""What a sweep tries: a base configuration, and changes to it: a grid, drawn at random or listed, from one TOML file.
+"""The search space of a sweep: a base, and a grid, draws or a list.
 
 Every setting is built and checked before anything is trained: a misspelt key ends the sweep at its start, in one line.
 """
@@ -33,7 +33,7 @@ class SweepOptions:
     Attributes:
         base: The configuration that is changed: the name of a shipped one, or a TOML file.
         seeds: Each setting is trained once with each.
-        folds: Of TRAIN and VAL, without TEST.
+        folds: Number of folds of TRAIN and VAL, without TEST.
         use: So many of the folds are held out, one after the other, from the first on; 0 holds out all.
         stop_hopeless: The first run of each setting ends after a third of its epochs if it is then worse than the
             median of those before it, and the setting is not tried again.
@@ -76,7 +76,7 @@ class Setting:
 
     Attributes:
         name: Short, the same in every call, for example ``"s07"``.
-        values: What it changes in the base configuration, by key.
+        values: Changes to the base configuration, by key.
         config: The whole of the settings.
     """
 
@@ -90,8 +90,8 @@ class Plan:
     """A whole sweep.
 
     Attributes:
-        options: How each setting is tried.
-        settings: What is tried, at least one.
+        options: Options that hold for every setting.
+        settings: Settings to try, at least one.
     """
 
     options: SweepOptions
@@ -118,8 +118,8 @@ def plan_sweep(text: str, name: str) -> Plan:
     """Build and check every setting of a sweep.
 
     Args:
-        text: Of its TOML file.
-        name: Of the file, for the messages.
+        text: Text of its TOML file.
+        name: Name of the file, for the messages.
 
     Raises:
         ConfigError: Not TOML, an unknown key, a wrong value, or a search space without a setting.
