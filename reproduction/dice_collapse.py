@@ -42,7 +42,7 @@ from tumortrace.data.dataset import open_dataset
 from tumortrace.errors import TumortraceError
 from tumortrace.progress import tell
 from tumortrace.reporting.figures import save_figure
-from tumortrace.training.arrays import PreparedPart, prepare_part, spread
+from tumortrace.training.arrays import PreparedPart, evenly_spaced, prepare_part
 from tumortrace.training.checkpoint import save_weights
 from tumortrace.training.networks import build_network
 
@@ -249,7 +249,7 @@ def measure(
     batches = zip(logits.split(batch_size), held_out.truths.split(batch_size), strict=True)
     losses = [LOSSES[row.loss](some, truths.long()).item() for some, truths in batches]
     probabilities, truths = logits.softmax(dim=1)[:, 1], held_out.truths == 1
-    chosen = spread(range(len(train)), CHOOSING)
+    chosen = evenly_spaced(range(len(train)), CHOOSING)
     seen = run(network, train.images[chosen], batch_size=batch_size).softmax(dim=1)[:, 1]
     threshold = choose_threshold(seen, train.truths[chosen] == 1)
     return EpochNumbers(
@@ -481,7 +481,7 @@ def main(  # noqa: PLR0913, PLR0917 - the options of the command
 
 def _prepare(records: tuple[CaseRecord, ...], count: int, size: Size) -> PreparedPart:
     """A side on the network's grid: so many of its cases, evenly spaced, or all if 0."""
-    chosen = tuple(spread(records, count)) if count else records
+    chosen = tuple(evenly_spaced(records, count)) if count else records
     return prepare_part(chosen, load_size(size).recipe, name=records[0].part.upper())
 
 

@@ -44,7 +44,7 @@ from tumortrace.metrics.lesions import count_lesions
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.progress import tell
 from tumortrace.reporting.figures import save_figure
-from tumortrace.training.arrays import PreparedPart, prepare_part, spread
+from tumortrace.training.arrays import PreparedPart, evenly_spaced, prepare_part
 from tumortrace.training.compute import start_compute
 from tumortrace.training.loop import fit
 from tumortrace.training.networks import build_network
@@ -363,7 +363,7 @@ def train_arms(data: Path, config: Config, *, out: Path, table: Path, slices: in
 
 def _prepare(records: tuple[CaseRecord, ...], config: Config, count: int) -> PreparedPart:
     """A side on the network's grid: so many of its cases, evenly spaced, or all if 0."""
-    chosen = tuple(spread(records, count)) if count else records
+    chosen = tuple(evenly_spaced(records, count)) if count else records
     return prepare_part(chosen, config.recipe, name=records[0].part.upper())
 
 

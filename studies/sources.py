@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 
 from tumortrace.cli import run_script
 from tumortrace.copies.registration import lay_mask
-from tumortrace.copies.splits import FORMAT, Split, SplitCase
+from tumortrace.copies.split_files import FORMAT
+from tumortrace.copies.splits import Split, SplitCase
 from tumortrace.copies.survey import survey_cases
 from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.data.dataset import Dataset, open_datasets

@@ -27,7 +27,7 @@ from tumortrace.inference.recipe import prepare_pixels
 from tumortrace.metrics.calibration import PAINTED
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.progress import track
-from tumortrace.training.arrays import spread
+from tumortrace.training.arrays import evenly_spaced
 from tumortrace.training.export_run import CALIBRATION
 from tumortrace.training.quantize import quantize
 
@@ -55,7 +55,7 @@ def score(crossval: Path, whole: Dataset, *, every: int) -> list[Scored]:
 
 def in_8_bits(model: Model, learnt: Sequence[CaseRecord]) -> Model:
     """The model as ``export --int8`` makes it, its ranges set on slices that it was trained on."""
-    cases = [case for _, case, _ in read_cases(tuple(spread(learnt, CALIBRATION))) if case is not None]
+    cases = [case for _, case, _ in read_cases(tuple(evenly_spaced(learnt, CALIBRATION))) if case is not None]
     data = quantize(model.path.read_bytes(), [prepare_pixels(case.slice.pixels, model.recipe) for case in cases])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "int8.onnx"

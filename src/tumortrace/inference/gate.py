@@ -1,4 +1,4 @@
-"""The gate that rejects pictures that are no brain MR slices, and the check for unusual features.
+"""The gate against pictures that are no brain MR slice.
 
 One rule gives one reason, on one or two measured numbers. Nothing is learnt, so every rejection can be explained and
 checked by eye. The limits lie outside of what the real slices of all sources show (docs/decisions/0007).
@@ -38,7 +38,7 @@ def find_fault(features: PictureFeatures | None, size_hw: tuple[int, int]) -> st
     """Say why a picture cannot be a brain MR slice.
 
     Args:
-        features: From ``measure_features``.
+        features: Features from ``measure_features``.
         size_hw: Height and width of the picture in pixels.
 
     Returns:
