@@ -195,13 +195,13 @@ def summarise(rows_of: dict[str, list[Row]]) -> list[list[str]]:
 
 def _describe(judged: Sequence[tuple[Row, float, bool]], *, free: bool) -> str:
     """Return mean Dice and missed tumours, or false alarms and rejected slices."""
-    values = [float(marked) if free else dice for _, dice, marked in judged]
-    low, high = mean_interval(values, [row.group for row, _, _ in judged])
-    if free:
-        rejected = np.mean([row.rejected for row, _, _ in judged])
-        return f"{np.mean(values):.1%} ({low:.1%} to {high:.1%}); rejected {rejected:.1%}"
-    missed = np.mean([not dice for _, dice, _ in judged])
-    return f"{np.mean(values):.3f} ({low:.3f} to {high:.3f}); missed {missed:.1%}"
+    scale, form, unit = (100, ".1f", " %") if free else (1, ".3f", "")
+    values = [scale * float(marked if free else dice) for _, dice, marked in judged]
+    groups = [row.group for row, _, _ in judged]
+    low, high = (scale * end for end in mean_interval(np.array(values) / scale, groups))
+    interval = "" if np.isnan(low) else f" ({low:{form}} to {high:{form}})"
+    other = [row.rejected if free else not dice for row, dice, _ in judged]
+    return f"{np.mean(values):{form}}{unit}{interval}; {'rejected' if free else 'missed'} {100 * np.mean(other):.1f} %"
 
 
 def save(rows: Sequence[Row], path: Path) -> None:
