@@ -47,7 +47,7 @@ def test_json_that_is_not_via(tmp_path):
 
 def test_misspelt_key(phantom_data, tmp_path):
     done = tumortrace("train", phantom_data, "--set", "training.epoch=3", cwd=tmp_path)
-    assert_one_line_error(done, "unknown key 'training.epoch'", "did you mean 'epochs'?")
+    assert_one_line_error(done, "unknown key 'training.epoch'", "did you mean 'training.epochs'?")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -141,7 +141,7 @@ def test_resume_without_a_run_and_run_without_resume(phantom_data, tiny_run, tmp
         tumortrace("train", phantom_data, "--resume", "--out", "new", cwd=tmp_path), "no run to resume"
     )
     done = tumortrace("train", phantom_data, "--config", "smoke", "--out", tiny_run, cwd=tmp_path)
-    assert_one_line_error(done, "holds a run already; go on with --resume")
+    assert_one_line_error(done, "holds a run already; continue it with --resume")
 
 
 def test_from_a_model_that_does_not_fit_or_to_a_run_that_has_begun(phantom_data, tiny_run, tmp_path):
@@ -150,7 +150,7 @@ def test_from_a_model_that_does_not_fit_or_to_a_run_that_has_begun(phantom_data,
     done = tumortrace("train", phantom_data, "--from", "nowhere", "--out", "new", cwd=tmp_path)
     assert_one_line_error(done, "nowhere: no such model")
     done = tumortrace("train", phantom_data, "--config", "smoke", "--from", "default", "--out", "new", cwd=tmp_path)
-    assert_one_line_error(done, "default.onnx: not the weights of this network")
+    assert_one_line_error(done, "default.safetensors: not the weights of this network")
 
 
 def test_unknown_option_ends_with_2(tmp_path):
@@ -250,7 +250,10 @@ def test_interrupted_training_ends_with_130_and_goes_on_with_resume(phantom_data
     running.send_signal(signal.SIGINT)
     _, errors = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert errors.strip().splitlines()[-1] == "interrupted; the files that were finished are kept"
+    assert errors.strip().splitlines()[-2:] == [
+        f"continue with: tumortrace train {phantom_data} --out run --resume",
+        "interrupted; the files that were finished are kept",
+    ]
     assert "Traceback" not in errors
 
     config = tmp_path / "run" / "config.toml"

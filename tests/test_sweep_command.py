@@ -18,7 +18,7 @@ from tumortrace.evaluation.leaderboard import Leaderboard, Run, Standing
 from tumortrace.reporting.sweep_table import conclude, describe_run, leaderboard_table, progress_table
 
 BASE = {
-    "recipe": {"size_hw": [48, 32]},
+    "recipe": {"size_hw": [48, 32], "threshold": 0.1},
     "network": {"widths": [4, 8]},
     "training": {"epochs": 2, "batch_size": 3, "keep": "last", "device": "cpu", "threads": 1},
 }
@@ -41,7 +41,12 @@ def test_a_sweep_from_its_start_to_its_table(phantom_data: Path, tmp_path: Path)
     write_sweep(tmp_path)
     done = tumortrace("sweep", phantom_data, "--config", "mine.toml", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    lines = done.stderr.strip().splitlines()
+    start, *lines = done.stderr.strip().splitlines()
+    assert start.startswith(
+        "Sweep of 2 settings on 14 slices: at most 2 trainings of up to 2 epochs (1 seed, 1 of 3 fold"
+    )
+    assert lines[1].startswith("1 training left, about ")
+    lines = [line for line in lines if line.startswith("run ")]
     assert [line.partition(", seed")[0] for line in lines] == [
         "run 1 of 2: learning_rate=0.003", "run 2 of 2: learning_rate=0.01",
     ]  # fmt: skip
@@ -59,14 +64,14 @@ def test_a_sweep_from_its_start_to_its_table(phantom_data: Path, tmp_path: Path)
     assert "each setting was trained once" in done.stdout
     again = tumortrace("sweep", phantom_data, "--config", "mine.toml", cwd=tmp_path)
     assert (again.returncode, again.stdout) == (0, done.stdout)
-    assert again.stderr.strip() == "2 of 2 runs finished before"
+    assert again.stderr.splitlines()[1] == "2 of 2 runs finished before"
 
 
 def test_a_mistake_is_one_line_and_leaves_nothing(phantom_data: Path, tmp_path: Path):
     write_sweep(tmp_path, key="training.learning_rat")
     done = tumortrace("sweep", phantom_data, "--config", "mine.toml", cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr == "error: unknown key 'training.learning_rat'; did you mean 'learning_rate'?\n"
+    assert done.stderr == "error: unknown key 'training.learning_rat'; did you mean 'training.learning_rate'?\n"
     assert not (tmp_path / "runs").exists()
     inside = tumortrace("sweep", phantom_data, "--out", phantom_data / "sweep", cwd=tmp_path)
     assert inside.returncode == 2

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import pytest
@@ -12,12 +15,15 @@ import pytest
 from tumortrace.config import Config, config_from_tables, load_config
 from tumortrace.copies.split_files import read_split
 from tumortrace.copies.training_index import load_training_index
+from tumortrace.data import slice as slice_module
 from tumortrace.data.dataset import Dataset, open_dataset, open_datasets
-from tumortrace.errors import ConfigError, DataError
+from tumortrace.errors import ConfigError, DataError, RunFailedError
 from tumortrace.evaluation import crossfit
 from tumortrace.evaluation.crossfit import CrossFit
 from tumortrace.phantoms.slices import write_phantom_dataset
-from tumortrace.trials import crossval
+from tumortrace.training import run as run_module
+from tumortrace.training.export import ExportDifference
+from tumortrace.trials import jobs
 from tumortrace.trials.crossval import cross_validate
 
 TABLES: dict[str, Any] = {
@@ -91,7 +97,7 @@ def test_a_second_call_trains_nothing_and_gives_the_same(done: Done, data: Path,
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(crossval, "train", refuse)
+    monkeypatch.setattr(jobs, "train", refuse)
     after, _ = cross_validate(open_dataset(data), CONFIG, folds=3, by="groups", out=out)
     pairs = list(zip(before.evaluation.scores, after.evaluation.scores, strict=True))
     assert all((one.file, one.counts, one.confidence) == (two.file, two.counts, two.confidence) for one, two in pairs)
@@ -101,13 +107,13 @@ def test_a_fold_that_was_not_finished_is_trained(done: Done, data: Path, monkeyp
     out, _, _ = done
     (out / "fold-2" / "manifest.json").unlink()
     runs: list[str] = []
-    whole = crossval.train
+    whole = jobs.train
 
     def train(dataset: Dataset, config: Config, *, out: Path, **more: Any) -> Any:  # noqa: ANN401 - passes on
         runs.append(out.name)
         return whole(dataset, config, out=out, **more)
 
-    monkeypatch.setattr(crossval, "train", train)
+    monkeypatch.setattr(jobs, "train", train)
     cross_validate(open_dataset(data), CONFIG, folds=3, by="groups", out=out)
     assert runs == ["fold-2"]
 
@@ -142,3 +148,51 @@ def test_the_epoch_is_chosen_on_training_groups_never_on_the_fold_that_is_scored
         sides = {case.file: case.side for case in split.cases}
         assert {sides[name] for name in manifest["data"]["val"]["cases"]} == {chooser}
         assert fold not in {sides[name] for name in manifest["data"]["train"]["cases"]}
+
+
+def test_no_slice_is_decoded_more_than_seven_times_in_five_folds(
+    done: Done, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Once for the survey, once in each of the four trainings that it belongs to, once to fit and once to score."""
+    decoded: Counter[str] = Counter()
+    lock, read = Lock(), slice_module.read_slice
+    model = (done[0] / "fold-1" / "model.onnx").read_bytes()
+
+    def count(path: Path, *arguments: Any, **more: Any) -> Any:  # noqa: ANN401 - passes on
+        with lock:
+            decoded[path.name] += 1
+        return read(path, *arguments, **more)
+
+    def export(_network: object, path: Path, **_: object) -> ExportDifference:
+        path.write_bytes(model)
+        return ExportDifference(0.0, 1.0, 1)
+
+    for module in [module for name, module in sys.modules.items() if name.startswith("tumortrace.")]:
+        if getattr(module, "read_slice", None) is read:
+            monkeypatch.setattr(module, "read_slice", count)
+    monkeypatch.setattr(run_module, "export_onnx", export)
+    cross_validate(open_dataset(data), CONFIG, folds=5, by="groups", out=tmp_path / "out")
+    assert len(decoded) == 12
+    assert set(decoded.values()) == {7}
+
+
+@pytest.mark.usefixtures("shown")
+def test_the_start_and_the_rest_are_told(done: Done, data: Path, capsys: pytest.CaptureFixture[str]):
+    out, _, _ = done
+    for name in ("model.onnx", "manifest.json"):
+        (out / "fold-3" / name).unlink()
+    cross_validate(open_dataset(data), CONFIG, folds=3, by="groups", out=out)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "Cross-validation on 12 slices, 1 epoch a fold; CPU, 1 thread, float32"
+    assert "Fold 1 of 3: finished before" in lines
+    assert f"Fold 3 of 3: {out / 'fold-3'}" in lines
+    assert any(line.startswith("1 training left, about ") for line in lines)
+
+
+def test_a_fold_that_fails_ends_the_cross_validation(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object, **__: object) -> None:
+        raise RunFailedError("training diverged in epoch 1 (loss nan)")
+
+    monkeypatch.setattr(jobs, "train", fail)
+    with pytest.raises(RunFailedError, match=r"^Fold 1 of 3: training diverged in epoch 1"):
+        cross_validate(open_dataset(data), CONFIG, folds=3, by="groups", out=tmp_path / "out")

@@ -25,7 +25,7 @@ from tumortrace.training.checkpoint import EpochRow
 from tumortrace.training.compute import Compute
 from tumortrace.training.loop import ShouldStop, fit
 from tumortrace.training.networks import build_network
-from tumortrace.trials import sweep
+from tumortrace.trials import jobs, sweep
 from tumortrace.trials.sweep import SweepResult, is_hopeless, run_sweep
 from tumortrace.trials.sweep_space import Plan, describe_setting, plan_sweep, read_sweep
 
@@ -115,7 +115,11 @@ def test_the_shipped_sweep_is_the_reports_grid():
     ("head", "space", "message"),
     [
         ("seed = [0]", GRID, r"^x\.toml: unknown key 'seed'; did you mean 'seeds'\?$"),
-        ("", '[grid]\n"training.batchsize" = [2]', r"^unknown key 'training\.batchsize'; did you mean 'batch_size'\?$"),
+        (
+            "",
+            '[grid]\n"training.batchsize" = [2]',
+            r"^unknown key 'training\.batchsize'; did you mean 'training\.batch_size'\?$",
+        ),
         ("", '[grid]\n"trainings.batch_size" = [2]', r"unknown key 'trainings'; did you mean 'training'\?"),
         ("", '[grid]\n"training.batch_size" = [2, 0]', r"training\.batch_size = 0 must be at least 1"),
         (
@@ -128,7 +132,7 @@ def test_the_shipped_sweep_is_the_reports_grid():
         ("", "[grid]\ntraining.batch_size = [2]", r"grid: 'training' is not of the form \"section\.key\" in quotes"),
         ("", '[grid]\n"training.batch_size" = [2]\nseeds = [0, 1]', r"'seeds' is not of the form .* before \[grid\]"),
         ("", '[grid]\n"training.seed" = [0, 1]', r"grid: training\.seed is set by seeds = \[\.\.\.\]"),
-        ("", '[[settings]]\n"training.clipp" = 1.0', r"unknown key 'training\.clipp'; did you mean 'clip'\?"),
+        ("", '[[settings]]\n"training.clipp" = 1.0', r"unknown key 'training\.clipp'; did you mean 'training\.clip'\?"),
         ("", '[settings]\n"training.clip" = 1.0', r"must be a list of tables, each under its own \[\[settings\]\]"),
         ("", "[[settings]]", r"settings must be a table of keys to search"),
         ("", "[grid]", r"grid must be a table of keys to search"),
@@ -136,8 +140,8 @@ def test_the_shipped_sweep_is_the_reports_grid():
         ("", GRID + '[random]\ntrials = 2\n"training.epochs" = [1]', r"in one way, as \[grid\], \[random\] or"),
         ("seeds = []", GRID, r"seeds = \[\] must be different whole numbers from 0"),
         ("seeds = [1, 1]", GRID, r"seeds = \[1, 1\] must be different"),
-        ("seeds = 1", GRID, r"seeds = 1 must be a list of int"),
-        ("stop_hopeless = 1", GRID, r"stop_hopeless = 1 must be of type bool"),
+        ("seeds = 1", GRID, r"seeds = 1 must be a list of whole numbers"),
+        ("stop_hopeless = 1", GRID, r"stop_hopeless = 1 must be true or false"),
         ("", '[random]\n"training.epochs" = [1]', r"random: trials = 0 must be a whole number from 1"),
         ("", '[random]\ntrials = 3\n"training.epochs" = [1, 2]', r"only 2 different settings came up; ask for fewer"),
         ("", '[random]\ntrials = 3\n"training.epochs" = 2', r"training\.epochs = 2 must be a list of choices"),
@@ -192,12 +196,12 @@ def run_of(setting: str, third: float | None, *, seed: int = 0, fold: str = "1")
 
 def test_a_setting_is_judged_once_against_the_first_runs_of_those_before(base: Path):
     setting = plan_sweep(text_of(base), "x.toml").settings[0]
-    job = sweep._Job(setting, seed=0, fold="1", first=True)
+    trial = sweep._Trial(setting, seed=0, fold="1", first=True)
     runs = [run_of(f"s{index}", third) for index, third in enumerate([0.1, 0.4, 0.2, None])]
-    assert sweep._find_lowest(job, runs) is None
+    assert sweep._find_lowest(trial, runs) is None
     runs += [run_of("s4", 0.9), run_of("s0", 0.0, seed=1), run_of("s0", 0.0, fold="2")]
-    assert sweep._find_lowest(job, runs) == pytest.approx(0.3)  # of 0.1, 0.2, 0.4 and 0.9
-    assert sweep._find_lowest(replace(job, first=False), runs) is None
+    assert sweep._find_lowest(trial, runs) == pytest.approx(0.3)  # of 0.1, 0.2, 0.4 and 0.9
+    assert sweep._find_lowest(replace(trial, first=False), runs) is None
 
 
 def test_a_run_ends_where_it_is_told_to_and_stays_ended(
@@ -335,13 +339,13 @@ def test_the_files_say_what_was_found(done: Done):
 def watch_training(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the runs that are trained from here on."""
     names: list[str] = []
-    whole = sweep.train
+    whole = jobs.train
 
     def train(dataset: Dataset, config: Config, *, out: Path, **more: Any) -> Any:  # noqa: ANN401 - passes on
         names.append(out.name)
         return whole(dataset, config, out=out, **more)
 
-    monkeypatch.setattr(sweep, "train", train)
+    monkeypatch.setattr(jobs, "train", train)
     return names
 
 
@@ -431,7 +435,7 @@ def test_a_setting_that_fails_is_given_up_and_the_others_go_on(
         tried.append(out.name)
         raise RunFailedError("training diverged in epoch 1 (loss nan)")
 
-    monkeypatch.setattr(sweep, "train", train)
+    monkeypatch.setattr(jobs, "train", train)
     for _ in range(2):
         again = run_sweep(open_dataset(data), plan, text=text, out=copy)
         assert tried == ["s1-seed0-fold1"]
@@ -474,8 +478,8 @@ def test_where_the_epoch_is_chosen_another_fold_chooses_it(done: Done, data: Pat
     sides = {case.file: case.side for case in split.cases}
     setting = plan.settings[0]
     choosing = replace(setting.config, training=replace(setting.config.training, keep="best_loss"))
-    job = sweep._Job(replace(setting, config=choosing), seed=0, fold="1", first=True)
-    parts, held_out = sweep._hold_out(open_dataset(data), split, job)
+    trial = sweep._Trial(replace(setting, config=choosing), seed=0, fold="1", first=True)
+    parts, held_out = sweep._hold_out(open_dataset(data), split, trial)
     assert {sides[record.case_id] for record in held_out} == {"1"}
     assert {sides[record.case_id] for record in parts.select("val")} == {"2"}
     assert {sides[record.case_id] for record in parts.select("train")} == {"3"}

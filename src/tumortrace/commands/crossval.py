@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from tumortrace import api
 from tumortrace.commands.options import ConfigOption, LabelOption, NegativesOption, SetOption, SeveralData
-from tumortrace.commands.output import console, exit_if_unreadable, print_scores, report_findings
+from tumortrace.commands.output import console, exit_if_unreadable, name_next_command, print_scores, report_findings
 
 
 def crossval(  # noqa: PLR0913, PLR0917 - the options of the command
@@ -29,9 +30,17 @@ def crossval(  # noqa: PLR0913, PLR0917 - the options of the command
     Example: tumortrace crossval br35h --config default --folds 5 --out runs/br35h-crossval
     """
     folder = out or Path("runs") / f"{Path(config or 'default').stem}-crossval"
-    result = api.crossval(
-        data, out=folder, config=config, overrides=overrides or (), folds=folds, by=by, negatives=negatives, label=label
-    )
+    with name_next_command(lambda: sys.argv[1:]):
+        result = api.crossval(
+            data,
+            out=folder,
+            config=config,
+            overrides=overrides or (),
+            folds=folds,
+            by=by,
+            negatives=negatives,
+            label=label,
+        )
     report_findings(result.findings, kept_in=folder / "summary.json")
     print_scores(result.summary)
     console.print(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +41,42 @@ def report_findings(findings: Sequence[Finding], *, kept_in: Path, shown: int = 
         log.print(f"  {finding.line()}")
     if len(findings) > shown:
         log.print(f"  and {len(findings) - shown} more, all in {kept_in}")
+
+
+@contextmanager
+def name_next_command(words: Callable[[], Sequence[str]]) -> Iterator[None]:
+    """On an interruption, print the command that continues the work.
+
+    Args:
+        words: Function that returns the words of that command after ``tumortrace``.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        log.print(f"continue with: tumortrace {shlex.join(words())}")
+        raise
+
+
+def resume_words(words: Sequence[str], *, out: Path, drop: Sequence[str]) -> list[str]:
+    """Return the words of a command with ``--resume`` and ``--out``, without options that do not go with them.
+
+    Args:
+        words: Words of the command that was interrupted.
+        out: Folder that it wrote to.
+        drop: Options with a value to leave out.
+    """
+    kept: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        name, separator, _ = word.partition("=")
+        if name in drop:
+            if not separator:
+                next(rest, None)  # its value
+        else:
+            kept.append(word)
+    names = {word.partition("=")[0] for word in kept}
+    kept += [] if "--out" in names else ["--out", str(out)]
+    return kept if "--resume" in names else [*kept, "--resume"]
 
 
 def exit_if_unreadable(findings: Sequence[Finding]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 
 from tumortrace import api
 from tumortrace.commands.options import LabelOption, NegativesOption, SeveralData
-from tumortrace.commands.output import console, exit_if_unreadable, log, report_findings
+from tumortrace.commands.output import console, exit_if_unreadable, log, name_next_command, report_findings
 
 if TYPE_CHECKING:
     from tumortrace.evaluation.leaderboard import Run
@@ -39,7 +40,7 @@ def sweep(
     folder = out or Path("runs") / (name if name.endswith("sweep") else f"{name}-sweep")
     plan = plan_sweep(read_sweep(config), config)
     labels = {setting.name: describe_setting(setting, plan.varied) for setting in plan.settings}
-    with _show(labels) as watch:
+    with name_next_command(lambda: sys.argv[1:]), _show(labels) as watch:
         result = api.sweep(data, out=folder, config=config, negatives=negatives, label=label, watch=watch)
     report_findings(result.findings, kept_in=folder / "findings.json")
     console.print(leaderboard_table(result.leaderboard, labels))

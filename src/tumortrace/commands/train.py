@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -17,8 +18,17 @@ from tumortrace.commands.options import (
     SeveralData,
     SplitOption,
 )
-from tumortrace.commands.output import console, exit_if_unreadable, log, report_findings
+from tumortrace.commands.output import (
+    console,
+    exit_if_unreadable,
+    log,
+    name_next_command,
+    report_findings,
+    resume_words,
+)
 from tumortrace.errors import installed
+from tumortrace.run_folder import CONFIG
+from tumortrace.wording import counted
 
 
 def train(  # noqa: PLR0913, PLR0917 - the options of the command
@@ -39,7 +49,7 @@ def train(  # noqa: PLR0913, PLR0917 - the options of the command
     *,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out after a stop.")] = False,
 ) -> None:
-    """Train a segmenter on TRAIN and measure each epoch on VAL.
+    """Train a segmenter on TRAIN and validate each epoch on VAL.
 
     With --split and --fold, the model is trained on the other folds, and the held-out fold is not opened. With --from,
     training starts from a model's weights: the way to adapt it to slices of another hospital.
@@ -47,28 +57,35 @@ def train(  # noqa: PLR0913, PLR0917 - the options of the command
     Example: tumortrace train br35h --config default --set training.epochs=3 --out runs/first
     """
     run = out or Path("runs") / Path(config or "default").stem
-    result = api.train(
-        data,
-        out=run,
-        config=config,
-        overrides=overrides or (),
-        split=split,
-        fold=fold,
-        exclude=exclude,
-        negatives=negatives,
-        label=label,
-        start_from=start_from,
-        resume=resume,
-    )
+    with name_next_command(lambda: _words_to_continue(run)):
+        result = api.train(
+            data,
+            out=run,
+            config=config,
+            overrides=overrides or (),
+            split=split,
+            fold=fold,
+            exclude=exclude,
+            negatives=negatives,
+            label=label,
+            start_from=start_from,
+            resume=resume,
+        )
     report_findings(result.findings, kept_in=run / "manifest.json")
     _write_loss_figure(run, result.kept_epoch)
     console.print(
-        f"Trained on {result.train_count} cases, measured on {result.val_count}; "
+        f"Trained on {counted(result.train_count, 'slice')}, validated on {result.val_count}; "
         f"kept epoch {result.kept_epoch} of {len(result.rows)}.",
         f"Run folder: {run}",
         sep="\n",
     )
     exit_if_unreadable(result.findings)
+
+
+def _words_to_continue(run: Path) -> list[str]:
+    """Return the words of the command that continues the run, or starts it again if it has not begun."""
+    words = sys.argv[1:]
+    return resume_words(words, out=run, drop=("--config", "--set", "--from")) if (run / CONFIG).is_file() else words
 
 
 def _write_loss_figure(run: Path, kept_epoch: int) -> None:

@@ -10,6 +10,7 @@ import torch
 from tumortrace.config import TrainingConfig
 from tumortrace.errors import TumortraceError
 from tumortrace.machine import keep_freed_memory, usable_cores
+from tumortrace.wording import counted
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,7 @@ class Compute:
         """Return device, number format and threads in a few words."""
         number_format = "bfloat16" if self.precision == "bf16-mixed" else "float32"
         if self.device.type == "cpu":
-            threads = torch.get_num_threads()
-            return f"CPU, {threads} thread{'s' if threads > 1 else ''}, {number_format}"
+            return f"CPU, {counted(torch.get_num_threads(), 'thread')}, {number_format}"
         name = torch.cuda.get_device_name() if self.device.type == "cuda" else self.device.type.upper()
         return f"{name}, {number_format}"
 

@@ -10,6 +10,7 @@ import torch
 
 from tumortrace.machine import usable_cores
 from tumortrace.progress import tell
+from tumortrace.wording import counted
 
 FIRST_STEPS = 3
 """Steps after which the speed is known."""
@@ -60,8 +61,7 @@ class Pace:
         self.pixels += pixels
         if self.steps == WARM_UP + FIRST_STEPS:
             seconds = (time.perf_counter() - self.wall) / self.pixels * self.work.pixels
-            epochs = f"{self.work.epochs} epoch{'s' if self.work.epochs > 1 else ''}"
-            tell(f"{epochs} will take about {describe_seconds(seconds)}")
+            tell(f"{counted(self.work.epochs, 'epoch')} will take about {describe_seconds(seconds)}")
             self._warn()
 
     def end_epoch(self) -> None:

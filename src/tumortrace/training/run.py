@@ -54,6 +54,7 @@ from tumortrace.training.networks import build_network, describe_network
 from tumortrace.training.out_of_memory import explain_memory
 from tumortrace.training.threads import settle_threads
 from tumortrace.training.warm_start import WarmStart, join_training_index, keep_start, resume_start, start_from_model
+from tumortrace.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -158,8 +159,8 @@ class _Run:
 def describe_start(train: PreparedPart, val: PreparedPart, compute: Compute) -> str:
     """Return the line that a training starts with: its slices, device, threads and number format."""
     with_tumour = int(train.truths.flatten(1).any(dim=1).sum())
-    validating = f"validating on {len(val)}" if len(val) else "no VAL part"
-    return f"Training on {len(train)} slices, {with_tumour} with tumour; {validating}; {compute.describe()}"
+    validating = f"validating on {len(val)}" if len(val) else "no validation"
+    return f"Training on {counted(len(train), 'slice')}, {with_tumour} with tumour; {validating}; {compute.describe()}"
 
 
 def _settings(config: Config | None, out: Path, start_from: Model | None, *, resume: bool) -> Config:

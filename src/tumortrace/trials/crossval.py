@@ -1,28 +1,42 @@
-"""Cross-validation: a run folder a fold, resumable, then one table of scores that no case had a part in."""
+"""Cross-validation: a resumable run for each fold, then held-out scores of every case."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tumortrace.config import Config, load_config, to_toml
-from tumortrace.copies.split_files import apply_split, describe_check, read_split, split_document, write_split
-from tumortrace.copies.splits import Split, leave_sources_out, make_folds
-from tumortrace.copies.survey import Survey, survey_cases
+from tumortrace.copies.split_files import apply_split, describe_check, split_document
+from tumortrace.copies.splits import Split
+from tumortrace.copies.survey import survey_cases
 from tumortrace.copies.training_index import load_training_index
+from tumortrace.data.cases import CaseRecord
 from tumortrace.data.dataset import Dataset
-from tumortrace.errors import ConfigError, DataError
+from tumortrace.errors import ConfigError, RunFailedError
 from tumortrace.evaluation.crossfit import CrossFit, HeldOut, cross_fit
 from tumortrace.evaluation.evaluate import OnCase
 from tumortrace.files import write_atomically
 from tumortrace.inference.model import open_model
+from tumortrace.locks import lock_folder
 from tumortrace.progress import tell
-from tumortrace.run_folder import CONFIG, MANIFEST, SPLIT, TRAINING_INDEX
-from tumortrace.training.run import train
+from tumortrace.run_folder import CONFIG, MANIFEST, TRAINING_INDEX
+from tumortrace.training.compute import start_compute
+from tumortrace.trials.folds import By, keep_split
+from tumortrace.trials.jobs import Job, describe_left, read_seconds, run_jobs
+from tumortrace.wording import counted
 
-By = Literal["groups", "source"]
+CALIBRATED = Path("calibrated.toml")
+"""The settings with the recipe that was fitted on all folds."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Fold:
+    """One fold: its number, the run that is trained without it, and the cases that are held out."""
+
+    side: str
+    job: Job
+    held_out: tuple[CaseRecord, ...]
 
 
 def cross_validate(
@@ -34,58 +48,46 @@ def cross_validate(
     out: Path,
     on_case: OnCase = lambda _case, _prediction, _score: None,
 ) -> tuple[CrossFit, list[dict[str, Any]]]:
-    """Train and score every fold; a second call with the same settings goes on where the first one stopped.
+    """Train and score every fold; a second call with the same settings continues where the first one stopped.
 
     The TEST part of a divided dataset is never opened.
 
     Args:
-        dataset: From ``open_datasets``.
-        config: The whole of the settings, the same for every fold.
-        folds: How many, unless whole sources are left out.
-        by: ``"groups"``: folds in which no copy and no patient is on both sides; ``"source"``: one fold a dataset.
-        out: Holds ``split.json``, ``config.toml``, a run folder ``fold-1``, ... for each fold.
-        on_case: Called with each case, the prediction that is scored, and the scores.
+        dataset: What to train on and to score.
+        config: All settings, the same for every fold.
+        folds: Number of folds, if ``by`` is ``"groups"``.
+        by: ``"groups"``: folds that share no copy and no patient; ``"source"``: one fold for each dataset.
+        out: Folder for ``split.json``, ``config.toml``, and a run folder ``fold-1``, ``fold-2``, ... for each fold.
+        on_case: Function that is given each case, the prediction that is scored, and the scores.
 
     Returns:
-        The scores, and a row for each fold: ``fold``, ``n``, ``dice_mean``, ``seconds``.
+        The scores, and a row for each fold: number, cases, mean Dice, seconds and recipe.
 
     Raises:
-        ConfigError: ``out`` holds a cross-validation under other settings.
-        DataError: Too few different slices, or the data changed since the folds were made.
+        ConfigError: ``out`` holds a cross-validation under other settings, or something else.
+        DataError: Too few different slices, the data changed since the folds were made, or another run writes to
+            ``out``.
+        TumortraceError: As ``train``.
     """
-    records = tuple(record for record in dataset.records if record.part != "test")
     _keep_settings(config, out)
-    survey = survey_cases(records)
-    split = keep_split(survey, folds=folds, by=by, out=out)
-    tell(f"{len(split.sides)} folds; {describe_check(split_document(split, survey))}")
-    held = [_run_fold(dataset, config, split, side=side, out=out) for side in split.sides]
-    fitted = cross_fit(held, survey, on_case=on_case)
-    findings = (*dataset.findings, *fitted.evaluation.findings)
-    fitted = replace(fitted, evaluation=replace(fitted.evaluation, findings=findings))
-    write_atomically(out / "calibrated.toml", to_toml(replace(config, recipe=fitted.recipe)).encode())
-    return fitted, [_describe_fold(fold, fitted, out) for fold in held]
+    with lock_folder(out):
+        records = tuple(record for record in dataset.records if record.part != "test")
+        epochs = counted(config.training.epochs, "epoch")
+        tell(f"Cross-validation on {counted(len(records), 'slice')}, {epochs} a fold; {_describe(config)}")
+        survey = survey_cases(records)
+        split = keep_split(survey, folds=folds, by=by, out=out)
+        tell(f"{counted(len(split.sides), 'fold')}; {describe_check(split_document(split, survey))}")
+        made = [_make_fold(dataset, config, split, side=side, out=out) for side in split.sides]
+        _train_folds(made)
+        fitted = cross_fit([_hold_out(fold) for fold in made], survey, on_case=on_case)
+        findings = (*dataset.findings, *fitted.evaluation.findings)
+        fitted = replace(fitted, evaluation=replace(fitted.evaluation, findings=findings))
+        write_atomically(out / CALIBRATED, to_toml(replace(config, recipe=fitted.recipe)).encode())
+        return fitted, [_describe_fold(fold, fitted) for fold in made]
 
 
-def keep_split(survey: Survey, *, folds: int, by: By, out: Path) -> Split:
-    """The folds that ``split.json`` holds, written there first if it is not there yet.
-
-    Args:
-        survey: Of all cases.
-        folds: As in ``cross_validate``.
-        by: As in ``cross_validate``.
-        out: The folder of ``split.json``.
-
-    Raises:
-        DataError: Too few different slices, or other folds are there: the data or the number of folds changed.
-    """
-    fresh = leave_sources_out(survey) if by == "source" else make_folds(survey, folds=folds)
-    if not (out / SPLIT).is_file():
-        write_split(fresh, survey, out / SPLIT)
-        return fresh
-    kept = read_split(out / SPLIT)
-    if kept != fresh:
-        raise DataError(f"{out / SPLIT}: was made from other data or for other folds; choose another --out")
-    return kept
+def _describe(config: Config) -> str:
+    return start_compute(config.training).describe()
 
 
 def _keep_settings(config: Config, out: Path) -> None:
@@ -98,27 +100,40 @@ def _keep_settings(config: Config, out: Path) -> None:
         write_atomically(out / CONFIG, to_toml(config).encode())
 
 
-def _run_fold(dataset: Dataset, config: Config, split: Split, *, side: str, out: Path) -> HeldOut:
-    run = out / f"fold-{side}"
+def _make_fold(dataset: Dataset, config: Config, split: Split, *, side: str, out: Path) -> _Fold:
     parts = apply_split(dataset, split, fold=int(side), selecting=config.training.keep != "last")
-    if (run / MANIFEST).is_file():
-        tell(f"Fold {side} of {len(split.sides)}: finished before")
-    else:
-        tell(f"Fold {side} of {len(split.sides)}: training on {len(parts.select('train'))} cases")
-        train(parts, config, out=run, resume=(run / CONFIG).is_file())
-    return HeldOut(side, open_model(str(run)), load_training_index(run / TRAINING_INDEX), parts.select("test"))
+    job = Job(f"Fold {side} of {len(split.sides)}", out / f"fold-{side}", config, parts)
+    return _Fold(side, job, parts.select("test"))
 
 
-def _describe_fold(held: HeldOut, fitted: CrossFit, out: Path) -> dict[str, Any]:
-    dices = [score.counts.dice for score in fitted.evaluation.scores if score.fold == held.fold]
+def _train_folds(folds: list[_Fold]) -> None:
+    waiting = [fold.job for fold in folds]
+
+    def finish(job: Job, failure: str) -> None:
+        if failure:
+            raise RunFailedError(f"{job.label}: {failure}")
+        waiting.remove(job)
+        if waiting and any(not (each.folder / MANIFEST).is_file() for each in waiting):
+            done = [read_seconds(fold.job.folder) for fold in folds if fold.job not in waiting]
+            tell(describe_left(len(waiting), done))
+
+    run_jobs(lambda: waiting, finish)
+
+
+def _hold_out(fold: _Fold) -> HeldOut:
+    run = fold.job.folder
+    return HeldOut(fold.side, open_model(str(run)), load_training_index(run / TRAINING_INDEX), fold.held_out)
+
+
+def _describe_fold(fold: _Fold, fitted: CrossFit) -> dict[str, Any]:
+    dices = [score.counts.dice for score in fitted.evaluation.scores if score.fold == fold.side]
     defined = [dice for dice in dices if dice == dice]  # noqa: PLR0124 - NaN differs from itself
-    manifest = json.loads((out / f"fold-{held.fold}" / MANIFEST).read_text(encoding="utf-8"))
-    recipe = fitted.fold_recipes[held.fold]
+    recipe = fitted.fold_recipes[fold.side]
     return {
-        "fold": held.fold,
+        "fold": fold.side,
         "n": len(dices),
         "dice_mean": sum(defined) / len(defined) if defined else None,
-        "seconds": round(manifest["epoch_seconds"], 1),
+        "seconds": round(read_seconds(fold.job.folder), 1),
         "threshold": recipe.threshold,
         "peak_threshold": recipe.peak_threshold,
         "temperature": recipe.temperature,
