@@ -93,6 +93,7 @@ def test_weights_left_by_a_stopped_run_do_not_start_another(phantom_data, tiny, 
     plain = tumortrace.train(phantom_data, out=tmp_path / "plain", config=tiny)
     (tmp_path / "stale").mkdir()
     # A warm start that was stopped within its first epoch leaves its weights behind.
+    (tmp_path / "stale" / "config.toml").write_bytes((tmp_path / "plain" / "config.toml").read_bytes())
     (tmp_path / "stale" / "first.safetensors").write_bytes((tiny_run / "best.safetensors").read_bytes())
     fresh = tumortrace.train(phantom_data, out=tmp_path / "stale", config=tiny)
     assert np.isclose(plain.rows[0].train_loss, fresh.rows[0].train_loss, rtol=0, atol=0)

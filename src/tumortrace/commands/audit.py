@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tumortrace import api
+from tumortrace.answers import AuditResult
 from tumortrace.commands.options import LabelOption
 from tumortrace.commands.output import console, exit_if_unreadable, log, report_findings
 from tumortrace.errors import ConfigError
@@ -59,7 +60,7 @@ def _read_kinds(fail_on: str) -> list[str]:
     return kinds
 
 
-def _describe_failure(kind: str, result: api.AuditResult) -> tuple[str, ...]:
+def _describe_failure(kind: str, result: AuditResult) -> tuple[str, ...]:
     if kind == "leakage":
         return result.leakage
     count = len(result.faults)

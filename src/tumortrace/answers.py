@@ -1,0 +1,110 @@
+"""What the functions for programs return: frozen results."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tumortrace.data.findings import Finding
+from tumortrace.files import Document
+from tumortrace.frames import make_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tumortrace.copies.splits import Split
+    from tumortrace.copies.survey import Survey
+    from tumortrace.evaluation.evaluate import Evaluation
+
+
+@dataclass(frozen=True, eq=False)
+class AuditResult:
+    """What an audit found.
+
+    Attributes:
+        document: Content of ``audit.json``.
+        survey: Cases, groups of copies and pairs.
+        findings: Faults of the data.
+    """
+
+    document: Document
+    survey: Survey
+    findings: tuple[Finding, ...]
+
+    @property
+    def leakage(self) -> tuple[str, ...]:
+        """What leaks from part to part, and what could not be compared, one sentence each."""
+        return tuple(self.document["leakage"])
+
+    @property
+    def faults(self) -> tuple[Finding, ...]:
+        """The findings that are faults of images or annotations: all but files of other kinds beside them."""
+        return tuple(finding for finding in self.findings if finding.kind != "not-read")
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the table of groups, one row an image (``groups.csv``)."""
+        from tumortrace.copies.audit import group_rows
+
+        return make_frame(group_rows(self.survey))
+
+
+@dataclass(frozen=True, eq=False)
+class SplitResult:
+    """Leak-free sides of a dataset.
+
+    Attributes:
+        split: The sides and the cases on each.
+        document: Content of the split file.
+        findings: Faults of the data.
+    """
+
+    split: Split
+    document: Document
+    findings: tuple[Finding, ...]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row a case: its file, side, group and patient."""
+        return make_frame(self.document["cases"])
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationResult:
+    """A model's scores on one part of a dataset, or on all folds of a cross-validation.
+
+    Attributes:
+        evaluation: One score a case.
+        summary: Content of ``summary.json``.
+        findings: Faults of the data; cases that could not be read are among them.
+        files: Names of what was written to the output folder, if one was given.
+    """
+
+    evaluation: Evaluation
+    summary: Document
+    findings: tuple[Finding, ...]
+    files: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> tuple[str, ...]:
+        """What the scores are worth, in sentences."""
+        return tuple(self.summary["verdict"])
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row a case (``per_image.csv``)."""
+        from tumortrace.evaluation.folder import image_row
+
+        return make_frame(dataclasses.asdict(image_row(score)) for score in self.evaluation.scores)
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """A report page that was written.
+
+    Attributes:
+        path: The page.
+        notes: Lines on what the page could not show.
+    """
+
+    path: Path
+    notes: tuple[str, ...]
