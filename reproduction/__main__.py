@@ -122,7 +122,7 @@ def main(  # noqa: PLR0913, PLR0917 - the options of the command
     """Do every step that is not finished; exit code 1 if one failed."""
     console = open_console()
     if show:
-        console.print(describe_steps())
+        console.print(*describe_steps().splitlines(), sep="\n")
         return
     steps = choose_steps(only or ())
     if data is None:

@@ -47,7 +47,7 @@ def test_palette_of_any_depth(tmp_path_factory, bits, size_hw, is_grey, seed):
     if is_grey:
         palette = np.repeat(np.linspace(0, 255, entries).astype(int)[:, None], 3, axis=1)
     index = rng.integers(0, entries, size_hw)
-    path = write_bmp(tmp_path_factory.getbasetemp() / "hypothesis.bmp", index, palette, bits)
+    path = write_bmp(tmp_path_factory.mktemp("loose") / "hypothesis.bmp", index, palette, bits)
     samples = read_picture(path)
     np.testing.assert_array_equal(samples.index, index)
     np.testing.assert_array_equal(samples.colour, palette[index])

@@ -83,7 +83,7 @@ def test_whole_files_of_every_make_are_read_as_opencv_reads_them(  # noqa: PLR09
     pixels = np.full(shape, quality, np.uint8) if flat else rng.integers(0, 256, shape).astype(np.uint8)
     options = {"quality": quality, "progressive": progressive, "optimize": optimize, "restart_marker_blocks": restart}
     data = encode(pixels, subsampling=subsampling, **options)
-    path = tmp_path_factory.getbasetemp() / "hypothesis.jpg"
+    path = tmp_path_factory.mktemp("loose") / "hypothesis.jpg"
     path.write_bytes(data)
     samples = read_picture(path)
     np.testing.assert_array_equal(samples.colour, decode_by_opencv(data))

@@ -233,6 +233,6 @@ def test_a_mask_comes_back_whatever_it_is_stored_as(tmp_path_factory, mask, mode
     deep = Image.fromarray(mask.astype(np.uint16) * np.uint16(65535))
     file = io.BytesIO()
     (deep if mode == "I;16" else grey.convert(mode)).save(file, suffix)
-    path = tmp_path_factory.getbasetemp() / f"hypothesis.{suffix}"
+    path = tmp_path_factory.mktemp("loose") / f"hypothesis.{suffix}"
     path.write_bytes(file.getvalue())
     np.testing.assert_array_equal(read_mask(path), mask)

@@ -153,7 +153,7 @@ def test_pixels_are_those_of_opencv(tmp_path_factory, size_hw, mode, seed):
     image = Image.fromarray(pixels.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(pixels).convert(mode)
     file = io.BytesIO()
     image.save(file, "png")
-    path = tmp_path_factory.getbasetemp() / "hypothesis.png"
+    path = tmp_path_factory.mktemp("loose") / "hypothesis.png"
     path.write_bytes(file.getvalue())
     expected = cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
     assert expected is not None

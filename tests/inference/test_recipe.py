@@ -301,10 +301,10 @@ def test_recipe_comes_back_from_json(recipe: Recipe):
     ("text", "message"),
     [
         ("[48, 32]", "recipe must be a table"),
-        ('{"size": [48, 32]}', "unknown key 'recipe.size'; did you mean 'size_hw'"),
+        ('{"size": [48, 32]}', "unknown key 'recipe.size'; did you mean 'recipe.size_hw'"),
         ('{"size_hw": [48]}', "recipe.size_hw = .* must be a list of 2 values"),
         ('{"size_hw": [48, 0]}', "recipe.size_hw = .* must be two positive numbers"),
-        ('{"pad_to_square": 1}', "recipe.pad_to_square = 1 must be of type bool"),
+        ('{"pad_to_square": 1}', "recipe.pad_to_square = 1 must be true or false"),
         ('{"threshold": 1.0}', "recipe.threshold = 1.0 must be a number between 0 and 1"),
     ],
 )

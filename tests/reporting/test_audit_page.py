@@ -30,11 +30,12 @@ def test_a_group_that_is_not_drawn_whole_says_so():
 
 
 @pytest.mark.parametrize(
-    ("images", "words"), [(1, "VAL image shows a slice that is in TRAIN too"), (2, "VAL images show a slice")]
+    ("images", "words"), [(1, "VAL image shows a slice that is in TRAIN"), (2, "VAL images show a slice")]
 )
 def test_what_leaks_is_counted(images: int, words: str):
     document: dict[str, Any] = {
-        "root": str(Path("data")), "n": 1, "groups": 1, "leaked": {"VAL": {"images": images, "of": 3, "into": "TRAIN"}},
+        "root": str(Path("data")), "n": 1, "groups": 1,
+        "shared": [{"part": "VAL", "with": "TRAIN", "images": images, "of": 3}],
         "baselines": None, "agreement": None, "patients_across_parts": ["p"],
     }  # fmt: skip
     text = audit_page._summary(document)

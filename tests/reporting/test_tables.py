@@ -106,8 +106,9 @@ def test_the_sides_of_a_split():
 def test_an_audit_in_a_few_lines():
     document: dict[str, Any] = {
         "root": "data", "n": 9, "parts": {"TRAIN": 6, "VAL": 3}, "groups": 4, "pairs": 8, "same_slice": 0.85,
-        "leaked": {"VAL": {"images": 2, "of": 3, "into": "TRAIN"}}, "largest_groups": [], "agreement": None,
-        "baselines": None, "patients_across_parts": ["p"],
+        "shared": [{"part": "VAL", "with": "TRAIN", "images": 2, "of": 3}], "largest_groups": [], "agreement": None,
+        "baselines": None, "patients_across_parts": ["p"], "patients": {"patients": 2, "images": 5},
+        "unannotated": 0, "blank": 0,
     }  # fmt: skip
     text = "\n".join(render(tables_of_audit(document)))
     assert "9 (TRAIN 6, VAL 3)" in text

@@ -68,7 +68,7 @@ def test_a_failing_step_is_named_and_the_rest_is_done(run, done, tmp_path, capsy
     printed = capsys.readouterr()
     lines = printed.err.splitlines()
     assert "[1 of 6] first: Is it first?" in lines
-    assert "wrong: failed: no such folder; give one" in lines
+    assert r"wrong: failed: no such\nfolder; give one" in lines
     trace = tmp_path / "runs" / "small" / "broken-failed.txt"
     assert f"broken: failed: KeyError: 'dice' (whole in {trace})" in lines
     assert "Traceback" in trace.read_text()

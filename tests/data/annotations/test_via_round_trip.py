@@ -98,7 +98,7 @@ records = st.builds(
     )
 )
 def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory, written: list[ImageAnnotation]):
-    first, second = (tmp_path_factory.getbasetemp() / name for name in ("first.json", "second.json"))
+    first, second = (tmp_path_factory.mktemp("loose") / name for name in ("first.json", "second.json"))
     write_via(first, written)
     file = read_annotations(first)
     read, findings = list(file.images), list(file.findings)
@@ -151,7 +151,7 @@ def assert_answered(path: Path) -> None:
 
 @given(documents | documents.map(lambda document: {"_via_img_metadata": document}))
 def test_any_json_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, document: object):
-    path = tmp_path_factory.getbasetemp() / "any.json"
+    path = tmp_path_factory.mktemp("loose") / "any.json"
     path.write_text(json.dumps(document))
     assert_answered(path)
 
@@ -160,7 +160,7 @@ def test_any_json_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, d
     rows=st.lists(st.lists(st.text(max_size=9) | shapes.map(json.dumps), max_size=8), max_size=4), quoted=st.booleans()
 )
 def test_any_table_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, *, rows: list[list[str]], quoted: bool):
-    path = tmp_path_factory.getbasetemp() / "any.csv"
+    path = tmp_path_factory.mktemp("loose") / "any.csv"
     lines = [",".join(quote(cell) if quoted else cell for cell in row) for row in rows]
     path.write_bytes("\n".join([HEADER, *lines]).encode(errors="replace"))
     assert_answered(path)
@@ -168,7 +168,7 @@ def test_any_table_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, 
 
 @given(st.binary(max_size=60))
 def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes):
-    path = tmp_path_factory.getbasetemp() / "any"
+    path = tmp_path_factory.mktemp("loose") / "any"
     path.write_bytes(content)
     assert_answered(path)
 
