@@ -21,7 +21,7 @@ def split(
         int | None, typer.Option("--folds", metavar="K", min=2, help="K folds instead of train, val and test.")
     ] = None,
 ) -> None:
-    """Divide a dataset so that no copy and no known patient is on two sides.
+    """Divide a dataset with no copy and no known patient on two sides.
 
     A TEST part that is there stays out of folds.
 

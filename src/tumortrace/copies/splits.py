@@ -13,7 +13,7 @@ from tumortrace.copies.survey import Survey
 from tumortrace.errors import DataError
 
 ALWAYS_TRAIN = "0"
-"""The side of cases that are learnt from in every fold: sources without any tumour, when sources are left out."""
+"""Side of cases in the training part of every fold: tumour-free sources, when whole sources are held out."""
 PARTS_SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
 """Of a split without folds."""
 
@@ -82,7 +82,7 @@ def make_parts(survey: Survey, *, seed: int = 0) -> Split:
 def leave_sources_out(survey: Survey) -> Split:
     """One fold a source, in the order of the names: each is scored by a model that never saw its hospital.
 
-    A source without any tumour is no fold: it is learnt from in all of them.
+    A source without any tumour is no fold: it is in the training part of all folds.
     A case that is a copy of one in another source would leak; all members of such a block are left out and named.
 
     Raises:

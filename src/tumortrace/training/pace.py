@@ -42,7 +42,7 @@ class Pace:
         """Start before the first step.
 
         Args:
-            work: What is left to do.
+            work: Remaining work.
             on_cpu: Whether the CPU does the work; the time of a GPU says nothing about other programs.
         """
         self.work = work

@@ -1,4 +1,4 @@
-"""One training from dataset to run folder: settings, data, weights, ONNX model and manifest."""
+"""One training, from dataset to run folder."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def train(
     Nothing is written before the data is read and the device found.
 
     Args:
-        dataset: What to train on.
+        dataset: Training data.
         config: All settings; None, in a run that is resumed, takes those in the run folder.
         out: The run folder; it is made if it does not exist.
         start_from: Model whose weights training starts from.

@@ -1,4 +1,4 @@
-"""Cross-validation: a resumable run for each fold, then held-out scores of every case."""
+"""Cross-validation: one resumable run a fold, then one table of scores."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def cross_validate(
     The TEST part of a divided dataset is never opened.
 
     Args:
-        dataset: What to train on and to score.
+        dataset: Data to train on and to score.
         config: All settings, the same for every fold.
         folds: Number of folds, if ``by`` is ``"groups"``.
         by: ``"groups"``: folds that share no copy and no patient; ``"source"``: one fold for each dataset.

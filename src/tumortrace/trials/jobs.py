@@ -1,4 +1,4 @@
-"""Jobs: the trainings of a trial, run one after the other and continued after a stop."""
+"""Jobs: the trainings of a trial, run in turn and continued after a stop."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Job:
         label: Name of the training in messages, for example ``"Fold 2 of 5"``.
         folder: The run folder; a run in it is continued, a finished one is taken as it is.
         config: All settings.
-        dataset: What to train and validate on.
+        dataset: Data to train and validate on.
         should_stop: Function that may end the training after an epoch, as a complete one.
     """
 

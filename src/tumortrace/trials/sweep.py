@@ -1,4 +1,4 @@
-"""A sweep: each setting of a search space, trained and scored on held-out folds of TRAIN and VAL.
+"""A sweep: settings trained and scored on held-out folds, resumably.
 
 Runs go seed by seed and fold by fold, all settings under the first before any under the next, so that a sweep that is
 cut short has tried all of them. A finished run is a row of ``results.csv``; an unfinished one continues from its
@@ -111,7 +111,7 @@ def run_sweep(
     which a run fails or is hopeless is not tried further.
 
     Args:
-        dataset: What to train and to score on.
+        dataset: Data to train on and to score.
         plan: The settings to try.
         text: Content of the file that the plan was made from, to be kept.
         out: Folder for ``sweep.toml``, ``split.json``, ``results.csv``, ``leaderboard.csv``, ``findings.json`` and the

@@ -162,7 +162,7 @@ def _build_settings(
         if config.training.keep != "last" and options.folds < 3:
             raise ConfigError(
                 f"training.keep = {config.training.keep!r} chooses the epoch on a fold of its own, and folds = "
-                f"{options.folds} leaves none to learn from; set folds to 3 or more"
+                f"{options.folds} leaves none to train on; set folds to 3 or more"
             )
         settings.append(Setting(f"s{number:0{width}d}", values, config))
     return tuple(settings)
