@@ -1,12 +1,13 @@
 """How many foreign pictures and how many real slices the gate rejects.
 
-``python -m studies.gate DATA... --negatives DIR``
+``python -m studies.gate DATA... --negatives DIR --ct DIR``
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from rich.table import Table
 from studies.foreign import foreign_pictures
 from tumortrace.cli import run_script
 from tumortrace.data.dataset import open_datasets
+from tumortrace.data.pictures import IMAGE_SUFFIXES
 from tumortrace.data.slice import Slice, read_slice, slice_from_array
 from tumortrace.data.upright import turn_upright
 from tumortrace.inference.features import measure_features
@@ -34,7 +36,7 @@ def judge(image: Slice) -> str:
 
 
 def judge_foreign(*, held_out: bool) -> list[Fault]:
-    """The gate's answer to each picture of one set."""
+    """Return the gate's answer to each picture of one set."""
     return [
         (picture.kind, picture.name, judge(slice_from_array(picture.pixels)))
         for picture in foreign_pictures(held_out=held_out)
@@ -42,17 +44,26 @@ def judge_foreign(*, held_out: bool) -> list[Fault]:
 
 
 def judge_slices(data: list[Path], negatives: Path | None) -> list[Fault]:
-    """The gate's answer to each real slice."""
+    """Return the gate's answer to each real slice, as it is and inverted."""
     records = open_datasets(data, negatives=negatives).records
-    return [
-        (record.source, record.case_id, judge(read_slice(record.image_path)))
-        for record in track(records, "Looking", total=len(records))
-    ]
+    faults = []
+    for record in track(records, "Judging", total=len(records)):
+        image = read_slice(record.image_path)
+        inverted = replace(image, pixels=image.pixels.max() - image.pixels)
+        faults += [(record.source, record.case_id, judge(image))]
+        faults += [(f"{record.source}, inverted", record.case_id, judge(inverted))]
+    return sorted(faults, key=lambda fault: fault[0].split(",")[0])
+
+
+def judge_folder(folder: Path) -> list[Fault]:
+    """Return the gate's answer to each picture of a folder."""
+    paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES]
+    return [(folder.name, path.name, judge(read_slice(path))) for path in paths]
 
 
 def tabulate(title: str, faults: Iterable[Fault]) -> Table:
     """A row a kind of picture: how many there are, how many are rejected, why, and which are not."""
-    table = make_table(title, "kind", "n", "rejected", "why", "let through")
+    table = make_table(title, "kind", "n", "rejected", "why", "passed")
     by_kind: dict[str, list[Fault]] = {}
     for fault in faults:
         by_kind.setdefault(fault[0], []).append(fault)
@@ -65,11 +76,17 @@ def tabulate(title: str, faults: Iterable[Fault]) -> Table:
     return table
 
 
-def main(data: list[Path], negatives: Annotated[Path | None, typer.Option()] = None) -> None:
+def main(
+    data: list[Path],
+    negatives: Annotated[Path | None, typer.Option(help="Slices without tumour.")] = None,
+    ct: Annotated[Path | None, typer.Option(help="Head CT slices, to be rejected.")] = None,
+) -> None:
     """Print a table for each set of pictures, and one for the slices."""
     console = Console(width=170)
-    console.print(tabulate("Pictures that the rules were set on", judge_foreign(held_out=False)))
+    console.print(tabulate("Pictures that the limits were tuned on", judge_foreign(held_out=False)))
     console.print(tabulate("Other pictures", judge_foreign(held_out=True)))
+    if ct:
+        console.print(tabulate("Head CT", judge_folder(ct)))
     console.print(tabulate("Brain MR slices", judge_slices(data, negatives)))
 
 

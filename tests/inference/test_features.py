@@ -64,6 +64,15 @@ def test_a_bright_ring_around_a_darker_inside_is_bone():
     assert look(cv2.ellipse(broken, (120, 120), (70, 80), 0, 0, 360, 80, cv2.FILLED)).bone < 0.3
 
 
+def test_a_dark_ring_beneath_the_outer_one_is_the_skull_of_an_mr_slice():
+    ring = oval((240, 240), (80, 90), inside=250)
+    joined = cv2.ellipse(ring.copy(), (120, 120), (70, 80), 0, 0, 360, 100, cv2.FILLED)
+    gap = cv2.ellipse(ring.copy(), (120, 120), (74, 84), 0, 0, 360, 5, cv2.FILLED)
+    gap = cv2.ellipse(gap, (120, 120), (62, 72), 0, 0, 360, 100, cv2.FILLED)
+    assert look(joined).skull == pytest.approx(1.0, abs=0.05)
+    assert look(gap).skull < 0.3
+
+
 def test_grain_that_is_drawn_out_sideways_is_told_from_grain_that_is_not():
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 40, (256, 256)).astype(np.float32)

@@ -68,6 +68,15 @@ def test_each_rule_rejects_a_head_alone(feature: str, value: float, reason: str)
     assert find_fault(HEAD._replace(**{feature: value}), SIZE_HW) == NOT_MR + reason
 
 
+def test_a_bright_ring_is_bone_where_no_dark_ring_lies_beneath_it():
+    assert HEAD is not None
+    ct = "a closed ring of bone, as on CT"
+    assert ct in find_fault(HEAD._replace(bone=0.35, skull=0.75), SIZE_HW)
+    assert find_fault(HEAD._replace(bone=0.35, skull=0.5), SIZE_HW) == ""
+    assert find_fault(HEAD._replace(bone=0.2, skull=0.75, head_area=0.5), SIZE_HW) == ""
+    assert ct in find_fault(HEAD._replace(bone=0.2, skull=0.75, head_area=0.7), SIZE_HW)
+
+
 def test_shoulders_in_two_corners_pass_where_the_edges_are_dark():
     assert HEAD is not None
     assert find_fault(HEAD._replace(bright_corner=0.5, dark_frame=0.65), SIZE_HW) == ""
@@ -114,6 +123,14 @@ def test_at_most_2_percent_of_the_real_slices_of_every_source_are_rejected():
     assert set(seen) == {"br35h", "lgg", "figshare", "no_tumour"}
     for source, count in seen.items():
         assert refused[source] <= 0.02 * count, source
+
+
+@pytest.mark.skipif(not DATA, reason="TUMORTRACE_DATA is not set: the real data is not here")
+def test_most_real_ct_slices_are_rejected():
+    slices = sorted((Path(str(DATA)) / "head_ct").glob("*.jpg"))
+    assert len(slices) >= 50
+    rejected = [path for path in slices if fault_of(read_slice(path))]
+    assert len(rejected) >= 0.8 * len(slices)
 
 
 # --- usual features ---

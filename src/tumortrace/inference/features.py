@@ -18,7 +18,8 @@ ROW_STEP = 5
 """Every so many rows of it are measured: a median of thousands of pixels needs no more."""
 
 _RAYS = 72
-_RIM = 0.7  # of the way from the head's middle to its edge: what lies further out may be skull
+_RIM = np.linspace(0.7, 1.0, 14)  # of the way from the head's middle to its edge: what lies so far out may be skull
+_BENEATH = np.linspace(0.45, 0.675, 10)
 _INSIDE = 0.3  # of the greatest depth below the head's edge: what lies deeper is brain, not scalp or skull
 
 Grey = NDArray[np.float32]
@@ -41,6 +42,7 @@ class PictureFeatures(NamedTuple):
         width: Width over height of the box around it.
         rectangle: Its area over that of the smallest turned rectangle around it; 0.785 for an ellipse.
         bone: Difference between the darkest tenth of its outer ring and the brightest tenth of its inside.
+        skull: Darkest grey value between the outer ring and the inside, over the median inside.
         air: Share of nearly black pixels inside.
         white: Share of nearly white pixels inside.
         brightness: Median inside.
@@ -62,6 +64,7 @@ class PictureFeatures(NamedTuple):
     width: float
     rectangle: float
     bone: float
+    skull: float
     air: float
     white: float
     brightness: float
@@ -95,7 +98,7 @@ def measure_features(upright: UprightSlice, *, colour_share: float = 0.0) -> Pic
         head_area=upright.head.area,
         outside=upright.head.outside,
         **_measure_shape(small.head, shape),
-        bone=_measure_bone(small.grey, shape, small.grey[inside]),
+        **_measure_ring(small.grey, shape, small.grey[inside]),
         **_measure_inside(small.grey[inside]),
         texture=float(detail[inside].std()),
         **_measure_grain(upright.grey, small, inside),
@@ -164,18 +167,27 @@ def _overlap_with_ellipse(head: Mask, centre_xy: NDArray[np.float64], spread: ND
     return float((ellipse & head).sum() / (ellipse | head).sum())
 
 
-def _measure_bone(grey: Grey, shape: _Shape, inside: Grey) -> float:
-    """On CT bone outshines all it encloses, all the way around; on MR it is black and only fat outside it is bright."""
+def _measure_ring(grey: Grey, shape: _Shape, inside: Grey) -> dict[str, float]:
+    """Measure rays from the inside to the edge.
+
+    On CT bone outshines all it encloses, all the way around, and joins what it encloses. On MR bone is black between
+    bright fat and the inside.
+    """
     points, centre_xy = shape.outline[:, 0, :].astype(np.float64), shape.centre_xy
     angles, radii = np.arctan2(*(points - centre_xy).T[::-1]), np.hypot(*(points - centre_xy).T)
     order = np.argsort(angles)
     turns = np.linspace(0.0, 2 * np.pi, _RAYS, endpoint=False)
     reach = np.interp(turns, angles[order], radii[order], period=2 * np.pi)
-    along = np.outer(reach, np.linspace(_RIM, 1.0, 14))
+    along = np.outer(reach, np.concatenate([_BENEATH, _RIM]))
     x = (centre_xy[0] + along * np.cos(turns)[:, None]).astype(np.float32)
     y = (centre_xy[1] + along * np.sin(turns)[:, None]).astype(np.float32)
-    rim = cv2.remap(grey, x, y, cv2.INTER_LINEAR).max(axis=1)
-    return rank(rim, 0.1) - rank(inside, 0.9)
+    rays = cv2.remap(grey, x, y, cv2.INTER_LINEAR)
+    peaks = len(_BENEATH) + rays[:, len(_BENEATH) :].argmax(axis=1)
+    darkest = np.minimum.accumulate(rays, axis=1)[np.arange(_RAYS), peaks]
+    return {
+        "bone": rank(rays[np.arange(_RAYS), peaks], 0.1) - rank(inside, 0.9),
+        "skull": rank(darkest, 0.5) / max(rank(inside, 0.5), 1e-3),
+    }
 
 
 def _measure_inside(values: Grey) -> dict[str, float]:

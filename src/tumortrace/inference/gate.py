@@ -55,7 +55,7 @@ def find_fault(features: PictureFeatures | None, size_hw: tuple[int, int]) -> st
         "several objects": features.outside > 0.08,
         "no object of the size of a head": features.head_area < SMALLEST,
         "its outline is not that of a head": _has_other_outline(features),
-        "a closed ring of bone, as on CT": features.bone > 0.5,
+        "a closed ring of bone, as on CT": _has_bright_bone(features),
         "air inside, as in a chest": features.air > 0.4,
         "flat areas, as in a drawing": _is_flat(features),
         "speckle drawn out sideways, as on ultrasound": features.grain > 0.03 and features.drawn_out < -0.28,
@@ -72,6 +72,13 @@ def _has_bright_surroundings(features: PictureFeatures) -> bool:
 def _is_flat(features: PictureFeatures) -> bool:
     # Every acquisition has noise; of 5,200 slices none has a grain below 0.0026.
     return features.texture < 0.012 or features.grain < 0.001 or features.variation < 0.05 or features.white > 0.6
+
+
+def _has_bright_bone(features: PictureFeatures) -> bool:
+    # On MR bone is black: beneath bright fat lies a dark ring. CT is mostly cut tightly around the head.
+    joined = features.bone > 0.3 and features.skull > 0.7
+    tight = features.bone > 0.15 and features.skull > 0.6 and features.head_area > 0.65
+    return features.bone > 0.5 or joined or tight
 
 
 def _has_other_outline(features: PictureFeatures) -> bool:
