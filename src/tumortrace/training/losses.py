@@ -1,4 +1,4 @@
-"""Losses: torch's cross-entropy and MONAI's overlap losses, and how two maps are trained together."""
+"""Losses: cross-entropy, MONAI's overlap losses, and the loss of two maps.
 
 from __future__ import annotations
 
