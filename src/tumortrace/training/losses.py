@@ -1,4 +1,4 @@
-"""Losses: cross-entropy, MONAI's overlap losses, and the loss of two maps.
+"""Losses: cross-entropy, MONAI's overlap losses, and the loss of two maps."""
 
 from __future__ import annotations
 
