@@ -72,5 +72,5 @@ def test_the_shipped_model_is_small_and_has_its_card():
     assert card is not None
     assert "NC-SA" in describe_card(card)
     assert {data["cases"] > 0 for data in card["data"]} == {True}
-    assert shipped.feature_ranges.keys() == set(PictureFeatures._fields)
+    assert {"head_area", "grain", "width"} <= shipped.feature_ranges.keys() <= set(PictureFeatures._fields)
     assert shipped.card["classes"] == ["background", "tumour"]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import tumortrace.data.upright as upright_module
 from tumortrace.config import Recipe
 from tumortrace.data.slice import Slice
 from tumortrace.errors import ModelError
@@ -195,3 +196,18 @@ def test_a_prediction_is_shown_without_its_arrays(open_hand_model: OpenHandModel
     assert repr(border).endswith(", for review: the mask touches the border of the picture>")
     rejected = predict(open_hand_model(Recipe((6, 10))), Slice(np.zeros((40, 50), np.uint8), "x"), gate=True)
     assert repr(rejected) == "<Prediction of 50 x 40 px: rejected, not a brain MR slice: the picture is blank>"
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_the_head_is_found_once_a_slice(
+    open_hand_model: OpenHandModel,
+    monkeypatch: pytest.MonkeyPatch,
+    inverted: bool,  # noqa: FBT001 - a parameter
+):
+    calls: list[tuple[int, ...]] = []
+    find = upright_module.find_head
+    monkeypatch.setattr(upright_module, "find_head", lambda grey, small: calls.append(grey.shape) or find(grey, small))
+    model = open_hand_model(Recipe((32, 32), pad_to_square=True, crop_to_head=True))
+    pixels = bright(LARGE_HW, slice(10, 70), slice(20, 80))
+    predict(model, Slice(255 - pixels if inverted else pixels, "x"), gate=False)
+    assert calls == [LARGE_HW]

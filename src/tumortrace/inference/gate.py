@@ -77,7 +77,7 @@ def _is_flat(features: PictureFeatures) -> bool:
 def _has_bright_bone(features: PictureFeatures) -> bool:
     # On MR bone is black: beneath bright fat lies a dark ring. CT is mostly cut tightly around the head.
     joined = features.bone > 0.3 and features.skull > 0.7
-    tight = features.bone > 0.15 and features.skull > 0.6 and features.head_area > 0.65
+    tight = features.bone > 0.15 and features.skull > 0.6 and features.head_area > 0.7
     return features.bone > 0.5 or joined or tight
 
 
