@@ -227,8 +227,8 @@ def test_what_a_run_writes_after_each_epoch(
         assert row.images_per_second > 0
         assert row.seconds > 0
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
-    assert sorted(events.Tags()["scalars"]) == ["dice/val", "loss/train", "loss/val"]
-    losses = [(event.step, event.value) for event in events.Scalars("loss/train")]
+    assert sorted(events.Tags()["scalars"]) == ["cross_entropy/train", "cross_entropy/val", "dice/val"]
+    losses = [(event.step, event.value) for event in events.Scalars("cross_entropy/train")]
     assert losses == [(row.epoch, pytest.approx(row.train_loss)) for row in state.rows]
 
 
@@ -237,7 +237,7 @@ def test_without_validation_its_cells_are_empty(
 ):
     fit(first_network(settings()), settings(), compute=compute, train=squares, val=no_squares, run=tmp_path)
     assert [(row["val_loss"], row["val_dice"]) for row in read_rows(tmp_path)] == [("", "")] * 3
-    assert EventAccumulator(str(tmp_path / "tensorboard")).Reload().Tags()["scalars"] == ["loss/train"]
+    assert EventAccumulator(str(tmp_path / "tensorboard")).Reload().Tags()["scalars"] == ["cross_entropy/train"]
 
 
 def test_loader_share_is_the_time_spent_on_fetching(

@@ -134,7 +134,7 @@ def test_curves_of_a_resumed_run_have_each_epoch_once(
             run_fit(settings(batch_size=4), tmp_path)
         assert names[-1] == name
     state = run_fit(settings(batch_size=4), tmp_path)
-    curve = EventAccumulator(str(tmp_path / "tensorboard")).Reload().Scalars("loss/train")
+    curve = EventAccumulator(str(tmp_path / "tensorboard")).Reload().Scalars("cross_entropy/train")
     assert [(event.step, event.value) for event in curve] == [
         (r.epoch, pytest.approx(r.train_loss)) for r in state.rows
     ]

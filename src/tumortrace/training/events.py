@@ -1,7 +1,7 @@
 """A run's curves for TensorBoard, written by the thread that trains.
 
-TensorBoard's own writer hands its records to a second thread through a queue, and an interruption that falls into that
-queue leaves its lock shut: the run then waits for ever and ends on no further Ctrl-C. Records go straight to disk here.
+TensorBoard's own writer hands its records to a second thread through a queue. An interruption that falls into that
+queue leaves its lock shut: the run then waits forever, and no further Ctrl-C ends it. Records go straight to disk here.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def start_events(folder: Path, *, epoch: int) -> Path:
     """Start an event file, named so that it is read after those that the folder has.
 
     Args:
-        folder: Made if it is not there.
-        epoch: The first that will be logged; what earlier files say of it, or of later ones, no longer counts.
+        folder: Folder of event files; it is made if it does not exist.
+        epoch: First epoch that will be logged; TensorBoard drops this and later epochs of earlier files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"events.out.tfevents.{time.time():.6f}"
@@ -32,14 +32,18 @@ def start_events(folder: Path, *, epoch: int) -> Path:
 
 
 def log_epoch(path: Path, row: EpochRow) -> None:
-    """Add an epoch's losses and Dice to an event file; what was not measured has no point on its curve."""
-    scalars = {"loss/train": row.train_loss, "loss/val": row.val_loss, "dice/val": row.val_dice}
+    """Add an epoch to an event file: its losses, each under its own name, and the Dice of VAL; None has no point."""
+    scalars = {
+        f"{row.train_loss_name}/train": row.train_loss,
+        f"{row.val_loss_name}/val": row.val_loss,
+        "dice/val": row.val_dice,
+    }
     values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items() if value is not None]
     _append(path, [Event(summary=Summary(value=values))], row.epoch)
 
 
 def _append(path: Path, events: Sequence[Event], epoch: int) -> None:
-    """All of them or, if the run is killed, none: they reach the file in one write."""
+    """Write all events at once, so that a kill leaves all of them or none."""
     records = io.BytesIO()
     writer = RecordWriter(records)
     for event in events:

@@ -35,15 +35,15 @@ EXPORT_SAMPLES = 16
 
 
 CLASSES = ("background", "tumour")
-"""What the channels of a network's output stand for, in their order."""
+"""Meaning of the channels of a network's output, in order."""
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What travels with the weights besides the recipe.
+    """Facts about a model that travel with its weights, besides the recipe.
 
     Attributes:
-        name: Shown in results.
+        name: Name in results.
         trained_on: SHA-256 of the training part.
         selected_on: SHA-256 of the part that chose the epoch; empty if nothing was chosen.
         config_sha256: SHA-256 of the settings without the seed and of the initial model, by which runs of several seeds
@@ -52,7 +52,8 @@ class ModelCard:
         version: Version of tumortrace, when the model was exported.
         weights_sha256: SHA-256 of the file that the weights were taken from; empty if there is none.
         began_from: Name of the model that training began from; empty if there was none.
-        remembered: Whether the run's memory holds all slices that the weights were trained on, that model's included.
+        remembered: Whether the run's training index holds all slices that the weights were trained on, those of the
+            initial model included.
         classes: Meaning of the channels of the network's output, in order.
     """
 
@@ -70,11 +71,11 @@ class ModelCard:
 
 @dataclass(frozen=True)
 class ExportDifference:
-    """How far an ONNX model gives what its network gives.
+    """The difference between a network in torch and as ONNX.
 
     Attributes:
-        difference: The largest in the network's tumour probability, anywhere, before its calibration; NaN if ONNX
-            Runtime gives none.
+        difference: Largest difference in tumour probability, anywhere, before calibration; NaN if ONNX Runtime returns
+            NaN.
         mask_iou: IoU of their masks at the recipe's threshold, on the network's grid, the pixels of all slices pooled,
             in [0, 1]; 1 if both mark nothing.
         marked: Number of slices on which the network marks a pixel.
@@ -106,7 +107,7 @@ def export_onnx(
         samples: Prepared slices (N, 1, H, W) on which both are compared; at least one.
 
     Returns:
-        How far both agree on the samples.
+        The difference between both on the samples.
 
     Raises:
         ModelError: They differ by more than ``TOLERANCE`` in probability, their masks have an IoU below ``SAME_MASK``,
@@ -127,7 +128,7 @@ def make_onnx(
     feature_ranges: Mapping[str, FeatureRange],
     sample: Tensor,
 ) -> bytes:
-    """A network as an ONNX file with its recipe and card as metadata, not yet compared with anything.
+    """Return a network as an ONNX file with its recipe and card as metadata, without comparing it.
 
     Args:
         network: Network as in ``export_onnx``.
@@ -184,14 +185,14 @@ def compare(network: nn.Module, data: bytes, *, recipe: Recipe, samples: Tensor)
 
 
 def refuse_disagreement(agreement: ExportDifference, path: Path) -> None:
-    """The one rule under which an ONNX model stands for its network.
+    """Refuse an ONNX model that differs too much from its network.
 
     Args:
         agreement: Agreement from ``compare``.
         path: Path of the file to write, for the message.
 
     Raises:
-        ModelError: The two differ too much; names the measure, its value and what is allowed.
+        ModelError: The two differ too much; names the value and the limit.
     """
     remedy = "report this with the versions that `tumortrace info` prints"
     if not agreement.difference <= TOLERANCE:
@@ -207,7 +208,7 @@ def refuse_disagreement(agreement: ExportDifference, path: Path) -> None:
 
 
 def _convert(network: nn.Module, sample: Tensor) -> onnx.ModelProto:
-    # torch's exporter talks on stdout, stderr, warnings and logging about itself; none of it is the user's concern.
+    # torch's exporter writes about itself to stdout, stderr, warnings and logging; none of it concerns the user.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     two = torch.cat([sample, sample])
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
@@ -229,7 +230,7 @@ def _convert(network: nn.Module, sample: Tensor) -> onnx.ModelProto:
 
 
 def _strip_traces(model: onnx.ModelProto) -> None:
-    """Take out what torch notes about its own work: stack traces with the paths of the machine that exported."""
+    """Remove torch's notes on its own work: stack traces with paths of the machine that exported."""
     values = [*model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer]
     for part in (model, model.graph, *model.graph.node, *values, *model.functions):
         part.ClearField("metadata_props")

@@ -1,4 +1,4 @@
-"""The manifest of a run: what a reader needs to believe it, and to do it again."""
+"""The manifest of a run: data, versions, seed, device and times."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ import torch
 from tumortrace.config import Config
 from tumortrace.errors import RunFailedError
 
-# How torch says, in errors without a class of their own, that the CPU or a GPU library has no memory left.
-_WORDS = ("can't allocate memory", "not enough memory", "ALLOC_FAILED")
+# Texts of torch's errors for the CPU and for GPU libraries, which have no class of their own.
+_TEXTS = ("can't allocate memory", "not enough memory", "ALLOC_FAILED")
 
 
 @contextmanager
@@ -19,8 +19,8 @@ def explain_memory(config: Config, *, reading: bool = False) -> Iterator[None]:
     """Turn the out-of-memory errors of Python, numpy and torch into one line that says what to try.
 
     Args:
-        config: Config of the run.
-        reading: The parts are being read into memory, where neither batches nor the network matter.
+        config: Settings of the run.
+        reading: Whether slices are being read into memory, where neither batches nor the network matter.
 
     Raises:
         RunFailedError: In place of an out-of-memory error; all others pass.
@@ -29,7 +29,7 @@ def explain_memory(config: Config, *, reading: bool = False) -> Iterator[None]:
         yield
     except (MemoryError, RuntimeError) as error:
         known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        if not known and not any(words in str(error) for words in _WORDS):
+        if not known and not any(text in str(error) for text in _TEXTS):
             raise
         size_hw, batch = list(config.recipe.size_hw), config.training.batch_size
         where = f"recipe.size_hw={size_hw}" if reading else f"training.batch_size={batch} and recipe.size_hw={size_hw}"

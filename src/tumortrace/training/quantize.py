@@ -1,8 +1,8 @@
 """Quantisation to int8, kept only where it is faster and as accurate.
 
 Static quantisation as ONNX Runtime recommends it for convolutions on CPUs with VNNI: activations unsigned, weights
-signed and scaled channel by channel. On a CPU without VNNI its 16-bit sums can overflow: what was measured holds for
-machines like the one that it was measured on.
+signed and scaled channel by channel. On a CPU without VNNI its 16-bit sums can overflow, so speed and Dice hold only
+for machines like the one that measured them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tumortrace.inference.recipe import prepare_pixels
 from tumortrace.metrics.overlap import count_pixels
 
 FASTER = 0.95
-"""Largest share of float32's time that counts as faster: below it lies what a machine's mood can do to a median."""
+"""Largest fraction of float32's time that counts as faster; medians vary by less than the rest."""
 
 DICE_COST = 0.002
 """Largest loss of mean Dice that is accepted."""
@@ -48,13 +48,13 @@ WARM_UP = 10
 
 @dataclass(frozen=True)
 class Trial:
-    """What 8 bits were measured to bring and to cost on this machine.
+    """Speed and Dice of a model in float32 and in 8 bits, on this machine.
 
     Attributes:
         float_ms: Median milliseconds of one slice through the network in float32, all cores.
-        int8_ms: The same in 8 bits, the two taken in turns.
+        int8_ms: Median milliseconds in 8 bits; the two are timed in turns.
         float_dice: Mean Dice in float32 over slices with a tumour, in [0, 1]; NaN if there was none.
-        int8_dice: The same in 8 bits.
+        int8_dice: Mean Dice in 8 bits over the same slices.
         slices: Number of these slices.
         part: Part of the run that they are from: ``"VAL"``, or ``"TRAIN"``, whose Dice says less.
     """
@@ -68,10 +68,10 @@ class Trial:
 
 
 def find_drawback(trial: Trial) -> str:
-    """Why 8 bits are not worth it.
+    """Return why 8 bits are not worth it.
 
     Returns:
-        One clause with the numbers measured; empty if they are faster and cost at most ``DICE_COST``.
+        One clause with the numbers; empty if 8 bits are faster and cost at most ``DICE_COST``.
     """
     if not trial.int8_ms <= FASTER * trial.float_ms:
         return f"not faster here: {trial.int8_ms:.2f} ms a slice, float32 {trial.float_ms:.2f} ms"
@@ -85,7 +85,7 @@ def find_drawback(trial: Trial) -> str:
 
 
 def quantize(data: bytes, images: Sequence[NDArray[np.float32]]) -> bytes:
-    """An ONNX model in 8 bits, with the same metadata; its first and last layers stay in float32 (``_edges``).
+    """Return an ONNX model in 8 bits, with the same metadata; its first and last layers stay in float32 (``_edges``).
 
     Args:
         data: The model, with input ``images`` (N, 1, H, W).
@@ -115,13 +115,12 @@ def quantize(data: bytes, images: Sequence[NDArray[np.float32]]) -> bytes:
 
 
 def try_int8(data: bytes, quantised: bytes, cases: Iterable[Case], *, part: str) -> Trial:
-    """Measure on this machine what 8 bits bring and cost.
+    """Measure speed and Dice of 8 bits on this machine.
 
     Args:
         data: The model in float32.
-        quantised: The same from ``quantize``.
-        cases: Slices with truth that were not used to quantise it; those without a tumour have no Dice and are passed
-            over.
+        quantised: The model in 8 bits.
+        cases: Slices that were not used to quantise it; those without a tumour have no Dice and are skipped.
         part: Part of the run that they are from.
     """
     with TemporaryDirectory() as name:

@@ -18,10 +18,10 @@ from tumortrace.errors import ConfigError
 from tumortrace.typed_toml import fill, parse_toml, suggest
 
 SEED = "training.seed"
-"""Varied by ``seeds``, so that it can be told from what is searched."""
+"""Setting that ``seeds`` varies, apart from the settings that are searched."""
 
 _SPACES = ("grid", "random", "settings")
-"""Where a file says what is searched; one of them."""
+"""Tables that can hold the search space; a file has one of them."""
 
 _ATTEMPTS = 100  # draws a trial before a space counts as exhausted
 
@@ -31,12 +31,12 @@ class SweepOptions:
     """How each setting is tried: the keys of the file beside its search space.
 
     Attributes:
-        base: The configuration that is changed: the name of a shipped one, or a TOML file.
-        seeds: Each setting is trained once with each.
+        base: Configuration to change: the name of a shipped one, or a TOML file.
+        seeds: Seeds; each setting is trained once with each.
         folds: Number of folds of TRAIN and VAL, without TEST.
-        use: So many of the folds are held out, one after the other, from the first on; 0 holds out all.
-        stop_hopeless: The first run of each setting ends after a third of its epochs if it is then worse than the
-            median of those before it, and the setting is not tried again.
+        use: Number of folds that are held out in turn, from the first on; 0 holds out all.
+        stop_hopeless: Whether the first run of a setting ends after a third of its epochs if it is then worse than the
+            median of those before it. The setting is not tried again.
     """
 
     base: str = "default"
@@ -46,7 +46,7 @@ class SweepOptions:
     stop_hopeless: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained."""
+        """Refuse options under which nothing can be trained."""
         if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
             raise ConfigError(f"seeds = {list(self.seeds)} must be different whole numbers from 0, at least one")
         if self.folds < 2:
@@ -106,7 +106,7 @@ class Plan:
 
 
 def read_sweep(name_or_path: str) -> str:
-    """The text of a sweep: of the one that ships with the package (``"sweep"``), or of a file.
+    """Return the text of the sweep that ships with the package (``"sweep"``), or of a file.
 
     Raises:
         ConfigError: There is no such file, or it is not text.
@@ -141,11 +141,11 @@ def plan_sweep(text: str, name: str) -> Plan:
 
 
 def describe_setting(setting: Setting, varied: Sequence[str]) -> str:
-    """A setting in a few words: ``"batch_size=4 learning_rate=0.001"``.
+    """Return a setting in a few words: ``"batch_size=4 learning_rate=0.001"``.
 
     Args:
-        setting: Any.
-        varied: The keys to name, of ``Plan.varied``.
+        setting: The setting.
+        varied: Keys to name, from ``Plan.varied``.
     """
     return " ".join(f"{key.partition('.')[2]}={setting.values[key]}" for key in varied)
 
@@ -177,7 +177,7 @@ def _change(base: Mapping[str, Mapping[str, object]], values: Mapping[str, objec
 
 
 def _walk_grid(table: object) -> list[dict[str, object]]:
-    """All combinations, the last key changing fastest."""
+    """Return all combinations; the last key changes fastest."""
     space = dict(_searched(table, "grid"))
     for path, values in space.items():
         if not isinstance(values, list) or not values:
@@ -186,7 +186,7 @@ def _walk_grid(table: object) -> list[dict[str, object]]:
 
 
 def _read_list(tables: object, base: Mapping[str, Mapping[str, object]]) -> list[dict[str, object]]:
-    """The settings as they are listed; a key that one of them leaves away has the base's value there."""
+    """Return the settings as they are listed; a key that one of them omits has the base's value there."""
     if not isinstance(tables, list) or not tables:
         raise ConfigError("settings must be a list of tables, each under its own [[settings]]")
     points = [dict(_searched(table, "settings")) for table in tables]
@@ -195,14 +195,14 @@ def _read_list(tables: object, base: Mapping[str, Mapping[str, object]]) -> list
 
 
 def _base_value(path: str, base: Mapping[str, Mapping[str, object]]) -> object:
-    """None for a key that there is not; the setting that names it is refused when it is built."""
+    """Return the base's value; None for an unknown key, with which the setting is refused when it is built."""
     section, _, key = path.partition(".")
     value = base.get(section, {}).get(key)
     return list(value) if isinstance(value, tuple) else value
 
 
 def _draw_random(table: object) -> list[dict[str, object]]:
-    """So many different settings; more trials under the same seed add settings and leave the first ones."""
+    """Draw different settings; more trials under the same seed add settings and keep the first ones."""
     if not isinstance(table, Mapping):
         raise ConfigError(f"random must be a table, not {table!r}")
     trials, seed = _whole(table, "trials", 1), _whole(table, "seed", 0)
@@ -220,7 +220,7 @@ def _draw_random(table: object) -> list[dict[str, object]]:
 
 
 def _searched(table: object, name: str) -> Iterator[tuple[str, Any]]:
-    """The keys that are searched, as ``section.key``, and what is to be tried of each."""
+    """Yield the keys that are searched, as ``section.key``, each with the values to try."""
     if not isinstance(table, Mapping) or not table:
         raise ConfigError(f'{name} must be a table of keys to search, for example "training.batch_size" = [2, 4]')
     for path, value in table.items():
@@ -228,10 +228,10 @@ def _searched(table: object, name: str) -> Iterator[tuple[str, Any]]:
         if not (section and dot and key):
             raise ConfigError(
                 f'{name}: {path!r} is not of the form "section.key" in quotes, for example "training.batch_size"; '
-                f"what says how the sweep goes on stands before [{name}]"
+                f"options of the sweep stand before [{name}]"
             )
         if path == SEED:
-            raise ConfigError(f"{name}: {SEED} is set by seeds = [...]; leave it away here")
+            raise ConfigError(f"{name}: {SEED} is set by seeds = [...]; omit it here")
         yield path, value
 
 
