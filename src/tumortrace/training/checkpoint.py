@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from tumortrace.config import Config, config_from_tables
 from tumortrace.errors import ConfigError, ModelError
 from tumortrace.files import write_atomically
+from tumortrace.wording import counted
 
 FREE = ("training.device", "training.threads")
 """Settings that may change when a run continues."""
@@ -87,12 +88,16 @@ def load_weights(path: Path, network: nn.Module) -> None:
         ModelError: The file is missing or damaged, or belongs to another network.
     """
     try:
-        network.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
+        tensors = load_file(path)
+        misfit = _find_misfit(tensors, network)
+    except (OSError, SafetensorError) as error:
+        misfit = _cause(error)
+    if misfit:
         raise ModelError(
-            f"{path}: not the weights of this network ({_cause(error)}); give the --config that they were "
-            "trained with, or train again"
-        ) from None
+            f"{path}: not the weights of this network ({misfit}); give the --config that they were trained with, "
+            "or train again"
+        )
+    network.load_state_dict(tensors)
 
 
 def save_checkpoint(
@@ -129,7 +134,7 @@ def read_state(path: Path) -> TrainingState:
         config = config_from_tables(document["config"])
         return TrainingState(config, document["data_hash"], rows, int(document.get("threads", 0)))
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, ConfigError) as error:
-        raise _no_checkpoint(path, error) from None
+        raise _no_checkpoint(path, _cause(error)) from None
 
 
 def refuse_other_settings(path: Path, began: Config, now: Config) -> None:
@@ -164,11 +169,14 @@ def load_checkpoint(
     """
     try:
         tensors = load_file(path)
-        network.load_state_dict(_with_prefix(tensors, _NETWORK))
-        if average is not None:
-            average.load_state_dict(_with_prefix(tensors, _AVERAGE))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise _no_checkpoint(path, error) from None
+    except (OSError, SafetensorError) as error:
+        raise _no_checkpoint(path, _cause(error)) from None
+    for module, prefix in ((network, _NETWORK), (average, _AVERAGE)):
+        if module is not None:
+            own = _with_prefix(tensors, prefix)
+            if misfit := _find_misfit(own, module):
+                raise _no_checkpoint(path, misfit)
+            module.load_state_dict(own)
     moments: dict[int, dict[str, Tensor]] = {}
     for key, tensor in _with_prefix(tensors, _OPTIMIZER).items():
         index, _, name = key.partition(".")
@@ -194,11 +202,25 @@ def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _no_checkpoint(path: Path, error: Exception) -> ModelError:
-    return ModelError(f"{path}: cannot be resumed from ({_cause(error)}); train into another --out")
+def _find_misfit(tensors: Mapping[str, Tensor], network: nn.Module) -> str:
+    """Return the first tensor that does not fit a network, and how many do not; empty if all fit."""
+    own = network.state_dict()
+    wrong = {name: "is missing" for name in own if name not in tensors}
+    wrong |= {name: "belongs to another network" for name in tensors if name not in own}
+    for name in own.keys() & tensors.keys():
+        there, here = list(tensors[name].shape), list(own[name].shape)
+        if there != here:
+            wrong[name] = f"has shape {there}, not {here}"
+    if not wrong:
+        return ""
+    first = next(name for name in (*own, *tensors) if name in wrong)
+    return f"{first} {wrong[first]}" + (f", and {counted(len(wrong) - 1, 'other')}" if len(wrong) > 1 else "")
+
+
+def _no_checkpoint(path: Path, cause: str) -> ModelError:
+    return ModelError(f"{path}: cannot be resumed from ({cause}); train into another --out")
 
 
 def _cause(error: Exception) -> str:
-    """One line of an error's text; torch heads a list of misfits with a line that ends in a colon."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return next((line for line in lines if not line.endswith(":")), type(error).__name__)
+    """Return the first line of an error's text."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
