@@ -78,9 +78,8 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory, phantom_data: Path) -> Pa
 @pytest.fixture
 def shown() -> Iterator[None]:
     """Show lines and bars on stderr, as commands do."""
-    token = progress._shown.set(True)
-    yield
-    progress._shown.reset(token)
+    with progress.show_progress():
+        yield
 
 
 MakeScore = Callable[..., CaseScore]

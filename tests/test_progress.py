@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.table import Table
 
-from tumortrace.progress import open_console
+from tumortrace.progress import open_console, show_progress, silence, tell
 
 NAME = "a\n9 of 9 [bold]segmented\x1b[2J\r:smile:\udce9.png"
 SHOWN = "a\\n9 of 9 [bold]segmented\\x1b[2J\\r:smile:\\udce9.png"
@@ -28,3 +28,12 @@ def test_a_name_in_a_table_stays_in_its_row(capsys: pytest.CaptureFixture[str]):
     table.add_row(NAME)
     open_console().print(table)
     assert capsys.readouterr().out.rstrip() == SHOWN
+
+
+def test_lines_are_shown_only_within_a_command(capsys):
+    with show_progress():
+        tell("within")
+        with silence():
+            tell("silent")
+    tell("after")
+    assert capsys.readouterr().err == "within\n"

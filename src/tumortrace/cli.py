@@ -100,10 +100,10 @@ def _end_in_one_line(run: Callable[[], object]) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name that the terminal's encoding lacks is escaped, not an error
             stream.reconfigure(errors="backslashreplace")
-    show_progress()
     interrupter = interrupt_on_signals()
     try:
-        run()
+        with show_progress():
+            run()
     except TumortraceError as error:
         _fail(str(error))
     except OSError as error:

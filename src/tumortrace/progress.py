@@ -57,15 +57,23 @@ def tell(line: str) -> None:
         open_console(stderr=True).print(line)
 
 
-def show_progress() -> None:
-    """Show bars and lines from now on, as a command does."""
-    _shown.set(True)
+@contextmanager
+def show_progress() -> Iterator[None]:
+    """Show bars and lines of the work within, as a command does."""
+    with _showing(shown=True):
+        yield
 
 
 @contextmanager
 def silence() -> Iterator[None]:
     """Show no bars and no lines from the work within, for a caller that shows progress in its own way."""
-    token = _shown.set(False)
+    with _showing(shown=False):
+        yield
+
+
+@contextmanager
+def _showing(*, shown: bool) -> Iterator[None]:
+    token = _shown.set(shown)
     try:
         yield
     finally:
