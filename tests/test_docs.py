@@ -95,8 +95,9 @@ def test_table_of_degenerate_cases_is_what_the_code_does():
 
 def test_every_kind_of_finding_is_documented():
     source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "src" / "tumortrace").rglob("*.py"))
-    kinds = set(re.findall(r'(?:Finding|left_out|leave_out|_ShapeError)\(\s*"([a-z]+(?:-[a-z]+)*)"', source))
-    documented = set(re.findall(r"^\| `([a-z-]+)` \|", (ROOT / "docs" / "data.md").read_text(), flags=re.MULTILINE))
+    kinds = set(re.findall(r'(?:Finding|left_out|leave_out|warning|_ShapeError)\(\s*"([a-z]+(?:-[a-z]+)*)"', source))
+    pages = "".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("data.md", "formats.md"))
+    documented = set(re.findall(r"^\| `([a-z-]+)` \|", pages, flags=re.MULTILINE))
     assert {"image-missing", "unreadable", "region-outside"} <= kinds
     assert kinds <= documented
 

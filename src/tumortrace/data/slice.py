@@ -41,6 +41,9 @@ class Slice:
         colour_share: Fraction of the pixels that were visibly coloured before they became grey, 0 to 1.
         turned: Whether an orientation tag (EXIF) turned or mirrored the stored grid; a mask drawn on the stored grid
             does not fit.
+        index: Number of the slice in its volume, from 0; None for a picture of its own.
+        position_mm: Place (x, y, z) of the first pixel's centre in DICOM's patient coordinates (LPS); None if unknown.
+        window: Lowest and highest grey value that the file wants shown as black and white; None if it does not say.
     """
 
     pixels: NDArray[Any]
@@ -48,6 +51,9 @@ class Slice:
     spacing_mm: tuple[float, float] | None = None
     colour_share: float = 0.0
     turned: bool = False
+    index: int | None = None
+    position_mm: tuple[float, ...] | None = None
+    window: tuple[float, float] | None = None
 
     @property
     def size_hw(self) -> tuple[int, int]:
