@@ -133,12 +133,15 @@ class AugmentationConfig:
         geometry: Rotation, scaling, stretching, shear and shift: another plane, position and field of view.
         intensity: Other contrasts, also inverted, with bias field, noise, blur, low resolution and JPEG artefacts.
         appearance: The skull removed, the tumour brighter or darker, text and borders drawn in.
+        erasures: Tumours replaced by other tissue of the slice, which is then tumour-free; and tissue beside tumours
+            replaced likewise, so that the replacement itself means nothing.
     """
 
     flips: bool = False
     geometry: bool = False
     intensity: bool = False
     appearance: bool = False
+    erasures: bool = False
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,8 @@ class TrainingConfig:
         clip: Largest norm of the gradient; 0 does not clip.
         negatives: Fraction of an epoch that is tumour-free slices, of whatever source, in [0, 1). A single source is
             visited slice by slice instead.
+        hard_negatives: Fraction of those tumour-free slices that is drawn from the hardest quarter of them: where the
+            network marked a tumour most surely when it last saw them. In [0, 1].
         seed: Seed of initial weights, order and augmentation. On a CPU, equal seeds give equal weights, bit for bit.
         keep: Epoch whose weights are kept: the last, or the best on VAL by loss (the student paper's rule) or by Dice.
         precision: ``"32-true"`` (float32), ``"bf16-mixed"`` (bfloat16 where it is safe), or ``"auto"``: bfloat16 where
@@ -185,6 +190,7 @@ class TrainingConfig:
     average: float = 0.0
     clip: float = 0.0
     negatives: float = 0.1
+    hard_negatives: float = 0.0
     seed: int = 0
     keep: Keep = "best_loss"
     precision: Precision = "32-true"
@@ -205,6 +211,8 @@ class TrainingConfig:
         require(0 <= self.average < 1, "training.average", self.average, "at least 0 and below 1")
         require(0 <= self.clip < math.inf, "training.clip", self.clip, "0 or a positive number")
         require(0 <= self.negatives < 1, "training.negatives", self.negatives, "at least 0 and below 1")
+        ok = 0 <= self.hard_negatives <= 1
+        require(ok, "training.hard_negatives", self.hard_negatives, "a number from 0 to 1")
         require(0 <= self.seed < 2**63, "training.seed", self.seed, "a whole number from 0 to 2**63 - 1")
         require(self.threads >= 0, "training.threads", self.threads, "0 (all cores) or a positive number")
 

@@ -12,6 +12,7 @@ from tumortrace.config import Config, NetworkConfig, config_from_tables
 from tumortrace.errors import ConfigError, ModelError
 from tumortrace.training.checkpoint import (
     EpochRow,
+    Saved,
     TrainingState,
     load_checkpoint,
     load_weights,
@@ -85,14 +86,14 @@ def saved(tmp_path: Path) -> tuple[Path, UNet, torch.optim.Adam]:
     network, optimizer = start()
     step(network, optimizer, count=3)
     path = tmp_path / "last" / "checkpoint.safetensors"
-    save_checkpoint(path, network=network, average=None, optimizer=optimizer, state=STATE)
+    save_checkpoint(path, Saved(network, None, optimizer, torch.ones(3)), STATE)
     return path, network, optimizer
 
 
 def test_round_trip_of_weights_and_moments_bit_for_bit(saved: tuple[Path, UNet, torch.optim.Adam]):
     path, network, optimizer = saved
     loaded, its_optimizer = start(seed=1)
-    load_checkpoint(path, network=loaded, average=None, optimizer=its_optimizer)
+    load_checkpoint(path, Saved(loaded, None, its_optimizer, torch.ones(3)))
     assert read_state(path) == STATE
     assert_equal(loaded.state_dict(), network.state_dict())
     expected = moments_of(network, optimizer)
@@ -104,21 +105,29 @@ def test_round_trip_of_weights_and_moments_bit_for_bit(saved: tuple[Path, UNet, 
 def test_the_average_comes_back(tmp_path: Path):
     network, optimizer = start()
     average, loaded = start(seed=2)[0], start(seed=1)[0]
-    save_checkpoint(tmp_path / "c", network=network, average=average, optimizer=optimizer, state=STATE)
-    load_checkpoint(tmp_path / "c", network=network, average=loaded, optimizer=optimizer)
+    save_checkpoint(tmp_path / "c", Saved(network, average, optimizer, torch.ones(3)), STATE)
+    load_checkpoint(tmp_path / "c", Saved(network, loaded, optimizer, torch.ones(3)))
     assert_equal(loaded.state_dict(), average.state_dict())
+
+
+def test_the_peaks_come_back_where_they_were(tmp_path: Path):
+    network, optimizer = start()
+    peaks, loaded = torch.tensor([0.25, 1.0, 0.5]), torch.ones(3)
+    save_checkpoint(tmp_path / "c", Saved(network, None, optimizer, peaks), STATE)
+    load_checkpoint(tmp_path / "c", Saved(network, None, optimizer, loaded))
+    assert loaded.tolist() == [0.25, 1.0, 0.5]
 
 
 def test_a_run_that_averages_does_not_continue_one_that_did_not(saved: tuple[Path, UNet, torch.optim.Adam]):
     path, network, optimizer = saved
     with pytest.raises(ModelError, match="cannot be resumed from"):
-        load_checkpoint(path, network=network, average=start()[0], optimizer=optimizer)
+        load_checkpoint(path, Saved(network, start()[0], optimizer, torch.ones(3)))
 
 
 def test_steps_after_loading_are_those_without_a_stop(saved: tuple[Path, UNet, torch.optim.Adam]):
     path, network, optimizer = saved
     loaded, its_optimizer = start(seed=1)
-    load_checkpoint(path, network=loaded, average=None, optimizer=its_optimizer)
+    load_checkpoint(path, Saved(loaded, None, its_optimizer, torch.ones(3)))
     step(network, optimizer, count=5)
     step(loaded, its_optimizer, count=5)
     assert_equal(loaded.state_dict(), network.state_dict())
@@ -128,17 +137,15 @@ def test_steps_after_loading_are_those_without_a_stop(saved: tuple[Path, UNet, t
 def test_the_optimizer_keeps_the_settings_it_was_given(saved: tuple[Path, UNet, torch.optim.Adam]):
     network = start()[0]
     optimizer = torch.optim.Adam(network.parameters(), lr=0.25, weight_decay=0.125)
-    load_checkpoint(saved[0], network=network, average=None, optimizer=optimizer)
+    load_checkpoint(saved[0], Saved(network, None, optimizer, torch.ones(3)))
     (group,) = optimizer.param_groups
     assert (group["lr"], group["weight_decay"]) == (0.25, 0.125)
 
 
 def test_a_checkpoint_before_the_first_step_has_no_moments(tmp_path: Path):
     network, optimizer = start()
-    save_checkpoint(
-        tmp_path / "c", network=network, average=None, optimizer=optimizer, state=TrainingState(CONFIG, "00")
-    )
-    load_checkpoint(tmp_path / "c", network=network, average=None, optimizer=optimizer)
+    save_checkpoint(tmp_path / "c", Saved(network, None, optimizer, torch.ones(3)), TrainingState(CONFIG, "00"))
+    load_checkpoint(tmp_path / "c", Saved(network, None, optimizer, torch.ones(3)))
     assert read_state(tmp_path / "c") == TrainingState(CONFIG, "00", rows=[])
     assert moments_of(network, optimizer) == {}
 
@@ -146,7 +153,7 @@ def test_a_checkpoint_before_the_first_step_has_no_moments(tmp_path: Path):
 def test_loaded_moments_do_not_hang_on_to_the_file(saved: tuple[Path, UNet, torch.optim.Adam]):
     path, network, optimizer = saved
     loaded, its_optimizer = start(seed=1)
-    load_checkpoint(path, network=loaded, average=None, optimizer=its_optimizer)
+    load_checkpoint(path, Saved(loaded, None, its_optimizer, torch.ones(3)))
     path.write_bytes(bytes(path.stat().st_size))  # in place, where a mapped file would change under its reader
     assert_equal(moments_of(loaded, its_optimizer), moments_of(network, optimizer))
 
@@ -184,7 +191,7 @@ def test_a_killed_write_leaves_the_old_checkpoint_whole(
 
     monkeypatch.setattr(Path, "replace", stop)
     with pytest.raises(KeyboardInterrupt):
-        save_checkpoint(path, network=network, average=None, optimizer=optimizer, state=STATE)
+        save_checkpoint(path, Saved(network, None, optimizer, torch.ones(3)), STATE)
     assert path.read_bytes() == old
 
 
@@ -206,7 +213,7 @@ def test_a_truncated_file_is_refused_in_one_line(saved: tuple[Path, UNet, torch.
     path.write_bytes(path.read_bytes()[:length])
     network, optimizer = start()
     with pytest.raises(ModelError, match=r"checkpoint\.safetensors: cannot be resumed from \(.+\); train") as caught:
-        load_checkpoint(path, network=network, average=None, optimizer=optimizer)
+        load_checkpoint(path, Saved(network, None, optimizer, torch.ones(3)))
     assert "\n" not in str(caught.value)
     with pytest.raises(ModelError, match=r"checkpoint\.safetensors: cannot be resumed from \(.+\); train") as caught:
         read_state(path)
@@ -229,7 +236,7 @@ def test_another_network_is_refused_in_one_line(
     path, network, _ = saved
     other, optimizer = start(widths=widths)
     with pytest.raises(ModelError, match=rf"cannot be resumed from \({cause}") as caught:
-        load_checkpoint(path, network=other, average=None, optimizer=optimizer)
+        load_checkpoint(path, Saved(other, None, optimizer, torch.ones(3)))
     assert "\n" not in str(caught.value)
     save_weights(tmp_path / "best.safetensors", network)
     with pytest.raises(ModelError, match=rf"not the weights of this network \({cause}"):
@@ -240,7 +247,7 @@ def test_weights_alone_are_no_checkpoint(tmp_path: Path):
     network, optimizer = start()
     save_weights(tmp_path / "best.safetensors", network)
     with pytest.raises(ModelError, match="cannot be resumed from"):
-        load_checkpoint(tmp_path / "best.safetensors", network=network, average=None, optimizer=optimizer)
+        load_checkpoint(tmp_path / "best.safetensors", Saved(network, None, optimizer, torch.ones(3)))
     with pytest.raises(ModelError, match="cannot be resumed from"):
         read_state(tmp_path / "best.safetensors")
 
@@ -259,7 +266,7 @@ def test_a_history_that_is_not_understood_is_refused(
     network, optimizer = start()
     document = {"config": {}, "data_hash": "00", "rows": []}
     monkeypatch.setattr("tumortrace.training.checkpoint.asdict", lambda _: document | changed)
-    save_checkpoint(tmp_path / "c", network=network, average=None, optimizer=optimizer, state=STATE)
+    save_checkpoint(tmp_path / "c", Saved(network, None, optimizer, torch.ones(3)), STATE)
     with pytest.raises(ModelError, match=rf"cannot be resumed from .*{cause}"):
         read_state(tmp_path / "c")
 
@@ -288,7 +295,7 @@ def test_a_pickle_is_never_opened(tmp_path: Path):
     with pytest.raises(ModelError, match="not the weights"):
         load_weights(tmp_path / "best.safetensors", network)
     with pytest.raises(ModelError, match="cannot be resumed"):
-        load_checkpoint(tmp_path / "best.safetensors", network=network, average=None, optimizer=optimizer)
+        load_checkpoint(tmp_path / "best.safetensors", Saved(network, None, optimizer, torch.ones(3)))
 
 
 def test_missing_weights_are_named(tmp_path: Path):

@@ -3,18 +3,28 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tumortrace.training.sampling import draw_epoch
+from tumortrace.training.sampling import Negatives, draw_epoch, peak_probabilities
 
 
-def drawn(
-    sources: str, tumours: str, *, negatives: float = 0.1, seed: int = 0, epoch: int = 1, count: int = 0
+def drawn(  # noqa: PLR0913 - each test names only what it is about
+    sources: str,
+    tumours: str,
+    *,
+    negatives: float = 0.1,
+    seed: int = 0,
+    epoch: int = 1,
+    count: int = 0,
+    hard: float = 0.0,
+    peaks: list[float] | None = None,
 ) -> list[int]:
     flags = [letter == "1" for letter in tumours]
     count = count or len(sources)
-    return draw_epoch(list(sources), flags, count=count, negatives=negatives, seed=seed, epoch=epoch).tolist()
+    free = Negatives(negatives, hard, torch.tensor(peaks or [1.0] * len(sources)))
+    return draw_epoch(list(sources), flags, count=count, negatives=free, seed=seed, epoch=epoch).tolist()
 
 
 @pytest.mark.parametrize("count", [1, 2, 17])
@@ -75,10 +85,45 @@ def test_an_epoch_is_as_long_as_the_data_and_no_slice_comes_twice_before_its_poo
     slices: list[tuple[str, bool]], negatives: float, seed: int
 ):
     sources, tumours = zip(*slices, strict=True)
-    order = draw_epoch(sources, tumours, count=len(slices), negatives=negatives, seed=seed, epoch=1).tolist()
+    order = draw_epoch(
+        sources,
+        tumours,
+        count=len(slices),
+        negatives=Negatives(negatives, 0.0, torch.ones(len(slices))),
+        seed=seed,
+        epoch=1,
+    ).tolist()
     assert len(order) == len(slices)
     counts = Counter(order)
     pools = [source if tumour else "" for source, tumour in slices] if len(set(sources)) > 1 else ["one"] * len(slices)
     for pool in set(pools):
         visits = [counts[index] for index in range(len(slices)) if pools[index] == pool]
         assert max(visits) - min(visits) <= 1
+
+
+def test_hard_tumour_free_slices_come_more_often():
+    # Of eight slices, the last five without a tumour; the hardest quarter of five is two: slices 4 and 6. Ten of twenty
+    # are tumour-free, of which eight are hard; the other two are any.
+    peaks = [1.0, 1.0, 1.0, 0.1, 0.9, 0.2, 0.8, 0.3]
+    order = drawn("aabcccbb", "11100000", negatives=0.5, count=20, hard=0.8, peaks=peaks)
+    counts = Counter(order)
+    assert counts[4] + counts[6] >= 8
+    assert min(counts[4], counts[6]) >= 4
+    assert sum(counts[index] for index in range(3, 8)) == 10
+
+
+def test_before_the_first_epoch_the_hard_slices_are_any():
+    firsts = {
+        tuple(sorted(set(drawn("ab" + "c" * 8, "11" + "0" * 8, negatives=0.5, hard=1.0, seed=seed)) - {0, 1}))
+        for seed in range(9)
+    }
+    assert {len(chosen) for chosen in firsts} == {2}
+    assert len(firsts) > 1
+
+
+def test_the_peak_of_a_slice_is_that_of_its_last_map():
+    logits = torch.zeros(2, 4, 1, 2)
+    logits[0, 1] = 9.0  # the location map says nothing about presence
+    logits[1, 3, 0, 1] = 2.0
+    assert peak_probabilities(logits).tolist() == pytest.approx([0.5, 0.8807971])
+    assert peak_probabilities(logits[:, :2]).tolist() == pytest.approx([0.9998766, 0.5])

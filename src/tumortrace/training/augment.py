@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tumortrace.config import AugmentationConfig
 from tumortrace.inference.recipe import standardise
+from tumortrace.training.erase import erase
 
 Grey = NDArray[np.float32]
 Truth = NDArray[np.uint8]
@@ -42,6 +43,8 @@ def augment(image: Grey, truth: Truth, settings: AugmentationConfig, rng: Genera
     grey: Grey = (image - low) / max(high - low, 1e-6)
     if settings.flips:
         grey, truth = _flip(grey, truth, rng)
+    if settings.erasures:
+        grey, truth = erase(grey, truth, rng)
     if settings.appearance:
         grey, truth = _change_appearance(grey, truth, rng)
     if settings.geometry:

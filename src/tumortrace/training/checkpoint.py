@@ -1,6 +1,7 @@
 """Checkpoints: all that a run needs to continue, in one safetensors file.
 
-It holds the weights, their average, the optimizer's moments, and the history as JSON. One file can be replaced in one
+It holds the weights, their average, the optimizer's moments, the peaks by which hard slices are drawn, and the history
+as JSON. One file can be replaced in one
 step, so a kill at any moment leaves a complete checkpoint: the old one or the new one.
 """
 
@@ -29,6 +30,7 @@ FREE = ("training.device", "training.threads")
 _NETWORK = "network."
 _AVERAGE = "average."
 _OPTIMIZER = "optimizer."
+_PEAKS = "peaks"
 
 
 @dataclass(frozen=True)
@@ -100,22 +102,36 @@ def load_weights(path: Path, network: nn.Module) -> None:
     network.load_state_dict(tensors)
 
 
-def save_checkpoint(
-    path: Path, *, network: nn.Module, average: nn.Module | None, optimizer: torch.optim.Optimizer, state: TrainingState
-) -> None:
+@dataclass(frozen=True, eq=False)
+class Saved:
+    """What changes in training, beside the history.
+
+    Attributes:
+        network: The network with its latest weights.
+        average: The network with the averaged weights; None if the run averages nothing.
+        optimizer: The optimizer of the network's parameters.
+        peaks: Highest tumour probability of each training slice when it was last seen, shape (N,), float32.
+    """
+
+    network: nn.Module
+    average: nn.Module | None
+    optimizer: torch.optim.Optimizer
+    peaks: Tensor
+
+
+def save_checkpoint(path: Path, saved: Saved, state: TrainingState) -> None:
     """Write everything that the run needs to continue, atomically, as one file.
 
     Args:
         path: The file.
-        network: The network with its latest weights.
-        average: The network with the averaged weights; None if the run averages nothing.
-        optimizer: The optimizer of the network's parameters.
+        saved: Weights, moments and peaks.
         state: Settings and history.
     """
-    tensors = {_NETWORK + name: tensor for name, tensor in _tensors_of(network).items()}
-    if average is not None:
-        tensors |= {_AVERAGE + name: tensor for name, tensor in _tensors_of(average).items()}
-    moments: dict[int, dict[str, Tensor]] = optimizer.state_dict()["state"]
+    tensors = {_NETWORK + name: tensor for name, tensor in _tensors_of(saved.network).items()}
+    if saved.average is not None:
+        tensors |= {_AVERAGE + name: tensor for name, tensor in _tensors_of(saved.average).items()}
+    tensors[_PEAKS] = saved.peaks
+    moments: dict[int, dict[str, Tensor]] = saved.optimizer.state_dict()["state"]
     for index, values in moments.items():
         tensors |= {f"{_OPTIMIZER}{index}.{name}": _plain(tensor) for name, tensor in values.items()}
     write_atomically(path, save(tensors, metadata={"state": json.dumps(asdict(state))}))
@@ -157,10 +173,8 @@ def refuse_other_settings(path: Path, began: Config, now: Config) -> None:
         raise ConfigError(f"{path}: began under {'; '.join(sorted(changed))}; keep to that, or choose another --out")
 
 
-def load_checkpoint(
-    path: Path, *, network: nn.Module, average: nn.Module | None, optimizer: torch.optim.Optimizer
-) -> None:
-    """Restore the network, its average and the optimizer from a checkpoint.
+def load_checkpoint(path: Path, saved: Saved) -> None:
+    """Restore the network, its average, the optimizer and the peaks from a checkpoint.
 
     Call it when the network is on its device: the moments are put where the weights are.
 
@@ -171,7 +185,7 @@ def load_checkpoint(
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise _no_checkpoint(path, _cause(error)) from None
-    for module, prefix in ((network, _NETWORK), (average, _AVERAGE)):
+    for module, prefix in ((saved.network, _NETWORK), (saved.average, _AVERAGE)):
         if module is not None:
             own = _with_prefix(tensors, prefix)
             if misfit := _find_misfit(own, module):
@@ -181,8 +195,10 @@ def load_checkpoint(
     for key, tensor in _with_prefix(tensors, _OPTIMIZER).items():
         index, _, name = key.partition(".")
         moments.setdefault(int(index), {})[name] = tensor.clone()  # load_file returns a map of the file
-    groups: list[dict[str, Any]] = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    groups: list[dict[str, Any]] = saved.optimizer.state_dict()["param_groups"]
+    saved.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    if _PEAKS in tensors:  # a checkpoint of an earlier version has none
+        saved.peaks.copy_(tensors[_PEAKS])
 
 
 def _flat(config: Config) -> dict[str, object]:

@@ -29,6 +29,7 @@ from tumortrace.training.average import average_weights
 from tumortrace.training.batches import coarse_size, fetch_varied, is_coarse, shrink
 from tumortrace.training.checkpoint import (
     EpochRow,
+    Saved,
     TrainingState,
     load_checkpoint,
     read_state,
@@ -41,7 +42,7 @@ from tumortrace.training.events import log_epoch, start_events
 from tumortrace.training.losses import make_loss
 from tumortrace.training.out_of_memory import explain_memory
 from tumortrace.training.pace import Pace, Work
-from tumortrace.training.sampling import draw_epoch
+from tumortrace.training.sampling import Negatives, draw_epoch, peak_probabilities
 from tumortrace.training.validation import LOSS, Validation, validate
 
 VALIDATION_WORK = 1 / 3
@@ -109,7 +110,7 @@ def fit(  # noqa: PLR0913 - what a training is made of
                 _refuse_diverged(epoch, trained.loss)
                 validated = _validate(trainer, val, tick=tick) if len(val) else None
             state.rows.append(_row(epoch, trained, validated, config, seconds=time.perf_counter() - started))
-            trainer.save(run / CHECKPOINT, state)
+            save_checkpoint(run / CHECKPOINT, trainer.saved, state)
             _write_epoch(run, trainer.kept, rows=state.rows, keep=training.keep, events=events)
             tell(describe_epoch(state.rows, epochs=training.epochs))
             empty = empty + 1 if validated is not None and not validated.marked else 0
@@ -184,6 +185,7 @@ class _Trainer:
     config: Config
     part: PreparedPart
     pace: Pace
+    peaks: Tensor
 
     @property
     def kept(self) -> nn.Module:
@@ -195,9 +197,10 @@ class _Trainer:
         """Slices of an epoch."""
         return self.config.training.epoch_slices or len(self.part)
 
-    def save(self, path: Path, state: TrainingState) -> None:
-        average = self.average.module if self.average is not None else None
-        save_checkpoint(path, network=self.network, average=average, optimizer=self.optimizer, state=state)
+    @property
+    def saved(self) -> Saved:
+        """What a checkpoint keeps of it."""
+        return Saved(self.network, self.average.module if self.average else None, self.optimizer, self.peaks)
 
 
 def _start(
@@ -213,12 +216,12 @@ def _start(
     drawn = training.epoch_slices or len(train)
     steps = len(state.rows) * -(-drawn // training.batch_size)
     average = average_weights(network, decay=training.average, steps=steps) if training.average else None
-    if checkpoint.is_file():
-        averaged = average.module if average is not None else None
-        load_checkpoint(checkpoint, network=network, average=averaged, optimizer=optimizer)
     work = _work_left(config, finished=len(state.rows), train=drawn, val=len(val))
     pace = Pace(work, on_cpu=compute.device.type == "cpu")
-    return state, _Trainer(network, average, optimizer, compute, config, train, pace)
+    trainer = _Trainer(network, average, optimizer, compute, config, train, pace, peaks=torch.ones(len(train)))
+    if checkpoint.is_file():
+        load_checkpoint(checkpoint, trainer.saved)
+    return state, trainer
 
 
 def _resumed(checkpoint: Path, *, fresh: TrainingState) -> TrainingState:
@@ -239,9 +242,8 @@ def _train_epoch(trainer: _Trainer, epoch: int, *, tick: Tick) -> _TrainedEpoch:
     coarse = is_coarse(training, epoch)
     with_tumour = part.truths.flatten(1).any(dim=1).tolist()
     count = trainer.epoch_slices
-    order = draw_epoch(
-        part.sources, with_tumour, count=count, negatives=training.negatives, seed=training.seed, epoch=epoch
-    )
+    negatives = Negatives(training.negatives, training.hard_negatives, trainer.peaks)
+    order = draw_epoch(part.sources, with_tumour, count=count, negatives=negatives, seed=training.seed, epoch=epoch)
     batches = torch.split(order, training.batch_size)
     trainer.network.train()
     total_loss = torch.zeros((), device=compute.device)
@@ -257,7 +259,7 @@ def _train_epoch(trainer: _Trainer, epoch: int, *, tick: Tick) -> _TrainedEpoch:
         step = (epoch - 1) * len(batches) + number
         for group in trainer.optimizer.param_groups:
             group["lr"] = learning_rate_at(step, epoch_steps=len(batches), training=training)
-        loss = _step(trainer, images, truths, loss_of)
+        loss, trainer.peaks[indices] = _step(trainer, images, truths, loss_of)
         total_loss += loss * len(indices)
         tick(len(indices), f"loss {loss.item():.4f}")
         trainer.pace.step(images[:, 0].numel())
@@ -265,8 +267,10 @@ def _train_epoch(trainer: _Trainer, epoch: int, *, tick: Tick) -> _TrainedEpoch:
     return _TrainedEpoch(total_loss.item() / count, count / seconds, loading / seconds)
 
 
-def _step(trainer: _Trainer, images: Tensor, truths: Tensor, loss_of: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Take one step on a batch and return its loss."""
+def _step(
+    trainer: _Trainer, images: Tensor, truths: Tensor, loss_of: Callable[[Tensor, Tensor], Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Take one step on a batch and return its loss, and the highest tumour probability of each slice, on the CPU."""
     with trainer.compute.autocast():
         logits = trainer.network(images)
     loss = loss_of(logits.float(), truths)
@@ -277,7 +281,7 @@ def _step(trainer: _Trainer, images: Tensor, truths: Tensor, loss_of: Callable[[
     trainer.optimizer.step()
     if trainer.average is not None:
         trainer.average.update_parameters(trainer.network)
-    return loss.detach()
+    return loss.detach(), peak_probabilities(logits.detach()).cpu()
 
 
 def _validate(trainer: _Trainer, part: PreparedPart, *, tick: Tick) -> Validation:

@@ -137,7 +137,8 @@ class FullUNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return logits, shaped as those of ``LightUNet``."""
         *skips, current = self.encoder(images)
-        for mix, skip in reversed(list(zip(self.mixers, [images, *skips], strict=True))):
+        image = images.to(current.dtype)  # in float32, it would make the largest concatenation float32 under autocast
+        for mix, skip in reversed(list(zip(self.mixers, [image, *skips], strict=True))):
             enlarged = functional.interpolate(current, scale_factor=2.0, mode="nearest")
             current = mix(torch.cat([enlarged, skip], dim=1))
         logits = cast("Tensor", self.head(current))
