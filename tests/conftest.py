@@ -21,7 +21,7 @@ from tumortrace.data.dataset import open_dataset
 from tumortrace.data.slice import write_png
 from tumortrace.evaluation.evaluate import CaseScore
 from tumortrace.metrics.calibration import count_logits
-from tumortrace.metrics.froc import LesionPeaks
+from tumortrace.metrics.froc import Mark, SliceMarks
 from tumortrace.metrics.lesions import LesionCounts
 from tumortrace.metrics.overlap import PixelCounts
 from tumortrace.metrics.surface import SurfaceScores
@@ -103,7 +103,7 @@ def make_score() -> MakeScore:
             "in_mm": False,
             "surface": SurfaceScores(0.5, 4.0, 1.5) if counts.tp else SurfaceScores(0.0, math.nan, math.nan),
             "lesions": LesionCounts(1, int(counts.tp > 0), int(counts.tp + counts.fp > 0), int(counts.tp > 0)),
-            "peaks": LesionPeaks((0.9,) if counts.tp else (-1.0,), (0.7,) if counts.fp and not counts.tp else ()),
+            "marks": _mark(counts),
             "confidence": 0.5,
             "features": (0.8, 0.7, 0.9, 0.6, -1.0, 0.0),
             "histogram": count_logits(probability, probability > 0.5, np.eye(2, dtype=np.bool_)),
@@ -112,6 +112,15 @@ def make_score() -> MakeScore:
         return CaseScore(file=file, counts=counts, **{**plain, **fields})  # type: ignore[arg-type]
 
     return make
+
+
+def _mark(counts: PixelCounts) -> SliceMarks:
+    """One true lesion, if there is tumour, under one mark, if anything is predicted."""
+    tumour_px, predicted_px = counts.tp + counts.fn, counts.tp + counts.fp
+    frame_px = predicted_px + counts.fn + counts.tn
+    marks = (Mark(0.9 if counts.tp else 0.7, predicted_px, counts.tp),) if predicted_px else ()
+    found = ((0.9 if counts.tp else -1.0),) if tumour_px else ()
+    return SliceMarks(frame_px, tumour_px, found, marks)
 
 
 DrawHead = Callable[..., NDArray[np.uint8]]

@@ -23,8 +23,9 @@ from tumortrace.evaluation.folder import ImageRow, read_evaluation
 from tumortrace.evaluation.provenance import DIGITS
 from tumortrace.files import write_atomically
 from tumortrace.inference.recipe import recipe_to_json
+from tumortrace.metrics.aggregate import interval_bounds
 from tumortrace.metrics.calibration import PAINTED
-from tumortrace.metrics.intervals import mean_interval
+from tumortrace.metrics.intervals import mean_interval, ratio_interval
 
 WEIGHTS = Path(__file__).parents[1] / "src" / "tumortrace" / "weights"
 
@@ -122,7 +123,10 @@ def describe(run: Path, groups: Path, sources: Path | None, *, name: str, sha256
         "scores": {
             "mean Dice, in domain (copies and patients held out)": _dice(groups),
             **({"mean Dice, unseen hospital (source held out)": _dice(sources)} if sources else {}),
+            "mean Dice pooled over a patient's slices, in domain": _pooled(groups),
             "false-positive rate on tumour-free slices, in domain": _false_alarms(groups),
+            "false lesions per head, in domain": _false_lesions(groups),
+            "lesions found, in domain": _lesions_found(groups),
         },
         "licence": "CC BY-NC-SA 4.0 (part of the data is non-commercial and share-alike); the code is Apache-2.0",
         "retrain": RETRAIN[name],
@@ -141,16 +145,58 @@ def _false_alarms(folder: Path) -> dict[str, Any]:
     return _describe(rows, [float(row.fp > PAINTED * (row.fp + row.tn)) for row in rows])
 
 
-def _describe(rows: list[ImageRow], values: list[float]) -> dict[str, Any]:
-    """Mean, interval over groups and number by source, which is the first part of a file's name."""
+def _pooled(folder: Path) -> dict[str, Any]:
+    """Mean over each source's patients of the Dice of all their pixels; sources that name no patient are omitted."""
+    patients: dict[tuple[str, str], list[ImageRow]] = {}
+    for row in read_evaluation(folder).rows:
+        if row.patient:
+            patients.setdefault((_source_of(row), row.patient), []).append(row)
+    dices = {each: _pool(rows) for each, rows in patients.items()}
+    first = [rows[0] for each, rows in patients.items() if dices[each] is not None]
+    return _describe(first, [dice for dice in dices.values() if dice is not None])
+
+
+def _pool(rows: list[ImageRow]) -> float | None:
+    tp, fp, fn = (sum(getattr(row, key) for row in rows) for key in ("tp", "fp", "fn"))
+    return 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else None
+
+
+def _false_lesions(folder: Path) -> dict[str, Any]:
+    """Mean number of false lesions over each source's heads: patients or, where none is named, groups of copies."""
+    heads: dict[tuple[str, str], list[ImageRow]] = {}
+    for row in read_evaluation(folder).rows:
+        heads.setdefault((_source_of(row), row.group), []).append(row)
+    counts = [float(sum(row.predicted_lesions - row.right_lesions for row in rows)) for rows in heads.values()]
+    return _describe([rows[0] for rows in heads.values()], counts, shares=False)
+
+
+def _lesions_found(folder: Path) -> dict[str, Any]:
+    """Fraction of each source's lesions that the model touches."""
+    rows = [row for row in read_evaluation(folder).rows if row.true_lesions]
+    described = {}
+    for name in sorted({_source_of(row) for row in rows}):
+        listed = [row for row in rows if _source_of(row) == name]
+        found, total = [row.found_lesions for row in listed], [row.true_lesions for row in listed]
+        interval = ratio_interval(found, total, [row.group for row in listed])
+        described[name] = {"value": sum(found) / sum(total), "ci95": interval_bounds(interval), "n": sum(total)}
+    return described
+
+
+def _source_of(row: ImageRow) -> str:
+    """The first part of a file's name."""
+    return row.file.partition("/")[0]
+
+
+def _describe(rows: list[ImageRow], values: list[float], *, shares: bool = True) -> dict[str, Any]:
+    """Mean, interval over groups and number by source."""
     by_source: dict[str, list[tuple[float, str]]] = {}
     for row, value in zip(rows, values, strict=True):
-        by_source.setdefault(row.file.partition("/")[0], []).append((value, row.group))
+        by_source.setdefault(_source_of(row), []).append((value, row.group))
     described = {}
     for name, pairs in sorted(by_source.items()):
         numbers, groups = zip(*pairs, strict=True)
-        interval = mean_interval(numbers, groups)
-        described[name] = {"value": sum(numbers) / len(numbers), "ci95": interval, "n": len(numbers)}
+        interval = mean_interval(numbers, groups, shares=shares)
+        described[name] = {"value": sum(numbers) / len(numbers), "ci95": interval_bounds(interval), "n": len(numbers)}
     return described
 
 

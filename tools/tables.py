@@ -68,8 +68,8 @@ def _make_card_table(model: str) -> str:
     rows = [["measured", "on", "value", "95 % CI", "n"]]
     for title, scores in card["scores"].items():
         for data, score in scores.items():
-            low, high = score["ci95"]
-            rows.append([title, data, f"{score['value']:.3f}", f"{low:.3f} to {high:.3f}", str(score["n"])])
+            interval = f"{score['ci95'][0]:.3f} to {score['ci95'][1]:.3f}" if score["ci95"] else ""
+            rows.append([title, data, f"{score['value']:.3f}", interval, str(score["n"])])
     return _to_markdown(rows)
 
 

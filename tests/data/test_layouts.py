@@ -207,6 +207,18 @@ def test_a_table_without_a_mask_column_names_the_patients(tmp_path):
     assert cases(open_dataset(tmp_path)) == [("images/a.png", "", "P 7")]
 
 
+@pytest.mark.parametrize("mask", ["mask", "note"])
+def test_a_table_names_the_class_and_plane_of_each_case(tmp_path, mask):
+    for name in ("a.png", "b.png"):
+        write_slice(tmp_path / "images" / name)
+        write_mask(tmp_path / "masks" / name)
+    (tmp_path / "pairs.csv").write_text(
+        f"image,{mask},patient,class,plane\na.png,a.png,p,glioma,axial\nb.png,b.png,p,,\n"
+    )
+    records = open_dataset(tmp_path).records
+    assert [(record.tumour_class, record.plane) for record in records] == [("glioma", "axial"), ("", "")]
+
+
 def test_a_table_lists_images_and_masks_that_lie_together(tmp_path):
     write_slice(tmp_path / "a.png")
     write_mask(tmp_path / "tumour of a.png")

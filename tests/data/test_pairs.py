@@ -71,6 +71,23 @@ def test_the_patients_are_found_under_every_usual_header(tmp_path, header, patie
         assert f"its columns: image, mask, {header}" in table.fault[0]
 
 
+@pytest.mark.parametrize(
+    ("header", "cells", "expected"),
+    [
+        ("class,plane", " Glioma ,Axial", ("glioma", "axial")),
+        ("Tumor Type,View", "meningioma,", ("meningioma", "")),
+        ("diagnosis,orientation", "unknown,sagittal", ("", "sagittal")),
+        ("note,where", "glioma,axial", ("", "")),
+    ],
+)
+def test_class_and_plane_are_read(tmp_path, header, cells, expected):
+    (tmp_path / "pairs.csv").write_text(f"image,mask,patient,{header}\na.png,b.png,p,{cells}\n")
+    (pair,) = read_pairs(tmp_path / "pairs.csv").pairs
+    assert (pair.tumour_class, pair.plane) == expected
+    (checked,), _ = check_pairs([pair], prefix="")
+    assert checked == pair
+
+
 def test_columns_that_no_reader_knows_are_listed(tmp_path):
     (tmp_path / "pairs.csv").write_text("scan;truth;who\na.png;b.png;Ann\n")
     table = read_pairs(tmp_path / "pairs.csv")

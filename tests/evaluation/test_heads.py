@@ -9,7 +9,7 @@ import pytest
 
 from tumortrace.evaluation.evaluate import CaseScore
 from tumortrace.evaluation.heads import describe_false_alarms, describe_froc, describe_pooled
-from tumortrace.metrics.froc import LesionPeaks
+from tumortrace.metrics.froc import Mark, SliceMarks
 from tumortrace.metrics.lesions import LesionCounts
 from tumortrace.metrics.overlap import PixelCounts
 
@@ -69,12 +69,27 @@ def test_pooled_dice_adds_the_pixels_of_a_patient(scores: list[CaseScore], make_
 
 
 def test_the_curve_has_the_models_own_point(make_score: MakeScore):
+    counts = PixelCounts(1, 0, 0, 9)
     scores = [
-        make_score("a", PixelCounts(1, 0, 0, 9), group="A", peaks=LesionPeaks((0.9,), (0.77,))),
-        make_score("b", PixelCounts(1, 0, 0, 9), group="B", peaks=LesionPeaks((0.75,), ())),
+        make_score("a", counts, group="A", marks=SliceMarks(10, 1, (0.9,), (Mark(0.9, 1, 1), Mark(0.77, 2, 0)))),
+        make_score("b", counts, group="B", marks=SliceMarks(10, 1, (0.75,), (Mark(0.75, 1, 1),))),
+        make_score("c", counts, group="B", marks=SliceMarks(10, 0, (), (Mark(0.79, 1, 0),))),
     ]
     curve = {point["peak_threshold"]: point for point in describe_froc(scores, chosen=0.76)}
     assert list(curve) == sorted(curve)
-    assert (curve[0.0]["sensitivity"], curve[0.0]["false_lesions_per_head"]) == (1.0, 0.5)
-    assert (curve[0.76]["sensitivity"], curve[0.76]["false_lesions_per_head"]) == (0.5, 0.5)
+    assert (curve[0.0]["sensitivity"], curve[0.0]["false_lesions_per_head"]) == (1.0, 1.0)
+    assert (curve[0.76]["sensitivity"], curve[0.76]["false_lesions_per_head"]) == (0.5, 1.0)
     assert (curve[0.8]["sensitivity"], curve[0.8]["false_lesions_per_head"]) == (0.5, 0.0)
+    assert [curve[peak]["painted"] for peak in (0.76, 0.8)] == [1.0, 0.0]
+    # Slice a: 2 of 1 + 3 pixels, then 2 of 1 + 1; slice b: all, then nothing.
+    assert [curve[peak]["dice"] for peak in (0.0, 0.8)] == [pytest.approx((0.5 + 1) / 2), pytest.approx((1 + 0) / 2)]
+    assert curve[0.8]["painted_ci95"] is None  # one head has tumour-free slices
+    low, high = curve[0.8]["sensitivity_ci95"]
+    assert low <= 0.5 <= high
+
+
+def test_the_models_own_point_has_the_false_alarms_of_the_masks(make_score: MakeScore):
+    scores = [make_score(name, PixelCounts(0, fp, 0, 1000 - fp)) for name, fp in (("a", 0), ("b", 1), ("c", 9))]
+    point = next(point for point in describe_froc(scores, chosen=0.65) if point["peak_threshold"] == 0.65)
+    alarms = describe_false_alarms(scores)
+    assert (point["painted"], point["painted_ci95"]) == tuple(alarms["painted"].values())

@@ -112,6 +112,35 @@ def test_subgroups(evaluation: Evaluation):
     assert by["copies"]["leaked"]["dice"]["mean"] == 1.0
 
 
+def test_class_and_plane_divide_the_images_and_their_patients(make_score: MakeScore, evaluation: Evaluation):
+    stated = {"tumour_class": "glioma", "plane": "axial", "patient": "p"}
+    scores = (
+        make_score("a.png", PixelCounts(4, 2, 0, 94), **stated),
+        make_score("b.png", PixelCounts(0, 0, 6, 94), **stated),
+        make_score("c.png", PixelCounts(3, 0, 3, 94), patient="q"),
+        make_score("d.png", PixelCounts(0, 0, 0, 100), patient="q"),
+    )
+    by = summary_document(replace(evaluation, scores=scores))["by"]
+    assert {name: each["n"] for name, each in by["tumour class"].items()} == {"glioma": 2, "no tumour": 1, "unnamed": 1}
+    assert {name: each["n"] for name, each in by["plane"].items()} == {"axial": 2, "unnamed": 2}
+    glioma = by["tumour class"]["glioma"]
+    assert glioma["dice"]["mean"] == pytest.approx((0.8 + 0) / 2)
+    assert (glioma["pooled"]["patients"], glioma["pooled"]["dice"]["mean"]) == (1, pytest.approx(8 / (8 + 2 + 6)))
+
+
+def test_model_and_annotators_are_compared_on_the_same_slices(evaluation: Evaluation):
+    def pair(first: str, second: str, shared_px: int) -> OutlinePair:
+        return OutlinePair(first, second, "g", PixelCounts(shared_px, 1, 1, 9), SurfaceScores(0.8, 2.0, 0.5))
+
+    pairs = (pair("TEST/a.png", "TRAIN/x.png", 3), pair("TEST/a.png", "TEST/b.png", 1), pair("TRAIN/x.png", "y", 9))
+    twice = summary_document(replace(evaluation, agreement=Agreement(pairs, 0)))["outlined_twice"]
+    # a is in pairs of Dice 3/4 and 1/2, b in the second alone; what is not scored does not count.
+    assert (twice["n"], twice["model"]["mean"]) == (2, pytest.approx((2 / 3 + 1) / 2))
+    assert twice["annotators"]["mean"] == pytest.approx((0.625 + 0.5) / 2)
+    assert {name: each["n"] for name, each in twice["by"]["tumour size"].items()} == {"medium": 1, "large (> 8%)": 1}
+    assert summary_document(evaluation)["outlined_twice"] is None  # its pair is of slices that are not scored
+
+
 def test_baselines_stand_for_all_images_and_for_clean_ones(evaluation: Evaluation):
     background = summary_document(evaluation)["baselines"]["all_background"]
     assert (background["n"], background["clean"]["n"]) == (4, 3)

@@ -46,6 +46,8 @@ def test_the_card_says_all_that_a_user_must_know(model: Model):
     for said in ("Finds bright squares.", "tests", "squares only", "squares: 3 slices; the square; CC0"):
         assert said in text
     assert "squares: 0.812 [0.700, 0.900] of 12" in text
+    card["scores"]["mean Dice"]["squares"]["ci95"] = None  # one group has no interval
+    assert "squares: 0.812 of 12" in describe_card(card)
     assert "licence of the weights: CC BY-NC-SA 4.0" in text
     assert "retrain: tumortrace train squares" in text
 

@@ -36,6 +36,8 @@ class CaseRecord:
         patient: The patient whose slice it is, where the dataset says.
         source: Name of the dataset that it comes from.
         expected_sha256: Hash of picture and truth (``hash_case``) that a split file states for it; empty if unknown.
+        tumour_class: Class of the tumour, for example ``"glioma"``; empty where the dataset does not say.
+        plane: Plane of the slice, for example ``"axial"``; empty where the dataset does not say.
     """
 
     case_id: str
@@ -45,6 +47,8 @@ class CaseRecord:
     patient: str | None = None
     source: str = ""
     expected_sha256: str = ""
+    tumour_class: str = ""
+    plane: str = ""
 
 
 @dataclass(frozen=True, eq=False)

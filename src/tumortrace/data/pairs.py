@@ -6,7 +6,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from tumortrace.data.findings import Finding, left_out
@@ -27,6 +27,12 @@ MASK_COLUMNS = ("mask", "mask_path", "mask_file", "mask_name", "segmentation", "
 MASK_ENDINGS = ("mask", "masks", "seg", "segmentation", "label", "gt")
 """What stands behind or before the image's name in that of its mask, with ``_``, ``-`` or a blank between them."""
 
+CLASS_COLUMNS = ("class", "tumour_class", "tumor_class", "tumour_type", "tumor_type", "diagnosis")
+"""Headers of the column that names the class of the tumour, likewise."""
+
+PLANE_COLUMNS = ("plane", "view", "orientation")
+"""Headers of the column that names the plane of the slice, likewise."""
+
 _COLUMNS = ("image", "mask", "patient", "size_bytes")
 _WORD = f"(?:{'|'.join(MASK_ENDINGS)})"
 _BEHIND = re.compile(rf"(.+)[ _-]{_WORD}", flags=re.IGNORECASE | re.DOTALL)
@@ -43,12 +49,16 @@ class Pair:
         mask: Path of the mask within the folder of the masks; empty if there is none.
         patient: The patient whose slice it is, where known.
         size_bytes: Size of the image file, -1 if unknown.
+        tumour_class: Class of the tumour; empty if the table does not say.
+        plane: Plane of the slice; empty if the table does not say.
     """
 
     image: str
     mask: str
     patient: str | None = None
     size_bytes: int = -1
+    tumour_class: str = ""
+    plane: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,7 @@ def read_pairs(path: Path) -> PairsTable:
         raise DataError(f"{path}: cannot be read as CSV ({error}); save it as UTF-8 text") from None
     image, mask, patient = map(table.find_column, (IMAGE_COLUMNS, MASK_COLUMNS, PATIENT_COLUMNS))
     size = table.find_column(["size_bytes"])
+    tumour_class, plane = map(table.find_column, (CLASS_COLUMNS, PLANE_COLUMNS))
     columns = list_columns(table.header)
     if image is None:
         cause = f"no column names the images, so the table is not used; its columns: {columns}"
@@ -88,6 +99,8 @@ def read_pairs(path: Path) -> PairsTable:
             _read_path(row[mask]) if mask else "",
             read_patient(row[patient]) if patient else None,
             _read_size(row[size]) if size else -1,
+            _read_word(row[tumour_class]) if tumour_class else "",
+            _read_word(row[plane]) if plane else "",
         )
         for row in table.rows
     )
@@ -127,7 +140,7 @@ def check_pairs(pairs: Iterable[Pair], *, prefix: str) -> tuple[list[Pair], list
                 Finding("duplicate-record", "warning", prefix + image, cause, "leave one row for each image")
             )
         else:
-            first[image] = Pair(image, pair.mask, pair.patient, pair.size_bytes)
+            first[image] = replace(pair, image=image)
     return list(first.values()), findings
 
 
@@ -216,6 +229,11 @@ def _group_masks(masks: Sequence[str], *, taken: set[str]) -> dict[str, list[str
 
 def _read_path(cell: str) -> str:
     return cell.replace("\\", "/")
+
+
+def _read_word(cell: str) -> str:
+    """The lower-case name in a cell; empty if unknown, as for patients."""
+    return (read_patient(cell) or "").casefold()
 
 
 def _read_size(cell: str) -> int:

@@ -20,7 +20,7 @@ from tumortrace.inference.confidence import mask_features
 from tumortrace.inference.model import Model
 from tumortrace.inference.predict import Prediction, predict
 from tumortrace.metrics.calibration import CaseHistogram, count_logits
-from tumortrace.metrics.froc import LesionPeaks, measure_peaks
+from tumortrace.metrics.froc import SliceMarks, measure_marks
 from tumortrace.metrics.lesions import LesionCounts, count_lesions
 from tumortrace.metrics.overlap import PixelCounts, count_pixels
 from tumortrace.metrics.surface import SurfaceScores, compare_surfaces
@@ -48,12 +48,14 @@ class CaseScore:
         counts: Its pixels at the image's own resolution.
         surface: Distances between the borders of mask and truth.
         lesions: Numbers of lesions in mask and truth.
-        peaks: Highest probabilities of its lesions.
+        marks: Its lesions before any peak threshold is applied.
         confidence: The model's own confidence, 0 to 1.
         features: Features that the confidence is computed from (``inference.confidence.mask_features``).
         histogram: The model's probabilities, by truth.
         baselines: Pixel counts of each prediction without a network.
         fold: The fold in which the case was held out; empty outside a cross-validation.
+        tumour_class: Class of its tumour as the dataset states it; empty if it does not.
+        plane: Plane of the slice as the dataset states it; empty if it does not.
     """
 
     file: str
@@ -69,12 +71,14 @@ class CaseScore:
     counts: PixelCounts
     surface: SurfaceScores
     lesions: LesionCounts
-    peaks: LesionPeaks
+    marks: SliceMarks
     confidence: float
     features: tuple[float, ...]
     histogram: CaseHistogram
     baselines: dict[str, PixelCounts]
     fold: str = ""
+    tumour_class: str = ""
+    plane: str = ""
 
     @property
     def tumour_px(self) -> int:
@@ -269,11 +273,13 @@ def _score(known: _Known, case: Case, prediction: Prediction, baselines: Baselin
         counts=count_pixels(mask, truth),
         surface=compare_surfaces(mask, truth, spacing=spacing_mm or (1.0, 1.0), tolerance=TOLERANCE),
         lesions=count_lesions(mask, truth),
-        peaks=measure_peaks(probability, truth, threshold=threshold),
+        marks=measure_marks(probability, truth, threshold=threshold),
         confidence=prediction.confidence,
         features=tuple(mask_features(probability, mask).tolist()),
         histogram=count_logits(probability, mask, truth),
         baselines=baselines.score(case),
+        tumour_class=case.record.tumour_class,
+        plane=case.record.plane,
     )
 
 

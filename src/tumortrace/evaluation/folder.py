@@ -63,6 +63,8 @@ class ImageRow:
         similarity: Similarity to that slice; NaN without one.
         fold: The fold in which the case was held out; empty outside a cross-validation.
         sha256: Hash of what the case shows.
+        tumour_class: Class of its tumour as the dataset states it; empty if it does not.
+        plane: Plane of the slice, stated or recognised; empty if unknown.
     """
 
     file: str
@@ -92,6 +94,8 @@ class ImageRow:
     similarity: float
     fold: str
     sha256: str
+    tumour_class: str
+    plane: str
 
     @property
     def tumour_px(self) -> int:
@@ -144,6 +148,8 @@ def image_row(score: CaseScore) -> ImageRow:
         similarity=leak.similarity if leak else math.nan,
         fold=score.fold,
         sha256=score.sha256,
+        tumour_class=score.tumour_class,
+        plane=score.plane,
     )
 
 

@@ -14,7 +14,7 @@ from tumortrace.evaluation.evaluate import CaseScore
 from tumortrace.files import Document
 from tumortrace.metrics.aggregate import describe_values, interval_bounds
 from tumortrace.metrics.calibration import PAINTED
-from tumortrace.metrics.froc import PEAKS, froc_curve
+from tumortrace.metrics.froc import PEAKS, trace_operating_points
 from tumortrace.metrics.intervals import mean_interval, ratio_interval
 from tumortrace.metrics.overlap import PixelCounts
 
@@ -44,15 +44,18 @@ def describe_false_alarms(scores: Sequence[CaseScore]) -> Document:
 
 
 def describe_froc(scores: Sequence[CaseScore], *, chosen: float) -> list[Document]:
-    """List the points of the FROC curve, by rising peak threshold.
+    """List what each peak threshold would give, by rising threshold: lesions found, false lesions, Dice, false alarms.
 
     Args:
         scores: Scores, at least one.
         chosen: The model's own peak threshold, which is one of the points.
     """
-    heads = len({score.group for score in scores})
-    curve = froc_curve([score.peaks for score in scores], heads=heads, peaks=sorted({*PEAKS, chosen}))
-    return [asdict(point) for point in curve]
+    slices, heads = [score.marks for score in scores], [score.group for score in scores]
+    points = trace_operating_points(slices, heads, painted_fraction=PAINTED, peaks=sorted({*PEAKS, chosen}))
+    return [
+        {key: interval_bounds(value) if key.endswith("_ci95") else value for key, value in asdict(point).items()}
+        for point in points
+    ]
 
 
 def describe_pooled(scores: Sequence[CaseScore]) -> Document | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 
 from tumortrace.copies.agreement import describe_agreement
@@ -70,6 +70,7 @@ def summary_document(evaluation: Evaluation, *, folds: Sequence[Document] = ()) 
             "training": _describe_training(evaluation),
             "baselines": describe_baselines(scores),
             "agreement": describe_agreement(evaluation.agreement),
+            "outlined_twice": _describe_outlined_twice(evaluation),
             "calibration": _describe_calibration(evaluation),
             "folds": list(folds),
             "model": evaluation.model,
@@ -140,6 +141,38 @@ def _describe_images(scores: Sequence[CaseScore]) -> Document:
     }
 
 
+def _describe_outlined_twice(evaluation: Evaluation) -> Document | None:
+    """Describe the Dice of model and annotators on the same slices; None if no scored slice was outlined twice.
+
+    The annotators' Dice of a slice is the mean over the pairs of outlines that it is in.
+    """
+    agreed: dict[str, list[float]] = {}
+    for pair in evaluation.agreement.pairs if evaluation.agreement else ():
+        for file in (pair.first, pair.second):
+            agreed.setdefault(file, []).append(pair.counts.dice)
+    scores = [score for score in evaluation.scores if score.file in agreed]
+    if not scores:
+        return None
+    dices = {score.file: sum(agreed[score.file]) / len(agreed[score.file]) for score in scores}
+    return {
+        **_compare_dices(scores, dices),
+        "by": {
+            title: {name: _compare_dices(members, dices) for name, members in _divide(scores, sort).items()}
+            for title, sort in _SORTERS.items()
+            if title in {"tumour class", "plane", "tumour size"}
+        },
+    }
+
+
+def _compare_dices(scores: Sequence[CaseScore], annotators: Mapping[str, float]) -> Document:
+    groups = [score.group for score in scores]
+    return {
+        "n": len(scores),
+        "model": describe_values([score.counts.dice for score in scores], groups),
+        "annotators": describe_values([annotators[score.file] for score in scores], groups),
+    }
+
+
 def _describe_training(evaluation: Evaluation) -> Document:
     """Describe what is known of the training slices, and how many images share a slice or a patient with them."""
     return {
@@ -150,21 +183,21 @@ def _describe_training(evaluation: Evaluation) -> Document:
 
 
 def _describe_subgroups(scores: Sequence[CaseScore]) -> Document:
-    sorters: dict[str, Callable[[CaseScore], str]] = {
-        "tumour size": _name_size,
-        "lesions": lambda score: {0: "none", 1: "1"}.get(score.lesions.true_lesions, "2 or more"),
-        "outline": lambda score: score.shape,
-        "source": lambda score: score.source or "unnamed",
-        "copies": lambda score: {True: "clean", False: "leaked", None: "unknown"}[score.clean],
-    }
     return {
         title: {
-            name: {"n": len(members), **describe_scores(members)}
-            for name in sorted({sort(score) for score in scores}, key=_subgroup_order)
-            for members in [[score for score in scores if sort(score) == name]]
+            name: {"n": len(members), **describe_scores(members), "pooled": describe_pooled(members)}
+            for name, members in _divide(scores, sort).items()
         }
-        for title, sort in sorters.items()
+        for title, sort in _SORTERS.items()
     }
+
+
+def _divide(scores: Sequence[CaseScore], sort: Callable[[CaseScore], str]) -> dict[str, list[CaseScore]]:
+    """Divide scores into subgroups, by name in order."""
+    members: dict[str, list[CaseScore]] = {}
+    for score in scores:
+        members.setdefault(sort(score), []).append(score)
+    return {name: members[name] for name in sorted(members, key=_subgroup_order)}
 
 
 _SIZES = ("no tumour", f"small (< {SMALL:.0%})", "medium", f"large (> {LARGE:.0%})")
@@ -178,6 +211,18 @@ def _name_size(score: CaseScore) -> str:
 
 def _subgroup_order(name: str) -> tuple[int, str]:
     return (_SIZES.index(name) if name in _SIZES else 0, name)
+
+
+_SORTERS: dict[str, Callable[[CaseScore], str]] = {
+    "tumour size": _name_size,
+    "tumour class": lambda score: score.tumour_class or ("unnamed" if score.tumour_px else "no tumour"),
+    "plane": lambda score: score.plane or "unnamed",
+    "lesions": lambda score: {0: "none", 1: "1"}.get(score.lesions.true_lesions, "2 or more"),
+    "outline": lambda score: score.shape,
+    "source": lambda score: score.source or "unnamed",
+    "copies": lambda score: {True: "clean", False: "leaked", None: "unknown"}[score.clean],
+}
+"""Rules that sort cases into subgroups, by the title of the division."""
 
 
 def _describe_calibration(evaluation: Evaluation) -> Document:

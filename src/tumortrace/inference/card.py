@@ -47,5 +47,5 @@ def describe_card(card: Card) -> str:
 
 
 def _describe_score(score: Card) -> str:
-    low, high = score["ci95"]
-    return f"{score['value']:.3f} [{low:.3f}, {high:.3f}] of {score['n']}"
+    interval = f" [{score['ci95'][0]:.3f}, {score['ci95'][1]:.3f}]" if score["ci95"] else ""
+    return f"{score['value']:.3f}{interval} of {score['n']}"

@@ -116,16 +116,44 @@ def draw_froc(points: Sequence[Document], *, chosen: float) -> Figure:
     """
     figure = Figure(figsize=(5.2, 3.8), facecolor="white", layout="constrained")
     axes = figure.subplots()
-    false, found = ([point[key] for point in points] for key in ("false_lesions_per_head", "sensitivity"))
-    axes.plot(false, found, color=BLUE, linewidth=1.6, marker="o", markerfacecolor="white")
+    _draw_curve(axes, points, ("false_lesions_per_head", "sensitivity"), chosen=chosen)
+    axes.set(xlabel="false lesions per head", ylabel="lesions found (fraction)", ylim=(-0.02, 1.02))
+    return figure
+
+
+def draw_trade_off(points: Sequence[Document], *, chosen: float) -> Figure:
+    """Draw the mean Dice of slices with tumour against the false alarms on tumour-free slices.
+
+    Args:
+        points: Points of the curve, by rising peak threshold.
+        chosen: The model's own peak threshold.
+    """
+    figure = Figure(figsize=(5.2, 3.8), facecolor="white", layout="constrained")
+    axes = figure.subplots()
+    _draw_curve(axes, points, ("painted", "dice"), chosen=chosen)
+    axes.set(xlabel="tumour-free slices with a false alarm (fraction)", ylabel="mean Dice of slices with tumour")
+    axes.set_ylim(-0.02, 1.02)
+    return figure
+
+
+_INTERVALS = {"false_lesions_per_head": "false_lesions_ci95"}
+
+
+def _draw_curve(axes: Axes, points: Sequence[Document], keys: tuple[str, str], *, chosen: float) -> None:
+    """Draw two scores of each peak threshold against each other, and the intervals of the model's own."""
+    values = [[point[key] for point in points] for key in keys]
+    axes.plot(*values, color=BLUE, linewidth=1.6, marker="o", markerfacecolor="white", zorder=2)
     for point in points:
         if point["peak_threshold"] == chosen:
-            axes.plot([point["false_lesions_per_head"]], [point["sensitivity"]], color=BLUE, marker="o")
-    axes.set(xlabel="false lesions per head", ylabel="lesions found (fraction)", ylim=(-0.02, 1.02))
-    axes.set_xlim(left=min(-0.02 * max(false), -0.01))
+            x, y = (point[key] for key in keys)
+            across, along = (point[_INTERVALS.get(key, f"{key}_ci95")] for key in keys)
+            axes.plot(across or [x], [y] * len(across or [x]), color=BLUE, linewidth=2.4, zorder=3)
+            axes.plot([x] * len(along or [y]), along or [y], color=BLUE, linewidth=2.4, zorder=3)
+            axes.plot([x], [y], color=BLUE, marker="o", markersize=8, zorder=4)
+            axes.annotate(f"peak threshold {chosen:g}", (x, y), xytext=(9, -13), textcoords="offset points", fontsize=9)
+    axes.set_xlim(left=min(-0.02 * max(values[0]), -0.01))
     _clean(axes)
     axes.grid(visible=True, linewidth=0.3, color="0.85")
-    return figure
 
 
 def draw_similarities(document: Document) -> Figure:

@@ -11,7 +11,16 @@ from tumortrace.evaluation.folder import StoredEvaluation
 from tumortrace.evaluation.verdict import Verdict, judge
 from tumortrace.files import Document
 from tumortrace.reporting import html
-from tumortrace.reporting.charts import BLUE, ORANGE, Dot, draw_dots, draw_froc, draw_reliability, draw_risk
+from tumortrace.reporting.charts import (
+    BLUE,
+    ORANGE,
+    Dot,
+    draw_dots,
+    draw_froc,
+    draw_reliability,
+    draw_risk,
+    draw_trade_off,
+)
 from tumortrace.reporting.error_map import Colours
 from tumortrace.reporting.gallery import draw_gallery
 from tumortrace.reporting.html import Section
@@ -99,7 +108,8 @@ def _tabulate_metrics(summary: Document) -> Markup:
         f"mean of the distances between the borders, in {unit}. 5 % and 95 % are percentiles over images, not an "
         "interval of the mean."
     )
-    return html.table(head, rows) + html.paragraph(words) + _describe_pooled(summary["pooled"])
+    shown = html.table(head, rows) + html.paragraph(words) + _describe_pooled(summary["pooled"])
+    return shown + _tabulate_outlined_twice(summary["outlined_twice"])
 
 
 def _metric_rows(scores: Document) -> list[Sequence[object]]:
@@ -130,14 +140,22 @@ def _describe_pooled(pooled: Document | None) -> Markup:
 def _describe_detection(summary: Document) -> Markup:
     rows = [[name, html.number(value), html.interval(bounds), n] for name, value, bounds, n in list_rates(summary)]
     shown = html.table(["", "value", "95 % interval", "of"], rows)
-    if len(summary["froc"]) < 2 or summary["froc"][0]["sensitivity"] is None:
+    points, chosen = summary["froc"], summary["calibration"]["peak_threshold"]
+    if len(points) < 2 or points[0]["sensitivity"] is None:
         return shown
-    caption = (
+    words = (
         "Each point is one peak threshold, the probability that a lesion has to reach somewhere. The filled point is "
-        "the model's own."
+        "the model's own, with 95 % intervals over heads."
     )
-    figure = draw_froc(summary["froc"], chosen=summary["calibration"]["peak_threshold"])
-    return shown + html.chart(figure, alt="Lesions found against false lesions per head (FROC)", caption=caption)
+    alt = "Lesions found against false lesions per head (FROC)"
+    charts = [html.chart(draw_froc(points, chosen=chosen), alt=alt, caption=f"Free-response ROC. {words}")]
+    if points[0]["painted"] is not None:
+        alt = "Mean Dice of slices with tumour against false alarms on tumour-free slices"
+        caption = (
+            "The trade-off that the thresholds are fitted to: a higher one gives fewer false alarms and misses more."
+        )
+        charts.append(html.chart(draw_trade_off(points, chosen=chosen), alt=alt, caption=caption))
+    return shown + html.gallery(charts)
 
 
 def _draw_subgroups(summary: Document) -> Markup:
@@ -148,7 +166,50 @@ def _draw_subgroups(summary: Document) -> Markup:
         if len(members) > 1 and dots:
             figure = draw_dots(dots, xlabel=f"mean Dice by {title}")
             shown += html.chart(figure, alt=f"Mean Dice by {title}", caption=f"By {title}, with 95 % intervals.")
-    return shown or html.paragraph("All images are of one kind; there is nothing to compare.")
+    pooled = _tabulate_pooled(summary["by"])
+    return (shown + pooled) or html.paragraph("All images are of one kind; there is nothing to compare.")
+
+
+def _tabulate_pooled(by: Document) -> Markup:
+    """Tabulate Dice over all pixels of a patient, by what divides whole patients or their slices."""
+    rows: list[Sequence[object]] = [
+        [title, name, scores["pooled"]["patients"], html.number(dice["mean"]), html.interval(dice["ci95"])]
+        for title in ("tumour class", "plane", "tumour size", "source")
+        for name, scores in by[title].items()
+        if len(by[title]) > 1 and scores["pooled"] is not None and name != "no tumour"
+        for dice in [scores["pooled"]["dice"]]
+        if dice["mean"] is not None
+    ]
+    if not rows:
+        return Markup()
+    head = ["by", "", "patients", "pooled Dice", "95 % interval"]
+    return html.paragraph("Dice over all pixels of a patient's slices of one kind.") + html.table(
+        head, rows, text_columns=2
+    )
+
+
+def _tabulate_outlined_twice(twice: Document | None) -> Markup:
+    if twice is None:
+        return Markup()
+    rows: list[Sequence[object]] = [_twice_row("all", "", twice)]
+    for title, members in twice["by"].items():
+        if len(members) > 1:
+            rows += [_twice_row(title, name, each) for name, each in members.items()]
+    words = (
+        "Slices that were outlined twice, the same ones for model and annotators. Where the model is above the "
+        "annotators, it has learnt one annotator's hand."
+    )
+    head = ["by", "", "slices", "Dice of the model", "95 % interval", "Dice of two annotators", "95 % interval"]
+    return html.paragraph(words) + html.table(head, rows, text_columns=2)
+
+
+def _twice_row(title: str, name: str, each: Document) -> Sequence[object]:
+    sides = (each[side] for side in ("model", "annotators"))
+    return [title, name, each["n"], *(cell for side in sides for cell in _mean_cells(side))]
+
+
+def _mean_cells(spread: Document) -> tuple[object, object]:
+    return html.number(spread["mean"]), html.interval(spread["ci95"])
 
 
 def _describe_calibration(summary: Document) -> Markup:

@@ -43,18 +43,18 @@ def tables_of_scores(document: Document) -> list[Table]:
         _add_metrics(table, counted(clean["n"], "clean image"), clean)
     elif not all_clean:
         table.add_row("clean images: unknown" if clean is None else "no clean images")
+    if document["pooled"]:
+        table.add_section()
+        table.add_row(
+            f"Dice pooled ({counted(document['pooled']['patients'], 'patient')})", *_cells(document["pooled"]["dice"])
+        )
     table.add_section()
     table.add_row("Dice without a network")
     for name, scores in document["baselines"].items():
         table.add_row(f"  {name.replace('_', ' ')}", *_cells(scores["dice"]))
         if some_clean:
             table.add_row("    clean images", *_cells(scores["clean"]["dice"]))
-    agreement = document["agreement"]
-    if agreement:
-        table.add_section()
-        table.add_row(f"annotators ({counted(agreement['pairs'], 'pair')})")
-        for metric in ("dice", "nsd"):
-            table.add_row(f"  {NAMES[metric]} of two outlines", *_cells(agreement[metric]))
+    _add_annotators(table, document)
     return [table, _table_of_detection(document)]
 
 
@@ -150,6 +150,20 @@ def _add_metrics(table: Table, heading: str, scores: Document) -> None:
     table.add_row(heading)
     for metric, name in NAMES.items():
         table.add_row(f"  {name}", *_cells(scores[metric]))
+
+
+def _add_annotators(table: Table, document: Document) -> None:
+    agreement, twice = document["agreement"], document["outlined_twice"]
+    if agreement:
+        table.add_section()
+        table.add_row(f"annotators ({counted(agreement['pairs'], 'pair')})")
+        for metric in ("dice", "nsd"):
+            table.add_row(f"  {NAMES[metric]} of two outlines", *_cells(agreement[metric]))
+    if twice:
+        table.add_section()
+        table.add_row(f"{counted(twice['n'], 'slice')} outlined twice")
+        for side in ("model", "annotators"):
+            table.add_row(f"  Dice of the {side}", *_cells(twice[side]))
 
 
 def _table_of_detection(document: Document) -> Table:

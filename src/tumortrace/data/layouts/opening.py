@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -34,6 +34,7 @@ class Opening:
         used: Files that are an image or mask of a case, annotations or a table, or named with their case.
         listed: Folders of images whose files a ``pairs.csv`` lists.
         patients: Patients by the image, as tables name them.
+        kinds: Class of the tumour and plane of the slice by the image, as tables name them; empty if unknown.
         labels: Number of each label, by its attribute.
         labelled_files: Annotation files whose regions are labelled.
     """
@@ -46,6 +47,7 @@ class Opening:
     used: set[str] = field(default_factory=set)
     listed: set[str] = field(default_factory=set)
     patients: dict[str, str] = field(default_factory=dict)
+    kinds: dict[str, tuple[str, str]] = field(default_factory=dict)
     labels: dict[str, Counter[str]] = field(default_factory=dict)
     labelled_files: list[str] = field(default_factory=list)
 
@@ -75,7 +77,9 @@ class Opening:
     def add_case(self, image: str, truth: Path | tuple[Region, ...], *, patient: str | None, mask: str = "") -> None:
         """Add an image with its truth, and count its files as used."""
         path = self.tree.root / image
-        self.records.append(CaseRecord(image, part_of(image), path, truth, patient or self.patient_of(image)))
+        tumour_class, plane = self.kinds.get(image, ("", ""))
+        record = CaseRecord(image, part_of(image), path, truth, patient or self.patient_of(image))
+        self.records.append(replace(record, tumour_class=tumour_class, plane=plane))
         self.used |= {image, mask} - {""}
 
     def add_mask_case(self, image: str, mask: str, *, patient: str | None = None) -> None:

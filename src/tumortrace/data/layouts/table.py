@@ -40,6 +40,7 @@ def open_table(opening: Opening, folder: str) -> None:
         opening.findings.append(Finding("pairs-columns", "warning", file, *table.fault))
     rows = _find_rows(opening, folder, table)
     opening.patients |= {row.image: row.pair.patient for row in rows if row.pair.patient}
+    opening.kinds |= {row.image: (row.pair.tumour_class, row.pair.plane) for row in rows}
     if table.names_masks:
         opening.listed |= {image_folder_of(row.image) for row in rows} | set(_folders(tree, folder, "images"))
         _add_cases(opening, rows)
