@@ -47,7 +47,7 @@ def _make_survey(
         for i, patient in enumerate(patients)
     )
     pairs = tuple(CopyPair(min(pair), max(pair), 0.95, np.eye(3)) for pair in links)
-    signatures = Signatures(np.zeros((0, 2, 96, 96), np.float16), np.zeros((0, 2, 4)), np.zeros((0, 4), np.bool_))
+    signatures = Signatures(np.zeros((0, 2, 96, 96), np.float16), np.zeros((0, 2, 4)), np.zeros((0, 4), np.float32))
     return Survey(cases, signatures, (), pairs, name_groups(link(count, links)))
 
 

@@ -76,6 +76,44 @@ def test_a_mask_follows_its_copy(draw_head: DrawHead):
     assert 2 * (laid & mask).sum() / (laid.sum() + mask.sum()) > 0.96
 
 
+def crop(pixels: NDArray[Any], *, left: float = 0, top: float = 0, right: float = 0, bottom: float = 0) -> NDArray[Any]:
+    height, width = pixels.shape
+    return pixels[round(top * height) : round((1 - bottom) * height), round(left * width) : round((1 - right) * width)]
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [{"left": 0.3}, {"top": 0.25}, {"right": 0.2, "bottom": 0.25}, {"left": 0.15, "right": 0.15, "top": 0.1}],
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_crop_of_up_to_thirty_per_cent_is_found(draw_head: DrawHead, cut: dict[str, float], turned: bool):  # noqa: FBT001
+    heads = [draw_head(seed) for seed in range(8)]
+    part = crop(heads[3], **cut)
+    part = np.ascontiguousarray(part[::-1].T if turned else part)
+    (pair,) = find_copies(signatures_of(part), signatures_of(*heads))
+    assert pair.second == 3
+    where = pair.to_second @ np.array([0.0, 0.0, 1.0])  # the first pixel of the crop, on the slice
+    left, top = cut.get("left", 0) * 140, cut.get("top", 0) * 170
+    bottom = (1 - cut.get("bottom", 0)) * 170
+    assert where[:2] == pytest.approx((left, bottom - 1) if turned else (left, top), abs=2.5)
+
+
+def test_the_negative_of_a_slice_is_found(draw_head: DrawHead):
+    heads = [draw_head(seed) for seed in range(6)]
+    filled = [head[40:130, 35:100] for head in heads]  # no air around them by which a negative could be told
+    for pictures in (heads, filled):
+        negatives = signatures_of(*(255 - picture for picture in pictures))
+        pairs = find_copies(negatives, signatures_of(*pictures))
+        assert [(pair.first, pair.second) for pair in pairs] == [(index, index) for index in range(6)]
+
+
+def test_a_white_border_neither_hides_copies_nor_makes_any(draw_head: DrawHead):
+    heads = [draw_head(seed) for seed in range(6)]
+    sheets = [np.pad(head, ((40, 25), (30, 60)), constant_values=255) for head in heads]
+    pairs = find_copies(signatures_of(*heads, *sheets))
+    assert [(pair.first, pair.second) for pair in pairs] == [(index, index + 6) for index in range(6)]
+
+
 def test_different_heads_are_no_copies(draw_head: DrawHead):
     assert find_copies(signatures_of(*(draw_head(seed) for seed in range(12)))) == []
 
@@ -151,6 +189,29 @@ def test_planted_copies_of_real_slices_are_found(request: pytest.FixtureRequest,
     planted = signatures_of(*(plant(pictures[index], rng) for index in chosen))
     found = {pair.first for pair in find_copies(planted, signatures_of(*(pictures[index] for index in chosen)))}
     assert len(found) >= 95
+
+
+CHANGES: dict[str, Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]] = {
+    "negative": lambda pixels, _rng: 255 - pixels,
+    "white border": lambda pixels, rng: np.pad(pixels, rng.integers(5, 60, (2, 2)), constant_values=255),
+    "crop at one edge": lambda pixels, rng: crop(
+        pixels, **{str(rng.choice(["left", "top", "right", "bottom"])): rng.uniform(0.1, 0.3)}
+    ),
+    "crop of both sides": lambda pixels, rng: crop(
+        pixels, **dict(zip(("left", "top", "right", "bottom"), rng.uniform(0, 0.15, 4), strict=True))
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("name", ["br35h", "lgg"])
+def test_changed_copies_of_real_slices_are_found(request: pytest.FixtureRequest, name: str, change: str):
+    records = open_dataset(request.getfixturevalue(name)).records
+    rng = np.random.default_rng(5)
+    pictures = [read_slice(records[index].image_path).pixels for index in rng.permutation(len(records))[:40]]
+    planted = signatures_of(*(np.ascontiguousarray(CHANGES[change](picture, rng)) for picture in pictures))
+    found = {pair.first for pair in find_copies(planted, signatures_of(*pictures)) if pair.first == pair.second}
+    assert len(found) >= 38
 
 
 def test_different_patients_are_not_called_copies(lgg: Path):

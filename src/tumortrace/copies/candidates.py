@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortrace.copies.signatures import COARSE_PX, HEAD, WINDOWS, Signatures, unit_vectors
+from tumortrace.copies.signatures import COARSE_PX, HEAD, WINDOWS, Signatures
 from tumortrace.copies.similarity import ORIENTATIONS, orient
+from tumortrace.machine import usable_cores
+from tumortrace.progress import track
 
 Cut = tuple[float, float, float, float]
 """Fractions of a window that are cut off at its left, top, right and bottom."""
@@ -25,9 +29,13 @@ _MOST = 64  # however many are similar
 _ALIKE = 0.9  # coarse similarity from which more than the nearest few are registered: a group may be large
 _UNLIKE = 0.5  # below it nothing is registered
 _BETWEEN = 3  # pairs of two groups that are registered
-_BLOCK = 512
-_CUTS = (0.1, 0.2, 0.3)  # tried at one edge
-_TWO_CUTS = (0.12, 0.25)  # tried at each of several
+_NEGATIVE = 0.15  # by which a negative must be more similar: few of them are not turned upright beforehand
+_PART_PX = 12  # side of the signatures of windows and of their parts that are compared
+_ROWS, _REFERENCES = 1024, 512  # slices that are compared at a time: what they need fits into the cache
+_SLIGHT, _CLEAR = 0.08, 0.33  # fraction with which a head ends at an edge where little, or more, of it may be cut off
+_SLIGHT_CUTS = (0.0, 0.07, 0.14, 0.22)  # tried where little is cut off; nothing is where a neck ends, for one
+_CLEAR_CUTS = (0.0, 0.08, 0.16, 0.24, 0.32)  # tried where more is
+_FEWER_CUTS = (0.0, 0.11, 0.22)  # tried instead where three edges or all are cut
 
 
 @dataclass(frozen=True)
@@ -65,9 +73,6 @@ class _Variant:
     cut: Cut = WHOLE
 
 
-_TURNED = [_Variant(orientation) for orientation in range(len(ORIENTATIONS))]
-
-
 def find_candidates(
     signatures: Signatures, others: Signatures, *, rows: NDArray[np.intp], own: NDArray[np.intp] | None = None
 ) -> Candidates:
@@ -102,44 +107,158 @@ def best_between(candidates: Candidates, own: NDArray[np.intp]) -> Candidates:
 def _search_all(
     signatures: Signatures, others: Signatures, rows: NDArray[np.intp], own: NDArray[np.intp] | None
 ) -> Iterator[Candidate]:
+    if not len(rows) or not len(others):
+        return
+    none = np.zeros((len(rows), 4), dtype=np.intp)
     for window in range(len(WINDOWS)):
-        references = others.coarse(window)
-        for block, queries in _blocks(signatures.coarse(window), rows):
-            best = _Best.among(_TURNED, queries, references)
-            for number, variant in enumerate(_TURNED):
-                best.update(slice(None), number, queries[variant.orientation], references)
-            yield from best.choose(block, own, window=window, nearest=NEAREST)
-    cut_off = rows[signatures.cut_ltrb[rows].any(axis=1)]
-    for block, queries in _blocks(signatures.coarse(HEAD), cut_off):
-        best = _search_cut(queries, signatures.cut_ltrb[block], others.coarse(HEAD))
-        yield from best.choose(block, own, window=HEAD, nearest=_NEAREST_CUT)
+        query = _Query.of(signatures.coarse(window), rows, none, plan=lambda _edges: [WHOLE])
+        yield from _search(query, others.coarse(window), own, window=window, nearest=NEAREST)
+    kinds = np.searchsorted((_SLIGHT, _CLEAR), signatures.cut_ltrb)
+    cut_off = rows[kinds[rows].any(axis=1)]
+    cut_off = cut_off[np.lexsort(kinds[cut_off].T)]  # those that are cut alike in a row
+    if not len(cut_off):
+        return
+    query = _Query.of(signatures.coarse(HEAD), cut_off, kinds[cut_off], plan=_plan_cuts)
+    yield from _search(query, others.coarse(HEAD), own, window=HEAD, nearest=_NEAREST_CUT)
 
 
-def _blocks(
-    vectors: NDArray[np.float32], rows: NDArray[np.intp]
-) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
-    """Some rows after the other, turned as a reference would have to be turned back, shape (8, n, side, side)."""
-    for start in range(0, len(rows), _BLOCK):
-        block = rows[start : start + _BLOCK]
-        turned = [np.rot90(vectors[block], -turns, axes=(1, 2)) for turns, _ in ORIENTATIONS]
-        yield block, np.stack([t[:, :, ::-1] if flip else t for t, (_, flip) in zip(turned, ORIENTATIONS, strict=True)])
+class _Task(NamedTuple):
+    """One variant that is tried for some of the slices that are searched for.
+
+    Attributes:
+        part: The part of each reference, as it is, that is compared.
+        number: Index of the variant.
+        those: The slices, a range of the query's rows.
+    """
+
+    part: Cut
+    number: int
+    those: slice
 
 
-def _search_cut(queries: NDArray[np.float32], cut_ltrb: NDArray[np.bool_], references: NDArray[np.float32]) -> _Best:
-    """Compare heads that are cut off with the parts of the others that they may show."""
-    variants: list[_Variant] = []
-    tasks: dict[Cut, list[tuple[int, NDArray[np.intp]]]] = {}  # by the part of the references
-    for edges in np.unique(cut_ltrb, axis=0):
-        those = np.flatnonzero((cut_ltrb == edges).all(axis=1))
-        for cut, orientation in product(_plan_cuts(edges), range(len(ORIENTATIONS))):
-            tasks.setdefault(_turn_back(cut, orientation), []).append((len(variants), those))
-            variants.append(_Variant(orientation, cut))
-    best = _Best.among(variants, queries, references)
-    for cut, those_with_it in tasks.items():
-        part = _cut_out(references, cut)
-        for number, those in those_with_it:
-            best.update(those, number, queries[variants[number].orientation][those], part)
-    return best
+@dataclass(frozen=True, eq=False)
+class _Query:
+    """Slices that are searched for, and the ways in which they may lie on others.
+
+    Attributes:
+        rows: Indices of the slices, shape (Q,).
+        vectors: Small signatures, turned as references would be turned back, shape (8, Q, _PART_PX squared).
+        variants: All ways that are tried.
+        blocks: For each _ROWS slices the variants that are tried for them.
+    """
+
+    rows: NDArray[np.intp]
+    vectors: NDArray[np.float32]
+    variants: list[_Variant]
+    blocks: list[list[_Task]]
+
+    @classmethod
+    def of(
+        cls,
+        coarse: NDArray[np.float32],
+        rows: NDArray[np.intp],
+        kinds: NDArray[np.intp],
+        *,
+        plan: Callable[[list[int]], list[Cut]],
+    ) -> _Query:
+        """Plan a search.
+
+        Args:
+            coarse: Small signatures of all slices, shape (N, COARSE_PX, COARSE_PX).
+            rows: Indices of those that are searched for.
+            kinds: For each of them and edge 0 (whole), 1 (slightly cut) or 2, shape (Q, 4); equal rows in a row.
+            plan: Gives the cuts that are tried for one kind.
+        """
+        turned = [np.rot90(coarse[rows], -turns, axes=(1, 2)) for turns, _ in ORIENTATIONS]
+        turned = [each[:, :, ::-1] if flip else each for each, (_, flip) in zip(turned, ORIENTATIONS, strict=True)]
+        vectors = np.stack([_cut_out(np.ascontiguousarray(each), WHOLE) for each in turned])
+        numbers: dict[_Variant, int] = {}
+        blocks = [_list_tasks(kinds, start, plan, numbers) for start in range(0, len(rows), _ROWS)]
+        return cls(rows, vectors, list(numbers), blocks)
+
+
+def _list_tasks(
+    kinds: NDArray[np.intp], start: int, plan: Callable[[list[int]], list[Cut]], numbers: dict[_Variant, int]
+) -> list[_Task]:
+    """List what is tried for the _ROWS slices from ``start`` on, and number the variants that are new."""
+    tasks = []
+    edges = kinds[start : start + _ROWS]
+    changes = 1 + np.flatnonzero((edges[1:] != edges[:-1]).any(axis=1))
+    for first, last in itertools.pairwise([0, *changes.tolist(), len(edges)]):
+        for cut, orientation in itertools.product(plan(edges[first].tolist()), range(len(ORIENTATIONS))):
+            number = numbers.setdefault(_Variant(orientation, cut), len(numbers))
+            tasks.append(_Task(_turn_back(cut, orientation), number, slice(start + first, start + last)))
+    return tasks
+
+
+def _search(
+    query: _Query, references: NDArray[np.float32], own: NDArray[np.intp] | None, *, window: int, nearest: int
+) -> Iterator[Candidate]:
+    """Find the most similar references of each slice, strangers alone if groups are given.
+
+    Args:
+        query: Slices that are searched for.
+        references: Small signatures, shape (N, COARSE_PX, COARSE_PX).
+        own: Group of each reference, as for ``find_candidates``.
+        window: Index of the window, for the candidates.
+        nearest: Number of references that each slice gets at least.
+    """
+    starts = range(0, len(references), _REFERENCES)
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        searched = pool.map(lambda start: _search_part(query, references, start, own, nearest), starts)
+        parts = list(track(searched, "Searching", total=len(starts)))
+    found = _Found(*map(np.concatenate, zip(*parts, strict=True))).keep_nearest(nearest)
+    for row, column, similarity, code in zip(*(each.tolist() for each in found), strict=True):
+        number, negative = divmod(code, 2)
+        variant = query.variants[number]
+        first = int(query.rows[row])
+        yield Candidate(similarity, first, column, window, variant.orientation, variant.cut, bool(negative))
+
+
+class _Found(NamedTuple):
+    """Pairs of a slice and a reference, in arrays of one length.
+
+    Attributes:
+        row: Index of the slice in the query.
+        column: Index of the reference.
+        similarity: Similarity in the best variant.
+        code: Twice the index of the variant, plus 1 where dark and bright are exchanged.
+    """
+
+    row: NDArray[np.intp]
+    column: NDArray[np.intp]
+    similarity: NDArray[np.float32]
+    code: NDArray[np.int16]
+
+    def keep_nearest(self, nearest: int) -> _Found:
+        """Keep of each slice the nearest few, and all that are very similar."""
+        order = np.lexsort((self.column, -self.similarity, self.row))
+        row, similarity = self.row[order], self.similarity[order]
+        rank = np.arange(len(row)) - np.searchsorted(row, row)
+        kept = order[(rank < nearest) | ((rank < _MOST) & (similarity >= _ALIKE))]
+        return _Found(*(each[kept] for each in self))
+
+
+def _search_part(
+    query: _Query, references: NDArray[np.float32], start: int, own: NDArray[np.intp] | None, nearest: int
+) -> _Found:
+    """Search some of the references."""
+    some = references[start : start + _REFERENCES]
+    parts: dict[Cut, NDArray[np.float32]] = {}
+    found = []
+    for number, tasks in enumerate(query.blocks):
+        first_row = number * _ROWS
+        rows = query.rows[first_row : first_row + _ROWS]
+        best = _Best.among(len(rows), len(some))
+        for task in tasks:
+            if task.part not in parts:
+                parts[task.part] = _cut_out(some, task.part)
+            asking = query.vectors[query.variants[task.number].orientation, task.those]
+            those = slice(task.those.start - first_row, task.those.stop - first_row)
+            best.update(those, task.number, asking @ parts[task.part].T)
+        strangers = None if own is None else own[rows][:, None] != own[None, start : start + len(some)]
+        found.append(best.choose(strangers, nearest, first_row=first_row, first_column=start))
+    return _Found(*map(np.concatenate, zip(*found, strict=True)))
 
 
 def _distinct(candidates: list[Candidate]) -> list[Candidate]:
@@ -148,10 +267,11 @@ def _distinct(candidates: list[Candidate]) -> list[Candidate]:
     return sorted(best.values(), key=lambda c: -c.coarse)
 
 
-def _plan_cuts(edges: NDArray[np.bool_]) -> list[Cut]:
-    steps = _CUTS if edges.sum() == 1 else _TWO_CUTS
-    choices = [steps if edge else (0.0,) for edge in edges.tolist()]
-    return [(left, top, right, bottom) for left, top, right, bottom in product(*choices)]
+def _plan_cuts(edges: list[int]) -> list[Cut]:
+    few = sum(edge > 0 for edge in edges) < 3
+    steps = ((0.0,), _SLIGHT_CUTS, _CLEAR_CUTS) if few else ((0.0,), _FEWER_CUTS, _FEWER_CUTS)
+    cuts = itertools.product(*(steps[edge] for edge in edges))
+    return [(left, top, right, bottom) for left, top, right, bottom in cuts if left or top or right or bottom]
 
 
 def _turn_back(cut: Cut, orientation: int) -> Cut:
@@ -163,75 +283,67 @@ def _turn_back(cut: Cut, orientation: int) -> Cut:
 
 
 def _cut_out(vectors: NDArray[np.float32], cut: Cut) -> NDArray[np.float32]:
-    """The part of each small signature within a cut, stretched to the whole, shape (N, side, side)."""
+    """The part of each small signature within a cut, stretched or shrunk to a square.
+
+    Returns:
+        The parts, shape (N, _PART_PX squared), of mean 0 and norm 1, and of norm 0 where they are constant.
+    """
     left, top, right, bottom = cut
     across, down = _resampling(left, right), _resampling(top, bottom)
     # Each axis in one product: NumPy multiplies stacks of small matrices one by one.
-    narrow = (vectors.reshape(-1, COARSE_PX) @ across.T).reshape(vectors.shape).swapaxes(1, 2)
-    part = (narrow.reshape(-1, COARSE_PX) @ down.T).reshape(vectors.shape).swapaxes(1, 2)
-    return unit_vectors(np.asarray(part, dtype=np.float32))
+    narrow = (vectors.reshape(-1, COARSE_PX) @ across.T).reshape(-1, COARSE_PX, _PART_PX).swapaxes(1, 2)
+    part = (narrow.reshape(-1, COARSE_PX) @ down.T).reshape(-1, _PART_PX, _PART_PX).swapaxes(1, 2)
+    part = np.ascontiguousarray(part).reshape(-1, _PART_PX**2)
+    part -= part.mean(axis=1, keepdims=True)
+    norms = np.linalg.norm(part, axis=1, keepdims=True)
+    return np.asarray(part / np.where(norms > 0, norms, 1), dtype=np.float32)
 
 
 def _resampling(before: float, behind: float) -> NDArray[np.float32]:
-    """The matrix that stretches the part of a line between two cuts over the whole line, linearly."""
-    places = np.clip(before * COARSE_PX + (1 - before - behind) * (np.arange(COARSE_PX) + 0.5) - 0.5, 0, COARSE_PX - 1)
+    """The matrix that brings the part of a line between two cuts to _PART_PX places, linearly."""
+    step = (1 - before - behind) * COARSE_PX / _PART_PX
+    places = np.clip(before * COARSE_PX + step * (np.arange(_PART_PX) + 0.5) - 0.5, 0, COARSE_PX - 1)
     matrix = np.maximum(1 - np.abs(places[:, None] - np.arange(COARSE_PX)), 0)
     return np.asarray(matrix, dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class _Best:
-    """The best variant of each pair of Q queries and N references.
+    """The best variant of each pair of Q slices and N references, as it is and with dark and bright exchanged.
 
     Attributes:
-        variants: Variants that were tried.
-        similarity: The highest similarity, shape (Q, N).
-        code: Twice the index of the variant, plus 1 where dark and bright are exchanged, shape (Q, N).
+        highest: The highest similarity, shape (Q, N).
+        lowest: The lowest, which is the highest of the negatives with its sign changed.
+        highest_in: Index of the variant with the highest, shape (Q, N).
+        lowest_in: Index of the variant with the lowest.
     """
 
-    variants: list[_Variant]
-    similarity: NDArray[np.float32]
-    code: NDArray[np.int16]
+    highest: NDArray[np.float32]
+    lowest: NDArray[np.float32]
+    highest_in: NDArray[np.int16]
+    lowest_in: NDArray[np.int16]
 
     @classmethod
-    def among(cls, variants: list[_Variant], queries: NDArray[np.float32], references: NDArray[np.float32]) -> _Best:
+    def among(cls, slices: int, references: int) -> _Best:
         """Begin with nothing tried."""
-        size_qn = queries.shape[1], len(references)
-        return cls(variants, np.full(size_qn, -1.0, dtype=np.float32), np.zeros(size_qn, dtype=np.int16))
+        size_qn = slices, references
+        similarities = (np.full(size_qn, start, dtype=np.float32) for start in (-1, 1))
+        return cls(*similarities, *(np.zeros(size_qn, dtype=np.int16) for _ in range(2)))
 
-    def update(
-        self,
-        those: NDArray[np.intp] | slice,
-        number: int,
-        queries: NDArray[np.float32],
-        references: NDArray[np.float32],
-    ) -> None:
-        """Try a variant for some of the queries."""
-        product_ = queries.reshape(len(queries), -1) @ references.reshape(len(references), -1).T
-        size = np.abs(product_)
-        better = size > self.similarity[those]
-        self.code[those] = np.where(better, 2 * number + (product_ < 0), self.code[those])
-        self.similarity[those] = np.maximum(self.similarity[those], size)
+    def update(self, those: slice, number: int, similarity: NDArray[np.float32]) -> None:
+        """Note the similarity of some slices to all references in one variant."""
+        np.copyto(self.highest_in[those], np.int16(number), where=similarity > self.highest[those])
+        np.copyto(self.lowest_in[those], np.int16(number), where=similarity < self.lowest[those])
+        np.maximum(self.highest[those], similarity, out=self.highest[those])
+        np.minimum(self.lowest[those], similarity, out=self.lowest[those])
 
-    def choose(
-        self, block: NDArray[np.intp], own: NDArray[np.intp] | None, *, window: int, nearest: int
-    ) -> Iterator[Candidate]:
-        """Choose the most similar references of each query, strangers alone if groups are given."""
-        if own is not None:
-            self.similarity[own[block][:, None] == own[None, :]] = -1.0
-        places, columns = np.nonzero(self.similarity >= _least(self.similarity, nearest)[:, None])
-        for place, column in zip(places.tolist(), columns.tolist(), strict=True):
-            number, negative = divmod(int(self.code[place, column]), 2)
-            variant, coarse = self.variants[number], float(self.similarity[place, column])
-            yield Candidate(coarse, int(block[place]), column, window, variant.orientation, variant.cut, bool(negative))
-
-
-def _least(best: NDArray[np.float32], nearest: int) -> NDArray[np.float32]:
-    """For each row the similarity from which its pairs go on: the nearest few, and all that are very similar."""
-    count = best.shape[1]
-    if count <= nearest:
-        return np.full(len(best), _UNLIKE, dtype=np.float32)
-    places = [count - nearest, max(count - _MOST, 0)]
-    ordered = np.partition(best, places, axis=1)
-    lowest, most = ordered[:, places[0]], ordered[:, places[1]]
-    return np.maximum(np.maximum(np.minimum(lowest, _ALIKE), most), np.float32(_UNLIKE))
+    def choose(self, strangers: NDArray[np.bool_] | None, nearest: int, *, first_row: int, first_column: int) -> _Found:
+        """Choose the most similar references of each slice: ``nearest`` of them, and all that are very similar."""
+        best = np.maximum(self.highest, -self.lowest - _NEGATIVE)
+        if strangers is not None:
+            best[~strangers] = -1.0
+        kth = np.partition(best, -nearest, axis=1)[:, -nearest] if best.shape[1] > nearest else np.full(len(best), -1.0)
+        rows, columns = np.nonzero(best >= np.clip(kth, _UNLIKE, _ALIKE)[:, None])
+        similarity, highest = best[rows, columns], self.highest[rows, columns]
+        code = 2 * np.where(similarity > highest, self.lowest_in[rows, columns], self.highest_in[rows, columns])
+        return _Found(rows + first_row, columns + first_column, similarity, code + (similarity > highest))

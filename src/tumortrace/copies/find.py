@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -16,20 +17,26 @@ from tumortrace.copies.candidates import NEAREST, Candidate, Candidates, best_be
 from tumortrace.copies.groups import link
 from tumortrace.copies.registration import (
     Matrix,
+    View,
     compare_detail,
     cut_matrix,
     invert,
     orientation_matrix,
+    refine,
     register,
     window_matrix,
 )
 from tumortrace.copies.signatures import HEAD, Signatures
-from tumortrace.copies.similarity import ORIENTATIONS, orient
+from tumortrace.copies.similarity import ORIENTATIONS
 from tumortrace.machine import usable_cores
 from tumortrace.progress import track
 
 SAME_SLICE = 0.75
 """Pairs at least this similar are copies. In the valley between two modes; docs/trust.md shows where it comes from."""
+
+_HOPEFUL, _FITS = 0.4, 0.9  # similarities between which a rough map is refined: below in vain, above it is fine
+_VIEWS = 512  # kept in memory
+_TURNS_BACK = [orientation_matrix(turns=turns, flip=flip) for turns, flip in ORIENTATIONS]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,45 +95,60 @@ def score_pairs(signatures: Signatures, others: Signatures | None = None) -> lis
     return [scored[key] for key in sorted(scored)]
 
 
+class _Views:
+    """The views of N slices, the last few of them kept, since a slice has several candidates; and their places."""
+
+    def __init__(self, signatures: Signatures) -> None:
+        self.get = lru_cache(_VIEWS)(lambda index, window: View.of(signatures.windows[index, window]))
+        self.to_slice = [[window_matrix(box) for box in boxes] for boxes in signatures.boxes_xywh]
+        self.from_slice = [[invert(matrix) for matrix in matrices] for matrices in self.to_slice]
+
+
 def _register_all(candidates: Candidates, signatures: Signatures, others: Signatures) -> list[CopyPair]:
+    views = _Views(signatures)
+    other_views = views if signatures is others else _Views(others)
     with ThreadPoolExecutor(usable_cores()) as pool:
-        registered = pool.map(lambda hypotheses: _register_best(hypotheses, signatures, others), candidates.values())
+        registered = pool.map(lambda hypotheses: _register_best(hypotheses, views, other_views), candidates.values())
         return [pair for pair in track(registered, "Comparing closely", total=len(candidates)) if pair is not None]
 
 
-def _register_best(hypotheses: list[Candidate], signatures: Signatures, others: Signatures) -> CopyPair | None:
+def _register_best(hypotheses: list[Candidate], views: _Views, others: _Views) -> CopyPair | None:
     """The first hypothesis that makes the pair a copy, or else the best one; None if none can be registered."""
     best: CopyPair | None = None
     for likely in hypotheses:
-        pair = _register(likely, signatures, others)
+        pair = _register(likely, views, others)
         if pair is not None and (best is None or pair.similarity > best.similarity):
             best = pair
         if best is not None and best.similarity >= SAME_SLICE:
             break
-    if best is not None and signatures is others and best.first > best.second:
+    if best is not None and views is others and best.first > best.second:
         return best.turned()
     return best
 
 
-def _register(likely: Candidate, signatures: Signatures, others: Signatures) -> CopyPair | None:
+def _register(likely: Candidate, views: _Views, others: _Views) -> CopyPair | None:
     turns, flip = ORIENTATIONS[likely.orientation]
-    first = signatures.windows[likely.first, likely.window].astype(np.float32)
-    second = others.windows[likely.second, likely.window].astype(np.float32)
-    oriented = np.ascontiguousarray(orient(-second if likely.negative else second, turns=turns, flip=flip))
-    warp = register(first, oriented, guess=cut_matrix(likely.cut))
+    first = views.get(likely.first, likely.window)
+    second = others.get(likely.second, likely.window).turn(turns=turns, flip=flip, negative=likely.negative)
+    warp = register(first, second, guess=cut_matrix(likely.cut))
     if warp is None:
         return None
-    from_first = invert(window_matrix(signatures.boxes_xywh[likely.first, likely.window]))
-    into_second = window_matrix(others.boxes_xywh[likely.second, likely.window])
-    to_second = into_second @ orientation_matrix(turns=turns, flip=flip) @ warp @ from_first
-    similarity = _compare_heads(likely, signatures, others, to_second)
-    return CopyPair(likely.first, likely.second, similarity, to_second) if similarity > 0 else None
+    pair = _compare(likely, warp, views, others)
+    if _HOPEFUL <= pair.similarity < _FITS:
+        warp = refine(first, second, guess=warp)
+        pair = max(pair, _compare(likely, warp, views, others), key=_similarity) if warp is not None else pair
+    return pair if pair.similarity > 0 else None
 
 
-def _compare_heads(likely: Candidate, signatures: Signatures, others: Signatures, to_second: Matrix) -> float:
+def _compare(likely: Candidate, warp: Matrix, views: _Views, others: _Views) -> CopyPair:
     """Compare the heads alone: the background around them is noise, or what JPEG made of it."""
-    from_head = window_matrix(signatures.boxes_xywh[likely.first, HEAD])
-    into_head = invert(window_matrix(others.boxes_xywh[likely.second, HEAD]))
-    first = signatures.windows[likely.first, HEAD].astype(np.float32)
-    second = others.windows[likely.second, HEAD].astype(np.float32)
-    return compare_detail(first, -second if likely.negative else second, into_head @ to_second @ from_head)
+    into_second = others.to_slice[likely.second][likely.window] @ _TURNS_BACK[likely.orientation]
+    to_second = into_second @ warp @ views.from_slice[likely.first][likely.window]
+    between_heads = others.from_slice[likely.second][HEAD] @ to_second @ views.to_slice[likely.first][HEAD]
+    second = others.get(likely.second, HEAD).full
+    similarity = compare_detail(views.get(likely.first, HEAD), -second if likely.negative else second, between_heads)
+    return CopyPair(likely.first, likely.second, similarity, to_second)
+
+
+def _similarity(pair: CopyPair) -> float:
+    return pair.similarity

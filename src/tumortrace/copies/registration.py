@@ -7,81 +7,113 @@ found by maximising the enhanced correlation coefficient (Evangelidis and Psarak
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.copies.candidates import Cut
-from tumortrace.copies.similarity import SIDE_PX
+from tumortrace.copies.similarity import SIDE_PX, orient
 
 Matrix = NDArray[np.float64]
 """An affine map of points (x, y, 1), shape (3, 3); integer coordinates are pixel centres."""
 
-_Laid = tuple[cv2.typing.MatLike, cv2.typing.MatLike]
-
-COARSE_PX = 32
-"""Side of the squares that the coarse stage registers."""
+COARSE_PX, FINE_PX = 32, 80
+"""Sides of the squares that the coarse and the fine stage register."""
 
 _PROMISING = 0.7  # least correlation of the coarse stage
-_FITS = 0.96  # from here on a map needs no refinement: it is right to a fraction of a pixel
 _OVERLAP = 0.7  # least fraction of the first window that the second must cover to be registered
-_HOPEFUL = 0.4  # similarity of fine detail after the coarse stage below which refining is in vain
-_COMMON = 0.5  # least fraction of the first head that the second must show to be compared
-_DETAIL_SIGMA_PX = 3.0
-_DETAIL_FLOOR = 0.5  # of a signature's own spread: weaker detail is noise
+_COMMON = 0.5  # least fraction of the first window that the second must show to be compared
+_NOISE_SIGMA_PX, _DETAIL_SIGMA_PX = 0.6, 2.0  # what is finer is noise, what is coarser all heads have in common
+_DETAIL_FLOOR = 0.2  # of a signature's own spread: weaker detail is noise
 _LARGEST_SCALE = 1.4  # between two windows: beyond it the map has run away
-_SCALE = SIDE_PX / COARSE_PX
-_TO_FINE = np.array([[_SCALE, 0.0, (_SCALE - 1) / 2], [0.0, _SCALE, (_SCALE - 1) / 2], [0.0, 0.0, 1.0]])
-_TO_COARSE = np.linalg.inv(_TO_FINE)
-_COARSE = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 8, 1e-3)
-_FINE = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 8, 1e-3)
+_UNTIL = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 8, 1e-3)
 
 
-def register(first: NDArray[np.float32], second: NDArray[np.float32], *, guess: Matrix) -> Matrix | None:
-    """Register two windows that lie roughly on each other.
+@dataclass(frozen=True, eq=False)
+class View:
+    """A window of a slice, as registration needs it.
+
+    Attributes:
+        full: A signature with a spread of about 1, shape (SIDE_PX, SIDE_PX), float32.
+        middle: The same, shape (FINE_PX, FINE_PX).
+        small: The same, shape (COARSE_PX, COARSE_PX).
+    """
+
+    full: NDArray[np.float32]
+    middle: NDArray[np.float32]
+    small: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, window: NDArray[np.float16]) -> View:
+        """Make the view of a signature."""
+        full = window.astype(np.float32)
+        blurred = cv2.GaussianBlur(full, (0, 0), 1.5)
+        return cls(full, _resize(full, FINE_PX), _resize(blurred, COARSE_PX))
+
+    @cached_property
+    def detail(self) -> cv2.typing.MatLike:
+        """Fine detail of the window, by which copies are told from similar slices."""
+        return _keep_detail(self.full)
+
+    def turn(self, *, turns: int, flip: bool, negative: bool) -> View:
+        """Return the view of the slice turned, and with dark and bright exchanged or not."""
+        sign = np.float32(-1 if negative else 1)
+        each = (self.full, self.middle, self.small)
+        return View(*(np.ascontiguousarray(sign * orient(one, turns=turns, flip=flip)) for one in each))
+
+
+def register(first: View, second: View, *, guess: Matrix) -> Matrix | None:
+    """Register two windows that lie roughly on each other, coarsely.
 
     Args:
-        first: A signature, shape (SIDE_PX, SIDE_PX).
-        second: Another, already turned and flipped as the first one.
+        first: One window.
+        second: Another, already turned as the first one.
         guess: A map from the first window's coordinates to the second's that is right to a tenth of the window.
 
     Returns:
-        The map itself; None if the windows do not fit.
+        The map, right to a pixel or so; None if the windows do not fit even roughly.
     """
-    small_first, small_second = _shrink(first), _shrink(second)
-    coarse = _align(small_first, small_second, _TO_COARSE @ guess @ _TO_FINE, _COARSE)
-    if coarse is None or _correlate(small_first, small_second, coarse) < _PROMISING:
+    warp = _align(first.small, second.small, guess)
+    if warp is None or not _plausible(warp, guess) or _correlate(first.small, second.small, warp) < _PROMISING:
         return None
-    warp = _TO_FINE @ coarse @ _TO_COARSE
-    if not _plausible(warp, guess):
-        return None
-    if _correlate(first, second, warp) >= _FITS or compare_detail(first, second, warp) < _HOPEFUL:
-        return warp
-    fine = _align(first, second, warp, _FINE)
-    if fine is None or not _plausible(fine, guess) or _correlate(first, second, fine) < 0:
-        return None
-    return fine
+    return warp
 
 
-def compare_detail(first: NDArray[np.float32], second: NDArray[np.float32], warp: Matrix) -> float:
-    """Correlate the fine detail of two heads, one laid onto the other.
+def refine(first: View, second: View, *, guess: Matrix) -> Matrix | None:
+    """Register two windows finely.
+
+    Args:
+        first: One window.
+        second: Another, already turned as the first one.
+        guess: Result of ``register``.
+
+    Returns:
+        The map, right to a fraction of a pixel; None if the search runs away.
+    """
+    warp = _align(first.middle, second.middle, guess)
+    return warp if warp is not None and _plausible(warp, guess) else None
+
+
+def compare_detail(first: View, second: NDArray[np.float32], warp: Matrix) -> float:
+    """Correlate the fine detail of two windows, one laid onto the other.
 
     What two heads have in common, such as the ring of the skull, is coarse. Only copies share the fine detail.
 
     Args:
-        first: A signature of a head, shape (SIDE_PX, SIDE_PX), with a spread of about 1.
-        second: Another, as it was measured.
+        first: One window.
+        second: The signature of another.
         warp: Map from coordinates in the first to those in the second.
 
     Returns:
         Normalised correlation, -1 to 1; -1 if the second shows less than half of the first.
     """
-    laid, covered = _lay_window(second, warp, first.shape)
-    covered = cv2.erode(covered, np.ones((3, 3), np.uint8))
-    if cv2.countNonZero(covered) < _COMMON * first.size:
+    covered = _find_covered(warp, first.full.shape[0])
+    if cv2.countNonZero(covered) < _COMMON * first.full.size:
         return -1.0
-    return _normalised(_keep_detail(first), _keep_detail(laid), covered)
+    return _normalised(first.detail, _keep_detail(_lay_window(second, warp)), covered)
 
 
 def orientation_matrix(*, turns: int, flip: bool) -> Matrix:
@@ -105,7 +137,10 @@ def cut_matrix(cut: Cut) -> Matrix:
 
 def invert(matrix: Matrix) -> Matrix:
     """Return the inverse of an affine map."""
-    return np.vstack([cv2.invertAffineTransform(matrix[:2]), [0, 0, 1]])
+    (a, b, x), (c, d, y) = matrix[:2].tolist()
+    determinant = a * d - b * c
+    a, b, c, d = d / determinant, -b / determinant, -c / determinant, a / determinant
+    return np.array([[a, b, -a * x - b * y], [c, d, -c * x - d * y], [0.0, 0.0, 1.0]])
 
 
 def window_matrix(box_xywh: NDArray[np.float64]) -> Matrix:
@@ -144,44 +179,63 @@ def _lay(array: NDArray[np.generic], to_second: Matrix, size_hw: tuple[int, int]
     return cv2.warpAffine(np.asarray(array), to_second[:2], (size_hw[1], size_hw[0]), flags=flags)
 
 
-def _shrink(window: NDArray[np.float32]) -> NDArray[np.float32]:
-    blurred = cv2.GaussianBlur(window, (0, 0), 1.5)
-    return np.asarray(cv2.resize(blurred, (COARSE_PX, COARSE_PX), interpolation=cv2.INTER_AREA), dtype=np.float32)
+def _resize(window: cv2.typing.MatLike, side_px: int) -> NDArray[np.float32]:
+    return np.asarray(cv2.resize(window, (side_px, side_px), interpolation=cv2.INTER_AREA), dtype=np.float32)
 
 
-def _align(
-    first: NDArray[np.float32], second: NDArray[np.float32], guess: Matrix, until: tuple[int, int, float]
-) -> Matrix | None:
-    """The affine map from the first to the second; None if the search runs away."""
+def _align(first: NDArray[np.float32], second: NDArray[np.float32], guess: Matrix) -> Matrix | None:
+    """The affine map from the first to the second, between windows of SIDE_PX; None if the search runs away."""
     everywhere = np.full(first.shape, 255, dtype=np.uint8)
-    start = guess[:2].astype(np.float32)
+    start = rescale(guess, first.shape[0])[:2].astype(np.float32)
     try:
-        _, warp = cv2.findTransformECC(first, second, start, cv2.MOTION_AFFINE, until, everywhere, 3)
+        _, warp = cv2.findTransformECC(first, second, start, cv2.MOTION_AFFINE, _UNTIL, everywhere, 3)
     except cv2.error:  # how OpenCV says that the two do not converge
         return None
-    return np.vstack([warp, [0, 0, 1]]).astype(np.float64)
+    return rescale(np.vstack([warp, [0, 0, 1]]), SIDE_PX, from_px=first.shape[0])
+
+
+def rescale(matrix: Matrix, side_px: int, *, from_px: int = SIDE_PX) -> Matrix:
+    """Return a map between two windows as a map between the same windows of another side."""
+    (a, b, x), (c, d, y) = matrix[:2].tolist()
+    scale = side_px / from_px
+    half = (scale - 1) / 2  # integer coordinates are pixel centres
+    return np.array([[a, b, scale * x + half * (1 - a - b)], [c, d, scale * y + half * (1 - c - d)], [0.0, 0.0, 1.0]])
 
 
 def _correlate(first: NDArray[np.float32], second: NDArray[np.float32], warp: Matrix) -> float:
     """Normalised correlation where the second window, laid onto the first, covers it; -1 if that is too little."""
-    laid, covered = _lay_window(second, warp, first.shape)
+    warp = rescale(warp, first.shape[0])
+    covered = _find_covered(warp, first.shape[0])
     if cv2.countNonZero(covered) < _OVERLAP * first.size:
         return -1.0
-    return _normalised(first, laid, covered)
+    return _normalised(first, _lay_window(second, warp), covered)
 
 
-def _lay_window(second: NDArray[np.float32], warp: Matrix, size_hw: tuple[int, ...]) -> _Laid:
-    """The second window on the first one's grid, and where it covers it (255, elsewhere 0)."""
-    size_wh, flags = (size_hw[1], size_hw[0]), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    laid = cv2.warpAffine(second, warp[:2], size_wh, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    full = np.full(second.shape, 255, dtype=np.uint8)
-    return laid, cv2.inRange(cv2.warpAffine(full, warp[:2], size_wh, flags=flags), 253, 255)
+def _lay_window(second: NDArray[np.float32], warp: Matrix) -> cv2.typing.MatLike:
+    """The second window on the first one's grid."""
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(second, warp[:2], second.shape, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _find_covered(warp: Matrix, side_px: int) -> NDArray[np.uint8]:
+    """Where the second window covers the first, but for its outermost pixels: 1, elsewhere 0."""
+    (a, b, x), (c, d, y) = invert(warp)[:2].tolist()
+    near, far = 0.5, side_px - 1.5
+    corners = ((near, near), (far, near), (far, far), (near, far))
+    places = np.array([(round(a * u + b * v + x), round(c * u + d * v + y)) for u, v in corners], dtype=np.int32)
+    return np.asarray(cv2.fillConvexPoly(np.zeros((side_px, side_px), np.uint8), places, 1))
 
 
 def _keep_detail(window: cv2.typing.MatLike) -> cv2.typing.MatLike:
-    deviation = window - cv2.GaussianBlur(window, (0, 0), _DETAIL_SIGMA_PX)
-    contrast = cv2.sqrt(cv2.GaussianBlur(deviation * deviation, (0, 0), _DETAIL_SIGMA_PX))
+    smooth = _blur(window, _NOISE_SIGMA_PX)
+    deviation = smooth - _blur(smooth, _DETAIL_SIGMA_PX)
+    contrast = cv2.sqrt(_blur(deviation * deviation, _DETAIL_SIGMA_PX))
     return deviation / (contrast + _DETAIL_FLOOR)
+
+
+def _blur(window: cv2.typing.MatLike, sigma_px: float) -> cv2.typing.MatLike:
+    side = 2 * math.ceil(2 * sigma_px) + 1
+    return cv2.GaussianBlur(window, (side, side), sigma_px)
 
 
 def _normalised(first: cv2.typing.MatLike, second: cv2.typing.MatLike, mask: cv2.typing.MatLike) -> float:

@@ -21,8 +21,13 @@ HEAD = WINDOWS.index("head")
 COARSE_PX = 24
 """Side of the small signatures that candidates are searched by."""
 
+MEASURED_PX = 256
+"""Longer side of the picture that a signature is measured on: more would only take time."""
+
+METHOD = 1
+"""Number of the way in which signatures are measured. Raise it with every change that changes a signature."""
+
 _COARSE_SIGMA_PX = 3.0
-_CUT = 0.35  # fraction of its own length or width with which a head ends where it is cut off
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +37,13 @@ class Signature:
     Attributes:
         windows: Frame and head, shape (2, SIDE_PX, SIDE_PX), float16.
         boxes_xywh: First column, first row, width and height of both windows in pixels, shape (2, 4).
-        cut_ltrb: Whether the head is cut off at the left, top, right and bottom edge, shape (4,), bool.
+        cut_ltrb: Fraction of its own length or width with which the head ends at the left, top, right and bottom edge
+            of the picture, shape (4,), float32; 0 where it is whole, and more the more is cut off.
     """
 
     windows: NDArray[np.float16]
     boxes_xywh: NDArray[np.float64]
-    cut_ltrb: NDArray[np.bool_]
+    cut_ltrb: NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +53,12 @@ class Signatures:
     Attributes:
         windows: Signatures of frame and head, shape (N, 2, SIDE_PX, SIDE_PX), float16 to save memory.
         boxes_xywh: First column, first row, width and height of both windows in pixels, shape (N, 2, 4).
-        cut_ltrb: Whether the head is cut off at each edge of the picture, shape (N, 4), bool.
+        cut_ltrb: Fraction with which the head ends at each edge of the picture, shape (N, 4), float32.
     """
 
     windows: NDArray[np.float16]
     boxes_xywh: NDArray[np.float64]
-    cut_ltrb: NDArray[np.bool_]
+    cut_ltrb: NDArray[np.float32]
     _coarse: dict[int, NDArray[np.float32]] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
@@ -89,15 +95,15 @@ def measure_signature(pixels: NDArray[Any]) -> Signature:
         pixels: Grey values, shape (H, W), any real dtype.
     """
     height, width = pixels.shape
-    upright = turn_upright(pixels)
+    upright = turn_upright(_shrink(pixels))
+    small_height, small_width = upright.size_hw
     rows, columns = rows_and_columns(upright)
     windows = np.stack([frame_signature(upright.grey), frame_signature(upright.grey[rows, columns])])
-    head_xywh = (columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
+    head_xywh = np.array([columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start])
+    head_xywh = np.rint(head_xywh * np.tile([width / small_width, height / small_height], 2))
     # Multiplied by SIDE_PX the values have a spread of 1, where half precision is at its best.
     return Signature(
-        (windows * SIDE_PX).astype(np.float16),
-        np.array([(0, 0, width, height), head_xywh], dtype=np.float64),
-        _find_cut_edges(upright),
+        (windows * SIDE_PX).astype(np.float16), np.array([(0, 0, width, height), head_xywh]), _measure_ends(upright)
     )
 
 
@@ -106,17 +112,21 @@ def stack_signatures(signatures: Iterable[Signature]) -> Signatures:
     listed = list(signatures)
     windows = np.empty((len(listed), len(WINDOWS), SIDE_PX, SIDE_PX), dtype=np.float16)
     boxes = np.empty((len(listed), len(WINDOWS), 4))
-    cut = np.zeros((len(listed), 4), dtype=np.bool_)
+    cut = np.zeros((len(listed), 4), dtype=np.float32)
     for index, each in enumerate(listed):
         windows[index], boxes[index], cut[index] = each.windows, each.boxes_xywh, each.cut_ltrb
     return Signatures(windows, boxes, cut)
 
 
-def unit_vectors(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Bring small signatures, shape (N, COARSE_PX, COARSE_PX), to mean 0 and norm 1; constant ones become 0."""
-    centred = vectors - vectors.mean(axis=(1, 2), keepdims=True)
-    norms = np.linalg.norm(centred, axis=(1, 2), keepdims=True)
-    return np.asarray(centred / np.where(norms > 0, norms, 1))
+def _shrink(pixels: NDArray[Any]) -> NDArray[Any]:
+    """The picture with its longer side at most MEASURED_PX."""
+    height, width = pixels.shape
+    scale = MEASURED_PX / max(height, width)
+    if scale >= 1:
+        return pixels
+    size_wh = max(round(scale * width), 1), max(round(scale * height), 1)
+    readable = pixels if pixels.dtype in (np.uint8, np.uint16, np.float32) else pixels.astype(np.float64)
+    return np.asarray(cv2.resize(readable, size_wh, interpolation=cv2.INTER_AREA))
 
 
 def _coarsen(windows: NDArray[np.float16]) -> NDArray[np.float32]:
@@ -124,14 +134,16 @@ def _coarsen(windows: NDArray[np.float16]) -> NDArray[np.float32]:
     for index, window in enumerate(windows):
         blurred = cv2.GaussianBlur(window.astype(np.float32), (0, 0), _COARSE_SIGMA_PX)
         vectors[index] = cv2.resize(blurred, (COARSE_PX, COARSE_PX), interpolation=cv2.INTER_AREA)
-    return unit_vectors(vectors)
+    vectors -= vectors.mean(axis=(1, 2), keepdims=True)
+    norms = np.linalg.norm(vectors, axis=(1, 2), keepdims=True)
+    return np.asarray(vectors / np.where(norms > 0, norms, 1))
 
 
-def _find_cut_edges(upright: UprightSlice) -> NDArray[np.bool_]:
-    """Tell at which edges of the picture, left, top, right and bottom, the head ends in a straight line."""
+def _measure_ends(upright: UprightSlice) -> NDArray[np.float32]:
+    """Measure how much of its length or width the head has at each edge of the picture."""
     if upright.head is None:
-        return np.zeros(4, dtype=np.bool_)
+        return np.zeros(4, dtype=np.float32)
     head = upright.head.whole.head
     height, width = (np.count_nonzero(head.any(axis=axis)) for axis in (1, 0))
     ends = (head[:, 0].sum() / height, head[0].sum() / width, head[:, -1].sum() / height, head[-1].sum() / width)
-    return np.array([end > _CUT for end in ends])
+    return np.array(ends, dtype=np.float32)

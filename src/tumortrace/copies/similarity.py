@@ -7,7 +7,6 @@ and for the head alone, which an added border does not move.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +23,8 @@ SIDE_PX = 96
 ORIENTATIONS = tuple((turns, flip) for flip in (False, True) for turns in range(4))
 """Quarter turns (counter-clockwise), after a left-right flip or none."""
 
+_AVERAGED_PX = 2  # side of the squares over which the first comparison with many slices averages
+_SHORTLIST = 32  # nearest by that comparison, which are compared pixel by pixel
 _LOCAL_SIGMA_PX = 6.0
 _STRONGEST = 3.0  # local deviations beyond this are cut, so that one bright edge does not outweigh the brain
 
@@ -99,6 +100,8 @@ def frame_signature(pixels: NDArray[Any]) -> NDArray[np.float32]:
 def find_nearest(queries: NDArray[np.float32], references: NDArray[np.float32]) -> list[Match]:
     """The nearest reference of each query, over all eight orientations.
 
+    Averages over squares of _AVERAGED_PX pixels pick the _SHORTLIST nearest references, and all pixels decide.
+
     Args:
         queries: Signatures, shape (Q, SIDE_PX, SIDE_PX), float32.
         references: Signatures, shape (R, SIDE_PX, SIDE_PX), float32; R is at least 1.
@@ -106,17 +109,31 @@ def find_nearest(queries: NDArray[np.float32], references: NDArray[np.float32]) 
     Returns:
         One match for each query.
     """
-    flat_references = references.reshape(len(references), -1).T
-    matches = [Match(0, 0, flip=False, similarity=-math.inf)] * len(queries)
-    for turns, flip in ORIENTATIONS:
-        # Turning the few queries back is cheaper than turning the many references.
-        turned_back = np.stack([_orient_back(query, turns=turns, flip=flip) for query in queries])
-        similarities = turned_back.reshape(len(queries), -1) @ flat_references
-        for row, nearest in enumerate(similarities.argmax(axis=1)):
-            similarity = float(similarities[row, nearest])
-            if similarity > matches[row].similarity:
-                matches[row] = Match(int(nearest), turns, flip, similarity)
-    return matches
+    small = _average(references) if len(references) > _SHORTLIST else None
+    return [_find_nearest(query, references, small) for query in queries]
+
+
+def _find_nearest(
+    query: NDArray[np.float32], references: NDArray[np.float32], small: NDArray[np.float32] | None
+) -> Match:
+    # Turning the query back is cheaper than turning the references.
+    turned_back = np.stack([_orient_back(query, turns=turns, flip=flip) for turns, flip in ORIENTATIONS])
+    shortlist = np.arange(len(references))
+    if small is not None:
+        alike = (_average(turned_back) @ small.T).max(axis=0)
+        shortlist = np.sort(np.argsort(-alike, kind="stable")[:_SHORTLIST])
+    chosen = references[shortlist]
+    similarities = turned_back.reshape(len(turned_back), -1) @ chosen.reshape(len(chosen), -1).T
+    orientation, nearest = np.unravel_index(int(similarities.argmax()), similarities.shape)
+    turns, flip = ORIENTATIONS[int(orientation)]
+    return Match(int(shortlist[nearest]), turns, flip, float(similarities[orientation, nearest]))
+
+
+def _average(signatures: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Averages over squares, shape (N, squares)."""
+    squares = SIDE_PX // _AVERAGED_PX
+    shape = len(signatures), squares, _AVERAGED_PX, squares, _AVERAGED_PX
+    return np.asarray(signatures.reshape(shape).mean(axis=(2, 4)).reshape(len(signatures), -1))
 
 
 def _orient_back(array: NDArray[Any], *, turns: int, flip: bool) -> NDArray[Any]:

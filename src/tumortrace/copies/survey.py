@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from tumortrace.copies.contradictions import find_contradictions
 from tumortrace.copies.find import SAME_SLICE, CopyPair, score_pairs
 from tumortrace.copies.groups import link, name_groups
-from tumortrace.copies.signatures import Signature, Signatures, measure_signature, stack_signatures
+from tumortrace.copies.signature_cache import Measure, open_signatures
+from tumortrace.copies.signatures import Signature, Signatures, stack_signatures
 from tumortrace.copies.transforms import Thumbnail, make_thumbnail
 from tumortrace.data.cases import Case, CaseRecord, read_case
 from tumortrace.data.findings import Finding, describe_main_cause, left_out
@@ -152,8 +153,8 @@ def describe_cases(
     Raises:
         DataError: As ``survey_cases``.
     """
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        describe = partial(_describe, on_case=on_case, as_pictures=as_pictures)
+    with open_signatures() as measure, ThreadPoolExecutor(usable_cores()) as pool:
+        describe = partial(_describe, on_case=on_case, as_pictures=as_pictures, measure=measure)
         described = pool.map(describe, range(len(records)), records)
         every = list(track(described, "Reading slices", total=len(records)))
     findings = [finding for each in every for finding in each.findings]
@@ -174,28 +175,28 @@ class _Described(NamedTuple):
     findings: list[Finding]
 
 
-def _describe(index: int, record: CaseRecord, *, on_case: OnCase, as_pictures: bool) -> _Described:
+def _describe(index: int, record: CaseRecord, *, on_case: OnCase, as_pictures: bool, measure: Measure) -> _Described:
     try:
         if record.truth is None:
-            return _describe_picture(read_slice(record.image_path, record.case_id), record, [])
+            return _describe_picture(read_slice(record.image_path, record.case_id), record, measure)
         case, findings = read_case(record)
     except DataError as error:
         cause = str(error).partition(": ")[2] or str(error)
         unreadable = [left_out("unreadable", record.case_id, cause, "correct or remove it")]
         if as_pictures and record.truth is not None:
-            again = _describe(index, replace(record, truth=None), on_case=on_case, as_pictures=False)
+            again = _describe(index, replace(record, truth=None), on_case=on_case, as_pictures=False, measure=measure)
             return _Described(again.case, again.signature, unreadable)
         return _Described(None, None, unreadable)
     on_case(index, case)
-    return _describe_case(case, findings)
+    return _describe_case(case, findings, measure)
 
 
-def _describe_picture(image: Slice, record: CaseRecord, findings: list[Finding]) -> _Described:
+def _describe_picture(image: Slice, record: CaseRecord, measure: Measure) -> _Described:
     case = SurveyedCase(record, image.size_hw, hash_slice(image), 0, 0, None, make_thumbnail(image.pixels))
-    return _Described(case, measure_signature(image.pixels), findings)
+    return _Described(case, measure(image.pixels), [])
 
 
-def _describe_case(case: Case, findings: list[Finding]) -> _Described:
+def _describe_case(case: Case, findings: list[Finding], measure: Measure) -> _Described:
     truth, pixels = case.truth, case.slice.pixels
     described = SurveyedCase(
         record=case.record,
@@ -206,7 +207,7 @@ def _describe_case(case: Case, findings: list[Finding]) -> _Described:
         packed_truth=np.packbits(truth),
         thumbnail=make_thumbnail(pixels),
     )
-    return _Described(described, measure_signature(pixels), findings)
+    return _Described(described, measure(pixels), findings)
 
 
 def _find_doubtful(cases: Sequence[SurveyedCase]) -> list[Finding]:
