@@ -144,7 +144,7 @@ class _Query:
         rows: Indices of the slices, shape (Q,).
         vectors: Small signatures, turned as references would be turned back, shape (8, Q, _PART_PX squared).
         variants: All ways that are tried.
-        blocks: For each _ROWS slices the variants that are tried for them.
+        blocks: Variants that are tried, a list for each _ROWS slices.
     """
 
     rows: NDArray[np.intp]
@@ -166,7 +166,7 @@ class _Query:
         Args:
             coarse: Small signatures of all slices, shape (N, COARSE_PX, COARSE_PX).
             rows: Indices of those that are searched for.
-            kinds: For each of them and edge 0 (whole), 1 (slightly cut) or 2, shape (Q, 4); equal rows in a row.
+            kinds: Kind of each of their edges: 0 (whole), 1 (slightly cut) or 2, shape (Q, 4); equal rows in a row.
             plan: Gives the cuts that are tried for one kind.
         """
         turned = [np.rot90(coarse[rows], -turns, axes=(1, 2)) for turns, _ in ORIENTATIONS]
@@ -236,7 +236,7 @@ class _Found(NamedTuple):
         row, similarity = self.row[order], self.similarity[order]
         rank = np.arange(len(row)) - np.searchsorted(row, row)
         kept = order[(rank < nearest) | ((rank < _MOST) & (similarity >= _ALIKE))]
-        return _Found(*(each[kept] for each in self))
+        return _Found(self.row[kept], self.column[kept], self.similarity[kept], self.code[kept])
 
 
 def _search_part(
@@ -293,10 +293,10 @@ def _cut_out(vectors: NDArray[np.float32], cut: Cut) -> NDArray[np.float32]:
     # Each axis in one product: NumPy multiplies stacks of small matrices one by one.
     narrow = (vectors.reshape(-1, COARSE_PX) @ across.T).reshape(-1, COARSE_PX, _PART_PX).swapaxes(1, 2)
     part = (narrow.reshape(-1, COARSE_PX) @ down.T).reshape(-1, _PART_PX, _PART_PX).swapaxes(1, 2)
-    part = np.ascontiguousarray(part).reshape(-1, _PART_PX**2)
-    part -= part.mean(axis=1, keepdims=True)
-    norms = np.linalg.norm(part, axis=1, keepdims=True)
-    return np.asarray(part / np.where(norms > 0, norms, 1), dtype=np.float32)
+    flat = np.ascontiguousarray(part).reshape(-1, _PART_PX**2)
+    flat -= flat.mean(axis=1, keepdims=True)
+    norms = np.linalg.norm(flat, axis=1, keepdims=True)
+    return np.asarray(flat / np.where(norms > 0, norms, 1), dtype=np.float32)
 
 
 def _resampling(before: float, behind: float) -> NDArray[np.float32]:
@@ -327,8 +327,8 @@ class _Best:
     def among(cls, slices: int, references: int) -> _Best:
         """Begin with nothing tried."""
         size_qn = slices, references
-        similarities = (np.full(size_qn, start, dtype=np.float32) for start in (-1, 1))
-        return cls(*similarities, *(np.zeros(size_qn, dtype=np.int16) for _ in range(2)))
+        highest, lowest = (np.full(size_qn, start, dtype=np.float32) for start in (-1, 1))
+        return cls(highest, lowest, np.zeros(size_qn, dtype=np.int16), np.zeros(size_qn, dtype=np.int16))
 
     def update(self, those: slice, number: int, similarity: NDArray[np.float32]) -> None:
         """Note the similarity of some slices to all references in one variant."""
