@@ -14,7 +14,7 @@ import pytest
 from tumortrace.data import convert
 from tumortrace.data.annotations.find import read_annotations
 from tumortrace.data.cases import read_cases
-from tumortrace.data.convert import convert_to_masks, convert_to_via
+from tumortrace.data.convert import convert_to_masks, convert_to_annotations
 from tumortrace.data.dataset import open_dataset
 from tumortrace.data.geometry import Ellipse, rasterize
 from tumortrace.data.masks import read_mask
@@ -63,7 +63,7 @@ def test_masks_are_the_truth_at_the_images_own_size(phantom_data, tmp_path):
 
 def test_there_and_back_is_exact_and_keeps_the_images_names(phantom_data, tmp_path):
     convert_to_masks(phantom_data, tmp_path / "masks")
-    result = convert_to_via(tmp_path / "masks", tmp_path / "via")
+    result = convert_to_annotations(tmp_path / "masks", tmp_path / "via")
     assert (result.count, result.findings) == (19, ())
     dataset = open_dataset(phantom_data)
     for part in ("TRAIN", "VAL", "TEST"):
@@ -78,7 +78,7 @@ def test_there_and_back_is_exact_and_keeps_the_images_names(phantom_data, tmp_pa
 
 def test_real_annotations_survive_the_round_trip(br35h, tmp_path):
     convert_to_masks(br35h, tmp_path / "masks")
-    convert_to_via(tmp_path / "masks", tmp_path / "via")
+    convert_to_annotations(tmp_path / "masks", tmp_path / "via")
     regions = {r.filename: r.regions for r in read_annotations(tmp_path / "via" / "VAL" / "annotations.json").images}
     scores = [
         iou(rasterize(regions[record.image_path.name], case.slice.size_hw), case.truth)
@@ -90,7 +90,7 @@ def test_real_annotations_survive_the_round_trip(br35h, tmp_path):
 
 
 def test_annotations_to_annotations_keep_their_shapes(phantom_data, tmp_path):
-    convert_to_via(phantom_data, tmp_path / "via")
+    convert_to_annotations(phantom_data, tmp_path / "via")
     drawn = {record.image_path.name: record.truth for record in open_dataset(phantom_data).select("train")}
     kept = {r.filename: r.regions for r in read_annotations(tmp_path / "via" / "TRAIN" / "annotations.json").images}
     assert kept.keys() == drawn.keys()
@@ -107,8 +107,8 @@ def test_masks_dataset_with_several_lesions_a_hole_and_none(tmp_path):
     for name, mask in {"two": holed, "none": np.zeros((9, 14), np.uint8)}.items():
         write_png(tmp_path / "data" / "images" / f"{name}.png", np.full((9, 14), 50, np.uint8))
         write_png(tmp_path / "data" / "masks" / f"{name}.png", mask)
-    result = convert_to_via(tmp_path / "data", tmp_path / "via")
-    assert [(finding.kind, finding.file) for finding in result.findings] == [("empty-mask", "images/none.png")]
+    result = convert_to_annotations(tmp_path / "data", tmp_path / "via")
+    assert result.findings == ()
     file = read_annotations(tmp_path / "via" / "annotations.json")
     records = [record for record in file.images if record.regions]
     assert [record.filename for record in records] == ["two.png"]
@@ -125,7 +125,7 @@ def test_masks_that_segment_wrote_name_their_images(tmp_path):
         "images": [{"file": str(tmp_path / "scans" / "x.png"), "mask": "x_mask.png"}, {"file": "y", "mask": None}]
     }
     (tmp_path / "out" / "results.json").write_text(json.dumps(records))
-    result = convert_to_via(tmp_path / "out", tmp_path / "via")
+    result = convert_to_annotations(tmp_path / "out", tmp_path / "via")
     (record,) = read_annotations(tmp_path / "via" / "annotations.json").images
     assert (record.filename, result.findings) == ("x.png", ())
     assert record.size_bytes == (tmp_path / "scans" / "x.png").stat().st_size
@@ -134,7 +134,7 @@ def test_masks_that_segment_wrote_name_their_images(tmp_path):
 def test_masks_of_unknown_images_are_reported_and_a_broken_one_does_not_stop_the_rest(tmp_path):
     write_png(tmp_path / "out" / "a_mask.png", np.full((2, 3), 255, np.uint8))
     (tmp_path / "out" / "b_mask.png").write_text("no picture")
-    result = convert_to_via(tmp_path / "out", tmp_path / "via")
+    result = convert_to_annotations(tmp_path / "out", tmp_path / "via")
     assert (result.count, result.failed) == (1, 1)
     assert [(finding.kind, finding.file) for finding in result.findings] == [
         ("image-unknown", "a_mask.png"),
@@ -154,7 +154,7 @@ def test_masks_in_subfolders_stay_apart_both_ways(tmp_path):
     )
     expected = {"p1/a.png": [[0, 0], [0, 1]], "p2/a.png": [[2, 0], [2, 1]]}
     for source in ("masks", "data"):
-        result = convert_to_via(tmp_path / source, tmp_path / f"via-{source}")
+        result = convert_to_annotations(tmp_path / source, tmp_path / f"via-{source}")
         assert (result.count, result.findings) == (2, ())
         assert read_outlines(tmp_path / f"via-{source}" / "TRAIN" / "annotations.json") == expected
 
@@ -169,7 +169,7 @@ def test_masks_dataset_keeps_patients_and_drops_the_images_folder_from_names(tmp
     size_bytes = (tmp_path / "data" / "images" / "b.png").stat().st_size
     assert header == "image,mask,patient,size_bytes"
     assert rows == [f"b.png,b_mask.png,,{size_bytes}", f"p1/a.png,p1/a_mask.png,Ann,{size_bytes}"]
-    convert_to_via(tmp_path / "data", tmp_path / "via")
+    convert_to_annotations(tmp_path / "data", tmp_path / "via")
     assert read_outlines(tmp_path / "via" / "annotations.json") == {"b.png": [[0, 5]], "p1/a.png": [[1, 2]]}
 
 
@@ -182,7 +182,7 @@ def test_nested_masks_that_segment_wrote_are_found_and_hidden_ones_are_not(tmp_p
     for name in ("._x_mask.png", ".trash/x_mask.png", "p1/._a_mask.png"):
         write_png(out / name, dot(0, 0))
     (out / "results.json").write_text(json.dumps({"images": images}))
-    result = convert_to_via(out, tmp_path / "via")
+    result = convert_to_annotations(out, tmp_path / "via")
     assert (result.count, result.failed, result.findings) == (3, 0, ())
     assert read_outlines(tmp_path / "via" / "annotations.json") == {"p1/a.jpg": [[0, 1]], "p2/a.jpg": [[3, 4]]}
     assert read_outlines(tmp_path / "via" / "TEST" / "annotations.json") == {"a.jpg": [[2, 2]]}
@@ -194,7 +194,7 @@ def test_two_masks_of_one_image_keep_a_record_each(tmp_path):
         write_png(tmp_path / "out" / mask, dot(0, column))
         images.append({"file": file, "mask": mask})
     (tmp_path / "out" / "results.json").write_text(json.dumps({"images": images}))
-    result = convert_to_via(tmp_path / "out", tmp_path / "via")
+    result = convert_to_annotations(tmp_path / "out", tmp_path / "via")
     assert read_outlines(tmp_path / "via" / "annotations.json") == {"x.png": [[0, 1]], "x.png-2_mask.png": [[0, 4]]}
     assert [(finding.kind, finding.file) for finding in result.findings] == [
         ("duplicate-record", "x.png"),
@@ -205,7 +205,7 @@ def test_two_masks_of_one_image_keep_a_record_each(tmp_path):
 def test_a_stray_mask_does_not_hide_a_dataset(tmp_path):
     write_via_folder(tmp_path / "data", {"a.png": 1, "b.png": 2})
     write_png(tmp_path / "data" / "old_mask.png", dot(0, 0))
-    result = convert_to_via(tmp_path / "data", tmp_path / "via")
+    result = convert_to_annotations(tmp_path / "data", tmp_path / "via")
     assert result.count == 2
     assert read_outlines(tmp_path / "via" / "annotations.json").keys() == {"a.png", "b.png"}
     assert [(finding.kind, finding.file) for finding in result.findings] == [("looks-like-masks", "old_mask.png")]
@@ -213,9 +213,9 @@ def test_a_stray_mask_does_not_hide_a_dataset(tmp_path):
 
 def test_neither_dataset_nor_masks(tmp_path):
     with pytest.raises(DataError, match=r"is this the data\?"):
-        convert_to_via(tmp_path, tmp_path.parent / "via")
+        convert_to_annotations(tmp_path, tmp_path.parent / "via")
     with pytest.raises(DataError, match="no such folder"):
-        convert_to_via(tmp_path / "nowhere", tmp_path / "via")
+        convert_to_annotations(tmp_path / "nowhere", tmp_path / "via")
 
 
 def test_an_interrupted_conversion_keeps_what_is_finished(phantom_data, tmp_path, monkeypatch):
@@ -230,7 +230,7 @@ def test_an_interrupted_conversion_keeps_what_is_finished(phantom_data, tmp_path
     with pytest.raises(KeyboardInterrupt):
         convert_to_masks(phantom_data, tmp_path / "masks")
     assert len(read_pairs(tmp_path / "masks" / "TRAIN" / "pairs.csv").pairs) == 3
-    result = convert_to_via(tmp_path / "masks", tmp_path / "via")
+    result = convert_to_annotations(tmp_path / "masks", tmp_path / "via")
     assert (result.count, result.findings) == (3, ())
 
 
@@ -245,7 +245,7 @@ def test_an_interrupted_tracing_keeps_what_is_finished(tmp_path, monkeypatch):
 
     monkeypatch.setattr(convert, "read_mask", read_one)
     with pytest.raises(KeyboardInterrupt):
-        convert_to_via(tmp_path / "out", tmp_path / "via")
+        convert_to_annotations(tmp_path / "out", tmp_path / "via")
     assert read_outlines(tmp_path / "via" / "annotations.json") == {"a_mask.png": [[1, 1]]}
     (finding,) = json.loads((tmp_path / "via" / "findings.json").read_text())
     assert (finding["kind"], finding["file"]) == ("image-unknown", "a_mask.png")
@@ -254,7 +254,7 @@ def test_an_interrupted_tracing_keeps_what_is_finished(tmp_path, monkeypatch):
 def test_findings_are_kept_in_a_file_and_go_with_their_faults(tmp_path):
     write_via_folder(tmp_path / "data", {"a.png": 1})
     (tmp_path / "data" / "b.png").write_bytes((tmp_path / "data" / "a.png").read_bytes())
-    for convert_to, folder in ((convert_to_masks, tmp_path / "masks"), (convert_to_via, tmp_path / "via")):
+    for convert_to, folder in ((convert_to_masks, tmp_path / "masks"), (convert_to_annotations, tmp_path / "via")):
         (finding,) = convert_to(tmp_path / "data", folder).findings
         assert json.loads((folder / "findings.json").read_text()) == [
             {
@@ -284,7 +284,7 @@ def test_images_whose_stems_meet_keep_their_masks(tmp_path):
 
 
 def test_nothing_is_written_into_the_source(phantom_data):
-    for convert_to in (convert_to_masks, convert_to_via):
+    for convert_to in (convert_to_masks, convert_to_annotations):
         with pytest.raises(DataError, match="lies inside the data folder"):
             convert_to(phantom_data, phantom_data / "masks")
 
@@ -297,7 +297,7 @@ def test_a_file_that_no_conversion_wrote_is_never_replaced(tmp_path):
     (tmp_path / "data" / "c.png").write_bytes((tmp_path / "data" / "a.png").read_bytes())
     for convert_to, names in (
         (convert_to_masks, ("a_mask.png", "pairs.csv", "findings.json", "conversion.json")),
-        (convert_to_via, ("annotations.json", "findings.json", "conversion.json")),
+        (convert_to_annotations, ("annotations.json", "findings.json", "conversion.json")),
     ):
         for name in names:
             out = tmp_path / f"{convert_to.__name__} {name}"
@@ -350,7 +350,7 @@ def test_a_label_chooses_among_the_regions(tmp_path):
     assert read_mask(tmp_path / "both" / "a_mask.png").sum() == 7
     assert convert_to_masks(tmp_path / "data", tmp_path / "one", label="tumour").findings == ()
     assert read_mask(tmp_path / "one" / "a_mask.png").sum() == 2
-    convert_to_via(tmp_path / "data", tmp_path / "via", label="tumour")
+    convert_to_annotations(tmp_path / "data", tmp_path / "via", label="tumour")
     assert read_outlines(tmp_path / "via" / "annotations.json") == {"a.png": [[1, 0], [1, 1]]}
 
 

@@ -109,7 +109,7 @@ def test_every_planted_fault_is_found_in_one_pass(tmp_path):
         ("broken.png", "unreadable", "left out"),
         ("outside.png", "unreadable", "left out"),
         ("partly.png", "region-outside", "warning"),
-        ("pointed.png", "point-region", "warning"),
+        ("pointed.png", "no-area", "warning"),
         ("odd.png", "unknown-shape", "warning"),
         ("odd.png", "annotation-missing", "left out"),
         ("flat.png", "empty-region", "warning"),
@@ -299,21 +299,24 @@ def test_other_json_beside_the_annotations_is_named(tmp_path):
     (tmp_path / "notes.json").write_text('{"hello": 1}')
     dataset = open_dataset(tmp_path)
     assert [record.case_id for record in dataset.records] == ["a.png"]
-    assert [(finding.file, finding.kind) for finding in dataset.findings] == [("notes.json", "not-via")]
+    assert [(finding.file, finding.kind) for finding in dataset.findings] == [("notes.json", "not-annotations")]
 
 
 def test_two_annotation_files_are_refused(tmp_path):
     write_image(tmp_path / "a.png")
     write_annotations(tmp_path / "one.json", {"a.png": [SQUARE]})
     write_annotations(tmp_path / "two.json", {"a.png": [{**SQUARE, "x": 2}]})
-    with pytest.raises(DataError, match=r"several annotation files \(one.json, two.json\); leave the one that counts"):
+    with pytest.raises(
+        DataError,
+        match=r"several annotation files \(one.json, two.json\), .* differ on a.png; leave the one that counts",
+    ):
         open_dataset(tmp_path)
 
 
 def test_folder_that_is_missing_or_empty_or_foreign(tmp_path):
     with pytest.raises(DataError, match=r"nowhere: no such folder"):
         open_dataset(tmp_path / "nowhere")
-    with pytest.raises(DataError, match=r"no VIA annotations .* is this the data\?"):
+    with pytest.raises(DataError, match=r"no annotations .* is this the data\?"):
         open_dataset(tmp_path)
     (tmp_path / "a.json").write_text("{}")
     with pytest.raises(DataError, match=r"not one usable case|a.json"):

@@ -78,7 +78,7 @@ def test_lgg_as_it_unzips(tmp_path):
         for number in (1, 2)
     ]
     assert [int(np.flatnonzero(read_case(r)[0].truth.any(axis=1))[0]) for r in dataset.records] == [1, 2, 1, 2]
-    assert named(dataset) == {("not-via", "kaggle_3m/data.csv")}
+    assert named(dataset) == {("not-annotations", "kaggle_3m/data.csv")}
     assert dataset.unannotated == ()
 
 
@@ -533,7 +533,7 @@ def test_a_part_without_annotations_is_named_and_its_pictures_are_kept(tmp_path)
     ]
     assert "via.json: not JSON" in str(dataset.why_unusable("val"))
     assert dataset.why_unusable("train") is None
-    with pytest.raises(DataError, match="no VIA annotations"):
+    with pytest.raises(DataError, match="no annotations"):
         dataset.select("test")
 
 

@@ -10,22 +10,25 @@ import typer
 from tumortrace.commands.options import LabelOption
 from tumortrace.commands.output import console, report_findings
 
-Target = Literal["masks", "via"]
+Target = Literal["masks", "via", "coco", "labelme", "cvat", "labelstudio", "yolo"]
 
 
 def convert(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="A dataset, or a folder of masks.")],
     destination: Annotated[Path, typer.Argument(metavar="DST", help="Folder to write to.")],
-    to: Annotated[Target, typer.Option("--to", help="Masks as PNG, or VIA annotations.")],
+    to: Annotated[Target, typer.Option("--to", help="Masks as PNG, or annotations in the format of a tool.")],
     label: LabelOption = None,
 ) -> None:
-    """Turn annotations into masks, or masks into annotations.
+    """Turn annotations into masks, masks into annotations, or annotations of one tool into those of another.
 
     Example: tumortrace convert br35h br35h-masks --to masks
     """
-    from tumortrace.data.convert import convert_to_masks, convert_to_via
+    from tumortrace.data.convert import convert_to_annotations, convert_to_masks
 
-    result = (convert_to_masks if to == "masks" else convert_to_via)(source, destination, label=label)
+    if to == "masks":
+        result = convert_to_masks(source, destination, label=label)
+    else:
+        result = convert_to_annotations(source, destination, to, label=label)
     report_findings(result.findings, kept_in=destination / "findings.json")
     console.print(f"{result.count} cases written to {destination}")
     if result.failed:

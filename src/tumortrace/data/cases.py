@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tumortrace.data.annotations.records import ImageAnnotation
 from tumortrace.data.findings import Finding, left_out
 from tumortrace.data.geometry import Region, count_overlap, rasterize_region, region_bounds_xyxy
 from tumortrace.data.mask_checks import find_doubtful_masks, summarise_mask
@@ -38,6 +39,7 @@ class CaseRecord:
         expected_sha256: Hash of picture and truth (``hash_case``) that a split file states for it; empty if unknown.
         tumour_class: Class of the tumour, for example ``"glioma"``; empty where the dataset does not say.
         plane: Plane of the slice, for example ``"axial"``; empty where the dataset does not say.
+        annotation: Its record in an annotation file, with the regions that count.
     """
 
     case_id: str
@@ -49,6 +51,7 @@ class CaseRecord:
     expected_sha256: str = ""
     tumour_class: str = ""
     plane: str = ""
+    annotation: ImageAnnotation | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +88,7 @@ def read_case(record: CaseRecord) -> tuple[Case, list[Finding]]:
         truth = _read_mask_of(image, record.truth)
         findings += _find_turned(image)
     else:
+        _check_size(image, record.annotation)
         truth, findings = _draw_regions(image, record.truth)
     if truth.any() and (blank := _describe_blank(image)):
         cause = f"the image is {blank} in every pixel, and yet a tumour is marked on it"
@@ -137,6 +141,16 @@ def _read_mask_of(image: Slice, path: Path) -> NDArray[np.bool_]:
             f"{truth.shape}; {remedy}"
         )
     return truth
+
+
+def _check_size(image: Slice, annotation: ImageAnnotation | None) -> None:
+    """Refuse regions that were drawn on a picture of another size."""
+    drawn_on = annotation.size_hw if annotation else None
+    if drawn_on and drawn_on != image.size_hw:
+        raise DataError(
+            f"{image.case_id}: the image is {image.size_hw} pixels (height, width), and its regions were drawn on one "
+            f"of {drawn_on}; annotate this image, or restore the other"
+        )
 
 
 def _find_turned(image: Slice) -> list[Finding]:

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 import numpy as np
 
-from tumortrace.data.annotations.records import ImageAnnotation
-from tumortrace.data.annotations.via import write_via
+from tumortrace.data.annotations import coco, cvat, labelme, labelstudio, via, yolo
+from tumortrace.data.annotations.records import ImageAnnotation, Writer, list_classes
+from tumortrace.data.bitmap import split_lesions
 from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.data.dataset import Dataset, open_dataset, refuse_inside
 from tumortrace.data.findings import Finding
-from tumortrace.data.folders import list_tree
-from tumortrace.data.geometry import Region, mask_to_polygons
+from tumortrace.data.folders import is_picture, list_tree
 from tumortrace.data.masks import read_mask
 from tumortrace.data.names import natural_key
 from tumortrace.data.own_files import open_output
@@ -27,11 +28,23 @@ from tumortrace.data.pairs import PAIRS, Pair, check_pairs, read_pairs, write_pa
 from tumortrace.data.parts import PARTS, name_in_part
 from tumortrace.data.slice import write_png
 from tumortrace.errors import DataError
-from tumortrace.files import write_json
+from tumortrace.files import write_atomically, write_json
 from tumortrace.progress import track
 
+AnnotationTarget = Literal["via", "coco", "labelme", "cvat", "labelstudio", "yolo"]
+Target = Literal["masks", AnnotationTarget]
+
+WRITERS: Mapping[AnnotationTarget, Writer] = {
+    "via": via.WRITER,
+    "coco": coco.WRITER,
+    "labelme": labelme.WRITER,
+    "cvat": cvat.WRITER,
+    "labelstudio": labelstudio.WRITER,
+    "yolo": yolo.WRITER,
+}
+"""How each format is written."""
+
 MASK_SUFFIX = "_mask.png"
-ANNOTATIONS = "annotations.json"
 FINDINGS = "findings.json"
 _PART_FOLDERS = tuple(part.upper() for part in PARTS)
 
@@ -98,8 +111,13 @@ def convert_to_masks(source: Path, destination: Path, *, label: str | None = Non
     return Conversion(count, len(dataset.records) - count, tuple(findings))
 
 
-def convert_to_via(source: Path, destination: Path, *, label: str | None = None) -> Conversion:
-    """Write ``DST/[TRAIN|VAL|TEST/]annotations.json`` (VIA 2), one polygon a lesion, traced on pixel edges.
+def convert_to_annotations(
+    source: Path, destination: Path, to: AnnotationTarget = "via", *, label: str | None = None
+) -> Conversion:
+    """Write the annotations of a dataset in another format, ``DST/[TRAIN|VAL|TEST/]...``, to be put beside the images.
+
+    What an annotator drew stays as drawn where the format has such a shape; masks become one region a lesion. Where
+    the source has the same format, what tumortrace does not know of it stays as it is.
 
     The source is a dataset, or a folder of ``NAME_mask.png`` files (in parts or not, subfolders searched) such as
     ``convert_to_masks`` and ``segment`` write. A folder that opens as a dataset is taken as one, whatever masks lie
@@ -110,6 +128,7 @@ def convert_to_via(source: Path, destination: Path, *, label: str | None = None)
     Args:
         source: A dataset or a folder of masks.
         destination: Folder to write to; only files of earlier conversions are replaced there.
+        to: The format.
         label: Label of the regions that count; None for all.
 
     Raises:
@@ -124,16 +143,41 @@ def convert_to_via(source: Path, destination: Path, *, label: str | None = None)
         if not masks:
             raise
         pairs, findings = _find_images(source)
-        return _write_annotations(_trace_masks(source, masks, pairs), destination, findings=findings)
-    return _write_annotations(_trace_cases(dataset), destination, findings=dataset.findings)
+        images = [
+            (folder, pairs[_prefix(folder) + name].image.removeprefix(_prefix(folder)))
+            if _prefix(folder) + name in pairs
+            else (folder, name)
+            for folder, name in masks
+        ]
+        return _write_annotations(_trace_masks(source, masks, pairs), destination, to, images, findings=findings)
+    names = _name_images(dataset.records)
+    images = [(record.part.upper(), names[record.case_id]) for record in dataset.records]
+    return _write_annotations(_trace_cases(dataset), destination, to, images, findings=dataset.findings)
 
 
-def _write_annotations(traced: Iterable[Traced], destination: Path, *, findings: Sequence[Finding]) -> Conversion:
-    """Write one VIA file a part."""
+def _write_annotations(
+    traced: Iterable[Traced],
+    destination: Path,
+    to: AnnotationTarget,
+    images: Sequence[tuple[str, str]],
+    *,
+    findings: Sequence[Finding],
+) -> Conversion:
+    """Write the files of each part, once all are read: the classes are numbered over all of them.
+
+    Args:
+        traced: Records of the images.
+        destination: Folder to write to.
+        to: The format.
+        images: Part's folder and path within it of each image that may be written.
+        findings: Faults of the source.
+    """
+    writer = WRITERS[to]
     by_folder: dict[str, list[ImageAnnotation]] = {}
     all_findings = list(findings)
     failed = 0
-    planned = [*(_prefix(folder) + ANNOTATIONS for folder in ("", *_PART_FOLDERS)), FINDINGS]
+    files = {_prefix(folder) + writer.name_file(image) for folder, image in images}
+    planned = [*sorted(files), *writer.describe((), ()), FINDINGS]
     with open_output(destination, planned) as wrote:
         try:
             for folder, record, faults in traced:
@@ -143,11 +187,42 @@ def _write_annotations(traced: Iterable[Traced], destination: Path, *, findings:
                 else:
                     by_folder.setdefault(folder, []).append(record)
         finally:
-            for folder, records in by_folder.items():
-                write_via(destination / folder / ANNOTATIONS, records)
-                wrote(_prefix(folder) + ANNOTATIONS)
+            records = [record for listed in by_folder.values() for record in listed]
+            all_findings += _find_drawn(records, to)
+            classes = list_classes(records)
+            for folder, listed in by_folder.items():
+                for name, content in _encode(destination / folder, writer, listed, classes).items():
+                    write_atomically(destination / folder / name, content)
+                    wrote(_prefix(folder) + name)
+            for name, content in writer.describe(list(by_folder), classes).items():
+                write_atomically(destination / name, content)
+                wrote(name)
             _write_findings(destination, all_findings, wrote)
-    return Conversion(sum(map(len, by_folder.values())), failed, tuple(all_findings))
+    return Conversion(len(records), failed, tuple(all_findings))
+
+
+def _encode(
+    folder: Path, writer: Writer, records: Sequence[ImageAnnotation], classes: Sequence[str]
+) -> Mapping[str, bytes]:
+    try:
+        return writer.encode(records, classes)
+    except (DataError, ValueError) as error:
+        cause = str(error) if isinstance(error, DataError) else "a region has a coordinate that is not finite"
+        raise DataError(f"{folder}: {cause}; nothing was written there") from None
+
+
+def _find_drawn(records: Sequence[ImageAnnotation], to: AnnotationTarget) -> list[Finding]:
+    """A warning that shapes were drawn or traced, since the format has no such shape; their masks stay the same."""
+    kept = WRITERS[to].keeps
+    drawn = Counter(
+        type(region).__name__.lower() for record in records for region in record.regions if not isinstance(region, kept)
+    )
+    drawn.pop("bitmap", None)  # traced without loss
+    if not drawn:
+        return []
+    shapes = " and ".join(f"{count} {name}{'' if count == 1 else 's'}" for name, count in drawn.items())
+    cause = f"{shapes} written pixel by pixel, since {to} has no such shape; the masks are the same"
+    return [Finding("shape-drawn", "warning", ".", cause, "convert to via, cvat or labelstudio to keep the shapes")]
 
 
 def _trace_cases(dataset: Dataset) -> Iterator[Traced]:
@@ -156,28 +231,37 @@ def _trace_cases(dataset: Dataset) -> Iterator[Traced]:
         if case is None:
             yield record.part.upper(), None, faults
             continue
-        # What an annotator drew stays as drawn; only a mask has to be traced.
-        regions = record.truth if isinstance(record.truth, tuple) else tuple(mask_to_polygons(case.truth))
-        traced = ImageAnnotation(names[record.case_id], record.image_path.stat().st_size, regions)
-        yield record.part.upper(), traced, faults + _find_empty(record.case_id, regions)
+        # What an annotator drew stays as drawn; only a mask is divided into lesions.
+        regions = record.truth if isinstance(record.truth, tuple) else tuple(split_lesions(case.truth))
+        annotation = record.annotation or ImageAnnotation("", -1, regions)
+        traced = replace(
+            annotation,
+            filename=names[record.case_id],
+            size_bytes=record.image_path.stat().st_size,
+            regions=regions,
+            size_hw=case.slice.size_hw,
+        )
+        yield record.part.upper(), traced, faults
 
 
 def _trace_masks(source: Path, masks: Sequence[tuple[str, str]], pairs: dict[str, Pair]) -> Iterator[Traced]:
     for folder, name in track(masks, "Tracing", total=len(masks)):
         path, prefix = source / folder / name, _prefix(folder)
         try:
-            regions = tuple(mask_to_polygons(read_mask(path)))
+            mask = read_mask(path)
         except DataError as error:
             cause = str(error).removeprefix(f"{path}: ")
             yield folder, None, [Finding("unreadable", "left out", prefix + name, cause, "mend or remove it")]
             continue
-        faults = _find_empty(prefix + name, regions)
+        faults: list[Finding] = []
         pair = pairs.get(prefix + name)
         if pair is None:
             cause = "no pairs.csv or results.json names an image for it alone, so the record refers to the mask"
-            faults.append(Finding("image-unknown", "warning", prefix + name, cause, "set the file name in VIA"))
+            faults.append(Finding("image-unknown", "warning", prefix + name, cause, "set the file name there"))
             pair = Pair(prefix + name, name, size_bytes=path.stat().st_size)
-        yield folder, ImageAnnotation(pair.image.removeprefix(prefix), pair.size_bytes, regions), faults
+        image, regions = pair.image.removeprefix(prefix), tuple(split_lesions(mask))
+        height, width = mask.shape
+        yield folder, ImageAnnotation(image, pair.size_bytes, regions, size_hw=(height, width)), faults
 
 
 def _find_masks(source: Path) -> list[tuple[str, str]]:
@@ -232,15 +316,21 @@ def _name_images(records: Sequence[CaseRecord]) -> dict[str, str]:
 
     Where two images of a part would have one name, both keep the whole case_id.
     """
-    short = {
-        record.case_id: name_in_part(record.case_id, role="images" if isinstance(record.truth, Path) else None)
-        for record in records
-    }
+    short = {record.case_id: _short_name(record) for record in records}
     times = Counter((record.part, short[record.case_id]) for record in records)
     return {
         record.case_id: record.case_id if times[record.part, short[record.case_id]] > 1 else short[record.case_id]
         for record in records
     }
+
+
+def _short_name(record: CaseRecord) -> str:
+    name = name_in_part(record.case_id, role="images" if isinstance(record.truth, Path) else None)
+    if record.annotation is None or is_picture(name):
+        return name
+    # The picture stands in its annotation file, which is no name for it.
+    folder, slash, _ = name.rpartition("/")
+    return folder + slash + record.annotation.filename.rpartition("/")[2]
 
 
 def _name_masks(records: Sequence[CaseRecord], names: dict[str, str]) -> dict[str, str]:
@@ -253,13 +343,6 @@ def _name_masks(records: Sequence[CaseRecord], names: dict[str, str]) -> dict[st
         + MASK_SUFFIX
         for record in records
     }
-
-
-def _find_empty(file: str, regions: tuple[Region, ...]) -> list[Finding]:
-    if regions:
-        return []
-    cause = "the mask is empty, and a VIA record without regions reads as not annotated"
-    return [Finding("empty-mask", "warning", file, cause, "keep tumour-free images in a folder of their own")]
 
 
 def _write_findings(destination: Path, findings: Sequence[Finding], wrote: Callable[[str], None]) -> None:

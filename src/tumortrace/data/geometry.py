@@ -8,13 +8,13 @@ touches, so its masks are too large by about half a pixel all round.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortrace.metrics.lesions import label_lesions
+from tumortrace.data.bitmap import Bitmap, draw_bitmap, split_lesions
 
 Vertex = tuple[int, int]
 """A corner of the pixel grid as (x, y): vertex (0, 0) lies at (-0.5, -0.5), the outer corner of the first pixel."""
@@ -60,7 +60,7 @@ class Circle:
     radius: float
 
 
-Region = Polygon | Ellipse | Circle
+Region = Polygon | Ellipse | Circle | Bitmap
 
 
 def rasterize(regions: Iterable[Region], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
@@ -73,16 +73,15 @@ def rasterize(regions: Iterable[Region], size_hw: tuple[int, int]) -> NDArray[np
     Returns:
         Shape (H, W), bool, True where a pixel's centre lies in a region. A centre on the very outline is inside where
         the polygon lies to its right or, on a horizontal edge, below it, so that polygons which share an edge neither
-        share a pixel nor leave one out; on the outline of an ellipse or circle it is outside. All False without
-        regions, and for regions without area.
+        share a pixel nor leave one out; on the outline of an ellipse or circle it is outside. A bitmap is copied. All
+        False without regions, and for regions without area.
     """
     mask = np.zeros(size_hw, dtype=np.bool_)
     for region in regions:
         window = _pixel_window(region, size_hw)
         top, bottom, left, right = window
         if top < bottom and left < right:
-            fill = _fill_polygon(region, window) if isinstance(region, Polygon) else _fill_ellipse(region, window)
-            mask[top:bottom, left:right] |= fill
+            mask[top:bottom, left:right] |= _fill(region, window)
     return mask
 
 
@@ -105,6 +104,9 @@ def region_bounds_xyxy(region: Region) -> tuple[float, float, float, float]:
         left, top = region.points_xy.min(axis=0).tolist()
         right, bottom = region.points_xy.max(axis=0).tolist()
         return left, top, right, bottom
+    if isinstance(region, Bitmap):
+        (first_x, first_y), (height, width) = region.origin_xy, region.size_hw
+        return first_x - 0.5, first_y - 0.5, first_x + width - 0.5, first_y + height - 0.5
     ellipse = _as_ellipse(region)
     (x, y), (radius_x, radius_y) = ellipse.center_xy, ellipse.radii_xy
     cos, sin = math.cos(ellipse.theta_rad), math.sin(ellipse.theta_rad)
@@ -114,7 +116,7 @@ def region_bounds_xyxy(region: Region) -> tuple[float, float, float, float]:
 
 
 def region_area(region: Region) -> float:
-    """Analytic area in square pixels: the shoelace formula, pi a b.
+    """Analytic area in square pixels: the shoelace formula, pi a b, the number of marked pixels.
 
     For a polygon that crosses itself the shoelace formula lets parts that turn the other way count as negative, so the
     drawn area can be larger.
@@ -122,6 +124,8 @@ def region_area(region: Region) -> float:
     if isinstance(region, Polygon):
         x, y = (region.points_xy - region.points_xy[0]).T
         return float(abs(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)) / 2)
+    if isinstance(region, Bitmap):
+        return float((region.runs[:, 1] - region.runs[:, 0]).sum())
     radius_x, radius_y = _as_ellipse(region).radii_xy
     return math.pi * radius_x * radius_y
 
@@ -139,17 +143,44 @@ def mask_to_polygons(mask: NDArray[np.bool_]) -> list[Polygon]:
         Vertices lie at half-integers, only where the outline turns. A hole is joined to the outline by a
         horizontal bridge that is walked there and back and has no width.
     """
-    if not mask.any():
-        return []
-    labelled = label_lesions(mask)
-    boxes = [(int(top), int(left), int(height), int(width)) for left, top, width, height in labelled.boxes_xywh]
-    polygons = []
-    for index in sorted(range(len(boxes)), key=boxes.__getitem__):
-        top, left, height, width = boxes[index]
-        component = labelled.labels[top : top + height, left : left + width] == index + 1
-        ring = _join_holes(_trace_loops(component), component)
-        polygons.append(Polygon(_keep_corners(ring) + np.array([left - 0.5, top - 0.5])))
-    return polygons
+    return [_outline_component(bitmap) for bitmap in split_lesions(mask)]
+
+
+def outline_region(region: Region, size_hw: tuple[int, int]) -> list[Polygon]:
+    """Return a region as polygons: a polygon as it is, any other traced along the edges of the pixels that it covers.
+
+    Args:
+        region: The region.
+        size_hw: Height and width of the image, which cuts what is traced.
+    """
+    return [region] if isinstance(region, Polygon) else mask_to_polygons(rasterize_region(region, size_hw))
+
+
+def cut_holes(outline: Polygon, holes: Sequence[Polygon]) -> Polygon:
+    """Cut holes out of a polygon; each is joined to its first vertex by a bridge of no width.
+
+    Args:
+        outline: Outer border.
+        holes: Borders of the holes, inside the outer border and apart from each other.
+    """
+    ring = [*outline.points_xy]
+    first, turns = outline.points_xy[0], _turns_right(outline)
+    for hole in holes:
+        points = hole.points_xy[::-1] if _turns_right(hole) == turns else hole.points_xy
+        ring += [first, *points, points[0]]
+    return Polygon(np.array([*ring, first] if holes else ring))
+
+
+def _turns_right(polygon: Polygon) -> bool:
+    """Whether an outline runs clockwise on the screen."""
+    x, y = (polygon.points_xy - polygon.points_xy[0]).T
+    return bool(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y) > 0)
+
+
+def _outline_component(bitmap: Bitmap) -> Polygon:
+    component = draw_bitmap(bitmap)
+    ring = _join_holes(_trace_loops(component), component)
+    return Polygon(_keep_corners(ring) + np.array(bitmap.origin_xy) - 0.5)
 
 
 def _as_ellipse(region: Ellipse | Circle) -> Ellipse:
@@ -166,6 +197,16 @@ def _pixel_window(region: Region, size_hw: tuple[int, int]) -> tuple[int, int, i
         max(0, math.ceil(left)),
         min(width, math.floor(right) + 1),
     )
+
+
+def _fill(region: Region, window: tuple[int, int, int, int]) -> NDArray[np.bool_]:
+    if isinstance(region, Polygon):
+        return _fill_polygon(region, window)
+    if isinstance(region, Bitmap):
+        top, bottom, left, right = window
+        first_x, first_y = region.origin_xy
+        return draw_bitmap(region)[top - first_y : bottom - first_y, left - first_x : right - first_x]
+    return _fill_ellipse(region, window)
 
 
 def _fill_polygon(polygon: Polygon, window: tuple[int, int, int, int]) -> NDArray[np.bool_]:

@@ -19,7 +19,7 @@ PART_WORDS = {
 IMAGE_WORDS = ("images", "image", "imgs", "img", "scans", "slices")
 """What a folder of images is called, in any letter case, alone or with the part: ``train_images``, ``imagesTr``."""
 
-MASK_WORDS = ("masks", "mask", "labels", "label", "segmentations", "segmentation", "seg", "annotations", "gt")
+MASK_WORDS = ("masks", "mask", "labels", "label", "segmentations", "segmentation", "seg", "annotations", "ann", "gt")
 """What a folder of masks is called, likewise."""
 
 Role = Literal["images", "masks"]

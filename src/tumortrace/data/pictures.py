@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import json
 import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
+from PIL import Image
 from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from tumortrace.data import bmp, jpeg, png, tiff
-from tumortrace.data.samples import Samples, apply_orientation, check_header, read_orientation, take_samples
+from tumortrace.data.samples import (
+    ORIENTATION,
+    QUARTER_TURNED,
+    Samples,
+    apply_orientation,
+    check_header,
+    read_orientation,
+    take_samples,
+)
 from tumortrace.errors import DataError, printable
 from tumortrace.files import read_regular_file
 
@@ -30,6 +41,7 @@ MOST_BYTES = 2**30
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
+_IMAGE_DATA = b'"imageData"'
 _DICOM_MARK = b"DICM"
 DICOM_HEAD = 132
 """Bytes that say whether a file is DICOM: 128 of anything, then the mark."""
@@ -46,7 +58,7 @@ def read_picture(path: Path) -> Samples:
     if not data:
         raise DataError(f"{path}: the file is empty; copy it again from its source")
     try:
-        return _decode(data, path)
+        return decode_picture(data, path)
     except DataError as error:
         if str(error).startswith(printable(str(path))):
             raise
@@ -58,9 +70,47 @@ def read_picture(path: Path) -> Samples:
     raise DataError(f"{path}: cannot be decoded ({cause}); copy it again from its source, or save it as PNG")
 
 
+def read_image_data(data: bytes) -> bytes:
+    """Return the picture file in an annotation file of labelme, which holds it as ``imageData``.
+
+    Raises:
+        DataError: There is none; the message lacks the file.
+    """
+    try:
+        return base64.b64decode(json.loads(data)["imageData"], validate=True)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise DataError("it holds no picture that can be read (imageData); add the image file") from None
+
+
+def read_size_hw(path: Path) -> tuple[int, int]:
+    """Read height and width of a picture, once its orientation tag has turned it, from its header alone.
+
+    Raises:
+        DataError: The file cannot be read, or is no picture.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            turned = image.getexif().get(ORIENTATION, 1) in QUARTER_TURNED
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: its size cannot be read ({error}); copy it again from its source") from None
+    return (width, height) if turned else (height, width)
+
+
 def is_dicom(head: bytes, *, path: Path) -> bool:
     """Whether a file is DICOM by its mark, or by its name, since old files have none."""
     return head.endswith(_DICOM_MARK, DICOM_HEAD - len(_DICOM_MARK)) or path.suffix.lower() in {".dcm", ".dicom"}
+
+
+def decode_picture(data: bytes, path: Path) -> Samples:
+    """Decode the content of a picture file, or the picture in an annotation file of labelme.
+
+    Raises:
+        DataError: It is no picture, is damaged, holds several frames or unknown channels, or is too large.
+        Exception: A decoder failed on a damaged file.
+    """
+    is_annotation = _IMAGE_DATA in data and data.lstrip().startswith(b"{")
+    return _decode(read_image_data(data) if is_annotation else data, path)
 
 
 def _decode(data: bytes, path: Path) -> Samples:

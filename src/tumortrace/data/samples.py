@@ -18,7 +18,12 @@ MOST_PIXELS = 64_000_000
 MOST_PIXELS_A_SIDE = 32_767
 """Longest side that OpenCV's geometric functions can address."""
 
-_ORIENTATION = 0x0112  # EXIF and TIFF tag
+ORIENTATION = 0x0112
+"""EXIF and TIFF tag of the orientation."""
+
+QUARTER_TURNED = frozenset({5, 6, 7, 8})
+"""Orientations in which rows become columns."""
+
 _MIRRORED = {2, 4, 5, 7}  # orientations that mirror the picture left to right before it is turned
 _QUARTER_TURNS = {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}  # counterclockwise
 
@@ -115,7 +120,7 @@ def read_orientation(exif: bytes | None) -> int:
     tags = Image.Exif()
     try:
         tags.load(exif)
-        orientation = tags.get(_ORIENTATION)
+        orientation = tags.get(ORIENTATION)
     except Exception:  # noqa: BLE001 - the pixels are whole, whatever is wrong with a tag
         return 1
     return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1

@@ -134,7 +134,6 @@ def test_every_format_gives_the_same_records(tmp_path: Path, text: str):
     ("shape", "expected"),
     [
         (TRIANGLE, ("polygon", [(1, 0), (7, 4), (1, 4)])),
-        ({**TRIANGLE, "name": "polyline"}, ("polygon", [(1, 0), (7, 4), (1, 4)])),
         (
             {"name": "polygon", "all_points_x": [1, 7.5, 1, 1], "all_points_y": [0, 4, 4, 0]},
             ("polygon", [(1, 0), (7.5, 4), (1, 4), (1, 0)]),
@@ -181,7 +180,8 @@ def test_no_records_are_no_fault(tmp_path: Path):
 @pytest.mark.parametrize(
     ("shape", "kind", "cause"),
     [
-        ({"name": "point", "cx": 3, "cy": 4}, "point-region", "a point has no area and is not drawn"),
+        ({"name": "point", "cx": 3, "cy": 4}, "no-area", "a point has no area and is not drawn"),
+        ({**TRIANGLE, "name": "polyline"}, "no-area", "a line has no area and is not drawn"),
         ({"name": "spline", "cx": 3}, "unknown-shape", "'spline'"),
         ({"cx": 3}, "unknown-shape", "None"),
         ({"name": ["circle"]}, "unknown-shape", "a list"),
@@ -231,7 +231,7 @@ def test_records_without_a_drawable_region_count_what_was_not_drawn(tmp_path: Pa
     )
     counts = [(record.filename, len(record.regions), record.undrawn) for record in read_via(path)[0]]
     assert counts == [("y0.jpg", 0, 0), ("y1.jpg", 0, 1), ("y2.jpg", 1, 1)]
-    assert kinds(path) == [("point-region", "warning", "y1.jpg"), ("point-region", "warning", "y2.jpg")]
+    assert kinds(path) == [("no-area", "warning", "y1.jpg"), ("no-area", "warning", "y2.jpg")]
 
 
 def test_an_image_without_regions_in_a_csv_file_has_a_record(tmp_path: Path):
@@ -366,18 +366,11 @@ def test_an_entry_that_is_no_record_is_named_by_its_key(tmp_path: Path):
         (b"hello", "not JSON"),
         (b"[" * 100_000, "not JSON"),
         (b"\x89PNG\r\n\x1a\n\xff", "not UTF-8"),
-        (b"[]", "not annotations of VIA"),
-        (b"7", "not annotations of VIA"),
-        (b"null", "not annotations of VIA"),
-        (b'{"images": [], "annotations": [], "categories": []}', "annotations of COCO, which are not read"),
-        (b'{"shapes": [], "imagePath": "y.jpg"}', "annotations of labelme, which are not read"),
-        (b'[{"data": {"image": "y.jpg"}, "annotations": []}]', "annotations of Label Studio, which are not read"),
-        (
-            b'{"project": {"pid": "x"}, "file": {"1": {"fid": "1", "fname": "y.jpg"}}, "metadata": {}}',
-            "annotations of VIA 3, which are not read",
-        ),
-        (b'{"_via_img_metadata": [1]}', "not annotations of VIA"),
-        (b'{"a": {"filename": "y.jpg"}}', "not annotations of VIA"),
+        (b"[]", "not annotations of a known format"),
+        (b"7", "not annotations of a known format"),
+        (b"null", "not annotations of a known format"),
+        (b'{"_via_img_metadata": [1]}', "not annotations of a known format"),
+        (b'{"a": {"filename": "y.jpg"}}', "not annotations of a known format"),
         (b"filename,label\ny.jpg,1\n", "not a CSV table of VIA"),
         (b"filenames,region_shape_attributes\ny.jpg,{}\n", "not a CSV table of VIA"),
         (COLUMNS.encode() + b'\ny.jpg,5,"{}",1,0,"{"x', "not CSV"),

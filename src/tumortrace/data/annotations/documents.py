@@ -1,26 +1,31 @@
-"""Annotation files as JSON values or CSV tables."""
+"""Annotation files as JSON values, CSV tables or XML elements."""
 
 from __future__ import annotations
 
 import csv
 import json
 from pathlib import Path
+from xml.etree.ElementTree import Element, ParseError
 
 from tumortrace.data.tables import Table, list_columns, parse_table, read_text
 from tumortrace.errors import DataError, printable
 
-SUFFIXES = frozenset({".json", ".csv"})
+SUFFIXES = frozenset({".json", ".csv", ".xml"})
 """Suffixes of files that may be annotations, in lower case."""
 
 
 def load_document(path: Path) -> object:
-    """Read a JSON file as its values, a CSV file as a ``Table``; the content decides, not the suffix.
+    """Read a JSON file as its values, a CSV file as a ``Table``, an XML file as its root ``Element``.
+
+    The content decides, not the suffix.
 
     Raises:
         DataError: The file cannot be read, or is neither.
     """
     text = read_text(path)
     stripped = text.lstrip("# \t\r\n")
+    if stripped.startswith("<"):
+        return _parse_xml(text, path)
     is_csv = path.suffix.lower() == ".csv" and not stripped.startswith(("{", "["))
     if is_csv or stripped.lstrip('"').startswith("filename"):
         try:
@@ -34,30 +39,40 @@ def load_document(path: Path) -> object:
 
 
 def describe_foreign(document: object) -> str:
-    """What a document is that no reader knows, and what to do about it."""
+    """Say what a document is that no reader knows, and what to do about it."""
     if isinstance(document, Table):
         columns = printable(list_columns(document.header))[:80]
         return (
             "not a CSV table of VIA 1 or 2 (no filename and region_shape_attributes among its columns: "
             f"{columns}); export the annotations from VIA again"
         )
-    known = _name_format(document)
-    if known:
-        return f"annotations of {known}, which are not read; export them as VIA 2 JSON, or as masks"
-    return "not annotations of VIA 1 or 2 (no filename and regions); export them from VIA again"
+    if isinstance(document, Element):
+        if document.find("source/sourceAnnotation") is not None:
+            return "XML of the LabelMe web tool, which is not read; draw the regions in labelme, or export masks"
+        return f"XML of an unknown kind (<{printable(document.tag)[:40]}>); export the annotations as CVAT 1.1 or COCO"
+    if isinstance(document, dict) and {"classes", "tags"} <= document.keys():
+        return "classes of a Supervisely project, which hold no annotation"
+    return (
+        "not annotations of a known format (VIA, COCO, labelme, Label Studio, Supervisely); export them in one of these"
+    )
 
 
-def _name_format(document: object) -> str | None:
-    """The name of a known format that no reader reads."""
-    if isinstance(document, list):
-        is_task = any(isinstance(task, dict) and "data" in task and "annotations" in task for task in document[:3])
-        return "Label Studio" if is_task else None
-    keys = document.keys() if isinstance(document, dict) else set()
-    if {"project", "file", "metadata"} <= keys:
-        return "VIA 3"
-    if {"images", "annotations"} <= keys:
-        return "COCO"
-    return "labelme" if "shapes" in keys and "imagePath" in keys else None
+def _parse_xml(text: str, path: Path) -> Element:
+    """Parse XML without expanding entities, which a small file can make fill the memory."""
+    try:
+        from defusedxml import DefusedXmlException, ElementTree  # noqa: PLC0415 - an extra
+    except ImportError:
+        remedy = "install it with: pip install 'tumortrace[formats]'"
+        raise DataError(f"{path}: defusedxml is needed to read XML; {remedy}") from None
+    _, _, body = text.partition("?>") if text.lstrip().startswith("<?xml") else ("", "", text)
+    try:
+        root: Element = ElementTree.fromstring(body)  # text has no encoding any more
+    except DefusedXmlException as error:
+        name = type(error).__name__
+        raise DataError(f"{path}: its XML declares entities ({name}); export the annotations again") from None
+    except (ParseError, RecursionError, ValueError) as error:
+        raise DataError(f"{path}: not XML ({error}); export the annotations again") from None
+    return root
 
 
 def _keep_repeated_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -1,19 +1,28 @@
-"""The annotation file of a folder, chosen among all its files."""
+"""The annotation files of a folder, chosen among all its files."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tumortrace.data.annotations import via
+from tumortrace.data.annotations import coco, cvat, labelme, labelstudio, supervisely, via, via3, voc_boxes
 from tumortrace.data.annotations.documents import describe_foreign, load_document
-from tumortrace.data.annotations.records import AnnotationFile, Reader
+from tumortrace.data.annotations.records import AnnotationFile, ImageAnnotation, Reader, Source, region_key
 from tumortrace.data.findings import Finding, left_out
+from tumortrace.data.names import spelling_key
 from tumortrace.errors import DataError
 
-READERS: tuple[Reader, ...] = (via.read_document,)
+READERS: tuple[Reader, ...] = (
+    via3.read_document,
+    coco.read_document,
+    labelme.read_document,
+    labelstudio.read_document,
+    supervisely.read_document,
+    cvat.read_document,
+    voc_boxes.read_document,
+    via.read_document,
+)
 """One reader a format; the first that knows a document reads it."""
 
 
@@ -22,33 +31,38 @@ class UnknownFormatError(DataError):
 
 
 @dataclass(frozen=True)
-class ChosenFile:
-    """The annotation file that counts in a folder.
+class ChosenFiles:
+    """The annotation files that count in a folder.
 
     Attributes:
-        path: The file; None if there is none.
-        content: Content of the file; None if there is none.
-        findings: One for each other file, by its path: ``not-via``, or ``annotations-repeated``.
+        files: Path and content of each.
+        findings: One for each other file, by its path: ``not-annotations``, or ``annotations-repeated``.
         fault: Reason why no annotation file can be used; None if there is none.
     """
 
-    path: Path | None
-    content: AnnotationFile | None
+    files: tuple[tuple[Path, AnnotationFile], ...]
     findings: tuple[Finding, ...]
     fault: str | None
 
 
-def choose_annotations(paths: Sequence[Path]) -> ChosenFile:
-    """Read the files that may be annotations, and choose the one that counts.
+def choose_annotations(
+    paths: Sequence[Path], size_of: Callable[[str], tuple[int, int] | None] = lambda _name: None
+) -> ChosenFiles:
+    """Read the files that may be annotations, and choose those that count.
 
-    Several files with the same annotations, such as VIA's JSON beside its CSV, count as one: the first.
+    Files about different images all count. Of files with the same annotations, such as VIA's JSON beside its CSV, the
+    first counts. Files that outline one image in different ways are a fault.
+
+    Args:
+        paths: The files.
+        size_of: Function that returns height and width of an image by its name; see ``Source``.
     """
     readable: list[tuple[Path, AnnotationFile]] = []
     findings = []
     damaged = []
     for path in paths:
         try:
-            readable.append((path, read_annotations(path)))
+            readable.append((path, read_annotations(path, size_of)))
         except UnknownFormatError as error:
             findings.append(_name_foreign(path, str(error)))
         except DataError as error:
@@ -56,39 +70,66 @@ def choose_annotations(paths: Sequence[Path]) -> ChosenFile:
     fault = None if readable or not damaged else str(damaged.pop(0)[1])
     findings += [_name_foreign(path, str(error)) for path, error in damaged]
     if not readable:
-        return ChosenFile(None, None, tuple(findings), fault)
-    (path, content), *others = readable
-    if any(_summarise(other) != _summarise(content) for _, other in others):
-        names = ", ".join(each.name for each, _ in readable)
-        fault = f"{path.parent}: several annotation files ({names}); leave the one that counts"
-        return ChosenFile(None, None, tuple(findings), fault)
-    cause = f"holds the same annotations as {path.name}, which is used"
-    again = [left_out("annotations-repeated", str(other), cause, "nothing to do") for other, _ in others]
-    return ChosenFile(path, content, (*findings, *again), None)
+        return ChosenFiles((), tuple(findings), fault)
+    files, repeated, fault = _drop_repeated(readable)
+    return ChosenFiles(() if fault else tuple(files), (*findings, *repeated), fault)
 
 
-def read_annotations(path: Path) -> AnnotationFile:
+def read_annotations(
+    path: Path, size_of: Callable[[str], tuple[int, int] | None] = lambda _name: None
+) -> AnnotationFile:
     """Read an annotation file in any format.
+
+    Args:
+        path: The file.
+        size_of: Function that returns height and width of an image by its name; see ``Source``.
 
     Raises:
         UnknownFormatError: No reader knows the format.
         DataError: The file cannot be read or is damaged.
     """
     document = load_document(path)
+    source = Source(path, size_of)
     for reader in READERS:
-        content = reader(document)
+        content = reader(document, source)
         if content is not None:
             return content
     raise UnknownFormatError(f"{path}: {describe_foreign(document)}")
 
 
+def _drop_repeated(
+    readable: Sequence[tuple[Path, AnnotationFile]],
+) -> tuple[list[tuple[Path, AnnotationFile]], list[Finding], str | None]:
+    """Drop the files whose images others have with the same regions; say where they have different ones."""
+    first: dict[str, tuple[Path, list[str]]] = {}
+    kept: list[tuple[Path, AnnotationFile]] = []
+    findings: list[Finding] = []
+    for path, content in readable:
+        drawn = _summarise(content.images)
+        shared = [name for name in drawn if name in first]
+        for name in shared:
+            other, regions = first[name]
+            if regions and drawn[name] and regions != drawn[name]:
+                names = ", ".join(each.name for each, _ in readable[:5])
+                cause = f"several annotation files ({names}), of which {other.name} and {path.name} differ on {name}"
+                return [], findings, f"{path.parent}: {cause}; leave the one that counts"
+        if shared and all(name in first and (first[name][1] or not regions) for name, regions in drawn.items()):
+            cause = f"holds the same annotations as {first[shared[0]][0].name}, which is used"
+            findings.append(left_out("annotations-repeated", str(path), cause, "nothing to do"))
+            continue
+        kept.append((path, content))
+        first |= {name: (path, regions) for name, regions in drawn.items() if name not in first or regions}
+    return kept, findings, None
+
+
+def _summarise(images: Sequence[ImageAnnotation]) -> Mapping[str, list[str]]:
+    """The regions of each image as values that can be compared with those of another file."""
+    drawn: dict[str, list[str]] = {}
+    for image in images:
+        drawn.setdefault(spelling_key(image.filename), []).extend(map(region_key, image.regions))
+    return {name: sorted(regions) for name, regions in drawn.items()}
+
+
 def _name_foreign(path: Path, message: str) -> Finding:
-    return left_out("not-via", str(path), message.removeprefix(f"{path}: "), "remove it if it is no annotation")
-
-
-def _summarise(content: AnnotationFile) -> list[str]:
-    """The annotations of a file as values that can be compared with those of another."""
-    return sorted(
-        json.dumps([image.filename, [via.shape_attributes(region) for region in image.regions]])
-        for image in content.images
-    )
+    cause = message.removeprefix(f"{path}: ")
+    return left_out("not-annotations", str(path), cause, "remove it if it is no annotation")

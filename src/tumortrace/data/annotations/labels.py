@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from tumortrace.data.annotations.records import ImageAnnotation
+from tumortrace.data.annotations.records import ImageAnnotation, keep_regions
 from tumortrace.data.findings import Finding
-from tumortrace.data.geometry import Region
 
 _MOST_LISTED = 8
 
 
-def keep_label(image: ImageAnnotation, label: str) -> tuple[Region, ...]:
-    """The regions of an image that any of their attributes labels so, whatever the letter case."""
+def keep_label(image: ImageAnnotation, label: str) -> ImageAnnotation:
+    """Return the annotation with the regions alone that any of their attributes labels so, whatever the letter case."""
     wanted = _label_key(label)
-    return tuple(
-        region
-        for region, attributes in zip(image.regions, image.labels, strict=True)
-        if any(_label_key(value) == wanted for value in attributes.values())
+    return keep_regions(
+        image, [any(_label_key(value) == wanted for value in attributes.values()) for attributes in image.labels]
     )
 
 

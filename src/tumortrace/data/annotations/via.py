@@ -7,22 +7,40 @@ pixels of the image, x to the right and y down, theta in radians from +x towards
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from tumortrace.data.annotations.records import AnnotationFile, ImageAnnotation
+from tumortrace.data.annotations.records import (
+    AnnotationFile,
+    ImageAnnotation,
+    Original,
+    Source,
+    Writer,
+    original_shapes,
+)
+from tumortrace.data.annotations.shapes import (
+    Drawn,
+    ShapeError,
+    collect_shapes,
+    excerpt,
+    no_area,
+    read_box,
+    read_length,
+    read_number,
+    read_outline,
+)
+from tumortrace.data.bitmap import Bitmap, draw_bitmap
 from tumortrace.data.findings import Finding, left_out
-from tumortrace.data.geometry import Circle, Ellipse, Polygon, Region
+from tumortrace.data.geometry import Circle, Ellipse, Polygon, Region, mask_to_polygons
 from tumortrace.data.names import describe_unsafe
 from tumortrace.data.patients import find_patient
 from tumortrace.data.tables import Table
 from tumortrace.errors import DataError, printable
 from tumortrace.files import write_atomically
 
-_LARGEST_PX = 1e9  # no picture is larger, and arithmetic on coordinates is no longer exact
+FORMAT = "VIA"
+ANNOTATIONS = "annotations.json"
 
 
 class _RawRecord(NamedTuple):
@@ -30,35 +48,23 @@ class _RawRecord(NamedTuple):
 
     filename: str
     size_bytes: int
-    shapes: list[object]
-    attributes: list[object]
+    regions: list[object]
     file_attributes: object
+    record: object = None
+    document: object = None
     declared: int = -1
     """Number of regions that a table says the image has; -1 if unknown."""
 
 
-class _ShapeError(Exception):
-    """A shape that cannot be drawn; its arguments are the kind of the finding and the cause."""
-
-
-def read_document(document: object) -> AnnotationFile | None:
+def read_document(document: object, _source: Source) -> AnnotationFile | None:
     """Read the annotations of VIA 1 or 2; None for a document of another format.
 
     Returns:
         All records in the order of the file, also those without a region that can be drawn. The findings are
-        ``point-region``, ``unknown-shape`` and ``empty-region`` for regions that were passed over,
+        ``no-area``, ``unknown-shape`` and ``empty-region`` for regions that were passed over,
         ``annotation-missing`` and ``unsafe-filename`` for records that were left out.
     """
-    if isinstance(document, Table):
-        records = _parse_table(document)
-        findings: list[Finding] = []
-        settings: object = None
-    else:
-        entries = document.get("_via_img_metadata", document) if isinstance(document, dict) else None
-        if not isinstance(entries, dict) or (entries and not any(_is_record(entry) for entry in entries.values())):
-            return None
-        records, findings = _parse_entries(entries)
-        settings = document.get("_via_settings") if isinstance(document, dict) else None
+    records, findings, settings = _parse_document(document)
     if records is None:
         return None
     images = []
@@ -69,47 +75,117 @@ def read_document(document: object) -> AnnotationFile | None:
     return AnnotationFile(tuple(images), tuple(findings), _image_folder(settings))
 
 
-def write_via(path: Path, records: Iterable[ImageAnnotation]) -> None:
-    """Write annotations as VIA 2 JSON, atomically; VIA opens the file again, and so does ``read_via``.
+def write_via(path: Path, records: Sequence[ImageAnnotation]) -> None:
+    """Write annotations as VIA 2 JSON, atomically; VIA opens the file again, and so does ``read_document``.
 
     Raises:
         DataError: Two records have the same filename or VIA key, or a coordinate is not finite.
     """
-    document: dict[str, object] = {}
+    try:
+        content = encode_via(records, ())[ANNOTATIONS]
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    write_atomically(path, content)
+
+
+def encode_via(records: Sequence[ImageAnnotation], _classes: Sequence[str]) -> dict[str, bytes]:
+    """Return the content of a VIA 2 JSON file, or of the project that the records come from, by its name.
+
+    Raises:
+        DataError: Two records have the same filename or VIA key, or a coordinate is not finite; the message lacks the
+            file.
+    """
+    entries: dict[str, object] = {}
     filenames = set()
     for record in records:
         key = f"{record.filename}{record.size_bytes}"
-        if record.filename in filenames or key in document:
-            raise DataError(f"{path}: VIA cannot tell two records apart ({key!r}); give each image one record")
+        if record.filename in filenames or key in entries:
+            raise DataError(f"VIA cannot tell two records apart ({key!r}); give each image one record")
         filenames.add(record.filename)
-        document[key] = {
-            "filename": record.filename,
-            "size": record.size_bytes,
-            "regions": [
-                {"shape_attributes": shape_attributes(region), "region_attributes": {}} for region in record.regions
-            ],
-            "file_attributes": {},
-        }
+        entries[key] = _to_entry(record)
+    documents = [record.original.document for record in records if record.original and record.original.format == FORMAT]
+    project = next((document for document in documents if isinstance(document, dict)), None)
+    document = entries if project is None else {**project, "_via_img_metadata": entries}
+    if project is not None and "_via_image_id_list" in project:
+        document["_via_image_id_list"] = list(entries)
     try:
-        text = json.dumps(document, allow_nan=False)
+        return {ANNOTATIONS: json.dumps(document, allow_nan=False).encode()}
     except ValueError:
-        raise DataError(f"{path}: a region has a coordinate that is not finite; nothing was written") from None
-    write_atomically(path, text.encode())
+        raise DataError("a region has a coordinate that is not finite; nothing was written") from None
 
 
-def _parse_entries(entries: Mapping[str, object]) -> tuple[list[_RawRecord], list[Finding]]:
+def shape_attributes(region: Polygon | Ellipse | Circle) -> dict[str, object]:
+    """Return the shape attributes of a region as VIA writes them."""
+    if isinstance(region, Polygon):
+        all_x, all_y = region.points_xy.T
+        return {"name": "polygon", "all_points_x": _plain(all_x), "all_points_y": _plain(all_y)}
+    cx, cy = _plain(region.center_xy)
+    if isinstance(region, Circle):
+        return {"name": "circle", "cx": cx, "cy": cy, "r": _plain([region.radius])[0]}
+    rx, ry, theta = _plain([*region.radii_xy, region.theta_rad])
+    return {"name": "ellipse", "cx": cx, "cy": cy, "rx": rx, "ry": ry, "theta": theta}
+
+
+def _to_entry(record: ImageAnnotation) -> dict[str, object]:
+    """One record; what is unknown in a record of VIA stays as it is."""
+    original = record.original if record.original and record.original.format == FORMAT else Original(FORMAT)
+    known = original.record if isinstance(original.record, dict) else {"file_attributes": {}}
+    regions: list[object] = []
+    labels = record.labels or ({},) * len(record.regions)
+    for region, attributes, shape in zip(record.regions, labels, original_shapes(record, FORMAT), strict=True):
+        if shape is not None:
+            regions.append(shape)
+            continue
+        outlines = _trace(region) if isinstance(region, Bitmap) else [region]
+        regions += [
+            {"shape_attributes": shape_attributes(outline), "region_attributes": dict(attributes)}
+            for outline in outlines
+        ]
+    names = {"filename": record.filename, "size": record.size_bytes}
+    return {**names, "regions": [*regions, *original.undrawn], **known, **names}
+
+
+def _trace(bitmap: Bitmap) -> list[Polygon]:
+    return [
+        Polygon(outline.points_xy + bitmap.origin_xy)  # traced within the bitmap's own box
+        for outline in mask_to_polygons(draw_bitmap(bitmap))
+    ]
+
+
+def _plain(values: Iterable[float]) -> list[float]:
+    """Numbers as JSON takes them, whole ones without a decimal point."""
+    return [int(value) if float(value).is_integer() else float(value) for value in values]
+
+
+def _parse_document(document: object) -> tuple[list[_RawRecord] | None, list[Finding], object]:
+    """The records of a document, the faults of those that are none, and its settings."""
+    if isinstance(document, Table):
+        return _parse_table(document), [], None
+    entries = document.get("_via_img_metadata", document) if isinstance(document, dict) else None
+    if not isinstance(document, dict) or not isinstance(entries, dict):
+        return None, [], None
+    if entries and not any(_is_record(entry) for entry in entries.values()):
+        return None, [], None
+    project = {key: value for key, value in document.items() if key != "_via_img_metadata"}
+    records, findings = _parse_entries(entries, project if entries is not document else None)
+    return records, findings, document.get("_via_settings")
+
+
+def _parse_entries(entries: Mapping[str, object], project: object) -> tuple[list[_RawRecord], list[Finding]]:
     records, findings = [], []
     for key, entry in entries.items():
         if not isinstance(entry, dict) or not _is_record(entry):
             cause, remedy = "the record holds no filename and regions", "annotate the image again in VIA"
             findings.append(left_out("annotation-missing", printable(key), cause, remedy))
             continue
-        listed = entry["regions"].values() if isinstance(entry["regions"], dict) else entry["regions"]  # VIA 1, VIA 2
-        regions = [region if isinstance(region, dict) else {"shape_attributes": region} for region in listed]
-        shapes = [region.get("shape_attributes") for region in regions]
-        attributes = [region.get("region_attributes") for region in regions]
-        size_bytes = _size_bytes(entry.get("size"))
-        records.append(_RawRecord(entry["filename"], size_bytes, shapes, attributes, entry.get("file_attributes")))
+        listed = entry["regions"]  # a list since VIA 2
+        listed = listed.values() if isinstance(listed, dict) else listed
+        regions: list[object] = [
+            region if isinstance(region, dict) else {"shape_attributes": region} for region in listed
+        ]
+        known = {name: value for name, value in entry.items() if name != "regions"}
+        size_bytes, file_attributes = _size_bytes(entry.get("size")), entry.get("file_attributes")
+        records.append(_RawRecord(entry["filename"], size_bytes, regions, file_attributes, known, project))
     return records, findings
 
 
@@ -126,11 +202,12 @@ def _parse_table(table: Table) -> list[_RawRecord] | None:
         key = row[filename], _size_bytes(row[size] if size else None)
         declared = _size_bytes(row[count]) if count else -1
         file_attributes = _parse_cell(row[file]) if file else None
-        record = records.setdefault(key, _RawRecord(*key, [], [], file_attributes, declared))
+        known = {"file_attributes": file_attributes} if isinstance(file_attributes, dict) else None
+        record = records.setdefault(key, _RawRecord(*key, [], file_attributes, known, declared=declared))
         drawn = _parse_cell(row[shape])
         if drawn != {}:  # VIA writes an empty shape for an image without regions
-            record.shapes.append(drawn)
-            record.attributes.append(_parse_cell(row[region]) if region else None)
+            attributes = _parse_cell(row[region]) if region else {}
+            record.regions.append({"shape_attributes": drawn, "region_attributes": attributes})
     return list(records.values())
 
 
@@ -163,25 +240,24 @@ def _read_record(raw: _RawRecord) -> tuple[ImageAnnotation | None, list[Finding]
     if unsafe := describe_unsafe(raw.filename):
         cause, remedy = f"its name {unsafe}", "name the image relative to the folder of the annotations"
         return None, [left_out("unsafe-filename", printable(raw.filename), cause, remedy)]
-    regions: list[Region] = []
-    labels: list[Mapping[str, str]] = []
-    findings = []
-    for number, (shape, attributes) in enumerate(zip(raw.shapes, raw.attributes, strict=True), start=1):
-        try:
-            regions.append(_read_shape(shape))
-            labels.append(dict(_read_labels(attributes)))
-        except _ShapeError as fault:
-            kind, cause = fault.args
-            remedy = "outline it again in VIA; the other regions of the image are used"
-            findings.append(Finding(kind, "warning", raw.filename, f"region {number}: {cause}", remedy))
-    if raw.declared > len(raw.shapes):
-        cause = f"only {len(raw.shapes)} of its {raw.declared} regions (region_count) are in the table"
+    collected = collect_shapes(raw.filename, raw.regions, _read_region)
+    findings = list(collected.findings)
+    if raw.declared > len(raw.regions):
+        cause = f"only {len(raw.regions)} of its {raw.declared} regions (region_count) are in the table"
         remedy = "export the annotations from VIA again"
         findings.append(Finding("regions-missing", "warning", raw.filename, cause, remedy))
     patient = find_patient(raw.file_attributes) if isinstance(raw.file_attributes, dict) else None
-    undrawn = len(raw.shapes) - len(regions)
-    name = raw.filename.replace("\\", "/")
-    return ImageAnnotation(name, raw.size_bytes, tuple(regions), tuple(labels), patient, undrawn), findings
+    original = Original(FORMAT, raw.document, raw.record, collected.originals, collected.undrawn)
+    image = ImageAnnotation(
+        raw.filename.replace("\\", "/"),
+        raw.size_bytes,
+        collected.regions,
+        collected.labels,
+        patient,
+        len(collected.undrawn),
+        original=original,
+    )
+    return image, findings
 
 
 def _read_labels(attributes: object) -> Iterator[tuple[str, str]]:
@@ -193,16 +269,21 @@ def _read_labels(attributes: object) -> Iterator[tuple[str, str]]:
             yield str(name), text
 
 
+def _read_region(region: object) -> Drawn:
+    shape = region.get("shape_attributes") if isinstance(region, dict) else None
+    attributes = region.get("region_attributes") if isinstance(region, dict) else None
+    return Drawn([_read_shape(shape)], dict(_read_labels(attributes)))
+
+
 def _read_shape(shape: object) -> Region:
     if not isinstance(shape, dict):
-        raise _ShapeError("empty-region", "it has no shape_attributes")
+        raise ShapeError("empty-region", "it has no shape_attributes")
     match shape.get("name"):
-        case "polygon" | "polyline":
+        case "polygon":
             return _read_polygon(shape)
         case "rect":
             x, y = _number(shape, "x"), _number(shape, "y")
-            width, height = _length(shape, "width"), _length(shape, "height")
-            return Polygon(np.array([(x, y), (x + width, y), (x + width, y + height), (x, y + height)]))
+            return read_box((x, y, x + _length(shape, "width"), y + _length(shape, "height")))
         case "ellipse":
             radii_xy = _length(shape, "rx"), _length(shape, "ry")
             theta_rad = _number(shape, "theta") if "theta" in shape else 0.0
@@ -210,61 +291,28 @@ def _read_shape(shape: object) -> Region:
         case "circle":
             return Circle((_number(shape, "cx"), _number(shape, "cy")), _length(shape, "r"))
         case "point":
-            raise _ShapeError("point-region", "a point has no area and is not drawn")
+            raise no_area("a point")
+        case "line" | "polyline":
+            raise no_area("a line")
         case name:
-            raise _ShapeError("unknown-shape", f"{_excerpt(name)} is no shape that VIA outlines a region with")
+            raise ShapeError("unknown-shape", f"{excerpt(name)} is no shape that VIA outlines a region with")
 
 
 def _read_polygon(shape: dict[str, object]) -> Polygon:
     all_x, all_y = shape.get("all_points_x"), shape.get("all_points_y")
     if not isinstance(all_x, list) or not isinstance(all_y, list):
-        raise _ShapeError("empty-region", "all_points_x or all_points_y is no list")
+        raise ShapeError("empty-region", "all_points_x or all_points_y is no list")
     if len(all_x) != len(all_y):
-        raise _ShapeError("empty-region", f"{len(all_x)} x coordinates and {len(all_y)} y coordinates")
-    pairs = [(_finite(x, "all_points_x"), _finite(y, "all_points_y")) for x, y in zip(all_x, all_y, strict=True)]
-    if len(pairs) < 3:
-        raise _ShapeError("empty-region", f"an outline of {len(pairs)} points; it needs three")
-    points_xy = np.array(pairs)
-    # Not the shoelace area: that of a figure of eight can be zero, and yet there is something to draw.
-    if np.linalg.matrix_rank(points_xy - points_xy[0]) < 2:
-        raise _ShapeError("empty-region", "all points of the outline lie on one line")
-    return Polygon(points_xy)
+        raise ShapeError("empty-region", f"{len(all_x)} x coordinates and {len(all_y)} y coordinates")
+    return read_outline(zip(all_x, all_y, strict=True), keys=("all_points_x", "all_points_y"))
 
 
 def _number(shape: dict[str, object], key: str) -> float:
-    return _finite(shape.get(key), key)
+    return read_number(shape.get(key), key)
 
 
 def _length(shape: dict[str, object], key: str) -> float:
-    length = _number(shape, key)
-    if length <= 0:
-        raise _ShapeError("empty-region", f"{key} is {length:g}; it must be above 0")
-    return length
+    return read_length(shape.get(key), key)
 
 
-def _finite(value: object, key: str) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= _LARGEST_PX:
-        raise _ShapeError("empty-region", f"{key} holds {_excerpt(value)}; it must be a number of pixels")
-    return float(value)
-
-
-def shape_attributes(region: Region) -> dict[str, object]:
-    """The shape attributes of a region as VIA writes them."""
-    if isinstance(region, Polygon):
-        all_x, all_y = region.points_xy.T
-        return {"name": "polygon", "all_points_x": _plain(all_x), "all_points_y": _plain(all_y)}
-    cx, cy = _plain(region.center_xy)
-    if isinstance(region, Circle):
-        return {"name": "circle", "cx": cx, "cy": cy, "r": _plain([region.radius])[0]}
-    rx, ry, theta = _plain([*region.radii_xy, region.theta_rad])
-    return {"name": "ellipse", "cx": cx, "cy": cy, "rx": rx, "ry": ry, "theta": theta}
-
-
-def _plain(values: Iterable[float]) -> list[float]:
-    """Numbers as JSON takes them, whole ones without a decimal point."""
-    return [int(value) if float(value).is_integer() else float(value) for value in values]
-
-
-def _excerpt(value: object) -> str:
-    """A value for a message; of anything nested, which may be deep, only what it is."""
-    return repr(value)[:40] if value is None or isinstance(value, str | int | float) else f"a {type(value).__name__}"
+WRITER = Writer(encode_via, lambda _image: ANNOTATIONS, keeps=(Polygon, Ellipse, Circle))

@@ -1,54 +1,102 @@
-"""The layout with an annotation file."""
+"""The layout with annotation files."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
 from tumortrace.data.annotations.documents import SUFFIXES
 from tumortrace.data.annotations.find import choose_annotations
 from tumortrace.data.annotations.labels import count_labels, keep_label
-from tumortrace.data.annotations.records import AnnotationFile, ImageAnnotation
-from tumortrace.data.annotations.via import shape_attributes
-from tumortrace.data.findings import left_out
-from tumortrace.data.folders import join
-from tumortrace.data.geometry import Region
-from tumortrace.data.layouts.opening import Opening, below
+from tumortrace.data.annotations.records import NO_IMAGE, AnnotationFile, ImageAnnotation, region_key
+from tumortrace.data.findings import Finding, left_out
+from tumortrace.data.folders import is_picture, join
+from tumortrace.data.layouts.opening import Opening, ancestors, below
 from tumortrace.data.lookup import FileLookup
 from tumortrace.data.parts import is_below_masks, read_folder_name
+from tumortrace.data.pictures import read_size_hw
+from tumortrace.errors import DataError
 
 
 def open_annotations(opening: Opening, folder: str) -> None:
-    """Use the annotation file of a folder, if there is one."""
+    """Use the annotation files of a folder, if there are any."""
     tree = opening.tree
     files = [file for file in _list_candidates(opening, folder) if file not in opening.used]
     if not files:
         return
     opening.used |= set(files)
-    chosen = choose_annotations([tree.root / file for file in files])
+    images = ImageFinder(opening, folder)
+    chosen = choose_annotations([tree.root / file for file in files], images.size_of)
     opening.findings += [
         replace(finding, file=PurePosixPath(finding.file).relative_to(tree.root.as_posix()).as_posix())
         for finding in chosen.findings
     ]
     if chosen.fault:
         opening.faults[folder] = chosen.fault
-    if chosen.path is None or chosen.content is None:
-        return
-    content = chosen.content
-    annotation_file = chosen.path.relative_to(tree.root).as_posix()
-    if not content.images and not content.findings:
-        opening.leave_out(
-            "annotation-missing", annotation_file, "it holds no record of an image", "annotate the images"
-        )
-    opening.findings += [replace(fault, file=join(folder, fault.file)) for fault in content.findings]
-    _count_labels(opening, annotation_file, content)
-    matched = _match_images(opening, folder, content)
-    _name_covered(opening, annotation_file, [image for image in matched if image in opening.used])
-    for image, records in matched.items():
-        if image not in opening.used:
-            _add_annotated(opening, image, records)
+    contents = {path.relative_to(tree.root).as_posix(): content for path, content in chosen.files}
+    use_annotations(opening, folder, contents, images)
+
+
+def use_annotations(opening: Opening, folder: str, contents: Mapping[str, AnnotationFile], images: ImageFinder) -> None:
+    """Add the images that annotation files describe.
+
+    Args:
+        opening: The dataset while it is opened.
+        folder: Folder that the names of the images are relative to.
+        contents: Content of each file, by its path in the dataset.
+        images: Finder of the images below the folder.
+    """
+    matched: dict[str, list[tuple[str, ImageAnnotation]]] = {}
+    for file, content in contents.items():
+        if not content.images and not content.findings:
+            opening.leave_out("annotation-missing", file, "it holds no record of an image", "annotate the images")
+        opening.findings += [_place(fault, folder, file) for fault in content.findings]
+        _count_labels(opening, file, content)
+        found = _match_images(opening, folder, file, content, images)
+        _name_covered(opening, file, [image for image in found if image in opening.used])
+        for image, records in found.items():
+            matched.setdefault(image, []).extend((file, record) for record in records)
+    for image, described in matched.items():
+        if image not in opening.used or image in contents:
+            _add_annotated(opening, image, described)
+
+
+class ImageFinder:
+    """The pictures below a folder, found by their names in annotation files."""
+
+    def __init__(self, opening: Opening, folder: str, *, without: frozenset[str] = frozenset()) -> None:
+        """Index the pictures.
+
+        Args:
+            opening: The dataset while it is opened.
+            folder: The folder.
+            without: Files below it that are no images.
+        """
+        self._opening = opening
+        self._folder = folder
+        files = (file for file in below(opening.tree.files, folder) if not is_below_masks(file))
+        self._lookup = FileLookup(file for file in files if file not in without)
+
+    def find(self, names: Sequence[str], *, image_folder: str = "") -> list[str]:
+        """Return the files that the first of several names can mean that means any.
+
+        Args:
+            names: Names of one image, the most likely one first.
+            image_folder: Folder of the images as the annotation file states it.
+        """
+        stated = PurePosixPath(join(self._folder, image_folder)).as_posix()
+        folders = [each for each in (stated, self._folder) if each != "."]
+        found = (self._lookup.find(name, folders=folders) for name in names)
+        return next((files for files in found if files), [])
+
+    def size_of(self, name: str) -> tuple[int, int] | None:
+        """Return height and width of the one image that a name means; None if there is none, or it cannot be read."""
+        files = [file for file in self.find([name]) if is_picture(file)]
+        try:
+            return read_size_hw(self._opening.tree.root / files[0]) if len(files) == 1 else None
+        except DataError:  # named when the image is read
+            return None
 
 
 def choose_record(
@@ -82,21 +130,39 @@ def choose_record(
     return chosen, ("warning", f"{len(records)} records have this name; {which} is used")
 
 
+def list_annotation_folders(opening: Opening, folder: str) -> list[str]:
+    """Return the folders directly in a folder that are called like those of masks and hold no picture."""
+    return [child for child in opening.tree.children(folder) if holds_annotations_only(opening, child)]
+
+
+def holds_annotations_only(opening: Opening, folder: str) -> bool:
+    """Whether a folder is called like one of masks and holds no pictures; its files belong to the folder above."""
+    return read_folder_name(folder.rpartition("/")[2]).role == "masks" and not below(opening.tree.pictures, folder)
+
+
 def _list_candidates(opening: Opening, folder: str) -> list[str]:
     """Files in a folder that may be annotations, and those in a folder ``annotations`` that holds no pictures."""
     tree = opening.tree
-    if folder and _holds_annotations_only(opening, folder):
+    if folder and (holds_annotations_only(opening, folder) or _is_below_annotations(opening, folder)):
         return []
-    children = [child for child in tree.children(folder) if _holds_annotations_only(opening, child)]
-    files = [file for each in (folder, *children) for file in tree.files_in(each)]
+    files = [*tree.files_in(folder)]
+    for child in list_annotation_folders(opening, folder):
+        files += below(tree.files, child)
     json_first = sorted(files, key=lambda file: not file.lower().endswith(".json"))
     own = opening.own_documents
     return [file for file in json_first if PurePosixPath(file).suffix.lower() in SUFFIXES and file not in own]
 
 
-def _holds_annotations_only(opening: Opening, folder: str) -> bool:
-    """Whether a folder is called like one of masks and holds no pictures; its files belong to the folder above."""
-    return read_folder_name(folder.rpartition("/")[2]).role == "masks" and not below(opening.tree.pictures, folder)
+def _is_below_annotations(opening: Opening, folder: str) -> bool:
+    return any(each and holds_annotations_only(opening, each) for each in ancestors(folder))
+
+
+def _place(fault: Finding, folder: str, file: str) -> Finding:
+    """A fault of an annotation file, with the path of the image and the name of the file."""
+    name = file.rpartition("/")[2]
+    if fault.file == NO_IMAGE:
+        return replace(fault, file=file)
+    return replace(fault, file=join(folder, fault.file), cause=f"{name}: {fault.cause}")
 
 
 def _count_labels(opening: Opening, annotation_file: str, content: AnnotationFile) -> None:
@@ -105,20 +171,21 @@ def _count_labels(opening: Opening, annotation_file: str, content: AnnotationFil
         opening.labelled_files.append(annotation_file)
 
 
-def _match_images(opening: Opening, folder: str, content: AnnotationFile) -> dict[str, list[ImageAnnotation]]:
+def _match_images(
+    opening: Opening, folder: str, file: str, content: AnnotationFile, finder: ImageFinder
+) -> dict[str, list[ImageAnnotation]]:
     """The records of each image that is there; records without an image are findings."""
-    tree = opening.tree
-    lookup = FileLookup(file for file in below(tree.files, folder) if not is_below_masks(file))
-    folders = [PurePosixPath(join(folder, content.image_folder)).as_posix(), folder]
     matched: dict[str, list[ImageAnnotation]] = {}
     for record in content.images:
-        images = lookup.find(record.filename, folders=[each for each in folders if each != "."])
+        images = finder.find([record.filename, *record.other_names], image_folder=content.image_folder)
         if len(images) > 1:
             images = [image for image in images if _size_of(opening, image) == record.size_bytes] or images
         name = PurePosixPath(join(folder, record.filename)).as_posix()
-        if len(images) == 1:
+        if len(images) == 1 and (is_picture(images[0]) or images[0] != file):
             matched.setdefault(images[0], []).append(record)
-        elif images:
+        elif record.has_picture:
+            matched.setdefault(file, []).append(record)
+        elif len(images) > 1:
             cause = f"{len(images)} images have this name ({', '.join(images[:3])}), and their sizes do not tell which"
             opening.leave_out("image-ambiguous", name, cause, "give the path of the image in its record")
         else:
@@ -133,38 +200,43 @@ def _name_covered(opening: Opening, annotation_file: str, images: list[str]) -> 
         opening.leave_out("annotations-repeated", annotation_file, cause, "remove the annotations that do not count")
 
 
-def _add_annotated(opening: Opening, image: str, records: list[ImageAnnotation]) -> None:
-    """Add an image by the record that fits it."""
-    record, several = choose_record(records, _size_of(opening, image))
+def _add_annotated(opening: Opening, image: str, described: list[tuple[str, ImageAnnotation]]) -> None:
+    """Add an image by the record that fits it; a record without any shape says that there is no tumour."""
+    record, several = choose_record([record for _, record in described], _size_of(opening, image))
     if several:
         severity, cause = several
         finding = left_out("duplicate-record", image, cause, "leave one record an image")
         opening.findings.append(finding if severity == "left out" else replace(finding, severity="warning"))
     if record is None:
         return
-    regions = _regions_that_count(opening, record)
-    if not regions:
+    counted = _keep_label(opening, record)
+    if not counted.regions and (record.regions or record.undrawn):
         remedy = "outline the tumour; tumour-free images belong into images/ + masks/ with a black mask"
         opening.leave_out("annotation-missing", image, _describe_lack(opening, record), remedy)
         return
-    opening.add_case(image, regions, patient=record.patient)
+    if not record.regions:
+        file = next(file for file, each in described if each is record)
+        cause = f"its record in {file.rpartition('/')[2]} has no region, so it counts as free of tumour"
+        remedy = "remove the record if the image is not annotated yet"
+        opening.findings.append(Finding("no-region", "warning", image, cause, remedy))
+    opening.add_case(image, counted.regions, patient=record.patient, annotation=counted)
 
 
-def _regions_that_count(opening: Opening, record: ImageAnnotation) -> tuple[Region, ...]:
+def _keep_label(opening: Opening, record: ImageAnnotation) -> ImageAnnotation:
     """All regions of a record, or those of the chosen label where the regions of the dataset are labelled."""
     if opening.label is None or not any(opening.labels.values()):
-        return record.regions
+        return record
     return keep_label(record, opening.label)
 
 
 def _describe_lack(opening: Opening, record: ImageAnnotation) -> str:
     if record.regions:
         return f"none of its {len(record.regions)} regions is labelled {opening.label!r}"
-    return "no region that can be drawn" if record.undrawn else "annotated with no region"
+    return "no region that can be drawn"
 
 
 def _describe_regions(record: ImageAnnotation) -> str:
-    return json.dumps([shape_attributes(region) for region in record.regions])
+    return "\n".join(map(region_key, record.regions))
 
 
 def _size_of(opening: Opening, image: str) -> int:

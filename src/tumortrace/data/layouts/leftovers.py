@@ -17,7 +17,7 @@ from tumortrace.data.parts import is_below_masks, part_of, read_folder_name
 from tumortrace.data.slice import read_slice
 from tumortrace.errors import DataError
 
-NO_ANNOTATIONS = "no VIA annotations (*.json or *.csv) and no images/ + masks/ folders; is this the data?"
+NO_ANNOTATIONS = "no annotations (VIA, COCO, labelme and others) and no images/ + masks/ folders; is this the data?"
 
 _DOCUMENT_SUFFIXES = frozenset({".md", ".rst", ".pdf", ".html", ".htm", ".docx", ".py", ".ipynb", ".db", ".ini"})
 _DOCUMENT_NAMES = re.compile(r"(readme|licen[cs]e|citation|changelog|checksums?)\b.*", flags=re.IGNORECASE)
@@ -118,7 +118,7 @@ def _name_unusable_parts(opening: Opening) -> list[str]:
     for folder in unusable:
         inside = [fault for place, fault in opening.faults.items() if f"{place}/".startswith(f"{folder}/")]
         named = [finding for finding in opening.findings if finding.file.startswith(f"{folder}/")]
-        opening.findings = [f for f in opening.findings if inside or f.kind != "not-via" or f not in named]
+        opening.findings = [f for f in opening.findings if inside or f.kind != "not-annotations" or f not in named]
         cause = inside[0] if inside else describe_main_cause(named) or NO_ANNOTATIONS
         opening.leave_out("part-unusable", folder, cause, "correct it, or remove the part")
     for folder, fault in opening.faults.items():

@@ -8,6 +8,8 @@ from tumortrace.data.layouts.annotated import open_annotations
 from tumortrace.data.layouts.masks import open_mask_folders, open_masks_beside
 from tumortrace.data.layouts.opening import Opening
 from tumortrace.data.layouts.table import open_table
+from tumortrace.data.layouts.voc import open_voc
+from tumortrace.data.layouts.yolo import open_yolo
 from tumortrace.data.names import natural_key
 from tumortrace.data.parts import PARTS
 
@@ -15,8 +17,8 @@ from tumortrace.data.parts import PARTS
 def open_layouts(tree: Tree, *, label: str | None) -> Opening:
     """Find the cases of a folder and its subfolders, whichever layouts they have.
 
-    Tables come first, from the outermost folder inwards. Then come folders of images beside folders of masks, and
-    annotation files, from the innermost folder outwards. Masks beside their images come last.
+    Tables come first, from the outermost folder inwards. Then come folders of images beside folders of masks, class
+    masks, annotation files and label files, from the innermost folder outwards. Masks beside their images come last.
 
     Args:
         tree: The files of the folder.
@@ -28,7 +30,9 @@ def open_layouts(tree: Tree, *, label: str | None) -> Opening:
         open_table(opening, folder)
     for folder in reversed(outermost_first):
         open_mask_folders(opening, folder)
+        open_voc(opening, folder)
         open_annotations(opening, folder)
+        open_yolo(opening, folder)
     for folder in tree.folders:
         open_masks_beside(opening, folder)
     if label is None and opening.labelled_files:

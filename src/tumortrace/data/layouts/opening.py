@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
+from tumortrace.data.annotations.records import ImageAnnotation
 from tumortrace.data.cases import CaseRecord
 from tumortrace.data.findings import Finding, left_out
 from tumortrace.data.folders import Tree, is_picture, join, parent_of
@@ -74,11 +75,19 @@ class Opening:
         """The pictures below a folder that are in no case so far."""
         return [file for file in below(self.tree.pictures, folder) if file not in self.used]
 
-    def add_case(self, image: str, truth: Path | tuple[Region, ...], *, patient: str | None, mask: str = "") -> None:
+    def add_case(
+        self,
+        image: str,
+        truth: Path | tuple[Region, ...],
+        *,
+        patient: str | None,
+        mask: str = "",
+        annotation: ImageAnnotation | None = None,
+    ) -> None:
         """Add an image with its truth, and count its files as used."""
-        path = self.tree.root / image
+        path, patient = self.tree.root / image, patient or self.patient_of(image)
         tumour_class, plane = self.kinds.get(image, ("", ""))
-        record = CaseRecord(image, part_of(image), path, truth, patient or self.patient_of(image))
+        record = CaseRecord(image, part_of(image), path, truth, patient, annotation=annotation)
         self.records.append(replace(record, tumour_class=tumour_class, plane=plane))
         self.used |= {image, mask} - {""}
 

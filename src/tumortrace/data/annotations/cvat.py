@@ -1,0 +1,244 @@
+"""CVAT 1.1 XML, of images and of videos, read; of images, written.
+
+Coordinates count from the outer corner of the first pixel, as CVAT's canvas shows them, so reading shifts them by -0.5
+and writing by 0.5. Angles are in degrees, clockwise on the screen. Masks run row by row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from copy import deepcopy
+from itertools import pairwise
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
+
+import numpy as np
+
+from tumortrace.data.annotations.paths import clean_name
+from tumortrace.data.annotations.records import (
+    NO_IMAGE,
+    AnnotationFile,
+    ImageAnnotation,
+    Original,
+    Source,
+    Writer,
+    classes_of,
+    original_shapes,
+)
+from tumortrace.data.annotations.rle import decode_runs, encode_runs
+from tumortrace.data.annotations.shapes import (
+    EDGE,
+    Collected,
+    Drawn,
+    ShapeError,
+    collect_shapes,
+    excerpt,
+    no_area,
+    parse_number,
+    read_box,
+    read_length,
+    read_outline,
+)
+from tumortrace.data.bitmap import Bitmap, draw_bitmap, to_bitmap
+from tumortrace.data.findings import Finding, left_out
+from tumortrace.data.geometry import Circle, Ellipse, Polygon, Region
+
+FORMAT = "CVAT"
+ANNOTATIONS = "annotations.xml"
+
+_NOT_SHAPES = frozenset({"attribute", "tag"})
+
+
+def read_document(document: object, _source: Source) -> AnnotationFile | None:
+    """Read the images and tracks of a CVAT 1.1 file; None for a document of another format.
+
+    The frames of a track have no image names; they are taken to be called ``frame_000012``, as CVAT exports them.
+    """
+    if not isinstance(document, Element) or document.tag != "annotations":
+        return None
+    head = Element("annotations")
+    head.extend(child for child in document if child.tag not in {"image", "track"})
+    images, findings = [], []
+    for element in document.iter("image"):
+        record, faults = _read_image(element, head)
+        images += [record] if record else []
+        findings += faults
+    records, faults = _read_tracks(document)
+    return AnnotationFile((*images, *records), (*findings, *faults))
+
+
+def encode_cvat(records: Sequence[ImageAnnotation], classes: Sequence[str]) -> dict[str, bytes]:
+    """Return the content of a CVAT 1.1 file by its name; polygons, ellipses and masks stay, circles become ellipses."""
+    heads = [record.original.document for record in records if record.original and record.original.format == FORMAT]
+    root = deepcopy(heads[0]) if heads and isinstance(heads[0], Element) else _make_head(classes)
+    for number, record in enumerate(records):
+        _add_image(root, record, number)
+    indent(root)
+    return {ANNOTATIONS: tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"}
+
+
+def _read_image(element: Element, head: Element) -> tuple[ImageAnnotation | None, list[Finding]]:
+    name = clean_name(element.get("name", ""))
+    if name is None:
+        cause = f"image {excerpt(element.get('id'))} has no file name that can be used ({excerpt(element.get('name'))})"
+        return None, [left_out("unsafe-filename", NO_IMAGE, cause, "name the image relative to the annotation file")]
+    collected = collect_shapes(name, [child for child in element if child.tag not in _NOT_SHAPES], _read_shape)
+    findings = list(collected.findings)
+    if tags := [child.get("label", "") for child in element if child.tag == "tag"]:
+        cause = f"{len(tags)} tags ({', '.join(tags[:3])}) have no area and are not drawn"
+        findings.append(Finding("no-area", "warning", name, cause, "outline the tumour"))
+    known = Element("image", element.attrib)
+    known.extend(child for child in element if child.tag in _NOT_SHAPES)
+    return _to_record(name, collected, _declared_size(element), Original(FORMAT, head, known)), findings
+
+
+def _to_record(name: str, collected: Collected, size_hw: tuple[int, int] | None, original: Original) -> ImageAnnotation:
+    return ImageAnnotation(
+        name,
+        -1,
+        collected.regions,
+        collected.labels,
+        undrawn=len(collected.undrawn),
+        size_hw=size_hw,
+        original=Original(FORMAT, original.document, original.record, collected.originals, collected.undrawn),
+    )
+
+
+def _declared_size(element: Element) -> tuple[int, int] | None:
+    texts = element.get("height", ""), element.get("width", "")
+    known = all(text.isascii() and text.isdecimal() and 0 < len(text) < 10 and int(text) > 0 for text in texts)
+    return (int(texts[0]), int(texts[1])) if known else None
+
+
+def _read_tracks(document: Element) -> tuple[list[ImageAnnotation], list[Finding]]:
+    """The shapes of each frame that tracks mark; frames between keyframes that the file leaves out are findings."""
+    by_frame: dict[int, list[Element]] = {}
+    findings = []
+    for track in document.findall("track"):
+        shapes = [child for child in track if child.get("frame", "").isdecimal()]
+        for shape in shapes:
+            visible = by_frame.setdefault(int(shape.get("frame", "")), [])
+            if shape.get("outside") != "1":
+                shape.set("label", track.get("label", ""))
+                visible.append(shape)
+        findings += _find_gaps(track, shapes, _frame_step(document))
+    original = document.find(".//original_size")
+    size = None if original is None else Element("image", {child.tag: child.text or "" for child in original})
+    records = []
+    for frame, shapes in sorted(by_frame.items()):
+        name = f"frame_{frame:06d}"
+        collected = collect_shapes(name, shapes, _read_shape)
+        records.append(_to_record(name, collected, None if size is None else _declared_size(size), Original("")))
+        findings += collected.findings
+    return records, findings
+
+
+def _frame_step(document: Element) -> int:
+    """Frames from one annotated frame to the next, as the job selected them."""
+    step = (document.findtext(".//frame_filter") or "").removeprefix("step=")
+    return int(step) if step.isdecimal() and len(step) < 9 else 1
+
+
+def _find_gaps(track: Element, shapes: Sequence[Element], step: int) -> list[Finding]:
+    frames = sorted((int(shape.get("frame", "")), shape.get("outside") == "1") for shape in shapes)
+    if all(outside or later - frame <= step for (frame, outside), (later, _) in pairwise(frames)):
+        return []
+    cause = f"track {excerpt(track.get('id'))}: frames between its keyframes are not in the file and not interpolated"
+    return [Finding("regions-missing", "warning", NO_IMAGE, cause, "export all frames as CVAT for images 1.1")]
+
+
+def _read_shape(shape: object) -> Drawn:
+    if not isinstance(shape, Element):
+        raise ShapeError("empty-region", "it is no element")
+    label = shape.get("label", "").strip()
+    return Drawn([_read_region(shape)], {"label": label} if label else {})
+
+
+def _read_region(shape: Element) -> Region:
+    match shape.tag:
+        case "polygon":
+            points = [point.split(",") for point in shape.get("points", "").split(";") if point.strip()]
+            if any(len(point) != 2 for point in points):
+                raise ShapeError("empty-region", "one of its points is not a pair of numbers")
+            return read_outline([(parse_number(x, "x"), parse_number(y, "y")) for x, y in points], shift=EDGE)
+        case "box":
+            left, top, right, bottom = (_number(shape, key) + EDGE for key in ("xtl", "ytl", "xbr", "ybr"))
+            return read_box((left, top, right, bottom), degrees=_degrees(shape))
+        case "ellipse":
+            radii_xy = read_length(_number(shape, "rx"), "rx"), read_length(_number(shape, "ry"), "ry")
+            center_xy = _number(shape, "cx") + EDGE, _number(shape, "cy") + EDGE
+            return Ellipse(center_xy, radii_xy, math.radians(_degrees(shape)))
+        case "mask":
+            return _read_mask(shape)
+        case "points" | "skeleton" | "polyline" | "cuboid" as name:
+            raise no_area(f"a {name}")
+        case name:
+            raise ShapeError("unknown-shape", f"{excerpt(name)} is no shape of CVAT")
+
+
+def _number(shape: Element, key: str) -> float:
+    return parse_number(shape.get(key), key)
+
+
+def _degrees(shape: Element) -> float:
+    return parse_number(shape.get("rotation", "0"), "rotation")
+
+
+def _read_mask(shape: Element) -> Bitmap:
+    width, height, left, top = (int(_number(shape, key)) for key in ("width", "height", "left", "top"))
+    counts = [int(parse_number(text, "rle")) for text in shape.get("rle", "").split(",")]
+    bitmap = to_bitmap(decode_runs(counts, (height, width), by_columns=False), (left, top))
+    if not len(bitmap.runs):
+        raise no_area("a mask without a marked pixel")
+    return bitmap
+
+
+def _make_head(classes: Sequence[str]) -> Element:
+    root = Element("annotations")
+    SubElement(root, "version").text = "1.1"
+    labels = SubElement(SubElement(SubElement(root, "meta"), "task"), "labels")
+    for name in classes:
+        label = SubElement(labels, "label")
+        SubElement(label, "name").text = name
+        SubElement(label, "attributes")
+    return root
+
+
+def _add_image(root: Element, record: ImageAnnotation, number: int) -> None:
+    original = record.original if record.original and record.original.format == FORMAT else Original(FORMAT)
+    known = original.record if isinstance(original.record, Element) else Element("image")
+    height, width = record.size_hw or (0, 0)
+    own = {"name": record.filename, "width": str(width), "height": str(height)}
+    image = SubElement(root, "image", {"id": str(number), **known.attrib, **own})
+    for region, name, shape in zip(record.regions, classes_of(record), original_shapes(record, FORMAT), strict=True):
+        image.append(deepcopy(shape) if isinstance(shape, Element) else _to_shape(region, name))
+    image.extend(deepcopy(shape) for shape in original.undrawn if isinstance(shape, Element))
+    image.extend(deepcopy(child) for child in known)
+
+
+def _to_shape(region: Region, name: str) -> Element:
+    shape = Element("polygon", {"label": name, "source": "manual", "occluded": "0"})
+    if isinstance(region, Polygon):
+        shape.set("points", ";".join(f"{x!r},{y!r}" for x, y in (region.points_xy - EDGE).tolist()))
+    elif isinstance(region, Bitmap):
+        (left, top), (height, width) = region.origin_xy, region.size_hw
+        shape.tag = "mask"
+        shape.set("rle", ", ".join(map(str, encode_runs(draw_bitmap(region), by_columns=False))))
+        _set(shape, left=left, top=top, width=width, height=height)
+    else:
+        shape.tag = "ellipse"
+        radii_xy = (region.radius, region.radius) if isinstance(region, Circle) else region.radii_xy
+        x, y = region.center_xy
+        _set(shape, cx=x - EDGE, cy=y - EDGE, rx=radii_xy[0], ry=radii_xy[1])
+        if isinstance(region, Ellipse) and region.theta_rad:
+            _set(shape, rotation=math.degrees(region.theta_rad))
+    shape.set("z_order", "0")
+    return shape
+
+
+def _set(shape: Element, **values: float) -> None:
+    for key, value in values.items():
+        shape.set(key, repr(value if isinstance(value, int) else float(np.float64(value))))
+
+
+WRITER = Writer(encode_cvat, lambda _image: ANNOTATIONS, keeps=(Polygon, Ellipse, Circle, Bitmap))

@@ -1,0 +1,118 @@
+"""VIA 3 projects of pictures, read.
+
+Coordinates stand as in VIA 2: integers are pixel centres.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tumortrace.data.annotations.paths import clean_name
+from tumortrace.data.annotations.records import NO_IMAGE, AnnotationFile, ImageAnnotation, Source
+from tumortrace.data.annotations.shapes import (
+    Drawn,
+    ShapeError,
+    collect_shapes,
+    excerpt,
+    no_area,
+    read_box,
+    read_length,
+    read_number,
+    read_outline,
+)
+from tumortrace.data.findings import Finding, left_out
+from tumortrace.data.geometry import Circle, Ellipse, Region
+from tumortrace.errors import DataError
+from tumortrace.files import Document
+
+_KEYS = frozenset({"project", "file", "metadata", "view"})
+_IMAGE = 2  # type of a file that is a picture; sound and videos have others
+_NO_AREA = {1: "a point", 5: "a line", 6: "a line"}
+
+
+def read_document(document: object, source: Source) -> AnnotationFile | None:
+    """Read a VIA 3 project; None for a document of another format.
+
+    Raises:
+        DataError: It is a project of videos or sound, or damaged.
+    """
+    if not isinstance(document, dict) or not document.keys() >= _KEYS:
+        return None
+    parts = {key: document[key] for key in ("file", "metadata", "view")}
+    if not all(isinstance(part, dict) for part in parts.values()):
+        raise DataError(f"{source.path}: a damaged VIA 3 project; export it again")
+    images, findings = [], []
+    for view, content in parts["view"].items():
+        name, fault = _name_image(content, parts["file"])
+        if name is None:
+            findings.append(left_out("image-missing", NO_IMAGE, f"view {view}: {fault}", "export pictures alone"))
+            continue
+        shapes = [each for each in parts["metadata"].values() if isinstance(each, dict) and each.get("vid") == view]
+        record, faults = _read_image(name, shapes, document.get("attribute"))
+        images.append(record)
+        findings += faults
+    if not images and parts["view"]:
+        cause = findings[0].cause if findings else "no picture"
+        raise DataError(f"{source.path}: a VIA 3 project without a picture ({cause}); annotate single pictures")
+    return AnnotationFile(tuple(images), tuple(findings))
+
+
+def _name_image(view: object, files: Document) -> tuple[str | None, str]:
+    """The picture that a view shows; or None and the reason."""
+    fids = view.get("fid_list") if isinstance(view, dict) else None
+    file = files.get(str(fids[0])) if isinstance(fids, list) and len(fids) == 1 else None
+    if not isinstance(file, dict):
+        return None, "it shows no file, or several"
+    if file.get("type") != _IMAGE:
+        return None, "a video or sound with times only, not a picture"
+    name = clean_name(str(file.get("fname", "")))
+    return name, "its file has no name that can be used"
+
+
+def _read_image(name: str, shapes: list[Document], attributes: object) -> tuple[ImageAnnotation, list[Finding]]:
+    known = attributes if isinstance(attributes, dict) else {}
+    # A record without coordinates describes the whole picture.
+    regions = [shape for shape in shapes if shape.get("xy")]
+    collected = collect_shapes(name, regions, lambda shape: _read_shape(shape, known))
+    record = ImageAnnotation(name, -1, collected.regions, collected.labels, undrawn=len(collected.undrawn))
+    return record, list(collected.findings)
+
+
+def _read_shape(shape: object, attributes: Document) -> Drawn:
+    if not isinstance(shape, dict) or not isinstance(shape["xy"], list):
+        raise ShapeError("empty-region", "its coordinates are no list")
+    code, *values = shape["xy"]
+    return Drawn([_read_region(code, values)], dict(_read_labels(shape.get("av"), attributes)))
+
+
+def _read_region(code: object, values: list[object]) -> Region:
+    if isinstance(code, int) and code in _NO_AREA:
+        raise no_area(_NO_AREA[code])
+    if code in {7, 8}:
+        if len(values) % 2:
+            raise ShapeError("empty-region", f"an outline of {len(values)} coordinates")
+        outline = read_outline(zip(values[0::2], values[1::2], strict=True))
+        (left, top), (right, bottom) = outline.points_xy.min(axis=0), outline.points_xy.max(axis=0)
+        return outline if code == 7 else read_box((left, top, right, bottom))
+    expected = {2: 4, 3: 3, 4: 4}.get(code) if isinstance(code, int) else None
+    if expected is None:
+        raise ShapeError("unknown-shape", f"{excerpt(code)} is no shape of VIA 3 that is read")
+    if len(values) != expected:
+        raise ShapeError("empty-region", f"{len(values)} coordinates; it needs {expected}")
+    x, y = read_number(values[0], "x"), read_number(values[1], "y")
+    lengths = [read_length(value, "a length") for value in values[2:]]
+    if code == 2:
+        return read_box((x, y, x + lengths[0], y + lengths[1]))
+    return Circle((x, y), lengths[0]) if code == 3 else Ellipse((x, y), (lengths[0], lengths[1]))
+
+
+def _read_labels(values: object, attributes: Document) -> Iterator[tuple[str, str]]:
+    """The attributes of a region by their names; of a choice, the text of the chosen option."""
+    for key, value in values.items() if isinstance(values, dict) else ():
+        attribute = attributes.get(key)
+        known = attribute if isinstance(attribute, dict) else {}
+        options = known.get("options")
+        chosen = [str(options.get(each, each)) if isinstance(options, dict) else each for each in str(value).split(",")]
+        text = ", ".join(each.strip() for each in chosen if each.strip())
+        if text:
+            yield str(known.get("aname", key)), text

@@ -1,0 +1,63 @@
+"""Boxes of Pascal VOC, one XML file an image, read.
+
+Corners count from the outer corner of the first pixel, as CVAT and labelme write them. The challenge's own files
+count pixels from 1, so their boxes begin one pixel too far right and too low.
+"""
+
+from __future__ import annotations
+
+from xml.etree.ElementTree import Element
+
+from tumortrace.data.annotations.paths import clean_name
+from tumortrace.data.annotations.records import AnnotationFile, ImageAnnotation, Source
+from tumortrace.data.annotations.shapes import EDGE, Drawn, ShapeError, collect_shapes, parse_number, read_box
+from tumortrace.data.findings import Finding
+
+BOXES = "are boxes, which hold healthy tissue in their corners; they are drawn as they are"
+
+
+def read_document(document: object, source: Source) -> AnnotationFile | None:
+    """Read the boxes of one image; None for a document of another format."""
+    if not isinstance(document, Element) or document.tag != "annotation":
+        return None
+    if document.find("source/sourceAnnotation") is not None and document.find("object/polygon") is not None:
+        return None  # of the LabelMe web tool
+    name = clean_name(document.findtext("filename") or "") or source.path.stem
+    collected = collect_shapes(name, document.findall("object"), _read_object)
+    findings = list(collected.findings)
+    if collected.regions:
+        findings.append(name_boxes(name, len(collected.regions)))
+    return AnnotationFile(
+        (
+            ImageAnnotation(
+                name,
+                -1,
+                collected.regions,
+                collected.labels,
+                undrawn=len(collected.undrawn),
+                size_hw=_declared_size(document),
+                other_names=(source.path.stem,),
+            ),
+        ),
+        tuple(findings),
+    )
+
+
+def name_boxes(name: str, count: int) -> Finding:
+    """Return the warning that regions of an image are boxes."""
+    return Finding("boxes", "warning", name, f"{count} of its regions {BOXES}", "outline the tumour itself")
+
+
+def _declared_size(document: Element) -> tuple[int, int] | None:
+    texts = document.findtext("size/height") or "", document.findtext("size/width") or ""
+    known = all(text.isascii() and text.isdecimal() and 0 < len(text) < 10 and int(text) > 0 for text in texts)
+    return (int(texts[0]), int(texts[1])) if known else None
+
+
+def _read_object(shape: object) -> Drawn:
+    box = shape.find("bndbox") if isinstance(shape, Element) else None
+    if not isinstance(shape, Element) or box is None:
+        raise ShapeError("no-area", "an object without a box")
+    corners = [parse_number(box.findtext(key), key) + EDGE for key in ("xmin", "ymin", "xmax", "ymax")]
+    label = (shape.findtext("name") or "").strip()
+    return Drawn([read_box((corners[0], corners[1], corners[2], corners[3]))], {"label": label} if label else {})

@@ -1,0 +1,97 @@
+"""The layout with YOLO label files, one an image."""
+
+from __future__ import annotations
+
+from tumortrace.data.annotations.records import AnnotationFile
+from tumortrace.data.annotations.yolo import NAME_FILES, SUFFIX, looks_like_labels, read_classes, read_labels
+from tumortrace.data.folders import join, parent_of
+from tumortrace.data.layouts.annotated import (
+    ImageFinder,
+    holds_annotations_only,
+    list_annotation_folders,
+    use_annotations,
+)
+from tumortrace.data.layouts.opening import Opening, ancestors, below
+from tumortrace.data.names import spelling_key, stem_of
+from tumortrace.data.parts import is_below_masks, read_folder_name
+from tumortrace.data.pictures import read_size_hw
+from tumortrace.data.tables import read_text
+from tumortrace.errors import DataError
+
+_YAML = (".yaml", ".yml")
+
+
+def open_yolo(opening: Opening, folder: str) -> None:
+    """Use the label files in a folder, and in its folders ``labels``, that are called like a picture."""
+    if folder and any(each and holds_annotations_only(opening, each) for each in [folder, *ancestors(folder)]):
+        return
+    labels = _list_labels(opening, folder)
+    if not labels:
+        return
+    classes = _read_names(opening, folder)
+    finder = ImageFinder(opening, folder)
+    for file, image in labels.items():
+        if image in opening.used:
+            continue
+        content = _read(opening, file, image, classes)
+        if content is not None:
+            opening.used.add(file)
+            use_annotations(opening, "", {file: content}, finder)
+
+
+def _list_labels(opening: Opening, folder: str) -> dict[str, str]:
+    """The picture of each label file; a file that fits none, or several, is none."""
+    tree = opening.tree
+    pictures = [file for file in below(tree.pictures, folder) if not is_below_masks(file)]
+    by_stem = {spelling_key(stem_of(file)): file for file in pictures}
+    by_name: dict[str, list[str]] = {}
+    for file in pictures:
+        by_name.setdefault(spelling_key(stem_of(file.rpartition("/")[2])), []).append(file)
+    image_folders = [child for child in tree.children(folder) if read_folder_name(_last(child)).role == "images"]
+    labels = {}
+    for place in (folder, *list_annotation_folders(opening, folder)):
+        files = tree.files_in(place) if place == folder else below(tree.files, place)
+        for file in (file for file in files if file.lower().endswith(SUFFIX) and file not in opening.used):
+            rest = stem_of(file[len(place) + 1 :] if place else file)
+            stems = [join(each, rest) for each in (*image_folders, folder)]
+            exact = [by_stem[key] for key in map(spelling_key, stems) if key in by_stem]
+            found = exact[:1] or by_name.get(spelling_key(_last(rest)), [])
+            if len(found) == 1:
+                labels[file] = found[0]
+    return labels
+
+
+def _read(opening: Opening, file: str, image: str, classes: dict[int, str]) -> AnnotationFile | None:
+    """The content of a label file; None for another text, or where the size of the picture is unknown."""
+    try:
+        text = read_text(opening.tree.root / file)
+        if not looks_like_labels(text):
+            return None
+        return read_labels(text, image, read_size_hw(opening.tree.root / image), classes)
+    except DataError as error:
+        opening.used |= {file, image}
+        opening.leave_out("unreadable", image, str(error).partition(": ")[2], "correct or remove it")
+        return None
+
+
+def _read_names(opening: Opening, folder: str) -> dict[int, str]:
+    """The names of the classes, from the nearest file that lists them, in the folder or above."""
+    for place in [folder, *ancestors(join(folder, "x"))]:
+        for file in opening.tree.files_in(place):
+            if _last(file) not in NAME_FILES and not file.lower().endswith(_YAML):
+                continue
+            try:
+                classes = read_classes(opening.tree.root / file)
+            except DataError as error:
+                cause, remedy = str(error).partition(": ")[2], "correct the file, or remove it"
+                opening.leave_out("not-annotations", file, cause, remedy)
+                opening.used.add(file)
+                continue
+            opening.used.add(file)
+            if classes:
+                return classes
+    return {}
+
+
+def _last(path: str) -> str:
+    return path.removeprefix(parent_of(path)).removeprefix("/")
