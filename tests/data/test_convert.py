@@ -14,7 +14,7 @@ import pytest
 from tumortrace.data import convert
 from tumortrace.data.annotations.find import read_annotations
 from tumortrace.data.cases import read_cases
-from tumortrace.data.convert import convert_to_masks, convert_to_annotations
+from tumortrace.data.convert import convert_to_annotations, convert_to_masks
 from tumortrace.data.dataset import open_dataset
 from tumortrace.data.geometry import Ellipse, rasterize
 from tumortrace.data.masks import read_mask

@@ -170,7 +170,9 @@ def _read_region(shape: Element) -> Region:
             return Ellipse(center_xy, radii_xy, math.radians(_degrees(shape)))
         case "mask":
             return _read_mask(shape)
-        case "points" | "skeleton" | "polyline" | "cuboid" as name:
+        case "points":
+            raise no_area("a set of points")
+        case "skeleton" | "polyline" | "cuboid" as name:
             raise no_area(f"a {name}")
         case name:
             raise ShapeError("unknown-shape", f"{excerpt(name)} is no shape of CVAT")

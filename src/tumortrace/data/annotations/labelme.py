@@ -151,7 +151,9 @@ def _read_region(shape: Document) -> Region:
             return Circle((x + EDGE, y + EDGE), radius)
         case "mask":
             return _read_mask(shape, _expect(pairs, 2, "mask"))
-        case "point" | "points" | "line" | "linestrip" as name:
+        case "points":
+            raise no_area("a set of points")
+        case "point" | "line" | "linestrip" as name:
             raise no_area(f"a {name}")
         case name:
             raise ShapeError("unknown-shape", f"{excerpt(name)} is no shape of labelme")

@@ -54,7 +54,7 @@ def use_annotations(opening: Opening, folder: str, contents: Mapping[str, Annota
         opening.findings += [_place(fault, folder, file) for fault in content.findings]
         _count_labels(opening, file, content)
         found = _match_images(opening, folder, file, content, images)
-        _name_covered(opening, file, [image for image in found if image in opening.used])
+        _name_covered(opening, file, [image for image in found if image in opening.used - {file}])
         for image, records in found.items():
             matched.setdefault(image, []).extend((file, record) for record in records)
     for image, described in matched.items():
@@ -62,21 +62,28 @@ def use_annotations(opening: Opening, folder: str, contents: Mapping[str, Annota
             _add_annotated(opening, image, described)
 
 
+_NO_PICTURES = SUFFIXES | {".txt"}
+
+
 class ImageFinder:
     """The pictures below a folder, found by their names in annotation files."""
 
-    def __init__(self, opening: Opening, folder: str, *, without: frozenset[str] = frozenset()) -> None:
+    def __init__(self, opening: Opening, folder: str) -> None:
         """Index the pictures.
 
         Args:
             opening: The dataset while it is opened.
             folder: The folder.
-            without: Files below it that are no images.
         """
         self._opening = opening
         self._folder = folder
-        files = (file for file in below(opening.tree.files, folder) if not is_below_masks(file))
-        self._lookup = FileLookup(file for file in files if file not in without)
+        self._lookup = FileLookup(
+            file
+            for file in below(opening.tree.files, folder)
+            if not is_below_masks(file)
+            and file not in opening.masks
+            and PurePosixPath(file).suffix.lower() not in _NO_PICTURES
+        )
 
     def find(self, names: Sequence[str], *, image_folder: str = "") -> list[str]:
         """Return the files that the first of several names can mean that means any.
@@ -181,7 +188,7 @@ def _match_images(
         if len(images) > 1:
             images = [image for image in images if _size_of(opening, image) == record.size_bytes] or images
         name = PurePosixPath(join(folder, record.filename)).as_posix()
-        if len(images) == 1 and (is_picture(images[0]) or images[0] != file):
+        if len(images) == 1:
             matched.setdefault(images[0], []).append(record)
         elif record.has_picture:
             matched.setdefault(file, []).append(record)

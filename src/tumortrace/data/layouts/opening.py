@@ -33,6 +33,7 @@ class Opening:
         findings: Faults found so far.
         faults: Reasons why the annotations of a folder cannot be used, by folder.
         used: Files that are an image or mask of a case, annotations or a table, or named with their case.
+        masks: Pictures that are masks of several classes or objects, never images.
         listed: Folders of images whose files a ``pairs.csv`` lists.
         patients: Patients by the image, as tables name them.
         kinds: Class of the tumour and plane of the slice by the image, as tables name them; empty if unknown.
@@ -46,6 +47,7 @@ class Opening:
     findings: list[Finding] = field(default_factory=list)
     faults: dict[str, str] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
+    masks: set[str] = field(default_factory=set)
     listed: set[str] = field(default_factory=set)
     patients: dict[str, str] = field(default_factory=dict)
     kinds: dict[str, tuple[str, str]] = field(default_factory=dict)

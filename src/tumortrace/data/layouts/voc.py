@@ -20,11 +20,12 @@ def open_voc(opening: Opening, folder: str) -> None:
     if masks is None:
         return
     for name in _OTHER_FOLDERS:  # the objects of the same masks, and lists of names
-        opening.used.update(below(tree.files, join(folder, name)))
+        opening.masks.update(below(tree.files, join(folder, name)))
     names = _read_names(opening, join(folder, LABEL_MAP))
     files = [file for file in tree.files_in(masks) if is_picture(file)]
-    opening.used.update(files)
-    finder = ImageFinder(opening, folder, without=frozenset(files))
+    opening.masks.update(files)
+    opening.used.update(opening.masks)
+    finder = ImageFinder(opening, folder)
     for file in files:
         try:
             record = read_class_mask(tree.root / file, stem_of(file.rpartition("/")[2]), names)
