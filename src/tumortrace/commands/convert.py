@@ -19,7 +19,7 @@ def convert(
     to: Annotated[Target, typer.Option("--to", help="Masks as PNG, or annotations in the format of a tool.")],
     label: LabelOption = None,
 ) -> None:
-    """Turn annotations into masks, masks into annotations, or annotations of one tool into those of another.
+    """Turn annotations into masks or another tool's format, and back.
 
     Example: tumortrace convert br35h br35h-masks --to masks
     """

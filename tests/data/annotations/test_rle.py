@@ -29,8 +29,8 @@ def test_runs_by_hand():
     np.testing.assert_array_equal(decode_runs([2, 3, 1, 1, 5], (3, 4), by_columns=True), MASK)
 
 
-@given(masks, st.booleans())
-def test_runs_come_back(mask: np.ndarray, by_columns: bool):
+@given(mask=masks, by_columns=st.booleans())
+def test_runs_come_back(mask: np.ndarray, *, by_columns: bool):
     counts = encode_runs(mask, by_columns=by_columns)
     np.testing.assert_array_equal(decode_runs(counts, mask.shape, by_columns=by_columns), mask)
 

@@ -209,7 +209,8 @@ def test_unknown_keys_and_undrawn_shapes_survive(tmp_path: Path, to: str):
 def test_unknown_elements_of_cvat_survive(tmp_path: Path):
     write_pictures(tmp_path / "data", {"a.png": (10, 12)})
     text = (
-        '<annotations><version>1.1</version><odd a="1">x</odd><image id="4" name="a.png" width="12" height="10" odd="2">'
+        '<annotations><version>1.1</version><odd a="1">x</odd>'
+        '<image id="4" name="a.png" width="12" height="10" odd="2">'
         '<polygon label="x" points="1,1;5,1;5,6" odd="3"><attribute name="grade">4</attribute></polygon>'
         '<points label="p" points="1,2" odd="4"/><tag label="t"/></image></annotations>'
     )

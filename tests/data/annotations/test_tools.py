@@ -297,7 +297,7 @@ def test_which_annotation_of_a_task_counts(tmp_path: Path):
     document[0]["annotations"] += [
         {**second[0]["annotations"][0], "ground_truth": True},
         {"result": [], "was_cancelled": True},
-    ]  # type: ignore
+    ]  # type: ignore[index]
     image, findings = read(tmp_path / "a.json", document)
     assert image.regions == ()
     assert findings == [("duplicate-record", "task 1 has 2 annotations; the accepted one is used")]

@@ -29,7 +29,7 @@ class Original:
         format: Name of the format.
         document: The file without its images.
         record: The record of the image without its shapes.
-        shapes: What stands for each region; None where the shape before it stands for it too.
+        shapes: Content of the file for each region; None where the shape before it stands for it too.
         undrawn: Shapes that are no region.
     """
 

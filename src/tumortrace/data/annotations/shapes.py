@@ -46,7 +46,7 @@ class Collected:
     Attributes:
         regions: All regions.
         labels: Labels of each region.
-        originals: What stood for each region; None where the shape before it stands for it too.
+        originals: Content of the file for each region; None where the shape before it stands for it too.
         undrawn: Shapes that gave no region.
         findings: Faults and notes, by the image.
     """
@@ -63,7 +63,7 @@ def collect_shapes(filename: str, shapes: Iterable[object], read: Callable[[obje
 
     Args:
         filename: Name of the image.
-        shapes: What the file holds for each.
+        shapes: Content of the file for each.
         read: Function that reads one, and raises ``ShapeError`` where it cannot be drawn.
     """
     regions: list[Region] = []

@@ -1,4 +1,4 @@
-"""Class masks of Pascal VOC, in which a colour or palette index stands for a class, read."""
+"""Class masks of Pascal VOC, read: a colour or palette index stands for a class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The layout of Pascal VOC: pictures, and class masks in a folder ``SegmentationClass``."""
+"""The layout of Pascal VOC: pictures, and a folder of class masks."""
 
 from __future__ import annotations
 

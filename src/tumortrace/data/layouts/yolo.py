@@ -76,7 +76,7 @@ def _read(opening: Opening, file: str, image: str, classes: dict[int, str]) -> A
 
 def _read_names(opening: Opening, folder: str) -> dict[int, str]:
     """The names of the classes, from the nearest file that lists them, in the folder or above."""
-    for place in [folder, *ancestors(join(folder, "x"))]:
+    for place in ancestors(join(folder, "x")):
         for file in opening.tree.files_in(place):
             if _last(file) not in NAME_FILES and not file.lower().endswith(_YAML):
                 continue

@@ -1,0 +1,160 @@
+"""Folders of YOLO, Pascal VOC, Supervisely and COCO datasets, as each tool lays them out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tumortrace.data.cases import read_case
+from tumortrace.data.dataset import Dataset, open_dataset
+from tumortrace.data.slice import write_png
+from tumortrace.errors import DataError
+
+SQUARE = "0 0.25 0.25 0.75 0.25 0.75 0.75 0.25 0.75\n"
+
+
+def write_picture(path: Path, size_hw: tuple[int, int] = (8, 12)) -> None:
+    height, width = size_hw
+    write_png(path, (np.arange(height * width).reshape(size_hw) % 200 + 20).astype(np.uint8))
+
+
+def write_text(path: Path, text: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text if isinstance(text, str) else json.dumps(text))
+
+
+def areas(dataset: Dataset) -> dict[str, int]:
+    return {record.case_id: int(read_case(record)[0].truth.sum()) for record in dataset.records}
+
+
+def kinds(dataset: Dataset) -> list[str]:
+    return [finding.kind for finding in dataset.findings]
+
+
+@pytest.mark.parametrize("names", ["names: [glioma]\n", "names:\n  0: glioma\n", None])
+def test_yolo_with_folders_for_images_and_labels(tmp_path: Path, names: str | None):
+    for part in ("train", "val"):
+        write_picture(tmp_path / "images" / part / "a.png")
+        write_text(tmp_path / "labels" / part / "a.txt", SQUARE if part == "train" else "")
+    write_text(tmp_path / ("data.yaml" if names else "classes.txt"), names or "glioma\n")
+    dataset = open_dataset(tmp_path)
+    assert areas(dataset) == {"images/train/a.png": 24, "images/val/a.png": 0}
+    assert [record.part for record in dataset.records] == ["train", "val"]
+    assert dataset.records[0].annotation.labels == ({"class": "glioma"},)
+    assert kinds(dataset) == ["no-region"]
+
+
+def test_yolo_beside_its_images_with_boxes_and_bad_lines(tmp_path: Path):
+    write_picture(tmp_path / "a.png")
+    write_text(tmp_path / "a.txt", "3 0.5 0.5 0.5 0.5\n0 0.1 0.2 0.3\n0 10 20 30 40 50 60\n0 a b c d\n")
+    write_text(tmp_path / "notes.txt", "nothing of a picture")
+    dataset = open_dataset(tmp_path)
+    assert areas(dataset) == {"a.png": 24}
+    assert sorted(kinds(dataset)) == ["boxes", "empty-region", "empty-region", "empty-region", "not-read"]
+    assert any(finding.line().startswith("a.png: a.txt: region 2: ") for finding in dataset.findings)
+
+
+def test_yolo_of_a_picture_that_cannot_be_read(tmp_path: Path):
+    write_picture(tmp_path / "a.png")
+    write_text(tmp_path / "a.txt", SQUARE)
+    write_text(tmp_path / "b.png", "no picture")
+    write_text(tmp_path / "b.txt", SQUARE)
+    write_text(tmp_path / "data.yaml", "names: [")
+    dataset = open_dataset(tmp_path)
+    assert list(areas(dataset)) == ["a.png"]
+    assert sorted(kinds(dataset)) == ["not-annotations", "unreadable"]
+
+
+def write_class_mask(path: Path, colours: dict[tuple[int, int], tuple[int, int, int]]) -> None:
+    mask = np.zeros((8, 12, 3), np.uint8)
+    for (row, column), colour in colours.items():
+        mask[row, column] = colour
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(mask).save(path)
+
+
+def test_voc_class_masks_choose_a_class_by_its_colour(tmp_path: Path):
+    write_picture(tmp_path / "JPEGImages" / "a.png")
+    write_picture(tmp_path / "JPEGImages" / "b.png")
+    write_class_mask(
+        tmp_path / "SegmentationClass" / "a.png", {(1, 2): (9, 0, 0), (1, 3): (9, 0, 0), (5, 5): (0, 9, 0)}
+    )
+    write_class_mask(tmp_path / "SegmentationClass" / "b.png", {(1, 2): (9, 9, 9)})
+    write_class_mask(tmp_path / "SegmentationObject" / "a.png", {(1, 2): (9, 0, 0)})
+    write_text(tmp_path / "labelmap.txt", "# label:color_rgb\nbackground:0,0,0::\nglioma:9,0,0::\noedema:0,9,0::\n")
+    write_text(tmp_path / "ImageSets" / "Segmentation" / "train.txt", "a\n")
+    dataset = open_dataset(tmp_path, label="glioma")
+    assert areas(dataset) == {"JPEGImages/a.png": 2}
+    (fault,) = [finding for finding in dataset.findings if finding.kind == "unreadable"]
+    assert "the colour (9, 9, 9) has no name" in fault.cause
+    assert areas(open_dataset(tmp_path)) == {"JPEGImages/a.png": 3}
+
+
+def test_voc_colours_of_the_challenge_and_ignored_pixels(tmp_path: Path):
+    write_picture(tmp_path / "JPEGImages" / "a.png")
+    write_class_mask(
+        tmp_path / "SegmentationClass" / "a.png", {(1, 2): (192, 128, 128), (1, 3): (224, 224, 192), (5, 5): (64, 0, 0)}
+    )
+    (record,) = open_dataset(tmp_path).records
+    assert [label["class"] for label in record.annotation.labels] == ["cat", "person"]
+    assert read_case(record)[0].truth.sum() == 2
+
+
+def test_a_supervisely_project(tmp_path: Path):
+    write_picture(tmp_path / "ds0" / "img" / "a.png")
+    box = {"geometryType": "rectangle", "classTitle": "x", "points": {"exterior": [[1, 2], [3, 3]], "interior": []}}
+    document = {"size": {"height": 8, "width": 12}, "objects": [box]}
+    write_text(tmp_path / "ds0" / "ann" / "a.png.json", document)
+    write_text(tmp_path / "meta.json", {"classes": [], "tags": []})
+    dataset = open_dataset(tmp_path)
+    assert areas(dataset) == {"ds0/img/a.png": 6}
+    assert kinds(dataset) == ["not-annotations"]
+
+
+def coco(name: str, size_hw: tuple[int, int] = (8, 12)) -> dict[str, object]:
+    image = {"id": 1, "file_name": name, "height": size_hw[0], "width": size_hw[1]}
+    shape = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[2, 2, 6, 2, 6, 5, 2, 5]]}
+    return {"images": [image], "annotations": [shape], "categories": [{"id": 1, "name": "glioma"}]}
+
+
+def test_coco_files_of_two_parts_in_one_folder(tmp_path: Path):
+    for part in ("train", "val"):
+        write_picture(tmp_path / "images" / part / f"{part}.png")
+        write_text(tmp_path / "annotations" / f"instances_{part}.json", coco(f"{part}.png"))
+    captions = {**coco("val.png"), "annotations": [{"id": 1, "image_id": 1, "caption": "a slice"}]}
+    write_text(tmp_path / "annotations" / "captions_val.json", captions)
+    dataset = open_dataset(tmp_path)
+    assert areas(dataset) == {"images/train/train.png": 12, "images/val/val.png": 12}
+
+
+def test_regions_of_a_picture_of_another_size_are_refused(tmp_path: Path):
+    write_picture(tmp_path / "a.png")
+    write_text(tmp_path / "a.json", coco("a.png", (80, 120)))
+    (record,) = open_dataset(tmp_path).records
+    with pytest.raises(DataError, match=r"a.png: the image is \(8, 12\) pixels .* drawn on one of \(80, 120\)"):
+        read_case(record)
+
+
+def test_files_of_two_tools_that_disagree_are_refused(tmp_path: Path):
+    write_picture(tmp_path / "a.png")
+    write_text(tmp_path / "a.json", coco("a.png"))
+    shape = {"label": "x", "points": [[1, 1], [5, 1], [5, 4]]}
+    write_text(tmp_path / "b.json", {"shapes": [shape], "imagePath": "a.png", "imageData": None})
+    with pytest.raises(DataError, match=r"a.json and b.json differ on a.png; leave the one that counts"):
+        open_dataset(tmp_path)
+
+
+def test_labelme_files_in_a_folder_beside_their_images(tmp_path: Path):
+    for name in ("a", "b"):
+        write_picture(tmp_path / "images" / f"{name}.png")
+        shape = {"label": "x", "points": [[2, 2], [6, 2], [6, 5], [2, 5]]}
+        path = f"..\\images\\{name}.png"
+        write_text(tmp_path / "labels" / f"{name}.json", {"shapes": [shape], "imagePath": path, "imageData": None})
+    write_text(tmp_path / "labels" / "broken.json", "{")
+    dataset = open_dataset(tmp_path)
+    assert areas(dataset) == {"images/a.png": 12, "images/b.png": 12}
+    assert [(finding.kind, finding.file) for finding in dataset.findings] == [("not-annotations", "labels/broken.json")]
