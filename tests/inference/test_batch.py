@@ -98,6 +98,10 @@ def test_results_have_exactly_the_keys_of_the_contract(tmp_path: Path, segmenter
         "tumour": True,
         "confidence": 1.0,
         "review": True,
+        "plane": None,
+        "plane_confidence": 0.0,
+        "contrast": None,
+        "contrast_confidence": 0.0,
         "area_px": 8,
         "area_mm2": None,
     }

@@ -15,6 +15,7 @@ import tumortrace.data.upright as upright_module
 from tumortrace.config import Recipe
 from tumortrace.data.slice import Slice
 from tumortrace.errors import ModelError
+from tumortrace.inference.acquisition import Acquisition
 from tumortrace.inference.model import Model
 from tumortrace.inference.predict import predict
 
@@ -169,6 +170,17 @@ def test_a_feature_outside_its_usual_range_is_named(open_hand_model: OpenHandMod
     model = replace(open_hand_model(Recipe(LARGE_HW)), feature_ranges={"width": (0.5, 0.9)})
     prediction = predict_pixels(model, bright(LARGE_HW, slice(10, 70), slice(10, 90)))
     assert prediction.reasons == ("unlike the training data: width 1.3, usual 0.5 to 0.9",)
+
+
+def test_a_plane_and_contrast_that_training_lacked_are_named(
+    open_hand_model: OpenHandModel, monkeypatch: pytest.MonkeyPatch
+):
+    sagittal = Acquisition("sagittal", 0.9, "T2", 0.95)
+    monkeypatch.setattr("tumortrace.inference.predict.recognise", lambda _: sagittal)
+    model = replace(open_hand_model(Recipe(LARGE_HW)), card={"acquisitions": {"axial T2": 50}})
+    prediction = predict_pixels(model, bright(LARGE_HW, slice(10, 70), slice(10, 90)))
+    assert prediction.reasons == ("unlike the training data: sagittal T2, 0 of 50 training slices",)
+    assert prediction.acquisition == sagittal
 
 
 def test_model_that_gives_no_numbers_is_refused(open_hand_model: OpenHandModel):

@@ -182,10 +182,13 @@ def test_an_interruption_amid_a_record_leaves_that_record_out(model: Model, out:
 
 def test_the_table_has_a_row_a_picture(model: Model, out: Path):
     with open_results(model, [], out=out) as results:
-        results.add(ok("a, b.png", "a, b_mask.png", lesions=[{}, {}], area_mm2=None, reason="many; parts"))
+        fields = {"lesions": [{}, {}], "area_mm2": None, "reason": "many; parts", "plane": "axial"}
+        results.add(ok("a, b.png", "a, b_mask.png", **fields))
         results.add(describe_failure("\udce9.png: broken", file="\udce9.png"))
     lines = (out / TABLE).read_text().splitlines()
-    assert lines[0] == "file,mask,status,reason,tumour,confidence,review,area_px,area_mm2,lesions,seconds"
-    assert lines[1] == '"a, b.png","a, b_mask.png",ok,many; parts,true,0.9,false,8,,2,0.1'
-    assert lines[2] == "\\udce9.png,,error,\\udce9.png: broken,,,true,,,,"
+    assert (
+        lines[0] == "file,mask,status,reason,tumour,confidence,review,area_px,area_mm2,lesions,plane,contrast,seconds"
+    )
+    assert lines[1] == '"a, b.png","a, b_mask.png",ok,many; parts,true,0.9,false,8,,2,axial,,0.1'
+    assert lines[2] == "\\udce9.png,,error,\\udce9.png: broken,,,true,,,,,,"
     assert tuple(lines[0].split(",")) == COLUMNS

@@ -55,7 +55,7 @@ class CaseScore:
         baselines: Pixel counts of each prediction without a network.
         fold: The fold in which the case was held out; empty outside a cross-validation.
         tumour_class: Class of its tumour as the dataset states it; empty if it does not.
-        plane: Plane of the slice as the dataset states it; empty if it does not.
+        plane: Plane of the slice as the dataset states it, or else as it is recognised; empty if neither tells.
     """
 
     file: str
@@ -279,7 +279,7 @@ def _score(known: _Known, case: Case, prediction: Prediction, baselines: Baselin
         histogram=count_logits(probability, mask, truth),
         baselines=baselines.score(case),
         tumour_class=case.record.tumour_class,
-        plane=case.record.plane,
+        plane=case.record.plane or prediction.acquisition.plane or "",
     )
 
 

@@ -11,6 +11,13 @@ from tumortrace.data.head import Window
 from tumortrace.data.slice import Slice
 from tumortrace.data.upright import UprightSlice, turn_upright
 from tumortrace.errors import ModelError
+from tumortrace.inference.acquisition import (
+    UNKNOWN,
+    Acquisition,
+    acquisitions_of_card,
+    find_unusual_acquisition,
+    recognise,
+)
 from tumortrace.inference.confidence import estimate_confidence, mask_features
 from tumortrace.inference.features import measure_features
 from tumortrace.inference.gate import find_fault, find_unusual_feature
@@ -35,6 +42,7 @@ class Prediction:
         review: Whether a person should look at the mask before it is used.
         reasons: Reasons for the review or the rejection; empty if ``review`` is False.
         rejected: Whether the picture is no brain MR slice. It was not segmented, and its empty mask means nothing.
+        acquisition: Plane and contrast of the slice; unknown for a rejected picture.
     """
 
     probability: NDArray[np.float32]
@@ -44,6 +52,7 @@ class Prediction:
     review: bool
     reasons: tuple[str, ...]
     rejected: bool = False
+    acquisition: Acquisition = UNKNOWN
 
     def __repr__(self) -> str:
         height, width = self.mask.shape
@@ -82,10 +91,14 @@ def predict(model: Model, image: Slice, *, gate: bool = False, tta: bool = False
     confidence = _rate_mask(probability, mask, model.recipe.confidence) if features else 0.0
     reasons = find_mask_reasons(mask, lesions, confidence, review_below=model.recipe.review_below)
     reasons += find_slice_reasons(upright, cropped=model.recipe.crop_to_head)
-    unusual = find_unusual_feature(features, model.feature_ranges)
+    acquisition = recognise(upright)
+    unusual = find_unusual_acquisition(acquisition, acquisitions_of_card(model.card))
+    unusual = unusual or find_unusual_feature(features, model.feature_ranges)
     if unusual:
         reasons += (f"unlike the training data: {unusual}",)
-    return Prediction(probability, mask, lesions, confidence, review=bool(reasons), reasons=reasons)
+    return Prediction(
+        probability, mask, lesions, confidence, review=bool(reasons), reasons=reasons, acquisition=acquisition
+    )
 
 
 def _reject(image: Slice, fault: str) -> Prediction:

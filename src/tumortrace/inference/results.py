@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tumortrace.errors import DataError
+from tumortrace.inference.acquisition import UNKNOWN, Acquisition
 from tumortrace.inference.model import Model
 from tumortrace.inference.predict import Prediction
 
@@ -21,7 +22,8 @@ PARTIAL = f".{RESULTS}.partial"
 """Its neighbour while it is being written; a killed run leaves it."""
 
 COLUMNS = (
-    "file", "mask", "status", "reason", "tumour", "confidence", "review", "area_px", "area_mm2", "lesions", "seconds",
+    "file", "mask", "status", "reason", "tumour", "confidence", "review", "area_px", "area_mm2", "lesions", "plane",
+    "contrast", "seconds",
 )  # fmt: skip
 """Columns of ``results.csv``; ``lesions`` is their number."""
 
@@ -238,16 +240,27 @@ def _measure(prediction: Prediction, spacing_mm: tuple[float, float] | None) -> 
         "tumour": area_px > 0,
         "confidence": round(prediction.confidence, 4),
         "review": prediction.review,
+        **_describe_acquisition(prediction.acquisition),
         "area_px": area_px,
         "area_mm2": area_px * spacing_mm[0] * spacing_mm[1] if spacing_mm else None,
         "lesions": [vars(lesion) for lesion in prediction.lesions],
     }
 
 
+def _describe_acquisition(acquisition: Acquisition) -> Record:
+    return {
+        "plane": acquisition.plane,
+        "plane_confidence": round(acquisition.plane_confidence, 4),
+        "contrast": acquisition.contrast,
+        "contrast_confidence": round(acquisition.contrast_confidence, 4),
+    }
+
+
 def _nothing() -> Record:
     """Nothing is known of a picture without a mask: neither that there is a tumour nor that there is none."""
     unknown = dict.fromkeys(("tumour", "confidence"))
-    return {**unknown, "review": True, "area_px": None, "area_mm2": None, "lesions": []}
+    acquisition = dict.fromkeys(_describe_acquisition(UNKNOWN))
+    return {**unknown, "review": True, **acquisition, "area_px": None, "area_mm2": None, "lesions": []}
 
 
 def _tail(skipped: Sequence[str], count: int) -> bytes:

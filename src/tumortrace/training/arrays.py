@@ -20,6 +20,7 @@ from tumortrace.data.fingerprint import check_unchanged, hash_case
 from tumortrace.data.head import Window
 from tumortrace.data.upright import turn_upright
 from tumortrace.errors import DataError
+from tumortrace.inference.acquisition import Acquisition, recognise
 from tumortrace.inference.features import PictureFeatures, measure_features
 from tumortrace.inference.recipe import find_window, prepare, prepare_mask
 from tumortrace.progress import track
@@ -38,6 +39,7 @@ class PreparedPart:
         hashes: SHA-256 of each case (image and truth), by case_id, in the order of the arrays.
         features: Picture features of each slice, in the order of the arrays; None for a blank one.
         findings: Faults met on the way; the cases that they left out are not in the arrays.
+        acquisitions: Plane and contrast of each slice, in the order of the arrays; none where nothing asks for them.
     """
 
     images: Tensor
@@ -46,6 +48,7 @@ class PreparedPart:
     hashes: dict[str, str]
     features: tuple[PictureFeatures | None, ...]
     findings: tuple[Finding, ...]
+    acquisitions: tuple[Acquisition, ...] = ()
 
     def __len__(self) -> int:
         """Number of cases."""
@@ -119,6 +122,7 @@ class _Arrays:
         self.images = np.empty((len(records), *recipe.size_hw), dtype=np.float32)
         self.truths = np.empty((len(records), *recipe.size_hw), dtype=np.uint8)
         self.features: dict[int, PictureFeatures | None] = {}
+        self.acquisitions: dict[int, Acquisition] = {}
         self.windows: dict[int, Window] = {}
 
     def add(self, index: int, case: Case) -> None:
@@ -127,6 +131,7 @@ class _Arrays:
         self.images[index] = prepare(upright, self.recipe, window)
         self.truths[index] = prepare_mask(case.truth, self.recipe, window)
         self.features[index] = measure_features(upright, colour_share=case.slice.colour_share)
+        self.acquisitions[index] = recognise(upright)
         self.windows[index] = window
 
     def replace_truths(self, masks: dict[str, NDArray[np.bool_]]) -> None:
@@ -147,4 +152,5 @@ class _Arrays:
             hashes=hashes,
             features=tuple(self.features[index] for index in kept),
             findings=findings,
+            acquisitions=tuple(self.acquisitions[index] for index in kept),
         )

@@ -8,7 +8,7 @@ import logging
 import warnings
 from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +55,7 @@ class ModelCard:
         remembered: Whether the run's training index holds all slices that the weights were trained on, those of the
             initial model included.
         classes: Meaning of the channels of the network's output, in order.
+        acquisitions: Number of training slices by plane and contrast (``inference.acquisition``).
     """
 
     name: str
@@ -67,6 +68,7 @@ class ModelCard:
     began_from: str = ""
     remembered: bool = True
     classes: tuple[str, ...] = CLASSES
+    acquisitions: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

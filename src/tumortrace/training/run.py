@@ -22,6 +22,7 @@ from tumortrace.data.fingerprint import hash_part
 from tumortrace.errors import ConfigError, DataError
 from tumortrace.files import write_atomically, write_json
 from tumortrace.frames import make_frame
+from tumortrace.inference.acquisition import count_acquisitions
 from tumortrace.inference.gate import measure_feature_ranges
 from tumortrace.inference.model import Model
 from tumortrace.locks import lock_folder
@@ -280,6 +281,7 @@ def _export(run: _Run) -> ExportDifference:
         weights_sha256=hashlib.sha256((run.folder / BEST).read_bytes()).hexdigest(),
         began_from=start.name if start else "",
         remembered=start is None or start.remembered,
+        acquisitions=count_acquisitions(run.train.acquisitions),
     )
     difference = export_onnx(
         run.network,
