@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tumortrace.answers import AuditResult, EvaluationResult, ReportResult, SplitResult
 from tumortrace.config import Config, load_config
-from tumortrace.data.dataset import Dataset, open_any, open_datasets, refuse_inside
+from tumortrace.data.dataset import Dataset, open_apart, open_datasets, refuse_inside
 from tumortrace.data.dataset import exclude as exclude_cases
 from tumortrace.errors import ConfigError, DataError, require_extra
 from tumortrace.locks import lock_folder
@@ -50,27 +50,27 @@ def open_dataset(*folders: FilePath, negatives: FilePath | None = None, label: s
     return open_datasets([Path(folder) for folder in folders], negatives=tumour_free, label=label)
 
 
-def audit(data: FilePath, *, label: str | None = None, out: FilePath | None = None) -> AuditResult:
-    """Find copies within and across splits, the annotators' agreement, and every fault of a dataset.
+def audit(data: FilePath | Sequence[FilePath], *, label: str | None = None, out: FilePath | None = None) -> AuditResult:
+    """Find copies within and across splits and datasets, the annotators' agreement, and every fault.
 
     Args:
-        data: Folder of images, annotated or not.
+        data: Folder of images, annotated or not; or several, which are compared with each other too.
         label: Label of the regions that are tumour; None takes all regions.
         out: Folder for ``audit.json``, ``audit.html``, ``groups.csv`` and ``findings.json``; None writes nothing.
 
     Raises:
-        DataError: The folder cannot be opened, or ``out`` lies inside it.
+        DataError: A folder cannot be opened or is given twice, or ``out`` lies inside one.
     """
     from tumortrace.copies.audit import audit_document, write_audit
     from tumortrace.copies.survey import survey_cases
 
-    root, folder = Path(data), _output(out, data)
+    folder = _output(out, data)
     if folder is not None:
         require_extra("report", purpose="draw the audit's page")
         from tumortrace.reporting.html import refuse_foreign_page
 
         refuse_foreign_page(folder / "audit.html")  # before the survey, which takes minutes
-    dataset = open_any(root, label=label)
+    dataset = open_apart([Path(root) for root in _folders(data)], label=label)
     survey = survey_cases((*dataset.records, *dataset.unannotated), as_pictures=True)
     document = audit_document(dataset, survey)
     if folder is not None:

@@ -19,21 +19,24 @@ KINDS = ("leakage", "faults")
 
 
 def audit(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of images, annotated or not.")],
+    data: Annotated[
+        list[Path],
+        typer.Argument(metavar="DATA...", help="Folders of images, annotated or not; several are compared as well."),
+    ],
     label: LabelOption = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder [runs/NAME-audit].")] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder [runs/NAMES-audit].")] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print audit.json on stdout, and nothing else.")] = False,
     fail_on: Annotated[
         str, typer.Option("--fail-on", metavar="KINDS", help="Exit with status 1 on: leakage, faults, or both.")
     ] = "",
 ) -> None:
-    """Find leaked copies, the annotators' agreement, and faults.
+    """Find leaked copies within and across datasets, the annotators' agreement, and faults.
 
-    Example: tumortrace audit br35h --out runs/br35h-audit
+    Example: tumortrace audit figshare brisc --out runs/figshare-brisc-audit
     """
     kinds = _read_kinds(fail_on)
-    folder = out or Path("runs") / f"{data.resolve().name}-audit"
+    folder = out or Path("runs") / f"{'-'.join(each.resolve().name for each in data)}-audit"
     result = api.audit(data, label=label, out=folder)
     if as_json:
         print(json.dumps(result.document, indent=2))  # noqa: T201 - the document itself, untouched by rich

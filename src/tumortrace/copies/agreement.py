@@ -74,7 +74,7 @@ def measure_agreement(survey: Survey, *, seed: int = 0) -> Agreement | None:
     drawn = _draw_pairs(survey, np.random.default_rng(seed))
     with ThreadPoolExecutor(usable_cores()) as pool:
         compared = list(
-            track(pool.map(lambda pair: _compare(pair, survey), drawn), "Comparing outlines", total=len(drawn))
+            track(pool.map(lambda pair: compare_outlines(pair, survey), drawn), "Comparing outlines", total=len(drawn))
         )
     independent = tuple(pair for pair in compared if pair.counts.dice < COPIED)
     copied = len(compared) - len(independent)
@@ -132,7 +132,8 @@ def _draw_pairs(survey: Survey, rng: np.random.Generator) -> list[CopyPair]:
     return list({(pair.first, pair.second): pair for pair in drawn}.values())
 
 
-def _compare(pair: CopyPair, survey: Survey) -> OutlinePair:
+def compare_outlines(pair: CopyPair, survey: Survey) -> OutlinePair:
+    """Compare the outlines of two copies on the first one's grid, as far as the second's picture reaches."""
     first, second = survey.cases[pair.first], survey.cases[pair.second]
     # What the second picture does not show, its annotator could not outline.
     truth = first.truth() & _reach(second.size_hw, pair, first.size_hw)

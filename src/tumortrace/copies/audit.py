@@ -1,4 +1,4 @@
-"""The audit of a dataset: copies, leaks, agreement and faults.
+"""The audit of datasets: copies, leaks, agreement and faults.
 
 Reads only; writes ``groups.csv``, ``audit.json`` and ``findings.json`` into a folder of its own.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tumortrace.copies.across import compare_datasets, describe_datasets
 from tumortrace.copies.agreement import describe_agreement, measure_agreement
 from tumortrace.copies.find import SAME_SLICE, CopyPair
 from tumortrace.copies.lookup import HeadFrame, copy_mask
@@ -48,6 +49,7 @@ def audit_document(dataset: Dataset, survey: Survey) -> Document:
     counts, _ = np.histogram([pair.similarity for pair in survey.scored], bins=_EDGES)
     document = {
         "root": str(dataset.root),
+        "datasets": describe_datasets(survey),
         "n": len(survey.cases),
         "parts": dict(parts),
         "unannotated": sum(case.packed_truth is None for case in survey.cases),
@@ -61,6 +63,7 @@ def audit_document(dataset: Dataset, survey: Survey) -> Document:
         "group_sizes": {str(size): n for size, n in sorted(Counter(Counter(survey.groups).values()).items())},
         "largest_groups": _describe_largest(survey),
         "agreement": describe_agreement(agreement),
+        "across": compare_datasets(survey),
         "baselines": _describe_lookup(survey) if annotated else None,
         "patients": {"patients": patients["patients"], "images": patients["images"]},
         "patients_across_parts": patients["across_parts"],

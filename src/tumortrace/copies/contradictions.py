@@ -1,4 +1,4 @@
-"""Faults that a comparison of slices shows: opposite truths, patients."""
+"""Faults that a comparison of slices shows: opposite truths, classes, patients."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def find_contradictions(cases: Sequence[SurveyedCase], scored: Sequence[CopyPair
     for pair in scored:
         if pair.similarity >= SAME_PICTURE:
             findings += _compare_truths(cases, pair) or _compare_truths(cases, pair.turned())
+            findings += _compare_classes(cases, pair)
     return findings + _find_similar_patients(cases, scored)
 
 
@@ -47,6 +48,16 @@ def _compare_truths(cases: Sequence[SurveyedCase], pair: CopyPair) -> list[Findi
     cause = f"has no tumour, but {name}, which shows the same slice, has one"
     remedy = "check both: one of the truths is wrong"
     return [Finding("truths-disagree", "warning", second.record.case_id, cause, remedy)]
+
+
+def _compare_classes(cases: Sequence[SurveyedCase], pair: CopyPair) -> list[Finding]:
+    """A warning if both slices name the class of the tumour, and not the same one."""
+    first, second = cases[pair.first].record, cases[pair.second].record
+    one, other = first.tumour_class, second.tumour_class
+    if not one or not other or one.casefold() == other.casefold():
+        return []
+    cause = f"is called {other}, but {first.case_id}, which shows the same slice, {one}"
+    return [Finding("classes-disagree", "warning", second.case_id, cause, "check both: one of the classes is wrong")]
 
 
 def _find_similar_patients(cases: Sequence[SurveyedCase], scored: Sequence[CopyPair]) -> list[Finding]:

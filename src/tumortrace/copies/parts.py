@@ -14,24 +14,29 @@ _NAMED = 3  # patients and files that a sentence names
 
 
 def count_shared(survey: Survey) -> list[Document]:
-    """Count, for each two parts, the images of the later one that show a slice of the earlier one as well."""
-    groups: dict[str, list[str]] = {}
+    """Count, for each two parts of a dataset, the images of the later one that show a slice of the earlier one as well.
+
+    Where there are several datasets, the names of the parts are preceded by theirs.
+    """
+    groups: dict[str, dict[str, list[str]]] = {}
     for case, group in zip(survey.cases, survey.groups, strict=True):
-        groups.setdefault(case.record.part, []).append(group)
+        groups.setdefault(case.record.source, {}).setdefault(case.record.part, []).append(group)
     shared = []
-    for earlier, later in combinations([part for part in PARTS if part in groups], 2):
-        images = sum(group in set(groups[earlier]) for group in groups[later])
-        names = {"part": later.upper(), "with": earlier.upper()}
-        shared.append({**names, "images": images, "of": len(groups[later])})
+    for source, parts in groups.items():
+        before = f"{source} " if len(groups) > 1 else ""
+        for earlier, later in combinations([part for part in PARTS if part in parts], 2):
+            images = sum(group in set(parts[earlier]) for group in parts[later])
+            names = {"part": f"{before}{later.upper()}", "with": f"{before}{earlier.upper()}"}
+            shared.append({**names, "images": images, "of": len(parts[later])})
     return shared
 
 
 def count_leaks(shared: Iterable[Document]) -> dict[str, Document]:
     """Count the images of VAL and of TEST that show a slice of TRAIN as well, by part."""
     return {
-        pair["part"]: {"images": pair["images"], "of": pair["of"], "into": "TRAIN"}
+        pair["part"]: {"images": pair["images"], "of": pair["of"], "into": pair["with"]}
         for pair in shared
-        if pair["with"] == "TRAIN"
+        if pair["with"].rpartition(" ")[2] == "TRAIN"
     }
 
 

@@ -109,19 +109,20 @@ def find_nearest(queries: NDArray[np.float32], references: NDArray[np.float32]) 
     Returns:
         One match for each query.
     """
-    small = _average(references) if len(references) > _SHORTLIST else None
-    return [_find_nearest(query, references, small) for query in queries]
+    # Turning the queries back is cheaper than turning the references.
+    turned_back = np.stack([[_orient_back(q, turns=turns, flip=flip) for q in queries] for turns, flip in ORIENTATIONS])
+    if len(references) <= _SHORTLIST:
+        shortlists = np.tile(np.arange(len(references)), (len(queries), 1))
+    else:
+        small = _average(references).T
+        alike = np.max([_average(each) @ small for each in turned_back], axis=0)
+        shortlists = np.sort(np.argpartition(-alike, _SHORTLIST, axis=1)[:, :_SHORTLIST], axis=1)
+    return [_choose_nearest(turned_back[:, q], references, those) for q, those in enumerate(shortlists)]
 
 
-def _find_nearest(
-    query: NDArray[np.float32], references: NDArray[np.float32], small: NDArray[np.float32] | None
+def _choose_nearest(
+    turned_back: NDArray[np.float32], references: NDArray[np.float32], shortlist: NDArray[np.intp]
 ) -> Match:
-    # Turning the query back is cheaper than turning the references.
-    turned_back = np.stack([_orient_back(query, turns=turns, flip=flip) for turns, flip in ORIENTATIONS])
-    shortlist = np.arange(len(references))
-    if small is not None:
-        alike = (_average(turned_back) @ small.T).max(axis=0)
-        shortlist = np.sort(np.argsort(-alike, kind="stable")[:_SHORTLIST])
     chosen = references[shortlist]
     similarities = turned_back.reshape(len(turned_back), -1) @ chosen.reshape(len(chosen), -1).T
     orientation, nearest = np.unravel_index(int(similarities.argmax()), similarities.shape)

@@ -112,14 +112,37 @@ def open_datasets(roots: Sequence[Path], *, negatives: Path | None = None, label
     """
     if not roots:
         raise DataError("no dataset is given; name at least one folder")
-    resolved = [root.resolve() for root in roots]
-    if again := [root for index, root in enumerate(roots) if resolved[index] in resolved[:index]]:
-        raise DataError(f"{again[0]}: is given twice; name each folder once")
+    _refuse_repeated(roots)
     opened = [open_dataset(root, label=label) for root in roots] + ([open_negatives(negatives)] if negatives else [])
     if len(opened) == 1:
         (dataset,) = opened
         return _map_records(dataset, lambda record: replace(record, source=dataset.name))
-    undivided = "train" if any(dataset.parts().keys() != {""} for dataset in opened) else ""
+    return _join(opened, undivided="train" if any(dataset.parts().keys() != {""} for dataset in opened) else "")
+
+
+def open_apart(roots: Sequence[Path], *, label: str | None = None) -> Dataset:
+    """Open several folders to compare them: each as ``open_any``, with the parts that it has itself.
+
+    Of several, each case's id and patient are preceded by the name of its folder, as in ``open_datasets``.
+
+    Raises:
+        DataError: As ``open_any``, for any of the folders; or none is given, or one twice.
+    """
+    if not roots:
+        raise DataError("no dataset is given; name at least one folder")
+    _refuse_repeated(roots)
+    opened = [open_any(root, label=label) for root in roots]
+    return opened[0] if len(opened) == 1 else _join(opened, undivided="")
+
+
+def _refuse_repeated(roots: Sequence[Path]) -> None:
+    resolved = [root.resolve() for root in roots]
+    if again := [root for index, root in enumerate(roots) if resolved[index] in resolved[:index]]:
+        raise DataError(f"{again[0]}: is given twice; name each folder once")
+
+
+def _join(opened: Sequence[Dataset], *, undivided: str) -> Dataset:
+    """Several datasets as one; cases without a part go to ``undivided``."""
     names = _unique([dataset.name for dataset in opened])
     named = [_in_source(dataset, name, undivided) for name, dataset in zip(names, opened, strict=True)]
     parents = {dataset.root.parent for dataset in opened}

@@ -10,30 +10,23 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from tumortrace.copies.audit import describe_pair
 from tumortrace.copies.find import CopyPair
-from tumortrace.copies.registration import lay_mask, lay_pixels
 from tumortrace.copies.survey import Survey
-from tumortrace.data.slice import read_slice
-from tumortrace.errors import DataError
 from tumortrace.files import Document
-from tumortrace.inference.overlay import to_display
-from tumortrace.metrics.overlap import count_pixels
 from tumortrace.reporting import html
 from tumortrace.reporting.charts import draw_group_sizes, draw_similarities
+from tumortrace.reporting.copy_pictures import FIRST_RGB, SECOND_RGB, draw_pair
 from tumortrace.reporting.html import Chapter, Section
-from tumortrace.wording import counted
+from tumortrace.reporting.shared_slices import describe_shared
+from tumortrace.wording import counted, listed
 
 SHOWN = 12
 """Number of pairs side by side, one per slice."""
-
-FIRST_RGB, SECOND_RGB = (240, 228, 66), (0, 158, 230)
 
 _COPIES = (
     "Copies may be turned, mirrored, cropped, resized or re-contrasted. Each was found by registering one picture with "
     "the other. A score on a part that shares slices with the training part measures how well a model remembers them."
 )
-_PANEL_PX = 280
 _THUMBNAIL_PX = 92
 _FINDINGS = 200
 _MEMBERS = 24
@@ -52,12 +45,17 @@ def write_audit_page(survey: Survey, document: Document, out: Path) -> None:
     """
     sections = [
         Section("What was found", _summary(document)),
+        *(
+            Section(f"{pair['first']} and {pair['second']}", describe_shared(survey, pair))
+            for pair in document["across"]
+        ),
         Section("Copies side by side", _pairs(survey)),
         Section("How copies are recognised", _threshold(document)),
         Section("The largest groups", _groups(survey, document)),
         Section("Faults of the data", html.findings(document["findings"], shown=_FINDINGS, file="findings.json")),
     ]
-    title = f"Audit of {Path(document['root']).resolve().name}"
+    names = [dataset["name"] for dataset in document["datasets"]]
+    title = f"Audit of {Path(document['root']).resolve().name if len(names) == 1 else listed(names)}"
     html.write_page(out, html.page(title, str(document["root"]), [Chapter("", sections)]))
 
 
@@ -70,8 +68,26 @@ def _summary(document: Document) -> Markup:
         for pair in document["shared"]
     ]
     slices = "different slice" if document["groups"] == 1 else "different slices"
-    boxes = [(str(document["groups"]), f"{slices} among {counted(document['n'], 'image')}"), *leaks]
-    return html.headline(boxes) + Markup().join(map(html.paragraph, _sentences(document)))
+    across = [
+        (
+            str(pair["slices"]),
+            f"{'slice is' if pair['slices'] == 1 else 'slices are'} in {pair['first']} and in {pair['second']}",
+        )
+        for pair in document["across"]
+    ]
+    boxes = [(str(document["groups"]), f"{slices} among {counted(document['n'], 'image')}"), *leaks, *across]
+    datasets = document["datasets"]
+    each = html.table(
+        ["dataset", "parts", "images", "different slices"],
+        [[one["name"], _list_parts(one["parts"]), one["n"], one["groups"]] for one in datasets],
+        text_columns=2,
+    )
+    words = Markup().join(map(html.paragraph, _sentences(document)))
+    return html.headline(boxes) + (each if len(datasets) > 1 else Markup()) + words
+
+
+def _list_parts(parts: Document) -> str:
+    return ", ".join(f"{name or 'undivided'} {count}" for name, count in parts.items())
 
 
 def _show(images: int) -> str:
@@ -115,11 +131,12 @@ def _pairs(survey: Survey) -> Markup:
         "first. Both outlines are drawn on both."
     )
     key = html.colour_key([("outline of the first", FIRST_RGB), ("outline of the second", SECOND_RGB)])
-    return html.paragraph(text) + key + html.gallery(_draw_pair(survey, pair) for pair in chosen)
+    return html.paragraph(text) + key + html.gallery(draw_pair(survey, pair) for pair in chosen)
 
 
 def _is_across(survey: Survey, pair: CopyPair) -> bool:
-    return survey.cases[pair.first].record.part != survey.cases[pair.second].record.part
+    first, second = (survey.cases[index].record for index in (pair.first, pair.second))
+    return first.source == second.source and first.part != second.part
 
 
 def _choose(survey: Survey) -> list[CopyPair]:
@@ -129,43 +146,6 @@ def _choose(survey: Survey) -> list[CopyPair]:
     for pair in ordered:
         by_group.setdefault(survey.groups[pair.first], pair)
     return list(by_group.values())[:SHOWN]
-
-
-def _draw_pair(survey: Survey, pair: CopyPair) -> Markup:
-    first, second = survey.cases[pair.first], survey.cases[pair.second]
-    try:
-        one, two = (read_slice(case.record.image_path).pixels for case in (first, second))
-    except DataError:
-        return html.paragraph(f"{first.record.case_id} or {second.record.case_id} can no longer be read.")
-    laid = lay_pixels(two.astype(np.float32), pair.to_second, first.size_hw)
-    panels = [to_display(one), to_display(np.clip(laid, 0, 65535).astype(np.uint16))]
-    words = describe_pair(survey, pair)
-    names = f"{first.record.case_id} and {second.record.case_id}"
-    caption = f"{names}: similarity {pair.similarity:.3f}; the first is: {words}"
-    outlines: list[tuple[NDArray[np.bool_], tuple[int, int, int]]] = []
-    if first.packed_truth is not None and second.packed_truth is not None:
-        own, other = first.truth(), lay_mask(second.truth(), pair.to_second, first.size_hw)
-        outlines = [(own, FIRST_RGB), (other, SECOND_RGB)]
-        dice = count_pixels(other, own).dice
-        caption += "" if np.isnan(dice) else f"; Dice of the two outlines {dice:.3f}"
-    drawn = [_draw_outlines(panel, outlines) for panel in panels]
-    gap = np.full((drawn[0].shape[0], 8, 3), 255, dtype=np.uint8)
-    return html.picture(np.concatenate([drawn[0], gap, drawn[1]], axis=1), alt="Two copies of a slice", caption=caption)
-
-
-def _draw_outlines(
-    grey: NDArray[np.uint8], outlines: Sequence[tuple[NDArray[np.bool_], tuple[int, int, int]]]
-) -> NDArray[np.uint8]:
-    """Draw the slice at the panel's size, with outlines two pixels wide."""
-    scale = _PANEL_PX / max(grey.shape)
-    size_wh = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
-    large = cv2.resize(grey, size_wh, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    picture = np.repeat(np.asarray(large, dtype=np.uint8)[:, :, None], 3, axis=2)
-    for mask, rgb in outlines:
-        enlarged = cv2.resize(mask.astype(np.uint8), size_wh, interpolation=cv2.INTER_NEAREST_EXACT)
-        contours, _ = cv2.findContours(enlarged, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(picture, contours, -1, rgb, 2)
-    return picture
 
 
 def _threshold(document: Document) -> Markup:

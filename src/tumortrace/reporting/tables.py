@@ -8,7 +8,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from tumortrace.files import Document
-from tumortrace.wording import counted
+from tumortrace.wording import counted, listed
 
 NAMES = {
     "precision": "precision",
@@ -107,7 +107,8 @@ def tables_of_audit(document: Document) -> list[Table]:
     Args:
         document: Content of ``audit.json``.
     """
-    table = _open_table(f"Audit of {document['root']}")
+    names = [dataset["name"] for dataset in document["datasets"]]
+    table = _open_table(f"Audit of {document['root'] if len(names) == 1 else listed(names)}")
     table.show_header = False
     table.add_column("", no_wrap=True)
     table.add_column("", overflow="fold")
@@ -118,6 +119,10 @@ def tables_of_audit(document: Document) -> list[Table]:
         table.add_row("images without annotation", f"{document['unannotated']}, compared as pictures")
     if document["blank"]:
         table.add_row("blank images", f"{document['blank']}, compared with nothing")
+    for dataset in document["datasets"] if len(names) > 1 else []:
+        table.add_row(
+            f"{dataset['name']}", f"{counted(dataset['n'], 'image')} of {counted(dataset['groups'], 'slice')}"
+        )
     table.add_row("pairs of copies", str(document["pairs"]))
     for pair in document["shared"]:
         table.add_row(f"{pair['part']} images with a copy in {pair['with']}", f"{pair['images']} of {pair['of']}")
@@ -142,7 +147,30 @@ def tables_of_audit(document: Document) -> list[Table]:
         lookup = document["baselines"]["nearest_training_mask"]
         sides = (f"{side} {score['mean_dice']:.3f} (n {score['n']})" for side, score in lookup.items() if score["n"])
         table.add_row("Dice of copying TRAIN masks", ", ".join(sides))
-    return [table]
+    return [table, *(_table_of_pair(pair) for pair in document["across"])]
+
+
+def _table_of_pair(pair: Document) -> Table:
+    """Return what two datasets share."""
+    table = _open_table(f"{pair['first']} and {pair['second']}: {counted(pair['slices'], 'slice')} in both")
+    table.show_header = False
+    table.add_column("", no_wrap=True)
+    table.add_column("", overflow="fold")
+    for shared in pair["shared"]:
+        table.add_row(
+            f"{shared['part']} images with a copy in {shared['with']}", f"{shared['images']} of {shared['of']}"
+        )
+    if agreement := pair["agreement"]:
+        rows = {"outlines agree": agreement}
+        for kinds in agreement["by"].values():
+            rows |= {f"  {kind}": scores for kind, scores in kinds.items()}
+        for name, scores in rows.items():
+            words = f"Dice {_mean(scores['dice'])}, {scores['below_half']:.0%} below 0.5 ({scores['pairs']} pairs)"
+            table.add_row(name, words)
+    if pair["classes"]["compared"]:
+        conflicts = len(pair["classes"]["conflicts"])
+        table.add_row("named another class", f"{conflicts} of {pair['classes']['compared']} pairs of copies")
+    return table
 
 
 def _add_metrics(table: Table, heading: str, scores: Document) -> None:

@@ -1,0 +1,197 @@
+"""Slices that several datasets share, and how their annotators agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
+
+import numpy as np
+
+from tumortrace.copies.agreement import OutlinePair, compare_outlines
+from tumortrace.copies.find import CopyPair
+from tumortrace.copies.survey import Survey, SurveyedCase
+from tumortrace.data.parts import PARTS
+from tumortrace.files import Document
+from tumortrace.machine import usable_cores
+from tumortrace.metrics.aggregate import describe_values
+from tumortrace.progress import track
+
+DISAGREE = 0.5
+"""Dice below which two outlines of one slice disagree: most of them then mean another structure."""
+
+_SMALL, _LARGE = 0.02, 0.08  # fractions of the frame that part small, medium and large tumours, as in an evaluation
+_EXAMPLES = 8
+
+
+def name_side(case: SurveyedCase, *, several: bool) -> str:
+    """The part of a case, preceded by its dataset where there are several."""
+    part = case.record.part.upper()
+    return f"{case.record.source} {part}".strip() if several else part
+
+
+def list_sources(survey: Survey) -> list[str]:
+    """The datasets that the cases come from, in order."""
+    return list(dict.fromkeys(case.record.source for case in survey.cases))
+
+
+def describe_datasets(survey: Survey) -> list[Document]:
+    """Describe each dataset by its number of images, of different slices and of images in each part."""
+    described = []
+    for source in list_sources(survey):
+        own = [index for index, case in enumerate(survey.cases) if case.record.source == source]
+        parts = [survey.cases[index].record.part for index in own]
+        described.append(
+            {
+                "name": source,
+                "n": len(own),
+                "groups": len({survey.groups[index] for index in own if not survey.cases[index].is_blank}),
+                "parts": {part.upper(): parts.count(part) for part in (*PARTS, "") if part in parts},
+            }
+        )
+    return described
+
+
+def compare_datasets(survey: Survey, *, seed: int = 0) -> list[Document]:
+    """Compare each two of several datasets; empty for a single one.
+
+    Args:
+        survey: Survey of all cases together.
+        seed: Draws the copies whose outlines are compared.
+    """
+    return [_compare(survey, first, second, seed) for first, second in combinations(list_sources(survey), 2)]
+
+
+def _compare(survey: Survey, first: str, second: str, seed: int) -> Document:
+    across = [_sort(survey, pair, first) for pair in survey.pairs if _sources(survey, pair) == {first, second}]
+    groups = {name: _groups_of(survey, name) for name in (first, second)}
+    labelled = [pair for pair in across if all(case.record.tumour_class for case in _cases(survey, pair))]
+    return {
+        "first": first,
+        "second": second,
+        "slices": len(groups[first] & groups[second]),
+        "pairs": len(across),
+        "shared": [*_count(survey, first, second), *_count(survey, second, first)],
+        "agreement": _describe_agreement(survey, across, np.random.default_rng(seed)),
+        "classes": {
+            "compared": len(labelled),
+            "conflicts": [_name_conflict(survey, pair) for pair in labelled if _in_conflict(survey, pair)],
+        },
+    }
+
+
+def _count(survey: Survey, source: str, other: str) -> list[Document]:
+    """Count the images of each part of one dataset that show a slice of a part of the other."""
+    sides = {name: _by_side(survey, name) for name in (source, other)}
+    return [
+        {
+            "part": side,
+            "with": other_side,
+            "images": sum(survey.groups[index] in {survey.groups[each] for each in others} for index in own),
+            "of": len(own),
+        }
+        for side, own in sides[source].items()
+        for other_side, others in sides[other].items()
+    ]
+
+
+def _by_side(survey: Survey, source: str) -> dict[str, list[int]]:
+    sides: dict[str, list[int]] = {}
+    for index, case in enumerate(survey.cases):
+        if case.record.source == source:
+            sides.setdefault(name_side(case, several=True), []).append(index)
+    return sides
+
+
+def _describe_agreement(survey: Survey, across: Sequence[CopyPair], rng: np.random.Generator) -> Document | None:
+    """Describe the Dice of both datasets' outlines; None if no shared slice has a tumour in both.
+
+    Each image of the first dataset is compared with one of its copies in the second, drawn at random.
+    """
+    copies: dict[int, list[CopyPair]] = {}
+    for pair in across:
+        if all(case.tumour_px for case in _cases(survey, pair)):
+            copies.setdefault(pair.first, []).append(pair)
+    drawn = [pairs[rng.integers(len(pairs))] for _, pairs in sorted(copies.items())]
+    if not drawn:
+        return None
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        compared = pool.map(lambda pair: compare_outlines(pair, survey), drawn)
+        outlines = list(track(compared, "Comparing outlines", total=len(drawn)))
+    by: Document = {}
+    for name, kind in _KINDS.items():
+        kinds = [kind(survey, pair) for pair in drawn]
+        rows = {each: [o for o, k in zip(outlines, kinds, strict=True) if k == each] for each in sorted(set(kinds))}
+        by[name] = {each: _describe_dice(some) for each, some in rows.items()} if len(rows) > 1 else {}
+    return {**_describe_dice(outlines), "by": by, "examples": _choose_examples(outlines)}
+
+
+def _describe_dice(outlines: Sequence[OutlinePair]) -> Document:
+    dices, groups = [pair.counts.dice for pair in outlines], [pair.group for pair in outlines]
+    disagree = [float(dice < DISAGREE) for dice in dices]
+    return {
+        "pairs": len(outlines),
+        "groups": len(set(groups)),
+        "dice": describe_values(dices, groups),
+        "below_half": describe_values(disagree, groups)["mean"],
+    }
+
+
+def _choose_examples(outlines: Sequence[OutlinePair]) -> list[Document]:
+    """Choose pairs from the worst to the best agreement, in even steps."""
+    ordered = sorted(outlines, key=lambda pair: (pair.counts.dice, pair.first))
+    places = np.unique(np.linspace(0, len(ordered) - 1, min(_EXAMPLES, len(ordered))).round().astype(int))
+    return [
+        {"first": ordered[at].first, "second": ordered[at].second, "dice": round(ordered[at].counts.dice, 4)}
+        for at in places.tolist()
+    ]
+
+
+def _class_of(survey: Survey, pair: CopyPair) -> str:
+    named = {case.record.tumour_class for case in _cases(survey, pair)} - {""}
+    return "named differently" if _in_conflict(survey, pair) else min(named, default="unnamed")
+
+
+def _plane_of(survey: Survey, pair: CopyPair) -> str:
+    named = {case.record.plane for case in _cases(survey, pair)} - {""}
+    return min(named, default="unnamed") if len(named) < 2 else "named differently"
+
+
+def _size_of(survey: Survey, pair: CopyPair) -> str:
+    share = survey.cases[pair.first].tumour_share
+    return "small" if share < _SMALL else "large" if share > _LARGE else "medium"
+
+
+_KINDS: dict[str, Callable[[Survey, CopyPair], str]] = {"class": _class_of, "plane": _plane_of, "size": _size_of}
+
+
+def _in_conflict(survey: Survey, pair: CopyPair) -> bool:
+    one, other = (case.record.tumour_class.casefold() for case in _cases(survey, pair))
+    return bool(one and other and one != other)
+
+
+def _name_conflict(survey: Survey, pair: CopyPair) -> Document:
+    one, other = (case.record for case in _cases(survey, pair))
+    return {
+        "first": one.case_id,
+        "second": other.case_id,
+        "first_class": one.tumour_class,
+        "second_class": other.tumour_class,
+    }
+
+
+def _sort(survey: Survey, pair: CopyPair, first: str) -> CopyPair:
+    """The pair with the case of the first dataset first."""
+    return pair if survey.cases[pair.first].record.source == first else pair.turned()
+
+
+def _cases(survey: Survey, pair: CopyPair) -> tuple[SurveyedCase, SurveyedCase]:
+    return survey.cases[pair.first], survey.cases[pair.second]
+
+
+def _sources(survey: Survey, pair: CopyPair) -> set[str]:
+    return {case.record.source for case in _cases(survey, pair)}
+
+
+def _groups_of(survey: Survey, source: str) -> set[str]:
+    return {group for case, group in zip(survey.cases, survey.groups, strict=True) if case.record.source == source}

@@ -1,0 +1,93 @@
+"""The section of an audit on the slices that two datasets share."""
+
+from __future__ import annotations
+
+from markupsafe import Markup
+
+from tumortrace.copies.find import CopyPair
+from tumortrace.copies.survey import Survey, SurveyedCase
+from tumortrace.files import Document
+from tumortrace.reporting import html
+from tumortrace.reporting.copy_pictures import FIRST_RGB, SECOND_RGB, draw_pair
+from tumortrace.wording import counted
+
+_CONFLICTS = 20
+
+
+def describe_shared(survey: Survey, pair: Document) -> Markup:
+    """Return what two datasets share: which part leaks into which, and how their annotators agree.
+
+    Args:
+        survey: A survey of both.
+        pair: An entry of ``across`` in ``audit.json``.
+    """
+    if not pair["slices"]:
+        return html.paragraph("No slice is in both.")
+    shared = html.table(
+        ["images of", "that show a slice of", "number", "of"],
+        [[each["part"], each["with"], each["images"], each["of"]] for each in pair["shared"]],
+        text_columns=2,
+    )
+    words = (
+        f"{counted(pair['slices'], 'slice')} {'is' if pair['slices'] == 1 else 'are'} in both datasets. A model "
+        "trained on one of them has seen the images of the other that are counted here, whatever the published split."
+    )
+    return html.paragraph(words) + shared + _classes(pair) + _agreement(survey, pair)
+
+
+def _agreement(survey: Survey, pair: Document) -> Markup:
+    agreement = pair["agreement"]
+    if not agreement:
+        return html.paragraph("No shared slice has an outlined tumour in both, so annotators cannot be compared.")
+    rows = [["all", *_dice_cells(agreement)]]
+    for name, kinds in agreement["by"].items():
+        rows += [[f"by {name}"]] if kinds else []
+        rows += [[kind, *_dice_cells(scores)] for kind, scores in kinds.items()]
+    words = (
+        "Two outlines of one slice, one from each dataset, the second laid onto the first. Small tumours fill less "
+        f"than 2 % of the frame of {pair['first']}, large ones more than 8 %. Intervals are over slices."
+    )
+    table = html.table(["", "Dice", "95 % interval", "median", "below 0.5", "pairs"], rows)
+    return html.heading("Agreement of the annotators") + html.paragraph(words) + table + _examples(survey, pair)
+
+
+def _dice_cells(scores: Document) -> list[str]:
+    dice = scores["dice"]
+    cells = [html.number(dice["mean"]), html.interval(dice["ci95"]), html.number(dice["median"])]
+    return [*cells, f"{scores['below_half']:.0%}", str(scores["pairs"])]
+
+
+def _examples(survey: Survey, pair: Document) -> Markup:
+    """Draw shared slices from the worst to the best agreement."""
+    by_ids = {frozenset(case.record.case_id for case in _ends(survey, each)): each for each in survey.pairs}
+    chosen = [
+        (example, by_ids[frozenset((example["first"], example["second"]))]) for example in pair["agreement"]["examples"]
+    ]
+    key = html.colour_key(
+        [(f"outline of {pair['first']}", FIRST_RGB), (f"outline of {pair['second']}", SECOND_RGB)],
+    )
+    words = "From the worst to the best agreement, in even steps of rank."
+    drawn = [
+        draw_pair(survey, each if survey.cases[each.first].record.case_id == example["first"] else each.turned())
+        for example, each in chosen
+    ]
+    return html.paragraph(words) + key + html.gallery(drawn)
+
+
+def _ends(survey: Survey, pair: CopyPair) -> tuple[SurveyedCase, SurveyedCase]:
+    return survey.cases[pair.first], survey.cases[pair.second]
+
+
+def _classes(pair: Document) -> Markup:
+    classes = pair["classes"]
+    if not classes["compared"]:
+        return Markup()
+    conflicts = classes["conflicts"]
+    compared = counted(classes["compared"], "pair")
+    words = f"Both datasets name the class of the tumour in {compared} of copies; they differ in {len(conflicts)}"
+    if not conflicts:
+        return html.paragraph(f"{words}.")
+    rows = [[one["first"], one["first_class"], one["second"], one["second_class"]] for one in conflicts[:_CONFLICTS]]
+    more = f" The first {_CONFLICTS} are shown; findings.json names all." if len(conflicts) > _CONFLICTS else ""
+    head = [pair["first"], "class there", pair["second"], "class there"]
+    return html.paragraph(f"{words}.{more}") + html.table(head, rows, text_columns=4)

@@ -1,0 +1,114 @@
+"""Several datasets compared: shared slices by part, second outlines, classes."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tumortrace import audit
+from tumortrace.data.dataset import open_apart
+from tumortrace.data.slice import write_png
+from tumortrace.errors import DataError
+
+DrawHead = Callable[..., NDArray[np.uint8]]
+
+
+def box(head: NDArray[np.uint8], top: int, left: int, side: int) -> NDArray[np.uint8]:
+    mask = np.zeros_like(head)
+    mask[top : top + side, left : left + side] = 255
+    return mask
+
+
+def write_dataset(root: Path, rows: list[tuple[str, NDArray[np.uint8], NDArray[np.uint8], str]]) -> Path:
+    """Write images, masks and their classes; the folder of an image is its part."""
+    for image, head, mask, _ in rows:
+        for kind, pixels in (("images", head), ("masks", mask)):
+            path = root / Path(image).parent / kind / Path(image).name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_png(path, np.ascontiguousarray(pixels))
+    with (root / "pairs.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["image", "mask", "class", "plane"])
+        for image, _, _, tumour_class in rows:
+            folder, name = Path(image).parent.as_posix(), Path(image).name
+            table.writerow([f"{folder}/images/{name}", f"{folder}/masks/{name}", tumour_class, "axial"])
+    return root
+
+
+@pytest.fixture
+def two(tmp_path: Path, draw_head: DrawHead) -> tuple[Path, Path]:
+    """A has heads 0 to 2 undivided; B has a copy of 0 in TRAIN, and of 0 and 1 in TEST beside head 3."""
+    heads = [draw_head(seed) for seed in range(4)]
+    masks = [box(head, 70, 60, 12) for head in heads]
+    first = [(f"all/{n}.png", heads[n], masks[n], "glioma") for n in range(3)]
+    moved = box(heads[0], 70, 66, 12)  # 12 x 6 of 12 x 12 pixels in common: Dice 0.5
+    second = [
+        ("train/p.png", heads[0][:, ::-1], moved[:, ::-1], "glioma"),
+        ("test/q.png", heads[0], moved, "glioma"),
+        ("test/r.png", heads[1], box(heads[1], 70, 60, 24), "meningioma"),  # 144 of 144 and 576: Dice 0.4
+        ("test/s.png", heads[3], masks[3], "glioma"),
+    ]
+    return write_dataset(tmp_path / "A", first), write_dataset(tmp_path / "B", second)
+
+
+def test_what_two_datasets_share(two: tuple[Path, Path]):
+    document = audit(two).document
+    assert [(one["name"], one["n"], one["groups"], one["parts"]) for one in document["datasets"]] == [
+        ("A", 3, 3, {"": 3}),
+        ("B", 4, 3, {"TRAIN": 1, "TEST": 3}),
+    ]
+    assert document["groups"] == 4
+    assert document["shared"] == [{"part": "B TEST", "with": "B TRAIN", "images": 1, "of": 3}]
+    assert document["leakage"] == ["1 of 3 B TEST images show a slice that is in B TRAIN too"]
+    (pair,) = document["across"]
+    assert (pair["first"], pair["second"], pair["slices"], pair["pairs"]) == ("A", "B", 2, 3)
+    counts = {(each["part"], each["with"]): (each["images"], each["of"]) for each in pair["shared"]}
+    assert counts == {
+        ("A", "B TRAIN"): (1, 3),
+        ("A", "B TEST"): (2, 3),
+        ("B TRAIN", "A"): (1, 1),
+        ("B TEST", "A"): (2, 3),
+    }
+
+
+def test_second_outlines_and_classes(two: tuple[Path, Path]):
+    result = audit(two)
+    (pair,) = result.document["across"]
+    agreement = pair["agreement"]
+    assert (agreement["pairs"], agreement["groups"]) == (2, 2)
+    assert agreement["dice"]["mean"] == pytest.approx(0.45, abs=0.03)  # of 0.5 and 0.4
+    by_class = agreement["by"]["class"]
+    assert by_class["named differently"]["dice"]["mean"] == pytest.approx(0.4, abs=0.03)
+    assert agreement["by"]["plane"] == {}  # all are axial
+    assert [example["first"] for example in agreement["examples"]] == ["A/all/images/1.png", "A/all/images/0.png"]
+    assert pair["classes"]["compared"] == 3
+    (conflict,) = pair["classes"]["conflicts"]
+    assert (conflict["first_class"], conflict["second_class"]) == ("glioma", "meningioma")
+    (finding,) = [each for each in result.findings if each.kind == "classes-disagree"]
+    assert finding.file == "B/test/images/r.png"
+
+
+def test_the_page_shows_each_pair_of_datasets(two: tuple[Path, Path], tmp_path: Path):
+    audit(two, out=tmp_path / "out")
+    page = (tmp_path / "out" / "audit.html").read_text()
+    assert "Audit of A and B" in page
+    assert "outline of A" in page
+    assert "they differ in 1." in page
+
+
+def test_one_dataset_is_compared_with_no_other(two: tuple[Path, Path]):
+    document = audit(two[0]).document
+    assert document["across"] == []
+    assert document["shared"] == []
+
+
+def test_a_folder_is_given_once(two: tuple[Path, Path]):
+    with pytest.raises(DataError, match="is given twice"):
+        open_apart([two[0], two[0]])
+    with pytest.raises(DataError, match="name at least one folder"):
+        open_apart([])
