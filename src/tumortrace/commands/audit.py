@@ -31,7 +31,7 @@ def audit(
         str, typer.Option("--fail-on", metavar="KINDS", help="Exit with status 1 on: leakage, faults, or both.")
     ] = "",
 ) -> None:
-    """Find leaked copies within and across datasets, the annotators' agreement, and faults.
+    """Find leaked copies in and across datasets, agreement, and faults.
 
     Example: tumortrace audit figshare brisc --out runs/figshare-brisc-audit
     """
