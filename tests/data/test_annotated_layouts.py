@@ -58,6 +58,13 @@ def test_yolo_beside_its_images_with_boxes_and_bad_lines(tmp_path: Path):
     assert any(finding.line().startswith("a.png: a.txt: region 2: ") for finding in dataset.findings)
 
 
+def test_yolo_below_a_folder_with_two_pictures_of_one_name(tmp_path: Path):
+    for place in ("ds", "ds/images"):
+        write_picture(tmp_path / place / "a.png")
+    write_text(tmp_path / "ds" / "labels" / "a.txt", SQUARE)
+    assert areas(open_dataset(tmp_path)) == {"ds/images/a.png": 24}
+
+
 def test_yolo_of_a_picture_that_cannot_be_read(tmp_path: Path):
     write_picture(tmp_path / "a.png")
     write_text(tmp_path / "a.txt", SQUARE)

@@ -29,7 +29,7 @@ def open_yolo(opening: Opening, folder: str) -> None:
     if not labels:
         return
     classes = _read_names(opening, folder)
-    finder = ImageFinder(opening, folder)
+    finder = ImageFinder(opening, "")  # the pictures are found already, by their whole paths
     for file, image in labels.items():
         if image in opening.used:
             continue
@@ -42,6 +42,11 @@ def open_yolo(opening: Opening, folder: str) -> None:
 def _list_labels(opening: Opening, folder: str) -> dict[str, str]:
     """The picture of each label file; a file that fits none, or several, is none."""
     tree = opening.tree
+    places = (folder, *list_annotation_folders(opening, folder))
+    texts = {place: tree.files_in(place) if place == folder else below(tree.files, place) for place in places}
+    texts = {place: [file for file in files if file.lower().endswith(SUFFIX)] for place, files in texts.items()}
+    if not any(texts.values()):
+        return {}
     pictures = [file for file in below(tree.pictures, folder) if not is_below_masks(file)]
     by_stem = {spelling_key(stem_of(file)): file for file in pictures}
     by_name: dict[str, list[str]] = {}
@@ -49,9 +54,8 @@ def _list_labels(opening: Opening, folder: str) -> dict[str, str]:
         by_name.setdefault(spelling_key(stem_of(file.rpartition("/")[2])), []).append(file)
     image_folders = [child for child in tree.children(folder) if read_folder_name(_last(child)).role == "images"]
     labels = {}
-    for place in (folder, *list_annotation_folders(opening, folder)):
-        files = tree.files_in(place) if place == folder else below(tree.files, place)
-        for file in (file for file in files if file.lower().endswith(SUFFIX) and file not in opening.used):
+    for place, files in texts.items():
+        for file in (file for file in files if file not in opening.used):
             rest = stem_of(file[len(place) + 1 :] if place else file)
             stems = [join(each, rest) for each in (*image_folders, folder)]
             exact = [by_stem[key] for key in map(spelling_key, stems) if key in by_stem]
