@@ -4,25 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 import tumortrace
 from tumortrace.commands.output import console
+from tumortrace.data.volume import Volume
 from tumortrace.errors import EXTRAS, installed
 from tumortrace.machine import usable_cores
 
 
 def info(
     target: Annotated[
-        str | None, typer.Argument(metavar="MODEL|RUN", help="default, a run folder or an .onnx file.")
+        str | None,
+        typer.Argument(metavar="MODEL|RUN|FOLDER", help="default, a run folder, an .onnx file, or a folder of scans."),
     ] = None,
 ) -> None:
-    """Show the version, the installed extras, and the card of a model.
+    """Show the version, the card of a model, or the series in a folder.
 
     Example: tumortrace info default
     """
+    if target is not None and (scans := _describe_scans(target)):
+        for line in scans:
+            console.print(line, soft_wrap=True)
+        return
     of_model = [] if target is None else _describe_model(target)
     console.print(f"tumortrace {tumortrace.__version__} (research software, not a medical device)")
     console.print("installed extras: " + (", ".join(extra for extra in EXTRAS if installed(extra)) or "none"))
@@ -31,6 +38,37 @@ def info(
         console.print("the model that ships with it, its data, scores, limits and licence: tumortrace info default")
     else:
         console.print("", *of_model, sep="\n")
+
+
+def _describe_scans(target: str) -> list[str]:
+    """The volumes of a file or folder, line by line; nothing if it holds no scan, or is a model or run."""
+    from tumortrace.data.scans import find_kind, open_volumes
+
+    path = Path(target)
+    run = any((path / name).exists() for name in ("model.onnx", "config.toml"))
+    if not path.exists() or run or (path.is_file() and find_kind(path) is None):
+        return []
+    opened = open_volumes(path)
+    if not opened.volumes and not opened.findings:
+        return []
+    lines = [f"{target}: {len(opened.volumes)} volume{'' if len(opened.volumes) == 1 else 's'}"]
+    for volume in opened.volumes:
+        lines += ["", *_describe_volume(volume)]
+    lines += ["", *(finding.line() for finding in opened.findings)] if opened.findings else []
+    return [*lines, f"other files: {len(opened.others)}"] if opened.others else lines
+
+
+def _describe_volume(volume: Volume) -> list[str]:
+    height, width = volume.size_hw
+    spacing = "unknown" if volume.spacing_mm is None else " x ".join(f"{side:.3f}" for side in volume.spacing_mm)
+    step = "unknown" if volume.step_mm is None else f"{volume.step_mm:.3f}"
+    count = f"{len(volume)} slice{'' if len(volume) == 1 else 's'}"
+    lines = [
+        f"{volume.name}: {volume.modality or volume.kind}, {count} of {height} x {width} pixels (rows x columns)",
+        f"  spacing {spacing} mm (rows x columns), step {step} mm",
+    ]
+    lines += [f"  --series {volume.series_uid}"] if volume.series_uid else []
+    return lines + [f"  {finding.cause}; {finding.remedy}" for finding in volume.findings]
 
 
 def _describe_model(target: str) -> list[str]:

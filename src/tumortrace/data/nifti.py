@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.data.findings import Finding, warning
-from tumortrace.data.slice import Slice, slice_from_array
+from tumortrace.data.slice import Slice, fill_gaps, slice_from_array
 from tumortrace.data.volume import Affine, SliceSource, Volume, lps_to_ras
 from tumortrace.errors import DataError
 
@@ -94,7 +94,7 @@ class NiftiReader:
         if values.dtype.names:
             return slice_from_array(np.stack([values[channel] for channel in "RGB"], axis=2), case_id=name)
         scaled = np.ascontiguousarray(self._scale(values))
-        return Slice(_without_gaps(scaled) if scaled.dtype.kind == "f" else scaled, name)
+        return Slice(fill_gaps(scaled), name)
 
     def inspect(self) -> tuple[Finding, ...]:
         """Find voxels that are no numbers, and volumes of labels; see ``SliceReader``."""
@@ -401,14 +401,6 @@ def _several(path: Path, shape: tuple[int, ...], count: int) -> Finding:
 
 def _label_map(path: Path, cause: str) -> Finding:
     return warning("label-map", str(path), f"{cause}: a label map, not an image", "give the image")
-
-
-def _without_gaps(values: NDArray[Any]) -> NDArray[Any]:
-    finite = np.isfinite(values)
-    if finite.all():
-        return values
-    low, high = (values[finite].min(), values[finite].max()) if finite.any() else (0.0, 0.0)
-    return np.asarray(np.nan_to_num(values, nan=low, posinf=high, neginf=low))
 
 
 def _is_gzip(path: Path) -> bool:

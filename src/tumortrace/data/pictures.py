@@ -47,6 +47,10 @@ DICOM_HEAD = 132
 """Bytes that say whether a file is DICOM: 128 of anything, then the mark."""
 
 
+class DicomFileError(DataError):
+    """A DICOM file where a picture is needed."""
+
+
 def read_picture(path: Path) -> Samples:
     """Read a picture file, whatever its name ends in.
 
@@ -114,6 +118,8 @@ def decode_picture(data: bytes, path: Path) -> Samples:
 
 
 def _decode(data: bytes, path: Path) -> Samples:
+    if is_dicom(data[:DICOM_HEAD], path=Path()):  # first: the bytes before its mark may be those of a TIFF
+        raise DicomFileError(f"{path}: a DICOM file, which cannot be read here; export its slices as PNG or TIFF")
     if data.startswith(jpeg.SIGNATURE):
         return jpeg.read_jpeg(data, path)
     if data.startswith(png.SIGNATURE):
@@ -130,7 +136,7 @@ def _decode(data: bytes, path: Path) -> Samples:
         samples = _read_frame(WebPImageFile(io.BytesIO(data)), path, kind="a WebP")
         return replace(samples, lossy=_is_lossy_webp(data))
     if is_dicom(data[:DICOM_HEAD], path=path):
-        raise DataError(f"{path}: a DICOM file, which cannot be read; export its slices as PNG or TIFF")
+        raise DicomFileError(f"{path}: a DICOM file, which cannot be read here; export its slices as PNG or TIFF")
     raise DataError(f"{path}: not a picture that can be decoded; give a {READABLE} file")
 
 

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
-from tumortrace.data.findings import Finding, left_out
-from tumortrace.data.folders import list_tree
+from tumortrace.data.findings import Finding
+from tumortrace.data.folders import is_picture, list_tree
+from tumortrace.data.pictures import DICOM_HEAD, is_dicom
+from tumortrace.data.slice import Slice
 from tumortrace.data.volume import Volume
 from tumortrace.errors import DataError, require_extra
 
+if TYPE_CHECKING:
+    from tumortrace.data.dicom.series import Group
+
 NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz")
 """Endings of the files that are taken for NIfTI, in lower case."""
+
+DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+"""Endings of the files that are taken for DICOM, in lower case; others are known by their first bytes."""
 
 
 @dataclass(frozen=True)
@@ -21,10 +31,10 @@ class OpenedVolumes:
     """What a file or folder holds.
 
     Attributes:
-        volumes: Volumes in the order of their first files.
-        findings: Files that are scans by their kind and yet no volume, each with its reason, and warnings that concern
-            no single volume.
-        others: Files of other kinds, such as pictures and texts, which nobody looked into.
+        volumes: Volumes: NIfTI files in the order given, then DICOM series in the order of their first files.
+        findings: Files that are scans by their kind and yet no volume (``left out``, each with its reason), and
+            warnings that concern no single volume.
+        others: Files of other kinds, such as pictures and texts.
     """
 
     volumes: tuple[Volume, ...]
@@ -35,8 +45,11 @@ class OpenedVolumes:
 def open_volumes(path: os.PathLike[str] | str, *, series_uid: str | None = None) -> OpenedVolumes:
     """Open the volumes of a file or of a folder with its subfolders. Headers are read, pixels are not.
 
+    DICOM files may have any names and come in any order. They become volumes by series, and within a series by
+    orientation, matrix, spacing, echo and time.
+
     Args:
-        path: A NIfTI file, or a folder.
+        path: A DICOM or NIfTI file, or a folder.
         series_uid: SeriesInstanceUID of the only series to open; None opens all volumes.
 
     Raises:
@@ -45,13 +58,15 @@ def open_volumes(path: os.PathLike[str] | str, *, series_uid: str | None = None)
     """
     root = Path(path)
     if not root.is_dir():
+        if not root.exists():
+            raise DataError(f"{path}: no such file or folder; check the path")
         return open_files([root], root=root.parent, file=str(path), series_uid=series_uid)
     tree = list_tree(root)
     opened = open_files([root / file for file in tree.files], root=root, file=str(path), series_uid=series_uid)
     return OpenedVolumes(opened.volumes, (*tree.findings, *opened.findings), opened.others)
 
 
-def open_files(files: Iterable[Path], *, root: Path, file: str, series_uid: str | None = None) -> OpenedVolumes:
+def open_files(files: Sequence[Path], *, root: Path, file: str, series_uid: str | None = None) -> OpenedVolumes:
     """Open the volumes among files that are already listed.
 
     Args:
@@ -64,42 +79,164 @@ def open_files(files: Iterable[Path], *, root: Path, file: str, series_uid: str 
         DataError: There is no series of that UID.
         TumortraceError: A library for scans is not installed.
     """
-    volumes: list[Volume] = []
-    findings: list[Finding] = []
-    others: list[str] = []
-    for path in files:
-        if not path.name.lower().endswith(NIFTI_SUFFIXES):
-            others.append(str(path))
-            continue
-        try:
-            volumes.append(_open_nifti(path, root=root, file=file))
-        except DataError as error:
-            findings.append(_refused(path, error))
+    kinds = {path: find_kind(path) for path in files}
+    images = [path for path, kind in kinds.items() if kind == "dicom"]
+    volumes, findings = _open_niftis([path for path, kind in kinds.items() if kind == "nifti"], root=root, file=file)
+    if images:
+        series, faults = _open_series(images, files=files, root=root, file=file)
+        volumes, findings = volumes + series, findings + faults
     if series_uid is not None:
+        there = {volume.series_uid for volume in volumes}
         volumes = [volume for volume in volumes if volume.series_uid == series_uid]
         if not volumes:
-            raise DataError(f"{file}: no series {series_uid}; list its series with: tumortrace info {file}")
-    return OpenedVolumes(tuple(volumes), tuple(findings), tuple(others))
+            raise DataError(
+                f"{file}: no series {series_uid} among {len(there - {None})}; list them with: tumortrace info {file}"
+            )
+    return OpenedVolumes(tuple(volumes), tuple(findings), tuple(str(path) for path in files if kinds[path] is None))
 
 
-def _open_nifti(path: Path, *, root: Path, file: str) -> Volume:
+def read_single_slice(path: Path) -> Slice:
+    """Read a DICOM or NIfTI file that holds one slice.
+
+    Raises:
+        DataError: The file makes no volume, or one of several slices.
+        TumortraceError: A library for scans is not installed.
+    """
+    if path.name.lower().endswith(NIFTI_SUFFIXES):
+        volumes, findings = _open_niftis([path], root=path.parent, file=str(path))
+    else:
+        volumes, findings = _open_series([path], files=[path], root=path.parent, file=str(path))
+    if not volumes:
+        raise DataError(f"{path}: {findings[0].cause}; {findings[0].remedy}")
+    count = sum(map(len, volumes))
+    if count > 1:
+        raise DataError(f"{path}: {count} slices, and one is needed here; open it with tumortrace.data.scans")
+    return volumes[0].read(0)
+
+
+def find_kind(path: Path) -> str | None:
+    """Return ``"dicom"`` or ``"nifti"`` for a file that is a scan by its first bytes or its name; None for others."""
+    name = path.name.lower()
+    if is_picture(name):
+        return None
+    try:
+        with path.open("rb") as file:
+            head = file.read(DICOM_HEAD)
+    except OSError:  # the reader of its kind says why
+        head = b""
+    if is_dicom(head, path=Path("unnamed")):
+        return "dicom"
+    if name.endswith(NIFTI_SUFFIXES):
+        return "nifti"
+    return "dicom" if name.endswith(DICOM_SUFFIXES) or _looks_old(head) else None
+
+
+def strip_suffix(name: str) -> str:
+    """Return a scan's file name without its suffix; ``.nii.gz`` counts as one. Dots of other names stay."""
+    for suffix in sorted((*NIFTI_SUFFIXES, *DICOM_SUFFIXES), key=len, reverse=True):
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)] or name
+    return name
+
+
+def _looks_old(head: bytes) -> bool:
+    """Whether a file begins with a DICOM tag, as files without the mark do."""
+    known = head[:4] in {b"\x08\x00\x05\x00", b"\x08\x00\x00\x00", b"\x08\x00\x08\x00", b"\x02\x00\x00\x00"}
+    return known and len(head) == DICOM_HEAD
+
+
+def _open_niftis(paths: Sequence[Path], *, root: Path, file: str) -> tuple[list[Volume], list[Finding]]:
+    volumes: list[Volume] = []
+    findings: list[Finding] = []
+    if not paths:
+        return volumes, findings
     require_extra("formats", purpose="read NIfTI files")
     from tumortrace.data.nifti import open_nifti
 
-    relative = PurePosixPath(os.path.relpath(path, root).replace(os.sep, "/"))
-    name = relative.with_name(strip_nifti_suffix(relative.name)).as_posix()
-    return open_nifti(path, name=name, file=file)
+    headers = {str(path).removesuffix(".gz")[:-4] for path in paths if path.name.lower().endswith((".hdr", ".hdr.gz"))}
+    chosen = [path for path in paths if not _is_second_half(path, headers)]
+    names = make_unique([_relative(path, root, strip_suffix(path.name)) for path in chosen])
+    for path, name in zip(chosen, names, strict=True):
+        try:
+            volumes.append(open_nifti(path, name=name, file=file))
+        except DataError as error:
+            findings.append(_refused("scan-refused", path, error))
+    return volumes, findings
 
 
-def strip_nifti_suffix(name: str) -> str:
-    """Return a file name without its suffix; ``.nii.gz`` counts as one."""
-    for suffix in sorted(NIFTI_SUFFIXES, key=len, reverse=True):
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)] or name
-    return PurePosixPath(name).stem
+def _is_second_half(path: Path, headers: set[str]) -> bool:
+    return path.name.lower().endswith((".img", ".img.gz")) and str(path).removesuffix(".gz")[:-4] in headers
 
 
-def _refused(path: Path, error: DataError) -> Finding:
+def _open_series(
+    paths: Sequence[Path], *, files: Iterable[Path], root: Path, file: str
+) -> tuple[list[Volume], list[Finding]]:
+    require_extra("formats", purpose="read DICOM files")
+    from tumortrace.data.dicom.directory import count_missing
+    from tumortrace.data.dicom.image import NoImageError, read_frames
+    from tumortrace.data.dicom.series import group_frames, make_volume
+
+    frames, findings = [], []
+    for path in paths:
+        if path.name.upper() == "DICOMDIR" and len(paths) > 1:
+            findings.append(count_missing(path, files))
+            continue
+        try:
+            frames += read_frames(path)
+        except NoImageError as error:
+            findings.append(_refused("dicom-no-image", path, error))
+        except DataError as error:
+            findings.append(_refused("scan-refused", path, error))
+    groups, copies = group_frames(frames)
+    names = _name_groups(groups, root)
+    return [make_volume(group, name=name, file=file) for group, name in zip(groups, names, strict=True)], [
+        *findings,
+        *copies,
+    ]
+
+
+def _name_groups(groups: Sequence[Group], root: Path) -> list[str]:
+    """A name for each volume: its only file, or else its folder, with what distinguishes it from the others there."""
+    bases = [_base_name({frame.path for frame in group.frames}, root) for group in groups]
+    series = {(base, group.frames[0].series) for base, group in zip(bases, groups, strict=True)}
+    shared = Counter(base for base, _ in series)
+    names = []
+    for base, group in zip(bases, groups, strict=True):
+        number = group.frames[0].series_number
+        parts = [f"series-{number}"] if shared[base] > 1 and number is not None else []
+        marks = [value for mark, value in group.marks.items() if mark != "echo time" or "echo" not in group.marks]
+        names.append("_".join([base, *parts, *marks]))
+    return make_unique(names)
+
+
+def _base_name(paths: set[Path], root: Path) -> str:
+    if len(paths) == 1:
+        (path,) = paths
+        return _relative(path, root, strip_suffix(path.name))
+    folder = Path(os.path.commonpath([path.parent for path in paths]))
+    relative = os.path.relpath(folder, root).replace(os.sep, "/")
+    return (root.resolve().name or "scan") if relative == os.curdir else relative
+
+
+def _relative(path: Path, root: Path, name: str) -> str:
+    return PurePosixPath(os.path.relpath(path.with_name(name), root).replace(os.sep, "/")).as_posix()
+
+
+def make_unique(names: Sequence[str]) -> list[str]:
+    """Number names that come again: ``a``, ``a-2``, ``a-3``."""
+    taken: set[str] = set()
+    unique = []
+    for name in names:
+        numbered, count = name, 1
+        while numbered in taken:
+            count += 1
+            numbered = f"{name}-{count}"
+        taken.add(numbered)
+        unique.append(numbered)
+    return unique
+
+
+def _refused(kind: str, path: Path, error: DataError) -> Finding:
     text = str(error).removeprefix(f"{path}: ")
     cause, _, remedy = text.rpartition("; ")
-    return left_out("scan-refused", str(path), cause or text, remedy if cause else "give another file")
+    return Finding(kind, "left out", str(path), cause or text, remedy if cause else "give another file")

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortrace.data.pictures import DICOM_HEAD, is_dicom, read_picture
+from tumortrace.data.pictures import DICOM_HEAD, DicomFileError, is_dicom, read_picture
 from tumortrace.errors import DataError
 from tumortrace.files import write_atomically
 
@@ -65,22 +65,28 @@ class Slice:
 def read_slice(
     path: PathLike[str] | str, case_id: str | None = None, *, spacing_mm: tuple[float, float] | None = None
 ) -> Slice:
-    """Read a picture file of 8 or 16 bits as grey pixels.
+    """Read a picture file of 8 or 16 bits, or a DICOM or NIfTI file of one slice, as grey pixels.
 
     Colour becomes luma (ITU-R BT.601, as OpenCV computes it), transparent pixels are laid on black, and the picture is
     turned upright as its EXIF tag says. 16-bit values are kept.
 
     Args:
-        path: A JPEG, PNG, TIFF, BMP, GIF or WebP file.
+        path: A JPEG, PNG, TIFF, BMP, GIF, WebP, DICOM or NIfTI file.
         case_id: Name of the slice; the file's name if None.
-        spacing_mm: Distance between pixel centres along rows and columns in millimetres, if the caller knows it.
+        spacing_mm: Distance between pixel centres along rows and columns in millimetres; None takes what the file says.
 
     Raises:
-        DataError: The file is missing, empty, truncated, damaged, DICOM, too large, of several frames or unknown
-            channels, or not a picture of 8 or 16 bits; or the spacing is not two positive numbers.
+        DataError: The file is missing, empty, truncated, damaged, too large, of several slices or unknown channels, or
+            not a picture of 8 or 16 bits; or the spacing is not two positive numbers.
+        TumortraceError: It is DICOM or NIfTI, and the library for it is not installed.
     """
     path = Path(path)
-    samples = read_picture(path)
+    try:
+        if path.name.lower().endswith((".nii", ".nii.gz")):
+            return _read_scan(path, case_id, spacing_mm)
+        samples = read_picture(path)
+    except DicomFileError:
+        return _read_scan(path, case_id, spacing_mm)
     grey = _grey(samples.colour)
     if samples.alpha is not None and samples.alpha.any():  # transparent all over, it would show nothing
         grey = _lay_on_black(grey, samples.alpha)
@@ -126,6 +132,18 @@ def slice_from_array(pixels: NDArray[Any], *, case_id: str = "array") -> Slice:
     return Slice(pixels, case_id)
 
 
+def fill_gaps(values: NDArray[Any]) -> NDArray[Any]:
+    """Replace NaN and minus infinity by the smallest finite value, and infinity by the largest; 0 if none is finite.
+
+    Args:
+        values: Any shape and real dtype; integers are returned as they are.
+    """
+    if values.dtype.kind != "f" or (finite := np.isfinite(values)).all():
+        return values
+    low, high = (values[finite].min(), values[finite].max()) if finite.any() else (0.0, 0.0)
+    return np.asarray(np.nan_to_num(values, nan=low, posinf=high, neginf=low))
+
+
 def with_spacing(image: Slice, spacing_mm: tuple[float, float]) -> Slice:
     """Return the same slice with another pixel spacing.
 
@@ -153,6 +171,13 @@ def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
     if not ok:
         raise DataError(f"{path}: a picture of shape {pixels.shape} cannot be written as PNG")
     write_atomically(path, encoded.tobytes())
+
+
+def _read_scan(path: Path, case_id: str | None, spacing_mm: tuple[float, float] | None) -> Slice:
+    from tumortrace.data.scans import read_single_slice
+
+    image = replace(read_single_slice(path), case_id=case_id or path.name)
+    return image if spacing_mm is None else with_spacing(image, spacing_mm)
 
 
 def _grey(colour: NDArray[Any]) -> NDArray[Any]:

@@ -1,0 +1,1 @@
+"""DICOM files as volumes: headers, pixels, geometry and series."""

@@ -1,0 +1,431 @@
+"""Headers of DICOM files: how pixels are stored, where each frame lies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydicom import Dataset
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import UID, JPEGExtended12Bit
+
+from tumortrace.data.dicom.stream import UNDEFINED, Parsed, PixelElement, parse
+from tumortrace.data.samples import MOST_PIXELS, MOST_PIXELS_A_SIDE
+from tumortrace.errors import DataError
+
+MOST_FRAMES = 100_000
+"""Largest number of frames in one file."""
+
+DICOMDIR = "1.2.840.10008.1.3.10"
+"""SOP class of an index of files."""
+
+REFUSED = {
+    "1.2.840.10008.5.1.4.1.1.481.2": "a radiotherapy dose",
+    "1.2.840.10008.5.1.4.1.1.66.4": "a segmentation",
+    "1.2.840.10008.5.1.4.1.1.66.7": "a label map segmentation",
+}
+"""SOP classes whose pixels are no picture."""
+
+MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
+COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR")
+
+_PALETTE = tuple(
+    f"{segmented}{colour}PaletteColorLookupTable{part}"
+    for colour in ("Red", "Green", "Blue")
+    for segmented, part in (("", "Descriptor"), ("", "Data"), ("Segmented", "Data"))
+)
+_TAGS = (
+    "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality", "SliceThickness", "EchoTime", "EchoNumbers",
+    "InversionTime", "SpacingBetweenSlices", "TriggerTime", "DiffusionBValue", "DiffusionGradientOrientation",
+    "SeriesInstanceUID", "SeriesNumber", "AcquisitionNumber", "AcquisitionTime", "InstanceNumber",
+    "ImagePositionPatient", "ImageOrientationPatient", "FrameOfReferenceUID", "TemporalPositionIdentifier",
+    "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows", "Columns",
+    "PixelSpacing", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue",
+    "PixelPaddingRangeLimit", "WindowCenter", "WindowWidth", "RescaleIntercept", "RescaleSlope", "ModalityLUTSequence",
+    *_PALETTE, "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths",
+)  # fmt: skip
+"""All that is read of a file: no name, no date of birth, no description."""
+
+
+class NoImageError(DataError):
+    """A DICOM object that is sound and no picture: a report, a segmentation, an index."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFile:
+    """How one file stores its pixels.
+
+    Attributes:
+        path: The file.
+        syntax: Transfer syntax.
+        element: Place of the pixels.
+        frames: Number of frames.
+        size_hw: Height and width of each in pixels.
+        photometric: Photometric interpretation, such as ``"MONOCHROME2"``.
+        options: Settings of pydicom's decoder.
+        padding: Smallest and largest stored value of pixels that are padding; None without any.
+        tables: Colour palette or table of grey values, as tags; None without any.
+    """
+
+    path: Path
+    syntax: UID
+    element: PixelElement
+    frames: int
+    size_hw: tuple[int, int]
+    photometric: str
+    options: dict[str, Any]
+    padding: tuple[int, int] | None
+    tables: Dataset | None
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture of a file, and what distinguishes it from the others.
+
+    Attributes:
+        image: File that holds it.
+        number: Number in the file, from 1.
+        instance: SOPInstanceUID of the file.
+        series: SeriesInstanceUID; the file's path where the file has none.
+        series_number: Number of the series, for names; None if unknown.
+        modality: Modality; empty if unknown.
+        sop_class: SOP class of the file.
+        image_type: Values of ImageType or FrameType.
+        position: Place (x, y, z) of the first pixel, in millimetres; None if unknown.
+        orientation: Direction cosines of rows and columns, six numbers; None if unknown.
+        frame_of_reference: UID of the coordinate system; empty if unknown.
+        spacing_mm: Distance between rows and between columns; None if unknown.
+        thickness_mm: Thickness of the slice, or else its stated distance to the next one; None if unknown.
+        slope: Factor of the stored values.
+        intercept: Summand of the stored values.
+        window: Centre and width of the first window; None if there is none.
+        echo: Number and time of the echo, rounded; None for what is unknown.
+        time: Number of the time point; None if unknown.
+        varying: Other values that may distinguish frames at one place, by name.
+        order: Acquisition, instance and frame number.
+    """
+
+    image: ImageFile
+    number: int
+    instance: str
+    series: str
+    series_number: int | None
+    modality: str
+    sop_class: str
+    image_type: tuple[str, ...]
+    position: tuple[float, ...] | None
+    orientation: tuple[float, ...] | None
+    frame_of_reference: str
+    spacing_mm: tuple[float, float] | None
+    thickness_mm: float | None
+    slope: float
+    intercept: float
+    window: tuple[float, float] | None
+    echo: tuple[int | None, float | None]
+    time: int | None
+    varying: dict[str, object]
+    order: tuple[int, int, int]
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.image.path
+
+
+def read_frames(path: Path) -> list[Frame]:
+    """Read the header of a DICOM file.
+
+    Returns:
+        Its frames, at least one.
+
+    Raises:
+        DataError: The file is damaged or truncated, holds no picture, or stores one in a way that is not read.
+    """
+    parsed = parse(path, _TAGS)
+    try:
+        image = _read_image(parsed, path)
+        return [_read_frame(parsed.dataset, image, index) for index in range(image.frames)]
+    except DataError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a tag of any value may raise anything; its text may hold values
+        kind = type(error).__name__
+        raise DataError(f"{path}: the DICOM header is damaged ({kind}); copy it again from its source") from None
+
+
+def _read_image(parsed: Parsed, path: Path) -> ImageFile:
+    header, element, syntax = parsed.dataset, parsed.pixels, parsed.syntax
+    _refuse_other_objects(header, element, path)
+    assert element is not None  # noqa: S101 - else refused
+    frames = _whole(header, "NumberOfFrames") or 1
+    rows, columns = _require(header, "Rows", path), _require(header, "Columns", path)
+    photometric = str(header.get("PhotometricInterpretation") or "")
+    samples = _whole(header, "SamplesPerPixel") or (3 if photometric in COLOURS[:-1] else 1)
+    _check_layout(path, frames, (rows, columns), photometric, samples)
+    options = {
+        "rows": rows,
+        "columns": columns,
+        "samples_per_pixel": samples,
+        "photometric_interpretation": "MONOCHROME2" if photometric in MONOCHROME else photometric,
+        "planar_configuration": _whole(header, "PlanarConfiguration") or 0,
+        "pixel_keyword": element.keyword,
+        "bits_allocated": _require(header, "BitsAllocated", path),
+        "transfer_syntax_uid": syntax,
+    }
+    if element.keyword == "PixelData":
+        options["bits_stored"] = _whole(header, "BitsStored") or options["bits_allocated"]
+        options["pixel_representation"] = _whole(header, "PixelRepresentation") or 0
+    _check_bits(options, _whole(header, "HighBit"), path)
+    _check_syntax(syntax, options, path)
+    _check_length(path, element, frames, options)
+    offsets = (header.get("ExtendedOffsetTable"), header.get("ExtendedOffsetTableLengths"))
+    if all(offsets):
+        options["extended_offsets"] = offsets
+    return ImageFile(
+        path, syntax, element, frames, (rows, columns), photometric, options,
+        _read_padding(header, options), _read_tables(header, photometric),
+    )  # fmt: skip
+
+
+def _refuse_other_objects(header: Dataset, element: PixelElement | None, path: Path) -> None:
+    sop_class = UID(str(header.get("SOPClassUID") or ""))
+    kind = sop_class.name.removesuffix(" Storage") if sop_class.name != sop_class else "an object of unknown kind"
+    if sop_class == DICOMDIR:
+        raise NoImageError(f"{path}: an index of files (DICOMDIR), not a picture; give the folder beside it")
+    if sop_class in REFUSED:
+        raise NoImageError(f"{path}: {REFUSED[sop_class]}, not a picture; give the images")
+    if element is None:
+        raise NoImageError(f"{path}: no pixels ({kind}), not a picture or cut off; give image files")
+    if "MOSAIC" in _words(header, "ImageType"):
+        raise DataError(f"{path}: a mosaic of many slices in one picture; split it into slices, with dcm2niix")
+
+
+def _check_layout(path: Path, frames: int, size_hw: tuple[int, int], photometric: str, samples: int) -> None:
+    rows, columns = size_hw
+    if not 1 <= frames <= MOST_FRAMES:
+        raise DataError(f"{path}: {frames} frames; at most {MOST_FRAMES:,} are read")
+    if rows * columns > MOST_PIXELS or max(size_hw) > MOST_PIXELS_A_SIDE:
+        raise DataError(
+            f"{path}: {rows} x {columns} pixels, more than the limit of {MOST_PIXELS:,} ({MOST_PIXELS_A_SIDE:,} a "
+            "side); give a smaller picture"
+        )
+    expected = {1: (*MONOCHROME, "PALETTE COLOR"), 3: COLOURS[:-1]}
+    if photometric not in expected.get(samples, ()):
+        shown = photometric if photometric.replace("_", " ").replace(" ", "").isalnum() else "unknown"
+        raise DataError(f"{path}: {samples} samples a pixel of kind {shown or 'unknown'}; export it as MONOCHROME2")
+
+
+def _check_bits(options: dict[str, Any], high_bit: int | None, path: Path) -> None:
+    allocated, stored = options["bits_allocated"], options.get("bits_stored")
+    if stored is None:
+        return
+    if allocated not in {8, 16, 32} or not 1 <= stored <= allocated:
+        raise DataError(f"{path}: {stored} bits in {allocated} a pixel; export it with 8 or 16 bits")
+    if high_bit is not None and high_bit != stored - 1 and not options["transfer_syntax_uid"].is_compressed:
+        raise DataError(f"{path}: {stored} bits below bit {high_bit} of {allocated}; export it again")
+
+
+def _check_syntax(syntax: UID, options: dict[str, Any], path: Path) -> None:
+    if syntax == JPEGExtended12Bit and options.get("bits_stored") != 8:
+        raise DataError(f"{path}: lossy JPEG of 12 bits (JPEG Extended), which is not read; export it uncompressed")
+    name = syntax.name if syntax.name != syntax else f"unknown ({syntax})"
+    try:
+        available = get_decoder(syntax).is_available
+    except NotImplementedError:
+        available = False
+    if not available:
+        raise DataError(f"{path}: transfer syntax {name}, which is not read; export it uncompressed")
+
+
+def _check_length(path: Path, element: PixelElement, frames: int, options: dict[str, Any]) -> None:
+    """Check the declared sizes against the file, before anything is allocated."""
+    if options["transfer_syntax_uid"].is_encapsulated:
+        if element.length != UNDEFINED or element.held < 8 * frames + 8:
+            raise DataError(f"{path}: pixels missing ({element.held:,} bytes for {frames} frames); copy it again")
+        return
+    pixels = options["rows"] * options["columns"] * frames
+    samples = 2 if options["photometric_interpretation"] == "YBR_FULL_422" else options["samples_per_pixel"]
+    needed = pixels * samples * options["bits_allocated"] // 8
+    held = 0 if element.length == UNDEFINED else min(element.length, element.held)
+    if held < needed:
+        raise DataError(f"{path}: pixels missing ({held:,} of {needed:,} bytes); copy it again from its source")
+
+
+def _read_padding(header: Dataset, options: dict[str, Any]) -> tuple[int, int] | None:
+    first = _whole(header, "PixelPaddingValue")
+    if first is None or options.get("pixel_representation") is None:
+        return None
+    last = _whole(header, "PixelPaddingRangeLimit")
+    ends = [_as_stored(end, options) for end in (first, first if last is None else last)]
+    return min(ends), max(ends)
+
+
+def _as_stored(value: int, options: dict[str, Any]) -> int:
+    """A value in the type of the pixels: writers often leave the sign out."""
+    bits = options["bits_allocated"]
+    value %= 1 << bits
+    return value - (1 << bits) if options["pixel_representation"] and value >> (bits - 1) else value
+
+
+def _read_tables(header: Dataset, photometric: str) -> Dataset | None:
+    names = _PALETTE if photometric == "PALETTE COLOR" else ("ModalityLUTSequence",)
+    found = [name for name in names if header.get(name)]
+    if not found:
+        return None
+    tables = Dataset()
+    tables.set_original_encoding(*header.original_encoding)
+    for name in found:
+        tables[name] = header[name]
+    return tables
+
+
+def _read_frame(header: Dataset, image: ImageFile, index: int) -> Frame:
+    own = _groups(header, "PerFrameFunctionalGroupsSequence", index)
+    groups = [*own, *_groups(header, "SharedFunctionalGroupsSequence", 0)]
+    get = _Lookup(header, groups)
+    spacing = get.numbers("PixelMeasuresSequence", "PixelSpacing", 2)
+    thickness = get.numbers("PixelMeasuresSequence", "SliceThickness", 1) or get.numbers(
+        "PixelMeasuresSequence", "SpacingBetweenSlices", 1
+    )
+    slope = get.numbers("PixelValueTransformationSequence", "RescaleSlope", 1)
+    intercept = get.numbers("PixelValueTransformationSequence", "RescaleIntercept", 1)
+    series_uid = str(header.get("SeriesInstanceUID") or "")
+    return Frame(
+        image=image,
+        number=index + 1,
+        instance=str(header.get("SOPInstanceUID") or "") or str(image.path),
+        series=series_uid or str(image.path),
+        series_number=_whole(header, "SeriesNumber"),
+        modality=_read_modality(header),
+        sop_class=str(header.get("SOPClassUID") or ""),
+        image_type=get.words("FrameType") or _words(header, "ImageType"),
+        position=get.numbers("PlanePositionSequence", "ImagePositionPatient", 3),
+        orientation=get.numbers("PlaneOrientationSequence", "ImageOrientationPatient", 6),
+        frame_of_reference=str(header.get("FrameOfReferenceUID") or ""),
+        spacing_mm=(spacing[0], spacing[1]) if spacing and min(spacing) > 0 else None,
+        thickness_mm=thickness[0] if thickness and thickness[0] > 0 else None,
+        slope=slope[0] if slope and slope[0] else 1.0,
+        intercept=intercept[0] if intercept else 0.0,
+        window=_read_window(get),
+        echo=_read_echo(get),
+        time=get.whole("FrameContentSequence", "TemporalPositionIndex", "TemporalPositionIdentifier"),
+        varying=_read_varying(get, header),
+        order=(
+            get.whole("FrameContentSequence", "FrameAcquisitionNumber", "AcquisitionNumber") or 0,
+            _whole(header, "InstanceNumber") or 0,
+            index,
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _Lookup:
+    """Values of one frame: of its own functional groups, else of the shared ones, else of the file."""
+
+    header: Dataset
+    groups: Sequence[Dataset]
+
+    def item(self, sequence: str) -> Dataset:
+        for group in self.groups:
+            items = group.get(sequence)
+            if items:
+                return items[0]  # type: ignore[no-any-return]
+        return self.header
+
+    def numbers(self, sequence: str, keyword: str, count: int) -> tuple[float, ...] | None:
+        own = _numbers(self.item(sequence), keyword, count)
+        return _numbers(self.header, keyword, count) if own is None else own
+
+    def whole(self, sequence: str, keyword: str, plain: str) -> int | None:
+        own = _whole(self.item(sequence), keyword)
+        return _whole(self.header, plain) if own is None else own
+
+    def words(self, keyword: str) -> tuple[str, ...]:
+        return next((words for group in self.groups for words in _frame_types(group, keyword)), ())
+
+
+def _groups(header: Dataset, keyword: str, index: int) -> list[Dataset]:
+    items = header.get(keyword)
+    return [items[index]] if items and index < len(items) else []
+
+
+def _frame_types(group: Dataset, keyword: str) -> list[tuple[str, ...]]:
+    return [
+        _words(items[0], keyword)
+        for sequence in ("MRImageFrameTypeSequence", "CTImageFrameTypeSequence", "PETFrameTypeSequence")
+        if (items := group.get(sequence))
+    ]
+
+
+def _read_modality(header: Dataset) -> str:
+    """The modality; empty if it is none of the short codes that the standard has."""
+    value = str(header.get("Modality") or "")
+    return value if value.isalnum() and value.isascii() and len(value) <= 16 else ""
+
+
+def _read_window(get: _Lookup) -> tuple[float, float] | None:
+    """The first window; a width of 1 or less counts as none."""
+    item = get.item("FrameVOILUTSequence")
+    centre, width = (_numbers(item, keyword, 0) for keyword in ("WindowCenter", "WindowWidth"))
+    return (centre[0], width[0]) if centre and width and width[0] > 1 else None
+
+
+def _read_echo(get: _Lookup) -> tuple[int | None, float | None]:
+    time = _numbers(get.item("MREchoSequence"), "EffectiveEchoTime", 1) or _numbers(get.header, "EchoTime", 1)
+    numbers = _numbers(get.header, "EchoNumbers", 0)
+    return int(numbers[0]) if numbers else None, round(time[0], 2) if time else None
+
+
+def _read_varying(get: _Lookup, header: Dataset) -> dict[str, object]:
+    """What may distinguish frames at one place, the most telling first."""
+    diffusion = get.item("MRDiffusionSequence")
+    gradient = next(
+        (_numbers(items[0], "DiffusionGradientOrientation", 3)
+         for items in [diffusion.get("DiffusionGradientDirectionSequence")] if items),
+        _numbers(diffusion, "DiffusionGradientOrientation", 3),
+    )  # fmt: skip
+    return {
+        "image type": get.words("FrameType") or _words(header, "ImageType"),
+        "complex part": str(get.item("MRImageFrameTypeSequence").get("ComplexImageComponent") or ""),
+        "b-value": _numbers(diffusion, "DiffusionBValue", 1),
+        "gradient": gradient,
+        "inversion time": _numbers(header, "InversionTime", 1),
+        "trigger time": _numbers(header, "TriggerTime", 1),
+        "acquisition": get.whole("FrameContentSequence", "FrameAcquisitionNumber", "AcquisitionNumber"),
+    }
+
+
+def _require(header: Dataset, keyword: str, path: Path) -> int:
+    value = _whole(header, keyword)
+    if value is None or value < 1:
+        found = "missing" if header.get(keyword) is None else "not one whole number above 0"
+        raise DataError(f"{path}: {keyword} is {found} in its header; export it again as DICOM")
+    return value
+
+
+def _whole(dataset: Dataset, keyword: str) -> int | None:
+    numbers = _numbers(dataset, keyword, 1)
+    return int(numbers[0]) if numbers and numbers[0] == int(numbers[0]) else None
+
+
+def _numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
+    """Values of a tag as finite numbers; None if missing, of another count (0 takes any from 1) or not numbers."""
+    try:
+        value = dataset.get(keyword)
+        values = [value] if isinstance(value, int | float | str) else list(value or [])
+        numbers = tuple(float(each) for each in values)
+    except Exception:  # noqa: BLE001 - what is no number is unknown
+        return None
+    if not numbers or (count and len(numbers) != count) or not all(map(math.isfinite, numbers)):
+        return None
+    return numbers
+
+
+def _words(dataset: Dataset, keyword: str) -> tuple[str, ...]:
+    value = dataset.get(keyword)
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else tuple(map(str, value))
