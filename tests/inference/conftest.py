@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 from onnx import TensorProto, helper
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from tumortrace.config import Recipe
+from tumortrace.data.volume import SliceSource
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.recipe import recipe_to_json
 
@@ -51,3 +57,77 @@ def open_hand_model(tmp_path: Path) -> OpenHandModel:
         return open_model(str(_write_model(tmp_path / "hand" / "model.onnx", metadata, gain=gain)), threads=1)
 
     return open_it
+
+
+ORIENTATIONS = {
+    "axial": (1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
+    "sagittal": (0.0, 1.0, 0.0, 0.0, 0.0, -1.0),
+    "coronal": (1.0, 0.0, 0.0, 0.0, 0.0, -1.0),
+    "oblique": (0.8, 0.6, 0.0, -0.36, 0.48, 0.8),  # two unit vectors at right angles, of whole hundredths
+    "negated": (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0),  # where converters have mirrored masks
+}
+"""Direction cosines of rows and columns (ImageOrientationPatient)."""
+
+CANARIES = {
+    "PatientName": "Canary^Nightingale",
+    "PatientID": "CANARY-ID-4711",
+    "PatientBirthDate": "19010203",
+    "OtherPatientNames": "Canary^Alias",
+    "PatientAddress": "1 Canary Row",
+    "PatientComments": "canary comment",
+    "AccessionNumber": "CANARYACC",
+    "StudyID": "CANARYSTUDY",
+    "StudyDate": "19991231",
+    "StudyDescription": "canary study",
+    "ReferringPhysicianName": "Canary^Physician",
+    "InstitutionName": "Canary Hospital",
+}
+"""Twelve attributes of which nothing may be seen in what is written."""
+
+
+def _write_series(
+    folder: Path,
+    pixels: NDArray[Any],
+    orientation: str = "axial",
+    *,
+    spacing_mm: tuple[float, float] = (0.5, 1.2),
+    step_mm: float = 3.0,
+) -> list[SliceSource]:
+    across, down = np.reshape(ORIENTATIONS[orientation], (2, 3))
+    study, series, frame_of_reference = (generate_uid() for _ in range(3))
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, plane in enumerate(pixels):
+        image = Dataset()
+        image.file_meta = FileMetaDataset()
+        image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        image.SOPClassUID, image.SOPInstanceUID = MRImageStorage, generate_uid()
+        image.StudyInstanceUID, image.SeriesInstanceUID = study, series
+        image.FrameOfReferenceUID, image.PositionReferenceIndicator = frame_of_reference, ""
+        image.Modality, image.Manufacturer, image.ImageType = "MR", "Phantom", ["ORIGINAL", "PRIMARY", "M"]
+        image.PatientSex, image.StudyTime, image.SeriesNumber, image.InstanceNumber = "F", "010203", 3, index + 1
+        for keyword, value in CANARIES.items():
+            setattr(image, keyword, value)
+        image.SamplesPerPixel, image.PhotometricInterpretation = 1, "MONOCHROME2"
+        image.BitsAllocated, image.BitsStored, image.HighBit, image.PixelRepresentation = 16, 12, 11, 0
+        image.Rows, image.Columns = plane.shape
+        image.PixelSpacing, image.SliceThickness = list(spacing_mm), step_mm
+        image.ImageOrientationPatient = [*across, *down]
+        image.ImagePositionPatient = [*(np.array([-10.0, 5.0, 7.0]) + index * step_mm * np.cross(across, down))]
+        image.PixelData = plane.astype(np.uint16).tobytes()
+        image.save_as(folder / f"{index:03}.dcm", enforce_file_format=True)
+    return [SliceSource(folder / f"{index:03}.dcm", 1) for index in range(len(pixels))]
+
+
+WriteSeries = Callable[..., list[SliceSource]]
+
+
+@pytest.fixture
+def write_series() -> WriteSeries:
+    """Write a classic MR series of pixels (slices, rows, columns); slice 0 lies at (-10, 5, 7) mm."""
+    return _write_series
+
+
+@pytest.fixture
+def canaries() -> dict[str, str]:
+    """Values by keyword that ``write_series`` writes into each file."""
+    return CANARIES

@@ -20,7 +20,7 @@ from tumortrace.data.slice import Slice, write_png
 from tumortrace.errors import DataError, ModelError
 from tumortrace.files import write_atomically
 from tumortrace.inference import batch
-from tumortrace.inference.batch import NAMED, segment_pictures
+from tumortrace.inference.batch import segment_pictures
 from tumortrace.inference.model import Model
 from tumortrace.inference.pictures import PictureFile, find_pictures
 from tumortrace.inference.predict import Prediction
@@ -537,19 +537,6 @@ def test_the_tally_counts_every_picture_once(tmp_path: Path, segmenter: Segmente
     assert (tally.ok, tally.tumours, tally.rejected) == (2, 1, 0)
     (failure,) = tally.failures
     assert "c.png: the file is empty" in failure
-
-
-@pytest.mark.parametrize(("status", "named"), [("rejected", "rejections"), ("ok", "doubtful")])
-def test_the_first_pictures_to_review_are_named(status: str, named: str):
-    tally = batch._Tally()
-    for number in range(NAMED + 2):
-        record = {"file": f"{number}.png", "status": status, "reason": "x", "review": True, "tumour": False}
-        tally.count(record)
-    tally.count({"file": "sure.png", "status": "ok", "reason": "", "review": False, "tumour": True})
-    summary = tally.summarise(Path("out"), skipped=3, own=1)
-    assert (summary.review, summary.total, summary.tumours) == (NAMED + 2, NAMED + 3, 1)
-    assert getattr(summary, named) == tuple(f"{number}.png: x" for number in range(NAMED))  # not a million lines
-    assert (summary.failures, summary.skipped, summary.own) == ((), 3, 1)
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -53,7 +53,7 @@ def test_names_that_meet_with_suffix_too_are_numbered(tmp_path: Path):
 
 @given(st.lists(st.sampled_from(["x.jpg", "x.png", "x.jpg.png", "x.png-2.jpg", "y.png", "a/x.png"]), max_size=8))
 def test_every_file_has_a_name_of_its_own(names: list[str]):
-    unique = pictures_module._unique_names(names)
+    unique = pictures_module.unique_names(names)
     assert len(set(unique)) == len(names)
     assert all(new.startswith(name.rpartition(".")[0]) for new, name in zip(unique, names, strict=True))
 

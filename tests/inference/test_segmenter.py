@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import nibabel as nib
 import numpy as np
 import pytest
 
 from tumortrace.config import Recipe
+from tumortrace.data.scans import open_volumes
 from tumortrace.data.slice import Slice, read_slice, write_png
 from tumortrace.errors import DataError, ModelError
 from tumortrace.inference.model import Model, open_model
@@ -361,3 +363,25 @@ def test_the_shipped_model_finds_the_tumour_of_a_generated_slice():
     assert not prediction.rejected
     (x, y) = prediction.lesions[0].centroid_xy
     assert phantom.pixels[round(y), round(x)] > 1.5 * np.median(phantom.pixels[phantom.pixels > 30])
+
+
+# --- volumes ---
+
+
+def test_a_volume_is_segmented_from_its_path_or_opened(tmp_path: Path, open_hand_model: Callable[..., Model]):
+    pixels = np.full((12, 8, 3), 10, dtype=np.int16)  # columns, rows, slices
+    pixels[6:10, 2:4, 1:] = 200
+    nib.save(nib.Nifti1Image(pixels, np.diag([-1.0, -1.0, 5.0, 1.0])), tmp_path / "x.nii")
+    segmenter = Segmenter(open_hand_model(Recipe((8, 12), threshold=0.55)), gate=False)
+    prediction = segmenter.predict_volume(tmp_path / "x.nii")
+    assert prediction.mask.shape == (3, 8, 12)
+    assert prediction.slices_with_tumour == 2
+    assert repr(prediction) == "<VolumePrediction of 3 slices of 12 x 8 px: 1 lesion on 2 slices>"
+    (volume,) = open_volumes(tmp_path / "x.nii").volumes
+    assert np.array_equal(segmenter.predict_volume(volume, workers=1).labels, prediction.labels)
+    nib.save(nib.Nifti1Image(pixels, np.eye(4)), tmp_path / "y.nii")
+    with pytest.raises(DataError, match=r"2 volumes \(x, y\)"):
+        segmenter.predict_volume(tmp_path)
+    (tmp_path / "z.nii").write_bytes(b"nothing")
+    with pytest.raises(DataError, match=r"z\.nii"):
+        segmenter.predict_volume(tmp_path / "z.nii")

@@ -85,3 +85,16 @@ def test_every_pixel_belongs_to_one_lesion_whichever_way_the_stack_is_read(masks
     kept, lesions = vote_on_lesions(masks, half(masks), slice_distance_mm=1.0)
     assert not (kept & ~masks).any()
     assert kept.sum() == sum(lesion.voxels for lesion in lesions if not lesion.doubtful)
+
+
+def test_a_lesion_beside_a_slice_that_was_not_segmented_is_not_doubtful():
+    masks = stack_of("...", "...", ".x.", "...", "...")
+    for judged, doubtful in (
+        (None, True),
+        ([True] * 5, True),
+        ([True, False, True, True, True], False),
+        ([True, True, True, False, True], False),
+        ([False, True, True, True, False], True),
+    ):
+        kept, (lesion,) = vote_on_lesions(masks, half(masks), slice_distance_mm=1.0, judged=judged)
+        assert (lesion.doubtful, bool(kept.any())) == (doubtful, not doubtful)

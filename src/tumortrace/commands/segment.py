@@ -1,4 +1,4 @@
-"""The command that segments pictures."""
+"""The command that segments pictures and scans."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tumortrace.commands.output import console, log
 from tumortrace.errors import TumortraceError
 
 if TYPE_CHECKING:
-    from tumortrace.inference.batch import SegmentSummary
+    from tumortrace.inference.tally import Counts, SegmentSummary
 
 
 def segment(  # noqa: PLR0913 - the options of the command
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="INPUT...", help="JPEG, PNG, TIFF, BMP, GIF or WebP pictures, folders of them, or glob patterns."
+            metavar="INPUT...", help="Pictures, DICOM files, NIfTI files, folders of them, or glob patterns."
         ),
     ] = None,
     model: ModelOption = "default",
@@ -31,22 +31,41 @@ def segment(  # noqa: PLR0913 - the options of the command
         typer.Option("--out", metavar="DIR", help="Folder for the masks [tumortrace-masks, tumortrace-sample]."),
     ] = None,
     *,
-    overlay: Annotated[bool, typer.Option("--overlay", help="Also draw each mask over its picture.")] = False,
+    overlay: Annotated[bool, typer.Option("--overlay", help="Also draw each mask over its picture or slices.")] = False,
     spacing_mm: Annotated[
         tuple[float, float] | None,
         typer.Option("--spacing-mm", metavar="Y X", help="Distance of rows and of columns in mm, for sizes in mm."),
     ] = None,
+    series: Annotated[
+        str | None, typer.Option("--series", metavar="UID", help="Only the DICOM series of this SeriesInstanceUID.")
+    ] = None,
+    dicom_seg: Annotated[
+        bool, typer.Option("--dicom-seg", help="Also write NAME_seg.dcm for DICOM input, even if it is empty.")
+    ] = False,
+    no_empty_seg: Annotated[
+        bool, typer.Option("--no-empty-seg", help="Write no DICOM-SEG for a series without tumour.")
+    ] = False,
+    seg_all_frames: Annotated[
+        bool, typer.Option("--seg-all-frames", help="Also put the slices without tumour into the DICOM-SEG.")
+    ] = False,
+    seg_fractional: Annotated[
+        bool, typer.Option("--seg-fractional", help="Probabilities (FRACTIONAL) in the DICOM-SEG, not masks (BINARY).")
+    ] = False,
+    bids: Annotated[
+        bool, typer.Option("--bids", help="Name the masks of scans as BIDS derivatives, with JSON sidecars.")
+    ] = False,
     tta: Annotated[bool, typer.Option("--tta", help="Average with the mirror image, whatever the model says.")] = False,
     no_gate: Annotated[bool, typer.Option("--no-gate", help="Also segment what seems no brain MR slice.")] = False,
     sample: Annotated[bool, typer.Option("--sample", help="Segment a generated slice, to see it work.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print results.json on stdout, and nothing else.")] = False,
 ) -> None:
-    """Segment pictures; write one mask per picture and results.json.
+    """Segment pictures and scans; write one mask each and results.json.
 
     Example: tumortrace segment scans/ --out masks --overlay
     """
     from tumortrace.inference.inputs import segment_inputs, segment_sample
     from tumortrace.inference.results import RESULTS
+    from tumortrace.inference.volume_files import VolumeOptions
 
     if sample == bool(inputs):
         raise TumortraceError("give pictures, folders or patterns to segment, or --sample alone to see it work")
@@ -54,45 +73,70 @@ def segment(  # noqa: PLR0913 - the options of the command
     if inputs:
         folder = out or Path("tumortrace-masks")
         summary = segment_inputs(
-            inputs, out=folder, model=model, overlay=overlay, tta=tta, gate=gate, spacing_mm=spacing_mm
+            inputs,
+            out=folder,
+            model=model,
+            overlay=overlay,
+            tta=tta,
+            gate=gate,
+            spacing_mm=spacing_mm,
+            series_uid=series,
+            options=VolumeOptions(
+                dicom_seg=dicom_seg,
+                empty_seg=not no_empty_seg,
+                seg_all_frames=seg_all_frames,
+                seg_fractional=seg_fractional,
+                bids=bids,
+            ),
         )
     else:  # into a folder of its own, so that trying it out is not in the way of the first real scans
         folder = out or Path("tumortrace-sample")
         summary = segment_sample(out=folder, model=model, tta=tta, gate=gate, spacing_mm=spacing_mm)
-    for reason in summary.failures:
+    for reason in summary.all_failures:
         log.print(reason)
     if as_json:
         with (folder / RESULTS).open(encoding="utf-8") as file:
             shutil.copyfileobj(file, sys.stdout)  # the document itself, untouched by rich
     else:
         console.print(*_describe(summary), sep="\n")
-    if summary.failures:
+    if summary.all_failures:
         raise typer.Exit(1)
 
 
 def _describe(summary: SegmentSummary) -> list[str]:
-    """Say what became of the pictures, line by line."""
-    failed, doubtful = len(summary.failures), summary.review - summary.rejected - len(summary.failures)
-    parts = {"segmented": doubtful, "rejected": summary.rejected, "failed": failed}
-    named = ", ".join(f"{count} {what}" for what, count in parts.items() if count)
-    lines = [
-        f"{summary.ok} of {summary.total} pictures segmented, {summary.tumours} with a tumour; "
-        f"{summary.review} to review" + (f": {named}" if named else "")
-    ]
-    if doubtful:
-        lines += [f"{doubtful} segmented, to review:", *_name(summary.doubtful, doubtful)]
-    if summary.rejected:
-        lines.append(f"{summary.rejected} rejected: no brain MR slices (--no-gate segments them all the same)")
-        lines += _name(summary.rejections, summary.rejected)
-    if summary.rejected and not summary.ok:
+    """Say what became of the pictures and volumes, line by line."""
+    lines = []
+    if summary.total or not summary.volumes.total:
+        lines += _describe_kind(
+            summary, "pictures", rejected="no brain MR slices (--no-gate segments them all the same)"
+        )
+    if summary.volumes.total:
+        rejected = "no brain MR scans (--no-gate segments them all the same)"
+        lines += _describe_kind(summary.volumes, f"series and volumes ({summary.slices} slices)", rejected=rejected)
+    if not (summary.ok or summary.volumes.ok) and (summary.rejected or summary.volumes.rejected):
         lines.append("No picture was segmented: there is no mask.")
-    if failed:
-        lines.append(f"{failed} failed: could not be read or segmented (named above and in results.json)")
     if summary.skipped:
         lines.append(f"{summary.skipped} skipped: files of other types (named in results.json)")
     if summary.own:
         lines.append(f"{summary.own} skipped: masks and overlays that tumortrace drew (named in results.json)")
     return [*lines, f"Masks, results.json and results.csv: {summary.out}"]
+
+
+def _describe_kind(counts: Counts, kind: str, *, rejected: str) -> list[str]:
+    doubtful = counts.review - counts.rejected - counts.failed
+    parts = {"segmented": doubtful, "rejected": counts.rejected, "failed": counts.failed}
+    named = ", ".join(f"{count} {what}" for what, count in parts.items() if count)
+    lines = [
+        f"{counts.ok} of {counts.total} {kind} segmented, {counts.tumours} with a tumour; "
+        f"{counts.review} to review" + (f": {named}" if named else "")
+    ]
+    if doubtful:
+        lines += [f"{doubtful} segmented, to review:", *_name(counts.doubtful, doubtful)]
+    if counts.rejected:
+        lines += [f"{counts.rejected} rejected: {rejected}", *_name(counts.rejections, counts.rejected)]
+    if counts.failed:
+        lines.append(f"{counts.failed} failed: could not be read or segmented (named above and in results.json)")
+    return lines
 
 
 def _name(named: Sequence[str], count: int) -> list[str]:

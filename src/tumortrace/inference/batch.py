@@ -1,14 +1,12 @@
-"""Segment many pictures: a mask for each, and a record for each whatever happens."""
+"""Segment many pictures and volumes; each has a record whatever happens."""
 
 from __future__ import annotations
 
-import errno
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -16,8 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.data.slice import read_slice
-from tumortrace.errors import DataError, TumortraceError, printable
+from tumortrace.errors import DataError
 from tumortrace.files import write_atomically
+from tumortrace.inference.bids import DESCRIPTION, describe_dataset, encode_json
+from tumortrace.inference.explain import explain_failure
+from tumortrace.inference.find_inputs import Inputs
 from tumortrace.inference.overlay import draw_overlay
 from tumortrace.inference.parallel import map_in_order
 from tumortrace.inference.pictures import PictureFile, place_of
@@ -30,53 +31,65 @@ from tumortrace.inference.results import (
     read_masks,
 )
 from tumortrace.inference.segmenter import Segmenter
+from tumortrace.inference.signed import is_signed
+from tumortrace.inference.tally import Counts, SegmentSummary, Tally
+from tumortrace.inference.volume_batch import add_refused, write_volume
+from tumortrace.inference.volume_files import VolumeFile, VolumeOptions
+from tumortrace.inference.volume_predict import SliceResult, segment_slice
+from tumortrace.inference.writing import is_disk_fault
 from tumortrace.locks import lock_folder
 from tumortrace.progress import track
 from tumortrace.signed_png import is_signed_png, sign_png
 
-NAMED = 10
-"""Number of pictures of each kind that a summary names; ``results.json`` names all."""
 
-DISK_FAULTS = {
-    number
-    for number, name in errno.errorcode.items()
-    if name in {"ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO", "EMFILE", "ENFILE"}  # Windows lacks some
-}
-"""Faults in writing that the next picture would meet too; any other is due to the names of one picture's files."""
+def segment_all(  # noqa: PLR0913 - the settings of a run
+    segmenter: Segmenter,
+    inputs: Inputs,
+    *,
+    out: Path,
+    overlay: bool = False,
+    workers: int = 1,
+    spacing_mm: tuple[float, float] | None = None,
+    options: VolumeOptions | None = None,
+) -> SegmentSummary:
+    """Segment pictures and volumes; one that fails has the reason in its record, and the others go on.
 
+    Writes ``NAME_mask.png`` (0 and 255, the picture's own size) or ``NAME_mask.nii.gz``, ``NAME_overlay.png`` on
+    demand, ``results.json`` and ``results.csv``, the last two also when the run is interrupted or the disk is full.
+    What is rejected has no mask. Masks and overlays of earlier runs among the pictures are skipped. Few pictures are
+    in memory at a time; of a volume, its masks.
 
-@dataclass(frozen=True)
-class SegmentSummary:
-    """What became of the pictures of one run.
+    Args:
+        segmenter: Segmenter, opened with ``threads=1`` if there are several workers.
+        inputs: Pictures and volumes as ``find_inputs`` returns them.
+        out: Folder for the results.
+        overlay: Whether to draw each mask over its picture, and a contact sheet of each volume.
+        workers: Number of pictures or slices that are decoded and segmented at a time.
+        spacing_mm: Distance between pixel centres along rows and columns of pictures; None takes what each file says.
+        options: Files to write for volumes; None writes their masks.
 
-    Attributes:
-        out: Folder of the results.
-        ok: Number of segmented pictures.
-        tumours: Number of these with a tumour.
-        review: Number of pictures to review, as in ``results.json``; rejected and failed ones are among them.
-        rejected: Number of pictures that are no brain MR slices.
-        skipped: Number of files of other types.
-        own: Number of masks and overlays of earlier runs that lay among the pictures and were skipped.
-        doubtful: First ``NAMED`` segmented pictures to review, each with its reasons.
-        rejections: First ``NAMED`` rejected pictures, each with its reason.
-        failures: Pictures that could not be segmented, each with its reason.
+    Raises:
+        DataError: Another run writes into ``out``, a file that would be replaced there is not ours, or ``out`` holds
+            masks of other pictures.
+        OSError: The disk is full or fails; what was finished is kept.
     """
-
-    out: Path
-    ok: int = 0
-    tumours: int = 0
-    review: int = 0
-    rejected: int = 0
-    skipped: int = 0
-    own: int = 0
-    doubtful: tuple[str, ...] = ()
-    rejections: tuple[str, ...] = ()
-    failures: tuple[str, ...] = ()
-
-    @property
-    def total(self) -> int:
-        """Number of pictures."""
-        return self.ok + self.rejected + len(self.failures)
+    run = _Run(segmenter, out, overlay=overlay, spacing_mm=spacing_mm, options=options or VolumeOptions())
+    passed = [*inputs.skipped, *inputs.own]
+    total = len(inputs.pictures) + sum(len(item.volume) for item in inputs.volumes)
+    with lock_folder(out), _one_opencv_thread():
+        _refuse_overwriting(inputs, out)
+        results_of = map_in_order(run.segment, _list_tasks(inputs), workers=workers)
+        with (
+            open_results(segmenter.model, passed, out=out) as results,
+            closing(track(results_of, "Segmenting", total=total)) as done,
+        ):
+            run.begin(inputs, results)
+            for task, one in zip(_list_tasks(inputs), done, strict=True):
+                if one is None:
+                    passed.append(task.path)
+                else:
+                    run.keep(task, one, results)
+    return run.summarise(skipped=len(inputs.skipped), own=len(passed) - len(inputs.skipped))
 
 
 def segment_pictures(  # noqa: PLR0913 - the settings of a run
@@ -89,11 +102,7 @@ def segment_pictures(  # noqa: PLR0913 - the settings of a run
     workers: int = 1,
     spacing_mm: tuple[float, float] | None = None,
 ) -> SegmentSummary:
-    """Segment pictures; one that fails has the reason in its record, and the others go on.
-
-    Writes ``NAME_mask.png`` (0 and 255, the picture's own size), ``NAME_overlay.png`` on demand, ``results.json`` and
-    ``results.csv``, the last two also when the run is interrupted or the disk is full. A rejected picture has no mask.
-    Masks and overlays of earlier runs among the pictures are skipped. Few pictures are in memory at a time.
+    """Segment pictures alone, as ``segment_all`` does.
 
     Args:
         segmenter: Segmenter, opened with ``threads=1`` if there are several workers.
@@ -105,70 +114,103 @@ def segment_pictures(  # noqa: PLR0913 - the settings of a run
         spacing_mm: Distance between pixel centres along rows and columns; None takes what each file says.
 
     Raises:
-        DataError: Another run writes into ``out``, a file that would be replaced there is not ours, or ``out`` holds
-            masks of other pictures.
-        OSError: The disk is full or fails; what was finished is kept.
+        DataError: As ``segment_all``.
+        OSError: As ``segment_all``.
     """
-    tally = _Tally()
-    others = list(skipped)
-    skipped_count = len(others)
-    work = partial(_segment_one, segmenter, overlay=overlay, spacing_mm=spacing_mm)
-    with lock_folder(out), _one_opencv_thread():
-        _refuse_overwriting(pictures, out)
-        results_of = map_in_order(work, pictures, workers=workers)
-        with (
-            open_results(segmenter.model, others, out=out) as results,
-            closing(track(results_of, "Segmenting", total=len(pictures))) as done,
-        ):
-            for picture, one in zip(pictures, done, strict=True):
-                if one is None:
-                    others.append(picture.path)
-                else:
-                    tally.count(_keep(picture, one, results, out=out))
-    return tally.summarise(out, skipped=skipped_count, own=len(others) - skipped_count)
+    inputs = Inputs(tuple(pictures), skipped=tuple(skipped))
+    return segment_all(segmenter, inputs, out=out, overlay=overlay, workers=workers, spacing_mm=spacing_mm)
 
 
-@dataclass
-class _Tally:
-    """What became of the pictures so far."""
+@dataclass(frozen=True, slots=True)
+class _SliceTask:
+    """One slice of a volume, to be segmented."""
 
-    ok: int = 0
-    tumours: int = 0
-    review: int = 0
-    rejected: int = 0
-    doubtful: list[str] = field(default_factory=list)
-    rejections: list[str] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
+    item: VolumeFile
+    index: int
 
-    def count(self, record: Record) -> None:
-        """Add one picture."""
-        self.review += record["review"]
-        line = f"{record['file']}: {record['reason']}"
-        if record["status"] == "ok":
-            self.ok += 1
-            self.tumours += record["tumour"]
-            if record["review"] and len(self.doubtful) < NAMED:
-                self.doubtful.append(line)
-        elif record["status"] == "rejected":
-            self.rejected += 1
-            if len(self.rejections) < NAMED:
-                self.rejections.append(line)
-        else:
-            self.failures.append(record["reason"])
+    @property
+    def path(self) -> str:
+        """File that holds it."""
+        return str(self.item.volume.sources[self.index].path)
 
-    def summarise(self, out: Path, *, skipped: int, own: int) -> SegmentSummary:
+
+_Task = PictureFile | _SliceTask
+"""What is segmented at a time."""
+
+
+def _list_tasks(inputs: Inputs) -> Iterator[_Task]:
+    """Yield all pictures, then all slices of all volumes in their order."""
+    yield from inputs.pictures
+    for item in inputs.volumes:
+        for index in range(len(item.volume)):
+            yield _SliceTask(item, index)
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """One run: what it writes, and what became of its inputs so far. ``segment`` alone is called from threads."""
+
+    segmenter: Segmenter
+    out: Path
+    overlay: bool
+    spacing_mm: tuple[float, float] | None
+    options: VolumeOptions
+    pictures: Tally = field(default_factory=Tally)
+    volumes: Tally = field(default_factory=Tally)
+    slices: list[SliceResult] = field(default_factory=list)
+    counted: list[int] = field(default_factory=list)
+
+    def segment(self, task: _Task) -> _Done | SliceResult | None:
+        """Segment one picture or slice; None for a mask or overlay of an earlier run."""
+        if isinstance(task, PictureFile):
+            return _segment_one(self.segmenter, task, overlay=self.overlay, spacing_mm=self.spacing_mm)
+        return segment_slice(
+            task.item.volume,
+            task.index,
+            self.segmenter.predict,
+            keep_levels=self.options.seg_fractional,
+            keep_tile=self.overlay,
+        )
+
+    def begin(self, inputs: Inputs, results: ResultsWriter) -> None:
+        """Write what is known before the first slice: the refused scans, and what the folder holds."""
+        if self.options.bids and inputs.volumes:
+            write_atomically(self.out / DESCRIPTION, encode_json(describe_dataset(self.segmenter.model)))
+        for finding in inputs.refused:
+            self.volumes.count(add_refused(finding, results).record)
+
+    def keep(self, task: _Task, one: _Done | SliceResult, results: ResultsWriter) -> None:
+        """Write a picture's files and record; of a volume, when its last slice is there."""
+        if isinstance(task, PictureFile) and isinstance(one, _Done):
+            self.pictures.count(_keep(task, one, results, out=self.out))
+        elif isinstance(task, _SliceTask) and isinstance(one, SliceResult):
+            self.slices.append(one)
+            if len(self.slices) == len(task.item.volume):
+                self._keep_volume(task.item, results)
+
+    def _keep_volume(self, item: VolumeFile, results: ResultsWriter) -> None:
+        written = write_volume(
+            item,
+            self.slices,
+            results,
+            segmenter=self.segmenter,
+            out=self.out,
+            options=self.options,
+            overlay=self.overlay,
+        )
+        self.volumes.count(written.record, written.problems)
+        self.counted.append(len(self.slices))
+        self.slices.clear()
+
+    def summarise(self, *, skipped: int, own: int) -> SegmentSummary:
         """Return the counts as they stand."""
         return SegmentSummary(
-            out=out,
-            ok=self.ok,
-            tumours=self.tumours,
-            review=self.review,
-            rejected=self.rejected,
+            **self.pictures.values(),
+            out=self.out,
+            volumes=Counts(**self.volumes.values()),
+            slices=sum(self.counted),
             skipped=skipped,
             own=own,
-            doubtful=tuple(self.doubtful),
-            rejections=tuple(self.rejections),
-            failures=tuple(self.failures),
         )
 
 
@@ -191,7 +233,7 @@ def _segment_one(
             return None
         done = _predict(segmenter, picture, overlay=overlay, spacing_mm=spacing_mm)
     except Exception as error:  # noqa: BLE001 - whatever a picture does to a decoder or the model, the others go on
-        done = _Done(describe_failure(_explain(error, picture.path), file=picture.path))
+        done = _Done(describe_failure(explain_failure(error, picture.path), file=picture.path))
     return _Done({**done.record, "seconds": round(time.perf_counter() - started, 4)}, done.mask, done.overlay)
 
 
@@ -208,18 +250,6 @@ def _predict(
         return _Done(record)
     mask = _encode(prediction.mask.astype(np.uint8) * np.uint8(255))
     return _Done(record, mask, _encode(draw_overlay(image.pixels, prediction.mask)) if overlay else None)
-
-
-def _explain(error: Exception, path: str) -> str:
-    """Say in one line that names the file why it could not be segmented."""
-    if isinstance(error, TumortraceError):
-        return str(error) if printable(path) in str(error) else f"{path}: {error}"
-    if isinstance(error, MemoryError):
-        return f"{path}: not enough memory for this picture; reduce its size or free memory"
-    if isinstance(error, OSError):
-        return f"{path}: cannot be read ({error.strerror or error}); check the path and its permissions"
-    cause = " ".join(str(error).split())
-    return f"{path}: cannot be segmented ({type(error).__name__}: {cause}); save it again as PNG"
 
 
 def _encode(pixels: NDArray[np.uint8]) -> bytes:
@@ -250,7 +280,7 @@ def _write(picture: PictureFile, done: _Done, *, out: Path) -> Record:
             elif os.path.lexists(out / name):
                 (out / name).unlink()
     except (OSError, DataError) as error:
-        if isinstance(error, OSError) and error.errno in DISK_FAULTS:
+        if is_disk_fault(error):
             raise
         _remove(picture, out)
         cause = error.strerror if isinstance(error, OSError) else str(error)
@@ -265,15 +295,18 @@ def _remove(picture: PictureFile, out: Path) -> None:
             (out / name).unlink(missing_ok=True)
 
 
-def _refuse_overwriting(pictures: Sequence[PictureFile], out: Path) -> None:
+def _refuse_overwriting(inputs: Inputs, out: Path) -> None:
     """Refuse to replace what tumortrace did not write, and to leave masks beside results that do not name them."""
     earlier = read_masks(out)
-    for picture in pictures:
-        for name in _names(picture):
-            path = out / name
-            if os.path.lexists(path) and not is_signed_png(path):
-                raise DataError(f"{path}: tumortrace did not write this file, or it was changed; choose another --out")
-    ours = {(place_of(picture.path), name) for picture in pictures for name in _names(picture)[:1]}
+    names = [name for picture in inputs.pictures for name in _names(picture)]
+    names += [name for item in inputs.volumes for name in item.names]
+    names += [DESCRIPTION] if any(item.bids for item in inputs.volumes) else []
+    for name in names:
+        path = out / name
+        if os.path.lexists(path) and not is_signed(path):
+            raise DataError(f"{path}: tumortrace did not write this file, or it was changed; choose another --out")
+    ours = {(place_of(picture.path), name) for picture in inputs.pictures for name in _names(picture)[:1]}
+    ours |= {(place_of(str(source.path)), item.mask) for item in inputs.volumes for source in item.volume.sources}
     others = {mask for file, mask in earlier if (place_of(file), mask) not in ours}
     count = sum(os.path.exists(out / mask) for mask in others)
     if count:

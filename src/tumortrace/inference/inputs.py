@@ -13,16 +13,19 @@ from numpy.typing import NDArray
 
 from tumortrace.data.slice import read_slice, write_png
 from tumortrace.errors import DataError
-from tumortrace.inference.batch import SegmentSummary, segment_pictures
-from tumortrace.inference.pictures import PictureFile, find_pictures, refuse_out_among_pictures
+from tumortrace.inference.batch import segment_all, segment_pictures
+from tumortrace.inference.find_inputs import find_inputs
+from tumortrace.inference.pictures import PictureFile, refuse_out_among_pictures
 from tumortrace.inference.segmenter import Segmenter
+from tumortrace.inference.tally import SegmentSummary
+from tumortrace.inference.volume_files import VolumeOptions
 from tumortrace.machine import usable_cores
 from tumortrace.phantoms.slices import draw_phantom
 
 FilePath = str | PathLike[str]
 
 ONE_A_CORE = 4
-"""Number of pictures from which each core takes one of its own; fewer are segmented one by one, by all cores."""
+"""Number of pictures and slices from which each core takes one of its own; fewer are segmented one by one."""
 
 SAMPLE = "sample"
 """Name of the generated slice."""
@@ -37,6 +40,8 @@ def segment_inputs(  # noqa: PLR0913 - the settings of a run
     tta: bool = False,
     gate: bool = True,
     spacing_mm: tuple[float, float] | None = None,
+    series_uid: str | None = None,
+    options: VolumeOptions | None = None,
 ) -> SegmentSummary:
     """Segment files, folders and glob patterns, and fill a folder with masks and ``results.json``.
 
@@ -44,10 +49,13 @@ def segment_inputs(  # noqa: PLR0913 - the settings of a run
         inputs: Files, folders and patterns; or one of them.
         out: Folder for the results.
         model: ``"default"``, a run folder or an ``.onnx`` file.
-        overlay: Whether to draw each mask over its picture.
+        overlay: Whether to draw each mask over its picture, and all slices of a volume on one sheet.
         tta: Whether to average over the slice and its mirror image.
         gate: Whether to reject pictures that are no brain MR slices.
-        spacing_mm: Distance between pixel centres along rows and columns; None takes what each file says.
+        spacing_mm: Distance between pixel centres along rows and columns of pictures; None takes what each file says.
+            Volumes have spacings of their own.
+        series_uid: SeriesInstanceUID of the only DICOM series to segment; None takes everything.
+        options: Files to write for volumes; None writes their masks.
 
     Raises:
         DataError: An input does not exist, there is no picture, or ``out`` is no place for these results.
@@ -58,13 +66,15 @@ def segment_inputs(  # noqa: PLR0913 - the settings of a run
         raise DataError("out is empty; name a folder for the results")
     _check_spacing(spacing_mm)
     refuse_out_among_pictures(Path(out), named)
-    pictures, skipped = find_pictures(named)
+    options = options or VolumeOptions()
+    found = find_inputs(named, series_uid=series_uid, bids=options.bids)
+    count = len(found.pictures) + sum(len(item.volume) for item in found.volumes)
     # Many pictures are fastest with one a core and one more, for when one waits for the interpreter; a few are fastest
     # with all cores on each.
-    workers = usable_cores() + 1 if len(pictures) >= ONE_A_CORE else 1
+    workers = usable_cores() + 1 if count >= ONE_A_CORE else 1
     segmenter = Segmenter(model, threads=1 if workers > 1 else 0, tta=tta, gate=gate)
-    return segment_pictures(
-        segmenter, pictures, out=Path(out), skipped=skipped, overlay=overlay, workers=workers, spacing_mm=spacing_mm
+    return segment_all(
+        segmenter, found, out=Path(out), overlay=overlay, workers=workers, spacing_mm=spacing_mm, options=options
     )
 
 

@@ -6,7 +6,7 @@ import errno
 import glob
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,18 +39,25 @@ class PictureFile:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class FoundFile:
     """A file behind an input.
 
     Attributes:
         path: Path of the file.
         start: Place in it where the path relative to the input begins.
         fault: Reason why it cannot be read; empty if there is none.
+        named: Whether the user named the file itself.
     """
 
     path: str
     start: int
     fault: str = ""
+    named: bool = False
+
+    @property
+    def relative(self) -> str:
+        """Path relative to the input."""
+        return self.path[self.start :]
 
 
 def find_pictures(inputs: Sequence[str]) -> tuple[list[PictureFile], list[str]]:
@@ -66,22 +73,85 @@ def find_pictures(inputs: Sequence[str]) -> tuple[list[PictureFile], list[str]]:
     Raises:
         DataError: An input does not exist, or there is not one picture in all of them.
     """
+    files, others = sort_files(inputs)
+    if all(one.fault for one in files):
+        raise describe_no_pictures(inputs, files, others)
+    names = iter(unique_names([one.relative for one in files if not one.fault]))
+    pictures = [PictureFile(one.path, "" if one.fault else next(names), one.fault) for one in files]
+    return pictures, [one.path for one in others]
+
+
+def sort_files(inputs: Sequence[str]) -> tuple[list[FoundFile], list[FoundFile]]:
+    """Find the files behind inputs as ``find_pictures`` does, without names for their results.
+
+    Args:
+        inputs: Inputs as typed by the user.
+
+    Returns:
+        Pictures by their suffix, files that the user named, and folders that cannot be opened; and all other files.
+
+    Raises:
+        DataError: An input does not exist.
+    """
     matches = [path for text in inputs for path in _match(text)]
     named = {os.path.abspath(text) for text in inputs if os.path.lexists(text)}
-    found: list[_Found] = []
-    others: list[str] = []
+    found: list[FoundFile] = []
+    others: list[FoundFile] = []
     for one in _each_once(matches):
-        if one.fault or _is_picture(one.path) or os.path.abspath(one.path) in named:
+        if not one.fault and not _is_picture(one.path) and os.path.abspath(one.path) in named:
+            found.append(replace(one, named=True))
+        elif one.fault or _is_picture(one.path):
             found.append(one)
         else:
-            others.append(one.path)
-    if all(one.fault for one in found):
-        if found:
-            raise DataError(found[0].fault)
-        count = f"{len(others)} other file{'' if len(others) == 1 else 's'}"
-        raise DataError(f"{' '.join(inputs)}: no picture there ({READABLE}); {count}{hint_at_dicom(others)}")
-    names = iter(_unique_names([one.path[one.start :] for one in found if not one.fault]))
-    return [PictureFile(one.path, "" if one.fault else next(names), one.fault) for one in found], others
+            others.append(one)
+    return found, others
+
+
+def describe_no_pictures(inputs: Sequence[str], files: Sequence[FoundFile], others: Sequence[FoundFile]) -> DataError:
+    """Return the error of inputs without a picture.
+
+    Args:
+        inputs: Inputs as typed by the user.
+        files: Folders that cannot be opened.
+        others: Files of other types.
+    """
+    if files:
+        return DataError(files[0].fault)
+    count = f"{len(others)} other file{'' if len(others) == 1 else 's'}"
+    hint = hint_at_dicom([one.path for one in others])
+    return DataError(f"{' '.join(inputs)}: no picture there ({READABLE}); {count}{hint}")
+
+
+def unique_names(relatives: list[str]) -> list[str]:
+    """Name the results of files: by path without suffix; where two meet, with suffix; where these meet too, numbered.
+
+    Args:
+        relatives: Paths relative to their inputs.
+    """
+    plain = [os.path.splitext(relative)[0].replace(os.sep, "/") for relative in relatives]
+    return resolve_meeting_names(plain, [relative.replace(os.sep, "/") for relative in relatives])
+
+
+def resolve_meeting_names(plain: list[str], full: Sequence[str]) -> list[str]:
+    """Make names unique.
+
+    Args:
+        plain: Names to use where no two are equal.
+        full: Names to use where they are; where these meet too, they are numbered.
+    """
+    taken: set[str] = set()
+    meeting: set[str] = set()
+    for name in plain:
+        (meeting if name in taken else taken).add(name)
+    unique = list(plain)
+    for index, name in enumerate(plain):
+        if name in meeting:
+            free, number = full[index], 2
+            while free in taken:
+                free, number = f"{full[index]}-{number}", number + 1
+            taken.add(free)
+            unique[index] = free
+    return unique
 
 
 def place_of(path: str) -> str:
@@ -158,7 +228,7 @@ def _match(text: str) -> list[str]:
     return [text]
 
 
-def _each_once(matches: Sequence[str]) -> Iterator[_Found]:
+def _each_once(matches: Sequence[str]) -> Iterator[FoundFile]:
     """The files behind the inputs, each once however many inputs it lies in."""
     if len(matches) == 1:  # within one folder no file comes twice, and there may be a million
         yield from _expand(matches[0])
@@ -172,15 +242,15 @@ def _each_once(matches: Sequence[str]) -> Iterator[_Found]:
                 yield one
 
 
-def _expand(match: str) -> Iterator[_Found]:
+def _expand(match: str) -> Iterator[FoundFile]:
     """The files behind one input."""
     path = str(Path(match))  # no more is tidied: ".." behind a link leads elsewhere
     if not os.path.isdir(path):
-        yield _Found(path, len(path) - len(os.path.basename(path)))
+        yield FoundFile(path, len(path) - len(os.path.basename(path)))
         return
     start = 0 if path == os.curdir else len(os.path.join(path, ""))
     for file, fault in _walk(path, seen=set()):
-        yield _Found(file, start, fault)
+        yield FoundFile(file, start, fault)
 
 
 def _walk(folder: str, *, seen: set[str]) -> Iterator[tuple[str, str]]:
@@ -237,21 +307,3 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link that leads to itself
         return False
-
-
-def _unique_names(relatives: list[str]) -> list[str]:
-    """A name for each file: its path without suffix; where two meet, with suffix; where these meet too, numbered."""
-    plain = [os.path.splitext(relative)[0].replace(os.sep, "/") for relative in relatives]
-    taken: set[str] = set()
-    meeting: set[str] = set()
-    for name in plain:
-        (meeting if name in taken else taken).add(name)
-    for index, relative in enumerate(relatives):
-        if plain[index] in meeting:
-            name, number = relative.replace(os.sep, "/"), 2
-            unique = name
-            while unique in taken:
-                unique, number = f"{name}-{number}", number + 1
-            taken.add(unique)
-            plain[index] = unique
-    return plain

@@ -1,4 +1,4 @@
-"""``results.json`` and ``results.csv``: a record a picture, written as they come."""
+"""``results.json`` and ``results.csv``, written record by record."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from tumortrace.errors import DataError
 from tumortrace.inference.acquisition import UNKNOWN, Acquisition
 from tumortrace.inference.model import Model
 from tumortrace.inference.predict import Prediction
+from tumortrace.inference.volume_files import VolumeFile
+from tumortrace.inference.volume_predict import SliceResult, VolumePrediction
 
 RESULTS = "results.json"
 TABLE = "results.csv"
@@ -23,9 +25,9 @@ PARTIAL = f".{RESULTS}.partial"
 
 COLUMNS = (
     "file", "mask", "status", "reason", "tumour", "confidence", "review", "area_px", "area_mm2", "lesions", "plane",
-    "contrast", "seconds",
+    "contrast", "seconds", "slice_index",
 )  # fmt: skip
-"""Columns of ``results.csv``; ``lesions`` is their number."""
+"""Columns of ``results.csv``; ``lesions`` is their number, ``slice_index`` is empty for a picture."""
 
 Record = dict[str, Any]
 
@@ -36,7 +38,7 @@ class ResultsWriter:
     ``results.json`` is complete JSON after each record, so that a full disk or a killed run loses no finished picture.
 
     Attributes:
-        count: Number of records so far.
+        count: Number of pictures and slices so far.
     """
 
     def __init__(self, model: Model, out: Path) -> None:
@@ -48,9 +50,12 @@ class ResultsWriter:
         """
         head = {"model": {"name": model.name, "sha256": model.sha256, "threshold": model.recipe.threshold}}
         self.count = 0
+        self._volumes: list[str] = []
         self._records, self._rows = _Stream(out / RESULTS), _Stream(out / TABLE)
         try:
-            self._records.append(_dump(head).removesuffix("\n}\n").encode() + b',\n  "images": [', tail=_tail([], 0))
+            self._records.append(
+                _dump(head).removesuffix("\n}\n").encode() + b',\n  "images": [', tail=self._tail([], 0)
+            )
             self._rows.append(_row(COLUMNS))
         except BaseException:
             self._records.discard()
@@ -59,10 +64,16 @@ class ResultsWriter:
 
     def add(self, record: Record) -> None:
         """Add a picture's record."""
-        line = (",\n    " if self.count else "\n    ") + json.dumps(record)
-        self._records.append(line.encode(), tail=_tail([], self.count + 1))
-        self.count += 1
-        self._rows.append(_row([_cell(record, column) for column in COLUMNS]))
+        self._add([record])
+
+    def add_volume(self, volume: Record, slices: Sequence[Record]) -> None:
+        """Add the record of a volume and those of its slices: all or none."""
+        self._volumes.append(json.dumps(volume))
+        try:
+            self._add(slices)
+        except BaseException:
+            self._volumes.pop()
+            raise
 
     def finish(self, skipped: Sequence[str]) -> None:
         """Bring both files into their places.
@@ -71,10 +82,29 @@ class ResultsWriter:
             skipped: Files that were passed over.
         """
         try:
-            self._records.append(b"", tail=_tail(skipped, self.count))
+            self._records.append(b"", tail=self._tail(skipped, self.count))
         finally:
             self._records.rename()
             self._rows.rename()
+
+    def _add(self, records: Sequence[Record]) -> None:
+        lines = [json.dumps(record) for record in records]
+        if lines:
+            text = (",\n    " if self.count else "\n    ") + ",\n    ".join(lines)
+            self._records.append(text.encode(), tail=self._tail([], self.count + len(lines)))
+        else:
+            self._records.append(b"", tail=self._tail([], self.count))
+        self.count += len(lines)
+        self._rows.append(b"".join(_row([_cell(record, column) for column in COLUMNS]) for record in records))
+
+    def _tail(self, skipped: Sequence[str], count: int) -> bytes:
+        """What follows the last picture: all volumes, a line each, and the files that were passed over."""
+        volumes = ",".join(f"\n    {line}" for line in self._volumes)
+        end = _dump({"skipped": list(skipped)}).removeprefix("{\n")
+        text = (
+            ("\n  ],\n" if count else "],\n") + f'  "volumes": [{volumes}' + ("\n  ],\n" if volumes else "],\n") + end
+        )
+        return text.encode()
 
 
 @contextmanager
@@ -138,6 +168,79 @@ def describe(prediction: Prediction, *, file: str, mask: str | None, spacing_mm:
         "status": "rejected" if prediction.rejected else "ok",
         "reason": "; ".join(prediction.reasons),
         **measured,
+    }
+
+
+def describe_slice(one: SliceResult, item: VolumeFile, *, mask: str | None, reason: str = "") -> Record:
+    """Describe one slice of a volume.
+
+    Args:
+        one: Result of the slice, after the vote of its neighbours.
+        item: Volume that it belongs to.
+        mask: Path of the volume's mask within the folder of the results; None if it was rejected or failed as a whole.
+        reason: Reason why the volume was rejected as a whole; empty if it was not.
+    """
+    file, reasons = str(item.volume.sources[one.index].path), "; ".join(one.reasons)
+    if one.failed:
+        record = describe_failure(reasons, file=file)
+    elif one.rejected or reason:
+        record = {"file": file, "mask": None, "status": "rejected", "reason": reasons or reason, **_nothing()}
+    else:
+        rated = _rate(one, item.volume.spacing_mm, review=bool(one.reasons))
+        record = {"file": file, "mask": mask, "status": "ok", "reason": reasons, **rated}
+    return {**describe_failure("", file=file), **record, "slice_index": one.index, "seconds": one.seconds}
+
+
+def describe_volume(
+    prediction: VolumePrediction, item: VolumeFile, *, mask: str | None, reasons: Sequence[str]
+) -> Record:
+    """Describe a volume.
+
+    Args:
+        prediction: Prediction for the volume.
+        item: The volume.
+        mask: Path of its mask within the folder of the results; None if it was rejected or failed.
+        reasons: Reasons for the review, the rejection or the failure.
+    """
+    volume = item.volume
+    head = {"file": item.file, "series_uid": volume.series_uid, "mask": mask, "reason": "; ".join(reasons)}
+    if prediction.rejected or prediction.failed:
+        status = "rejected" if prediction.rejected else "error"
+        return {**describe_volume_failure("", file=""), **head, "status": status, "slices": len(volume)}
+    volume_mm3 = None if volume.voxel_mm3 is None else int((prediction.labels > 0).sum()) * volume.voxel_mm3
+    lesions = [{key: value for key, value in vars(each).items() if key != "voxels"} for each in prediction.lesions]
+    return {
+        **describe_volume_failure("", file=""),
+        **head,
+        "status": "ok",
+        "volume_mm3": volume_mm3,
+        "slices": len(volume),
+        "slices_with_tumour": prediction.slices_with_tumour,
+        "largest_diameter_mm": prediction.largest_diameter_mm,
+        "lesions": lesions,
+        "review": bool(reasons),
+    }
+
+
+def describe_volume_failure(reason: str, *, file: str) -> Record:
+    """Describe a scan that could not be opened.
+
+    Args:
+        reason: One line that names the file.
+        file: Path of the scan.
+    """
+    return {
+        "file": file,
+        "series_uid": None,
+        "mask": None,
+        "status": "error",
+        "reason": reason,
+        "volume_mm3": None,
+        "slices": None,
+        "slices_with_tumour": None,
+        "largest_diameter_mm": None,
+        "lesions": [],
+        "review": True,
     }
 
 
@@ -235,15 +338,19 @@ def _not_ours(path: Path) -> DataError:
 
 
 def _measure(prediction: Prediction, spacing_mm: tuple[float, float] | None) -> Record:
-    area_px = int(prediction.mask.sum())
+    return _rate(prediction, spacing_mm, review=prediction.review)
+
+
+def _rate(one: Prediction | SliceResult, spacing_mm: tuple[float, float] | None, *, review: bool) -> Record:
+    area_px = int(one.mask.sum())
     return {
         "tumour": area_px > 0,
-        "confidence": round(prediction.confidence, 4),
-        "review": prediction.review,
-        **_describe_acquisition(prediction.acquisition),
+        "confidence": round(one.confidence, 4),
+        "review": review,
+        **_describe_acquisition(one.acquisition),
         "area_px": area_px,
         "area_mm2": area_px * spacing_mm[0] * spacing_mm[1] if spacing_mm else None,
-        "lesions": [vars(lesion) for lesion in prediction.lesions],
+        "lesions": [vars(lesion) for lesion in one.lesions],
     }
 
 
@@ -261,12 +368,6 @@ def _nothing() -> Record:
     unknown = dict.fromkeys(("tumour", "confidence"))
     acquisition = dict.fromkeys(_describe_acquisition(UNKNOWN))
     return {**unknown, "review": True, **acquisition, "area_px": None, "area_mm2": None, "lesions": []}
-
-
-def _tail(skipped: Sequence[str], count: int) -> bytes:
-    """What follows the last record."""
-    end = _dump({"volumes": [], "skipped": list(skipped)}).removeprefix("{\n")
-    return ("\n  ],\n" if count else "],\n").encode() + end.encode()
 
 
 def _cell(record: Record, column: str) -> object:

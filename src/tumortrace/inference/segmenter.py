@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any
@@ -10,11 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tumortrace.data.scans import open_volumes
 from tumortrace.data.slice import Slice, read_slice, slice_from_array, with_spacing
+from tumortrace.data.volume import Volume
 from tumortrace.errors import DataError
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.parallel import map_in_order
 from tumortrace.inference.predict import Prediction, predict
+from tumortrace.inference.volume_predict import VolumePrediction, combine_slices, segment_slice
 from tumortrace.machine import usable_cores
 
 ImageLike = Slice | NDArray[Any] | str | PathLike[str]
@@ -37,6 +41,7 @@ class Segmenter:
 
     Attributes:
         model: Model that it runs.
+        gate: Whether it rejects what is no brain MR slice.
     """
 
     def __init__(
@@ -59,7 +64,7 @@ class Segmenter:
         _require_count(threads, "threads")
         self.model = model if isinstance(model, Model) else open_model(str(model), threads=threads)
         self._tta = tta
-        self._gate = gate
+        self.gate = gate
 
     def predict(self, image: ImageLike, *, spacing_mm: tuple[float, float] | None = None) -> Prediction:
         """Segment one picture.
@@ -81,7 +86,28 @@ class Segmenter:
         opened = _open(image)
         if spacing_mm is not None:
             opened = with_spacing(opened, _two_numbers(spacing_mm))
-        return predict(self.model, opened, gate=self._gate, tta=self._tta)
+        return predict(self.model, opened, gate=self.gate, tta=self._tta)
+
+    def predict_volume(self, volume: Volume | str | PathLike[str], *, workers: int = 0) -> VolumePrediction:
+        """Segment all slices of a volume, and let neighbouring slices vote on the lesions.
+
+        Args:
+            volume: A volume from ``open_volumes``, or the path of a NIfTI or DICOM file or of a folder of one series.
+            workers: Slices at a time; 0 takes one a core and one more.
+
+        Returns:
+            A mask on the volume's own grid, its lesions and the result of each slice.
+
+        Raises:
+            DataError: There is no volume, or more than one, or ``workers`` is no whole number of 0 or more. The result
+                names a slice that cannot be read.
+            TumortraceError: A library for scans is not installed.
+        """
+        _require_count(workers, "workers")
+        opened = volume if isinstance(volume, Volume) else _open_one(volume)
+        work = partial(segment_slice, opened, predict=self.predict)
+        slices = list(map_in_order(work, range(len(opened)), workers=workers or usable_cores() + 1))
+        return combine_slices(opened, slices, gate=self.gate)
 
     def predict_many(self, images: Iterable[ImageLike], *, workers: int = 0) -> Iterator[Prediction]:
         """Segment pictures in their order, several at a time; only a few of them are in memory.
@@ -101,6 +127,18 @@ class Segmenter:
             raise DataError(f"predict_many takes several pictures, not {single} alone; give a list, or use predict")
         _require_count(workers, "workers")
         return map_in_order(self.predict, images, workers=workers or usable_cores() + 1)
+
+
+def _open_one(path: str | PathLike[str]) -> Volume:
+    """Open the only volume of a file or folder."""
+    opened = open_volumes(path)
+    if len(opened.volumes) == 1:
+        return opened.volumes[0]
+    if opened.volumes:
+        names = ", ".join(volume.name for volume in opened.volumes)
+        raise DataError(f"{path}: {len(opened.volumes)} volumes ({names}); open them with open_volumes, and give one")
+    cause = opened.findings[0].line() if opened.findings else f"{path}: no DICOM series or NIfTI file; give one"
+    raise DataError(cause)
 
 
 def _name_single(images: object) -> str:

@@ -6,6 +6,7 @@ each lesion: one that ends on both sides within a few millimetres is doubtful.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -61,28 +62,34 @@ def link_lesions(masks: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
 
 
 def vote_on_lesions(
-    masks: NDArray[np.bool_], probabilities: NDArray[np.float32], *, slice_distance_mm: float | None
+    masks: NDArray[np.bool_],
+    probabilities: NDArray[np.float32],
+    *,
+    slice_distance_mm: float | None,
+    judged: Sequence[bool] | None = None,
 ) -> tuple[NDArray[np.bool_], tuple[SeriesLesion, ...]]:
     """Let neighbouring slices vote on the lesions of a series.
 
-    A lesion that reaches the first or last slice may go on beyond it and is never doubtful, nor is any lesion of a
-    series whose slice distance is unknown.
+    A lesion that reaches the first or last slice may go on beyond it and is never doubtful, nor is one beside a slice
+    that was not segmented, nor any lesion of a series whose slice distance is unknown.
 
     Args:
         masks: Shape (S, H, W), bool, in the order of the slices.
         probabilities: Tumour probability, shape (S, H, W), float32 in [0, 1].
         slice_distance_mm: Distance between the centres of neighbouring slices; None if unknown or uneven.
+        judged: Whether each slice was segmented; None if all were.
 
     Returns:
         The masks without doubtful lesions, and all lesions in the order of their first slices.
     """
     labels, count = link_lesions(masks)
+    seen = [False, *(judged if judged is not None else [True] * len(masks)), False]  # with what lies beyond both ends
     lesions = []
     for number in range(1, count + 1):
         inside = labels == number
         slices = np.flatnonzero(inside.any(axis=(1, 2)))
         first, last = int(slices[0]), int(slices[-1])
-        whole = first > 0 and last < len(masks) - 1
+        whole = seen[first] and seen[last + 2]  # the slices before and after it
         thin = slice_distance_mm is not None and (last - first + 1) * slice_distance_mm < THINNEST_MM
         confidence = float(probabilities[inside].mean(dtype=np.float64))
         lesions.append(SeriesLesion(first, last, int(inside.sum()), confidence, doubtful=whole and thin))

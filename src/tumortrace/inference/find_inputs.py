@@ -1,0 +1,141 @@
+"""The pictures and volumes behind files, folders and patterns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from tumortrace.data.findings import Finding
+from tumortrace.data.scans import open_files
+from tumortrace.data.volume import Volume
+from tumortrace.errors import DataError, installed
+from tumortrace.inference.bids import name_derivatives
+from tumortrace.inference.pictures import (
+    FoundFile,
+    PictureFile,
+    describe_no_pictures,
+    resolve_meeting_names,
+    sort_files,
+    unique_names,
+)
+from tumortrace.inference.signed import is_signed
+from tumortrace.inference.volume_files import VolumeFile
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What lies behind the inputs of a run.
+
+    Attributes:
+        pictures: Pictures, and folders that cannot be opened.
+        volumes: DICOM series and NIfTI files.
+        refused: Scans that cannot be opened, with their reasons.
+        skipped: Files of other types.
+        own: Masks of earlier runs, which are skipped too.
+    """
+
+    pictures: tuple[PictureFile, ...]
+    volumes: tuple[VolumeFile, ...] = ()
+    refused: tuple[Finding, ...] = ()
+    skipped: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
+
+
+def find_inputs(inputs: Sequence[str], *, series_uid: str | None = None, bids: bool = False) -> Inputs:
+    """Find the pictures and volumes behind files, folders (with all subfolders, links followed) and glob patterns.
+
+    Args:
+        inputs: Inputs as typed by the user.
+        series_uid: SeriesInstanceUID of the only series to segment; all else is skipped. None takes everything.
+        bids: Whether the results of volumes are named as BIDS derivatives.
+
+    Raises:
+        DataError: An input does not exist, there is nothing to segment, or no series of that UID.
+        TumortraceError: There are scans alone, and a library for them is not installed.
+    """
+    files, others = sort_files(inputs)
+    named = [one for one in files if one.named]
+    pictures = [one for one in files if not one.named]
+    own = [one.path for one in others if is_signed(Path(one.path))]
+    candidates = [*named, *(one for one in others if one.path not in set(own))]
+    volumes, refused, rest = _open(candidates, needed=not any(not one.fault for one in pictures))
+    left = set(rest)
+    pictures += [one for one in named if one.path in left]  # a file that the user names is taken for a picture
+    skipped = [one.path for one in others if one.path in left]
+    if series_uid is not None:
+        skipped += [one.path for one in pictures if not one.fault]
+        pictures, volumes, refused = [], _pick(volumes, series_uid, inputs), []
+    if not (volumes or refused or any(not one.fault for one in pictures)):
+        raise describe_no_pictures(inputs, [one for one in pictures if one.fault], others)
+    return _name(pictures, volumes, refused=refused, skipped=skipped, own=own, bids=bids)
+
+
+def _open(candidates: Sequence[FoundFile], *, needed: bool) -> tuple[list[Volume], list[Finding], list[str]]:
+    """Open the scans among files, input by input.
+
+    Args:
+        candidates: Files that are no pictures by their suffix.
+        needed: Whether there is nothing else to segment, so that libraries for scans must be there.
+    """
+    volumes: list[Volume] = []
+    findings: list[Finding] = []
+    rest: list[str] = []
+    if not (needed or installed("formats")):
+        return [], [], [one.path for one in candidates]
+    for root, group in groupby(candidates, key=lambda one: one.path[: one.start]):
+        members = list(group)
+        file = members[0].path if members[0].named else root or "."
+        opened = open_files([Path(one.path) for one in members], root=Path(root or "."), file=file)
+        volumes += opened.volumes
+        findings += opened.findings
+        rest += opened.others
+    return volumes, findings, rest
+
+
+def _pick(volumes: Sequence[Volume], series_uid: str, inputs: Sequence[str]) -> list[Volume]:
+    chosen = [volume for volume in volumes if volume.series_uid == series_uid]
+    if chosen:
+        return chosen
+    known = [volume.series_uid for volume in volumes if volume.series_uid]
+    there = f"there are {', '.join(known)}" if known else "there is no DICOM series"
+    raise DataError(f"{' '.join(inputs)}: no series {series_uid}; {there}")
+
+
+def _name(
+    pictures: Sequence[FoundFile],
+    volumes: Sequence[Volume],
+    *,
+    refused: Sequence[Finding],
+    skipped: Sequence[str],
+    own: Sequence[str],
+    bids: bool,
+) -> Inputs:
+    """Name the results of all, so that no two write the same file."""
+    whole = [one for one in pictures if not one.fault]
+    stems = unique_names([one.relative for one in whole])
+    scans = [volume.name for volume in volumes]
+    scans = name_derivatives(scans) if bids else scans
+    full = [one.relative for one in whole] + [
+        _with_suffix(volume, name) for volume, name in zip(volumes, scans, strict=True)
+    ]
+    names = resolve_meeting_names([*stems, *scans], full)
+    stem = iter(names[: len(stems)])
+    return Inputs(
+        pictures=tuple(PictureFile(one.path, "" if one.fault else next(stem), one.fault) for one in pictures),
+        volumes=tuple(
+            VolumeFile(volume, name, bids) for volume, name in zip(volumes, names[len(stems) :], strict=True)
+        ),
+        refused=tuple(refused),
+        skipped=tuple(skipped),
+        own=tuple(own),
+    )
+
+
+def _with_suffix(volume: Volume, name: str) -> str:
+    """A volume's name with the suffix of its file, where another file has the same name without it."""
+    if volume.kind == "dicom":
+        return name
+    file = volume.sources[0].path.name
+    return name + file[len(name.rpartition("/")[2]) :]

@@ -1,0 +1,108 @@
+"""Counts of what became of the pictures and volumes of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tumortrace.inference.results import Record
+
+NAMED = 10
+"""Number of pictures of each kind that a summary names; ``results.json`` names all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """What became of pictures, or of volumes.
+
+    Attributes:
+        ok: Number of segmented ones.
+        tumours: Number of these with a tumour.
+        review: Number to review, as in ``results.json``; rejected and failed ones are among them.
+        rejected: Number of those that are no brain MR.
+        failed: Number of those that could not be segmented.
+        doubtful: First ``NAMED`` segmented ones to review, each with its reasons.
+        rejections: First ``NAMED`` rejected ones, each with its reason.
+        failures: Files that could not be read or written, each with its reason.
+    """
+
+    ok: int = 0
+    tumours: int = 0
+    review: int = 0
+    rejected: int = 0
+    failed: int = 0
+    doubtful: tuple[str, ...] = ()
+    rejections: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
+
+    @property
+    def total(self) -> int:
+        """Number of all."""
+        return self.ok + self.rejected + self.failed
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentSummary(Counts):
+    """What became of one run: of its pictures, and beside them of its volumes.
+
+    Attributes:
+        out: Folder of the results.
+        volumes: Counts of the DICOM series and NIfTI files.
+        slices: Number of their slices.
+        skipped: Number of files of other types.
+        own: Number of masks and overlays of earlier runs that lay among the inputs and were skipped.
+    """
+
+    out: Path
+    volumes: Counts = field(default_factory=Counts)
+    slices: int = 0
+    skipped: int = 0
+    own: int = 0
+
+    @property
+    def all_failures(self) -> tuple[str, ...]:
+        """What could not be read or written, of pictures and volumes."""
+        return self.failures + self.volumes.failures
+
+
+@dataclass
+class Tally:
+    """What became of pictures, or of volumes, so far."""
+
+    ok: int = 0
+    tumours: int = 0
+    review: int = 0
+    rejected: int = 0
+    failed: int = 0
+    doubtful: list[str] = field(default_factory=list)
+    rejections: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    def count(self, record: Record, problems: Sequence[str] = ()) -> None:
+        """Add one picture or volume.
+
+        Args:
+            record: Its record.
+            problems: Faults of slices or files although there is a mask.
+        """
+        self.review += record["review"]
+        self.failures += problems
+        line = f"{record['file']}: {record['reason']}"
+        if record["status"] == "ok":
+            self.ok += 1
+            self.tumours += bool(record["lesions"])
+            if record["review"] and len(self.doubtful) < NAMED:
+                self.doubtful.append(line)
+        elif record["status"] == "rejected":
+            self.rejected += 1
+            if len(self.rejections) < NAMED:
+                self.rejections.append(line)
+        else:
+            self.failed += 1
+            self.failures.append(record["reason"])
+
+    def values(self) -> dict[str, Any]:
+        """Return the fields of ``Counts`` as they stand."""
+        return {name: tuple(value) if isinstance(value, list) else value for name, value in vars(self).items()}
