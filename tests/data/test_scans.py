@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import os
+import pickle
 import re
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nibabel
@@ -254,3 +256,11 @@ def test_the_real_t1_series_is_one_volume_in_any_order(tmp_path: Path):
     (shuffled,), (plain,) = open_volumes(tmp_path).volumes, open_volumes(DATA / "dicom").volumes
     assert [source.path.resolve() for source in shuffled.sources] == [source.path for source in plain.sources]
     assert (len(plain), plain.size_hw, plain.findings) == (32, (384, 274), ())
+
+
+def test_volumes_can_be_pickled_and_read_from_several_threads(folder: Path):
+    for volume in open_volumes(folder).volumes:
+        again = pickle.loads(pickle.dumps(volume))  # noqa: S301 - our own bytes
+        with ThreadPoolExecutor(4) as pool:
+            slices = list(pool.map(again.read, [k % len(volume) for k in range(24)]))
+        assert all(np.array_equal(image.pixels, volume.read(image.index).pixels) for image in slices)
