@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import subprocess
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -256,6 +257,20 @@ def test_wrong_dates_and_sexes_of_a_patient_are_left_out(tmp_path: Path, model: 
     labels = np.ones((1, 13, 18), dtype=np.int32)
     seg = dcmread(io.BytesIO(encode_seg(sources, labels, model=model)))
     assert (seg.PatientSex, seg.PatientID, str(seg.PatientName)) == ("", "", "Canary^Nightingale")
+
+
+def test_a_name_of_one_part_is_completed_and_not_printed(
+    tmp_path: Path, model: Model, write_series: WriteSeries, capfd: pytest.CaptureFixture[str]
+):
+    """highdicom warns of such a name, and names it."""
+    sources = write_series(tmp_path, np.zeros((1, 13, 18)))
+    image = dcmread(sources[0].path)
+    image.PatientName = "Canary_Alone"
+    image.save_as(sources[0].path)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        seg = dcmread(io.BytesIO(encode_seg(sources, np.ones((1, 13, 18), dtype=np.int32), model=model)))
+    assert (str(seg.PatientName), caught, capfd.readouterr()) == ("Canary_Alone^", [], ("", ""))
 
 
 # --- what cannot be written, what is ours ---

@@ -6,7 +6,10 @@ pydicom and highdicom come with the extra ``formats``; only modules that need th
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,18 +90,38 @@ def encode_seg(
     if len(sources) != len(pixels):
         raise DataError(f"{first}: a mask of {len(pixels)} slices for {len(sources)} images; give one for each")
     try:
-        paths = dict.fromkeys(source.path for source in sources)  # each file once, in the order of the slices
-        images = [_read_image(path) for path in paths]
-        frames = _lay_on_frames(images, [(source.frame or 1) - 1 for source in sources], pixels)
-        seg = _build(images, frames, _describe_segments(pixels, model, options), model, options)
-        with io.BytesIO() as file:
-            seg.save_as(file)
-            return sign_dicom(file.getvalue())
+        with _silence():
+            return _encode(sources, pixels, model, options)
     except DataError:
         raise
     except Exception as error:  # noqa: BLE001 - pydicom and highdicom raise whatever a header leads them to
-        cause = " ".join(str(error).split())
-        raise DataError(f"{first}: no DICOM-SEG can be made ({cause}); use the NIfTI mask") from None
+        raise DataError(f"{first}: no DICOM-SEG can be made ({type(error).__name__}); use the NIfTI mask") from None
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep pydicom and highdicom from printing what they warn of: it may be the patient's name."""
+    loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
+    before = [each.level for each in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for each in loggers:
+            each.setLevel(logging.CRITICAL + 1)
+        try:
+            yield
+        finally:
+            for each, level in zip(loggers, before, strict=True):
+                each.setLevel(level)
+
+
+def _encode(sources: Sequence[SliceSource], pixels: NDArray[Any], model: Model, options: SegOptions) -> bytes:
+    paths = dict.fromkeys(source.path for source in sources)  # each file once, in the order of the slices
+    images = [_read_image(path) for path in paths]
+    frames = _lay_on_frames(images, [(source.frame or 1) - 1 for source in sources], pixels)
+    seg = _build(images, frames, _describe_segments(pixels, model, options), model, options)
+    with io.BytesIO() as file:
+        seg.save_as(file)
+        return sign_dicom(file.getvalue())
 
 
 def _read_image(path: Path) -> Dataset:
@@ -107,6 +130,10 @@ def _read_image(path: Path) -> Dataset:
     for keyword in _PATIENT:
         if not (keyword in image and _is_valid(keyword, image.get(keyword))):
             setattr(image, keyword, "")
+    for keyword in ("PatientName", "ReferringPhysicianName"):
+        name = str(image.get(keyword))
+        if name and not {"^", "="} & set(name):
+            setattr(image, keyword, f"{name}^")  # of one component, which is only now valid
     if "FrameOfReferenceUID" not in image:
         raise DataError(f"{path}: states no FrameOfReferenceUID, which a DICOM-SEG needs; use the NIfTI mask")
     return image
