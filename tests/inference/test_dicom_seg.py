@@ -276,12 +276,25 @@ def test_a_name_of_one_part_is_completed_and_not_printed(
 # --- what cannot be written, what is ours ---
 
 
+def test_a_series_without_a_frame_of_reference_gets_one(tmp_path: Path, model: Model, write_series: WriteSeries):
+    sources = write_series(tmp_path, np.zeros((2, 13, 18)))
+    for source in sources:
+        image = dcmread(source.path)
+        del image.FrameOfReferenceUID
+        image.save_as(source.path)
+    labels = np.ones((2, 13, 18), dtype=np.int32)
+    first, second = (dcmread(io.BytesIO(encode_seg(sources, labels, model=model))) for _ in range(2))
+    assert first.FrameOfReferenceUID == second.FrameOfReferenceUID
+    assert first.NumberOfFrames == 2
+
+
 def test_images_without_a_place_are_named(tmp_path: Path, model: Model, write_series: WriteSeries):
     sources = write_series(tmp_path, np.zeros((2, 13, 18)))
-    image = dcmread(sources[0].path)
-    del image.FrameOfReferenceUID
-    image.save_as(sources[0].path)
-    with pytest.raises(DataError, match=r"000\.dcm: states no FrameOfReferenceUID"):
+    for source in sources:
+        image = dcmread(source.path)
+        del image.ImagePositionPatient
+        image.save_as(source.path)
+    with pytest.raises(DataError, match=r"000\.dcm: no DICOM-SEG can be made"):
         encode_seg(sources, np.zeros((2, 13, 18), dtype=np.int32), model=model)
     with pytest.raises(DataError, match=r"001\.dcm: a mask of 2 slices for 1 images"):
         encode_seg(sources[1:], np.zeros((2, 13, 18), dtype=np.int32), model=model)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
+from pydicom.uid import generate_uid
 from pydicom.valuerep import DA, TM
 
 from tumortrace import __version__
@@ -134,8 +135,9 @@ def _read_image(path: Path) -> Dataset:
         name = str(image.get(keyword))
         if name and not {"^", "="} & set(name):
             setattr(image, keyword, f"{name}^")  # of one component, which is only now valid
-    if "FrameOfReferenceUID" not in image:
-        raise DataError(f"{path}: states no FrameOfReferenceUID, which a DICOM-SEG needs; use the NIfTI mask")
+    if not image.get("FrameOfReferenceUID") and "ImagePositionPatient" in image:
+        # Anonymisers remove it, and nothing can be placed without one: a new one, the same for all of a series.
+        image.FrameOfReferenceUID = generate_uid(entropy_srcs=[str(image.SeriesInstanceUID)])
     return image
 
 
