@@ -56,7 +56,8 @@ def write_audit_page(survey: Survey, document: Document, out: Path) -> None:
     ]
     names = [dataset["name"] for dataset in document["datasets"]]
     title = f"Audit of {Path(document['root']).resolve().name if len(names) == 1 else listed(names)}"
-    html.write_page(out, html.page(title, str(document["root"]), [Chapter("", sections)]))
+    lead = str(document["root"]) if len(names) == 1 else f"{counted(len(names), 'dataset')} compared with each other"
+    html.write_page(out, html.page(title, lead, [Chapter("", sections)]))
 
 
 def _summary(document: Document) -> Markup:

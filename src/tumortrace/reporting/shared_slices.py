@@ -84,7 +84,9 @@ def _classes(pair: Document) -> Markup:
         return Markup()
     conflicts = classes["conflicts"]
     compared = counted(classes["compared"], "pair")
-    words = f"Both datasets name the class of the tumour in {compared} of copies; they differ in {len(conflicts)}"
+    words = (
+        f"Both datasets name the class of the tumour in {compared} of copies; they differ in {len(conflicts) or 'none'}"
+    )
     if not conflicts:
         return html.paragraph(f"{words}.")
     rows = [[one["first"], one["first_class"], one["second"], one["second_class"]] for one in conflicts[:_CONFLICTS]]
