@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -318,6 +321,37 @@ def test_a_conversion_replaces_its_own_files_unless_they_were_changed(tmp_path):
     with pytest.raises(DataError, match=r"a_mask\.png: is there already, .* or it was changed since"):
         convert_to_masks(tmp_path / "data", tmp_path / "masks")
     assert np.argwhere(read_mask(tmp_path / "masks" / "a_mask.png")).tolist() == [[0, 1]]
+
+
+KILLED = """
+import itertools, os, signal, sys
+from pathlib import Path
+from tumortrace.data import convert
+writes, write_png = itertools.count(), convert.write_png
+def write_two(path, pixels):
+    if next(writes) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    write_png(path, pixels)
+convert.write_png = write_two
+convert.convert_to_masks(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
+def test_a_killed_conversion_is_done_again_in_its_own_folder(tmp_path):
+    write_via_folder(tmp_path / "data", {"a.png": 0, "b.png": 1, "c.png": 2})
+    data, out = tmp_path / "data", tmp_path / "masks"
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(data), str(out)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert sorted(path.name for path in out.glob("[!.]*")) == ["a_mask.png", "b_mask.png"]
+    drawn = out / "c_mask.png"
+    write_png(drawn, dot(0, 0))
+    with pytest.raises(DataError, match=r"c_mask\.png: is there already"):
+        convert_to_masks(data, out)
+    drawn.unlink()
+    assert convert_to_masks(data, out).count == 3
+    left = ["a_mask.png", "b_mask.png", "c_mask.png", "conversion.json", "pairs.csv"]
+    assert sorted(path.name for path in out.iterdir()) == left
 
 
 def test_the_manifest_lists_what_was_written(tmp_path):

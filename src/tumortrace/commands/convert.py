@@ -9,6 +9,7 @@ import typer
 
 from tumortrace.commands.options import LabelOption
 from tumortrace.commands.output import console, report_findings
+from tumortrace.wording import counted
 
 Target = Literal["masks", "via", "coco", "labelme", "cvat", "labelstudio", "yolo"]
 
@@ -30,6 +31,6 @@ def convert(
     else:
         result = convert_to_annotations(source, destination, to, label=label)
     report_findings(result.findings, kept_in=destination / "findings.json")
-    console.print(f"{result.count} cases written to {destination}")
+    console.print(f"{counted(result.count, 'case')} written to {destination}")
     if result.failed:
         raise typer.Exit(1)

@@ -16,6 +16,9 @@ from tumortrace.locks import lock_folder
 MANIFEST = "conversion.json"
 """Lists the files that a conversion wrote, with the SHA-256 of each."""
 
+JOURNAL = ".conversion.jsonl"
+"""The same list while a conversion runs, a line a file; what a killed conversion leaves behind is known by it."""
+
 
 @contextmanager
 def open_output(folder: Path, planned: Iterable[str]) -> Iterator[Callable[[str], None]]:
@@ -33,22 +36,28 @@ def open_output(folder: Path, planned: Iterable[str]) -> Iterator[Callable[[str]
             write it, or it was changed since.
     """
     with lock_folder(folder):
-        known = _read_manifest(folder)
+        known = _read_manifest(folder) | _read_journal(folder)
         for name in planned:
             if (folder / name).exists() and _hash(folder / name) != known.get(name):
                 raise DataError(
                     f"{folder / name}: is there already, and tumortrace did not write it, or it was changed since; "
                     "choose another folder, or move the file"
                 )
-        written: list[str] = []
+        written: dict[str, str] = {}
+
+        def note(name: str) -> None:
+            written[name] = _hash(folder / name)
+            with (folder / JOURNAL).open("a", encoding="utf-8") as journal:
+                journal.write("\n" + json.dumps([name, written[name]]))  # behind a line that may be cut off
+
         try:
-            yield written.append
+            yield note
         finally:
-            kept = {name: digest for name, digest in known.items() if (folder / name).is_file()}
-            files = kept | {name: _hash(folder / name) for name in written}
+            files = {name: digest for name, digest in known.items() if (folder / name).is_file()} | written
             if files:
                 document = {"program": "tumortrace", "version": __version__, "files": dict(sorted(files.items()))}
                 write_json(folder / MANIFEST, document)
+            (folder / JOURNAL).unlink(missing_ok=True)
 
 
 def _read_manifest(folder: Path) -> dict[str, str]:
@@ -63,6 +72,21 @@ def _read_manifest(folder: Path) -> dict[str, str]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass  # another program's file of this name
     raise DataError(f"{path}: another program wrote it; choose another folder, or move the file")
+
+
+def _read_journal(folder: Path) -> dict[str, str]:
+    """The files that a killed conversion wrote into a folder, by their SHA-256; its last line may be cut off."""
+    path = folder / JOURNAL
+    if not path.is_file():
+        return {}
+    files = {}
+    for line in path.read_bytes().splitlines():
+        try:
+            name, digest = json.loads(line)
+        except (ValueError, TypeError):
+            continue
+        files[str(name)] = str(digest)
+    return files
 
 
 def _hash(path: Path) -> str:
