@@ -605,3 +605,13 @@ def test_causes_that_differ_in_names_alone_are_one():
     )
     assert describe_main_cause(findings[:1]) == "first: 0.png: the file is empty; copy it"
     assert describe_main_cause([]) == ""
+
+
+def test_paths_of_another_computer_are_matched_by_folder_and_by_name(tmp_path):
+    for name in ("p1/s.png", "p2/s.png", "alone.png", "q1/twin.png", "q2/twin.png"):
+        write_slice(tmp_path / name)
+    names = ["C:\\data\\p1\\s.png", "/home/b/set/p2/s.png", "C:\\other\\alone.png", "/home/b/twin.png", "/etc/gone.png"]
+    (tmp_path / "v.json").write_text(via(dict.fromkeys(names, -1)))
+    dataset = open_dataset(tmp_path)
+    assert [record.case_id for record in dataset.records] == ["alone.png", "p1/s.png", "p2/s.png"]
+    assert named(dataset) >= {("image-ambiguous", "home/b/twin.png"), ("image-missing", "etc/gone.png")}

@@ -313,11 +313,10 @@ def test_tables_of_other_systems(tmp_path: Path, delimiter: str):
 @pytest.mark.parametrize(
     "filename",
     [
-        "/etc/y.jpg",
         "../y.jpg",
         "a/../../y.jpg",
-        "C:\\y.jpg",
-        "C:y.jpg",
+        "C:\\..\\y.jpg",
+        "C:\\",
         "\\\\server\\y.jpg",
         "..\\y.jpg",
         "",
@@ -409,3 +408,9 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path):
     for path in (tmp_path / "none.json", tmp_path):
         with pytest.raises(DataError, match="cannot be read"):
             read_via(path)
+
+
+@pytest.mark.parametrize("filename", ["/data/p1/y.jpg", "C:\\data\\p1\\y.jpg", "\\\\pc\\share\\data\\p1\\y.jpg"])
+def test_a_path_of_another_computer_keeps_its_folders_and_its_name(tmp_path: Path, filename: str):
+    (record,), findings = read_via(write_json(tmp_path / "a.json", via_record(filename, CIRCLE)))
+    assert (record.filename, record.other_names, findings) == ("data/p1/y.jpg", ("y.jpg",), [])

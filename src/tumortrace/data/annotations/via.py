@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
 from tumortrace.data.annotations.records import (
@@ -237,27 +237,37 @@ def _size_bytes(value: object) -> int:
 
 
 def _read_record(raw: _RawRecord) -> tuple[ImageAnnotation | None, list[Finding]]:
-    if unsafe := describe_unsafe(raw.filename):
+    filename, other_names = _strip_root(raw.filename)
+    if unsafe := describe_unsafe(filename):
         cause, remedy = f"its name {unsafe}", "name the image relative to the folder of the annotations"
         return None, [left_out("unsafe-filename", printable(raw.filename), cause, remedy)]
-    collected = collect_shapes(raw.filename, raw.regions, _read_region)
+    collected = collect_shapes(filename, raw.regions, _read_region)
     findings = list(collected.findings)
     if raw.declared > len(raw.regions):
         cause = f"only {len(raw.regions)} of its {raw.declared} regions (region_count) are in the table"
         remedy = "export the annotations from VIA again"
-        findings.append(Finding("regions-missing", "warning", raw.filename, cause, remedy))
+        findings.append(Finding("regions-missing", "warning", filename, cause, remedy))
     patient = find_patient(raw.file_attributes) if isinstance(raw.file_attributes, dict) else None
     original = Original(FORMAT, raw.document, raw.record, collected.originals, collected.undrawn)
     image = ImageAnnotation(
-        raw.filename.replace("\\", "/"),
+        filename.replace("\\", "/"),
         raw.size_bytes,
         collected.regions,
         collected.labels,
         patient,
         len(collected.undrawn),
+        other_names=other_names,
         original=original,
     )
     return image, findings
+
+
+def _strip_root(filename: str) -> tuple[str, tuple[str, ...]]:
+    """A name as a relative path, and other names: a path of the computer where the image was annotated ends in both."""
+    path = PureWindowsPath(filename)
+    if not path.anchor:
+        return filename, ()
+    return path.relative_to(path.anchor).as_posix(), (path.name,)
 
 
 def _read_labels(attributes: object) -> Iterator[tuple[str, str]]:
