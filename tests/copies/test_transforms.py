@@ -90,6 +90,20 @@ def test_sharpened_and_blurred(draw_head: DrawHead):
     assert "blurred" in name(soft, fine)
 
 
+@pytest.mark.parametrize(
+    "store",
+    [
+        lambda head: head.astype(np.uint16) * 2,
+        lambda head: head.astype(np.int16) - 1000,
+        lambda head: head.astype(np.float32) / 255,
+    ],
+)
+def test_values_of_any_scale_are_seen(draw_head: DrawHead, store: Callable[[NDArray[Any]], NDArray[Any]]):
+    thumbnail = make_thumbnail(store(draw_head(1)))
+    assert (thumbnail.min(), thumbnail.max()) == (0, 255)
+    assert name(store(draw_head(1)), store(draw_head(1))) == "alike"
+
+
 def test_sixteen_bits_count_as_eight(draw_head: DrawHead):
     assert name(draw_head(1).astype(np.uint16) * 257, draw_head(1)) == "alike"
 

@@ -236,3 +236,19 @@ def test_a_mask_comes_back_whatever_it_is_stored_as(tmp_path_factory, mask, mode
     path = tmp_path_factory.mktemp("loose") / f"hypothesis.{suffix}"
     path.write_bytes(file.getvalue())
     np.testing.assert_array_equal(read_mask(path), mask)
+
+
+WIDE = [("float32", 1), ("float64", 255), ("int16", 1), ("uint32", 65535), ("int8", 1)]
+
+
+@pytest.mark.parametrize(("dtype", "tumour"), WIDE)
+def test_whole_numbers_of_a_wide_type_are_a_mask(tmp_path, dtype, tumour):
+    tifffile.imwrite(tmp_path / "m.tif", np.array([[0, 0, 1], [1, 0, 0]], dtype) * np.array(tumour, dtype))
+    assert read_mask(tmp_path / "m.tif").tolist() == [[False, False, True], [True, False, False]]
+
+
+@pytest.mark.parametrize("values", [[0.0, 0.5], [0.0, -1.0], [0.0, 70_000.0]])
+def test_a_mask_whose_black_is_unknown_is_refused(tmp_path, values):
+    tifffile.imwrite(tmp_path / "m.tif", np.array([values], np.float32))
+    with pytest.raises(DataError, match=r"m\.tif: a mask of values with a sign, a fraction or above 65,535"):
+        read_mask(tmp_path / "m.tif")

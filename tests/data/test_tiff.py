@@ -142,21 +142,34 @@ def test_a_circle_of_directories_ends(tmp_path):
         (np.dstack([DEEP] * 2), {"extrasamples": ["unassalpha"]}, "of grey with opacity"),
         (np.dstack([DEEP] * 4), {"photometric": "rgb", "extrasamples": ["assocalpha"]}, "premultiplied"),
         (np.dstack([DEEP] * 2), {"extrasamples": ["unspecified"]}, "2 channels, 1 of them"),
-        (GREY.astype(np.int16), {}, "pixels of type int16; store the picture with 8 or 16 bits"),
-        (GREY.astype(np.uint32), {}, "pixels of type uint32"),
-        (GREY.astype(np.float32), {}, "pixels of type float32"),
-        (GREY.astype(np.float64), {}, "pixels of type float64"),
+        (GREY.astype(np.int16), {"photometric": "miniswhite"}, "pixels of type int16, 1 a pixel, .* 0; store grey"),
+        (COLOUR.astype(np.float32), {"photometric": "rgb"}, "pixels of type float32, 3 a pixel"),
+        (GREY.astype(np.int64), {}, "pixels of type int64"),
+        (GREY.astype(np.float16), {}, "pixels of type float16"),
+        (np.where(GREY == 3, np.nan, GREY), {}, "holds NaN or infinity; replace them"),
+        (np.where(GREY == 3, np.inf, GREY).astype(np.float32), {}, "holds NaN or infinity; replace them"),
     ],
 )
-def test_what_is_no_grey_or_colour_of_16_bits_is_refused(tmp_path, pixels, options, cause):
+def test_what_is_no_known_grey_or_colour_is_refused(tmp_path, pixels, options, cause):
     planar = None if pixels.ndim == 2 else "separate" if pixels.shape[0] == 3 else "contig"
     path = write(tmp_path / "a.tif", pixels, **{"planarconfig": planar, **options})
     with pytest.raises(DataError, match=rf"a\.tif: .*{cause}"):
         read_picture(path)
 
 
+@pytest.mark.parametrize(("byteorder", "tile"), [("<", None), (">", None), ("<", (16, 16))])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("dtype", ["int16", "int32", "uint32", "float32", "float64"])
+def test_grey_values_with_sign_fraction_or_32_bits(tmp_path, dtype, compression, byteorder, tile):
+    pixels = (GREY.astype(np.float64) * 119.25 - (0 if dtype == "uint32" else 9000)).astype(dtype)
+    path = write(tmp_path / "a.tif", pixels, compression=compression, byteorder=byteorder, tile=tile)
+    read = read_slice(path).pixels
+    assert read.dtype == dtype
+    np.testing.assert_array_equal(read, pixels)
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("pixels", [GREY, DEEP])
+@pytest.mark.parametrize("pixels", [GREY, DEEP, GREY.astype(np.float32) - 7.5])
 def test_orientation(tmp_path, pixels, orientation):
     path = write(tmp_path / "a.tif", pixels, extratags=[(274, "H", 1, orientation, True)])
     samples = read_picture(path)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tumortrace.copies.registration import Matrix, lay_pixels, window_matrix
 from tumortrace.copies.similarity import SIDE_PX
+from tumortrace.data.grey import scale_grey
 
 Thumbnail = NDArray[np.uint8]
 """A picture's whole frame brought to SIDE_PX x SIDE_PX by averaging; 16-bit grey values divided by 257."""
@@ -31,14 +32,28 @@ _FRAME = 0.015
 _SLOPE = 0.08
 _OFFSET = 8.0  # of 255
 _GAMMA = 0.1  # of the logarithm
+_BRIGHT, _FILLED = 0.995, 2**14  # a quantile beyond hot pixels, and the value there from which 16 bits count as filled
 _DETAIL = 1.35  # ratio of fine detail
 
 
 def make_thumbnail(pixels: NDArray[Any]) -> Thumbnail:
-    """A picture in small; grey values shape (H, W), uint8 or uint16."""
-    narrow = cv2.resize(pixels.astype(np.float32), (SIDE_PX, pixels.shape[0]), interpolation=cv2.INTER_AREA)
+    """Return a picture in small, its grey values from 0 to 255.
+
+    Values of 8 bits, and of 16 that fill their range, keep their share of white. Any others are stretched between their
+    quantiles: a slice of 12 bits in a file of 16 would be black.
+
+    Args:
+        pixels: Shape (H, W), any real dtype.
+    """
+    if pixels.dtype == np.uint8:
+        grey = pixels.astype(np.float32)
+    elif pixels.dtype == np.uint16 and np.quantile(pixels, _BRIGHT) > _FILLED:
+        grey = pixels.astype(np.float32) / np.float32(257)
+    else:
+        grey = np.clip(scale_grey(pixels), 0, 1) * np.float32(255)
+    narrow = cv2.resize(grey, (SIDE_PX, pixels.shape[0]), interpolation=cv2.INTER_AREA)
     small = cv2.resize(narrow, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
-    return np.rint(small / (257 if pixels.dtype == np.uint16 else 1)).astype(np.uint8)
+    return np.rint(small).astype(np.uint8)
 
 
 def name_transform(

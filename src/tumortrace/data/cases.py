@@ -119,10 +119,15 @@ def _try_case(record: CaseRecord) -> tuple[Case | None, list[Finding]]:
 
 
 def _describe_blank(image: Slice) -> str | None:
-    """The colour of an image that is black or white all over, but for the noise of JPEG; None for any other."""
+    """The colour of an image that is black or white all over, but for the noise of JPEG; None for any other.
+
+    Values with a sign or a fraction have no white, and black is whatever they all are.
+    """
+    if image.pixels.dtype.kind != "u":
+        return "black" if image.pixels.min() == image.pixels.max() else None
     if image.pixels.max() <= NOISE:
         return "black"
-    white = np.iinfo(image.pixels.dtype).max if image.pixels.dtype.kind == "u" else np.inf
+    white = np.iinfo(image.pixels.dtype).max
     return "white" if image.pixels.min() >= white - NOISE else None
 
 

@@ -59,7 +59,7 @@ def read_mask(path: PathLike[str] | str) -> NDArray[np.bool_]:
     samples = read_picture(path)
     if samples.lossy:
         raise DataError(f"{path}: a mask under lossy compression, which blurs the outline; {_AS_PNG}")
-    samples = _hide_transparent(samples)
+    samples = _hide_transparent(_as_integers(samples, path))
     first = _find_class(samples, 0)
     if first.all():
         return np.full_like(first, _is_marked(_pixel(samples, 0), path))
@@ -68,6 +68,16 @@ def read_mask(path: PathLike[str] | str) -> NDArray[np.bool_]:
     if not (first | second).all():
         raise DataError(f"{path}: not a binary mask ({_count_classes(samples)}); {_AS_PNG}")
     return second if _is_second_tumour(_pixel(samples, 0), _pixel(samples, second_at), path) else first
+
+
+def _as_integers(samples: Samples, path: Path) -> Samples:
+    """Take whole numbers for what they are, whatever type they have; refuse others, whose black is unknown."""
+    colour = samples.colour
+    if colour.dtype.kind == "u" and colour.dtype.itemsize <= 2:
+        return samples
+    if colour.min() < 0 or colour.max() > np.iinfo(np.uint16).max or (colour != np.rint(colour)).any():
+        raise DataError(f"{path}: a mask of values with a sign, a fraction or above 65,535; {_AS_PNG}")
+    return replace(samples, colour=colour.astype(np.uint16))
 
 
 def _hide_transparent(samples: Samples) -> Samples:

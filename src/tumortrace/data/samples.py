@@ -33,7 +33,8 @@ class Samples:
     """All that one picture file stores of each pixel.
 
     Attributes:
-        colour: Grey values (H, W) or red-green-blue (H, W, 3), uint8 or uint16; 0 is black.
+        colour: Grey values (H, W) or red-green-blue (H, W, 3), uint8 or uint16, and 0 is black; or grey values (H, W)
+            of a wider type, finite, with a black of their own.
         alpha: Opacity (H, W) in the type of ``colour``, None if the file stores none.
         index: Palette index (H, W), uint8, None if the file has no palette.
         lossy: Whether the compression changed the values.

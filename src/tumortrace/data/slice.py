@@ -33,8 +33,7 @@ class Slice:
     """One 2D picture.
 
     Attributes:
-        pixels: Grey values, shape (H, W), as stored (not rescaled): uint8 or uint16 from a file, any real dtype from
-            an array.
+        pixels: Grey values, shape (H, W), any real dtype, as stored (not rescaled).
         case_id: Name of the picture in tables and messages; for a file of a dataset, its path within it.
         spacing_mm: Distance between pixel centres along rows and columns (axis 0, axis 1) in millimetres, or None if
             unknown.
@@ -65,10 +64,10 @@ class Slice:
 def read_slice(
     path: PathLike[str] | str, case_id: str | None = None, *, spacing_mm: tuple[float, float] | None = None
 ) -> Slice:
-    """Read a picture file of 8 or 16 bits, or a DICOM or NIfTI file of one slice, as grey pixels.
+    """Read a picture file, or a DICOM or NIfTI file of one slice, as grey pixels.
 
     Colour becomes luma (ITU-R BT.601, as OpenCV computes it), transparent pixels are laid on black, and the picture is
-    turned upright as its EXIF tag says. 16-bit values are kept.
+    turned upright as its EXIF tag says. Values of more than 8 bits are kept.
 
     Args:
         path: A JPEG, PNG, TIFF, BMP, GIF, WebP, DICOM or NIfTI file.
@@ -77,7 +76,7 @@ def read_slice(
 
     Raises:
         DataError: The file is missing, empty, truncated, damaged, too large, of several slices or unknown channels, or
-            not a picture of 8 or 16 bits; or the spacing is not two positive numbers.
+            not a picture; or the spacing is not two positive numbers.
         TumortraceError: It is DICOM or NIfTI, and the library for it is not installed.
     """
     path = Path(path)

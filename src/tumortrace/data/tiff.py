@@ -23,11 +23,13 @@ _BIG_ENDIAN_BIGTIFF = b"MM\x00+"
 SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", _BIG_ENDIAN_BIGTIFF)
 _BIG = 43  # version of BigTIFF in its header
 
-_WHITE_IS_ZERO, _RGB = 0, 2  # photometric interpretations
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2  # photometric interpretations
 _COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}  # samples that the photometric interpretation explains
 _PREMULTIPLIED = 1
 _ALPHA = {_PREMULTIPLIED, 2}  # kinds of extra samples that are an opacity
 _SAMPLE_TYPES = {1: "uint", 2: "int", 3: "float"}
+_WIDE = {"int8", "int16", "int32", "uint32", "float32", "float64"}
+"""Types beyond 8 and 16 bits that are read; their grey values have no white, and only their order and steps count."""
 _SEPARATE_PLANES = 2
 _LOSSY = {6, 7, 34892, 50001}  # JPEG, and WebP
 
@@ -46,20 +48,30 @@ class _Page:
     orientation: int
     has_planes: bool
 
+    @property
+    def stored_type(self) -> str:
+        """Name of the NumPy dtype of the stored samples, such as ``"uint8"``; there are others than NumPy knows."""
+        return f"{self.sample_type}{self.bits}"
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether the samples are other than unsigned integers of at most 16 bits."""
+        return self.sample_type != "uint" or self.bits > 16
+
 
 def read_tiff(data: bytes, path: Path) -> Samples:
     """Read a TIFF of one page in strips or tiles, upright; where 0 is white, the values are inverted.
 
     Raises:
-        DataError: Several pages, samples that are neither colour nor opacity, pixels that are no unsigned integers of
-            at most 16 bits, too many of them, or a compression that is not read.
+        DataError: Several pages, samples that are neither colour nor opacity, a type or compression of samples that is
+            not read, too many pixels, or NaN or infinity among them.
     """
     tags, pages = _read_tags(data)
     page = _describe(tags)
     check_header(path, kind="a TIFF", size_wh=page.size_wh, frames=pages, unit="pages")
     _refuse_unknown(page, path)
     _check_blocks(tags, page)
-    decoded = _decode(data, tags, page)
+    decoded = _decode_wide(data, page, path) if page.is_wide else _decode(data, tags, page)
     if page.photometric == _WHITE_IS_ZERO and page.bits > 8:  # with fewer bits the decoders invert it themselves
         decoded = replace(decoded, colour=(2**page.bits - 1 - decoded.colour).astype(np.uint16))
     return replace(decoded, lossy=page.compression in _LOSSY, turned=page.orientation in range(2, 9))
@@ -103,9 +115,10 @@ def _describe(tags: dict[int, Any]) -> _Page:
 
 
 def _refuse_unknown(page: _Page, path: Path) -> None:
-    if page.sample_type != "uint" or page.bits > 16:
+    if page.is_wide and (page.stored_type not in _WIDE or page.samples > 1 or page.photometric != _BLACK_IS_ZERO):
         raise DataError(
-            f"{path}: pixels of type {page.sample_type}{page.bits}; store the picture with 8 or 16 bits a channel"
+            f"{path}: pixels of type {page.stored_type}, {page.samples} a pixel, of photometric interpretation "
+            f"{page.photometric}; store grey values with 8 or 16 bits"
         )
     more = page.samples - _COLOURS.get(page.photometric, page.samples)
     untagged = not page.extra and page.photometric == _RGB  # some writers add the opacity without saying so
@@ -143,6 +156,16 @@ def _decode(data: bytes, tags: dict[int, Any], page: _Page) -> Samples:
         palette = np.reshape(tags[320], (3, -1)).T.astype(np.uint8)
         return replace(samples, colour=palette[samples.index])
     return samples
+
+
+def _decode_wide(data: bytes, page: _Page, path: Path) -> Samples:
+    """Decode grey values with a sign, a fraction or 32 bits by OpenCV; Pillow mixes up their bytes."""
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if image is None or image.ndim != 2 or image.dtype != page.stored_type:
+        raise DataError(f"damaged, or {page.stored_type} under a compression that is not read; LZW and deflate are")
+    if image.dtype.kind == "f" and not np.isfinite(image).all():
+        raise DataError(f"{path}: holds NaN or infinity; replace them by the value of the background")
+    return Samples(image)
 
 
 def _from_opencv(image: NDArray[Any]) -> Samples:
