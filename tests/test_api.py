@@ -65,6 +65,15 @@ def test_audit_and_split_return_their_tables(phantom_data):
     assert list(divided.to_pandas()["side"].unique()) in (["1", "2"], ["2", "1"])
 
 
+def test_results_are_shown_in_a_line(phantom_data):
+    dataset = tumortrace.open_dataset(phantom_data)
+    assert repr(dataset).endswith(": 19 cases (train 10, val 4, test 5), 1 finding>")
+    assert repr(tumortrace.audit(phantom_data)) == "<AuditResult: 22 images, 22 different slices, 1 finding>"
+    assert repr(tumortrace.split(phantom_data, folds=2)) == "<SplitResult: 14 cases on 2 sides, 1 finding>"
+    pytest.importorskip("pandas", reason="pandas is not installed")
+    assert dataset.to_pandas()["part"].value_counts().to_dict() == {"train": 10, "test": 5, "val": 4}
+
+
 def test_results_are_frozen(phantom_data):
     audited = tumortrace.audit(phantom_data)
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -61,6 +61,9 @@ def test_a_sweep_from_its_start_to_its_table(phantom_data: Path, tmp_path: Path)
         f"Best: learning_rate={best['training.learning_rate']}, mean Dice {float(best['dice_mean']):.3f}" in done.stdout
     )
     assert "optimistic" in done.stdout
+    assert "\\n" not in done.stdout
+    page = tumortrace("report", out, cwd=tmp_path)
+    assert "a sweep, whose tables are leaderboard.csv and results.csv, and which has no page; " in page.stderr
     assert "each setting was trained once" in done.stdout
     again = tumortrace("sweep", phantom_data, "--config", "mine.toml", cwd=tmp_path)
     assert (again.returncode, again.stdout) == (0, done.stdout)

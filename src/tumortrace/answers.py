@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tumortrace.data.findings import Finding
 from tumortrace.files import Document
 from tumortrace.frames import make_frame
+from tumortrace.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from tumortrace.evaluation.evaluate import Evaluation
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class AuditResult:
     """What an audit found.
 
@@ -32,6 +33,10 @@ class AuditResult:
     document: Document
     survey: Survey
     findings: tuple[Finding, ...]
+
+    def __repr__(self) -> str:
+        images, slices = counted(self.document["n"], "image"), counted(self.document["groups"], "different slice")
+        return f"<AuditResult: {images}, {slices}, {counted(len(self.findings), 'finding')}>"
 
     @property
     def leakage(self) -> tuple[str, ...]:
@@ -50,7 +55,7 @@ class AuditResult:
         return make_frame(group_rows(self.survey))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SplitResult:
     """Leak-free sides of a dataset.
 
@@ -64,12 +69,16 @@ class SplitResult:
     document: Document
     findings: tuple[Finding, ...]
 
+    def __repr__(self) -> str:
+        cases, sides = counted(len(self.split.cases), "case"), counted(len(self.split.sides), "side")
+        return f"<SplitResult: {cases} on {sides}, {counted(len(self.findings), 'finding')}>"
+
     def to_pandas(self) -> pd.DataFrame:
         """Return one row a case: its file, side, group and patient."""
         return make_frame(self.document["cases"])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class EvaluationResult:
     """A model's scores on one part of a dataset, or on all folds of a cross-validation.
 
@@ -84,6 +93,12 @@ class EvaluationResult:
     summary: Document
     findings: tuple[Finding, ...]
     files: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        mean = self.summary["dice"]["mean"]
+        dice = "undefined" if mean is None else f"{mean:.3f}"
+        cases = counted(len(self.evaluation.scores), "case")
+        return f"<EvaluationResult: {cases}, mean Dice {dice}, {counted(len(self.findings), 'finding')}>"
 
     @property
     def verdict(self) -> tuple[str, ...]:

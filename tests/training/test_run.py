@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -280,6 +281,19 @@ def test_a_case_that_cannot_be_read_is_left_out_and_named(phantom_data: Path, tm
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert {finding["file"] for finding in manifest["findings"]} == {broken.name, "stray.png"}
     assert broken.name not in manifest["data"]["train"]["cases"]
+
+
+def test_a_fault_of_a_whole_source_is_named_once(tmp_path: Path, train_only: Train):
+    rng = np.random.default_rng(0)
+    for part, number in itertools.product(("TRAIN", "VAL"), range(5)):
+        mask = np.full((48, 32), 255, np.uint8)
+        mask[8 + number : 24, 8:16] = 0
+        write_png(
+            tmp_path / "data" / part / "images" / f"{number}.png", rng.integers(1, 255, (48, 32)).astype(np.uint8)
+        )
+        write_png(tmp_path / "data" / part / "masks" / f"{number}.png", mask)
+    (finding,) = train_only(tmp_path / "data", settings(epochs=1), tmp_path / "run").findings
+    assert (finding.kind, finding.file) == ("masks-inverted", "masks")
 
 
 def test_a_missing_device_or_unreadable_data_leaves_no_run_behind(

@@ -84,7 +84,8 @@ def _describe_model(target: str) -> list[str]:
     lines += [*_lines_of("recipe", asdict(model.recipe)), *_lines_of("card", model.card)]
     layers = model.path.with_name("network.txt")
     if layers.is_file():
-        lines += layers.read_text(encoding="utf-8").splitlines()
+        total = [line for line in layers.read_text(encoding="utf-8").splitlines() if line.startswith("Parameters")]
+        lines += [*total, f"layers: {layers}"]
     return lines
 
 

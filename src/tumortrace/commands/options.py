@@ -16,7 +16,8 @@ Part = Literal["test", "val", "train", "all"]
 DataArgument = Annotated[Path, typer.Argument(metavar="DATA", help="Folder of images with annotations.")]
 SeveralData = Annotated[list[Path], typer.Argument(metavar="DATA...", help="Folders of images with annotations.")]
 ConfigOption = Annotated[
-    str | None, typer.Option("--config", metavar="NAME|FILE", help="default, narrow, paper, smoke, or a TOML file.")
+    str | None,
+    typer.Option("--config", metavar="NAME|FILE", help="default, large, narrow, paper, smoke, or TOML file."),
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated.")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from tumortrace.data.annotations.labels import describe_labels
 from tumortrace.data.cases import CaseRecord
@@ -23,9 +24,14 @@ from tumortrace.data.pictures import READABLE
 from tumortrace.data.slice import hint_at_dicom
 from tumortrace.data.tables import read_text
 from tumortrace.errors import DataError
+from tumortrace.frames import make_frame
+from tumortrace.wording import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """The cases of a folder, in natural order of their names, and the faults found without decoding images.
 
@@ -40,6 +46,24 @@ class Dataset:
     records: tuple[CaseRecord, ...]
     findings: tuple[Finding, ...]
     unannotated: tuple[CaseRecord, ...] = ()
+
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{part or 'undivided'} {count}" for part, count in self.parts().items())
+        cases = counted(len(self.records), "case")
+        return f"<Dataset {self.root}: {cases} ({parts}), {counted(len(self.findings), 'finding')}>"
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row a case: its id, part, patient, source and image file."""
+        return make_frame(
+            {
+                "case_id": record.case_id,
+                "part": record.part,
+                "patient": record.patient,
+                "source": record.source,
+                "image_path": str(record.image_path),
+            }
+            for record in self.records
+        )
 
     @property
     def name(self) -> str:

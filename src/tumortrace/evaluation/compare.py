@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,12 @@ from numpy.typing import NDArray
 from tumortrace.errors import DataError
 from tumortrace.evaluation.folder import ImageRow, StoredEvaluation, read_evaluations
 from tumortrace.files import Document
+from tumortrace.frames import make_frame
 from tumortrace.metrics.aggregate import nan_to_none
 from tumortrace.metrics.intervals import holm, mean_interval, paired_p_value
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COMPARED = ("dice", "iou", "nsd", "hd95")
 """Metrics that are compared; a lower HD95 is better."""
@@ -90,6 +95,10 @@ class Comparison:
     means: tuple[float, ...]
     differences: tuple[Difference, ...]
     seeds: tuple[SeedSpread, ...]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row for each pair of models and metric."""
+        return make_frame(asdict(row) for row in self.differences)
 
 
 def compare_evaluations(folders: Sequence[Path]) -> Comparison:

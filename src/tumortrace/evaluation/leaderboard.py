@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,12 @@ from numpy.typing import NDArray
 from tumortrace.metrics.intervals import FLIPS, mean_interval
 
 Floats = NDArray[np.float64]
+
+RESULTS = Path("results.csv")
+"""In a sweep's folder: a row for each finished run."""
+
+LEADERBOARD = Path("leaderboard.csv")
+"""In a sweep's folder: a row for each setting, best first; there once the sweep has finished."""
 
 LEVEL = 0.05
 """Largest fraction of searches among equal settings that may find one better than another."""

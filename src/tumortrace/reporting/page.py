@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tumortrace.errors import DataError
 from tumortrace.evaluation.folder import StoredEvaluation, is_evaluation, name_folders, read_evaluation
+from tumortrace.evaluation.leaderboard import LEADERBOARD, RESULTS
 from tumortrace.reporting import html
 from tumortrace.reporting.error_map import Colours
 from tumortrace.reporting.evaluation_sections import evaluation_sections, model_section
@@ -65,8 +66,14 @@ def _read(folder: Path, name: str) -> _Source:
     if is_evaluation(folder):
         return _Source(name, read_evaluation(folder, name=name), runs)
     if not runs:
-        raise DataError(f"{folder}: neither a finished run nor an evaluation; give what train or evaluate wrote")
+        raise DataError(f"{folder}: {_describe_other(folder)}; give what train, evaluate or crossval wrote")
     return _Source(name, None, runs)
+
+
+def _describe_other(folder: Path) -> str:
+    if (folder / LEADERBOARD).is_file():
+        return f"a sweep, whose tables are {LEADERBOARD} and {RESULTS}, and which has no page"
+    return "neither a finished run nor an evaluation"
 
 
 def _sections(source: _Source, colours: Colours) -> list[Section]:

@@ -66,7 +66,7 @@ def leaderboard_table(board: Leaderboard, labels: Mapping[str, str]) -> Table:
     """
     table = _open_table(
         f"Mean Dice of {counted(board.runs, 'run')} a setting on {counted(board.slices, 'held-out slice')} with a "
-        f"tumour, {counted(board.groups, 'group')};\n"
+        f"tumour, {counted(board.groups, 'group')}; "
         f"95 % interval over groups, behind the first, p corrected for {counted(board.pairs, 'pair')}"
     )
     table.add_column("")

@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunResult:
     """A finished training.
 
@@ -80,6 +80,11 @@ class RunResult:
     findings: tuple[Finding, ...]
     train_count: int
     val_count: int
+
+    def __repr__(self) -> str:
+        epochs = f"kept epoch {self.kept_epoch} of {len(self.rows)}"
+        trained = f"trained on {counted(self.train_count, 'slice')}, {epochs}"
+        return f"<RunResult in {self.folder}: {trained}, {counted(len(self.findings), 'finding')}>"
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row an epoch (``metrics.csv``)."""
@@ -232,6 +237,12 @@ def _settle_threads(run: _Run, began: TrainingState | None) -> None:
         settle_threads(run.network, run.config, run.compute, run.train)
 
 
+def _without(findings: tuple[Finding, ...], named: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """The findings that are not named yet; what is wrong with a whole source shows in each of its parts."""
+    known = {(finding.kind, finding.file) for finding in named}
+    return tuple(finding for finding in findings if (finding.kind, finding.file) not in known)
+
+
 def _finish(run: _Run, state: TrainingState, *, started: float) -> RunResult:
     """Export the kept weights and write the manifest."""
     load_weights(run.folder / BEST, run.network)
@@ -240,7 +251,7 @@ def _finish(run: _Run, state: TrainingState, *, started: float) -> RunResult:
         folder=run.folder,
         rows=tuple(state.rows),
         kept_epoch=kept_epoch(state.rows, keep=run.config.training.keep),
-        findings=run.dataset.findings + run.train.findings + run.val.findings,
+        findings=run.dataset.findings + run.train.findings + _without(run.val.findings, run.train.findings),
         train_count=len(run.train),
         val_count=len(run.val),
     )

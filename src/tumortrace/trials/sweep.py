@@ -62,7 +62,7 @@ Watch = Callable[[Sequence[Run], int, str], None]
 """Function that is given the finished runs, the number of all runs that are known of, and what is being done."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SweepResult:
     """A finished sweep.
 
@@ -75,6 +75,12 @@ class SweepResult:
     runs: tuple[Run, ...]
     leaderboard: Leaderboard
     findings: tuple[Finding, ...]
+
+    def __repr__(self) -> str:
+        settings = counted(len(self.leaderboard.places), "setting")
+        return (
+            f"<SweepResult: {counted(len(self.runs), 'run')} of {settings}, {counted(len(self.findings), 'finding')}>"
+        )
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row a run (``results.csv`` without the settings' values)."""

@@ -8,15 +8,9 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from tumortrace.errors import DataError
-from tumortrace.evaluation.leaderboard import Leaderboard, Run
+from tumortrace.evaluation.leaderboard import LEADERBOARD, RESULTS, Leaderboard, Run
 from tumortrace.files import write_csv
 from tumortrace.trials.sweep_space import Plan
-
-RESULTS = Path("results.csv")
-"""A row for each finished run."""
-
-LEADERBOARD = Path("leaderboard.csv")
-"""A row for each setting, best first; there once the sweep has finished."""
 
 RUNS = Path("runs")
 """The run folders."""
