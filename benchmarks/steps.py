@@ -1,4 +1,7 @@
-"""Where the time goes from an array to its mask: each step's share, beside bare inference and the floor."""
+"""The time from an array to its mask: each step's share, and the floor.
+
+The shares stand beside bare inference.
+"""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ def look_at_several_tumours(folders: Folders) -> None:
     *sources, negatives = folders.data, *folders.others
     folder = folders.out / "crossval"
     overrides = list(SIZES[folders.size].run)
-    crossval(sources, config="default", overrides=overrides, folds=3, negatives=negatives, out=folder)
+    crossval(sources, config="fast", overrides=overrides, folds=3, negatives=negatives, out=folder)
     places: dict[str, Any] = {"out": folders.out / "several-tumours", "into": folders.into, "size": folders.size}
     asked: dict[str, Any] = {"negatives": negatives, "crossval": folder, "train": folders.data, "epochs": 12}
     several_tumours.main(sources, **asked, **places)

@@ -43,7 +43,7 @@ def one_map(loss: str) -> tuple[str, ...]:
 
 
 ROWS: dict[str, tuple[str, ...]] = {
-    "default": (),
+    "fast": (),
     "encoder not pretrained": ("network.pretrained=false",),
     "the student paper's U-Net, narrow": (
         "network.encoder=plain",
@@ -83,7 +83,7 @@ def run_row(name: str, dataset: Dataset, survey: Survey, out: Path) -> dict[str,
     path = folder / "scores.json"
     if not path.is_file():
         tell(f"{name} ...")
-        train(dataset, load_config("default", (*SCREENING, *ROWS[name])), out=folder)
+        train(dataset, load_config("fast", (*SCREENING, *ROWS[name])), out=folder)
         write_atomically(path, (json.dumps(score(folder, dataset, survey), indent=1) + "\n").encode())
     return dict(json.loads(path.read_text()))
 
@@ -131,8 +131,8 @@ def tabulate(results: dict[str, dict[str, Any]]) -> Table:
         cells = [result["dice"][source] for source in sources]
         written = [f"{cell['mean']:.3f} [{cell['ci95'][0]:.3f}, {cell['ci95'][1]:.3f}]" for cell in cells]
         gain = ""
-        if name != "default" and "default" in results:
-            mean, (low, high) = compare(result, results["default"])
+        if name != "fast" and "fast" in results:
+            mean, (low, high) = compare(result, results["fast"])
             gain = f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
         table.add_row(name, gain, *written, f"{result['painted']:.1%}")
     return table

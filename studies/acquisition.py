@@ -1,4 +1,4 @@
-"""How well plane and contrast of a slice are recognised, and the weights that do it.
+"""How well plane and contrast are recognised, and the weights that do it.
 
 ``python -m studies.acquisition DATA`` takes the folder that holds ``figshare``, ``brisc``, ``lgg``, ``no_tumour_extra``
 and ``brats2013``. Subjects are held out by turns (those of a source that names none are all held out together), then

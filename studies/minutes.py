@@ -66,7 +66,7 @@ def main(
     """Train if that was not done before, then write the curve."""
     dataset = open_datasets([data])
     split = make_folds(survey_cases([record for record in dataset.records if record.part != "test"]), folds=FOLDS)
-    config = load_config("default", [f"training.threads={threads}"])
+    config = load_config("fast", [f"training.threads={threads}"])
     divided = apply_split(dataset, split, fold=fold)
     watched = tuple(replace(record, part="val") if record.part == "test" else record for record in divided.records)
     train(replace(divided, records=watched), config, out=out)

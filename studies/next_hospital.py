@@ -116,7 +116,7 @@ def measure(
     learnt = tuple(replace(record, part="") for record in hospital.learnable[:count])
     if len(learnt) < count:
         raise DataError(f"{hospital.name}: half of its groups has {len(learnt)} slices, not {count}")
-    config = load_config("default", ("training.threads=1",))
+    config = load_config("fast", ("training.threads=1",))
     dataset = replace(hospital.dataset, records=learnt, findings=())
     model = hospital.model if begins_from == BEGINNINGS[0] else None
     result = train(dataset, config, out=run, start_from=model)

@@ -136,8 +136,8 @@ def main(
     out: Annotated[Path, typer.Option()] = Path("runs/peers"),
 ) -> None:
     """Train what is not trained yet, score everything, print the table."""
-    config = load_config("default", [f"training.threads={threads}"])
-    of_peers = load_config("default", [f"training.threads={threads}", *one_map("dice_cross_entropy")])
+    config = load_config("fast", [f"training.threads={threads}"])
+    of_peers = load_config("fast", [f"training.threads={threads}", *one_map("dice_cross_entropy")])
     whole = open_datasets(data, negatives=negatives)
     survey = survey_cases(whole.records)
     dataset = apply_split(whole, make_folds(survey, folds=FOLDS), fold=FOLD)

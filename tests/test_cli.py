@@ -145,12 +145,12 @@ def test_resume_without_a_run_and_run_without_resume(phantom_data, tiny_run, tmp
 
 
 def test_from_a_model_that_does_not_fit_or_to_a_run_that_has_begun(phantom_data, tiny_run, tmp_path):
-    done = tumortrace("train", phantom_data, "--resume", "--from", "default", "--out", tiny_run, cwd=tmp_path)
+    done = tumortrace("train", phantom_data, "--resume", "--from", "fast", "--out", tiny_run, cwd=tmp_path)
     assert_one_line_error(done, "--resume continues from the run's own weights; omit --from")
     done = tumortrace("train", phantom_data, "--from", "nowhere", "--out", "new", cwd=tmp_path)
     assert_one_line_error(done, "nowhere: no such model")
-    done = tumortrace("train", phantom_data, "--config", "smoke", "--from", "default", "--out", "new", cwd=tmp_path)
-    assert_one_line_error(done, "default.safetensors: not the weights of this network")
+    done = tumortrace("train", phantom_data, "--config", "smoke", "--from", "fast", "--out", "new", cwd=tmp_path)
+    assert_one_line_error(done, "fast.safetensors: not the weights of this network")
 
 
 def test_unknown_option_ends_with_2(tmp_path):

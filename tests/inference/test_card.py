@@ -65,10 +65,12 @@ def test_the_card_of_other_weights_is_refused(model: Model):
         read_card(model)
 
 
-def test_the_shipped_model_is_small_and_has_its_card():
-    path = find_model("default")
+@pytest.mark.parametrize("name", ["default", "fast"])
+def test_a_shipped_model_is_small_and_has_its_card(name: str):
+    path = find_model(name)
     assert path.stat().st_size < 20e6
-    shipped = open_model("default")
+    shipped = open_model(name)
+    assert shipped.name == name
     assert shipped.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     card = read_card(shipped)
     assert card is not None

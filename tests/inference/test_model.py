@@ -49,17 +49,19 @@ def test_run_that_has_not_finished_says_how_to_go_on(tmp_path: Path):
         find_model(str(tmp_path))
 
 
-def test_default_that_is_not_shipped_says_what_to_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("name", ["default", "fast"])
+def test_a_model_that_is_not_shipped_says_what_to_give(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(resources, "files", lambda _: tmp_path)
-    with pytest.raises(ModelError, match="ships no default model; give --model with a run folder"):
-        find_model("default")
+    with pytest.raises(ModelError, match=f"ships no model '{name}'; give --model with a run folder"):
+        find_model(name)
 
 
-def test_default_is_the_model_in_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("name", ["default", "fast"])
+def test_shipped_models_are_in_the_package(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(resources, "files", lambda _: tmp_path)
     (tmp_path / "weights").mkdir()
-    (tmp_path / "weights" / "default.onnx").touch()
-    assert find_model("default") == tmp_path / "weights" / "default.onnx"
+    (tmp_path / "weights" / f"{name}.onnx").touch()
+    assert find_model(name) == tmp_path / "weights" / f"{name}.onnx"
 
 
 # --- open_model ---

@@ -29,10 +29,10 @@ from tumortrace.training.warm_start import start_from_model
 
 
 def test_the_shipped_weights_give_what_the_shipped_model_gives():
-    model, config = open_model("default"), load_config("default", ["network.pretrained=false"])
+    model, config = open_model("fast"), load_config("fast", ["network.pretrained=false"])
     network = build_network(config.network, size_hw=config.recipe.size_hw, seed=7)
     start = start_from_model(network, model)
-    assert (start.name, start.sha256, start.remembered) == ("default", model.sha256, False)
+    assert (start.name, start.sha256, start.remembered) == ("fast", model.sha256, False)
     images = np.random.default_rng(0).normal(size=(2, 1, *config.recipe.size_hw)).astype(np.float32)
     with torch.no_grad():
         actual = tumour_probability(network.eval()(torch.from_numpy(images)).numpy())

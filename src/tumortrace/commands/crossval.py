@@ -27,7 +27,7 @@ def crossval(  # noqa: PLR0913, PLR0917 - the options of the command
 
     Each case is scored by a model that was trained on no copy of it.
 
-    Example: tumortrace crossval br35h --config default --folds 5 --out runs/br35h-crossval
+    Example: tumortrace crossval br35h --config fast --folds 5 --out runs/br35h-crossval
     """
     folder = out or Path("runs") / f"{Path(config or 'default').stem}-crossval"
     with name_next_command(lambda: sys.argv[1:]):

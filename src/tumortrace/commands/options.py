@@ -17,7 +17,7 @@ DataArgument = Annotated[Path, typer.Argument(metavar="DATA", help="Folder of im
 SeveralData = Annotated[list[Path], typer.Argument(metavar="DATA...", help="Folders of images with annotations.")]
 ConfigOption = Annotated[
     str | None,
-    typer.Option("--config", metavar="NAME|FILE", help="default, large, narrow, paper, smoke, or TOML file."),
+    typer.Option("--config", metavar="NAME|FILE", help="default, fast, narrow, paper, smoke, or TOML file."),
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated.")
@@ -32,7 +32,9 @@ NegativesOption = Annotated[
 LabelOption = Annotated[
     str | None, typer.Option("--label", metavar="NAME", help="Label of the regions that are tumour [all].")
 ]
-ModelOption = Annotated[str, typer.Option("--model", metavar="MODEL", help="A run folder or an .onnx file.")]
+ModelOption = Annotated[
+    str, typer.Option("--model", metavar="MODEL", help="default, fast, a run folder or an .onnx file.")
+]
 
 
 def refuse_empty(arguments: Sequence[str]) -> None:

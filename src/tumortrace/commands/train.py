@@ -54,7 +54,7 @@ def train(  # noqa: PLR0913, PLR0917 - the options of the command
     With --split and --fold, the model is trained on the other folds, and the held-out fold is not opened. With --from,
     training starts from a model's weights: the way to adapt it to slices of another hospital.
 
-    Example: tumortrace train br35h --config default --set training.epochs=3 --out runs/first
+    Example: tumortrace train br35h --config fast --set training.epochs=3 --out runs/first
     """
     run = out or Path("runs") / Path(config or "default").stem
     with name_next_command(lambda: _words_to_continue(run)):

@@ -25,6 +25,10 @@ CLASSES = ["background", "tumour"]
 _CHANNELS = {"images": "1 (grey)", "logits": "2 (background and tumour)"}
 
 
+SHIPPED = ("default", "fast")
+"""Models in the package: the most accurate one, and one at a seventh of its arithmetic."""
+
+
 @dataclass(frozen=True, eq=False)
 class Model:
     """A model, ready to run. It can be pickled: the other process opens the same file again.
@@ -49,19 +53,21 @@ class Model:
 
 
 def find_model(name_or_path: str) -> Path:
-    """The ONNX file that a user means.
+    """Return the ONNX file that a user means.
 
     Args:
-        name_or_path: ``"default"`` (the model in the package), an ``.onnx`` file, or a run folder.
+        name_or_path: ``"default"`` or ``"fast"`` (the models in the package), an ``.onnx`` file, or a run folder.
 
     Raises:
         ModelError: There is none; says what to give.
     """
-    if name_or_path == "default":
-        shipped = Path(str(resources.files("tumortrace") / "weights" / "default.onnx"))
+    if name_or_path in SHIPPED:
+        shipped = Path(str(resources.files("tumortrace") / "weights" / f"{name_or_path}.onnx"))
         if shipped.is_file():
             return shipped
-        raise ModelError("this version ships no default model; give --model with a run folder or an .onnx file")
+        raise ModelError(
+            f"this version ships no model {name_or_path!r}; give --model with a run folder or an .onnx file"
+        )
     path = Path(name_or_path)
     if path.is_dir():
         if (path / MODEL).is_file():

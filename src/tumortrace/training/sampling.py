@@ -1,4 +1,4 @@
-"""The slices of an epoch, their order, the fraction that is tumour-free, and the hard ones of these."""
+"""The slices of an epoch: how many are tumour-free, which, and their order."""
 
 from __future__ import annotations
 
