@@ -64,13 +64,20 @@ def make_table(name: str, captions: dict[str, Any]) -> str:
 
 
 def _make_card_table(model: str) -> str:
+    """Return a model's scores: a row a measure, a column a source; with the interval and the number behind each."""
     card = json.loads((WEIGHTS / f"{model}.json").read_text(encoding="utf-8"))
-    rows = [["measured", "on", "value", "95 % CI", "n"]]
+    sources = sorted({source for scores in card["scores"].values() for source in scores})
+    rows = [["measured", *sources]]
     for title, scores in card["scores"].items():
-        for data, score in scores.items():
-            interval = f"{score['ci95'][0]:.3f} to {score['ci95'][1]:.3f}" if score["ci95"] else ""
-            rows.append([title, data, f"{score['value']:.3f}", interval, str(score["n"])])
+        rows.append([title, *(_make_card_cell(scores.get(source)) for source in sources)])
     return _to_markdown(rows)
+
+
+def _make_card_cell(score: dict[str, Any] | None) -> str:
+    if score is None:
+        return ""
+    interval = f" ({score['ci95'][0]:.3f} to {score['ci95'][1]:.3f})" if score["ci95"] else ""
+    return f"{score['value']:.3f}{interval}, n = {score['n']}"
 
 
 def _to_markdown(rows: list[list[str]]) -> str:
