@@ -196,7 +196,8 @@ def test_train_evaluate_segment_info(phantom_data, tmp_path):
 
     shown = tumortrace("info", run, cwd=tmp_path)
     assert shown.returncode == 0
-    assert "Conv2d-1" in shown.stdout
+    assert "Parameters: 120,802" in shown.stdout
+    assert str(run / "network.txt") in shown.stdout.replace("\n", "")
     assert "recipe.size_hw: 32, 32" in shown.stdout
 
 

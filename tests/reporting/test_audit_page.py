@@ -37,6 +37,7 @@ def test_what_leaks_is_counted(images: int, words: str):
         "root": str(Path("data")), "n": 1, "groups": 1,
         "shared": [{"part": "VAL", "with": "TRAIN", "images": images, "of": 3}],
         "baselines": None, "agreement": None, "patients_across_parts": ["p"],
+        "across": [], "datasets": [{"name": "data", "parts": {"VAL": 1}, "n": 1, "groups": 1}],
     }  # fmt: skip
     text = audit_page._summary(document)
     assert words in text

@@ -108,7 +108,7 @@ def test_an_audit_in_a_few_lines():
         "root": "data", "n": 9, "parts": {"TRAIN": 6, "VAL": 3}, "groups": 4, "pairs": 8, "same_slice": 0.85,
         "shared": [{"part": "VAL", "with": "TRAIN", "images": 2, "of": 3}], "largest_groups": [], "agreement": None,
         "baselines": None, "patients_across_parts": ["p"], "patients": {"patients": 2, "images": 5},
-        "unannotated": 0, "blank": 0,
+        "unannotated": 0, "blank": 0, "datasets": [{"name": "data"}], "across": [],
     }  # fmt: skip
     text = "\n".join(render(tables_of_audit(document)))
     assert "9 (TRAIN 6, VAL 3)" in text

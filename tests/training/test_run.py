@@ -136,8 +136,10 @@ def test_the_run_s_model_can_be_opened(tiny_run: Path, manifest: dict[str, Any])
         "weights_sha256": hashlib.sha256((tiny_run / "best.safetensors").read_bytes()).hexdigest(),
         "began_from": "",
         "remembered": True,
+        "acquisitions": model.card["acquisitions"],
         "classes": ["background", "tumour"],
     }
+    assert 0 < sum(model.card["acquisitions"].values()) <= 10  # at most one name for each training slice
     assert model.sha256 == hashlib.sha256((tiny_run / "model.onnx").read_bytes()).hexdigest()
 
 
