@@ -100,7 +100,7 @@ def test_a_crop_of_up_to_thirty_per_cent_is_found(draw_head: DrawHead, cut: dict
 
 def test_the_negative_of_a_slice_is_found(draw_head: DrawHead):
     heads = [draw_head(seed) for seed in range(6)]
-    filled = [head[40:130, 35:100] for head in heads]  # no air around them by which a negative could be told
+    filled = [head[40:130, 35:100] for head in heads]  # no air around them that would show a negative
     for pictures in (heads, filled):
         negatives = signatures_of(*(255 - picture for picture in pictures))
         pairs = find_copies(negatives, signatures_of(*pictures))

@@ -12,7 +12,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from tumortrace.data.nifti import open_nifti
+from tumortrace.data.nifti.reader import open_nifti
 from tumortrace.data.volume import Volume, lps_to_ras
 from tumortrace.errors import DataError
 

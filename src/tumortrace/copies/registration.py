@@ -55,7 +55,7 @@ class View:
 
     @cached_property
     def detail(self) -> cv2.typing.MatLike:
-        """Fine detail of the window, by which copies are told from similar slices."""
+        """Fine detail of the window: copies share it, slices that are only similar do not."""
         return _keep_detail(self.full)
 
     def turn(self, *, turns: int, flip: bool, negative: bool) -> View:

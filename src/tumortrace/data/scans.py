@@ -151,7 +151,7 @@ def _open_niftis(paths: Sequence[Path], *, root: Path, file: str) -> tuple[list[
     if not paths:
         return volumes, findings
     require_extra("formats", purpose="read NIfTI files")
-    from tumortrace.data.nifti import open_nifti
+    from tumortrace.data.nifti.reader import open_nifti
 
     headers = {str(path).removesuffix(".gz")[:-4] for path in paths if path.name.lower().endswith((".hdr", ".hdr.gz"))}
     chosen = [path for path in paths if not _is_second_half(path, headers)]

@@ -36,7 +36,7 @@ Weights = Mapping[str, NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Acquisition:
-    """What a slice shows, as far as it can be told.
+    """Plane and contrast of a slice, as far as they are recognised.
 
     Attributes:
         plane: One of ``PLANES``; None where the confidence is too low.

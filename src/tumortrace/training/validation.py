@@ -56,7 +56,7 @@ def validate(
         compute: Device and precision.
         recipe: Recipe of the model.
         batch_size: Slices that pass through the network at a time.
-        tick: Function that is told the number of slices in each batch.
+        tick: Function that receives the number of slices in each batch.
     """
     network.eval()
     losses: list[Tensor] = []

@@ -77,7 +77,7 @@ def group_frames(frames: Iterable[Frame]) -> tuple[list[Group], list[Finding]]:
     """Split frames into volumes: by series, coordinate system, matrix, spacing, orientation, echo and time.
 
     Where places still repeat, frames are split by what else differs at one place (image type, b-value, gradient,
-    acquisition), and else by the order of their numbers. Each split is told.
+    acquisition), and else by the order of their numbers. Each split is a finding.
 
     Returns:
         The volumes in the order of their first frames, and findings on files left out: copies.

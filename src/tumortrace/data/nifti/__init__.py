@@ -1,0 +1,1 @@
+"""NIfTI files: bytes, header, geometry, voxels, and the volume made of them."""

@@ -1,0 +1,94 @@
+"""The voxels of a NIfTI volume, slice by slice."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumortrace.data.findings import Finding, warning
+from tumortrace.data.nifti.stream import is_gzip, stamp, unpack
+from tumortrace.data.slice import Slice, fill_gaps, slice_from_array
+
+LABELS = 16
+"""Number of different whole numbers up to which a volume holds labels, not grey values."""
+
+
+@dataclass(frozen=True)
+class NiftiReader:
+    """Decoder of the first volume of a NIfTI file.
+
+    Attributes:
+        path: File with the voxels: the ``.nii`` file, or the ``.img`` of a pair.
+        offset: Place of the first voxel in the (uncompressed) file.
+        shape: Stored shape of the first volume.
+        stored_type: Stored type of a voxel, with its byte order.
+        slope: Factor of the stored values; 1 without scaling.
+        intercept: Summand of the stored values; 0 without scaling.
+        axes: Stored axes of columns, rows and slices.
+        flips: Whether columns, rows and slices run against their stored axes.
+    """
+
+    path: Path
+    offset: int
+    shape: tuple[int, int, int]
+    stored_type: np.dtype[Any]
+    slope: float
+    intercept: float
+    axes: tuple[int, int, int]
+    flips: tuple[bool, bool, bool]
+
+    def read(self, index: int) -> Slice:
+        """Decode one slice; see ``SliceReader``. Voxels that are no numbers become the darkest value."""
+        name = f"{self.path}, slice {index + 1}"
+        values = self._stored()[index]
+        if values.dtype.names:
+            return slice_from_array(np.stack([values[channel] for channel in "RGB"], axis=2), case_id=name)
+        scaled = np.ascontiguousarray(self._scale(values))
+        return Slice(fill_gaps(scaled), name)
+
+    def inspect(self) -> tuple[Finding, ...]:
+        """Find voxels that are no numbers, and volumes of labels; see ``SliceReader``."""
+        stored = self._stored()
+        if stored.dtype.names:
+            return (
+                warning("nifti-colour", str(self.path), "colour voxels", "they are read as grey; give a grey volume"),
+            )
+        if stored.dtype.kind == "f":
+            count = sum(int(np.count_nonzero(~np.isfinite(plane))) for plane in stored)
+            cause = f"{count} of {stored.size} voxels are NaN or infinite and read as the darkest or brightest value"
+            return (warning("nifti-not-finite", str(self.path), cause, "check how the file was made"),) if count else ()
+        values: set[int] = set()
+        for plane in stored:
+            values.update(np.unique(plane).tolist())
+            if len(values) > LABELS:
+                return ()
+        return (label_map(self.path, f"only {len(values)} different whole numbers"),)
+
+    def _stored(self) -> NDArray[Any]:
+        """The stored values, shape (slices, rows, columns); a view of the mapped or unpacked file."""
+        if is_gzip(self.path):
+            flat = unpack(self.path, stamp(self.path), self.offset, math.prod(self.shape) * self.stored_type.itemsize)
+            voxels = np.frombuffer(flat, self.stored_type).reshape(self.shape, order="F")
+        else:
+            voxels = np.memmap(self.path, self.stored_type, "r", self.offset, self.shape, order="F")
+        ordered = np.transpose(voxels, self.axes[::-1])
+        return np.asarray(ordered[tuple(slice(None, None, -1 if flip else None) for flip in self.flips[::-1])])
+
+    def _scale(self, values: NDArray[Any]) -> NDArray[Any]:
+        native = values.astype(values.dtype.newbyteorder("="))
+        if native.dtype.itemsize > 8:  # long double, which OpenCV and ONNX do not know
+            native = native.astype(np.float64)
+        if self.slope == 1 and self.intercept == 0:
+            return native
+        wide = native.astype(np.result_type(native.dtype, np.float32))
+        return np.asarray(wide * wide.dtype.type(self.slope) + wide.dtype.type(self.intercept))
+
+
+def label_map(path: Path, cause: str) -> Finding:
+    """Return the finding that a volume holds labels."""
+    return warning("label-map", str(path), f"{cause}: a label map, not an image", "give the image")
