@@ -34,7 +34,9 @@ def test_onnx_file_and_finished_run_folder_stand_for_the_file(tmp_path: Path):
 
 
 def test_missing_file_is_named(tmp_path: Path):
-    with pytest.raises(ModelError, match=r"none\.onnx: no such model; give a run folder or an \.onnx file$"):
+    with pytest.raises(
+        ModelError, match=r"none\.onnx: no such model; give default, fast, a run folder or an \.onnx file$"
+    ):
         find_model(str(tmp_path / "none.onnx"))
 
 

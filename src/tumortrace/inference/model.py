@@ -76,7 +76,7 @@ def find_model(name_or_path: str) -> Path:
             raise ModelError(f"{path}: training has not finished, there are no weights yet; go on with train --resume")
         raise ModelError(f"{path}: a folder without {MODEL}; give a finished run folder or an .onnx file")
     if not path.is_file():
-        raise ModelError(f"{path}: no such model; give a run folder or an .onnx file")
+        raise ModelError(f"{path}: no such model; give default, fast, a run folder or an .onnx file")
     return path
 
 
