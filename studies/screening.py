@@ -5,8 +5,7 @@ of the fold, and the head CTs, with each model, and keeps what it measured in ``
 not made again. RUN may be a run that is still training: its kept weights are taken. Thresholds are fitted on one half
 of the groups and scored on the other, in turn, for every model alike.
 
-One fold and one seed: a screening. The shipped model was trained on a part of these slices; ``new`` rows leave out
-every group that has one of them.
+One fold and one seed: a screening.
 """
 
 from __future__ import annotations
@@ -31,9 +30,8 @@ from tumortrace.copies.split_files import read_split
 from tumortrace.copies.splits import Split
 from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.data.dataset import open_datasets, open_negatives
-from tumortrace.evaluation.provenance import DIGITS
 from tumortrace.files import write_atomically, write_csv, write_json
-from tumortrace.inference.model import Model, find_model, open_model
+from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict
 from tumortrace.metrics.calibration import PAINTED
 from tumortrace.metrics.intervals import mean_interval
@@ -58,7 +56,6 @@ class Row:
         file: Case id.
         kind: Its source; of a tumour-free slice its folder, or ``"lgg, tumour-free"``.
         group: Slices of one subject.
-        new: True if the shipped model was trained on no slice of the group.
         rejected: True if the gate rejects it.
         truth: Fraction of the frame that is tumour.
         peak: Highest probability.
@@ -69,7 +66,6 @@ class Row:
     file: str
     kind: str
     group: str
-    new: bool
     rejected: bool
     truth: float
     peak: float
@@ -102,14 +98,13 @@ def open_fold(data: Path, sources: Path, fold: str) -> tuple[list[CaseRecord], S
     return [record for record in dataset.records if record.case_id in held], split
 
 
-def judge(model: Model, records: Sequence[CaseRecord], group_of: dict[str, str], old: set[str]) -> list[Row]:
+def judge(model: Model, records: Sequence[CaseRecord], group_of: dict[str, str]) -> list[Row]:
     """Segment slices.
 
     Args:
         model: Opened.
         records: The slices.
         group_of: Group of each slice, by case id; a slice without one is its own group.
-        old: Groups on a slice of which the shipped model was trained.
     """
     rows = []
     for record, case, _ in track(read_cases(tuple(records)), model.name, total=len(records)):
@@ -127,7 +122,6 @@ def judge(model: Model, records: Sequence[CaseRecord], group_of: dict[str, str],
                 file=record.case_id,
                 kind=name_kind(record, with_tumour=bool(case.truth.any())),
                 group=group,
-                new=group not in old,
                 rejected=rejected,
                 truth=float(case.truth.mean()),
                 peak=float(probability.max()),
@@ -184,10 +178,7 @@ def summarise(rows_of: dict[str, list[Row]]) -> list[list[str]]:
     table = [["slices", "n", *rows_of]]
     for free, kind in sorted({(not row.truth, row.kind) for row in first}):
         whole = [[one for one in judged if one[0].kind == kind] for judged in judged_of.values()]
-        new = [[one for one in judged if one[0].new] for judged in whole]
-        parts = {kind: whole, f"{kind}, new": new} if 0 < len(new[0]) < len(whole[0]) else {kind: whole}
-        for name, part in parts.items():
-            table.append([name, str(len(part[0])), *(_describe(judged, free=free) for judged in part)])
+        table.append([kind, str(len(whole[0])), *(_describe(judged, free=free) for judged in whole)])
     healthy = [[one for one in judged if not one[0].truth and one[0].kind != CT] for judged in judged_of.values()]
     table.append(["all tumour-free heads", str(len(healthy[0])), *(_describe(each, free=True) for each in healthy)])
     return table
@@ -229,8 +220,6 @@ def main(  # noqa: PLR0913, PLR0917 - the options of the command
     ct = open_negatives(data / CT).records
     records += [replace(record, case_id=f"{CT}/{record.case_id}", source=CT) for record in ct]
     group_of = {case.file: case.group for case in split.cases}
-    known = set(json.loads(find_model("default").with_suffix(".json").read_text())["training_sha256"])
-    old = {case.group for case in split.cases if case.sha256[:DIGITS] in known}
     rows_of = {}
     for given in model:
         name, _, path = given.rpartition("=")
@@ -238,7 +227,7 @@ def main(  # noqa: PLR0913, PLR0917 - the options of the command
         kept = out / f"{name}.json"
         if not kept.is_file():
             out.mkdir(parents=True, exist_ok=True)
-            save(judge(open_anyhow(path), records[::every], group_of, old), kept)
+            save(judge(open_anyhow(path), records[::every], group_of), kept)
         rows_of[name] = load(kept)
     headings, *lines = summarise(rows_of)
     printed = make_table("The held-out fold, thresholds fitted on the other half of its groups", *headings)
