@@ -28,7 +28,7 @@ def test_few_groups_leave_folds_empty(groups: list[str]):
     assert set(deal_out(groups).values()) <= {"1"}
 
 
-ROW = Row("f", "kind", "g", new=True, rejected=False, truth=0.0, peak=0.6, marked=(0.2,) * 13, dice=(0.0,) * 13)
+ROW = Row("f", "kind", "g", rejected=False, truth=0.0, peak=0.6, marked=(0.2,) * 13, dice=(0.0,) * 13)
 
 
 def tumour(best: int, group: str = "g") -> Row:
