@@ -2,7 +2,8 @@
 
 ``python tools/publish_weights.py RUN --name default --groups CROSSVAL --sources CROSSVAL`` takes the weights of the
 run, the threshold, temperature and confidence that the cross-validation by groups fitted on held-out slices, and the
-scores of both cross-validations. It writes ``src/tumortrace/weights/NAME.onnx`` and ``NAME.json``. A folder of
+scores of both cross-validations. It writes ``NAME.onnx``, ``NAME.safetensors`` and ``NAME.json`` into
+``src/tumortrace/weights``, the weights in half precision. A folder of
 ``studies.calibrate`` may stand in for the cross-validation by groups. ``--split FILE`` takes the groups of a split,
 where the dataset itself names no patients or only coarse ones.
 """
@@ -28,6 +29,7 @@ from tumortrace.inference.recipe import recipe_to_json
 from tumortrace.metrics.aggregate import interval_bounds
 from tumortrace.metrics.calibration import PAINTED
 from tumortrace.metrics.intervals import mean_interval, ratio_interval
+from tumortrace.training.half import read_weights_as_half, store_onnx_in_half
 
 WEIGHTS = Path(__file__).parents[1] / "src" / "tumortrace" / "weights"
 
@@ -116,10 +118,10 @@ def main(
     recipe = replace(recipe, size_hw=load_config(str(run / "config.toml")).recipe.size_hw)
     renewed = {"tumortrace.recipe": recipe_to_json(recipe), "tumortrace.card": json.dumps(card, sort_keys=True)}
     onnx.helper.set_model_props(model, properties | renewed)  # it drops what it is not given
+    store_onnx_in_half(model)
     data = model.SerializeToString()
     write_atomically(WEIGHTS / f"{name}.onnx", data)
-    if name == "fast":  # for train --from; with those of both, the package would exceed 40 MB
-        write_atomically(WEIGHTS / f"{name}.safetensors", (run / "best.safetensors").read_bytes())
+    write_atomically(WEIGHTS / f"{name}.safetensors", read_weights_as_half(run / "best.safetensors"))
     rows = read_rows(groups, split)
     document = describe(run, name=name, sha256=hashlib.sha256(data).hexdigest()) | {
         "scores": score(rows, read_rows(sources, split) if sources else [])
