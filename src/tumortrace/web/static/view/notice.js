@@ -1,0 +1,63 @@
+// What a person must know of the slice that is shown, in plain words.
+
+import { count, el, short } from "../dom.js";
+
+/** Show the result of the current slice, with a warning where a person should look. */
+export function mountNotice(section, viewer, scans) {
+  let shown = "";
+  const draw = () => {
+    const parts = viewer.scan ? describe(viewer.scan, viewer.slice) : [];
+    const key = JSON.stringify(parts);
+    if (key === shown) return; // a screen reader would read it again
+    shown = key;
+    section.replaceChildren(...parts.map(box));
+  };
+  viewer.addEventListener("slicechange", draw);
+  viewer.addEventListener("labelschange", draw);
+  for (const type of ["complete", "relabel"]) scans.addEventListener(type, draw);
+}
+
+/** Boxes for a slice: {kind, title, text, reasons}. */
+function describe(scan, slice) {
+  const parts = [];
+  const { record } = scan;
+  if (scan.error && scan.error !== record?.reason) parts.push({ kind: "bad", title: "This scan could not be read", text: scan.error });
+  if (record?.status === "rejected") parts.push({ kind: "bad", title: "This series was not segmented", reasons: split(record.reason) });
+  if (slice) parts.push(describeSlice(scan, slice));
+  if (record?.status === "ok" && record.review) {
+    parts.push({ kind: "warn", title: "Check this series before you use it", reasons: split(record.reason) });
+  }
+  return parts;
+}
+
+function describeSlice(scan, slice) {
+  const { record } = slice;
+  if (slice.edited) return { kind: "good", title: `${headline(scan, slice)}, corrected by you` };
+  if (record.status === "rejected") {
+    return { kind: "bad", title: "Not segmented", reasons: split(record.reason), text: "tumortrace segments brain MR slices only." };
+  }
+  if (record.status === "error") return { kind: "bad", title: "This slice could not be read", reasons: split(record.reason) };
+  const rating = `confidence ${record.confidence.toFixed(2)}`;
+  if (!record.review) return { kind: "calm", title: headline(scan, slice), text: sentence(rating) };
+  return { kind: "warn", title: `${headline(scan, slice)}: check it`, text: sentence(rating), reasons: split(record.reason) };
+}
+
+function headline(scan, slice) {
+  const area = slice.areaPx;
+  if (!area) return "No tumour found";
+  const lesions = count(new Set(slice.labels).size - 1, "lesion");
+  return scan.spacingMm ? `${lesions}, ${short(area * scan.spacingMm[0] * scan.spacingMm[1])} mm²` : `${lesions}, ${short(area)} px`;
+}
+
+function split(reason) {
+  return reason ? reason.split("; ").map(sentence) : [];
+}
+
+function sentence(text) {
+  return `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
+}
+
+function box({ kind, title, text, reasons = [] }) {
+  const list = reasons.length ? [el("ul", {}, ...reasons.map((reason) => el("li", { text: reason })))] : [];
+  return el("div", { class: `box ${kind}` }, el("h3", { text: title }), ...list, ...(text ? [el("p", { text })] : []));
+}

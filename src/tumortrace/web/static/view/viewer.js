@@ -1,0 +1,267 @@
+// The canvas that shows one slice with its mask: windowing, zoom, pan and scrolling.
+
+import { colourOf, HEAT } from "./colours.js";
+import { listen } from "./gestures.js";
+import { addOutline, addRuns, traceLabels } from "./outline.js";
+import { Raster } from "./raster.js";
+import { automaticWindow, fillTable } from "./window.js";
+
+const LARGEST_SCALE = 64;
+const SMOOTH_BELOW = 5; // screen pixels per image pixel; from there single pixels are shown, to be judged one by one
+const MARGIN = 12;
+
+/**
+ * Shows a slice of a scan. Events: slicechange (another slice, or its pixels came), viewchange (zoom, pan, window,
+ * options) and labelschange (some time after `redraw`, for what is costly to follow).
+ *
+ * Screen coordinates are CSS pixels relative to the canvas; in image coordinates integers are pixel centres.
+ */
+export class Viewer extends EventTarget {
+  scan = null;
+  index = 0;
+  tool = null;
+  highlight = 0;
+  options = { outline: true, opacity: 0.2, heat: false };
+
+  #raster = new Raster();
+  #heat = new Raster();
+  #table = new Uint32Array(65536);
+  #shapes = new WeakMap();
+  #origin = { x: 0, y: 0 }; // left and top edge of the image, in whole device pixels
+  #fitted = true;
+  #scheduled = false;
+  #timer = 0;
+
+  /** @param {HTMLElement} host Focusable element that holds the canvas. @param {(text: string) => void} say */
+  constructor(host, say = () => {}) {
+    super();
+    this.host = host;
+    this.say = say;
+    this.canvas = host.querySelector("canvas");
+    this.context = this.canvas.getContext("2d", { alpha: false });
+    this.scale = 1;
+    this.ratio = 1;
+    listen(this);
+    new ResizeObserver((entries) => this.#resize(entries.at(-1))).observe(this.canvas);
+  }
+
+  /** The slice that is shown; null while its pixels have not come. */
+  get slice() {
+    return this.scan?.slices[this.index] ?? null;
+  }
+
+  get count() {
+    return this.scan?.slices.length ?? 0;
+  }
+
+  /** Window of the scan that is shown: {centre, width, automatic}. */
+  get window() {
+    if (!this.scan) return { centre: 0, width: 1, automatic: true };
+    if (!this.scan.shownWindow) this.resetWindow();
+    return this.scan.shownWindow;
+  }
+
+  /** Show a scan from one of its slices on; null empties the canvas. */
+  open(scan, index = 0) {
+    const sameSize = scan && this.scan && String(scan.sizeHw) === String(this.scan.sizeHw);
+    this.scan = scan;
+    this.highlight = 0;
+    this.index = Math.max(0, Math.min(index, this.count - 1));
+    if (!sameSize || this.#fitted) this.fit();
+    this.#changed("slicechange");
+  }
+
+  /** Show a slice by its number; numbers beyond the ends show the first or last one. */
+  show(index) {
+    const next = Math.max(0, Math.min(index, this.count - 1));
+    if (next === this.index) return;
+    this.index = next;
+    this.#changed("slicechange");
+  }
+
+  /** A slice came: show it if it is the one that is waited for. */
+  receive(scan, index) {
+    if (scan !== this.scan || index !== this.index) return;
+    this.#changed("slicechange");
+  }
+
+  /** Draw the labels anew: they changed. */
+  redraw() {
+    if (this.slice) this.#shapes.delete(this.slice);
+    this.#schedule();
+    this.#timer ||= setTimeout(() => {
+      this.#timer = 0;
+      this.dispatchEvent(new Event("labelschange"));
+    }, 120);
+  }
+
+  /** Set options of the display: outline, opacity (0 to 1), heat. */
+  set(options) {
+    Object.assign(this.options, options);
+    this.#changed("viewchange");
+  }
+
+  setWindow(centre, width) {
+    if (!this.scan || !(width > 0) || !Number.isFinite(centre)) return;
+    this.scan.shownWindow = { centre, width, automatic: false };
+    this.#changed("viewchange");
+  }
+
+  /** Window by the grey values: of the whole scan once it is complete, until then of the slice that is shown. */
+  resetWindow() {
+    const { scan } = this;
+    if (!scan) return;
+    const slices = scan.complete ? scan.ready : [this.slice ?? scan.ready[0]].filter(Boolean);
+    scan.shownWindow = { ...automaticWindow(slices), automatic: true };
+    scan.autoWidth = scan.shownWindow.width;
+    this.#changed("viewchange");
+  }
+
+  /** Enlarge by a factor about a point of the screen (its middle if none is given). */
+  zoom(factor, at = { x: this.canvas.clientWidth / 2, y: this.canvas.clientHeight / 2 }) {
+    if (!this.scan) return;
+    const fixed = this.fromScreen(at.x, at.y);
+    this.scale = Math.max(this.#fitScale() / 4, Math.min(this.scale * factor, LARGEST_SCALE));
+    const moved = this.toScreen(fixed.x, fixed.y);
+    this.pan(at.x - moved.x, at.y - moved.y);
+  }
+
+  /** Move the image by a distance on the screen. */
+  pan(dx, dy) {
+    this.#fitted = false;
+    this.#origin = { x: this.#origin.x + dx * this.ratio, y: this.#origin.y + dy * this.ratio };
+    this.#changed("viewchange");
+  }
+
+  /** Show the whole slice, as large as it fits. */
+  fit() {
+    this.#fitted = true;
+    if (!this.scan) return this.#schedule();
+    const [height, width] = this.scan.sizeHw;
+    this.scale = this.#fitScale();
+    const s = this.scale * this.ratio;
+    this.#origin = { x: (this.canvas.width - width * s) / 2, y: (this.canvas.height - height * s) / 2 };
+    this.#changed("viewchange");
+  }
+
+  /** Bring an image point into the middle. */
+  centre(x, y) {
+    const at = this.toScreen(x, y);
+    this.pan(this.canvas.clientWidth / 2 - at.x, this.canvas.clientHeight / 2 - at.y);
+  }
+
+  /** Image coordinates of a pointer event. */
+  toImage(event) {
+    const box = this.canvas.getBoundingClientRect();
+    return this.fromScreen(event.clientX - box.left, event.clientY - box.top);
+  }
+
+  fromScreen(x, y) {
+    const s = this.scale * this.ratio;
+    const { x: left, y: top } = this.#whole();
+    return { x: (x * this.ratio - left) / s - 0.5, y: (y * this.ratio - top) / s - 0.5 };
+  }
+
+  toScreen(x, y) {
+    const s = this.scale * this.ratio;
+    const { x: left, y: top } = this.#whole();
+    return { x: (left + (x + 0.5) * s) / this.ratio, y: (top + (y + 0.5) * s) / this.ratio };
+  }
+
+  #whole() {
+    return { x: Math.round(this.#origin.x), y: Math.round(this.#origin.y) };
+  }
+
+  #fitScale() {
+    const [height, width] = this.scan.sizeHw;
+    const { clientWidth, clientHeight } = this.canvas;
+    return Math.max(0.01, Math.min((clientWidth - MARGIN) / width, (clientHeight - MARGIN) / height));
+  }
+
+  #resize(entry) {
+    const box = entry.devicePixelContentBoxSize?.[0];
+    this.ratio = globalThis.devicePixelRatio || 1;
+    this.canvas.width = box?.inlineSize ?? Math.round(this.canvas.clientWidth * this.ratio);
+    this.canvas.height = box?.blockSize ?? Math.round(this.canvas.clientHeight * this.ratio);
+    if (this.#fitted) this.fit();
+    this.draw();
+  }
+
+  #changed(event) {
+    this.#schedule();
+    this.dispatchEvent(new Event(event));
+  }
+
+  #schedule() {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    requestAnimationFrame(() => this.draw());
+  }
+
+  /** Draw now; what changes asks for it once a frame. */
+  draw() {
+    this.#scheduled = false;
+    const { context, canvas, slice } = this;
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.globalAlpha = 1;
+    context.fillStyle = "#0b0d10";
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    if (!slice) return;
+    this.#drawScan(slice);
+    if (this.options.heat && slice.probability) this.#drawScaled(this.#heat.paint(slice.probability, HEAT, slice.width, slice.height));
+    this.#drawLabels(slice);
+    if (!this.tool?.draw) return;
+    context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
+    this.tool.draw(context, this);
+  }
+
+  #drawScan(slice) {
+    if (slice.rgb) return this.#drawScaled(slice.rgb);
+    if (!slice.pixels) return undefined;
+    fillTable(this.#table, slice, this.window);
+    return this.#drawScaled(this.#raster.paint(slice.pixels, this.#table, slice.width, slice.height));
+  }
+
+  #drawScaled(image) {
+    const { context } = this;
+    const s = this.scale * this.ratio;
+    const { x, y } = this.#whole();
+    context.imageSmoothingEnabled = s < SMOOTH_BELOW;
+    context.imageSmoothingQuality = s < 1 ? "high" : "low";
+    context.drawImage(image, x, y, image.width * s, image.height * s);
+  }
+
+  #drawLabels(slice) {
+    const { context, options } = this;
+    const s = this.scale * this.ratio;
+    const { x: left, y: top } = this.#whole();
+    const snapX = (edge) => Math.round(left + edge * s);
+    const snapY = (edge) => Math.round(top + edge * s);
+    const thick = 2 * Math.max(1, Math.round(this.ratio * 0.75));
+    for (const [number, shape] of this.#trace(slice)) {
+      context.fillStyle = colourOf(number);
+      const fill = () => {
+        context.fill();
+        context.beginPath();
+      };
+      context.beginPath();
+      context.globalAlpha = options.opacity;
+      if (options.opacity) addRuns(context, shape, snapX, snapY);
+      fill();
+      context.globalAlpha = 1;
+      if (options.outline) addOutline(context, shape, snapX, snapY, thick + (number === this.highlight ? thick : 0));
+      fill();
+    }
+  }
+
+  #trace(slice) {
+    if (!this.#shapes.has(slice)) this.#shapes.set(slice, traceLabels(slice.labels, slice.width, slice.height));
+    return this.#shapes.get(slice);
+  }
+
+  /** Labels of other slices than the one shown changed, too. */
+  forget(slices) {
+    for (const slice of slices) this.#shapes.delete(slice);
+    this.redraw();
+  }
+}
