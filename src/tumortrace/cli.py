@@ -22,6 +22,7 @@ from tumortrace.commands.options import refuse_empty
 from tumortrace.commands.output import console, log
 from tumortrace.commands.report import report
 from tumortrace.commands.segment import segment
+from tumortrace.commands.serve import serve
 from tumortrace.commands.split import split
 from tumortrace.commands.sweep import sweep
 from tumortrace.commands.train import train
@@ -76,7 +77,7 @@ def demo(
     run_demo(out, console)
 
 
-for command in (audit, split, train, crossval, sweep, export, evaluate, compare, report, segment, convert, info):
+for command in (audit, split, train, crossval, sweep, export, evaluate, compare, report, segment, serve, convert, info):
     app.command()(command)
 
 

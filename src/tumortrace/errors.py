@@ -55,6 +55,7 @@ EXTRAS = {
     ),
     "report": ("matplotlib", "scipy", "jinja2"),
     "formats": ("pydicom", "nibabel", "highdicom", "gdcm", "openjpeg", "jpeg_ls", "defusedxml", "yaml"),
+    "web": ("fastapi", "uvicorn", "python_multipart"),
 }
 """The modules that each extra of the package brings."""
 

@@ -19,7 +19,7 @@ from tumortrace.config import Recipe
 from tumortrace.data.slice import Slice, write_png
 from tumortrace.errors import DataError, ModelError
 from tumortrace.files import write_atomically
-from tumortrace.inference import batch
+from tumortrace.inference import batch, segment_picture
 from tumortrace.inference.batch import segment_pictures
 from tumortrace.inference.model import Model
 from tumortrace.inference.pictures import PictureFile, find_pictures
@@ -169,7 +169,7 @@ def test_areas_are_in_square_millimetres_where_the_picture_has_a_spacing(
     with_block[BLOCK] = 200
     slices = {"x.png": with_block, "none.png": np.full((8, 12), 10, dtype=np.uint8)}
     monkeypatch.setattr(
-        batch, "read_slice", lambda path, **_: Slice(slices[Path(path).name], Path(path).name, (0.5, 0.25))
+        segment_picture, "read_slice", lambda path, **_: Slice(slices[Path(path).name], Path(path).name, (0.5, 0.25))
     )
     pictures = [PictureFile(str(tmp_path / name), name) for name in slices]
     with_tumour, without = segment(segmenter, pictures, tmp_path / "masks")["images"]
@@ -265,14 +265,14 @@ def test_same_inputs_give_the_same_results(tmp_path: Path, segmenter: Segmenter)
 def test_whatever_a_picture_does_is_its_own_record_and_the_others_go_on(
     tmp_path: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str, workers: int
 ):
-    read = batch.read_slice
+    read = segment_picture.read_slice
 
     def read_or_fail(path: str, **options: Any) -> Slice:  # noqa: ANN401
         if Path(path).name != "b.png":
             return read(path, **options)
         raise DataError(str(error).replace("@", path)) if "@" in str(error) else error
 
-    monkeypatch.setattr(batch, "read_slice", read_or_fail)
+    monkeypatch.setattr(segment_picture, "read_slice", read_or_fail)
     pictures = [PictureFile(str(write_block(tmp_path / f"{name}.png")), name) for name in "abc"]
     images = segment(segmenter, pictures, tmp_path / "masks", workers=workers, overlay=True)["images"]
     assert [image["status"] for image in images] == ["ok", "error", "ok"]

@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
-from tumortrace.data.slice import read_slice
 from tumortrace.errors import DataError
 from tumortrace.files import write_atomically
 from tumortrace.inference.bids import DESCRIPTION, describe_dataset, encode_json
-from tumortrace.inference.explain import explain_failure
 from tumortrace.inference.find_inputs import Inputs
-from tumortrace.inference.overlay import draw_overlay
 from tumortrace.inference.parallel import map_in_order
 from tumortrace.inference.pictures import PictureFile, place_of
 from tumortrace.inference.results import (
     Record,
     ResultsWriter,
-    describe,
     describe_failure,
     open_results,
     read_masks,
 )
+from tumortrace.inference.segment_picture import PictureDone, segment_picture
 from tumortrace.inference.segmenter import Segmenter
 from tumortrace.inference.signed import is_signed
 from tumortrace.inference.tally import Counts, SegmentSummary, Tally
@@ -39,7 +33,6 @@ from tumortrace.inference.volume_predict import SliceResult, segment_slice
 from tumortrace.inference.writing import is_disk_fault
 from tumortrace.locks import lock_folder
 from tumortrace.progress import track
-from tumortrace.signed_png import is_signed_png, sign_png
 
 
 def segment_all(  # noqa: PLR0913 - the settings of a run
@@ -160,10 +153,10 @@ class _Run:
     slices: list[SliceResult] = field(default_factory=list)
     counted: list[int] = field(default_factory=list)
 
-    def segment(self, task: _Task) -> _Done | SliceResult | None:
+    def segment(self, task: _Task) -> PictureDone | SliceResult | None:
         """Segment one picture or slice; None for a mask or overlay of an earlier run."""
         if isinstance(task, PictureFile):
-            return _segment_one(self.segmenter, task, overlay=self.overlay, spacing_mm=self.spacing_mm)
+            return segment_picture(self.segmenter, task, overlay=self.overlay, spacing_mm=self.spacing_mm)
         return segment_slice(
             task.item.volume,
             task.index,
@@ -179,9 +172,9 @@ class _Run:
         for finding in inputs.refused:
             self.volumes.count(add_refused(finding, results).record)
 
-    def keep(self, task: _Task, one: _Done | SliceResult, results: ResultsWriter) -> None:
+    def keep(self, task: _Task, one: PictureDone | SliceResult, results: ResultsWriter) -> None:
         """Write a picture's files and record; of a volume, when its last slice is there."""
-        if isinstance(task, PictureFile) and isinstance(one, _Done):
+        if isinstance(task, PictureFile) and isinstance(one, PictureDone):
             self.pictures.count(_keep(task, one, results, out=self.out))
         elif isinstance(task, _SliceTask) and isinstance(one, SliceResult):
             self.slices.append(one)
@@ -214,51 +207,7 @@ class _Run:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class _Done:
-    """A picture's record, and its files as PNG."""
-
-    record: Record
-    mask: bytes | None = None
-    overlay: bytes | None = None
-
-
-def _segment_one(
-    segmenter: Segmenter, picture: PictureFile, *, overlay: bool, spacing_mm: tuple[float, float] | None
-) -> _Done | None:
-    """Segment one picture; None for a mask or overlay of an earlier run."""
-    started = time.perf_counter()
-    try:
-        if is_signed_png(Path(picture.path)):
-            return None
-        done = _predict(segmenter, picture, overlay=overlay, spacing_mm=spacing_mm)
-    except Exception as error:  # noqa: BLE001 - whatever a picture does to a decoder or the model, the others go on
-        done = _Done(describe_failure(explain_failure(error, picture.path), file=picture.path))
-    return _Done({**done.record, "seconds": round(time.perf_counter() - started, 4)}, done.mask, done.overlay)
-
-
-def _predict(
-    segmenter: Segmenter, picture: PictureFile, *, overlay: bool, spacing_mm: tuple[float, float] | None
-) -> _Done:
-    if picture.fault:
-        raise DataError(picture.fault)
-    image = read_slice(picture.path, spacing_mm=spacing_mm)
-    prediction = segmenter.predict(image)
-    name = None if prediction.rejected else _names(picture)[0]
-    record = describe(prediction, file=picture.path, mask=name, spacing_mm=image.spacing_mm)
-    if prediction.rejected:
-        return _Done(record)
-    mask = _encode(prediction.mask.astype(np.uint8) * np.uint8(255))
-    return _Done(record, mask, _encode(draw_overlay(image.pixels, prediction.mask)) if overlay else None)
-
-
-def _encode(pixels: NDArray[np.uint8]) -> bytes:
-    """Encode a mask (H, W) or a red-green-blue overlay (H, W, 3) as a PNG that says that it is ours."""
-    ordered = pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels[:, :, ::-1])
-    return sign_png(cv2.imencode(".png", ordered)[1].tobytes())
-
-
-def _keep(picture: PictureFile, done: _Done, results: ResultsWriter, *, out: Path) -> Record:
+def _keep(picture: PictureFile, done: PictureDone, results: ResultsWriter, *, out: Path) -> Record:
     """Write a picture's files and its record, both or neither."""
     count = results.count
     try:
@@ -271,10 +220,10 @@ def _keep(picture: PictureFile, done: _Done, results: ResultsWriter, *, out: Pat
     return record
 
 
-def _write(picture: PictureFile, done: _Done, *, out: Path) -> Record:
+def _write(picture: PictureFile, done: PictureDone, *, out: Path) -> Record:
     """Write a picture's files; return its record, or that of a failure where its files' names are not possible."""
     try:
-        for name, png in zip(_names(picture), (done.mask, done.overlay), strict=not picture.fault):
+        for name, png in zip(picture.files, (done.mask, done.overlay), strict=not picture.fault):
             if png is not None:
                 write_atomically(out / name, png)
             elif os.path.lexists(out / name):
@@ -290,7 +239,7 @@ def _write(picture: PictureFile, done: _Done, *, out: Path) -> Record:
 
 
 def _remove(picture: PictureFile, out: Path) -> None:
-    for name in _names(picture):
+    for name in picture.files:
         with suppress(OSError):
             (out / name).unlink(missing_ok=True)
 
@@ -298,24 +247,19 @@ def _remove(picture: PictureFile, out: Path) -> None:
 def _refuse_overwriting(inputs: Inputs, out: Path) -> None:
     """Refuse to replace what tumortrace did not write, and to leave masks beside results that do not name them."""
     earlier = read_masks(out)
-    names = [name for picture in inputs.pictures for name in _names(picture)]
+    names = [name for picture in inputs.pictures for name in picture.files]
     names += [name for item in inputs.volumes for name in item.names]
     names += [DESCRIPTION] if any(item.bids for item in inputs.volumes) else []
     for name in names:
         path = out / name
         if os.path.lexists(path) and not is_signed(path):
             raise DataError(f"{path}: tumortrace did not write this file, or it was changed; choose another --out")
-    ours = {(place_of(picture.path), name) for picture in inputs.pictures for name in _names(picture)[:1]}
+    ours = {(place_of(picture.path), name) for picture in inputs.pictures for name in picture.files[:1]}
     ours |= {(place_of(str(source.path)), item.mask) for item in inputs.volumes for source in item.volume.sources}
     others = {mask for file, mask in earlier if (place_of(file), mask) not in ours}
     count = sum(os.path.exists(out / mask) for mask in others)
     if count:
         raise DataError(f"{out}: holds masks of other pictures ({count}); choose another --out, or remove them")
-
-
-def _names(picture: PictureFile) -> tuple[str, ...]:
-    """The mask and the overlay of a picture, within the folder of the results; none if there is no picture."""
-    return () if picture.fault else (f"{picture.name}_mask.png", f"{picture.name}_overlay.png")
 
 
 @contextmanager

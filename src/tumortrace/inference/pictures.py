@@ -37,6 +37,11 @@ class PictureFile:
     name: str
     fault: str = ""
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Its mask and its overlay, within the folder of the results; none if there is a fault."""
+        return () if self.fault else (f"{self.name}_mask.png", f"{self.name}_overlay.png")
+
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:

@@ -85,6 +85,25 @@ def add_refused(finding: Finding, results: ResultsWriter) -> WrittenVolume:
     return WrittenVolume(record)
 
 
+def describe_all(
+    item: VolumeFile, prediction: VolumePrediction, *, reasons: Sequence[str]
+) -> tuple[Record, list[Record]]:
+    """Describe a volume and its slices.
+
+    Args:
+        item: The volume.
+        prediction: Prediction for it.
+        reasons: Reasons for the review, the rejection or the failure.
+
+    Returns:
+        The record of the volume, and one for each slice.
+    """
+    mask = None if prediction.rejected or prediction.failed else item.mask
+    rejection = prediction.reasons[0] if prediction.rejected else ""
+    records = [describe_slice(one, item, mask=mask, reason=rejection) for one in prediction.slices]
+    return describe_volume(prediction, item, mask=mask, reasons=reasons), records
+
+
 def _write_files(
     item: VolumeFile,
     prediction: VolumePrediction,
@@ -115,10 +134,7 @@ def _write_files(
         cause = error.strerror if isinstance(error, OSError) else str(error)
         failure = f"{item.file}: the files for it cannot be written ({cause}); rename the scan"
         return _fail(item, prediction, failure)
-    mask = item.mask if whole else None
-    record = describe_volume(prediction, item, mask=mask, reasons=reasons)
-    rejection = prediction.reasons[0] if prediction.rejected else ""
-    records = [describe_slice(one, item, mask=mask, reason=rejection) for one in prediction.slices]
+    record, records = describe_all(item, prediction, reasons=reasons)
     return WrittenVolume(record, tuple(problems) if whole else ()), records
 
 

@@ -6,7 +6,7 @@ over, and texture, coil shading, blur and noise follow.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -95,19 +95,45 @@ def draw_phantom(rng: np.random.Generator, *, size_hw: tuple[int, int], kind: st
     Raises:
         ValueError: The kind is unknown or the frame is too small.
     """
+    return draw_cut(rng, rng, size_hw=size_hw, kind=kind)
+
+
+def draw_cut(
+    rng: np.random.Generator,
+    noise: np.random.Generator,
+    *,
+    size_hw: tuple[int, int],
+    kind: str,
+    head_scale: float = 1.0,
+    lesion_scale: float = 1.0,
+) -> Phantom:
+    """Draw one slice of a head: the same state of ``rng`` gives the same head, cut elsewhere by the scales.
+
+    Args:
+        rng: Source of head, lesions and contrast.
+        noise: Source of what the scanner adds.
+        size_hw: Height and width in pixels, each at least 96.
+        kind: One of ``KINDS``.
+        head_scale: Size of the head in this slice, as a fraction of its largest, above 0.
+        lesion_scale: Size of the lesions, likewise; 0 for a slice beyond them.
+
+    Raises:
+        ValueError: The kind is unknown or the frame is too small.
+    """
     if kind not in KINDS:
         raise ValueError(f"unknown kind of phantom {kind!r}; choose one of {', '.join(KINDS)}")
     if min(size_hw) < _SMALLEST_SIDE_PX:
         raise ValueError(f"a phantom of {size_hw} pixels is too small; give at least {_SMALLEST_SIDE_PX} a side")
-    head = draw_head(rng, size_hw)
-    lesions = _draw_lesions(rng, head, kind=kind)
-    grey = _choose_sequence(rng, lesions)
+    whole = draw_head(rng, size_hw)
+    drawn = _draw_lesions(rng, whole, kind=kind)
+    grey = _choose_sequence(rng, drawn)
+    head, lesions = _cut(whole, drawn, head_scale=head_scale, lesion_scale=lesion_scale)
     labels = paint_tissues(rng, head, displace=partial(_push_aside, lesions=lesions))
     image = shrink(grey.take(labels))
     white = shrink((labels == Tissue.WHITE).view(np.uint8) * np.uint8(255)) / np.float32(255)
     for lesion in lesions:
         image = _lay_lesion(rng, image, lesion=lesion, grey=grey, white=white)
-    return Phantom(_scan(rng, image), tuple(lesion.region for lesion in lesions), kind)
+    return Phantom(_scan(noise, image), tuple(lesion.region for lesion in lesions), kind)
 
 
 def write_phantom_dataset(folder: Path, *, counts: dict[str, int], no_tumour: int, seed: int) -> None:
@@ -153,6 +179,25 @@ def _write_image(folder: Path, *, index: int, seed: int) -> ImageAnnotation:
     path = folder / f"{part.lower()}_{index:03d}{suffix}"
     write_atomically(path, data)
     return ImageAnnotation(filename=path.name, size_bytes=len(data), regions=phantom.regions)
+
+
+def _cut(head: Head, lesions: list[_Lesion], *, head_scale: float, lesion_scale: float) -> tuple[Head, list[_Lesion]]:
+    """A head and its lesions as they are on another slice; unchanged for scales of 1."""
+    if head_scale == lesion_scale == 1:
+        return head, lesions
+    smaller = replace(
+        head, half_width_px=head_scale * head.half_width_px, half_length_px=head_scale * head.half_length_px
+    )
+    moved = [_shrink_lesion(lesion, head, head_scale, lesion_scale) for lesion in lesions if lesion_scale > 0]
+    return smaller, moved
+
+
+def _shrink_lesion(lesion: _Lesion, head: Head, head_scale: float, lesion_scale: float) -> _Lesion:
+    """A lesion on another slice: smaller, and moved with the head around it."""
+    center_xy = head.center_xy + head_scale * (lesion.center_xy - head.center_xy)
+    contour_xy = center_xy + lesion_scale * (lesion.contour_xy - lesion.center_xy)
+    radius_px = lesion_scale * lesion.radius_px
+    return _Lesion(lesion.kind, center_xy, contour_xy, radius_px=radius_px, region=Polygon(contour_xy))
 
 
 def _draw_lesions(rng: np.random.Generator, head: Head, *, kind: str) -> list[_Lesion]:

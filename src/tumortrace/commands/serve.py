@@ -1,0 +1,41 @@
+"""The command that serves the page and the HTTP interface."""
+
+from __future__ import annotations
+
+import webbrowser
+from typing import Annotated
+
+import typer
+
+from tumortrace.commands.options import ModelOption
+from tumortrace.commands.output import console
+from tumortrace.errors import require_extra
+from tumortrace.interruption import exit_program
+
+
+def serve(
+    host: Annotated[
+        str, typer.Option("--host", metavar="HOST", help="Address to listen on; only this machine by default.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", metavar="PORT", help="Port; 0 takes a free one.")] = 8080,
+    model: ModelOption = "default",
+    *,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+) -> None:
+    """Serve the web page and the HTTP interface on this machine.
+
+    Nothing that is sent is stored. Anyone who reaches the address can use it: there are no accounts.
+
+    Example: tumortrace serve --open
+    """
+    require_extra("web", purpose="serve the page")
+    from tumortrace.web.engine import Engine
+    from tumortrace.web.server import serve as run_server
+
+    def announce(address: str) -> None:
+        console.print(f"tumortrace on {address} (research use only, not a medical device); end it with Ctrl-C")
+        if open_page:
+            webbrowser.open(address)
+
+    run_server(Engine(model), host=host, port=port, announce=announce)
+    exit_program(0)

@@ -1,0 +1,101 @@
+"""Segment one picture file: its record, and its mask and overlay as PNG."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tumortrace.data.slice import Slice, read_slice
+from tumortrace.errors import DataError
+from tumortrace.inference.explain import explain_failure
+from tumortrace.inference.overlay import draw_overlay
+from tumortrace.inference.pictures import PictureFile
+from tumortrace.inference.predict import Prediction
+from tumortrace.inference.results import Record, describe, describe_failure
+from tumortrace.inference.segmenter import Segmenter
+from tumortrace.signed_png import is_signed_png, sign_png
+
+
+@dataclass(frozen=True, eq=False)
+class PictureDone:
+    """A picture's record, and its files.
+
+    Attributes:
+        record: Record, as ``results.json`` holds it.
+        mask: Mask as PNG; None if the picture was rejected or failed.
+        overlay: Mask drawn over the picture, as PNG, where one was asked for.
+        image: The picture itself, where it was asked for and could be read.
+        prediction: Prediction, likewise.
+    """
+
+    record: Record
+    mask: bytes | None = None
+    overlay: bytes | None = None
+    image: Slice | None = None
+    prediction: Prediction | None = None
+
+
+def segment_picture(
+    segmenter: Segmenter,
+    picture: PictureFile,
+    *,
+    overlay: bool = False,
+    spacing_mm: tuple[float, float] | None = None,
+    keep: bool = False,
+) -> PictureDone | None:
+    """Segment one picture; whatever goes wrong is in its record.
+
+    Args:
+        segmenter: The segmenter.
+        picture: The picture.
+        overlay: Whether to draw its mask over it.
+        spacing_mm: Distance between pixel centres along rows and columns; None takes what the file says.
+        keep: Whether to keep the picture and the prediction.
+
+    Returns:
+        None for a mask or overlay of an earlier run.
+    """
+    started = time.perf_counter()
+    try:
+        if is_signed_png(Path(picture.path)):
+            return None
+        done = _predict(segmenter, picture, overlay=overlay, spacing_mm=spacing_mm)
+    except Exception as error:  # noqa: BLE001 - whatever a picture does to a decoder or the model, the others go on
+        done = PictureDone(describe_failure(explain_failure(error, picture.path), file=picture.path))
+    kept = done if keep else replace(done, image=None, prediction=None)
+    return replace(kept, record={**done.record, "seconds": round(time.perf_counter() - started, 4)})
+
+
+def encode_png(pixels: NDArray[np.uint8]) -> bytes:
+    """Encode a picture as a PNG that says that tumortrace drew it.
+
+    Args:
+        pixels: Grey values (H, W) or red-green-blue (H, W, 3), uint8.
+    """
+    ordered = pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels[:, :, ::-1])
+    return sign_png(cv2.imencode(".png", ordered)[1].tobytes())
+
+
+def encode_mask(mask: NDArray[np.bool_]) -> bytes:
+    """Encode a mask (H, W), bool, as a PNG of 0 and 255."""
+    return encode_png(mask.astype(np.uint8) * np.uint8(255))
+
+
+def _predict(
+    segmenter: Segmenter, picture: PictureFile, *, overlay: bool, spacing_mm: tuple[float, float] | None
+) -> PictureDone:
+    if picture.fault:
+        raise DataError(picture.fault)
+    image = read_slice(picture.path, spacing_mm=spacing_mm)
+    prediction = segmenter.predict(image)
+    name = None if prediction.rejected else picture.files[0]
+    record = describe(prediction, file=picture.path, mask=name, spacing_mm=image.spacing_mm)
+    if prediction.rejected:
+        return PictureDone(record, image=image, prediction=prediction)
+    drawn = encode_png(draw_overlay(image.pixels, prediction.mask)) if overlay else None
+    return PictureDone(record, encode_mask(prediction.mask), drawn, image, prediction)

@@ -1,0 +1,1 @@
+"""The web server: HTTP interface and page."""

@@ -1,0 +1,149 @@
+"""The routes of the server."""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from functools import partial
+from importlib import resources
+from typing import Any
+
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Scope
+
+import tumortrace
+from tumortrace.errors import TumortraceError
+from tumortrace.files import Document
+from tumortrace.inference.card import read_card
+from tumortrace.inference.model import SHIPPED, Model
+from tumortrace.web import examples
+from tumortrace.web.answering import answer, choose_media_type
+from tumortrace.web.engine import Engine
+from tumortrace.web.guard import Guard
+from tumortrace.web.limits import RefusalError
+from tumortrace.web.replies import reply_document, reply_file, reply_refusal
+from tumortrace.web.requests import UploadReply
+from tumortrace.web.sample import SAMPLE_NAME, encode_sample
+
+STATIC = "static"
+"""Folder of the page within this package."""
+
+
+def make_app(engine: Engine, *, host: str) -> ASGIApp:
+    """Make the application: routes, page and the door before them.
+
+    Args:
+        engine: Queue, threads and models.
+        host: Address or name that the server listens on.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        engine.shut_down()
+
+    app = FastAPI(
+        title="tumortrace",
+        version=tumortrace.__version__,
+        summary="Brain-MR slices and scans in, tumour masks out. Research use only, not a medical device.",
+        docs_url=None,  # their pages load scripts from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    _add_routes(app, engine)
+    app.add_exception_handler(TumortraceError, _reply_error)
+    app.add_exception_handler(HTTPException, _reply_http_error)
+    mimetypes.add_type("text/javascript", ".js")  # some systems know it by another name, and browsers refuse that
+    app.mount("/", _Page(directory=str(resources.files("tumortrace.web") / STATIC), html=True))
+    return Guard(app, host=host)
+
+
+def _add_routes(app: FastAPI, engine: Engine) -> None:
+    @app.post("/api/segment", **examples.SEGMENT)
+    async def segment(request: Request) -> Response:
+        """Segment pictures, DICOM files, zips of a series, or NIfTI files."""
+        media_type = choose_media_type(request.headers.get("accept", ""))
+        return UploadReply(engine, partial(answer, engine=engine, media_type=media_type))
+
+    @app.get("/api/model", **examples.MODEL)
+    async def model() -> Response:
+        """Describe the model: name, hash, recipe, data, scores, limits and licence."""
+        return reply_document(await engine.run(_describe_model, engine))
+
+    @app.get("/api/sample", **examples.SAMPLE)
+    async def sample() -> Response:
+        """Return a generated series with a tumour, so that everything can be tried without data."""
+        data = await engine.run(encode_sample)
+        return reply_file(data, media_type="application/gzip", name=SAMPLE_NAME)
+
+    @app.get("/healthz", **examples.HEALTH)
+    async def health() -> Response:
+        """Say that the server runs."""
+        return reply_document({"status": "ok", "version": tumortrace.__version__})
+
+    @app.get("/v2/health/ready", **examples.READY)
+    async def ready() -> Response:
+        """Say whether the server takes requests, as the Open Inference Protocol asks."""
+        return reply_document({"ready": engine.is_open}, status=200 if engine.is_open else 503)
+
+    @app.get("/v2/models/{name}", **examples.METADATA)
+    async def metadata(name: str) -> Response:
+        """Describe inputs and outputs of a model, as the Open Inference Protocol asks."""
+        try:
+            segmenter = await engine.run(engine.segmenter, name)
+        except RefusalError:
+            return reply_refusal(RefusalError(404, f"{name[:100]}: no such model; ask for default or fast"))
+        return reply_document(_describe_tensors(name, segmenter.model))
+
+
+def _describe_model(engine: Engine) -> Document:
+    model = engine.segmenter().model
+    return {
+        "name": model.name,
+        "sha256": model.sha256,
+        "threshold": model.recipe.threshold,
+        "models": ["default", *(name for name in SHIPPED if name not in ("default", engine.served))],
+        "version": tumortrace.__version__,
+        "purpose": "research use only, not a medical device",
+        "limits": asdict(engine.limits),
+        "recipe": asdict(model.recipe),
+        "card": read_card(model) or model.card,
+    }
+
+
+def _describe_tensors(name: str, model: Model) -> Document:
+    height, width = model.recipe.size_hw
+    return {
+        "name": name,
+        "versions": [model.sha256[:12]],
+        "platform": "onnxruntime_onnx",
+        "inputs": [{"name": "images", "datatype": "FP32", "shape": [-1, 1, height, width]}],
+        "outputs": [{"name": "logits", "datatype": "FP32", "shape": [-1, 2, height, width]}],
+    }
+
+
+async def _reply_error(_request: Request, error: Exception) -> Response:
+    return reply_refusal(error if isinstance(error, RefusalError) else RefusalError(503, str(error)))
+
+
+async def _reply_http_error(request: Request, error: Exception) -> Response:
+    """Reply to a wrong path or method in the form of all other errors."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    detail = str(error.detail) if isinstance(error, HTTPException) else "internal error"
+    reply = reply_refusal(RefusalError(status, f"{request.method} {request.url.path[:200]}: {detail.lower()}"))
+    reply.headers.update(getattr(error, "headers", None) or {})
+    return reply
+
+
+class _Page(StaticFiles):
+    """The files of the page; a browser asks each time whether they have changed."""
+
+    def file_response(self, full_path: Any, stat_result: Any, scope: Scope, status_code: int = 200) -> Response:  # noqa: ANN401
+        reply = super().file_response(full_path, stat_result, scope, status_code)
+        reply.headers["Cache-Control"] = "no-cache"
+        return reply

@@ -1,0 +1,158 @@
+"""What ``/openapi.json`` says of each route: parameters, replies, examples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Route = dict[str, Any]
+
+_DIGEST = "9f2c" * 16
+
+_LESION = {
+    "area_px": 412, "area_mm2": None, "centroid_xy": [141.2, 97.6], "bbox_xyxy": [130, 86, 153, 110],
+    "diameter_px": 27.3, "diameter_mm": None, "confidence": 0.93,
+}  # fmt: skip
+
+_IMAGE = {
+    "file": "scan.png", "slice_index": None, "mask": "scan_mask.png", "status": "ok", "reason": "", "tumour": True,
+    "confidence": 0.88, "review": False, "plane": "axial", "plane_confidence": 0.97, "contrast": "t1c",
+    "contrast_confidence": 0.91, "area_px": 412, "area_mm2": None, "lesions": [_LESION], "seconds": 0.08,
+    "mask_png": "iVBORw0KGgo...",
+}  # fmt: skip
+
+_DOCUMENT = {
+    "model": {"name": "default", "sha256": _DIGEST, "threshold": 0.5},
+    "images": [_IMAGE],
+    "volumes": [],
+    "skipped": [],
+}
+
+_LINES = (
+    '{"type":"start","model":{...},"items":[{"item":0,"kind":"volume","name":"series","slices":24,...}],"skipped":[]}\n'
+    '{"type":"slice","item":0,"slice_index":0,"record":{...},"mask_png":"..."}\n'
+    '{"type":"volume","item":0,"record":{...},"changed":[]}\n'
+    '{"type":"end","seconds":2.1}\n'
+)
+
+
+def _error(description: str, example: str, *, limit: str = "") -> Route:
+    document = {"error": example} | ({"limit": limit} if limit else {})
+    properties = {"error": {"type": "string"}, "limit": {"type": "string"}}
+    schema = {"type": "object", "required": ["error"], "properties": properties}
+    return {
+        "description": description,
+        "content": {"application/json": {"schema": schema, "example": document}},
+    }
+
+
+def _reply(description: str, example: object, **others: object) -> Route:
+    content: dict[str, object] = {"application/json": {"schema": {"type": "object"}, "example": example}}
+    return {"description": description, "content": {**content, **others}}
+
+
+def _flag(name: str, description: str) -> Route:
+    schema = {"type": "integer", "enum": [0, 1], "default": 0}
+    return {"name": name, "in": "query", "description": description, "schema": schema}
+
+
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+
+FORBIDDEN = _error(
+    "Another site asks, or a wrong host.", "Origin: https://x.test: another site; open this server's own page"
+)
+BUSY = _error(
+    "The queue is full, or the server ends; see Retry-After.",
+    "the server is busy with 16 requests; try again in 3 s",
+    limit="waiting",
+)
+TOO_LARGE = _error(
+    "A limit on bytes, parts or pixels is exceeded.",
+    "scan.png: 9000 x 9000 pixels, more than the limit of 25,000,000; send a smaller picture",
+    limit="pixels",
+)
+
+SEGMENT: Route = {
+    "responses": {
+        200: _reply(
+            "Records as results.json has them, with masks; a rejected picture has its status here.",
+            _DOCUMENT,
+            **{
+                "application/x-ndjson": {"schema": {"type": "string"}, "example": _LINES},
+                "image/png": _BINARY, "image/jpeg": _BINARY, "application/dicom": _BINARY, "application/gzip": _BINARY,
+            },
+        ),
+        400: _error("The request is malformed.", "the request has no file; send a picture or scan as the field 'file'"),
+        403: FORBIDDEN,
+        406: _error("No such reply to these files.", "application/dicom is no reply to this kind of file (picture)"),
+        408: _error("The request arrives too slowly.", "the body took longer than 300 s; send fewer files"),
+        413: TOO_LARGE,
+        415: _error("Nothing of it can be read.", "notes.txt: not a picture that can be decoded; give a JPEG file"),
+        422: _error("A mask was asked for; the picture was rejected.", "cat.jpg: no mask, the picture was rejected"),
+        503: BUSY,
+    },
+    "openapi_extra": {
+        "parameters": [
+            _flag("pixels", "Also send the grey values of each slice."),
+            _flag("probability", "Also send the probability of tumour of each pixel."),
+            {
+                "name": "model", "in": "query", "description": "Model to segment with.",
+                "schema": {"type": "string", "enum": ["default", "fast"], "default": "default"},
+            },
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["file"],
+                        "properties": {
+                            "file": {
+                                "type": "array",
+                                "items": {"type": "string", "format": "binary"},
+                                "description": "Pictures, DICOM files, zips of a series, NIfTI files.",
+                            }
+                        },
+                    },
+                    "encoding": {"file": {"contentType": "application/octet-stream"}},
+                }
+            },
+        },
+    },
+}  # fmt: skip
+
+MODEL: Route = {
+    "responses": {
+        200: _reply("The model.", {"name": "default", "sha256": _DIGEST, "threshold": 0.5, "card": {}}),
+        403: FORBIDDEN,
+    }
+}
+
+SAMPLE: Route = {
+    "responses": {200: {"description": "sample.nii.gz", "content": {"application/gzip": _BINARY}}, 403: FORBIDDEN}
+}
+
+HEALTH: Route = {"responses": {200: _reply("The server runs.", {"status": "ok", "version": "0.1.0"}), 403: FORBIDDEN}}
+
+READY: Route = {
+    "responses": {
+        200: _reply("The server takes requests.", {"ready": True}),
+        503: _reply("The server ends.", {"ready": False}),
+    }
+}
+
+METADATA: Route = {
+    "responses": {
+        200: _reply(
+            "Inputs and outputs of the network.",
+            {
+                "name": "default",
+                "versions": [_DIGEST[:12]],
+                "platform": "onnxruntime_onnx",
+                "inputs": [{"name": "images", "datatype": "FP32", "shape": [-1, 1, 256, 256]}],
+                "outputs": [{"name": "logits", "datatype": "FP32", "shape": [-1, 2, 256, 256]}],
+            },
+        ),
+        404: _error("No such model.", "other: no such model; ask for default or fast"),
+    }
+}

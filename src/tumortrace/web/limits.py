@@ -1,0 +1,58 @@
+"""What the server accepts, and how it refuses the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tumortrace.errors import TumortraceError
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of one server.
+
+    Attributes:
+        request_bytes: Bytes in the body of a request.
+        unpacked_bytes: Bytes in all files of a zip once they are unpacked.
+        parts: Files and fields in a request, and files in a zip.
+        pixels: Pixels in a picture or slice.
+        voxels: Pixels in all slices of a request.
+        upload_seconds: Time for the body of a request.
+        work_seconds: Time for reading, segmenting and replying, once the request is at work.
+        active: Requests at work at a time.
+        waiting: Requests that wait for their turn or are still being received.
+    """
+
+    request_bytes: int = 512 * 2**20
+    unpacked_bytes: int = 2**30
+    parts: int = 2048
+    pixels: int = 25_000_000
+    voxels: int = 2**28
+    upload_seconds: float = 300.0
+    work_seconds: float = 300.0
+    active: int = 4
+    waiting: int = 12
+
+
+class RefusalError(TumortraceError):
+    """A request that is not answered as it was meant to be.
+
+    Attributes:
+        status: HTTP status.
+        limit: Name of the limit that was exceeded; empty if it was none.
+        retry_after_s: Seconds after which the client may try again; None if trying again is no use.
+    """
+
+    def __init__(self, status: int, text: str, *, limit: str = "", retry_after_s: int | None = None) -> None:
+        """Describe a refusal.
+
+        Args:
+            status: HTTP status.
+            text: One line: what is wrong, what was given, what to do.
+            limit: Name of the limit that was exceeded.
+            retry_after_s: Seconds after which the client may try again.
+        """
+        super().__init__(text)
+        self.status = status
+        self.limit = limit
+        self.retry_after_s = retry_after_s

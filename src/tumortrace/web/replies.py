@@ -1,0 +1,45 @@
+"""Replies that several routes send: documents, errors, attachments."""
+
+from __future__ import annotations
+
+import json
+
+from starlette.responses import Response
+
+from tumortrace.files import Document
+from tumortrace.web.limits import RefusalError
+
+
+def encode_document(document: Document) -> bytes:
+    """Encode a document as one line of JSON, without the line's end.
+
+    Raises:
+        ValueError: It holds NaN or infinity, which JSON cannot express.
+    """
+    return json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
+
+
+def reply_document(document: Document, *, status: int = 200) -> Response:
+    """Reply with a document."""
+    return Response(encode_document(document), status_code=status, media_type="application/json")
+
+
+def reply_refusal(refusal: RefusalError) -> Response:
+    """Reply with the one line of a refusal, as ``{"error": ...}``; ``limit`` names the limit that was exceeded."""
+    document = {"error": str(refusal)} | ({"limit": refusal.limit} if refusal.limit else {})
+    reply = reply_document(document, status=refusal.status)
+    if refusal.retry_after_s is not None:
+        reply.headers["Retry-After"] = str(refusal.retry_after_s)
+    return reply
+
+
+def reply_file(data: bytes, *, media_type: str, name: str) -> Response:
+    """Reply with a file that a browser saves under a name.
+
+    Args:
+        data: Content of the file.
+        media_type: Type of the content.
+        name: Name of the file; characters beyond ASCII letters, digits and ``._-`` become ``_``.
+    """
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in name.rpartition("/")[2])
+    return Response(data, media_type=media_type, headers={"Content-Disposition": f'attachment; filename="{plain}"'})

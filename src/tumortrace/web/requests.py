@@ -1,0 +1,122 @@
+"""One request with files: its place in the queue, its folder, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from tumortrace.errors import TumortraceError
+from tumortrace.web.engine import Engine, refuse_closing
+from tumortrace.web.limits import RefusalError
+from tumortrace.web.replies import reply_refusal
+from tumortrace.web.uploads import Upload, check_length, receive_upload
+
+R = TypeVar("R")
+
+Work = Callable[[Upload], Awaitable[Response]]
+"""Work on an upload; its folder is there until the reply has been sent."""
+
+
+class _GoneError(Exception):
+    """The client left."""
+
+
+class UploadReply(Response):
+    """A reply that receives the files of its request, works on them and sends what comes of it.
+
+    A place in the queue is taken before a byte of the body is read, and given back with the last byte of the reply. The
+    folder of the files exists for as long. A client that leaves ends the work.
+    """
+
+    def __init__(self, engine: Engine, work: Work) -> None:
+        """Prepare the reply.
+
+        Args:
+            engine: Queue and threads.
+            work: Function that makes the reply from the upload.
+        """
+        super().__init__()
+        self._engine = engine
+        self._work = work
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Receive, work and reply; an ASGI application."""
+        request = Request(scope, receive)
+        started = False
+
+        async def note_start(message: Any) -> None:  # noqa: ANN401 - an ASGI message
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            check_length(request.headers, self._engine.limits)
+            async with self._engine.enter(), request_folder() as folder:
+                query = dict(request.query_params)
+                upload = await _or_stop(
+                    receive_upload(request.headers, request.stream(), folder, limits=self._engine.limits, query=query),
+                    self._engine,
+                )
+                await _or_stop(self._answer(upload, scope, receive, note_start), self._engine, receive=receive)
+        except (_GoneError, ClientDisconnect):
+            return
+        except TumortraceError as error:
+            if not started:
+                refusal = error if isinstance(error, RefusalError) else RefusalError(503, str(error))
+                await reply_refusal(refusal)(scope, receive, send)
+
+    async def _answer(self, upload: Upload, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._engine.take_turn():
+            reply = await self._work(upload)
+            await reply(scope, receive, send)
+
+
+@asynccontextmanager
+async def request_folder() -> AsyncIterator[Path]:
+    """Make a folder for the files of one request, and remove it at the end, however that comes."""
+    folder = await asyncio.to_thread(_make_folder)
+    try:
+        yield folder
+    finally:
+        # In a thread of its own: hundreds of files take a while. Shielded: a client that leaves does not stop it.
+        await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+
+
+def _make_folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="tumortrace-")).resolve()
+
+
+async def _or_stop(work: Coroutine[Any, Any, R], engine: Engine, *, receive: Receive | None = None) -> R:
+    """Wait for work, unless the server ends or the client leaves; then cancel it.
+
+    Raises:
+        RefusalError: The server ends.
+        _GoneError: The client left.
+    """
+    task = asyncio.create_task(work)
+    stop = asyncio.create_task(engine.stopping.wait())
+    gone = asyncio.create_task(_wait_until_gone(receive)) if receive else None
+    try:
+        await asyncio.wait([task, stop, *([gone] if gone else [])], return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise _GoneError if gone is not None and gone.done() else refuse_closing()
+    finally:
+        others = [each for each in (task, stop, gone) if each is not None]
+        for each in others:
+            each.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+
+async def _wait_until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

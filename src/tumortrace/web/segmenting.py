@@ -1,0 +1,307 @@
+"""The slices of a request, segmented one by one: the events of a reply."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from tumortrace.data.slice import Slice
+from tumortrace.files import Document
+from tumortrace.inference.model import Model
+from tumortrace.inference.overlay import draw_overlay
+from tumortrace.inference.pictures import PictureFile
+from tumortrace.inference.predict import Prediction
+from tumortrace.inference.results import Record, describe_slice, describe_volume_failure
+from tumortrace.inference.segment_picture import encode_mask, segment_picture
+from tumortrace.inference.segmenter import Segmenter
+from tumortrace.inference.volume_batch import describe_all
+from tumortrace.inference.volume_files import VolumeFile, VolumeOptions, encode_volume_seg
+from tumortrace.inference.volume_predict import SliceResult, combine_slices, segment_slice
+from tumortrace.web.engine import ABANDONED_SECONDS, Engine
+from tumortrace.web.opening import Opened
+from tumortrace.web.pixels import describe_colours, describe_pixels, encode_levels
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a reply holds beside records and masks.
+
+    Attributes:
+        pixels: Whether to send the grey values of each slice.
+        probability: Whether to send the probabilities of each slice.
+        file: Ending of the only file that is wanted: ``jpg``, ``dcm`` or ``nii.gz``; empty for none.
+    """
+
+    pixels: bool = False
+    probability: bool = False
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class SliceEvent:
+    """A slice that is ready.
+
+    Attributes:
+        item: Number of its picture or volume.
+        slice_index: Number of the slice, from 0.
+        record: Record of the slice, before neighbours vote.
+        mask: Mask as PNG; None if the slice was rejected or failed.
+        extra: Pixels and probabilities, as far as they are wanted.
+        overlay: Mask drawn over the picture, as JPEG, where it is wanted.
+    """
+
+    item: int
+    slice_index: int
+    record: Record
+    mask: bytes | None = None
+    extra: Document = field(default_factory=dict)
+    overlay: bytes | None = None
+
+    def document(self) -> Document:
+        """Return the line of the stream."""
+        head = {"type": "slice", "item": self.item, "slice_index": self.slice_index, "record": self.record}
+        return {**head, "mask_png": encode_base64(self.mask), **self.extra}
+
+
+@dataclass(frozen=True)
+class VolumeEvent:
+    """A volume whose slices are all there, after neighbours voted.
+
+    Attributes:
+        item: Number of the volume.
+        record: Record of the volume.
+        changed: Slices whose record or mask the vote changed.
+        file: The file that is wanted; None if there is none.
+    """
+
+    item: int
+    record: Record
+    changed: tuple[SliceEvent, ...] = ()
+    file: bytes | None = None
+
+    def document(self) -> Document:
+        """Return the line of the stream."""
+        changed = [
+            {"slice_index": one.slice_index, "record": one.record, "mask_png": encode_base64(one.mask)}
+            for one in self.changed
+        ]
+        return {"type": "volume", "item": self.item, "record": self.record, "changed": changed}
+
+
+Event = SliceEvent | VolumeEvent
+
+
+def encode_base64(data: bytes | None) -> str | None:
+    """Return bytes as base64 text; None for None."""
+    return None if data is None else base64.b64encode(data).decode()
+
+
+def describe_start(opened: Opened, model: Model) -> Document:
+    """Describe what a reply will hold: model, items and skipped files.
+
+    Args:
+        opened: Pictures and volumes of the request.
+        model: Model that segments them.
+    """
+    items = []
+    for number, item in enumerate(opened.items):
+        if isinstance(item, PictureFile):
+            size_hw = opened.sizes_hw[number]
+            fields: Document = {"kind": "picture", "name": opened.localise(item.path), "series_uid": None, "slices": 1}
+            place: Document = {"size_hw": size_hw, "spacing_mm": None, "step_mm": None}
+        else:
+            volume = item.volume
+            fields = {"kind": "volume", "name": item.name, "series_uid": volume.series_uid, "slices": len(volume)}
+            place = {"size_hw": volume.size_hw, "spacing_mm": volume.spacing_mm, "step_mm": volume.step_mm}
+        items.append({"item": number, **fields, **place})
+    return {"type": "start", "model": describe_model(model), "items": items, "skipped": list_skipped(opened)}
+
+
+def describe_model(model: Model) -> Document:
+    """Return name, hash and threshold of a model, as ``results.json`` has them."""
+    return {"name": model.name, "sha256": model.sha256, "threshold": model.recipe.threshold}
+
+
+def list_skipped(opened: Opened) -> list[str]:
+    """Return the files that are passed over, as the client named them."""
+    return [opened.localise(path) for path in (*opened.inputs.skipped, *opened.inputs.own)]
+
+
+def describe_refused(opened: Opened) -> list[Record]:
+    """Return the records of scans that cannot be opened."""
+    return [
+        _localise(describe_volume_failure(f"{each.file}: {each.cause}; {each.remedy}", file=each.file), opened)
+        for each in opened.inputs.refused
+    ]
+
+
+async def segment_opened(
+    opened: Opened, segmenter: Segmenter, engine: Engine, wishes: Wishes
+) -> AsyncGenerator[Event, None]:
+    """Segment all slices of a request in their order, a few ahead of the reader.
+
+    A reader that stops leaves at most the slices that are being segmented at that moment.
+
+    Args:
+        opened: Pictures and volumes of the request.
+        segmenter: Segmenter with one thread.
+        engine: Threads that decode and segment.
+        wishes: Content of the events.
+
+    Yields:
+        An event a slice, and one a volume after its slices.
+    """
+    running: deque[asyncio.Future[_Step]] = deque()
+    results: list[SliceResult] = []
+    try:
+        for task in _list_tasks(opened, segmenter, wishes):
+            running.append(engine.start(task))
+            if len(running) > engine.workers:
+                async for event in _take(running, results, opened, segmenter, engine, wishes):
+                    yield event
+        while running:
+            async for event in _take(running, results, opened, segmenter, engine, wishes):
+                yield event
+    finally:
+        for future in running:
+            future.cancel()
+        if running:
+            await asyncio.wait(running, timeout=ABANDONED_SECONDS)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A slice that a thread has segmented; of a volume, with all that the vote needs."""
+
+    event: SliceEvent
+    volume: VolumeFile | None = None
+    result: SliceResult | None = None
+
+
+async def _take(
+    running: deque[asyncio.Future[_Step]],
+    results: list[SliceResult],
+    opened: Opened,
+    segmenter: Segmenter,
+    engine: Engine,
+    wishes: Wishes,
+) -> AsyncGenerator[Event, None]:
+    """Wait for the first slice; yield its event, and that of its volume after the last slice."""
+    step = await running[0]
+    running.popleft()
+    yield step.event
+    if step.volume is None or step.result is None:
+        return
+    results.append(step.result)
+    if len(results) == len(step.volume.volume):
+        whole = list(results)
+        results.clear()
+        yield await engine.run(
+            finish_volume, step.volume, whole, opened, segmenter, item_number=step.event.item, wishes=wishes
+        )
+
+
+def _list_tasks(opened: Opened, segmenter: Segmenter, wishes: Wishes) -> Iterator[Callable[[], _Step]]:
+    for number, item in enumerate(opened.items):
+        if isinstance(item, PictureFile):
+            yield partial(_segment_picture, opened, item, segmenter, item_number=number, wishes=wishes)
+        else:
+            for index in range(len(item.volume)):
+                yield partial(_segment_slice, opened, item, segmenter, at=(number, index), wishes=wishes)
+
+
+def _segment_picture(
+    opened: Opened, picture: PictureFile, segmenter: Segmenter, *, item_number: int, wishes: Wishes
+) -> _Step:
+    done = segment_picture(segmenter, picture, keep=True)
+    assert done is not None  # noqa: S101 - masks that tumortrace drew were passed over when the upload was opened
+    extra: Document = {}
+    overlay = None
+    if done.image is not None and done.prediction is not None:
+        levels = np.rint(done.prediction.probability * np.float32(255)).astype(np.uint8)
+        extra = _describe_extra(done.image, levels, wishes, path=Path(picture.path))
+        if wishes.file == "jpg" and done.mask is not None:
+            drawn = draw_overlay(done.image.pixels, done.prediction.mask)
+            overlay = cv2.imencode(".jpg", drawn[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes()
+    return _Step(SliceEvent(item_number, 0, _localise(done.record, opened), done.mask, extra, overlay))
+
+
+def _segment_slice(
+    opened: Opened, item: VolumeFile, segmenter: Segmenter, *, at: tuple[int, int], wishes: Wishes
+) -> _Step:
+    number, index = at
+    kept: list[Slice] = []
+
+    def predict(image: Slice) -> Prediction:
+        kept.append(image)
+        return segmenter.predict(image)
+
+    result = segment_slice(item.volume, index, predict, keep_levels=wishes.probability)
+    extra = _describe_extra(kept[0], result.levels, wishes) if kept else {}
+    record = _localise(describe_slice(result, item, mask=item.mask), opened)
+    mask = encode_mask(result.mask) if result.judged else None
+    return _Step(SliceEvent(number, index, record, mask, extra), item, replace(result, levels=None))
+
+
+def finish_volume(
+    item: VolumeFile,
+    results: list[SliceResult],
+    opened: Opened,
+    segmenter: Segmenter,
+    *,
+    item_number: int = 0,
+    wishes: Wishes,
+) -> VolumeEvent:
+    """Let neighbouring slices vote, and describe the volume.
+
+    Args:
+        item: The volume.
+        results: A result for each slice, in order.
+        opened: Pictures and volumes of the request.
+        segmenter: Segmenter that made the results.
+        item_number: Number of the volume in the reply.
+        wishes: Content of the events.
+
+    Raises:
+        DataError: The file that is wanted cannot be made.
+    """
+    prediction = combine_slices(item.volume, results, gate=segmenter.gate)
+    whole = not (prediction.rejected or prediction.failed)
+    data = None
+    if whole and wishes.file == "nii.gz":
+        from tumortrace.inference.nifti_mask import encode_nifti
+
+        data = encode_nifti(prediction.mask, item.volume)
+    elif whole and wishes.file == "dcm":
+        data = encode_volume_seg(item, prediction, model=segmenter.model, options=VolumeOptions(dicom_seg=True))
+    record, records = describe_all(item, prediction, reasons=prediction.reasons)
+    changed = []
+    for before, after, described in zip(results, prediction.slices, records, strict=True):
+        if describe_slice(before, item, mask=item.mask) != described:
+            mask = encode_mask(after.mask) if whole and after.judged else None
+            changed.append(SliceEvent(item_number, after.index, _localise(described, opened), mask))
+    return VolumeEvent(item_number, _localise(record, opened), tuple(changed), data)
+
+
+def _describe_extra(image: Slice, levels: Any, wishes: Wishes, *, path: Path | None = None) -> Document:  # noqa: ANN401
+    extra: Document = {}
+    if wishes.probability:
+        extra["probability_png"] = None if levels is None else encode_base64(encode_levels(levels))
+    if wishes.pixels:
+        coloured = path is not None and image.colour_share > 0
+        extra["pixels"] = describe_colours(path) if coloured and path is not None else describe_pixels(image)
+    return extra
+
+
+def _localise(record: Record, opened: Opened) -> Record:
+    """Name files as the client did, in place of those in the folder of the request."""
+    return {key: opened.localise(value) if isinstance(value, str) else value for key, value in record.items()}

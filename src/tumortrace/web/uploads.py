@@ -1,0 +1,252 @@
+"""Receiving of files: a multipart body becomes files in a folder of the request."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from email.message import Message
+from pathlib import Path
+from typing import BinaryIO
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser
+from starlette.datastructures import Headers
+
+from tumortrace.errors import printable
+from tumortrace.web.limits import Limits, RefusalError
+
+FILE = "file"
+"""Name of the field with a picture or scan; it may come many times."""
+
+LONGEST_NAME = 200
+"""Bytes of a file's name that are kept."""
+
+DEEPEST = 8
+"""Folders of a file's path that are kept, the last ones."""
+
+LONGEST_FIELD = 1024
+"""Bytes of a field that is no file."""
+
+
+@dataclass(frozen=True)
+class UploadedFile:
+    """A file of a request.
+
+    Attributes:
+        part: Name of the field that it came in.
+        name: Path that the client gave, made safe: relative, with forward slashes.
+        path: File that holds it.
+    """
+
+    part: str
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Upload:
+    """All that a request brought.
+
+    Attributes:
+        folder: Folder of the files.
+        files: Files in the order they came.
+        fields: Values of the other fields and of the query; the last one where a name comes again.
+    """
+
+    folder: Path
+    files: tuple[UploadedFile, ...]
+    fields: dict[str, str] = field(default_factory=dict)
+
+    def of_part(self, part: str) -> tuple[UploadedFile, ...]:
+        """Return the files of one field."""
+        return tuple(file for file in self.files if file.part == part)
+
+
+async def receive_upload(
+    headers: Headers, body: AsyncIterator[bytes], folder: Path, *, limits: Limits, query: dict[str, str] | None = None
+) -> Upload:
+    """Write the files of a multipart body into a folder while they arrive.
+
+    Args:
+        headers: Headers of the request.
+        body: Its body, in pieces.
+        folder: Folder for the files; one folder a field is made in it.
+        limits: Limits on bytes, parts and time.
+        query: Values of the query.
+
+    Raises:
+        RefusalError: It is no multipart body, it is damaged, or it exceeds a limit.
+    """
+    check_length(headers, limits)
+    form = _Form(folder, limits)
+    parser = _open_parser(headers.get("content-type", ""), form)
+    received = 0
+    try:
+        async with asyncio.timeout(limits.upload_seconds):
+            async for piece in body:
+                received += len(piece)
+                if received > limits.request_bytes:
+                    raise _too_many_bytes(limits)
+                await asyncio.to_thread(parser.write, piece)  # parses, and writes to the disk
+            await asyncio.to_thread(parser.finalize)
+    except FormParserError:
+        raise RefusalError(400, "the body is damaged or ends too soon; send multipart/form-data again") from None
+    except TimeoutError:
+        text = f"the body took longer than {limits.upload_seconds:g} s; send fewer files"
+        raise RefusalError(408, text, limit="upload_seconds") from None
+    finally:
+        form.close()
+    if not form.ended:
+        raise RefusalError(400, "the body ends too soon; send multipart/form-data again")
+    return Upload(folder, tuple(form.files), {**(query or {}), **form.fields})
+
+
+def check_length(headers: Headers, limits: Limits) -> None:
+    """Refuse a body that says itself that it is too long, before any of it is read.
+
+    Raises:
+        RefusalError: ``Content-Length`` exceeds the limit.
+    """
+    length = headers.get("content-length", "")
+    if length.isdecimal() and int(length) > limits.request_bytes:
+        raise _too_many_bytes(limits)
+
+
+def make_safe(name: str) -> str:
+    """Return a client's path as a relative one that stays within its folder.
+
+    Both kinds of slashes separate folders. Drive letters, control characters and steps upwards vanish.
+
+    Args:
+        name: Path as the client gave it.
+
+    Returns:
+        At most ``DEEPEST`` folders and a name; ``"file"`` if nothing is left.
+    """
+    text = printable(name).replace("\\", "/")
+    parts = [re.sub(r"[\x00-\x1f:]", "_", part).strip() for part in re.sub(r"^[A-Za-z]:", "", text).split("/")]
+    kept = [_shorten(part) for part in parts if part.strip(".")]
+    return "/".join(kept[-DEEPEST:]) or "file"
+
+
+def _shorten(part: str) -> str:
+    """Cut a name in the middle of its stem, so that its suffixes stay."""
+    data = part.encode()
+    if len(data) <= LONGEST_NAME:
+        return part
+    end = data[-40:].decode(errors="ignore")
+    return data[: LONGEST_NAME - 40].decode(errors="ignore") + end
+
+
+def _too_many_bytes(limits: Limits) -> RefusalError:
+    text = f"the request has more than the limit of {limits.request_bytes:,} bytes; send fewer or smaller files"
+    return RefusalError(413, text, limit="request_bytes")
+
+
+def _open_parser(content_type: str, form: _Form) -> MultipartParser:
+    message = Message()
+    message["content-type"] = content_type
+    boundary = message.get_param("boundary")
+    if message.get_content_type() != "multipart/form-data" or not isinstance(boundary, str) or not boundary:
+        raise RefusalError(415, "the body is no multipart/form-data; send the picture or scan as the field 'file'")
+    callbacks = {name: getattr(form, name) for name in dir(_Form) if name.startswith("on_")}
+    try:
+        return MultipartParser(boundary.encode("latin-1"), callbacks)  # type: ignore[arg-type]
+    except (FormParserError, UnicodeEncodeError):
+        raise RefusalError(400, "the boundary of the multipart body is malformed; send it again") from None
+
+
+class _Form:
+    """Files and fields while they arrive; the parser calls the functions that begin with ``on_``."""
+
+    def __init__(self, folder: Path, limits: Limits) -> None:
+        self.files: list[UploadedFile] = []
+        self.fields: dict[str, str] = {}
+        self.ended = False
+        self._folder = folder
+        self._limits = limits
+        self._count = 0
+        self._taken: set[tuple[str, str]] = set()
+        self._header = (bytearray(), bytearray())
+        self._headers: dict[bytes, bytes] = {}
+        self._file: BinaryIO | None = None
+        self._name = ""
+        self._value = bytearray()
+
+    def close(self) -> None:
+        """Close the file that is open, if any."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def on_part_begin(self) -> None:
+        self._count += 1
+        if self._count > self._limits.parts:
+            text = f"the request has more than the limit of {self._limits.parts:,} parts; send fewer files, or a zip"
+            raise RefusalError(413, text, limit="parts")
+        self._headers = {}
+        self._header = (bytearray(), bytearray())
+
+    def on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header[0].extend(data[start:end])
+
+    def on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._header[1].extend(data[start:end])
+
+    def on_header_end(self) -> None:
+        self._headers[bytes(self._header[0]).lower()] = bytes(self._header[1])
+        self._header = (bytearray(), bytearray())
+
+    def on_headers_finished(self) -> None:
+        message = Message()
+        text = self._headers.get(b"content-disposition", b"").decode(errors="replace")
+        message["content-disposition"] = " ".join(text.split())
+        name = message.get_param("name", header="content-disposition")
+        file_name = message.get_filename()
+        if not isinstance(name, str) or not name:
+            raise RefusalError(400, "a part of the body has no name; send files as the field 'file'")
+        self._name, self._value = name, bytearray()
+        if file_name is not None:
+            self._open(make_safe(file_name))
+
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._file is not None:
+            self._file.write(data[start:end])
+            return
+        self._value.extend(data[start:end])
+        if len(self._value) > LONGEST_FIELD:
+            raise RefusalError(
+                413, f"the field {self._name!r} is longer than {LONGEST_FIELD} bytes; send it as a file", limit="field"
+            )
+
+    def on_part_end(self) -> None:
+        if self._file is None:
+            self.fields[self._name] = self._value.decode(errors="replace")
+        self.close()
+
+    def on_end(self) -> None:
+        self.ended = True
+
+    def _open(self, name: str) -> None:
+        """Open a new file in the folder of its field, under a name that no other has there."""
+        part = make_safe(self._name).replace("/", "_")
+        unique, number = name, 1
+        while (part, unique.casefold()) in self._taken or self._is_folder(part, unique):
+            number += 1
+            stem, dot, suffix = name.rpartition("/")[2].partition(".")
+            unique = f"{name.rpartition('/')[0]}/{stem}-{number}{dot}{suffix}".removeprefix("/")
+        self._taken.add((part, unique.casefold()))
+        path = self._folder / part / unique
+        with suppress(FileExistsError, NotADirectoryError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._file = path.open("xb")
+        except OSError as error:
+            raise RefusalError(400, f"{name}: cannot be received ({error.strerror}); rename it") from None
+        self.files.append(UploadedFile(self._name, unique, path))
+
+    def _is_folder(self, part: str, name: str) -> bool:
+        return (self._folder / part / name).is_dir()
