@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from tumortrace.copies.splits import Split
     from tumortrace.copies.survey import Survey
+    from tumortrace.evaluation.doubtful import Doubt
     from tumortrace.evaluation.evaluate import Evaluation
 
 
@@ -28,11 +29,14 @@ class AuditResult:
         document: Content of ``audit.json``.
         survey: Cases, groups of copies and pairs.
         findings: Faults of the data.
+        doubts: Judgement of each outline by a model that was not trained on it, the most doubtful first; empty without
+            a cross-validation.
     """
 
     document: Document
     survey: Survey
     findings: tuple[Finding, ...]
+    doubts: tuple[Doubt, ...] = ()
 
     def __repr__(self) -> str:
         images, slices = counted(self.document["n"], "image"), counted(self.document["groups"], "different slice")

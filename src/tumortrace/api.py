@@ -50,19 +50,30 @@ def open_dataset(*folders: FilePath, negatives: FilePath | None = None, label: s
     return open_datasets([Path(folder) for folder in folders], negatives=tumour_free, label=label)
 
 
-def audit(data: FilePath | Sequence[FilePath], *, label: str | None = None, out: FilePath | None = None) -> AuditResult:
+def audit(
+    data: FilePath | Sequence[FilePath],
+    *,
+    label: str | None = None,
+    run: FilePath | None = None,
+    out: FilePath | None = None,
+) -> AuditResult:
     """Find copies within and across splits and datasets, the annotators' agreement, and every fault.
 
     Args:
         data: Folder of images, annotated or not; or several, which are compared with each other too.
         label: Label of the regions that are tumour; None takes all regions.
-        out: Folder for ``audit.json``, ``audit.html``, ``groups.csv`` and ``findings.json``; None writes nothing.
+        run: Folder of a finished cross-validation on the same data. Its models judge the outlines that they were not
+            trained on. None judges no outline.
+        out: Folder for ``audit.json``, ``audit.html``, ``groups.csv``, ``findings.json`` and, with ``run``,
+            ``doubtful.csv`` and ``doubtful.txt``; None writes nothing.
 
     Raises:
         DataError: A folder cannot be opened or is given twice, or ``out`` lies inside one.
+        ModelError: ``run`` is no finished cross-validation, or one on other data.
     """
     from tumortrace.copies.audit import audit_document, write_audit
     from tumortrace.copies.survey import survey_cases
+    from tumortrace.evaluation.doubtful import describe_doubts, find_doubtful, open_crossval, write_doubts
 
     folder = _output(out, data)
     if folder is not None:
@@ -71,14 +82,22 @@ def audit(data: FilePath | Sequence[FilePath], *, label: str | None = None, out:
 
         refuse_foreign_page(folder / "audit.html")  # before the survey, which takes minutes
     dataset = open_apart([Path(root) for root in _folders(data)], label=label)
+    held_out = open_crossval(Path(run)) if run is not None else None
     survey = survey_cases((*dataset.records, *dataset.unannotated), as_pictures=True)
     document = audit_document(dataset, survey)
+    doubts = find_doubtful(held_out, survey) if held_out else ()
+    if held_out:
+        document["doubtful"] = describe_doubts(doubts, crossval=held_out.folder, survey=survey)
     if folder is not None:
         from tumortrace.reporting.audit_page import write_audit_page
+        from tumortrace.reporting.doubtful_section import draw_doubts
 
         write_audit(document, survey, folder)
-        write_audit_page(survey, document, folder / "audit.html")
-    return AuditResult(document, survey, (*dataset.findings, *survey.findings))
+        if held_out:
+            write_doubts(doubts, folder)
+        section = draw_doubts(document["doubtful"], doubts, held_out, survey) if held_out else None
+        write_audit_page(survey, document, folder / "audit.html", doubtful=section)
+    return AuditResult(document, survey, (*dataset.findings, *survey.findings), doubts)
 
 
 def split(

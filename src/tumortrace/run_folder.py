@@ -38,6 +38,9 @@ TRAINING_INDEX = Path("training.npz")
 SPLIT = Path("split.json")
 """The folds of a cross-validation."""
 
+CALIBRATED = Path("calibrated.toml")
+"""The settings of a finished cross-validation with the recipe that was fitted on all folds."""
+
 MANIFEST = Path("manifest.json")
 """Data, versions, seed, device and times: what a reader needs to believe a run and to repeat it."""
 

@@ -24,6 +24,10 @@ def audit(
         typer.Argument(metavar="DATA...", help="Folders of images, annotated or not; several are compared as well."),
     ],
     label: LabelOption = None,
+    run: Annotated[
+        Path | None,
+        typer.Option("--run", metavar="CROSSVAL", help="Judge outlines by the models of a cross-validation on DATA."),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder [runs/NAMES-audit].")] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print audit.json on stdout, and nothing else.")] = False,
@@ -31,13 +35,13 @@ def audit(
         str, typer.Option("--fail-on", metavar="KINDS", help="Exit with status 1 on: leakage, faults, or both.")
     ] = "",
 ) -> None:
-    """Find leaked copies in and across datasets, agreement, and faults.
+    """Find leaked copies, agreement, doubtful outlines and faults.
 
     Example: tumortrace audit figshare brisc --out runs/figshare-brisc-audit
     """
     kinds = _read_kinds(fail_on)
     folder = out or Path("runs") / f"{'-'.join(each.resolve().name for each in data)}-audit"
-    result = api.audit(data, label=label, out=folder)
+    result = api.audit(data, label=label, run=run, out=folder)
     if as_json:
         print(json.dumps(result.document, indent=2))  # noqa: T201 - the document itself, untouched by rich
     else:
@@ -46,7 +50,8 @@ def audit(
         for table in tables_of_audit(result.document):
             console.print(table)
         report_findings(result.findings, kept_in=folder / "findings.json")
-        console.print(f"Written to {folder}: audit.html, audit.json, groups.csv, findings.json")
+        lists = ", doubtful.csv, doubtful.txt" if run else ""
+        console.print(f"Written to {folder}: audit.html, audit.json, groups.csv, findings.json{lists}")
     failed = [line for kind in kinds for line in _describe_failure(kind, result)]
     for line in failed:
         log.print(f"Failed: {line}")

@@ -32,13 +32,14 @@ _FINDINGS = 200
 _MEMBERS = 24
 
 
-def write_audit_page(survey: Survey, document: Document, out: Path) -> None:
+def write_audit_page(survey: Survey, document: Document, out: Path, *, doubtful: Markup | None = None) -> None:
     """Write one self-contained page.
 
     Args:
         survey: A survey of the dataset.
         document: Content of ``audit.json``.
         out: The page.
+        doubtful: Section on doubtful outlines; None if none was judged.
 
     Raises:
         DataError: Another file than a page of tumortrace stands at ``out``.
@@ -49,6 +50,7 @@ def write_audit_page(survey: Survey, document: Document, out: Path) -> None:
             Section(f"{pair['first']} and {pair['second']}", describe_shared(survey, pair))
             for pair in document["across"]
         ),
+        *([Section("Doubtful outlines", doubtful)] if doubtful else []),
         Section("Copies side by side", _pairs(survey)),
         Section("How copies are recognised", _threshold(document)),
         Section("The largest groups", _groups(survey, document)),

@@ -42,15 +42,23 @@ def draw_pair(survey: Survey, pair: CopyPair) -> Markup:
         outlines = [(own, FIRST_RGB), (other, SECOND_RGB)]
         dice = count_pixels(other, own).dice
         caption += "" if np.isnan(dice) else f"; Dice of the two outlines {dice:.3f}"
-    drawn = [_draw_outlines(panel, outlines) for panel in panels]
+    drawn = [draw_outlines(panel, outlines) for panel in panels]
     gap = np.full((drawn[0].shape[0], 8, 3), 255, dtype=np.uint8)
     return html.picture(np.concatenate([drawn[0], gap, drawn[1]], axis=1), alt="Two copies of a slice", caption=caption)
 
 
-def _draw_outlines(
+def draw_outlines(
     grey: NDArray[np.uint8], outlines: Sequence[tuple[NDArray[np.bool_], tuple[int, int, int]]]
 ) -> NDArray[np.uint8]:
-    """Draw the slice at the panel's size, with outlines two pixels wide."""
+    """Draw a slice at the panel's size, with outlines two pixels wide.
+
+    Args:
+        grey: The slice, shape (H, W), uint8.
+        outlines: Masks, shape (H, W), bool, each with red, green and blue from 0 to 255.
+
+    Returns:
+        Red-green-blue, uint8.
+    """
     scale = _PANEL_PX / max(grey.shape)
     size_wh = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
     large = cv2.resize(grey, size_wh, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)

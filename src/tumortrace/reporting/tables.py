@@ -136,6 +136,9 @@ def tables_of_audit(document: Document) -> list[Table]:
         table.add_row(f"group {group['group']}", f"{counted(group['size'], 'image')}; {linked}")
     if document["patients_across_parts"]:
         table.add_row("patients in several parts", str(len(document["patients_across_parts"])))
+    if doubtful := document.get("doubtful"):
+        contradicted = f"{doubtful['contradicted']} of {doubtful['judged']}, by models not trained on their slices"
+        table.add_row("outlines contradicted", contradicted)
     if document["agreement"]:
         agreement = document["agreement"]
         table.add_row(

@@ -20,14 +20,11 @@ from tumortrace.files import write_atomically
 from tumortrace.inference.model import open_model
 from tumortrace.locks import lock_folder
 from tumortrace.progress import tell
-from tumortrace.run_folder import CONFIG, MANIFEST, TRAINING_INDEX
+from tumortrace.run_folder import CALIBRATED, CONFIG, MANIFEST, TRAINING_INDEX
 from tumortrace.training.compute import start_compute
 from tumortrace.trials.folds import By, keep_split
 from tumortrace.trials.jobs import Job, describe_left, read_seconds, run_jobs
 from tumortrace.wording import counted
-
-CALIBRATED = Path("calibrated.toml")
-"""The settings with the recipe that was fitted on all folds."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,57 @@
+"""The section of an audit's page that shows doubtful outlines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from tumortrace.copies.survey import Survey, SurveyedCase
+from tumortrace.errors import DataError
+from tumortrace.evaluation.doubtful import KINDS, LIST, TABLE, Doubt, HeldOutModels, predict_held_out
+from tumortrace.files import Document
+from tumortrace.inference.overlay import to_display
+from tumortrace.reporting import html
+from tumortrace.reporting.copy_pictures import FIRST_RGB, SECOND_RGB, draw_outlines
+
+SHOWN = 24
+"""Number of outlines with a picture."""
+
+
+def draw_doubts(document: Document, doubts: Sequence[Doubt], held_out: HeldOutModels, survey: Survey) -> Markup:
+    """Draw the section: how many outlines are contradicted in which way, and pictures of the most doubtful ones.
+
+    Args:
+        document: Entry ``doubtful`` of ``audit.json``.
+        doubts: Doubts from ``find_doubtful``, the most doubtful first.
+        held_out: Models that judged them.
+        survey: Survey of the dataset.
+    """
+    rows = [[kind, words, document["kinds"].get(kind, 0)] for kind, words in KINDS.items()]
+    table = html.table(["kind", "meaning", "outlines"], rows, text_columns=2)
+    key = html.colour_key([("outline of the dataset", FIRST_RGB), ("mask of the held-out model", SECOND_RGB)])
+    by_name = {case.record.case_id: case for case in survey.cases}
+    figures = [_draw(doubt, held_out, by_name[doubt.file]) for doubt in doubts[:SHOWN]]
+    return html.paragraph(_explain(document)) + table + key + html.gallery(figures)
+
+
+def _explain(document: Document) -> str:
+    missing = document["not_judged"]
+    others = f" {missing} annotated images were in no fold and are not judged." if missing else ""
+    return (
+        f"Each of {document['judged']} outlines was judged by a model that was not trained on its slice "
+        f"({document['crossval']}). The models contradict {document['contradicted']} of them with a doubt of at least "
+        f"{document['contradicted_from']}. A model may be wrong: look at each outline before you omit it. {TABLE} "
+        f"lists all outlines; {LIST} names the contradicted ones, for train --exclude.{others}"
+    )
+
+
+def _draw(doubt: Doubt, held_out: HeldOutModels, surveyed: SurveyedCase) -> Markup:
+    try:
+        case, prediction = predict_held_out(held_out, surveyed)
+    except DataError:
+        return html.paragraph(f"{doubt.file} can no longer be read.")
+    outlines = [(case.truth, FIRST_RGB), (prediction.mask, SECOND_RGB)]
+    caption = f"{doubt.file}: doubt {doubt.doubt:.2f}, Dice {doubt.dice:.2f}; {doubt.reason}"
+    picture = draw_outlines(to_display(case.slice.pixels), outlines)
+    return html.picture(picture, alt=f"Outline and mask of {doubt.file}", caption=caption)
