@@ -6,14 +6,17 @@ import dataclasses
 import json
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 
 import tumortrace
 from tumortrace.config import Config, config_from_tables
 from tumortrace.data.cases import read_case
+from tumortrace.data.geometry import rasterize_region
 from tumortrace.data.slice import write_png
 from tumortrace.errors import ConfigError, DataError
+from tumortrace.phantoms.slices import draw_phantom
 
 TINY = {
     "recipe": {"size_hw": [32, 32]},
@@ -42,6 +45,37 @@ def test_from_a_dataset_to_a_report_without_a_word(phantom_data, tiny, tmp_path,
     assert again.summary["dice"] == scored.summary["dice"]
     captured = capfd.readouterr()
     assert (captured.out, captured.err) == ("", "")
+
+
+def _write_scans(folder: Path) -> Path:
+    """Three scans of three slices each with their masks; the first slice of each is free of tumour."""
+    rng = np.random.default_rng(3)
+    for patient in ("p1", "p2", "p3"):
+        phantoms = [draw_phantom(rng, size_hw=(120, 100), kind="bright") for _ in range(3)]
+        marks = [np.zeros((120, 100), np.uint8)]
+        marks += [rasterize_region(phantom.regions[0], (120, 100)).astype(np.uint8) for phantom in phantoms[1:]]
+        for name, planes in (("t1", [phantom.pixels for phantom in phantoms]), ("seg", marks)):
+            voxels = np.ascontiguousarray(np.stack(planes).T)
+            path = folder / patient / f"{patient}_{name}.nii.gz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            nibabel.save(nibabel.Nifti1Image(voxels, np.diag([-2, -2, 5, 1])), path)
+    return folder
+
+
+def test_scans_with_masks_are_trained_on_scored_and_audited(tiny, tmp_path):
+    data = _write_scans(tmp_path / "data")
+    trained = tumortrace.train(data, out=tmp_path / "run", config=tiny)
+    assert trained.train_count == 9
+    scored = tumortrace.evaluate(data, model=str(tmp_path / "run"), part="all", out=tmp_path / "scores")
+    assert scored.summary["n"] == 9
+    assert scored.summary["false_alarms"]["tumour_free_slices"] == 3
+    rows = (tmp_path / "scores" / "per_image.csv").read_text().splitlines()
+    assert rows[1].startswith("p1/p1_t1/slice-000,")
+    audited = tumortrace.audit(data)
+    assert audited.document["n"] == 9
+    divided = tumortrace.split(data, folds=3)
+    sides = {(case["file"].partition("/")[0], case["side"]) for case in divided.document["cases"]}
+    assert len(sides) == 3  # each patient on one side
 
 
 def test_an_evaluation_without_a_folder_writes_nothing(phantom_data, tiny_run, tmp_path, monkeypatch):

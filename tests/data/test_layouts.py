@@ -432,15 +432,15 @@ def test_what_is_no_file_is_named(tmp_path):
 def test_pictures_of_every_kind_are_read_and_other_kinds_named(tmp_path):
     for name in ("a.bmp", "b.PNG", "c.tif"):
         write_slice(tmp_path / name)
-    (tmp_path / "d.nii").write_bytes(b"x")
-    (tmp_path / "e.nii").write_bytes(b"x")
+    (tmp_path / "d.nrrd").write_bytes(b"x")
+    (tmp_path / "e.nrrd").write_bytes(b"x")
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / "LICENSE").write_text("x")
     (tmp_path / "README.md").write_text("x")
     dataset = open_images(tmp_path)
     assert [record.case_id for record in dataset.records] == ["a.bmp", "b.PNG", "c.tif"]
     assert {(f.kind, f.file, f.cause) for f in dataset.findings} == {
-        ("not-read", "d.nii", ".nii files are not read; there are 2"),
+        ("not-read", "d.nrrd", ".nrrd files are not read; there are 2"),
         ("not-read", "notes.txt", ".txt files are not read"),
     }
 

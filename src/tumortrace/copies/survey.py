@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -18,11 +17,11 @@ from tumortrace.copies.groups import link, name_groups
 from tumortrace.copies.signature_cache import Measure, open_signatures
 from tumortrace.copies.signatures import Signature, Signatures, stack_signatures
 from tumortrace.copies.transforms import Thumbnail, make_thumbnail
-from tumortrace.data.cases import Case, CaseRecord, read_case
+from tumortrace.data.cases import Case, CaseRecord, read_case, read_image
 from tumortrace.data.findings import Finding, describe_main_cause, left_out
 from tumortrace.data.fingerprint import check_unchanged, hash_case, hash_slice
 from tumortrace.data.mask_checks import find_doubtful_masks, summarise_mask
-from tumortrace.data.slice import Slice, read_slice
+from tumortrace.data.slice import Slice
 from tumortrace.errors import DataError
 from tumortrace.machine import usable_cores
 from tumortrace.metrics.lesions import label_lesions
@@ -178,7 +177,7 @@ class _Described(NamedTuple):
 def _describe(index: int, record: CaseRecord, *, on_case: OnCase, as_pictures: bool, measure: Measure) -> _Described:
     try:
         if record.truth is None:
-            return _describe_picture(read_slice(record.image_path, record.case_id), record, measure)
+            return _describe_picture(read_image(record), record, measure)
         case, findings = read_case(record)
     except DataError as error:
         cause = str(error).partition(": ")[2] or str(error)
@@ -216,7 +215,7 @@ def _find_doubtful(cases: Sequence[SurveyedCase]) -> list[Finding]:
         [
             summarise_mask(case.record.case_id, case.truth(), source=case.record.source)
             for case in cases
-            if isinstance(case.record.truth, Path)
+            if case.record.has_mask
         ]
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from tumortrace.data.geometry import Region, count_overlap, rasterize_region, re
 from tumortrace.data.mask_checks import find_doubtful_masks, summarise_mask
 from tumortrace.data.masks import read_mask
 from tumortrace.data.slice import Slice, read_slice
+from tumortrace.data.volume import Volume, VolumeMask
 from tumortrace.errors import DataError
 
 NOISE = 2
@@ -29,29 +30,39 @@ class CaseRecord:
     """Where a case lies on disk.
 
     Attributes:
-        case_id: Path of the image within the dataset, with forward slashes, for example ``"TRAIN/y0.jpg"``.
+        case_id: Path of the image within the dataset, with forward slashes, for example ``"TRAIN/y0.jpg"``; for a slice
+            of a scan, the scan's name and the slice's number from 0, for example ``"p1/t1/slice-007"``.
         part: ``"train"``, ``"val"``, ``"test"``, or ``""`` in a dataset that is not divided.
-        image_path: The image file.
-        truth: The annotator's regions, or the mask file; no region at all where the image is known to hold no
-            tumour; None in a folder of images without annotations.
+        image_path: The image file; for a slice of a scan, the file that stores it.
+        truth: The annotator's regions, the mask file, or the mask of the scan; no region at all where the image is
+            known to hold no tumour; None in a folder of images without annotations.
         patient: The patient whose slice it is, where the dataset says.
         source: Name of the dataset that it comes from.
         expected_sha256: Hash of picture and truth (``hash_case``) that a split file states for it; empty if unknown.
         tumour_class: Class of the tumour, for example ``"glioma"``; empty where the dataset does not say.
         plane: Plane of the slice, for example ``"axial"``; empty where the dataset does not say.
         annotation: Its record in an annotation file, with the regions that count.
+        volume: Scan that it is a slice of; None for a picture.
+        index: Number of the slice in its scan, from 0.
     """
 
     case_id: str
     part: str
     image_path: Path
-    truth: tuple[Region, ...] | Path | None
+    truth: tuple[Region, ...] | Path | VolumeMask | None
     patient: str | None = None
     source: str = ""
     expected_sha256: str = ""
     tumour_class: str = ""
     plane: str = ""
     annotation: ImageAnnotation | None = None
+    volume: Volume | None = None
+    index: int = 0
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether its truth is a mask, not regions."""
+        return self.truth is not None and not isinstance(self.truth, tuple)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +81,17 @@ class Case:
     truth: NDArray[np.bool_]
 
 
+def read_image(record: CaseRecord) -> Slice:
+    """Decode the image of a case: a picture, or a slice of a scan.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    if record.volume is None:
+        return read_slice(record.image_path, record.case_id)
+    return replace(record.volume.read(record.index), case_id=record.case_id)
+
+
 def read_case(record: CaseRecord) -> tuple[Case, list[Finding]]:
     """Decode one case, and find the faults that only the decoded image shows.
 
@@ -82,14 +104,16 @@ def read_case(record: CaseRecord) -> tuple[Case, list[Finding]]:
     """
     if record.truth is None:
         raise DataError(f"{record.case_id}: is not annotated; outline the tumour, or leave the image out")
-    image = read_slice(record.image_path, record.case_id)
+    image = read_image(record)
     findings: list[Finding] = []
     if isinstance(record.truth, Path):
         truth = _read_mask_of(image, record.truth)
         findings += _find_turned(image)
-    else:
+    elif isinstance(record.truth, tuple):
         _check_size(image, record.annotation)
         truth, findings = _draw_regions(image, record.truth)
+    else:
+        truth = record.truth.read(record.index)
     if truth.any() and (blank := _describe_blank(image)):
         cause = f"the image is {blank} in every pixel, and yet a tumour is marked on it"
         findings.append(
@@ -106,7 +130,7 @@ def read_cases(records: Sequence[CaseRecord]) -> Iterator[tuple[CaseRecord, Case
     masks = []
     for number, record in enumerate(records, 1):
         case, findings = _try_case(record)
-        if case is not None and isinstance(record.truth, Path):
+        if case is not None and record.has_mask:
             masks.append(summarise_mask(record.case_id, case.truth, source=record.source))
         yield record, case, findings + (find_doubtful_masks(masks) if number == len(records) else [])
 

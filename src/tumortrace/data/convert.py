@@ -132,8 +132,8 @@ def convert_to_annotations(
         label: Label of the regions that count; None for all.
 
     Raises:
-        DataError: Nothing to convert in the source, the destination lies inside it, or holds files that would be
-            replaced and that no conversion wrote.
+        DataError: Nothing to convert in the source, or slices of scans; the destination lies inside it, or holds files
+            that would be replaced and that no conversion wrote.
     """
     refuse_inside(destination, source)
     try:
@@ -150,6 +150,8 @@ def convert_to_annotations(
             for folder, name in masks
         ]
         return _write_annotations(_trace_masks(source, masks, pairs), destination, to, images, findings=findings)
+    if any(record.volume for record in dataset.records):
+        raise DataError(f"{source}: holds slices of scans, which {to} cannot name; convert them --to masks")
     names = _name_images(dataset.records)
     images = [(record.part.upper(), names[record.case_id]) for record in dataset.records]
     return _write_annotations(_trace_cases(dataset), destination, to, images, findings=dataset.findings)
@@ -325,7 +327,7 @@ def _name_images(records: Sequence[CaseRecord]) -> dict[str, str]:
 
 
 def _short_name(record: CaseRecord) -> str:
-    name = name_in_part(record.case_id, role="images" if isinstance(record.truth, Path) else None)
+    name = name_in_part(record.case_id, role="images" if record.has_mask else None)
     if record.annotation is None or is_picture(name):
         return name
     # The picture stands in its annotation file, which is no name for it.

@@ -21,7 +21,6 @@ from tumortrace.data.layouts.open import open_layouts
 from tumortrace.data.names import natural_key, spelling_key
 from tumortrace.data.parts import PARTS, is_below_masks, part_of, read_folder_name
 from tumortrace.data.pictures import READABLE
-from tumortrace.data.slice import hint_at_dicom
 from tumortrace.data.tables import read_text
 from tumortrace.errors import DataError
 from tumortrace.frames import make_frame
@@ -191,7 +190,7 @@ def open_any(root: Path, *, label: str | None = None) -> Dataset:
     )
     if not dataset.records and not damaged and dataset.unannotated:
         dataset = _as_pictures(dataset)
-    if not tree.pictures:
+    if not (tree.pictures or dataset.records):
         raise DataError(_describe_no_pictures(tree, dataset))
     if not dataset.records:
         raise DataError(_describe_nothing(tree, dataset))
@@ -304,7 +303,7 @@ def _open_folder(root: Path, label: str | None) -> tuple[Tree, Dataset]:
     """Open one folder; the dataset may be without a case."""
     tree = list_tree(root)
     opening = open_layouts(tree, label=label)
-    unannotated = name_leftovers(opening)
+    unannotated = (*name_leftovers(opening), *opening.unannotated)
     if label is not None and any(opening.labels.values()) and not opening.records:
         raise DataError(f"{root}: no region is labelled {label!r}; it has {describe_labels(opening.labels)}")
     records, outside = _settle_parts(opening.records)
@@ -358,16 +357,16 @@ def _describe_nothing(tree: Tree, dataset: Dataset) -> str:
     causes = [finding for finding in dataset.findings if finding.kind not in {"annotation-missing", "not-read"}]
     if causes or dataset.findings:
         return f"{tree.root}: not one usable case; {describe_main_cause(causes or dataset.findings)}"
-    return f"{tree.root}: {NO_ANNOTATIONS}{hint_at_dicom(tree.root / file for file in tree.files)}"
+    return f"{tree.root}: {NO_ANNOTATIONS}"
 
 
 def _describe_no_pictures(tree: Tree, dataset: Dataset) -> str:
     """Say that a folder holds no picture, and why entries that might be pictures cannot be read."""
-    unread = [finding for finding in dataset.findings if finding.kind in {"unsafe-filename", "unreadable"}]
+    kinds = {"unsafe-filename", "unreadable", "scan-refused", "dicom-no-image", "mask-unusable"}
+    unread = [finding for finding in dataset.findings if finding.kind in kinds]
     if unread:
         return f"{tree.root}: no picture that can be read; {describe_main_cause(unread)}"
-    hint = hint_at_dicom(tree.root / file for file in tree.files)
-    return f"{tree.root}: no picture there ({READABLE}); give a folder of images{hint}"
+    return f"{tree.root}: no picture there ({READABLE}); give a folder of images"
 
 
 def _map_records(dataset: Dataset, change: Callable[[CaseRecord], CaseRecord]) -> Dataset:

@@ -47,6 +47,20 @@ class SliceReader(Protocol):
         """Return what only the pixels tell; ``DataError`` if none of them can be read."""
 
 
+class VolumeMask(Protocol):
+    """Truth of a volume, slice by slice. It may be pickled, and used from several threads."""
+
+    @property
+    def path(self) -> Path:
+        """File that holds it."""
+
+    def read(self, index: int) -> NDArray[np.bool_]:
+        """Return the mask of one slice of the volume, shape (H, W), bool; ``DataError`` if it is damaged."""
+
+    def choose(self, labels: frozenset[int]) -> VolumeMask:
+        """Return the same mask of some labels alone, by their values or segment numbers."""
+
+
 @dataclass(frozen=True, eq=False)
 class Volume:
     """Slices of one scan in the order of their places. Pixels are read one slice at a time, on demand.

@@ -10,9 +10,8 @@ from tumortrace.copies.agreement import Agreement, measure_agreement
 from tumortrace.copies.groups import link, link_patients, name_groups
 from tumortrace.copies.leakage import Leak
 from tumortrace.copies.survey import Survey, SurveyedCase
-from tumortrace.data.cases import Case, CaseRecord
+from tumortrace.data.cases import Case, CaseRecord, read_image
 from tumortrace.data.findings import Finding, describe_main_cause, left_out
-from tumortrace.data.slice import read_slice
 from tumortrace.errors import DataError
 from tumortrace.evaluation.baselines import Baselines
 from tumortrace.evaluation.provenance import Provenance
@@ -250,7 +249,7 @@ def read_surveyed(surveyed: SurveyedCase) -> Case:
     record = surveyed.record
     if surveyed.packed_truth is None:
         raise DataError(f"{record.case_id}: is not annotated; outline the tumour, or leave the image out")
-    image = read_slice(record.image_path, record.case_id)
+    image = read_image(record)
     if image.size_hw != surveyed.size_hw:
         raise DataError(f"{record.case_id}: changed while it was being evaluated; evaluate again")
     return Case(record, image, surveyed.truth())

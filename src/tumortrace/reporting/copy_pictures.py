@@ -13,7 +13,7 @@ from tumortrace.copies.audit import describe_pair
 from tumortrace.copies.find import CopyPair
 from tumortrace.copies.registration import lay_mask, lay_pixels
 from tumortrace.copies.survey import Survey
-from tumortrace.data.slice import read_slice
+from tumortrace.data.cases import read_image
 from tumortrace.errors import DataError
 from tumortrace.inference.overlay import to_display
 from tumortrace.metrics.overlap import count_pixels
@@ -28,7 +28,7 @@ def draw_pair(survey: Survey, pair: CopyPair) -> Markup:
     """Draw the first slice of a pair as it is, and the second laid onto it."""
     first, second = survey.cases[pair.first], survey.cases[pair.second]
     try:
-        one, two = (read_slice(case.record.image_path).pixels for case in (first, second))
+        one, two = (read_image(case.record).pixels for case in (first, second))
     except DataError:
         return html.paragraph(f"{first.record.case_id} or {second.record.case_id} can no longer be read.")
     laid = lay_pixels(two.astype(np.float32), pair.to_second, first.size_hw)

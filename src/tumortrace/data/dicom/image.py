@@ -157,28 +157,43 @@ def read_frames(path: Path) -> list[Frame]:
 
 
 def _read_image(parsed: Parsed, path: Path) -> ImageFile:
+    _refuse_other_objects(parsed.dataset, parsed.pixels, path)
+    return read_layout(parsed, path)
+
+
+def read_layout(parsed: Parsed, path: Path, *, bits: Sequence[int] = (8, 16, 32)) -> ImageFile:
+    """Read how a file stores its pixels, and check it against the size of the file.
+
+    Args:
+        parsed: Its tags.
+        path: The file.
+        bits: Numbers of bits a pixel that are allowed.
+
+    Raises:
+        DataError: There are no pixels, fewer than the header says, or they are stored in a way that is not read.
+    """
     header, element, syntax = parsed.dataset, parsed.pixels, parsed.syntax
-    _refuse_other_objects(header, element, path)
-    assert element is not None  # noqa: S101 - else refused
-    frames = _whole(header, "NumberOfFrames") or 1
+    if element is None:
+        raise DataError(f"{path}: no pixels, or cut off; copy it again from its source")
+    frames = read_number(header, "NumberOfFrames") or 1
     rows, columns = _require(header, "Rows", path), _require(header, "Columns", path)
     photometric = str(header.get("PhotometricInterpretation") or "")
-    samples = _whole(header, "SamplesPerPixel") or (3 if photometric in COLOURS[:-1] else 1)
+    samples = read_number(header, "SamplesPerPixel") or (3 if photometric in COLOURS[:-1] else 1)
     _check_layout(path, frames, (rows, columns), photometric, samples)
     options = {
         "rows": rows,
         "columns": columns,
         "samples_per_pixel": samples,
         "photometric_interpretation": "MONOCHROME2" if photometric in MONOCHROME else photometric,
-        "planar_configuration": _whole(header, "PlanarConfiguration") or 0,
+        "planar_configuration": read_number(header, "PlanarConfiguration") or 0,
         "pixel_keyword": element.keyword,
         "bits_allocated": _require(header, "BitsAllocated", path),
         "transfer_syntax_uid": syntax,
     }
     if element.keyword == "PixelData":
-        options["bits_stored"] = _whole(header, "BitsStored") or options["bits_allocated"]
-        options["pixel_representation"] = _whole(header, "PixelRepresentation") or 0
-    _check_bits(options, _whole(header, "HighBit"), path)
+        options["bits_stored"] = read_number(header, "BitsStored") or options["bits_allocated"]
+        options["pixel_representation"] = read_number(header, "PixelRepresentation") or 0
+    _check_bits(options, read_number(header, "HighBit"), path, bits)
     _check_syntax(syntax, options, path)
     _check_length(path, element, frames, options)
     offsets = (header.get("ExtendedOffsetTable"), header.get("ExtendedOffsetTableLengths"))
@@ -218,11 +233,11 @@ def _check_layout(path: Path, frames: int, size_hw: tuple[int, int], photometric
         raise DataError(f"{path}: {samples} samples a pixel of kind {shown or 'unknown'}; export it as MONOCHROME2")
 
 
-def _check_bits(options: dict[str, Any], high_bit: int | None, path: Path) -> None:
+def _check_bits(options: dict[str, Any], high_bit: int | None, path: Path, bits: Sequence[int]) -> None:
     allocated, stored = options["bits_allocated"], options.get("bits_stored")
     if stored is None:
         return
-    if allocated not in {8, 16, 32} or not 1 <= stored <= allocated:
+    if allocated not in bits or not 1 <= stored <= allocated:
         raise DataError(f"{path}: {stored} bits in {allocated} a pixel; export it with 8 or 16 bits")
     if high_bit is not None and high_bit != stored - 1 and not options["transfer_syntax_uid"].is_compressed:
         raise DataError(f"{path}: {stored} bits below bit {high_bit} of {allocated}; export it again")
@@ -248,17 +263,17 @@ def _check_length(path: Path, element: PixelElement, frames: int, options: dict[
         return
     pixels = options["rows"] * options["columns"] * frames
     samples = 2 if options["photometric_interpretation"] == "YBR_FULL_422" else options["samples_per_pixel"]
-    needed = pixels * samples * options["bits_allocated"] // 8
+    needed = -(-pixels * samples * options["bits_allocated"] // 8)
     held = 0 if element.length == UNDEFINED else min(element.length, element.held)
     if held < needed:
         raise DataError(f"{path}: pixels missing ({held:,} of {needed:,} bytes); copy it again from its source")
 
 
 def _read_padding(header: Dataset, options: dict[str, Any]) -> tuple[int, int] | None:
-    first = _whole(header, "PixelPaddingValue")
+    first = read_number(header, "PixelPaddingValue")
     if first is None or options.get("pixel_representation") is None:
         return None
-    last = _whole(header, "PixelPaddingRangeLimit")
+    last = read_number(header, "PixelPaddingRangeLimit")
     ends = [_as_stored(end, options) for end in (first, first if last is None else last)]
     return min(ends), max(ends)
 
@@ -283,9 +298,9 @@ def _read_tables(header: Dataset, photometric: str) -> Dataset | None:
 
 
 def _read_frame(header: Dataset, image: ImageFile, index: int) -> Frame:
-    own = _groups(header, "PerFrameFunctionalGroupsSequence", index)
-    groups = [*own, *_groups(header, "SharedFunctionalGroupsSequence", 0)]
-    get = _Lookup(header, groups)
+    own = read_groups(header, "PerFrameFunctionalGroupsSequence", index)
+    groups = [*own, *read_groups(header, "SharedFunctionalGroupsSequence", 0)]
+    get = Lookup(header, groups)
     spacing = get.numbers("PixelMeasuresSequence", "PixelSpacing", 2)
     thickness = get.numbers("PixelMeasuresSequence", "SliceThickness", 1) or get.numbers(
         "PixelMeasuresSequence", "SpacingBetweenSlices", 1
@@ -298,7 +313,7 @@ def _read_frame(header: Dataset, image: ImageFile, index: int) -> Frame:
         number=index + 1,
         instance=str(header.get("SOPInstanceUID") or "") or str(image.path),
         series=series_uid or str(image.path),
-        series_number=_whole(header, "SeriesNumber"),
+        series_number=read_number(header, "SeriesNumber"),
         modality=_read_modality(header),
         sop_class=str(header.get("SOPClassUID") or ""),
         image_type=get.words("FrameType") or _words(header, "ImageType"),
@@ -315,20 +330,26 @@ def _read_frame(header: Dataset, image: ImageFile, index: int) -> Frame:
         varying=_read_varying(get, header),
         order=(
             get.whole("FrameContentSequence", "FrameAcquisitionNumber", "AcquisitionNumber") or 0,
-            _whole(header, "InstanceNumber") or 0,
+            read_number(header, "InstanceNumber") or 0,
             index,
         ),
     )
 
 
 @dataclass(frozen=True)
-class _Lookup:
-    """Values of one frame: of its own functional groups, else of the shared ones, else of the file."""
+class Lookup:
+    """Values of one frame: of its own functional groups, else of the shared ones, else of the file.
+
+    Attributes:
+        header: Tags of the file.
+        groups: Functional groups of the frame, then the shared ones.
+    """
 
     header: Dataset
     groups: Sequence[Dataset]
 
     def item(self, sequence: str) -> Dataset:
+        """Return the first item of a sequence of the groups; the file's tags if none has it."""
         for group in self.groups:
             items = group.get(sequence)
             if items:
@@ -336,18 +357,22 @@ class _Lookup:
         return self.header
 
     def numbers(self, sequence: str, keyword: str, count: int) -> tuple[float, ...] | None:
-        own = _numbers(self.item(sequence), keyword, count)
-        return _numbers(self.header, keyword, count) if own is None else own
+        """Return finite numbers of a tag within a sequence of the groups, else of the file; see ``read_numbers``."""
+        own = read_numbers(self.item(sequence), keyword, count)
+        return read_numbers(self.header, keyword, count) if own is None else own
 
     def whole(self, sequence: str, keyword: str, plain: str) -> int | None:
-        own = _whole(self.item(sequence), keyword)
-        return _whole(self.header, plain) if own is None else own
+        """Return a whole number of a tag within a sequence of the groups, else of another tag of the file."""
+        own = read_number(self.item(sequence), keyword)
+        return read_number(self.header, plain) if own is None else own
 
     def words(self, keyword: str) -> tuple[str, ...]:
+        """Return the values of a tag of the frame's type."""
         return next((words for group in self.groups for words in _frame_types(group, keyword)), ())
 
 
-def _groups(header: Dataset, keyword: str, index: int) -> list[Dataset]:
+def read_groups(header: Dataset, keyword: str, index: int) -> list[Dataset]:
+    """Return the functional groups of one frame, or of all for index 0 of the shared ones; empty if there are none."""
     items = header.get(keyword)
     return [items[index]] if items and index < len(items) else []
 
@@ -366,53 +391,54 @@ def _read_modality(header: Dataset) -> str:
     return value if value.isalnum() and value.isascii() and len(value) <= 16 else ""
 
 
-def _read_window(get: _Lookup) -> tuple[float, float] | None:
+def _read_window(get: Lookup) -> tuple[float, float] | None:
     """The first window; a width of 1 or less counts as none."""
     item = get.item("FrameVOILUTSequence")
-    centre, width = (_numbers(item, keyword, 0) for keyword in ("WindowCenter", "WindowWidth"))
+    centre, width = (read_numbers(item, keyword, 0) for keyword in ("WindowCenter", "WindowWidth"))
     return (centre[0], width[0]) if centre and width and width[0] > 1 else None
 
 
-def _read_echo(get: _Lookup) -> tuple[int | None, float | None]:
-    time = _numbers(get.item("MREchoSequence"), "EffectiveEchoTime", 1) or _numbers(get.header, "EchoTime", 1)
-    numbers = _numbers(get.header, "EchoNumbers", 0)
+def _read_echo(get: Lookup) -> tuple[int | None, float | None]:
+    time = read_numbers(get.item("MREchoSequence"), "EffectiveEchoTime", 1) or read_numbers(get.header, "EchoTime", 1)
+    numbers = read_numbers(get.header, "EchoNumbers", 0)
     return int(numbers[0]) if numbers else None, round(time[0], 2) if time else None
 
 
-def _read_varying(get: _Lookup, header: Dataset) -> dict[str, object]:
+def _read_varying(get: Lookup, header: Dataset) -> dict[str, object]:
     """What may distinguish frames at one place, the most telling first."""
     diffusion = get.item("MRDiffusionSequence")
     gradient = next(
-        (_numbers(items[0], "DiffusionGradientOrientation", 3)
+        (read_numbers(items[0], "DiffusionGradientOrientation", 3)
          for items in [diffusion.get("DiffusionGradientDirectionSequence")] if items),
-        _numbers(diffusion, "DiffusionGradientOrientation", 3),
+        read_numbers(diffusion, "DiffusionGradientOrientation", 3),
     )  # fmt: skip
     return {
         "image type": get.words("FrameType") or _words(header, "ImageType"),
         "complex part": str(get.item("MRImageFrameTypeSequence").get("ComplexImageComponent") or ""),
-        "b-value": _numbers(diffusion, "DiffusionBValue", 1),
+        "b-value": read_numbers(diffusion, "DiffusionBValue", 1),
         "gradient": gradient,
-        "inversion time": _numbers(header, "InversionTime", 1),
-        "trigger time": _numbers(header, "TriggerTime", 1),
+        "inversion time": read_numbers(header, "InversionTime", 1),
+        "trigger time": read_numbers(header, "TriggerTime", 1),
         "acquisition": get.whole("FrameContentSequence", "FrameAcquisitionNumber", "AcquisitionNumber"),
     }
 
 
 def _require(header: Dataset, keyword: str, path: Path) -> int:
-    value = _whole(header, keyword)
+    value = read_number(header, keyword)
     if value is None or value < 1:
         found = "missing" if header.get(keyword) is None else "not one whole number above 0"
         raise DataError(f"{path}: {keyword} is {found} in its header; export it again as DICOM")
     return value
 
 
-def _whole(dataset: Dataset, keyword: str) -> int | None:
-    numbers = _numbers(dataset, keyword, 1)
+def read_number(dataset: Dataset, keyword: str) -> int | None:
+    """Return the value of a tag as a whole number; None if missing, of several values, or no whole number."""
+    numbers = read_numbers(dataset, keyword, 1)
     return int(numbers[0]) if numbers and numbers[0] == int(numbers[0]) else None
 
 
-def _numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
-    """Values of a tag as finite numbers; None if missing, of another count (0 takes any from 1) or not numbers."""
+def read_numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
+    """Return a tag's values as finite numbers; None if missing, of another count (0: any from 1), or no numbers."""
     try:
         value = dataset.get(keyword)
         values = [value] if isinstance(value, int | float | str) else list(value or [])

@@ -17,7 +17,10 @@ from tumortrace.data.parts import is_below_masks, part_of, read_folder_name
 from tumortrace.data.slice import read_slice
 from tumortrace.errors import DataError
 
-NO_ANNOTATIONS = "no annotations (VIA, COCO, labelme and others) and no images/ + masks/ folders; is this the data?"
+NO_ANNOTATIONS = (
+    "no annotations (VIA, COCO, labelme and others), no images/ + masks/ folders, no scans with masks; "
+    "is this the data?"
+)
 
 _DOCUMENT_SUFFIXES = frozenset({".md", ".rst", ".pdf", ".html", ".htm", ".docx", ".py", ".ipynb", ".db", ".ini"})
 _DOCUMENT_NAMES = re.compile(r"(readme|licen[cs]e|citation|changelog|checksums?)\b.*", flags=re.IGNORECASE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tumortrace.data.annotations.labels import find_united
-from tumortrace.data.folders import Tree
+from tumortrace.data.folders import Tree, is_picture
 from tumortrace.data.layouts.annotated import open_annotations
 from tumortrace.data.layouts.masks import open_mask_folders, open_masks_beside
 from tumortrace.data.layouts.opening import Opening
@@ -12,13 +12,16 @@ from tumortrace.data.layouts.voc import open_voc
 from tumortrace.data.layouts.yolo import open_yolo
 from tumortrace.data.names import natural_key
 from tumortrace.data.parts import PARTS
+from tumortrace.data.scans import find_kind
+from tumortrace.errors import installed
 
 
 def open_layouts(tree: Tree, *, label: str | None) -> Opening:
     """Find the cases of a folder and its subfolders, whichever layouts they have.
 
     Tables come first, from the outermost folder inwards. Then come folders of images beside folders of masks, class
-    masks, annotation files and label files, from the innermost folder outwards. Masks beside their images come last.
+    masks, annotation files and label files, from the innermost folder outwards. Masks beside their images come after
+    them, and scans with their masks last.
 
     Args:
         tree: The files of the folder.
@@ -35,7 +38,22 @@ def open_layouts(tree: Tree, *, label: str | None) -> Opening:
         open_yolo(opening, folder)
     for folder in tree.folders:
         open_masks_beside(opening, folder)
+    _open_scans(opening)
     if label is None and opening.labelled_files:
         opening.findings += find_united(opening.labelled_files[-1], opening.labels)
     opening.records.sort(key=lambda record: ((*PARTS, "").index(record.part), natural_key(record.case_id)))
     return opening
+
+
+def _open_scans(opening: Opening) -> None:
+    """Use the scans that no other layout used, if there are any and their libraries are installed."""
+    files = [file for file in opening.tree.files if file not in opening.used and not is_picture(file)]
+    files = [file for file in files if find_kind(opening.tree.root / file)]
+    opening.used |= set(files)
+    if files and not installed("formats"):
+        cause = f"DICOM and NIfTI files are not read without the extra formats; there are {len(files)}"
+        opening.leave_out("not-read", files[0], cause, "install it: pip install 'tumortrace[formats]'")
+    elif files:
+        from tumortrace.data.layouts.scans import open_scans
+
+        open_scans(opening, files)

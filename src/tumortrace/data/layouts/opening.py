@@ -39,6 +39,7 @@ class Opening:
         kinds: Class of the tumour and plane of the slice by the image, as tables name them; empty if unknown.
         labels: Number of each label, by its attribute.
         labelled_files: Annotation files whose regions are labelled.
+        unannotated: Slices of scans without a mask.
     """
 
     tree: Tree
@@ -53,6 +54,7 @@ class Opening:
     kinds: dict[str, tuple[str, str]] = field(default_factory=dict)
     labels: dict[str, Counter[str]] = field(default_factory=dict)
     labelled_files: list[str] = field(default_factory=list)
+    unannotated: list[CaseRecord] = field(default_factory=list)
 
     @cached_property
     def own_documents(self) -> dict[str, tuple[str, ...]]:
@@ -61,7 +63,7 @@ class Opening:
 
     @cached_property
     def machine_made(self) -> frozenset[str]:
-        """Masks and overlays that ``segment`` wrote, by the results beside them."""
+        """Masks, overlays and segmentations that ``segment`` wrote, by the results beside them."""
         return frozenset(picture for pictures in self.own_documents.values() for picture in pictures)
 
     @cached_property
@@ -131,9 +133,16 @@ def _find_own_documents(tree: Tree) -> Iterator[tuple[str, tuple[str, ...]]]:
         if name == MANIFEST:
             yield file, ()
         if name == RESULTS and (masks := _read_results(tree.root / file)) is not None:
-            overlays = (mask.removesuffix("_mask.png") + "_overlay.png" for mask in masks)
-            yield file, tuple(join(folder, picture) for picture in (*masks, *overlays))
+            yield file, tuple(join(folder, made) for mask in masks for made in (mask, *_name_beside(mask)))
             yield join(folder, RESULTS_TABLE), ()
+
+
+def _name_beside(mask: str) -> tuple[str, ...]:
+    """The files that ``segment`` may write beside a mask."""
+    if is_picture(mask):
+        return (mask.removesuffix("_mask.png") + "_overlay.png",)
+    stem = mask.removesuffix("_mask.nii.gz")
+    return (f"{stem}_overlay.png", f"{stem}_seg.dcm", f"{stem}_mask.json")
 
 
 def _read_results(path: Path) -> list[str] | None:
@@ -142,6 +151,7 @@ def _read_results(path: Path) -> list[str] | None:
         document = json.loads(path.read_bytes())
         if not document["model"]["sha256"] or not isinstance(document["volumes"], list):
             return None
-        return [record["mask"] for record in document["images"] if is_picture(record["mask"] or "")]
+        records = [*document["images"], *document["volumes"]]
+        return list(dict.fromkeys(record["mask"] for record in records if record["mask"]))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
