@@ -55,6 +55,8 @@ def test_a_pair_by_hand(write_folder: WriteFolder, tmp_path: Path):
     # Differences 0.1, 0.2, 0: of the 8 flips, 4 reach 0.3 in size.
     assert dice.p == pytest.approx(0.5)
     assert dice.p_holm == dice.p
+    # 1.96 standard errors to one side are half the interval; 80 % power needs 1.96 + 0.84 of them.
+    assert dice.detectable == pytest.approx(2.8016 / 1.96 * (dice.ci95[1] - dice.ci95[0]) / 2, rel=1e-3)
     nsd = comparison.differences[2]
     assert (nsd.metric, nsd.mean, nsd.p) == ("nsd", 0.0, 1.0)
 

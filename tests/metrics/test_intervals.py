@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from tumortrace.metrics.intervals import holm, mean_interval, paired_p_value, ratio_interval
+from tumortrace.metrics.intervals import count_effective_groups, holm, mean_interval, paired_p_value, ratio_interval
 
 Floats = NDArray[np.float64]
 
@@ -136,3 +136,9 @@ def test_holm_never_lowers_and_keeps_the_order(p_values: list[float]):
     assert all(after >= before for before, after in zip(p_values, adjusted, strict=True))
     ranked = [adjusted[index] for index in np.argsort(p_values, kind="stable")]
     assert ranked == sorted(ranked)
+
+
+def test_effective_groups_by_hand():
+    assert count_effective_groups([]) == 0
+    assert count_effective_groups(["a", "a", "b", "b"]) == 2  # equal groups count fully
+    assert count_effective_groups(["a", "a", "a", "b"]) == pytest.approx(16 / 10)  # sizes 3 and 1

@@ -6,10 +6,12 @@ import math
 from rich.console import Console
 
 from tumortrace.evaluation.compare import Comparison, Difference, SeedSpread
-from tumortrace.reporting.paired_table import comparison_tables
+from tumortrace.reporting.paired_table import comparison_tables, power_lines
 
-DICE = Difference("dice", "first", "second", 40, 9, 1, 0.0312, (0.004, 0.061), 0.0004, 0.02, 30, 8)
-NOTHING = Difference("hd95", "first", "second", 0, 0, 41, math.nan, (math.nan, math.nan), math.nan, math.nan, 0, 0)
+DICE = Difference("dice", "first", "second", 40, 9, 1, 0.0312, (0.004, 0.061), 0.0004, 0.02, 30, 8, 0.041)
+NOTHING = Difference(
+    "hd95", "first", "second", 0, 0, 41, math.nan, (math.nan, math.nan), math.nan, math.nan, 0, 0, math.nan
+)
 
 
 def render(comparison: Comparison) -> str:
@@ -39,3 +41,8 @@ def test_models_differences_and_seeds():
 
 def test_without_seeds_there_is_no_table_of_them():
     assert len(comparison_tables(Comparison(("a", "b"), 1, (), (0.5, 0.5), (DICE,), ()))) == 2
+
+
+def test_the_smallest_difference_that_would_be_seen():
+    (line,) = power_lines(Comparison(("first", "second"), 41, (), (0.72, 0.69), (DICE, NOTHING), ()))
+    assert line.startswith("first - second: with these 9 groups, a true difference in mean Dice below 0.041 is missed")

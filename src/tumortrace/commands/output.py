@@ -27,6 +27,7 @@ def print_scores(document: dict[str, Any]) -> None:
         console.print(table)
     for sentence in document["verdict"]:
         console.print(sentence)
+    console.print(f"To cite: {document['number_card']['text']}")
 
 
 def report_findings(findings: Sequence[Finding], *, kept_in: Path, shown: int = 10) -> None:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 COMPARED = ("dice", "iou", "nsd", "hd95")
 """Metrics that are compared; a lower HD95 is better."""
 
+POWER = (1.959964 + 0.841621) / 1.959964
+"""Smallest difference found with a power of 80 %, as a multiple of half the 95 % interval (normal quantiles)."""
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -43,6 +46,7 @@ class Difference:
         p_holm: The same, adjusted for all pairs of models on this metric.
         higher: Number of images on which the first is higher.
         lower: Number of images on which the first is lower.
+        detectable: Smallest true difference that such images show with a probability of 80 %; NaN without an interval.
     """
 
     metric: str
@@ -57,6 +61,7 @@ class Difference:
     p_holm: float
     higher: int
     lower: int
+    detectable: float
 
 
 @dataclass(frozen=True)
@@ -152,6 +157,7 @@ def _compare_pair(metric: str, first: str, second: str, rows: dict[str, list[Ima
     differences = _values(rows[first], metric) - _values(rows[second], metric)
     groups = [row.group for row in rows[first]]
     defined = ~np.isnan(differences)
+    low, high = mean_interval(differences, groups, shares=False)
     return Difference(
         metric=metric,
         first=first,
@@ -160,11 +166,12 @@ def _compare_pair(metric: str, first: str, second: str, rows: dict[str, list[Ima
         groups=len({group for group, kept in zip(groups, defined, strict=True) if kept}),
         undefined=int((~defined).sum()),
         mean=float(differences[defined].mean()) if defined.any() else math.nan,
-        ci95=mean_interval(differences, groups, shares=False),
+        ci95=(low, high),
         p=paired_p_value(differences, groups),
         p_holm=math.nan,
         higher=int((differences[defined] > 0).sum()),
         lower=int((differences[defined] < 0).sum()),
+        detectable=POWER * (high - low) / 2,
     )
 
 

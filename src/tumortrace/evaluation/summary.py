@@ -10,6 +10,7 @@ from tumortrace.copies.agreement import describe_agreement
 from tumortrace.data.fingerprint import hash_part
 from tumortrace.evaluation.evaluate import TOLERANCE, CaseScore, Evaluation
 from tumortrace.evaluation.heads import describe_false_alarms, describe_froc, describe_pooled
+from tumortrace.evaluation.number_card import make_number_card
 from tumortrace.evaluation.verdict import judge
 from tumortrace.files import Document
 from tumortrace.metrics.aggregate import (
@@ -79,7 +80,10 @@ def summary_document(evaluation: Evaluation, *, folds: Sequence[Document] = ()) 
             "findings": [asdict(finding) for finding in evaluation.findings],
         }
     )
-    return {**document, "verdict": list(judge(document).sentences)}
+    verdict = judge(document)
+    judged = clean if verdict.scores is document["clean"] else scores
+    card = make_number_card(document, verdict, [score.group for score in judged])
+    return {**document, "verdict": list(verdict.sentences), "number_card": card}
 
 
 def describe_scores(scores: Sequence[CaseScore]) -> Document:

@@ -118,6 +118,21 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
+def count_effective_groups(clusters: Sequence[str]) -> float:
+    """Return how many groups of equal size would weigh as much as these: (sum of sizes)^2 / sum of squares (Kish 1965).
+
+    With sizes as unequal as 1 to 100 slices, 20 groups may count as 5. The bootstrap draws them as 20, so its intervals
+    are then too narrow (``docs/metrics.md`` gives the coverage that we measured).
+
+    Args:
+        clusters: The group of each image; may be empty, which gives 0.
+    """
+    if not len(clusters):
+        return 0.0
+    sizes = np.unique(np.asarray(clusters, dtype=np.str_), return_counts=True)[1].astype(np.float64)
+    return float(sizes.sum() ** 2 / (sizes**2).sum())
+
+
 @functools.lru_cache(maxsize=8)
 def _draw_clusters(count: int, seed: int) -> Floats:
     """Draw how often each group counts, shape (RESAMPLES, count); the same for all metrics of one evaluation."""

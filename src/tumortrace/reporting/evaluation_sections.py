@@ -65,7 +65,8 @@ def _headline(summary: Document, verdict: Verdict) -> Markup:
         (str(verdict.scores["n"]), f"of {counted(summary['n'], 'scored image')} behind this number"),
         (str(summary["groups"]), f"{'group' if summary['groups'] == 1 else 'groups'} of copies and patients"),
     ]
-    return html.headline(boxes) + Markup().join(map(html.paragraph, summary["verdict"]))
+    words = [*summary["verdict"], f"To cite: {summary['number_card']['text']}"]
+    return html.headline(boxes) + Markup().join(map(html.paragraph, words))
 
 
 def _draw_in_one_picture(summary: Document, verdict: Verdict) -> Markup:

@@ -41,6 +41,16 @@ def _table_of_differences(comparison: Comparison) -> Table:
     return table
 
 
+def power_lines(comparison: Comparison) -> list[str]:
+    """Return a line for each pair of models: the smallest difference in mean Dice that these images would show."""
+    return [
+        f"{row.first} - {row.second}: with these {counted(row.groups, 'group')}, a true difference in mean Dice below "
+        f"{row.detectable:.3f} is missed more often than one time in five."
+        for row in comparison.differences
+        if row.metric == "dice" and not math.isnan(row.detectable)
+    ]
+
+
 def _tables_of_seeds(comparison: Comparison) -> list[Table]:
     if not comparison.seeds:
         return []

@@ -1,0 +1,114 @@
+"""The one number of an evaluation, with all that a reader needs beside it.
+
+The card is the JSON object ``number_card`` of ``summary.json``; ``text`` in it is a paragraph for a paper or a review.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tumortrace.evaluation.verdict import Verdict
+from tumortrace.files import Document
+from tumortrace.metrics.aggregate import nan_to_none
+from tumortrace.metrics.intervals import count_effective_groups
+from tumortrace.wording import counted
+
+UNEQUAL = 2 / 3
+"""Effective groups as a fraction of all, below which the intervals are too narrow."""
+
+CHOSEN = {
+    "nothing": "No epoch was chosen by scores.",
+    "these images": "The epoch was chosen on these very images, so the score is too high.",
+    "other images": "The epoch was chosen on other images.",
+    "unknown": "The model does not say what its epoch was chosen on.",
+}
+"""Sentences on what the kept epoch was chosen on."""
+
+
+def make_number_card(summary: Document, verdict: Verdict, groups: Sequence[str]) -> Document:
+    """Gather what a reader needs to judge the mean Dice of an evaluation.
+
+    Args:
+        summary: Content of ``summary.json``, as far as it is made.
+        verdict: Verdict on it.
+        groups: Group of each image behind the number.
+    """
+    known = {name: dice for name, dice in verdict.baselines.items() if dice["mean"] is not None}
+    best = max(known, key=lambda name: known[name]["mean"], default=None)
+    twice, alarms, clean = summary["outlined_twice"], summary["false_alarms"], summary["clean"]
+    card: Document = {
+        "believable": not verdict.heading.startswith("Not"),
+        "images": verdict.images,
+        "n": verdict.scores["n"],
+        "scored": summary["n"],
+        "clean": None if clean is None else clean["n"],
+        "groups": len(set(groups)),
+        "effective_groups": round(count_effective_groups(groups), 1),
+        "dice": _pick(verdict.scores["dice"]),
+        "annotators": twice and {name: _pick(twice[name]) for name in ("model", "annotators")} | {"n": twice["n"]},
+        "best_baseline": None if best is None else {"name": best, "dice": _pick(known[best])},
+        "tumour_free_slices": alarms["tumour_free_slices"],
+        "marked_tumour_free": alarms["painted"],
+        "heads": alarms["heads"],
+        "false_lesions_per_head": alarms["false_lesions_per_head"],
+        "chosen_on": _find_chosen_on(summary),
+    }
+    return dict(nan_to_none(card | {"text": " ".join(_describe(card))}))
+
+
+def _pick(dice: Document) -> Document:
+    return {"mean": dice["mean"], "ci95": dice["ci95"]}
+
+
+def _find_chosen_on(summary: Document) -> str:
+    chosen = summary["card"].get("selected_on", "" if summary["folds"] else None)
+    if chosen is None:
+        return "unknown"
+    if not chosen:
+        return "nothing"
+    return "these images" if chosen == summary["data"]["sha256"] else "other images"
+
+
+def _describe(card: Document) -> list[str]:
+    """Return the card in sentences, each of which stands on its own."""
+    clean = "unknown how many" if card["clean"] is None else card["clean"]
+    where = f"{card['images']} in {counted(card['groups'], 'group')} of copies and patients"
+    sentences = [f"Mean Dice {_show(card['dice'])} on {where} ({card['scored']} scored, {clean} clean)."]
+    sentences += [_warn_of_groups(card)] if card["effective_groups"] < UNEQUAL * card["groups"] else []
+    if best := card["best_baseline"]:
+        name = best["name"].replace("_", " ")
+        sentences.append(f"The best prediction without a network ({name}) reaches {_show(best['dice'])}.")
+    if twice := card["annotators"]:
+        sentences.append(
+            f"On the {counted(twice['n'], 'image')} outlined twice, two annotators agree at mean Dice "
+            f"{_show(twice['annotators'])} and the model reaches {_show(twice['model'])}."
+        )
+    if card["tumour_free_slices"]:
+        marked = card["marked_tumour_free"]
+        sentences.append(
+            f"The model marks a tumour on {100 * marked['share']:.1f} %{_interval(marked['ci95'], percent=True)} of "
+            f"{counted(card['tumour_free_slices'], 'tumour-free slice')}."
+        )
+    false_lesions = card["false_lesions_per_head"]
+    sentences.append(
+        f"False lesions per head: {false_lesions['mean']:.2f}{_interval(false_lesions['ci95'])} over "
+        f"{counted(card['heads'], 'head')}."
+    )
+    return [*sentences, CHOSEN[card["chosen_on"]]]
+
+
+def _warn_of_groups(card: Document) -> str:
+    sizes = f"{card['groups']} count as {card['effective_groups']:.0f} equal ones"
+    return f"The groups are unequal ({sizes}), so the intervals are too narrow."
+
+
+def _show(dice: Document) -> str:
+    return "undefined" if dice["mean"] is None else f"{dice['mean']:.3f}{_interval(dice['ci95'])}"
+
+
+def _interval(bounds: Sequence[float] | None, *, percent: bool = False) -> str:
+    """Format an interval in brackets after a number; empty if it is undefined."""
+    if bounds is None:
+        return ""
+    low, high = (f"{100 * bound:.1f}" if percent else f"{bound:.3f}" for bound in bounds)
+    return f" (95 % CI {low} to {high}{' %' if percent else ''})"
