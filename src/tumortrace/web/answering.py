@@ -41,6 +41,10 @@ MEDIA_TYPES = (JSON, LINES, *FILES)
 """Types of all replies; the first is the default."""
 
 
+MOST_DOCUMENT_PIXELS = 2**25
+"""Pixels of all slices that a document may hold; a stream may hold as many as a request."""
+
+
 async def answer(upload: Upload, engine: Engine, *, media_type: str) -> Response:
     """Segment an upload.
 
@@ -59,6 +63,8 @@ async def answer(upload: Upload, engine: Engine, *, media_type: str) -> Response
     opened = await engine.run(open_upload, upload, engine.limits)
     if wishes.file:
         _check_single(opened, media_type)
+    if media_type == JSON and (wishes.pixels or wishes.probability):
+        _check_fits_document(opened)
     events = segment_opened(opened, segmenter, engine, wishes)
     if media_type == LINES:
         return await _open_stream(events, opened, segmenter)
@@ -104,6 +110,14 @@ def _is_set(upload: Upload, name: str) -> bool:
     if value in {"0", "false", "no", "off", ""}:
         return False
     raise RefusalError(400, f"{name}={value[:40]}: neither 1 nor 0; give one of them")
+
+
+def _check_fits_document(opened: Opened) -> None:
+    """Refuse pixels of a long series in one document, which would be held in memory as a whole."""
+    pixels = sum(size_hw[0] * size_hw[1] * slices for _, size_hw, slices in opened.list_sizes())
+    if pixels > MOST_DOCUMENT_PIXELS:
+        text = f"{pixels:,} pixels are more than the limit of {MOST_DOCUMENT_PIXELS:,} for one document; accept {LINES}"
+        raise RefusalError(413, text, limit="voxels")
 
 
 def _check_single(opened: Opened, media_type: str) -> None:

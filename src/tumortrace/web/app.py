@@ -128,7 +128,7 @@ def _describe_tensors(name: str, model: Model) -> Document:
 
 
 async def _reply_error(_request: Request, error: Exception) -> Response:
-    return reply_refusal(error if isinstance(error, RefusalError) else RefusalError(503, str(error)))
+    return reply_refusal(error if isinstance(error, RefusalError) else RefusalError(501, str(error)))
 
 
 async def _reply_http_error(request: Request, error: Exception) -> Response:

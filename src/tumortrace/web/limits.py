@@ -13,9 +13,10 @@ class Limits:
 
     Attributes:
         request_bytes: Bytes in the body of a request.
-        unpacked_bytes: Bytes in all files of a zip once they are unpacked.
+        unpacked_bytes: Bytes in all files of a request once they are unpacked.
         parts: Files and fields in a request, and files in a zip.
         pixels: Pixels in a picture or slice.
+        slices: Pictures and slices in a request.
         voxels: Pixels in all slices of a request.
         upload_seconds: Time for the body of a request.
         work_seconds: Time for reading, segmenting and replying, once the request is at work.
@@ -27,6 +28,7 @@ class Limits:
     unpacked_bytes: int = 2**30
     parts: int = 2048
     pixels: int = 25_000_000
+    slices: int = 4096
     voxels: int = 2**28
     upload_seconds: float = 300.0
     work_seconds: float = 300.0

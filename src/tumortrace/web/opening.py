@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import gzip
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
 
+from tumortrace.data.nifti.stream import is_gzip
 from tumortrace.data.samples import ORIENTATION, QUARTER_TURNED
-from tumortrace.errors import DataError
+from tumortrace.data.scans import find_kind
+from tumortrace.errors import DataError, installed
 from tumortrace.inference.find_inputs import Inputs, find_inputs
 from tumortrace.inference.pictures import PictureFile
 from tumortrace.inference.volume_files import VolumeFile
 from tumortrace.signed_png import is_signed_png
 from tumortrace.web.archives import is_zip, unpack_zip
 from tumortrace.web.limits import Limits, RefusalError
-from tumortrace.web.uploads import FILE, Upload
+from tumortrace.web.uploads import FILE, Upload, folder_of
 
 _FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP")  # Pillow knows many more
 
-UPLOAD = "scan"
-"""Name of a series whose files lie in no folder."""
+MOST_ANNOTATION_BYTES = 2**25
+"""Largest annotation file that is read for the picture in it: parsed, it takes ten times its size."""
+
+MOST_DEFLATED_BYTES = 2**28
+"""Largest data set that a deflated DICOM file may unpack to: each thread holds one in memory."""
+
+_CHUNK = 2**20
 
 
 @dataclass(frozen=True)
@@ -43,9 +52,17 @@ class Opened:
         """Pictures, then volumes: the items of a reply, by their numbers."""
         return (*self.inputs.pictures, *self.inputs.volumes)
 
+    def list_sizes(self) -> Iterator[tuple[str, tuple[int, int], int]]:
+        """Yield name, height and width, and number of slices of each picture and volume of known size."""
+        for picture, size_hw in zip(self.inputs.pictures, self.sizes_hw, strict=True):
+            if size_hw is not None:
+                yield self.localise(picture.path), size_hw, 1
+        for item in self.inputs.volumes:
+            yield self.localise(item.file), item.volume.size_hw, len(item.volume)
+
     def localise(self, path: str) -> str:
         """Return a text in which paths are those that the client knows."""
-        return path.replace(f"{self.folder}/", "").replace(str(self.folder), UPLOAD)
+        return _localise(path, self.folder)
 
 
 def open_upload(upload: Upload, limits: Limits, *, part: str = FILE) -> Opened:
@@ -63,25 +80,87 @@ def open_upload(upload: Upload, limits: Limits, *, part: str = FILE) -> Opened:
     files = upload.of_part(part)
     if not files:
         raise RefusalError(400, f"the request has no file; send a picture or scan as the field '{part}'")
-    folder = upload.folder / part
-    for file in files:
-        if is_zip(file.path):
-            target = upload.folder / UPLOAD if len(files) == 1 else file.path.with_name(f"{file.path.name}.d")
-            unpack_zip(file.path, target, name=file.name, limits=limits)
-            file.path.unlink()
-            folder = target if len(files) == 1 else folder
-    if folder.name == part and part != UPLOAD:
-        folder = folder.rename(folder.with_name(UPLOAD))
-    named = len(files) == 1 and len(list(folder.rglob("*"))) == 1
+    folder = upload.folder / folder_of(part)
+    single = _unpack_zips([(file.name, folder / file.name) for file in files], limits)
+    _unpack_files(folder, limits)
     try:
-        inputs = find_inputs([str(next(folder.iterdir()))] if named else [str(folder)])
+        inputs = find_inputs([str(single or folder)])
     except DataError as error:
-        text = str(error).replace(f"{folder}/", "").replace(str(folder), UPLOAD)
-        raise RefusalError(415, text) from None
+        raise RefusalError(415, _localise(str(error), folder)) from None
     inputs = _pass_over_masks(inputs)
     opened = Opened(folder, inputs, tuple(_read_size_hw(picture) for picture in inputs.pictures))
     _check_pixels(opened, limits)
     return opened
+
+
+def _unpack_zips(files: Sequence[tuple[str, Path]], limits: Limits) -> Path | None:
+    """Replace each zip by a folder of its name without suffix; return the only file if no more came."""
+    for name, path in files:
+        if is_zip(path):
+            folder = path.with_suffix("")
+            while folder.exists():
+                folder = folder.with_name(f"{folder.name}-unpacked")
+            unpack_zip(path, folder, name=name, limits=limits)
+            path.unlink()
+    single = files[0][1]
+    return single if len(files) == 1 and single.exists() else None
+
+
+def _unpack_files(folder: Path, limits: Limits) -> None:
+    """Unpack compressed NIfTI files in their places, once and within the limit; check what decoders would unpack.
+
+    The reader recognises an unpacked file by its bytes. It reads slices straight from it, while it would unpack a
+    compressed file again whenever another one was read in between.
+    """
+    left = limits.unpacked_bytes
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        kind = find_kind(path)
+        if kind == "nifti" and is_gzip(path):
+            left -= _unpack_gzip(path, most_bytes=left)
+        elif (kind == "dicom" and _inflates_beyond(path, min(left, MOST_DEFLATED_BYTES))) or _is_long_json(path):
+            raise _too_large(path)
+
+
+def _unpack_gzip(path: Path, *, most_bytes: int) -> int:
+    """Unpack a file in its place; return its new size. A damaged file stays: its reader says what is wrong."""
+    unpacked = path.with_name(f".{path.name[-100:]}.unpacked")
+    size = 0
+    try:
+        with gzip.open(path) as source, unpacked.open("xb") as target:
+            while piece := source.read(_CHUNK):
+                size += len(piece)
+                if size > most_bytes:
+                    raise _too_large(path)
+                target.write(piece)
+    except (OSError, EOFError, zlib.error):
+        unpacked.unlink(missing_ok=True)
+        return size
+    unpacked.replace(path)
+    return size
+
+
+def _inflates_beyond(path: Path, limit_bytes: int) -> bool:
+    if not installed("formats"):
+        return False
+    from tumortrace.data.dicom.stream import inflates_beyond
+
+    return inflates_beyond(path, limit_bytes)
+
+
+def _is_long_json(path: Path) -> bool:
+    if path.stat().st_size <= MOST_ANNOTATION_BYTES:
+        return False
+    with path.open("rb") as file:
+        return file.read(64).lstrip().startswith(b"{")
+
+
+def _too_large(path: Path) -> RefusalError:
+    return RefusalError(413, f"{path.name}: unpacks to more than is read; send a part of it", limit="unpacked_bytes")
+
+
+def _localise(text: str, folder: Path) -> str:
+    """Name files as the client did, in place of those in the folder of the request."""
+    return text.replace(f"{folder}/", "").replace(str(folder), folder.name)
 
 
 def _pass_over_masks(inputs: Inputs) -> Inputs:
@@ -112,22 +191,17 @@ def _read_size_hw(picture: PictureFile) -> tuple[int, int] | None:
 
 
 def _check_pixels(opened: Opened, limits: Limits) -> None:
-    total = 0
-    for name, size_hw, slices in _list_sizes(opened):
+    total = count = 0
+    for name, size_hw, slices in opened.list_sizes():
         pixels = size_hw[0] * size_hw[1]
         if pixels > limits.pixels:
             text = f"{name}: {size_hw[1]} x {size_hw[0]} pixels, more than the limit of {limits.pixels:,}"
             raise RefusalError(413, f"{text}; send a smaller picture", limit="pixels")
         total += pixels * slices
+        count += slices
+    if count > limits.slices:
+        text = f"the request has {count:,} slices, more than the limit of {limits.slices:,}; send fewer"
+        raise RefusalError(413, text, limit="slices")
     if total > limits.voxels:
         text = f"the request has {total:,} pixels in all slices, more than the limit of {limits.voxels:,}"
         raise RefusalError(413, f"{text}; send fewer slices", limit="voxels")
-
-
-def _list_sizes(opened: Opened) -> Iterator[tuple[str, tuple[int, int], int]]:
-    """Yield name, height and width, and number of slices of each picture and volume of known size."""
-    for picture, size_hw in zip(opened.inputs.pictures, opened.sizes_hw, strict=True):
-        if size_hw is not None:
-            yield opened.localise(picture.path), size_hw, 1
-    for item in opened.inputs.volumes:
-        yield opened.localise(item.file), item.volume.size_hw, len(item.volume)

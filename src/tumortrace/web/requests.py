@@ -71,7 +71,7 @@ class UploadReply(Response):
             return
         except TumortraceError as error:
             if not started:
-                refusal = error if isinstance(error, RefusalError) else RefusalError(503, str(error))
+                refusal = error if isinstance(error, RefusalError) else RefusalError(501, str(error))
                 await reply_refusal(refusal)(scope, receive, send)
 
     async def _answer(self, upload: Upload, scope: Scope, receive: Receive, send: Send) -> None:

@@ -21,6 +21,9 @@ from tumortrace.web.limits import Limits, RefusalError
 FILE = "file"
 """Name of the field with a picture or scan; it may come many times."""
 
+FOLDERS = {FILE: "scan"}
+"""Folders of fields by name: a series is named by the folder that its files lie in."""
+
 LONGEST_NAME = 200
 """Bytes of a file's name that are kept."""
 
@@ -113,6 +116,11 @@ def check_length(headers: Headers, limits: Limits) -> None:
     length = headers.get("content-length", "")
     if length.isdecimal() and int(length) > limits.request_bytes:
         raise _too_many_bytes(limits)
+
+
+def folder_of(part: str) -> str:
+    """Return the name of the folder for the files of one field."""
+    return FOLDERS.get(part) or make_safe(part).replace("/", "_")
 
 
 def make_safe(name: str) -> str:
@@ -232,7 +240,7 @@ class _Form:
 
     def _open(self, name: str) -> None:
         """Open a new file in the folder of its field, under a name that no other has there."""
-        part = make_safe(self._name).replace("/", "_")
+        part = folder_of(self._name)
         unique, number = name, 1
         while (part, unique.casefold()) in self._taken or self._is_folder(part, unique):
             number += 1

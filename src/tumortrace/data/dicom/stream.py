@@ -9,7 +9,7 @@ import io
 import logging
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -138,6 +138,28 @@ def open_dataset(path: Path, syntax: UID) -> BinaryIO:
         return BytesIO(_inflate(file, path))
 
 
+def inflates_beyond(path: Path, limit_bytes: int) -> bool:
+    """Whether a file is deflated and unpacks to more bytes than a limit; at most so many are unpacked, none is kept.
+
+    Args:
+        path: The file; one that is no DICOM file, or damaged, does not.
+        limit_bytes: Largest size of the unpacked data set.
+    """
+    try:
+        with path.open("rb") as file:
+            source = cast("BinaryIO", _Bounded(file, path.stat().st_size))
+            if _read_meta(source).get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+                return False
+            count = 0
+            for piece in _unpack(source, zlib.decompressobj(-zlib.MAX_WBITS)):
+                count += len(piece)
+                if count > limit_bytes:
+                    return True
+    except Exception:  # noqa: BLE001 - on damaged bytes a parser may raise anything; who reads the file says what is wrong
+        return False
+    return False
+
+
 def _parse(file: BinaryIO, path: Path, tags: list[BaseTag]) -> Parsed:
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
@@ -197,15 +219,21 @@ def _inflate(file: BinaryIO, path: Path) -> bytes:
     """Unpack the rest of a file, up to ``MOST_BYTES``."""
     unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
     whole = bytearray()
-    while (piece := file.read(_CHUNK)) and not unpacker.eof:
-        while piece:
-            whole += unpacker.decompress(piece, _CHUNK)
-            piece = unpacker.unconsumed_tail
-            if len(whole) > MOST_BYTES:
-                raise DataError(f"{path}: unpacks to more than the limit of {MOST_BYTES:,} bytes; give a smaller file")
+    for piece in _unpack(file, unpacker):
+        whole += piece
+        if len(whole) > MOST_BYTES:
+            raise DataError(f"{path}: unpacks to more than the limit of {MOST_BYTES:,} bytes; give a smaller file")
     if not unpacker.eof:
         raise DataError(f"{path}: truncated (its deflated data has no end); copy it again from its source")
     return bytes(whole)
+
+
+def _unpack(file: BinaryIO, unpacker: zlib._Decompress) -> Iterator[bytes]:
+    """Yield the unpacked rest of a file in pieces."""
+    while (piece := file.read(_CHUNK)) and not unpacker.eof:
+        while piece:
+            yield unpacker.decompress(piece, _CHUNK)
+            piece = unpacker.unconsumed_tail
 
 
 def _find_pixels(file: BinaryIO, size: int, *, little: bool) -> PixelElement | None:
