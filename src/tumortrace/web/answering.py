@@ -8,16 +8,14 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
-from tumortrace.errors import TumortraceError
 from tumortrace.files import Document
 from tumortrace.inference.pictures import PictureFile
 from tumortrace.inference.segmenter import Segmenter
 from tumortrace.web.engine import Engine
 from tumortrace.web.limits import RefusalError
 from tumortrace.web.opening import Opened, open_upload
-from tumortrace.web.replies import encode_document, reply_document, reply_file
+from tumortrace.web.replies import EventStream, reply_document, reply_file
 from tumortrace.web.segmenting import (
     Event,
     SliceEvent,
@@ -33,7 +31,7 @@ from tumortrace.web.segmenting import (
 from tumortrace.web.uploads import Upload
 
 JSON = "application/json"
-LINES = "application/x-ndjson"
+LINES = EventStream.media_type
 FILES = {"image/png": "png", "image/jpeg": "jpg", "application/dicom": "dcm", "application/gzip": "nii.gz"}
 """Types of replies that are one file, with its ending."""
 
@@ -200,32 +198,3 @@ async def _list_lines(
         async for event in events:
             yield event.document()
     yield {"type": "end", "seconds": round(time.perf_counter() - started, 3)}
-
-
-class EventStream(Response):
-    """A reply of JSON documents, one a line, each sent when it is there."""
-
-    media_type = LINES
-
-    def __init__(self, lines: AsyncGenerator[Document, None]) -> None:
-        """Prepare the reply.
-
-        Args:
-            lines: Documents, drawn as the client reads.
-        """
-        super().__init__()
-        del self.headers["content-length"]
-        self._lines = lines
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the lines; an error that comes after the first of them is the last line."""
-        del scope, receive
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async with aclosing(self._lines) as lines:
-            try:
-                async for line in lines:
-                    await send({"type": "http.response.body", "body": encode_document(line) + b"\n", "more_body": True})
-            except TumortraceError as error:
-                fault = encode_document({"type": "error", "item": None, "message": str(error)}) + b"\n"
-                await send({"type": "http.response.body", "body": fault, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})

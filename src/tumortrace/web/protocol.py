@@ -31,14 +31,14 @@ class Deadlines:
         window_s: Seconds in which a body, or the reading of a reply, has to move on.
         body_bytes: Bytes of a body that have to arrive in each window.
         reply_bytes: Bytes of a reply that a client has to read in each window.
-        drain_s: Seconds for the rest of a body whose reply has been sent already.
+        drain_s: Seconds for the rest of a request whose reply has been sent already.
     """
 
     header_s: float = 10.0
     window_s: float = 5.0
     body_bytes: int = 5 * 2**10
     reply_bytes: int = 32 * 2**10
-    drain_s: float = 5.0
+    drain_s: float = 3.0
 
 
 DEADLINES = Deadlines()
@@ -59,6 +59,7 @@ class DeadlineProtocol(H11Protocol):
         if connection is not None:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self._received = 0
+        self._refused = False
         self._phase = ""
         self._since = 0.0
         self._at_start = 0
@@ -67,9 +68,10 @@ class DeadlineProtocol(H11Protocol):
             transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Count what arrives."""
+        """Count what arrives, and throw it away once the request has been refused."""
         self._received += len(data)
-        super().data_received(data)
+        if not self._refused:
+            super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the watch."""
@@ -97,7 +99,7 @@ class DeadlineProtocol(H11Protocol):
         elapsed, limits = now - self._since, self.deadlines
         if phase == "header" and elapsed >= limits.header_s:
             self._refuse(f"the header of the request took longer than {limits.header_s:g} s")
-        elif phase in {"drain", "close"} and elapsed >= limits.drain_s:
+        elif phase == "drain" and elapsed >= limits.drain_s:
             self.transport.abort()
         elif phase in {"body", "reply"} and elapsed >= limits.window_s:
             least = limits.body_bytes if phase == "body" else limits.reply_bytes
@@ -111,8 +113,8 @@ class DeadlineProtocol(H11Protocol):
     def _find_phase(self) -> tuple[str, int]:
         """Return the phase of the connection, and how many bytes have moved in it."""
         waiting = self.transport.get_write_buffer_size()
-        if self.transport.is_closing() and not waiting:
-            return "close", 0
+        if self._refused or (self.transport.is_closing() and not waiting):
+            return "drain", 0
         if waiting:
             return "reply", -waiting
         if self.conn.their_state is h11.IDLE:
@@ -124,24 +126,25 @@ class DeadlineProtocol(H11Protocol):
         return "work", 0
 
     def _refuse(self, text: str) -> None:
-        """Say once in words why the connection is closed, where no reply has begun, and close it."""
+        """End a request that arrives too slowly: in words where it has begun, and where no reply has.
+
+        The connection is closed a little later. Bytes that arrive at a closed one would make the system of the client
+        throw the words away.
+        """
+        self._refused = True
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        if self._received and self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            self._send_error(text)
-        self.transport.close()
-
-    def _send_error(self, text: str) -> None:
+        if not (self._received and self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE)):
+            self.transport.abort()
+            return
         body = json.dumps({"error": f"{text}; send it again", "limit": "time"}).encode()
         headers: list[Any] = [
             (b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()),
             (b"connection", b"close"),
         ]  # fmt: skip
+        response = h11.Response(status_code=408, headers=headers, reason=b"Request Timeout")
         with suppress(h11.LocalProtocolError):
-            for event in (
-                h11.Response(status_code=408, headers=headers, reason=b"Request Timeout"),
-                h11.Data(data=body),
-                h11.EndOfMessage(),
-            ):
+            for event in (response, h11.Data(data=body), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
+        self.transport.write_eof()

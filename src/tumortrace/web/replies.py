@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from tumortrace.files import Document
 from tumortrace.web.limits import RefusalError
@@ -43,3 +46,38 @@ def reply_file(data: bytes, *, media_type: str, name: str) -> Response:
     """
     plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in name.rpartition("/")[2])
     return Response(data, media_type=media_type, headers={"Content-Disposition": f'attachment; filename="{plain}"'})
+
+
+class EventStream(Response):
+    """A reply of JSON documents, one a line, each sent when it is there."""
+
+    media_type = "application/x-ndjson"
+
+    def __init__(self, lines: AsyncGenerator[Document, None]) -> None:
+        """Prepare the reply.
+
+        Args:
+            lines: Documents, drawn as the client reads.
+        """
+        super().__init__()
+        del self.headers["content-length"]
+        self._lines = lines
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the lines; an ASGI application."""
+        del scope, receive
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async with aclosing(self._lines) as lines:
+            async for line in lines:
+                await send({"type": "http.response.body", "body": encode_document(line) + b"\n", "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def fail(self, send: Send, text: str) -> None:
+        """End a stream that has begun, with an error as its last line.
+
+        Args:
+            send: Way to the client.
+            text: The error.
+        """
+        line = encode_document({"type": "error", "item": None, "message": text}) + b"\n"
+        await send({"type": "http.response.body", "body": line, "more_body": False})

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from tumortrace.errors import TumortraceError
 from tumortrace.web.engine import Engine, refuse_closing
 from tumortrace.web.limits import RefusalError
-from tumortrace.web.replies import reply_refusal
+from tumortrace.web.replies import EventStream, reply_refusal
 from tumortrace.web.uploads import Upload, check_length, receive_upload
 
 R = TypeVar("R")
@@ -47,6 +47,7 @@ class UploadReply(Response):
         super().__init__()
         self._engine = engine
         self._work = work
+        self._reply: Response | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Receive, work and reply; an ASGI application."""
@@ -70,14 +71,16 @@ class UploadReply(Response):
         except (_GoneError, ClientDisconnect):
             return
         except TumortraceError as error:
-            if not started:
+            if started and isinstance(self._reply, EventStream):
+                await self._reply.fail(send, str(error))
+            elif not started:
                 refusal = error if isinstance(error, RefusalError) else RefusalError(501, str(error))
                 await reply_refusal(refusal)(scope, receive, send)
 
     async def _answer(self, upload: Upload, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._engine.take_turn():
-            reply = await self._work(upload)
-            await reply(scope, receive, send)
+            self._reply = await self._work(upload)
+            await self._reply(scope, receive, send)
 
 
 @asynccontextmanager

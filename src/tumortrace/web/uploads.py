@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -17,6 +18,8 @@ from starlette.datastructures import Headers
 
 from tumortrace.errors import printable
 from tumortrace.web.limits import Limits, RefusalError
+
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL + 1)  # a refusal says what is wrong, to the client
 
 FILE = "file"
 """Name of the field with a picture or scan; it may come many times."""
