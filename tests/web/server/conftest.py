@@ -1,9 +1,15 @@
-"""A server without sockets, with the small model, and a picture that it can segment."""
+"""Servers with the small model, with and without sockets, a picture that they can segment, and a browser."""
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import httpx
@@ -14,6 +20,9 @@ from tumortrace.phantoms.slices import draw_phantom
 from tumortrace.web.app import make_app
 from tumortrace.web.engine import Engine
 from tumortrace.web.limits import Limits
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, ConsoleMessage, Page
 
 MakeClient = Callable[..., httpx.AsyncClient]
 
@@ -43,3 +52,80 @@ def make_client() -> Iterator[MakeClient]:
     yield make
     for engine in engines:
         engine.shut_down()
+
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def base_url() -> Iterator[str]:
+    """Address of a running server with the small model."""
+    command = [sys.executable, "-m", "tumortrace", "serve", "--port", "0", "--model", "fast"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    ) as server:
+        assert server.stdout is not None
+        lines = []
+        for line in server.stdout:
+            lines.append(line)
+            found = re.search(r"http://[\w.:]+", line)
+            if found:
+                break
+        else:
+            pytest.fail("the server did not start: " + "".join(lines))
+        yield found[0]
+        server.terminate()
+        server.wait(timeout=10)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, without a window."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed, so there is no browser")
+    if not Path(CHROMIUM).exists():
+        pytest.skip(f"{CHROMIUM} is missing: install Debian's package chromium")
+    with sync_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        yield running
+        running.close()
+
+
+OpenPage = Callable[..., "Page"]
+
+
+@pytest.fixture
+def open_page(browser: Browser, base_url: str) -> Iterator[OpenPage]:
+    """Open the page in a context of its own; keywords go to ``new_context``. A test with an error in a page fails."""
+    contexts, errors = [], []
+
+    def open_one(**options: object) -> Page:
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})  # type: ignore[arg-type]
+        context.set_default_timeout(20_000)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda message: _note(message, errors))
+        page.goto(base_url)
+        return page
+
+    yield open_one
+    for context in contexts:
+        context.close()
+    assert not errors
+
+
+@pytest.fixture
+def page(open_page: OpenPage) -> Page:
+    """The page, 1280 x 800."""
+    return open_page()
+
+
+def _note(message: ConsoleMessage, errors: list[str]) -> None:
+    # Chromium itself reports replies such as 415 as errors; what the page makes of them is tested.
+    if message.type == "error" and "Failed to load resource" not in message.text:
+        errors.append(message.text)

@@ -2,13 +2,12 @@
 
 const MOST_TRIES = 5;
 
-/** Segment files. Calls `onMessage` (awaited) with each message of the stream, in order. */
-export async function segment(files, { model = "", signal, onMessage }) {
+/** Segment files, or read annotations of them (`url`). Calls `onMessage` (awaited) with each message of the stream, in order. */
+export async function segment(files, { url = "api/segment", signal, onMessage }) {
   const form = new FormData();
   for (const { file, path } of files) form.append("file", file, path);
-  const query = new URLSearchParams({ pixels: "1", probability: "1", ...(model && { model }) });
   const headers = { Accept: "application/x-ndjson" };
-  const response = await send(`api/segment?${query}`, { method: "POST", body: form, headers, signal });
+  const response = await send(`${url}?pixels=1&probability=1`, { method: "POST", body: form, headers, signal });
   await readLines(response.body, signal, onMessage);
 }
 

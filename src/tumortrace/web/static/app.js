@@ -20,11 +20,13 @@ import { Viewer } from "./view/viewer.js";
 const scans = new ScanList();
 const uploads = new Uploads(scans);
 const viewer = new Viewer(find(".viewer"), say);
+let moved = false; // whether the person did anything since the scan was opened
 
 // First of its listeners, so that all others find the viewer at the new scan.
 scans.addEventListener("select", ({ detail: { scan, index } }) => {
   find("#welcome").hidden = Boolean(scan);
   find("#work").hidden = !scan;
+  moved = false;
   viewer.open(scan, index ?? bestSlice(scan));
 });
 
@@ -42,8 +44,13 @@ mountCurves(find("#runs"));
 
 scans.addEventListener("slice", ({ detail: { scan, slice } }) => viewer.receive(scan, slice.index));
 scans.addEventListener("complete", ({ detail: scan }) => {
-  if (scan === viewer.scan && viewer.window.automatic) viewer.resetWindow();
+  if (scan !== viewer.scan) return;
+  if (viewer.window.automatic) viewer.resetWindow();
+  if (!moved) viewer.show(bestSlice(scan));
 });
+for (const type of ["keydown", "pointerdown", "wheel"]) {
+  find("#work").addEventListener(type, () => (moved = true), { capture: true, passive: true });
+}
 scans.addEventListener("relabel", ({ detail: scan }) => scan === viewer.scan && viewer.forget(scan.ready));
 viewer.addEventListener("slicechange", announceSoon);
 
@@ -52,6 +59,7 @@ mountDropping();
 mountProgress(find("#progress"));
 mountMessages(find("#messages"));
 mountImprove(find("#edit"), find("#improve"));
+find("#edit").addEventListener("open", ({ detail: { files } }) => begin({ files, hidden: 0 }));
 document.addEventListener("keydown", pressed);
 showModel();
 
@@ -61,6 +69,8 @@ function bestSlice(scan) {
   const areas = scan.slices.map((slice) => slice?.areaPx ?? 0);
   return Math.max(0, areas.indexOf(Math.max(...areas)));
 }
+
+export { scans, uploads, viewer };
 
 function mountOpening() {
   const open = {
@@ -81,14 +91,15 @@ function mountOpening() {
 async function openSample() {
   try {
     const file = await fetchSample();
-    await begin([{ file, path: file.name }]);
+    await begin({ files: [{ file, path: file.name }], hidden: 0 });
   } catch (error) {
     tell(error.message);
   }
 }
 
-function begin(files) {
+function begin({ files, hidden }) {
   find("#messages").replaceChildren();
+  if (hidden) tell(`Skipped ${count(hidden, "hidden file")}.`, "note");
   const done = uploads.start(files);
   scans.addEventListener("select", () => viewer.host.focus({ preventScroll: true }), { once: true });
   return done;

@@ -1,6 +1,6 @@
 // Files that a person dropped or chose, folders included, each with its path.
 
-/** Files of a drop, in the order of their paths: [{file, path}]. Must be called within the drop event. */
+/** Files of a drop: {files: [{file, path}], hidden: number}. Must be called within the drop event. */
 export async function collectDropped(transfer) {
   // Entries are valid only until the event handler returns, so all are taken before anything is awaited.
   const items = [...transfer.items].filter((item) => item.kind === "file");
@@ -10,7 +10,7 @@ export async function collectDropped(transfer) {
   return sorted(found);
 }
 
-/** Files of an input element: [{file, path}]. */
+/** Files of an input element: {files: [{file, path}], hidden: number}. */
 export function collectChosen(input) {
   return sorted([...input.files].map((file) => ({ file, path: file.webkitRelativePath || file.name })));
 }
@@ -45,9 +45,12 @@ async function readFolder(folder) {
   }
 }
 
-function sorted(files) {
-  const shown = files.filter(({ path }) => !path.split("/").some((part) => part.startsWith(".") || part === "__MACOSX"));
-  return shown.sort((a, b) => a.path.localeCompare(b.path, "en", { numeric: true }));
+/** Files in the order of their paths; those that systems hide are counted and not sent. */
+function sorted(all) {
+  const isHidden = ({ path }) => path.split("/").some((part) => part.startsWith(".") || part === "__MACOSX");
+  const files = all.filter((one) => !isHidden(one));
+  files.sort((a, b) => a.path.localeCompare(b.path, "en", { numeric: true }));
+  return { files, hidden: all.length - files.length };
 }
 
 /** FNV-1a, where the page is not in a secure context and the browser therefore has no SHA-256. */

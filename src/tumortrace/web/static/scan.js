@@ -33,8 +33,9 @@ export class Slice {
 /** One case: a picture or a series of slices that belong together. */
 export class Scan {
   /**
-   * @param {object} fields id, name, kind ("picture" or "volume"), seriesUid, files (File[]), item (its number in a
-   *   request with exactly these files), count (slices), sizeHw, spacingMm, stepMm, model ({name, threshold}).
+   * @param {object} fields id, name, kind ("picture" or "volume"), seriesUid, files ([{file, path}]), item (its number in a
+   *   request with exactly these files), count (slices), sizeHw (null until the first
+   *   slice tells it), spacingMm, stepMm, model ({name, threshold}).
    */
   constructor(fields) {
     this.slices = new Array(fields.count).fill(null);
@@ -144,12 +145,12 @@ export class ScanList extends EventTarget {
 
 /** Build a slice from a `slice` message of the stream. */
 export async function readSlice(message, scan) {
+  const chances = message.probability_png ? await decodeGreyPng(bytesFromBase64(message.probability_png)) : null;
+  scan.sizeHw ??= chances ? [chances.height, chances.width] : [1, 1]; // a picture whose header does not say it
   const [height, width] = scan.sizeHw;
   const { pixels, ...grey } = await readPixels(message.pixels, width * height);
   const automatic = await readMask(message.mask_png, width, height);
-  const probability = message.probability_png
-    ? (await decodeGreyPng(bytesFromBase64(message.probability_png))).data
-    : null;
+  const probability = chances?.data ?? null;
   const fields = { width, height, pixels, ...grey, automatic, labels: automatic.slice(), probability };
   return new Slice(message.slice_index ?? 0, { ...fields, record: message.record });
 }

@@ -5,6 +5,8 @@ import { segment } from "./api.js";
 import { identify } from "./files.js";
 import { readMask, readSlice, Scan } from "./scan.js";
 
+const SUFFIX = /\.nii(\.gz)?$/i; // a series goes by the name of its file without it
+
 /** Uploads that run. Events: change (progress), message (detail: {text, kind}), begin (detail: the first scan). */
 export class Uploads extends EventTarget {
   running = new Set();
@@ -15,15 +17,15 @@ export class Uploads extends EventTarget {
     this.scans = scans;
   }
 
-  /** Send files ([{file, path}]) and follow the reply to its end. */
-  async start(files) {
+  /** Send files ([{file, path}]) and follow the reply to its end; `url` is where they go. */
+  async start(files, { url } = {}) {
     if (!files.length) return this.#say("There is no file in what was dropped.");
     const upload = { files, scans: [], done: 0, total: 0, control: new AbortController() };
     this.running.add(upload);
     this.#changed();
     const { signal } = upload.control;
     try {
-      await segment(files, { signal, onMessage: (message) => this.#take(upload, message) });
+      await segment(files, { url, signal, onMessage: (message) => this.#take(upload, message) });
     } catch (error) {
       if (!signal.aborted) this.#say(error.message);
     }
@@ -63,7 +65,7 @@ export class Uploads extends EventTarget {
   }
 
   async #makeScan(upload, item, model) {
-    const own = upload.files.filter(({ path }) => path === item.name);
+    const own = upload.files.filter(({ path }) => path === item.name || path.replace(SUFFIX, "") === item.name);
     const files = own.length === 1 ? own : upload.files;
     const number = own.length === 1 ? 0 : item.item;
     return new Scan({
@@ -71,10 +73,10 @@ export class Uploads extends EventTarget {
       name: item.name,
       kind: item.kind,
       seriesUid: item.series_uid ?? null,
-      files: files.map(({ file, path }) => Object.assign(file, { path })),
+      files,
       item: number,
       count: item.slices ?? 1,
-      sizeHw: item.size_hw,
+      sizeHw: item.size_hw ?? null,
       spacingMm: item.spacing_mm ?? null,
       stepMm: item.step_mm ?? null,
       model,
@@ -119,6 +121,7 @@ export class Uploads extends EventTarget {
     });
     scan.complete = true;
     scan.applyThreshold(scan.threshold);
+    for (const one of changed) this.scans.tell("slice", { scan, slice: scan.slices[one.slice_index] });
     this.scans.tell("relabel", scan);
     this.scans.tell("complete", scan);
   }

@@ -7,7 +7,10 @@ import { nextDoubtful } from "./doubtful.js";
 export function mountDisplay(section, viewer, scans) {
   const input = (name) => find(`[name=${name}]`, section);
   const [threshold, opacity, centre, width] = ["threshold", "opacity", "centre", "width"].map(input);
-  threshold.addEventListener("input", () => moveThreshold(threshold, viewer, [viewer.slice]));
+  threshold.addEventListener("input", () => {
+    moveThreshold(threshold, viewer, [viewer.slice]);
+    follow();
+  });
   threshold.addEventListener("change", () => {
     moveThreshold(threshold, viewer, viewer.scan?.ready ?? []);
     if (viewer.scan) scans.tell("relabel", viewer.scan);

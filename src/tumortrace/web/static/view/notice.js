@@ -54,7 +54,8 @@ function split(reason) {
 }
 
 function sentence(text) {
-  return `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
+  const start = /^[a-z]+[ ,:;]/.test(text) ? text[0].toUpperCase() : text[0]; // a file's name stays as it is
+  return `${start}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 }
 
 function box({ kind, title, text, reasons = [] }) {

@@ -28,7 +28,7 @@ export function mountLesions(section, viewer, scans) {
 
 function seriesRow({ number, voxels, mm3, first, last }, viewer) {
   const size = mm3 === null ? `${short(voxels)} px` : `${short(mm3)} mm³`;
-  const range = first === last ? `${first + 1}` : `${first + 1}–${last + 1}`;
+  const range = first === last ? `${first + 1}` : `${first + 1}-${last + 1}`;
   return row(number, [size, range], viewer, () => viewer.show(largest(viewer.scan, number)));
 }
 

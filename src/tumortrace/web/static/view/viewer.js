@@ -42,7 +42,7 @@ export class Viewer extends EventTarget {
     this.scale = 1;
     this.ratio = 1;
     listen(this);
-    new ResizeObserver((entries) => this.#resize(entries.at(-1))).observe(this.canvas);
+    new ResizeObserver(() => this.#resize()).observe(host);
   }
 
   /** The slice that is shown; null while its pixels have not come. */
@@ -56,9 +56,7 @@ export class Viewer extends EventTarget {
 
   /** Window of the scan that is shown: {centre, width, automatic}. */
   get window() {
-    if (!this.scan) return { centre: 0, width: 1, automatic: true };
-    if (!this.scan.shownWindow) this.resetWindow();
-    return this.scan.shownWindow;
+    return this.scan?.shownWindow ?? { centre: 0, width: 1, automatic: true };
   }
 
   /** Show a scan from one of its slices on; null empties the canvas. */
@@ -82,6 +80,7 @@ export class Viewer extends EventTarget {
   /** A slice came: show it if it is the one that is waited for. */
   receive(scan, index) {
     if (scan !== this.scan || index !== this.index) return;
+    if (this.#fitted) this.fit();
     this.#changed("slicechange");
   }
 
@@ -112,16 +111,17 @@ export class Viewer extends EventTarget {
     const { scan } = this;
     if (!scan) return;
     const slices = scan.complete ? scan.ready : [this.slice ?? scan.ready[0]].filter(Boolean);
+    if (!slices.length) return;
     scan.shownWindow = { ...automaticWindow(slices), automatic: true };
     scan.autoWidth = scan.shownWindow.width;
     this.#changed("viewchange");
   }
 
   /** Enlarge by a factor about a point of the screen (its middle if none is given). */
-  zoom(factor, at = { x: this.canvas.clientWidth / 2, y: this.canvas.clientHeight / 2 }) {
-    if (!this.scan) return;
+  zoom(factor, at = { x: this.host.clientWidth / 2, y: this.host.clientHeight / 2 }) {
+    if (!this.scan?.sizeHw) return;
     const fixed = this.fromScreen(at.x, at.y);
-    this.scale = Math.max(this.#fitScale() / 4, Math.min(this.scale * factor, LARGEST_SCALE));
+    this.scale = Math.max(Math.min(this.#fitScale() / 4, 1), Math.min(this.scale * factor, LARGEST_SCALE));
     const moved = this.toScreen(fixed.x, fixed.y);
     this.pan(at.x - moved.x, at.y - moved.y);
   }
@@ -136,7 +136,7 @@ export class Viewer extends EventTarget {
   /** Show the whole slice, as large as it fits. */
   fit() {
     this.#fitted = true;
-    if (!this.scan) return this.#schedule();
+    if (!this.scan?.sizeHw) return this.#schedule();
     const [height, width] = this.scan.sizeHw;
     this.scale = this.#fitScale();
     const s = this.scale * this.ratio;
@@ -147,7 +147,7 @@ export class Viewer extends EventTarget {
   /** Bring an image point into the middle. */
   centre(x, y) {
     const at = this.toScreen(x, y);
-    this.pan(this.canvas.clientWidth / 2 - at.x, this.canvas.clientHeight / 2 - at.y);
+    this.pan(this.host.clientWidth / 2 - at.x, this.host.clientHeight / 2 - at.y);
   }
 
   /** Image coordinates of a pointer event. */
@@ -174,17 +174,30 @@ export class Viewer extends EventTarget {
 
   #fitScale() {
     const [height, width] = this.scan.sizeHw;
-    const { clientWidth, clientHeight } = this.canvas;
+    const { clientWidth, clientHeight } = this.host;
     return Math.max(0.01, Math.min((clientWidth - MARGIN) / width, (clientHeight - MARGIN) / height));
   }
 
-  #resize(entry) {
-    const box = entry.devicePixelContentBoxSize?.[0];
+  /** Give the canvas a whole number of device pixels, and exactly their size on the page: nothing is resampled. */
+  #resize() {
+    const { canvas, host } = this;
     this.ratio = globalThis.devicePixelRatio || 1;
-    this.canvas.width = box?.inlineSize ?? Math.round(this.canvas.clientWidth * this.ratio);
-    this.canvas.height = box?.blockSize ?? Math.round(this.canvas.clientHeight * this.ratio);
+    canvas.width = Math.floor(host.clientWidth * this.ratio);
+    canvas.height = Math.floor(host.clientHeight * this.ratio);
+    canvas.style.width = `${canvas.width / this.ratio}px`;
+    canvas.style.height = `${canvas.height / this.ratio}px`;
     if (this.#fitted) this.fit();
     this.draw();
+  }
+
+  /** Put the canvas onto the grid of device pixels, wherever the layout has put its host. */
+  #snap() {
+    const box = this.host.getBoundingClientRect();
+    for (const side of ["left", "top"]) {
+      const at = box[side] * this.ratio;
+      const shift = `${(Math.round(at) - at) / this.ratio}px`;
+      if (this.canvas.style[side] !== shift) this.canvas.style[side] = shift;
+    }
   }
 
   #changed(event) {
@@ -201,18 +214,21 @@ export class Viewer extends EventTarget {
   /** Draw now; what changes asks for it once a frame. */
   draw() {
     this.#scheduled = false;
+    if (this.ratio !== globalThis.devicePixelRatio) return this.#resize();
+    this.#snap();
     const { context, canvas, slice } = this;
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.globalAlpha = 1;
     context.fillStyle = "#0b0d10";
     context.fillRect(0, 0, canvas.width, canvas.height);
-    if (!slice) return;
+    if (!slice) return undefined;
+    if (!this.scan.shownWindow) this.resetWindow();
     this.#drawScan(slice);
     if (this.options.heat && slice.probability) this.#drawScaled(this.#heat.paint(slice.probability, HEAT, slice.width, slice.height));
     this.#drawLabels(slice);
-    if (!this.tool?.draw) return;
+    if (!this.tool?.draw) return undefined;
     context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
-    this.tool.draw(context, this);
+    return this.tool.draw(context, this);
   }
 
   #drawScan(slice) {
@@ -235,8 +251,9 @@ export class Viewer extends EventTarget {
     const { context, options } = this;
     const s = this.scale * this.ratio;
     const { x: left, y: top } = this.#whole();
-    const snapX = (edge) => Math.round(left + edge * s);
-    const snapY = (edge) => Math.round(top + edge * s);
+    // A screen pixel belongs to the image pixel that its centre lies in, as when a picture is drawn unsmoothed.
+    const snapX = (edge) => Math.ceil(left + edge * s - 0.5);
+    const snapY = (edge) => Math.ceil(top + edge * s - 0.5);
     const thick = 2 * Math.max(1, Math.round(this.ratio * 0.75));
     for (const [number, shape] of this.#trace(slice)) {
       context.fillStyle = colourOf(number);

@@ -15,7 +15,8 @@ export function automaticWindow(slices) {
   const { slope, intercept } = grey[0];
   const low = quantile(histogram, total * CUT) * slope + intercept;
   const high = quantile(histogram, total * (1 - CUT)) * slope + intercept;
-  return { centre: (low + high) / 2, width: Math.max(Math.abs(high - low), Math.abs(slope)) };
+  if (high === low) return { centre: low + 0.5 * Math.abs(slope), width: Math.abs(slope) }; // all black
+  return { centre: (low + high) / 2, width: Math.abs(high - low) };
 }
 
 function quantile(histogram, rank) {

@@ -1,0 +1,131 @@
+"""The page by keyboard alone, on a narrow screen, in both themes, and for a screen reader."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from tests.web.page.conftest import slice_message, start_message, volume_message
+
+
+def series():
+    masks = [np.zeros((16, 16), dtype=np.bool_) for _ in range(4)]
+    masks[1][2:6, 2:6] = masks[2][2:6, 2:6] = masks[2][10:12, 10:12] = True
+    reviewed = {"review": True, "reason": "low confidence (0.31)"}
+    slices = [slice_message(mask, index=i, **(reviewed if i == 2 else {})) for i, mask in enumerate(masks)]
+    start = start_message((16, 16), slices=(4,), spacing_mm=[1.0, 1.0], step_mm=2.0)
+    return [start, *slices, volume_message(review=True, reason="1 slice with tumour is to be reviewed")]
+
+
+def rejected():
+    message = slice_message(np.zeros((16, 16), dtype=np.bool_), status="rejected", reason="not a brain MR slice: noise")
+    return [start_message((16, 16)), message]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_axe_finds_nothing_serious(open_page, show, scheme, width):
+    page = open_page(color_scheme=scheme, viewport={"width": width, "height": 800}, reduced_motion="reduce")
+    assert find_faults(page) == []
+    show(page, series())
+    page.evaluate("document.querySelector('#messages').innerHTML = ''")
+    assert find_faults(page) == []
+    page.keyboard.press("?")
+    assert find_faults(page) == []
+    page.keyboard.press("Escape")
+    page.unroute_all()
+    show(page, rejected())
+    page.wait_for_selector("#notice .bad")
+    assert find_faults(page) == []
+
+
+def find_faults(page):
+    """Rules that are broken, with their elements; minor and moderate ones are left out."""
+    found = Axe().run(page).response["violations"]
+    return [
+        (each["id"], [node["html"][:120] for node in each["nodes"]])
+        for each in found
+        if each["impact"] in ("serious", "critical")
+    ]
+
+
+@pytest.mark.parametrize("width", [360, 480, 760, 1000, 1600])
+def test_nothing_is_wider_than_the_screen(open_page, show, width):
+    page = open_page(viewport={"width": width, "height": 740})
+    overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert page.evaluate(overflow) <= 0
+    show(page, series())
+    assert page.evaluate(overflow) <= 0
+    box = page.locator(".viewer canvas").bounding_box()
+    assert box["width"] >= min(width, 600) - 40
+    assert box["height"] >= 250
+
+
+def test_buttons_are_large_enough_for_a_thumb(open_page, show):
+    page = open_page(viewport={"width": 360, "height": 740}, has_touch=True)
+    show(page, series())
+    for button in page.locator("button:visible:not(.link)").all():
+        box = button.bounding_box()
+        assert min(box["width"], box["height"]) >= 24, button.inner_text()  # WCAG 2.2, 2.5.8
+
+
+def test_a_series_is_opened_and_read_by_keyboard_alone(page, reply_with):
+    reply_with(page, series())
+    tab_to(page, "[data-open=sample]")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#work:not([hidden])")
+    page.wait_for_selector("#progress", state="hidden")
+    assert page.evaluate("document.activeElement.className") == "viewer"
+    place = ".corner.place"
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowDown")
+    assert page.inner_text(place) == "2 / 4"
+    page.keyboard.press("End")
+    assert page.inner_text(place) == "4 / 4"
+    page.keyboard.press("n")
+    assert page.inner_text(place) == "3 / 4"
+    before = page.inner_text(".corner.scale")
+    page.keyboard.press("+")
+    assert page.inner_text(".corner.scale") != before
+    page.keyboard.press("0")
+    assert page.inner_text(".corner.scale") == before
+    page.keyboard.press("o")
+    assert page.get_attribute("[data-do=outline]", "aria-pressed") == "false"
+    page.keyboard.press("?")
+    assert page.is_visible("#keys")
+    page.keyboard.press("Escape")
+    assert page.is_hidden("#keys")
+    tab_to(page, "[name=threshold]")
+    page.keyboard.press("ArrowRight")
+    assert "0.51" in page.inner_text("#display")
+    tab_to(page, "#slices .link")
+    page.keyboard.press("ArrowUp")
+    assert page.inner_text(place) == "2 / 4"
+
+
+def tab_to(page, selector):
+    """Press Tab until an element has the focus, which has to be seen there."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("(selector) => document.activeElement.matches(selector)", selector):
+            assert page.evaluate(
+                "() => { const style = getComputedStyle(document.activeElement);"
+                " return style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2; }"
+            )
+            return
+    pytest.fail(f"{selector} cannot be reached with Tab")
+
+
+def test_a_slice_is_announced_when_scrolling_stops(page, show):
+    show(page, series())
+    page.focus(".viewer")
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.wait_for_function("() => document.querySelector('#say').textContent !== ''")
+    assert page.inner_text("#say") == "Slice 3 of 4: tumour, check it."
+
+
+def test_motion_is_reduced_where_that_is_asked_for(open_page):
+    page = open_page(reduced_motion="reduce")
+    assert page.evaluate("getComputedStyle(document.querySelector('.button')).transitionDuration") == "0s"
