@@ -115,11 +115,3 @@ def test_cases_are_ordered_least_confident_first_with_every_fourth_at_random(bar
       const scans = [0.9, 0.2, 2, 0.5, 0.7, 0.8, 0.3].map((confidence) => ({ confidence }));
       return orderForCorrection(scans, () => 0.99).map(({ scan, random }) => [scan.confidence, random]); }""")
     assert found == [[0.2, False], [0.3, False], [0.5, False], [2, True], [0.7, False], [0.8, False], [0.9, False]]
-
-
-def test_the_page_is_small():
-    from importlib import resources  # noqa: PLC0415
-
-    folder = resources.files("tumortrace.web") / "static"
-    total = sum(len(path.read_bytes()) for path in folder.rglob("*") if path.is_file())  # type: ignore[attr-defined]
-    assert total <= 150_000

@@ -2,6 +2,8 @@
 
 import { fetchModel, fetchSample } from "./api.js";
 import { count, el, find } from "./dom.js";
+import { hasAnnotations } from "./edit/downloads.js";
+import { EDIT_KEYS } from "./edit/keyboard.js";
 import { mountPanel } from "./edit/panel.js";
 import { collectChosen, collectDropped } from "./files.js";
 import { ScanList } from "./scan.js";
@@ -39,7 +41,7 @@ mountLesions(find("#lesions"), viewer, scans);
 mountDisplay(find("#display"), viewer, scans);
 mountSlices(find("#slices"), viewer, scans);
 mountPanel(find("#edit"), viewer, scans);
-mountKeys(find("#keys"));
+mountKeys(find("#keys"), EDIT_KEYS);
 mountCurves(find("#runs"));
 
 scans.addEventListener("slice", ({ detail: { scan, slice } }) => viewer.receive(scan, slice.index));
@@ -97,12 +99,11 @@ async function openSample() {
   }
 }
 
-function begin({ files, hidden }) {
+async function begin({ files, hidden }) {
   find("#messages").replaceChildren();
   if (hidden) tell(`Skipped ${count(hidden, "hidden file")}.`, "note");
-  const done = uploads.start(files);
   scans.addEventListener("select", () => viewer.host.focus({ preventScroll: true }), { once: true });
-  return done;
+  await uploads.start(files, (await hasAnnotations(files)) ? { url: "api/annotations" } : {});
 }
 
 function mountDropping() {

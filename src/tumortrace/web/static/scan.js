@@ -33,9 +33,9 @@ export class Slice {
 /** One case: a picture or a series of slices that belong together. */
 export class Scan {
   /**
-   * @param {object} fields id, name, kind ("picture" or "volume"), seriesUid, files ([{file, path}]), item (its number in a
+   * @param {object} fields id, name, kind ("picture" or "volume"), seriesUid, files (File[], each with its path), item (its number in a
    *   request with exactly these files), count (slices), sizeHw (null until the first
-   *   slice tells it), spacingMm, stepMm, model ({name, threshold}).
+   *   slice tells it), spacingMm, stepMm, annotated (whether masks are a person's), model ({name, threshold}).
    */
   constructor(fields) {
     this.slices = new Array(fields.count).fill(null);
@@ -65,7 +65,7 @@ export class Scan {
   get confidence() {
     const rated = this.ready.filter(({ record }) => record.status === "ok" && (record.tumour || record.review));
     const all = rated.length ? rated : this.ready.filter(({ record }) => record.status === "ok");
-    return all.reduce((least, { record }) => Math.min(least, record.confidence), 2);
+    return all.reduce((least, { record }) => Math.min(least, record.confidence ?? 2), 2);
   }
 
   /** Cut the probability at a threshold, on all slices that nobody edited; at the model's own, take its mask. */
@@ -78,6 +78,7 @@ export class Scan {
   /** Number the lesions over the whole series, largest first. */
   link() {
     const { ready } = this;
+    if (this.annotated) return; // lesions that touch would become one
     const fixed = new Set(ready.flatMap((slice, i) => (slice.edited ? [i] : [])));
     linkLesions(ready.map((slice) => slice.labels), this.sizeHw[1], this.sizeHw[0], fixed);
   }

@@ -16,8 +16,10 @@ const KEYS = [
   ["Two fingers", "zoom and pan"],
 ];
 
-/** Fill the dialog; other parts of the page may add rows of [keys, meaning]. */
-export function mountKeys(dialog, rows = KEYS) {
+/** Fill the dialog: the keys of the viewer, and those of the corrections as [keys, meaning]. */
+export function mountKeys(dialog, editKeys) {
   const line = ([keys, meaning]) => el("tr", {}, el("th", { scope: "row", text: keys }), el("td", { text: meaning }));
-  find("tbody", dialog).append(...rows.map(line));
+  const head = (text) => el("tr", {}, el("th", { colspan: 2, scope: "rowgroup", class: "quiet", text }));
+  const body = (title, rows) => el("tbody", {}, head(title), ...rows.map(line));
+  find("table", dialog).append(body("View", KEYS), body("Correct the mask", editKeys));
 }

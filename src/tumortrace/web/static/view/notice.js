@@ -37,6 +37,7 @@ function describeSlice(scan, slice) {
     return { kind: "bad", title: "Not segmented", reasons: split(record.reason), text: "tumortrace segments brain MR slices only." };
   }
   if (record.status === "error") return { kind: "bad", title: "This slice could not be read", reasons: split(record.reason) };
+  if (scan.annotated) return { kind: "calm", title: headline(scan, slice), text: "As in the annotation." };
   const rating = `confidence ${record.confidence.toFixed(2)}`;
   if (!record.review) return { kind: "calm", title: headline(scan, slice), text: sentence(rating) };
   return { kind: "warn", title: `${headline(scan, slice)}: check it`, text: sentence(rating), reasons: split(record.reason) };

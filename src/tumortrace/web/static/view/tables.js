@@ -110,7 +110,7 @@ function writeRow(element, scan, slice) {
   const px = slice?.areaPx ?? 0;
   const mm2 = scan.spacingMm && px * scan.spacingMm[0] * scan.spacingMm[1];
   area.textContent = !px ? "" : scan.spacingMm ? `${short(mm2)} mm²` : `${short(px)} px`;
-  confidence.textContent = record?.status === "ok" ? record.confidence.toFixed(2) : "";
+  confidence.textContent = record?.confidence?.toFixed(2) ?? "";
   const words = !slice ? "" : slice.edited ? "corrected" : record.status === "rejected" ? "rejected" : record.status === "error" ? "failed" : record.review ? "check" : "";
   note.textContent = words;
   note.title = slice?.edited ? "" : record?.reason ?? "";
