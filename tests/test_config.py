@@ -18,6 +18,7 @@ from tumortrace.config import (
     config_from_tables,
     config_names,
     load_config,
+    override,
     recipe_from_table,
     to_toml,
 )
@@ -171,3 +172,13 @@ def test_a_byte_order_mark_is_ignored(tmp_path: Path):
     path = tmp_path / "bom.toml"
     path.write_bytes(b"\xef\xbb\xbf[training]\nepochs = 3\n")
     assert load_config(str(path)).training.epochs == 3
+
+
+def test_a_configuration_is_overridden_as_a_file_is():
+    config = load_config("smoke", ["recipe.size_hw=[64, 96]"])
+    assert override(config, ["training.epochs=3"]) == load_config(
+        "smoke", ["recipe.size_hw=[64, 96]", "training.epochs=3"]
+    )
+    assert override(config, []) == config
+    with pytest.raises(ConfigError, match=r"unknown key 'training\.epoch'"):
+        override(config, ["training.epoch=3"])

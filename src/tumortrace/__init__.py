@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tumortrace.api import compare as compare
     from tumortrace.api import crossval as crossval
     from tumortrace.api import evaluate as evaluate
+    from tumortrace.api import improve as improve
     from tumortrace.api import open_dataset as open_dataset
     from tumortrace.api import report as report
     from tumortrace.api import split as split
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_API = ("audit", "compare", "crossval", "evaluate", "open_dataset", "report", "split", "sweep", "train")
+_API = ("audit", "compare", "crossval", "evaluate", "improve", "open_dataset", "report", "split", "sweep", "train")
 _HOME = dict.fromkeys(_API, "tumortrace.api") | {
     "Prediction": "tumortrace.inference.predict",
     "Segmenter": "tumortrace.inference.segmenter",

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tumortrace.copies.survey import Survey
     from tumortrace.evaluation.doubtful import Doubt
     from tumortrace.evaluation.evaluate import Evaluation
+    from tumortrace.improvement.improve import Improvement
+    from tumortrace.improvement.judge import Verdict
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -114,6 +116,38 @@ class EvaluationResult:
         from tumortrace.evaluation.folder import image_row
 
         return make_frame(dataclasses.asdict(image_row(score)) for score in self.evaluation.scores)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ImproveResult:
+    """What came of a training on corrected cases.
+
+    Attributes:
+        improvement: Judgements, sides and the reason for the decision.
+        document: Content of ``improvement.json``.
+        findings: Faults of the data, and cases that were moved, omitted, or do not count as held out.
+    """
+
+    improvement: Improvement
+    document: Document
+    findings: tuple[Finding, ...]
+
+    def __repr__(self) -> str:
+        return f"<ImproveResult in {self.improvement.folder}: {self.verdict}, {self.improvement.reason}>"
+
+    @property
+    def verdict(self) -> Verdict:
+        """``"better"``, ``"no difference shown"`` or ``"worse"``: the new model on the held-out part."""
+        return self.improvement.judgements[0].verdict
+
+    @property
+    def is_default(self) -> bool:
+        """Whether the new model is now the default of its folder."""
+        return self.improvement.default_file is not None
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row a comparison: part, old model, n, groups, means, difference, interval and verdict."""
+        return make_frame(dataclasses.asdict(each) for each in self.improvement.judgements)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tumortrace.answers import AuditResult, EvaluationResult, ReportResult, SplitResult
+from tumortrace.answers import AuditResult, EvaluationResult, ImproveResult, ReportResult, SplitResult
 from tumortrace.config import Config, load_config
 from tumortrace.data.dataset import Dataset, open_apart, open_datasets, refuse_inside
 from tumortrace.data.dataset import exclude as exclude_cases
@@ -337,6 +337,60 @@ def evaluate(  # noqa: PLR0913 - the settings of an evaluation
         figures = pictures.write()
     files = ("per_image.csv", "summary.json", "comparisons/", *(str(path.relative_to(folder)) for path in figures))
     return EvaluationResult(result, summary, result.findings, files)
+
+
+def improve(  # noqa: PLR0913 - the settings of an improvement
+    corrected: Data,
+    *,
+    out: FilePath,
+    start_from: str | None = None,
+    replay: Data | None = None,
+    standard: Data | None = None,
+    overrides: Iterable[str] = (),
+    label: str | None = None,
+    resume: bool = False,
+) -> ImproveResult:
+    """Train a model further on corrected cases, and find out on held-out ones whether that made it better.
+
+    A part of the corrected cases is held out for good, by groups of copies and patients. If the new model is better on
+    it and not worse on the standard set, it becomes the default of the folder that ``out`` lies in.
+
+    Args:
+        corrected: Corrected cases, in any layout that ``train`` opens; a TEST part stays closed.
+        out: The run folder.
+        start_from: Model to train further; None takes the default of the folder, at first the shipped ``default``.
+        replay: Old data that is mixed in, so that less is forgotten.
+        standard: Data that shows whether anything was forgotten; None takes held-out slices of ``replay``, or generated
+            slices.
+        overrides: Single settings, each ``"section.key=value"``.
+        label: Label of the regions that are tumour; None takes all regions.
+        resume: Continue the run in ``out``.
+
+    Raises:
+        ConfigError: A run folder that is in use, or a run to resume that began otherwise.
+        DataError: Nothing can be held out or trained on, or ``out`` lies inside the data.
+        ModelError: The model has no weights that can be trained on.
+        TumortraceError: Training is not installed, diverged, or ran out of memory.
+    """
+    require_extra("train", purpose="train")
+    from tumortrace.improvement.models import open_models
+    from tumortrace.run_folder import check_run_folder
+
+    run = Path()
+    for data in (corrected, replay, standard):
+        run = run if data is None else _output(out, data) or Path()
+    check_run_folder(run, resume=resume)
+    models = open_models(start_from, out=run, resume=resume)
+    from tumortrace.improvement.improve import improve as improve_run  # torch takes seconds
+    from tumortrace.improvement.improve import improvement_document
+    from tumortrace.improvement.material import gather
+    from tumortrace.improvement.settings import settings_of
+
+    settings = settings_of(models.start, overrides)
+    opened = [None if data is None else _open(data, None, label) for data in (replay, standard)]
+    material = gather(_open(corrected, None, label), *opened)
+    improvement = improve_run(material, models, settings, out=run, resume=resume)
+    return ImproveResult(improvement, improvement_document(improvement, models), improvement.findings)
 
 
 def compare(folders: Sequence[FilePath]) -> Comparison:

@@ -17,6 +17,7 @@ from tumortrace.commands.convert import convert
 from tumortrace.commands.crossval import crossval
 from tumortrace.commands.evaluate import evaluate
 from tumortrace.commands.export import export
+from tumortrace.commands.improve import improve
 from tumortrace.commands.info import info
 from tumortrace.commands.options import refuse_empty
 from tumortrace.commands.output import console, log
@@ -77,7 +78,22 @@ def demo(
     run_demo(out, console)
 
 
-for command in (audit, split, train, crossval, sweep, export, evaluate, compare, report, segment, serve, convert, info):
+for command in (
+    audit,
+    split,
+    train,
+    improve,
+    crossval,
+    sweep,
+    export,
+    evaluate,
+    compare,
+    report,
+    segment,
+    serve,
+    convert,
+    info,
+):
     app.command()(command)
 
 

@@ -276,17 +276,16 @@ def load_config(name_or_path: str, overrides: Iterable[str] = ()) -> Config:
     Raises:
         ConfigError: No such configuration, not TOML, an unknown key, a wrong type, or a value out of range.
     """
-    tables = parse_toml(read_settings(name_or_path, shipped=config_names()), name_or_path)
-    for override in overrides:
-        path, separator, text = override.partition("=")
-        section, dot, key = path.strip().partition(".")
-        if not (separator and dot and section and key):
-            raise ConfigError(f"--set {override!r} is not of the form section.key=value, for example training.epochs=3")
-        table = tables.setdefault(section, {})
-        if not isinstance(table, dict):
-            raise not_a_table(section, table)
-        table[key] = _parse_value(text.strip())
-    return config_from_tables(tables)
+    return _override(parse_toml(read_settings(name_or_path, shipped=config_names()), name_or_path), overrides)
+
+
+def override(config: Config, overrides: Iterable[str]) -> Config:
+    """Return a configuration with ``section.key=value`` overrides, applied in order.
+
+    Raises:
+        ConfigError: An unknown key, a wrong type, or a value out of range.
+    """
+    return _override(tomllib.loads(to_toml(config)), overrides)
 
 
 def config_from_tables(tables: Mapping[str, Any]) -> Config:
@@ -347,6 +346,19 @@ def _without_removed(tables: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(table, Mapping) and table.get(key) == value:
             kept[section] = {name: entry for name, entry in table.items() if name != key}
     return kept
+
+
+def _override(tables: dict[str, Any], overrides: Iterable[str]) -> Config:
+    for override in overrides:
+        path, separator, text = override.partition("=")
+        section, dot, key = path.strip().partition(".")
+        if not (separator and dot and section and key):
+            raise ConfigError(f"--set {override!r} is not of the form section.key=value, for example training.epochs=3")
+        table = tables.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise not_a_table(section, table)
+        table[key] = _parse_value(text.strip())
+    return config_from_tables(tables)
 
 
 def _parse_value(text: str) -> Any:  # noqa: ANN401 - a TOML value is of any type until it meets its field

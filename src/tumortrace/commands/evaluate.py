@@ -9,12 +9,12 @@ import typer
 
 from tumortrace import api
 from tumortrace.commands.options import DataArgument, FoldOption, LabelOption, ModelOption, Part, SplitOption
-from tumortrace.commands.output import console, exit_if_unreadable, print_scores, report_findings
+from tumortrace.commands.output import choose_model, console, exit_if_unreadable, print_scores, report_findings
 
 
 def evaluate(  # noqa: PLR0913, PLR0917 - the options of the command
     data: DataArgument,
-    model: ModelOption = "default",
+    model: ModelOption = None,
     part: Annotated[Part, typer.Option("--part", help="Which part of the data.")] = "test",
     split: SplitOption = None,
     fold: FoldOption = None,
@@ -30,7 +30,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - the options of the command
     """
     from tumortrace.inference.model import open_model
 
-    opened = open_model(model)
+    opened = open_model(choose_model(model))
     folder = out or Path("runs") / f"{opened.name}-{data.resolve().name}-{part}"
     result = api.evaluate(data, model=opened, part=part, split=split, fold=fold, label=label, out=folder)
     report_findings(result.findings, kept_in=folder / "summary.json")

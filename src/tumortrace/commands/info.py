@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -30,10 +31,14 @@ def info(
         for line in scans:
             console.print(line, soft_wrap=True)
         return
+    from tumortrace.inference.folder_default import find_folder_default
+
     of_model = [] if target is None else _describe_model(target)
     console.print(f"tumortrace {tumortrace.__version__} (research software, not a medical device)")
     console.print("installed extras: " + (", ".join(extra for extra in EXTRAS if installed(extra)) or "none"))
     console.print(f"CPU cores: {usable_cores()}, GPU: {_describe_gpu()}")
+    if (local := find_folder_default()) is not None:
+        console.print(local.describe(), f"  {local.reason}", sep="\n")
     if target is None:
         console.print("the model that ships with it, its data, scores, limits and licence: tumortrace info default")
     else:
@@ -82,11 +87,21 @@ def _describe_model(target: str) -> list[str]:
     if card is not None:
         lines += describe_card(card).splitlines()
     lines += [*_lines_of("recipe", asdict(model.recipe)), *_lines_of("card", model.card)]
+    lines += _describe_improvement(model.path.with_name("improvement.json"))
     layers = model.path.with_name("network.txt")
     if layers.is_file():
         total = [line for line in layers.read_text(encoding="utf-8").splitlines() if line.startswith("Parameters")]
         lines += [*total, f"layers: {layers}"]
     return lines
+
+
+def _describe_improvement(path: Path) -> list[str]:
+    """Say what came of a training on corrected cases, if the model is from one."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return [f"improvement: {judgement['sentence']}" for judgement in document["judgements"]]
+    except (OSError, KeyError, TypeError, ValueError):
+        return []
 
 
 def _lines_of(name: str, fields: Mapping[str, Any]) -> list[str]:

@@ -33,7 +33,10 @@ LabelOption = Annotated[
     str | None, typer.Option("--label", metavar="NAME", help="Label of the regions that are tumour [all].")
 ]
 ModelOption = Annotated[
-    str, typer.Option("--model", metavar="MODEL", help="default, fast, a run folder or an .onnx file.")
+    str | None,
+    typer.Option(
+        "--model", metavar="MODEL", help="default, fast, a run folder or an .onnx file [the folder's default]."
+    ),
 ]
 
 

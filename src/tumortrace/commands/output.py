@@ -19,6 +19,24 @@ console = open_console()
 log = open_console(stderr=True)
 
 
+def choose_model(model: str | None) -> str:
+    """Return the model that was named, or else the default of the folder, which is said on stderr.
+
+    Args:
+        model: Name or path as given to ``--model``; None without one.
+
+    Returns:
+        Name or path; ``"default"``, the shipped model, in a folder that names none.
+    """
+    from tumortrace.inference.folder_default import find_folder_default
+
+    found = None if model else find_folder_default()
+    if found is not None:
+        log.print(found.describe())
+        return str(found.model)
+    return model or "default"
+
+
 def print_scores(document: dict[str, Any]) -> None:
     """Print the tables of an evaluation and its verdict, from what its ``summary.json`` holds."""
     from tumortrace.reporting.tables import tables_of_scores

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tumortrace.commands.options import ModelOption
-from tumortrace.commands.output import console, log
+from tumortrace.commands.output import choose_model, console, log
 from tumortrace.errors import TumortraceError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def segment(  # noqa: PLR0913 - the options of the command
             metavar="INPUT...", help="Pictures, DICOM files, NIfTI files, folders of them, or glob patterns."
         ),
     ] = None,
-    model: ModelOption = "default",
+    model: ModelOption = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="DIR", help="Folder for the masks [tumortrace-masks, tumortrace-sample]."),
@@ -69,13 +69,13 @@ def segment(  # noqa: PLR0913 - the options of the command
 
     if sample == bool(inputs):
         raise TumortraceError("give pictures, folders or patterns to segment, or --sample alone to see it work")
-    gate = not no_gate
+    gate, chosen = not no_gate, choose_model(model)
     if inputs:
         folder = out or Path("tumortrace-masks")
         summary = segment_inputs(
             inputs,
             out=folder,
-            model=model,
+            model=chosen,
             overlay=overlay,
             tta=tta,
             gate=gate,
@@ -91,7 +91,7 @@ def segment(  # noqa: PLR0913 - the options of the command
         )
     else:  # into a folder of its own, so that trying it out is not in the way of the first real scans
         folder = out or Path("tumortrace-sample")
-        summary = segment_sample(out=folder, model=model, tta=tta, gate=gate, spacing_mm=spacing_mm)
+        summary = segment_sample(out=folder, model=chosen, tta=tta, gate=gate, spacing_mm=spacing_mm)
     for reason in summary.all_failures:
         log.print(reason)
     if as_json:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tumortrace.commands.options import ModelOption
-from tumortrace.commands.output import console
+from tumortrace.commands.output import choose_model, console
 from tumortrace.errors import require_extra
 from tumortrace.interruption import exit_program
 
@@ -18,7 +18,7 @@ def serve(
         str, typer.Option("--host", metavar="HOST", help="Address to listen on; only this machine by default.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", metavar="PORT", help="Port; 0 takes a free one.")] = 8080,
-    model: ModelOption = "default",
+    model: ModelOption = None,
     *,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
@@ -37,5 +37,5 @@ def serve(
         if open_page:
             webbrowser.open(address)
 
-    run_server(Engine(model), host=host, port=port, announce=announce)
+    run_server(Engine(choose_model(model)), host=host, port=port, announce=announce)
     exit_program(0)

@@ -14,6 +14,7 @@ import onnxruntime
 from tumortrace.config import Recipe
 from tumortrace.errors import ConfigError, ModelError
 from tumortrace.inference.confidence import FEATURES
+from tumortrace.inference.folder_default import read_folder_default
 from tumortrace.inference.gate import FeatureRange, feature_ranges_from_json
 from tumortrace.inference.recipe import recipe_from_json
 from tumortrace.inference.session import Session
@@ -56,7 +57,8 @@ def find_model(name_or_path: str) -> Path:
     """Return the ONNX file that a user means.
 
     Args:
-        name_or_path: ``"default"`` or ``"fast"`` (the models in the package), an ``.onnx`` file, or a run folder.
+        name_or_path: ``"default"`` or ``"fast"`` (the models in the package), an ``.onnx`` file, a run folder, or a
+            folder of runs that names its default.
 
     Raises:
         ModelError: There is none; says what to give.
@@ -72,6 +74,8 @@ def find_model(name_or_path: str) -> Path:
     if path.is_dir():
         if (path / MODEL).is_file():
             return path / MODEL
+        if (local := read_folder_default(path)) is not None:
+            return local.model / MODEL
         if (path / CONFIG).is_file():
             raise ModelError(f"{path}: training has not finished, there are no weights yet; go on with train --resume")
         raise ModelError(f"{path}: a folder without {MODEL}; give a finished run folder or an .onnx file")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tumortrace.config import Config
 from tumortrace.machine import usable_cores
@@ -35,22 +35,39 @@ def settle_threads(network: nn.Module, config: Config, compute: Compute, part: P
         compute: Device and precision.
         part: Training slices, at least one.
     """
-    trial = copy.deepcopy(network).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload] # missing
-    images = part.images[: config.training.batch_size].contiguous(memory_format=torch.channels_last)
-    truths = part.truths[: config.training.batch_size].long()
-    loss_of = make_loss(config.training.loss)
-
-    def step() -> None:
-        with compute.autocast():
-            logits = trial(images)
-        torch.autograd.backward(loss_of(logits.float(), truths))
-
+    count = config.training.batch_size
+    step = trial_step(network, config, compute, part.images[:count], part.truths[:count])
     cores = usable_cores()
     with torch.random.fork_rng(devices=[]):  # layers that drop out draw numbers
         threads = fastest_threads(step, most=cores)
     torch.set_num_threads(threads)
     if threads < cores:
         tell(f"CPU threads: {threads}, because {cores} are slower now, beside other programs")
+
+
+def trial_step(
+    network: nn.Module, config: Config, compute: Compute, images: Tensor, truths: Tensor
+) -> Callable[[], None]:
+    """Return a function that does the work of one training step on a copy of a network.
+
+    Args:
+        network: The network; it is left as it is.
+        config: Settings of the run.
+        compute: Device and precision.
+        images: A batch, shape (N, 1, H, W), float32.
+        truths: Its masks, shape (N, H, W), uint8.
+    """
+    trial = copy.deepcopy(network).to(compute.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload] # missing
+    batch = images.to(compute.device).contiguous(memory_format=torch.channels_last)
+    masks = truths.to(compute.device).long()
+    loss_of = make_loss(config.training.loss)
+
+    def step() -> None:
+        with compute.autocast():
+            logits = trial(batch)
+        torch.autograd.backward(loss_of(logits.float(), masks))
+
+    return step
 
 
 def fastest_threads(step: Callable[[], object], *, most: int) -> int:
@@ -64,17 +81,17 @@ def fastest_threads(step: Callable[[], object], *, most: int) -> int:
         most: Largest number of threads.
     """
     threads = most
-    seconds = _time_step(step, threads)
+    seconds = time_step(step, threads)
     while threads > 1 and seconds <= LONGEST_TRIAL_STEP:
         fewer = threads // 2
-        seconds_fewer = _time_step(step, fewer)
+        seconds_fewer = time_step(step, fewer)
         if seconds_fewer > CLEARLY_FASTER * seconds:
             break
         threads, seconds = fewer, seconds_fewer
     return threads
 
 
-def _time_step(step: Callable[[], object], threads: int) -> float:
+def time_step(step: Callable[[], object], threads: int) -> float:
     """Return the least seconds of a few steps; of the first step alone if that takes very long."""
     torch.set_num_threads(threads)
     seconds = []

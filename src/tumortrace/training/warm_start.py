@@ -44,14 +44,24 @@ def start_from_model(network: nn.Module, model: Model) -> WarmStart:
     Raises:
         ModelError: There are no such weights, or they are of another network.
     """
+    weights = find_weights(model)
+    load_weights(weights, network)
+    return WarmStart(model.name, model.sha256, remembered=_training_index_of(model) is not None)
+
+
+def find_weights(model: Model) -> Path:
+    """Return the file of a model's weights that can be trained on.
+
+    Raises:
+        ModelError: There is none beside its ONNX file.
+    """
     beside = BEST.name if model.path.name == MODEL.name else f"{model.path.stem}.safetensors"
     weights = model.path.with_name(beside)
     if not weights.is_file():
         raise ModelError(
             f"{model.path}: cannot start from an ONNX file without {weights.name} beside it; give the folder of its run"
         )
-    load_weights(weights, network)
-    return WarmStart(model.name, model.sha256, remembered=_training_index_of(model) is not None)
+    return weights
 
 
 def keep_start(run: Path, network: nn.Module, start: WarmStart) -> None:

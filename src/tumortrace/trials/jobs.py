@@ -11,6 +11,7 @@ from pathlib import Path
 from tumortrace.config import Config, load_config
 from tumortrace.data.dataset import Dataset
 from tumortrace.errors import DataError, RunFailedError
+from tumortrace.inference.model import Model
 from tumortrace.progress import silence, tell
 from tumortrace.run_folder import CONFIG, MANIFEST
 from tumortrace.training.checkpoint import refuse_other_settings
@@ -30,6 +31,7 @@ class Job:
         config: All settings.
         dataset: Data to train and validate on.
         should_stop: Function that may end the training after an epoch, as a complete one.
+        start_from: Model whose weights the training starts from; None starts anew.
     """
 
     label: str
@@ -37,6 +39,7 @@ class Job:
     config: Config
     dataset: Dataset
     should_stop: ShouldStop = never
+    start_from: Model | None = None
 
 
 def run_jobs(waiting: Callable[[], Sequence[Job]], finish: Callable[[Job, str], None], *, shown: bool = True) -> None:
@@ -71,7 +74,8 @@ def run_job(job: Job) -> str:
     tell(f"{job.label}: {job.folder}")
     resume = (job.folder / CONFIG).is_file()
     try:
-        train(job.dataset, job.config, out=job.folder, resume=resume, should_stop=job.should_stop)
+        start = None if resume else job.start_from
+        train(job.dataset, job.config, out=job.folder, start_from=start, resume=resume, should_stop=job.should_stop)
     except RunFailedError as error:
         return str(error)
     return ""

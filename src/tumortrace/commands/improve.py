@@ -1,0 +1,93 @@
+"""The command that trains on corrected masks and proves what that brought."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tumortrace import api
+from tumortrace.answers import ImproveResult
+from tumortrace.commands.options import LabelOption, SetOption
+from tumortrace.commands.output import (
+    console,
+    exit_if_unreadable,
+    name_next_command,
+    report_findings,
+    resume_words,
+)
+from tumortrace.run_folder import CONFIG
+from tumortrace.wording import counted
+
+
+def improve(  # noqa: PLR0913, PLR0917 - the options of the command
+    corrected: Annotated[list[Path], typer.Argument(metavar="CORRECTED...", help="Folders of corrected cases.")],
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder of the new model.")],
+    start_from: Annotated[
+        str | None, typer.Option("--from", metavar="MODEL", help="Model to train further [the folder's default].")
+    ] = None,
+    replay: Annotated[
+        list[Path] | None, typer.Option("--replay", metavar="DATA", help="Old data to mix in; may be repeated.")
+    ] = None,
+    standard: Annotated[
+        Path | None, typer.Option("--standard", metavar="DATA", help="Data that shows whether anything was forgotten.")
+    ] = None,
+    overrides: SetOption = None,
+    label: LabelOption = None,
+    *,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out after a stop.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print improvement.json on stdout, and nothing else.")
+    ] = False,
+) -> None:
+    """Train a model on corrected masks, and prove whether it is better.
+
+    A part of the corrected cases is held out for good, by copies and patients, and frozen in the run. The old and the
+    new model are compared on it and on a standard set. Only a better model becomes the default of the folder of --out.
+
+    Example: tumortrace improve corrected/ --from fast --out runs/mine
+    """
+    with name_next_command(lambda: _words_to_continue(out)):
+        result = api.improve(
+            corrected,
+            out=out,
+            start_from=start_from,
+            replay=replay,
+            standard=standard,
+            overrides=overrides or (),
+            label=label,
+            resume=resume,
+        )
+    report_findings(result.findings, kept_in=out / "improvement.json")
+    if as_json:
+        print(json.dumps(result.document, indent=2))  # noqa: T201 - the document itself
+    else:
+        _print_result(result)
+    exit_if_unreadable(result.findings)
+
+
+def _print_result(result: ImproveResult) -> None:
+    done = result.improvement
+    replayed = f" and {counted(done.replay_count, 'replayed case')}" if done.replay_count else ""
+    console.print(
+        f"Trained on {counted(done.train_count, 'corrected case')}{replayed}; {len(done.held_out)} held out.",
+        *(judgement.sentence for judgement in done.judgements),
+        f"Verdict: {result.verdict}.",
+        sep="\n",
+    )
+    if result.is_default:
+        console.print(f"{done.folder} is now the default of its folder ({done.default_file}).")
+    else:
+        console.print("The default of the folder stays.", f"Use the new model with --model {done.folder}", sep="\n")
+    console.print(
+        f"All scores, case by case: {done.folder / 'scores'}; held-out cases: {done.folder / 'held_out.json'}"
+    )
+
+
+def _words_to_continue(run: Path) -> list[str]:
+    """Return the words of the command that continues the run, or starts it again if it has not begun."""
+    words = sys.argv[1:]
+    return resume_words(words, out=run, drop=("--from", "--set")) if (run / CONFIG).is_file() else words

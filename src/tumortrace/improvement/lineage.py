@@ -1,0 +1,106 @@
+"""The slices that earlier models were trained on, and those they held out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from tumortrace.copies.leakage import Leak, find_leaks
+from tumortrace.copies.survey import Survey
+from tumortrace.copies.training_index import TrainingIndex, join, load_training_index
+from tumortrace.data.findings import Finding, warning
+from tumortrace.evaluation.provenance import trace_training
+from tumortrace.files import Document
+from tumortrace.improvement.sides import Ties, pull
+from tumortrace.inference.model import SHIPPED, Model, find_model, open_model
+
+DOCUMENT = Path("improvement.json")
+"""What an improvement began with and what came of it, in the run folder."""
+
+FROZEN = Path("held_out.npz")
+"""Held-out slices in small, of this run and of those before it, by which their copies are recognised later."""
+
+
+def tie_to(models: Sequence[Model], survey: Survey) -> Ties:
+    """Return what ties the cases of a survey to training slices and held-out slices of models.
+
+    Args:
+        models: Models from ``open_model``; the shipped models that they descend from count as well.
+        survey: The cases.
+
+    Raises:
+        DataError: An index beside a model is damaged.
+    """
+    held_out: dict[str, Leak] = {}
+    trained: dict[str, Leak] = {}
+    for model in _with_ancestors(models):
+        _merge(trained, trace_training(model, survey).find_leaks(survey))
+    for index in map(frozen_index, models):
+        if index is not None:
+            _merge(held_out, find_leaks(survey, index))
+    return Ties(held_out, trained)
+
+
+def frozen_index(model: Model) -> TrainingIndex | None:
+    """Return the slices that a model's run held out, those of the runs before it included; None without any."""
+    path = model.path.with_name(FROZEN.name)
+    return load_training_index(path) if path.is_file() else None
+
+
+def join_frozen(own: TrainingIndex, models: Sequence[Model]) -> TrainingIndex:
+    """Return the held-out slices of a run together with those of the models before it."""
+    for index in map(frozen_index, models):
+        own = join(index, own) if index is not None else own
+    return own
+
+
+def find_missing(models: Sequence[Model], ties: Ties) -> list[Finding]:
+    """Name the corrected cases that earlier runs held out and that are not among the cases any more.
+
+    Args:
+        models: Models whose runs held out cases.
+        ties: Ties of the cases.
+    """
+    here = {leak.nearest for leak in ties.held_out.values()}
+    indices = [index for index in map(frozen_index, models) if index is not None]
+    names = {name for index in indices for name in index.names if not name.startswith("replay/")}
+    cause, remedy = "was held out by an earlier run, and is not in the data given", "give its folder as well"
+    return [warning("held-out-missing", name, cause, remedy) for name in sorted(names - here)]
+
+
+def read_json(path: Path) -> Document:
+    """Return what a JSON file of a run holds; empty if it is missing or damaged."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, TypeError, ValueError):
+        return {}
+
+
+def shipped_ancestors(model: Model) -> list[str]:
+    """Return the shipped models that a model descends from, itself included."""
+    if is_shipped(model):
+        return [model.path.stem]
+    began_from = str(model.card.get("began_from", ""))
+    known = read_json(model.path.with_name(DOCUMENT.name)).get("shipped_ancestors", [])
+    return sorted({*known, *({began_from} & set(SHIPPED))} & set(SHIPPED))
+
+
+def is_shipped(model: Model) -> bool:
+    """Return whether a model is one of the package."""
+    return model.path.stem in SHIPPED and model.path == find_model(model.path.stem)
+
+
+def _with_ancestors(models: Sequence[Model]) -> list[Model]:
+    named = {model.sha256: model for model in models}
+    for name in sorted({name for model in models for name in shipped_ancestors(model)}):
+        shipped = open_model(name)
+        named.setdefault(shipped.sha256, shipped)
+    return list(named.values())
+
+
+def _merge(known: dict[str, Leak], more: dict[str, Leak]) -> None:
+    """Add ties; of two of a case the closer one stays."""
+    for name, leak in more.items():
+        if pull(leak) > pull(known.get(name)):
+            known[name] = leak

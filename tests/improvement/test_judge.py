@@ -1,0 +1,89 @@
+"""Better, no difference shown, or worse."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from tumortrace.improvement.judge import judge, judgement_document
+from tumortrace.metrics.overlap import PixelCounts
+
+
+def scores(make_score, dices, groups=None):
+    """A score for each Dice: of 1000 tumour pixels and as many predicted, so many are right."""
+    made = []
+    for index, dice in enumerate(dices):
+        right = round(1000 * dice)
+        counts = PixelCounts(right, 1000 - right, 1000 - right, 98_000)
+        made.append(make_score(f"c{index}", counts, group=(groups or [f"g{i}" for i in range(len(dices))])[index]))
+    return made
+
+
+def verdict(make_score, old, new, groups=None):
+    return judge(
+        scores(make_score, old, groups), scores(make_score, new, groups), part="held-out part", old_model="old"
+    )
+
+
+def test_a_gain_on_every_slice_of_six_groups_is_better(make_score):
+    old, new = [0.5, 0.6, 0.4, 0.7, 0.5, 0.6], [0.6, 0.65, 0.6, 0.72, 0.9, 0.7]
+    found = verdict(make_score, old, new)
+    assert (found.n, found.groups, found.higher, found.lower, found.verdict) == (6, 6, 6, 0, "better")
+    assert found.p == 2 / 64
+    assert found.difference == pytest.approx(0.87 / 6)
+    assert found.sentence.startswith("Held-out part: better than old; mean Dice 0.695 after 0.550, +0.145 (95 % CI +0.")
+    assert found.sentence.endswith("p = 0.031, n = 6, 6 groups)")
+    assert verdict(make_score, new, old).verdict == "worse"
+
+
+def test_five_groups_are_too_few_whatever_the_scores(make_score):
+    found = verdict(make_score, [0.1, 0.2, 0.1, 0.2, 0.3], [0.8, 0.9, 0.8, 0.9, 0.95])
+    assert found.verdict == "no difference shown"
+    assert found.sentence.endswith("too small to tell: no difference can be shown with fewer than 6 groups")
+
+
+def test_copies_do_not_count_as_many(make_score):
+    old, new = [0.5] * 8, [0.9, 0.8, 0.9, 0.8, 0.9, 0.8, 0.9, 0.8]
+    assert verdict(make_score, old, new).verdict == "better"
+    assert (
+        verdict(make_score, old, new, groups=["a", "a", "a", "b", "b", "b", "c", "c"]).verdict == "no difference shown"
+    )
+
+
+def test_gains_and_losses_show_no_difference(make_score):
+    found = verdict(make_score, [0.5] * 8, [0.6, 0.4, 0.7, 0.3, 0.55, 0.45, 0.52, 0.48])
+    assert found.verdict == "no difference shown"
+    assert found.sentence.startswith("Held-out part: no difference shown from old;")
+    assert "too small" not in found.sentence
+
+
+def test_equal_models_show_no_difference(make_score):
+    found = verdict(make_score, [0.5] * 8, [0.5] * 8)
+    assert (found.verdict, found.difference, found.p) == ("no difference shown", 0, 1)
+    assert judgement_document(found)["ci95"] == [None, None]
+
+
+def test_one_gain_everywhere_is_better_though_it_has_no_interval(make_score):
+    found = verdict(make_score, [0.5] * 8, [0.75] * 8)
+    assert math.isnan(found.ci95[0])
+    assert found.verdict == "better"
+
+
+def test_a_mark_on_a_tumour_free_slice_counts(make_score):
+    silent, marked = PixelCounts(0, 0, 0, 100), PixelCounts(0, 7, 0, 93)
+    old = [make_score(f"c{i}", silent) for i in range(6)]
+    new = [make_score(f"c{i}", marked) for i in range(6)]
+    found = judge(old, new, part="standard set", old_model="old")
+    assert (found.old, found.new, found.verdict) == (1, 0, "worse")
+
+
+def test_no_slice_shows_nothing():
+    found = judge([], [], part="standard set", old_model="old")
+    assert found.sentence == "Standard set: no difference shown, because no slice counts"
+    assert judgement_document(found)["difference"] is None
+
+
+def test_only_slices_that_both_models_were_scored_on_count(make_score):
+    old, new = scores(make_score, [0.5, 0.6, 0.7]), scores(make_score, [0.6, 0.7])
+    assert judge(old, new, part="held-out part", old_model="old").n == 2
