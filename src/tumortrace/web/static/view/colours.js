@@ -10,7 +10,8 @@ export function colourOf(number) {
 /** Anchors of the heat map: probability, red, green, blue, opacity. Nothing is laid over what is surely no tumour. */
 const ANCHORS = [
   [0, 20, 11, 52, 0],
-  [0.04, 40, 11, 84, 60],
+  [0.08, 40, 11, 84, 0],
+  [0.15, 80, 18, 100, 110],
   [0.25, 120, 28, 109, 150],
   [0.5, 204, 71, 76, 180],
   [0.75, 248, 149, 64, 195],

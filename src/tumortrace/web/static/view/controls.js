@@ -44,9 +44,8 @@ function showThreshold(section, slider, viewer) {
   const own = scan.threshold === scan.model.threshold;
   slider.value = Math.round(scan.threshold * 100);
   slider.disabled = !slice?.probability;
-  slider.parentElement.querySelector("output").value = own ? `${scan.threshold.toFixed(2)}, the model’s own` : scan.threshold.toFixed(2);
-  const note = find("[data-note=threshold]", section);
-  note.textContent = slice?.edited ? "You corrected this slice, so the threshold leaves it as it is." : "";
+  slider.parentElement.querySelector("output").value = scan.threshold.toFixed(2) + (own ? " (default)" : "");
+  find("[data-note=threshold]", section).hidden = !slice?.edited;
 }
 
 function showWindow(section, centre, width, viewer) {

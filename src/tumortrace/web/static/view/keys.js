@@ -3,17 +3,17 @@
 import { el, find } from "../dom.js";
 
 const KEYS = [
-  ["↑ ↓, Page Up, Page Down, Home, End", "slice"],
-  ["N, Shift N", "next, previous doubtful slice"],
-  ["+ − 0", "zoom in, out, fit"],
-  ["Shift and arrows", "pan"],
-  ["A", "automatic window"],
-  [", . < >", "level down, up; window narrower, wider"],
-  ["O, H", "outline, heat map"],
-  ["Drag", "window and level"],
-  ["Wheel; Ctrl and wheel", "slice; zoom at the pointer"],
-  ["Space and drag, middle button", "pan"],
-  ["Two fingers", "zoom and pan"],
+  ["↑ ↓, Page Up, Page Down, Home, End", "Slice"],
+  ["N, Shift N", "Next, previous doubtful slice"],
+  ["+ − 0", "Zoom in, out, fit"],
+  ["Shift and arrows", "Pan"],
+  ["A", "Automatic window"],
+  [", . < >", "Level down, up; window narrower, wider"],
+  ["O, H", "Outline, heat map"],
+  ["Drag", "Window and level"],
+  ["Wheel; Ctrl and wheel", "Slice; zoom at the pointer"],
+  ["Space and drag, middle button", "Pan"],
+  ["Two fingers", "Zoom and pan"],
 ];
 
 /** Fill the dialog: the keys of the viewer, and those of the corrections as [keys, meaning]. */

@@ -34,13 +34,14 @@ function describeSlice(scan, slice) {
   const { record } = slice;
   if (slice.edited) return { kind: "good", title: `${headline(scan, slice)}, corrected by you` };
   if (record.status === "rejected") {
-    return { kind: "bad", title: "Not segmented", reasons: split(record.reason), text: "tumortrace segments brain MR slices only." };
+    return { kind: "bad", title: "Not segmented", reasons: split(record.reason) };
   }
   if (record.status === "error") return { kind: "bad", title: "This slice could not be read", reasons: split(record.reason) };
   if (scan.annotated) return { kind: "calm", title: headline(scan, slice), text: "As in the annotation." };
   const rating = `confidence ${record.confidence.toFixed(2)}`;
   if (!record.review) return { kind: "calm", title: headline(scan, slice), text: sentence(rating) };
-  return { kind: "warn", title: `${headline(scan, slice)}: check it`, text: sentence(rating), reasons: split(record.reason) };
+  const text = record.reason.includes("confidence") ? "" : sentence(rating);
+  return { kind: "warn", title: `${headline(scan, slice)}: check it`, text, reasons: split(record.reason) };
 }
 
 function headline(scan, slice) {
@@ -60,6 +61,7 @@ function sentence(text) {
 }
 
 function box({ kind, title, text, reasons = [] }) {
-  const list = reasons.length ? [el("ul", {}, ...reasons.map((reason) => el("li", { text: reason })))] : [];
-  return el("div", { class: `box ${kind}` }, el("h3", { text: title }), ...list, ...(text ? [el("p", { text })] : []));
+  const lines = [...(reasons.length === 1 ? reasons : []), text].filter(Boolean).map((line) => el("p", { text: line }));
+  const list = reasons.length > 1 ? [el("ul", {}, ...reasons.map((reason) => el("li", { text: reason })))] : [];
+  return el("div", { class: `box ${kind}` }, el("h3", { text: title }), ...list, ...lines);
 }

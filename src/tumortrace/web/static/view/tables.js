@@ -124,11 +124,7 @@ function markRow(rows, current, scroll) {
     if (here) element.setAttribute("aria-current", "true");
     find("button", element).tabIndex = here ? 0 : -1;
   });
-  const here = rows[current];
-  if (!here) return;
-  const [top, bottom] = [here.offsetTop - 32, here.offsetTop + here.offsetHeight];
-  if (top < scroll.scrollTop) scroll.scrollTop = top;
-  else if (bottom > scroll.scrollTop + scroll.clientHeight) scroll.scrollTop = bottom - scroll.clientHeight;
+  if (rows[current]) scroll.scrollTop = rows[current].offsetTop - scroll.clientHeight / 2;
 }
 
 function walk(event, viewer, rows) {
