@@ -58,10 +58,12 @@ class SegOptions:
     Attributes:
         omit_empty_frames: Whether slices without tumour have no frame. An empty mask has a frame for every slice.
         fractional: Whether it holds probabilities (FRACTIONAL) in place of masks (BINARY).
+        corrected: Whether a person corrected the mask: its algorithm is then called semiautomatic.
     """
 
     omit_empty_frames: bool = True
     fractional: bool = False
+    corrected: bool = False
 
 
 def encode_seg(
@@ -182,6 +184,7 @@ def _share_geometry(image: Dataset, frame: int) -> None:
 
 
 def _describe_segments(pixels: NDArray[Any], model: Model, options: SegOptions) -> list[hd.seg.SegmentDescription]:
+    kinds = hd.seg.SegmentAlgorithmTypeValues
     count = 1 if options.fractional else max(1, int(pixels.max(initial=0)))
     algorithm = hd.AlgorithmIdentificationSequence(
         name=f"tumortrace {model.name}"[:64],
@@ -196,7 +199,7 @@ def _describe_segments(pixels: NDArray[Any], model: Model, options: SegOptions) 
             segment_label="Tumour probability" if options.fractional else f"Lesion {number}",
             segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
             segmented_property_type=codes.SCT.Neoplasm,
-            algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+            algorithm_type=kinds.SEMIAUTOMATIC if options.corrected else kinds.AUTOMATIC,
             algorithm_identification=algorithm,
             tracking_uid=hd.UID(),
             tracking_id=f"lesion {number}",

@@ -29,15 +29,15 @@ _GZIP = b"\x1f\x8b"
 _FAST = 1  # of zlib's levels: masks are nearly empty
 
 
-def encode_nifti(mask: NDArray[np.bool_], volume: Volume) -> bytes:
-    """Make a compressed NIfTI-1 file of a volume's mask: uint8, 0 and 1, not rescaled, ``intent_name`` tumour.
+def encode_nifti(mask: NDArray[np.bool_] | NDArray[np.uint8], volume: Volume) -> bytes:
+    """Make a compressed NIfTI-1 file of a volume's mask: uint8, not rescaled, ``intent_name`` tumour.
 
     The mask of a NIfTI scan has the axes of its first three dimensions, both its affines and both their codes. The
     mask of a DICOM series has axes (column, row, slice), and the code "scanner" for each affine that can hold its
     geometry: none where its slices lie unevenly or nowhere, only the sform where the gantry was tilted.
 
     Args:
-        mask: Shape (slices, rows, columns), bool.
+        mask: Shape (slices, rows, columns), bool, which becomes 0 and 1; or numbers of lesions, uint8, 0 elsewhere.
         volume: Volume that it belongs to.
     """
     voxels = np.ascontiguousarray(volume.to_stored(mask)).view(np.uint8)

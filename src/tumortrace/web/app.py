@@ -24,6 +24,7 @@ from tumortrace.inference.model import SHIPPED, Model
 from tumortrace.web import examples
 from tumortrace.web.answering import answer, choose_media_type
 from tumortrace.web.engine import Engine
+from tumortrace.web.exchange import annotate, export
 from tumortrace.web.guard import Guard
 from tumortrace.web.limits import RefusalError
 from tumortrace.web.replies import reply_document, reply_file, reply_refusal
@@ -69,6 +70,16 @@ def _add_routes(app: FastAPI, engine: Engine) -> None:
         """Segment pictures, DICOM files, zips of a series, or NIfTI files."""
         media_type = choose_media_type(request.headers.get("accept", ""))
         return UploadReply(engine, partial(answer, engine=engine, media_type=media_type))
+
+    @app.post("/api/export", **examples.EXPORT)
+    async def export_masks(_request: Request) -> Response:
+        """Make a file of corrected masks: PNG, VIA, COCO, NIfTI, DICOM-SEG, or a dataset to train on."""
+        return UploadReply(engine, partial(export, engine=engine))
+
+    @app.post("/api/annotations", **examples.ANNOTATIONS)
+    async def annotations(_request: Request) -> Response:
+        """Read masks and annotations that are sent together with their pictures and scans."""
+        return UploadReply(engine, partial(annotate, engine=engine))
 
     @app.get("/api/model", **examples.MODEL)
     async def model() -> Response:

@@ -121,6 +121,57 @@ SEGMENT: Route = {
     },
 }  # fmt: skip
 
+
+def _parts(**fields: str) -> Route:
+    """The body of a request with files: a list of files a field."""
+    binary = {"type": "string", "format": "binary"}
+    properties: dict[str, object] = {
+        name: {"type": "array", "items": binary, "description": text} for name, text in fields.items()
+    }
+    schema = {"type": "object", "required": list(fields), "properties": properties}
+    return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+
+
+_EXPORT_BODY = _parts(
+    file="Pictures and scans as they were segmented, named GROUP/PATH; the files of a group are opened together.",
+    mask="A PNG of lesion numbers a slice, 8-bit grey, named GROUP/ITEM/SLICE.png.",
+)
+
+EXPORT: Route = {
+    "responses": {
+        200: {"description": "The file.", "content": {"application/octet-stream": _BINARY}},
+        400: _error("Masks and files do not fit.", "0/0/12.png: 64 x 64 pixels, and its slice has 256 x 256"),
+        403: FORBIDDEN,
+        413: TOO_LARGE,
+        415: _error("A mask or file cannot be read.", "0/0/12.png: no PNG file; send lesion numbers as 8-bit grey PNG"),
+        503: BUSY,
+    },
+    "openapi_extra": {
+        "parameters": [
+            {
+                "name": "to", "in": "query", "required": True, "description": "Format.",
+                "schema": {"type": "string", "enum": ["png", "via", "coco", "nifti", "seg", "dataset"]},
+            },
+        ],
+        "requestBody": _EXPORT_BODY,
+    },
+}  # fmt: skip
+
+ANNOTATIONS: Route = {
+    "responses": {
+        200: {
+            "description": "The slices with the masks of the annotations, a document a line.",
+            "content": {"application/x-ndjson": {"schema": {"type": "string"}, "example": _LINES}},
+        },
+        400: _error("The request is malformed.", "the request has no file; send a picture or scan as the field 'file'"),
+        403: FORBIDDEN,
+        413: TOO_LARGE,
+        415: _error("Nothing annotates what was sent.", "no annotation belongs to what was sent; send both together"),
+        503: BUSY,
+    },
+    "openapi_extra": {"requestBody": _parts(file="Pictures and scans, and annotations of them.")},
+}
+
 MODEL: Route = {
     "responses": {
         200: _reply("The model.", {"name": "default", "sha256": _DIGEST, "threshold": 0.5, "card": {}}),

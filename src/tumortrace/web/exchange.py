@@ -1,0 +1,125 @@
+"""Corrected masks out of the page, and back into it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import numpy as np
+from starlette.responses import Response
+
+from tumortrace.files import Document
+from tumortrace.inference.acquisition import UNKNOWN
+from tumortrace.inference.lesions import find_lesions
+from tumortrace.inference.model import Model
+from tumortrace.inference.pictures import PictureFile
+from tumortrace.inference.results import Record
+from tumortrace.inference.segment_picture import encode_png
+from tumortrace.web.annotations import ReadBack, read_back
+from tumortrace.web.corrections import Corrected, Labels, read_corrections
+from tumortrace.web.downloads import Download, make_download
+from tumortrace.web.engine import Engine
+from tumortrace.web.limits import Limits, RefusalError
+from tumortrace.web.pixels import describe_colours, describe_pixels
+from tumortrace.web.replies import EventStream, reply_file
+from tumortrace.web.segmenting import describe_start, encode_base64
+from tumortrace.web.uploads import Upload
+
+
+async def export(upload: Upload, engine: Engine) -> Response:
+    """Reply with the file of corrected masks.
+
+    Args:
+        upload: Files, masks and the field ``to`` of the request; see ``read_corrections`` for the names.
+        engine: Threads and models.
+
+    Raises:
+        RefusalError: The masks do not fit the files, or the format cannot hold them.
+        TumortraceError: A file cannot be read.
+    """
+    model = (await engine.run(engine.segmenter)).model
+    made = await engine.run(_make, upload, engine.limits, model)
+    return reply_file(made.data, media_type=made.media_type, name=made.name)
+
+
+async def annotate(upload: Upload, engine: Engine) -> Response:
+    """Reply with the masks that were dropped together with their pictures and scans, as a stream of lines.
+
+    Args:
+        upload: Pictures, scans, and annotations of them.
+        engine: Threads and models.
+
+    Raises:
+        RefusalError: There is no picture or scan, or nothing annotates one.
+    """
+    model = (await engine.run(engine.segmenter)).model
+    found = await engine.run(read_back, upload, engine.limits)
+    if not found.labels:
+        raise RefusalError(
+            415, "; ".join(found.faults[:3]) or "no annotation belongs to what was sent; send both together"
+        )
+    return EventStream(_list_lines(found, engine, model))
+
+
+def _make(upload: Upload, limits: Limits, model: Model) -> Download:
+    return make_download(read_corrections(upload, limits), upload.fields.get("to", ""), model=model)
+
+
+async def _list_lines(found: ReadBack, engine: Engine, model: Model) -> AsyncGenerator[Document, None]:
+    started = time.perf_counter()
+    head = describe_start(found.opened, model)
+    yield {**head, "items": [{**item, "annotated": True} for item in head["items"]]}
+    for fault in found.faults:
+        yield {"type": "error", "item": None, "message": fault}
+    for number, item in enumerate(found.opened.items):
+        labels = found.of_item(number)
+        if not labels:
+            yield {"type": "error", "item": number, "message": f"{item.name}: no annotation names it; open it alone"}
+            continue
+        one = Corrected(item, labels)
+        for index in range(1 if isinstance(item, PictureFile) else len(item.volume)):
+            yield await engine.run(_describe_slice, number, one, index)
+        if not isinstance(item, PictureFile):
+            yield {"type": "volume", "item": number, "record": None, "changed": []}
+    yield {"type": "end", "seconds": round(time.perf_counter() - started, 3)}
+
+
+def _describe_slice(number: int, one: Corrected, index: int) -> Document:
+    """One line of the stream; a slice that no annotation names has no lesion."""
+    image = one.read(index)
+    labels = one.labels.get(index, np.zeros(image.size_hw, dtype=np.uint8))
+    path = Path(one.item.path) if isinstance(one.item, PictureFile) and image.colour_share > 0 else None
+    return {
+        "type": "slice",
+        "item": number,
+        "slice_index": index,
+        "record": _describe(one, index, labels, image.spacing_mm),
+        "mask_png": encode_base64(encode_png(labels)),
+        "pixels": describe_colours(path) if path else describe_pixels(image),
+    }
+
+
+def _describe(one: Corrected, index: int, labels: Labels, spacing_mm: tuple[float, float] | None) -> Record:
+    """A record as ``results.json`` has it; nothing is known of the confidence in a mask that the model did not draw."""
+    lesions = find_lesions(labels > 0, np.ones(labels.shape, dtype=np.float32), spacing_mm=spacing_mm)
+    area_px = int((labels > 0).sum())
+    picture = isinstance(one.item, PictureFile)
+    return {
+        "file": one.name,
+        "slice_index": None if picture else index,
+        "mask": None,
+        "status": "ok",
+        "reason": "",
+        "tumour": area_px > 0,
+        "confidence": None,
+        "review": False,
+        "plane": UNKNOWN.plane,
+        "plane_confidence": UNKNOWN.plane_confidence,
+        "contrast": UNKNOWN.contrast,
+        "contrast_confidence": UNKNOWN.contrast_confidence,
+        "area_px": area_px,
+        "area_mm2": area_px * spacing_mm[0] * spacing_mm[1] if spacing_mm else None,
+        "lesions": [{**vars(lesion), "confidence": None} for lesion in lesions],
+        "seconds": 0.0,
+    }

@@ -1,0 +1,333 @@
+"""Corrected masks downloaded and dropped again: the same pixels, and the same lesions where the format has them."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gzip
+import io
+import json
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import httpx
+import nibabel as nib
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+
+from tumortrace.data.cases import read_case
+from tumortrace.data.dataset import open_dataset
+
+MakeClient = Callable[..., httpx.AsyncClient]
+Files = list[tuple[str, bytes]]
+
+SIZE_HW = (21, 27)
+
+
+Client = Callable[..., httpx.Response]
+
+
+@pytest.fixture(scope="module")
+def client(make_client: MakeClient) -> Iterator[Client]:
+    """Post to a server with the small model and wait for the reply; all in one event loop, as its queue needs."""
+    asking = make_client()
+    with asyncio.Runner() as runner:
+        yield lambda path, **request: runner.run(asking.post(path, **request))
+        runner.run(asking.aclose())
+
+
+def post(client: Client, path: str, files: Files, masks: Files = (), **params: str) -> httpx.Response:
+    parts = [("file", each) for each in files] + [("mask", each) for each in masks]
+    return client(path, files=parts, params=params)
+
+
+def draw_lesions() -> NDArray[np.uint8]:
+    """A lesion with a hole, one beside it, one of one pixel at a corner, one along the border, one in two pieces."""
+    labels = np.zeros(SIZE_HW, dtype=np.uint8)
+    labels[4:11, 5:13] = 1
+    labels[6:8, 7:10] = 0
+    labels[7, 8] = 4  # in the hole
+    labels[4:11, 13:16] = 2  # touches 1
+    labels[0, 0] = 3
+    labels[18:21, 20:27] = 7
+    labels[14, 3] = labels[16, 5] = 5  # corners do not touch
+    return labels
+
+
+def png_of(pixels: NDArray[np.generic]) -> bytes:
+    return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+def draw_head(seed: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 200, SIZE_HW, dtype=np.uint8)
+
+
+def export(client, files: Files, masks: Files, to: str) -> tuple[str, bytes]:
+    reply = post(client, "/api/export", files, masks, to=to)
+    assert reply.status_code == 200, reply.text
+    disposition = reply.headers["content-disposition"]
+    return disposition.partition('filename="')[2].rstrip('"'), reply.content
+
+
+def drop(client, files: Files) -> tuple[dict[tuple[int, int], NDArray[np.uint8]], list[dict]]:
+    """Masks by item and slice, as a page reads them, and all lines."""
+    reply = post(client, "/api/annotations", files)
+    assert reply.status_code == 200, reply.text
+    lines = [json.loads(line) for line in reply.text.splitlines()]
+    masks = {
+        (line["item"], line["slice_index"]): cv2.imdecode(
+            np.frombuffer(base64.b64decode(line["mask_png"]), np.uint8), cv2.IMREAD_UNCHANGED
+        )
+        for line in lines
+        if line["type"] == "slice"
+    }
+    return masks, lines
+
+
+def write_dicom(count: int = 3) -> Files:
+    files = []
+    study, series, place = (generate_uid(entropy_srcs=[text]) for text in ("study", "series", "place"))
+    for index in range(count):
+        image = Dataset()
+        image.update({})
+        image.SOPClassUID, image.SOPInstanceUID = MRImageStorage, generate_uid(entropy_srcs=["image", str(index)])
+        image.StudyInstanceUID, image.SeriesInstanceUID, image.FrameOfReferenceUID = study, series, place
+        image.Modality, image.PatientID, image.PatientName = "MR", "p", "Test^Person"
+        image.PatientBirthDate = image.PatientSex = image.StudyDate = image.StudyTime = image.AccessionNumber = ""
+        image.StudyID = image.ReferringPhysicianName = image.PositionReferenceIndicator = ""
+        image.SeriesNumber, image.InstanceNumber = 1, index + 1
+        image.ImagePositionPatient, image.ImageOrientationPatient = [-9.0, -4.0, 3.0 * index], [1, 0, 0, 0, 1, 0]
+        image.PixelSpacing, image.SliceThickness = [0.5, 0.8], 3.0
+        image.Rows, image.Columns, image.SamplesPerPixel = *SIZE_HW, 1
+        image.BitsAllocated, image.BitsStored, image.HighBit, image.PixelRepresentation = 16, 12, 11, 0
+        image.PhotometricInterpretation, image.ImageType = "MONOCHROME2", ["ORIGINAL", "PRIMARY"]
+        image.PixelData = draw_head(index).astype("<u2").tobytes()
+        image.file_meta = FileMetaDataset()
+        image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        image.file_meta.MediaStorageSOPClassUID = image.SOPClassUID
+        image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
+        with io.BytesIO() as file:
+            image.save_as(file, enforce_file_format=True)
+            files.append((f"study/IM{index:03d}.dcm", file.getvalue()))
+    return files
+
+
+def write_nifti(code: str = "LAS") -> Files:
+    """Three slices; the axes are stored in another order than a viewer shows them."""
+    stack = np.stack([draw_head(index) for index in range(3)])
+    affine = {
+        "LAS": np.diag([-0.8, 0.5, 3.0, 1.0]),
+        "PSR": np.array([[0, 0, 0.8, 2], [-0.5, 0, 0, 5], [0, 3.0, 0, -7], [0, 0, 0, 1]]),
+    }[code]
+    voxels = np.transpose(stack, (2, 1, 0)) if code == "LAS" else np.transpose(stack, (1, 0, 2))
+    image = nib.Nifti1Image(np.ascontiguousarray(voxels), affine)
+    image.header.set_xyzt_units("mm")
+    return [("head.nii.gz", gzip.compress(image.to_bytes(), 1))]
+
+
+def in_group(files: Files, group: int = 0) -> Files:
+    return [(f"{group}/{name}", data) for name, data in files]
+
+
+EMPTY = png_of(np.zeros(SIZE_HW, np.uint8))
+COLOUR, DEEP = png_of(np.zeros((*SIZE_HW, 3), np.uint8)), png_of(np.zeros(SIZE_HW, np.uint16))
+PICTURE: Files = [("heads/one.png", png_of(draw_head(1)))]
+
+
+@pytest.mark.parametrize("to", ["via", "coco"])
+def test_annotations_of_a_picture_keep_every_lesion(client, to: str) -> None:
+    labels = draw_lesions()
+    name, data = export(client, in_group(PICTURE), [("0/0/0.png", png_of(labels))], to)
+    assert name == f"one_{to}.json"
+    masks, lines = drop(client, [*PICTURE, (name, data)])
+    np.testing.assert_array_equal(masks[0, 0], labels)
+    record = lines[1]["record"]
+    assert (record["status"], record["tumour"], record["confidence"]) == ("ok", True, None)
+    assert record["area_px"] == np.count_nonzero(labels)
+
+
+def test_a_png_mask_of_a_picture_keeps_every_pixel(client) -> None:
+    labels = draw_lesions()
+    name, data = export(client, in_group(PICTURE), [("0/0/0.png", png_of(labels))], "png")
+    assert name == "one_mask.png"
+    mask = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(mask, (labels > 0) * 255)
+    masks, _ = drop(client, [*PICTURE, (name, data)])
+    np.testing.assert_array_equal(masks[0, 0], (labels > 0) * 255)  # the page numbers a plain mask
+
+
+@pytest.mark.parametrize("code", ["LAS", "PSR"])
+def test_a_nifti_mask_keeps_lesions_and_axes(client, code: str) -> None:
+    source = write_nifti(code)
+    volume, lines = _segment(client, source)
+    sent = [(f"0/0/{index}.png", png_of(labels)) for index, labels in enumerate(volume)]
+    name, data = export(client, in_group(source), sent, "nifti")
+    assert name == "head_mask.nii.gz"
+    masks, lines = drop(client, [*source, (name, data)])
+    for index, labels in enumerate(volume):
+        np.testing.assert_array_equal(masks[0, index], labels)
+    assert [line["type"] for line in lines] == ["start", "slice", "slice", "slice", "volume", "end"]
+    # A program that knows nothing of tumortrace finds each voxel where the scan has it.
+    written, image = (nib.Nifti1Image.from_bytes(gzip.decompress(each)) for each in (data, source[0][1]))
+    np.testing.assert_allclose(written.affine, image.affine)
+    assert written.shape == image.shape
+
+
+def _segment(client, files: Files) -> tuple[list[NDArray[np.uint8]], dict]:
+    """Random labels for each slice as the server turns them, and the item."""
+
+    headers = {"Accept": "application/x-ndjson"}
+    reply = client("/api/segment", files=[("file", each) for each in files], headers=headers)
+    start = json.loads(reply.text.splitlines()[0])
+    (item,) = start["items"]
+    height, width = item["size_hw"]
+    rng = np.random.default_rng(4)
+    kept = rng.random((item["slices"], height, width)) < 0.3
+    return [np.where(each, rng.integers(1, 5, each.shape), 0).astype(np.uint8) for each in kept], item
+
+
+def test_a_dicom_segmentation_keeps_lesions_even_where_a_number_is_missing(client) -> None:
+    source = write_dicom()
+    labels = [draw_lesions(), np.zeros(SIZE_HW, np.uint8), np.roll(draw_lesions(), 2, axis=1)]  # numbers 1-5 and 7
+    sent = [(f"0/0/{index}.png", png_of(each)) for index, each in enumerate(labels)]
+    name, data = export(client, in_group(source), sent, "seg")
+    assert name.endswith("_seg.dcm")
+    masks, _ = drop(client, [*source, (name, data)])
+    for index, each in enumerate(labels):
+        np.testing.assert_array_equal(masks[0, index], each)
+
+
+def test_an_empty_dicom_segmentation_stays_empty(client) -> None:
+    source = write_dicom()
+    sent = [(f"0/0/{index}.png", EMPTY) for index in range(3)]
+    name, data = export(client, in_group(source), sent, "seg")
+    masks, _ = drop(client, [*source, (name, data)])
+    assert not any(each.any() for each in masks.values())
+
+
+@pytest.mark.parametrize("to", ["via", "coco", "png"])
+@pytest.mark.parametrize("write", [write_dicom, write_nifti])
+def test_slices_of_a_volume_come_back_to_their_places(client, to: str, write: Callable[[], Files]) -> None:
+    source = write()
+    volume, _ = _segment(client, source)
+    sent = [(f"0/0/{index}.png", png_of(labels)) for index, labels in enumerate(volume)]
+    name, data = export(client, in_group(source), sent, to)
+    # Unpacked beside the scan: the slices in the zip are pictures of their own, and only the annotations are taken.
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        notes = [(each, archive.read(each)) for each in archive.namelist() if to == "png" or each.endswith(".json")]
+    masks, lines = drop(client, [*source, *notes])
+    assert not [line for line in lines if line["type"] == "error"]
+    for index, labels in enumerate(volume):
+        expected = (labels > 0) * 255 if to == "png" else labels
+        np.testing.assert_array_equal(masks[0, index], expected)
+    if to == "png":
+        return
+    # The zip alone: its slices are pictures, each with its annotation.
+    masks, lines = drop(client, [(name, data)])
+    assert [item["kind"] for item in lines[0]["items"]] == ["picture"] * len(volume)
+    for index, labels in enumerate(volume):
+        np.testing.assert_array_equal(masks[index, 0], labels)
+
+
+def test_a_dataset_opens_with_the_same_masks_and_one_patient_a_volume(client, tmp_path: Path) -> None:
+    pictures: Files = [("a/one.png", png_of(draw_head(1))), ("b/one.png", png_of(draw_head(2)))]
+    scan = write_nifti()
+    volume, _ = _segment(client, scan)
+    sent = [
+        ("0/0/0.png", png_of(draw_lesions())), ("1/0/0.png", EMPTY),
+        ("2/0/1.png", png_of(volume[1])), ("2/0/2.png", png_of(volume[2])),
+    ]  # fmt: skip
+    files = [*in_group(pictures[:1]), *in_group(pictures[1:], 1), *in_group(scan, 2)]
+    name, data = export(client, files, sent, "dataset")
+    assert name == "tumortrace-corrected.zip"
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        archive.extractall(tmp_path)
+    dataset = open_dataset(tmp_path)
+    assert not dataset.findings
+    assert [(record.case_id, record.patient) for record in dataset.records] == [
+        ("images/head_0002.png", "head"), ("images/head_0003.png", "head"), ("images/one-2.png", None),
+        ("images/one.png", None),
+    ]  # fmt: skip
+    truths = [read_case(record)[0].truth for record in dataset.records]
+    for truth, labels in zip(truths, [volume[1], volume[2], np.zeros(SIZE_HW), draw_lesions()], strict=True):
+        np.testing.assert_array_equal(truth, labels > 0)
+    assert (tmp_path / "images/one.png").read_bytes() == pictures[0][1]  # the picture itself, not a copy of its pixels
+    masks, lines = drop(client, [(name, data)])
+    assert [item["name"].rpartition("/")[2] for item in lines[0]["items"]] == [
+        "head_0002.png", "head_0003.png", "one-2.png", "one.png",
+    ]  # fmt: skip
+    np.testing.assert_array_equal(masks[3, 0], (draw_lesions() > 0) * 255)
+
+
+def test_random_labels_come_back_from_each_format_of_a_picture(client) -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(6):
+        labels = rng.integers(0, 6, SIZE_HW).astype(np.uint8) * (rng.random(SIZE_HW) < 0.5).astype(np.uint8)
+        for to in ("via", "coco"):
+            name, data = export(client, in_group(PICTURE), [("0/0/0.png", png_of(labels))], to)
+            np.testing.assert_array_equal(drop(client, [*PICTURE, (name, data)])[0][0, 0], labels)
+
+
+@pytest.mark.parametrize(
+    ("files", "masks", "to", "status", "error"),
+    [
+        (in_group(PICTURE), [], "png", 400, "the request has no mask"),
+        (PICTURE, [("0/0/0.png", b"")], "png", 400, "heads/one.png: belongs to no group"),
+        (in_group(PICTURE), [("0.png", b"")], "png", 400, "0.png: no name of a mask"),
+        (in_group(PICTURE), [("0/1/0.png", b"")], "png", 400, "0/1/0.png: the request has no such picture"),
+        (in_group(PICTURE), [("0/0/4.png", b"")], "png", 400, "0/0/4.png: a picture has one slice"),
+        (in_group(PICTURE), [("0/0/0.png", b"BM")], "png", 415, "0/0/0.png: no PNG file"),
+        (in_group(PICTURE), [("0/0/0.png", png_of(np.zeros((3, 4), np.uint8)))], "png", 400, "0/0/0.png: 4 x 3 pixels"),
+        (in_group(PICTURE), [("0/0/0.png", COLOUR)], "png", 415, "0/0/0.png: no 8-bit"),
+        (in_group(PICTURE), [("0/0/0.png", DEEP)], "png", 415, "0/0/0.png: no 8-bit"),
+        (in_group(PICTURE), [("0/0/0.png", EMPTY)], "nifti", 400, "one: NIfTI holds"),
+        (in_group(PICTURE), [("0/0/0.png", EMPTY)], "gif", 400, "to=gif: no such format"),
+    ],
+)  # fmt: skip
+def test_wrong_exports_are_refused_in_one_line(client, files, masks, to: str, status: int, error: str) -> None:
+    reply = post(client, "/api/export", files, masks, to=to)
+    assert reply.status_code == status
+    assert reply.json()["error"].startswith(error)
+
+
+def test_a_nifti_scan_has_no_dicom_segmentation(client) -> None:
+    source = write_nifti()
+    volume, _ = _segment(client, source)
+    reply = post(client, "/api/export", in_group(source), [("0/0/0.png", png_of(volume[0]))], to="seg")
+    assert reply.status_code == 400
+    assert reply.json()["error"] == "head: a DICOM-SEG belongs to DICOM images, and this is NIfTI; choose nifti"
+
+
+def test_annotations_that_fit_nothing_are_named(client) -> None:
+    labels = draw_lesions()
+    _, data = export(client, in_group(PICTURE), [("0/0/0.png", png_of(labels))], "via")
+    other: Files = [("two.png", png_of(draw_head(2)))]
+    reply = post(client, "/api/annotations", [*other, ("one_via.json", data)])
+    assert reply.status_code == 415
+    assert "one.png: there is no such picture" in reply.json()["error"]
+    small = ("two_mask.png", png_of(np.zeros((3, 4), np.uint8)))
+    reply = post(client, "/api/annotations", [*other, small])
+    assert reply.json()["error"] == "two_mask.png: 4 x 3 pixels, its picture 27 x 21; draw it anew"
+    masks, lines = drop(client, [*PICTURE, *other, ("one_via.json", data)])
+    assert [line["message"] for line in lines if line["type"] == "error"] == [
+        "two: no annotation names it; open it alone"
+    ]
+    assert list(masks) == [(0, 0)]
+
+
+def test_annotations_of_other_tools_are_numbered_in_their_order(client) -> None:
+    regions = [
+        {"shape_attributes": {"name": "rect", "x": 1, "y": 2, "width": 4, "height": 3}, "region_attributes": {}},
+        {"shape_attributes": {"name": "rect", "x": 3, "y": 2, "width": 6, "height": 3}, "region_attributes": {}},
+    ]
+    document = {"one.png-1": {"filename": "one.png", "size": -1, "regions": regions, "file_attributes": {}}}
+    masks, _ = drop(client, [*PICTURE, ("via.json", json.dumps(document).encode())])
+    expected = np.zeros(SIZE_HW, np.uint8)
+    expected[2:5, 3:9] = 2
+    expected[2:5, 1:5] = 1  # the first region of a pixel keeps it
+    np.testing.assert_array_equal(masks[0, 0], expected)
