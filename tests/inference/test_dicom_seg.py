@@ -26,6 +26,8 @@ from tumortrace.inference.signed import is_signed
 
 ORIENTATIONS = ("axial", "sagittal", "coronal", "oblique", "negated")
 
+KEPT = SegOptions(keep_names=True)
+
 WriteSeries = Callable[..., list[SliceSource]]
 
 
@@ -231,16 +233,34 @@ def write_enhanced(path: Path, sources: list[SliceSource]) -> Path:
 # --- patient ---
 
 
-def test_an_object_names_its_patient_and_study_and_copies_nothing_else(
+def test_an_object_names_nobody_unless_asked_to(
     tmp_path: Path, model: Model, write_series: WriteSeries, canaries: dict[str, str]
 ):
     sources = write_series(tmp_path, np.zeros((5, 13, 18)))
     data = encode_seg(sources, two_lesions(), model=model)
+    assert len(canaries) == 12
+    assert [keyword for keyword, value in canaries.items() if value.encode() in data] == []
+    seg, source = dcmread(io.BytesIO(data)), dcmread(sources[0].path)
+    assert (str(seg.PatientName), seg.PatientBirthDate, seg.PatientSex, seg.AccessionNumber) == ("", "", "", "")
+    assert (seg.StudyID, seg.StudyDate, seg.StudyTime) == ("anonymous", "19000101", "000000")
+    assert (seg.PatientID[:10], len(seg.PatientID), seg.PatientIdentityRemoved) == ("anonymous-", 22, "YES")
+    for keyword in ("StudyInstanceUID", "FrameOfReferenceUID"):
+        assert seg[keyword].value == source[keyword].value
+
+
+def test_an_object_that_keeps_names_copies_patient_and_study_and_nothing_else(
+    tmp_path: Path, model: Model, write_series: WriteSeries, canaries: dict[str, str]
+):
+    sources = write_series(tmp_path, np.zeros((5, 13, 18)))
+    path = tmp_path / "x_seg.dcm"
+    path.write_bytes(data := encode_seg(sources, two_lesions(), model=model, options=SegOptions(keep_names=True)))
+    assert validate(path) == []
     seg, source = dcmread(io.BytesIO(data)), dcmread(sources[0].path)
     needed = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber")
     needed += ("StudyInstanceUID", "StudyID", "StudyDate", "StudyTime", "ReferringPhysicianName", "FrameOfReferenceUID")
     for keyword in needed:
         assert seg[keyword].value == source[keyword].value, keyword
+    assert "PatientIdentityRemoved" not in seg
     assert seg.SeriesInstanceUID != source.SeriesInstanceUID
     others = [keyword for keyword in canaries if keyword not in needed]
     assert others == ["OtherPatientNames", "PatientAddress", "PatientComments", "StudyDescription", "InstitutionName"]
@@ -255,7 +275,7 @@ def test_wrong_dates_and_sexes_of_a_patient_are_left_out(tmp_path: Path, model: 
     del image.PatientID
     image.save_as(sources[0].path)
     labels = np.ones((1, 13, 18), dtype=np.int32)
-    seg = dcmread(io.BytesIO(encode_seg(sources, labels, model=model)))
+    seg = dcmread(io.BytesIO(encode_seg(sources, labels, model=model, options=KEPT)))
     assert (seg.PatientSex, seg.PatientID, str(seg.PatientName)) == ("", "", "Canary^Nightingale")
 
 
@@ -269,7 +289,7 @@ def test_a_name_of_one_part_is_completed_and_not_printed(
     image.save_as(sources[0].path)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        seg = dcmread(io.BytesIO(encode_seg(sources, np.ones((1, 13, 18), dtype=np.int32), model=model)))
+        seg = dcmread(io.BytesIO(encode_seg(sources, np.ones((1, 13, 18), dtype=np.int32), model=model, options=KEPT)))
     assert (str(seg.PatientName), caught, capfd.readouterr()) == ("Canary_Alone^", [], ("", ""))
 
 
@@ -294,7 +314,9 @@ def test_images_without_a_place_are_named(tmp_path: Path, model: Model, write_se
         image = dcmread(source.path)
         del image.ImagePositionPatient
         image.save_as(source.path)
-    with pytest.raises(DataError, match=r"000\.dcm: no DICOM-SEG can be made"):
+    with pytest.raises(
+        DataError, match=r"000\.dcm: .* because the image states no ImagePositionPatient; use the NIfTI"
+    ):
         encode_seg(sources, np.zeros((2, 13, 18), dtype=np.int32), model=model)
     with pytest.raises(DataError, match=r"001\.dcm: a mask of 2 slices for 1 images"):
         encode_seg(sources[1:], np.zeros((2, 13, 18), dtype=np.int32), model=model)
@@ -313,3 +335,19 @@ def test_an_object_is_recognised_until_somebody_changes_it(tmp_path: Path, model
     seg.save_as(path)
     assert not is_signed(path)
     assert not is_signed(sources[0].path)
+
+
+def test_a_multi_frame_image_without_functional_groups_is_refused_with_the_reason(
+    tmp_path: Path, model: Model, write_series: WriteSeries
+):
+    sources = write_series(tmp_path, np.zeros((1, 13, 18)))
+    image = dcmread(sources[0].path)
+    image.SOPClassUID, image.NumberOfFrames = "1.2.840.10008.5.1.4.1.1.4.1", 2
+    image.PixelData *= 2
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+        delattr(image, keyword)
+    image.save_as(sources[0].path)
+    frames = [SliceSource(sources[0].path, number) for number in (1, 2)]
+    words = "the image states no ImagePositionPatient, ImageOrientationPatient, PixelSpacing"
+    with pytest.raises(DataError, match=words):
+        encode_seg(frames, np.zeros((2, 13, 18), dtype=np.int32), model=model)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from tests.data.dicom.conftest import make_dataset, save
 
 from tumortrace.data.slice import write_png
 from tumortrace.errors import DataError
@@ -80,6 +82,26 @@ def test_without_the_libraries_pictures_are_segmented_and_scans_are_skipped(
     found = find_inputs([str(scans)])
     assert (len(found.pictures), found.volumes) == (1, ())
     assert len(found.skipped) == 4
+
+
+REPORT = "1.2.840.10008.5.1.4.1.1.88.34"
+
+
+def test_dicom_objects_that_are_no_scan_are_passed_over_with_their_reasons(tmp_path: Path):
+    kept = save(make_dataset(np.zeros((3, 4), np.uint16)), tmp_path / "a" / "1.dcm")
+    shutil.copy(kept, tmp_path / "a" / "again.dcm")
+    save(make_dataset(np.zeros((3, 4), np.uint16), SOPClassUID=REPORT, PixelData=None), tmp_path / "a" / "sr.dcm")
+    save(make_dataset(np.zeros((3, 4), np.uint16), PixelData=None), tmp_path / "a" / "cut.dcm")
+    found = find_inputs([str(tmp_path / "a")])
+    assert [Path(each.file).name for each in found.passed] == ["sr.dcm", "again.dcm"]
+    assert found.passed[0].cause == "no pixels (Comprehensive 3D SR), not a picture"
+    assert [Path(each.file).name for each in found.refused] == ["cut.dcm"]  # an image without pixels is damaged
+    named = find_inputs([str(tmp_path / "a" / "sr.dcm")])
+    assert (len(named.passed), len(named.refused)) == (0, 1)
+    for name in ("1.dcm", "again.dcm", "cut.dcm"):
+        (tmp_path / "a" / name).unlink()
+    with pytest.raises(DataError, match=r"nothing to segment; first: .*sr\.dcm: no pixels \(Comprehensive 3D SR\)"):
+        find_inputs([str(tmp_path / "a")])
 
 
 def test_nothing_to_segment_is_an_error(tmp_path: Path):

@@ -372,20 +372,23 @@ def test_a_corrected_mask_is_never_replaced(
 # --- privacy ---
 
 
-def test_nothing_of_the_patient_is_in_what_is_written_or_said_but_in_the_dicom_seg(
+@pytest.mark.parametrize("keep_names", [False, True])
+def test_nothing_of_the_patient_is_in_what_is_written_or_said_but_in_a_seg_that_keeps_names(
     tmp_path: Path,
     segmenter: Segmenter,
     make_volume: Callable[..., VolumeFile],
     canaries: dict[str, str],
     capfd: pytest.CaptureFixture[str],
+    *,
+    keep_names: bool,
 ):
     item = make_volume(blocks((2, 4, 10), (3, 4, 10)), broken=(5,))
-    summary, _ = run(segmenter, item, tmp_path / "out", overlay=True, dicom_seg=True)
+    summary, _ = run(segmenter, item, tmp_path / "out", overlay=True, dicom_seg=True, keep_names=keep_names)
     said = capfd.readouterr()
     texts = [said.out, said.err, repr(summary), *(str(path) for path in (tmp_path / "out").rglob("*"))]
-    written = [path for path in (tmp_path / "out").iterdir() if path.suffix != ".dcm"]
+    written = [path for path in (tmp_path / "out").iterdir() if not (keep_names and path.suffix == ".dcm")]
     data = [text.encode() for text in texts] + [path.read_bytes() for path in written]
     assert len(canaries) == 12
-    assert len(written) == 4
+    assert len(written) == (4 if keep_names else 5)
     for keyword, value in canaries.items():
         assert not any(value.encode() in one for one in data), keyword

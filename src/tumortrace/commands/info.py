@@ -65,12 +65,13 @@ def _describe_scans(target: str) -> list[str]:
 
 def _describe_volume(volume: Volume) -> list[str]:
     height, width = volume.size_hw
-    spacing = "unknown" if volume.spacing_mm is None else " x ".join(f"{side:.3f}" for side in volume.spacing_mm)
-    step = "unknown" if volume.step_mm is None else f"{volume.step_mm:.3f}"
+    sides = volume.spacing_mm
+    spacing = "unknown" if sides is None else f"{sides[0]:.3f} x {sides[1]:.3f} mm (rows x columns)"
+    step = "unknown" if volume.step_mm is None else f"{volume.step_mm:.3f} mm"
     count = f"{len(volume)} slice{'' if len(volume) == 1 else 's'}"
     lines = [
         f"{volume.name}: {volume.modality or volume.kind}, {count} of {height} x {width} pixels (rows x columns)",
-        f"  spacing {spacing} mm (rows x columns), step {step} mm",
+        f"  spacing {spacing}, step {step}",
     ]
     lines += [f"  --series {volume.series_uid}"] if volume.series_uid else []
     return lines + [f"  {finding.cause}; {finding.remedy}" for finding in volume.findings]

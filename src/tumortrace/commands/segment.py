@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from tumortrace.inference.tally import Counts, SegmentSummary
 
 
+_MOST_NAMED = 10  # as many as of the pictures
+
+
 def segment(  # noqa: PLR0913 - the options of the command
     inputs: Annotated[
         list[str] | None,
@@ -51,6 +54,13 @@ def segment(  # noqa: PLR0913 - the options of the command
     seg_fractional: Annotated[
         bool, typer.Option("--seg-fractional", help="Probabilities (FRACTIONAL) in the DICOM-SEG, not masks (BINARY).")
     ] = False,
+    keep_names: Annotated[
+        bool, typer.Option("--keep-names", help="Copy patient and study into the DICOM-SEG, as archives need it.")
+    ] = False,
+    send: Annotated[
+        str | None,
+        typer.Option("--send", metavar="URL", help="Send each DICOM-SEG to this DICOMweb archive, and read it back."),
+    ] = None,
     bids: Annotated[
         bool, typer.Option("--bids", help="Name the masks of scans as BIDS derivatives, with JSON sidecars.")
     ] = False,
@@ -82,12 +92,14 @@ def segment(  # noqa: PLR0913 - the options of the command
             spacing_mm=spacing_mm,
             series_uid=series,
             options=VolumeOptions(
-                dicom_seg=dicom_seg,
+                dicom_seg=dicom_seg or send is not None,
                 empty_seg=not no_empty_seg,
                 seg_all_frames=seg_all_frames,
                 seg_fractional=seg_fractional,
                 bids=bids,
+                keep_names=keep_names,
             ),
+            send=send,
         )
     else:  # into a folder of its own, so that trying it out is not in the way of the first real scans
         folder = out or Path("tumortrace-sample")
@@ -117,6 +129,11 @@ def _describe(summary: SegmentSummary) -> list[str]:
         lines.append("No picture was segmented: there is no mask.")
     if summary.skipped:
         lines.append(f"{summary.skipped} skipped: files of other types (named in results.json)")
+    if summary.objects:
+        lines.append(f"{len(summary.objects)} skipped: DICOM objects that are no scan (named in results.json)")
+        lines += _name(summary.objects[:_MOST_NAMED], len(summary.objects))
+    if summary.sent is not None:
+        lines.append(f"{summary.sent} DICOM-SEG{'' if summary.sent == 1 else 's'} sent, and read back the same")
     if summary.own:
         lines.append(f"{summary.own} skipped: masks and overlays that tumortrace drew (named in results.json)")
     return [*lines, f"Masks, results.json and results.csv: {summary.out}"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -67,7 +67,8 @@ def segment_all(  # noqa: PLR0913 - the settings of a run
         OSError: The disk is full or fails; what was finished is kept.
     """
     run = _Run(segmenter, out, overlay=overlay, spacing_mm=spacing_mm, options=options or VolumeOptions())
-    passed = [*inputs.skipped, *inputs.own]
+    objects = tuple(dict.fromkeys(finding.file for finding in inputs.passed))
+    passed = [*inputs.skipped, *objects, *inputs.own]
     total = len(inputs.pictures) + sum(len(item.volume) for item in inputs.volumes)
     with lock_folder(out), _one_opencv_thread():
         _refuse_overwriting(inputs, out)
@@ -82,7 +83,9 @@ def segment_all(  # noqa: PLR0913 - the settings of a run
                     passed.append(task.path)
                 else:
                     run.keep(task, one, results)
-    return run.summarise(skipped=len(inputs.skipped), own=len(passed) - len(inputs.skipped))
+    own = len(passed) - len(inputs.skipped) - len(objects)
+    summary = run.summarise(skipped=len(inputs.skipped), own=own)
+    return replace(summary, objects=tuple(f"{each.file}: {each.cause}" for each in inputs.passed))
 
 
 def segment_pictures(  # noqa: PLR0913 - the settings of a run

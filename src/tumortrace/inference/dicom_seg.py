@@ -5,6 +5,7 @@ pydicom and highdicom come with the extra ``formats``; only modules that need th
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import warnings
@@ -47,8 +48,18 @@ _PATIENT = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
     "StudyTime", "ReferringPhysicianName",
 )  # fmt: skip
-"""Attributes by which an archive files an object with its patient. None but these is copied from the images: neither
-addresses nor comments, institutions or private attributes."""
+"""Attributes by which an archive files an object with its patient: copied from the images if asked for, else replaced.
+Nothing else is ever copied: neither addresses nor comments, institutions or private attributes."""
+
+_NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+"""Attributes without which nothing can refer to an image."""
+
+_PLACE = {
+    "PlanePositionSequence": "ImagePositionPatient",
+    "PlaneOrientationSequence": "ImageOrientationPatient",
+    "PixelMeasuresSequence": "PixelSpacing",
+}
+"""Attributes that place an image, by the functional group that holds them in multi-frame files."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +70,13 @@ class SegOptions:
         omit_empty_frames: Whether slices without tumour have no frame. An empty mask has a frame for every slice.
         fractional: Whether it holds probabilities (FRACTIONAL) in place of masks (BINARY).
         corrected: Whether a person corrected the mask: its algorithm is then called semiautomatic.
+        keep_names: Whether it names patient and study as the images do; else stand-ins take their place.
     """
 
     omit_empty_frames: bool = True
     fractional: bool = False
     corrected: bool = False
+    keep_names: bool = False
 
 
 def encode_seg(
@@ -72,7 +85,8 @@ def encode_seg(
     """Make a DICOM segmentation object of the mask of a volume.
 
     Each lesion is a segment with a tracking UID of its own; a mask without lesions has one segment, which is empty.
-    The object belongs to the study of its images and names its patient as they do.
+    The object belongs to the study of its images. It names the patient as they do only if asked to; else name, birth
+    date and sex are empty, and IDs and dates are stand-ins, without which no index of files (DICOMDIR) can list it.
 
     Args:
         sources: Place of each slice, in the order of the mask's slices: single-frame files, or frames of one
@@ -119,20 +133,28 @@ def _silence() -> Iterator[None]:
 
 def _encode(sources: Sequence[SliceSource], pixels: NDArray[Any], model: Model, options: SegOptions) -> bytes:
     paths = dict.fromkeys(source.path for source in sources)  # each file once, in the order of the slices
-    images = [_read_image(path) for path in paths]
+    images = [_read_image(path, keep_names=options.keep_names) for path in paths]
     frames = _lay_on_frames(images, [(source.frame or 1) - 1 for source in sources], pixels)
     seg = _build(images, frames, _describe_segments(pixels, model, options), model, options)
+    if not options.keep_names:
+        seg.PatientIdentityRemoved, seg.DeidentificationMethod = "YES", "tumortrace: patient and study not copied"
     with io.BytesIO() as file:
         seg.save_as(file)
         return sign_dicom(file.getvalue())
 
 
-def _read_image(path: Path) -> Dataset:
-    """Read what places a mask on an image; a patient's attributes that are missing or wrong are empty."""
-    image = dcmread(path, stop_before_pixels=True, specific_tags=[*_GEOMETRY, *_PATIENT])
+def _read_image(path: Path, *, keep_names: bool) -> Dataset:
+    """Read what places a mask on an image, and its patient or a stand-in; attributes that are wrong are empty."""
+    wanted = [*_GEOMETRY, *(_PATIENT if keep_names else ())]
+    image = dcmread(path, stop_before_pixels=True, specific_tags=wanted)
+    _check_place(image, path)
     for keyword in _PATIENT:
         if not (keyword in image and _is_valid(keyword, image.get(keyword))):
             setattr(image, keyword, "")
+    if not keep_names:
+        study = hashlib.sha256(str(image.StudyInstanceUID).encode()).hexdigest()
+        image.PatientID, image.StudyID = f"anonymous-{study[:12]}", "anonymous"
+        image.StudyDate, image.StudyTime = "19000101", "000000"
     for keyword in ("PatientName", "ReferringPhysicianName"):
         name = str(image.get(keyword))
         if name and not {"^", "="} & set(name):
@@ -141,6 +163,21 @@ def _read_image(path: Path) -> Dataset:
         # Anonymisers remove it, and nothing can be placed without one: a new one, the same for all of a series.
         image.FrameOfReferenceUID = generate_uid(entropy_srcs=[str(image.SeriesInstanceUID)])
     return image
+
+
+def _check_place(image: Dataset, path: Path) -> None:
+    """Refuse an image to which nothing can refer, or which does not say where it lies."""
+    missing = [keyword for keyword in _NEEDED if not image.get(keyword)]
+    groups = [
+        group
+        for sequence in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+        for group in image.get(sequence) or ()
+    ]
+    stated = [image, *(group.get(sequence)[0] for group in groups for sequence in _PLACE if group.get(sequence))]
+    missing += [keyword for keyword in _PLACE.values() if not any(each.get(keyword) for each in stated)]
+    if missing:
+        names = ", ".join(missing)
+        raise DataError(f"{path}: no DICOM-SEG can be made, because the image states no {names}; use the NIfTI mask")
 
 
 def _is_valid(keyword: str, value: object) -> bool:

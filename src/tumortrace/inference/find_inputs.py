@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-from tumortrace.data.findings import Finding
+from tumortrace.data.findings import Finding, describe_main_cause
 from tumortrace.data.scans import open_files
 from tumortrace.data.volume import Volume
 from tumortrace.errors import DataError, installed
@@ -32,6 +32,8 @@ class Inputs:
         pictures: Pictures, and folders that cannot be opened.
         volumes: DICOM series and NIfTI files.
         refused: Scans that cannot be opened, with their reasons.
+        passed: DICOM files that are no scan of their own, with their reasons: reports, segmentations, plans, copies, an
+            index. They are skipped, unless the user names such a file itself.
         skipped: Files of other types.
         own: Masks of earlier runs, which are skipped too.
     """
@@ -39,6 +41,7 @@ class Inputs:
     pictures: tuple[PictureFile, ...]
     volumes: tuple[VolumeFile, ...] = ()
     refused: tuple[Finding, ...] = ()
+    passed: tuple[Finding, ...] = ()
     skipped: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
 
@@ -60,7 +63,10 @@ def find_inputs(inputs: Sequence[str], *, series_uid: str | None = None, bids: b
     pictures = [one for one in files if not one.named]
     own = [one.path for one in others if is_signed(Path(one.path))]
     candidates = [*named, *(one for one in others if one.path not in set(own))]
-    volumes, refused, rest = _open(candidates, needed=not any(not one.fault for one in pictures))
+    volumes, findings, rest = _open(candidates, needed=not any(not one.fault for one in pictures))
+    asked = {one.path for one in named}
+    refused = [each for each in findings if each.kind == "scan-refused" or each.file in asked]
+    passed = [each for each in findings if each not in refused]
     left = set(rest)
     pictures += [one for one in named if one.path in left]  # a file that the user names is taken for a picture
     skipped = [one.path for one in others if one.path in left]
@@ -68,8 +74,11 @@ def find_inputs(inputs: Sequence[str], *, series_uid: str | None = None, bids: b
         skipped += [one.path for one in pictures if not one.fault]
         pictures, volumes, refused = [], _pick(volumes, series_uid, inputs), []
     if not (volumes or refused or any(not one.fault for one in pictures)):
+        if passed:
+            raise DataError(f"{' '.join(inputs)}: nothing to segment; {describe_main_cause(passed)}")
         raise describe_no_pictures(inputs, [one for one in pictures if one.fault], others)
-    return _name(pictures, volumes, refused=refused, skipped=skipped, own=own, bids=bids)
+    inside = _name(pictures, volumes, bids=bids)
+    return replace(inside, refused=tuple(refused), passed=tuple(passed), skipped=tuple(skipped), own=tuple(own))
 
 
 def _open(candidates: Sequence[FoundFile], *, needed: bool) -> tuple[list[Volume], list[Finding], list[str]]:
@@ -103,15 +112,7 @@ def _pick(volumes: Sequence[Volume], series_uid: str, inputs: Sequence[str]) -> 
     raise DataError(f"{' '.join(inputs)}: no series {series_uid}; {there}")
 
 
-def _name(
-    pictures: Sequence[FoundFile],
-    volumes: Sequence[Volume],
-    *,
-    refused: Sequence[Finding],
-    skipped: Sequence[str],
-    own: Sequence[str],
-    bids: bool,
-) -> Inputs:
+def _name(pictures: Sequence[FoundFile], volumes: Sequence[Volume], *, bids: bool) -> Inputs:
     """Name the results of all, so that no two write the same file."""
     whole = [one for one in pictures if not one.fault]
     stems = unique_names([one.relative for one in whole])
@@ -127,9 +128,6 @@ def _name(
         volumes=tuple(
             VolumeFile(volume, name, bids) for volume, name in zip(volumes, names[len(stems) :], strict=True)
         ),
-        refused=tuple(refused),
-        skipped=tuple(skipped),
-        own=tuple(own),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.data.slice import read_slice, write_png
-from tumortrace.errors import DataError
+from tumortrace.errors import DataError, require_extra
 from tumortrace.inference.batch import segment_all, segment_pictures
 from tumortrace.inference.find_inputs import find_inputs
 from tumortrace.inference.pictures import PictureFile, refuse_out_among_pictures
@@ -21,6 +22,7 @@ from tumortrace.inference.tally import SegmentSummary
 from tumortrace.inference.volume_files import VolumeOptions
 from tumortrace.machine import usable_cores
 from tumortrace.phantoms.slices import draw_phantom
+from tumortrace.progress import track
 
 FilePath = str | PathLike[str]
 
@@ -42,6 +44,7 @@ def segment_inputs(  # noqa: PLR0913 - the settings of a run
     spacing_mm: tuple[float, float] | None = None,
     series_uid: str | None = None,
     options: VolumeOptions | None = None,
+    send: str | None = None,
 ) -> SegmentSummary:
     """Segment files, folders and glob patterns, and fill a folder with masks and ``results.json``.
 
@@ -56,11 +59,18 @@ def segment_inputs(  # noqa: PLR0913 - the settings of a run
             Volumes have spacings of their own.
         series_uid: SeriesInstanceUID of the only DICOM series to segment; None takes everything.
         options: Files to write for volumes; None writes their masks.
+        send: Address of a DICOMweb service to which the DICOM-SEGs are sent when all are written; None sends nothing.
 
     Raises:
-        DataError: An input does not exist, there is no picture, or ``out`` is no place for these results.
+        DataError: An input does not exist, there is no picture, ``out`` is no place for these results, or ``send`` is
+            no address.
         ModelError: There is no such model.
     """
+    if send is not None:
+        require_extra("formats", purpose="write DICOM-SEGs")
+        from tumortrace.inference.dicomweb import check_url
+
+        check_url(send)
     named = [os.fspath(each) for each in ([inputs] if isinstance(inputs, str | PathLike) else inputs)]
     if not os.fspath(out).strip():
         raise DataError("out is empty; name a folder for the results")
@@ -73,9 +83,25 @@ def segment_inputs(  # noqa: PLR0913 - the settings of a run
     # with all cores on each.
     workers = usable_cores() + 1 if count >= ONE_A_CORE else 1
     segmenter = Segmenter(model, threads=1 if workers > 1 else 0, tta=tta, gate=gate)
-    return segment_all(
+    summary = segment_all(
         segmenter, found, out=Path(out), overlay=overlay, workers=workers, spacing_mm=spacing_mm, options=options
     )
+    return summary if send is None else _send(summary, [Path(out) / item.seg for item in found.volumes], send)
+
+
+def _send(summary: SegmentSummary, files: Sequence[Path], url: str) -> SegmentSummary:
+    """Send the DICOM-SEGs that were written; one that is not stored is a failure, and the others go on."""
+    from tumortrace.inference.dicomweb import send_seg
+
+    written = [path for path in files if path.is_file()]
+    failures = []
+    for path in track(written, "Sending", total=len(written)):
+        try:
+            send_seg(path, url)
+        except DataError as error:
+            failures.append(str(error))
+    volumes = replace(summary.volumes, failures=(*summary.volumes.failures, *failures))
+    return replace(summary, volumes=volumes, sent=len(written) - len(failures))
 
 
 def segment_sample(

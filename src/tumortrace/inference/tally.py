@@ -52,6 +52,9 @@ class SegmentSummary(Counts):
         volumes: Counts of the DICOM series and NIfTI files.
         slices: Number of their slices.
         skipped: Number of files of other types.
+        objects: DICOM files that are no scan of their own (reports, segmentations, plans, copies, an index) and were
+            skipped, each with its reason.
+        sent: Number of DICOM-SEGs that an archive has stored; None if none were to be sent.
         own: Number of masks and overlays of earlier runs that lay among the inputs and were skipped.
     """
 
@@ -59,6 +62,8 @@ class SegmentSummary(Counts):
     volumes: Counts = field(default_factory=Counts)
     slices: int = 0
     skipped: int = 0
+    objects: tuple[str, ...] = ()
+    sent: int | None = None
     own: int = 0
 
     @property

@@ -29,6 +29,7 @@ class VolumeOptions:
         seg_all_frames: Whether it holds the slices without tumour too.
         seg_fractional: Whether it holds probabilities in place of masks.
         bids: Whether files are named as BIDS derivatives, with JSON sidecars.
+        keep_names: Whether the DICOM-SEG names patient and study as the images do.
     """
 
     dicom_seg: bool = False
@@ -36,6 +37,7 @@ class VolumeOptions:
     seg_all_frames: bool = False
     seg_fractional: bool = False
     bids: bool = False
+    keep_names: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,11 @@ def encode_volume_seg(
     if not options.dicom_seg or item.volume.kind != "dicom" or not (prediction.lesions or options.empty_seg):
         return None
     pixels = stack_levels(prediction) if options.seg_fractional else prediction.labels
-    held = SegOptions(omit_empty_frames=not options.seg_all_frames, fractional=options.seg_fractional)
+    held = SegOptions(
+        omit_empty_frames=not options.seg_all_frames,
+        fractional=options.seg_fractional,
+        keep_names=options.keep_names,
+    )
     return encode_seg(item.volume.sources, pixels, model=model, options=held)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from pydicom.uid import (
     UID,
     HTJ2KLossless,
@@ -271,13 +271,25 @@ def test_high_throughput_jpeg_2000_is_available():
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.66.4"}, "a segmentation, not a picture"),
         (
             {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.88.59", "PixelData": None},
-            r"no pixels \(Key Object Selection Document\), not a picture or cut off",
+            r"no pixels \(Key Object Selection Document\), not a picture",
         ),
+        ({"PixelData": None}, r"no pixels \(MR Image\): cut off, or never there"),
     ],
 )
 def test_headers_that_make_no_picture_are_refused_before_anything_is_allocated(write_dicom: WriteDicom, tags, message):
     path = write_dicom(**tags)
     with pytest.raises(DataError, match=f"a.dcm: {message}"):
+        read_frames(path)
+
+
+@pytest.mark.parametrize(("vr", "value"), [("US", 35), ("UN", b"\x23\x00")])
+def test_a_mosaic_says_how_many_slices_it_holds(write_dicom: WriteDicom, vr: str, value: object):
+    path = write_dicom(ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"])
+    image = dcmread(path)
+    image.add_new(0x00190010, "LO", "SIEMENS MR HEADER")
+    image.add_new(0x0019100A, vr, value)
+    image.save_as(path)
+    with pytest.raises(DataError, match=r"a\.dcm: a mosaic of 35 slices .*; split it into slices, with dcm2niix"):
         read_frames(path)
 
 

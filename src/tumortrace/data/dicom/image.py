@@ -10,6 +10,7 @@ from typing import Any
 
 from pydicom import Dataset
 from pydicom.pixels.decoders.base import get_decoder
+from pydicom.tag import Tag
 from pydicom.uid import UID, JPEGExtended12Bit
 
 from tumortrace.data.dicom.stream import UNDEFINED, Parsed, PixelElement, parse
@@ -29,8 +30,12 @@ REFUSED = {
 }
 """SOP classes whose pixels are no picture."""
 
+_UNKNOWN = "an object of unknown kind"
+
 MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR")
+
+_MOSAIC_COUNT = Tag(0x0019100A)  # Siemens: NumberOfImagesInMosaic
 
 _PALETTE = tuple(
     f"{segmented}{colour}PaletteColorLookupTable{part}"
@@ -46,7 +51,7 @@ _TAGS = (
     "PixelSpacing", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue",
     "PixelPaddingRangeLimit", "WindowCenter", "WindowWidth", "RescaleIntercept", "RescaleSlope", "ModalityLUTSequence",
     *_PALETTE, "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "ExtendedOffsetTable",
-    "ExtendedOffsetTableLengths",
+    "ExtendedOffsetTableLengths", "0019100A",
 )  # fmt: skip
 """All that is read of a file: no name, no date of birth, no description."""
 
@@ -207,15 +212,25 @@ def read_layout(parsed: Parsed, path: Path, *, bits: Sequence[int] = (8, 16, 32)
 
 def _refuse_other_objects(header: Dataset, element: PixelElement | None, path: Path) -> None:
     sop_class = UID(str(header.get("SOPClassUID") or ""))
-    kind = sop_class.name.removesuffix(" Storage") if sop_class.name != sop_class else "an object of unknown kind"
+    kind = sop_class.name.removesuffix(" Storage") if sop_class.name != sop_class else _UNKNOWN
     if sop_class == DICOMDIR:
         raise NoImageError(f"{path}: an index of files (DICOMDIR), not a picture; give the folder beside it")
     if sop_class in REFUSED:
         raise NoImageError(f"{path}: {REFUSED[sop_class]}, not a picture; give the images")
+    if element is None and ("Image" in kind or kind == _UNKNOWN):
+        raise DataError(f"{path}: no pixels ({kind}): cut off, or never there; copy it again from its source")
     if element is None:
-        raise NoImageError(f"{path}: no pixels ({kind}), not a picture or cut off; give image files")
+        raise NoImageError(f"{path}: no pixels ({kind}), not a picture; give image files")
     if "MOSAIC" in _words(header, "ImageType"):
-        raise DataError(f"{path}: a mosaic of many slices in one picture; split it into slices, with dcm2niix")
+        raise DataError(f"{path}: {_describe_mosaic(header)}; split it into slices, with dcm2niix")
+
+
+def _describe_mosaic(header: Dataset) -> str:
+    """Say how many slices a mosaic holds, where Siemens' private header says it."""
+    value = header[_MOSAIC_COUNT].value if _MOSAIC_COUNT in header else None
+    count = int.from_bytes(value, "little") if isinstance(value, bytes) else value
+    many = count if isinstance(count, int) and 0 < count < MOST_FRAMES else "many"
+    return f"a mosaic of {many} slices in one picture, whose places only a private header states"
 
 
 def _check_layout(path: Path, frames: int, size_hw: tuple[int, int], photometric: str, samples: int) -> None:
