@@ -26,7 +26,7 @@ from tumortrace.errors import ConfigError
 
 
 def test_shipped_configurations_all_load():
-    assert config_names() == ["default", "fast", "narrow", "paper", "smoke"]
+    assert config_names() == ["box", "default", "fast", "narrow", "paper", "smoke"]
     for name in config_names():
         assert isinstance(load_config(name), Config)
 
@@ -117,7 +117,8 @@ def test_override_of_a_section_that_is_no_table(tmp_path: Path):
 
 def test_missing_configuration_names_the_shipped_ones():
     with pytest.raises(
-        ConfigError, match=r"no configuration 'nosuch': give a TOML file or one of default, fast, narrow, paper, smoke"
+        ConfigError,
+        match=r"no configuration 'nosuch': give a TOML file or one of box, default, fast, narrow, paper, smoke",
     ):
         load_config("nosuch")
 

@@ -161,7 +161,7 @@ def train(  # noqa: PLR0913 - the settings of a training
         exclude: Text file of image names to leave out, one a line.
         negatives: Folder of images known to hold no tumour.
         label: Label of the regions that are tumour; None takes all regions.
-        start_from: Model whose weights training starts from.
+        start_from: Model whose weights training starts from; a run folder for a prompted one.
         resume: Continue the run in ``out`` with its own settings; ``overrides`` may change device and threads.
 
     Raises:
@@ -190,6 +190,10 @@ def train(  # noqa: PLR0913 - the settings of a training
         check_files([record for record in dataset.records if record.part == "test"])  # training reads the others
     if exclude is not None:
         dataset = exclude_cases(dataset, Path(exclude))
+    if settings.network.decoder == "prompted":
+        from tumortrace.training.prompted_run import train_prompted
+
+        return train_prompted(dataset, settings, out=run, start_from=start_from, resume=resume)
     model = open_model(start_from) if start_from else None
     from tumortrace.training.run import train as train_run  # torch takes seconds: mistakes above are reported first
 

@@ -25,7 +25,7 @@ Device = Literal["auto", "cpu", "cuda"]
 Outlines = Literal["own", "consensus"]
 LiteEncoder = Literal["efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"]
 Encoder = Literal["plain", "efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"]
-Decoder = Literal["light", "full"]
+Decoder = Literal["light", "full", "prompted"]
 Loss = Literal[
     "cross_entropy",
     "dice",
@@ -113,7 +113,7 @@ class NetworkConfig:
             require(not self.pretrained, "network.pretrained", self.pretrained, "false for the plain encoder")
             require(self.maps == 1, "network.maps", self.maps, "1 for the plain encoder")
         else:
-            word, count = ("four", 4) if self.decoder == "light" else ("five", 5)
+            word, count = ("five", 5) if self.decoder == "full" else ("four", 4)
             expected = f"{word} positive numbers, finest resolution first, for the {self.decoder} decoder"
             require(positive and len(self.widths) == count, "network.widths", self.widths, expected)
             require(self.maps in (1, 2), "network.maps", self.maps, "1 or 2")

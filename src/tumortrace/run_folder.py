@@ -32,6 +32,12 @@ TENSORBOARD = Path("tensorboard")
 MODEL = Path("model.onnx")
 """The kept weights with recipe and card, all that inference needs; there once training has finished."""
 
+BOX_ENCODER = Path("box-encoder.onnx")
+"""Of a prompted network: the surroundings of a box to features; there once training has finished."""
+
+BOX_DECODER = Path("box-decoder.onnx")
+"""Of a prompted network: features and prompts to a mask; written before the encoder."""
+
 TRAINING_INDEX = Path("training.npz")
 """The training slices and their masks in small, with which an evaluation finds copies and computes baselines."""
 

@@ -18,7 +18,9 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from tumortrace.config import Recipe
 from tumortrace.data.volume import SliceSource
 from tumortrace.inference.model import Model, open_model
+from tumortrace.inference.prompt_model import PromptModel, open_prompt_model
 from tumortrace.inference.recipe import recipe_to_json
+from tumortrace.run_folder import BOX_DECODER, BOX_ENCODER
 
 WriteModel = Callable[..., Path]
 OpenHandModel = Callable[..., Model]
@@ -46,6 +48,57 @@ def _write_model(path: Path, metadata: dict[str, str], *, gain: float = 50.0) ->
 def write_model() -> WriteModel:
     """Write the model with the metadata that is given, whole or faulty."""
     return _write_model
+
+
+def _write_prompt_model(folder: Path, *, grid: int = 32) -> Path:
+    """A prompted model as two ONNX files: the encoder passes grey values and box on, the decoder adds them up.
+
+    Its logit of tumour is 4 x - 1 + 20 a - 20 r - 40 (1 - b), of the standardised picture x, the clicks a that add,
+    the clicks r that remove, and the box b: what is brighter than the mean of the surroundings, within the box.
+    """
+    number = TensorProto.FLOAT
+    values = {
+        name: helper.make_tensor_value_info(name, number, [1, channels, grid, grid])
+        for name, channels in {"images": 2, "features_0": 2, "prompts": 4, "logits": 2}.items()
+    }
+    weights = np.zeros((2, 6, 1, 1), np.float32)
+    weights[1, :, 0, 0] = [4, 0, 40, 20, -20, 0]  # grey, box, then box, added, removed, before
+    constants = [
+        helper.make_tensor("weights", number, weights.shape, weights.ravel()),
+        helper.make_tensor("bias", number, [2], [0.0, -41.0]),
+    ]
+    encoder = helper.make_graph(
+        [helper.make_node("Identity", ["images"], ["features_0"])], "pass", [values["images"]], [values["features_0"]]
+    )
+    decoder = helper.make_graph(
+        [
+            helper.make_node("Concat", ["features_0", "prompts"], ["all"], axis=1),
+            helper.make_node("Conv", ["all", "weights", "bias"], ["logits"]),
+        ],
+        "add",
+        [values["features_0"], values["prompts"]],
+        [values["logits"]],
+        constants,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, graph in ((BOX_ENCODER, encoder), (BOX_DECODER, decoder)):
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+        recipe = recipe_to_json(Recipe((grid, grid)))
+        helper.set_model_props(model, {"tumortrace.recipe": recipe, "tumortrace.card": json.dumps({"name": "hand"})})
+        onnx.save(model, folder / name)
+    return folder
+
+
+@pytest.fixture
+def hand_prompt_folder(tmp_path: Path) -> Path:
+    """The folder of the prompted model."""
+    return _write_prompt_model(tmp_path / "hand-box")
+
+
+@pytest.fixture
+def hand_prompt_model(hand_prompt_folder: Path) -> PromptModel:
+    """The prompted model, opened: bright pixels within the box are tumour."""
+    return open_prompt_model(str(hand_prompt_folder), threads=1)
 
 
 @pytest.fixture

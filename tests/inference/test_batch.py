@@ -104,6 +104,7 @@ def test_results_have_exactly_the_keys_of_the_contract(tmp_path: Path, segmenter
         "contrast_confidence": 0.0,
         "area_px": 8,
         "area_mm2": None,
+        "prompt": None,
     }
     assert lesion == {
         "area_px": 8,

@@ -187,7 +187,7 @@ def test_the_table_has_a_row_a_picture(model: Model, out: Path):
         results.add(describe_failure("\udce9.png: broken", file="\udce9.png"))
     lines = (out / TABLE).read_text().splitlines()
     assert lines[0] == ",".join(COLUMNS)
-    assert lines[0].endswith(",area_mm2,lesions,plane,contrast,seconds,slice_index")
-    assert lines[1] == '"a, b.png","a, b_mask.png",ok,many; parts,true,0.9,false,8,,2,axial,,0.1,'
-    assert lines[2] == "\\udce9.png,,error,\\udce9.png: broken,,,true,,,,,,,"
+    assert lines[0].endswith(",area_mm2,lesions,plane,contrast,seconds,slice_index,prompt")
+    assert lines[1] == '"a, b.png","a, b_mask.png",ok,many; parts,true,0.9,false,8,,2,axial,,0.1,,'
+    assert lines[2] == "\\udce9.png,,error,\\udce9.png: broken,,,true,,,,,,,,"
     assert tuple(lines[0].split(",")) == COLUMNS

@@ -34,6 +34,10 @@ def segment(  # noqa: PLR0913 - the options of the command
         typer.Option("--out", metavar="DIR", help="Folder for the masks [tumortrace-masks, tumortrace-sample]."),
     ] = None,
     *,
+    box: Annotated[
+        str | None,
+        typer.Option("--box", metavar="X0,Y0,X1,Y1|FILE", help="Segment what lies in a box; FILE.csv has one a row."),
+    ] = None,
     overlay: Annotated[bool, typer.Option("--overlay", help="Also draw each mask over its picture or slices.")] = False,
     spacing_mm: Annotated[
         tuple[float, float] | None,
@@ -77,6 +81,8 @@ def segment(  # noqa: PLR0913 - the options of the command
     from tumortrace.inference.results import RESULTS
     from tumortrace.inference.volume_files import VolumeOptions
 
+    if sample and box is not None:
+        raise TumortraceError("--box is for pictures of yours; omit --sample")
     if sample == bool(inputs):
         raise TumortraceError("give pictures, folders or patterns to segment, or --sample alone to see it work")
     gate, chosen = not no_gate, choose_model(model)
@@ -100,6 +106,7 @@ def segment(  # noqa: PLR0913 - the options of the command
                 keep_names=keep_names,
             ),
             send=send,
+            box=box,
         )
     else:  # into a folder of its own, so that trying it out is not in the way of the first real scans
         folder = out or Path("tumortrace-sample")

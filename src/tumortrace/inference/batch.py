@@ -13,6 +13,7 @@ import cv2
 from tumortrace.errors import DataError
 from tumortrace.files import write_atomically
 from tumortrace.inference.bids import DESCRIPTION, describe_dataset, encode_json
+from tumortrace.inference.boxes import Boxes
 from tumortrace.inference.find_inputs import Inputs
 from tumortrace.inference.parallel import map_in_order
 from tumortrace.inference.pictures import PictureFile, place_of
@@ -44,6 +45,7 @@ def segment_all(  # noqa: PLR0913 - the settings of a run
     workers: int = 1,
     spacing_mm: tuple[float, float] | None = None,
     options: VolumeOptions | None = None,
+    boxes: Boxes | None = None,
 ) -> SegmentSummary:
     """Segment pictures and volumes; one that fails has the reason in its record, and the others go on.
 
@@ -60,13 +62,16 @@ def segment_all(  # noqa: PLR0913 - the settings of a run
         workers: Number of pictures or slices that are decoded and segmented at a time.
         spacing_mm: Distance between pixel centres along rows and columns of pictures; None takes what each file says.
         options: Files to write for volumes; None writes their masks.
+        boxes: Boxes around the tumours of the pictures; None segments them automatically.
 
     Raises:
         DataError: Another run writes into ``out``, a file that would be replaced there is not ours, or ``out`` holds
-            masks of other pictures.
+            masks of other pictures; or boxes are given for volumes, or for a picture that is none of the inputs.
         OSError: The disk is full or fails; what was finished is kept.
     """
-    run = _Run(segmenter, out, overlay=overlay, spacing_mm=spacing_mm, options=options or VolumeOptions())
+    if boxes is not None:
+        _refuse_boxes(boxes, inputs)
+    run = _Run(segmenter, out, overlay=overlay, spacing_mm=spacing_mm, options=options or VolumeOptions(), boxes=boxes)
     objects = tuple(dict.fromkeys(finding.file for finding in inputs.passed))
     passed = [*inputs.skipped, *objects, *inputs.own]
     total = len(inputs.pictures) + sum(len(item.volume) for item in inputs.volumes)
@@ -74,7 +79,7 @@ def segment_all(  # noqa: PLR0913 - the settings of a run
         _refuse_overwriting(inputs, out)
         results_of = map_in_order(run.segment, _list_tasks(inputs), workers=workers)
         with (
-            open_results(segmenter.model, passed, out=out) as results,
+            open_results(segmenter.prompt_model if boxes else segmenter.model, passed, out=out) as results,
             closing(track(results_of, "Segmenting", total=total)) as done,
         ):
             run.begin(inputs, results)
@@ -151,6 +156,7 @@ class _Run:
     overlay: bool
     spacing_mm: tuple[float, float] | None
     options: VolumeOptions
+    boxes: Boxes | None = None
     pictures: Tally = field(default_factory=Tally)
     volumes: Tally = field(default_factory=Tally)
     slices: list[SliceResult] = field(default_factory=list)
@@ -159,7 +165,9 @@ class _Run:
     def segment(self, task: _Task) -> PictureDone | SliceResult | None:
         """Segment one picture or slice; None for a mask or overlay of an earlier run."""
         if isinstance(task, PictureFile):
-            return segment_picture(self.segmenter, task, overlay=self.overlay, spacing_mm=self.spacing_mm)
+            return segment_picture(
+                self.segmenter, task, overlay=self.overlay, spacing_mm=self.spacing_mm, boxes=self.boxes
+            )
         return segment_slice(
             task.item.volume,
             task.index,
@@ -208,6 +216,16 @@ class _Run:
             skipped=skipped,
             own=own,
         )
+
+
+def _refuse_boxes(boxes: Boxes, inputs: Inputs) -> None:
+    """Refuse boxes that fit no picture, before any work."""
+    if inputs.volumes:
+        raise DataError(
+            f"{inputs.volumes[0].file}: --box is for pictures, and this is a volume; "
+            "give the box to Segmenter.predict_volume with its slice_index"
+        )
+    boxes.refuse_unknown(picture.path for picture in inputs.pictures)
 
 
 def _keep(picture: PictureFile, done: PictureDone, results: ResultsWriter, *, out: Path) -> Record:

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from tumortrace.data.slice import read_slice, write_png
 from tumortrace.errors import DataError, require_extra
 from tumortrace.inference.batch import segment_all, segment_pictures
+from tumortrace.inference.boxes import read_boxes
 from tumortrace.inference.find_inputs import find_inputs
+from tumortrace.inference.model import SHIPPED
 from tumortrace.inference.pictures import PictureFile, refuse_out_among_pictures
 from tumortrace.inference.segmenter import Segmenter
 from tumortrace.inference.tally import SegmentSummary
@@ -45,13 +47,15 @@ def segment_inputs(  # noqa: PLR0913 - the settings of a run
     series_uid: str | None = None,
     options: VolumeOptions | None = None,
     send: str | None = None,
+    box: str | None = None,
 ) -> SegmentSummary:
     """Segment files, folders and glob patterns, and fill a folder with masks and ``results.json``.
 
     Args:
         inputs: Files, folders and patterns; or one of them.
         out: Folder for the results.
-        model: ``"default"``, a run folder or an ``.onnx`` file.
+        model: ``"default"``, a run folder or an ``.onnx`` file; with a box, ``"default"`` or the run folder of a
+            prompted model.
         overlay: Whether to draw each mask over its picture, and all slices of a volume on one sheet.
         tta: Whether to average over the slice and its mirror image.
         gate: Whether to reject pictures that are no brain MR slices.
@@ -60,10 +64,11 @@ def segment_inputs(  # noqa: PLR0913 - the settings of a run
         series_uid: SeriesInstanceUID of the only DICOM series to segment; None takes everything.
         options: Files to write for volumes; None writes their masks.
         send: Address of a DICOMweb service to which the DICOM-SEGs are sent when all are written; None sends nothing.
+        box: Box around the tumour as ``boxes.read_boxes`` takes it; None segments automatically.
 
     Raises:
-        DataError: An input does not exist, there is no picture, ``out`` is no place for these results, or ``send`` is
-            no address.
+        DataError: An input does not exist, there is no picture, the box cannot be read or is no picture's, ``out`` is
+            no place for these results, or ``send`` is no address.
         ModelError: There is no such model.
     """
     if send is not None:
@@ -75,6 +80,7 @@ def segment_inputs(  # noqa: PLR0913 - the settings of a run
     if not os.fspath(out).strip():
         raise DataError("out is empty; name a folder for the results")
     _check_spacing(spacing_mm)
+    boxes = None if box is None else read_boxes(box)
     refuse_out_among_pictures(Path(out), named)
     options = options or VolumeOptions()
     found = find_inputs(named, series_uid=series_uid, bids=options.bids)
@@ -82,9 +88,17 @@ def segment_inputs(  # noqa: PLR0913 - the settings of a run
     # Many pictures are fastest with one a core and one more, for when one waits for the interpreter; a few are fastest
     # with all cores on each.
     workers = usable_cores() + 1 if count >= ONE_A_CORE else 1
-    segmenter = Segmenter(model, threads=1 if workers > 1 else 0, tta=tta, gate=gate)
+    models = {"model": model} if boxes is None or model in SHIPPED else {"prompted": model}
+    segmenter = Segmenter(**models, threads=1 if workers > 1 else 0, tta=tta, gate=gate)
     summary = segment_all(
-        segmenter, found, out=Path(out), overlay=overlay, workers=workers, spacing_mm=spacing_mm, options=options
+        segmenter,
+        found,
+        out=Path(out),
+        overlay=overlay,
+        workers=workers,
+        spacing_mm=spacing_mm,
+        options=options,
+        boxes=boxes,
     )
     return summary if send is None else _send(summary, [Path(out) / item.seg for item in found.volumes], send)
 

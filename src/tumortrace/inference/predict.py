@@ -23,6 +23,7 @@ from tumortrace.inference.features import measure_features
 from tumortrace.inference.gate import find_fault, find_unusual_feature
 from tumortrace.inference.lesions import Lesion, find_lesions, keep_peaks
 from tumortrace.inference.model import Model
+from tumortrace.inference.prompt import Prompt
 from tumortrace.inference.recipe import find_window, prepare, restore, tumour_probability
 from tumortrace.inference.review import find_mask_reasons, find_slice_reasons
 
@@ -43,6 +44,7 @@ class Prediction:
         reasons: Reasons for the review or the rejection; empty if ``review`` is False.
         rejected: Whether the picture is no brain MR slice. It was not segmented, and its empty mask means nothing.
         acquisition: Plane and contrast of the slice; unknown for a rejected picture.
+        prompts: Boxes and clicks by which a person pointed at the tumour; empty for an automatic mask.
     """
 
     probability: NDArray[np.float32]
@@ -53,6 +55,7 @@ class Prediction:
     reasons: tuple[str, ...]
     rejected: bool = False
     acquisition: Acquisition = UNKNOWN
+    prompts: tuple[Prompt, ...] = ()
 
     def __repr__(self) -> str:
         height, width = self.mask.shape
@@ -60,7 +63,8 @@ class Prediction:
             return f"<Prediction of {width} x {height} px: rejected, {'; '.join(self.reasons)}>"
         parts = f"{len(self.lesions)} lesion{'s' * (len(self.lesions) != 1)}, {int(self.mask.sum())} px"
         review = f", for review: {'; '.join(self.reasons)}" if self.review else ""
-        return f"<Prediction of {width} x {height} px: {parts}, confidence {self.confidence:.2f}{review}>"
+        pointed = " in a given box" if self.prompts else ""
+        return f"<Prediction of {width} x {height} px: {parts}{pointed}, confidence {self.confidence:.2f}{review}>"
 
 
 def predict(model: Model, image: Slice, *, gate: bool = False, tta: bool = False) -> Prediction:
@@ -81,7 +85,7 @@ def predict(model: Model, image: Slice, *, gate: bool = False, tta: bool = False
     features = measure_features(upright, colour_share=image.colour_share)
     fault = find_fault(features, image.size_hw) if gate else ""
     if fault:
-        return _reject(image, fault)
+        return reject(image, fault)
     window = find_window(upright, model.recipe)
     mirror = tta or model.recipe.average_mirror
     inferred = _infer(model, upright, window, mirror=mirror, case_id=image.case_id)
@@ -101,7 +105,8 @@ def predict(model: Model, image: Slice, *, gate: bool = False, tta: bool = False
     )
 
 
-def _reject(image: Slice, fault: str) -> Prediction:
+def reject(image: Slice, fault: str) -> Prediction:
+    """Return the answer on a picture that is no brain MR slice: an empty mask and the reason."""
     nothing = np.zeros(image.size_hw, dtype=np.float32)
     return Prediction(nothing, nothing > 0, (), 0.0, review=True, reasons=(fault,), rejected=True)
 

@@ -14,6 +14,8 @@ from tumortrace.errors import DataError
 from tumortrace.inference.acquisition import UNKNOWN, Acquisition
 from tumortrace.inference.model import Model
 from tumortrace.inference.predict import Prediction
+from tumortrace.inference.prompt import describe_prompts
+from tumortrace.inference.prompt_model import PromptModel
 from tumortrace.inference.volume_files import VolumeFile
 from tumortrace.inference.volume_predict import SliceResult, VolumePrediction
 
@@ -25,9 +27,13 @@ PARTIAL = f".{RESULTS}.partial"
 
 COLUMNS = (
     "file", "mask", "status", "reason", "tumour", "confidence", "review", "area_px", "area_mm2", "lesions", "plane",
-    "contrast", "seconds", "slice_index",
+    "contrast", "seconds", "slice_index", "prompt",
 )  # fmt: skip
-"""Columns of ``results.csv``; ``lesions`` is their number, ``slice_index`` is empty for a picture."""
+"""Columns of ``results.csv``; ``lesions`` is their number, ``slice_index`` is empty for a picture, and ``prompt`` is
+empty for an automatic mask."""
+
+FORMER_COLUMNS = (COLUMNS[:-1],)
+"""Columns of earlier versions, by which their files are known as ours."""
 
 Record = dict[str, Any]
 
@@ -41,7 +47,7 @@ class ResultsWriter:
         count: Number of pictures and slices so far.
     """
 
-    def __init__(self, model: Model, out: Path) -> None:
+    def __init__(self, model: Model | PromptModel, out: Path) -> None:
         """Open both files beside their places.
 
         Args:
@@ -108,7 +114,7 @@ class ResultsWriter:
 
 
 @contextmanager
-def open_results(model: Model, skipped: Sequence[str], *, out: Path) -> Iterator[ResultsWriter]:
+def open_results(model: Model | PromptModel, skipped: Sequence[str], *, out: Path) -> Iterator[ResultsWriter]:
     """Begin ``results.json``; it is complete and in its place when the block ends, by an interruption too.
 
     Until then the records stand in its neighbour: a killed run leaves the old ``results.json`` or none.
@@ -146,7 +152,7 @@ def read_masks(out: Path) -> list[tuple[str, str]]:
         raise _not_ours(table)
     if table.is_file():
         with table.open("rb") as file:
-            if file.readline() != _row(COLUMNS):
+            if file.readline() not in {_row(columns) for columns in (COLUMNS, *FORMER_COLUMNS)}:
                 raise _not_ours(table)
     return [*_read_results(out / RESULTS), *_read_results(out / PARTIAL)]
 
@@ -168,6 +174,7 @@ def describe(prediction: Prediction, *, file: str, mask: str | None, spacing_mm:
         "status": "rejected" if prediction.rejected else "ok",
         "reason": "; ".join(prediction.reasons),
         **measured,
+        "prompt": describe_prompts(prediction.prompts),
     }
 
 
@@ -367,13 +374,16 @@ def _nothing() -> Record:
     """Nothing is known of a picture without a mask: neither that there is a tumour nor that there is none."""
     unknown = dict.fromkeys(("tumour", "confidence"))
     acquisition = dict.fromkeys(_describe_acquisition(UNKNOWN))
-    return {**unknown, "review": True, **acquisition, "area_px": None, "area_mm2": None, "lesions": []}
+    sizes: Record = {"area_px": None, "area_mm2": None, "lesions": []}
+    return {**unknown, "review": True, **acquisition, **sizes, "prompt": None}
 
 
 def _cell(record: Record, column: str) -> object:
     value = record.get(column)
     if column == "lesions":
         return len(record["lesions"]) if record["status"] == "ok" else None
+    if column == "prompt":
+        return json.dumps(value) if value else None
     return str(value).lower() if isinstance(value, bool) else value
 
 

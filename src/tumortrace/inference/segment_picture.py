@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,10 +13,13 @@ from numpy.typing import NDArray
 
 from tumortrace.data.slice import Slice, read_slice
 from tumortrace.errors import DataError
+from tumortrace.inference.boxes import Boxes
 from tumortrace.inference.explain import explain_failure
 from tumortrace.inference.overlay import draw_overlay
 from tumortrace.inference.pictures import PictureFile
 from tumortrace.inference.predict import Prediction
+from tumortrace.inference.prompt_grid import Box
+from tumortrace.inference.prompt_session import merge_predictions
 from tumortrace.inference.results import Record, describe, describe_failure
 from tumortrace.inference.segmenter import Segmenter
 from tumortrace.signed_png import is_signed_png, sign_png
@@ -47,6 +51,7 @@ def segment_picture(
     overlay: bool = False,
     spacing_mm: tuple[float, float] | None = None,
     keep: bool = False,
+    boxes: Boxes | None = None,
 ) -> PictureDone | None:
     """Segment one picture; whatever goes wrong is in its record.
 
@@ -56,6 +61,7 @@ def segment_picture(
         overlay: Whether to draw its mask over it.
         spacing_mm: Distance between pixel centres along rows and columns; None takes what the file says.
         keep: Whether to keep the picture and the prediction.
+        boxes: Boxes around the tumours; None segments automatically.
 
     Returns:
         None for a mask or overlay of an earlier run.
@@ -64,7 +70,7 @@ def segment_picture(
     try:
         if is_signed_png(Path(picture.path)):
             return None
-        done = _predict(segmenter, picture, overlay=overlay, spacing_mm=spacing_mm)
+        done = _predict(segmenter, picture, overlay=overlay, spacing_mm=spacing_mm, boxes=boxes)
     except Exception as error:  # noqa: BLE001 - whatever a picture does to a decoder or the model, the others go on
         done = PictureDone(describe_failure(explain_failure(error, picture.path), file=picture.path))
     kept = done if keep else replace(done, image=None, prediction=None)
@@ -87,15 +93,26 @@ def encode_mask(mask: NDArray[np.bool_]) -> bytes:
 
 
 def _predict(
-    segmenter: Segmenter, picture: PictureFile, *, overlay: bool, spacing_mm: tuple[float, float] | None
+    segmenter: Segmenter,
+    picture: PictureFile,
+    *,
+    overlay: bool,
+    spacing_mm: tuple[float, float] | None,
+    boxes: Boxes | None,
 ) -> PictureDone:
     if picture.fault:
         raise DataError(picture.fault)
     image = read_slice(picture.path, spacing_mm=spacing_mm)
-    prediction = segmenter.predict(image)
+    prediction = segmenter.predict(image) if boxes is None else _predict_boxes(segmenter, image, boxes.of(picture.path))
     name = None if prediction.rejected else picture.files[0]
     record = describe(prediction, file=picture.path, mask=name, spacing_mm=image.spacing_mm)
     if prediction.rejected:
         return PictureDone(record, image=image, prediction=prediction)
     drawn = encode_png(draw_overlay(image.pixels, prediction.mask)) if overlay else None
     return PictureDone(record, encode_mask(prediction.mask), drawn, image, prediction)
+
+
+def _predict_boxes(segmenter: Segmenter, image: Slice, boxes: Sequence[Box]) -> Prediction:
+    """Segment what the boxes on a picture mean, as one mask."""
+    session = segmenter.point(image)
+    return merge_predictions([session.predict(box) for box in boxes], image)

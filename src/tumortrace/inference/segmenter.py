@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from numbers import Integral, Real
 from os import PathLike
@@ -18,6 +18,9 @@ from tumortrace.errors import DataError
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.parallel import map_in_order
 from tumortrace.inference.predict import Prediction, predict
+from tumortrace.inference.prompt_model import SHIPPED, PromptModel, open_prompt_model
+from tumortrace.inference.prompt_session import PromptSession
+from tumortrace.inference.prompt_volume import carry_box
 from tumortrace.inference.volume_predict import VolumePrediction, combine_slices, segment_slice
 from tumortrace.machine import usable_cores
 
@@ -45,7 +48,13 @@ class Segmenter:
     """
 
     def __init__(
-        self, model: str | PathLike[str] | Model = "default", *, threads: int = 0, tta: bool = False, gate: bool = True
+        self,
+        model: str | PathLike[str] | Model = "default",
+        *,
+        threads: int = 0,
+        tta: bool = False,
+        gate: bool = True,
+        prompted: str | PathLike[str] | PromptModel = SHIPPED,
     ) -> None:
         """Open a model.
 
@@ -56,55 +65,116 @@ class Segmenter:
             tta: Whether to average over the slice and its mirror image, at twice the work.
             gate: Whether to reject what is no brain MR slice. Without the gate every picture gets a mask, a photograph
                 too.
+            prompted: Model that is asked where a person points: ``"box"`` (it comes with the package), a run folder, or
+                an opened one. It is opened when it is first needed.
 
         Raises:
             ModelError: There is no such model, or it cannot be run.
             DataError: ``threads`` is no whole number of 0 or more.
         """
         _require_count(threads, "threads")
+        self._threads = threads
+        self._prompted = prompted
         self.model = model if isinstance(model, Model) else open_model(str(model), threads=threads)
         self._tta = tta
         self.gate = gate
 
-    def predict(self, image: ImageLike, *, spacing_mm: tuple[float, float] | None = None) -> Prediction:
-        """Segment one picture.
+    @property
+    def prompt_model(self) -> PromptModel:
+        """Model that is asked where a person points.
+
+        Raises:
+            ModelError: There is none.
+        """
+        if not isinstance(self._prompted, PromptModel):
+            self._prompted = open_prompt_model(str(self._prompted), threads=self._threads)
+        return self._prompted
+
+    def predict(
+        self,
+        image: ImageLike,
+        *,
+        spacing_mm: tuple[float, float] | None = None,
+        box_xyxy: Sequence[float] | NDArray[Any] | None = None,
+        points_xy: Sequence[Sequence[float]] | NDArray[Any] | None = None,
+        labels: Sequence[bool | int] | NDArray[Any] | None = None,
+    ) -> Prediction:
+        """Segment one picture, or what a person points at in it.
 
         Args:
             image: Grey values (H, W) of any real dtype, or red-green-blue (H, W, 3) of uint8 or uint16; a path; or a
                 slice.
             spacing_mm: Distance between pixel centres along rows and columns, for areas and diameters in millimetres;
                 None takes what the slice says of itself.
+            box_xyxy: Loose box around the tumour: first column, first row, last column + 1, last row + 1, in pixels.
+                With it the prompted model answers, and the mask stays near the box; None asks for the automatic mask.
+            points_xy: Pixels (column, row) that refine a box, in the order in which they were clicked on.
+            labels: Whether each point marks tumour (1) or what is none (0); None takes that all mark tumour.
 
         Returns:
             A prediction on the picture's own grid. A picture that is no brain MR slice is ``rejected``, with an empty
-            mask, confidence 0 and the reason.
+            mask, confidence 0 and the reason. ``prompts`` holds box and points; it is empty for an automatic mask.
 
         Raises:
-            DataError: It is no picture, its file cannot be read, or the spacing is not two positive numbers.
-            ModelError: The model answers with NaN or infinity.
+            DataError: It is no picture, its file cannot be read, the spacing is not two positive numbers, the box does
+                not lie on the picture, or there are points without a box.
+            ModelError: The model answers with NaN or infinity, or there is no prompted model.
         """
-        opened = _open(image)
-        if spacing_mm is not None:
-            opened = with_spacing(opened, _two_numbers(spacing_mm))
+        if box_xyxy is not None:
+            return self.point(image, spacing_mm=spacing_mm).predict(box_xyxy, points_xy, labels)
+        if points_xy is not None or labels is not None:
+            raise DataError("points refine a box; give box_xyxy too, a loose box around the tumour")
+        opened = _with_spacing(_open(image), spacing_mm)
         return predict(self.model, opened, gate=self.gate, tta=self._tta)
 
-    def predict_volume(self, volume: Volume | str | PathLike[str], *, workers: int = 0) -> VolumePrediction:
+    def point(self, image: ImageLike, *, spacing_mm: tuple[float, float] | None = None) -> PromptSession:
+        """Prepare a picture for a person who points at tumours in it.
+
+        Features are computed once for each box, so that a click costs a few milliseconds.
+
+        Args:
+            image: A picture as ``predict`` takes it.
+            spacing_mm: Distance between pixel centres along rows and columns.
+
+        Raises:
+            DataError: As ``predict``.
+            ModelError: There is no prompted model.
+        """
+        return PromptSession(self.prompt_model, _with_spacing(_open(image), spacing_mm), gate=self.gate)
+
+    def predict_volume(
+        self,
+        volume: Volume | str | PathLike[str],
+        *,
+        workers: int = 0,
+        box_xyxy: Sequence[float] | NDArray[Any] | None = None,
+        slice_index: int | None = None,
+    ) -> VolumePrediction:
         """Segment all slices of a volume, and let neighbouring slices vote on the lesions.
+
+        With a box on one slice, the mask there becomes the box of its neighbours, and so on until the tumour ends;
+        the other slices stay empty.
 
         Args:
             volume: A volume from ``open_volumes``, or the path of a NIfTI or DICOM file or of a folder of one series.
             workers: Slices at a time; 0 takes one a core and one more.
+            box_xyxy: Loose box around the tumour on one slice, as ``predict`` takes it.
+            slice_index: Number of that slice, from 0.
 
         Returns:
             A mask on the volume's own grid, its lesions and the result of each slice.
 
         Raises:
-            DataError: There is no volume, or more than one, or ``workers`` is no whole number of 0 or more. The result
-                names a slice that cannot be read.
+            DataError: There is no volume, or more than one, or ``workers`` is no whole number of 0 or more; or the box
+                does not lie on a slice of the volume. The result names a slice that cannot be read.
             TumortraceError: A library for scans is not installed.
         """
         _require_count(workers, "workers")
         opened = volume if isinstance(volume, Volume) else _open_one(volume)
+        if box_xyxy is not None:
+            return carry_box(opened, self.point, box_xyxy=box_xyxy, slice_index=slice_index)
+        if slice_index is not None:
+            raise DataError(f"slice_index = {slice_index!r} without a box; give box_xyxy too")
         work = partial(segment_slice, opened, predict=self.predict)
         slices = list(map_in_order(work, range(len(opened)), workers=workers or usable_cores() + 1))
         return combine_slices(opened, slices, gate=self.gate)
@@ -164,6 +234,10 @@ def _open(image: ImageLike) -> Slice:
     if isinstance(image, str | PathLike):
         return read_slice(image)
     raise DataError(f"a {type(image).__name__} is no picture; give a NumPy array, the path of a file, or a Slice")
+
+
+def _with_spacing(image: Slice, spacing_mm: tuple[float, float] | None) -> Slice:
+    return image if spacing_mm is None else with_spacing(image, _two_numbers(spacing_mm))
 
 
 def _two_numbers(spacing_mm: object) -> tuple[float, float]:

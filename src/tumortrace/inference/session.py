@@ -63,11 +63,23 @@ class Session:
         Raises:
             ModelError: ONNX Runtime cannot run it.
         """
+        (logits,) = self.run_all({"images": images})
+        return logits
+
+    def run_all(self, inputs: dict[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Run a network of any inputs and return all of its outputs, in their order.
+
+        Args:
+            inputs: An array for each input, by its name.
+
+        Raises:
+            ModelError: ONNX Runtime cannot run it.
+        """
         try:
-            (logits,) = self.runtime.run(["logits"], {"images": images})
+            outputs = self.runtime.run(None, inputs)
         except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions share no public base class
             raise ModelError(f"{self.path}: cannot be run ({_first_line(error)}); export the model again") from None
-        return np.asarray(logits)
+        return [np.asarray(output) for output in outputs]
 
     def leave_to_parent(self) -> None:
         """Give up the session of the parent process after a fork: its threads did not come along.

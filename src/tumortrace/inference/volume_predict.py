@@ -18,6 +18,7 @@ from tumortrace.inference.contact_sheet import Tile, draw_tile
 from tumortrace.inference.explain import explain_failure
 from tumortrace.inference.lesions import Lesion, find_lesions
 from tumortrace.inference.predict import Prediction
+from tumortrace.inference.prompt import Prompt
 from tumortrace.inference.volumes import THINNEST_MM, link_lesions, vote_on_lesions
 
 FEWEST_ACCEPTED = 0.5
@@ -99,6 +100,7 @@ class VolumePrediction:
         rejected: Whether fewer than half of the slices that could be read are brain MR.
         failed: Whether no slice could be read.
         reasons: Reasons for the review, the rejection or the failure; empty if there is nothing to look at.
+        prompts: Box by which a person pointed at the tumour on one slice; empty for an automatic mask.
     """
 
     labels: NDArray[np.int32]
@@ -107,6 +109,7 @@ class VolumePrediction:
     rejected: bool = False
     failed: bool = False
     reasons: tuple[str, ...] = ()
+    prompts: tuple[Prompt, ...] = ()
 
     @property
     def mask(self) -> NDArray[np.bool_]:
@@ -158,7 +161,7 @@ def segment_slice(
     started = time.perf_counter()
     try:
         image = volume.read(index)
-        result = _keep(index, predict(image), keep_levels=keep_levels)
+        result = keep_slice(index, predict(image), keep_levels=keep_levels)
         if keep_tile:
             result = replace(result, tile=draw_tile(image))
     except Exception as error:  # noqa: BLE001 - whatever a slice does to a decoder or the model, the others go on
@@ -167,7 +170,9 @@ def segment_slice(
     return replace(result, seconds=round(time.perf_counter() - started, 4))
 
 
-def combine_slices(volume: Volume, slices: Sequence[SliceResult], *, gate: bool = True) -> VolumePrediction:
+def combine_slices(
+    volume: Volume, slices: Sequence[SliceResult], *, gate: bool = True, vote: bool = True
+) -> VolumePrediction:
     """Make one answer of the results of all slices of a volume.
 
     Lesions that end on both sides within ``THINNEST_MM`` are dropped, and named in the reasons.
@@ -176,6 +181,7 @@ def combine_slices(volume: Volume, slices: Sequence[SliceResult], *, gate: bool 
         volume: The volume.
         slices: A result for each slice, in order.
         gate: Whether a volume may be rejected as a whole.
+        vote: Whether thin lesions are dropped; a person who pointed at one means it.
     """
     shape = (len(slices), *volume.size_hw)
     readable = [one for one in slices if not one.failed]
@@ -187,13 +193,20 @@ def combine_slices(volume: Volume, slices: Sequence[SliceResult], *, gate: bool 
         nothing = np.zeros(shape, dtype=np.int32)
         reason = _describe_rejection(readable, accepted)
         return VolumePrediction(nothing, (), tuple(slices), rejected=True, reasons=(reason,))
-    labels, lesions, dropped = _vote(volume, slices)
+    labels, lesions, dropped = _vote(volume, slices, step_mm=volume.step_mm if vote else None)
     voted = tuple(_apply_vote(one, labels[one.index] > 0, volume) for one in slices)
     reasons = _find_reasons(volume, voted, dropped)
     return VolumePrediction(labels, lesions, voted, reasons=reasons)
 
 
-def _keep(index: int, prediction: Prediction, *, keep_levels: bool) -> SliceResult:
+def keep_slice(index: int, prediction: Prediction, *, keep_levels: bool = False) -> SliceResult:
+    """Return the result of one slice.
+
+    Args:
+        index: Number of the slice, from 0.
+        prediction: Prediction for it.
+        keep_levels: Whether to keep all probabilities.
+    """
     levels = np.rint(prediction.probability * np.float32(255)).astype(np.uint8) if keep_levels else None
     return SliceResult(
         index,
@@ -220,7 +233,7 @@ def _describe_rejection(readable: Sequence[SliceResult], accepted: int) -> str:
 
 
 def _vote(
-    volume: Volume, slices: Sequence[SliceResult]
+    volume: Volume, slices: Sequence[SliceResult], *, step_mm: float | None
 ) -> tuple[NDArray[np.int32], tuple[VolumeLesion, ...], int]:  # fmt: skip
     """Number the voxels of the lesions that stay, largest first; measure these; and count the dropped ones.
 
@@ -236,7 +249,7 @@ def _vote(
     for one, mask, probability in zip(slices, masks, probabilities, strict=True):
         probability[mask] = one.values
     judged = [one.judged for one in slices]
-    kept, voted = vote_on_lesions(masks, probabilities, slice_distance_mm=volume.step_mm, judged=judged)
+    kept, voted = vote_on_lesions(masks, probabilities, slice_distance_mm=step_mm, judged=judged)
     numbers, count = link_lesions(kept)
     sizes = np.bincount(numbers.ravel(), minlength=count + 1)[1:]
     order = np.argsort(-sizes, kind="stable")  # of lesions of one size, the first slice comes first

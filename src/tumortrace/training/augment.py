@@ -50,7 +50,7 @@ def augment(image: Grey, truth: Truth, settings: AugmentationConfig, rng: Genera
     if settings.geometry:
         grey, truth = _move(grey, truth, rng)
     if settings.intensity:
-        grey = _change_intensity(grey, rng)
+        grey = change_intensity(grey, rng)
     return standardise(grey), np.ascontiguousarray(truth)
 
 
@@ -67,20 +67,20 @@ def _flip(grey: Grey, truth: Truth, rng: Generator) -> tuple[Grey, Truth]:
 def _move(grey: Grey, truth: Truth, rng: Generator) -> tuple[Grey, Truth]:
     """Turn, scale, stretch, shear and shift in one step; what comes in from outside is black."""
     height, width = grey.shape
-    angle = np.deg2rad(_mostly_small(40, rng))
-    scale, stretch = np.exp(_mostly_small(0.6, rng)), np.exp(_mostly_small(0.15, rng))
-    shear = _mostly_small(0.12, rng)
+    angle = np.deg2rad(mostly_small(40, rng))
+    scale, stretch = np.exp(mostly_small(0.6, rng)), np.exp(mostly_small(0.15, rng))
+    shear = mostly_small(0.12, rng)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = turn @ np.array([[1.0, shear], [0.0, 1.0]]) @ np.diag([scale * stretch, scale / stretch])
     centre_xy = np.array([(width - 1) / 2, (height - 1) / 2])
-    shift_xy = np.array([_mostly_small(0.15, rng) * width, _mostly_small(0.15, rng) * height])
+    shift_xy = np.array([mostly_small(0.15, rng) * width, mostly_small(0.15, rng) * height])
     affine = np.column_stack([matrix, centre_xy + shift_xy - matrix @ centre_xy])
     moved = cv2.warpAffine(grey, affine, (width, height), flags=cv2.INTER_LINEAR)
     outline = cv2.warpAffine(truth * np.uint8(255), affine, (width, height), flags=cv2.INTER_LINEAR)
     return np.asarray(moved, dtype=np.float32), (outline >= 128).astype(np.uint8)
 
 
-def _mostly_small(largest: float, rng: Generator) -> float:
+def mostly_small(largest: float, rng: Generator) -> float:
     """Within +- largest, a third of it or less in two draws of three: most slices are laid as usual, some are not."""
     return float(np.clip(rng.normal(0.0, largest / 3), -largest, largest))
 
@@ -89,7 +89,7 @@ def _change_appearance(grey: Grey, truth: Truth, rng: Generator) -> tuple[Grey, 
     if rng.random() < 0.1:
         grey = strip_skull(grey, truth, depth=float(rng.uniform(0.12, 0.32)))
     if rng.random() < 0.06 and truth.any():
-        grey = _recolour_tumour(grey, truth, rng)
+        grey = recolour_tumour(grey, truth, rng)
     if rng.random() < 0.06:
         grey = _draw_over(grey, rng)
     return grey, truth
@@ -122,7 +122,7 @@ def strip_skull(grey: Grey, truth: Truth, *, depth: float) -> Grey:
     return np.asarray(grey * ((inside >= 0.5) | (rim > 0)), dtype=np.float32)
 
 
-def _recolour_tumour(grey: Grey, truth: Truth, rng: Generator) -> Grey:
+def recolour_tumour(grey: Grey, truth: Truth, rng: Generator) -> Grey:
     """Brighter, darker or inverted within a softened outline, so that no contrast alone means tumour."""
     spread = float(rng.uniform(0.5, 2.5))
     soft = cv2.GaussianBlur(truth.astype(np.float32), (0, 0), spread)
@@ -148,7 +148,7 @@ def _draw_over(grey: Grey, rng: Generator) -> Grey:
     return np.where(drawn > 0, np.float32(rng.uniform(0.5, 1.0)), grey)
 
 
-def _change_intensity(grey: Grey, rng: Generator) -> Grey:
+def change_intensity(grey: Grey, rng: Generator) -> Grey:
     """Another contrast first, then what the receiving coil, the reconstruction and the file do to it, in that order.
 
     Each change is seldom, so that half of the slices keep most of their own contrast: drawn at every slice, they cost

@@ -79,17 +79,19 @@ def _round_to_eight(width: float) -> int:
 
 
 class EfficientNetLite(nn.Module):
-    """The encoder: a grey image (N, 1, H, W) becomes features at 1/2, 1/4, 1/8, 1/16 and 1/32, finest first."""
+    """The encoder: an image (N, C, H, W) becomes features at 1/2, 1/4, 1/8, 1/16 and 1/32, finest first."""
 
-    def __init__(self, name: LiteEncoder = "efficientnet-lite0") -> None:
+    def __init__(self, name: LiteEncoder = "efficientnet-lite0", *, channels: int = 1) -> None:
         """Build it with random weights.
 
         Args:
             name: Member of the family.
+            channels: Channels of the image; the first one is grey.
         """
         super().__init__()
         self.name = name
-        self.stem = _convolution(1, 32, kernel=3, stride=2)
+        self.channels = channels
+        self.stem = _convolution(channels, 32, kernel=3, stride=2)
         self.stages = nn.ModuleList()
         width = 32
         stages = scale_stages(VARIANTS[name])
@@ -148,7 +150,7 @@ class _DepthwiseConv2d(nn.Conv2d):
 
 
 def load_pretrained(encoder: EfficientNetLite) -> None:
-    """Fill an encoder with its ImageNet weights; the three colours of the first layer become one.
+    """Fill an encoder with its ImageNet weights; the three colours of the first layer become one, other channels 0.
 
     Raises:
         TumortraceError: The package that carries the weights is not installed.
@@ -163,7 +165,8 @@ def load_pretrained(encoder: EfficientNetLite) -> None:
             raise ModelError(f"{file}: damaged; install {package} again")
         # Restricted to tensors: nothing in the file is executed.
         source: dict[str, Tensor] = torch.load(file, weights_only=True, map_location="cpu")
-    source["_conv_stem.weight"] = source["_conv_stem.weight"].sum(dim=1, keepdim=True)
+    grey = source["_conv_stem.weight"].sum(dim=1, keepdim=True)  # (32, 1, 3, 3)
+    source["_conv_stem.weight"] = functional.pad(grey, (0, 0, 0, 0, 0, encoder.channels - 1))
     blocks = [block for stage in encoder.stages for block in cast("nn.Sequential", stage)]
     _copy(encoder.stem, [tensor for name, tensor in source.items() if name.startswith(("_conv_stem.", "_bn0."))])
     for index, block in enumerate(blocks):

@@ -6,10 +6,11 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -210,18 +211,42 @@ def refuse_disagreement(agreement: ExportDifference, path: Path) -> None:
 
 
 def _convert(network: nn.Module, sample: Tensor) -> onnx.ModelProto:
+    two = torch.cat([sample, sample])
+    # By place: other networks name their input otherwise.
+    return convert(network, (two,), inputs=["images"], outputs=["logits"], shapes=({0: torch.export.Dim("batch")},))
+
+
+def convert(
+    network: nn.Module,
+    arguments: tuple[Tensor, ...],
+    *,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    shapes: tuple[dict[int, Any], ...] | None = None,
+) -> onnx.ModelProto:
+    """Trace a network and return it as ONNX, without a word.
+
+    Args:
+        network: Network in evaluation mode, on the CPU.
+        arguments: Tensors that it is traced on.
+        inputs: Name of each argument.
+        outputs: Name of each output.
+        shapes: Free axes of each argument; None leaves all sizes as they are in the arguments.
+
+    Raises:
+        ModelError: torch exported nothing.
+    """
     # torch's exporter writes about itself to stdout, stderr, warnings and logging; none of it concerns the user.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    two = torch.cat([sample, sample])
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             network,
-            (two,),
+            arguments,
             dynamo=True,
-            input_names=["images"],
-            output_names=["logits"],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),  # by place: other networks name their input otherwise
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_shapes=shapes,
             verbose=False,
         )
     if program is None:

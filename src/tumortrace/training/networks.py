@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tumortrace.config import LiteEncoder, NetworkConfig, check_size_fits
+from tumortrace.errors import ConfigError
 from tumortrace.training.encoder import EfficientNetLite, load_pretrained
 
 
@@ -190,10 +191,13 @@ def build_network(config: NetworkConfig, *, size_hw: tuple[int, int], seed: int)
     """A network whose first weights depend on the seed alone, whatever was drawn before.
 
     Raises:
-        ConfigError: The input size does not fit the number of poolings; names sizes that do.
+        ConfigError: The input size does not fit the number of poolings; names sizes that do. Or it is a prompted
+            network, which ``build_prompted`` builds.
         TumortraceError: Pretrained weights are asked for and not installed.
     """
     check_size_fits(size_hw, poolings=config.poolings)
+    if config.decoder == "prompted":
+        raise ConfigError("network.decoder = 'prompted' needs boxes; train it with tumortrace train --config box alone")
     with torch.random.fork_rng(devices=[]):
         # The CPU's generator alone, which is the one put back: torch.manual_seed would also seed every GPU.
         torch.default_generator.manual_seed(seed)

@@ -123,7 +123,7 @@ def train(
     """
     started = time.perf_counter()
     settings = _settings(config, out, start_from, resume=resume)
-    _refuse_inside_data(out, dataset)
+    refuse_inside_data(out, dataset)
     train_records, val_records = _select(dataset, settings)
     began = read_state(out / CHECKPOINT) if (out / CHECKPOINT).is_file() else None
     if began is not None:
@@ -178,7 +178,7 @@ def _settings(config: Config | None, out: Path, start_from: Model | None, *, res
     return config or load_config(str(out / CONFIG))
 
 
-def _refuse_inside_data(out: Path, dataset: Dataset) -> None:
+def refuse_inside_data(out: Path, dataset: Dataset) -> None:
     """Refuse a run folder inside the dataset; of several datasets opened as one, inside any folder of their images."""
     alone = len({record.source for record in dataset.records}) <= 1
     for folder in {dataset.root} if alone else {record.image_path.parent for record in dataset.records}:

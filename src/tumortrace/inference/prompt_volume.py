@@ -1,0 +1,117 @@
+"""A box on one slice of a volume, carried to its neighbours until the tumour ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tumortrace.data.slice import Slice
+from tumortrace.data.volume import Volume
+from tumortrace.errors import DataError
+from tumortrace.inference.predict import Prediction
+from tumortrace.inference.prompt import Prompt
+from tumortrace.inference.prompt_grid import Box, box_of, widen_box
+from tumortrace.inference.prompt_session import PromptSession
+from tumortrace.inference.volume_predict import SliceResult, VolumePrediction, combine_slices, keep_slice
+
+WIDENED = 0.15
+"""Distance by which the box around a mask is widened on each side to find the tumour on the next slice."""
+
+LEAST_WIDENED_PX = 2.0
+"""Or so many pixels, whichever is more."""
+
+SURE = 0.7
+"""Mean probability over a mask below which the tumour has ended."""
+
+LEAST_PX = 8
+"""Smallest mask in pixels that is followed."""
+
+Point = Callable[[Slice], PromptSession]
+"""Function that prepares a slice, as ``Segmenter.point`` does."""
+
+
+def follow_tumour(
+    volume: Volume, point: Point, *, box_xyxy: object, slice_index: object
+) -> Iterator[tuple[int, Prediction]]:
+    """Segment the slice of a box, then its neighbours, slice by slice, first upwards and then downwards.
+
+    On each slice, the mask of the one before becomes the box. The tumour ends where no mask is found that overlaps
+    the one before, where the mean probability over it falls below ``SURE``, or where a slice cannot be read. A caller
+    may stop at any slice.
+
+    Args:
+        volume: The volume.
+        point: Function that prepares a slice.
+        box_xyxy: Loose box around the tumour on the first slice.
+        slice_index: Number of that slice, from 0.
+
+    Yields:
+        Numbers of slices, each with its prediction; the given slice comes first, whatever is found on it.
+
+    Raises:
+        DataError: The box cannot be used, or there is no such slice or it cannot be read.
+    """
+    start = _check_index(volume, slice_index)
+    first = point(volume.read(start)).predict(box_xyxy)
+    yield start, first
+    for step in (1, -1):
+        before, index = first.mask, start + step
+        while 0 <= index < len(volume) and before.any():
+            found = _find_next(volume, point, index, before)
+            if found is None:
+                break
+            yield index, found
+            before, index = found.mask, index + step
+
+
+def carry_box(volume: Volume, point: Point, *, box_xyxy: object, slice_index: object) -> VolumePrediction:
+    """Segment a tumour of a volume from a box on one slice; the slices beyond its ends stay empty.
+
+    Args:
+        volume: The volume.
+        point: Function that prepares a slice.
+        box_xyxy: Loose box around the tumour on that slice.
+        slice_index: Number of that slice, from 0.
+
+    Raises:
+        DataError: As ``follow_tumour``.
+    """
+    nothing = np.zeros(volume.size_hw, dtype=np.bool_)
+    slices = [SliceResult(index, nothing, np.empty(0, np.float32)) for index in range(len(volume))]
+    prompts: tuple[Prompt, ...] = ()
+    for index, prediction in follow_tumour(volume, point, box_xyxy=box_xyxy, slice_index=slice_index):
+        prompts = prompts or prediction.prompts
+        slices[index] = keep_slice(index, prediction)
+    return replace(combine_slices(volume, slices, gate=False, vote=False), prompts=prompts)
+
+
+def _check_index(volume: Volume, slice_index: object) -> int:
+    if isinstance(slice_index, int | np.integer) and not isinstance(slice_index, bool):
+        index = int(slice_index)
+        if 0 <= index < len(volume):
+            return index
+    raise DataError(f"{volume.file}: slice_index = {slice_index!r}; give the slice of the box, 0 to {len(volume) - 1}")
+
+
+def _find_next(volume: Volume, point: Point, index: int, before: NDArray[np.bool_]) -> Prediction | None:
+    """Return what continues a mask on the next slice; None if the tumour has ended."""
+    try:
+        image = volume.read(index)
+    except DataError:
+        return None
+    box = _box_for_next(before)
+    prediction = point(image).predict(box)
+    _, labels = cv2.connectedComponents(prediction.mask.astype(np.uint8), connectivity=8)
+    continued = np.unique(np.asarray(labels)[before & prediction.mask])
+    mask = np.asarray(np.isin(labels, continued) & prediction.mask)
+    if mask.sum() < LEAST_PX or prediction.probability[mask].mean() < SURE:
+        return None
+    return prediction
+
+
+def _box_for_next(mask: NDArray[np.bool_]) -> Box:
+    return widen_box(box_of(mask), WIDENED, least_px=LEAST_WIDENED_PX)

@@ -1,0 +1,98 @@
+"""Export of the prompted network to two ONNX files, compared with torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from tumortrace.config import Recipe
+from tumortrace.errors import ModelError
+from tumortrace.files import write_atomically
+from tumortrace.inference.prompt_grid import PROMPT_CHANNELS
+from tumortrace.inference.recipe import recipe_to_json, tumour_probability
+from tumortrace.run_folder import BOX_DECODER, BOX_ENCODER
+from tumortrace.training.export import TOLERANCE, convert
+from tumortrace.training.prompted_network import PromptedNet
+
+
+def export_prompted(
+    network: PromptedNet, folder: Path, *, recipe: Recipe, card: Mapping[str, object], samples: Tensor
+) -> float:
+    """Write encoder and decoder as ONNX, after comparing them with torch.
+
+    Args:
+        network: Trained network; moved to the CPU and set to evaluation.
+        folder: Folder for both files.
+        recipe: Stored as ``tumortrace.recipe`` in both.
+        card: Name and origin; stored as ``tumortrace.card`` in both.
+        samples: Grey values and boxes on the network's grid, shape (N, 2, H, W); at least one.
+
+    Returns:
+        Largest difference in tumour probability on the samples.
+
+    Raises:
+        ModelError: They differ by more than ``TOLERANCE``; nothing is written.
+    """
+    network.cpu().eval()
+    prompts = _box_alone(samples)
+    with torch.no_grad():
+        features = network.encode(samples[:1])
+    names = [f"features_{level}" for level in range(len(features))]
+    encoder = convert(network.encode, (samples[:1],), inputs=["images"], outputs=names)
+    decoder = convert(_Flat(network.decode), (*features, prompts[:1]), inputs=[*names, "prompts"], outputs=["logits"])
+    texts = {"recipe": recipe_to_json(recipe), "card": json.dumps(card, sort_keys=True)}
+    files = []
+    for model in (encoder, decoder):
+        onnx.helper.set_model_props(model, {f"tumortrace.{name}": text for name, text in texts.items()})
+        files.append(model.SerializeToString())
+    difference = _compare(network, files[0], files[1], samples)
+    if not difference <= TOLERANCE:
+        raise ModelError(f"{folder}: not written, torch and ONNX differ by {difference:.2g} (allowed {TOLERANCE})")
+    write_atomically(folder / BOX_DECODER, files[1])
+    write_atomically(folder / BOX_ENCODER, files[0])
+    return difference
+
+
+class _Flat(nn.Module):
+    """The decoder with an argument for each level of features, as ONNX needs it."""
+
+    def __init__(self, decoder: nn.Module) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, a: Tensor, b: Tensor, c: Tensor, d: Tensor, e: Tensor, prompts: Tensor) -> Tensor:
+        logits: Tensor = self.decoder((a, b, c, d, e), prompts)
+        return logits
+
+
+def _box_alone(samples: Tensor) -> Tensor:
+    """Return prompts (N, 4, H, W) without clicks for samples (N, 2, H, W)."""
+    nothing = torch.zeros_like(samples[:, :1]).expand(-1, PROMPT_CHANNELS - 1, -1, -1)
+    return torch.cat([samples[:, 1:], nothing], dim=1)
+
+
+def _compare(network: PromptedNet, encoder: bytes, decoder: bytes, samples: Tensor) -> float:
+    """Return the largest difference in probability; infinity if a side returns NaN."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    opened = [
+        onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"]) for data in (encoder, decoder)
+    ]
+    worst = 0.0
+    for sample in torch.split(samples, 1):
+        prompts = _box_alone(sample)
+        with torch.no_grad():
+            expected = tumour_probability(network(sample, prompts).numpy())
+        features = opened[0].run(None, {"images": sample.numpy()})
+        names = [value.name for value in opened[0].get_outputs()]
+        inputs = dict(zip(names, features, strict=True))
+        actual = tumour_probability(opened[1].run(None, {**inputs, "prompts": prompts.numpy()})[0])
+        worst = max(worst, float(np.nan_to_num(np.abs(expected - actual), nan=np.inf).max()))
+    return worst

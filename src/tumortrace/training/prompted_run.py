@@ -1,0 +1,139 @@
+"""One training of the prompted network, from dataset to run folder."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import tumortrace
+from tumortrace.config import Config, to_toml
+from tumortrace.data.dataset import Dataset
+from tumortrace.data.fingerprint import hash_part
+from tumortrace.errors import ConfigError, DataError
+from tumortrace.files import write_atomically, write_json
+from tumortrace.locks import lock_folder
+from tumortrace.progress import tell
+from tumortrace.run_folder import BEST, CONFIG, MANIFEST, check_run_folder
+from tumortrace.training.arrays import evenly_spaced
+from tumortrace.training.checkpoint import load_weights
+from tumortrace.training.compute import Compute, start_compute
+from tumortrace.training.export import EXPORT_SAMPLES
+from tumortrace.training.manifest import (
+    RunFacts,
+    build_manifest,
+    describe_data,
+    describe_environment,
+    peak_memory_bytes,
+)
+from tumortrace.training.out_of_memory import explain_memory
+from tumortrace.training.prompted_export import export_prompted
+from tumortrace.training.prompted_loop import fit_prompted
+from tumortrace.training.prompted_network import PromptedNet, build_prompted
+from tumortrace.training.prompted_samples import PromptedPart, draw_sample, read_prompted_part
+from tumortrace.training.run import RunResult, refuse_inside_data
+from tumortrace.wording import counted
+
+
+def train_prompted(
+    dataset: Dataset, config: Config, *, out: Path, start_from: str | None = None, resume: bool = False
+) -> RunResult:
+    """Train the prompted network on the TRAIN part (or on a whole undivided dataset), and fill the run folder.
+
+    Nothing is validated or selected: the averaged weights of the last epoch are kept.
+
+    Args:
+        dataset: Training data.
+        config: All settings.
+        out: The run folder; it is made if it does not exist.
+        start_from: Run folder of a prompted network whose weights training starts from; None for pretrained ones.
+        resume: Continue the run in the folder.
+
+    Raises:
+        ConfigError: An epoch is to be chosen, or the run began under other settings.
+        DataError: The data cannot be read or has no tumour to learn, or ``out`` lies inside it.
+        ModelError: The weights of ``start_from`` are missing or do not fit.
+        TumortraceError: The device is missing, memory ran out, training diverged, or the checkpoint does not fit.
+    """
+    started = time.perf_counter()
+    if config.training.keep != "last":
+        raise ConfigError(f"training.keep = {config.training.keep!r}; a prompted network keeps its last weights: last")
+    refuse_inside_data(out, dataset)
+    compute = start_compute(config.training)
+    network = build_prompted(config.network, seed=config.training.seed)
+    if start_from is not None:
+        load_weights(Path(start_from) / BEST, network)
+    with explain_memory(config, reading=True):
+        part = read_prompted_part(dataset.select("train" if dataset.parts().keys() != {""} else "all"), name="TRAIN")
+    if not any(part.with_tumour):
+        raise DataError(f"{dataset.root}: not one of {len(part)} training slices holds a tumour; check the masks")
+    with lock_folder(out):
+        check_run_folder(out, resume=resume)
+        write_atomically(out / CONFIG, to_toml(config).encode())
+        tell(f"Training on {counted(len(part), 'slice')}, {sum(part.with_tumour)} with tumour; {compute.describe()}")
+        with explain_memory(config):
+            state = fit_prompted(network, config, compute=compute, train=part, run=out)
+        difference = export_run(network, config, part, out=out)
+        rows = tuple(state.rows)
+        findings = dataset.findings + part.findings
+        result = RunResult(out, rows, rows[-1].epoch, findings, train_count=len(part), val_count=0)
+        write_json(out / MANIFEST, _describe(result, network, config, compute, part, started, difference, dataset))
+    return result
+
+
+def export_run(network: PromptedNet, config: Config, part: PromptedPart, *, out: Path) -> float:
+    """Write the kept weights of a run as ONNX; return the largest difference in probability from torch."""
+    tell("Exporting to ONNX ...")
+    load_weights(out / BEST, network)
+    card = {
+        "name": out.name,
+        "trained_on": hash_part(part.hashes),
+        "seed": config.training.seed,
+        "version": tumortrace.__version__,
+        "weights_sha256": hashlib.sha256((out / BEST).read_bytes()).hexdigest(),
+    }
+    return export_prompted(network, out, recipe=config.recipe, card=card, samples=_draw_samples(part, config))
+
+
+def _draw_samples(part: PromptedPart, config: Config) -> Tensor:
+    """Return grey values and boxes of some slices with tumour, shape (N, 2, H, W)."""
+    rng = np.random.default_rng(config.training.seed)
+    chosen = evenly_spaced(np.flatnonzero(part.with_tumour).tolist(), EXPORT_SAMPLES)
+    grid = config.recipe.size_hw[0]
+    drawn = [draw_sample(part, index, config.augmentation, rng, grid=grid) for index in chosen]
+    return torch.from_numpy(np.stack([np.stack([each.grey, each.box]) for each in drawn]))
+
+
+def _describe(  # noqa: PLR0913, PLR0917 - the facts of a run
+    result: RunResult,
+    network: PromptedNet,
+    config: Config,
+    compute: Compute,
+    part: PromptedPart,
+    started: float,
+    difference: float,
+    dataset: Dataset,
+) -> dict[str, object]:
+    """Return the manifest of a run."""
+    facts = RunFacts(
+        device=str(compute.device),
+        precision=compute.precision,
+        seed=config.training.seed,
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        kept_epoch=result.kept_epoch,
+        wall_seconds=time.perf_counter() - started,
+        epoch_seconds=sum(row.seconds for row in result.rows),
+        peak_memory_bytes=peak_memory_bytes(),
+        onnx_largest_difference=difference,
+    )
+    return build_manifest(
+        facts,
+        environment=describe_environment(),
+        data=describe_data(dataset.root, part.hashes, {}),
+        findings=result.findings,
+        start=None,
+    )

@@ -1,0 +1,321 @@
+"""Masks by boxes and clicks, against an ellipse, GrabCut and automatic masks.
+
+``python -m studies.prompted DATA... --split FILE --fold 4 --model RUN --out DIR`` draws boxes around the outlines of a
+held-out fold, too wide on each side by 0 to 30 %, or shifted. It scores what each way makes of them: the ellipse within
+the box, GrabCut (OpenCV), the automatic mask, an automatic model that is shown the box's surroundings alone, and the
+prompted model, also with simulated clicks on its largest error. Surroundings and threshold of the third were chosen on
+the other folds (``--choose``). The folder gets a row a slice and box in ``boxes.csv``, and a row a slice in
+``clicks.csv``; ``--masks DIR`` scores further masks, ``FILE_LOOSENESS.png``, beside them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import cv2
+import numpy as np
+import typer
+from benchmarks.common import make_table
+from numpy.typing import NDArray
+from rich.console import Console
+
+from tumortrace.cli import run_script
+from tumortrace.copies.split_files import read_split
+from tumortrace.data.cases import Case, CaseRecord, read_cases
+from tumortrace.data.dataset import open_datasets
+from tumortrace.data.head import Window
+from tumortrace.data.masks import read_mask
+from tumortrace.data.slice import Slice
+from tumortrace.data.upright import turn_upright
+from tumortrace.evaluation.simulated_prompts import click_error, cut_to_slice, loosen_box
+from tumortrace.files import write_csv
+from tumortrace.inference.model import Model, open_model
+from tumortrace.inference.predict import predict
+from tumortrace.inference.prompt_grid import Box, box_of
+from tumortrace.inference.prompt_model import PromptModel, open_prompt_model
+from tumortrace.inference.prompt_session import PromptSession, keep_pointed
+from tumortrace.inference.recipe import prepare, restore, tumour_probability
+from tumortrace.metrics.intervals import mean_interval
+from tumortrace.metrics.overlap import count_pixels
+from tumortrace.progress import track
+
+Mask = NDArray[np.bool_]
+
+LOOSENESS = (0.0, 0.1, 0.15, 0.2, 0.3)
+"""Distance that each side of a box moves outwards, as a fraction of the box."""
+
+SHIFTED = "0.15, shifted"
+"""A box 15 % too wide on each side, shifted by up to 15 % in a drawn direction."""
+
+LEAST_PX = 20
+"""Smallest outline in pixels that a box is drawn around."""
+
+MOST_CLICKS = 20
+"""Clicks after which a goal counts as missed, the field's convention."""
+
+GOALS = (0.85, 0.90)
+
+SURROUNDINGS, THRESHOLD = 3.0, 0.2
+"""Side of the square that an automatic model is shown, in longer sides of the box, and the probability from which a
+pixel counts there: the best of ``CHOICES`` for the default model on folds 1 to 3."""
+
+CHOICES = tuple((side, threshold) for side in (1.4, 2.0, 3.0) for threshold in (0.1, 0.2, 0.3, 0.5, 0.7))
+
+
+class Pointed(NamedTuple):
+    """A held-out slice and its boxes, by their looseness."""
+
+    case: Case
+    boxes: dict[str, Box]
+
+
+def draw_boxes(case: Case, rng: np.random.Generator) -> dict[str, Box]:
+    """Draw a box around the outline for each looseness, and a shifted one."""
+    tight, size_hw = box_of(case.truth), case.slice.size_hw
+    boxes = {f"{looseness:g}": loosen_box(tight, looseness) for looseness in LOOSENESS}
+    angle, length = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.15)
+    boxes[SHIFTED] = loosen_box(tight, 0.15, (float(length * np.cos(angle)), float(length * np.sin(angle))))
+    return {name: cut_to_slice(box, size_hw) for name, box in boxes.items()}
+
+
+def inscribe_ellipse(image: Slice, box: Box) -> Mask:
+    """Fill the ellipse within a box."""
+    rows, columns = np.mgrid[: image.size_hw[0], : image.size_hw[1]] + 0.5
+    x0, y0, x1, y1 = box
+    across, down = (columns - (x0 + x1) / 2) / ((x1 - x0) / 2), (rows - (y0 + y1) / 2) / ((y1 - y0) / 2)
+    return np.asarray(across**2 + down**2 <= 1)
+
+
+def cut_by_colour(image: Slice, box: Box) -> Mask:
+    """Run GrabCut (Rother et al. 2004) with a box, in twice its surroundings, five rounds.
+
+    Grey three times over would have singular covariances and often collapse; its colours are the grey values and two
+    blurred copies, which scored best on fold 3.
+    """
+    height, width = image.size_hw
+    x0, y0, x1, y1 = box
+    margin_x, margin_y = (x1 - x0) / 2 + 4, (y1 - y0) / 2 + 4
+    left, top = max(int(x0 - margin_x), 0), max(int(y0 - margin_y), 0)
+    right, bottom = min(int(x1 + margin_x) + 1, width), min(int(y1 + margin_y) + 1, height)
+    grey = np.clip(turn_upright(image.pixels).grey[top:bottom, left:right], 0, 1)
+    sharp = (grey * 255).astype(np.uint8)
+    colour = np.dstack([sharp, cv2.GaussianBlur(sharp, (0, 0), 1.5), cv2.GaussianBlur(sharp, (0, 0), 4.0)])
+    marks = np.full(grey.shape, cv2.GC_BGD, np.uint8)
+    marks[round(y0) - top : round(y1) - top, round(x0) - left : round(x1) - left] = cv2.GC_PR_FGD
+    result = np.zeros(image.size_hw, np.bool_)
+    if (marks == cv2.GC_BGD).any():
+        cv2.setRNGSeed(0)
+        cv2.grabCut(colour, marks, None, np.zeros((1, 65)), np.zeros((1, 65)), 5, cv2.GC_INIT_WITH_MASK)
+    result[top:bottom, left:right] = (marks == cv2.GC_FGD) | (marks == cv2.GC_PR_FGD)
+    return result
+
+
+def look_closely(model: Model, image: Slice, box: Box, *, surroundings: float) -> NDArray[np.float32]:
+    """Return the probability of an automatic model that is shown a square around a box, at full resolution."""
+    x0, y0, x1, y1 = box
+    side = max(round(surroundings * max(x1 - x0, y1 - y0)), 16)
+    top, left = round((y0 + y1 - side) / 2), round((x0 + x1 - side) / 2)
+    window = Window(top, top + side, left, left + side)
+    prepared = prepare(turn_upright(image.pixels), model.recipe, window)
+    logits = model.session.run(np.ascontiguousarray(prepared[None, None]))
+    return restore(tumour_probability(logits)[0], image.size_hw, window, temperature=model.recipe.temperature)
+
+
+def choose_closely(model: Model, pointed: Sequence[Pointed]) -> dict[tuple[float, float], float]:
+    """Return the mean Dice of each surroundings and threshold, on boxes 15 % too wide."""
+    dices: dict[tuple[float, float], list[float]] = {choice: [] for choice in CHOICES}
+    for case, boxes in track(pointed, "Choosing", total=len(pointed)):
+        for side in sorted({side for side, _ in CHOICES}):
+            probability = look_closely(model, case.slice, boxes["0.15"], surroundings=side)
+            for threshold in (threshold for each, threshold in CHOICES if each == side):
+                mask = keep_pointed(probability >= threshold, boxes["0.15"])
+                dices[side, threshold].append(count_pixels(mask, case.truth).dice)
+    return {choice: float(np.mean(values)) for choice, values in dices.items()}
+
+
+def score_boxes(
+    pointed: Sequence[Pointed], ways: dict[str, Callable[[Slice, Box], Mask]], masks: Path | None
+) -> list[dict[str, object]]:
+    """Return a row for each slice, box and way."""
+    rows = []
+    for case, boxes in track(pointed, "Boxes", total=len(pointed)):
+        name = {"source": case.record.source, "file": case.record.case_id, "group": group_of(case.record)}
+        for looseness, box in boxes.items():
+            for way, segment in ways.items():
+                dice = count_pixels(segment(case.slice, box), case.truth).dice
+                rows.append({**name, "way": way, "box": looseness, "dice": round(dice, 5)})
+            path = None if masks is None else masks / f"{Path(case.record.case_id).stem}_{looseness}.png"
+            if path is not None and path.is_file():
+                dice = count_pixels(read_mask(path), case.truth).dice
+                rows.append({**name, "way": masks.name if masks else "", "box": looseness, "dice": round(dice, 5)})
+    return rows
+
+
+def score_clicks(pointed: Sequence[Pointed], model: PromptModel) -> list[dict[str, object]]:
+    """Return a row for each slice: Dice after a box 15 % too wide and 0, 1, 2 ... clicks, and the prompts to a goal.
+
+    The box counts as the first prompt, and a goal that 20 prompts miss as 20.
+    """
+    rows = []
+    for case, boxes in track(pointed, "Clicks", total=len(pointed)):
+        session = PromptSession(model, case.slice, gate=False)
+        points: list[tuple[int, int]] = []
+        labels: list[bool] = []
+        dices: list[float] = []
+        outside = 0
+        while len(dices) < MOST_CLICKS:
+            mask = session.predict(boxes["0.15"], points, labels).mask
+            outside += int((mask & ~case.truth & ~fill_box(boxes["0.15"], mask.shape)).sum())
+            dices.append(count_pixels(mask, case.truth).dice)
+            click = click_error(mask, case.truth)
+            if click is None or dices[-1] >= max(GOALS):
+                break
+            points.append((click.x, click.y))
+            labels.append(click.on_tumour)
+        name = {"source": case.record.source, "file": case.record.case_id, "group": group_of(case.record)}
+        reached = {f"prompts_to_{goal}": count_prompts(dices, goal) for goal in GOALS}
+        after = {f"dice_{count}": round(dices[min(count, len(dices) - 1)], 5) for count in range(6)}
+        rows.append({**name, **reached, **after, "false_px_outside": outside})
+    return rows
+
+
+def count_prompts(dices: Sequence[float], goal: float) -> int:
+    """Return how many prompts it took to reach a Dice, the box among them; ``MOST_CLICKS`` if it was never reached."""
+    return next((count for count, dice in enumerate(dices, 1) if dice >= goal), MOST_CLICKS)
+
+
+def fill_box(box: Box, shape_hw: tuple[int, ...]) -> Mask:
+    """Return the pixels within a box, one pixel more on each side."""
+    inside = np.zeros(shape_hw, np.bool_)
+    inside[max(int(box[1]) - 1, 0) : int(box[3]) + 2, max(int(box[0]) - 1, 0) : int(box[2]) + 2] = True
+    return inside
+
+
+def group_of(record: CaseRecord) -> str:
+    """Return the patient of a slice; a figshare slice, whose patients are not known, is a group of its own."""
+    return record.case_id if record.source in {"figshare", "br35h"} or not record.patient else record.patient
+
+
+def time_prompts(pointed: Sequence[Pointed], model: PromptModel) -> tuple[float, float]:
+    """Return median milliseconds of the first answer in a box, and of each further click."""
+    first, further = [], []
+    for case, boxes in pointed:
+        session = PromptSession(model, case.slice, gate=False)
+        middle = [(round((boxes["0"][0] + boxes["0"][2]) / 2), round((boxes["0"][1] + boxes["0"][3]) / 2))]
+        for points, times in (([], first), (middle, further), (middle * 2, further)):
+            started = time.perf_counter()
+            session.predict(boxes["0.15"], points)
+            times.append(1000 * (time.perf_counter() - started))
+    return float(np.median(first)), float(np.median(further))
+
+
+def tabulate_boxes(rows: Sequence[dict[str, object]], console: Console) -> list[dict[str, object]]:
+    """Print and return the mean Dice of each source, way and looseness, with its interval over groups."""
+    summary = []
+    for source in sorted({str(row["source"]) for row in rows}):
+        here = [row for row in rows if row["source"] == source]
+        names = list(dict.fromkeys(str(row["box"]) for row in here))
+        table = make_table(f"Dice on {source}", "way", "n", *names)
+        for way in dict.fromkeys(str(row["way"]) for row in here):
+            cells: list[str] = []
+            for name in names:
+                part = [row for row in here if row["way"] == way and row["box"] == name]
+                dices = [float(str(row["dice"])) for row in part]
+                if not dices:
+                    cells.append("")
+                    continue
+                low, high = mean_interval(dices, [str(row["group"]) for row in part])
+                cells.append(f"{np.mean(dices):.3f} ({low:.3f} to {high:.3f})")
+                count = len(dices)
+                summary.append({"source": source, "way": way, "box": name, "n": count, "dice": cells[-1]})
+            table.add_row(way, str(count), *cells)
+        console.print(table)
+    return summary
+
+
+def tabulate_clicks(rows: Sequence[dict[str, object]], console: Console) -> None:
+    """Print prompts to each goal, and the mean Dice after each click."""
+    table = make_table("Clicks after a box 15 % too wide", "source", "n", *(f"NoC@{goal}" for goal in GOALS),
+                       *(f"{count} clicks" for count in range(6)), "px outside")  # fmt: skip
+    for source in sorted({str(row["source"]) for row in rows}):
+        here = [row for row in rows if row["source"] == source]
+        columns = [f"prompts_to_{goal}" for goal in GOALS] + [f"dice_{count}" for count in range(6)]
+        means = [np.mean([float(str(row[column])) for row in here]) for column in [*columns, "false_px_outside"]]
+        table.add_row(source, str(len(here)), *(f"{mean:.3f}" for mean in means))
+    console.print(table)
+
+
+def read_pointed(records: Sequence[CaseRecord], *, every: int) -> list[Pointed]:
+    """Read every n-th case with a tumour of at least ``LEAST_PX`` pixels, and draw its boxes."""
+    rng = np.random.default_rng(0)
+    cases = [case for _, case, _ in read_cases(tuple(records)) if case is not None and case.truth.sum() >= LEAST_PX]
+    return [Pointed(case, draw_boxes(case, rng)) for case in cases[::every]]
+
+
+def main(  # noqa: PLR0913, PLR0917 - the options of a study
+    data: list[Path],
+    out: Annotated[Path, typer.Option()],
+    split: Annotated[Path | None, typer.Option(help="Folds; the slices of --fold are scored.")] = None,
+    fold: Annotated[int, typer.Option()] = 4,
+    model: Annotated[str | None, typer.Option(help="Prompted model.")] = None,
+    closely: Annotated[list[str] | None, typer.Option(help="Automatic models that are shown the surroundings.")] = None,
+    masks: Annotated[Path | None, typer.Option(help="Masks that another program made of the same boxes.")] = None,
+    every: Annotated[int, typer.Option()] = 1,
+    *,
+    choose: Annotated[bool, typer.Option(help="Choose surroundings and threshold on the other folds.")] = False,
+    automatic: Annotated[bool, typer.Option()] = False,
+) -> None:
+    """Score every way and print the tables."""
+    console = Console(width=180)
+    dataset = open_datasets(data)
+    if split is not None:
+        side_of = {case.file: case.side for case in read_split(split).cases}
+        held_out = {name for name, side in side_of.items() if (side == str(fold)) != choose}
+        records = tuple(record for record in dataset.select("all") if record.case_id in held_out)
+    else:
+        records = dataset.select("all")
+    pointed = read_pointed(records, every=every)
+    if choose:
+        for name in closely or []:
+            for choice, dice in choose_closely(open_model(name), pointed).items():
+                print(name, *choice, f"{dice:.4f}")
+        return
+    ways: dict[str, Callable[[Slice, Box], Mask]] = {"ellipse": inscribe_ellipse, "GrabCut": cut_by_colour}
+    for name in closely or []:
+        ways[f"{name} on the surroundings"] = _closely(open_model(name))
+    if automatic:
+        ways["automatic"] = _automatic(open_model("default"))
+    if model is not None:
+        prompted = open_prompt_model(model)
+        ways["box"] = lambda image, box: PromptSession(prompted, image, gate=False).predict(box).mask
+        rows = score_clicks(pointed, prompted)
+        write_csv(out / "clicks.csv", rows, columns=list(rows[0]))
+        tabulate_clicks(rows, console)
+        print("ms of the first answer and of a click: {:.1f}, {:.1f}".format(*time_prompts(pointed[:30], prompted)))
+    rows = score_boxes(pointed, ways, masks)
+    write_csv(out / "boxes.csv", rows, columns=list(rows[0]))
+    summary = tabulate_boxes(rows, console)
+    write_csv(out / "summary.csv", summary, columns=list(summary[0]))
+
+
+def _closely(model: Model) -> Callable[[Slice, Box], Mask]:
+    return lambda image, box: keep_pointed(look_closely(model, image, box, surroundings=SURROUNDINGS) >= THRESHOLD, box)
+
+
+def _automatic(model: Model) -> Callable[[Slice, Box], Mask]:
+    known: dict[str, Mask] = {}
+
+    def segment(image: Slice, _box: Box) -> Mask:
+        if image.case_id not in known:
+            known.clear()
+            known[image.case_id] = predict(model, image).mask
+        return known[image.case_id]
+
+    return segment
+
+
+if __name__ == "__main__":
+    run_script(main)

