@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import webbrowser
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tumortrace.commands.options import ModelOption
 from tumortrace.commands.output import choose_model, console
-from tumortrace.errors import require_extra
+from tumortrace.errors import ConfigError, require_extra
 from tumortrace.interruption import exit_program
 
 
@@ -19,6 +20,9 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", metavar="PORT", help="Port; 0 takes a free one.")] = 8080,
     model: ModelOption = None,
+    runs: Annotated[
+        Path | None, typer.Option("--runs", metavar="DIR", help="Folder of runs whose curves the page shows.")
+    ] = None,
     *,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
@@ -32,10 +36,13 @@ def serve(
     from tumortrace.web.engine import Engine
     from tumortrace.web.server import serve as run_server
 
+    if runs is not None and not runs.is_dir():
+        raise ConfigError(f"{runs}: no folder; give the folder that holds your run folders")
+
     def announce(address: str) -> None:
         console.print(f"tumortrace on {address} (research use only, not a medical device); end it with Ctrl-C")
         if open_page:
             webbrowser.open(address)
 
-    run_server(Engine(choose_model(model)), host=host, port=port, announce=announce)
+    run_server(Engine(choose_model(model)), host=host, port=port, announce=announce, runs=runs)
     exit_program(0)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from functools import partial
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -29,18 +30,20 @@ from tumortrace.web.guard import Guard
 from tumortrace.web.limits import RefusalError
 from tumortrace.web.replies import reply_document, reply_file, reply_refusal
 from tumortrace.web.requests import UploadReply
+from tumortrace.web.runs import list_runs, read_curves
 from tumortrace.web.sample import SAMPLE_NAME, encode_sample
 
 STATIC = "static"
 """Folder of the page within this package."""
 
 
-def make_app(engine: Engine, *, host: str) -> ASGIApp:
+def make_app(engine: Engine, *, host: str, runs: Path | None = None) -> ASGIApp:
     """Make the application: routes, page and the door before them.
 
     Args:
         engine: Queue, threads and models.
         host: Address or name that the server listens on.
+        runs: Folder of runs whose curves may be shown.
     """
 
     @asynccontextmanager
@@ -57,6 +60,7 @@ def make_app(engine: Engine, *, host: str) -> ASGIApp:
         lifespan=lifespan,
     )
     _add_routes(app, engine)
+    _add_runs(app, engine, runs)
     app.add_exception_handler(TumortraceError, _reply_error)
     app.add_exception_handler(HTTPException, _reply_http_error)
     mimetypes.add_type("text/javascript", ".js")  # some systems know it by another name, and browsers refuse that
@@ -110,6 +114,18 @@ def _add_routes(app: FastAPI, engine: Engine) -> None:
         except RefusalError:
             return reply_refusal(RefusalError(404, f"{name[:100]}: no such model; ask for default or fast"))
         return reply_document(_describe_tensors(name, segmenter.model))
+
+
+def _add_runs(app: FastAPI, engine: Engine, folder: Path | None) -> None:
+    @app.get("/api/runs", **examples.RUNS)
+    async def runs() -> Response:
+        """List the trainings whose curves may be shown; none without ``serve --runs``."""
+        return reply_document({"runs": await engine.run(list_runs, folder)})
+
+    @app.get("/api/runs/{name}/metrics", **examples.CURVES)
+    async def curves(name: str) -> Response:
+        """Return the curves of a training, also while it runs."""
+        return reply_document(await engine.run(read_curves, folder, name))
 
 
 def _describe_model(engine: Engine) -> Document:

@@ -185,6 +185,19 @@ SAMPLE: Route = {
 
 HEALTH: Route = {"responses": {200: _reply("The server runs.", {"status": "ok", "version": "0.1.0"}), 403: FORBIDDEN}}
 
+RUNS: Route = {"responses": {200: _reply("Names, the last written first.", {"runs": ["mine"]}), 403: FORBIDDEN}}
+
+CURVES: Route = {
+    "responses": {
+        200: _reply(
+            "A value an epoch; null where it was not measured.",
+            {"epochs": [1, 2], "curves": {"train_loss": [0.81, 0.52], "val_dice": [None, 0.71]}},
+        ),
+        403: FORBIDDEN,
+        404: _error("There is no such run.", "mine: no such run; ask /api/runs for their names"),
+    }
+}
+
 READY: Route = {
     "responses": {
         200: _reply("The server takes requests.", {"ready": True}),

@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import uvicorn
 
@@ -25,7 +26,7 @@ KEEP_ALIVE_SECONDS = 5
 _ENDINGS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
-def serve(engine: Engine, *, host: str, port: int, announce: Callable[[str], None]) -> None:
+def serve(engine: Engine, *, host: str, port: int, announce: Callable[[str], None], runs: Path | None = None) -> None:
     """Serve until a signal ends it.
 
     Args:
@@ -33,13 +34,14 @@ def serve(engine: Engine, *, host: str, port: int, announce: Callable[[str], Non
         host: Address or name to listen on.
         port: Port; 0 takes a free one.
         announce: Function that is called with the address of the page once it is reachable.
+        runs: Folder of runs whose curves may be shown.
 
     Raises:
         TumortraceError: The address cannot be listened on.
     """
     listener = _listen(host, port)
     config = uvicorn.Config(
-        make_app(engine, host=host),
+        make_app(engine, host=host, runs=runs),
         http=DeadlineProtocol,
         ws="none",
         lifespan="on",

@@ -3,35 +3,34 @@
 const MOST_TRIES = 5;
 
 /** Segment files, or read annotations of them (`url`). Calls `onMessage` (awaited) with each message of the stream, in order. */
-export async function segment(files, { url = "api/segment", signal, onMessage }) {
+export async function segment(files, {url = "api/segment", signal, onMessage}) {
   const form = new FormData();
-  for (const { file, path } of files) form.append("file", file, path);
-  const headers = { Accept: "application/x-ndjson" };
-  const response = await send(`${url}?pixels=1&probability=1`, { method: "POST", body: form, headers, signal });
+  for (const {file, path} of files) form.append("file", file, path);
+  const headers = {Accept: "application/x-ndjson"};
+  const response = await send(`${url}?pixels=1&probability=1`, {method: "POST", body: form, headers, signal});
   await readLines(response.body, signal, onMessage);
 }
 
 /** The model's card: {name, threshold, ...}. */
 export async function fetchModel(signal) {
-  return (await send("api/model", { signal })).json();
+  return (await send("api/model", {signal})).json();
 }
 
 /** The generated sample series as a File. */
 export async function fetchSample(signal) {
-  const response = await send("api/sample", { signal });
+  const response = await send("api/sample", {signal});
   const named = /filename="?([^";]+)/.exec(response.headers.get("content-disposition") ?? "");
-  return new File([await response.blob()], named?.[1] ?? "sample.nii.gz", { lastModified: 0 });
+  return new File([await response.blob()], named?.[1] ?? "sample.nii.gz", {lastModified: 0});
 }
 
 /** Names of the runs whose curves may be shown; none where the server was started without a folder of runs. */
 export async function fetchRuns(signal) {
-  const response = await fetch("api/runs", { signal });
-  return response.ok ? (await response.json()).runs : [];
+  return (await (await send("api/runs", {signal})).json()).runs;
 }
 
 /** Curves of a run: {epochs: [...], curves: {name: [...]}}. */
 export async function fetchMetrics(name, signal) {
-  return (await send(`api/runs/${encodeURIComponent(name)}/metrics`, { signal })).json();
+  return (await send(`api/runs/${encodeURIComponent(name)}/metrics`, {signal})).json();
 }
 
 /** Send a request; a busy server (503) is asked again after the time that it names. */
@@ -70,7 +69,7 @@ async function readLines(body, signal, onMessage) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let parts = [];
   for (;;) {
-    const { done, value } = await reader.read();
+    const {done, value} = await reader.read();
     if (done) break;
     const lines = value.split("\n");
     for (const line of lines.slice(0, -1)) {

@@ -1,23 +1,23 @@
 // Wiring: what is dropped goes to the server, what comes back to the viewer and the panels around it.
 
-import { fetchModel, fetchSample } from "./api.js";
-import { count, el, find } from "./dom.js";
-import { hasAnnotations } from "./edit/downloads.js";
-import { EDIT_KEYS } from "./edit/keyboard.js";
-import { mountPanel } from "./edit/panel.js";
-import { collectChosen, collectDropped } from "./files.js";
-import { ScanList } from "./scan.js";
-import { Uploads } from "./uploads.js";
-import { mountCases } from "./view/cases.js";
-import { mountCorners, mountDisplay, mountTools } from "./view/controls.js";
-import { mountCurves } from "./view/curves.js";
-import { nextDoubtful } from "./view/doubtful.js";
-import { pressKey } from "./view/gestures.js";
-import { mountKeys } from "./view/keys.js";
-import { mountNotice } from "./view/notice.js";
-import { mountStrip } from "./view/strip.js";
-import { mountLesions, mountSlices } from "./view/tables.js";
-import { Viewer } from "./view/viewer.js";
+import {fetchModel, fetchSample} from "./api.js";
+import {count, el, find} from "./dom.js";
+import {hasAnnotations} from "./edit/downloads.js";
+import {EDIT_KEYS} from "./edit/keyboard.js";
+import {mountPanel} from "./edit/panel.js";
+import {collectChosen, collectDropped} from "./files.js";
+import {ScanList} from "./scan.js";
+import {Uploads} from "./uploads.js";
+import {mountCases} from "./view/cases.js";
+import {mountCorners, mountDisplay, mountTools} from "./view/controls.js";
+import {mountCurves} from "./view/curves.js";
+import {nextDoubtful} from "./view/doubtful.js";
+import {pressKey} from "./view/gestures.js";
+import {mountKeys} from "./view/keys.js";
+import {mountNotice} from "./view/notice.js";
+import {mountStrip} from "./view/strip.js";
+import {mountLesions, mountSlices} from "./view/tables.js";
+import {Viewer} from "./view/viewer.js";
 
 const scans = new ScanList();
 const uploads = new Uploads(scans);
@@ -25,7 +25,7 @@ const viewer = new Viewer(find(".viewer"), say);
 let moved = false; // whether the person did anything since the scan was opened
 
 // First of its listeners, so that all others find the viewer at the new scan.
-scans.addEventListener("select", ({ detail: { scan, index } }) => {
+scans.addEventListener("select", ({detail: {scan, index}}) => {
   find("#welcome").hidden = Boolean(scan);
   find("#work").hidden = !scan;
   moved = false;
@@ -44,16 +44,16 @@ mountPanel(find("#edit"), viewer, scans);
 mountKeys(find("#keys"), EDIT_KEYS);
 mountCurves(find("#runs"));
 
-scans.addEventListener("slice", ({ detail: { scan, slice } }) => viewer.receive(scan, slice.index));
-scans.addEventListener("complete", ({ detail: scan }) => {
+scans.addEventListener("slice", ({detail: {scan, slice}}) => viewer.receive(scan, slice.index));
+scans.addEventListener("complete", ({detail: scan}) => {
   if (scan !== viewer.scan) return;
   if (viewer.window.automatic) viewer.resetWindow();
   if (!moved) viewer.show(bestSlice(scan));
 });
 for (const type of ["keydown", "pointerdown", "wheel"]) {
-  find("#work").addEventListener(type, () => (moved = true), { capture: true, passive: true });
+  find("#work").addEventListener(type, () => (moved = true), {capture: true, passive: true});
 }
-scans.addEventListener("relabel", ({ detail: scan }) => scan === viewer.scan && viewer.forget(scan.ready));
+scans.addEventListener("relabel", ({detail: scan}) => scan === viewer.scan && viewer.forget(scan.ready));
 viewer.addEventListener("slicechange", announceSoon);
 
 mountOpening();
@@ -61,7 +61,7 @@ mountDropping();
 mountProgress(find("#progress"));
 mountMessages(find("#messages"));
 mountImprove(find("#edit"), find("#improve"));
-find("#edit").addEventListener("open", ({ detail: { files } }) => begin({ files, hidden: 0 }));
+find("#edit").addEventListener("open", ({detail: {files}}) => begin({files, hidden: 0}));
 document.addEventListener("keydown", pressed);
 showModel();
 
@@ -72,7 +72,7 @@ function bestSlice(scan) {
   return Math.max(0, areas.indexOf(Math.max(...areas)));
 }
 
-export { scans, uploads, viewer };
+export {scans, uploads, viewer};
 
 function mountOpening() {
   const open = {
@@ -93,17 +93,17 @@ function mountOpening() {
 async function openSample() {
   try {
     const file = await fetchSample();
-    await begin({ files: [{ file, path: file.name }], hidden: 0 });
+    await begin({files: [{file, path: file.name}], hidden: 0});
   } catch (error) {
     tell(error.message);
   }
 }
 
-async function begin({ files, hidden }) {
+async function begin({files, hidden}) {
   find("#messages").replaceChildren();
   if (hidden) tell(`Skipped ${count(hidden, "hidden file")}.`, "note");
-  scans.addEventListener("select", () => viewer.host.focus({ preventScroll: true }), { once: true });
-  await uploads.start(files, (await hasAnnotations(files)) ? { url: "api/annotations" } : {});
+  scans.addEventListener("select", () => viewer.host.focus({preventScroll: true}), {once: true});
+  await uploads.start(files, (await hasAnnotations(files)) ? {url: "api/annotations"} : {});
 }
 
 function mountDropping() {
@@ -130,7 +130,7 @@ function mountProgress(section) {
   find("button", section).addEventListener("click", () => {
     uploads.cancel();
     say("Cancelled.");
-    viewer.host.focus({ preventScroll: true });
+    viewer.host.focus({preventScroll: true});
   });
   uploads.addEventListener("change", () => {
     const all = [...uploads.running];
@@ -144,18 +144,18 @@ function mountProgress(section) {
 }
 
 function mountMessages(list) {
-  uploads.addEventListener("message", ({ detail: { text, kind } }) => tell(text, kind));
+  uploads.addEventListener("message", ({detail: {text, kind}}) => tell(text, kind));
   list.addEventListener("click", (event) => event.target.closest("button")?.closest("li").remove());
 }
 
 function tell(text, kind = "error") {
-  const close = el("button", { type: "button", "aria-label": "Dismiss", text: "×" });
-  find("#messages").append(el("li", { class: kind }, el("span", { text }), close));
+  const close = el("button", {type: "button", "aria-label": "Dismiss", text: "×"});
+  find("#messages").append(el("li", {class: kind}, el("span", {text}), close));
 }
 
 function mountImprove(section, dialog) {
   const command = find("code", dialog);
-  section.addEventListener("dataset", ({ detail: { name } }) => {
+  section.addEventListener("dataset", ({detail: {name}}) => {
     find("strong", dialog).textContent = name;
     command.textContent = `tumortrace improve ${name.replace(/\.zip$/, "")} --out runs/mine`;
     dialog.showModal();
@@ -183,9 +183,9 @@ let announcing = 0;
 function announceSoon() {
   clearTimeout(announcing);
   announcing = setTimeout(() => {
-    const { slice } = viewer;
+    const {slice} = viewer;
     if (!slice || viewer.count < 2) return;
-    const { record } = slice;
+    const {record} = slice;
     const state = record.status !== "ok" ? "not segmented" : slice.areaPx ? "tumour" : "no tumour";
     say(`Slice ${viewer.index + 1} of ${viewer.count}: ${state}${slice.doubtful ? ", check it" : ""}.`);
   }, 400);
@@ -197,7 +197,7 @@ function say(text) {
 
 async function showModel() {
   try {
-    const { name } = await fetchModel();
+    const {name} = await fetchModel();
     find("#model").textContent = `Model: ${name}`;
   } catch {
     find("#model").textContent = "";

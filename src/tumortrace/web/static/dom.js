@@ -1,7 +1,7 @@
 // Small helpers to build the page.
 
 /** Create an element with properties (`class`, `text`, `on` and attributes) and children. */
-export function el(tag, { text, on = {}, ...attributes } = {}, ...children) {
+export function el(tag, {text, on = {}, ...attributes} = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
@@ -18,7 +18,7 @@ export const find = (selector, root = document) => root.querySelector(selector);
 export function short(value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
   const size = Math.abs(value);
-  return value.toLocaleString("en", { maximumFractionDigits: size >= 100 ? 0 : size >= 10 ? 1 : 2 });
+  return value.toLocaleString("en", {maximumFractionDigits: size >= 100 ? 0 : size >= 10 ? 1 : 2});
 }
 
 /** "1 slice", "3 slices". */

@@ -12,12 +12,12 @@ export async function collectDropped(transfer) {
 
 /** Files of an input element: {files: [{file, path}], hidden: number}. */
 export function collectChosen(input) {
-  return sorted([...input.files].map((file) => ({ file, path: file.webkitRelativePath || file.name })));
+  return sorted([...input.files].map((file) => ({file, path: file.webkitRelativePath || file.name})));
 }
 
 /** Identity of a case: stays the same when the same files are opened again. */
 export async function identify(files, item) {
-  const text = files.map(({ file, path }) => `${path}|${file.size}|${file.lastModified}`).join("\n");
+  const text = files.map(({file, path}) => `${path}|${file.size}|${file.lastModified}`).join("\n");
   const data = new TextEncoder().encode(`${item}\n${text}`);
   if (!crypto.subtle) return simpleHash(data);
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", data));
@@ -25,10 +25,10 @@ export async function identify(files, item) {
 }
 
 async function collect(entry, found) {
-  if (entry instanceof File) found.push({ file: entry, path: entry.name });
+  if (entry instanceof File) found.push({file: entry, path: entry.name});
   else if (entry.isFile) {
     const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
-    found.push({ file, path: entry.fullPath.replace(/^\//, "") });
+    found.push({file, path: entry.fullPath.replace(/^\//, "")});
   } else {
     for (const child of await readFolder(entry)) await collect(child, found);
   }
@@ -47,10 +47,10 @@ async function readFolder(folder) {
 
 /** Files in the order of their paths; those that systems hide are counted and not sent. */
 function sorted(all) {
-  const isHidden = ({ path }) => path.split("/").some((part) => part.startsWith(".") || part === "__MACOSX");
+  const isHidden = ({path}) => path.split("/").some((part) => part.startsWith(".") || part === "__MACOSX");
   const files = all.filter((one) => !isHidden(one));
-  files.sort((a, b) => a.path.localeCompare(b.path, "en", { numeric: true }));
-  return { files, hidden: all.length - files.length };
+  files.sort((a, b) => a.path.localeCompare(b.path, "en", {numeric: true}));
+  return {files, hidden: all.length - files.length};
 }
 
 /** FNV-1a, where the page is not in a secure context and the browser therefore has no SHA-256. */

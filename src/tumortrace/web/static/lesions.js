@@ -2,120 +2,83 @@
 
 const MOST_LESIONS = 254;
 
+/** Call `visit` with the index of each pixel of the 3 x 3 block around a pixel, as far as it lies in the slice. */
+function around(at, width, height, visit) {
+  const x = at % width, y = (at - x) / width;
+  for (let ny = Math.max(0, y - 1); ny <= Math.min(height - 1, y + 1); ny++) {
+    for (let nx = Math.max(0, x - 1); nx <= Math.min(width - 1, x + 1); nx++) visit(ny * width + nx);
+  }
+}
+
 /**
  * Number the 8-connected components of a mask, in the order of their first pixels.
  * Writes 1, 2, ... into `labels` (0 outside) and returns how many there are; more than 254 share the last number.
  */
 export function labelComponents(mask, width, height, labels) {
   labels.fill(0);
-  const stack = new Int32Array(width * height);
+  const stack = [];
   let count = 0;
   for (let start = 0; start < mask.length; start++) {
     if (!mask[start] || labels[start]) continue;
-    const number = Math.min(++count, MOST_LESIONS);
-    flood(mask, width, height, labels, start, number, stack);
+    const number = (count = Math.min(count + 1, MOST_LESIONS));
+    const take = (at) => {
+      if (!mask[at] || labels[at]) return;
+      labels[at] = number;
+      stack.push(at);
+    };
+    for (take(start); stack.length; ) around(stack.pop(), width, height, take);
   }
-  return Math.min(count, MOST_LESIONS);
-}
-
-function flood(mask, width, height, labels, start, number, stack) {
-  let top = 0;
-  stack[top++] = start;
-  labels[start] = number;
-  while (top) {
-    const at = stack[--top];
-    const x = at % width;
-    const y = (at - x) / width;
-    for (let ny = Math.max(0, y - 1); ny <= Math.min(height - 1, y + 1); ny++) {
-      for (let nx = Math.max(0, x - 1); nx <= Math.min(width - 1, x + 1); nx++) {
-        const next = ny * width + nx;
-        if (mask[next] && !labels[next]) {
-          labels[next] = number;
-          stack[top++] = next;
-        }
-      }
-    }
-  }
+  return count;
 }
 
 /**
  * Give the components of a stack of label maps numbers that hold for the whole series, largest first.
  * Components belong together when they touch, corners included, within a slice or between neighbouring slices.
- * Maps in `fixed` (a Set of indices) are left as they are. Returns the indices of the maps that changed.
+ * Maps in `fixed` (a Set of indices) are left as they are.
  */
 export function linkLesions(maps, width, height, fixed) {
-  const { numbered, total } = numberAll(maps, width, height, fixed);
-  const parents = Array.from({ length: total + 1 }, (_, i) => i);
-  for (let i = 1; i < maps.length; i++) {
-    if (numbered[i] && numbered[i - 1]) join(numbered[i - 1], numbered[i], width, height, parents);
-  }
-  const names = nameBySize(numbered, parents, total);
-  return maps.map((map, i) => (rename(map, numbered[i], names) ? i : -1)).filter((i) => i >= 0);
+  const parents = [0];
+  const numbered = maps.map((map, i) => (fixed.has(i) ? null : numberOn(map, width, height, parents)));
+  numbered.forEach((numbers, i) => {
+    if (numbers && numbered[i - 1]) join(numbered[i - 1], numbers, width, height, parents);
+  });
+  const names = nameBySize(numbered, parents);
+  numbered.forEach((numbers, i) => numbers?.forEach((number, at) => (maps[i][at] = names[number])));
 }
 
-/** Components of each map, as numbers that are unique in the stack; null for maps that are empty or fixed. */
-function numberAll(maps, width, height, fixed) {
-  let total = 0;
-  const scratch = new Uint8Array(width * height);
-  const numbered = maps.map((map, i) => {
-    if (fixed.has(i) || !map.some((value) => value)) return null;
-    const count = labelComponents(map, width, height, scratch);
-    const numbers = Uint32Array.from(scratch, (value) => (value ? value + total : 0));
-    total += count;
-    return numbers;
-  });
-  return { numbered, total };
+/** Components of a map, as numbers that go on from those in `parents`; null for an empty map. */
+function numberOn(map, width, height, parents) {
+  if (!map.some((value) => value)) return null;
+  const labels = new Uint8Array(map.length), before = parents.length - 1;
+  for (let i = labelComponents(map, width, height, labels); i; i--) parents.push(parents.length);
+  return Uint32Array.from(labels, (value) => value && value + before);
 }
 
 function join(before, after, width, height, parents) {
-  for (let at = 0; at < after.length; at++) {
-    if (!after[at]) continue;
-    const x = at % width;
-    const y = (at - x) / width;
-    for (let ny = Math.max(0, y - 1); ny <= Math.min(height - 1, y + 1); ny++) {
-      for (let nx = Math.max(0, x - 1); nx <= Math.min(width - 1, x + 1); nx++) {
-        const other = before[ny * width + nx];
-        if (other) parents[root(parents, after[at])] = root(parents, other);
-      }
-    }
-  }
+  after.forEach((number, at) => {
+    if (number) around(at, width, height, (other) => {
+      if (before[other]) parents[root(parents, number)] = root(parents, before[other]);
+    });
+  });
 }
 
 function root(parents, number) {
-  while (parents[number] !== number) {
-    parents[number] = parents[parents[number]];
-    number = parents[number];
-  }
+  while (parents[number] !== number) number = parents[number] = parents[parents[number]];
   return number;
 }
 
 /** New number of each component: its group's rank by size; groups of one size in the order of their first slices. */
-function nameBySize(numbered, parents, total) {
+function nameBySize(numbered, parents) {
   const sizes = new Map();
   for (const numbers of numbered) {
-    if (!numbers) continue;
-    for (const number of numbers) {
-      if (!number) continue;
+    for (const number of numbers ?? []) {
       const group = root(parents, number);
-      sizes.set(group, (sizes.get(group) ?? 0) + 1);
+      if (number) sizes.set(group, (sizes.get(group) ?? 0) + 1);
     }
   }
   const order = [...sizes.keys()].sort((a, b) => sizes.get(b) - sizes.get(a)); // stable
   const rank = new Map(order.map((group, i) => [group, Math.min(i + 1, MOST_LESIONS)]));
-  return Uint8Array.from({ length: total + 1 }, (_, number) => (number ? rank.get(root(parents, number)) ?? 0 : 0));
-}
-
-function rename(map, numbers, names) {
-  if (!numbers) return false;
-  let changed = false;
-  for (let at = 0; at < map.length; at++) {
-    const name = names[numbers[at]];
-    if (map[at] !== name) {
-      map[at] = name;
-      changed = true;
-    }
-  }
-  return changed;
+  return parents.map((_, number) => rank.get(root(parents, number)) ?? 0);
 }
 
 /**
@@ -126,65 +89,48 @@ function rename(map, numbers, names) {
  */
 export function measureLesions(labels, width, height, spacingMm, probability) {
   const found = new Map();
-  for (let y = 0, at = 0; y < height; y++) {
-    for (let x = 0; x < width; x++, at++) {
-      const number = labels[at];
-      if (!number) continue;
-      let one = found.get(number);
-      if (!one) found.set(number, (one = { number, areaPx: 0, sumX: 0, sumY: 0, sumP: 0, rows: new Map() }));
-      one.areaPx++;
-      one.sumX += x;
-      one.sumY += y;
-      if (probability) one.sumP += probability[at];
-      const ends = one.rows.get(y);
-      if (ends) ends[1] = x;
-      else one.rows.set(y, [x, x]);
-    }
-  }
-  return [...found.values()].sort((a, b) => a.number - b.number).map((one) => finish(one, spacingMm, probability));
-}
-
-function finish({ number, areaPx, sumX, sumY, sumP, rows }, spacingMm, probability) {
-  return {
+  labels.forEach((number, at) => {
+    if (!number) return;
+    const x = at % width, y = (at - x) / width;
+    const one = found.get(number) ?? {number, areaPx: 0, x: 0, y: 0, sum: 0, rows: new Map()};
+    found.set(number, one);
+    one.areaPx++;
+    one.x += x;
+    one.y += y;
+    one.sum += probability?.[at] ?? 0;
+    one.rows.set(y, [one.rows.get(y)?.[0] ?? x, x]);
+  });
+  return [...found.values()].sort((a, b) => a.number - b.number).map(({number, areaPx, x, y, sum, rows}) => ({
     number,
     areaPx,
-    areaMm2: spacingMm ? areaPx * spacingMm[0] * spacingMm[1] : null,
-    x: sumX / areaPx,
-    y: sumY / areaPx,
+    areaMm2: spacingMm && areaPx * spacingMm[0] * spacingMm[1],
+    x: x / areaPx,
+    y: y / areaPx,
     diameterPx: longestDistance(rows, [1, 1]),
-    diameterMm: spacingMm ? longestDistance(rows, spacingMm) : null,
-    confidence: probability ? sumP / areaPx / 255 : null,
-  };
+    diameterMm: spacingMm && longestDistance(rows, spacingMm),
+    confidence: probability ? sum / areaPx / 255 : null,
+  }));
 }
 
 /** Longest distance between corners of the pixels in rows {y: [first x, last x]}: both lie on the convex hull. */
 function longestDistance(rows, [rowMm, columnMm]) {
-  const corners = [];
-  for (const [y, [first, last]] of rows) {
-    for (const edge of [y, y + 1]) corners.push([first, edge], [last + 1, edge]);
-  }
+  const corners = [...rows].flatMap(([y, [first, last]]) => [[first, y], [first, y + 1], [last + 1, y], [last + 1, y + 1]]);
   const hull = convexHull(corners);
   let most = 0;
   for (const [ax, ay] of hull) {
-    for (const [bx, by] of hull) most = Math.max(most, ((ax - bx) * columnMm) ** 2 + ((ay - by) * rowMm) ** 2);
+    for (const [bx, by] of hull) most = Math.max(most, Math.hypot((ax - bx) * columnMm, (ay - by) * rowMm));
   }
-  return Math.sqrt(most);
+  return most;
 }
 
 /** Corners of the convex hull, by Andrew's monotone chain. */
 function convexHull(points) {
   const sorted = points.sort((a, b) => a[0] - b[0] || a[1] - b[1]);
-  const half = (list) => {
-    const chain = [];
-    for (const p of list) {
-      while (chain.length > 1 && turn(chain.at(-2), chain.at(-1), p) <= 0) chain.pop();
-      chain.push(p);
-    }
+  const turn = (a, b, c) => (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]);
+  const half = (list) => list.reduce((chain, point) => {
+    while (chain.length > 1 && turn(chain.at(-2), chain.at(-1), point) <= 0) chain.pop();
+    chain.push(point);
     return chain;
-  };
+  }, []);
   return [...half(sorted), ...half(sorted.reverse())];
-}
-
-function turn(a, b, c) {
-  return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]);
 }

@@ -1,8 +1,6 @@
 // PNG files of one 8-bit grey channel, decoded here: a canvas would do it, but browsers that protect
 // against fingerprinting add noise to what is read back from one.
 
-const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
-
 /** Turn base64 into bytes. */
 export function bytesFromBase64(text) {
   if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
@@ -20,11 +18,12 @@ export async function inflate(data) {
 
 /** Decode a non-interlaced 8-bit grey PNG: {width, height, data}, data row by row. */
 export async function decodeGreyPng(bytes) {
-  if (SIGNATURE.some((value, i) => bytes[i] !== value)) throw new Error("The server sent a mask that is no PNG.");
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const width = view.getUint32(16);
   const height = view.getUint32(20);
-  if (bytes[24] !== 8 || bytes[25] !== 0 || bytes[28] !== 0) throw new Error("The server sent a mask that is not 8-bit grey.");
+  if (view.getUint32(0) !== 0x89504e47 || view.getUint32(24) >>> 16 !== 0x800 || bytes[28]) {
+    throw new Error("The server sent a mask that is no 8-bit grey PNG.");
+  }
   const parts = [];
   for (let at = 8; at + 12 <= bytes.length; ) {
     const length = view.getUint32(at);
@@ -33,7 +32,7 @@ export async function decodeGreyPng(bytes) {
     at += length + 12;
   }
   const raw = await inflate(new Blob(parts));
-  return { width, height, data: unfilter(raw, width, height) };
+  return {width, height, data: unfilter(raw, width, height)};
 }
 
 /** Undo the row filters of PNG (ISO/IEC 15948, clause 9) for one byte a pixel. */
@@ -54,10 +53,7 @@ function unfilter(raw, width, height) {
 }
 
 function guess(filter, left, above, corner) {
-  if (filter === 0) return 0;
-  if (filter === 1) return left;
-  if (filter === 2) return above;
-  if (filter === 3) return (left + above) >> 1;
+  if (filter < 4) return [0, left, above, (left + above) >> 1][filter];
   const sum = left + above - corner;
   const [a, b, c] = [Math.abs(sum - left), Math.abs(sum - above), Math.abs(sum - corner)];
   return a <= b && a <= c ? left : b <= c ? above : corner;

@@ -1,9 +1,9 @@
 // Uploads: from files to scans that fill slice by slice. Each upload writes only into its own scans, and into none once
 // it is cancelled, so that a late reply never overwrites anything.
 
-import { segment } from "./api.js";
-import { identify } from "./files.js";
-import { readMask, readSlice, Scan } from "./scan.js";
+import {segment} from "./api.js";
+import {identify} from "./files.js";
+import {readMask, readSlice, Scan} from "./scan.js";
 
 const SUFFIX = /\.nii(\.gz)?$/i; // a series goes by the name of its file without it
 
@@ -18,14 +18,14 @@ export class Uploads extends EventTarget {
   }
 
   /** Send files ([{file, path}]) and follow the reply to its end; `url` is where they go. */
-  async start(files, { url } = {}) {
+  async start(files, {url} = {}) {
     if (!files.length) return this.#say("There is no file in what was dropped.");
-    const upload = { files, scans: [], done: 0, total: 0, control: new AbortController() };
+    const upload = {files, scans: [], done: 0, total: 0, control: new AbortController()};
     this.running.add(upload);
     this.#changed();
-    const { signal } = upload.control;
+    const {signal} = upload.control;
     try {
-      await segment(files, { url, signal, onMessage: (message) => this.#take(upload, message) });
+      await segment(files, {url, signal, onMessage: (message) => this.#take(upload, message)});
     } catch (error) {
       if (!signal.aborted) this.#say(error.message);
     }
@@ -41,7 +41,7 @@ export class Uploads extends EventTarget {
   }
 
   async #take(upload, message) {
-    const { signal } = upload.control;
+    const {signal} = upload.control;
     if (message.type === "start") return this.#begin(upload, message);
     const scan = upload.scans[message.item];
     if (message.type === "error") this.#fail(scan, message.message);
@@ -53,7 +53,7 @@ export class Uploads extends EventTarget {
     return undefined;
   }
 
-  async #begin(upload, { model, items, skipped = [] }) {
+  async #begin(upload, {model, items, skipped = []}) {
     for (const item of items) upload.scans[item.item] = await this.#makeScan(upload, item, model);
     if (upload.control.signal.aborted) return;
     const fresh = upload.scans.filter((scan) => scan && this.#replace(scan));
@@ -65,7 +65,7 @@ export class Uploads extends EventTarget {
   }
 
   async #makeScan(upload, item, model) {
-    const own = upload.files.filter(({ path }) => path === item.name || path.replace(SUFFIX, "") === item.name);
+    const own = upload.files.filter(({path}) => path === item.name || path.replace(SUFFIX, "") === item.name);
     const files = own.length === 1 ? own : upload.files;
     const number = own.length === 1 ? 0 : item.item;
     return new Scan({
@@ -73,7 +73,7 @@ export class Uploads extends EventTarget {
       name: item.name,
       kind: item.kind,
       seriesUid: item.series_uid ?? null,
-      files: files.map(({ file, path }) => Object.assign(file, { path })),
+      files: files.map(({file, path}) => Object.assign(file, {path})),
       item: number,
       count: item.slices ?? 1,
       sizeHw: item.size_hw ?? null,
@@ -105,24 +105,24 @@ export class Uploads extends EventTarget {
     upload.done++;
     if (scan.kind === "picture") scan.complete = true;
     if (scan.threshold !== scan.model.threshold) scan.applyThreshold(scan.threshold, [slice]);
-    this.scans.tell("slice", { scan, slice });
+    this.scans.tell("slice", {scan, slice});
     if (scan.complete) this.scans.tell("complete", scan);
     this.#changed();
   }
 
-  async #finish(scan, { record, changed = [] }, signal) {
+  async #finish(scan, {record, changed = []}, signal) {
     const [height, width] = scan.sizeHw;
     const masks = await Promise.all(changed.map((one) => readMask(one.mask_png, width, height)));
     if (signal.aborted) return;
     scan.record = record;
     changed.forEach((one, i) => {
       const slice = scan.slices[one.slice_index];
-      Object.assign(slice, { record: one.record, automatic: masks[i] });
+      Object.assign(slice, {record: one.record, automatic: masks[i]});
       if (!slice.edited) slice.labels.set(masks[i]);
     });
     scan.complete = true;
     scan.applyThreshold(scan.threshold);
-    for (const one of changed) this.scans.tell("slice", { scan, slice: scan.slices[one.slice_index] });
+    for (const one of changed) this.scans.tell("slice", {scan, slice: scan.slices[one.slice_index]});
     this.scans.tell("relabel", scan);
     this.scans.tell("complete", scan);
   }
@@ -145,7 +145,7 @@ export class Uploads extends EventTarget {
   }
 
   #say(text, kind = "error") {
-    this.dispatchEvent(new CustomEvent("message", { detail: { text, kind } }));
+    this.dispatchEvent(new CustomEvent("message", {detail: {text, kind}}));
   }
 
   #changed() {

@@ -1,11 +1,11 @@
 // The list of what is open, and the order in which it is best corrected.
 
-import { colourOf } from "./colours.js";
-import { automaticWindow, fillTable } from "./window.js";
-import { count, el, find, onceAFrame, short } from "../dom.js";
+import {Raster} from "./raster.js";
+import {automaticWindow, fillTable} from "./window.js";
+import {count, el, find, onceAFrame} from "../dom.js";
 
 const EVERY_NTH_AT_RANDOM = 4;
-const THUMBNAIL_PX = 44;
+const THUMBNAIL_PX = 88; // shown at half that size
 
 /**
  * Order cases for correction: least confident first, and every fourth one drawn at random from the rest.
@@ -17,7 +17,7 @@ export function orderForCorrection(scans, random = Math.random) {
   while (rest.length) {
     const drawn = ordered.length % EVERY_NTH_AT_RANDOM === EVERY_NTH_AT_RANDOM - 1 && rest.length > 1;
     const at = drawn ? Math.floor(random() * rest.length) : 0;
-    ordered.push({ scan: rest.splice(at, 1)[0], random: drawn });
+    ordered.push({scan: rest.splice(at, 1)[0], random: drawn});
   }
   return ordered;
 }
@@ -30,10 +30,10 @@ export function mountCases(section, scans) {
   let order = [];
   const sort = () => {
     const byDoubt = select.value === "doubt";
-    const kept = order.filter(({ scan }) => scans.items.includes(scan));
+    const kept = order.filter(({scan}) => scans.items.includes(scan));
     const fresh = scans.items.filter((scan) => !kept.some((one) => one.scan === scan));
-    const all = [...kept, ...fresh.map((scan) => ({ scan, random: false }))];
-    order = byDoubt ? all : scans.items.map((scan) => ({ scan, random: false }));
+    const all = [...kept, ...fresh.map((scan) => ({scan, random: false}))];
+    order = byDoubt ? all : scans.items.map((scan) => ({scan, random: false}));
   };
   const draw = onceAFrame(() => {
     sort();
@@ -46,20 +46,20 @@ export function mountCases(section, scans) {
     draw();
   });
   for (const type of ["change", "select", "complete", "slice", "relabel"]) scans.addEventListener(type, draw);
-  return () => order.map(({ scan }) => scan);
+  return () => order.map(({scan}) => scan);
 }
 
-function item({ scan, random }, scans) {
-  const name = scan.name.split("/").pop();
+function item({scan, random}, scans) {
+  const name = scan.title;
   const open = el(
     "button",
-    { type: "button", class: "case", "aria-current": scan === scans.current ? "true" : null, on: { click: () => scans.select(scan) } },
+    {type: "button", class: "case", "aria-current": scan === scans.current ? "true" : null, on: {click: () => scans.select(scan)}},
     thumbnail(scan),
-    el("span", { class: "text" }, el("b", { text: name, title: scan.name }), el("span", { class: "quiet", text: describe(scan) })),
+    el("span", {class: "text"}, el("b", {text: name, title: scan.name}), el("span", {class: "quiet", text: describe(scan)})),
     ...badges(scan, random),
   );
   const remove = el("button", {
-    type: "button", class: "remove", "aria-label": `Remove ${name}`, text: "×", on: { click: () => confirmRemoval(scan, scans) },
+    type: "button", class: "remove", "aria-label": `Remove ${name}`, text: "×", on: {click: () => confirmRemoval(scan, scans)},
   }); // prettier-ignore
   return el("li", {}, open, remove);
 }
@@ -71,7 +71,7 @@ function confirmRemoval(scan, scans) {
 }
 
 function describe(scan) {
-  const { ready } = scan;
+  const {ready} = scan;
   if (!ready.length) return scan.error ? "not readable" : "waiting";
   if (scan.kind === "picture") return describePicture(scan, ready[0]);
   if (!scan.complete) return `${ready.length} of ${count(scan.slices.length, "slice")}${scan.cancelled ? ", stopped" : ""}`;
@@ -80,50 +80,43 @@ function describe(scan) {
 }
 
 function describePicture(scan, slice) {
-  if (slice.record.status !== "ok" && !slice.edited) return slice.record.status === "rejected" ? "not segmented" : "not readable";
-  const area = slice.areaPx;
-  if (!area) return "no tumour found";
-  return scan.spacingMm ? `tumour, ${short(area * scan.spacingMm[0] * scan.spacingMm[1])} mm²` : `tumour, ${short(area)} px`;
+  if (slice.state.kind === "bad") return slice.record.status === "rejected" ? "not segmented" : "not readable";
+  return slice.areaPx ? `tumour, ${scan.area(slice.areaPx)}` : "no tumour found";
 }
 
+/** The most pressing state of a picture, or of a series: single slices that are rejected are usual there. */
 function badges(scan, random) {
-  const found = [];
-  const status = scan.record?.status ?? (scan.kind === "picture" ? scan.ready[0]?.record.status : "ok");
-  if (scan.edited) found.push(el("span", { class: "badge good", text: "corrected" }));
-  else if (status === "rejected" || status === "error") found.push(el("span", { class: "badge bad", text: status === "error" ? "failed" : "rejected" }));
-  else if (scan.ready.some((slice) => slice.doubtful)) found.push(el("span", { class: "badge warn", text: "check" }));
-  if (random) found.push(el("span", { class: "badge", text: "random" }));
-  return found;
+  const whole = scan.kind === "picture" || ["rejected", "error"].includes(scan.record?.status);
+  const states = scan.ready.map((slice) => slice.state);
+  const found = (whole ? ["good", "bad", "warn"] : ["good", "warn"]).map((kind) => states.find((state) => state.kind === kind));
+  const shown = [found.find(Boolean), random && {kind: "", word: "random"}].filter(Boolean);
+  return shown.map(({kind, word}) => el("span", {class: `badge ${kind}`, text: word}));
 }
 
 /** The slice with the largest mask, small, with its mask. */
 function thumbnail(scan) {
-  const canvas = el("canvas", { width: THUMBNAIL_PX * 2, height: THUMBNAIL_PX * 2, "aria-hidden": "true" });
-  const { ready } = scan;
-  if (!ready.length) return canvas;
-  const slice = ready.reduce((best, one) => ((one.record.area_px ?? 0) > (best.record.area_px ?? 0) ? one : best));
-  const context = canvas.getContext("2d");
-  const scale = Math.min(canvas.width / slice.width, canvas.height / slice.height);
-  const box = [(canvas.width - slice.width * scale) / 2, (canvas.height - slice.height * scale) / 2, slice.width * scale, slice.height * scale];
-  if (slice.rgb) context.drawImage(slice.rgb, ...box);
-  else if (slice.pixels) context.drawImage(paintSmall(slice), ...box);
+  const {ready} = scan;
+  if (!ready.length) return el("canvas");
+  const slice = ready.reduce((best, one) => (one.record.area_px > (best.record.area_px ?? 0) ? one : best));
+  if (!pictures.has(slice.automatic)) pictures.set(slice.automatic, drawSmall(slice));
+  return pictures.get(slice.automatic);
+}
+
+const pictures = new WeakMap(); // by the mask, which the vote of the neighbours replaces
+
+function drawSmall(slice) {
+  const canvas = el("canvas", {width: THUMBNAIL_PX, height: THUMBNAIL_PX, "aria-hidden": "true"});
+  const scale = THUMBNAIL_PX / Math.max(slice.width, slice.height);
+  const [width, height] = [slice.width * scale, slice.height * scale];
+  const picture = slice.rgb ?? (slice.pixels && paint(slice));
+  if (picture) canvas.getContext("2d").drawImage(picture, (THUMBNAIL_PX - width) / 2, (THUMBNAIL_PX - height) / 2, width, height);
   return canvas;
 }
 
-const cache = new WeakMap();
-
-function paintSmall(slice) {
-  const key = slice.automatic;
-  if (cache.has(key)) return cache.get(key);
-  const canvas = el("canvas", { width: slice.width, height: slice.height });
-  const context = canvas.getContext("2d");
-  const image = context.createImageData(slice.width, slice.height);
-  const words = new Uint32Array(image.data.buffer);
-  const table = new Uint32Array(65536);
+function paint(slice) {
+  const table = new Uint32Array(65537);
   fillTable(table, slice, automaticWindow([slice]));
-  const amber = 0xff000000 | Number(`0x${colourOf(1).slice(5, 7)}${colourOf(1).slice(3, 5)}${colourOf(1).slice(1, 3)}`);
-  for (let i = 0; i < words.length; i++) words[i] = slice.automatic[i] ? amber : table[slice.pixels[i]];
-  context.putImageData(image, 0, 0);
-  cache.set(key, canvas);
-  return canvas;
+  table[65536] = 0xff00b0ff; // the tumour, amber
+  const values = Uint32Array.from(slice.pixels, (value, i) => (slice.automatic[i] ? 65536 : value));
+  return new Raster().paint(values, table, slice);
 }

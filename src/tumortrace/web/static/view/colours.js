@@ -19,7 +19,7 @@ const ANCHORS = [
 ];
 
 /** Colours of the probabilities 0 to 255, as Uint32 in the byte order of ImageData. */
-export const HEAT = Uint32Array.from({ length: 256 }, (_, value) => {
+export const HEAT = Uint32Array.from({length: 256}, (_, value) => {
   const at = value / 255;
   const next = Math.max(1, ANCHORS.findIndex(([end]) => end >= at));
   const [low, high] = [ANCHORS[next - 1], ANCHORS[next]];

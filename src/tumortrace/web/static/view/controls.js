@@ -1,7 +1,7 @@
 // Controls of the display: threshold, fill, window, and the buttons below the scan.
 
-import { find, short } from "../dom.js";
-import { nextDoubtful } from "./doubtful.js";
+import {find, short} from "../dom.js";
+import {nextDoubtful} from "./doubtful.js";
 
 /** Connect the panel "Display" with the viewer. */
 export function mountDisplay(section, viewer, scans) {
@@ -15,7 +15,7 @@ export function mountDisplay(section, viewer, scans) {
     moveThreshold(threshold, viewer, viewer.scan?.ready ?? []);
     if (viewer.scan) scans.tell("relabel", viewer.scan);
   });
-  opacity.addEventListener("input", () => viewer.set({ opacity: Number(opacity.value) / 100 }));
+  opacity.addEventListener("input", () => viewer.set({opacity: Number(opacity.value) / 100}));
   for (const each of [centre, width]) {
     each.addEventListener("change", () => viewer.setWindow(Number(centre.value), Number(width.value)));
   }
@@ -30,7 +30,7 @@ export function mountDisplay(section, viewer, scans) {
 
 /** Threshold of a slider in hundredths; the step nearest to the model's own is the model's own. */
 function moveThreshold(slider, viewer, slices) {
-  const { scan } = viewer;
+  const {scan} = viewer;
   if (!scan || !slices[0]) return;
   const own = scan.model.threshold;
   const value = Number(slider.value);
@@ -39,7 +39,7 @@ function moveThreshold(slider, viewer, slices) {
 }
 
 function showThreshold(section, slider, viewer) {
-  const { scan, slice } = viewer;
+  const {scan, slice} = viewer;
   if (!scan) return;
   const own = scan.threshold === scan.model.threshold;
   slider.value = Math.round(scan.threshold * 100);
@@ -51,7 +51,7 @@ function showThreshold(section, slider, viewer) {
 function showWindow(section, centre, width, viewer) {
   const grey = Boolean(viewer.slice?.pixels);
   find("fieldset", section).disabled = !grey;
-  const { centre: level, width: wide } = viewer.window;
+  const {centre: level, width: wide} = viewer.window;
   if (document.activeElement !== centre) centre.value = Number(level.toPrecision(4));
   if (document.activeElement !== width) width.value = Number(wide.toPrecision(4));
 }
@@ -65,8 +65,8 @@ export function mountTools(section, viewer, scans, order) {
     out: () => viewer.zoom(0.8),
     in: () => viewer.zoom(1.25),
     fit: () => viewer.fit(),
-    outline: () => viewer.set({ outline: !viewer.options.outline }),
-    heat: () => viewer.set({ heat: !viewer.options.heat }),
+    outline: () => viewer.set({outline: !viewer.options.outline}),
+    heat: () => viewer.set({heat: !viewer.options.heat}),
   };
   for (const [name, action] of Object.entries(actions)) find(`[data-do=${name}]`, section).addEventListener("click", action);
   const follow = () => {
@@ -82,17 +82,17 @@ export function mountCorners(host, viewer) {
   const wait = find(".wait", host);
   let under = null;
   const follow = () => {
-    const { scan, slice } = viewer;
-    corner("name").textContent = scan ? scan.name.split("/").pop() : "";
+    const {scan, slice} = viewer;
+    corner("name").textContent = scan?.title ?? "";
     corner("place").textContent = viewer.count > 1 ? `${viewer.index + 1} / ${viewer.count}` : "";
-    const { centre, width, automatic } = viewer.window;
+    const {centre, width, automatic} = viewer.window;
     corner("grey").textContent = readPoint(slice, under) ?? (slice?.pixels ? `L ${short(centre)} W ${short(width)}${automatic ? " auto" : ""}` : "");
     corner("scale").textContent = `${Math.round(viewer.scale * 100)} %`;
     wait.hidden = !scan || Boolean(slice);
     wait.textContent = scan?.cancelled ? "This slice was not segmented: the upload was stopped." : "This slice is not ready yet.";
   };
-  viewer.addEventListener("point", ({ detail }) => {
-    under = { x: Math.round(detail.x), y: Math.round(detail.y) };
+  viewer.addEventListener("point", ({detail}) => {
+    under = {x: Math.round(detail.x), y: Math.round(detail.y)};
     follow();
   });
   host.addEventListener("pointerleave", () => {

@@ -1,58 +1,57 @@
 // Mouse, pen, touch and keys on the viewer.
 
-import { dragWindow } from "./window.js";
+import {dragWindow} from "./window.js";
 
 const WHEEL_STEP = 60; // of deltaY in pixels: a notch of a mouse's wheel is one slice
 const KEY_PAN = 40; // CSS pixels
 
 /** Hand pointer, wheel and key events to a viewer, or to its tool. */
 export function listen(viewer) {
-  const { canvas, host } = viewer;
-  const state = { pointers: new Map(), drag: null, space: false, wheel: 0 };
+  const {canvas, host} = viewer;
+  const state = {pointers: new Map(), drag: null, space: false, wheel: 0};
   canvas.addEventListener("pointerdown", (event) => start(viewer, state, event));
   canvas.addEventListener("pointermove", (event) => move(viewer, state, event));
   canvas.addEventListener("pointerup", (event) => end(viewer, state, event, "up"));
   canvas.addEventListener("pointercancel", (event) => end(viewer, state, event, "cancel"));
   canvas.addEventListener("pointerleave", (event) => viewer.tool?.hover?.(null, event));
-  canvas.addEventListener("wheel", (event) => turnWheel(viewer, state, event), { passive: false });
-  canvas.addEventListener("auxclick", (event) => event.preventDefault());
+  canvas.addEventListener("wheel", (event) => turnWheel(viewer, state, event), {passive: false});
   host.addEventListener("keydown", (event) => {
-    if (event.key === " ") {
-      state.space = true;
-      event.preventDefault();
-    }
+    if (event.key !== " ") return;
+    state.space = true;
+    event.preventDefault();
   });
-  globalThis.addEventListener("keyup", (event) => event.key === " " && (state.space = false));
-  globalThis.addEventListener("blur", () => (state.space = false));
+  for (const type of ["keyup", "blur"]) {
+    globalThis.addEventListener(type, (event) => (state.space &&= type === "keyup" && event.key !== " "));
+  }
 }
 
 function start(viewer, state, event) {
-  viewer.host.focus({ preventScroll: true });
+  viewer.host.focus({preventScroll: true});
   if (event.button > 1) return;
   event.preventDefault();
   viewer.canvas.setPointerCapture(event.pointerId);
   state.pointers.set(event.pointerId, place(event));
-  if (state.pointers.size === 2) {
+  if (state.pointers.size > 1) {
     if (state.drag === "tool") viewer.tool?.cancel?.(event);
     state.drag = "pinch";
-  } else if (state.pointers.size === 1) {
-    state.drag = event.button === 1 || state.space ? "pan" : viewer.tool ? "tool" : "window";
-    if (state.drag === "tool") viewer.tool.down?.(viewer.toImage(event), event);
+    return;
   }
+  state.drag = event.button === 1 || state.space ? "pan" : viewer.tool ? "tool" : "window";
+  if (state.drag === "tool") viewer.tool.down?.(viewer.toImage(event), event);
 }
 
 function move(viewer, state, event) {
   const before = state.pointers.get(event.pointerId);
   if (!before) {
-    viewer.dispatchEvent(new CustomEvent("point", { detail: viewer.toImage(event) }));
+    viewer.dispatchEvent(new CustomEvent("point", {detail: viewer.toImage(event)}));
     viewer.tool?.hover?.(viewer.toImage(event), event);
     return;
   }
-  const now = place(event);
+  const now = place(event), dx = now.x - before.x, dy = now.y - before.y;
   if (state.drag === "pinch") pinch(viewer, state, event.pointerId, now);
-  else if (state.drag === "pan") viewer.pan(now.x - before.x, now.y - before.y);
-  else if (state.drag === "window") turnWindow(viewer, now.x - before.x, now.y - before.y);
-  else if (state.drag === "tool") {
+  if (state.drag === "pan") viewer.pan(dx, dy);
+  if (state.drag === "window") turnWindow(viewer, dx, dy);
+  if (state.drag === "tool") {
     const events = event.getCoalescedEvents?.() ?? [];
     for (const one of events.length ? events : [event]) viewer.tool?.move?.(viewer.toImage(one), one);
   }
@@ -67,68 +66,55 @@ function end(viewer, state, event, how) {
 
 function turnWindow(viewer, dx, dy) {
   if (!viewer.slice?.pixels) return;
-  const { centre, width } = dragWindow(viewer.window, dx, dy, viewer.scan.autoWidth);
+  const {centre, width} = dragWindow(viewer.window, dx, dy, viewer.scan.autoWidth);
   viewer.setWindow(centre, width);
 }
 
 function pinch(viewer, state, id, now) {
-  const [otherId] = [...state.pointers.keys()].filter((key) => key !== id);
-  const other = state.pointers.get(otherId);
   const before = state.pointers.get(id);
+  const other = [...state.pointers].find(([key]) => key !== id)?.[1];
   if (!other) return;
   const box = viewer.canvas.getBoundingClientRect();
-  const middle = (a) => ({ x: (a.x + other.x) / 2 - box.left, y: (a.y + other.y) / 2 - box.top });
-  const [from, to] = [middle(before), middle(now)];
-  viewer.pan(to.x - from.x, to.y - from.y);
+  const middle = (a) => ({x: (a.x + other.x) / 2 - box.left, y: (a.y + other.y) / 2 - box.top});
   const apart = (a) => Math.max(1, Math.hypot(a.x - other.x, a.y - other.y));
-  viewer.zoom(apart(now) / apart(before), to);
+  viewer.pan((now.x - before.x) / 2, (now.y - before.y) / 2);
+  viewer.zoom(apart(now) / apart(before), middle(now));
 }
 
 function turnWheel(viewer, state, event) {
-  if (!viewer.scan || viewer.tool?.wheel?.(event)) return event.preventDefault();
   event.preventDefault();
-  const pixels = event.deltaY * (event.deltaMode === 1 ? WHEEL_STEP : event.deltaMode === 2 ? 600 : 1);
+  if (!viewer.scan || viewer.tool?.wheel?.(event)) return;
+  const pixels = event.deltaY * [1, WHEEL_STEP, 600][event.deltaMode];
   if (event.ctrlKey || event.metaKey || viewer.count === 1) {
     const box = viewer.canvas.getBoundingClientRect();
-    return viewer.zoom(Math.exp(-pixels / 400), { x: event.clientX - box.left, y: event.clientY - box.top });
+    viewer.zoom(Math.exp(-pixels / 400), {x: event.clientX - box.left, y: event.clientY - box.top});
+    return;
   }
-  if (Math.sign(pixels) !== Math.sign(state.wheel)) state.wheel = 0;
+  if (pixels * state.wheel < 0) state.wheel = 0;
   state.wheel += Math.max(-WHEEL_STEP, Math.min(pixels, WHEEL_STEP)); // a notch is 60 to 120 pixels
   const steps = Math.trunc(state.wheel / WHEEL_STEP);
   state.wheel -= steps * WHEEL_STEP;
   if (steps) viewer.show(viewer.index + steps);
-  return undefined;
 }
 
-function place(event) {
-  return { x: event.clientX, y: event.clientY };
+function place({clientX, clientY}) {
+  return {x: clientX, y: clientY};
 }
+
+const step = (slices) => (viewer) => viewer.show(viewer.index + slices);
+const pan = (dx, dy) => (viewer) => viewer.pan(dx * KEY_PAN, dy * KEY_PAN);
+const turn = (dx, dy) => (viewer) => turnWindow(viewer, dx, dy);
+const zoom = (factor) => (viewer) => viewer.zoom(factor);
 
 /** Keys of the viewer by name; each is a function of the viewer. */
 const KEYS = {
-  ArrowUp: (viewer) => viewer.show(viewer.index - 1),
-  ArrowDown: (viewer) => viewer.show(viewer.index + 1),
-  ArrowLeft: (viewer) => viewer.show(viewer.index - 1),
-  ArrowRight: (viewer) => viewer.show(viewer.index + 1),
-  PageUp: (viewer) => viewer.show(viewer.index - 10),
-  PageDown: (viewer) => viewer.show(viewer.index + 10),
-  Home: (viewer) => viewer.show(0),
-  End: (viewer) => viewer.show(viewer.count - 1),
-  "shift+ArrowUp": (viewer) => viewer.pan(0, KEY_PAN),
-  "shift+ArrowDown": (viewer) => viewer.pan(0, -KEY_PAN),
-  "shift+ArrowLeft": (viewer) => viewer.pan(KEY_PAN, 0),
-  "shift+ArrowRight": (viewer) => viewer.pan(-KEY_PAN, 0),
-  "+": (viewer) => viewer.zoom(1.25),
-  "=": (viewer) => viewer.zoom(1.25),
-  "-": (viewer) => viewer.zoom(0.8),
-  0: (viewer) => viewer.fit(),
-  a: (viewer) => viewer.resetWindow(),
-  ",": (viewer) => turnWindow(viewer, 0, -10),
-  ".": (viewer) => turnWindow(viewer, 0, 10),
-  "<": (viewer) => turnWindow(viewer, -10, 0),
-  ">": (viewer) => turnWindow(viewer, 10, 0),
-  h: (viewer) => viewer.set({ heat: !viewer.options.heat }),
-  o: (viewer) => viewer.set({ outline: !viewer.options.outline }),
+  ArrowUp: step(-1), ArrowDown: step(1), ArrowLeft: step(-1), ArrowRight: step(1), PageUp: step(-10), PageDown: step(10),
+  Home: step(-Infinity), End: step(Infinity),
+  "shift+ArrowUp": pan(0, 1), "shift+ArrowDown": pan(0, -1), "shift+ArrowLeft": pan(1, 0), "shift+ArrowRight": pan(-1, 0),
+  "+": zoom(1.25), "=": zoom(1.25), "-": zoom(0.8), 0: (viewer) => viewer.fit(),
+  a: (viewer) => viewer.resetWindow(), ",": turn(0, -10), ".": turn(0, 10), "<": turn(-10, 0), ">": turn(10, 0),
+  h: (viewer) => viewer.set({heat: !viewer.options.heat}),
+  o: (viewer) => viewer.set({outline: !viewer.options.outline}),
 };
 
 /** Run the key of an event; the tool is asked first. Returns whether it meant anything. */

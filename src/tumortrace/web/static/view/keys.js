@@ -1,6 +1,6 @@
 // The list of keys and gestures.
 
-import { el, find } from "../dom.js";
+import {el, find} from "../dom.js";
 
 const KEYS = [
   ["↑ ↓, Page Up, Page Down, Home, End", "Slice"],
@@ -18,8 +18,8 @@ const KEYS = [
 
 /** Fill the dialog: the keys of the viewer, and those of the corrections as [keys, meaning]. */
 export function mountKeys(dialog, editKeys) {
-  const line = ([keys, meaning]) => el("tr", {}, el("th", { scope: "row", text: keys }), el("td", { text: meaning }));
-  const head = (text) => el("tr", {}, el("th", { colspan: 2, scope: "rowgroup", class: "quiet", text }));
+  const line = ([keys, meaning]) => el("tr", {}, el("th", {scope: "row", text: keys}), el("td", {text: meaning}));
+  const head = (text) => el("tr", {}, el("th", {colspan: 2, scope: "rowgroup", class: "quiet", text}));
   const body = (title, rows) => el("tbody", {}, head(title), ...rows.map(line));
   find("table", dialog).append(body("View", KEYS), body("Correct the mask", editKeys));
 }

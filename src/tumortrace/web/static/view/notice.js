@@ -1,6 +1,6 @@
 // What a person must know of the slice that is shown, in plain words.
 
-import { count, el, short } from "../dom.js";
+import {count, el} from "../dom.js";
 
 /** Show the result of the current slice, with a warning where a person should look. */
 export function mountNotice(section, viewer, scans) {
@@ -20,35 +20,33 @@ export function mountNotice(section, viewer, scans) {
 /** Boxes for a slice: {kind, title, text, reasons}. */
 function describe(scan, slice) {
   const parts = [];
-  const { record } = scan;
-  if (scan.error && scan.error !== record?.reason) parts.push({ kind: "bad", title: "This scan could not be read", text: scan.error });
-  if (record?.status === "rejected") parts.push({ kind: "bad", title: "This series was not segmented", reasons: split(record.reason) });
+  const {record} = scan;
+  if (scan.error && scan.error !== record?.reason) parts.push({kind: "bad", title: "This scan could not be read", text: scan.error});
+  if (record?.status === "rejected") parts.push({kind: "bad", title: "This series was not segmented", reasons: split(record.reason)});
   if (slice) parts.push(describeSlice(scan, slice));
   if (record?.status === "ok" && record.review) {
-    parts.push({ kind: "warn", title: "Check this series before you use it", reasons: split(record.reason) });
+    parts.push({kind: "warn", title: "Check this series before you use it", reasons: split(record.reason)});
   }
   return parts;
 }
 
 function describeSlice(scan, slice) {
-  const { record } = slice;
-  if (slice.edited) return { kind: "good", title: `${headline(scan, slice)}, corrected by you` };
+  const {record} = slice;
+  if (slice.edited) return {kind: "good", title: `${headline(scan, slice)}, corrected by you`};
   if (record.status === "rejected") {
-    return { kind: "bad", title: "Not segmented", reasons: split(record.reason) };
+    return {kind: "bad", title: "Not segmented", reasons: split(record.reason)};
   }
-  if (record.status === "error") return { kind: "bad", title: "This slice could not be read", reasons: split(record.reason) };
-  if (scan.annotated) return { kind: "calm", title: headline(scan, slice), text: "As in the annotation." };
+  if (record.status === "error") return {kind: "bad", title: "This slice could not be read", reasons: split(record.reason)};
+  if (scan.annotated) return {kind: "calm", title: headline(scan, slice), text: "As in the annotation."};
   const rating = `confidence ${record.confidence.toFixed(2)}`;
-  if (!record.review) return { kind: "calm", title: headline(scan, slice), text: sentence(rating) };
+  if (!record.review) return {kind: "calm", title: headline(scan, slice), text: sentence(rating)};
   const text = record.reason.includes("confidence") ? "" : sentence(rating);
-  return { kind: "warn", title: `${headline(scan, slice)}: check it`, text, reasons: split(record.reason) };
+  return {kind: "warn", title: `${headline(scan, slice)}: check it`, text, reasons: split(record.reason)};
 }
 
 function headline(scan, slice) {
-  const area = slice.areaPx;
-  if (!area) return "No tumour found";
-  const lesions = count(new Set(slice.labels).size - 1, "lesion");
-  return scan.spacingMm ? `${lesions}, ${short(area * scan.spacingMm[0] * scan.spacingMm[1])} mm²` : `${lesions}, ${short(area)} px`;
+  if (!slice.areaPx) return "No tumour found";
+  return `${count(slice.counts.subarray(1).filter(Boolean).length, "lesion")}, ${scan.area(slice.areaPx)}`;
 }
 
 function split(reason) {
@@ -60,8 +58,8 @@ function sentence(text) {
   return `${start}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 }
 
-function box({ kind, title, text, reasons = [] }) {
-  const lines = [...(reasons.length === 1 ? reasons : []), text].filter(Boolean).map((line) => el("p", { text: line }));
-  const list = reasons.length > 1 ? [el("ul", {}, ...reasons.map((reason) => el("li", { text: reason })))] : [];
-  return el("div", { class: `box ${kind}` }, el("h3", { text: title }), ...list, ...lines);
+function box({kind, title, text, reasons = []}) {
+  const lines = [...(reasons.length === 1 ? reasons : []), text].filter(Boolean).map((line) => el("p", {text: line}));
+  const list = reasons.length > 1 ? [el("ul", {}, ...reasons.map((reason) => el("li", {text: reason})))] : [];
+  return el("div", {class: `box ${kind}`}, el("h3", {text: title}), ...list, ...lines);
 }

@@ -8,7 +8,7 @@
 export function traceLabels(labels, width, height) {
   const shapes = new Map();
   const shape = (number) => {
-    if (!shapes.has(number)) shapes.set(number, { runs: [], across: [], down: [] });
+    if (!shapes.has(number)) shapes.set(number, {runs: [], across: [], down: []});
     return shapes.get(number);
   };
   for (let y = 0; y < height; y++) {
@@ -41,7 +41,7 @@ function collect(count, at, report) {
 }
 
 /** Add the pixels of a lesion to the current path; `snapX` and `snapY` turn edges into screen pixels. */
-export function addRuns(ctx, { runs }, snapX, snapY) {
+export function addRuns(ctx, {runs}, snapX, snapY) {
   for (let i = 0; i < runs.length; i += 3) {
     const [top, left] = [snapY(runs[i]), snapX(runs[i + 1])];
     ctx.rect(left, top, snapX(runs[i + 2]) - left, snapY(runs[i] + 1) - top);
@@ -49,7 +49,7 @@ export function addRuns(ctx, { runs }, snapX, snapY) {
 }
 
 /** Add the outline of a lesion to the current path, `thick` screen pixels (an even number) wide. */
-export function addOutline(ctx, { across, down }, snapX, snapY, thick) {
+export function addOutline(ctx, {across, down}, snapX, snapY, thick) {
   const half = thick / 2;
   for (let i = 0; i < across.length; i += 3) {
     const left = snapX(across[i + 1]);

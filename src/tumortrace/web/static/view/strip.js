@@ -1,6 +1,6 @@
 // The slider of a series: a bar for each slice shows how much tumour it has, a dot that it is doubtful.
 
-import { find, onceAFrame } from "../dom.js";
+import {find, onceAFrame} from "../dom.js";
 
 /** Connect the slider below the scan with the viewer. */
 export function mountStrip(strip, viewer, scans) {
@@ -30,7 +30,7 @@ function paint(canvas, viewer) {
   const context = canvas.getContext("2d");
   const style = getComputedStyle(canvas);
   const colour = (name) => style.getPropertyValue(name).trim();
-  const areas = slices.map((slice) => slice?.areaPx ?? 0);
+  const areas = slices.map((slice) => slice?.areaPx ?? 0); // counted once, until their labels change
   const most = Math.max(1, ...areas);
   const step = width / slices.length;
   slices.forEach((slice, i) => {

@@ -1,10 +1,10 @@
 // The canvas that shows one slice with its mask: windowing, zoom, pan and scrolling.
 
-import { colourOf, HEAT } from "./colours.js";
-import { listen } from "./gestures.js";
-import { addOutline, addRuns, traceLabels } from "./outline.js";
-import { Raster } from "./raster.js";
-import { automaticWindow, fillTable } from "./window.js";
+import {colourOf, HEAT} from "./colours.js";
+import {listen} from "./gestures.js";
+import {addOutline, addRuns, traceLabels} from "./outline.js";
+import {Raster} from "./raster.js";
+import {automaticWindow, fillTable} from "./window.js";
 
 const LARGEST_SCALE = 64;
 const SMOOTH_BELOW = 5; // screen pixels per image pixel; from there single pixels are shown, to be judged one by one
@@ -21,13 +21,12 @@ export class Viewer extends EventTarget {
   index = 0;
   tool = null;
   highlight = 0;
-  options = { outline: true, opacity: 0.2, heat: false };
+  options = {outline: true, opacity: 0.2, heat: false};
 
   #raster = new Raster();
   #heat = new Raster();
   #table = new Uint32Array(65536);
-  #shapes = new WeakMap();
-  #origin = { x: 0, y: 0 }; // left and top edge of the image, in whole device pixels
+  #origin = {x: 0, y: 0}; // left and top edge of the image, in whole device pixels
   #fitted = true;
   #scheduled = false;
   #timer = 0;
@@ -38,7 +37,7 @@ export class Viewer extends EventTarget {
     this.host = host;
     this.say = say;
     this.canvas = host.querySelector("canvas");
-    this.context = this.canvas.getContext("2d", { alpha: false });
+    this.context = this.canvas.getContext("2d", {alpha: false});
     this.scale = 1;
     this.ratio = 1;
     listen(this);
@@ -50,13 +49,14 @@ export class Viewer extends EventTarget {
     return this.scan?.slices[this.index] ?? null;
   }
 
+  /** Number of slices. */
   get count() {
     return this.scan?.slices.length ?? 0;
   }
 
   /** Window of the scan that is shown: {centre, width, automatic}. */
   get window() {
-    return this.scan?.shownWindow ?? { centre: 0, width: 1, automatic: true };
+    return this.scan?.shownWindow ?? {centre: 0, width: 1, automatic: true};
   }
 
   /** Show a scan from one of its slices on; null empties the canvas. */
@@ -86,7 +86,12 @@ export class Viewer extends EventTarget {
 
   /** Draw the labels anew: they changed. */
   redraw() {
-    if (this.slice) this.#shapes.delete(this.slice);
+    this.forget([this.slice]);
+  }
+
+  /** The labels of slices changed, of those that are not shown, too. */
+  forget(slices) {
+    for (const slice of slices) slice?.touch();
     this.#schedule();
     this.#timer ||= setTimeout(() => {
       this.#timer = 0;
@@ -102,23 +107,23 @@ export class Viewer extends EventTarget {
 
   setWindow(centre, width) {
     if (!this.scan || !(width > 0) || !Number.isFinite(centre)) return;
-    this.scan.shownWindow = { centre, width, automatic: false };
+    this.scan.shownWindow = {centre, width, automatic: false};
     this.#changed("viewchange");
   }
 
   /** Window by the grey values: of the whole scan once it is complete, until then of the slice that is shown. */
   resetWindow() {
-    const { scan } = this;
+    const {scan} = this;
     if (!scan) return;
     const slices = scan.complete ? scan.ready : [this.slice ?? scan.ready[0]].filter(Boolean);
     if (!slices.length) return;
-    scan.shownWindow = { ...automaticWindow(slices), automatic: true };
+    scan.shownWindow = {...automaticWindow(slices), automatic: true};
     scan.autoWidth = scan.shownWindow.width;
     this.#changed("viewchange");
   }
 
   /** Enlarge by a factor about a point of the screen (its middle if none is given). */
-  zoom(factor, at = { x: this.host.clientWidth / 2, y: this.host.clientHeight / 2 }) {
+  zoom(factor, at = {x: this.host.clientWidth / 2, y: this.host.clientHeight / 2}) {
     if (!this.scan?.sizeHw) return;
     const fixed = this.fromScreen(at.x, at.y);
     this.scale = Math.max(Math.min(this.#fitScale() / 4, 1), Math.min(this.scale * factor, LARGEST_SCALE));
@@ -129,7 +134,7 @@ export class Viewer extends EventTarget {
   /** Move the image by a distance on the screen. */
   pan(dx, dy) {
     this.#fitted = false;
-    this.#origin = { x: this.#origin.x + dx * this.ratio, y: this.#origin.y + dy * this.ratio };
+    this.#origin = {x: this.#origin.x + dx * this.ratio, y: this.#origin.y + dy * this.ratio};
     this.#changed("viewchange");
   }
 
@@ -140,7 +145,7 @@ export class Viewer extends EventTarget {
     const [height, width] = this.scan.sizeHw;
     this.scale = this.#fitScale();
     const s = this.scale * this.ratio;
-    this.#origin = { x: (this.canvas.width - width * s) / 2, y: (this.canvas.height - height * s) / 2 };
+    this.#origin = {x: (this.canvas.width - width * s) / 2, y: (this.canvas.height - height * s) / 2};
     this.#changed("viewchange");
   }
 
@@ -158,29 +163,29 @@ export class Viewer extends EventTarget {
 
   fromScreen(x, y) {
     const s = this.scale * this.ratio;
-    const { x: left, y: top } = this.#whole();
-    return { x: (x * this.ratio - left) / s - 0.5, y: (y * this.ratio - top) / s - 0.5 };
+    const {x: left, y: top} = this.#whole();
+    return {x: (x * this.ratio - left) / s - 0.5, y: (y * this.ratio - top) / s - 0.5};
   }
 
   toScreen(x, y) {
     const s = this.scale * this.ratio;
-    const { x: left, y: top } = this.#whole();
-    return { x: (left + (x + 0.5) * s) / this.ratio, y: (top + (y + 0.5) * s) / this.ratio };
+    const {x: left, y: top} = this.#whole();
+    return {x: (left + (x + 0.5) * s) / this.ratio, y: (top + (y + 0.5) * s) / this.ratio};
   }
 
   #whole() {
-    return { x: Math.round(this.#origin.x), y: Math.round(this.#origin.y) };
+    return {x: Math.round(this.#origin.x), y: Math.round(this.#origin.y)};
   }
 
   #fitScale() {
     const [height, width] = this.scan.sizeHw;
-    const { clientWidth, clientHeight } = this.host;
+    const {clientWidth, clientHeight} = this.host;
     return Math.max(0.01, Math.min((clientWidth - MARGIN) / width, (clientHeight - MARGIN) / height));
   }
 
   /** Give the canvas a whole number of device pixels, and exactly their size on the page: nothing is resampled. */
   #resize() {
-    const { canvas, host } = this;
+    const {canvas, host} = this;
     this.ratio = globalThis.devicePixelRatio || 1;
     canvas.width = Math.floor(host.clientWidth * this.ratio);
     canvas.height = Math.floor(host.clientHeight * this.ratio);
@@ -216,15 +221,14 @@ export class Viewer extends EventTarget {
     this.#scheduled = false;
     if (this.ratio !== globalThis.devicePixelRatio) return this.#resize();
     this.#snap();
-    const { context, canvas, slice } = this;
+    const {context, canvas, slice} = this;
     context.setTransform(1, 0, 0, 1, 0, 0);
-    context.globalAlpha = 1;
     context.fillStyle = "#0b0d10";
     context.fillRect(0, 0, canvas.width, canvas.height);
     if (!slice) return undefined;
     if (!this.scan.shownWindow) this.resetWindow();
     this.#drawScan(slice);
-    if (this.options.heat && slice.probability) this.#drawScaled(this.#heat.paint(slice.probability, HEAT, slice.width, slice.height));
+    if (this.options.heat && slice.probability) this.#drawScaled(this.#heat.paint(slice.probability, HEAT, slice));
     this.#drawLabels(slice);
     if (!this.tool?.draw) return undefined;
     context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
@@ -235,50 +239,40 @@ export class Viewer extends EventTarget {
     if (slice.rgb) return this.#drawScaled(slice.rgb);
     if (!slice.pixels) return undefined;
     fillTable(this.#table, slice, this.window);
-    return this.#drawScaled(this.#raster.paint(slice.pixels, this.#table, slice.width, slice.height));
+    return this.#drawScaled(this.#raster.paint(slice.pixels, this.#table, slice));
   }
 
   #drawScaled(image) {
-    const { context } = this;
+    const {context} = this;
     const s = this.scale * this.ratio;
-    const { x, y } = this.#whole();
+    const {x, y} = this.#whole();
     context.imageSmoothingEnabled = s < SMOOTH_BELOW;
     context.imageSmoothingQuality = s < 1 ? "high" : "low";
     context.drawImage(image, x, y, image.width * s, image.height * s);
   }
 
   #drawLabels(slice) {
-    const { context, options } = this;
+    const {context, options} = this;
     const s = this.scale * this.ratio;
-    const { x: left, y: top } = this.#whole();
+    const {x, y} = this.#whole();
     // A screen pixel belongs to the image pixel that its centre lies in, as when a picture is drawn unsmoothed.
-    const snapX = (edge) => Math.ceil(left + edge * s - 0.5);
-    const snapY = (edge) => Math.ceil(top + edge * s - 0.5);
+    const snapX = (edge) => Math.ceil(x + edge * s - 0.5);
+    const snapY = (edge) => Math.ceil(y + edge * s - 0.5);
     const thick = 2 * Math.max(1, Math.round(this.ratio * 0.75));
-    for (const [number, shape] of this.#trace(slice)) {
+    slice.shapes ??= traceLabels(slice.labels, slice.width, slice.height);
+    for (const [number, shape] of slice.shapes) {
+      const wide = thick * (number === this.highlight ? 2 : 1);
       context.fillStyle = colourOf(number);
-      const fill = () => {
-        context.fill();
-        context.beginPath();
-      };
-      context.beginPath();
-      context.globalAlpha = options.opacity;
-      if (options.opacity) addRuns(context, shape, snapX, snapY);
-      fill();
-      context.globalAlpha = 1;
-      if (options.outline) addOutline(context, shape, snapX, snapY, thick + (number === this.highlight ? thick : 0));
-      fill();
+      this.#fill(options.opacity, () => addRuns(context, shape, snapX, snapY));
+      if (options.outline) this.#fill(1, () => addOutline(context, shape, snapX, snapY, wide));
     }
+    context.globalAlpha = 1;
   }
 
-  #trace(slice) {
-    if (!this.#shapes.has(slice)) this.#shapes.set(slice, traceLabels(slice.labels, slice.width, slice.height));
-    return this.#shapes.get(slice);
-  }
-
-  /** Labels of other slices than the one shown changed, too. */
-  forget(slices) {
-    for (const slice of slices) this.#shapes.delete(slice);
-    this.redraw();
+  #fill(opacity, addPath) {
+    this.context.globalAlpha = opacity;
+    this.context.beginPath();
+    addPath();
+    this.context.fill();
   }
 }
