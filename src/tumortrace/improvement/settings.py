@@ -12,7 +12,7 @@ from tumortrace.inference.model import Model
 from tumortrace.run_folder import CONFIG
 from tumortrace.training.warm_start import find_weights
 
-EPOCHS, EPOCH_SLICES = 8, 320
+EPOCHS, COARSE_EPOCHS, EPOCH_SLICES = 8, 4, 320
 """Length of a training, the same for few and for many corrected cases."""
 
 RATE = 0.3
@@ -41,7 +41,7 @@ def settings_of(model: Model, overrides: Iterable[str] = ()) -> Config:
     training = replace(
         base.training,
         epochs=EPOCHS,
-        coarse_epochs=0,
+        coarse_epochs=COARSE_EPOCHS,
         epoch_slices=EPOCH_SLICES,
         learning_rate=base.training.learning_rate * (1 if _was_improved(model) else RATE),
         keep="last",
