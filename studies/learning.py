@@ -23,9 +23,9 @@ from rich.console import Console
 
 from studies.next_hospital import halve
 from tumortrace.cli import run_script
-from tumortrace.copies.survey import survey_cases
 from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.data.dataset import Dataset, open_datasets
+from tumortrace.errors import DataError
 from tumortrace.improvement.improve import improve
 from tumortrace.improvement.material import gather
 from tumortrace.improvement.models import Models
@@ -45,8 +45,8 @@ ORDERS = ("random", "least confident")
 RANDOM_SHARE = 4
 """In the second order one slice of so many is drawn at random."""
 
-SCORED = 150
-"""Slices of the other patients that are scored, evenly spaced."""
+POOL, SCORED = 320, 120
+"""Slices of the patients in the pool and of the others, evenly spaced."""
 
 SHORTER = ("training.threads=1", "training.epochs=4", "training.coarse_epochs=2", "training.epoch_slices=256")
 """Two fifths of the training that ``improve`` does, on one core."""
@@ -62,7 +62,7 @@ class Hospital:
         dataset: All of its slices.
         pool: Slices of half of the patients, which are corrected.
         scored: Slices of the others.
-        patients: Patient or group of each case, by case_id.
+        patients: Patient of each case, by case_id.
     """
 
     dataset: Dataset
@@ -72,14 +72,17 @@ class Hospital:
 
 
 def open_hospital(data: Path) -> Hospital:
-    """Open the hospital and halve its patients; a slice without a patient stays with its copies."""
+    """Open the hospital, whose slices all name their patients, and halve the patients.
+
+    Raises:
+        DataError: A slice names no patient.
+    """
     dataset = open_datasets([data])
-    survey = survey_cases(dataset.records)
-    named = zip(survey.cases, survey.groups, strict=True)
-    patients = {case.record.case_id: case.record.patient or group for case, group in named}
-    readable = tuple(record for record in dataset.records if record.case_id in patients)
-    pool, others = halve(readable, patients)
-    return Hospital(dataset, pool, tuple(evenly_spaced(others, SCORED)), patients)
+    patients = {record.case_id: record.patient or "" for record in dataset.records}
+    if not all(patients.values()):
+        raise DataError(f"{data}: a slice names no patient; give a dataset whose pairs.csv names all of them")
+    pool, others = halve(dataset.records, patients)
+    return Hospital(dataset, tuple(evenly_spaced(pool, POOL)), tuple(evenly_spaced(others, SCORED)), patients)
 
 
 def order_randomly(records: Sequence[CaseRecord], *, seed: int) -> list[CaseRecord]:
