@@ -2,9 +2,9 @@
 
 ``python -m studies.forgetting DATA --sources DIR --out OUT`` starts from ``fast``. 120 slices of lgg patients of
 fold 4, whom it was not trained on, are corrected by their truth; 150 slices of the other sources in fold 4 are the
-standard set. It is improved on the corrected slices alone, and with 300 slices of the other folds mixed in. A third row is the
-mean of the weights before and after the first training (Wortsman et al. 2022). Every row is compared with ``fast`` on
-the held-out corrected slices and on the standard set.
+standard set. It is improved on the corrected slices alone, and with 300 slices of the other folds mixed in. A third
+row is the mean of the weights before and after the first training (Wortsman et al. 2022). Every row is compared with
+``fast`` on the held-out corrected slices and on the standard set.
 """
 
 from __future__ import annotations

@@ -22,6 +22,8 @@ import typer
 from tumortrace.cli import run_script
 from tumortrace.config import load_config
 from tumortrace.copies.split_files import read_split
+from tumortrace.copies.training_index import load_training_index
+from tumortrace.errors import DataError
 from tumortrace.evaluation.folder import ImageRow, read_evaluation
 from tumortrace.evaluation.provenance import DIGITS
 from tumortrace.files import write_atomically
@@ -29,6 +31,7 @@ from tumortrace.inference.recipe import recipe_to_json
 from tumortrace.metrics.aggregate import interval_bounds
 from tumortrace.metrics.calibration import PAINTED
 from tumortrace.metrics.intervals import mean_interval, ratio_interval
+from tumortrace.run_folder import TRAINING_INDEX
 from tumortrace.training.half import read_weights_as_half, store_onnx_in_half
 
 WEIGHTS = Path(__file__).parents[1] / "src" / "tumortrace" / "weights"
@@ -151,10 +154,31 @@ def describe(run: Path, *, name: str, sha256: str) -> dict[str, Any]:
         "limits": (*LIMITS, FALSE_ALARMS),
         "data": [{**DATA[source], "cases": count} for source, count in counts.items() if count],
         "data_sha256": manifest["data"]["train"]["sha256"],
-        "training_sha256": sorted(sha256[:DIGITS] for sha256 in cases.values()),
+        "training_sha256": (listed := sorted(sha256[:DIGITS] for sha256 in cases.values())),
+        "training_pictures_sha256": list_pictures(run, listed, before=WEIGHTS / f"{name}.json"),
         "licence": "CC BY-NC-SA 4.0 (part of the data is non-commercial and share-alike); the code is Apache-2.0",
         "retrain": RETRAIN[name],
     }
+
+
+def list_pictures(run: Path, training: list[str], *, before: Path) -> list[str]:
+    """Return the hashes of the training pictures without their truth.
+
+    Args:
+        run: The run; its index lacks them if it is of an earlier version.
+        training: Hashes of the training slices.
+        before: The card that is replaced; its list is taken if it is of the same slices.
+
+    Raises:
+        DataError: Neither has them.
+    """
+    pictures = {sha256[:DIGITS] for sha256 in load_training_index(run / TRAINING_INDEX).pictures if sha256}
+    card = json.loads(before.read_text()) if before.is_file() else {}
+    if not pictures and card.get("training_sha256") == training:
+        pictures = set(card.get("training_pictures_sha256", ()))
+    if not pictures:
+        raise DataError(f"{run / TRAINING_INDEX}: lacks the hashes of the pictures; train again")
+    return sorted(pictures)
 
 
 def score(rows: list[ImageRow], unseen: list[ImageRow]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from tumortrace.copies.training_index import (
     save_training_index,
 )
 from tumortrace.data.cases import CaseRecord, read_case
-from tumortrace.data.fingerprint import hash_case
+from tumortrace.data.fingerprint import hash_case, hash_slice
 from tumortrace.errors import DataError
 
 DrawHead = Callable[..., NDArray[np.uint8]]
@@ -40,6 +40,7 @@ def test_what_is_remembered(draw_head: DrawHead, write_case: WriteCase):
     memory = build_training_index(describe_cases(records))
     assert memory.names == ("a.png", "c.png")
     assert memory.patients == ("p1", "")
+    assert memory.pictures == tuple(hash_slice(read_case(records[index])[0].slice) for index in (0, 2))
     assert memory.hashes == tuple(hash_case(read_case(records[index])[0]) for index in (0, 2))
     assert memory.head_masks.shape == (2, MASK_PX, MASK_PX)
     # The head's box ends above and left of the picture's middle lines as it is not centred; corners are clear cut.
@@ -56,6 +57,7 @@ def test_a_memory_comes_back_from_its_file(draw_head: DrawHead, write_case: Writ
     save_training_index(memory, tmp_path / "run" / "training.npz")
     back = load_training_index(tmp_path / "run" / "training.npz")
     assert (back.names, back.hashes, back.patients) == (memory.names, memory.hashes, memory.patients)
+    assert back.pictures == memory.pictures
     assert np.array_equal(back.head_masks, memory.head_masks)
     assert np.array_equal(back.signatures.boxes_xywh, memory.signatures.boxes_xywh)
     similarity = float((back.head_signatures()[0] * memory.head_signatures()[0]).sum())

@@ -16,7 +16,8 @@ from tumortrace.copies.survey import Survey, survey_cases
 from tumortrace.copies.training_index import build_training_index, save_training_index
 from tumortrace.data.cases import CaseRecord
 from tumortrace.evaluation.provenance import DIGITS, Provenance, trace_training
-from tumortrace.inference.model import Model
+from tumortrace.inference.card import read_card
+from tumortrace.inference.model import Model, open_model
 
 DrawHead = Callable[..., NDArray[np.uint8]]
 WriteCase = Callable[..., CaseRecord]
@@ -102,3 +103,33 @@ def test_without_a_card_or_run_nothing_is_known_and_train_gives_the_baselines(mo
     assert (provenance.index, provenance.total, provenance.complete) == (None, None, False)
     assert provenance.baselines._memory is not None
     assert provenance.baselines._memory.names == ("train-a.png", "train-b.png")
+
+
+def redrawn(survey: Survey) -> Survey:
+    """The same pictures; the truth of the first one has changed, and so has its hash."""
+    first = replace(survey.cases[0], sha256="f" * 64, packed_truth=np.zeros_like(survey.cases[0].packed_truth))
+    return replace(survey, cases=(first, *survey.cases[1:]))
+
+
+def test_a_training_slice_with_another_outline_is_known_by_its_picture(model: Model, survey: Survey):
+    card = {
+        "sha256": model.sha256,
+        "training_sha256": [survey.cases[0].sha256[:DIGITS]],
+        "training_pictures_sha256": [survey.cases[0].picture_sha256[:DIGITS]],
+    }
+    model.path.with_suffix(".json").write_text(json.dumps(card))
+    provenance = trace_training(model, redrawn(survey))
+    assert (provenance.total, provenance.at_hand) == (1, 1)
+    assert leaks_of(provenance, redrawn(survey)) == {"train-a.png": "train-a.png", "copy-of-a.png": "train-a.png"}
+    save_training_index(build_training_index(survey, only=[0]), model.path.with_name("training.npz"))
+    leak = trace_training(model, redrawn(survey)).find_leaks(redrawn(survey))["train-a.png"]
+    assert (leak.nearest, leak.similarity) == ("train-a.png", 1.0)
+
+
+def test_the_shipped_models_list_their_training_pictures():
+    for name in ("default", "fast"):
+        card = read_card(open_model(name))
+        assert card is not None
+        assert (
+            0.99 < len(card["training_pictures_sha256"]) / len(card["training_sha256"]) <= 1
+        )

@@ -49,13 +49,19 @@ def find_leaks(survey: Survey, memory: TrainingIndex) -> dict[str, Leak]:
 
 
 def _find_copies(survey: Survey, memory: TrainingIndex) -> dict[int, Leak]:
-    """Find the cases that are training slices, by their hashes, or copies of one, by their looks."""
-    by_hash = dict(zip(memory.hashes, memory.names, strict=True))
+    """Find the cases that are training slices, by their hashes, or copies of one, by their looks.
+
+    The same picture with another outline is a training slice as well.
+    """
+    by_hash = dict(zip(memory.pictures, memory.names, strict=True)) | dict(
+        zip(memory.hashes, memory.names, strict=True)
+    )
     copies = {}
     others = []
     for index, case in enumerate(survey.cases):
-        if case.sha256 in by_hash:
-            copies[index] = Leak(by_hash[case.sha256], 1.0, "copy")
+        nearest = by_hash.get(case.sha256) or (by_hash.get(case.picture_sha256) if case.picture_sha256 else None)
+        if nearest:
+            copies[index] = Leak(nearest, 1.0, "copy")
         else:
             others.append(index)
     for pair in find_copies(survey.signatures.select(others), memory.signatures) if others else []:

@@ -42,6 +42,7 @@ class SurveyedCase:
         tumour_px: Number of pixels of its truth; 0 without annotation.
         packed_truth: ``np.packbits`` of its truth; None without annotation.
         thumbnail: The picture in small (``make_thumbnail``).
+        picture_sha256: Hash of the picture alone (``hash_slice``).
     """
 
     record: CaseRecord
@@ -51,6 +52,7 @@ class SurveyedCase:
     tumour_px: int
     packed_truth: NDArray[np.uint8] | None
     thumbnail: Thumbnail
+    picture_sha256: str = ""
 
     @property
     def tumour_share(self) -> float:
@@ -191,7 +193,8 @@ def _describe(index: int, record: CaseRecord, *, on_case: OnCase, as_pictures: b
 
 
 def _describe_picture(image: Slice, record: CaseRecord, measure: Measure) -> _Described:
-    case = SurveyedCase(record, image.size_hw, hash_slice(image), 0, 0, None, make_thumbnail(image.pixels))
+    sha256 = hash_slice(image)
+    case = SurveyedCase(record, image.size_hw, sha256, 0, 0, None, make_thumbnail(image.pixels), sha256)
     return _Described(case, measure(image.pixels), [])
 
 
@@ -205,6 +208,7 @@ def _describe_case(case: Case, findings: list[Finding], measure: Measure) -> _De
         tumour_px=int(truth.sum()),
         packed_truth=np.packbits(truth),
         thumbnail=make_thumbnail(pixels),
+        picture_sha256=hash_slice(case.slice),
     )
     return _Described(described, measure(pixels), findings)
 

@@ -38,6 +38,7 @@ class TrainingIndex:
         patients: Patient of each slice; empty if unknown.
         signatures: Signature of each slice.
         head_masks: Their truth within the head's box, shape (N, MASK_PX, MASK_PX), bool.
+        pictures: SHA-256 of each picture alone (``hash_slice``); empty in an index of an earlier version.
     """
 
     names: tuple[str, ...]
@@ -45,6 +46,7 @@ class TrainingIndex:
     patients: tuple[str, ...]
     signatures: Signatures
     head_masks: NDArray[np.bool_]
+    pictures: tuple[str, ...]
 
     def head_signatures(self) -> NDArray[np.float32]:
         """Of norm 1, shape (N, SIDE_PX, SIDE_PX), as ``similarity.find_nearest`` takes them."""
@@ -71,6 +73,7 @@ def build_training_index(seen: DescribedCases, *, only: Sequence[int] | None = N
         patients=tuple(case.record.patient or "" for case in cases),
         signatures=seen.signatures.select(kept),
         head_masks=np.stack(masks) if masks else np.zeros((0, MASK_PX, MASK_PX), dtype=np.bool_),
+        pictures=tuple(case.picture_sha256 for case in cases),
     )
 
 
@@ -88,6 +91,7 @@ def join(first: TrainingIndex, second: TrainingIndex) -> TrainingIndex:
             np.concatenate([first.signatures.cut_ltrb[kept], second.signatures.cut_ltrb]),
         ),
         head_masks=np.concatenate([first.head_masks[kept], second.head_masks]),
+        pictures=(*(first.pictures[index] for index in kept), *second.pictures),
     )
 
 
@@ -100,6 +104,7 @@ def save_training_index(memory: TrainingIndex, path: Path) -> None:
         names=np.array(memory.names, dtype=np.str_),
         hashes=np.array(memory.hashes, dtype=np.str_),
         patients=np.array(memory.patients, dtype=np.str_),
+        pictures=np.array(memory.pictures, dtype=np.str_),
         windows=np.clip(windows, -127, 127).astype(np.int8),
         boxes_xywh=memory.signatures.boxes_xywh,
         cut_ltrb=memory.signatures.cut_ltrb,
@@ -117,15 +122,23 @@ def load_training_index(path: Path) -> TrainingIndex:
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
             names, hashes, patients = (tuple(arrays[key].tolist()) for key in ("names", "hashes", "patients"))
+            pictures = tuple(arrays["pictures"].tolist()) if "pictures" in arrays else ("",) * len(names)
             windows = (arrays["windows"].astype(np.float32) / _SCALE).astype(np.float16)
             signatures = Signatures(windows, arrays["boxes_xywh"], arrays["cut_ltrb"])
             bits = np.unpackbits(arrays["head_masks"])
         masks = bits.reshape(len(names), MASK_PX, MASK_PX).astype(np.bool_)
     except Exception as error:  # noqa: BLE001 - numpy, zip and zlib raise whatever a damaged byte leads them to
         raise DataError(f"{path}: cannot be read ({error}); train again, or evaluate without it") from None
-    if not len(names) == len(hashes) == len(patients) == len(signatures.windows) == len(signatures.boxes_xywh):
+    if (
+        not len(names)
+        == len(hashes)
+        == len(patients)
+        == len(pictures)
+        == len(signatures.windows)
+        == len(signatures.boxes_xywh)
+    ):
         raise DataError(f"{path}: its lists differ in length; train again, or evaluate without it")
-    return TrainingIndex(names, hashes, patients, signatures, masks)
+    return TrainingIndex(names, hashes, patients, signatures, masks, pictures)
 
 
 def _head_mask(truth: NDArray[np.bool_], box_xywh: tuple[int, int, int, int]) -> NDArray[np.bool_]:

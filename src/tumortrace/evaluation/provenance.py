@@ -49,7 +49,7 @@ def trace_training(model: Model, survey: Survey) -> Provenance:
     """Find out what a model was trained on.
 
     A run folder remembers all its training slices (``training.npz``). The card of a shipped model lists their hashes
-    only; of these, the slices that lie in the surveyed data can be compared.
+    only, with their truth and without; of these, the slices that lie in the surveyed data can be compared.
 
     Args:
         model: Model from ``open_model``; its run folder is the folder of its file.
@@ -64,8 +64,14 @@ def trace_training(model: Model, survey: Survey) -> Provenance:
         known = known_training(load_training_index(path))
         # A run that started from a model without such a file does not know that model's training slices.
         return known if model.card.get("remembered", True) else replace(known, total=None)
-    listed = {sha256[:DIGITS] for sha256 in (read_card(model) or {}).get("training_sha256", ())}
-    at_hand = [number for number, case in enumerate(survey.cases) if case.sha256[:DIGITS] in listed]
+    card = read_card(model) or {}
+    listed = {sha256[:DIGITS] for sha256 in card.get("training_sha256", ())}
+    pictures = {sha256[:DIGITS] for sha256 in card.get("training_pictures_sha256", ())}
+    at_hand = [
+        number
+        for number, case in enumerate(survey.cases)
+        if case.sha256[:DIGITS] in listed or case.picture_sha256[:DIGITS] in pictures
+    ]
     index = build_training_index(survey, only=at_hand) if at_hand else None
     return Provenance(index, len(listed) or None, Baselines(index or _index_train(survey)))
 

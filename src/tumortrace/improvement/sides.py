@@ -113,7 +113,7 @@ class _Tied:
 
     def describe_trained(self) -> str:
         """Return the finding's cause for a case that the model was trained on."""
-        return f"the model was trained on it ({_describe(self.trained, self.training)})"
+        return f"the model was trained on it ({_describe(self.name, self.trained, self.training)})"
 
 
 def _settle_standard(case: _Tied) -> tuple[Side, Finding | None]:
@@ -127,7 +127,7 @@ def _settle_replay(case: _Tied) -> tuple[Side, Finding | None]:
         return "train", None
     if case.held_out is not None and case.held_out.nearest.startswith("replay/"):
         return "test", None
-    cause = f"shows a held-out slice or patient ({_describe(case.held_out, case.held)})"
+    cause = f"shows a held-out slice or patient ({_describe(case.name, case.held_out, case.held)})"
     return "", left_out("held-out-copy", case.name, cause, NEVER_TRAINS)
 
 
@@ -141,7 +141,9 @@ def _settle_corrected(case: _Tied) -> tuple[Side, Finding | None]:
     if case.held_out is not None and case.held_out.similarity == 1:
         return "test", None  # the held-out case itself
     others = [each for each in case.held if each != case.name] or case.held
-    cause = f"shows a held-out slice or patient ({_describe(case.held_out, others)}); moved to the held-out side"
+    cause = (
+        f"shows a held-out slice or patient ({_describe(case.name, case.held_out, others)}); moved to the held-out side"
+    )
     return "test", warning("held-out-copy", case.name, cause, NEVER_TRAINS)
 
 
@@ -202,8 +204,10 @@ def pull(leak: Leak | None) -> float:
     return 0.1 if math.isnan(leak.similarity) else leak.similarity
 
 
-def _describe(leak: Leak | None, others: Sequence[str]) -> str:
-    """Say what ties a case to the other side."""
+def _describe(name: str, leak: Leak | None, others: Sequence[str]) -> str:
+    """Say what ties a case to a side."""
+    if leak is not None and leak.nearest == name:
+        return "the same picture"
     if leak is not None and leak.nearest:
         return f"copy of {leak.nearest}" if leak.similarity < 1 else f"the same as {leak.nearest}"
     if leak is not None and leak.why == "patient":
