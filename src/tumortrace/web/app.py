@@ -14,6 +14,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match, Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Scope
 
@@ -37,6 +38,12 @@ STATIC = "static"
 """Folder of the page within this package."""
 
 
+_INTERFACE = ("/api/", "/v2/", "/healthz")
+
+_NO_TELEMETRY: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
+"""FastAPI's OpenTelemetry, all off, whatever the environment says. Versions before it had any pass over this."""
+
+
 def make_app(engine: Engine, *, host: str, runs: Path | None = None) -> ASGIApp:
     """Make the application: routes, page and the door before them.
 
@@ -55,6 +62,7 @@ def make_app(engine: Engine, *, host: str, runs: Path | None = None) -> ASGIApp:
         title="tumortrace",
         version=tumortrace.__version__,
         summary="Brain-MR slices and scans in, tumour masks out. Research use only, not a medical device.",
+        telemetry=_NO_TELEMETRY,
         docs_url=None,  # their pages load scripts from elsewhere
         redoc_url=None,
         lifespan=lifespan,
@@ -64,7 +72,8 @@ def make_app(engine: Engine, *, host: str, runs: Path | None = None) -> ASGIApp:
     app.add_exception_handler(TumortraceError, _reply_error)
     app.add_exception_handler(HTTPException, _reply_http_error)
     mimetypes.add_type("text/javascript", ".js")  # some systems know it by another name, and browsers refuse that
-    app.mount("/", _Page(directory=str(resources.files("tumortrace.web") / STATIC), html=True))
+    page = _Page(directory=str(resources.files("tumortrace.web") / STATIC), html=True)
+    app.router.routes.append(_PageMount("/", page))
     return Guard(app, host=host)
 
 
@@ -165,6 +174,15 @@ async def _reply_http_error(request: Request, error: Exception) -> Response:
     reply = reply_refusal(RefusalError(status, f"{request.method} {request.url.path[:200]}: {detail.lower()}"))
     reply.headers.update(getattr(error, "headers", None) or {})
     return reply
+
+
+class _PageMount(Mount):
+    """The place of the page: all paths but those of the interface, whose wrong methods are 405 and not 404."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if scope["type"] == "http" and scope["path"].startswith(_INTERFACE):
+            return Match.NONE, {}
+        return super().matches(scope)
 
 
 class _Page(StaticFiles):

@@ -108,7 +108,7 @@ class Engine:
         if self._closed:
             raise refuse_closing()
         if self._inside >= self.limits.active + self.limits.waiting:
-            wait_s = min(60, max(1, math.ceil(self._mean_s * self._inside / self.limits.active)))
+            wait_s = min(60, max(1, math.ceil(self._mean_s * self._inside / max(1, self.limits.active))))
             text = f"the server is busy with {self._inside} requests; try again in {wait_s} s"
             raise RefusalError(503, text, limit="waiting", retry_after_s=wait_s)
         self._inside += 1

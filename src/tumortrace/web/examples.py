@@ -9,21 +9,28 @@ Route = dict[str, Any]
 _DIGEST = "9f2c" * 16
 
 _LESION = {
-    "area_px": 412, "area_mm2": None, "centroid_xy": [141.2, 97.6], "bbox_xyxy": [130, 86, 153, 110],
-    "diameter_px": 27.3, "diameter_mm": None, "confidence": 0.93,
+    "area_px": 412, "area_mm2": 226.9, "centroid_xy": [141.2, 97.6], "bbox_xyxy": [130, 86, 153, 110],
+    "diameter_px": 27.3, "diameter_mm": 20.3, "confidence": 0.93,
 }  # fmt: skip
 
 _IMAGE = {
-    "file": "scan.png", "slice_index": None, "mask": "scan_mask.png", "status": "ok", "reason": "", "tumour": True,
+    "file": "scan.nii.gz", "slice_index": 11, "mask": "scan_mask.nii.gz", "status": "ok", "reason": "", "tumour": True,
     "confidence": 0.88, "review": False, "plane": "axial", "plane_confidence": 0.97, "contrast": "t1c",
-    "contrast_confidence": 0.91, "area_px": 412, "area_mm2": None, "lesions": [_LESION], "seconds": 0.08,
+    "contrast_confidence": 0.91, "area_px": 412, "area_mm2": 226.9, "lesions": [_LESION], "seconds": 0.08,
     "mask_png": "iVBORw0KGgo...",
+}  # fmt: skip
+
+_VOLUME = {
+    "file": "scan.nii.gz", "series_uid": "1.2.3", "mask": "scan_mask.nii.gz", "status": "ok", "reason": "",
+    "volume_mm3": 1229.1, "slices": 24, "slices_with_tumour": 2, "largest_diameter_mm": 20.3, "review": False,
+    "lesions": [{"volume_mm3": 1229.1, "centroid_mm": [12.1, -31.8, 44.0], "first_slice": 11, "last_slice": 12,
+                 "confidence": 0.93}],
 }  # fmt: skip
 
 _DOCUMENT = {
     "model": {"name": "default", "sha256": _DIGEST, "threshold": 0.5},
     "images": [_IMAGE],
-    "volumes": [],
+    "volumes": [_VOLUME],
     "skipped": [],
 }
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from tumortrace.data.nifti.stream import is_gzip
-from tumortrace.data.samples import ORIENTATION, QUARTER_TURNED
+from tumortrace.data.samples import ORIENTATION, QUARTER_TURNED, read_orientation
 from tumortrace.data.scans import find_kind
 from tumortrace.errors import DataError, installed
 from tumortrace.inference.find_inputs import Inputs, find_inputs
@@ -181,7 +181,9 @@ def _read_size_hw(picture: PictureFile) -> tuple[int, int] | None:
     try:
         with Image.open(picture.path, formats=_FORMATS) as image:
             width, height = image.size
-            turned = image.getexif().get(ORIENTATION, 1) in QUARTER_TURNED
+            # Pillow's getexif would decode a whole PNG to look for a tag behind the pixels.
+            tag = image.getexif().get(ORIENTATION, 1) if image.format == "TIFF" else None
+            turned = (tag or read_orientation(image.info.get("exif"))) in QUARTER_TURNED
     except Image.DecompressionBombError as error:
         text = f"{Path(picture.path).name}: too many pixels ({error}); send a smaller picture"
         raise RefusalError(413, text, limit="pixels") from None

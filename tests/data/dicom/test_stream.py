@@ -16,7 +16,7 @@ from tests.data.dicom.conftest import RAMP, WriteDicom, make_dataset, save
 from tumortrace.data.dicom import stream
 from tumortrace.data.dicom.image import read_frames
 from tumortrace.data.dicom.pixels import decode_frame
-from tumortrace.data.dicom.stream import looks_like_dicom, parse
+from tumortrace.data.dicom.stream import inflates_beyond, looks_like_dicom, parse
 from tumortrace.errors import DataError
 
 
@@ -125,3 +125,14 @@ def test_first_bytes_of_old_files():
     assert looks_like_dicom(b"\x08\x00\x00\x00\x04\x00\x00\x00")
     assert not looks_like_dicom(b"\x08\x00\x05")
     assert not looks_like_dicom(b"\x08\x00\x00\x00\xff\xff\xff\xff")
+
+
+def test_what_a_deflated_file_unpacks_to_is_counted_and_not_kept(tmp_path):
+    image = make_dataset(np.zeros((400, 500), np.uint16))
+    deflated = save(image, tmp_path / "deflated.dcm", DeflatedExplicitVRLittleEndian)
+    assert deflated.stat().st_size < 3000
+    assert inflates_beyond(deflated, 400_000)
+    assert not inflates_beyond(deflated, 500_000)
+    assert not inflates_beyond(save(image, tmp_path / "plain.dcm"), 1000)
+    (tmp_path / "text").write_bytes(b"no DICOM file")
+    assert not inflates_beyond(tmp_path / "text", 1)
