@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import webbrowser
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ from typing import Annotated
 import typer
 
 from tumortrace.commands.options import ModelOption
-from tumortrace.commands.output import choose_model, console
+from tumortrace.commands.output import choose_model, console, log
 from tumortrace.errors import ConfigError, require_extra
 from tumortrace.interruption import exit_program
 
@@ -34,6 +35,7 @@ def serve(
     """
     require_extra("web", purpose="serve the page")
     from tumortrace.web.engine import Engine
+    from tumortrace.web.guard import is_loopback
     from tumortrace.web.server import serve as run_server
 
     if runs is not None and not runs.is_dir():
@@ -41,8 +43,10 @@ def serve(
 
     def announce(address: str) -> None:
         console.print(f"tumortrace on {address} (research use only, not a medical device); end it with Ctrl-C")
+        if not is_loopback(host):
+            log.print(f"{host} is open to the network: whoever reaches it can use it, and scans travel unencrypted")
         if open_page:
-            webbrowser.open(address)
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()  # it may wait for a browser
 
     run_server(Engine(choose_model(model)), host=host, port=port, announce=announce, runs=runs)
     exit_program(0)

@@ -7,9 +7,10 @@ import math
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import ParamSpec, TypeVar
+from contextvars import ContextVar
+from typing import Any, ParamSpec, TypeVar
 
 import cv2
 
@@ -27,7 +28,34 @@ SHUTDOWN_SECONDS = 2.5
 ABANDONED_SECONDS = 1.0
 """Longest wait for work of a request that nobody waits for any more; a decoder cannot be interrupted."""
 
+LONGEST_WAIT_S = 60
+"""Longest time after which a client is asked to try again."""
+
+_PLACE: ContextVar[Place | None] = ContextVar("place", default=None)
 _SMOOTHING = 0.2  # weight of the newest request in the mean time of one
+
+
+class Place:
+    """A place in the queue, which one request holds.
+
+    Attributes:
+        running: Work of the request that a thread has begun or will begin.
+    """
+
+    def __init__(self, places: set[Place]) -> None:
+        """Take the place, for the task that runs and those that it starts.
+
+        Args:
+            places: All places that are taken.
+        """
+        self.running: set[Future[Any]] = set()
+        self._places = places
+        places.add(self)
+        _PLACE.set(self)
+
+    def leave(self) -> None:
+        """Give the place to another request; once is enough."""
+        self._places.discard(self)
 
 
 class Engine:
@@ -61,8 +89,7 @@ class Engine:
         self._segmenters = {model: Segmenter(model, threads=1)}
         self._opening = threading.Lock()
         self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="tumortrace-web")
-        self._turn = asyncio.Semaphore(self.limits.active)
-        self._inside = 0
+        self._places: set[Place] = set()
         self._closed = False
         self._mean_s = 1.0
         cv2.setNumThreads(1)
@@ -96,10 +123,14 @@ class Engine:
 
     def start(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[R]:
         """Queue a function for one of the threads."""
-        return asyncio.wrap_future(self._pool.submit(function, *args, **kwargs))
+        future = self._pool.submit(function, *args, **kwargs)
+        place = _PLACE.get()
+        if place is not None:
+            place.running.add(future)
+            future.add_done_callback(place.running.discard)
+        return asyncio.wrap_future(future)
 
-    @asynccontextmanager
-    async def enter(self) -> AsyncIterator[None]:
+    def enter(self) -> Place:
         """Take a place in the queue, or refuse at once.
 
         Raises:
@@ -107,33 +138,28 @@ class Engine:
         """
         if self._closed:
             raise refuse_closing()
-        if self._inside >= self.limits.active + self.limits.waiting:
-            wait_s = min(60, max(1, math.ceil(self._mean_s * self._inside / max(1, self.limits.active))))
-            text = f"the server is busy with {self._inside} requests; try again in {wait_s} s"
-            raise RefusalError(503, text, limit="waiting", retry_after_s=wait_s)
-        self._inside += 1
-        try:
-            yield
-        finally:
-            self._inside -= 1
+        if len(self._places) >= self.limits.queue:
+            wait_s = min(LONGEST_WAIT_S, max(1, math.ceil(self._mean_s)))
+            text = f"the server is busy with {len(self._places)} requests; try again in {wait_s} s"
+            raise RefusalError(503, text, limit="queue", retry_after_s=wait_s)
+        return Place(self._places)
 
     @asynccontextmanager
-    async def take_turn(self) -> AsyncIterator[None]:
-        """Wait until few enough requests are at work; then be one of them for a limited time.
+    async def limit_time(self) -> AsyncIterator[None]:
+        """Limit the time of what a request has done after it was received.
 
         Raises:
             RefusalError: The time is over.
         """
-        async with self._turn:
-            started = time.monotonic()
-            try:
-                async with asyncio.timeout(self.limits.work_seconds):
-                    yield
-            except TimeoutError:
-                text = f"the request took longer than {self.limits.work_seconds:g} s; send fewer slices"
-                raise RefusalError(503, text, limit="work_seconds") from None
-            finally:
-                self._mean_s += _SMOOTHING * (time.monotonic() - started - self._mean_s)
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(self.limits.work_seconds):
+                yield
+        except TimeoutError:
+            text = f"the request took longer than {self.limits.work_seconds:g} s; send fewer slices"
+            raise RefusalError(503, text, limit="work_seconds") from None
+        finally:
+            self._mean_s += _SMOOTHING * (time.monotonic() - started - self._mean_s)
 
     def close(self) -> None:
         """Take no more requests, and drop those that are not finished soon."""

@@ -69,8 +69,8 @@ FORBIDDEN = _error(
 )
 BUSY = _error(
     "The queue is full, or the server ends; see Retry-After.",
-    "the server is busy with 16 requests; try again in 3 s",
-    limit="waiting",
+    "the server is busy with 32 requests; try again in 3 s",
+    limit="queue",
 )
 TOO_LARGE = _error(
     "A limit on bytes, parts or pixels is exceeded.",

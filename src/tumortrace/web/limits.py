@@ -19,9 +19,8 @@ class Limits:
         slices: Pictures and slices in a request.
         voxels: Pixels in all slices of a request.
         upload_seconds: Time for the body of a request.
-        work_seconds: Time for reading, segmenting and replying, once the request is at work.
-        active: Requests at work at a time.
-        waiting: Requests that wait for their turn or are still being received.
+        work_seconds: Time for segmenting and replying, once the files are there.
+        queue: Requests at a time, those included that wait for a thread or are still being received.
     """
 
     request_bytes: int = 512 * 2**20
@@ -32,8 +31,7 @@ class Limits:
     voxels: int = 2**28
     upload_seconds: float = 300.0
     work_seconds: float = 300.0
-    active: int = 4
-    waiting: int = 12
+    queue: int = 32
 
 
 class RefusalError(TumortraceError):

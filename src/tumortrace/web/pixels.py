@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -37,12 +38,14 @@ def describe_pixels(image: Slice) -> Document:
         lie beyond each end.
     """
     numbers, slope, intercept = to_numbers(image.pixels)
-    low, high = image.window or _find_window(image.pixels)
+    low, high = image.window or (math.nan, math.nan)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        low, high = _find_window(image.pixels)
     return {
         "data": base64.b64encode(zlib.compress(numbers.astype("<u2").tobytes(), _FAST)).decode(),
         "slope": slope,
         "intercept": intercept,
-        "window": [(low + high) / 2, max(high - low, slope)],
+        "window": [low / 2 + high / 2, min(max(high - low, slope), sys.float_info.max)],
     }
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -14,12 +16,20 @@ from tumortrace.web.limits import RefusalError
 
 
 def encode_document(document: Document) -> bytes:
-    """Encode a document as one line of JSON, without the line's end.
+    """Encode a document as one line of JSON, without the line's end; JSON lacks NaN and infinity: they become null."""
+    try:
+        text = json.dumps(document, allow_nan=False, separators=(",", ":"))
+    except ValueError:
+        text = json.dumps(_replace_odd_numbers(document), separators=(",", ":"))
+    return text.encode()
 
-    Raises:
-        ValueError: It holds NaN or infinity, which JSON cannot express.
-    """
-    return json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
+
+def _replace_odd_numbers(value: Any) -> Any:  # noqa: ANN401 - values of JSON
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _replace_odd_numbers(each) for key, each in value.items()}
+    return [_replace_odd_numbers(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def reply_document(document: Document, *, status: int = 200) -> Response:

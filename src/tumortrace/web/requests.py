@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +16,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from tumortrace.errors import TumortraceError
-from tumortrace.web.engine import Engine, refuse_closing
+from tumortrace.web.engine import ABANDONED_SECONDS, Engine, Place, refuse_closing
 from tumortrace.web.limits import RefusalError
 from tumortrace.web.replies import EventStream, reply_refusal
 from tumortrace.web.uploads import Upload, check_length, receive_upload
@@ -48,6 +49,7 @@ class UploadReply(Response):
         self._engine = engine
         self._work = work
         self._reply: Response | None = None
+        self._place: Place | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Receive, work and reply; an ASGI application."""
@@ -61,7 +63,8 @@ class UploadReply(Response):
 
         try:
             check_length(request.headers, self._engine.limits)
-            async with self._engine.enter(), request_folder() as folder:
+            self._place = self._engine.enter()
+            async with request_folder(self._place) as folder:
                 query = dict(request.query_params)
                 upload = await _or_stop(
                     receive_upload(request.headers, request.stream(), folder, limits=self._engine.limits, query=query),
@@ -76,22 +79,43 @@ class UploadReply(Response):
             elif not started:
                 refusal = error if isinstance(error, RefusalError) else RefusalError(501, str(error))
                 await reply_refusal(refusal)(scope, receive, send)
+        finally:
+            self._leave()
 
     async def _answer(self, upload: Upload, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._engine.take_turn():
+        async with self._engine.limit_time():
             self._reply = await self._work(upload)
             await self._reply(scope, receive, send)
+        self._leave()  # before the files are removed: the client may send its next request at once
+
+    def _leave(self) -> None:
+        if self._place is not None:
+            self._place.leave()
 
 
 @asynccontextmanager
-async def request_folder() -> AsyncIterator[Path]:
-    """Make a folder for the files of one request, and remove it at the end, however that comes."""
+async def request_folder(place: Place) -> AsyncIterator[Path]:
+    """Make a folder for the files of one request, and remove it at the end, however that comes.
+
+    Args:
+        place: Place of the request. Its work in threads cannot be stopped, but it ends soon without its
+            files. What it may write until then is removed after it.
+    """
     folder = await asyncio.to_thread(_make_folder)
     try:
         yield folder
     finally:
-        # In a thread of its own: hundreds of files take a while. Shielded: a client that leaves does not stop it.
-        await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+        await asyncio.shield(_remove(folder, place.running))  # shielded: whoever waits for it may be cancelled
+
+
+async def _remove(folder: Path, running: set[Future[Any]]) -> None:
+    await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+    left = [asyncio.wrap_future(future) for future in running.copy()]
+    if left:
+        await asyncio.wait(left, timeout=ABANDONED_SECONDS)
+        for future in running.copy():
+            future.add_done_callback(lambda _: shutil.rmtree(folder, ignore_errors=True))
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
 def _make_folder() -> Path:

@@ -26,7 +26,7 @@ from tumortrace.inference.segmenter import Segmenter
 from tumortrace.inference.volume_batch import describe_all
 from tumortrace.inference.volume_files import VolumeFile, VolumeOptions, encode_volume_seg
 from tumortrace.inference.volume_predict import SliceResult, combine_slices, segment_slice
-from tumortrace.web.engine import ABANDONED_SECONDS, Engine
+from tumortrace.web.engine import Engine
 from tumortrace.web.opening import Opened
 from tumortrace.web.pixels import describe_colours, describe_pixels, encode_levels
 
@@ -174,8 +174,6 @@ async def segment_opened(
     finally:
         for future in running:
             future.cancel()
-        if running:
-            await asyncio.wait(running, timeout=ABANDONED_SECONDS)
 
 
 @dataclass(frozen=True)

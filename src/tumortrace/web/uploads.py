@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email.message import Message
@@ -96,8 +96,8 @@ async def receive_upload(
                 received += len(piece)
                 if received > limits.request_bytes:
                     raise _too_many_bytes(limits)
-                await asyncio.to_thread(parser.write, piece)  # parses, and writes to the disk
-            await asyncio.to_thread(parser.finalize)
+                await _run(parser.write, piece)  # parses, and writes to the disk
+            await _run(parser.finalize)
     except FormParserError:
         raise RefusalError(400, "the body is damaged or ends too soon; send multipart/form-data again") from None
     except TimeoutError:
@@ -108,6 +108,16 @@ async def receive_upload(
     if not form.ended:
         raise RefusalError(400, "the body ends too soon; send multipart/form-data again")
     return Upload(folder, tuple(form.files), {**(query or {}), **form.fields})
+
+
+async def _run(function: Callable[..., object], *args: object) -> None:
+    """Run a short function in a thread; one that is cancelled is waited for, since it writes files."""
+    task = asyncio.ensure_future(asyncio.to_thread(function, *args))
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 def check_length(headers: Headers, limits: Limits) -> None:

@@ -1,12 +1,11 @@
-"""A server without sockets, with the small model, and scans that it can segment."""
+"""Requests to a server without sockets, and scans that it can segment."""
 
 from __future__ import annotations
 
 import asyncio
 import io
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import cv2
@@ -18,10 +17,6 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from tumortrace.phantoms.series import draw_series
-from tumortrace.phantoms.slices import draw_phantom
-from tumortrace.web.app import make_app
-from tumortrace.web.engine import Engine
-from tumortrace.web.limits import Limits
 
 MakeClient = Callable[..., httpx.AsyncClient]
 Post = Callable[..., httpx.Response]
@@ -37,12 +32,6 @@ def encode_picture() -> Callable[[NDArray[np.generic]], bytes]:
         return cv2.imencode(".png", ordered)[1].tobytes()
 
     return encode
-
-
-@pytest.fixture(scope="session")
-def scan_png(encode_picture: Callable[..., bytes]) -> bytes:
-    """A generated slice with a tumour, 320 rows of 272 pixels."""
-    return encode_picture(draw_phantom(np.random.default_rng(0), size_hw=(320, 272), kind="bright").pixels)
 
 
 @pytest.fixture(scope="session")
@@ -94,22 +83,6 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(folder))
     return folder
-
-
-@pytest.fixture(scope="session")
-def make_client() -> Iterator[MakeClient]:
-    """Open a client of a server with limits of its own."""
-    engines = []
-
-    def make(*, host: str = "127.0.0.1", base: str = "http://127.0.0.1:8080", **limits: float) -> httpx.AsyncClient:
-        engine = Engine("fast", limits=replace(Limits(), **limits))
-        engines.append(engine)
-        transport = httpx.ASGITransport(make_app(engine, host=host))
-        return httpx.AsyncClient(transport=transport, base_url=base, timeout=60)
-
-    yield make
-    for engine in engines:
-        engine.shut_down()
 
 
 @pytest.fixture

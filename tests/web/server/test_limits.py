@@ -66,8 +66,8 @@ def test_time(post, scan_png):
 
 
 def test_a_queue_without_places(post, scan_png):
-    reply = post({"a.png": scan_png}, active=0, waiting=0)
-    check(reply, 503, "waiting")
+    reply = post({"a.png": scan_png}, queue=0)
+    check(reply, 503, "queue")
     assert int(reply.headers["retry-after"]) >= 1
 
 

@@ -100,7 +100,7 @@ def wait_until(condition: Callable[[], bool], *, seconds: float = 10) -> float:
 SETTINGS: dict[str, dict[str, object]] = {
     "quick": {"limits": {"request_bytes": 2 * 10**6}},
     "slow": {"seconds": 0.15},
-    "busy": {"seconds": 0.6, "limits": {"active": 1, "waiting": 1}},
+    "busy": {"seconds": 0.6, "limits": {"queue": 2}},
     "ending": {"seconds": 0.5},
     "ending late": {"seconds": 0.7},
 }
@@ -253,7 +253,7 @@ def test_a_full_queue_is_503_at_once_and_empties_again(servers, scan_png):
             times.append(time.perf_counter() - started)
             assert reply.status_code == 503
             assert 1 <= int(reply.headers["Retry-After"]) <= 60
-            assert reply.json()["limit"] == "waiting"
+            assert reply.json()["limit"] == "queue"
         assert min(times) < 0.05
         for thread in threads:
             thread.join()
@@ -311,10 +311,11 @@ def test_sigterm_answers_what_is_soon_done(servers, scan_png):
 def test_sigterm_refuses_what_is_not(servers, sample):
     server = servers["ending late"]
     body = body_of("sample.nii.gz", sample)
-    whole, streamed, uploading = server.connect(), server.connect(), server.connect()
+    whole, streamed = server.connect(), server.connect()
     whole.sendall(request_head(len(body)) + body)
     streamed.sendall(request_head(len(body), accept="application/x-ndjson") + body)
     server.wait_for_slices(3)
+    uploading = server.connect()
     uploading.sendall(request_head(len(body)) + body[:5000])
     wait_until(lambda: len(list(server.temporary.iterdir())) == 3)
     started = time.monotonic()
