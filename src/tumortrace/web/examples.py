@@ -21,7 +21,7 @@ _IMAGE = {
 }  # fmt: skip
 
 _VOLUME = {
-    "file": "scan.nii.gz", "series_uid": "1.2.3", "mask": "scan_mask.nii.gz", "status": "ok", "reason": "",
+    "file": "scan.nii.gz", "mask": "scan_mask.nii.gz", "status": "ok", "reason": "",
     "volume_mm3": 1229.1, "slices": 24, "slices_with_tumour": 2, "largest_diameter_mm": 20.3, "review": False,
     "lesions": [{"volume_mm3": 1229.1, "centroid_mm": [12.1, -31.8, 44.0], "first_slice": 11, "last_slice": 12,
                  "confidence": 0.93}],

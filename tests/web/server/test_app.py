@@ -140,7 +140,8 @@ def test_one_file_is_answered_where_one_is_accepted(post, scan_png, dicom_series
     mask = nib.Nifti1Image.from_bytes(gzip.decompress(post({"s.nii.gz": sample}, accept="application/gzip").content))
     assert mask.shape == (216, 256, 24)
     seg = dcmread(io.BytesIO(post(dicom_series, accept="application/dicom").content))
-    assert (seg.Modality, str(seg.PatientID)) == ("SEG", "CANARY-ID-4711")
+    assert seg.Modality == "SEG"
+    assert "CANARY" not in str(seg.PatientID)
 
 
 @pytest.mark.parametrize(
@@ -261,8 +262,11 @@ def test_the_example_of_openapi_has_the_keys_of_a_reply(get, post, sample):
     document = post({"sample.nii.gz": sample}).json()
     assert example.keys() == document.keys()
     for kind in ("images", "volumes"):
-        shown, real = example[kind][0], next(one for one in document[kind] if one["lesions"])
-        assert shown.keys() == real.keys()
+        shown, real = (
+            example[kind][0],
+            next(one for one in document[kind] if one["lesions"] and one.get("contrast", "is known")),
+        )
+        assert shown.keys() == {key for key, value in real.items() if value is not None}  # FastAPI drops null
         assert shown["lesions"][0].keys() == real["lesions"][0].keys()
     assert example["model"].keys() == document["model"].keys()
 
