@@ -1,6 +1,7 @@
-"""Search planted copies with other tools; runs without tumortrace (see ``studies/copy_peers.py``).
+"""Search for planted copies with other tools, without tumortrace.
 
-``python studies/copy_peers_foreign.py planted`` needs imgleakcheck, cleanvision and imagededup. Of imagededup only the
+``python studies/copy_peers_foreign.py planted`` needs imgleakcheck, cleanvision and imagededup
+(``studies/copy_peers.py`` makes the copies). Of imagededup only the
 hashes run: the weights of its network would be downloaded.
 """
 
