@@ -130,6 +130,4 @@ def test_the_shipped_models_list_their_training_pictures():
     for name in ("default", "fast"):
         card = read_card(open_model(name))
         assert card is not None
-        assert (
-            0.99 < len(card["training_pictures_sha256"]) / len(card["training_sha256"]) <= 1
-        )
+        assert 0.99 < len(card["training_pictures_sha256"]) / len(card["training_sha256"]) <= 1
