@@ -1,4 +1,4 @@
-"""What a training on one hospital's corrected slices costs on others, and what keeps that small.
+"""What a training on one hospital's corrected slices costs on other hospitals.
 
 ``python -m studies.forgetting DATA --sources DIR --out OUT`` starts from ``fast``. 120 slices of lgg patients of
 fold 4, whom it was not trained on, are corrected by their truth; 150 slices of the other sources in fold 4 are the
@@ -9,6 +9,7 @@ row is the mean of the weights before and after the first training (Wortsman et 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -111,7 +112,9 @@ def main(
         if any(row["training"] == name for row in rows):
             continue
         run = out / name.replace(" ", "-")
-        done = improve(gather(corrected, old, standard), Models(start, None), settings, out=run, resume=False)
+        done = improve(
+            gather(corrected, old, standard), Models(start, None), settings, out=run, resume=False, minutes=math.inf
+        )
         rows += [_row(name, judgement) for judgement in done.judgements]
         if old is None:
             mixed = mix(run, out / "mixed")

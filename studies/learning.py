@@ -9,6 +9,7 @@ training, which is not made again, and ``OUT/learning.svg`` the curves.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -138,7 +139,7 @@ def learn(hospital: Hospital, corrected: Sequence[CaseRecord], base: Model, run:
     """Improve the base on corrected slices, and score what comes of it on the other patients."""
     dataset = replace(hospital.dataset, records=tuple(corrected), findings=())
     settings = settings_of(base, SHORTER)
-    done = improve(gather(dataset, None, None), Models(base, None), settings, out=run, resume=False)
+    done = improve(gather(dataset, None, None), Models(base, None), settings, out=run, resume=False, minutes=math.inf)
     row = {"trained": done.train_count, "verdict": done.judgements[0].verdict}
     row["patients"] = len({hospital.patients[record.case_id] for record in corrected})
     return row | score(open_model(str(run)), hospital)

@@ -79,7 +79,9 @@ class Improvement:
     findings: tuple[Finding, ...]
 
 
-def improve(material: Material, models: Models, config: Config, *, out: Path, resume: bool) -> Improvement:
+def improve(
+    material: Material, models: Models, config: Config, *, out: Path, resume: bool, minutes: float = MINUTES
+) -> Improvement:
     """Hold out a part of the corrected cases, train on the others, and compare the models.
 
     Args:
@@ -88,6 +90,7 @@ def improve(material: Material, models: Models, config: Config, *, out: Path, re
         config: Settings of the training; a run that is resumed has its own.
         out: The run folder.
         resume: Whether the run in the folder is continued.
+        minutes: Time for the epochs; infinite for a study, where a busy computer must not change the result.
 
     Raises:
         ConfigError: The run to resume began from another model, or with other cases.
@@ -102,8 +105,8 @@ def improve(material: Material, models: Models, config: Config, *, out: Path, re
     _refuse_nothing(work)
     _freeze(work, resume=resume)
     tell(_describe(work))
-    settings = load_config(str(out / CONFIG)) if resume else fit_epochs(config, minutes=MINUTES)
-    job = Job(out.name, out, settings, _training_set(work), _stop_after(MINUTES), models.start)
+    settings = load_config(str(out / CONFIG)) if resume else fit_epochs(config, minutes=minutes)
+    job = Job(out.name, out, settings, _training_set(work), _stop_after(minutes), models.start)
     if failure := run_job(job):
         raise RunFailedError(failure)
     with lock_folder(out):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -24,8 +25,10 @@ def fit_epochs(config: Config, *, minutes: float) -> Config:
 
     Args:
         config: Settings with ``training.epoch_slices``; a coarse epoch counts as a full one.
-        minutes: Time for all epochs.
+        minutes: Time for all epochs; infinity measures no pace.
     """
+    if math.isinf(minutes):
+        return config
     seconds = _time_slice(config) * config.training.epoch_slices
     most = max(1, int(60 * minutes / seconds))
     if most >= config.training.epochs:
