@@ -211,17 +211,52 @@ def test_every_shape_of_cvat(tmp_path: Path):
     assert image.undrawn == 9  # a tag says nothing of a place
 
 
-def test_tracks_give_the_frames_that_the_file_holds(tmp_path: Path):
+def read_tracks(folder: Path, *tracks: str) -> tuple[dict[str, list[object]], list[tuple[str, str]]]:
+    """Regions by frame, and findings, of the tracks of a CVAT file."""
+    text = "".join(f'<track id="{number}" label="x">{track}</track>' for number, track in enumerate(tracks))
+    (folder / "a.xml").write_text(f"<annotations>{text}</annotations>")
+    file = read_annotations(folder / "a.xml")
+    findings = [(finding.severity, finding.file) for finding in file.findings]
+    return {image.filename: list(image.regions) for image in file.images}, findings
+
+
+def test_boxes_and_ellipses_of_tracks_move_evenly_between_keyframes(tmp_path: Path):
+    """Half-way of four frames lies half of the way; edges at 1..5 and 9..17 give 5..11, pixel centres 4.5..10.5."""
+    box = '<box frame="{}" outside="{}" xtl="{}" ytl="2" xbr="{}" ybr="4"/>'
+    ellipse = '<ellipse frame="{}" outside="0" cx="{}" cy="8" rx="4" ry="2" rotation="{}"/>'
+    ellipses = ellipse.format(0, 6, 350) + ellipse.format(4, 10, 10)
+    ellipses += ellipse.format(5, 10, 10).replace('outside="0"', 'outside="1"')
+    frames, findings = read_tracks(tmp_path, box.format(0, 0, 1, 5) + box.format(4, 1, 9, 17), ellipses)
+    assert findings == []
+    assert list(frames) == [f"frame_{frame:06d}" for frame in range(6)]
+    moved, turned = frames["frame_000002"]
+    assert (moved.points_xy.min(axis=0).tolist(), moved.points_xy.max(axis=0).tolist()) == ([4.5, 1.5], [10.5, 3.5])
+    assert turned.center_xy == pytest.approx((7.5, 7.5))
+    assert turned.theta_rad == pytest.approx(math.radians(360))  # from 350 to 10 degrees by the shorter way
+    assert len(frames["frame_000004"]) == 1  # the box is outside there
+    assert frames["frame_000005"] == []
+
+
+def test_frames_between_keyframes_of_an_outline_are_left_out(tmp_path: Path):
+    """Frame 2 is marked by another track, and the outline is somewhere there too."""
+    outline = '<polygon frame="{}" outside="{}" points="1,1;5,1;5,4"/>'
     box = '<box frame="{}" outside="{}" xtl="1" ytl="2" xbr="5" ybr="4"/>'
-    track = '<track id="0" label="x">' + box.format(0, 0) + box.format(1, 0) + box.format(5, 1) + "</track>"
-    (tmp_path / "a.xml").write_text(f"<annotations>{track}</annotations>")
-    file = read_annotations(tmp_path / "a.xml")
-    assert [(image.filename, len(image.regions)) for image in file.images] == [
-        ("frame_000000", 1),
-        ("frame_000001", 1),
-        ("frame_000005", 0),
-    ]
-    assert [finding.kind for finding in file.findings] == ["regions-missing"]
+    frames, findings = read_tracks(
+        tmp_path, outline.format(0, 0) + outline.format(4, 1), box.format(2, 0) + box.format(3, 1) + box.format(5, 1)
+    )
+    assert {name: len(regions) for name, regions in frames.items()} == {
+        "frame_000000": 1,
+        "frame_000004": 0,
+        "frame_000005": 0,
+    }
+    assert findings == [("left out", "frame_000002"), ("left out", "frame_000003")]
+
+
+def test_a_track_without_an_end_goes_on(tmp_path: Path):
+    box = '<box frame="{}" outside="0" xtl="1" ytl="2" xbr="5" ybr="4"/>'
+    frames, findings = read_tracks(tmp_path, box.format(0), box.format(7))
+    assert list(frames) == ["frame_000000"]
+    assert findings == [("left out", "frame_000007")]
 
 
 @pytest.mark.parametrize(

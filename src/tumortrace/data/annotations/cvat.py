@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from copy import deepcopy
-from itertools import pairwise
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 import numpy as np
@@ -45,6 +44,13 @@ from tumortrace.data.geometry import Circle, Ellipse, Polygon, Region
 
 FORMAT = "CVAT"
 ANNOTATIONS = "annotations.xml"
+
+_MOVING = {"box": ("xtl", "ytl", "xbr", "ybr"), "ellipse": ("cx", "cy", "rx", "ry")}
+"""Numbers that CVAT changes evenly between the keyframes of a track, by the kind of shape."""
+
+_WITH_AREA = frozenset({"box", "ellipse", "polygon", "mask"})
+_MOST_FRAMES = 100_000
+_ENDLESS = 2**31
 
 _NOT_SHAPES = frozenset({"attribute", "tag"})
 
@@ -111,22 +117,75 @@ def _declared_size(element: Element) -> tuple[int, int] | None:
 
 
 def _read_tracks(document: Element) -> tuple[list[ImageAnnotation], list[Finding]]:
-    """The shapes of each frame that tracks mark; frames between keyframes that the file leaves out are findings."""
+    """The shapes of each frame that tracks mark. Boxes and ellipses move evenly from one keyframe to the next.
+
+    A frame is left out if an outline or mask is on its way there: only CVAT knows how it changes between keyframes.
+    """
     by_frame: dict[int, list[Element]] = {}
-    findings = []
+    unknown: dict[int, str] = {}
+    spans: list[tuple[int, int, str]] = []
+    step = _frame_step(document)
     for track in document.findall("track"):
-        shapes = [child for child in track if child.get("frame", "").isdecimal()]
-        for shape in shapes:
+        shapes = sorted(
+            (child for child in track if child.get("frame", "").isdecimal()),
+            key=lambda each: int(each.get("frame", "")),
+        )
+        for shape, later in zip(shapes, [*shapes[1:], None], strict=True):
             visible = by_frame.setdefault(int(shape.get("frame", "")), [])
-            if shape.get("outside") != "1":
-                shape.set("label", track.get("label", ""))
-                visible.append(shape)
-        findings += _find_gaps(track, shapes, _frame_step(document))
+            if shape.get("outside") == "1":
+                continue
+            shape.set("label", track.get("label", ""))
+            visible.append(shape)
+            last = int(later.get("frame", "")) if later is not None else _ENDLESS
+            spans += _fill_span(by_frame, shape, later, step, last, excerpt(track.get("id")))
+    for first, last, name in spans:
+        unknown |= {frame: name for frame in by_frame if first < frame < last}
+    return _make_records(document, by_frame, unknown)
+
+
+def _fill_span(
+    by_frame: dict[int, list[Element]], shape: Element, later: Element | None, step: int, last: int, track: str
+) -> list[tuple[int, int, str]]:
+    """Add a shape to the frames up to its next keyframe; if that is not possible, return these frames as unknown."""
+    first = int(shape.get("frame", ""))
+    if shape.tag not in _WITH_AREA or last - first <= step:
+        return []
+    keys = _MOVING.get(shape.tag)
+    if later is None or keys is None or later.tag != shape.tag or last - first > _MOST_FRAMES * step:
+        return [(first, last, track)]
+    try:
+        moved = {at: _move(shape, later, keys, (at - first) / (last - first)) for at in range(first + step, last, step)}
+    except ShapeError:  # the damaged keyframe is named where it is read
+        return [(first, last, track)]
+    for frame, each in moved.items():
+        by_frame.setdefault(frame, []).append(each)
+    return []
+
+
+def _move(shape: Element, later: Element, keys: Sequence[str], part: float) -> Element:
+    """A box or ellipse on its way to the next keyframe, as CVAT shows it: it turns by the shorter way."""
+    moved = Element(shape.tag, shape.attrib)
+    for key in keys:
+        start, end = (parse_number(each.get(key), key) for each in (shape, later))
+        moved.set(key, repr(start + (end - start) * part))
+    turn = (_degrees(later) - _degrees(shape) + 180) % 360 - 180
+    moved.set("rotation", repr(_degrees(shape) + turn * part))
+    return moved
+
+
+def _make_records(
+    document: Element, by_frame: dict[int, list[Element]], unknown: dict[int, str]
+) -> tuple[list[ImageAnnotation], list[Finding]]:
+    """Records of the frames whose shapes are all known, and findings on the others."""
     original = document.find(".//original_size")
     size = None if original is None else Element("image", {child.tag: child.text or "" for child in original})
-    records = []
+    records, findings = [], []
     for frame, shapes in sorted(by_frame.items()):
         name = f"frame_{frame:06d}"
+        if frame in unknown:
+            cause = f"track {unknown[frame]} goes on here, and its shape between keyframes is not in the file"
+            findings.append(left_out("regions-missing", name, cause, "export all frames as CVAT for images 1.1"))
+            continue
         collected = collect_shapes(name, shapes, _read_shape)
         records.append(_to_record(name, collected, None if size is None else _declared_size(size), Original("")))
         findings += collected.findings
@@ -136,15 +195,7 @@ def _read_tracks(document: Element) -> tuple[list[ImageAnnotation], list[Finding
 def _frame_step(document: Element) -> int:
     """Frames from one annotated frame to the next, as the job selected them."""
     step = (document.findtext(".//frame_filter") or "").removeprefix("step=")
-    return int(step) if step.isdecimal() and len(step) < 9 else 1
-
-
-def _find_gaps(track: Element, shapes: Sequence[Element], step: int) -> list[Finding]:
-    frames = sorted((int(shape.get("frame", "")), shape.get("outside") == "1") for shape in shapes)
-    if all(outside or later - frame <= step for (frame, outside), (later, _) in pairwise(frames)):
-        return []
-    cause = f"track {excerpt(track.get('id'))}: frames between its keyframes are not in the file and not interpolated"
-    return [Finding("regions-missing", "warning", NO_IMAGE, cause, "export all frames as CVAT for images 1.1")]
+    return max(1, int(step)) if step.isdecimal() and len(step) < 9 else 1
 
 
 def _read_shape(shape: object) -> Drawn:
