@@ -308,6 +308,17 @@ def test_a_series_without_a_frame_of_reference_gets_one(tmp_path: Path, model: M
     assert first.NumberOfFrames == 2
 
 
+def test_images_of_several_coordinate_systems_are_refused_with_the_reason(
+    tmp_path: Path, model: Model, write_series: WriteSeries
+):
+    sources = write_series(tmp_path, np.zeros((2, 13, 18)))
+    image = dcmread(sources[1].path)
+    image.FrameOfReferenceUID += ".1"
+    image.save_as(sources[1].path)
+    with pytest.raises(DataError, match="its images name several coordinate systems"):
+        encode_seg(sources, np.zeros((2, 13, 18), dtype=np.int32), model=model)
+
+
 def test_images_without_a_place_are_named(tmp_path: Path, model: Model, write_series: WriteSeries):
     sources = write_series(tmp_path, np.zeros((2, 13, 18)))
     for source in sources:

@@ -134,6 +134,9 @@ def _silence() -> Iterator[None]:
 def _encode(sources: Sequence[SliceSource], pixels: NDArray[Any], model: Model, options: SegOptions) -> bytes:
     paths = dict.fromkeys(source.path for source in sources)  # each file once, in the order of the slices
     images = [_read_image(path, keep_names=options.keep_names) for path in paths]
+    if len({image.FrameOfReferenceUID for image in images}) > 1:
+        cause = "its images name several coordinate systems (FrameOfReferenceUID)"
+        raise DataError(f"{sources[0].path}: no DICOM-SEG can be made, because {cause}; use the NIfTI mask")
     frames = _lay_on_frames(images, [(source.frame or 1) - 1 for source in sources], pixels)
     seg = _build(images, frames, _describe_segments(pixels, model, options), model, options)
     if not options.keep_names:
@@ -159,7 +162,7 @@ def _read_image(path: Path, *, keep_names: bool) -> Dataset:
         name = str(image.get(keyword))
         if name and not {"^", "="} & set(name):
             setattr(image, keyword, f"{name}^")  # of one component, which is only now valid
-    if not image.get("FrameOfReferenceUID") and "ImagePositionPatient" in image:
+    if not image.get("FrameOfReferenceUID"):
         # Anonymisers remove it, and nothing can be placed without one: a new one, the same for all of a series.
         image.FrameOfReferenceUID = generate_uid(entropy_srcs=[str(image.SeriesInstanceUID)])
     return image

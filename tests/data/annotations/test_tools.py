@@ -103,6 +103,17 @@ def test_a_coco_annotation_that_cannot_be_drawn(tmp_path: Path, annotation: dict
     assert cause in findings[0][1]
 
 
+def test_ids_of_coco_may_be_texts_or_whole_floats(tmp_path: Path):
+    """An annotation that loses its image would make that image free of tumour."""
+    for own, theirs in ((1, "1"), ("1", 1), (1, 1.0), (1.0, 1)):
+        image, annotation = {"id": own, "file_name": "a.png"}, {"image_id": theirs, "category_id": 7.0}
+        annotation["segmentation"] = [[3, 4, 13, 4, 13, 14]]
+        document = {"images": [image], "annotations": [annotation], "categories": [{"id": 7, "name": "tumour"}]}
+        (tmp_path / "a.json").write_text(json.dumps(document))
+        (record,) = read_annotations(tmp_path / "a.json").images
+        assert (len(record.regions), [*record.labels[0].values()]) == (1, ["tumour"])
+
+
 def test_coco_results_orphans_and_segment_anything(tmp_path: Path):
     (tmp_path / "r.json").write_text(json.dumps([{"image_id": 1, "segmentation": {}, "score": 0.5}]))
     with pytest.raises(DataError, match=r"r.json: a list of COCO results"):
@@ -156,6 +167,14 @@ def test_every_shape_of_labelme(tmp_path: Path):
     assert drawn.sum() == MASK.sum()
     assert [kind for kind, _ in findings] == ["no-area"] * 4 + ["empty-region"] * 4 + ["unknown-shape"]
     assert image.undrawn == 9
+
+
+@pytest.mark.parametrize("kind", ["rectangle", "rotation"])
+def test_four_corners_of_x_anylabeling_are_an_outline(tmp_path: Path, kind: str):
+    corners = [[3, 4], [13, 4], [13, 14], [3, 14]]
+    image, findings = read(tmp_path / "a.json", labelme({"points": corners, "shape_type": kind}))
+    assert [plain(region) for region in image.regions] == [[[x - 0.5, y - 0.5] for x, y in corners]]
+    assert findings == []
 
 
 @pytest.mark.parametrize(

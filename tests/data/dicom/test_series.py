@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 from pydicom import Sequence as Items
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 from pydicom.uid import EnhancedMRImageStorage, SecondaryCaptureImageStorage
 from tests.data.dicom.conftest import RAMP, make_dataset, save
 
@@ -145,6 +147,40 @@ def test_the_same_object_twice_is_left_out_once_and_named(tmp_path: Path):
     opened = open_volumes(tmp_path)
     assert [len(volume) for volume in opened.volumes] == [1]
     assert [(finding.kind, Path(finding.file).name) for finding in opened.findings] == [("dicom-copy", "b.dcm")]
+
+
+def write_stack(folder: Path, **tags: object) -> None:
+    """Three slices 2 mm apart; tags that are functions get the number of the slice."""
+    for index in range(3):
+        image = make_dataset(RAMP + index, SeriesInstanceUID="1.2.3", ImagePositionPatient=[0, 0, 2 * index])
+        image.InstanceNumber = index + 1
+        for keyword, value in tags.items():
+            setattr(image, keyword, value(index) if callable(value) else value)
+        save(image, folder / f"{index}.dcm")
+
+
+def test_files_of_one_uid_at_different_places_are_no_copies(tmp_path: Path):
+    write_stack(tmp_path, SOPInstanceUID="1.2.4")
+    opened = open_volumes(tmp_path)
+    assert ([len(volume) for volume in opened.volumes], opened.findings) == ([3], ())
+
+
+def test_a_coordinate_system_of_each_file_does_not_split_a_series(tmp_path: Path):
+    write_stack(tmp_path, FrameOfReferenceUID=lambda index: f"1.2.{index + 5}")
+    assert kinds(open_volumes(tmp_path)) == [["systems-differ"]]
+    write_stack(tmp_path, FrameOfReferenceUID=lambda index: f"1.2.{5 if index else 6}")
+    assert kinds(open_volumes(tmp_path)) == [["series-split"]] * 2
+
+
+def test_numbers_with_blanks_and_a_modality_in_small_letters_are_read(tmp_path: Path):
+    image = make_dataset(RAMP, Modality="mr")
+    for keyword, data in {"PixelSpacing": b" 0.5\\ 1.2 ", "SliceThickness": b" 3", "RescaleSlope": b" 2.0"}.items():
+        tag = Tag(keyword)
+        image[tag] = RawDataElement(tag, "DS", len(data), data, 0, False, True)
+    save(image, tmp_path / "a.dcm")
+    (volume,) = open_volumes(tmp_path / "a.dcm").volumes
+    assert (volume.spacing_mm, volume.step_mm, volume.findings) == ((0.5, 1.2), 3, ())
+    assert np.array_equal(volume.read(0).pixels, RAMP * 2)
 
 
 @pytest.mark.parametrize(

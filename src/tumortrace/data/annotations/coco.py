@@ -103,7 +103,7 @@ def _by_image(
     only = next(iter(shapes), "")
     findings = []
     for number, annotation in enumerate(annotations, start=1):
-        owner = str(annotation.get("image_id")) if isinstance(annotation, dict) else ""
+        owner = _id_key(annotation.get("image_id")) if isinstance(annotation, dict) else ""
         if single or owner in shapes:
             shapes[only if single else owner].append(annotation)
         else:
@@ -112,14 +112,19 @@ def _by_image(
     return shapes, findings
 
 
+def _id_key(value: object) -> str:
+    """An id as text; programs that keep numbers in tables write 1.0 for 1."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
 def _image_id(image: object) -> str:
     known = image if isinstance(image, dict) else {}
-    return str(known.get("id", known.get("image_id")))
+    return _id_key(known.get("id", known.get("image_id")))
 
 
 def _name_categories(categories: object) -> dict[str, str]:
     listed = [each for each in categories if isinstance(each, dict)] if isinstance(categories, list) else []
-    return {str(each.get("id")): str(each.get("name", each.get("id"))) for each in listed}
+    return {_id_key(each.get("id")): str(each.get("name", each.get("id"))) for each in listed}
 
 
 def _read_image(
@@ -153,7 +158,7 @@ def _read_shape(shape: object, size_hw: tuple[int, int] | None, names: Mapping[s
         raise ShapeError("empty-region", f"it is {excerpt(shape)}, not an annotation")
     segmentation = shape.get("segmentation")
     notes = [("crowd-region", _CROWD, "check it")] if shape.get("iscrowd") == 1 else []
-    category = str(shape["category_id"]) if "category_id" in shape else ""
+    category = _id_key(shape["category_id"]) if "category_id" in shape else ""
     labels = {"category": names.get(category, category)} if category else {}
     if not segmentation:
         raise ShapeError("no-area", _NO_OUTLINE)

@@ -134,7 +134,9 @@ def _read_shape(shape: object) -> Drawn:
 def _read_region(shape: Document) -> Region:
     pairs = read_pairs(shape.get("points"))
     match shape.get("shape_type"):
-        case "polygon" | "oriented_rectangle" | None:
+        case "polygon" | "oriented_rectangle" | "rotation" | None:  # "rotation" is that of X-AnyLabeling
+            return read_outline(pairs, shift=EDGE)
+        case "rectangle" if len(pairs) == 4:  # of X-AnyLabeling: all corners
             return read_outline(pairs, shift=EDGE)
         case "rectangle":
             numbers = [

@@ -402,7 +402,7 @@ def _frame_types(group: Dataset, keyword: str) -> list[tuple[str, ...]]:
 
 def _read_modality(header: Dataset) -> str:
     """The modality; empty if it is none of the short codes that the standard has."""
-    value = str(header.get("Modality") or "")
+    value = str(header.get("Modality") or "").strip().upper()
     return value if value.isalnum() and value.isascii() and len(value) <= 16 else ""
 
 

@@ -88,8 +88,9 @@ def group_frames(frames: Iterable[Frame]) -> tuple[list[Group], list[Finding]]:
         series[frame.series].append(frame)
     groups = []
     for members in series.values():
-        parts = _split_series(members)
-        told = _tell_split(parts, len(members))
+        apart = _names_own_systems(members)
+        parts = _split_series(members, by_system=not apart)
+        told = (*_tell_systems(members, apart=apart), *_tell_split(parts, len(members)))
         for part in parts:
             groups += [
                 Group(group.frames, group.directions, group.marks, (*told, *group.findings))
@@ -133,9 +134,10 @@ def _drop_copies(frames: Iterable[Frame]) -> tuple[list[Frame], list[Finding]]:
     """Drop files whose object is already there under another name."""
     kept: list[Frame] = []
     findings: dict[Path, Finding] = {}
-    seen: dict[tuple[str, int], Path] = {}
+    seen: dict[Hashable, Path] = {}
     for frame in frames:
-        path = seen.setdefault((frame.instance, frame.number), frame.path)
+        # Some anonymisers give all files one UID; then their places tell them apart.
+        path = seen.setdefault((frame.instance, frame.number, frame.position, frame.order), frame.path)
         if path == frame.path:
             kept.append(frame)
         else:
@@ -154,14 +156,27 @@ class _Part:
     marks: dict[str, str]
 
 
-def _split_series(frames: Sequence[Frame]) -> list[_Part]:
+def _names_own_systems(frames: Sequence[Frame]) -> bool:
+    """Whether each file of a series names a coordinate system of its own, as some anonymisers do; then none counts."""
+    systems = {frame.path: frame.frame_of_reference for frame in frames}
+    return len(set(systems.values())) == len(systems) > 1
+
+
+def _tell_systems(frames: Sequence[Frame], *, apart: bool) -> tuple[Finding, ...]:
+    if not apart:
+        return ()
+    cause = "each file names a coordinate system of its own (FrameOfReferenceUID); they are taken as one"
+    return (warning("systems-differ", str(frames[0].path), cause, "check that the files belong together"),)
+
+
+def _split_series(frames: Sequence[Frame], *, by_system: bool) -> list[_Part]:
     found: list[Directions] = []
     parts: dict[Hashable, list[Frame]] = defaultdict(list)
     for frame in frames:
         turn = _find_direction(frame, found)
         spacing = tuple(round(side, 3) for side in frame.spacing_mm or ())
         key = (
-            turn, frame.image.size_hw, spacing, frame.frame_of_reference, frame.echo, frame.time,
+            turn, frame.image.size_hw, spacing, by_system and frame.frame_of_reference, frame.echo, frame.time,
             frame.image.options["samples_per_pixel"],
         )  # fmt: skip
         parts[key].append(frame)
