@@ -84,7 +84,7 @@ def drop(client, files: Files) -> tuple[dict[tuple[int, int], NDArray[np.uint8]]
             np.frombuffer(base64.b64decode(line["mask_png"]), np.uint8), cv2.IMREAD_UNCHANGED
         )
         for line in lines
-        if line["type"] == "slice"
+        if line["type"] == "slice" and line["mask_png"]
     }
     return masks, lines
 
@@ -140,7 +140,7 @@ PICTURE: Files = [("heads/one.png", png_of(draw_head(1)))]
 
 
 @pytest.mark.parametrize("to", ["via", "coco"])
-def test_annotations_of_a_picture_keep_every_lesion(client, to: str) -> None:
+def test_annotations_of_a_picture_keep_every_lesion(client: Client, to: str) -> None:
     labels = draw_lesions()
     name, data = export(client, in_group(PICTURE), [("0/0/0.png", png_of(labels))], to)
     assert name == f"one_{to}.json"
@@ -151,7 +151,7 @@ def test_annotations_of_a_picture_keep_every_lesion(client, to: str) -> None:
     assert record["area_px"] == np.count_nonzero(labels)
 
 
-def test_a_png_mask_of_a_picture_keeps_every_pixel(client) -> None:
+def test_a_png_mask_of_a_picture_keeps_every_pixel(client: Client) -> None:
     labels = draw_lesions()
     name, data = export(client, in_group(PICTURE), [("0/0/0.png", png_of(labels))], "png")
     assert name == "one_mask.png"
@@ -162,7 +162,7 @@ def test_a_png_mask_of_a_picture_keeps_every_pixel(client) -> None:
 
 
 @pytest.mark.parametrize("code", ["LAS", "PSR"])
-def test_a_nifti_mask_keeps_lesions_and_axes(client, code: str) -> None:
+def test_a_nifti_mask_keeps_lesions_and_axes(client: Client, code: str) -> None:
     source = write_nifti(code)
     volume, lines = _segment(client, source)
     sent = [(f"0/0/{index}.png", png_of(labels)) for index, labels in enumerate(volume)]
@@ -191,7 +191,7 @@ def _segment(client, files: Files) -> tuple[list[NDArray[np.uint8]], dict]:
     return [np.where(each, rng.integers(1, 5, each.shape), 0).astype(np.uint8) for each in kept], item
 
 
-def test_a_dicom_segmentation_keeps_lesions_even_where_a_number_is_missing(client) -> None:
+def test_a_dicom_segmentation_keeps_lesions_even_where_a_number_is_missing(client: Client) -> None:
     source = write_dicom()
     labels = [draw_lesions(), np.zeros(SIZE_HW, np.uint8), np.roll(draw_lesions(), 2, axis=1)]  # numbers 1-5 and 7
     sent = [(f"0/0/{index}.png", png_of(each)) for index, each in enumerate(labels)]
@@ -202,7 +202,7 @@ def test_a_dicom_segmentation_keeps_lesions_even_where_a_number_is_missing(clien
         np.testing.assert_array_equal(masks[0, index], each)
 
 
-def test_an_empty_dicom_segmentation_stays_empty(client) -> None:
+def test_an_empty_dicom_segmentation_stays_empty(client: Client) -> None:
     source = write_dicom()
     sent = [(f"0/0/{index}.png", EMPTY) for index in range(3)]
     name, data = export(client, in_group(source), sent, "seg")
@@ -212,7 +212,7 @@ def test_an_empty_dicom_segmentation_stays_empty(client) -> None:
 
 @pytest.mark.parametrize("to", ["via", "coco", "png"])
 @pytest.mark.parametrize("write", [write_dicom, write_nifti])
-def test_slices_of_a_volume_come_back_to_their_places(client, to: str, write: Callable[[], Files]) -> None:
+def test_slices_of_a_volume_come_back_to_their_places(client: Client, to: str, write: Callable[[], Files]) -> None:
     source = write()
     volume, _ = _segment(client, source)
     sent = [(f"0/0/{index}.png", png_of(labels)) for index, labels in enumerate(volume)]
@@ -234,7 +234,7 @@ def test_slices_of_a_volume_come_back_to_their_places(client, to: str, write: Ca
         np.testing.assert_array_equal(masks[index, 0], labels)
 
 
-def test_a_dataset_opens_with_the_same_masks_and_one_patient_a_volume(client, tmp_path: Path) -> None:
+def test_a_dataset_opens_with_the_same_masks_and_one_patient_a_volume(client: Client, tmp_path: Path) -> None:
     pictures: Files = [("a/one.png", png_of(draw_head(1))), ("b/one.png", png_of(draw_head(2)))]
     scan = write_nifti()
     volume, _ = _segment(client, scan)
@@ -264,7 +264,7 @@ def test_a_dataset_opens_with_the_same_masks_and_one_patient_a_volume(client, tm
     np.testing.assert_array_equal(masks[3, 0], (draw_lesions() > 0) * 255)
 
 
-def test_random_labels_come_back_from_each_format_of_a_picture(client) -> None:
+def test_random_labels_come_back_from_each_format_of_a_picture(client: Client) -> None:
     rng = np.random.default_rng(3)
     for _ in range(6):
         labels = rng.integers(0, 6, SIZE_HW).astype(np.uint8) * (rng.random(SIZE_HW) < 0.5).astype(np.uint8)
@@ -289,13 +289,13 @@ def test_random_labels_come_back_from_each_format_of_a_picture(client) -> None:
         (in_group(PICTURE), [("0/0/0.png", EMPTY)], "gif", 400, "to=gif: no such format"),
     ],
 )  # fmt: skip
-def test_wrong_exports_are_refused_in_one_line(client, files, masks, to: str, status: int, error: str) -> None:
+def test_wrong_exports_are_refused_in_one_line(client: Client, files, masks, to: str, status: int, error: str) -> None:
     reply = post(client, "/api/export", files, masks, to=to)
     assert reply.status_code == status
     assert reply.json()["error"].startswith(error)
 
 
-def test_a_nifti_scan_has_no_dicom_segmentation(client) -> None:
+def test_a_nifti_scan_has_no_dicom_segmentation(client: Client) -> None:
     source = write_nifti()
     volume, _ = _segment(client, source)
     reply = post(client, "/api/export", in_group(source), [("0/0/0.png", png_of(volume[0]))], to="seg")
@@ -303,7 +303,12 @@ def test_a_nifti_scan_has_no_dicom_segmentation(client) -> None:
     assert reply.json()["error"] == "head: a DICOM-SEG belongs to DICOM images, and this is NIfTI; choose nifti"
 
 
-def test_annotations_that_fit_nothing_are_named(client) -> None:
+def test_a_mask_alone_asks_for_its_picture(client: Client) -> None:
+    reply = post(client, "/api/annotations", [("one_mask.png", EMPTY)])
+    assert reply.json()["error"] == "one_mask.png: an annotation alone; open it together with its picture or scan"
+
+
+def test_annotations_that_fit_nothing_are_named(client: Client) -> None:
     labels = draw_lesions()
     _, data = export(client, in_group(PICTURE), [("0/0/0.png", png_of(labels))], "via")
     other: Files = [("two.png", png_of(draw_head(2)))]
@@ -320,7 +325,29 @@ def test_annotations_that_fit_nothing_are_named(client) -> None:
     assert list(masks) == [(0, 0)]
 
 
-def test_annotations_of_other_tools_are_numbered_in_their_order(client) -> None:
+def test_documents_that_annotate_nothing_are_passed_over(client: Client) -> None:
+    scan = write_nifti()
+    sidecar = ("head.json", json.dumps({"EchoTime": 0.01, "Manufacturer": "none"}).encode())
+    _, lines = drop(client, [*scan, sidecar])
+    assert [line["type"] for line in lines] == ["start", "slice", "slice", "slice", "volume", "end"]
+    assert "annotated" not in lines[0]["items"][0]  # segmented as without the document
+
+
+def test_items_of_a_group_with_annotations_are_numbered_without_them(client: Client) -> None:
+    mask = ("a_mask.png", png_of(np.uint8(255) * (draw_lesions() > 0)))  # would be item 0, and sorts before the picture
+    pictures: Files = [("a.png", png_of(draw_head(1))), ("b.png", png_of(draw_head(2)))]
+    files = in_group([*pictures, mask])
+    for named, expected in (("0", "b_mask.png"), ("", "a_mask_mask.png")):
+        reply = client(
+            "/api/export",
+            files=[*(("file", each) for each in files), ("mask", ("0/1/0.png", EMPTY))],
+            data={"annotated": named},
+            params={"to": "png"},
+        )
+        assert f'filename="{expected}"' in reply.headers["content-disposition"]
+
+
+def test_annotations_of_other_tools_are_numbered_in_their_order(client: Client) -> None:
     regions = [
         {"shape_attributes": {"name": "rect", "x": 1, "y": 2, "width": 4, "height": 3}, "region_attributes": {}},
         {"shape_attributes": {"name": "rect", "x": 3, "y": 2, "width": 6, "height": 3}, "region_attributes": {}},

@@ -4,33 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import numpy as np
 
 from tumortrace.data.annotations.find import UnknownFormatError, read_annotations
 from tumortrace.data.annotations.records import ImageAnnotation
 from tumortrace.data.geometry import Region, rasterize_region
-from tumortrace.data.layouts.scan_names import is_mask_name
 from tumortrace.data.masks import read_mask
 from tumortrace.data.names import spelling_key, stem_of
 from tumortrace.data.pairs import strip_mask_word
 from tumortrace.data.scans import find_kind, strip_suffix
 from tumortrace.data.volume import Volume
-from tumortrace.errors import DataError, installed
+from tumortrace.errors import DataError
 from tumortrace.inference.pictures import PictureFile
-from tumortrace.inference.signed import is_signed
 from tumortrace.inference.volume_files import VolumeFile
-from tumortrace.web.archives import is_zip, unpack_zip
+from tumortrace.web.annotation_files import DOCUMENTS, PICTURES, set_aside
 from tumortrace.web.corrections import MOST_LESIONS, PLAIN, Corrected, Labels
 from tumortrace.web.downloads import LESION
-from tumortrace.web.limits import Limits
+from tumortrace.web.limits import Limits, RefusalError
 from tumortrace.web.opening import MOST_ANNOTATION_BYTES, Opened, open_upload
-from tumortrace.web.uploads import FILE, Upload, UploadedFile, folder_of
-
-_ANNOTATIONS = "annotations"
-_DOCUMENTS = (".json", ".csv", ".xml", ".jsonl")
-_PICTURES = (".png", ".tif", ".tiff", ".bmp")
+from tumortrace.web.uploads import Upload, UploadedFile
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +35,13 @@ class ReadBack:
         opened: Pictures and volumes.
         labels: Lesion numbers by item and slice. A plain mask has 255 where there is tumour.
         faults: One line for each annotation that could not be used.
+        rest: The upload without them.
     """
 
     opened: Opened
     labels: Mapping[tuple[int, int], Labels]
-    faults: tuple[str, ...] = ()
+    faults: tuple[str, ...]
+    rest: Upload
 
     def of_item(self, number: int) -> dict[int, Labels]:
         """Return the masks of one item by slice; empty if it has none."""
@@ -55,9 +51,6 @@ class ReadBack:
 def read_back(upload: Upload, limits: Limits) -> ReadBack:
     """Tell annotations from pictures and scans, open these, and bring the annotations onto their slices.
 
-    Annotations are documents in any format that ``convert`` reads, masks by their names (``NAME_mask.png``, or a folder
-    ``masks``), NIfTI masks by their names or tumortrace's mark, and DICOM segmentations.
-
     Args:
         upload: The upload.
         limits: Limits on files, bytes and pixels.
@@ -66,47 +59,13 @@ def read_back(upload: Upload, limits: Limits) -> ReadBack:
         RefusalError: There is no picture or scan, or a limit is exceeded.
         TumortraceError: A library for scans is not installed.
     """
-    files = list(_unpack(upload, limits))
-    notes = [file for file in files if _is_annotation(file)]
-    moved = [_move(file, upload.folder / _ANNOTATIONS) for file in notes]
-    rest = tuple(file for file in files if file not in notes)
-    opened = open_upload(Upload(upload.folder, rest, upload.fields), limits)
-    return _Reader(opened).read(moved)
-
-
-def _unpack(upload: Upload, limits: Limits) -> Iterator[UploadedFile]:
-    """Yield all files, those of zips in place of the zips."""
-    for file in upload.of_part(FILE):
-        if not is_zip(file.path):
-            yield file
-            continue
-        folder = file.path.with_name(f"{file.path.name}-unpacked")
-        unpack_zip(file.path, folder, name=file.name, limits=limits)
-        file.path.unlink()
-        for path in sorted(each for each in folder.rglob("*") if each.is_file()):
-            yield UploadedFile(FILE, path.relative_to(upload.folder / folder_of(FILE)).as_posix(), path)
-
-
-def _move(file: UploadedFile, folder: Path) -> UploadedFile:
-    path = folder / file.name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return UploadedFile(file.part, file.name, file.path.rename(path))
-
-
-def _is_annotation(file: UploadedFile) -> bool:
-    name = file.name.lower()
-    if name.endswith(_DOCUMENTS):
-        return True
-    if name.endswith(_PICTURES):
-        return is_mask_name(stem_of(file.name))
-    kind = find_kind(file.path)
-    if kind == "nifti":
-        return is_mask_name(strip_suffix(file.name)) or is_signed(file.path)
-    if kind != "dicom" or not installed("formats"):
-        return False
-    from tumortrace.web.volume_masks import is_segmentation
-
-    return is_segmentation(file.path)
+    rest, notes = set_aside(upload, limits)
+    if notes and not rest.files:
+        raise RefusalError(400, f"{notes[0].name}: an annotation alone; open it together with its picture or scan")
+    reader = _Reader(open_upload(rest, limits))
+    for file in notes:
+        reader.read(file)
+    return ReadBack(reader.opened, reader.labels, tuple(reader.faults), rest)
 
 
 @dataclass
@@ -117,27 +76,25 @@ class _Reader:
     labels: dict[tuple[int, int], Labels] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
-    def read(self, files: Sequence[UploadedFile]) -> ReadBack:
-        """Read annotation files; a later file about the same slice is named as a fault."""
-        for file in files:
-            try:
-                found = dict(self._read_file(file))
-            except UnknownFormatError:
-                continue  # a document of another kind, such as the manifest of a conversion
-            except DataError as error:
-                self.faults.append(str(error).replace(str(file.path), file.name))
-                continue
-            repeated = found.keys() & self.labels.keys()
-            if repeated:
-                self.faults.append(f"{file.name}: its slices have a mask from another file; leave one of them out")
-            self.labels |= {place: labels for place, labels in found.items() if place not in repeated}
-        return ReadBack(self.opened, self.labels, tuple(self.faults))
+    def read(self, file: UploadedFile) -> None:
+        """Read an annotation file; of two about one slice, the first counts."""
+        try:
+            found = dict(self._read_file(file))
+        except UnknownFormatError:
+            return  # a document of another kind, such as the sidecar of a scan
+        except DataError as error:
+            self.faults.append(str(error).replace(str(file.path), file.name))
+            return
+        repeated = found.keys() & self.labels.keys()
+        if repeated:
+            self.faults.append(f"{file.name}: its slices have a mask from another file; leave one of them out")
+        self.labels |= {place: labels for place, labels in found.items() if place not in repeated}
 
     def _read_file(self, file: UploadedFile) -> Iterator[tuple[tuple[int, int], Labels]]:
         name = file.name.lower()
-        if name.endswith(_DOCUMENTS):
+        if name.endswith(DOCUMENTS):
             yield from self._read_document(file)
-        elif name.endswith(_PICTURES):
+        elif name.endswith(PICTURES):
             yield self._read_picture(file)
         else:
             from tumortrace.web.volume_masks import read_nifti_labels, read_seg_labels

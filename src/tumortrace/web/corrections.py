@@ -15,12 +15,16 @@ from numpy.typing import NDArray
 from tumortrace.data.slice import Slice, read_slice
 from tumortrace.inference.pictures import PictureFile
 from tumortrace.inference.volume_files import VolumeFile
+from tumortrace.web.annotation_files import set_aside
 from tumortrace.web.limits import Limits, RefusalError
 from tumortrace.web.opening import Opened, open_upload
 from tumortrace.web.uploads import FILE, Upload, UploadedFile, folder_of
 
 MASK = "mask"
 """Name of the field with a corrected mask; it comes once a slice."""
+
+ANNOTATED = "annotated"
+"""Name of the field that lists the groups that were opened together with annotations, separated by commas."""
 
 Labels = NDArray[np.uint8]
 """Number of the lesion that each pixel belongs to, 0 for background; shape (H, W)."""
@@ -78,7 +82,8 @@ def read_corrections(upload: Upload, limits: Limits) -> tuple[Corrected, ...]:
     """Read the files of a request and their corrected masks.
 
     Files are named ``GROUP/PATH``: the files of one group are opened together, as they were when they were segmented.
-    Masks are named ``GROUP/ITEM/SLICE.png``: 8-bit grey PNG files whose values are lesion numbers.
+    Masks are named ``GROUP/ITEM/SLICE.png``: 8-bit grey PNG files whose values are lesion numbers. In groups that were
+    opened together with annotations, items are numbered without these.
 
     Args:
         upload: The upload.
@@ -93,7 +98,11 @@ def read_corrections(upload: Upload, limits: Limits) -> tuple[Corrected, ...]:
     masks = upload.of_part(MASK)
     if not masks:
         raise RefusalError(400, f"the request has no mask; send one a slice as the field '{MASK}'")
-    opened = {group: open_upload(part, limits) for group, part in _split_groups(upload)}
+    annotated = set(upload.fields.get(ANNOTATED, "").split(","))
+    opened = {
+        group: open_upload(set_aside(part, limits)[0] if str(group) in annotated else part, limits)
+        for group, part in _split_groups(upload)
+    }
     drawn: dict[tuple[int, int], dict[int, Labels]] = {}
     for file in masks:
         group, item, index = _parse_name(file)

@@ -173,7 +173,9 @@ ANNOTATIONS: Route = {
         400: _error("The request is malformed.", "the request has no file; send a picture or scan as the field 'file'"),
         403: FORBIDDEN,
         413: TOO_LARGE,
-        415: _error("Nothing annotates what was sent.", "no annotation belongs to what was sent; send both together"),
+        415: _error(
+            "No annotation fits.", "a.json: b.png: there is no such picture; open it together with its picture"
+        ),
         503: BUSY,
     },
     "openapi_extra": {"requestBody": _parts(file="Pictures and scans, and annotations of them.")},

@@ -17,6 +17,7 @@ from tumortrace.inference.pictures import PictureFile
 from tumortrace.inference.results import Record
 from tumortrace.inference.segment_picture import encode_png
 from tumortrace.web.annotations import ReadBack, read_back
+from tumortrace.web.answering import answer
 from tumortrace.web.corrections import Corrected, Labels, read_corrections
 from tumortrace.web.downloads import Download, make_download
 from tumortrace.web.engine import Engine
@@ -44,7 +45,9 @@ async def export(upload: Upload, engine: Engine) -> Response:
 
 
 async def annotate(upload: Upload, engine: Engine) -> Response:
-    """Reply with the masks that were dropped together with their pictures and scans, as a stream of lines.
+    """Reply with the masks that were sent together with their pictures and scans, as a stream of lines.
+
+    Documents that annotate nothing, such as the sidecars of a scan, are passed over, and the pictures segmented.
 
     Args:
         upload: Pictures, scans, and annotations of them.
@@ -55,10 +58,10 @@ async def annotate(upload: Upload, engine: Engine) -> Response:
     """
     model = (await engine.run(engine.segmenter)).model
     found = await engine.run(read_back, upload, engine.limits)
+    if not found.labels and not found.faults:
+        return await answer(found.rest, engine, media_type=EventStream.media_type)
     if not found.labels:
-        raise RefusalError(
-            415, "; ".join(found.faults[:3]) or "no annotation belongs to what was sent; send both together"
-        )
+        raise RefusalError(415, "; ".join(found.faults[:3]))
     return EventStream(_list_lines(found, engine, model))
 
 

@@ -27,17 +27,19 @@ export async function download(scan, scans, to) {
 // Files in groups, so that the items of each count as they did when it was opened: FILE is GROUP/PATH, MASK is
 // GROUP/ITEM/SLICE.png.
 async function appendScans(form, scans, {corrected}) {
-  const groups = [];
+  const groups = [], annotated = new Set();
   for (const scan of scans) {
     const known = groups.findIndex((files) => files.length === scan.files.length &&
       files.every((file, at) => file === scan.files[at]));
     const group = known < 0 ? groups.push(scan.files) - 1 : known;
     if (known < 0) for (const file of scan.files) form.append("file", file, `${group}/${file.path}`);
+    if (scan.annotated) annotated.add(group);
     for (const slice of scan.ready.filter(({edited}) => edited || !corrected || !scan.edited)) {
       const png = await encodePng(slice.labels, slice.width, slice.height);
       form.append("mask", png, `${group}/${scan.item}/${slice.index}.png`);
     }
   }
+  form.append("annotated", [...annotated].join());
 }
 
 async function explain(response) {
@@ -89,9 +91,14 @@ function crc32(bytes) {
   return ~crc >>> 0;
 }
 
-const MASK_NAME = /([ _-](mask|masks|seg|segmentation|label|labels)\.(png|tiff?|bmp|nii|nii\.gz|dcm))$/i;
+const MASK_NAME = /(^|[ _/-])(mask|masks|seg|segmentation|labels?)\.(png|tiff?|bmp|nii|nii\.gz|dcm)$/i;
 
-// Whether files that were dropped together hold masks or annotations; {file, path} each.
-export function hasAnnotations(files) {
-  return files.some(({path}) => path.toLowerCase().endsWith(".json") || MASK_NAME.test(path));
+// Whether files that were dropped together ({file, path}) hold masks or annotations; zips show it in their directory.
+export async function hasAnnotations(files) {
+  for (const {file, path} of files) {
+    if (path.toLowerCase().endsWith(".json") || MASK_NAME.test(path)) return true;
+    const directory = path.toLowerCase().endsWith(".zip") ? await file.slice(-65_536).text() : "";
+    if (/[_/](mask|seg)\.(png|nii|dcm)|annotations\.json/.test(directory)) return true;
+  }
+  return false;
 }

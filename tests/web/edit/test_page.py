@@ -1,0 +1,280 @@
+"""Correcting a mask in the page itself: pointer, keyboard, downloads, and work that survives."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import cv2
+import nibabel as nib
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from playwright.sync_api import Error, Page
+
+from tumortrace.phantoms.slices import draw_phantom
+
+SIZE_HW = (48, 64)
+
+
+def write_noise(path: Path, seed: int = 0) -> Path:
+    """A picture that the gate rejects at once: nothing is segmented, and every pixel can be painted by hand."""
+    cv2.imwrite(str(path), np.random.default_rng(seed).integers(0, 90, SIZE_HW, dtype=np.uint8))
+    return path
+
+
+def write_scan(path: Path, count: int = 3) -> Path:
+    stack = np.random.default_rng(1).integers(0, 90, (64, 48, count), dtype=np.uint8)
+    image = nib.Nifti1Image(stack, np.diag([-2.0, -2.0, 5.0, 1.0]))
+    image.header.set_xyzt_units("mm")
+    nib.save(image, path)
+    return path
+
+
+def open_files(page: Page, *paths: Path) -> None:
+    page.locator("#files").set_input_files(paths)
+    page.wait_for_selector("#work:not([hidden])")
+    run(page, "for (const scan of m.scans.items) while (!scan.complete) await new Promise((go) => setTimeout(go, 20))")
+
+
+def run(page: Page, body: str, **given: object) -> Any:  # noqa: ANN401 - what the script returns
+    script = f"async (given) => {{ const m = await import('/app.js'); const {{viewer}} = m; {body} }}"
+    return page.evaluate(script, given)
+
+
+def read_labels(page: Page) -> list[NDArray[np.uint8]]:
+    """The labels of all slices of the scan that is shown."""
+    slices = run(page, "return viewer.scan.ready.map(({labels, width}) => [[...labels], width])")
+    return [np.array(labels, dtype=np.uint8).reshape(-1, width) for labels, width in slices]
+
+
+def place_on_screen(page: Page, x: float, y: float) -> tuple[float, float]:
+    """Screen coordinates of a point of the image, in CSS pixels of the page."""
+    found = run(
+        page,
+        "const at = viewer.toScreen(given.x, given.y), box = viewer.canvas.getBoundingClientRect();"
+        "return [box.left + at.x, box.top + at.y]",
+        x=x,
+        y=y,
+    )
+    return found[0], found[1]
+
+
+def drag(page: Page, *points: tuple[float, float]) -> None:
+    first, *rest = [place_on_screen(page, *point) for point in points]
+    page.mouse.move(*first)
+    page.mouse.down()
+    for point in rest:
+        page.mouse.move(*point)
+    page.mouse.up()
+
+
+def test_tools_by_pointer_and_wheel(page: Page, tmp_path: Path) -> None:
+    open_files(page, write_noise(tmp_path / "a.png"))
+    page.keyboard.press("b")
+    run(page, "document.querySelector('#edit input[type=range]').value = 1;"
+        "document.querySelector('#edit input[type=range]').dispatchEvent(new Event('input'))")  # fmt: skip
+    drag(page, (2, 3), (9, 3))
+    expected = np.zeros(SIZE_HW, np.uint8)
+    expected[3, 2:10] = 1
+    np.testing.assert_array_equal(read_labels(page)[0], expected)
+    page.mouse.move(*place_on_screen(page, 30, 20))
+    page.keyboard.down("Shift")
+    page.mouse.wheel(0, -100)
+    page.mouse.wheel(0, -100)
+    page.keyboard.up("Shift")
+    assert page.locator("#edit output").first.inner_text() == "3 px"
+    page.mouse.down()
+    page.mouse.up()
+    expected[19:22, 29:32] = 1
+    np.testing.assert_array_equal(read_labels(page)[0], expected)
+    page.get_by_role("button", name="Polygon that adds").click()
+    for corner in [(39.5, 9.5), (49.5, 9.5), (49.5, 19.5), (39.5, 19.5), (39.5, 9.5)]:
+        page.mouse.click(*place_on_screen(page, *corner))
+    expected[10:20, 40:50] = 1
+    np.testing.assert_array_equal(read_labels(page)[0], expected)
+    page.get_by_role("button", name="Delete specks in a box").click()
+    drag(page, (0, 0), (35, 30))
+    expected[:, :36] = 0
+    np.testing.assert_array_equal(read_labels(page)[0], expected)
+    page.locator("#lesions").get_by_text("100 px").wait_for()  # the table follows
+    for _ in range(4):
+        page.get_by_role("button", name="Undo").click()
+    assert not read_labels(page)[0].any()
+    page.keyboard.press("Control+Shift+z")
+    assert np.count_nonzero(read_labels(page)[0]) == 8
+
+
+ZOOMS = (1, 1.5, 2, 3, 4, 6, 8, 16, 32)
+
+
+@pytest.mark.parametrize("ratio", [1, 1.5, 3])
+def test_a_click_paints_the_pixel_that_is_seen_under_it(open_page, tmp_path: Path, ratio: float) -> None:
+    """The place of a bright pixel is measured in a screenshot, not asked of the page."""
+    target_x, target_y = 37, 11
+    pixels = np.zeros(SIZE_HW, np.uint8)
+    pixels[target_y, target_x] = 255
+    pixels[0, 0] = 1
+    cv2.imwrite(str(tmp_path / "dot.png"), pixels)
+    page = open_page(device_scale_factor=ratio)
+    open_files(page, tmp_path / "dot.png")
+    run(page, "viewer.set({outline: false, opacity: 0}); viewer.setWindow(128, 256)")
+    for zoom in ZOOMS:
+        run(page, "viewer.zoom(given.zoom / viewer.scale); viewer.centre(given.x, given.y); viewer.draw()",
+            zoom=zoom, x=target_x + 3, y=target_y - 2)  # fmt: skip
+        middle, half = place_on_screen(page, target_x, target_y), 2 * zoom + 6
+        clip = {"x": round(middle[0] - half), "y": round(middle[1] - half), "width": 2 * half, "height": 2 * half}
+        shot = cv2.imdecode(np.frombuffer(page.screenshot(clip=clip, scale="device"), np.uint8), cv2.IMREAD_GRAYSCALE)
+        rows, columns = np.nonzero(shot > 0.75 * shot.max())
+        seen = clip["x"] + (columns.mean() + 0.5) / ratio, clip["y"] + (rows.mean() + 0.5) / ratio
+        page.keyboard.press("b")
+        run(page, "const size = document.querySelector('#edit input[type=range]'); size.value = 1;"
+            "size.dispatchEvent(new Event('input'))")  # fmt: skip
+        page.mouse.click(*seen)
+        page.keyboard.press("Escape")
+        painted = np.argwhere(read_labels(page)[0]).tolist()
+        page.keyboard.press("z")
+        assert painted == [[target_y, target_x]], (zoom, ratio)
+
+
+class Presses:
+    """A keyboard that counts."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.count = 0
+
+    def __call__(self, key: str, times: int = 1) -> None:
+        for _ in range(times):
+            self.page.keyboard.press(key)
+            self.count += 1
+
+
+def test_a_lesion_is_corrected_and_downloaded_by_keys_alone(page: Page, tmp_path: Path) -> None:
+    head = draw_phantom(np.random.default_rng(0), size_hw=(320, 272), kind="bright")
+    cv2.imwrite(str(tmp_path / "head.png"), head.pixels)
+    open_files(page, tmp_path / "head.png")
+    (before,) = read_labels(page)
+    press = Presses(page)
+    press("g")  # to the lesion
+    press("e")
+    press("Enter")  # the eraser is down
+    press("Shift+ArrowRight", 3)
+    press("ArrowDown", 5)
+    press("Enter")
+    (erased,) = read_labels(page)
+    assert np.count_nonzero(erased) < np.count_nonzero(before)
+    press("z")
+    np.testing.assert_array_equal(read_labels(page)[0], before)
+    press("y")
+    press("b")
+    press("]", 4)
+    press("Shift+Enter")
+    press("f")
+    press("p")
+    for move, times in (("ArrowUp", 2), ("Shift+ArrowRight", 2), ("Shift+ArrowDown", 2)):
+        press(move, times)
+        press("Enter")
+    press("Shift+Enter")
+    press("k")
+    (after,) = read_labels(page)
+    assert not np.array_equal(after, erased)
+    with page.expect_download() as download:
+        press("Control+s")
+    assert press.count <= 60
+    download.value.save_as(tmp_path / "saved.png")
+    assert download.value.suggested_filename == "head_mask.png"
+    saved = cv2.imread(str(tmp_path / "saved.png"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(saved, (after > 0) * 255)
+
+
+def test_keys_for_fields_and_buttons_stay_theirs(page: Page, tmp_path: Path) -> None:
+    open_files(page, write_noise(tmp_path / "a.png"))
+    page.locator("#edit select").first.focus()
+    page.keyboard.press("b")
+    assert run(page, "return viewer.tool === null")
+    page.get_by_role("button", name="Brush", exact=True).focus()
+    page.keyboard.press("Enter")
+    assert page.get_by_role("button", name="Brush", exact=True).get_attribute("aria-pressed") == "true"
+    assert not read_labels(page)[0].any()
+
+
+@pytest.mark.parametrize("to", ["png", "via", "coco", "nifti", "dataset"])
+def test_downloads_are_identical_when_dropped_again(page: Page, tmp_path: Path, to: str) -> None:
+    scan = write_scan(tmp_path / "scan.nii.gz")
+    open_files(page, scan)
+    run(
+        page,
+        """
+        viewer.scan.slices.forEach((slice, index) => {
+            for (let at = 0; at < slice.labels.length; at++) slice.labels[at] = (at * 7 + index) % 5 ? 0 : 1 + (at % 3);
+            slice.edited = true;
+        });
+        viewer.redraw();
+    """,
+    )
+    drawn = read_labels(page)
+    page.get_by_label("Format").select_option(to)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download").click()
+    saved = tmp_path / download.value.suggested_filename
+    download.value.save_as(saved)
+    page.reload()
+    alone = to == "dataset" or to in {"via", "coco"}  # zips with pictures of the slices
+    open_files(page, *([saved] if alone else [scan, saved]))
+    again = [read_slice(page, index) for index in range(3)] if alone else read_labels(page)
+    for one, other in zip(drawn, again, strict=True):
+        if to in {"png", "dataset"}:  # they keep the mask
+            np.testing.assert_array_equal(one > 0, other > 0)
+        else:
+            np.testing.assert_array_equal(one, other)
+
+
+def read_slice(page: Page, item: int) -> NDArray[np.uint8]:
+    body = "const {labels, width} = m.scans.items[given.item].slices[0]; return [[...labels], width]"
+    labels, width = run(page, body, item=item)
+    return np.array(labels, dtype=np.uint8).reshape(-1, width)
+
+
+def test_work_is_restored_after_a_crash_with_and_without_the_files(page: Page, tmp_path: Path) -> None:
+    picture = write_noise(tmp_path / "work.png")
+    open_files(page, picture)
+    page.keyboard.press("b")
+    drag(page, (5, 5), (20, 9))
+    drag(page, (40, 30), (50, 20), (30, 25))
+    page.keyboard.press("z")
+    (drawn,) = read_labels(page)
+    page.wait_for_timeout(300)
+    context, url = page.context, page.url
+    crash(page)
+    again = context.new_page()
+    again.goto(url)
+    again.get_by_role("button", name="Restore").click()  # without the files
+    again.wait_for_selector("#work:not([hidden])")
+    again.wait_for_function("async () => (await import('/app.js')).viewer.slice?.edited")
+    np.testing.assert_array_equal(read_labels(again)[0], drawn)
+    again.keyboard.press("y")
+    assert np.count_nonzero(read_labels(again)[0]) > np.count_nonzero(drawn)
+    again.keyboard.press("z")
+    again.keyboard.press("z")
+    assert not read_labels(again)[0].any()
+    again.keyboard.press("y")
+    again.reload()
+    open_files(again, picture)  # with the files
+    assert not read_labels(again)[0].any()
+    again.get_by_role("button", name="Restore").click()
+    again.wait_for_function("async () => (await import('/app.js')).viewer.slice.edited")
+    np.testing.assert_array_equal(read_labels(again)[0], drawn)
+    again.get_by_role("button", name="Forget saved work").click()
+    again.get_by_text("Saved work was deleted").wait_for()
+    again.reload()
+    again.wait_for_selector("#welcome:not([hidden])")
+    again.wait_for_timeout(200)
+    assert again.locator(".edit-banner").is_hidden()
+
+
+def crash(page: Page) -> None:
+    """Kill the process of a tab, as a system without memory does; nothing in it is told."""
+    with page.expect_event("crash"), suppress(Error):
+        page.goto("chrome://crash")

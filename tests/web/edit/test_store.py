@@ -1,0 +1,162 @@
+"""Saved work: what the store keeps, and what is left of it when a tab is killed."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from playwright.sync_api import Browser, Error, Page
+
+Run = Callable[..., Any]
+
+MOMENTS = 20
+MOST_LOST_SECONDS = 1.0
+
+
+def test_steps_come_back_with_their_place_in_the_history(run: Run) -> None:
+    body = """const store = await m.openStore();
+        const first = open([["....", "...."], ["11..", "...."]], {id: "one"});
+        first.editor.store = store;
+        first.editor.set({size: 1});
+        const saved = () => new Promise((go) => first.editor.addEventListener("saved", go, {once: true}));
+        first.stroke(m.brush(first.editor), [0, 0]);
+        first.viewer.show(1);
+        first.stroke(m.brush(first.editor), [3, 1]);
+        first.stroke(m.brush(first.editor, {erase: true}), [0, 0]);
+        first.editor.undo();
+        await saved(); await saved();
+        const [work] = (await store.list()).filter(({scan}) => scan === "one");
+        const again = open([["....", "...."], ["22..", "...."]], {id: "one"}); // another mask
+        again.editor.store = store;
+        await again.editor.restore(again.scan, work.key);
+        const restored = again.shown();
+        again.editor.redo();
+        const redone = again.shown();
+        while (again.editor.history.canUndo) again.editor.undo();
+        const undone = again.shown();
+        await store.forget(work.key);
+        const left = (await store.list()).filter(({scan}) => scan === "one");
+        return [restored, redone, undone, [work.name, work.done], left]"""
+    restored, redone, undone, work, left = run(body)
+    assert restored == [["1...", "...."], ["11..", "...1"]]
+    assert redone == [["1...", "...."], [".1..", "...1"]]
+    assert undone == [["....", "...."], ["11..", "...."]]  # as it was when it was first changed
+    assert work == ["one.png", 2]
+    assert left == []
+
+
+def test_a_step_after_an_undo_replaces_what_was_undone(run: Run) -> None:
+    body = """const store = await m.openStore();
+        const one = open([["...."]], {id: "two"});
+        one.editor.store = store;
+        one.editor.set({size: 1});
+        for (const x of [0, 1, 2]) one.stroke(m.brush(one.editor), [x, 0]);
+        one.editor.undo(); one.editor.undo();
+        one.stroke(m.brush(one.editor), [3, 0]);
+        await new Promise((go) => setTimeout(go, 100));
+        const [{key}] = (await store.list()).filter(({scan}) => scan === "two");
+        const {steps, work} = await store.load(key);
+        await store.forget(key);
+        return [steps.map(({runs}) => [...runs]), work.done]"""
+    assert run(body) == [[[0, 1, 0, 1], [3, 1, 0, 1]], 2]
+
+
+def test_forgotten_work_is_saved_whole_with_the_next_step(run: Run) -> None:
+    body = """const store = await m.openStore();
+        const {editor, stroke, scan} = open([["...."]], {id: "three"});
+        editor.store = store;
+        editor.set({size: 1});
+        stroke(m.brush(editor), [0, 0]);
+        await new Promise((go) => setTimeout(go, 50));
+        await editor.forget([editor.stateOf(scan).work.key]);
+        const none = (await store.list()).filter(({scan}) => scan === "three").length;
+        stroke(m.brush(editor), [2, 0]);
+        await new Promise((go) => setTimeout(go, 50));
+        const {steps, bases} = await store.load(editor.stateOf(scan).work.key);
+        await store.forget(editor.stateOf(scan).work.key);
+        return [none, steps.length, [...m.unpackLabels(bases.get(0))]]"""
+    assert run(body) == [0, 2, [0, 0, 0, 0]]
+
+
+def test_labels_are_packed_without_loss(run: Run) -> None:
+    body = """const {labels} = map(["1.2", "222", "..."]);
+        return [...m.unpackLabels(m.packLabels(labels))].join("")"""
+    assert run(body) == "102222000"
+
+
+SCENE = """
+    const names = ["editor", "store", "tools", "labels"];
+    const m = Object.assign({}, ...await Promise.all(names.map((name) => import(`/edit/${name}.js`))));
+    class Viewer extends EventTarget { index = 0; scale = 1; show() {} say() {} redraw() {} draw() {} forget() {}
+        get slice() { return this.scan.slices[0]; } toScreen(x, y) { return {x, y}; } }
+    const labels = new Uint8Array(32 * 24), id = given.id;
+    const slices = [{index: 0, labels, automatic: labels.slice(), width: 32, height: 24, edited: false}];
+    const scan = {id, name: id, slices, spacingMm: null, files: [new File(["x"], "x.png")], ready: slices};
+    const viewer = Object.assign(new Viewer(), {scan});
+    const editor = new m.Editor(viewer, Object.assign(new EventTarget(), {items: [scan]}));
+    editor.store = await m.openStore();
+"""
+
+DRAW = """
+    const wait = (ms) => new Promise((go) => setTimeout(go, ms));
+    const note = () => globalThis.note(Date.now(), labels.join(""));
+    const place = () => ({x: Math.random() * 32, y: Math.random() * 24});
+    note();
+    (async () => {
+        for (let stroke = 0; ; stroke++) {
+            editor.set({size: 1 + Math.random() * 4});
+            const tool = m.brush(editor, {erase: stroke % 3 === 2});
+            tool.down(place()); note();
+            const end = Date.now() + Math.random() * (stroke % 2 ? 100 : 2000);
+            while (Date.now() < end) { await wait(20); tool.move(place()); note(); }
+            tool.up(place()); note();
+            if (stroke % 5 === 4) { editor.undo(); note(); }
+            await wait(10);
+        }
+    })();
+"""
+
+READ = """
+    const all = await editor.store.list();
+    const work = all.find((each) => each.scan === id);
+    if (!work) return labels.join("");
+    await editor.restore(scan, work.key);
+    return labels.join("");
+"""
+
+
+def test_a_tab_killed_at_any_moment_loses_nothing_older_than_a_second(browser: Browser, static_url: str) -> None:
+    chance = random.Random(1)  # noqa: S311 - moments of a test
+    context = browser.new_context()
+    blank = f"{static_url}/blank.html"
+    reader = context.new_page()
+    reader.goto(blank)
+    kept, ages = 0, []
+    for moment in range(MOMENTS):
+        page = context.new_page()
+        page.goto(blank)
+        notes: list[tuple[float, str]] = []
+        page.expose_function("note", lambda when, labels, notes=notes: notes.append((when / 1000, labels)))
+        page.evaluate(f"async (given) => {{{SCENE}{DRAW}}}", {"id": f"killed {moment}"})
+        page.wait_for_timeout(chance.uniform(150, 1400))
+        killed = time.time()
+        kill(page)
+        restored = reader.evaluate(f"async (given) => {{{SCENE}{READ}}}", {"id": f"killed {moment}"})
+        places = [at for at, (_, labels) in enumerate(notes) if labels == restored]
+        assert places, f"moment {moment}: a state that never was"
+        lost = [when for when, _ in notes[places[-1] + 1 :]]
+        ages.append(max(0.0, killed - lost[0]) if lost else 0.0)
+        kept += places[-1] > 0
+        page.close()
+    context.close()
+    assert max(ages) < MOST_LOST_SECONDS, ages
+    assert kept > MOMENTS / 2
+
+
+def kill(page: Page) -> None:
+    """Kill the process of a tab, as a system without memory does; nothing in it is told."""
+    with page.expect_event("crash"), suppress(Error):
+        page.goto("chrome://crash")
