@@ -12,7 +12,7 @@ import tumortrace.cli
 from typer.testing import CliRunner
 assert CliRunner().invoke(tumortrace.cli.app, ["--help"]).exit_code == 0
 """
-HEAVY = ("torch", "matplotlib", "ray", "fastapi", "pydicom", "nibabel", "highdicom", "gdcm", "scipy", "onnx")
+HEAVY = ("torch", "matplotlib", "ray", "fastapi", "pydicom", "nibabel", "highdicom", "gdcm", "scipy", "onnx", "h5py")
 
 
 def modules_after(code: str) -> set[str]:
@@ -29,6 +29,7 @@ def modules_after(code: str) -> set[str]:
         "import tumortrace.inference.batch, tumortrace.inference.model",
         "import tumortrace.copies.survey, tumortrace.copies.splits",
         "import tumortrace.data.scans",
+        "import tumortrace.sources.prepare",
     ],
 )
 def test_heavy_libraries_stay_out(code):

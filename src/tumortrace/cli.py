@@ -21,6 +21,7 @@ from tumortrace.commands.improve import improve
 from tumortrace.commands.info import info
 from tumortrace.commands.options import refuse_empty
 from tumortrace.commands.output import console, log
+from tumortrace.commands.prepare import prepare
 from tumortrace.commands.report import report
 from tumortrace.commands.segment import segment
 from tumortrace.commands.serve import serve
@@ -92,6 +93,7 @@ for command in (
     segment,
     serve,
     convert,
+    prepare,
     info,
 ):
     app.command()(command)

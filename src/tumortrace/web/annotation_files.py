@@ -1,4 +1,4 @@
-"""Annotation files told apart from the pictures and scans that they come with."""
+"""Annotation files distinguished from the pictures and scans that they come with."""
 
 from __future__ import annotations
 

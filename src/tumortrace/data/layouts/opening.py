@@ -14,7 +14,7 @@ from tumortrace.data.cases import CaseRecord
 from tumortrace.data.findings import Finding, left_out
 from tumortrace.data.folders import Tree, is_picture, join, parent_of
 from tumortrace.data.geometry import Region
-from tumortrace.data.own_files import MANIFEST
+from tumortrace.data.own_files import MANIFEST, PREPARATION
 from tumortrace.data.parts import part_of
 from tumortrace.data.patients import find_patients_by_folder
 
@@ -130,7 +130,7 @@ def is_below_any(file: str, folders: Collection[str]) -> bool:
 def _find_own_documents(tree: Tree) -> Iterator[tuple[str, tuple[str, ...]]]:
     for file in tree.files:
         folder, name = parent_of(file), file.rpartition("/")[2]
-        if name == MANIFEST:
+        if name in {MANIFEST, PREPARATION}:
             yield file, ()
         if name == RESULTS and (masks := _read_results(tree.root / file)) is not None:
             yield file, tuple(join(folder, made) for mask in masks for made in (mask, *_name_beside(mask)))

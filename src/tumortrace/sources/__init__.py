@@ -1,0 +1,1 @@
+"""Published datasets: from the download of each to the folder that training reads."""

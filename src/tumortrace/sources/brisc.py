@@ -1,0 +1,77 @@
+"""BRISC 2025, segmentation task: pictures as published, masks cut at half."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from tumortrace.data.findings import Finding
+from tumortrace.data.pictures import read_picture_bytes
+from tumortrace.sources.download import Download
+from tumortrace.sources.items import (
+    COLUMNS,
+    Item,
+    Made,
+    Plan,
+    Source,
+    binarise,
+    encode_mask,
+    match_files,
+    name_second,
+    name_unpaired,
+    require_same_size,
+)
+
+_FILE = re.compile(
+    r"(?:^|/)(?P<part>train|test)/(?P<role>images|masks)/"
+    r"(?P<name>brisc2025_(?:train|test)_\d+_(?P<class>gl|me|pi|no)_(?P<plane>ax|co|sa)_\w+)\.(?P<suffix>jpg|jpeg|png)$"
+)
+_CLASSES = {"gl": "glioma", "me": "meningioma", "pi": "pituitary", "no": "no_tumour"}
+_PLANES = {"ax": "axial", "co": "coronal", "sa": "sagittal"}
+
+
+def plan(download: Download) -> Plan:
+    """Plan every picture of the segmentation task that has a mask."""
+    images: dict[str, tuple[str, re.Match[str]]] = {}
+    masks: dict[str, str] = {}
+    findings: list[Finding] = []
+    for path, match in match_files(download.members, _FILE).items():
+        key = f"{match['part']}/{match['name']}"
+        is_image = match["role"] == "images"
+        first = images.setdefault(key, (path, match))[0] if is_image else masks.setdefault(key, path)
+        findings += [name_second(path, first)] if first != path else []
+    findings += [name_unpaired(path, "mask") for key, (path, _) in images.items() if key not in masks]
+    findings += [name_unpaired(path, "image") for key, path in masks.items() if key not in images]
+    items = [_plan_pair(path, masks[key], match) for key, (path, match) in images.items() if key in masks]
+    return Plan(tuple(items), tuple(findings), (*COLUMNS, "part"))
+
+
+def _plan_pair(image: str, mask: str, match: re.Match[str]) -> Item:
+    part, name = match["part"], match["name"]
+    outputs = (f"{part}/images/{name}.{match['suffix']}", f"{part}/masks/{name}.png")
+    row = {
+        "image": outputs[0],
+        "mask": outputs[1],
+        "class": _CLASSES[match["class"]],
+        "plane": _PLANES[match["plane"]],
+        "part": part,
+    }
+    return Item((image, mask), outputs, partial(_make, names=(image, mask), row=row))
+
+
+def _make(contents: Sequence[bytes], *, names: tuple[str, str], row: dict[str, str]) -> Made:
+    image = read_picture_bytes(contents[0], Path(names[0])).colour
+    mask = binarise(contents[1], names[1])
+    require_same_size(image.shape, mask.shape, names[0])
+    return Made((contents[0], encode_mask(mask)), row)
+
+
+SOURCE = Source(
+    title="BRISC 2025, segmentation task",
+    rule="Every picture of the segmentation task with a mask: the picture byte for byte, the mask cut at half of 255, "
+    "because the published ones hold grey values; class and plane from the file's name. Patients are unknown.",
+    layout="folders train and test, each with images and masks of brisc2025_... files",
+    plan=plan,
+)
