@@ -88,19 +88,21 @@ function nameBySize(numbered, parents) {
  * mean probability (null without a map).
  */
 export function measureLesions(labels, width, height, spacingMm, probability) {
-  const found = new Map();
-  labels.forEach((number, at) => {
-    if (!number) return;
+  const found = [];
+  for (let at = 0; at < labels.length; at++) {
+    const number = labels[at];
+    if (!number) continue;
     const x = at % width, y = (at - x) / width;
-    const one = found.get(number) ?? {number, areaPx: 0, x: 0, y: 0, sum: 0, rows: new Map()};
-    found.set(number, one);
+    const one = (found[number] ??= {number, areaPx: 0, x: 0, y: 0, sum: 0, rows: new Map()});
     one.areaPx++;
     one.x += x;
     one.y += y;
-    one.sum += probability?.[at] ?? 0;
-    one.rows.set(y, [one.rows.get(y)?.[0] ?? x, x]);
-  });
-  return [...found.values()].sort((a, b) => a.number - b.number).map(({number, areaPx, x, y, sum, rows}) => ({
+    if (probability) one.sum += probability[at];
+    const ends = one.rows.get(y);
+    if (ends) ends[1] = x;
+    else one.rows.set(y, [x, x]);
+  }
+  return found.filter(Boolean).map(({number, areaPx, x, y, sum, rows}) => ({
     number,
     areaPx,
     areaMm2: spacingMm && areaPx * spacingMm[0] * spacingMm[1],

@@ -8,6 +8,7 @@ import {bytesFromBase64, decodeGreyPng, inflate} from "./png.js";
 export class Slice {
   edited = false;
   shapes = null; // of its lesions, as the viewer draws them
+  lesions = null; // as `Scan.measure` returns them
   #counts = null;
 
   /**
@@ -49,7 +50,7 @@ export class Slice {
 
   /** The labels changed. */
   touch() {
-    this.#counts = this.shapes = null;
+    this.#counts = this.shapes = this.lesions = null;
   }
 }
 
@@ -119,7 +120,8 @@ export class Scan {
 
   /** Lesions of one slice by number, measured on the label map as it is now. */
   measure(slice) {
-    return measureLesions(slice.labels, slice.width, slice.height, this.spacingMm, slice.probability);
+    const {labels, width, height, probability} = slice;
+    return (slice.lesions ??= measureLesions(labels, width, height, this.spacingMm, probability));
   }
 
   /** Lesions of the series by number: {number, voxels, first, last, largest}, the last three numbers of slices. */

@@ -1,6 +1,6 @@
 // Controls of the display: threshold, fill, window, and the buttons below the scan.
 
-import {find, short} from "../dom.js";
+import {find, put, short} from "../dom.js";
 import {nextDoubtful} from "./doubtful.js";
 
 /** Connect the panel "Display" with the viewer. */
@@ -22,7 +22,7 @@ export function mountDisplay(section, viewer, scans) {
   input("automatic").addEventListener("click", () => viewer.resetWindow());
   const follow = () => {
     showThreshold(section, threshold, viewer);
-    opacity.parentElement.querySelector("output").value = `${opacity.value} %`;
+    put(find("output", opacity.parentElement), "value", `${opacity.value} %`);
     showWindow(section, centre, width, viewer);
   };
   for (const type of ["slicechange", "viewchange", "labelschange"]) viewer.addEventListener(type, follow);
@@ -42,18 +42,17 @@ function showThreshold(section, slider, viewer) {
   const {scan, slice} = viewer;
   if (!scan) return;
   const own = scan.threshold === scan.model.threshold;
-  slider.value = Math.round(scan.threshold * 100);
-  slider.disabled = !slice?.probability;
-  slider.parentElement.querySelector("output").value = scan.threshold.toFixed(2) + (own ? " (default)" : "");
-  find("[data-note=threshold]", section).hidden = !slice?.edited;
+  put(slider, "value", `${Math.round(scan.threshold * 100)}`);
+  put(slider, "disabled", !slice?.probability);
+  put(find("output", slider.parentElement), "value", scan.threshold.toFixed(2) + (own ? " (default)" : ""));
+  put(find("[data-note=threshold]", section), "hidden", !slice?.edited);
 }
 
 function showWindow(section, centre, width, viewer) {
-  const grey = Boolean(viewer.slice?.pixels);
-  find("fieldset", section).disabled = !grey;
+  put(find("fieldset", section), "disabled", !viewer.slice?.pixels);
   const {centre: level, width: wide} = viewer.window;
-  if (document.activeElement !== centre) centre.value = Number(level.toPrecision(4));
-  if (document.activeElement !== width) width.value = Number(wide.toPrecision(4));
+  if (document.activeElement !== centre) put(centre, "value", `${Number(level.toPrecision(4))}`);
+  if (document.activeElement !== width) put(width, "value", `${Number(wide.toPrecision(4))}`);
 }
 
 /** Connect the buttons below the scan. */
@@ -70,26 +69,27 @@ export function mountTools(section, viewer, scans, order) {
   };
   for (const [name, action] of Object.entries(actions)) find(`[data-do=${name}]`, section).addEventListener("click", action);
   const follow = () => {
-    for (const name of ["outline", "heat"]) find(`[data-do=${name}]`, section).setAttribute("aria-pressed", viewer.options[name]);
-    find(".series", section).hidden = viewer.count < 2;
+    for (const name of ["outline", "heat"]) put(find(`[data-do=${name}]`, section), "ariaPressed", `${viewer.options[name]}`);
+    put(find(".series", section), "hidden", viewer.count < 2);
   };
   for (const type of ["slicechange", "viewchange"]) viewer.addEventListener(type, follow);
 }
 
 /** Write name, place, window and zoom into the corners of the viewer. */
 export function mountCorners(host, viewer) {
-  const corner = (name) => find(`.corner.${name}`, host);
+  const write = (name, text) => put(find(`.corner.${name}`, host), "textContent", text);
   const wait = find(".wait", host);
   let under = null;
   const follow = () => {
     const {scan, slice} = viewer;
-    corner("name").textContent = scan?.title ?? "";
-    corner("place").textContent = viewer.count > 1 ? `${viewer.index + 1} / ${viewer.count}` : "";
     const {centre, width, automatic} = viewer.window;
-    corner("grey").textContent = readPoint(slice, under) ?? (slice?.pixels ? `L ${short(centre)} W ${short(width)}${automatic ? " auto" : ""}` : "");
-    corner("scale").textContent = `${Math.round(viewer.scale * 100)} %`;
-    wait.hidden = !scan || Boolean(slice);
-    wait.textContent = scan?.cancelled ? "This slice was not segmented: the upload was stopped." : "This slice is not ready yet.";
+    const window = slice?.pixels ? `L ${short(centre)} W ${short(width)}${automatic ? " auto" : ""}` : "";
+    write("name", scan?.title ?? "");
+    write("place", viewer.count > 1 ? `${viewer.index + 1} / ${viewer.count}` : "");
+    write("grey", readPoint(slice, under) ?? window);
+    write("scale", `${Math.round(viewer.scale * 100)} %`);
+    put(wait, "hidden", !scan || Boolean(slice));
+    if (!wait.hidden) wait.textContent = scan?.cancelled ? "This slice was not segmented: the upload was stopped." : "This slice is not ready yet.";
   };
   viewer.addEventListener("point", ({detail}) => {
     under = {x: Math.round(detail.x), y: Math.round(detail.y)};

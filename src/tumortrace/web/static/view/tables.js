@@ -1,7 +1,7 @@
 // Tables of lesions and of slices. A row brings its lesion or slice into view.
 
 import {colourOf} from "./colours.js";
-import {el, find, onceAFrame, short} from "../dom.js";
+import {el, find, onceAFrame, onceStill, short} from "../dom.js";
 
 /** Show the lesions of the current scan, and of the current slice. */
 export function mountLesions(section, viewer, scans) {
@@ -20,7 +20,7 @@ export function mountLesions(section, viewer, scans) {
     none.hidden = found.length > 0 || !series.element.hidden;
   };
   const drawAll = onceAFrame(() => (drawSeries(), drawSlice()));
-  viewer.addEventListener("slicechange", onceAFrame(drawSlice));
+  viewer.addEventListener("slicechange", onceStill(drawSlice));
   viewer.addEventListener("labelschange", drawAll);
   for (const type of ["select", "complete", "relabel"]) scans.addEventListener(type, drawAll);
 }
@@ -86,7 +86,7 @@ export function mountSlices(section, viewer, scans) {
   scans.addEventListener("slice", ({detail: {scan, slice}}) => scan === viewer.scan && write(slice.index));
   for (const type of ["complete", "relabel"]) scans.addEventListener(type, rewrite);
   viewer.addEventListener("labelschange", () => write(viewer.index));
-  viewer.addEventListener("slicechange", onceAFrame(mark));
+  viewer.addEventListener("slicechange", onceStill(mark));
 }
 
 function indexRow(index, viewer) {

@@ -1,0 +1,152 @@
+"""Waiting times of the page: drop to outline, a long series, scrolling."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import re
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import cv2
+import nibabel as nib
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.common import make_table
+from tumortrace.phantoms.series import draw_series
+from tumortrace.phantoms.slices import draw_phantom
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+DROPS = 20
+SLICES = 155
+CHROMIUM = "/usr/bin/chromium"
+
+DROP = """async ([name, data]) => {
+  const { viewer, scans } = await import("/app.js");
+  const frame = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+  const transfer = new DataTransfer();
+  transfer.items.add(new File([bytes], name, { lastModified: Date.now() }));
+  const before = scans.items.length;
+  const started = performance.now();
+  document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
+  const arrived = () => scans.items.length > before && scans.current === scans.items.at(-1) && viewer.slice;
+  while (!arrived()) await frame();
+  await frame();
+  const first = performance.now() - started;
+  while (!scans.items.at(-1).complete) await frame();
+  await frame();
+  return [first / 1000, (performance.now() - started) / 1000];
+}"""
+"""Drop a file on the page; seconds until its first slice is drawn with its mask, and until all slices are there."""
+
+SCROLL = """async () => {
+  const { viewer, scans } = await import("/app.js");
+  const { Scan, Slice } = await import("/scan.js");
+  const size = 512, count = 60;
+  const model = { name: "none", threshold: 0.5 };
+  const scan = new Scan({ id: "scroll", name: "scroll", kind: "volume", files: [], item: 0, count, sizeHw: [size, size],
+    spacingMm: [0.5, 0.5], stepMm: 1, model });
+  for (let index = 0; index < count; index++) {
+    const pixels = Uint16Array.from({ length: size * size }, (_, i) => (i * 31 + index * 997) % 4096);
+    const labels = new Uint8Array(size * size);
+    for (let y = 150; y < 350; y++) labels.fill(1, y * size + 150 + index, y * size + 350 - (y % 7));
+    const record = { status: "ok", reason: "", review: false, confidence: 0.9, tumour: true };
+    const fields = { width: size, height: size, pixels, rgb: null, slope: 1, intercept: 0, record,
+      labels, automatic: labels.slice(), probability: null };
+    scan.slices[index] = new Slice(index, fields);
+  }
+  scan.complete = true;
+  scans.add(scan);
+  scans.select(scan, 0);
+  const frame = () => new Promise((done) => requestAnimationFrame(done));
+  for (let i = 0; i < 30; i++) await frame();
+  const draws = [];
+  const started = performance.now();
+  let frames = 0;
+  for (; performance.now() - started < 3000; frames++) {
+    viewer.show((viewer.index + 1) % count);
+    await frame();
+  }
+  const perSecond = frames / ((performance.now() - started) / 1000);
+  for (let i = 0; i < 60; i++) {
+    const begun = performance.now();
+    viewer.show((viewer.index + 1) % count);
+    viewer.draw();
+    draws.push(performance.now() - begun);
+  }
+  return [perSecond, draws];
+}"""
+"""Scroll a series of 512 x 512 by a slice a frame, with mask and tables: frames a second, and milliseconds a slice."""
+
+
+def measure(model: str = "default") -> Table:
+    """Drop pictures and a series on the page of a server of its own, and scroll.
+
+    Args:
+        model: Model of the server.
+    """
+    table = make_table(f"The page, model {model}, Chromium without GPU", "what", "p50", "p95", "unit")
+    with _open_page(model) as page:
+        pictures = [_drop(page, f"{seed}.png", _draw_png(seed))[0] for seed in range(DROPS + 1)][1:]  # one to warm up
+        table.add_row(f"drop to outline, {DROPS} pictures of 512 x 512", *_quantiles(pictures), "s")
+        first, all_slices = _drop(page, "series.nii.gz", _draw_nifti())
+        table.add_row(f"{SLICES} slices of 240 x 240: first outline", f"{first:.2f}", "", "s")
+        table.add_row(f"{SLICES} slices of 240 x 240: all", f"{all_slices:.1f}", "", "s")
+        frames_per_s, draws_ms = page.evaluate(SCROLL)
+        table.add_row("scrolling 512 x 512, of at most 60 a second", f"{frames_per_s:.0f}", "", "frames/s")
+        table.add_row("scrolling 512 x 512: one slice", *_quantiles(draws_ms), "ms")
+    return table
+
+
+def _quantiles(values: list[float]) -> tuple[str, str]:
+    return f"{statistics.median(values):.2f}", f"{np.quantile(values, 0.95):.2f}"
+
+
+def _drop(page: Page, name: str, data: bytes) -> tuple[float, float]:
+    first, complete = page.evaluate(DROP, [name, base64.b64encode(data).decode()])
+    return first, complete
+
+
+def _draw_png(seed: int) -> bytes:
+    pixels = draw_phantom(np.random.default_rng(seed), size_hw=(512, 512), kind="bright").pixels
+    return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+def _draw_nifti() -> bytes:
+    series = draw_series(seed=1, slices=SLICES, size_hw=(240, 240))
+    image = nib.Nifti1Image(series.pixels.transpose(2, 1, 0), np.diag([-0.9, -0.9, 1.0, 1.0]))
+    return gzip.compress(image.to_bytes(), 1)
+
+
+@contextmanager
+def _open_page(model: str) -> Iterator[Page]:
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415
+
+    command = [sys.executable, "-m", "tumortrace", "serve", "--port", "0", "--model", model]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert server.stdout is not None
+    try:
+        address = next(found[0] for line in server.stdout if (found := re.search(r"http://[\w.:]+", line)))
+        with sync_playwright() as playwright:
+            flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+            page = browser.new_page(viewport={"width": 1440, "height": 900})
+            page.goto(address)
+            yield page
+            browser.close()
+    finally:
+        server.terminate()
+        server.wait(timeout=10)
+
+
+if __name__ == "__main__":
+    Console(width=130).print(measure(*sys.argv[1:]))
