@@ -244,6 +244,26 @@ def test_a_table_names_the_patients_of_scans(tmp_path: Path):
     assert {record.patient for record in open_dataset(tmp_path).records} == {"anna", "berta"}
 
 
+def test_a_table_pairs_scans_with_masks_of_any_name(tmp_path: Path):
+    write(tmp_path / "first.nii.gz", SCAN)
+    write(tmp_path / "second.nii.gz", SCAN)
+    write(tmp_path / "outline_17.nii.gz", MASK)
+    (tmp_path / "pairs.csv").write_text("image,mask,patient\nsecond.nii.gz,outline_17.nii.gz,anna\n")
+    dataset = open_dataset(tmp_path)
+    assert [record.case_id.partition("/")[0] for record in dataset.records] == ["second"] * 3
+    assert {record.patient for record in dataset.records} == {"anna"}
+    assert sum(areas(dataset).values()) == 3
+    assert kinds(dataset) == [("annotation-missing", "first"), ("labels-united", "outline_17.nii.gz")]
+
+
+def test_any_number_of_lesions_of_one_type_is_united(tmp_path: Path):
+    images = write_series(tmp_path / "a")
+    labels = np.zeros((4, 5, 7), dtype=np.uint8)
+    labels[1].flat[:20] = np.arange(1, 21)
+    write_seg(tmp_path / "a" / "truth.dcm", images, labels)
+    assert sum(areas(open_dataset(tmp_path)).values()) == 20
+
+
 @pytest.mark.parametrize(
     ("mask", "scans", "expected"),
     [

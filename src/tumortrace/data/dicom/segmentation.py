@@ -64,6 +64,7 @@ class Segmentation:
         kind: ``"BINARY"``, ``"FRACTIONAL"`` or ``"LABELMAP"``.
         full: Stored value of a probability of 1 in a fractional object, else 1.
         segments: Label of each segment, by its number.
+        one_type: Whether all segments are of one type, such as the lesions of one scan.
         series: SeriesInstanceUIDs of the images that it belongs to; empty if it does not say.
         frames: Its frames, in the order of the file.
     """
@@ -72,6 +73,7 @@ class Segmentation:
     kind: str
     full: int
     segments: dict[int, str]
+    one_type: bool
     series: frozenset[str]
     frames: tuple[SegFrame, ...]
 
@@ -197,7 +199,7 @@ def _read(parsed: Parsed, path: Path) -> Segmentation:
     full = (read_number(header, "MaximumFractionalValue") or 255) if kind == "FRACTIONAL" else 1
     frames = tuple(_read_frame(header, index, kind, path) for index in range(image.frames))
     series = {str(item.get("SeriesInstanceUID") or "") for item in header.get("ReferencedSeriesSequence") or ()}
-    return Segmentation(image, kind, full, segments, frozenset(series - {""}), frames)
+    return Segmentation(image, kind, full, segments, _is_of_one_type(header), frozenset(series - {""}), frames)
 
 
 def _read_segments(header: Dataset) -> dict[int, str]:
@@ -209,6 +211,11 @@ def _read_segments(header: Dataset) -> dict[int, str]:
         if number and number != padding and label.casefold() != "background":
             segments[number] = label or f"segment {number}"
     return segments
+
+
+def _is_of_one_type(header: Dataset) -> bool:
+    kinds = [item.get("SegmentedPropertyTypeCodeSequence") for item in header.get("SegmentSequence") or ()]
+    return len({str(each[0].get("CodeValue")) if each else "" for each in kinds}) == 1
 
 
 def _read_frame(header: Dataset, index: int, kind: str, path: Path) -> SegFrame:

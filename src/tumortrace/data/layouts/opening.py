@@ -39,6 +39,7 @@ class Opening:
         kinds: Class of the tumour and plane of the slice by the image, as tables name them; empty if unknown.
         labels: Number of each label, by its attribute.
         labelled_files: Annotation files whose regions are labelled.
+        scan_masks: Masks of scans by the scan, both NIfTI files, as tables pair them.
         unannotated: Slices of scans without a mask.
     """
 
@@ -54,6 +55,7 @@ class Opening:
     kinds: dict[str, tuple[str, str]] = field(default_factory=dict)
     labels: dict[str, Counter[str]] = field(default_factory=dict)
     labelled_files: list[str] = field(default_factory=list)
+    scan_masks: dict[str, str] = field(default_factory=dict)
     unannotated: list[CaseRecord] = field(default_factory=list)
 
     @cached_property

@@ -14,7 +14,7 @@ from tumortrace.errors import DataError
 from tumortrace.wording import counted
 
 MOST_LABELS = 16
-"""Largest number of labels that are united unasked: a mask of more is a map of the brain."""
+"""Largest number of labels that are united unasked: a mask of more is a map of the brain, unless it says otherwise."""
 
 _MOST_LISTED = 8
 
@@ -26,10 +26,12 @@ class LaidMask:
     Attributes:
         masks: The mask as it lies on each scan, by the scan's number; at least one.
         labels: Names of its labels, by their values.
+        one_type: Whether all labels are known to be of one type, such as the lesions of one scan.
     """
 
     masks: dict[int, VolumeMask]
     labels: dict[int, str]
+    one_type: bool = False
 
 
 def lay_seg(seg: Segmentation, volumes: Sequence[Volume]) -> LaidMask:
@@ -55,7 +57,7 @@ def lay_seg(seg: Segmentation, volumes: Sequence[Volume]) -> LaidMask:
             reasons.append(error)
     if not masks:
         raise reasons[0]
-    return LaidMask(masks, seg.segments)
+    return LaidMask(masks, seg.segments, seg.one_type)
 
 
 def lay_nifti(mask: Volume, candidates: Iterable[int], volumes: Sequence[Volume], names: Mapping[int, str]) -> LaidMask:
@@ -83,11 +85,11 @@ def lay_nifti(mask: Volume, candidates: Iterable[int], volumes: Sequence[Volume]
     return LaidMask(dict(masks), {value: names.get(value, str(value)) for value in values})
 
 
-def choose_labels(labels: Mapping[int, str], label: str | None, path: Path) -> frozenset[int]:
-    """Choose the labels that count as tumour.
+def choose_labels(laid: LaidMask, label: str | None, path: Path) -> frozenset[int]:
+    """Choose the labels of a mask that count as tumour.
 
     Args:
-        labels: Names of the labels of a mask by their values; none if it is empty.
+        laid: The mask; it has no label if it is empty.
         label: Name or value of the label that counts; None for all.
         path: File of the mask, for messages.
 
@@ -95,14 +97,14 @@ def choose_labels(labels: Mapping[int, str], label: str | None, path: Path) -> f
         DataError: The mask has other labels only, or more than can be parts of a tumour.
     """
     if label is None:
-        if len(labels) > MOST_LABELS:
-            cause = f"{counted(len(labels), 'label')}, more than a tumour has parts"
+        if len(laid.labels) > MOST_LABELS and not laid.one_type:
+            cause = f"{counted(len(laid.labels), 'label')}, more than a tumour has parts"
             raise DataError(f"{path}: {cause}; choose the tumour's label with --label NAME")
-        return frozenset(labels)
+        return frozenset(laid.labels)
     wanted = label.strip().casefold()
-    chosen = frozenset(value for value, name in labels.items() if wanted in {str(value), name.strip().casefold()})
-    if labels and not chosen:
-        there = ", ".join(list(labels.values())[:_MOST_LISTED])
+    chosen = frozenset(value for value, name in laid.labels.items() if wanted in {str(value), name.strip().casefold()})
+    if laid.labels and not chosen:
+        there = ", ".join(list(laid.labels.values())[:_MOST_LISTED])
         raise DataError(f"{path}: none of its labels ({there}) is {label!r}; correct the label, or outline the tumour")
     return chosen
 

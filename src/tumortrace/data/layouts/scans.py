@@ -60,7 +60,7 @@ def _sort_files(opening: Opening, files: Sequence[str]) -> _Found:
         cause = "segment wrote it (see results.json); it is neither a scan nor a truth"
         opening.leave_out("not-a-slice", file, cause, "keep results elsewhere")
     opened = open_files([root / file for file in files if file not in own], root=root, file=str(root))
-    masks = tuple(volume for volume in opened.volumes if volume.kind == "nifti" and is_mask_name(volume.name))
+    masks = tuple(volume for volume in opened.volumes if _is_mask(opening, volume))
     scans = [volume for volume in opened.volumes if volume not in masks]
     names = make_unique([volume.name for volume in scans])
     segs = []
@@ -75,6 +75,24 @@ def _sort_files(opening: Opening, files: Sequence[str]) -> _Found:
     return _Found(named, masks, tuple(segs))
 
 
+def _is_mask(opening: Opening, volume: Volume) -> bool:
+    """Whether a NIfTI file is a mask: a table says so, or else its name."""
+    file = _within(opening, volume.sources[0].path)
+    if volume.kind != "nifti" or file in opening.scan_masks:
+        return False
+    return file in opening.scan_masks.values() or is_mask_name(volume.name)
+
+
+def _find_candidates(opening: Opening, mask: Volume, scans: Sequence[Volume]) -> list[int]:
+    """The scans that a mask belongs to: by a table, or else by its name."""
+    file = _within(opening, mask.sources[0].path)
+    files = [_within(opening, volume.sources[0].path) for volume in scans]
+    listed = [number for number, scan in enumerate(files) if opening.scan_masks.get(scan) == file]
+    return listed or match_scans(
+        read_scan_name(mask.name, mask=True), [read_scan_name(volume.name) for volume in scans]
+    )
+
+
 def _read_seg(opening: Opening, path: Path) -> Segmentation | None:
     """Read a segmentation; None for another object, and for one that cannot be read, which is then a finding."""
     try:
@@ -87,7 +105,6 @@ def _read_seg(opening: Opening, path: Path) -> Segmentation | None:
 def _lay_masks(opening: Opening, found: _Found) -> Iterator[tuple[Path, LaidMask]]:
     """Lay each mask on its scans; one that fits none is a finding."""
     label_names = _find_label_names(opening)
-    names = [read_scan_name(volume.name) for volume in found.scans]
     for seg in found.segs:
         try:
             yield seg.path, lay_seg(seg, found.scans)
@@ -98,7 +115,7 @@ def _lay_masks(opening: Opening, found: _Found) -> Iterator[tuple[Path, LaidMask
             opening.findings.append(warning("seg-fractional", _within(opening, seg.path), cause, "give a binary one"))
     for mask in found.masks:
         path = mask.sources[0].path
-        candidates = match_scans(read_scan_name(mask.name, mask=True), names)
+        candidates = _find_candidates(opening, mask, found.scans)
         try:
             yield path, lay_nifti(mask, candidates, found.scans, label_names)
         except DataError as error:
@@ -112,7 +129,7 @@ def _choose(opening: Opening, path: Path, laid: LaidMask, scans: Sequence[Volume
         opening.labels.setdefault("label", Counter()).update(laid.labels.values())
         opening.labelled_files.append(file)
     try:
-        chosen = choose_labels(laid.labels, opening.label, path)
+        chosen = choose_labels(laid, opening.label, path)
     except DataError as error:
         _refuse(opening, path, error)
         return {}

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tumortrace.data.findings import Finding
-from tumortrace.data.folders import Tree, parent_of
+from tumortrace.data.folders import Tree, is_picture, parent_of
 from tumortrace.data.layouts.opening import Opening, is_below_any
 from tumortrace.data.lookup import FileLookup
 from tumortrace.data.names import stem_of
 from tumortrace.data.pairs import PAIRS, Pair, PairsTable, check_pairs, read_pairs
 from tumortrace.data.parts import Role, is_below_masks, read_folder_name
+from tumortrace.data.scans import NIFTI_SUFFIXES
 from tumortrace.errors import DataError
 
 
@@ -41,9 +42,16 @@ def open_table(opening: Opening, folder: str) -> None:
     rows = _find_rows(opening, folder, table)
     opening.patients |= {row.image: row.pair.patient for row in rows if row.pair.patient}
     opening.kinds |= {row.image: (row.pair.tumour_class, row.pair.plane) for row in rows}
-    if table.names_masks:
+    opening.scan_masks |= {row.image: row.mask for row in rows if row.mask and is_scan(row.image)}
+    rows = [row for row in rows if not is_scan(row.image)]
+    if table.names_masks and (rows or not opening.scan_masks):
         opening.listed |= {image_folder_of(row.image) for row in rows} | set(_folders(tree, folder, "images"))
         _add_cases(opening, rows)
+
+
+def is_scan(file: str) -> bool:
+    """Whether a file is a NIfTI file by its suffix."""
+    return file.lower().endswith(NIFTI_SUFFIXES)
 
 
 def image_folder_of(image: str) -> str:
@@ -62,9 +70,12 @@ def _find_rows(opening: Opening, folder: str, table: PairsTable) -> list[_Row]:
     pairs, faults = check_pairs(table.pairs, prefix=prefix)
     opening.findings += faults
     images = FileLookup(file for file in tree.files if not is_below_masks(file))
-    masks = FileLookup(file for file in tree.pictures if not is_below_any(file, image_folders))
+    masks = FileLookup(
+        file for file in tree.files if (is_picture(file) or is_scan(file)) and not is_below_any(file, image_folders)
+    )
     for pair in table.pairs:
-        opening.used.update(masks.find(pair.mask, folders=[*mask_folders, folder]) if pair.mask else [])
+        found = masks.find(pair.mask, folders=[*mask_folders, folder]) if pair.mask else []
+        opening.used.update(file for file in found if not is_scan(file))
     rows = []
     for pair in pairs:
         found = images.find(pair.image, folders=[*image_folders, folder])
