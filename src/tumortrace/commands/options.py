@@ -13,8 +13,8 @@ from tumortrace.errors import TumortraceError
 
 Part = Literal["test", "val", "train", "all"]
 
-DataArgument = Annotated[Path, typer.Argument(metavar="DATA", help="Folder of images with annotations.")]
-SeveralData = Annotated[list[Path], typer.Argument(metavar="DATA...", help="Folders of images with annotations.")]
+DataArgument = Annotated[Path, typer.Argument(metavar="DATA", help="Folder of images or scans, annotated.")]
+SeveralData = Annotated[list[Path], typer.Argument(metavar="DATA...", help="Folders of images or scans, annotated.")]
 ConfigOption = Annotated[
     str | None,
     typer.Option("--config", metavar="NAME|FILE", help="default, fast, narrow, paper, smoke, or TOML file."),
@@ -27,10 +27,10 @@ SplitOption = Annotated[
 ]
 FoldOption = Annotated[int | None, typer.Option("--fold", metavar="I", help="The fold of --split to hold out.")]
 NegativesOption = Annotated[
-    Path | None, typer.Option("--negatives", metavar="DIR", help="Folder of images known to hold no tumour.")
+    Path | None, typer.Option("--negatives", metavar="DIR", help="Folder of images or scans known to hold no tumour.")
 ]
 LabelOption = Annotated[
-    str | None, typer.Option("--label", metavar="NAME", help="Label of the regions that are tumour [all].")
+    str | None, typer.Option("--label", metavar="NAME", help="Label of the regions, or of the voxels, that are tumour [all].")
 ]
 ModelOption = Annotated[
     str | None,
