@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 
 from tumortrace.errors import require_extra
-from tumortrace.phantoms.series import draw_series
+from tumortrace.phantoms.series import PhantomSeries, draw_series
 
 SAMPLE_NAME = "sample.nii.gz"
 
@@ -18,15 +18,19 @@ _ACROSS_SLICES = 2  # axis of the array along which slices follow each other
 
 @cache
 def encode_sample() -> bytes:
-    """Make a compressed NIfTI file of a generated series with a tumour: axial slices, uint8, with a place in space.
+    """Make a compressed NIfTI file of a generated series with a tumour.
 
     Raises:
         TumortraceError: The library for NIfTI is not installed.
     """
     require_extra("formats", purpose="make the sample")
+    return encode_series(draw_series(seed=_SEED, slices=_SLICES, size_hw=_SIZE_HW))
+
+
+def encode_series(series: PhantomSeries) -> bytes:
+    """Make a compressed NIfTI file of a generated series: axial slices, uint8, with a place in space."""
     import nibabel as nib
 
-    series = draw_series(seed=_SEED, slices=_SLICES, size_hw=_SIZE_HW)
     rows_mm, columns_mm = series.spacing_mm
     # Columns run to the patient's left and rows to the back, as a radiologist looks at a slice: against both axes.
     affine = np.diag([-columns_mm, -rows_mm, series.step_mm, 1.0])
