@@ -25,7 +25,7 @@ from rich.console import Console
 from tumortrace.cli import run_script
 from tumortrace.copies.split_files import read_split
 from tumortrace.data.cases import Case, CaseRecord, read_cases
-from tumortrace.data.dataset import open_datasets
+from tumortrace.data.dataset import open_dataset, open_datasets
 from tumortrace.data.head import Window
 from tumortrace.data.masks import read_mask
 from tumortrace.data.slice import Slice
@@ -49,6 +49,9 @@ LOOSENESS = (0.0, 0.1, 0.15, 0.2, 0.3)
 
 SHIFTED = "0.15, shifted"
 """A box 15 % too wide on each side, shifted by up to 15 % in a drawn direction."""
+
+SLOW, FEW_BOXES = "on the surroundings", ("0.15", "0.3")
+"""Ways that are only tried on some of the boxes, because they run a large network for each."""
 
 LEAST_PX = 20
 """Smallest outline in pixels that a box is drawn around."""
@@ -145,6 +148,8 @@ def score_boxes(
         name = {"source": case.record.source, "file": case.record.case_id, "group": group_of(case.record)}
         for looseness, box in boxes.items():
             for way, segment in ways.items():
+                if way.endswith(SLOW) and looseness not in FEW_BOXES:
+                    continue
                 dice = count_pixels(segment(case.slice, box), case.truth).dice
                 rows.append({**name, "way": way, "box": looseness, "dice": round(dice, 5)})
             path = None if masks is None else masks / f"{Path(case.record.case_id).stem}_{looseness}.png"
@@ -248,6 +253,18 @@ def tabulate_clicks(rows: Sequence[dict[str, object]], console: Console) -> None
     console.print(table)
 
 
+def read_held_out(
+    data: Sequence[Path], split: Path | None, fold: int, *, others: bool = False
+) -> tuple[CaseRecord, ...]:
+    """Return the cases of a fold, or those of the other folds; without a split, all cases."""
+    records = open_datasets(data).select("all") if len(data) > 1 else open_dataset(data[0]).select("all")
+    if split is None:
+        return records
+    side_of = {case.file: case.side for case in read_split(split).cases}
+    chosen = {name for name, side in side_of.items() if (side == str(fold)) != others}
+    return tuple(record for record in records if record.case_id in chosen)
+
+
 def read_pointed(records: Sequence[CaseRecord], *, every: int) -> list[Pointed]:
     """Read every n-th case with a tumour of at least ``LEAST_PX`` pixels, and draw its boxes."""
     rng = np.random.default_rng(0)
@@ -270,13 +287,7 @@ def main(  # noqa: PLR0913, PLR0917 - the options of a study
 ) -> None:
     """Score every way and print the tables."""
     console = Console(width=180)
-    dataset = open_datasets(data)
-    if split is not None:
-        side_of = {case.file: case.side for case in read_split(split).cases}
-        held_out = {name for name, side in side_of.items() if (side == str(fold)) != choose}
-        records = tuple(record for record in dataset.select("all") if record.case_id in held_out)
-    else:
-        records = dataset.select("all")
+    records = read_held_out(data, split, fold, others=choose)
     pointed = read_pointed(records, every=every)
     if choose:
         for name in closely or []:
@@ -285,7 +296,7 @@ def main(  # noqa: PLR0913, PLR0917 - the options of a study
         return
     ways: dict[str, Callable[[Slice, Box], Mask]] = {"ellipse": inscribe_ellipse, "GrabCut": cut_by_colour}
     for name in closely or []:
-        ways[f"{name} on the surroundings"] = _closely(open_model(name))
+        ways[f"{name} {SLOW}"] = _closely(open_model(name))
     if automatic:
         ways["automatic"] = _automatic(open_model("default"))
     if model is not None:

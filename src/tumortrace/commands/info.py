@@ -20,7 +20,9 @@ from tumortrace.machine import usable_cores
 def info(
     target: Annotated[
         str | None,
-        typer.Argument(metavar="MODEL|RUN|FOLDER", help="default, a run folder, an .onnx file, or a folder of scans."),
+        typer.Argument(
+            metavar="MODEL|RUN|FOLDER", help="default, fast, box, a run folder, an .onnx file, or a folder of scans."
+        ),
     ] = None,
 ) -> None:
     """Show the version, the card of a model, or the series in a folder.
@@ -50,7 +52,7 @@ def _describe_scans(target: str) -> list[str]:
     from tumortrace.data.scans import find_kind, open_volumes
 
     path = Path(target)
-    run = any((path / name).exists() for name in ("model.onnx", "config.toml"))
+    run = any((path / name).exists() for name in ("model.onnx", "config.toml", "box-encoder.onnx"))
     if not path.exists() or run or (path.is_file() and find_kind(path) is None):
         return []
     opened = open_volumes(path)
@@ -81,8 +83,9 @@ def _describe_model(target: str) -> list[str]:
     """All that a model says of itself, line by line; found before anything is printed: there may be no such model."""
     from tumortrace.inference.card import describe_card, read_card
     from tumortrace.inference.model import open_model
+    from tumortrace.inference.prompt_model import is_prompted, open_prompt_model
 
-    model = open_model(target)
+    model = open_prompt_model(target) if is_prompted(target) else open_model(target)
     lines = [f"model: {model.name}", f"file: {model.path}", f"sha256: {model.sha256}"]
     card = read_card(model)
     if card is not None:

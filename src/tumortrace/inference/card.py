@@ -7,17 +7,18 @@ from typing import Any
 
 from tumortrace.errors import ModelError
 from tumortrace.inference.model import Model
+from tumortrace.inference.prompt_model import SHIPPED, PromptModel
 
 Card = dict[str, Any]
 
 
-def read_card(model: Model) -> Card | None:
-    """The card beside a model's file (``default.json`` of ``default.onnx``); None if there is none.
+def read_card(model: Model | PromptModel) -> Card | None:
+    """The card beside a model's file (``default.json`` of ``default.onnx``, ``box.json``); None if there is none.
 
     Raises:
         ModelError: It is damaged, or belongs to other weights.
     """
-    path = model.path.with_suffix(".json")
+    path = model.path / f"{SHIPPED}.json" if isinstance(model, PromptModel) else model.path.with_suffix(".json")
     if not path.is_file():
         return None
     try:

@@ -65,6 +65,11 @@ def find_prompt_model(name_or_path: str = SHIPPED) -> Path:
     raise ModelError(f"{folder}: no {BOX_ENCODER} and {BOX_DECODER} there; give box, or a run folder of --config box")
 
 
+def is_prompted(name_or_path: str) -> bool:
+    """Return whether a name or path is that of a prompted model."""
+    return name_or_path == SHIPPED or (Path(name_or_path) / BOX_ENCODER).is_file()
+
+
 def open_prompt_model(name_or_path: str = SHIPPED, *, threads: int = 0) -> PromptModel:
     """Open a prompted model for inference on the CPU.
 

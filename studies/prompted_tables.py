@@ -1,0 +1,216 @@
+"""Tables and figures of docs/results/prompted.md, from what the studies of prompts wrote.
+
+``python -m studies.prompted_tables --boxes DIR... --peer DIR --clicks DIR... --volumes FILE --worth FILE`` writes
+``prompted_*.csv`` into ``docs/results/tables``, and ``prompted_curves.png`` and ``prompted_phantoms.png`` into
+``docs/images``.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import numpy as np
+import typer
+from matplotlib.figure import Figure
+
+from studies.prompted import GOALS, LOOSENESS, SHIFTED
+from tumortrace.cli import run_script
+from tumortrace.data.masks import rasterize_region
+from tumortrace.data.slice import Slice, write_png
+from tumortrace.evaluation.simulated_prompts import click_error, cut_to_slice, loosen_box
+from tumortrace.files import write_csv
+from tumortrace.inference.prompt_grid import box_of
+from tumortrace.inference.prompt_model import open_prompt_model
+from tumortrace.inference.prompt_session import PromptSession
+from tumortrace.metrics.intervals import mean_interval
+from tumortrace.phantoms.slices import draw_phantom
+
+DOCS = Path(__file__).parents[1] / "docs"
+TABLES, IMAGES = DOCS / "results" / "tables", DOCS / "images"
+BOXES = [f"{looseness:g}" for looseness in LOOSENESS]
+HEADINGS = {**{name: f"{float(name):.0%} too wide".replace("%", " %") for name in BOXES}, SHIFTED: "15 %, shifted"}
+
+Row = dict[str, str]
+
+
+def main(
+    boxes: Annotated[list[Path], typer.Option()],
+    clicks: Annotated[list[Path], typer.Option()],
+    peer: Annotated[Path, typer.Option()],
+    volumes: Annotated[Path, typer.Option()],
+    worth: Annotated[Path, typer.Option()],
+    model: Annotated[str, typer.Option()] = "box",
+) -> None:
+    """Write every table and both figures."""
+    rows = [row for folder in boxes for row in read(folder / "boxes.csv")]
+    write_boxes(rows, "prompted_boxes", names=[*BOXES, SHIFTED])
+    write_boxes(read(peer / "boxes.csv"), "prompted_peer", names=["0.15", "0.3"])
+    clicked = [row for folder in clicks for row in read(folder / "clicks.csv")]
+    write_clicks(clicked)
+    write_volumes(read(volumes))
+    write_worth(read(worth))
+    draw_curves(rows, clicked)
+    draw_phantoms(model)
+
+
+def read(path: Path) -> list[Row]:
+    """Return the rows of a CSV file."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def describe(values: Sequence[float], groups: Sequence[str], *, digits: int = 3) -> str:
+    """Return a mean with its 95 % interval over groups."""
+    low, high = mean_interval(values, groups, shares=False)
+    return f"{np.mean(values):.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def write_boxes(rows: Sequence[Row], table: str, *, names: Sequence[str]) -> None:
+    """Write a row for each source and way, a column for each box."""
+    written = []
+    for source, way in dict.fromkeys((row["source"], row["way"]) for row in rows):
+        here = [row for row in rows if (row["source"], row["way"]) == (source, way)]
+        line: dict[str, object] = {"source": source, "mask": way, "n": len({row["file"] for row in here})}
+        for name in names:
+            part = [row for row in here if row["box"] == name]
+            dices = [float(row["dice"]) for row in part]
+            line[HEADINGS[name]] = describe(dices, [row["group"] for row in part]) if dices else ""
+        written.append(line)
+    written.sort(key=lambda line: str(line["source"]))
+    write_csv(TABLES / f"{table}.csv", written, columns=list(written[0]))
+
+
+def write_clicks(rows: Sequence[Row]) -> None:
+    """Write prompts to each goal and the Dice after each click, a row for each source."""
+    written = []
+    for source in sorted({row["source"] for row in rows}):
+        here = [row for row in rows if row["source"] == source]
+        groups = [row["group"] for row in here]
+        line: dict[str, object] = {"source": source, "n": len(here)}
+        for goal in GOALS:
+            line[f"prompts to {goal:g}"] = describe(
+                [float(row[f"prompts_to_{goal}"]) for row in here], groups, digits=2
+            )
+        for count in (0, 1, 2, 3, 5):
+            line[f"{count} clicks"] = f"{np.mean([float(row[f'dice_{count}']) for row in here]):.3f}"
+        written.append(line)
+    write_csv(TABLES / "prompted_clicks.csv", written, columns=list(written[0]))
+
+
+def write_volumes(rows: Sequence[Row]) -> None:
+    """Write the mean over scans of each way, and the counts of slices."""
+    patients = [row["patient"] for row in rows]
+    ways = {"box on one slice, carried": "carried", "box on every slice": "a box a slice", "automatic": "automatic"}
+    there, marked, false = (
+        sum(int(float(row[name])) for row in rows)
+        for name in ("slices with tumour", "of them marked", "tumour-free slices marked")
+    )
+    written = []
+    for name, column in ways.items():
+        carried = column == "carried"
+        written.append(
+            {
+                "mask": name,
+                "scans": len(rows),
+                "Dice of the scan": describe([float(row[column]) for row in rows], patients),
+                "slices with tumour marked": f"{marked} of {there}" if carried else "",
+                "tumour-free slices marked": str(false) if carried else "",
+            }
+        )
+    write_csv(TABLES / "prompted_volumes.csv", written, columns=list(written[0]))
+
+
+def write_worth(rows: Sequence[Row]) -> None:
+    """Write strokes and seconds to each goal, a column for each source."""
+    named = {
+        "brush strokes from the automatic mask": "strokes_automatic",
+        "brush strokes from the mask of a box": "strokes_box",
+        "seconds: automatic mask, else an outline": "seconds_outline",
+        "seconds: box and clicks": "seconds_prompts",
+        "seconds: automatic mask, else box and clicks": "seconds_automatic_then_prompts",
+    }
+    sources = sorted({row["source"] for row in rows})
+    written = []
+    for title, column in named.items():
+        for goal in GOALS:
+            line: dict[str, object] = {"to reach the Dice": title, "Dice": f"{goal:g}"}
+            for source in sources:
+                here = [row for row in rows if row["source"] == source]
+                values = [float(row[f"{column}_{goal}"]) for row in here]
+                line[f"{source}, n = {len(here)}"] = describe(values, [row["group"] for row in here], digits=1)
+            written.append(line)
+    write_csv(TABLES / "prompted_worth.csv", written, columns=list(written[0]))
+
+
+def draw_curves(rows: Sequence[Row], clicks: Sequence[Row]) -> None:
+    """Draw Dice against looseness for each way, and against clicks."""
+    sources = sorted({row["source"] for row in rows})
+    figure = Figure(figsize=(4 * (len(sources) + 1), 3.6), layout="constrained")
+    axes = figure.subplots(1, len(sources) + 1, sharey=True)
+    for plot, source in zip(axes, sources, strict=False):
+        for way in dict.fromkeys(row["way"] for row in rows):
+            here = [row for row in rows if (row["source"], row["way"]) == (source, way)]
+            known = [name for name in BOXES if any(row["box"] == name for row in here)]
+            means = [np.mean([float(row["dice"]) for row in here if row["box"] == name]) for name in known]
+            plot.plot([100 * float(name) for name in known], means, marker="o", label=way)
+        plot.set(title=source, xlabel="box too wide on each side, %", ylim=(0, 1))
+    for source in sorted({row["source"] for row in clicks}):
+        means = [np.mean([float(row[f"dice_{n}"]) for row in clicks if row["source"] == source]) for n in range(6)]
+        axes[-1].plot(range(6), means, marker="o", label=source)
+    axes[-1].set(title="clicks after a box 15 % too wide", xlabel="clicks")
+    axes[0].set_ylabel("mean Dice")
+    axes[0].legend(fontsize=7)
+    axes[-1].legend(fontsize=7)
+    figure.savefig(IMAGES / "prompted_curves.png", dpi=110)
+
+
+def draw_phantoms(model: str) -> None:
+    """Draw generated slices: the box, its mask, and the mask after one and two clicks, beside the truth."""
+    opened = open_prompt_model(model)
+    lines = []
+    for seed, kind in enumerate(("bright", "ring", "oedema", "bright")):
+        phantom = draw_phantom(np.random.default_rng(seed + 3), size_hw=(256, 224), kind=kind)
+        truth = np.any([rasterize_region(region, phantom.pixels.shape) for region in phantom.regions], axis=0)
+        box = cut_to_slice(loosen_box(box_of(truth), 0.15), truth.shape)
+        session = PromptSession(opened, Slice(phantom.pixels, "phantom"))
+        points: list[tuple[int, int]] = []
+        labels: list[bool] = []
+        panels = [_draw(phantom.pixels, None, box, points, labels)]
+        for _ in range(3):
+            mask = session.predict(box, points, labels).mask
+            panels.append(_draw(phantom.pixels, mask, box, points, labels))
+            click = click_error(mask, truth)
+            if click is not None:
+                points.append((click.x, click.y))
+                labels.append(click.on_tumour)
+        panels.append(_draw(phantom.pixels, truth, None, [], []))
+        lines.append(np.hstack(panels))
+    write_png(IMAGES / "prompted_phantoms.png", np.vstack(lines))
+
+
+def _draw(
+    pixels: np.ndarray,
+    mask: np.ndarray | None,
+    box: tuple[float, float, float, float] | None,
+    points: Sequence[tuple[int, int]],
+    labels: Sequence[bool],
+) -> np.ndarray:
+    """Return a slice in colour, cut to its middle, with outline, box and clicks."""
+    drawn = cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
+    if mask is not None:
+        outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(drawn, outlines, -1, (255, 80, 80), 1)
+    if box is not None:
+        x0, y0, x1, y1 = (round(edge) for edge in box)
+        cv2.rectangle(drawn, (x0, y0), (x1 - 1, y1 - 1), (90, 200, 255), 1)
+    for point, on_tumour in zip(points, labels, strict=True):
+        cv2.circle(drawn, point, 3, (80, 255, 80) if on_tumour else (255, 220, 60), cv2.FILLED)
+    return drawn
+
+
+if __name__ == "__main__":
+    run_script(main)
