@@ -1,4 +1,4 @@
-"""Tables and figures of docs/results/prompted.md, from what the studies of prompts wrote.
+"""Tables and figures of docs/results/prompted.md, from the studies of prompts.
 
 ``python -m studies.prompted_tables --boxes DIR... --peer DIR --clicks DIR... --volumes FILE --worth FILE`` writes
 ``prompted_*.csv`` into ``docs/results/tables``, and ``prompted_curves.png`` and ``prompted_phantoms.png`` into
@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from studies.prompted import GOALS, LOOSENESS, SHIFTED
 from tumortrace.cli import run_script
-from tumortrace.data.masks import rasterize_region
+from tumortrace.data.geometry import rasterize_region
 from tumortrace.data.slice import Slice, write_png
 from tumortrace.evaluation.simulated_prompts import click_error, cut_to_slice, loosen_box
 from tumortrace.files import write_csv

@@ -1,4 +1,4 @@
-"""What a box is worth: brush strokes, and seconds of a person's time, to a given Dice.
+"""What a box is worth: strokes of a brush and seconds of work to a given Dice.
 
 ``python -m studies.prompted_worth DATA... --split FILE --fold 4 --model RUN --out DIR`` takes held-out slices and
 counts simulated strokes of a round brush that correct the automatic mask, and the mask of a box 15 % too wide. A stroke

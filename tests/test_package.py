@@ -50,6 +50,7 @@ def test_wheel_and_sdist_hold_what_they_should(built):
     assert "tumortrace/py.typed" in names
     suffixes = ("onnx", "json", "safetensors")
     assert {f"tumortrace/weights/{name}.{suffix}" for name in ("default", "fast") for suffix in suffixes} <= names
+    assert {"tumortrace/weights/box-encoder.onnx", "tumortrace/weights/box-decoder.onnx"} <= names
     assert "tumortrace/weights/LICENSE.txt" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not any(name.startswith(("tests", "benchmarks", "docs")) for name in names)

@@ -1,4 +1,4 @@
-"""Weights of a prompted run as the model that ships with the package, with its card.
+"""Weights and card of the prompted model in the package, from a run.
 
 ``python -m tools.publish_boxes RUN --scores DIR`` takes encoder and decoder of the run and the scores of
 ``studies.prompted`` on held-out slices. It writes ``box-encoder.onnx`` and ``box-decoder.onnx``, the weights in half

@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tumortrace.data.geometry import rasterize_region
 from tumortrace.data.slice import Slice
 from tumortrace.errors import DataError, ModelError
+from tumortrace.inference.prompt_grid import box_of, widen_box
 from tumortrace.inference.prompt_model import PromptModel, find_prompt_model, open_prompt_model
-from tumortrace.inference.prompt_session import EMPTY, PromptSession, keep_pointed, merge_predictions
+from tumortrace.inference.prompt_session import EMPTY, PromptSession, fill_box, keep_pointed, merge_predictions
 from tumortrace.inference.segmenter import Segmenter
+from tumortrace.metrics.overlap import count_pixels
+from tumortrace.phantoms.slices import draw_phantom
 from tumortrace.run_folder import BOX_DECODER
 
 BOX = (20, 20, 44, 40)
@@ -140,3 +144,13 @@ def test_a_folder_without_a_prompted_model_is_refused(tmp_path: Path, hand_promp
     (hand_prompt_folder / BOX_DECODER).write_bytes(b"no model")
     with pytest.raises(ModelError, match="not an ONNX model"):
         open_prompt_model(str(hand_prompt_folder))
+
+
+@pytest.mark.parametrize(("seed", "kind"), [(3, "bright"), (4, "ring"), (6, "bright")])
+def test_the_shipped_model_outlines_a_generated_tumour_in_a_loose_box(seed: int, kind: str):
+    phantom = draw_phantom(np.random.default_rng(seed), size_hw=(256, 224), kind=kind)
+    truth = rasterize_region(phantom.regions[0], phantom.pixels.shape)
+    box = widen_box(box_of(truth), 0.15)
+    prediction = Segmenter(threads=1).predict(phantom.pixels, box_xyxy=box)
+    assert count_pixels(prediction.mask, truth).dice > 0.85
+    assert not prediction.mask[~fill_box(widen_box(box, 0.1, least_px=2), truth.shape)].any()

@@ -183,14 +183,19 @@ def keep_pointed(mask: NDArray[np.bool_], box: Box) -> NDArray[np.bool_]:
         mask: Shape (H, W), bool.
         box: The box.
     """
-    kept = mask & _fill(widen_box(box, BEYOND, least_px=LEAST_BEYOND_PX), mask.shape)
+    kept = mask & fill_box(widen_box(box, BEYOND, least_px=LEAST_BEYOND_PX), mask.shape)
     _, labels = cv2.connectedComponents(kept.astype(np.uint8), connectivity=8)
-    touching = np.unique(np.asarray(labels)[_fill(box, mask.shape) & kept])
+    touching = np.unique(np.asarray(labels)[fill_box(box, mask.shape) & kept])
     return np.asarray(np.isin(labels, touching) & kept)
 
 
-def _fill(box: Box, shape_hw: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Return the pixels whose centres lie in a box."""
+def fill_box(box: Box, shape_hw: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return the pixels whose centres lie in a box.
+
+    Args:
+        box: The box; it may reach beyond the slice.
+        shape_hw: Height and width of the slice.
+    """
     x0, y0, x1, y1 = (round(edge) for edge in box)
     inside = np.zeros(shape_hw, dtype=np.bool_)
     inside[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)] = True
