@@ -17,7 +17,7 @@ from tumortrace.web.sample import encode_sample
 
 PAGE = (Path(__file__).parents[3] / "docs/server.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(
-    r"^(curl .*?)(?: +#.*)?$", "\n".join(re.findall(r"```sh\n(.*?)```", PAGE, flags=re.DOTALL)), flags=re.M
+    r"^(curl .*?)(?: +#.*)?$", "\n".join(re.findall(r"```sh\n(.*?)```", PAGE, flags=re.DOTALL)), flags=re.MULTILINE
 )
 
 
