@@ -378,7 +378,7 @@ def improve(  # noqa: PLR0913 - the settings of an improvement
     """
     require_extra("train", purpose="train")
     from tumortrace.improvement.models import open_models
-    from tumortrace.run_folder import check_run_folder
+    from tumortrace.run_folder import check_run_folder, resumed_settings
 
     run = Path()
     for data in (corrected, replay, standard):
@@ -390,7 +390,7 @@ def improve(  # noqa: PLR0913 - the settings of an improvement
     from tumortrace.improvement.material import gather
     from tumortrace.improvement.settings import settings_of
 
-    settings = settings_of(models.start, overrides)
+    settings = resumed_settings(run, overrides) if resume else settings_of(models.start, overrides)
     opened = [None if data is None else _open(data, None, label) for data in (replay, standard)]
     material = gather(_open(corrected, None, label), *opened)
     improvement = improve_run(material, models, settings, out=run, resume=resume)

@@ -135,6 +135,15 @@ def test_old_data_that_the_model_was_trained_on_trains_again_unnamed(make_survey
     assert sides.findings == ()
 
 
+def test_old_data_that_shows_a_held_out_corrected_slice_is_omitted(make_survey):
+    survey = make_survey(links=[(index, index + 4) for index in range(4)], patients=[""] * 8)
+    sides = sides_of(survey, ["corrected"] * 4 + ["replay"] * 4)
+    held = [index for index in range(4) if sides.of[f"c{index}"] == "test"]
+    assert len(held) == 2
+    assert [sides.of[f"c{index + 4}"] for index in range(4)] == ["" if index in held else "train" for index in range(4)]
+    assert kinds(sides) == {f"c{index + 4}": "held-out-copy" for index in held}
+
+
 def test_a_part_of_other_replayed_data_is_held_out_and_stays_so(make_survey):
     survey = make_survey(links=[], patients=[""] * 22)
     roles = ["corrected"] * 2 + ["replay"] * 20

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from tumortrace.config import Config, load_config
+from tumortrace.config import Config
 from tumortrace.copies.split_files import split_document, write_split
 from tumortrace.copies.splits import Split, SplitCase
 from tumortrace.copies.survey import Survey, survey_cases
@@ -38,7 +38,6 @@ from tumortrace.inference.folder_default import write_folder_default
 from tumortrace.inference.model import Model, open_model
 from tumortrace.locks import lock_folder
 from tumortrace.progress import tell
-from tumortrace.run_folder import CONFIG
 from tumortrace.training.budget import fit_epochs
 from tumortrace.training.loop import ShouldStop
 from tumortrace.trials.jobs import Job, run_job
@@ -105,7 +104,7 @@ def improve(
     _refuse_nothing(work)
     _freeze(work, resume=resume)
     tell(_describe(work))
-    settings = load_config(str(out / CONFIG)) if resume else fit_epochs(config, minutes=minutes)
+    settings = config if resume else fit_epochs(config, minutes=minutes)
     job = Job(out.name, out, settings, _training_set(work), _stop_after(minutes), models.start)
     if failure := run_job(job):
         raise RunFailedError(failure)

@@ -29,6 +29,7 @@ MOST_STANDARD = 150
 
 NOTHING_TO_DO = "nothing to do"
 NEVER_TRAINS = "nothing to do: held-out slices never train"
+COPY_OF_CORRECTED = "old data that shows a corrected slice or patient which is held out"
 
 Role = Literal["corrected", "replay", "standard"]
 Side = Literal["train", "test", ""]
@@ -89,7 +90,10 @@ def choose_sides(survey: Survey, roles: Mapping[str, Role], ties: Ties) -> Sides
     for role in ("corrected", "replay"):
         of_role = [block for block in fresh if _role_of(block, roles) == role]
         counted = {name: side for name, side in sides.items() if roles[name] == role and side}
-        sides |= _hold_out(of_role, counted, survey, most=MOST_STANDARD if role == "replay" else len(survey.cases))
+        divided = _hold_out(of_role, counted, survey, most=MOST_STANDARD if role == "replay" else len(survey.cases))
+        copied = [name for name, side in divided.items() if side == "test" and roles[name] != role]
+        findings += [left_out("held-out-copy", name, COPY_OF_CORRECTED, NEVER_TRAINS) for name in copied]
+        sides |= divided | dict.fromkeys(copied, "")
     return Sides(sides, tuple(findings))
 
 
