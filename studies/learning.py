@@ -39,8 +39,8 @@ from tumortrace.progress import tell, track
 from tumortrace.reporting.figures import save_figure
 from tumortrace.training.arrays import evenly_spaced
 
-COUNTS = (10, 20, 40, 80)
-"""Corrected slices."""
+COUNTS = (40, 80, 10, 20)
+"""Corrected slices, in the order in which they are measured."""
 
 ORDERS = ("random", "least confident")
 RANDOM_SHARE = 4
@@ -152,14 +152,14 @@ def draw(rows: Sequence[dict[str, str]]) -> Figure:
     base = next(float(row["dice"]) for row in rows if row["slices"] == "0")
     axes.axhline(base, color="grey", linestyle=":", label="base, nothing corrected")
     for order, colour, marker, shift in zip(ORDERS, ("#0072b2", "#d55e00"), "os", (0.97, 1.03), strict=True):
-        points = [row for row in rows if row["order"] == order]
+        points = sorted((row for row in rows if row["order"] == order), key=lambda row: int(row["slices"]))
         slices = np.array([int(row["slices"]) for row in points]) * shift
         dice, low, high = (np.array([float(row[key]) for row in points]) for key in ("dice", "low", "high"))
         errors = np.stack([dice - low, high - dice])
         axes.errorbar(slices, dice, errors, color=colour, marker=marker, capsize=3, label=f"{order} first")
-    axes.set(
-        xscale="log", xticks=COUNTS, xticklabels=COUNTS, xlabel="slices corrected", ylabel="mean Dice, other patients"
-    )
+    counts = sorted(COUNTS)
+    axes.set(xscale="log", xticks=counts, xticklabels=counts)
+    axes.set(xlabel="slices corrected", ylabel="mean Dice, other patients")
     axes.minorticks_off()
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
