@@ -308,6 +308,40 @@ def test_a_series_without_a_frame_of_reference_gets_one(tmp_path: Path, model: M
     assert first.NumberOfFrames == 2
 
 
+def test_slices_without_thickness_get_the_distance_of_their_planes(
+    tmp_path: Path, model: Model, write_series: WriteSeries
+):
+    sources = write_series(tmp_path, np.zeros((3, 13, 18)), step_mm=2.5)
+    for source in sources:
+        image = dcmread(source.path)
+        del image.SliceThickness
+        image.save_as(source.path)
+    path = tmp_path / "x_seg.dcm"
+    path.write_bytes(encode_seg(sources, np.ones((3, 13, 18), dtype=np.int32), model=model))
+    assert validate(path) == []
+    seg = dcmread(path)
+    assert group(seg, seg.PerFrameFunctionalGroupsSequence[0], "PixelMeasuresSequence").SliceThickness == 2.5
+    with pytest.raises(DataError, match="the image states no SliceThickness"):
+        encode_seg(sources[:1], np.ones((1, 13, 18), dtype=np.int32), model=model)
+
+
+@pytest.mark.parametrize("charset", ["ISO_IR 100", ["", "ISO 2022 IR 87"], "ISO 2022 IR 100"])
+def test_names_of_any_character_set_are_kept_as_utf_8(
+    tmp_path: Path, model: Model, write_series: WriteSeries, charset: object
+):
+    sources = write_series(tmp_path, np.zeros((1, 13, 18)))
+    image = dcmread(sources[0].path)
+    image.SpecificCharacterSet, image.PatientName = (
+        charset,
+        "Canary^Ren\u00e9" if charset == "ISO_IR 100" else "Canary^R",
+    )
+    image.save_as(sources[0].path)
+    path = tmp_path / "x_seg.dcm"
+    path.write_bytes(encode_seg(sources, np.ones((1, 13, 18), dtype=np.int32), model=model, options=KEPT))
+    assert validate(path) == []
+    assert str(dcmread(path).PatientName) == str(dcmread(sources[0].path).PatientName)
+
+
 def test_images_of_several_coordinate_systems_are_refused_with_the_reason(
     tmp_path: Path, model: Model, write_series: WriteSeries
 ):

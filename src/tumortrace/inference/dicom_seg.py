@@ -23,7 +23,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
-from pydicom.valuerep import DA, TM
+from pydicom.valuerep import DA, DS, TM
 
 from tumortrace import __version__
 from tumortrace.data.volume import SliceSource
@@ -50,6 +50,8 @@ _PATIENT = (
 )  # fmt: skip
 """Attributes by which an archive files an object with its patient: copied from the images if asked for, else replaced.
 Nothing else is ever copied: neither addresses nor comments, institutions or private attributes."""
+
+_USE_NIFTI = "use the NIfTI mask"
 
 _NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 """Attributes without which nothing can refer to an image."""
@@ -112,7 +114,7 @@ def encode_seg(
     except DataError:
         raise
     except Exception as error:  # noqa: BLE001 - pydicom and highdicom raise whatever a header leads them to
-        raise DataError(f"{first}: no DICOM-SEG can be made ({type(error).__name__}); use the NIfTI mask") from None
+        raise DataError(f"{first}: no DICOM-SEG can be made ({type(error).__name__}); {_USE_NIFTI}") from None
 
 
 @contextmanager
@@ -136,7 +138,8 @@ def _encode(sources: Sequence[SliceSource], pixels: NDArray[Any], model: Model, 
     images = [_read_image(path, keep_names=options.keep_names) for path in paths]
     if len({image.FrameOfReferenceUID for image in images}) > 1:
         cause = "its images name several coordinate systems (FrameOfReferenceUID)"
-        raise DataError(f"{sources[0].path}: no DICOM-SEG can be made, because {cause}; use the NIfTI mask")
+        raise DataError(f"{sources[0].path}: no DICOM-SEG can be made, because {cause}; {_USE_NIFTI}")
+    _add_thickness(images, sources[0].path)
     frames = _lay_on_frames(images, [(source.frame or 1) - 1 for source in sources], pixels)
     seg = _build(images, frames, _describe_segments(pixels, model, options), model, options)
     if not options.keep_names:
@@ -151,9 +154,18 @@ def _read_image(path: Path, *, keep_names: bool) -> Dataset:
     wanted = [*_GEOMETRY, *(_PATIENT if keep_names else ())]
     image = dcmread(path, stop_before_pixels=True, specific_tags=wanted)
     _check_place(image, path)
+    _set_patient(image, keep_names=keep_names)
+    if not image.get("FrameOfReferenceUID"):
+        # Anonymisers remove it, and nothing can be placed without one: a new one, the same for all of a series.
+        image.FrameOfReferenceUID = generate_uid(entropy_srcs=[str(image.SeriesInstanceUID)])
+    return image
+
+
+def _set_patient(image: Dataset, *, keep_names: bool) -> None:
+    """Put patient and study into a form that is valid, or stand-ins into their place; texts become UTF-8."""
     for keyword in _PATIENT:
-        if not (keyword in image and _is_valid(keyword, image.get(keyword))):
-            setattr(image, keyword, "")
+        valid = keyword in image and _is_valid(keyword, image.get(keyword))
+        setattr(image, keyword, str(image.get(keyword) or "") if valid else "")
     if not keep_names:
         study = hashlib.sha256(str(image.StudyInstanceUID).encode()).hexdigest()
         image.PatientID, image.StudyID = f"anonymous-{study[:12]}", "anonymous"
@@ -162,10 +174,22 @@ def _read_image(path: Path, *, keep_names: bool) -> Dataset:
         name = str(image.get(keyword))
         if name and not {"^", "="} & set(name):
             setattr(image, keyword, f"{name}^")  # of one component, which is only now valid
-    if not image.get("FrameOfReferenceUID"):
-        # Anonymisers remove it, and nothing can be placed without one: a new one, the same for all of a series.
-        image.FrameOfReferenceUID = generate_uid(entropy_srcs=[str(image.SeriesInstanceUID)])
-    return image
+    image.SpecificCharacterSet = "ISO_IR 192"  # highdicom takes not every combination that scanners write
+
+
+def _add_thickness(images: Sequence[Dataset], path: Path) -> None:
+    """State the thickness of slices that do not, since an object must: the distance between their planes."""
+    lacking = [image for image in images if "ImagePositionPatient" in image and not image.get("SliceThickness")]
+    if not lacking:
+        return
+    normal = np.cross(*np.reshape([float(value) for value in images[0].ImageOrientationPatient], (2, 3)))
+    depths = [np.dot([float(value) for value in image.ImagePositionPatient], normal) for image in images]
+    step = float(np.median(np.abs(np.diff(depths)))) if len(images) > 1 else 0.0
+    thickness = step or abs(float(images[0].get("SpacingBetweenSlices") or 0))
+    if not thickness:
+        raise DataError(f"{path}: no DICOM-SEG can be made, because the image states no SliceThickness; {_USE_NIFTI}")
+    for image in lacking:
+        image.SliceThickness = DS(thickness, auto_format=True)
 
 
 def _check_place(image: Dataset, path: Path) -> None:
@@ -180,7 +204,7 @@ def _check_place(image: Dataset, path: Path) -> None:
     missing += [keyword for keyword in _PLACE.values() if not any(each.get(keyword) for each in stated)]
     if missing:
         names = ", ".join(missing)
-        raise DataError(f"{path}: no DICOM-SEG can be made, because the image states no {names}; use the NIfTI mask")
+        raise DataError(f"{path}: no DICOM-SEG can be made, because the image states no {names}; {_USE_NIFTI}")
 
 
 def _is_valid(keyword: str, value: object) -> bool:
