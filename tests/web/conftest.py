@@ -43,10 +43,16 @@ def make_client() -> Iterator[MakeClient]:
     """Open a client of a server with limits of its own; one model for all."""
     engines = []
 
-    def make(*, host: str = "127.0.0.1", base: str = "http://127.0.0.1:8080", **limits: float) -> httpx.AsyncClient:
+    def make(
+        *,
+        host: str = "127.0.0.1",
+        base: str = "http://127.0.0.1:8080",
+        raise_bugs: bool = True,
+        **limits: float,
+    ) -> httpx.AsyncClient:
         engine = Engine("fast", limits=replace(Limits(), **limits))
         engines.append(engine)
-        transport = httpx.ASGITransport(make_app(engine, host=host))
+        transport = httpx.ASGITransport(make_app(engine, host=host), raise_app_exceptions=raise_bugs)
         return httpx.AsyncClient(transport=transport, base_url=base, timeout=60)
 
     yield make

@@ -71,6 +71,7 @@ def make_app(engine: Engine, *, host: str, runs: Path | None = None) -> ASGIApp:
     _add_runs(app, engine, runs)
     app.add_exception_handler(TumortraceError, _reply_error)
     app.add_exception_handler(HTTPException, _reply_http_error)
+    app.add_exception_handler(Exception, _reply_bug)
     mimetypes.add_type("text/javascript", ".js")  # some systems know it by another name, and browsers refuse that
     page = _Page(directory=str(resources.files("tumortrace.web") / STATIC), html=True)
     app.router.routes.append(_PageMount("/", page))
@@ -169,11 +170,16 @@ async def _reply_error(_request: Request, error: Exception) -> Response:
 
 async def _reply_http_error(request: Request, error: Exception) -> Response:
     """Reply to a wrong path or method in the form of all other errors."""
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    detail = str(error.detail) if isinstance(error, HTTPException) else "internal error"
-    reply = reply_refusal(RefusalError(status, f"{request.method} {request.url.path[:200]}: {detail.lower()}"))
-    reply.headers.update(getattr(error, "headers", None) or {})
+    assert isinstance(error, HTTPException)  # noqa: S101 - the only kind that comes here
+    detail = str(error.detail).lower()
+    reply = reply_refusal(RefusalError(error.status_code, f"{request.method} {request.url.path[:200]}: {detail}"))
+    reply.headers.update(error.headers or {})
     return reply
+
+
+async def _reply_bug(_request: Request, error: Exception) -> Response:
+    """Reply to what should never happen; its traceback goes to the log."""
+    return reply_refusal(RefusalError(500, f"a fault of the server ({type(error).__name__}); its log says more"))
 
 
 class _PageMount(Mount):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,7 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tumortrace.web.protocol import CHECK_SECONDS, DEADLINES
+from tumortrace.web.protocol import CHECK_SECONDS, DEADLINES, MOST_CONNECTIONS
 from tumortrace.web.sample import encode_sample
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the signals of POSIX systems")
@@ -261,6 +262,14 @@ def test_a_full_queue_is_503_at_once_and_empties_again(servers, scan_png):
         assert client.post("/api/segment", files={"file": ("b.png", scan_png)}).status_code == 200
 
 
+def test_more_connections_than_there_may_be_are_closed_at_once(servers):
+    server = servers["quick"]
+    connections = [server.connect() for _ in range(MOST_CONNECTIONS + 8)]
+    assert connections[-1].recv(1) == b""
+    assert [connection.recv(1) for connection in connections] == [b""] * len(connections)  # the others a second later
+    assert httpx.get(f"{server.url}/healthz").status_code == 200
+
+
 def test_too_long_a_body_is_413_before_it_is_read(servers):
     server = servers["quick"]
     connection = server.connect()
@@ -327,6 +336,24 @@ def test_sigterm_refuses_what_is_not(servers, sample):
     assert b'"type":"error"' in stream
     assert read_all(uploading)[:13] in (b"HTTP/1.1 503 ", b"HTTP/1.1 408 ")
     assert not list(server.temporary.iterdir())
+
+
+def test_ipv6_and_an_open_address_are_served(tmp_path):
+    command = [sys.executable, "-m", "tumortrace", "serve", "--model", "fast", "--port", "0", "--host"]
+    environment = {**os.environ, "COLUMNS": "200"}
+    for host, own in (("::1", "[::1]"), ("0.0.0.0", "127.0.0.1")):  # noqa: S104 - that it is open is the point
+        with (tmp_path / "stderr").open("w") as stderr:
+            process = subprocess.Popen(
+                [*command, host], stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment
+            )
+        assert process.stdout is not None
+        port = re.search(r":(\d+) ", process.stdout.readline())[1]
+        assert httpx.get(f"http://{own}:{port}/healthz").status_code == 200
+        assert httpx.get(f"http://{own}:{port}/healthz", headers={"Host": "rebound.example"}).status_code == 403
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 0
+        process.stdout.close()
+        assert ("open to the network" in (tmp_path / "stderr").read_text()) == (host == "0.0.0.0")  # noqa: S104
 
 
 def test_a_port_in_use_is_one_line():

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path, PurePosixPath
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
@@ -136,3 +137,16 @@ def test_limits_hold_while_the_body_arrives(tmp_path):
     with pytest.raises(RefusalError, match="took longer") as refused:
         receive(tmp_path / "slow", body, upload_seconds=0.0)
     assert refused.value.status == 408
+
+
+@given(st.data())
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_damaged_bodies_are_received_or_refused_and_never_a_bug(tmp_path_factory, data):
+    body = bytearray(part("file", b"\r\n--BB", "a.png") + part("pixels", b"1") + part("file", b"", "b/c") + b"--BB--")
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(body) - 1))
+        body[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=4))
+    folder = tmp_path_factory.mktemp("damaged")
+    with contextlib.suppress(RefusalError):
+        upload = receive(folder, bytes(body), size=data.draw(st.integers(1, 200)))
+        assert all(one.path.is_relative_to(folder) and one.path.is_file() for one in upload.files)
