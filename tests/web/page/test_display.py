@@ -96,7 +96,7 @@ def test_the_threshold_leaves_a_corrected_slice_alone(page, show):
     look(page, "viewer.slice.labels[0] = 1; viewer.slice.edited = true; viewer.redraw()")
     move_threshold(page, 99)
     assert look(page, "return viewer.slice.areaPx") == 26
-    assert page.is_visible("[data-note=threshold]")
+    assert page.is_visible("#display p")
 
 
 def move_threshold(page, hundredths):

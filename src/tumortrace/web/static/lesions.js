@@ -2,7 +2,7 @@
 
 const MOST_LESIONS = 254;
 
-/** Call `visit` with the index of each pixel of the 3 x 3 block around a pixel, as far as it lies in the slice. */
+// Call `visit` with the index of each pixel of the 3 x 3 block around a pixel, as far as it lies in the slice.
 function around(at, width, height, visit) {
   const x = at % width, y = (at - x) / width;
   for (let ny = Math.max(0, y - 1); ny <= Math.min(height - 1, y + 1); ny++) {
@@ -10,10 +10,8 @@ function around(at, width, height, visit) {
   }
 }
 
-/**
- * Number the 8-connected components of a mask, in the order of their first pixels.
- * Writes 1, 2, ... into `labels` (0 outside) and returns how many there are; more than 254 share the last number.
- */
+// Number the 8-connected components of a mask, in the order of their first pixels.
+// Writes 1, 2, ... into `labels` (0 outside) and returns how many there are; more than 254 share the last number.
 export function labelComponents(mask, width, height, labels) {
   labels.fill(0);
   const stack = [];
@@ -31,11 +29,9 @@ export function labelComponents(mask, width, height, labels) {
   return count;
 }
 
-/**
- * Give the components of a stack of label maps numbers that hold for the whole series, largest first.
- * Components belong together when they touch, corners included, within a slice or between neighbouring slices.
- * Maps in `fixed` (a Set of indices) are left as they are.
- */
+// Give the components of a stack of label maps numbers that hold for the whole series, largest first.
+// Components belong together when they touch, corners included, within a slice or between neighbouring slices.
+// Maps in `fixed` (a Set of indices) are left as they are.
 export function linkLesions(maps, width, height, fixed) {
   const parents = [0];
   const numbered = maps.map((map, i) => (fixed.has(i) ? null : numberOn(map, width, height, parents)));
@@ -46,7 +42,7 @@ export function linkLesions(maps, width, height, fixed) {
   numbered.forEach((numbers, i) => numbers?.forEach((number, at) => (maps[i][at] = names[number])));
 }
 
-/** Components of a map, as numbers that go on from those in `parents`; null for an empty map. */
+// Components of a map, as numbers that go on from those in `parents`; null for an empty map.
 function numberOn(map, width, height, parents) {
   if (!map.some((value) => value)) return null;
   const labels = new Uint8Array(map.length), before = parents.length - 1;
@@ -67,7 +63,7 @@ function root(parents, number) {
   return number;
 }
 
-/** New number of each component: its group's rank by size; groups of one size in the order of their first slices. */
+// New number of each component: its group's rank by size; groups of one size in the order of their first slices.
 function nameBySize(numbered, parents) {
   const sizes = new Map();
   for (const numbers of numbered) {
@@ -81,12 +77,10 @@ function nameBySize(numbered, parents) {
   return parents.map((_, number) => rank.get(root(parents, number)) ?? 0);
 }
 
-/**
- * Measure the lesions of one label map, by number.
- * Each: {number, areaPx, areaMm2, x, y, diameterPx, diameterMm, confidence}; x, y is the mean of the pixel centres,
- * the diameter the longest distance between two corners of its pixels, mm values null without spacing, confidence the
- * mean probability (null without a map).
- */
+// Measure the lesions of one label map, by number.
+// Each: {number, areaPx, areaMm2, x, y, diameterPx, diameterMm, confidence}; x, y is the mean of the pixel centres,
+// the diameter the longest distance between two corners of its pixels, mm values null without spacing, confidence the
+// mean probability (null without a map).
 export function measureLesions(labels, width, height, spacingMm, probability) {
   const found = [];
   for (let at = 0; at < labels.length; at++) {
@@ -114,7 +108,7 @@ export function measureLesions(labels, width, height, spacingMm, probability) {
   }));
 }
 
-/** Longest distance between corners of the pixels in rows {y: [first x, last x]}: both lie on the convex hull. */
+// Longest distance between corners of the pixels in rows {y: [first x, last x]}: both lie on the convex hull.
 function longestDistance(rows, [rowMm, columnMm]) {
   const corners = [...rows].flatMap(([y, [first, last]]) => [[first, y], [first, y + 1], [last + 1, y], [last + 1, y + 1]]);
   const hull = convexHull(corners);
@@ -125,7 +119,7 @@ function longestDistance(rows, [rowMm, columnMm]) {
   return most;
 }
 
-/** Corners of the convex hull, by Andrew's monotone chain. */
+// Corners of the convex hull, by Andrew's monotone chain.
 function convexHull(points) {
   const sorted = points.sort((a, b) => a[0] - b[0] || a[1] - b[1]);
   const turn = (a, b, c) => (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]);

@@ -4,29 +4,15 @@ import {short} from "./dom.js";
 import {labelComponents, linkLesions, measureLesions} from "./lesions.js";
 import {bytesFromBase64, decodeGreyPng, inflate} from "./png.js";
 
-/** One slice: pixels as stored, the server's record and mask, and the label map that a person corrects. */
+// One slice: index, width, height, pixels (Uint16Array or null), rgb (ImageBitmap or null), slope, intercept, record,
+// labels and automatic (Uint8Array, 0 background, n lesion n, row by row: as a person corrects it, and as the server
+// gave it), probability (Uint8Array, 255 = 1, or null), edited.
 export class Slice {
-  edited = false;
-  shapes = null; // of its lesions, as the viewer draws them
-  lesions = null; // as `Scan.measure` returns them
-  #counts = null;
-
-  /**
-   * @param {number} index Number of the slice, from 0.
-   * @param {object} fields width, height, pixels (Uint16Array or null), rgb (ImageBitmap or null), slope, intercept,
-   *   window ({centre, width} in stored * slope + intercept), record, labels and automatic (Uint8Array, 0 background,
-   *   n lesion n, row by row), probability (Uint8Array, 255 = 1, or null).
-   */
   constructor(index, fields) {
-    Object.assign(this, {index, ...fields});
+    Object.assign(this, {index, edited: false, ...fields});
   }
 
-  /** Whether the server asks a person to look at its mask. */
-  get doubtful() {
-    return this.record.status === "ok" && this.record.review;
-  }
-
-  /** What became of it, as {word, kind}: both empty for a mask without doubt. */
+  // What became of it, as {word, kind}: both empty for a mask without doubt.
   get state() {
     if (this.edited) return {word: "corrected", kind: "good"};
     if (this.record.status === "rejected") return {word: "rejected", kind: "bad"};
@@ -34,97 +20,97 @@ export class Slice {
     return this.record.review ? {word: "check", kind: "warn"} : {word: "", kind: ""};
   }
 
-  /** Number of pixels by label. */
+  // Number of pixels by label.
   get counts() {
-    if (!this.#counts) {
-      this.#counts = new Uint32Array(256);
-      for (const value of this.labels) this.#counts[value]++;
+    if (!this.kept) {
+      this.kept = new Uint32Array(256);
+      for (const value of this.labels) this.kept[value]++;
     }
-    return this.#counts;
+    return this.kept;
   }
 
-  /** Number of pixels that belong to a lesion. */
+  // Number of pixels that belong to a lesion.
   get areaPx() {
     return this.labels.length - this.counts[0];
   }
 
-  /** The labels changed. */
+  // The labels changed: forget what was made of them (counts, measures, and outlines of the viewer).
   touch() {
-    this.#counts = this.shapes = this.lesions = null;
+    this.kept = this.lesions = this.shapes = null;
   }
 }
 
-/** One case: a picture or a series of slices that belong together. */
+// One case, a picture or a series: id, name, kind ("picture" or "volume"), seriesUid, files (File[], each with its
+// path), item (its number in a request with exactly these files), count (slices), sizeHw (null until the first slice
+// tells it), spacingMm, stepMm, annotated (whether the masks are a person's), model ({name, threshold}), slices (null
+// where one has not come), record (of the whole), error, complete, cancelled, threshold.
 export class Scan {
-  record = null;
-  error = null;
-  complete = false;
-  cancelled = false;
-
-  /**
-   * @param {object} fields id, name, kind ("picture" or "volume"), seriesUid, files (File[], each with its path), item
-   *   (its number in a request with exactly these files), count (slices), sizeHw (null until the first slice tells it),
-   *   spacingMm, stepMm, annotated (whether the masks are a person's), model ({name, threshold}).
-   */
   constructor(fields) {
-    Object.assign(this, {slices: new Array(fields.count).fill(null), threshold: fields.model.threshold, ...fields});
+    Object.assign(this, {record: null, error: null, complete: false, cancelled: false, ...fields});
+    this.slices = new Array(this.count).fill(null);
+    this.threshold = this.model.threshold;
   }
 
-  /** Slices that came, in order. */
+  // Slices that came, in order.
   get ready() {
-    return this.slices.filter((slice) => slice);
+    return this.slices.filter(Boolean);
   }
 
-  /** The last part of the name. */
+  get edited() {
+    return this.ready.some((slice) => slice.edited);
+  }
+
+  // The last part of the name.
   get title() {
     return this.name.split("/").pop();
   }
 
-  /** An area in words: in mm2 where the spacing is known. */
+  // An area in words: in mm2 where the spacing is known.
   area(px) {
     return this.spacingMm ? `${short(px * this.spacingMm[0] * this.spacingMm[1])} mm²` : `${short(px)} px`;
   }
 
-  /** A number of voxels in words: in mm3 where spacing and step are known. */
+  // A number of voxels in words: in mm3 where spacing and step are known.
   volume(voxels) {
     if (!this.spacingMm || !this.stepMm) return `${short(voxels)} px`;
     return `${short(voxels * this.spacingMm[0] * this.spacingMm[1] * this.stepMm)} mm³`;
   }
 
-  get edited() {
-    return this.slices.some((slice) => slice?.edited);
-  }
-
-  /** Lowest confidence of a slice that has a mask or needs a review; 2 where nothing was segmented. */
+  // Lowest confidence of a slice that has a mask or needs a review; 2 where nothing was segmented.
   get confidence() {
     const rated = this.ready.filter(({record}) => record.status === "ok");
     const asked = rated.filter(({record}) => record.tumour || record.review);
-    return (asked.length ? asked : rated).reduce((least, {record}) => Math.min(least, record.confidence ?? 2), 2);
+    return Math.min(2, ...(asked.length ? asked : rated).map(({record}) => record.confidence ?? 2));
   }
 
-  /** Cut the probability at a threshold, on slices that nobody edited; at the model's own, take its mask. */
+  // Index of the slice with the largest mask.
+  get largest() {
+    return this.slices.reduce((best, slice, i) => (slice?.areaPx > (this.slices[best]?.areaPx ?? 0) ? i : best), 0);
+  }
+
+  // Cut the probability at a threshold, on slices that nobody edited; at the model's own, take its mask.
   applyThreshold(threshold, slices = this.ready) {
     this.threshold = threshold;
     for (const slice of slices) if (!slice.edited) cut(slice, threshold, this.model.threshold);
     if (slices.length === this.ready.length) this.link();
   }
 
-  /** Number the lesions over the whole series, largest first; those of an annotation stay as they are. */
+  // Number the lesions over the whole series, largest first; those of an annotation stay as they are.
   link() {
     const {ready} = this;
     if (this.annotated || !ready.length) return;
-    const fixed = new Set(ready.flatMap((slice, i) => (slice.edited ? [i] : [])));
+    const fixed = new Set(ready.keys().filter((i) => ready[i].edited));
     linkLesions(ready.map((slice) => slice.labels), this.sizeHw[1], this.sizeHw[0], fixed);
     for (const slice of ready) slice.touch();
   }
 
-  /** Lesions of one slice by number, measured on the label map as it is now. */
+  // Lesions of one slice by number, measured on the label map as it is now.
   measure(slice) {
     const {labels, width, height, probability} = slice;
     return (slice.lesions ??= measureLesions(labels, width, height, this.spacingMm, probability));
   }
 
-  /** Lesions of the series by number: {number, voxels, first, last, largest}, the last three numbers of slices. */
+  // Lesions of the series by number: {number, voxels, first, last, largest}, the last three numbers of slices.
   measureSeries() {
     const found = [];
     for (const {counts, index} of this.ready) {
@@ -147,7 +133,8 @@ function cut(slice, threshold, own) {
   slice.touch();
 }
 
-/** What is open, in order, and which slice is shown. Events: change, select, complete and relabel (detail: the scan). */
+// What is open, in order, and which of it is shown. Events: change, complete, relabel (detail: the scan), slice
+// (detail: {scan, slice}, of one that came or was replaced), select (detail: {scan, index}).
 export class ScanList extends EventTarget {
   items = [];
   current = null;
@@ -161,47 +148,42 @@ export class ScanList extends EventTarget {
     const at = this.items.indexOf(scan);
     if (at < 0) return;
     this.items.splice(at, 1);
-    if (this.current === scan) this.select(this.items[Math.min(at, this.items.length - 1)] ?? null, 0);
+    if (this.current === scan) this.select(this.items[at] ?? this.items.at(-1) ?? null);
     this.tell("change", scan);
   }
 
-  /** Show a slice of a scan; with null, nothing. */
-  select(scan, index = null) {
+  // Show a slice of a scan, or its largest mask; with null, nothing.
+  select(scan, index = scan?.largest ?? 0) {
     this.current = scan;
-    this.dispatchEvent(new CustomEvent("select", {detail: {scan, index}}));
+    this.tell("select", {scan, index});
   }
 
-  tell(type, scan) {
-    this.dispatchEvent(new CustomEvent(type, {detail: scan}));
+  tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, {detail}));
   }
 }
 
-/** Build a slice from a `slice` message of the stream. */
+// Build a slice from a `slice` message of the stream.
 export async function readSlice(message, scan) {
   const chances = message.probability_png ? await decodeGreyPng(bytesFromBase64(message.probability_png)) : null;
   scan.sizeHw ??= chances ? [chances.height, chances.width] : [1, 1]; // a picture whose header does not say it
   const [height, width] = scan.sizeHw;
-  const pixels = await readPixels(message.pixels, width * height);
   const automatic = await readMask(message.mask_png, width, height);
-  const mask = {automatic, labels: automatic.slice(), probability: chances?.data ?? null};
-  return new Slice(message.slice_index ?? 0, {width, height, ...pixels, ...mask, record: message.record});
+  return new Slice(message.slice_index, {
+    width, height, ...(await readPixels(message.pixels)), automatic, labels: automatic.slice(),
+    probability: chances?.data ?? null, record: message.record,
+  });
 }
 
-async function readPixels(pixels, count) {
-  const plain = {pixels: null, rgb: null, slope: 1, intercept: 0, window: {centre: 128, width: 256}};
-  if (!pixels) return plain;
-  if (pixels.rgb_png) {
-    const blob = new Blob([bytesFromBase64(pixels.rgb_png)], {type: "image/png"});
-    return {...plain, rgb: await createImageBitmap(blob)};
-  }
-  const bytes = await inflate(bytesFromBase64(pixels.data));
-  if (bytes.length !== 2 * count) throw new Error("The server sent pixels of another size than it announced.");
-  const [centre, width] = pixels.window;
-  const {slope, intercept} = pixels;
-  return {...plain, pixels: new Uint16Array(bytes.buffer), slope, intercept, window: {centre, width}};
+async function readPixels(sent) {
+  const pixels = {pixels: null, rgb: null, slope: 1, intercept: 0};
+  if (sent?.rgb_png) pixels.rgb = await createImageBitmap(new Blob([bytesFromBase64(sent.rgb_png)], {type: "image/png"}));
+  if (!sent?.data) return pixels;
+  const {buffer} = await inflate(bytesFromBase64(sent.data));
+  return {...pixels, pixels: new Uint16Array(buffer), slope: sent.slope, intercept: sent.intercept};
 }
 
-/** Label map of a mask: lesion numbers as they are; a plain mask of 0 and 255 is numbered, largest lesion first. */
+// Label map of a mask: lesion numbers as they are; a plain mask of 0 and 255 is numbered, largest lesion first.
 export async function readMask(text, width, height) {
   const labels = new Uint8Array(width * height);
   if (!text) return labels;

@@ -7,23 +7,22 @@ import {readMask, readSlice, Scan} from "./scan.js";
 
 const SUFFIX = /\.nii(\.gz)?$/i; // a series goes by the name of its file without it
 
-/** Uploads that run. Events: change (progress), message (detail: {text, kind}), begin (detail: the first scan). */
+// Uploads that run, into a list of scans. Events: change (progress), message (detail: {text, kind}).
 export class Uploads extends EventTarget {
   running = new Set();
 
-  /** @param {ScanList} scans List that the scans are added to. */
   constructor(scans) {
     super();
     this.scans = scans;
   }
 
-  /** Send files ([{file, path}]) and follow the reply to its end; `url` is where they go. */
+  // Send files ([{file, path}]) and follow the reply to its end; `url` is where they go.
   async start(files, {url} = {}) {
     if (!files.length) return this.#say("There is no file in what was dropped.");
-    const upload = {files, scans: [], done: 0, total: 0, control: new AbortController()};
+    const control = new AbortController(), {signal} = control;
+    const upload = {files, scans: [], done: 0, total: 0, signal, cancel: () => control.abort()};
     this.running.add(upload);
     this.#changed();
-    const {signal} = upload.control;
     try {
       await segment(files, {url, signal, onMessage: (message) => this.#take(upload, message)});
     } catch (error) {
@@ -31,113 +30,79 @@ export class Uploads extends EventTarget {
     }
     this.#settle(upload);
     this.running.delete(upload);
-    this.#changed();
-    return undefined;
-  }
-
-  /** Stop all that runs; slices that came stay. */
-  cancel() {
-    for (const upload of this.running) upload.control.abort(new DOMException("cancelled", "AbortError"));
+    return this.#changed();
   }
 
   async #take(upload, message) {
-    const {signal} = upload.control;
-    if (message.type === "start") return this.#begin(upload, message);
     const scan = upload.scans[message.item];
+    if (message.type === "start") this.#begin(upload, message);
     if (message.type === "error") this.#fail(scan, message.message);
-    if (message.type === "slice" && scan) {
-      const slice = await readSlice(message, scan);
-      if (!signal.aborted) this.#addSlice(upload, scan, slice);
-    }
-    if (message.type === "volume" && scan) await this.#finish(scan, message, signal);
-    return undefined;
+    if (message.type === "slice" && scan) this.#addSlice(upload, scan, await readSlice(message, scan));
+    if (message.type === "volume" && scan) await this.#finish(upload, scan, message);
   }
 
-  async #begin(upload, {model, items, skipped = []}) {
-    for (const item of items) upload.scans[item.item] = await this.#makeScan(upload, item, model);
-    if (upload.control.signal.aborted) return;
-    const fresh = upload.scans.filter((scan) => scan && this.#replace(scan));
-    upload.total = fresh.reduce((sum, scan) => sum + scan.slices.length, 0);
+  #begin(upload, {model, items, skipped = []}) {
+    upload.scans = items.map((item) => this.#makeScan(upload, item, model));
+    upload.scans = upload.scans.map((scan) => (this.#makeRoom(scan) ? scan : null));
+    const fresh = upload.scans.filter(Boolean);
+    upload.total = fresh.reduce((sum, scan) => sum + scan.count, 0);
     for (const scan of fresh) this.scans.add(scan);
-    for (const text of skipped) this.#say(`Skipped: ${typeof text === "string" ? text : text.reason ?? text.file}`, "note");
+    for (const name of skipped) this.#say(`Skipped: ${name}`, "note");
     if (fresh.length) this.scans.select(fresh[0], 0);
     this.#changed();
   }
 
-  async #makeScan(upload, item, model) {
-    const own = upload.files.filter(({path}) => path === item.name || path.replace(SUFFIX, "") === item.name);
-    const files = own.length === 1 ? own : upload.files;
-    const number = own.length === 1 ? 0 : item.item;
+  #makeScan(upload, sent, model) {
+    const own = upload.files.filter(({path}) => path === sent.name || path.replace(SUFFIX, "") === sent.name);
+    const [files, item] = own.length === 1 ? [own, 0] : [upload.files, sent.item];
     return new Scan({
-      id: await identify(files, number),
-      name: item.name,
-      kind: item.kind,
-      seriesUid: item.series_uid ?? null,
-      files: files.map(({file, path}) => Object.assign(file, {path})),
-      item: number,
-      count: item.slices ?? 1,
-      sizeHw: item.size_hw ?? null,
-      spacingMm: item.spacing_mm ?? null,
-      stepMm: item.step_mm ?? null,
-      annotated: Boolean(item.annotated),
-      model,
-      upload,
+      id: identify(files, item), files: files.map(({file, path}) => Object.assign(file, {path})), item, model, upload,
+      name: sent.name, kind: sent.kind, count: sent.slices, seriesUid: sent.series_uid, sizeHw: sent.size_hw,
+      spacingMm: sent.spacing_mm, stepMm: sent.step_mm, annotated: Boolean(sent.annotated),
     });
   }
 
-  /** Make room for a scan: the same files opened again replace what was open, unless somebody corrected it. */
-  #replace(scan) {
+  // The same files opened again replace what was open, unless somebody corrected it: then they are not opened.
+  #makeRoom(scan) {
     const same = this.scans.items.find((other) => other.id === scan.id);
-    if (same?.edited) {
-      this.#say(`${scan.name}: is open already, with your corrections; remove it first to segment it again.`, "note");
-      scan.upload.scans[scan.upload.scans.indexOf(scan)] = null;
-      return false;
-    }
-    if (same) {
-      if (!same.complete) same.upload?.control.abort(new DOMException("replaced", "AbortError"));
-      this.scans.remove(same);
-    }
+    if (same?.edited) this.#say(`${scan.name}: is open already, with your corrections; remove it to segment it anew.`, "note");
+    if (same?.edited) return false;
+    if (same && !same.complete) same.upload.cancel();
+    if (same) this.scans.remove(same);
     return true;
   }
 
   #addSlice(upload, scan, slice) {
+    if (upload.signal.aborted) return;
     scan.slices[slice.index] = slice;
     upload.done++;
-    if (scan.kind === "picture") scan.complete = true;
+    scan.complete = scan.kind === "picture";
     if (scan.threshold !== scan.model.threshold) scan.applyThreshold(scan.threshold, [slice]);
     this.scans.tell("slice", {scan, slice});
     if (scan.complete) this.scans.tell("complete", scan);
     this.#changed();
   }
 
-  async #finish(scan, {record, changed = []}, signal) {
+  async #finish({signal}, scan, {record, changed}) {
     const [height, width] = scan.sizeHw;
     const masks = await Promise.all(changed.map((one) => readMask(one.mask_png, width, height)));
     if (signal.aborted) return;
-    scan.record = record;
-    changed.forEach((one, i) => {
-      const slice = scan.slices[one.slice_index];
-      Object.assign(slice, {record: one.record, automatic: masks[i]});
-      if (!slice.edited) slice.labels.set(masks[i]);
-    });
-    scan.complete = true;
+    Object.assign(scan, {record, complete: true});
+    const slices = changed.map((one, i) => Object.assign(scan.slices[one.slice_index], {record: one.record, automatic: masks[i]}));
     scan.applyThreshold(scan.threshold);
-    for (const one of changed) this.scans.tell("slice", {scan, slice: scan.slices[one.slice_index]});
+    for (const slice of slices) this.scans.tell("slice", {scan, slice});
     this.scans.tell("relabel", scan);
     this.scans.tell("complete", scan);
   }
 
   #fail(scan, text) {
     this.#say(text);
-    if (!scan) return;
-    scan.error = text;
-    this.scans.tell("complete", scan);
+    if (scan) scan.error = text;
   }
 
-  /** What an upload left unfinished: scans without a slice go, the others are marked. */
+  // What an upload left unfinished: scans without a slice go, the others are marked.
   #settle(upload) {
-    for (const scan of upload.scans) {
-      if (!scan || scan.complete) continue;
+    for (const scan of upload.scans.filter((one) => one && !one.complete)) {
       scan.cancelled = true;
       if (scan.ready.length || scan.error) this.scans.tell("complete", scan);
       else this.scans.remove(scan);

@@ -1,15 +1,15 @@
 // Curves of the trainings in a folder of runs, where the server was started with one.
 
-import {fetchMetrics, fetchRuns} from "../api.js";
+import {fetchJson} from "../api.js";
 import {el} from "../dom.js";
 
 const EVERY_MS = 5000;
 const [WIDTH, HEIGHT] = [520, 110];
 const SVG = "http://www.w3.org/2000/svg";
 
-/** Show the curves and follow them while the section is on screen; without runs the section stays hidden. */
+// Show the curves and follow them while the section is on screen; without runs the section stays hidden.
 export async function mountCurves(section) {
-  const runs = await fetchRuns().catch(() => []);
+  const {runs} = await fetchJson("api/runs").catch(() => ({runs: []}));
   section.hidden = !runs.length;
   if (!runs.length) return;
   const select = el("select", {"aria-label": "Run"}, ...runs.map((text) => el("option", {text})));
@@ -17,7 +17,7 @@ export async function mountCurves(section) {
   section.append(select, figure);
   const draw = async () => {
     if (document.hidden || !section.checkVisibility()) return;
-    const metrics = await fetchMetrics(select.value).catch(() => null);
+    const metrics = await fetchJson(`api/runs/${encodeURIComponent(select.value)}/metrics`).catch(() => null);
     if (metrics) figure.replaceChildren(...charts(metrics));
   };
   select.addEventListener("change", draw);
@@ -30,7 +30,7 @@ function charts({epochs, curves}) {
   return [...Object.entries(curves).map(([name, values]) => chart(name, epochs, values)), el("figcaption", {class: "quiet", text})];
 }
 
-/** One curve as a line; values that were not measured in an epoch are null. */
+// One curve as a line; values that were not measured in an epoch are null.
 function chart(name, epochs, values) {
   const known = epochs.map((epoch, i) => [epoch, values[i]]).filter(([, value]) => value !== null);
   const [least, most] = [Math.min, Math.max].map((choose) => choose(...known.map(([, value]) => value)));

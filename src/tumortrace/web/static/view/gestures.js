@@ -5,7 +5,7 @@ import {dragWindow} from "./window.js";
 const WHEEL_STEP = 60; // of deltaY in pixels: a notch of a mouse's wheel is one slice
 const KEY_PAN = 40; // CSS pixels
 
-/** Hand pointer, wheel and key events to a viewer, or to its tool. */
+// Hand pointer, wheel and key events to a viewer, or to its tool.
 export function listen(viewer) {
   const {canvas, host} = viewer;
   const state = {pointers: new Map(), drag: null, space: false, wheel: 0};
@@ -106,7 +106,7 @@ const pan = (dx, dy) => (viewer) => viewer.pan(dx * KEY_PAN, dy * KEY_PAN);
 const turn = (dx, dy) => (viewer) => turnWindow(viewer, dx, dy);
 const zoom = (factor) => (viewer) => viewer.zoom(factor);
 
-/** Keys of the viewer by name; each is a function of the viewer. */
+// Keys of the viewer by name; each is a function of the viewer.
 const KEYS = {
   ArrowUp: step(-1), ArrowDown: step(1), ArrowLeft: step(-1), ArrowRight: step(1), PageUp: step(-10), PageDown: step(10),
   Home: step(-Infinity), End: step(Infinity),
@@ -117,7 +117,7 @@ const KEYS = {
   o: (viewer) => viewer.set({outline: !viewer.options.outline}),
 };
 
-/** Run the key of an event; the tool is asked first. Returns whether it meant anything. */
+// Run the key of an event; the tool is asked first. Returns whether it meant anything.
 export function pressKey(viewer, event) {
   if (viewer.tool?.key?.(event)) return true;
   if (event.ctrlKey || event.metaKey || event.altKey || !viewer.scan) return false;

@@ -16,7 +16,7 @@ const KEYS = [
   ["Two fingers", "Zoom and pan"],
 ];
 
-/** Fill the dialog: the keys of the viewer, and those of the corrections as [keys, meaning]. */
+// Fill the dialog: the keys of the viewer, and those of the corrections as [keys, meaning].
 export function mountKeys(dialog, editKeys) {
   const line = ([keys, meaning]) => el("tr", {}, el("th", {scope: "row", text: keys}), el("td", {text: meaning}));
   const head = (text) => el("tr", {}, el("th", {colspan: 2, scope: "rowgroup", class: "quiet", text}));

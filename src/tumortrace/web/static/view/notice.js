@@ -1,65 +1,59 @@
-// What a person must know of the slice that is shown, in plain words.
+// What a person must know of the scan and the slice that are shown, in plain words.
 
-import {count, el} from "../dom.js";
+import {count, el, on} from "../dom.js";
+import {describe} from "./cases.js";
 
-/** Show the result of the current slice, with a warning where a person should look. */
+// Show the result, with a warning where a person should look.
 export function mountNotice(section, viewer, scans) {
   let shown = "";
   const draw = () => {
-    const parts = viewer.scan ? describe(viewer.scan, viewer.slice) : [];
-    const key = JSON.stringify(parts);
-    if (key === shown) return; // a screen reader would read it again
+    const boxes = viewer.scan ? describeAll(viewer.scan, viewer.slice) : [];
+    const key = JSON.stringify(boxes);
+    if (key !== shown) section.replaceChildren(...boxes.map(box)); // else a screen reader would read it again
     shown = key;
-    section.replaceChildren(...parts.map(box));
   };
-  viewer.addEventListener("slicechange", draw);
-  viewer.addEventListener("labelschange", draw);
-  for (const type of ["complete", "relabel"]) scans.addEventListener(type, draw);
+  on(viewer, "slicechange labelschange", draw);
+  on(scans, "complete relabel", draw);
 }
 
-/** Boxes for a slice: {kind, title, text, reasons}. */
-function describe(scan, slice) {
-  const parts = [];
-  const {record} = scan;
-  if (scan.error && scan.error !== record?.reason) parts.push({kind: "bad", title: "This scan could not be read", text: scan.error});
-  if (record?.status === "rejected") parts.push({kind: "bad", title: "This series was not segmented", reasons: split(record.reason)});
-  if (slice) parts.push(describeSlice(scan, slice));
-  if (record?.status === "ok" && record.review) {
-    parts.push({kind: "warn", title: "Check this series before you use it", reasons: split(record.reason)});
-  }
-  return parts;
+// Boxes for a scan and its slice: {kind, title, lines}.
+function describeAll(scan, slice) {
+  const {record, error} = scan, boxes = [];
+  if (error) boxes.push({kind: "bad", title: "This scan could not be read", lines: [error]});
+  if (record) boxes.push(describeSeries(scan, record));
+  if (slice) boxes.push(describeSlice(scan, slice));
+  return boxes;
+}
+
+function describeSeries(scan, {status, reason, review}) {
+  if (status !== "ok") return {kind: "bad", title: "This series was not segmented", lines: split(reason)};
+  const title = sentence(describe(scan)).slice(0, -1);
+  return {kind: review ? "warn" : "calm", title: review ? `${title}: check it` : title, lines: split(reason)};
 }
 
 function describeSlice(scan, slice) {
-  const {record} = slice;
-  if (slice.edited) return {kind: "good", title: `${headline(scan, slice)}, corrected by you`};
-  if (record.status === "rejected") {
-    return {kind: "bad", title: "Not segmented", reasons: split(record.reason)};
-  }
-  if (record.status === "error") return {kind: "bad", title: "This slice could not be read", reasons: split(record.reason)};
-  if (scan.annotated) return {kind: "calm", title: headline(scan, slice), text: "As in the annotation."};
-  const rating = `confidence ${record.confidence.toFixed(2)}`;
-  if (!record.review) return {kind: "calm", title: headline(scan, slice), text: sentence(rating)};
-  const text = record.reason.includes("confidence") ? "" : sentence(rating);
-  return {kind: "warn", title: `${headline(scan, slice)}: check it`, text, reasons: split(record.reason)};
+  const {reason, confidence} = slice.record, {kind, word} = slice.state;
+  const title = `${scan.count > 1 ? `Slice ${slice.index + 1}: ` : ""}${headline(scan, slice)}`;
+  if (kind === "good") return {kind, title: `${title}, corrected by you`};
+  if (kind === "bad") return {kind, title: word === "rejected" ? "Not segmented" : "This slice could not be read", lines: split(reason)};
+  const rating = confidence === null ? "As in the annotation." : `Confidence ${confidence.toFixed(2)}.`;
+  if (kind !== "warn") return {kind: "calm", title, lines: [rating]};
+  return {kind, title: `${title}: check it`, lines: [...split(reason), ...(reason.includes("confidence") ? [] : [rating])]};
 }
 
 function headline(scan, slice) {
-  if (!slice.areaPx) return "No tumour found";
+  if (!slice.areaPx) return "no tumour found";
   return `${count(slice.counts.subarray(1).filter(Boolean).length, "lesion")}, ${scan.area(slice.areaPx)}`;
 }
 
-function split(reason) {
-  return reason ? reason.split("; ").map(sentence) : [];
-}
+const split = (reason) => (reason ? reason.split("; ").map(sentence) : []);
 
 function sentence(text) {
   const start = /^[a-z]+[ ,:;]/.test(text) ? text[0].toUpperCase() : text[0]; // a file's name stays as it is
   return `${start}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 }
 
-function box({kind, title, text, reasons = []}) {
-  const lines = [...(reasons.length === 1 ? reasons : []), text].filter(Boolean).map((line) => el("p", {text: line}));
-  const list = reasons.length > 1 ? [el("ul", {}, ...reasons.map((reason) => el("li", {text: reason})))] : [];
-  return el("div", {class: `box ${kind}`}, el("h3", {text: title}), ...list, ...lines);
+function box({kind, title, lines = []}) {
+  const heading = el("h3", {text: title[0].toUpperCase() + title.slice(1)});
+  return el("div", {class: `box ${kind}`}, heading, ...lines.map((text) => el("p", {text})));
 }

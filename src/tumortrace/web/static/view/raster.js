@@ -1,11 +1,11 @@
 // A slice, or its probability, as a small canvas in its own resolution.
 
-/** A canvas of the size of a slice whose pixels are looked up in a table of colours. */
+// A canvas of the size of a slice whose pixels are looked up in a table of colours.
 export class Raster {
   #context = document.createElement("canvas").getContext("2d");
   #image = null;
 
-  /** Draw values (a typed array, row by row) through a table of Uint32 colours; the canvas is returned. */
+  // Draw values (a typed array, row by row) through a table of Uint32 colours; the canvas is returned.
   paint(values, table, {width, height}) {
     const {canvas} = this.#context;
     if (this.#image?.width !== width || this.#image.height !== height) {

@@ -1,5 +1,6 @@
 // The canvas that shows one slice with its mask: windowing, zoom, pan and scrolling.
 
+import {put} from "../dom.js";
 import {colourOf, HEAT} from "./colours.js";
 import {listen} from "./gestures.js";
 import {addOutline, addRuns, traceLabels} from "./outline.js";
@@ -10,66 +11,59 @@ const LARGEST_SCALE = 64;
 const SMOOTH_BELOW = 5; // screen pixels per image pixel; from there single pixels are shown, to be judged one by one
 const MARGIN = 12;
 
-/**
- * Shows a slice of a scan. Events: slicechange (another slice, or its pixels came), viewchange (zoom, pan, window,
- * options) and labelschange (some time after `redraw`, for what is costly to follow).
- *
- * Screen coordinates are CSS pixels relative to the canvas; in image coordinates integers are pixel centres.
- */
+// Shows a slice of a scan. Events: slicechange (another slice, or its pixels came), viewchange (zoom, pan, window,
+// options) and labelschange (some time after `redraw`, for what is costly to follow).
+//
+// Screen coordinates are CSS pixels relative to the canvas; in image coordinates integers are pixel centres.
 export class Viewer extends EventTarget {
   scan = null;
   index = 0;
   tool = null;
-  highlight = 0;
-  options = {outline: true, opacity: 0.2, heat: false};
+  options = {outline: true, opacity: 0.2, heat: false, highlight: 0};
+  scale = 1; // CSS pixels per image pixel
+  ratio = 1; // device pixels per CSS pixel
 
   #raster = new Raster();
   #heat = new Raster();
   #table = new Uint32Array(65536);
-  #origin = {x: 0, y: 0}; // left and top edge of the image, in whole device pixels
+  #origin = {x: 0, y: 0}; // left and top edge of the image, in device pixels
   #fitted = true;
   #scheduled = false;
   #timer = 0;
 
-  /** @param {HTMLElement} host Focusable element that holds the canvas. @param {(text: string) => void} say */
-  constructor(host, say = () => {}) {
+  // `host` is the focusable element that holds the canvas; `say` tells a screen reader a sentence.
+  constructor(host, say) {
     super();
-    this.host = host;
-    this.say = say;
-    this.canvas = host.querySelector("canvas");
+    Object.assign(this, {host, say, canvas: host.querySelector("canvas")});
     this.context = this.canvas.getContext("2d", {alpha: false});
-    this.scale = 1;
-    this.ratio = 1;
     listen(this);
     new ResizeObserver(() => this.#resize()).observe(host);
   }
 
-  /** The slice that is shown; null while its pixels have not come. */
+  // The slice that is shown; null while its pixels have not come.
   get slice() {
     return this.scan?.slices[this.index] ?? null;
   }
 
-  /** Number of slices. */
+  // Number of slices.
   get count() {
-    return this.scan?.slices.length ?? 0;
+    return this.scan?.count ?? 0;
   }
 
-  /** Window of the scan that is shown: {centre, width, automatic}. */
+  // Window of the scan that is shown: {centre, width, automatic}.
   get window() {
     return this.scan?.shownWindow ?? {centre: 0, width: 1, automatic: true};
   }
 
-  /** Show a scan from one of its slices on; null empties the canvas. */
+  // Show a scan from one of its slices on; null empties the canvas.
   open(scan, index = 0) {
-    const sameSize = scan && this.scan && String(scan.sizeHw) === String(this.scan.sizeHw);
-    this.scan = scan;
-    this.highlight = 0;
-    this.index = Math.max(0, Math.min(index, this.count - 1));
+    const sameSize = String(scan?.sizeHw) === String(this.scan?.sizeHw);
+    Object.assign(this, {scan, index});
     if (!sameSize || this.#fitted) this.fit();
     this.#changed("slicechange");
   }
 
-  /** Show a slice by its number; numbers beyond the ends show the first or last one. */
+  // Show a slice by its number; numbers beyond the ends show the first or last one.
   show(index) {
     const next = Math.max(0, Math.min(index, this.count - 1));
     if (next === this.index) return;
@@ -77,19 +71,19 @@ export class Viewer extends EventTarget {
     this.#changed("slicechange");
   }
 
-  /** A slice came: show it if it is the one that is waited for. */
+  // A slice came: show it if it is the one that is waited for.
   receive(scan, index) {
     if (scan !== this.scan || index !== this.index) return;
     if (this.#fitted) this.fit();
     this.#changed("slicechange");
   }
 
-  /** Draw the labels anew: they changed. */
+  // Draw the labels anew: they changed.
   redraw() {
     this.forget([this.slice]);
   }
 
-  /** The labels of slices changed, of those that are not shown, too. */
+  // The labels of slices changed, of those that are not shown, too.
   forget(slices) {
     for (const slice of slices) slice?.touch();
     this.#schedule();
@@ -99,7 +93,7 @@ export class Viewer extends EventTarget {
     }, 120);
   }
 
-  /** Set options of the display: outline, opacity (0 to 1), heat. */
+  // Set options of the display: outline, opacity (0 to 1), heat, highlight (number of a lesion).
   set(options) {
     Object.assign(this.options, options);
     this.#changed("viewchange");
@@ -111,19 +105,17 @@ export class Viewer extends EventTarget {
     this.#changed("viewchange");
   }
 
-  /** Window by the grey values: of the whole scan once it is complete, until then of the slice that is shown. */
+  // Window by the grey values: of the whole scan once it is complete, until then of the slice that is shown.
   resetWindow() {
-    const {scan} = this;
-    if (!scan) return;
-    const slices = scan.complete ? scan.ready : [this.slice ?? scan.ready[0]].filter(Boolean);
-    if (!slices.length) return;
-    scan.shownWindow = {...automaticWindow(slices), automatic: true};
+    const {scan, slice} = this;
+    if (!slice) return;
+    scan.shownWindow = {...automaticWindow(scan.complete ? scan.ready : [slice]), automatic: true};
     scan.autoWidth = scan.shownWindow.width;
     this.#changed("viewchange");
   }
 
-  /** Enlarge by a factor about a point of the screen (its middle if none is given). */
-  zoom(factor, at = {x: this.host.clientWidth / 2, y: this.host.clientHeight / 2}) {
+  // Enlarge by a factor about a point of the screen (its middle if none is given).
+  zoom(factor, at = this.#middle) {
     if (!this.scan?.sizeHw) return;
     const fixed = this.fromScreen(at.x, at.y);
     this.scale = Math.max(Math.min(this.#fitScale() / 4, 1), Math.min(this.scale * factor, LARGEST_SCALE));
@@ -131,14 +123,14 @@ export class Viewer extends EventTarget {
     this.pan(at.x - moved.x, at.y - moved.y);
   }
 
-  /** Move the image by a distance on the screen. */
+  // Move the image by a distance on the screen.
   pan(dx, dy) {
     this.#fitted = false;
     this.#origin = {x: this.#origin.x + dx * this.ratio, y: this.#origin.y + dy * this.ratio};
     this.#changed("viewchange");
   }
 
-  /** Show the whole slice, as large as it fits. */
+  // Show the whole slice, as large as it fits.
   fit() {
     this.#fitted = true;
     if (!this.scan?.sizeHw) return this.#schedule();
@@ -149,32 +141,35 @@ export class Viewer extends EventTarget {
     this.#changed("viewchange");
   }
 
-  /** Bring an image point into the middle. */
+  // Bring an image point into the middle.
   centre(x, y) {
-    const at = this.toScreen(x, y);
-    this.pan(this.host.clientWidth / 2 - at.x, this.host.clientHeight / 2 - at.y);
+    const at = this.toScreen(x, y), middle = this.#middle;
+    this.pan(middle.x - at.x, middle.y - at.y);
   }
 
-  /** Image coordinates of a pointer event. */
+  get #middle() {
+    return {x: this.host.clientWidth / 2, y: this.host.clientHeight / 2};
+  }
+
+  // Image coordinates of a pointer event.
   toImage(event) {
     const box = this.canvas.getBoundingClientRect();
     return this.fromScreen(event.clientX - box.left, event.clientY - box.top);
   }
 
   fromScreen(x, y) {
-    const s = this.scale * this.ratio;
-    const {x: left, y: top} = this.#whole();
-    return {x: (x * this.ratio - left) / s - 0.5, y: (y * this.ratio - top) / s - 0.5};
+    const {left, top, step} = this.#grid;
+    return {x: (x * this.ratio - left) / step - 0.5, y: (y * this.ratio - top) / step - 0.5};
   }
 
   toScreen(x, y) {
-    const s = this.scale * this.ratio;
-    const {x: left, y: top} = this.#whole();
-    return {x: (left + (x + 0.5) * s) / this.ratio, y: (top + (y + 0.5) * s) / this.ratio};
+    const {left, top, step} = this.#grid;
+    return {x: (left + (x + 0.5) * step) / this.ratio, y: (top + (y + 0.5) * step) / this.ratio};
   }
 
-  #whole() {
-    return {x: Math.round(this.#origin.x), y: Math.round(this.#origin.y)};
+  // First edges of the image and size of its pixels, in device pixels.
+  get #grid() {
+    return {left: Math.round(this.#origin.x), top: Math.round(this.#origin.y), step: this.scale * this.ratio};
   }
 
   #fitScale() {
@@ -183,25 +178,24 @@ export class Viewer extends EventTarget {
     return Math.max(0.01, Math.min((clientWidth - MARGIN) / width, (clientHeight - MARGIN) / height));
   }
 
-  /** Give the canvas a whole number of device pixels, and exactly their size on the page: nothing is resampled. */
+  // Give the canvas a whole number of device pixels, and exactly their size on the page: nothing is resampled.
   #resize() {
     const {canvas, host} = this;
-    this.ratio = globalThis.devicePixelRatio || 1;
-    canvas.width = Math.floor(host.clientWidth * this.ratio);
-    canvas.height = Math.floor(host.clientHeight * this.ratio);
-    canvas.style.width = `${canvas.width / this.ratio}px`;
-    canvas.style.height = `${canvas.height / this.ratio}px`;
+    this.ratio = globalThis.devicePixelRatio;
+    for (const [side, size] of [["width", host.clientWidth], ["height", host.clientHeight]]) {
+      canvas[side] = Math.floor(size * this.ratio);
+      canvas.style[side] = `${canvas[side] / this.ratio}px`;
+    }
     if (this.#fitted) this.fit();
     this.draw();
   }
 
-  /** Put the canvas onto the grid of device pixels, wherever the layout has put its host. */
+  // Put the canvas onto the grid of device pixels, wherever the layout has put its host.
   #snap() {
     const box = this.host.getBoundingClientRect();
     for (const side of ["left", "top"]) {
       const at = box[side] * this.ratio;
-      const shift = `${(Math.round(at) - at) / this.ratio}px`;
-      if (this.canvas.style[side] !== shift) this.canvas.style[side] = shift;
+      put(this.canvas.style, side, `${(Math.round(at) - at) / this.ratio}px`);
     }
   }
 
@@ -216,7 +210,7 @@ export class Viewer extends EventTarget {
     requestAnimationFrame(() => this.draw());
   }
 
-  /** Draw now; what changes asks for it once a frame. */
+  // Draw now; what changes asks for it once a frame.
   draw() {
     this.#scheduled = false;
     if (this.ratio !== globalThis.devicePixelRatio) return this.#resize();
@@ -227,41 +221,30 @@ export class Viewer extends EventTarget {
     context.fillRect(0, 0, canvas.width, canvas.height);
     if (!slice) return undefined;
     if (!this.scan.shownWindow) this.resetWindow();
-    this.#drawScan(slice);
-    if (this.options.heat && slice.probability) this.#drawScaled(this.#heat.paint(slice.probability, HEAT, slice));
+    if (slice.pixels) fillTable(this.#table, slice, this.window);
+    this.#drawScaled(slice.rgb ?? (slice.pixels && this.#raster.paint(slice.pixels, this.#table, slice)));
+    this.#drawScaled(this.options.heat && slice.probability && this.#heat.paint(slice.probability, HEAT, slice));
     this.#drawLabels(slice);
     if (!this.tool?.draw) return undefined;
     context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
     return this.tool.draw(context, this);
   }
 
-  #drawScan(slice) {
-    if (slice.rgb) return this.#drawScaled(slice.rgb);
-    if (!slice.pixels) return undefined;
-    fillTable(this.#table, slice, this.window);
-    return this.#drawScaled(this.#raster.paint(slice.pixels, this.#table, slice));
-  }
-
   #drawScaled(image) {
-    const {context} = this;
-    const s = this.scale * this.ratio;
-    const {x, y} = this.#whole();
-    context.imageSmoothingEnabled = s < SMOOTH_BELOW;
-    context.imageSmoothingQuality = s < 1 ? "high" : "low";
-    context.drawImage(image, x, y, image.width * s, image.height * s);
+    const {context} = this, {left, top, step} = this.#grid;
+    context.imageSmoothingEnabled = step < SMOOTH_BELOW;
+    context.imageSmoothingQuality = step < 1 ? "high" : "low";
+    if (image) context.drawImage(image, left, top, image.width * step, image.height * step);
   }
 
   #drawLabels(slice) {
-    const {context, options} = this;
-    const s = this.scale * this.ratio;
-    const {x, y} = this.#whole();
+    const {context, options} = this, {left, top, step} = this.#grid;
     // A screen pixel belongs to the image pixel that its centre lies in, as when a picture is drawn unsmoothed.
-    const snapX = (edge) => Math.ceil(x + edge * s - 0.5);
-    const snapY = (edge) => Math.ceil(y + edge * s - 0.5);
+    const snapX = (edge) => Math.ceil(left + edge * step - 0.5), snapY = (edge) => Math.ceil(top + edge * step - 0.5);
     const thick = 2 * Math.max(1, Math.round(this.ratio * 0.75));
     slice.shapes ??= traceLabels(slice.labels, slice.width, slice.height);
     for (const [number, shape] of slice.shapes) {
-      const wide = thick * (number === this.highlight ? 2 : 1);
+      const wide = thick * (number === options.highlight ? 2 : 1);
       context.fillStyle = colourOf(number);
       this.#fill(options.opacity, () => addRuns(context, shape, snapX, snapY));
       if (options.outline) this.#fill(1, () => addOutline(context, shape, snapX, snapY, wide));

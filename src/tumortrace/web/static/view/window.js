@@ -2,7 +2,7 @@
 
 const CUT = 0.005;
 
-/** Window that cuts off half a per cent of the pixels at each end, over some slices: {centre, width} in real values. */
+// Window that cuts off half a per cent of the pixels at each end, over some slices: {centre, width} in real values.
 export function automaticWindow(slices) {
   const grey = slices.filter((slice) => slice.pixels);
   if (!grey.length) return {centre: 128, width: 256};
@@ -28,7 +28,7 @@ function quantile(histogram, rank) {
   return histogram.length - 1;
 }
 
-/** Colour of each stored value, as Uint32 in the byte order of ImageData. */
+// Colour of each stored value, as Uint32 in the byte order of ImageData.
 export function fillTable(table, {slope, intercept}, {centre, width}) {
   const scale = (255 * slope) / width;
   const offset = (255 * (intercept - centre)) / width + 127.5;
@@ -38,7 +38,7 @@ export function fillTable(table, {slope, intercept}, {centre, width}) {
   }
 }
 
-/** Move a window by a drag of dx, dy pixels: right widens, down raises the level. `span` is the automatic width. */
+// Move a window by a drag of dx, dy pixels: right widens, down raises the level. `span` is the automatic width.
 export function dragWindow({centre, width}, dx, dy, span) {
   const step = span / 300;
   return {centre: centre + dy * step, width: Math.max(width + dx * step, span / 500)};
