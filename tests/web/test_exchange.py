@@ -17,6 +17,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
@@ -358,3 +359,27 @@ def test_annotations_of_other_tools_are_numbered_in_their_order(client: Client) 
     expected[2:5, 3:9] = 2
     expected[2:5, 1:5] = 1  # the first region of a pixel keeps it
     np.testing.assert_array_equal(masks[0, 0], expected)
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8, 5])
+@pytest.mark.parametrize("to", ["png", "via", "coco", "dataset"])
+def test_pictures_that_exif_turns_keep_their_masks_upright(
+    client: Client, tmp_path: Path, orientation: int, to: str
+) -> None:
+    stored = Image.fromarray(draw_head(5))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    with io.BytesIO() as file:
+        stored.save(file, "JPEG", exif=exif)
+        turned: Files = [("turned.jpg", file.getvalue())]
+    (upright,), item = _segment(client, turned)
+    assert list(upright.shape) == (list(SIZE_HW) if orientation == 3 else list(SIZE_HW[::-1])) == item["size_hw"]
+    name, data = export(client, in_group(turned), [("0/0/0.png", png_of(upright))], to)
+    if to == "dataset":
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            archive.extractall(tmp_path)
+        (record,) = open_dataset(tmp_path).records
+        np.testing.assert_array_equal(read_case(record)[0].truth, upright > 0)
+        return
+    masks, _ = drop(client, [*turned, (name, data)])
+    np.testing.assert_array_equal(masks[0, 0] > 0, upright > 0)

@@ -15,7 +15,7 @@ export function sweepSpans(from, to, radius, {width, height}) {
   const bottom = Math.min(height - 1, Math.floor(Math.max(from.y, to.y) + radius.y));
   const inside = insideCapsule(from, to, radius);
   for (let y = top; y <= bottom; y++) {
-    const [low, high] = rowOfCapsule(from, to, radius, y);
+    const [low, high] = boundRow(from, to, radius, y);
     let first = Math.max(0, Math.ceil(low) - 1);
     let last = Math.min(width - 1, Math.floor(high) + 1);
     while (first <= last && !inside(first, y)) first++;
@@ -37,26 +37,12 @@ function insideCapsule(from, to, radius) {
   };
 }
 
-// Columns between which a capsule may lie on a row: those of its two discs and of the band between them.
-function rowOfCapsule(from, to, radius, row) {
-  const ends = [from, to].map((end) => ({u: end.x / radius.x, v: end.y / radius.y}));
-  const v = row / radius.y;
-  let low = Infinity, high = -Infinity;
-  const reach = (u) => { low = Math.min(low, u); high = Math.max(high, u); };
-  for (const end of ends) {
-    const half2 = 1 - (v - end.v) ** 2;
-    if (half2 >= 0) { reach(end.u - Math.sqrt(half2)); reach(end.u + Math.sqrt(half2)); }
-  }
-  const [a, b] = ends, length = Math.hypot(b.u - a.u, b.v - a.v);
-  if (length > 0) {
-    const nu = (a.v - b.v) / length, nv = (b.u - a.u) / length;
-    const corners = [[a.u + nu, a.v + nv], [b.u + nu, b.v + nv], [b.u - nu, b.v - nv], [a.u - nu, a.v - nv]];
-    corners.forEach(([u0, v0], at) => {
-      const [u1, v1] = corners[(at + 1) % 4];
-      if (v0 !== v1 && Math.min(v0, v1) <= v && v <= Math.max(v0, v1)) reach(u0 + ((v - v0) * (u1 - u0)) / (v1 - v0));
-    });
-  }
-  return [low * radius.x, high * radius.x];
+// Columns between which a row of a capsule lies: around those of its discs that reach the row.
+function boundRow(from, to, radius, row) {
+  const [dx, dy] = [to.x - from.x, to.y - from.y];
+  const share = (y) => Math.min(1, Math.max(0, dy ? (y - from.y) / dy : Number(y > row)));
+  const ends = [share(row - radius.y), share(row + radius.y)].map((at) => from.x + at * dx);
+  return [Math.min(...ends) - radius.x, Math.max(...ends) + radius.x];
 }
 
 function addLine(spans, from, to, {width, height}) {
