@@ -23,7 +23,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_run: Path) -> Path:
     write_phantom_dataset(folder / "corrected", counts={"TRAIN": 8}, no_tumour=0, seed=5)
     write_phantom_dataset(folder / "standard", counts={"TEST": 2}, no_tumour=0, seed=9)
     shutil.copytree(tiny_run, folder / "runs" / "base")
-    write_folder_default(folder / "runs" / "base", sha256="", reason="")
+    write_folder_default(folder / "runs" / "base", reason="")
     return folder
 
 

@@ -77,7 +77,7 @@ def data(tmp_path_factory) -> Path:
 
 def make_place(runs: Path, data: Path, tiny_run: Path) -> Place:
     shutil.copytree(tiny_run, runs / "base")
-    write_folder_default(runs / "base", sha256="", reason="the first one")
+    write_folder_default(runs / "base", reason="the first one")
     return Place(runs, data / "corrected", data / "standard")
 
 

@@ -25,15 +25,23 @@ from tumortrace.inference.segmenter import Segmenter
 def runs(tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder ``runs`` whose default is ``runs/mine``, below the folder that the program is started in."""
     shutil.copytree(tiny_run, tmp_path / "runs" / "mine")
-    write_folder_default(tmp_path / "runs" / "mine", sha256="abc", reason="it is better")
+    write_folder_default(tmp_path / "runs" / "mine", reason="it is better")
     monkeypatch.chdir(tmp_path)
     return tmp_path / "runs"
 
 
-def test_what_is_written_is_read_again(runs: Path):
+def test_what_is_written_is_read_again(runs: Path, tiny_run: Path):
     found = read_folder_default(runs)
     assert found is not None
-    assert (found.model, found.sha256, found.reason) == (runs / "mine", "abc", "it is better")
+    assert (found.model, found.reason) == (runs / "mine", "it is better")
+    assert found.sha256 == open_model(str(tiny_run)).sha256
+
+
+def test_a_model_that_changed_is_no_default_any_more(runs: Path):
+    with (runs / "mine" / "model.onnx").open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(ModelError, match="mine changed since it became the default; remove tumortrace-default"):
+        find_model(str(runs))
 
 
 def test_it_is_found_beside_the_runs_and_from_the_folder_above(runs: Path, monkeypatch: pytest.MonkeyPatch):

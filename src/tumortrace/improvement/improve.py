@@ -280,7 +280,7 @@ def _conclude(work: _Work, judgements: tuple[Judgement, ...]) -> Improvement:
     reason = (against or judgements)[0].sentence
     default_file = None
     if not against:
-        default_file = write_folder_default(work.out, sha256=open_model(str(work.out)).sha256, reason=reason)
+        default_file = write_folder_default(work.out, reason=reason)
     return Improvement(
         folder=work.out,
         judgements=judgements,

@@ -6,6 +6,7 @@ their model themselves, so that what a pipeline does never depends on the folder
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,7 @@ def read_folder_default(folder: Path) -> FolderDefault | None:
     """Return the default model that a folder names; None if it names none.
 
     Raises:
-        ModelError: The file is damaged, or the model is gone.
+        ModelError: The file is damaged, or the model is gone or changed.
     """
     pointer = folder / POINTER
     if not pointer.is_file():
@@ -66,6 +67,8 @@ def read_folder_default(folder: Path) -> FolderDefault | None:
         raise ModelError(f"{pointer}: names no model ({error}); {remedy}") from None
     if not (found.model / MODEL).is_file():
         raise ModelError(f"{pointer}: names {found.model}, and there is no {MODEL} there; {remedy}")
+    if _hash_model(found.model) != found.sha256:
+        raise ModelError(f"{pointer}: {found.model} changed since it became the default; {remedy}")
     return found
 
 
@@ -78,16 +81,19 @@ def find_folder_default() -> FolderDefault | None:
     return next((found for place in _PLACES if (found := read_folder_default(place))), None)
 
 
-def write_folder_default(run: Path, *, sha256: str, reason: str) -> Path:
+def write_folder_default(run: Path, *, reason: str) -> Path:
     """Make a run the default of the folder that it lies in, and return the file that says so.
 
     The file is replaced in one step: a program that reads it sees the old model or the new one.
 
     Args:
         run: The run folder.
-        sha256: SHA-256 of its ONNX file.
         reason: The comparison that decided, as a sentence.
     """
     pointer = run.parent / POINTER
-    write_json(pointer, {"format": FORMAT, "model": run.name, "sha256": sha256, "reason": reason})
+    write_json(pointer, {"format": FORMAT, "model": run.name, "sha256": _hash_model(run), "reason": reason})
     return pointer
+
+
+def _hash_model(run: Path) -> str:
+    return hashlib.sha256((run / MODEL).read_bytes()).hexdigest()
