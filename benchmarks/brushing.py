@@ -1,4 +1,4 @@
-"""Time that the page takes for one movement of a brush: ``python -m benchmarks.brushing``."""
+"""Time of one brush movement in the page: ``python -m benchmarks.brushing``."""
 
 from __future__ import annotations
 
