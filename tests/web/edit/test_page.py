@@ -245,7 +245,8 @@ def test_work_is_restored_after_a_crash_with_and_without_the_files(page: Page, t
     drag(page, (40, 30), (50, 20), (30, 25))
     page.keyboard.press("z")
     (drawn,) = read_labels(page)
-    page.wait_for_timeout(300)
+    page.get_by_text("Saved in this browser.").wait_for()
+    page.wait_for_timeout(100)
     context, url = page.context, page.url
     crash(page)
     again = context.new_page()
@@ -260,6 +261,7 @@ def test_work_is_restored_after_a_crash_with_and_without_the_files(page: Page, t
     again.keyboard.press("z")
     assert not read_labels(again)[0].any()
     again.keyboard.press("y")
+    again.wait_for_timeout(300)
     again.reload()
     open_files(again, picture)  # with the files
     assert not read_labels(again)[0].any()

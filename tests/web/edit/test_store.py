@@ -81,6 +81,42 @@ def test_forgotten_work_is_saved_whole_with_the_next_step(run: Run) -> None:
     assert run(body) == [0, 2, [0, 0, 0, 0]]
 
 
+def test_strokes_drawn_before_the_store_is_open_are_saved(run: Run) -> None:
+    body = """const {editor, stroke} = open([["...."]], {id: "early"});
+        editor.set({size: 1});
+        stroke(m.brush(editor), [1, 0]);
+        stroke(m.brush(editor), [2, 0]);
+        editor.undo();
+        const store = await m.openStore();
+        editor.attach(store);
+        await new Promise((go) => setTimeout(go, 100));
+        const [{key, done}] = (await store.list()).filter(({scan}) => scan === "early");
+        const {steps} = await store.load(key);
+        await store.forget(key);
+        return [done, steps.length]"""
+    assert run(body) == [1, 2]
+
+
+def test_a_long_stroke_that_is_cancelled_costs_no_step_that_can_be_redone(run: Run) -> None:
+    body = """const {editor, stroke, scan} = open([["...."]], {id: "long"});
+        const store = await m.openStore();
+        editor.attach(store);
+        editor.set({size: 1});
+        stroke(m.brush(editor), [1, 0]);
+        stroke(m.brush(editor), [2, 0]);
+        editor.undo();
+        const tool = m.brush(editor);
+        tool.down({x: 3, y: 0});
+        await new Promise((go) => setTimeout(go, 700)); // saved while it is drawn
+        tool.cancel();
+        await new Promise((go) => setTimeout(go, 100));
+        const {key} = editor.stateOf(scan).work;
+        const {steps, work} = await store.load(key);
+        await store.forget(key);
+        return [work.done, steps.map(({runs}) => runs[0])]"""
+    assert run(body) == [1, [1, 2]]
+
+
 def test_labels_are_packed_without_loss(run: Run) -> None:
     body = """const {labels} = map(["1.2", "222", "..."]);
         return [...m.unpackLabels(m.packLabels(labels))].join("")"""

@@ -162,7 +162,7 @@ def test_an_operation_that_changes_nothing_is_no_step(run: Run) -> None:
         "Fill holes: nothing to change.", "Keep largest: nothing to change.", "Number lesions: nothing to change.",
         "Automatic mask: nothing to change.",
     ]  # fmt: skip
-    assert said[4:] == [f"Copy {way} slice: there is no such slice." for way in ("previous", "next")]
+    assert said[4:] == [f"Copy {way}: there is no such slice." for way in ("previous", "next")]
 
 
 def test_undo_jumps_to_the_slice_and_forgets_nothing(run: Run) -> None:
@@ -248,7 +248,7 @@ RANDOM = """
         if (what < 2) viewer.show(random(3));
         else if (what === 2) editor.undo();
         else if (what === 3) editor.redo();
-        else if (what === 4) editor.operate(Object.keys(m.OPERATIONS)[random(6)]);
+        else if (what === 4) editor.operate(m.OPERATIONS[random(6)].name);
         else if (what === 5) { others[0].down({x: 1, y: 1}); others[0].move({x: 4, y: 4}); others[0].cancel(); }
         else if (what < 8) use(others[random(3)]);
         else {

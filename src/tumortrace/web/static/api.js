@@ -21,7 +21,7 @@ export async function fetchSample() {
 }
 
 // Send a request; a busy server (503) is asked again after the time that it names.
-async function send(url, options = {}) {
+export async function send(url, options = {}) {
   for (let tries = 1; ; tries++) {
     const response = await fetch(url, options).catch((error) => {
       if (options.signal?.aborted) throw error;

@@ -9,7 +9,7 @@ export async function mountBanner(panel) {
   const {editor} = panel, {scans} = editor;
   const banner = el("section", {class: "edit-banner", "aria-label": "Saved work", hidden: true});
   document.querySelector("main").before(banner);
-  editor.store = await openStore();
+  editor.attach(await openStore());
   if (!editor.store) return panel.tell("This browser stores nothing: download the mask before you close the page.");
   const state = {panel, banner, wanted: new Map(), dismissed: new Set()}; // wanted: key of work by the scan it waits for
   scans.addEventListener("change", ({detail: scan}) => bring(state, scan));

@@ -1,32 +1,32 @@
 // Downloads of the corrected masks, and recognition of such files when they are dropped again.
 
+import {send} from "../api.js";
+
+// What the server makes; `volume` and `dicom` say what it needs for it.
 export const FORMATS = [
-  // value, name, whether it needs a volume, and which part of the work goes in
   {to: "png", name: "PNG masks"},
   {to: "via", name: "VIA (JSON)"},
   {to: "coco", name: "COCO (JSON)"},
   {to: "nifti", name: "NIfTI", volume: true},
   {to: "seg", name: "DICOM-SEG", dicom: true},
-  {to: "dataset", name: "Dataset to train on", all: true},
+  {to: "dataset", name: "Dataset to train on"},
 ];
 
 // Download what is open in one format: the scan, or for a dataset the corrected slices of all scans.
 export async function download(scan, scans, to) {
   const form = new FormData();
   form.append("to", to);
-  const all = to === "dataset" ? scans.filter(({edited}) => edited) : [scan];
-  await appendScans(form, all.length ? all : [scan], {corrected: to === "dataset"});
-  const response = await fetch("api/export", {method: "POST", body: form});
-  if (!response.ok) throw new Error(await explain(response));
-  const named = /filename="([^"]+)"/.exec(response.headers.get("content-disposition") ?? "");
-  const name = named?.[1] ?? "masks";
+  const corrected = to === "dataset" ? scans.filter(({edited}) => edited) : [];
+  await appendScans(form, corrected.length ? corrected : [scan], to === "dataset");
+  const response = await send("api/export", {method: "POST", body: form});
+  const [, name] = /filename="([^"]+)"/.exec(response.headers.get("content-disposition"));
   offer(await response.blob(), name);
   return name;
 }
 
 // Files in groups, so that the items of each count as they did when it was opened: FILE is GROUP/PATH, MASK is
 // GROUP/ITEM/SLICE.png.
-async function appendScans(form, scans, {corrected}) {
+async function appendScans(form, scans, onlyEdited) {
   const groups = [], annotated = new Set();
   for (const scan of scans) {
     const known = groups.findIndex((files) => files.length === scan.files.length &&
@@ -34,20 +34,12 @@ async function appendScans(form, scans, {corrected}) {
     const group = known < 0 ? groups.push(scan.files) - 1 : known;
     if (known < 0) for (const file of scan.files) form.append("file", file, `${group}/${file.path}`);
     if (scan.annotated) annotated.add(group);
-    for (const slice of scan.ready.filter(({edited}) => edited || !corrected || !scan.edited)) {
+    for (const slice of scan.ready.filter(({edited}) => edited || !onlyEdited || !scan.edited)) {
       const png = await encodePng(slice.labels, slice.width, slice.height);
       form.append("mask", png, `${group}/${scan.item}/${slice.index}.png`);
     }
   }
   form.append("annotated", [...annotated].join());
-}
-
-async function explain(response) {
-  try {
-    return (await response.json()).error;
-  } catch {
-    return `The server answered with status ${response.status}.`;
-  }
 }
 
 function offer(blob, name) {

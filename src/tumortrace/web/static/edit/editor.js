@@ -1,5 +1,6 @@
 // The state of the corrections: settings, strokes, history of each scan, and their copy in the browser's store.
 
+import {onceAFrame} from "../dom.js";
 import {History} from "./history.js";
 import {MOST_LESIONS, diffLabels, unusedLabel} from "./labels.js";
 import {packLabels, unpackLabels} from "./store.js";
@@ -17,7 +18,8 @@ export class Editor extends EventTarget {
 
   constructor(viewer, scans) {
     super();
-    Object.assign(this, {viewer, scans, store: null, framed: false});
+    Object.assign(this, {viewer, scans, store: null});
+    this.repaint = onceAFrame(() => viewer.draw()); // where no label changed
     viewer.addEventListener("slicechange", () => this.sliceChanged());
     scans.addEventListener("slice", ({detail}) => this.bringBack(detail.scan, detail.slice));
     scans.addEventListener("complete", ({detail}) => detail.ready.forEach((slice) => this.bringBack(detail, slice)));
@@ -111,9 +113,8 @@ export class Editor extends EventTarget {
 
   // End a stroke that changed nothing.
   endWithout({scan, slice, partial}) {
-    const {history, work} = this.stateOf(scan);
-    slice.edited = history.touches(slice.index);
-    if (partial && this.store) this.guard(this.store.savePosition(work, history.position));
+    slice.edited = this.stateOf(scan).history.touches(slice.index);
+    if (partial && this.store) this.saveWhole(scan); // steps that can be redone were replaced by what it saved
   }
 
   savePartial() {
@@ -128,23 +129,23 @@ export class Editor extends EventTarget {
 
   // One change of the whole slice that is shown.
   operate(key) {
-    const {name, change} = OPERATIONS[key];
+    const {label, change} = OPERATIONS.find(({name}) => name === key);
     this.commit();
     const {scan} = this, {slice, index} = this.viewer;
     if (!slice) return;
     const labels = change({slice, before: scan.slices[index - 1], after: scan.slices[index + 1]});
-    if (!labels) return void this.viewer.say(`${name}: there is no such slice.`);
-    this.begin(name);
+    if (!labels) return void this.viewer.say(`${label}: there is no such slice.`);
+    this.begin(label);
     slice.labels.set(labels);
     const {position} = this.history;
     this.commit();
-    this.viewer.say(this.history.position > position ? `${name}: done.` : `${name}: nothing to change.`);
+    this.viewer.say(this.history.position > position ? `${label}: done.` : `${label}: nothing to change.`);
   }
 
-  undo() { this.move("undo", "Undone"); }
-  redo() { this.move("redo", "Redone"); }
+  undo() { this.move("undo"); }
+  redo() { this.move("redo"); }
 
-  move(way, word) {
+  move(way) {
     this.commit();
     const {scan} = this;
     if (!scan) return;
@@ -156,7 +157,7 @@ export class Editor extends EventTarget {
     this.viewer.show(next.index);
     this.viewer.redraw();
     if (stored) this.guard(this.store.savePosition(work, history.position));
-    this.viewer.say(`${word}: ${next.name}${scan.slices.length > 1 ? `, slice ${next.index + 1}` : ""}.`);
+    this.viewer.say(`${way === "undo" ? "Undone" : "Redone"}: ${next.name}${scan.slices.length > 1 ? `, slice ${next.index + 1}` : ""}.`);
     this.changed();
   }
 
@@ -166,11 +167,27 @@ export class Editor extends EventTarget {
     const first = !bases.has(step.index);
     if (first) bases.set(step.index, packLabels(before));
     if (!this.store) return;
-    if (state.stored) return void this.guard(this.store.saveStep(work, place, step, first ? bases.get(step.index) : null));
+    if (state.stored) this.guard(this.store.saveStep(work, place, step, first ? bases.get(step.index) : null));
+    else this.saveAll(scan, [...history.steps.slice(0, place), step]);
+  }
+
+  saveAll(scan, steps) {
+    const state = this.stateOf(scan), {bases, work} = state, {store} = this;
     state.stored = true;
-    const steps = [...history.steps.slice(0, place), step];
-    this.guard(Promise.all(steps.map((each, at) => this.store.saveStep(work, at, each, bases.get(each.index)))));
-    this.guard(this.store.saveFiles(work.key, scan.files.map((file) => ({file, path: file.path}))));
+    this.guard(Promise.all(steps.map((each, at) => store.saveStep(work, at, each, bases.get(each.index)))));
+    this.guard(store.saveFiles(work.key, scan.files.map((file) => ({file, path: file.path}))));
+  }
+
+  // Take the store, once it is open, and save in it what was drawn before.
+  attach(store) {
+    this.store = store;
+    for (const scan of store ? this.scans.items : []) if (this.stateOf(scan).history.canUndo) this.saveWhole(scan);
+  }
+
+  saveWhole(scan) {
+    const {history, work} = this.stateOf(scan);
+    this.saveAll(scan, history.steps);
+    this.guard(this.store.savePosition(work, history.position));
   }
 
   guard(writing) {
@@ -183,7 +200,7 @@ export class Editor extends EventTarget {
     this.commit();
     const {work, steps, bases} = await this.store.load(key);
     if (!work) return;
-    this.states.set(scan, {history: new History(steps, work.done), bases, work, stored: true, applied: new WeakSet()});
+    this.states.set(scan, {history: new History(steps, Math.min(work.done, steps.length)), bases, work, stored: true, applied: new WeakSet()});
     for (const slice of scan.ready) this.bringBack(scan, slice);
     const last = steps[work.done - 1];
     if (last && scan === this.scan) this.viewer.show(last.index);
@@ -219,12 +236,6 @@ export class Editor extends EventTarget {
 
   changed() { this.dispatchEvent(new Event("change")); }
 
-  // Draw the tool anew, once a frame; the labels are as they were.
-  repaint() {
-    if (this.framed) return;
-    this.framed = true;
-    requestAnimationFrame(() => { this.framed = false; this.viewer.draw(); });
-  }
 }
 
 function readGrey(slice) {

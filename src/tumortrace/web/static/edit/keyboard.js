@@ -1,22 +1,22 @@
 // Keys of the corrections, and a cursor that arrows move, so that everything works without a pointer.
 
 import {nearest} from "./labels.js";
+import {OPERATIONS, TOOLS} from "./tools.js";
 
 const ARROWS = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]};
 const FAR = 10; // pixels that an arrow moves the cursor with Shift
 
+const rows = (list) => list.map(({key, label}) => [key, label]);
+
 // What the help shows: [keys, meaning].
 export const EDIT_KEYS = [
-  ["B", "Brush"], ["E", "Eraser"], ["T", "Threshold brush"], ["P", "Polygon"], ["X", "Polygon that takes off"],
-  ["D", "Delete specks in a box"], ["Esc", "Cancel the stroke; put the tool away"],
-  ["Arrows", "Move the cursor by a pixel (with Shift: by ten) while a tool is chosen"],
+  ...rows(TOOLS), ["Escape", "Cancel the stroke; put the tool away"],
+  ["Arrows, Shift and arrows", "Move the cursor of the tool by a pixel, by ten"],
   ["Enter", "Lower or lift the brush; set a corner"],
   ["Shift+Enter", "Paint once; close the polygon"], ["Backspace", "Remove the last corner"],
-  ["[ ] or Shift+wheel", "Smaller or larger brush"],
-  ["1 to 9", "Choose a lesion"], ["L", "New lesion"], ["G", "Go to the next lesion"],
-  ["F", "Fill holes"], ["K", "Keep the largest lesion"], ["U", "Number the lesions anew"],
-  ["R", "Restore the automatic mask"], ["C, V", "Copy the mask from the slice before, after"],
-  ["Z or Ctrl+Z", "Undo"], ["Y or Ctrl+Y", "Redo"], ["Ctrl+S", "Download"],
+  ["[ ], Shift and wheel", "Smaller, larger brush"],
+  ["1 to 9, L, G", "Choose a lesion; a new one; go to the next one"],
+  ...rows(OPERATIONS), ["Z, Y, Ctrl+Z, Ctrl+Y", "Undo, redo"], ["Ctrl+S", "Download"],
 ];
 
 // Listen for keys; `panel` is {editor, tool (its name or null), choose(name), download()}.
@@ -52,21 +52,20 @@ function press(panel, cursor, {key, shiftKey}) {
   if (name === "Escape") return Boolean(tool) && (tool.busy ? tool.cancel() : panel.choose(null), true);
   if (name === "Backspace") return Boolean(tool?.removeLast) && (tool.removeLast(), true);
   if (/^[1-9]$/.test(name)) return editor.chooseLesion(Number(name)), true;
-  const action = shiftKey ? null : ACTIONS[name];
+  const action = shiftKey ? null : findAction(name);
   action?.(panel, cursor);
   return Boolean(action);
 }
 
-const chooses = (name) => (panel) => panel.choose(panel.tool === name ? null : name);
-const operates = (name) => ({editor}) => editor.operate(name);
+function findAction(name) {
+  const [tool, operation] = [TOOLS, OPERATIONS].map((list) => list.find(({key}) => key.toLowerCase() === name));
+  if (tool) return (panel) => panel.choose(panel.tool === tool.name ? null : tool.name);
+  return operation ? ({editor}) => editor.operate(operation.name) : ACTIONS[name];
+}
 
 const ACTIONS = {
-  b: chooses("brush"), e: chooses("eraser"), t: chooses("threshold"), p: chooses("polygon"), x: chooses("cut"),
-  d: chooses("specks"),
   "[": ({editor}) => editor.resize(-1), "]": ({editor}) => editor.resize(1),
   l: ({editor}) => editor.newLesion(), g: (_panel, cursor) => cursor.goToLesion(),
-  f: operates("fill"), k: operates("largest"), u: operates("separate"), r: operates("automatic"),
-  c: operates("before"), v: operates("after"),
   z: ({editor}) => editor.undo(), y: ({editor}) => editor.redo(),
 };
 

@@ -91,16 +91,6 @@ function crossRows(points, height) {
   return [...rows].sort((one, other) => one[0] - other[0]);
 }
 
-export function boxSpans(from, to, {width, height}) {
-  const left = Math.max(0, Math.ceil(Math.min(from.x, to.x)));
-  const right = Math.min(width - 1, Math.floor(Math.max(from.x, to.x)));
-  const top = Math.max(0, Math.ceil(Math.min(from.y, to.y)));
-  const bottom = Math.min(height - 1, Math.floor(Math.max(from.y, to.y)));
-  const spans = [];
-  for (let y = top; left <= right && y <= bottom; y++) spans.push(y, left, right + 1);
-  return spans;
-}
-
 // Change the labels under spans, in place. A lesion paints on background alone unless `over`; label 0 erases every
 // lesion. `accept(index)` may refuse a pixel.
 export function paint({labels, width}, spans, label, {over = false, accept = null} = {}) {
@@ -197,13 +187,13 @@ export function keepLargest(map) {
   return Uint8Array.from(map.labels, (label, index) => (pieces[piece[index]] === largest ? label : 0));
 }
 
+const upwards = (one, other) => one - other;
+
 // Delete the pieces that lie wholly within a box between two points.
 export function deleteSpecks(map, from, to) {
-  const spans = boxSpans(from, to, map);
-  if (!spans.length) return map.labels.slice();
+  const [left, right] = [from.x, to.x].sort(upwards), [top, bottom] = [from.y, to.y].sort(upwards);
   const {piece, pieces} = findPieces(map);
-  const [top, left, end] = spans, bottom = spans[spans.length - 3];
-  const within = pieces.map((p) => p.left >= left && p.right < end && p.top >= top && p.bottom <= bottom);
+  const within = pieces.map((p) => p.left >= left && p.right <= right && p.top >= top && p.bottom <= bottom);
   return Uint8Array.from(map.labels, (label, index) => (within[piece[index]] ? 0 : label));
 }
 

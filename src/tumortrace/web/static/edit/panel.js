@@ -6,29 +6,7 @@ import {mountBanner} from "./banner.js";
 import {FORMATS, download} from "./downloads.js";
 import {Editor, SIZES} from "./editor.js";
 import {listenForKeys} from "./keyboard.js";
-import {brush, polygon, specks} from "./tools.js";
-
-const TOOLS = [
-  {name: "brush", label: "Brush", key: "B", make: (editor) => brush(editor),
-    icon: "M17 3L9 11M7.500 10.500l3 3M7 11c-3 0-1 4-5 5 3 2 8 1 8-2z"},
-  {name: "eraser", label: "Eraser", key: "E", make: (editor) => brush(editor, {erase: true}),
-    icon: "M11 3l6 6-7 7H6l-3-3zM7 7l6 6M5 18h12"},
-  {name: "threshold", label: "Threshold brush", short: "Threshold", key: "T",
-    make: (editor) => brush(editor, {ranged: true}), icon: "M3 17l9-9M12 3v2M12 11v2M7 8h2M15 8h2M15 5l-1 1M15 11l-1-1"},
-  {name: "polygon", label: "Polygon that adds", short: "Polygon", key: "P", make: (editor) => polygon(editor),
-    icon: "M4 8l7-5 6 6-4 8-8-2zM8 10h5M10.500 7.500v5"},
-  {name: "cut", label: "Polygon that takes off", short: "Cut", key: "X",
-    make: (editor) => polygon(editor, {erase: true}), icon: "M4 8l7-5 6 6-4 8-8-2zM8 10h5"},
-  {name: "specks", label: "Delete specks in a box", short: "Specks", key: "D", make: (editor) => specks(editor),
-    icon: "M3 6V3h3M14 3h3v3M17 14v3h-3M6 17H3v-3M7 8h.500M12 7h.500M9 12h.500M13 13h.500"},
-];
-
-const ACTIONS = [
-  {name: "fill", label: "Fill holes", key: "F"}, {name: "largest", label: "Keep largest", key: "K"},
-  {name: "separate", label: "Number lesions", key: "U"}, {name: "automatic", label: "Automatic mask", key: "R"},
-  {name: "before", label: "Copy previous", key: "C", series: true},
-  {name: "after", label: "Copy next", key: "V", series: true},
-];
+import {OPERATIONS, TOOLS} from "./tools.js";
 
 // Fill the section with the toolbar. Fires `open` (detail: files of saved work) and `dataset` (detail: name of the
 // downloaded file) on it.
@@ -121,7 +99,7 @@ function buildActions(panel) {
     title: `${label} (${key})`, text: label, on: {click: act}});
   panel.undo = button("Undo", "Z", () => editor.undo());
   panel.redo = button("Redo", "Y", () => editor.redo());
-  panel.actions = ACTIONS.map(({name, label, key}) => button(label, key, () => editor.operate(name)));
+  panel.actions = OPERATIONS.map(({name, label, key}) => button(label, key, () => editor.operate(name)));
   return [el("div", {class: "edit-actions", role: "group", "aria-label": "Mask of this slice"}, panel.undo, panel.redo,
     ...panel.actions)];
 }
@@ -160,7 +138,7 @@ function show(panel) {
   const {editor} = panel, {settings, scan, history, viewer: {slice}} = editor;
   TOOLS.forEach(({name}, at) => panel.tools[at].setAttribute("aria-pressed", String(panel.tool === name)));
   for (const button of [...panel.tools, ...panel.actions, panel.get]) button.disabled = !slice;
-  ACTIONS.forEach(({series}, at) => { panel.actions[at].hidden = Boolean(series) && scan?.slices.length === 1; });
+  OPERATIONS.forEach(({series}, at) => { panel.actions[at].hidden = Boolean(series) && scan?.slices.length === 1; });
   panel.undo.disabled = !history.canUndo;
   panel.redo.disabled = !history.canRedo;
   panel.over.checked = settings.over;

@@ -124,15 +124,31 @@ export function specks(editor) {
 const copyOf = (slice, other) =>
   (other?.labels && other.width === slice.width && other.height === slice.height ? other.labels : null);
 
+// The tools by their names, labels and keys.
+export const TOOLS = [
+  {name: "brush", label: "Brush", key: "B", make: brush,
+    icon: "M17 3L9 11M7.500 10.500l3 3M7 11c-3 0-1 4-5 5 3 2 8 1 8-2z"},
+  {name: "eraser", label: "Eraser", key: "E", make: (editor) => brush(editor, {erase: true}),
+    icon: "M11 3l6 6-7 7H6l-3-3zM7 7l6 6M5 18h12"},
+  {name: "threshold", label: "Threshold brush", short: "Threshold", key: "T",
+    make: (editor) => brush(editor, {ranged: true}), icon: "M3 17l9-9M12 3v2M12 11v2M7 8h2M15 8h2M15 5l-1 1M15 11l-1-1"},
+  {name: "polygon", label: "Polygon that adds", short: "Polygon", key: "P", make: (editor) => polygon(editor),
+    icon: "M4 8l7-5 6 6-4 8-8-2zM8 10h5M10.500 7.500v5"},
+  {name: "cut", label: "Polygon that takes off", short: "Cut", key: "X",
+    make: (editor) => polygon(editor, {erase: true}), icon: "M4 8l7-5 6 6-4 8-8-2zM8 10h5"},
+  {name: "specks", label: "Delete specks in a box", short: "Specks", key: "D", make: (editor) => specks(editor),
+    icon: "M3 6V3h3M14 3h3v3M17 14v3h-3M6 17H3v-3M7 8h.500M12 7h.500M9 12h.500M13 13h.500"},
+];
+
 // Changes of a whole slice in one step: from {slice, before, after} to labels, or null where there is nothing to do.
-export const OPERATIONS = {
-  fill: {name: "Fill holes", change: ({slice}) => fillHoles(slice)},
-  largest: {name: "Keep largest", change: ({slice}) => keepLargest(slice)},
-  separate: {name: "Number lesions", change: ({slice}) => separateLesions(slice)},
-  automatic: {name: "Automatic mask", change: ({slice}) => slice.automatic},
-  before: {name: "Copy previous slice", change: ({slice, before}) => copyOf(slice, before)},
-  after: {name: "Copy next slice", change: ({slice, after}) => copyOf(slice, after)},
-};
+export const OPERATIONS = [
+  {name: "fill", label: "Fill holes", key: "F", change: ({slice}) => fillHoles(slice)},
+  {name: "largest", label: "Keep largest", key: "K", change: ({slice}) => keepLargest(slice)},
+  {name: "separate", label: "Number lesions", key: "U", change: ({slice}) => separateLesions(slice)},
+  {name: "automatic", label: "Automatic mask", key: "R", change: ({slice}) => slice.automatic},
+  {name: "before", label: "Copy previous", key: "C", series: true, change: ({slice, before}) => copyOf(slice, before)},
+  {name: "after", label: "Copy next", key: "V", series: true, change: ({slice, after}) => copyOf(slice, after)},
+];
 
 // Black under white, so that a line is seen on any picture.
 function strokeTwice(context, dashed = false) {
@@ -158,15 +174,11 @@ function drawRing(context, viewer, point, radius, erase) {
 
 function drawOutline(context, viewer, points, cursor) {
   if (!points.length) return;
-  const corners = points.map((point) => viewer.toScreen(point.x, point.y));
+  const corners = [...points, cursor ?? points.at(-1)].map((point) => viewer.toScreen(point.x, point.y));
   context.beginPath();
   for (const {x, y} of corners) context.lineTo(x, y);
-  if (cursor) {
-    const {x, y} = viewer.toScreen(cursor.x, cursor.y);
-    context.lineTo(x, y);
-  }
   strokeTwice(context);
-  for (const [at, {x, y}] of corners.entries()) {
+  for (const [at, {x, y}] of corners.slice(0, -1).entries()) {
     context.beginPath();
     context.arc(x, y, at ? 2.5 : 4.5, 0, FULL_TURN);
     strokeTwice(context);
@@ -176,6 +188,6 @@ function drawOutline(context, viewer, points, cursor) {
 function drawBox(context, viewer, from, to) {
   const [one, other] = [from, to].map(({x, y}) => viewer.toScreen(x, y));
   context.beginPath();
-  context.rect(Math.min(one.x, other.x), Math.min(one.y, other.y), Math.abs(one.x - other.x), Math.abs(one.y - other.y));
+  context.rect(one.x, one.y, other.x - one.x, other.y - one.y);
   strokeTwice(context, true);
 }
