@@ -95,6 +95,10 @@ SEGMENT: Route = {
         413: TOO_LARGE,
         415: _error("Nothing of it can be read.", "notes.txt: not a picture that can be decoded; give a JPEG file"),
         422: _error("A mask was asked for; the picture was rejected.", "cat.jpg: no mask, the picture was rejected"),
+        501: _error(
+            "The library for this kind of file is not installed.",
+            "pydicom is needed to read DICOM files; install it with: pip install 'tumortrace[formats]'",
+        ),
         503: BUSY,
     },
     "openapi_extra": {

@@ -12,6 +12,8 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from tumortrace.files import Document
+
 CHECK_SECONDS = 0.5
 """Time between two looks at a connection."""
 
@@ -138,13 +140,21 @@ class DeadlineProtocol(H11Protocol):
         if not (self._received and self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE)):
             self.transport.abort()
             return
-        body = json.dumps({"error": f"{text}; send it again", "limit": "time"}).encode()
+        self._write_error(408, b"Request Timeout", {"error": f"{text}; send it again", "limit": "time"})
+        self.transport.write_eof()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP in the form of all other errors, and close the connection."""
+        self._write_error(400, b"Bad Request", {"error": f"{msg.rstrip('.').lower()}; speak HTTP/1.1"})
+        self.transport.close()
+
+    def _write_error(self, status: int, reason: bytes, document: Document) -> None:
+        body = json.dumps(document).encode()
         headers: list[Any] = [
             (b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()),
-            (b"connection", b"close"),
+            (b"x-content-type-options", b"nosniff"), (b"connection", b"close"),
         ]  # fmt: skip
-        response = h11.Response(status_code=408, headers=headers, reason=b"Request Timeout")
+        response = h11.Response(status_code=status, headers=headers, reason=reason)
         with suppress(h11.LocalProtocolError):
             for event in (response, h11.Data(data=body), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
-        self.transport.write_eof()

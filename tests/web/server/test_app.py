@@ -205,6 +205,16 @@ def test_the_model_is_chosen_by_name(post, scan_png):
     assert (reply.status_code, reply.json()["error"].partition(":")[0]) == (400, "model=/etc/passwd")
 
 
+def test_scans_without_their_library_are_501_and_pictures_go_on(post, scan_png, dicom_series, monkeypatch):
+    monkeypatch.setattr("tumortrace.errors._missing", lambda extra: ["pydicom"] if extra == "formats" else [])
+    reply = post(dicom_series)
+    assert reply.status_code == 501
+    assert "pip install 'tumortrace[formats]'" in reply.json()["error"]
+    document = post({"head.png": scan_png, **dicom_series}).json()
+    assert [image["status"] for image in document["images"]] == ["ok"]
+    assert sorted(document["skipped"]) == sorted(dicom_series)
+
+
 def test_odd_flags_are_refused(post, scan_png):
     reply = post({"head.png": scan_png}, query={"pixels": "maybe"})
     assert (reply.status_code, reply.json()["error"]) == (400, "pixels=maybe: neither 1 nor 0; give one of them")

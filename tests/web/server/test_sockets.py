@@ -262,6 +262,17 @@ def test_a_full_queue_is_503_at_once_and_empties_again(servers, scan_png):
         assert client.post("/api/segment", files={"file": ("b.png", scan_png)}).status_code == 200
 
 
+@pytest.mark.parametrize(
+    "request_bytes", [b"\x16\x03\x01\x02\x00\x01\r\n\r\n", b"GET /\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"A" * 100_000]
+)
+def test_what_is_no_http_is_400_in_one_line(servers, request_bytes):
+    connection = servers["quick"].connect()
+    connection.sendall(request_bytes)
+    reply = read_all(connection)
+    assert reply.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(reply.partition(b"\r\n\r\n")[2]) == {"error": "invalid http request received; speak HTTP/1.1"}
+
+
 def test_more_connections_than_there_may_be_are_closed_at_once(servers):
     server = servers["quick"]
     connections = [server.connect() for _ in range(MOST_CONNECTIONS + 8)]
