@@ -1,0 +1,82 @@
+"""Pictures of the page for the docs: ``python -m tools.page_pictures URL``.
+
+URL is the address of a running ``tumortrace serve --model fast``. Everything that is shown is generated.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+from tumortrace.files import write_atomically
+from tumortrace.phantoms.slices import draw_phantom
+
+IMAGES = Path(__file__).parent.parent / "docs" / "images"
+KINDS = ("bright", "ring", "multiple", "oedema", "none", "bright")
+COLOURS = 256
+"""Colours of a picture; its file is a quarter as large as with all of them."""
+
+
+def main(address: str) -> None:
+    """Take a picture of a series in light colours, of single slices in dark ones, and of a phone's screen."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"]
+        )
+
+        def open_page(width: int, height: int, scheme: str) -> Page:
+            size = {"width": width, "height": height}
+            page = browser.new_context(viewport=size, color_scheme=scheme).new_page()  # type: ignore[arg-type]
+            page.goto(address)
+            return page
+
+        page = open_page(1360, 820, "light")
+        _open_sample(page)
+        _save(page, "app-series.png")
+        page = open_page(1360, 820, "dark")
+        page.set_input_files("#files", [_draw_file(index) for index in range(len(KINDS))])
+        page.wait_for_selector("#work:not([hidden])")
+        _wait(page)
+        page.select_option("#cases select", "doubt")
+        page.click(".case >> nth=0")
+        page.click("[data-do=heat]")
+        _save(page, "app-cases.png")
+        page = open_page(390, 800, "dark")
+        _open_sample(page)
+        _save(page, "app-narrow.png")
+        browser.close()
+
+
+def _open_sample(page: Page) -> None:
+    page.click("#welcome [data-open=sample]")
+    page.wait_for_selector("#work:not([hidden])")
+    _wait(page)
+
+
+def _wait(page: Page) -> None:
+    page.wait_for_selector("#progress", state="hidden")
+    page.wait_for_timeout(500)  # tables wait until scrolling rests
+
+
+def _draw_file(index: int) -> dict[str, object]:
+    pixels = draw_phantom(np.random.default_rng(30 + index), size_hw=(256, 216), kind=KINDS[index]).pixels
+    data = cv2.imencode(".png", pixels)[1].tobytes()
+    return {"name": f"axial_{index + 1:02d}.png", "mimeType": "image/png", "buffer": data}
+
+
+def _save(page: Page, name: str) -> None:
+    page.wait_for_timeout(300)
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    data = io.BytesIO()
+    picture.save(data, "PNG", optimize=True)
+    write_atomically(IMAGES / name, data.getvalue())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
