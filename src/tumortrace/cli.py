@@ -15,6 +15,7 @@ from tumortrace.commands.audit import audit
 from tumortrace.commands.compare import compare
 from tumortrace.commands.convert import convert
 from tumortrace.commands.crossval import crossval
+from tumortrace.commands.doctor import doctor
 from tumortrace.commands.evaluate import evaluate
 from tumortrace.commands.export import export
 from tumortrace.commands.improve import improve
@@ -35,7 +36,6 @@ from tumortrace.progress import show_progress
 app = typer.Typer(
     name="tumortrace",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -95,6 +95,7 @@ for command in (
     convert,
     prepare,
     info,
+    doctor,
 ):
     app.command()(command)
 

@@ -62,7 +62,7 @@ EXTRAS = {
 
 def installed(extra: str) -> bool:
     """Whether all modules of an extra can be imported; none is."""
-    return not _missing(extra)
+    return not missing_modules(extra)
 
 
 def require_extra(extra: str, *, purpose: str) -> None:
@@ -75,11 +75,12 @@ def require_extra(extra: str, *, purpose: str) -> None:
     Raises:
         TumortraceError: One of its modules is not installed.
     """
-    missing = _missing(extra)
+    missing = missing_modules(extra)
     if missing:
         remedy = f"install it with: pip install 'tumortrace[{extra}]'"
         raise TumortraceError(f"{missing[0]} is needed to {purpose}; {remedy}")
 
 
-def _missing(extra: str) -> list[str]:
+def missing_modules(extra: str) -> list[str]:
+    """Return the modules of an extra that are not installed; none is imported."""
     return [module for module in EXTRAS[extra] if importlib.util.find_spec(module) is None]
