@@ -20,7 +20,7 @@ from tumortrace.metrics.overlap import count_pixels
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined] # a group has commands
 
 
@@ -105,6 +105,13 @@ def test_every_kind_of_finding_is_documented():
 def test_tables_are_what_their_numbers_say():
     done = subprocess.run(
         [sys.executable, "-m", "tools.tables", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_cards_are_what_the_models_json_says():
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.cards", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
 

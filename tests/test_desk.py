@@ -1,0 +1,56 @@
+"""Workflows, container and citation: what they call exists, and they name the version that is here."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import typer.main
+import yaml
+
+import tumortrace
+from tumortrace.cli import app
+
+ROOT = Path(__file__).parent.parent
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined] # a group has commands
+
+
+def list_steps(path: Path) -> list[str]:
+    """The shell commands of a workflow."""
+    jobs = yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"].values()
+    return [step["run"] for job in jobs for step in job["steps"] if "run" in step]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_workflows_call_what_exists(path):
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    steps = "\n".join(list_steps(path))
+    targets = {word for words in re.findall(r"^make (.+)$", steps, flags=re.MULTILINE) for word in words.split()}
+    assert targets <= set(re.findall(r"^([\w-]+):", makefile, flags=re.MULTILINE))
+    for file in re.findall(
+        r"(?:python |--constraint |cp |-file )((?:tools|src)/[\w./]+\.py|\w+\.(?:txt|lock|md))", steps
+    ):
+        assert (ROOT / file).is_file(), file
+    assert set(re.findall(r"^tumortrace (\w+)", steps, flags=re.MULTILINE)) <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_workflows_may_only_read_unless_they_say_so(path):
+    assert yaml.safe_load(path.read_text(encoding="utf-8"))["permissions"] == {"contents": "read"}
+
+
+def test_the_container_runs_a_command_as_a_user_without_rights():
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert "\nUSER 10001\n" in text
+    assert json.loads(re.findall(r"^ENTRYPOINT (.*)$", text, flags=re.MULTILINE)[0]) == ["tumortrace"]
+    name, *arguments = json.loads(re.findall(r"^CMD (.*)$", text, flags=re.MULTILINE)[0])
+    COMMANDS[name].make_context(name, arguments)  # raises on what the command does not understand
+
+
+def test_the_citation_names_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == tumortrace.__version__
+    assert citation["license"] == "Apache-2.0"
