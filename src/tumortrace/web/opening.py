@@ -132,10 +132,11 @@ def _unpack_gzip(path: Path, *, most_bytes: int) -> int:
                 if size > most_bytes:
                     raise _too_large(path)
                 target.write(piece)
+        unpacked.replace(path)
     except (OSError, EOFError, zlib.error):
+        pass
+    finally:
         unpacked.unlink(missing_ok=True)
-        return size
-    unpacked.replace(path)
     return size
 
 
