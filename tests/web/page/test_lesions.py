@@ -52,19 +52,16 @@ def test_lesions_are_measured_as_by_the_package(bare, seed):
         """async ([mask, levels]) => { const { readMask } = await import("/scan.js");
         const { measureLesions } = await import("/lesions.js");
         const labels = await readMask(mask, 43, 31);
-        return measureLesions(labels, 43, 31, [0.7, 1.3], Uint8Array.from(levels)); }""",
+        return measureLesions(labels, 43, [0.7, 1.3], Uint8Array.from(levels)); }""",
         [encode_png(mask.astype(np.uint8) * np.uint8(255)), probability.ravel().tolist()],
     )
     expected = find_lesions(mask, probability.astype(np.float32) / np.float32(255), spacing_mm=(0.7, 1.3))
     assert len(found) == len(expected) > 3
     assert [each["areaPx"] for each in found] == [each.area_px for each in expected]  # largest first, in both
-    keys = ("areaMm2", "x", "y", "diameterPx", "diameterMm", "confidence")
+    keys = ("areaPx", "x", "y", "diameter", "confidence")
     ours = sorted(tuple(round(each[key], 5) for key in keys) for each in found)
     theirs = sorted(
-        tuple(
-            round(value, 5)
-            for value in (each.area_mm2, *each.centroid_xy, each.diameter_px, each.diameter_mm, each.confidence)
-        )
+        tuple(round(value, 5) for value in (each.area_px, *each.centroid_xy, each.diameter_mm, each.confidence))
         for each in expected
     )
     assert np.allclose(ours, theirs, atol=2e-5)

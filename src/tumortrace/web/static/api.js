@@ -4,11 +4,11 @@ const MOST_TRIES = 5;
 
 // Segment files, or read annotations of them (`url`): call `onMessage`, awaited, with each message of the reply.
 export async function segment(files, {url = "api/segment", signal, onMessage}) {
-  const body = new FormData();
-  for (const {file, path} of files) body.append("file", file, path);
-  const headers = {Accept: "application/x-ndjson"};
-  const response = await send(`${url}?pixels=1&probability=1`, {method: "POST", body, headers, signal});
-  await readLines(response.body, signal, onMessage);
+	const body = new FormData();
+	for (const {file, path} of files) body.append("file", file, path);
+	const headers = {Accept: "application/x-ndjson"};
+	const response = await send(`${url}?pixels=1&probability=1`, {method: "POST", body, headers, signal});
+	await readLines(response.body, signal, onMessage);
 }
 
 // The reply of a route as JSON.
@@ -16,41 +16,41 @@ export const fetchJson = async (url) => (await send(url)).json();
 
 // The generated sample series as a File.
 export async function fetchSample() {
-  const response = await send("api/sample");
-  return new File([await response.blob()], "sample.nii.gz", {lastModified: 0});
+	const response = await send("api/sample");
+	return new File([await response.blob()], "sample.nii.gz", {lastModified: 0});
 }
 
 // Send a request; a busy server (503) is asked again after the time that it names.
 export async function send(url, options = {}) {
-  for (let tries = 1; ; tries++) {
-    const response = await fetch(url, options).catch((error) => {
-      if (options.signal?.aborted) throw error;
-      throw new Error("The server does not answer. Check that tumortrace serve is still running.");
-    });
-    if (response.ok) return response;
-    if (response.status !== 503 || tries === MOST_TRIES) throw new Error(await explain(response));
-    await new Promise((resolve) => setTimeout(resolve, 1000 * (Number(response.headers.get("retry-after")) || 1)));
-  }
+	for (let tries = 1; ; tries++) {
+		const response = await fetch(url, options).catch((error) => {
+			if (options.signal?.aborted) throw error;
+			throw new Error("The server does not answer. Check that tumortrace serve is still running.");
+		});
+		if (response.ok) return response;
+		if (response.status !== 503 || tries === MOST_TRIES) throw new Error(await explain(response));
+		await new Promise((resolve) => setTimeout(resolve, 1000 * (Number(response.headers.get("retry-after")) || 1)));
+	}
 }
 
 // What the server says against a request.
 export async function explain(response) {
-  const {error} = await response.json().catch(() => ({}));
-  return error ?? `The server answered with status ${response.status}.`;
+	const {error} = await response.json().catch(() => ({}));
+	return error ?? `The server answered with status ${response.status}.`;
 }
 
 async function readLines(body, signal, onMessage) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let parts = [];
-  for (let {done, value} = await reader.read(); !done; {done, value} = await reader.read()) {
-    const lines = value.split("\n");
-    parts.push(lines.shift());
-    for (const line of lines) {
-      const text = parts.join("");
-      parts = [line];
-      if (text) await onMessage(JSON.parse(text));
-      signal?.throwIfAborted();
-    }
-  }
-  if (parts.join("")) throw new Error("The connection to the server broke off. Drop the files again.");
+	const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+	let parts = [];
+	for (let {done, value} = await reader.read(); !done; {done, value} = await reader.read()) {
+		const lines = value.split("\n");
+		parts.push(lines.shift());
+		for (const line of lines) {
+			const text = parts.join("");
+			parts = [line];
+			if (text) await onMessage(JSON.parse(text));
+			signal?.throwIfAborted();
+		}
+	}
+	if (parts.join("")) throw new Error("The connection to the server broke off. Drop the files again.");
 }

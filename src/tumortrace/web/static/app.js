@@ -25,10 +25,10 @@ let moved = false; // whether the person did anything since the scan was opened
 
 // First of its listeners, so that all others find the viewer at the new scan.
 on(scans, "select", ({detail: {scan, index}}) => {
-  find("#welcome").hidden = Boolean(scan);
-  find("#work").hidden = !scan;
-  moved = false;
-  viewer.open(scan, index);
+	find("#welcome").hidden = Boolean(scan);
+	find("#work").hidden = !scan;
+	moved = false;
+	viewer.open(scan, index);
 });
 
 const order = mountCases(find("#cases"), scans);
@@ -50,12 +50,12 @@ mountImprove(find("#edit"), find("#improve"));
 on(scans, "slice", ({detail: {scan, slice}}) => viewer.receive(scan, slice.index));
 on(scans, "relabel", ({detail: scan}) => scan === viewer.scan && viewer.forget(scan.ready));
 on(scans, "complete", ({detail: scan}) => {
-  if (scan !== viewer.scan) return;
-  if (viewer.window.automatic) viewer.resetWindow();
-  if (!moved) viewer.show(scan.largest);
+	if (scan !== viewer.scan) return;
+	if (viewer.window.automatic) viewer.resetWindow();
+	if (!moved) viewer.show(scan.largest);
 });
 for (const type of ["keydown", "pointerdown", "wheel"]) {
-  find("#work").addEventListener(type, () => (moved = true), {capture: true, passive: true});
+	find("#work").addEventListener(type, () => (moved = true), {capture: true, passive: true});
 }
 on(viewer, "slicechange", onceStill(announce, 400));
 on(uploads, "message", ({detail: {text, kind}}) => tell(text, kind));
@@ -63,93 +63,93 @@ on(document, "keydown", press);
 fetchJson("api/model").then(({name}) => (find("#model").textContent = `Model: ${name}`), () => {});
 
 function mountOpening() {
-  const open = {
-    files: () => find("#files").click(), folder: () => find("#folder").click(), keys: () => find("#keys").showModal(),
-    sample: () => fetchSample().then((file) => begin(collectChosen({files: [file]})), (error) => tell(error.message)),
-  };
-  for (const button of document.querySelectorAll("[data-open]")) on(button, "click", open[button.dataset.open]);
-  for (const input of [find("#files"), find("#folder")]) {
-    on(input, "change", () => {
-      begin(collectChosen(input));
-      input.value = "";
-    });
-  }
-  on(find("#edit"), "open", ({detail: {files}}) => begin({files, hidden: 0}));
+	const open = {
+		files: () => find("#files").click(), folder: () => find("#folder").click(), keys: () => find("#keys").showModal(),
+		sample: () => fetchSample().then((file) => begin(collectChosen({files: [file]})), (error) => tell(error.message)),
+	};
+	for (const button of document.querySelectorAll("[data-open]")) on(button, "click", open[button.dataset.open]);
+	for (const input of [find("#files"), find("#folder")]) {
+		on(input, "change", () => {
+			begin(collectChosen(input));
+			input.value = "";
+		});
+	}
+	on(find("#edit"), "open", ({detail: {files}}) => begin({files, hidden: 0}));
 }
 
 function mountDropping() {
-  const drop = find("#drop");
-  on(document, "dragover drop dragleave", async (event) => {
-    drop.hidden = event.type === "dragleave" ? !event.relatedTarget || drop.hidden : event.type === "drop";
-    if (event.type === "dragleave" || !event.dataTransfer?.types.includes("Files")) return;
-    event.preventDefault();
-    if (event.type === "drop") begin(await collectDropped(event.dataTransfer));
-  });
+	const drop = find("#drop");
+	on(document, "dragover drop dragleave", async (event) => {
+		drop.hidden = event.type === "dragleave" ? !event.relatedTarget || drop.hidden : event.type === "drop";
+		if (event.type === "dragleave" || !event.dataTransfer?.types.includes("Files")) return;
+		event.preventDefault();
+		if (event.type === "drop") begin(await collectDropped(event.dataTransfer));
+	});
 }
 
 async function begin({files, hidden}) {
-  find("#messages").replaceChildren();
-  if (hidden) tell(`Skipped ${count(hidden, "hidden file")}.`, "note");
-  scans.addEventListener("select", () => viewer.host.focus({preventScroll: true}), {once: true});
-  await uploads.start(files, (await hasAnnotations(files)) ? {url: "api/annotations"} : {});
+	find("#messages").replaceChildren();
+	if (hidden) tell(`Skipped ${count(hidden, "hidden file")}.`, "note");
+	scans.addEventListener("select", () => viewer.host.focus({preventScroll: true}), {once: true});
+	await uploads.start(files, (await hasAnnotations(files)) ? {url: "api/annotations"} : {});
 }
 
 function mountProgress(section) {
-  const bar = find("progress", section);
-  on(find("button", section), "click", () => {
-    for (const upload of uploads.running) upload.cancel();
-    say("Cancelled.");
-    viewer.host.focus({preventScroll: true});
-  });
-  on(uploads, "change", () => {
-    const all = [...uploads.running], sum = (of) => all.reduce((total, one) => total + of(one), 0);
-    const done = sum((one) => one.done), total = sum((one) => one.total), files = sum((one) => one.files.length);
-    section.hidden = !all.length;
-    find("p", section).textContent = total ? `${done} of ${count(total, "slice")}` : `Sending ${count(files, "file")}`;
-    if (total) Object.assign(bar, {max: total, value: done});
-    else bar.removeAttribute("value");
-  });
+	const bar = find("progress", section);
+	on(find("button", section), "click", () => {
+		for (const upload of uploads.running) upload.cancel();
+		say("Cancelled.");
+		viewer.host.focus({preventScroll: true});
+	});
+	on(uploads, "change", () => {
+		const all = [...uploads.running], sum = (of) => all.reduce((total, one) => total + of(one), 0);
+		const done = sum((one) => one.done), total = sum((one) => one.total), files = sum((one) => one.files.length);
+		section.hidden = !all.length;
+		find("p", section).textContent = total ? `${done} of ${count(total, "slice")}` : `Sending ${count(files, "file")}`;
+		if (total) Object.assign(bar, {max: total, value: done});
+		else bar.removeAttribute("value");
+	});
 }
 
 function tell(text, kind = "error") {
-  const close = el("button", {type: "button", "aria-label": "Dismiss", text: "×", on: {click: () => line.remove()}});
-  const line = el("li", {class: kind}, el("span", {text}), close);
-  find("#messages").append(line);
+	const close = el("button", {"aria-label": "Dismiss", text: "×", on: {click: () => line.remove()}});
+	const line = el("li", {class: kind}, el("span", {text}), close);
+	find("#messages").append(line);
 }
 
 function say(text) {
-  find("#say").textContent = text;
+	find("#say").textContent = text;
 }
 
 // After a dataset was downloaded: the command that trains on it.
 function mountImprove(section, dialog) {
-  const command = find("code", dialog);
-  on(section, "dataset", ({detail: {name}}) => {
-    find("strong", dialog).textContent = name;
-    command.textContent = `tumortrace improve ${name.replace(/\.zip$/, "")} --out runs/mine`;
-    dialog.showModal();
-  });
-  on(find("[type=button]", dialog), "click", () => {
-    navigator.clipboard?.writeText(command.textContent);
-    say("Copied.");
-  });
+	const command = find("code", dialog);
+	on(section, "dataset", ({detail: {name}}) => {
+		find("strong", dialog).textContent = name;
+		command.textContent = `tumortrace improve ${name.replace(/\.zip$/, "")} --out runs/mine`;
+		dialog.showModal();
+	});
+	on(find("[type=button]", dialog), "click", () => {
+		navigator.clipboard?.writeText(command.textContent);
+		say("Copied.");
+	});
 }
 
 function press(event) {
-  if (event.defaultPrevented || document.querySelector("dialog[open]")) return;
-  if (event.target !== document.body && !viewer.host.contains(event.target)) return;
-  if (event.key === "?") find("#keys").showModal();
-  else if (pressKey(viewer, event)) event.preventDefault();
-  else if (/^n$/i.test(event.key) && !event.ctrlKey && !event.metaKey && !event.altKey) {
-    nextDoubtful(viewer, scans, order(), event.shiftKey ? -1 : 1);
-  }
+	if (event.defaultPrevented || document.querySelector("dialog[open]")) return;
+	if (event.target !== document.body && !viewer.host.contains(event.target)) return;
+	if (event.key === "?") find("#keys").showModal();
+	else if (pressKey(viewer, event)) event.preventDefault();
+	else if (/^n$/i.test(event.key) && !event.ctrlKey && !event.metaKey && !event.altKey) {
+		nextDoubtful(viewer, scans, order(), event.shiftKey ? -1 : 1);
+	}
 }
 
 // Say which slice is shown, once the person stops scrolling.
 function announce() {
-  const {slice, count: slices, index} = viewer;
-  if (!slice || slices < 2) return;
-  const {kind, word} = slice.state;
-  const found = kind === "bad" ? word : slice.areaPx ? "tumour" : "no tumour";
-  say(`Slice ${index + 1} of ${slices}: ${found}${kind === "warn" ? ", check it" : ""}.`);
+	const {slice, count: slices, index} = viewer;
+	if (!slice || slices < 2) return;
+	const {kind, word} = slice.state;
+	const found = kind === "bad" ? word : slice.areaPx ? "tumour" : "no tumour";
+	say(`Slice ${index + 1} of ${slices}: ${found}${kind === "warn" ? ", check it" : ""}.`);
 }

@@ -2,29 +2,29 @@
 
 // Create an element with properties (`text`, `on` and attributes) and children.
 export function el(tag, {text, on: handlers = {}, ...attributes} = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value !== null && value !== false) element.setAttribute(name, value === true ? "" : value);
-  }
-  if (text !== undefined) element.textContent = text;
-  for (const [type, handler] of Object.entries(handlers)) element.addEventListener(type, handler);
-  element.append(...children);
-  return element;
+	const element = document.createElement(tag);
+	for (const [name, value] of Object.entries(attributes)) {
+		if (value !== null && value !== false) element.setAttribute(name, value === true ? "" : value);
+	}
+	if (text !== undefined) element.textContent = text;
+	for (const [type, handler] of Object.entries(handlers)) element.addEventListener(type, handler);
+	element.append(...children);
+	return element;
 }
 
 export const find = (selector, root = document) => root.querySelector(selector);
 
 // Listen for events of several types, which spaces divide.
 export function on(target, types, handler) {
-  for (const type of types.split(" ")) target.addEventListener(type, handler);
+	for (const type of types.split(" ")) target.addEventListener(type, handler);
 }
 
 const FORMATS = [0, 1, 2].map((maximumFractionDigits) => new Intl.NumberFormat("en", {maximumFractionDigits}));
 
 // A number with three significant digits, or without fraction from 100 on.
 export function short(value) {
-  const size = Math.abs(value);
-  return FORMATS[size >= 100 ? 0 : size >= 10 ? 1 : 2].format(value);
+	const size = Math.abs(value);
+	return FORMATS[size >= 100 ? 0 : size >= 10 ? 1 : 2].format(value);
 }
 
 // "1 slice", "3 slices".
@@ -32,27 +32,27 @@ export const count = (number, noun) => `${FORMATS[0].format(number)} ${noun}${nu
 
 // Set a property, unless it is so already: what is set is laid out and painted anew.
 export function put(element, name, value) {
-  if (element[name] !== value) element[name] = value;
+	if (element[name] !== value) element[name] = value;
 }
 
 // Call a function once nothing has asked for it for some time: not while a person scrolls.
 export function onceStill(callback, ms = 100) {
-  let timer = 0;
-  return () => {
-    clearTimeout(timer);
-    timer = setTimeout(callback, ms);
-  };
+	let timer = 0;
+	return () => {
+		clearTimeout(timer);
+		timer = setTimeout(callback, ms);
+	};
 }
 
 // Call a function at most once a frame.
 export function onceAFrame(callback) {
-  let waiting = false;
-  return () => {
-    if (waiting) return;
-    waiting = true;
-    requestAnimationFrame(() => {
-      waiting = false;
-      callback();
-    });
-  };
+	let waiting = false;
+	return () => {
+		if (waiting) return;
+		waiting = true;
+		requestAnimationFrame(() => {
+			waiting = false;
+			callback();
+		});
+	};
 }

@@ -7,98 +7,98 @@ const KEY_PAN = 40; // CSS pixels
 
 // Hand pointer, wheel and key events to a viewer, or to its tool.
 export function listen(viewer) {
-  const {canvas, host} = viewer;
-  const state = {pointers: new Map(), drag: null, space: false, wheel: 0};
-  canvas.addEventListener("pointerdown", (event) => start(viewer, state, event));
-  canvas.addEventListener("pointermove", (event) => move(viewer, state, event));
-  canvas.addEventListener("pointerup", (event) => end(viewer, state, event, "up"));
-  canvas.addEventListener("pointercancel", (event) => end(viewer, state, event, "cancel"));
-  canvas.addEventListener("pointerleave", (event) => viewer.tool?.hover?.(null, event));
-  canvas.addEventListener("wheel", (event) => turnWheel(viewer, state, event), {passive: false});
-  host.addEventListener("keydown", (event) => {
-    if (event.key !== " ") return;
-    state.space = true;
-    event.preventDefault();
-  });
-  for (const type of ["keyup", "blur"]) {
-    globalThis.addEventListener(type, (event) => (state.space &&= type === "keyup" && event.key !== " "));
-  }
+	const {canvas, host} = viewer;
+	const state = {pointers: new Map(), drag: null, space: false, wheel: 0};
+	canvas.addEventListener("pointerdown", (event) => start(viewer, state, event));
+	canvas.addEventListener("pointermove", (event) => move(viewer, state, event));
+	canvas.addEventListener("pointerup", (event) => end(viewer, state, event, "up"));
+	canvas.addEventListener("pointercancel", (event) => end(viewer, state, event, "cancel"));
+	canvas.addEventListener("pointerleave", (event) => viewer.tool?.hover?.(null, event));
+	canvas.addEventListener("wheel", (event) => turnWheel(viewer, state, event), {passive: false});
+	host.addEventListener("keydown", (event) => {
+		if (event.key !== " ") return;
+		state.space = true;
+		event.preventDefault();
+	});
+	for (const type of ["keyup", "blur"]) {
+		globalThis.addEventListener(type, (event) => (state.space &&= type === "keyup" && event.key !== " "));
+	}
 }
 
 function start(viewer, state, event) {
-  viewer.host.focus({preventScroll: true});
-  if (event.button > 1) return;
-  event.preventDefault();
-  viewer.canvas.setPointerCapture(event.pointerId);
-  state.pointers.set(event.pointerId, place(event));
-  if (state.pointers.size > 1) {
-    if (state.drag === "tool") viewer.tool?.cancel?.(event);
-    state.drag = "pinch";
-    return;
-  }
-  state.drag = event.button === 1 || state.space ? "pan" : viewer.tool ? "tool" : "window";
-  if (state.drag === "tool") viewer.tool.down?.(viewer.toImage(event), event);
+	viewer.host.focus({preventScroll: true});
+	if (event.button > 1) return;
+	event.preventDefault();
+	viewer.canvas.setPointerCapture(event.pointerId);
+	state.pointers.set(event.pointerId, place(event));
+	if (state.pointers.size > 1) {
+		if (state.drag === "tool") viewer.tool?.cancel?.(event);
+		state.drag = "pinch";
+		return;
+	}
+	state.drag = event.button === 1 || state.space ? "pan" : viewer.tool ? "tool" : "window";
+	if (state.drag === "tool") viewer.tool.down?.(viewer.toImage(event), event);
 }
 
 function move(viewer, state, event) {
-  const before = state.pointers.get(event.pointerId);
-  if (!before) {
-    viewer.dispatchEvent(new CustomEvent("point", {detail: viewer.toImage(event)}));
-    viewer.tool?.hover?.(viewer.toImage(event), event);
-    return;
-  }
-  const now = place(event), dx = now.x - before.x, dy = now.y - before.y;
-  if (state.drag === "pinch") pinch(viewer, state, event.pointerId, now);
-  if (state.drag === "pan") viewer.pan(dx, dy);
-  if (state.drag === "window") turnWindow(viewer, dx, dy);
-  if (state.drag === "tool") {
-    const events = event.getCoalescedEvents?.() ?? [];
-    for (const one of events.length ? events : [event]) viewer.tool?.move?.(viewer.toImage(one), one);
-  }
-  state.pointers.set(event.pointerId, now);
+	const before = state.pointers.get(event.pointerId);
+	if (!before) {
+		viewer.dispatchEvent(new CustomEvent("point", {detail: viewer.toImage(event)}));
+		viewer.tool?.hover?.(viewer.toImage(event), event);
+		return;
+	}
+	const now = place(event), dx = now.x - before.x, dy = now.y - before.y;
+	if (state.drag === "pinch") pinch(viewer, state, event.pointerId, now);
+	if (state.drag === "pan") viewer.pan(dx, dy);
+	if (state.drag === "window") turnWindow(viewer, dx, dy);
+	if (state.drag === "tool") {
+		const events = event.getCoalescedEvents?.() ?? [];
+		for (const one of events.length ? events : [event]) viewer.tool?.move?.(viewer.toImage(one), one);
+	}
+	state.pointers.set(event.pointerId, now);
 }
 
 function end(viewer, state, event, how) {
-  if (!state.pointers.delete(event.pointerId)) return;
-  if (state.drag === "tool") viewer.tool?.[how]?.(viewer.toImage(event), event);
-  if (!state.pointers.size || state.drag !== "pinch") state.drag = null;
+	if (!state.pointers.delete(event.pointerId)) return;
+	if (state.drag === "tool") viewer.tool?.[how]?.(viewer.toImage(event), event);
+	if (!state.pointers.size || state.drag !== "pinch") state.drag = null;
 }
 
 function turnWindow(viewer, dx, dy) {
-  if (!viewer.slice?.pixels) return;
-  const {centre, width} = dragWindow(viewer.window, dx, dy, viewer.scan.autoWidth);
-  viewer.setWindow(centre, width);
+	if (!viewer.slice?.pixels) return;
+	const {centre, width} = dragWindow(viewer.window, dx, dy, viewer.scan.autoWidth);
+	viewer.setWindow(centre, width);
 }
 
 function pinch(viewer, state, id, now) {
-  const before = state.pointers.get(id);
-  const other = [...state.pointers].find(([key]) => key !== id)?.[1];
-  if (!other) return;
-  const box = viewer.canvas.getBoundingClientRect();
-  const middle = (a) => ({x: (a.x + other.x) / 2 - box.left, y: (a.y + other.y) / 2 - box.top});
-  const apart = (a) => Math.max(1, Math.hypot(a.x - other.x, a.y - other.y));
-  viewer.pan((now.x - before.x) / 2, (now.y - before.y) / 2);
-  viewer.zoom(apart(now) / apart(before), middle(now));
+	const before = state.pointers.get(id);
+	const other = [...state.pointers].find(([key]) => key !== id)?.[1];
+	if (!other) return;
+	const box = viewer.canvas.getBoundingClientRect();
+	const middle = (a) => ({x: (a.x + other.x) / 2 - box.left, y: (a.y + other.y) / 2 - box.top});
+	const apart = (a) => Math.max(1, Math.hypot(a.x - other.x, a.y - other.y));
+	viewer.pan((now.x - before.x) / 2, (now.y - before.y) / 2);
+	viewer.zoom(apart(now) / apart(before), middle(now));
 }
 
 function turnWheel(viewer, state, event) {
-  event.preventDefault();
-  if (!viewer.scan || viewer.tool?.wheel?.(event)) return;
-  const pixels = event.deltaY * [1, WHEEL_STEP, 600][event.deltaMode];
-  if (event.ctrlKey || event.metaKey || viewer.count === 1) {
-    const box = viewer.canvas.getBoundingClientRect();
-    viewer.zoom(Math.exp(-pixels / 400), {x: event.clientX - box.left, y: event.clientY - box.top});
-    return;
-  }
-  if (pixels * state.wheel < 0) state.wheel = 0;
-  state.wheel += Math.max(-WHEEL_STEP, Math.min(pixels, WHEEL_STEP)); // a notch is 60 to 120 pixels
-  const steps = Math.trunc(state.wheel / WHEEL_STEP);
-  state.wheel -= steps * WHEEL_STEP;
-  if (steps) viewer.show(viewer.index + steps);
+	event.preventDefault();
+	if (!viewer.scan || viewer.tool?.wheel?.(event)) return;
+	const pixels = event.deltaY * [1, WHEEL_STEP, 600][event.deltaMode];
+	if (event.ctrlKey || event.metaKey || viewer.count === 1) {
+		const box = viewer.canvas.getBoundingClientRect();
+		viewer.zoom(Math.exp(-pixels / 400), {x: event.clientX - box.left, y: event.clientY - box.top});
+		return;
+	}
+	if (pixels * state.wheel < 0) state.wheel = 0;
+	state.wheel += Math.max(-WHEEL_STEP, Math.min(pixels, WHEEL_STEP)); // a notch is 60 to 120 pixels
+	const steps = Math.trunc(state.wheel / WHEEL_STEP);
+	state.wheel -= steps * WHEEL_STEP;
+	if (steps) viewer.show(viewer.index + steps);
 }
 
 function place({clientX, clientY}) {
-  return {x: clientX, y: clientY};
+	return {x: clientX, y: clientY};
 }
 
 const step = (slices) => (viewer) => viewer.show(viewer.index + slices);
@@ -108,21 +108,21 @@ const zoom = (factor) => (viewer) => viewer.zoom(factor);
 
 // Keys of the viewer by name; each is a function of the viewer.
 const KEYS = {
-  ArrowUp: step(-1), ArrowDown: step(1), ArrowLeft: step(-1), ArrowRight: step(1), PageUp: step(-10), PageDown: step(10),
-  Home: step(-Infinity), End: step(Infinity),
-  "shift+ArrowUp": pan(0, 1), "shift+ArrowDown": pan(0, -1), "shift+ArrowLeft": pan(1, 0), "shift+ArrowRight": pan(-1, 0),
-  "+": zoom(1.25), "=": zoom(1.25), "-": zoom(0.8), 0: (viewer) => viewer.fit(),
-  a: (viewer) => viewer.resetWindow(), ",": turn(0, -10), ".": turn(0, 10), "<": turn(-10, 0), ">": turn(10, 0),
-  h: (viewer) => viewer.set({heat: !viewer.options.heat}),
-  o: (viewer) => viewer.set({outline: !viewer.options.outline}),
+	ArrowUp: step(-1), ArrowDown: step(1), ArrowLeft: step(-1), ArrowRight: step(1), PageUp: step(-10), PageDown: step(10),
+	Home: step(-Infinity), End: step(Infinity),
+	"shift+ArrowUp": pan(0, 1), "shift+ArrowDown": pan(0, -1), "shift+ArrowLeft": pan(1, 0), "shift+ArrowRight": pan(-1, 0),
+	"+": zoom(1.25), "=": zoom(1.25), "-": zoom(0.8), 0: (viewer) => viewer.fit(),
+	a: (viewer) => viewer.resetWindow(), ",": turn(0, -10), ".": turn(0, 10), "<": turn(-10, 0), ">": turn(10, 0),
+	h: (viewer) => viewer.set({heat: !viewer.options.heat}),
+	o: (viewer) => viewer.set({outline: !viewer.options.outline}),
 };
 
 // Run the key of an event; the tool is asked first. Returns whether it meant anything.
 export function pressKey(viewer, event) {
-  if (viewer.tool?.key?.(event)) return true;
-  if (event.ctrlKey || event.metaKey || event.altKey || !viewer.scan) return false;
-  const arrow = event.shiftKey && event.key.startsWith("Arrow");
-  const action = KEYS[arrow ? `shift+${event.key}` : event.key];
-  action?.(viewer);
-  return Boolean(action);
+	if (viewer.tool?.key?.(event)) return true;
+	if (event.ctrlKey || event.metaKey || event.altKey || !viewer.scan) return false;
+	const arrow = event.shiftKey && event.key.startsWith("Arrow");
+	const action = KEYS[arrow ? `shift+${event.key}` : event.key];
+	action?.(viewer);
+	return Boolean(action);
 }

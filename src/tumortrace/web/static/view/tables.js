@@ -5,110 +5,110 @@ import {colourOf} from "./colours.js";
 
 // Show the lesions of the current scan, and of the current slice.
 export function mountLesions(section, viewer, scans) {
-  const series = table("Lesions of the series", ["Lesion", "Volume", "Slices"]);
-  const slice = table("Lesions on this slice", ["Lesion", "Area", "Diameter", "Confidence"]);
-  const none = el("p", {class: "quiet", text: "None."});
-  section.append(series.element, slice.element, none);
-  const drawSlice = () => {
-    const found = viewer.slice ? viewer.scan.measure(viewer.slice) : [];
-    fill(slice, found.map((one) => sliceRow(one, viewer)));
-    none.hidden = found.length > 0 || !series.element.hidden;
-  };
-  const drawAll = onceAFrame(() => {
-    const {scan} = viewer;
-    fill(series, (scan?.record ? scan.measureSeries() : []).map((one) => seriesRow(one, viewer)));
-    drawSlice();
-  });
-  on(viewer, "slicechange", onceStill(drawSlice));
-  on(viewer, "labelschange", drawAll);
-  on(scans, "select complete relabel", drawAll);
+	const series = table("Lesions of the series", ["Lesion", "Volume", "Slices"]);
+	const slice = table("Lesions on this slice", ["Lesion", "Area", "Diameter", "Confidence"]);
+	const none = el("p", {class: "quiet", text: "None."});
+	section.append(series.element, slice.element, none);
+	const drawSlice = () => {
+		const found = viewer.slice ? viewer.scan.measure(viewer.slice) : [];
+		fill(slice, found.map((one) => sliceRow(one, viewer)));
+		none.hidden = found.length > 0 || !series.element.hidden;
+	};
+	const drawAll = onceAFrame(() => {
+		const {scan} = viewer;
+		fill(series, (scan?.record ? scan.measureSeries() : []).map((one) => seriesRow(one, viewer)));
+		drawSlice();
+	});
+	on(viewer, "slicechange", onceStill(drawSlice));
+	on(viewer, "labelschange", drawAll);
+	on(scans, "select complete relabel", drawAll);
 }
 
 function seriesRow({number, voxels, first, last, largest}, viewer) {
-  const range = first === last ? `${first + 1}` : `${first + 1}-${last + 1}`;
-  return row(number, [viewer.scan.volume(voxels), range], viewer, () => viewer.show(largest));
+	const range = first === last ? `${first + 1}` : `${first + 1}-${last + 1}`;
+	return row(number, [viewer.scan.volume(voxels), range], viewer, () => viewer.show(largest));
 }
 
-function sliceRow({number, areaPx, x, y, diameterPx, diameterMm, confidence}, viewer) {
-  const diameter = diameterMm === null ? `${short(diameterPx)} px` : `${short(diameterMm)} mm`;
-  const cells = [viewer.scan.area(areaPx), diameter, confidence?.toFixed(2) ?? ""];
-  return row(number, cells, viewer, () => viewer.centre(x, y));
+function sliceRow({number, areaPx, x, y, diameter, confidence}, viewer) {
+	const unit = viewer.scan.spacingMm ? "mm" : "px";
+	const cells = [viewer.scan.area(areaPx), `${short(diameter)} ${unit}`, confidence?.toFixed(2) ?? ""];
+	return row(number, cells, viewer, () => viewer.centre(x, y));
 }
 
 function row(number, cells, viewer, click) {
-  const swatch = el("i", {class: "swatch"});
-  swatch.style.background = colourOf(number);
-  const mark = (highlight) => () => viewer.set({highlight});
-  const marks = {focus: mark(number), blur: mark(0)};
-  const button = el("button", {type: "button", class: "link", "aria-label": `Show lesion ${number}`, on: marks}, swatch, `${number}`);
-  const handlers = {click, pointerenter: mark(number), pointerleave: mark(0)};
-  return el("tr", {on: handlers}, el("td", {}, button), ...cells.map((text) => el("td", {text})));
+	const swatch = el("i", {class: "swatch"});
+	swatch.style.background = colourOf(number);
+	const mark = (highlight) => () => viewer.set({highlight});
+	const marks = {focus: mark(number), blur: mark(0)};
+	const button = el("button", {class: "link", "aria-label": `Show lesion ${number}`, on: marks}, swatch, `${number}`);
+	const handlers = {click, pointerenter: mark(number), pointerleave: mark(0)};
+	return el("tr", {on: handlers}, el("td", {}, button), ...cells.map((text) => el("td", {text})));
 }
 
 function table(title, heads) {
-  const body = el("tbody");
-  const head = el("thead", {}, el("tr", {}, ...heads.map((text) => el("th", {text, scope: "col"}))));
-  return {element: el("table", {}, el("caption", {text: title}), head, body), body, key: ""};
+	const body = el("tbody");
+	const head = el("thead", {}, el("tr", {}, ...heads.map((text) => el("th", {text, scope: "col"}))));
+	return {element: el("table", {}, el("caption", {text: title}), head, body), body, key: ""};
 }
 
 // Replace the rows, unless they say what is there already: focus and pointer stay where they are.
 function fill(target, rows) {
-  const key = rows.map((each) => each.textContent).join("|");
-  target.element.hidden = !rows.length;
-  if (key !== target.key) target.body.replaceChildren(...rows);
-  target.key = key;
+	const key = rows.map((each) => each.textContent).join("|");
+	target.element.hidden = !rows.length;
+	if (key !== target.key) target.body.replaceChildren(...rows);
+	target.key = key;
 }
 
 // Show a row for each slice of a series; arrow keys walk through them.
 export function mountSlices(section, viewer, scans) {
-  const scroll = find(".scroll", section), {element, body} = table("", ["Slice", "Tumour", "Confidence", "Note"]);
-  scroll.append(element);
-  let rows = [];
-  const write = (slice) => slice && rows[slice.index] && writeRow(rows[slice.index], viewer.scan, slice);
-  const mark = () => markRow(rows, viewer.index, scroll);
-  const writeAll = onceAFrame(() => viewer.scan?.slices.forEach(write));
-  on(scroll, "keydown", (event) => walk(event, viewer, rows));
-  on(scans, "select", () => {
-    section.hidden = viewer.scan?.kind !== "volume";
-    rows = section.hidden ? [] : viewer.scan.slices.map((_, index) => indexRow(index, viewer));
-    body.replaceChildren(...rows);
-    writeAll();
-    mark();
-  });
-  on(scans, "slice", ({detail: {scan, slice}}) => scan === viewer.scan && write(slice));
-  on(scans, "complete relabel", writeAll);
-  on(viewer, "labelschange", () => write(viewer.slice));
-  on(viewer, "slicechange", onceStill(mark));
+	const scroll = find(".scroll", section), {element, body} = table("", ["Slice", "Tumour", "Confidence", "Note"]);
+	scroll.append(element);
+	let rows = [];
+	const write = (slice) => slice && rows[slice.index] && writeRow(rows[slice.index], viewer.scan, slice);
+	const mark = () => markRow(rows, viewer.index, scroll);
+	const writeAll = onceAFrame(() => viewer.scan?.slices.forEach(write));
+	on(scroll, "keydown", (event) => walk(event, viewer, rows));
+	on(scans, "select", () => {
+		section.hidden = viewer.scan?.kind !== "volume";
+		rows = section.hidden ? [] : viewer.scan.slices.map((_, index) => indexRow(index, viewer));
+		body.replaceChildren(...rows);
+		writeAll();
+		mark();
+	});
+	on(scans, "slice", ({detail: {scan, slice}}) => scan === viewer.scan && write(slice));
+	on(scans, "complete relabel", writeAll);
+	on(viewer, "labelschange", () => write(viewer.slice));
+	on(viewer, "slicechange", onceStill(mark));
 }
 
 function indexRow(index, viewer) {
-  const button = el("button", {type: "button", class: "link", "aria-label": `Show slice ${index + 1}`, text: `${index + 1}`});
-  const cells = [el("td", {}, button), el("td"), el("td"), el("td", {class: "note"})];
-  return el("tr", {on: {click: () => viewer.show(index)}}, ...cells);
+	const button = el("button", {class: "link", "aria-label": `Show slice ${index + 1}`, text: `${index + 1}`});
+	const cells = [el("td", {}, button), el("td"), el("td"), el("td", {class: "note"})];
+	return el("tr", {on: {click: () => viewer.show(index)}}, ...cells);
 }
 
 function writeRow(element, scan, {record, state, areaPx}) {
-  const [, area, confidence, note] = element.children;
-  area.textContent = areaPx ? scan.area(areaPx) : "";
-  confidence.textContent = record.confidence?.toFixed(2) ?? "";
-  note.textContent = state.word;
-  note.title = record.reason;
-  element.className = state.kind;
+	const [, area, confidence, note] = element.children;
+	area.textContent = areaPx ? scan.area(areaPx) : "";
+	confidence.textContent = record.confidence?.toFixed(2) ?? "";
+	note.textContent = state.word;
+	note.title = record.reason;
+	element.className = state.kind;
 }
 
 // Mark the row of the slice that is shown, the only one that Tab reaches, and bring it into the middle.
 function markRow(rows, current, scroll) {
-  rows.forEach((element, index) => {
-    element.ariaCurrent = index === current ? "true" : null;
-    find("button", element).tabIndex = index === current ? 0 : -1;
-  });
-  if (rows[current]) scroll.scrollTop = rows[current].offsetTop - scroll.clientHeight / 2;
+	rows.forEach((element, index) => {
+		element.ariaCurrent = index === current ? "true" : null;
+		find("button", element).tabIndex = index === current ? 0 : -1;
+	});
+	if (rows[current]) scroll.scrollTop = rows[current].offsetTop - scroll.clientHeight / 2;
 }
 
 function walk(event, viewer, rows) {
-  const step = {ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10}[event.key];
-  if (!step) return;
-  event.preventDefault();
-  viewer.show(viewer.index + step);
-  find("button", rows[viewer.index])?.focus({preventScroll: true});
+	const step = {ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10}[event.key];
+	if (!step) return;
+	event.preventDefault();
+	viewer.show(viewer.index + step);
+	find("button", rows[viewer.index])?.focus({preventScroll: true});
 }
