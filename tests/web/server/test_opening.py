@@ -55,9 +55,9 @@ def test_the_limit_on_unpacked_bytes_is_one_for_all_scans(tmp_path):
 
 def test_a_damaged_compressed_scan_is_refused_by_its_reader(tmp_path):
     data = gzip.compress(nib.Nifti1Image(RAMP, np.eye(4)).to_bytes())[:-20]
-    (volume,) = open_files(tmp_path, {"a.nii.gz": data}).inputs.volumes
+    (item,) = open_files(tmp_path, {"a.nii.gz": data}).inputs.volumes
     with pytest.raises(DataError, match=r"a\.nii\.gz: damaged gzip data"):
-        volume.read(0)
+        item.volume.read(0)
     assert [one.name for one in (tmp_path / "scan").iterdir()] == ["a.nii.gz"]
 
 
