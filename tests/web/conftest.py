@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import os
 import re
 import subprocess
@@ -15,6 +17,9 @@ import cv2
 import httpx
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from tumortrace.phantoms.slices import draw_phantom
 from tumortrace.web.app import make_app
@@ -23,6 +28,19 @@ from tumortrace.web.limits import Limits
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page
+
+
+@pytest.fixture(autouse=True)
+def no_running_loop(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Unmark the loop that Playwright marks as running here: tests without a browser run loops of their own."""
+    loop = asyncio._get_running_loop()
+    if loop is None or "browser" in request.fixturenames:
+        yield
+        return
+    asyncio._set_running_loop(None)
+    yield
+    asyncio._set_running_loop(loop)
+
 
 MakeClient = Callable[..., httpx.AsyncClient]
 
@@ -135,3 +153,41 @@ def _note(message: ConsoleMessage, errors: list[str]) -> None:
     # Chromium itself reports replies such as 415 as errors; what the page makes of them is tested.
     if message.type == "error" and "Failed to load resource" not in message.text:
         errors.append(message.text)
+
+
+SIZE_HW = (21, 27)
+
+Files = list[tuple[str, bytes]]
+"""Names and contents."""
+
+
+def draw_head(seed: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 200, SIZE_HW, dtype=np.uint8)
+
+
+def write_dicom(count: int = 3) -> Files:
+    """A series of noise: the gate rejects it at once, and every pixel can be painted by hand."""
+    files = []
+    study, series, place = (generate_uid(entropy_srcs=[text]) for text in ("study", "series", "place"))
+    for index in range(count):
+        image = Dataset()
+        image.SOPClassUID, image.SOPInstanceUID = MRImageStorage, generate_uid(entropy_srcs=["image", str(index)])
+        image.StudyInstanceUID, image.SeriesInstanceUID, image.FrameOfReferenceUID = study, series, place
+        image.Modality, image.PatientID, image.PatientName = "MR", "p", "Test^Person"
+        image.PatientBirthDate = image.PatientSex = image.StudyDate = image.StudyTime = image.AccessionNumber = ""
+        image.StudyID = image.ReferringPhysicianName = image.PositionReferenceIndicator = ""
+        image.SeriesNumber, image.InstanceNumber = 1, index + 1
+        image.ImagePositionPatient, image.ImageOrientationPatient = [-9.0, -4.0, 3.0 * index], [1, 0, 0, 0, 1, 0]
+        image.PixelSpacing, image.SliceThickness = [0.5, 0.8], 3.0
+        image.Rows, image.Columns, image.SamplesPerPixel = *SIZE_HW, 1
+        image.BitsAllocated, image.BitsStored, image.HighBit, image.PixelRepresentation = 16, 12, 11, 0
+        image.PhotometricInterpretation, image.ImageType = "MONOCHROME2", ["ORIGINAL", "PRIMARY"]
+        image.PixelData = draw_head(index).astype("<u2").tobytes()
+        image.file_meta = FileMetaDataset()
+        image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        image.file_meta.MediaStorageSOPClassUID = image.SOPClassUID
+        image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
+        with io.BytesIO() as file:
+            image.save_as(file, enforce_file_format=True)
+            files.append((f"study/IM{index:03d}.dcm", file.getvalue()))
+    return files

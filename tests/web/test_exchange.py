@@ -7,6 +7,7 @@ import base64
 import gzip
 import io
 import json
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,16 +19,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from tests.web.conftest import SIZE_HW, Files, draw_head, write_dicom
 
 from tumortrace.data.cases import read_case
 from tumortrace.data.dataset import open_dataset
 
 MakeClient = Callable[..., httpx.AsyncClient]
-Files = list[tuple[str, bytes]]
-
-SIZE_HW = (21, 27)
 
 
 Client = Callable[..., httpx.Response]
@@ -36,10 +33,14 @@ Client = Callable[..., httpx.Response]
 @pytest.fixture(scope="module")
 def client(make_client: MakeClient) -> Iterator[Client]:
     """Post to a server with the small model and wait for the reply; all in one event loop, as its queue needs."""
-    asking = make_client()
-    with asyncio.Runner() as runner:
-        yield lambda path, **request: runner.run(asking.post(path, **request))
-        runner.run(asking.aclose())
+    asking, loop = make_client(), asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)  # this thread's own loop may be that of a browser
+    thread.start()
+    yield lambda path, **request: asyncio.run_coroutine_threadsafe(asking.post(path, **request), loop).result()
+    asyncio.run_coroutine_threadsafe(asking.aclose(), loop).result()
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
 
 
 def post(client: Client, path: str, files: Files, masks: Files = (), **params: str) -> httpx.Response:
@@ -64,10 +65,6 @@ def png_of(pixels: NDArray[np.generic]) -> bytes:
     return cv2.imencode(".png", pixels)[1].tobytes()
 
 
-def draw_head(seed: int) -> NDArray[np.uint8]:
-    return np.random.default_rng(seed).integers(0, 200, SIZE_HW, dtype=np.uint8)
-
-
 def export(client, files: Files, masks: Files, to: str) -> tuple[str, bytes]:
     reply = post(client, "/api/export", files, masks, to=to)
     assert reply.status_code == 200, reply.text
@@ -88,34 +85,6 @@ def drop(client, files: Files) -> tuple[dict[tuple[int, int], NDArray[np.uint8]]
         if line["type"] == "slice" and line["mask_png"]
     }
     return masks, lines
-
-
-def write_dicom(count: int = 3) -> Files:
-    files = []
-    study, series, place = (generate_uid(entropy_srcs=[text]) for text in ("study", "series", "place"))
-    for index in range(count):
-        image = Dataset()
-        image.update({})
-        image.SOPClassUID, image.SOPInstanceUID = MRImageStorage, generate_uid(entropy_srcs=["image", str(index)])
-        image.StudyInstanceUID, image.SeriesInstanceUID, image.FrameOfReferenceUID = study, series, place
-        image.Modality, image.PatientID, image.PatientName = "MR", "p", "Test^Person"
-        image.PatientBirthDate = image.PatientSex = image.StudyDate = image.StudyTime = image.AccessionNumber = ""
-        image.StudyID = image.ReferringPhysicianName = image.PositionReferenceIndicator = ""
-        image.SeriesNumber, image.InstanceNumber = 1, index + 1
-        image.ImagePositionPatient, image.ImageOrientationPatient = [-9.0, -4.0, 3.0 * index], [1, 0, 0, 0, 1, 0]
-        image.PixelSpacing, image.SliceThickness = [0.5, 0.8], 3.0
-        image.Rows, image.Columns, image.SamplesPerPixel = *SIZE_HW, 1
-        image.BitsAllocated, image.BitsStored, image.HighBit, image.PixelRepresentation = 16, 12, 11, 0
-        image.PhotometricInterpretation, image.ImageType = "MONOCHROME2", ["ORIGINAL", "PRIMARY"]
-        image.PixelData = draw_head(index).astype("<u2").tobytes()
-        image.file_meta = FileMetaDataset()
-        image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        image.file_meta.MediaStorageSOPClassUID = image.SOPClassUID
-        image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
-        with io.BytesIO() as file:
-            image.save_as(file, enforce_file_format=True)
-            files.append((f"study/IM{index:03d}.dcm", file.getvalue()))
-    return files
 
 
 def write_nifti(code: str = "LAS") -> Files:

@@ -73,7 +73,7 @@ def test_swept_discs_are_all_points_near_the_way(run: Run) -> None:
     for stroke, spans in zip(strokes, sweep(run, strokes), strict=True):
         rx, ry = stroke["radius"]["x"], stroke["radius"]["y"]
         near = np.zeros(size_hw, dtype=np.bool_)
-        for share in np.linspace(0, 1, 2001):  # discs set close together along the way
+        for share in np.linspace(0, 1, 1001):  # discs set close together along the way
             x = stroke["from"]["x"] + share * (stroke["to"]["x"] - stroke["from"]["x"])
             y = stroke["from"]["y"] + share * (stroke["to"]["y"] - stroke["from"]["y"])
             near |= ((columns - x) / rx) ** 2 + ((rows - y) / ry) ** 2 < 1

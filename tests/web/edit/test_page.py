@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from playwright.sync_api import Error, Page
+from tests.web.conftest import write_dicom
 
 from tumortrace.phantoms.slices import draw_phantom
 
@@ -200,10 +201,17 @@ def test_keys_for_fields_and_buttons_stay_theirs(page: Page, tmp_path: Path) -> 
     assert not read_labels(page)[0].any()
 
 
-@pytest.mark.parametrize("to", ["png", "via", "coco", "nifti", "dataset"])
+def write_files(folder: Path, files: list[tuple[str, bytes]]) -> list[Path]:
+    paths = [folder / name.rpartition("/")[2] for name, _ in files]
+    for path, (_, data) in zip(paths, files, strict=True):
+        path.write_bytes(data)
+    return paths
+
+
+@pytest.mark.parametrize("to", ["png", "via", "coco", "nifti", "seg", "dataset"])
 def test_downloads_are_identical_when_dropped_again(page: Page, tmp_path: Path, to: str) -> None:
-    scan = write_scan(tmp_path / "scan.nii.gz")
-    open_files(page, scan)
+    scan = write_files(tmp_path, write_dicom()) if to == "seg" else [write_scan(tmp_path / "scan.nii.gz")]
+    open_files(page, *scan)
     run(
         page,
         """
@@ -222,7 +230,7 @@ def test_downloads_are_identical_when_dropped_again(page: Page, tmp_path: Path, 
     download.value.save_as(saved)
     page.reload()
     alone = to == "dataset" or to in {"via", "coco"}  # zips with pictures of the slices
-    open_files(page, *([saved] if alone else [scan, saved]))
+    open_files(page, *([saved] if alone else [*scan, saved]))
     again = [read_slice(page, index) for index in range(3)] if alone else read_labels(page)
     for one, other in zip(drawn, again, strict=True):
         if to in {"png", "dataset"}:  # they keep the mask

@@ -76,6 +76,17 @@ def test_the_threshold_brush_paints_what_is_as_grey_as_its_start(run: Run) -> No
     assert run(body, pixels=pixels) == ["11.1", ".1.2"]
 
 
+def test_the_threshold_brush_sees_colours_as_their_luma(run: Run) -> None:
+    # Red (255, 0, 0) has a luma of 76, green 150, blue 29; 20 % of 255 are 51 grey values around red's 76.
+    body = """const {editor, slices, stroke, shown} = open([["...."]]);
+        const pixels = [[255, 0, 0], [0, 255, 0], [0, 0, 255], [128, 128, 128]].flatMap((rgb) => [...rgb, 255]);
+        slices[0].rgb = await createImageBitmap(new ImageData(Uint8ClampedArray.from(pixels), 4, 1));
+        editor.set({size: 10, tolerance: 20});
+        stroke(m.brush(editor, {ranged: true}), [0, 0]);
+        return shown()[0]"""
+    assert run(body) == ["1.1."]
+
+
 def test_a_polygon_adds_and_takes_off(run: Run) -> None:
     body = """const {editor, stroke, shown} = open([given.empty]);
         editor.viewer.scale = 20;

@@ -206,7 +206,7 @@ def test_the_model_is_chosen_by_name(post, scan_png):
 
 
 def test_scans_without_their_library_are_501_and_pictures_go_on(post, scan_png, dicom_series, monkeypatch):
-    monkeypatch.setattr("tumortrace.errors._missing", lambda extra: ["pydicom"] if extra == "formats" else [])
+    monkeypatch.setattr("tumortrace.errors.missing_modules", lambda extra: ["pydicom"] if extra == "formats" else [])
     reply = post(dicom_series)
     assert reply.status_code == 501
     assert "pip install 'tumortrace[formats]'" in reply.json()["error"]
