@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tumortrace.data.nifti import stream
+from tumortrace.data.nifti import voxels
 from tumortrace.errors import DataError
 from tumortrace.web.limits import Limits, RefusalError
 from tumortrace.web.opening import Opened, open_upload
@@ -33,7 +33,7 @@ def open_files(folder: Path, files: dict[str, bytes], **limits: int) -> Opened:
 
 
 def test_compressed_scans_are_unpacked_once_and_keep_their_names(tmp_path, monkeypatch):
-    monkeypatch.setattr(stream, "unpack", lambda *_: pytest.fail("unpacked for a slice"))
+    monkeypatch.setattr(voxels, "unpack", lambda *_: pytest.fail("unpacked for a slice"))
     data = gzip.compress(nib.Nifti1Image(RAMP, np.eye(4)).to_bytes())
     opened = open_files(tmp_path, {"a/one.nii.gz": data, "two.nii.gz": data})
     assert [item.name for item in opened.items] == ["a/one", "two"]
