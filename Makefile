@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-fast check bench reproduction clean
+.PHONY: setup demo test test-fast check bench docs reproduction clean
 
 setup: $(STAMP)
 
@@ -39,8 +39,11 @@ check: setup
 bench: setup
 	$(BIN)/python -m benchmarks
 
+docs: setup
+	$(BIN)/python -m tools.site
+
 reproduction: setup
 	$(BIN)/python -m reproduction $(DATA)
 
 clean:
-	rm -rf $(VENV) runs dist
+	rm -rf $(VENV) runs dist build site
