@@ -83,9 +83,9 @@ export class Scan {
 		return Math.min(2, ...(asked.length ? asked : rated).map(({record}) => record.confidence ?? 2));
 	}
 
-	// Index of the slice with the largest mask.
+	// Index of the slice with the largest mask; without any, of the middle one.
 	get largest() {
-		return this.slices.reduce((best, slice, i) => (slice?.areaPx > (this.slices[best]?.areaPx ?? 0) ? i : best), 0);
+		return this.slices.reduce((best, slice, i) => (slice?.areaPx > (this.slices[best]?.areaPx ?? 0) ? i : best), this.count >> 1);
 	}
 
 	// Cut the probability at a threshold, on slices that nobody edited; at the model's own, take its mask.

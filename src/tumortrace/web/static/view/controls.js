@@ -64,28 +64,16 @@ export function nextDoubtful(viewer, scans, order, step) {
 	else scans.select(found.scan, found.index);
 }
 
-// Write name, place, window and zoom into the corners of the viewer, and the pixel below the pointer.
+// Write name, place, window and zoom into the corners of the viewer.
 export function mountCorners(host, viewer) {
 	const write = (name, text) => put(find(`.${name}`, host), "textContent", text);
-	const follow = ({detail: point}) => {
+	on(viewer, "slicechange viewchange", () => {
 		const {scan, slice, window: {centre, width, automatic}} = viewer;
-		const window = slice?.pixels ? `L ${short(centre)} W ${short(width)}${automatic ? " auto" : ""}` : "";
 		write("name", scan?.title ?? "");
 		write("place", viewer.count > 1 ? `${viewer.index + 1} / ${viewer.count}` : "");
-		write("grey", (point && readPoint(slice, Math.round(point.x), Math.round(point.y))) || window);
+		write("grey", slice?.pixels ? `L ${short(centre)} W ${short(width)}${automatic ? " auto" : ""}` : "");
 		write("scale", `${Math.round(viewer.scale * 100)} %`);
 		const stopped = scan?.cancelled ? "This slice was not segmented: the upload was stopped." : "This slice is not ready yet.";
 		write("wait", scan && !slice ? stopped : "");
-	};
-	on(viewer, "point slicechange viewchange", follow);
-	on(host, "pointerleave", follow);
-}
-
-// Place, value and probability of a pixel; empty outside.
-function readPoint(slice, x, y) {
-	if (!slice || x < 0 || y < 0 || x >= slice.width || y >= slice.height) return "";
-	const at = y * slice.width + x;
-	const value = slice.pixels ? ` · value ${short(slice.pixels[at] * slice.slope + slice.intercept)}` : "";
-	const chance = slice.probability ? ` · tumour ${(slice.probability[at] / 255).toFixed(2)}` : "";
-	return `x ${x} y ${y}${value}${chance}`;
+	});
 }

@@ -43,7 +43,6 @@ function start(viewer, state, event) {
 function move(viewer, state, event) {
 	const before = state.pointers.get(event.pointerId);
 	if (!before) {
-		viewer.dispatchEvent(new CustomEvent("point", {detail: viewer.toImage(event)}));
 		viewer.tool?.hover?.(viewer.toImage(event), event);
 		return;
 	}

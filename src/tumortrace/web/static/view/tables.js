@@ -26,23 +26,20 @@ export function mountLesions(section, viewer, scans) {
 
 function seriesRow({number, voxels, first, last, largest}, viewer) {
 	const range = first === last ? `${first + 1}` : `${first + 1}-${last + 1}`;
-	return row(number, [viewer.scan.volume(voxels), range], viewer, () => viewer.show(largest));
+	return row(number, [viewer.scan.volume(voxels), range], () => viewer.show(largest));
 }
 
 function sliceRow({number, areaPx, x, y, diameter, confidence}, viewer) {
 	const unit = viewer.scan.spacingMm ? "mm" : "px";
 	const cells = [viewer.scan.area(areaPx), `${short(diameter)} ${unit}`, confidence?.toFixed(2) ?? ""];
-	return row(number, cells, viewer, () => viewer.centre(x, y));
+	return row(number, cells, () => viewer.centre(x, y));
 }
 
-function row(number, cells, viewer, click) {
+function row(number, cells, click) {
 	const swatch = el("i", {class: "swatch"});
 	swatch.style.background = colourOf(number);
-	const mark = (highlight) => () => viewer.set({highlight});
-	const marks = {focus: mark(number), blur: mark(0)};
-	const button = el("button", {class: "link", "aria-label": `Show lesion ${number}`, on: marks}, swatch, `${number}`);
-	const handlers = {click, pointerenter: mark(number), pointerleave: mark(0)};
-	return el("tr", {on: handlers}, el("td", {}, button), ...cells.map((text) => el("td", {text})));
+	const button = el("button", {class: "link", "aria-label": `Show lesion ${number}`}, swatch, `${number}`);
+	return el("tr", {on: {click}}, el("td", {}, button), ...cells.map((text) => el("td", {text})));
 }
 
 function table(title, heads) {

@@ -19,7 +19,7 @@ export class Viewer extends EventTarget {
 	scan = null;
 	index = 0;
 	tool = null;
-	options = {outline: true, opacity: 0.2, heat: false, highlight: 0};
+	options = {outline: true, opacity: 0.2, heat: false};
 	scale = 1; // CSS pixels per image pixel
 	ratio = 1; // device pixels per CSS pixel
 
@@ -93,7 +93,7 @@ export class Viewer extends EventTarget {
 		}, 120);
 	}
 
-	// Set options of the display: outline, opacity (0 to 1), heat, highlight (number of a lesion).
+	// Set options of the display: outline, opacity (0 to 1), heat.
 	set(options) {
 		Object.assign(this.options, options);
 		this.#changed("viewchange");
@@ -244,10 +244,9 @@ export class Viewer extends EventTarget {
 		const thick = 2 * Math.max(1, Math.round(this.ratio * 0.75));
 		slice.shapes ??= traceLabels(slice.labels, slice.width, slice.height);
 		for (const [number, shape] of slice.shapes) {
-			const wide = thick * (number === options.highlight ? 2 : 1);
 			context.fillStyle = colourOf(number);
 			this.#fill(options.opacity, () => addRuns(context, shape, snapX, snapY));
-			if (options.outline) this.#fill(1, () => addOutline(context, shape, snapX, snapY, wide));
+			if (options.outline) this.#fill(1, () => addOutline(context, shape, snapX, snapY, thick));
 		}
 		context.globalAlpha = 1;
 	}
