@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from tests.web.page.conftest import encode_png
 
+import tumortrace
 from tumortrace.inference.lesions import find_lesions
 from tumortrace.inference.volumes import link_lesions
 from tumortrace.metrics.lesions import label_lesions
@@ -112,3 +114,8 @@ def test_cases_are_ordered_least_confident_first_with_every_fourth_at_random(bar
       const scans = [0.9, 0.2, 2, 0.5, 0.7, 0.8, 0.3].map((confidence) => ({ confidence }));
       return orderForCorrection(scans, () => 0.99).map(({ scan, random }) => [scan.confidence, random]); }""")
     assert found == [[0.2, False], [0.3, False], [0.5, False], [2, True], [0.7, False], [0.8, False], [0.9, False]]
+
+
+def test_the_page_is_small():
+    folder = Path(tumortrace.__file__).parent / "web" / "static"
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 150_000

@@ -133,8 +133,8 @@ function cut(slice, threshold, own) {
 	slice.touch();
 }
 
-// What is open, in order, and which of it is shown. Events: change, complete, relabel (detail: the scan), slice
-// (detail: {scan, slice}, of one that came or was replaced), select (detail: {scan, index}).
+// What is open, and which of it is shown. Events: change, complete, relabel (detail: the scan), slice ({scan, slice}, of
+// one that came or was replaced), select ({scan, index}).
 export class ScanList extends EventTarget {
 	items = [];
 	current = null;

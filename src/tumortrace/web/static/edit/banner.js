@@ -6,66 +6,66 @@ import {openStore} from "./store.js";
 const MOST_OFFERS = 4;
 
 export async function mountBanner(panel) {
-  const {editor} = panel, {scans} = editor;
-  const banner = el("section", {class: "edit-banner", "aria-label": "Saved work", hidden: true});
-  document.querySelector("main").before(banner);
-  editor.attach(await openStore());
-  if (!editor.store) return panel.tell("This browser stores nothing: download the mask before you close the page.");
-  const state = {panel, banner, wanted: new Map(), dismissed: new Set()}; // wanted: key of work by the scan it waits for
-  scans.addEventListener("change", ({detail: scan}) => bring(state, scan));
-  editor.addEventListener("saved", () => { state.forget.hidden = false; });
-  state.forget = el("button", {type: "button", class: "edit-link", text: "Forget saved work", hidden: true,
-    on: {click: () => forgetAll(state)}});
-  panel.status.after(state.forget);
-  return showOffers(state);
+	const {editor} = panel, {scans} = editor;
+	const banner = el("section", {class: "edit-banner", "aria-label": "Saved work", hidden: true});
+	document.querySelector("main").before(banner);
+	editor.attach(await openStore());
+	if (!editor.store) return panel.tell("This browser stores nothing: download the mask before you close the page.");
+	const state = {panel, banner, wanted: new Map(), dismissed: new Set()}; // wanted: key of work by the scan it waits for
+	scans.addEventListener("change", ({detail: scan}) => bring(state, scan));
+	editor.addEventListener("saved", () => { state.forget.hidden = false; });
+	state.forget = el("button", {type: "button", class: "edit-link", text: "Forget saved work", hidden: true,
+		on: {click: () => forgetAll(state)}});
+	panel.status.after(state.forget);
+	return showOffers(state);
 }
 
 async function bring(state, scan) {
-  const key = state.wanted.get(scan.id);
-  if (key && state.panel.editor.scans.items.includes(scan)) {
-    state.wanted.delete(scan.id);
-    await state.panel.editor.restore(scan, key);
-  }
-  await showOffers(state);
+	const key = state.wanted.get(scan.id);
+	if (key && state.panel.editor.scans.items.includes(scan)) {
+		state.wanted.delete(scan.id);
+		await state.panel.editor.restore(scan, key);
+	}
+	await showOffers(state);
 }
 
 async function showOffers(state) {
-  const {panel: {editor}, banner, dismissed} = state, {scans, states} = editor;
-  const all = await editor.store.list();
-  state.forget.hidden = !all.length;
-  const open = new Map(scans.items.map((scan) => [scan.id, scan]));
-  const used = new Set(scans.items.map((scan) => states.get(scan)?.work.key));
-  const offers = all.filter(({key, scan}) => !dismissed.has(key) && !used.has(key) && (!open.size || open.has(scan)));
-  banner.replaceChildren(...offers.slice(0, MOST_OFFERS).map((work) => buildOffer(state, work, open.get(work.scan))));
-  banner.hidden = !offers.length;
+	const {panel: {editor}, banner, dismissed} = state, {scans, states} = editor;
+	const all = await editor.store.list();
+	state.forget.hidden = !all.length;
+	const open = new Map(scans.items.map((scan) => [scan.id, scan]));
+	const used = new Set(scans.items.map((scan) => states.get(scan)?.work.key));
+	const offers = all.filter(({key, scan}) => !dismissed.has(key) && !used.has(key) && (!open.size || open.has(scan)));
+	banner.replaceChildren(...offers.slice(0, MOST_OFFERS).map((work) => buildOffer(state, work, open.get(work.scan))));
+	banner.hidden = !offers.length;
 }
 
 function buildOffer(state, {key, scan: id, name, changed, done}, scan) {
-  const {panel} = state, {editor} = panel;
-  const when = new Date(changed).toLocaleString("en", {dateStyle: "medium", timeStyle: "short"});
-  const button = (text, style, act) => el("button", {type: "button", class: style, text, on: {click: async () => {
-    await act();
-    await showOffers(state);
-  }}});
-  return el("div", {class: "edit-offer"},
-    el("p", {}, el("strong", {text: "Unfinished correction"}), ` of ${name}: ${count(done, "step")}, ${when}.`),
-    button("Restore", "button small main", () => (scan ? editor.restore(scan, key) : reopen(state, key, id))),
-    button("Forget", "button small", () => editor.forget([key])),
-    button("Not now", "edit-link", () => state.dismissed.add(key)));
+	const {panel} = state, {editor} = panel;
+	const when = new Date(changed).toLocaleString("en", {dateStyle: "medium", timeStyle: "short"});
+	const button = (text, style, act) => el("button", {type: "button", class: style, text, on: {click: async () => {
+		await act();
+		await showOffers(state);
+	}}});
+	return el("div", {class: "edit-offer"},
+		el("p", {}, el("strong", {text: "Unfinished correction"}), ` of ${name}: ${count(done, "step")}, ${when}.`),
+		button("Restore", "button small main", () => (scan ? editor.restore(scan, key) : reopen(state, key, id))),
+		button("Forget", "button small", () => editor.forget([key])),
+		button("Not now", "edit-link", () => state.dismissed.add(key)));
 }
 
 // Open the files that were stored with the work; it is brought back once they are there.
 async function reopen({panel, wanted, dismissed}, key, id) {
-  const {files} = await panel.editor.store.load(key);
-  if (!files.length) return panel.editor.viewer.say("The files of this work were not stored. Open them to restore it.");
-  wanted.set(id, key);
-  dismissed.add(key);
-  return panel.section.dispatchEvent(new CustomEvent("open", {detail: {files}}));
+	const {files} = await panel.editor.store.load(key);
+	if (!files.length) return panel.editor.viewer.say("The files of this work were not stored. Open them to restore it.");
+	wanted.set(id, key);
+	dismissed.add(key);
+	return panel.section.dispatchEvent(new CustomEvent("open", {detail: {files}}));
 }
 
 async function forgetAll(state) {
-  const {panel} = state;
-  await panel.editor.forget((await panel.editor.store.list()).map(({key}) => key));
-  await showOffers(state);
-  panel.tell("Saved work was deleted from this browser.");
+	const {panel} = state;
+	await panel.editor.forget((await panel.editor.store.list()).map(({key}) => key));
+	await showOffers(state);
+	panel.tell("Saved work was deleted from this browser.");
 }

@@ -11,241 +11,241 @@ export const SIZES = {px: [1, 200], mm: [0.5, 100]};
 
 // Events: change (settings, history or scan), saved, unsaved (detail: why).
 export class Editor extends EventTarget {
-  settings = {size: 10, unit: "px", lesion: 1, over: false, tolerance: 10};
-  stroke = null;
-  states = new WeakMap(); // scan -> {history, bases: Map of slice to packed labels, work, stored, applied}
-  greys = new WeakMap();
+	settings = {size: 10, unit: "px", lesion: 1, over: false, tolerance: 10};
+	stroke = null;
+	states = new WeakMap(); // scan -> {history, bases: Map of slice to packed labels, work, stored, applied}
+	greys = new WeakMap();
 
-  constructor(viewer, scans) {
-    super();
-    Object.assign(this, {viewer, scans, store: null});
-    this.repaint = onceAFrame(() => viewer.draw()); // where no label changed
-    viewer.addEventListener("slicechange", () => this.sliceChanged());
-    scans.addEventListener("slice", ({detail}) => this.bringBack(detail.scan, detail.slice));
-    scans.addEventListener("complete", ({detail}) => detail.ready.forEach((slice) => this.bringBack(detail, slice)));
-  }
+	constructor(viewer, scans) {
+		super();
+		Object.assign(this, {viewer, scans, store: null});
+		this.repaint = onceAFrame(() => viewer.draw()); // where no label changed
+		viewer.addEventListener("slicechange", () => this.sliceChanged());
+		scans.addEventListener("slice", ({detail}) => this.bringBack(detail.scan, detail.slice));
+		scans.addEventListener("complete", ({detail}) => detail.ready.forEach((slice) => this.bringBack(detail, slice)));
+	}
 
-  get scan() { return this.viewer.scan; }
-  get history() { return this.scan ? this.stateOf(this.scan).history : new History(); }
-  get millimetres() { return this.settings.unit === "mm" && Boolean(this.scan?.spacingMm); }
+	get scan() { return this.viewer.scan; }
+	get history() { return this.scan ? this.stateOf(this.scan).history : new History(); }
+	get millimetres() { return this.settings.unit === "mm" && Boolean(this.scan?.spacingMm); }
 
-  stateOf(scan) {
-    if (!this.states.has(scan)) {
-      const key = `${scan.id} ${Date.now()} ${Math.floor(performance.now() * 1000)}`;
-      const work = {key, scan: scan.id, name: scan.name};
-      this.states.set(scan, {history: new History(), bases: new Map(), work, stored: false, applied: new WeakSet()});
-    }
-    return this.states.get(scan);
-  }
+	stateOf(scan) {
+		if (!this.states.has(scan)) {
+			const key = `${scan.id} ${Date.now()} ${Math.floor(performance.now() * 1000)}`;
+			const work = {key, scan: scan.id, name: scan.name};
+			this.states.set(scan, {history: new History(), bases: new Map(), work, stored: false, applied: new WeakSet()});
+		}
+		return this.states.get(scan);
+	}
 
-  set(settings) {
-    Object.assign(this.settings, settings);
-    const [least, most] = SIZES[this.settings.unit];
-    this.settings.size = Math.min(most, Math.max(least, Math.round(this.settings.size * 2) / 2));
-    this.changed();
-    this.repaint();
-  }
+	set(settings) {
+		Object.assign(this.settings, settings);
+		const [least, most] = SIZES[this.settings.unit];
+		this.settings.size = Math.min(most, Math.max(least, Math.round(this.settings.size * 2) / 2));
+		this.changed();
+		this.repaint();
+	}
 
-  resize(steps) {
-    const {size} = this.settings;
-    this.set({size: size + steps * Math.max(1, Math.round(size / 10))});
-  }
+	resize(steps) {
+		const {size} = this.settings;
+		this.set({size: size + steps * Math.max(1, Math.round(size / 10))});
+	}
 
-  chooseLesion(lesion) {
-    if (lesion >= 1 && lesion <= MOST_LESIONS) this.set({lesion});
-  }
+	chooseLesion(lesion) {
+		if (lesion >= 1 && lesion <= MOST_LESIONS) this.set({lesion});
+	}
 
-  newLesion() {
-    if (this.scan) this.chooseLesion(unusedLabel(this.scan.ready));
-  }
+	newLesion() {
+		if (this.scan) this.chooseLesion(unusedLabel(this.scan.ready));
+	}
 
-  // Half axes of the brush in pixels.
-  radius() {
-    const half = this.settings.size / 2;
-    return this.millimetres ? {x: half / this.scan.spacingMm[1], y: half / this.scan.spacingMm[0]} : {x: half, y: half};
-  }
+	// Half axes of the brush in pixels.
+	radius() {
+		const half = this.settings.size / 2;
+		return this.millimetres ? {x: half / this.scan.spacingMm[1], y: half / this.scan.spacingMm[0]} : {x: half, y: half};
+	}
 
-  // Grey values of a slice, and the range that the tolerance of the threshold brush is a share of.
-  greyOf(slice) {
-    if (slice.pixels) return {values: slice.pixels, range: this.viewer.window.width / Math.abs(slice.slope || 1)};
-    if (!this.greys.has(slice)) this.greys.set(slice, readGrey(slice));
-    return {values: this.greys.get(slice), range: 255};
-  }
+	// Grey values of a slice, and the range that the tolerance of the threshold brush is a share of.
+	greyOf(slice) {
+		if (slice.pixels) return {values: slice.pixels, range: this.viewer.window.width / Math.abs(slice.slope || 1)};
+		if (!this.greys.has(slice)) this.greys.set(slice, readGrey(slice));
+		return {values: this.greys.get(slice), range: 255};
+	}
 
-  // A stroke: begin, touched after each change of the labels, then commit or rollback.
-  begin(name) {
-    this.commit();
-    const {scan} = this, {slice} = this.viewer;
-    if (!slice) return null;
-    this.stroke = {scan, slice, name, before: slice.labels.slice(), timer: 0, partial: false};
-    slice.edited = true; // the threshold and the numbering of the series leave it alone from now on
-    return slice;
-  }
+	// A stroke: begin, touched after each change of the labels, then commit or rollback.
+	begin(name) {
+		this.commit();
+		const {scan} = this, {slice} = this.viewer;
+		if (!slice) return null;
+		this.stroke = {scan, slice, name, before: slice.labels.slice(), timer: 0, partial: false};
+		slice.edited = true; // the threshold and the numbering of the series leave it alone from now on
+		return slice;
+	}
 
-  touched() {
-    this.viewer.redraw();
-    this.stroke.timer ||= setTimeout(() => this.savePartial(), SAVE_EVERY_MS);
-  }
+	touched() {
+		this.viewer.redraw();
+		this.stroke.timer ||= setTimeout(() => this.savePartial(), SAVE_EVERY_MS);
+	}
 
-  commit() {
-    const {stroke} = this;
-    if (!stroke) return;
-    this.stroke = null;
-    clearTimeout(stroke.timer);
-    const {history} = this.stateOf(stroke.scan);
-    const step = history.add(stroke.slice.index, stroke.name, stroke.before, stroke.slice.labels);
-    if (step) this.save(stroke.scan, history.position - 1, step, stroke.before);
-    else this.endWithout(stroke);
-    this.viewer.redraw();
-    this.changed();
-  }
+	commit() {
+		const {stroke} = this;
+		if (!stroke) return;
+		this.stroke = null;
+		clearTimeout(stroke.timer);
+		const {history} = this.stateOf(stroke.scan);
+		const step = history.add(stroke.slice.index, stroke.name, stroke.before, stroke.slice.labels);
+		if (step) this.save(stroke.scan, history.position - 1, step, stroke.before);
+		else this.endWithout(stroke);
+		this.viewer.redraw();
+		this.changed();
+	}
 
-  rollback() {
-    const {stroke} = this;
-    if (!stroke) return;
-    this.stroke = null;
-    clearTimeout(stroke.timer);
-    stroke.slice.labels.set(stroke.before);
-    this.endWithout(stroke);
-    this.viewer.redraw();
-    this.changed();
-  }
+	rollback() {
+		const {stroke} = this;
+		if (!stroke) return;
+		this.stroke = null;
+		clearTimeout(stroke.timer);
+		stroke.slice.labels.set(stroke.before);
+		this.endWithout(stroke);
+		this.viewer.redraw();
+		this.changed();
+	}
 
-  // End a stroke that changed nothing.
-  endWithout({scan, slice, partial}) {
-    slice.edited = this.stateOf(scan).history.touches(slice.index);
-    if (partial && this.store) this.saveWhole(scan); // steps that can be redone were replaced by what it saved
-  }
+	// End a stroke that changed nothing.
+	endWithout({scan, slice, partial}) {
+		slice.edited = this.stateOf(scan).history.touches(slice.index);
+		if (partial && this.store) this.saveWhole(scan); // steps that can be redone were replaced by what it saved
+	}
 
-  savePartial() {
-    const {stroke} = this;
-    if (!stroke) return;
-    stroke.timer = 0;
-    stroke.partial = true;
-    const {history} = this.stateOf(stroke.scan);
-    const runs = diffLabels(stroke.before, stroke.slice.labels);
-    this.save(stroke.scan, history.position, {index: stroke.slice.index, name: stroke.name, runs}, stroke.before);
-  }
+	savePartial() {
+		const {stroke} = this;
+		if (!stroke) return;
+		stroke.timer = 0;
+		stroke.partial = true;
+		const {history} = this.stateOf(stroke.scan);
+		const runs = diffLabels(stroke.before, stroke.slice.labels);
+		this.save(stroke.scan, history.position, {index: stroke.slice.index, name: stroke.name, runs}, stroke.before);
+	}
 
-  // One change of the whole slice that is shown.
-  operate(key) {
-    const {label, change} = OPERATIONS.find(({name}) => name === key);
-    this.commit();
-    const {scan} = this, {slice, index} = this.viewer;
-    if (!slice) return;
-    const labels = change({slice, before: scan.slices[index - 1], after: scan.slices[index + 1]});
-    if (!labels) return void this.viewer.say(`${label}: there is no such slice.`);
-    this.begin(label);
-    slice.labels.set(labels);
-    const {position} = this.history;
-    this.commit();
-    this.viewer.say(this.history.position > position ? `${label}: done.` : `${label}: nothing to change.`);
-  }
+	// One change of the whole slice that is shown.
+	operate(key) {
+		const {label, change} = OPERATIONS.find(({name}) => name === key);
+		this.commit();
+		const {scan} = this, {slice, index} = this.viewer;
+		if (!slice) return;
+		const labels = change({slice, before: scan.slices[index - 1], after: scan.slices[index + 1]});
+		if (!labels) return void this.viewer.say(`${label}: there is no such slice.`);
+		this.begin(label);
+		slice.labels.set(labels);
+		const {position} = this.history;
+		this.commit();
+		this.viewer.say(this.history.position > position ? `${label}: done.` : `${label}: nothing to change.`);
+	}
 
-  undo() { this.move("undo"); }
-  redo() { this.move("redo"); }
+	undo() { this.move("undo"); }
+	redo() { this.move("redo"); }
 
-  move(way) {
-    this.commit();
-    const {scan} = this;
-    if (!scan) return;
-    const {history, work, stored} = this.stateOf(scan);
-    const next = history.steps[way === "undo" ? history.position - 1 : history.position];
-    if (!next) return void this.viewer.say(`Nothing to ${way}.`);
-    if (!scan.slices[next.index]) return void this.viewer.say(`Slice ${next.index + 1} is still loading.`);
-    history[way]((index) => scan.slices[index].labels);
-    this.viewer.show(next.index);
-    this.viewer.redraw();
-    if (stored) this.guard(this.store.savePosition(work, history.position));
-    this.viewer.say(`${way === "undo" ? "Undone" : "Redone"}: ${next.name}${scan.slices.length > 1 ? `, slice ${next.index + 1}` : ""}.`);
-    this.changed();
-  }
+	move(way) {
+		this.commit();
+		const {scan} = this;
+		if (!scan) return;
+		const {history, work, stored} = this.stateOf(scan);
+		const next = history.steps[way === "undo" ? history.position - 1 : history.position];
+		if (!next) return void this.viewer.say(`Nothing to ${way}.`);
+		if (!scan.slices[next.index]) return void this.viewer.say(`Slice ${next.index + 1} is still loading.`);
+		history[way]((index) => scan.slices[index].labels);
+		this.viewer.show(next.index);
+		this.viewer.redraw();
+		if (stored) this.guard(this.store.savePosition(work, history.position));
+		this.viewer.say(`${way === "undo" ? "Undone" : "Redone"}: ${next.name}${scan.slices.length > 1 ? `, slice ${next.index + 1}` : ""}.`);
+		this.changed();
+	}
 
-  // Write a step; the first time, all steps and the files.
-  save(scan, place, step, before) {
-    const state = this.stateOf(scan), {bases, history, work} = state;
-    const first = !bases.has(step.index);
-    if (first) bases.set(step.index, packLabels(before));
-    if (!this.store) return;
-    if (state.stored) this.guard(this.store.saveStep(work, place, step, first ? bases.get(step.index) : null));
-    else this.saveAll(scan, [...history.steps.slice(0, place), step]);
-  }
+	// Write a step; the first time, all steps and the files.
+	save(scan, place, step, before) {
+		const state = this.stateOf(scan), {bases, history, work} = state;
+		const first = !bases.has(step.index);
+		if (first) bases.set(step.index, packLabels(before));
+		if (!this.store) return;
+		if (state.stored) this.guard(this.store.saveStep(work, place, step, first ? bases.get(step.index) : null));
+		else this.saveAll(scan, [...history.steps.slice(0, place), step]);
+	}
 
-  saveAll(scan, steps) {
-    const state = this.stateOf(scan), {bases, work} = state, {store} = this;
-    state.stored = true;
-    this.guard(Promise.all(steps.map((each, at) => store.saveStep(work, at, each, bases.get(each.index)))));
-    this.guard(store.saveFiles(work.key, scan.files.map((file) => ({file, path: file.path}))));
-  }
+	saveAll(scan, steps) {
+		const state = this.stateOf(scan), {bases, work} = state, {store} = this;
+		state.stored = true;
+		this.guard(Promise.all(steps.map((each, at) => store.saveStep(work, at, each, bases.get(each.index)))));
+		this.guard(store.saveFiles(work.key, scan.files.map((file) => ({file, path: file.path}))));
+	}
 
-  // Take the store, once it is open, and save in it what was drawn before.
-  attach(store) {
-    this.store = store;
-    for (const scan of store ? this.scans.items : []) if (this.stateOf(scan).history.canUndo) this.saveWhole(scan);
-  }
+	// Take the store, once it is open, and save in it what was drawn before.
+	attach(store) {
+		this.store = store;
+		for (const scan of store ? this.scans.items : []) if (this.stateOf(scan).history.canUndo) this.saveWhole(scan);
+	}
 
-  saveWhole(scan) {
-    const {history, work} = this.stateOf(scan);
-    this.saveAll(scan, history.steps);
-    this.guard(this.store.savePosition(work, history.position));
-  }
+	saveWhole(scan) {
+		const {history, work} = this.stateOf(scan);
+		this.saveAll(scan, history.steps);
+		this.guard(this.store.savePosition(work, history.position));
+	}
 
-  guard(writing) {
-    writing.then(() => this.dispatchEvent(new Event("saved")), (error) =>
-      this.dispatchEvent(new CustomEvent("unsaved", {detail: error?.name ?? "unknown"})));
-  }
+	guard(writing) {
+		writing.then(() => this.dispatchEvent(new Event("saved")), (error) =>
+			this.dispatchEvent(new CustomEvent("unsaved", {detail: error?.name ?? "unknown"})));
+	}
 
-  // Take up saved work on a scan that is open. Slices that come later follow as they come.
-  async restore(scan, key) {
-    this.commit();
-    const {work, steps, bases} = await this.store.load(key);
-    if (!work) return;
-    this.states.set(scan, {history: new History(steps, Math.min(work.done, steps.length)), bases, work, stored: true, applied: new WeakSet()});
-    for (const slice of scan.ready) this.bringBack(scan, slice);
-    const last = steps[work.done - 1];
-    if (last && scan === this.scan) this.viewer.show(last.index);
-    this.changed();
-  }
+	// Take up saved work on a scan that is open. Slices that come later follow as they come.
+	async restore(scan, key) {
+		this.commit();
+		const {work, steps, bases} = await this.store.load(key);
+		if (!work) return;
+		this.states.set(scan, {history: new History(steps, Math.min(work.done, steps.length)), bases, work, stored: true, applied: new WeakSet()});
+		for (const slice of scan.ready) this.bringBack(scan, slice);
+		const last = steps[work.done - 1];
+		if (last && scan === this.scan) this.viewer.show(last.index);
+		this.changed();
+	}
 
-  bringBack(scan, slice) {
-    const state = this.states.get(scan), base = state?.bases.get(slice?.index);
-    if (!base || state.applied.has(slice) || slice.edited || base.length !== slice.labels.length) return;
-    state.applied.add(slice);
-    slice.labels.set(unpackLabels(base));
-    state.history.replay(slice.index, slice.labels);
-    slice.edited = true;
-    this.viewer.forget([slice]);
-    this.changed();
-  }
+	bringBack(scan, slice) {
+		const state = this.states.get(scan), base = state?.bases.get(slice?.index);
+		if (!base || state.applied.has(slice) || slice.edited || base.length !== slice.labels.length) return;
+		state.applied.add(slice);
+		slice.labels.set(unpackLabels(base));
+		state.history.replay(slice.index, slice.labels);
+		slice.edited = true;
+		this.viewer.forget([slice]);
+		this.changed();
+	}
 
-  // Delete saved work. What is open stays open, and is saved anew with its next change.
-  async forget(keys) {
-    for (const key of keys) await this.store.forget(key);
-    for (const scan of this.scans.items) {
-      const state = this.states.get(scan);
-      if (state && keys.includes(state.work.key)) state.stored = false;
-    }
-    this.changed();
-  }
+	// Delete saved work. What is open stays open, and is saved anew with its next change.
+	async forget(keys) {
+		for (const key of keys) await this.store.forget(key);
+		for (const scan of this.scans.items) {
+			const state = this.states.get(scan);
+			if (state && keys.includes(state.work.key)) state.stored = false;
+		}
+		this.changed();
+	}
 
-  sliceChanged() {
-    if (this.stroke && this.stroke.slice !== this.viewer.slice) this.commit();
-    this.bringBack(this.scan, this.viewer.slice);
-    this.changed();
-  }
+	sliceChanged() {
+		if (this.stroke && this.stroke.slice !== this.viewer.slice) this.commit();
+		this.bringBack(this.scan, this.viewer.slice);
+		this.changed();
+	}
 
-  changed() { this.dispatchEvent(new Event("change")); }
+	changed() { this.dispatchEvent(new Event("change")); }
 
 }
 
 function readGrey(slice) {
-  const values = new Uint8Array(slice.labels.length);
-  if (!slice.rgb) return values;
-  const context = new OffscreenCanvas(slice.width, slice.height).getContext("2d");
-  context.drawImage(slice.rgb, 0, 0);
-  const {data} = context.getImageData(0, 0, slice.width, slice.height);
-  for (let at = 0; at < values.length; at++) {
-    values[at] = Math.round(0.299 * data[4 * at] + 0.587 * data[4 * at + 1] + 0.114 * data[4 * at + 2]);
-  }
-  return values;
+	const values = new Uint8Array(slice.labels.length);
+	if (!slice.rgb) return values;
+	const context = new OffscreenCanvas(slice.width, slice.height).getContext("2d");
+	context.drawImage(slice.rgb, 0, 0);
+	const {data} = context.getImageData(0, 0, slice.width, slice.height);
+	for (let at = 0; at < values.length; at++) {
+		values[at] = Math.round(0.299 * data[4 * at] + 0.587 * data[4 * at + 1] + 0.114 * data[4 * at + 2]);
+	}
+	return values;
 }

@@ -11,176 +11,176 @@ import {OPERATIONS, TOOLS} from "./tools.js";
 // Fill the section with the toolbar. Fires `open` (detail: files of saved work) and `dataset` (detail: name of the
 // downloaded file) on it.
 export function mountPanel(section, viewer, scans) {
-  const editor = new Editor(viewer, scans);
-  const panel = {
-    editor, section, tool: null, choose: (name) => chooseTool(panel, name), download: () => startDownload(panel),
-    tell: (text) => { if (panel.status.textContent !== text) panel.status.textContent = text; },
-  };
-  section.append(buildTools(panel), buildBrush(panel), buildLesions(panel), ...buildActions(panel), ...buildDownload(panel));
-  listenForKeys(panel);
-  editor.addEventListener("change", () => show(panel));
-  scans.addEventListener("select", () => show(panel));
-  viewer.addEventListener("labelschange", () => showLesions(panel));
-  show(panel);
-  mountBanner(panel);
-  return panel;
+	const editor = new Editor(viewer, scans);
+	const panel = {
+		editor, section, tool: null, choose: (name) => chooseTool(panel, name), download: () => startDownload(panel),
+		tell: (text) => { if (panel.status.textContent !== text) panel.status.textContent = text; },
+	};
+	section.append(buildTools(panel), buildBrush(panel), buildLesions(panel), ...buildActions(panel), ...buildDownload(panel));
+	listenForKeys(panel);
+	editor.addEventListener("change", () => show(panel));
+	scans.addEventListener("select", () => show(panel));
+	viewer.addEventListener("labelschange", () => showLesions(panel));
+	show(panel);
+	mountBanner(panel);
+	return panel;
 }
 
 function drawIcon(path) {
-  const icon = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  icon.setAttribute("viewBox", "0 0 20 20");
-  icon.setAttribute("aria-hidden", "true");
-  line.setAttribute("d", path);
-  icon.append(line);
-  return icon;
+	const icon = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+	const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
+	icon.setAttribute("viewBox", "0 0 20 20");
+	icon.setAttribute("aria-hidden", "true");
+	line.setAttribute("d", path);
+	icon.append(line);
+	return icon;
 }
 
 const group = (label, ...children) => el("div", {class: "row", role: "group", "aria-label": label}, ...children);
 
 function buildTools(panel) {
-  panel.tools = TOOLS.map(({name, label, short, key, icon}) => el("button", {
-    type: "button", class: "button small edit-tool", title: `${label} (${key})`, "aria-label": label,
-    "aria-keyshortcuts": key, on: {click: () => chooseTool(panel, panel.tool === name ? null : name)},
-  }, drawIcon(icon), short ?? label));
-  return el("div", {class: "edit-tools", role: "group", "aria-label": "Tools"}, ...panel.tools);
+	panel.tools = TOOLS.map(({name, label, short, key, icon}) => el("button", {
+		type: "button", class: "button small edit-tool", title: `${label} (${key})`, "aria-label": label,
+		"aria-keyshortcuts": key, on: {click: () => chooseTool(panel, panel.tool === name ? null : name)},
+	}, drawIcon(icon), short ?? label));
+	return el("div", {class: "edit-tools", role: "group", "aria-label": "Tools"}, ...panel.tools);
 }
 
 function chooseTool(panel, name) {
-  const {editor} = panel, {viewer} = editor;
-  viewer.tool?.cancel();
-  panel.tool = name;
-  viewer.tool = TOOLS.find((each) => each.name === name)?.make(editor) ?? null;
-  if (viewer.tool) viewer.tool.wheel = (event) => turnWheel(editor, event);
-  viewer.host.classList.toggle("edit-brush", ["brush", "eraser", "threshold"].includes(name));
-  editor.repaint();
-  show(panel);
+	const {editor} = panel, {viewer} = editor;
+	viewer.tool?.cancel();
+	panel.tool = name;
+	viewer.tool = TOOLS.find((each) => each.name === name)?.make(editor) ?? null;
+	if (viewer.tool) viewer.tool.wheel = (event) => turnWheel(editor, event);
+	viewer.host.classList.toggle("edit-brush", ["brush", "eraser", "threshold"].includes(name));
+	editor.repaint();
+	show(panel);
 }
 
 // Shift or Alt and the wheel change the size; browsers turn the wheel sideways while Shift is held.
 function turnWheel(editor, event) {
-  if (!event.shiftKey && !event.altKey) return false;
-  editor.resize((event.deltaY || event.deltaX) < 0 ? 1 : -1);
-  return true;
+	if (!event.shiftKey && !event.altKey) return false;
+	editor.resize((event.deltaY || event.deltaX) < 0 ? 1 : -1);
+	return true;
 }
 
 function buildBrush(panel) {
-  const {editor} = panel;
-  panel.size = el("input", {type: "range", step: "0.5", on: {input: () => editor.set({size: Number(panel.size.value)})}});
-  panel.sizeText = el("output");
-  panel.unit = el("select", {"aria-label": "Unit of the size", on: {change: () => changeUnit(editor, panel.unit.value)}},
-    el("option", {text: "px"}), el("option", {text: "mm"}));
-  panel.tolerance = el("input", {type: "range", min: 1, max: 50,
-    on: {input: () => editor.set({tolerance: Number(panel.tolerance.value)})}});
-  panel.toleranceText = el("output");
-  panel.toleranceRow = el("label", {class: "field", title: "Share of the window by which grey values may differ from the start"},
-    "Grey range", panel.toleranceText, panel.tolerance);
-  return el("div", {class: "edit-size"},
-    el("label", {class: "field"}, "Size", panel.sizeText, panel.size), panel.unit, panel.toleranceRow);
+	const {editor} = panel;
+	panel.size = el("input", {type: "range", step: "0.5", on: {input: () => editor.set({size: Number(panel.size.value)})}});
+	panel.sizeText = el("output");
+	panel.unit = el("select", {"aria-label": "Unit of the size", on: {change: () => changeUnit(editor, panel.unit.value)}},
+		el("option", {text: "px"}), el("option", {text: "mm"}));
+	panel.tolerance = el("input", {type: "range", min: 1, max: 50,
+		on: {input: () => editor.set({tolerance: Number(panel.tolerance.value)})}});
+	panel.toleranceText = el("output");
+	panel.toleranceRow = el("label", {class: "field", title: "Share of the window by which grey values may differ from the start"},
+		"Grey range", panel.toleranceText, panel.tolerance);
+	return el("div", {class: "edit-size"},
+		el("label", {class: "field"}, "Size", panel.sizeText, panel.size), panel.unit, panel.toleranceRow);
 }
 
 // The same brush in the other unit.
 function changeUnit(editor, unit) {
-  const [rowMm, columnMm] = editor.scan?.spacingMm ?? [1, 1], mm = Math.sqrt(rowMm * columnMm);
-  const {size} = editor.settings;
-  editor.set({unit, size: unit === "mm" ? size * mm : size / mm});
+	const [rowMm, columnMm] = editor.scan?.spacingMm ?? [1, 1], mm = Math.sqrt(rowMm * columnMm);
+	const {size} = editor.settings;
+	editor.set({unit, size: unit === "mm" ? size * mm : size / mm});
 }
 
 function buildLesions(panel) {
-  const {editor} = panel;
-  panel.lesions = group("Lesion to paint");
-  panel.over = el("input", {type: "checkbox", on: {change: () => editor.set({over: panel.over.checked})}});
-  return el("div", {class: "edit-lesions"}, panel.lesions, el("label", {class: "small"}, panel.over, " Paint over other lesions"));
+	const {editor} = panel;
+	panel.lesions = group("Lesion to paint");
+	panel.over = el("input", {type: "checkbox", on: {change: () => editor.set({over: panel.over.checked})}});
+	return el("div", {class: "edit-lesions"}, panel.lesions, el("label", {class: "small"}, panel.over, " Paint over other lesions"));
 }
 
 function buildActions(panel) {
-  const {editor} = panel;
-  const button = (label, key, act) => el("button", {type: "button", class: "button small", "aria-keyshortcuts": key,
-    title: `${label} (${key})`, text: label, on: {click: act}});
-  panel.undo = button("Undo", "Z", () => editor.undo());
-  panel.redo = button("Redo", "Y", () => editor.redo());
-  panel.actions = OPERATIONS.map(({name, label, key}) => button(label, key, () => editor.operate(name)));
-  return [el("div", {class: "edit-actions", role: "group", "aria-label": "Mask of this slice"}, panel.undo, panel.redo,
-    ...panel.actions)];
+	const {editor} = panel;
+	const button = (label, key, act) => el("button", {type: "button", class: "button small", "aria-keyshortcuts": key,
+		title: `${label} (${key})`, text: label, on: {click: act}});
+	panel.undo = button("Undo", "Z", () => editor.undo());
+	panel.redo = button("Redo", "Y", () => editor.redo());
+	panel.actions = OPERATIONS.map(({name, label, key}) => button(label, key, () => editor.operate(name)));
+	return [el("div", {class: "edit-actions", role: "group", "aria-label": "Mask of this slice"}, panel.undo, panel.redo,
+		...panel.actions)];
 }
 
 function buildDownload(panel) {
-  const {editor} = panel;
-  panel.format = el("select", {"aria-label": "Format"}, ...FORMATS.map(({to, name}) => el("option", {value: to, text: name})));
-  panel.get = el("button", {type: "button", class: "button main", "aria-keyshortcuts": "Control+S", text: "Download",
-    title: "Download (Ctrl+S)", on: {click: () => startDownload(panel)}});
-  panel.status = el("p", {class: "quiet small", role: "status"});
-  editor.addEventListener("saved", () => panel.tell("Saved in this browser."));
-  editor.addEventListener("unsaved", ({detail}) =>
-    panel.tell(`Not saved in this browser (${detail}). Download the mask before you close the page.`));
-  return [el("div", {class: "edit-download"}, panel.format, panel.get), panel.status];
+	const {editor} = panel;
+	panel.format = el("select", {"aria-label": "Format"}, ...FORMATS.map(({to, name}) => el("option", {value: to, text: name})));
+	panel.get = el("button", {type: "button", class: "button main", "aria-keyshortcuts": "Control+S", text: "Download",
+		title: "Download (Ctrl+S)", on: {click: () => startDownload(panel)}});
+	panel.status = el("p", {class: "quiet small", role: "status"});
+	editor.addEventListener("saved", () => panel.tell("Saved in this browser."));
+	editor.addEventListener("unsaved", ({detail}) =>
+		panel.tell(`Not saved in this browser (${detail}). Download the mask before you close the page.`));
+	return [el("div", {class: "edit-download"}, panel.format, panel.get), panel.status];
 }
 
 async function startDownload(panel) {
-  const {editor, section, format} = panel;
-  if (!editor.scan || panel.get.disabled) return;
-  editor.commit();
-  panel.get.disabled = true;
-  panel.tell("Preparing the download ...");
-  try {
-    const name = await download(editor.scan, editor.scans.items, format.value);
-    panel.tell(`Downloaded ${name}.`);
-    if (format.value === "dataset") section.dispatchEvent(new CustomEvent("dataset", {detail: {name}}));
-  } catch (error) {
-    panel.tell(error.message);
-  } finally {
-    panel.get.disabled = false;
-  }
+	const {editor, section, format} = panel;
+	if (!editor.scan || panel.get.disabled) return;
+	editor.commit();
+	panel.get.disabled = true;
+	panel.tell("Preparing the download ...");
+	try {
+		const name = await download(editor.scan, editor.scans.items, format.value);
+		panel.tell(`Downloaded ${name}.`);
+		if (format.value === "dataset") section.dispatchEvent(new CustomEvent("dataset", {detail: {name}}));
+	} catch (error) {
+		panel.tell(error.message);
+	} finally {
+		panel.get.disabled = false;
+	}
 }
 
 // Show settings, lesions and what can be done now.
 function show(panel) {
-  const {editor} = panel, {settings, scan, history, viewer: {slice}} = editor;
-  TOOLS.forEach(({name}, at) => panel.tools[at].setAttribute("aria-pressed", String(panel.tool === name)));
-  for (const button of [...panel.tools, ...panel.actions, panel.get]) button.disabled = !slice;
-  OPERATIONS.forEach(({series}, at) => { panel.actions[at].hidden = Boolean(series) && scan?.slices.length === 1; });
-  panel.undo.disabled = !history.canUndo;
-  panel.redo.disabled = !history.canRedo;
-  panel.over.checked = settings.over;
-  showBrush(panel);
-  showLesions(panel);
-  FORMATS.forEach(({volume, dicom}, at) => {
-    panel.format.options[at].disabled = Boolean((volume && scan?.kind !== "volume") || (dicom && !scan?.seriesUid));
-  });
-  if (panel.format.selectedOptions[0].disabled) panel.format.value = FORMATS[0].to;
+	const {editor} = panel, {settings, scan, history, viewer: {slice}} = editor;
+	TOOLS.forEach(({name}, at) => panel.tools[at].setAttribute("aria-pressed", String(panel.tool === name)));
+	for (const button of [...panel.tools, ...panel.actions, panel.get]) button.disabled = !slice;
+	OPERATIONS.forEach(({series}, at) => { panel.actions[at].hidden = Boolean(series) && scan?.slices.length === 1; });
+	panel.undo.disabled = !history.canUndo;
+	panel.redo.disabled = !history.canRedo;
+	panel.over.checked = settings.over;
+	showBrush(panel);
+	showLesions(panel);
+	FORMATS.forEach(({volume, dicom}, at) => {
+		panel.format.options[at].disabled = Boolean((volume && scan?.kind !== "volume") || (dicom && !scan?.seriesUid));
+	});
+	if (panel.format.selectedOptions[0].disabled) panel.format.value = FORMATS[0].to;
 }
 
 function showBrush(panel) {
-  const {editor} = panel, {settings} = editor, unit = editor.millimetres ? "mm" : "px";
-  [panel.size.min, panel.size.max] = SIZES[unit];
-  panel.size.value = settings.size;
-  panel.sizeText.value = `${settings.size} ${unit}`;
-  panel.unit.value = unit;
-  panel.unit.options[1].disabled = !editor.scan?.spacingMm;
-  panel.tolerance.value = settings.tolerance;
-  panel.toleranceText.value = `± ${settings.tolerance} %`;
-  panel.toleranceRow.hidden = panel.tool !== "threshold";
+	const {editor} = panel, {settings} = editor, unit = editor.millimetres ? "mm" : "px";
+	[panel.size.min, panel.size.max] = SIZES[unit];
+	panel.size.value = settings.size;
+	panel.sizeText.value = `${settings.size} ${unit}`;
+	panel.unit.value = unit;
+	panel.unit.options[1].disabled = !editor.scan?.spacingMm;
+	panel.tolerance.value = settings.tolerance;
+	panel.toleranceText.value = `± ${settings.tolerance} %`;
+	panel.toleranceRow.hidden = panel.tool !== "threshold";
 }
 
 // A button for each lesion of the slice and the one that is chosen; replaced only if they changed, for the focus's sake.
 function showLesions(panel) {
-  const {editor} = panel, {scan, settings: {lesion}, viewer: {slice}} = editor;
-  const numbers = scan && slice ? scan.measure(slice).map(({number}) => number) : [];
-  const shown = [...new Set([...numbers, lesion])].sort((one, other) => one - other);
-  const state = `${shown} ${lesion}`;
-  if (panel.shown === state) return;
-  panel.shown = state;
-  const focused = panel.lesions.contains(document.activeElement) ? document.activeElement.textContent : null;
-  const chips = [...shown.map((number) => buildChip(editor, number, number === lesion)),
-    el("button", {type: "button", class: "button small", text: "New", title: "New lesion (L)", "aria-keyshortcuts": "L",
-      on: {click: () => editor.newLesion()}})];
-  panel.lesions.replaceChildren(el("span", {class: "small", text: "Lesion"}), ...chips);
-  chips.find(({textContent}) => textContent === focused)?.focus();
+	const {editor} = panel, {scan, settings: {lesion}, viewer: {slice}} = editor;
+	const numbers = scan && slice ? scan.measure(slice).map(({number}) => number) : [];
+	const shown = [...new Set([...numbers, lesion])].sort((one, other) => one - other);
+	const state = `${shown} ${lesion}`;
+	if (panel.shown === state) return;
+	panel.shown = state;
+	const focused = panel.lesions.contains(document.activeElement) ? document.activeElement.textContent : null;
+	const chips = [...shown.map((number) => buildChip(editor, number, number === lesion)),
+		el("button", {type: "button", class: "button small", text: "New", title: "New lesion (L)", "aria-keyshortcuts": "L",
+			on: {click: () => editor.newLesion()}})];
+	panel.lesions.replaceChildren(el("span", {class: "small", text: "Lesion"}), ...chips);
+	chips.find(({textContent}) => textContent === focused)?.focus();
 }
 
 function buildChip(editor, number, chosen) {
-  const swatch = el("i", {class: "swatch", "aria-hidden": "true"});
-  swatch.style.background = colourOf(number);
-  return el("button", {type: "button", class: "button small edit-chip", "aria-label": `Lesion ${number}`,
-    "aria-pressed": String(chosen), on: {click: () => editor.chooseLesion(number)}}, swatch, String(number));
+	const swatch = el("i", {class: "swatch", "aria-hidden": "true"});
+	swatch.style.background = colourOf(number);
+	return el("button", {type: "button", class: "button small edit-chip", "aria-label": `Lesion ${number}`,
+		"aria-pressed": String(chosen), on: {click: () => editor.chooseLesion(number)}}, swatch, String(number));
 }

@@ -10,88 +10,88 @@ const STORES = ["work", "files", "bases", "steps"];
 
 // Open the store; null where the browser has none.
 export async function openStore() {
-  try {
-    const request = indexedDB.open(NAME, VERSION);
-    request.onupgradeneeded = () => {
-      for (const store of STORES) request.result.createObjectStore(store);
-    };
-    return new Store(await settle(request));
-  } catch {
-    return null;
-  }
+	try {
+		const request = indexedDB.open(NAME, VERSION);
+		request.onupgradeneeded = () => {
+			for (const store of STORES) request.result.createObjectStore(store);
+		};
+		return new Store(await settle(request));
+	} catch {
+		return null;
+	}
 }
 
 class Store {
-  constructor(database) { this.database = database; }
+	constructor(database) { this.database = database; }
 
-  // All pieces of work, the latest first: {key, scan, name, changed (ms since 1970), done (steps)}.
-  async list() {
-    const all = await settle(this.database.transaction("work").objectStore("work").getAll());
-    return all.filter((work) => work.done > 0).sort((one, other) => other.changed - one.changed);
-  }
+	// All pieces of work, the latest first: {key, scan, name, changed (ms since 1970), done (steps)}.
+	async list() {
+		const all = await settle(this.database.transaction("work").objectStore("work").getAll());
+		return all.filter((work) => work.done > 0).sort((one, other) => other.changed - one.changed);
+	}
 
-  // Write the step at a place, which is then the last one; `base` (packed) if it is the first one of its slice. A
-  // stroke that is still being drawn is written as well, and replaced by the whole stroke later.
-  saveStep(work, place, step, base = null) {
-    return this.write(["work", "bases", "steps"], (stores) => {
-      stores.work.put({...work, done: place + 1, changed: Date.now()}, work.key);
-      stores.steps.delete(IDBKeyRange.bound([work.key, place + 1], [work.key, Infinity]));
-      stores.steps.put(step, [work.key, place]);
-      if (base) stores.bases.put(base, [work.key, step.index]);
-    });
-  }
+	// Write the step at a place, which is then the last one; `base` (packed) if it is the first one of its slice. A
+	// stroke that is still being drawn is written as well, and replaced by the whole stroke later.
+	saveStep(work, place, step, base = null) {
+		return this.write(["work", "bases", "steps"], (stores) => {
+			stores.work.put({...work, done: place + 1, changed: Date.now()}, work.key);
+			stores.steps.delete(IDBKeyRange.bound([work.key, place + 1], [work.key, Infinity]));
+			stores.steps.put(step, [work.key, place]);
+			if (base) stores.bases.put(base, [work.key, step.index]);
+		});
+	}
 
-  // Note how many steps are done, after an undo, a redo or a cancelled stroke.
-  savePosition(work, done) {
-    return this.write(["work"], (stores) => { stores.work.put({...work, done, changed: Date.now()}, work.key); });
-  }
+	// Note how many steps are done, after an undo, a redo or a cancelled stroke.
+	savePosition(work, done) {
+		return this.write(["work"], (stores) => { stores.work.put({...work, done, changed: Date.now()}, work.key); });
+	}
 
-  saveFiles(key, files) {
-    return this.write(["files"], (stores) => { stores.files.put(files, key); });
-  }
+	saveFiles(key, files) {
+		return this.write(["files"], (stores) => { stores.files.put(files, key); });
+	}
 
-  // All of one piece of work: {work, files, steps, bases: Map of slice to packed labels}.
-  async load(key) {
-    const range = IDBKeyRange.bound([key, 0], [key, Infinity]);
-    const stores = openStores(this.database.transaction(STORES), STORES);
-    const [work, files, steps, keys, bases] = await Promise.all([
-      stores.work.get(key), stores.files.get(key), stores.steps.getAll(range), stores.bases.getAllKeys(range),
-      stores.bases.getAll(range),
-    ].map(settle));
-    return {work, files: files ?? [], steps, bases: new Map(keys.map(([, index], at) => [index, bases[at]]))};
-  }
+	// All of one piece of work: {work, files, steps, bases: Map of slice to packed labels}.
+	async load(key) {
+		const range = IDBKeyRange.bound([key, 0], [key, Infinity]);
+		const stores = openStores(this.database.transaction(STORES), STORES);
+		const [work, files, steps, keys, bases] = await Promise.all([
+			stores.work.get(key), stores.files.get(key), stores.steps.getAll(range), stores.bases.getAllKeys(range),
+			stores.bases.getAll(range),
+		].map(settle));
+		return {work, files: files ?? [], steps, bases: new Map(keys.map(([, index], at) => [index, bases[at]]))};
+	}
 
-  forget(key) {
-    const range = IDBKeyRange.bound([key, 0], [key, Infinity]);
-    return this.write(STORES, (stores) => {
-      stores.work.delete(key); stores.files.delete(key); stores.bases.delete(range); stores.steps.delete(range);
-    });
-  }
+	forget(key) {
+		const range = IDBKeyRange.bound([key, 0], [key, Infinity]);
+		return this.write(STORES, (stores) => {
+			stores.work.delete(key); stores.files.delete(key); stores.bases.delete(range); stores.steps.delete(range);
+		});
+	}
 
-  write(names, change) {
-    return new Promise((resolve, reject) => {
-      const transaction = this.database.transaction(names, "readwrite");
-      transaction.oncomplete = () => resolve();
-      transaction.onerror = transaction.onabort = () => reject(transaction.error);
-      change(openStores(transaction, names));
-    });
-  }
+	write(names, change) {
+		return new Promise((resolve, reject) => {
+			const transaction = this.database.transaction(names, "readwrite");
+			transaction.oncomplete = () => resolve();
+			transaction.onerror = transaction.onabort = () => reject(transaction.error);
+			change(openStores(transaction, names));
+		});
+	}
 }
 
 const openStores = (transaction, names) =>
-  Object.fromEntries(names.map((name) => [name, transaction.objectStore(name)]));
+	Object.fromEntries(names.map((name) => [name, transaction.objectStore(name)]));
 
 const settle = (request) => new Promise((resolve, reject) => {
-  request.onsuccess = () => resolve(request.result);
-  request.onerror = request.onblocked = () => reject(request.error);
+	request.onsuccess = () => resolve(request.result);
+	request.onerror = request.onblocked = () => reject(request.error);
 });
 
 export function packLabels(labels) {
-  return {length: labels.length, runs: diffLabels(new Uint8Array(labels.length), labels)};
+	return {length: labels.length, runs: diffLabels(new Uint8Array(labels.length), labels)};
 }
 
 export function unpackLabels({length, runs}) {
-  const labels = new Uint8Array(length);
-  applyRuns(labels, runs);
-  return labels;
+	const labels = new Uint8Array(length);
+	applyRuns(labels, runs);
+	return labels;
 }

@@ -4,190 +4,190 @@
 //   chooseLesion(number), begin(name) -> slice, touched(), commit(), rollback(), repaint() where no label changed.
 
 import {deleteSpecks, fillHoles, keepLargest, nearest, paint, polygonSpans, separateLesions, sweepSpans}
-  from "./labels.js";
+	from "./labels.js";
 
 const CLOSE_PX = 9; // screen pixels within which a click on the first corner closes a polygon
 const FREEHAND_PX = 5; // screen pixels between corners that a drag sets
 const FULL_TURN = 2 * Math.PI;
 
 function labelUnder(slice, point) {
-  const x = nearest(point.x), y = nearest(point.y);
-  return x >= 0 && y >= 0 && x < slice.width && y < slice.height ? slice.labels[y * slice.width + x] : 0;
+	const x = nearest(point.x), y = nearest(point.y);
+	return x >= 0 && y >= 0 && x < slice.width && y < slice.height ? slice.labels[y * slice.width + x] : 0;
 }
 
 // A disc that paints, erases, or paints only what is as grey as the place where its stroke began.
 export function brush(editor, {erase = false, ranged = false} = {}) {
-  let slice = null, last = null, cursor = null, accept = null;
-  const name = erase ? "Erase" : ranged ? "Threshold brush" : "Brush";
-  const drawing = () => last !== null && editor.stroke?.slice === slice; // false once another slice is shown
-  const sweep = (point) => {
-    const {lesion, over} = editor.settings;
-    paint(slice, sweepSpans(last, point, editor.radius(), slice), erase ? 0 : lesion, {over, accept});
-    last = point;
-    editor.touched();
-  };
-  return {
-    down(point) {
-      slice = editor.begin(name);
-      if (!slice) return;
-      const under = erase || editor.settings.over ? 0 : labelUnder(slice, point);
-      if (under) editor.chooseLesion(under); // a stroke that begins on a lesion continues it
-      accept = ranged ? similarTo(editor, slice, point) : null;
-      last = cursor = point;
-      sweep(point);
-    },
-    move(point) {
-      cursor = point;
-      if (drawing()) sweep(point);
-    },
-    up(point) {
-      if (drawing() && (point.x !== last.x || point.y !== last.y)) sweep(point);
-      if (drawing()) editor.commit();
-      last = null;
-    },
-    cancel() { if (drawing()) editor.rollback(); last = null; },
-    get busy() { return drawing(); },
-    hover(point) { cursor = point; editor.repaint(); },
-    draw(context, viewer) { if (cursor) drawRing(context, viewer, cursor, editor.radius(), erase); },
-  };
+	let slice = null, last = null, cursor = null, accept = null;
+	const name = erase ? "Erase" : ranged ? "Threshold brush" : "Brush";
+	const drawing = () => last !== null && editor.stroke?.slice === slice; // false once another slice is shown
+	const sweep = (point) => {
+		const {lesion, over} = editor.settings;
+		paint(slice, sweepSpans(last, point, editor.radius(), slice), erase ? 0 : lesion, {over, accept});
+		last = point;
+		editor.touched();
+	};
+	return {
+		down(point) {
+			slice = editor.begin(name);
+			if (!slice) return;
+			const under = erase || editor.settings.over ? 0 : labelUnder(slice, point);
+			if (under) editor.chooseLesion(under); // a stroke that begins on a lesion continues it
+			accept = ranged ? similarTo(editor, slice, point) : null;
+			last = cursor = point;
+			sweep(point);
+		},
+		move(point) {
+			cursor = point;
+			if (drawing()) sweep(point);
+		},
+		up(point) {
+			if (drawing() && (point.x !== last.x || point.y !== last.y)) sweep(point);
+			if (drawing()) editor.commit();
+			last = null;
+		},
+		cancel() { if (drawing()) editor.rollback(); last = null; },
+		get busy() { return drawing(); },
+		hover(point) { cursor = point; editor.repaint(); },
+		draw(context, viewer) { if (cursor) drawRing(context, viewer, cursor, editor.radius(), erase); },
+	};
 }
 
 // Pixels whose grey value is close to that under the start of a stroke: within a share of the slice's range.
 function similarTo(editor, slice, point) {
-  const grey = editor.greyOf(slice);
-  const x = Math.min(slice.width - 1, Math.max(0, nearest(point.x)));
-  const y = Math.min(slice.height - 1, Math.max(0, nearest(point.y)));
-  const start = grey.values[y * slice.width + x], reach = (editor.settings.tolerance / 100) * grey.range;
-  return (index) => Math.abs(grey.values[index] - start) <= reach;
+	const grey = editor.greyOf(slice);
+	const x = Math.min(slice.width - 1, Math.max(0, nearest(point.x)));
+	const y = Math.min(slice.height - 1, Math.max(0, nearest(point.y)));
+	const start = grey.values[y * slice.width + x], reach = (editor.settings.tolerance / 100) * grey.range;
+	return (index) => Math.abs(grey.values[index] - start) <= reach;
 }
 
 // A polygon by clicks or freehand by dragging, that adds or takes off.
 export function polygon(editor, {erase = false} = {}) {
-  let points = [], cursor = null, dragging = false;
-  const far = (one, other, px) => Math.hypot(one.x - other.x, one.y - other.y) * editor.viewer.scale > px;
-  const redraw = () => editor.repaint();
-  const tool = {
-    down(point) {
-      if (points.length > 2 && !far(point, points[0], CLOSE_PX)) return tool.finish();
-      points.push(point);
-      dragging = true;
-      return redraw();
-    },
-    move(point) {
-      cursor = point;
-      if (dragging && far(point, points.at(-1), FREEHAND_PX)) points.push(point);
-      redraw();
-    },
-    up() { dragging = false; },
-    finish() {
-      const outline = points;
-      points = [];
-      dragging = false;
-      const slice = outline.length > 2 ? editor.begin(erase ? "Polygon off" : "Polygon") : null;
-      if (slice) {
-        const {lesion, over} = editor.settings;
-        paint(slice, polygonSpans(outline, slice), erase ? 0 : lesion, {over});
-        editor.commit();
-      }
-      redraw();
-    },
-    removeLast() { points.pop(); redraw(); },
-    cancel() { points = []; dragging = false; redraw(); },
-    get busy() { return points.length > 0; },
-    hover(point) { cursor = point; if (points.length) redraw(); },
-    draw(context, viewer) { drawOutline(context, viewer, points, cursor); },
-  };
-  return tool;
+	let points = [], cursor = null, dragging = false;
+	const far = (one, other, px) => Math.hypot(one.x - other.x, one.y - other.y) * editor.viewer.scale > px;
+	const redraw = () => editor.repaint();
+	const tool = {
+		down(point) {
+			if (points.length > 2 && !far(point, points[0], CLOSE_PX)) return tool.finish();
+			points.push(point);
+			dragging = true;
+			return redraw();
+		},
+		move(point) {
+			cursor = point;
+			if (dragging && far(point, points.at(-1), FREEHAND_PX)) points.push(point);
+			redraw();
+		},
+		up() { dragging = false; },
+		finish() {
+			const outline = points;
+			points = [];
+			dragging = false;
+			const slice = outline.length > 2 ? editor.begin(erase ? "Polygon off" : "Polygon") : null;
+			if (slice) {
+				const {lesion, over} = editor.settings;
+				paint(slice, polygonSpans(outline, slice), erase ? 0 : lesion, {over});
+				editor.commit();
+			}
+			redraw();
+		},
+		removeLast() { points.pop(); redraw(); },
+		cancel() { points = []; dragging = false; redraw(); },
+		get busy() { return points.length > 0; },
+		hover(point) { cursor = point; if (points.length) redraw(); },
+		draw(context, viewer) { drawOutline(context, viewer, points, cursor); },
+	};
+	return tool;
 }
 
 // A box whose whole lesions are deleted; what reaches beyond it stays.
 export function specks(editor) {
-  let from = null, to = null;
-  return {
-    down(point) { from = to = point; },
-    move(point) { if (from) { to = point; editor.repaint(); } },
-    up(point) {
-      const start = from;
-      from = null;
-      const slice = start && editor.begin("Delete specks");
-      if (!slice) return;
-      slice.labels.set(deleteSpecks(slice, start, point));
-      editor.commit();
-    },
-    cancel() { from = null; editor.repaint(); },
-    get busy() { return from !== null; },
-    hover() {},
-    draw(context, viewer) { if (from) drawBox(context, viewer, from, to); },
-  };
+	let from = null, to = null;
+	return {
+		down(point) { from = to = point; },
+		move(point) { if (from) { to = point; editor.repaint(); } },
+		up(point) {
+			const start = from;
+			from = null;
+			const slice = start && editor.begin("Delete specks");
+			if (!slice) return;
+			slice.labels.set(deleteSpecks(slice, start, point));
+			editor.commit();
+		},
+		cancel() { from = null; editor.repaint(); },
+		get busy() { return from !== null; },
+		hover() {},
+		draw(context, viewer) { if (from) drawBox(context, viewer, from, to); },
+	};
 }
 
 const copyOf = (slice, other) =>
-  (other?.labels && other.width === slice.width && other.height === slice.height ? other.labels : null);
+	(other?.labels && other.width === slice.width && other.height === slice.height ? other.labels : null);
 
 // The tools by their names, labels and keys.
 export const TOOLS = [
-  {name: "brush", label: "Brush", key: "B", make: brush,
-    icon: "M17 3L9 11M7.500 10.500l3 3M7 11c-3 0-1 4-5 5 3 2 8 1 8-2z"},
-  {name: "eraser", label: "Eraser", key: "E", make: (editor) => brush(editor, {erase: true}),
-    icon: "M11 3l6 6-7 7H6l-3-3zM7 7l6 6M5 18h12"},
-  {name: "threshold", label: "Threshold brush", short: "Threshold", key: "T",
-    make: (editor) => brush(editor, {ranged: true}), icon: "M3 17l9-9M12 3v2M12 11v2M7 8h2M15 8h2M15 5l-1 1M15 11l-1-1"},
-  {name: "polygon", label: "Polygon that adds", short: "Polygon", key: "P", make: (editor) => polygon(editor),
-    icon: "M4 8l7-5 6 6-4 8-8-2zM8 10h5M10.500 7.500v5"},
-  {name: "cut", label: "Polygon that takes off", short: "Cut", key: "X",
-    make: (editor) => polygon(editor, {erase: true}), icon: "M4 8l7-5 6 6-4 8-8-2zM8 10h5"},
-  {name: "specks", label: "Delete specks in a box", short: "Specks", key: "D", make: (editor) => specks(editor),
-    icon: "M3 6V3h3M14 3h3v3M17 14v3h-3M6 17H3v-3M7 8h.500M12 7h.500M9 12h.500M13 13h.500"},
+	{name: "brush", label: "Brush", key: "B", make: brush,
+		icon: "M17 3L9 11M7.500 10.500l3 3M7 11c-3 0-1 4-5 5 3 2 8 1 8-2z"},
+	{name: "eraser", label: "Eraser", key: "E", make: (editor) => brush(editor, {erase: true}),
+		icon: "M11 3l6 6-7 7H6l-3-3zM7 7l6 6M5 18h12"},
+	{name: "threshold", label: "Threshold brush", short: "Threshold", key: "T",
+		make: (editor) => brush(editor, {ranged: true}), icon: "M3 17l9-9M12 3v2M12 11v2M7 8h2M15 8h2M15 5l-1 1M15 11l-1-1"},
+	{name: "polygon", label: "Polygon that adds", short: "Polygon", key: "P", make: (editor) => polygon(editor),
+		icon: "M4 8l7-5 6 6-4 8-8-2zM8 10h5M10.500 7.500v5"},
+	{name: "cut", label: "Polygon that takes off", short: "Cut", key: "X",
+		make: (editor) => polygon(editor, {erase: true}), icon: "M4 8l7-5 6 6-4 8-8-2zM8 10h5"},
+	{name: "specks", label: "Delete specks in a box", short: "Specks", key: "D", make: (editor) => specks(editor),
+		icon: "M3 6V3h3M14 3h3v3M17 14v3h-3M6 17H3v-3M7 8h.500M12 7h.500M9 12h.500M13 13h.500"},
 ];
 
 // Changes of a whole slice in one step: from {slice, before, after} to labels, or null where there is nothing to do.
 export const OPERATIONS = [
-  {name: "fill", label: "Fill holes", key: "F", change: ({slice}) => fillHoles(slice)},
-  {name: "largest", label: "Keep largest", key: "K", change: ({slice}) => keepLargest(slice)},
-  {name: "separate", label: "Number lesions", key: "U", change: ({slice}) => separateLesions(slice)},
-  {name: "automatic", label: "Automatic mask", key: "R", change: ({slice}) => slice.automatic},
-  {name: "before", label: "Copy previous", key: "C", series: true, change: ({slice, before}) => copyOf(slice, before)},
-  {name: "after", label: "Copy next", key: "V", series: true, change: ({slice, after}) => copyOf(slice, after)},
+	{name: "fill", label: "Fill holes", key: "F", change: ({slice}) => fillHoles(slice)},
+	{name: "largest", label: "Keep largest", key: "K", change: ({slice}) => keepLargest(slice)},
+	{name: "separate", label: "Number lesions", key: "U", change: ({slice}) => separateLesions(slice)},
+	{name: "automatic", label: "Automatic mask", key: "R", change: ({slice}) => slice.automatic},
+	{name: "before", label: "Copy previous", key: "C", series: true, change: ({slice, before}) => copyOf(slice, before)},
+	{name: "after", label: "Copy next", key: "V", series: true, change: ({slice, after}) => copyOf(slice, after)},
 ];
 
 // Black under white, so that a line is seen on any picture.
 function strokeTwice(context, dashed = false) {
-  context.setLineDash(dashed ? [5, 3] : []);
-  for (const [colour, width] of [["rgba(0, 0, 0, 0.75)", 3], ["#fff", 1.25]]) {
-    context.strokeStyle = colour;
-    context.lineWidth = width;
-    context.stroke();
-  }
-  context.setLineDash([]);
+	context.setLineDash(dashed ? [5, 3] : []);
+	for (const [colour, width] of [["rgba(0, 0, 0, 0.75)", 3], ["#fff", 1.25]]) {
+		context.strokeStyle = colour;
+		context.lineWidth = width;
+		context.stroke();
+	}
+	context.setLineDash([]);
 }
 
 function drawRing(context, viewer, point, radius, erase) {
-  const {x, y} = viewer.toScreen(point.x, point.y);
-  context.beginPath();
-  context.ellipse(x, y, Math.max(2, radius.x * viewer.scale), Math.max(2, radius.y * viewer.scale), 0, 0, FULL_TURN);
-  strokeTwice(context, erase);
-  if (Math.min(radius.x, radius.y) * viewer.scale < 6) return;
-  context.beginPath(); // the centre, which a large ring leaves open
-  context.arc(x, y, 1, 0, FULL_TURN);
-  strokeTwice(context);
+	const {x, y} = viewer.toScreen(point.x, point.y);
+	context.beginPath();
+	context.ellipse(x, y, Math.max(2, radius.x * viewer.scale), Math.max(2, radius.y * viewer.scale), 0, 0, FULL_TURN);
+	strokeTwice(context, erase);
+	if (Math.min(radius.x, radius.y) * viewer.scale < 6) return;
+	context.beginPath(); // the centre, which a large ring leaves open
+	context.arc(x, y, 1, 0, FULL_TURN);
+	strokeTwice(context);
 }
 
 function drawOutline(context, viewer, points, cursor) {
-  if (!points.length) return;
-  const corners = [...points, cursor ?? points.at(-1)].map((point) => viewer.toScreen(point.x, point.y));
-  context.beginPath();
-  for (const {x, y} of corners) context.lineTo(x, y);
-  strokeTwice(context);
-  for (const [at, {x, y}] of corners.slice(0, -1).entries()) {
-    context.beginPath();
-    context.arc(x, y, at ? 2.5 : 4.5, 0, FULL_TURN);
-    strokeTwice(context);
-  }
+	if (!points.length) return;
+	const corners = [...points, cursor ?? points.at(-1)].map((point) => viewer.toScreen(point.x, point.y));
+	context.beginPath();
+	for (const {x, y} of corners) context.lineTo(x, y);
+	strokeTwice(context);
+	for (const [at, {x, y}] of corners.slice(0, -1).entries()) {
+		context.beginPath();
+		context.arc(x, y, at ? 2.5 : 4.5, 0, FULL_TURN);
+		strokeTwice(context);
+	}
 }
 
 function drawBox(context, viewer, from, to) {
-  const [one, other] = [from, to].map(({x, y}) => viewer.toScreen(x, y));
-  context.beginPath();
-  context.rect(one.x, one.y, other.x - one.x, other.y - one.y);
-  strokeTwice(context, true);
+	const [one, other] = [from, to].map(({x, y}) => viewer.toScreen(x, y));
+	context.beginPath();
+	context.rect(one.x, one.y, other.x - one.x, other.y - one.y);
+	strokeTwice(context, true);
 }
