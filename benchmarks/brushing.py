@@ -23,6 +23,11 @@ SIZES_PX = (5, 40, 200)
 MOVES = 150
 CHROMIUM = "/usr/bin/chromium"
 
+AWAIT_SLICE = """async () => {
+    const {viewer} = await import("/app.js");
+    while (!viewer.slice) await new Promise((go) => setTimeout(go, 20));
+}"""
+
 TIME_HANDLERS = """async () => {
     const {viewer} = await import("/app.js");
     globalThis.times = [];
@@ -67,7 +72,7 @@ def _open_page() -> Iterator[Page]:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto(url)
         page.locator("#files").set_input_files(picture)
-        page.wait_for_function("async () => (await import('/app.js')).viewer.slice !== null")
+        page.evaluate(AWAIT_SLICE)
         try:
             yield page
         finally:

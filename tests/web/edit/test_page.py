@@ -44,6 +44,11 @@ def run(page: Page, body: str, **given: object) -> Any:  # noqa: ANN401 - what t
     return page.evaluate(script, given)
 
 
+def wait_until(page: Page, condition: str) -> None:
+    """Wait until an expression of the page is true; ``wait_for_function`` takes any promise for true."""
+    run(page, f"while (!({condition})) await new Promise((go) => setTimeout(go, 20))")
+
+
 def read_labels(page: Page) -> list[NDArray[np.uint8]]:
     """The labels of all slices of the scan that is shown."""
     slices = run(page, "return viewer.scan.ready.map(({labels, width}) => [[...labels], width])")
@@ -261,7 +266,7 @@ def test_work_is_restored_after_a_crash_with_and_without_the_files(page: Page, t
     again.goto(url)
     again.get_by_role("button", name="Restore").click()  # without the files
     again.wait_for_selector("#work:not([hidden])")
-    again.wait_for_function("async () => (await import('/app.js')).viewer.slice?.edited")
+    wait_until(again, "viewer.slice?.edited")
     np.testing.assert_array_equal(read_labels(again)[0], drawn)
     again.keyboard.press("y")
     assert np.count_nonzero(read_labels(again)[0]) > np.count_nonzero(drawn)
@@ -274,7 +279,7 @@ def test_work_is_restored_after_a_crash_with_and_without_the_files(page: Page, t
     open_files(again, picture)  # with the files
     assert not read_labels(again)[0].any()
     again.get_by_role("button", name="Restore").click()
-    again.wait_for_function("async () => (await import('/app.js')).viewer.slice.edited")
+    wait_until(again, "viewer.slice?.edited")
     np.testing.assert_array_equal(read_labels(again)[0], drawn)
     again.get_by_role("button", name="Forget saved work").click()
     again.get_by_text("Saved work was deleted").wait_for()
