@@ -3,8 +3,8 @@
 ``python -m studies.learning DATA --base RUN --out OUT`` takes a model that was never trained on DATA. Half of the
 patients are the pool, in which slices are corrected by their truth; the model is improved on the first 10, 20, 40 and
 80 of them as ``tumortrace improve`` does it, each time from the base. Slices of the other half score every model. The
-slices come in random order, or least confident first with every fourth at random. ``OUT/learning.csv`` keeps a row a
-training, which is not made again, and ``OUT/learning.svg`` the curves.
+slices come in random order, or least confident first with every fourth at random. ``OUT/learning.csv`` has a row a
+training, and ``OUT/learning.svg`` the curves; a training that is finished is not made again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 import typer
 from benchmarks.common import make_table
 from matplotlib.figure import Figure
-from reproduction.tables import read_table, write_table
+from reproduction.tables import write_table
 from rich.console import Console
 
 from studies.next_hospital import halve
@@ -28,6 +28,7 @@ from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.data.dataset import Dataset, open_datasets
 from tumortrace.errors import DataError
 from tumortrace.improvement.improve import improve
+from tumortrace.improvement.lineage import DOCUMENT, read_json
 from tumortrace.improvement.material import gather
 from tumortrace.improvement.models import Models
 from tumortrace.improvement.settings import settings_of
@@ -37,12 +38,13 @@ from tumortrace.metrics.calibration import PAINTED
 from tumortrace.metrics.intervals import mean_interval
 from tumortrace.progress import tell, track
 from tumortrace.reporting.figures import save_figure
+from tumortrace.run_folder import CONFIG
 from tumortrace.training.arrays import evenly_spaced
 
 COUNTS = (40, 80, 10, 20)
 """Corrected slices, in the order in which they are measured."""
 
-ORDERS = ("random", "least confident")
+LABELS = {"random": "random order", "least confident": "least confident first"}
 RANDOM_SHARE = 4
 """In the second order one slice of so many is drawn at random."""
 
@@ -52,7 +54,10 @@ POOL, SCORED = 320, 120
 SHORTER = ("training.threads=1", "training.epochs=4", "training.coarse_epochs=2", "training.epoch_slices=256")
 """Two fifths of the training that ``improve`` does, on one core."""
 
-FIELDS = ("order", "slices", "trained", "patients", "n", "dice", "low", "high", "tumour_free", "marked", "verdict")
+FIELDS = (
+    *("order", "slices", "trained", "patients", "n", "dice", "low", "high", "gain", "gain_low", "gain_high"),
+    *("tumour_free", "marked", "verdict"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +75,19 @@ class Hospital:
     pool: tuple[CaseRecord, ...]
     scored: tuple[CaseRecord, ...]
     patients: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores of a model on the other patients.
+
+    Attributes:
+        dices: Dice of each slice with tumour, by case_id.
+        marked: 1 for each tumour-free slice that the model marks, 0 for each other.
+    """
+
+    dices: dict[str, float]
+    marked: list[float]
 
 
 def open_hospital(data: Path) -> Hospital:
@@ -118,31 +136,40 @@ def measure_confidences(model: Model, records: Sequence[CaseRecord]) -> dict[str
     return confidences
 
 
-def score(model: Model, hospital: Hospital) -> dict[str, object]:
-    """Return mean Dice of the scored slices with tumour, with its interval over patients, and the false positives."""
-    dices, groups, marked = [], [], []
+def score(model: Model, hospital: Hospital) -> Scores:
+    """Score a model on the other patients."""
+    dices, marked = {}, []
     for record, case, _ in track(read_cases(hospital.scored), "Scoring", total=len(hospital.scored)):
         if case is None:
             continue
         mask = predict(model, case.slice).mask
         if case.truth.any():
-            dices.append(2 * float((mask & case.truth).sum()) / float(mask.sum() + case.truth.sum()))
-            groups.append(hospital.patients[record.case_id])
+            dices[record.case_id] = 2 * float((mask & case.truth).sum()) / float(mask.sum() + case.truth.sum())
         else:
             marked.append(float(mask.mean() > PAINTED))
-    low, high = mean_interval(dices, groups)
-    values = {"n": len(dices), "dice": float(np.mean(dices)), "low": low, "high": high}
-    return values | {"tumour_free": len(marked), "marked": float(np.mean(marked))}
+    return Scores(dices, marked)
+
+
+def describe(scores: Scores, base: Scores, hospital: Hospital) -> dict[str, object]:
+    """Return mean Dice and its gain over the base on the same slices, with intervals over patients."""
+    groups = [hospital.patients[name] for name in scores.dices]
+    now, before = (np.array([each.dices[name] for name in scores.dices]) for each in (scores, base))
+    low, high = mean_interval(now, groups)
+    gain_low, gain_high = mean_interval(now - before, groups, shares=False)
+    values = {"n": len(now), "dice": float(now.mean()), "low": low, "high": high}
+    gains = {"gain": float((now - before).mean()), "gain_low": gain_low, "gain_high": gain_high}
+    return values | gains | {"tumour_free": len(scores.marked), "marked": float(np.mean(scores.marked))}
 
 
 def learn(hospital: Hospital, corrected: Sequence[CaseRecord], base: Model, run: Path) -> dict[str, object]:
-    """Improve the base on corrected slices, and score what comes of it on the other patients."""
-    dataset = replace(hospital.dataset, records=tuple(corrected), findings=())
-    settings = settings_of(base, SHORTER)
-    done = improve(gather(dataset, None, None), Models(base, None), settings, out=run, resume=False, minutes=math.inf)
-    row = {"trained": done.train_count, "verdict": done.judgements[0].verdict}
-    row["patients"] = len({hospital.patients[record.case_id] for record in corrected})
-    return row | score(open_model(str(run)), hospital)
+    """Improve the base on corrected slices, unless that was done before, and return what the improvement says."""
+    if read_json(run / DOCUMENT).get("unfinished", True):
+        material = gather(replace(hospital.dataset, records=tuple(corrected), findings=()), None, None)
+        settings, resume = settings_of(base, SHORTER), (run / CONFIG).is_file()
+        improve(material, Models(base, None), settings, out=run, resume=resume, minutes=math.inf)
+    document = read_json(run / DOCUMENT)
+    patients = len({hospital.patients[record.case_id] for record in corrected})
+    return {"trained": document["trained_on"]["corrected"], "verdict": document["verdict"], "patients": patients}
 
 
 def draw(rows: Sequence[dict[str, str]]) -> Figure:
@@ -151,14 +178,14 @@ def draw(rows: Sequence[dict[str, str]]) -> Figure:
     axes = figure.subplots()
     base = next(float(row["dice"]) for row in rows if row["slices"] == "0")
     axes.axhline(base, color="grey", linestyle=":", label="base, nothing corrected")
-    for order, colour, marker, shift in zip(ORDERS, ("#0072b2", "#d55e00"), "os", (0.97, 1.03), strict=True):
+    for order, colour, marker, shift in zip(LABELS, ("#0072b2", "#d55e00"), "os", (0.97, 1.03), strict=True):
         points = sorted((row for row in rows if row["order"] == order), key=lambda row: int(row["slices"]))
         slices = np.array([int(row["slices"]) for row in points]) * shift
         dice, low, high = (np.array([float(row[key]) for row in points]) for key in ("dice", "low", "high"))
         errors = np.stack([dice - low, high - dice])
-        axes.errorbar(slices, dice, errors, color=colour, marker=marker, capsize=3, label=f"{order} first")
+        axes.errorbar(slices, dice, errors, color=colour, marker=marker, capsize=3, label=LABELS[order])
     counts = sorted(COUNTS)
-    axes.set(xscale="log", xticks=counts, xticklabels=counts)
+    axes.set(xscale="log", xlim=(counts[0] / 1.15, counts[-1] * 1.15), xticks=counts, xticklabels=counts)
     axes.set(xlabel="slices corrected", ylabel="mean Dice, other patients")
     axes.minorticks_off()
     axes.grid(alpha=0.3)
@@ -171,15 +198,11 @@ def main(
     base: Annotated[Path, typer.Option(help="Run of the model to start from.")],
     out: Annotated[Path, typer.Option(help="Folder for the runs, the rows and the chart.")] = Path("runs/learning"),
 ) -> None:
-    """Measure every row that is missing, then print and draw all."""
-    path = out / "learning.csv"
-    rows = read_table(path)
+    """Train what is missing, score all, then print and draw."""
     hospital, model = open_hospital(data), open_model(str(base))
-    if not rows:
-        rows = [
-            _as_text({"order": "", "slices": 0, "trained": 0, "patients": 0, "verdict": ""} | score(model, hospital))
-        ]
-        write_table(path, rows)
+    before = score(model, hospital)
+    first = {"order": "", "slices": 0, "trained": 0, "patients": 0, "verdict": ""}
+    rows = [_as_text(first | describe(before, before, hospital))]
     confidences = measure_confidences(model, hospital.pool)
     orders = {
         "random": order_randomly(hospital.pool, seed=0),
@@ -187,13 +210,11 @@ def main(
     }
     for count in COUNTS:
         for name, ordered in orders.items():
-            if any((row["order"], row["slices"]) == (name, str(count)) for row in rows):
-                continue
-            tell(f"{count} slices, {name} first")
+            tell(f"{count} slices, {name}")
             run = out / f"{name.replace(' ', '-')}-{count}"
             row = learn(hospital, ordered[:count], model, run) | {"order": name, "slices": count}
-            rows.append(_as_text(row))
-            write_table(path, rows)
+            rows.append(_as_text(row | describe(score(open_model(str(run)), hospital), before, hospital)))
+            write_table(out / "learning.csv", rows)
     table = make_table("Dice on other patients by slices corrected", *FIELDS)
     for each in rows:
         table.add_row(*(each[field] for field in FIELDS))
