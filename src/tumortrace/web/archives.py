@@ -7,7 +7,8 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 from tumortrace.errors import printable
-from tumortrace.web.limits import Limits, RefusalError
+from tumortrace.inference.writing import is_disk_fault
+from tumortrace.web.limits import Limits, RefusalError, refuse_disk
 from tumortrace.web.uploads import LONGEST_NAME
 
 _SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
@@ -60,6 +61,8 @@ def unpack_zip(path: Path, folder: Path, *, name: str, limits: Limits) -> int:
     except RefusalError:
         raise
     except Exception as error:  # noqa: BLE001 - on damaged bytes zipfile may raise anything
+        if isinstance(error, OSError) and is_disk_fault(error):
+            raise refuse_disk(error) from None
         raise RefusalError(415, f"{name}: the zip cannot be unpacked ({_words(error)}); make it again") from None
     return len(entries)
 

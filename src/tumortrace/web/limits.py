@@ -56,3 +56,13 @@ class RefusalError(TumortraceError):
         self.status = status
         self.limit = limit
         self.retry_after_s = retry_after_s
+
+
+def refuse_disk(error: OSError) -> RefusalError:
+    """Return the refusal of a server that cannot keep the files of a request.
+
+    Args:
+        error: Error of the disk.
+    """
+    text = f"the server cannot keep the files of the request ({error.strerror or error}); try again later"
+    return RefusalError(503, text, limit="disk", retry_after_s=30)

@@ -17,9 +17,10 @@ from tumortrace.errors import DataError, installed
 from tumortrace.inference.find_inputs import Inputs, find_inputs
 from tumortrace.inference.pictures import PictureFile
 from tumortrace.inference.volume_files import VolumeFile
+from tumortrace.inference.writing import is_disk_fault
 from tumortrace.signed_png import is_signed_png
 from tumortrace.web.archives import is_zip, unpack_zip
-from tumortrace.web.limits import Limits, RefusalError
+from tumortrace.web.limits import Limits, RefusalError, refuse_disk
 from tumortrace.web.uploads import FILE, Upload, folder_of
 
 _FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP")  # Pillow knows many more
@@ -133,8 +134,9 @@ def _unpack_gzip(path: Path, *, most_bytes: int) -> int:
                     raise _too_large(path)
                 target.write(piece)
         unpacked.replace(path)
-    except (OSError, EOFError, zlib.error):
-        pass
+    except (OSError, EOFError, zlib.error) as error:
+        if isinstance(error, OSError) and is_disk_fault(error):
+            raise refuse_disk(error) from None
     finally:
         unpacked.unlink(missing_ok=True)
     return size

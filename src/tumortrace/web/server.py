@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import socket
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,7 +39,9 @@ def serve(engine: Engine, *, host: str, port: int, announce: Callable[[str], Non
 
     Raises:
         TumortraceError: The address cannot be listened on.
+        OSError: There is no folder for temporary files.
     """
+    tempfile.gettempdir()
     listener = _listen(host, port)
     config = uvicorn.Config(
         make_app(engine, host=host, runs=runs),

@@ -17,7 +17,8 @@ from python_multipart.multipart import MultipartParser
 from starlette.datastructures import Headers
 
 from tumortrace.errors import printable
-from tumortrace.web.limits import Limits, RefusalError
+from tumortrace.inference.writing import is_disk_fault
+from tumortrace.web.limits import Limits, RefusalError, refuse_disk
 
 logging.getLogger("python_multipart").setLevel(logging.CRITICAL + 1)  # a refusal says what is wrong, to the client
 
@@ -103,6 +104,8 @@ async def receive_upload(
     except TimeoutError:
         text = f"the body took longer than {limits.upload_seconds:g} s; send fewer files"
         raise RefusalError(408, text, limit="upload_seconds") from None
+    except OSError as error:
+        raise refuse_disk(error) from None
     finally:
         form.close()
     if not form.ended:
@@ -266,6 +269,8 @@ class _Form:
         try:
             self._file = path.open("xb")
         except OSError as error:
+            if is_disk_fault(error):
+                raise
             raise RefusalError(400, f"{name}: cannot be received ({error.strerror}); rename it") from None
         self.files.append(UploadedFile(self._name, unique, path))
 

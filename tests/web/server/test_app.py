@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import re
+import socket
 import zlib
 from pathlib import Path
 
@@ -289,3 +290,13 @@ def test_no_telemetry_is_sent_whatever_the_environment_says(monkeypatch):
     engine.shut_down()
     off = {key: app._telemetry[key] for key in ("tracing", "metrics", "logs", "operation_spans", "auto_configure")}
     assert off == dict.fromkeys(off, False)
+
+
+def test_nothing_is_looked_up_or_connected_to(post, get, scan_png, monkeypatch):
+    def refuse(*_: object) -> None:
+        pytest.fail("the server went to the network")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    assert post({"head.png": scan_png}).status_code == 200
+    assert get("/api/model").status_code == get("/").status_code == 200

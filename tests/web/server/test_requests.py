@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -141,3 +143,18 @@ def test_a_bug_is_500_in_one_line(make_client, monkeypatch):
     status, text = asyncio.run(ask_for_model())
     assert status == 500
     assert text == '{"error":"a fault of the server (ZeroDivisionError); its log says more"}'
+
+
+@pytest.mark.parametrize("where", ["tumortrace.web.uploads._Form.on_part_data", "tumortrace.web.archives._unpack"])
+def test_a_full_disk_is_503_in_one_line(post, make_zip, monkeypatch, temporary, where):
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    files = {"study.zip": make_zip({"a.png": b"1"}), "scan.nii": b"nifti"}
+    with monkeypatch.context() as patched:
+        patched.setattr(where, fail)
+        reply = post(files)
+    assert reply.status_code == 503
+    assert reply.headers["retry-after"]
+    assert "No space left on device" in reply.json()["error"]
+    assert not list(temporary.iterdir())
