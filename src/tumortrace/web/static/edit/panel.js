@@ -1,6 +1,6 @@
 // The toolbar of the corrections.
 
-import {el} from "../dom.js";
+import {el, onceAFrame} from "../dom.js";
 import {colourOf} from "../view/colours.js";
 import {mountBanner} from "./banner.js";
 import {FORMATS, download} from "./downloads.js";
@@ -18,7 +18,7 @@ export function mountPanel(section, viewer, scans) {
 	};
 	section.append(buildTools(panel), buildBrush(panel), buildLesions(panel), ...buildActions(panel), ...buildDownload(panel));
 	listenForKeys(panel);
-	editor.addEventListener("change", () => show(panel));
+	editor.addEventListener("change", onceAFrame(() => show(panel)));
 	scans.addEventListener("select", () => show(panel));
 	viewer.addEventListener("labelschange", () => showLesions(panel));
 	show(panel);
