@@ -52,16 +52,22 @@ def test_copies_and_patients_stay_together(make_survey):
     survey = make_survey(links=[(0, 1)], patients=["", "p", "p", *[f"q{i}" for i in range(9)]])
     of = sides_of(survey).of
     assert of["c0"] == of["c1"] == of["c2"]
-    assert sum(side == "test" for side in of.values()) == 6  # six of the twelve, in whole blocks
+    blocks = {name: "c0" if name in {"c1", "c2"} else name for name in of}
+    assert len({blocks[name] for name, side in of.items() if side == "test"}) == 5  # half of the ten blocks
 
 
 def test_one_patient_alone_is_not_divided(make_survey):
     assert count(sides_of(make_survey(links=[], patients=["p"] * 5))) == {"train": 5}
 
 
-def test_of_two_large_patients_the_smaller_is_held_out(make_survey):
+def test_of_two_patients_one_is_held_out(make_survey):
     of = sides_of(make_survey(links=[], patients=["p"] * 3 + ["q"] * 7)).of
-    assert [of[f"c{i}"] for i in range(10)] == ["test"] * 3 + ["train"] * 7
+    assert [of[f"c{i}"] for i in range(10)] == ["test"] * 3 + ["train"] * 7  # the hash of c0 comes first
+
+
+def test_patients_count_and_not_their_slices(make_survey):
+    of = sides_of(make_survey(links=[], patients=[f"p{i // 3}" for i in range(60)])).of
+    assert len({f"p{i // 3}" for i in range(60) if of[f"c{i}"] == "test"}) == 6  # of twenty
 
 
 def test_new_cases_move_no_old_ones(make_survey):

@@ -22,10 +22,9 @@ from tumortrace.data.findings import Finding, left_out, warning
 from tumortrace.improvement.judge import FEWEST_GROUPS
 
 SHARE = 0.3
-"""Fraction of the corrected cases that is held out."""
+"""Fraction of the blocks that is held out."""
 
-MOST_STANDARD = 150
-"""Replayed cases that are held out at most: each is scored by two or three models."""
+_MOST_CASES = {"corrected": 1000, "replay": 150}  # held out of each role: every one is scored by two or three models
 
 NOTHING_TO_DO = "nothing to do"
 NEVER_TRAINS = "nothing to do: held-out slices never train"
@@ -89,8 +88,7 @@ def choose_sides(survey: Survey, roles: Mapping[str, Role], ties: Ties) -> Sides
             findings += [finding] if finding else []
     for role in ("corrected", "replay"):
         of_role = [block for block in fresh if _role_of(block, roles) == role]
-        counted = {name: side for name, side in sides.items() if roles[name] == role and side}
-        divided = _hold_out(of_role, counted, survey, most=MOST_STANDARD if role == "replay" else len(survey.cases))
+        divided = _hold_out(of_role, _count_settled(survey, sides, roles, role), cases=_MOST_CASES[role])
         copied = [name for name, side in divided.items() if side == "test" and roles[name] != role]
         findings += [left_out("held-out-copy", name, COPY_OF_CORRECTED, NEVER_TRAINS) for name in copied]
         sides |= divided | dict.fromkeys(copied, "")
@@ -154,33 +152,48 @@ def _settle_corrected(case: _Tied) -> tuple[Side, Finding | None]:
 _SETTLE = {"corrected": _settle_corrected, "replay": _settle_replay, "standard": _settle_standard}
 
 
+def _count_settled(
+    survey: Survey, sides: Mapping[str, Side], roles: Mapping[str, Role], role: Role
+) -> dict[tuple[bool, Side], int]:
+    """Count the blocks of a role that have a side, by whether they hold tumour and by that side."""
+    counts: dict[tuple[bool, Side], int] = {}
+    for block in _blocks(survey):
+        placed = [sides.get(case.record.case_id, "") for case in block if roles[case.record.case_id] == role]
+        if any(placed):
+            side: Side = "test" if "test" in placed else "train"
+            key = (any(case.tumour_px for case in block), side)
+            counts[key] = counts.get(key, 0) + 1
+    return counts
+
+
 def _hold_out(
-    blocks: Sequence[Sequence[SurveyedCase]], settled: Mapping[str, Side], survey: Survey, *, most: int
+    blocks: Sequence[Sequence[SurveyedCase]], settled: Mapping[tuple[bool, Side], int], *, cases: int
 ) -> dict[str, Side]:
-    """Divide the new blocks of one role, those with tumour and those without by themselves."""
-    tumour = {case.record.case_id: case.tumour_px > 0 for case in survey.cases}
+    """Divide the new blocks of one role, those with tumour and those without by themselves.
+
+    Args:
+        blocks: The new blocks.
+        settled: Number of blocks that have a side, by tumour and side.
+        cases: Most cases to hold out.
+    """
     sides: dict[str, Side] = {}
     for with_tumour in (True, False):
         kind = sorted((b for b in blocks if any(case.tumour_px for case in b) == with_tumour), key=_key)
-        known = [side for name, side in settled.items() if tumour[name] == with_tumour]
-        total = len(known) + sum(map(len, kind))
-        target = min(_target(total), most)
-        held = known.count("test")
-        taken = []
-        for block in kind:
-            if held + len(block) <= target:
-                taken.append(block)
-                held += len(block)
-        if not held and len(kind) + known.count("train") > 1 and kind:
-            taken = [min(kind, key=lambda block: (len(block), _key(block)))]
-        out = {id(block) for block in taken}
-        sides |= {c.record.case_id: "test" if id(block) in out else "train" for block in kind for c in block}
+        held, trained = (settled.get((with_tumour, side), 0) for side in ("test", "train"))
+        wanted = max(_target(len(kind) + held + trained) - held, 0)
+        out: set[int] = set()
+        for number, block in enumerate(kind):
+            if len(out) < wanted and len(block) <= cases:
+                out.add(number)
+                cases -= len(block)
+        for number, block in enumerate(kind):
+            sides |= dict.fromkeys((c.record.case_id for c in block), "test" if number in out else "train")
     return sides
 
 
-def _target(total: int) -> int:
-    """Cases to hold out: the share, but as many as a difference needs where half of the cases allow it."""
-    return max(round(SHARE * total), min(FEWEST_GROUPS, total // 2))
+def _target(blocks: int) -> int:
+    """Blocks to hold out: the share, but as many as a difference needs where half of them allow it."""
+    return max(round(SHARE * blocks), min(FEWEST_GROUPS, blocks // 2))
 
 
 def _blocks(survey: Survey) -> Iterator[list[SurveyedCase]]:
