@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ import tumortrace
 
 ROOT = Path(__file__).parent.parent
 SOURCE = Path(tumortrace.__file__).parent
-MODULES = sorted(path for path in SOURCE.rglob("*.py") if "\n        >>> " in path.read_text(encoding="utf-8"))
+RUN = re.compile(r"\n        >>> (?!.*# doctest: \+SKIP)")
+MODULES = sorted(path for path in SOURCE.rglob("*.py") if RUN.search(path.read_text(encoding="utf-8")))
 PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md") if "```pycon" in path.read_text(encoding="utf-8"))
 
 

@@ -50,7 +50,7 @@ def write_model_card(cards: dict[str, dict[str, Any]]) -> str:
     for name, card in cards.items():
         lines += [f"## `{name}`", "", f"{card['summary']}.", ""]
         lines += [f"- **Intended use**: {card['intended_use']}.", f"- **Licence**: {card['licence']}."]
-        lines += [f"- **SHA-256 of `{name}.onnx`**: `{card['sha256']}`", ""]
+        lines += [f"- **SHA-256 of the model**: `{card['sha256']}`", ""]
         lines += ["### Limits", "", *(f"- {limit}" for limit in card["limits"]), ""]
         lines += ["### Training data", "", "| dataset | slices | what the mask marks | licence |", "|---|---:|---|---|"]
         lines += [_make_data_row(data) for data in card["data"]]
