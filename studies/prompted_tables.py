@@ -1,7 +1,7 @@
 """Tables and figures of docs/results/prompted.md, from the studies of prompts.
 
-``python -m studies.prompted_tables --boxes DIR... --peer DIR --clicks DIR... --volumes FILE --worth FILE`` writes
-``prompted_*.csv`` into ``docs/results/tables``, and ``prompted_curves.png`` and ``prompted_phantoms.png`` into
+``python -m studies.prompted_tables --boxes DIR... --peer DIR --clicks DIR... --volumes FILE --worth FILE --split FILE``
+writes ``prompted_*.csv`` into ``docs/results/tables``, and ``prompted_curves.png`` and ``prompted_phantoms.png`` into
 ``docs/images``.
 """
 
@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 
 from studies.prompted import GOALS, LOOSENESS, SHIFTED
 from tumortrace.cli import run_script
+from tumortrace.copies.split_files import read_split
 from tumortrace.data.geometry import rasterize_region
 from tumortrace.data.slice import Slice, write_png
 from tumortrace.evaluation.simulated_prompts import click_error, cut_to_slice, loosen_box
@@ -36,6 +37,9 @@ HEADINGS = {**{name: f"{float(name):.0%} too wide".replace("%", " %") for name i
 
 Row = dict[str, str]
 
+GROUPS: dict[str, str] = {}
+"""Group of copies and patients that each file belongs to, where the split says."""
+
 
 def main(
     boxes: Annotated[list[Path], typer.Option()],
@@ -43,9 +47,11 @@ def main(
     peer: Annotated[Path, typer.Option()],
     volumes: Annotated[Path, typer.Option()],
     worth: Annotated[Path, typer.Option()],
+    split: Annotated[Path, typer.Option()],
     model: Annotated[str, typer.Option()] = "box",
 ) -> None:
     """Write every table and both figures."""
+    GROUPS.update({case.file: case.group for case in read_split(split).cases})
     rows = [row for folder in boxes for row in read(folder / "boxes.csv")]
     write_boxes(rows, "prompted_boxes", names=[*BOXES, SHIFTED])
     write_boxes(read(peer / "boxes.csv"), "prompted_peer", names=["0.15", "0.3"])
@@ -60,7 +66,8 @@ def main(
 def read(path: Path) -> list[Row]:
     """Return the rows of a CSV file."""
     with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        rows = list(csv.DictReader(file))
+    return [{**row, "group": GROUPS.get(row["file"], row.get("group", ""))} if "file" in row else row for row in rows]
 
 
 def describe(values: Sequence[float], groups: Sequence[str], *, digits: int = 3) -> str:

@@ -1,0 +1,61 @@
+"""The arithmetic behind the tables of boxes and clicks, by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from studies.prompted import MOST_CLICKS, SHIFTED, count_prompts, cut_by_colour, draw_boxes, inscribe_ellipse
+from studies.prompted_worth import BOX_S, CLICK_S, MOST_STROKES, OUTLINE_S, count_strokes, seconds_of_prompts
+
+from tumortrace.data.cases import Case, CaseRecord
+from tumortrace.data.slice import Slice
+
+
+def case_of(truth: np.ndarray, pixels: np.ndarray) -> Case:
+    return Case(CaseRecord("x.png", "", Path("x.png"), ()), Slice(pixels, "x.png"), truth)
+
+
+def test_boxes_are_drawn_around_the_outline_and_cut_to_the_slice():
+    truth = np.zeros((60, 100), np.bool_)
+    truth[0:20, 40:50] = True
+    boxes = draw_boxes(case_of(truth, truth.astype(np.uint8)), np.random.default_rng(0))
+    assert boxes["0"] == (40, 0, 50, 20)
+    assert boxes["0.3"] == (37, 0, 53, 26)
+    assert len(boxes[SHIFTED]) == 4
+
+
+def test_the_inscribed_ellipse_fills_pi_quarters_of_its_box():
+    mask = inscribe_ellipse(Slice(np.zeros((80, 120), np.uint8), "x"), (20, 10, 100, 70))
+    assert mask.sum() == pytest.approx(np.pi / 4 * 80 * 60, rel=0.01)
+    assert not mask[:, :20].any()
+
+
+def test_grabcut_finds_a_bright_block_in_a_loose_box():
+    pixels = np.full((60, 80), 30, np.uint8)
+    pixels[20:40, 30:50] = 220
+    pixels[0] = 0
+    mask = cut_by_colour(Slice(pixels, "x"), (26, 16, 54, 44))
+    assert mask[22:38, 32:48].all()
+    assert mask.sum() < 28 * 28  # less than the box
+
+
+def test_the_box_is_the_first_prompt():
+    assert count_prompts([0.9], 0.85) == 1
+    assert count_prompts([0.7, 0.8, 0.86, 0.9], 0.85) == 3
+    assert count_prompts([0.7] * MOST_CLICKS, 0.85) == MOST_CLICKS
+
+
+def test_seconds_add_up_and_a_missed_goal_is_outlined():
+    assert seconds_of_prompts([0.7, 0.8, 0.9], 0.85) == BOX_S + 2 * CLICK_S
+    assert seconds_of_prompts([0.7] * MOST_CLICKS, 0.85) == BOX_S + (MOST_CLICKS - 1) * CLICK_S + OUTLINE_S
+
+
+def test_a_stroke_makes_right_what_lies_under_the_brush():
+    truth = np.zeros((100, 100), np.bool_)
+    truth[40:44, 40:44] = True
+    assert count_strokes(truth, truth, 0.9) == 0
+    assert count_strokes(np.zeros_like(truth), truth, 0.9) == 1  # the brush of 3 px covers the 4 x 4 pixels
+    wide = np.ones_like(truth)
+    assert count_strokes(wide, truth, 0.9) == MOST_STROKES
