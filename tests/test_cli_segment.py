@@ -408,3 +408,9 @@ def test_info_on_no_model_prints_nothing_but_the_error(capsys: pytest.CaptureFix
     with pytest.raises(ModelError, match="nowhere: no such model"):
         info("nowhere")
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("options", "message"), [({"sample": True}, "omit --sample"), ({"tta": True}, "omit it with")])
+def test_a_box_goes_with_neither_the_sample_nor_the_mirror_image(options: dict[str, bool], message: str):
+    with pytest.raises(TumortraceError, match=message):
+        segment(None if "sample" in options else ["x.png"], box="1,2,30,40", **options)

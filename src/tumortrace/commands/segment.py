@@ -83,6 +83,8 @@ def segment(  # noqa: PLR0913 - the options of the command
 
     if sample and box is not None:
         raise TumortraceError("--box is for pictures of yours; omit --sample")
+    if tta and box is not None:
+        raise TumortraceError("--tta averages automatic masks; omit it with --box")
     if sample == bool(inputs):
         raise TumortraceError("give pictures, folders or patterns to segment, or --sample alone to see it work")
     gate, chosen = not no_gate, choose_model(model)
