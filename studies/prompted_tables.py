@@ -41,7 +41,7 @@ GROUPS: dict[str, str] = {}
 """Group of copies and patients that each file belongs to, where the split says."""
 
 
-def main(
+def main(  # noqa: PLR0913, PLR0917 - the options of a program
     boxes: Annotated[list[Path], typer.Option()],
     clicks: Annotated[list[Path], typer.Option()],
     peer: Annotated[Path, typer.Option()],

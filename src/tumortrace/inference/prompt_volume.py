@@ -18,14 +18,14 @@ from tumortrace.inference.prompt_grid import Box, box_of, widen_box
 from tumortrace.inference.prompt_session import PromptSession
 from tumortrace.inference.volume_predict import SliceResult, VolumePrediction, combine_slices, keep_slice
 
-WIDENED = 0.15
+WIDENED = 0.05
 """Distance by which the box around a mask is widened on each side to find the tumour on the next slice."""
 
 LEAST_WIDENED_PX = 2.0
 """Or so many pixels, whichever is more."""
 
-SURE = 0.7
-"""Mean probability over a mask below which the tumour has ended."""
+SURE = 0.85
+"""Mean probability over a mask below which the tumour has ended; chosen with the others on patients of folds 1 to 3."""
 
 LEAST_PX = 8
 """Smallest mask in pixels that is followed."""
