@@ -284,6 +284,7 @@ def main(  # noqa: PLR0913, PLR0917 - the options of a study
     *,
     choose: Annotated[bool, typer.Option(help="Choose surroundings and threshold on the other folds.")] = False,
     automatic: Annotated[bool, typer.Option()] = False,
+    simple: Annotated[bool, typer.Option(help="Score the ellipse and GrabCut too.")] = False,
 ) -> None:
     """Score every way and print the tables."""
     console = Console(width=180)
@@ -294,7 +295,9 @@ def main(  # noqa: PLR0913, PLR0917 - the options of a study
             for choice, dice in choose_closely(open_model(name), pointed).items():
                 print(name, *choice, f"{dice:.4f}")
         return
-    ways: dict[str, Callable[[Slice, Box], Mask]] = {"ellipse": inscribe_ellipse, "GrabCut": cut_by_colour}
+    ways: dict[str, Callable[[Slice, Box], Mask]] = {}
+    if simple:
+        ways |= {"ellipse": inscribe_ellipse, "GrabCut": cut_by_colour}
     for name in closely or []:
         ways[f"{name} {SLOW}"] = _closely(open_model(name))
     if automatic:

@@ -52,7 +52,8 @@ def main(  # noqa: PLR0913, PLR0917 - the options of a program
 ) -> None:
     """Write every table and both figures."""
     GROUPS.update({case.file: case.group for case in read_split(split).cases})
-    rows = [row for folder in boxes for row in read(folder / "boxes.csv")]
+    every = [row for folder in boxes for row in read(folder / "boxes.csv")]
+    rows = list({(row["file"], row["way"], row["box"]): row for row in every}.values())
     write_boxes(rows, "prompted_boxes", names=[*BOXES, SHIFTED])
     write_boxes(read(peer / "boxes.csv"), "prompted_peer", names=["0.15", "0.3"])
     clicked = [row for folder in clicks for row in read(folder / "clicks.csv")]
@@ -87,7 +88,8 @@ def write_boxes(rows: Sequence[Row], table: str, *, names: Sequence[str]) -> Non
             dices = [float(row["dice"]) for row in part]
             line[HEADINGS[name]] = describe(dices, [row["group"] for row in part]) if dices else ""
         written.append(line)
-    written.sort(key=lambda line: str(line["source"]))
+    order = ["ellipse", "GrabCut", "automatic", "default on the surroundings", "LiteMedSAM", "box"]
+    written.sort(key=lambda line: (str(line["source"]), order.index(str(line["mask"]))))
     write_csv(TABLES / f"{table}.csv", written, columns=list(written[0]))
 
 
