@@ -197,7 +197,9 @@ def draw_phantoms(model: str) -> None:
                 points.append((click.x, click.y))
                 labels.append(click.on_tumour)
         panels.append(_draw(phantom.pixels, truth, None, [], []))
-        lines.append(np.hstack(panels))
+        middle_x, middle_y = (round((box[axis] + box[axis + 2]) / 2) for axis in (0, 1))
+        left, top = (min(max(middle - 64, 0), side - 128) for middle, side in ((middle_x, 224), (middle_y, 256)))
+        lines.append(np.hstack([panel[top : top + 128, left : left + 128] for panel in panels]))
     write_png(IMAGES / "prompted_phantoms.png", np.vstack(lines))
 
 

@@ -53,7 +53,7 @@ def write_model() -> WriteModel:
 def _write_prompt_model(folder: Path, *, grid: int = 32) -> Path:
     """A prompted model as two ONNX files: the encoder passes grey values and box on, the decoder adds them up.
 
-    Its logit of tumour is 4 x - 1 + 20 a - 20 r - 40 (1 - b), of the standardised picture x, the clicks a that add,
+    Its logit of tumour is 4 x - 5 + 20 a - 20 r - 40 (1 - b), of the standardised picture x, the clicks a that add,
     the clicks r that remove, and the box b: what is brighter than the mean of the surroundings, within the box.
     """
     number = TensorProto.FLOAT
@@ -65,7 +65,7 @@ def _write_prompt_model(folder: Path, *, grid: int = 32) -> Path:
     weights[1, :, 0, 0] = [4, 0, 40, 20, -20, 0]  # grey, box, then box, added, removed, before
     constants = [
         helper.make_tensor("weights", number, weights.shape, weights.ravel()),
-        helper.make_tensor("bias", number, [2], [0.0, -41.0]),
+        helper.make_tensor("bias", number, [2], [0.0, -45.0]),
     ]
     encoder = helper.make_graph(
         [helper.make_node("Identity", ["images"], ["features_0"])], "pass", [values["images"]], [values["features_0"]]
