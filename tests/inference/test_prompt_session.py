@@ -102,11 +102,13 @@ def test_hundreds_of_clicks_give_a_mask(session: PromptSession):
     assert mask[points[-1, 1], points[-1, 0]] == labels[-1]
 
 
-def test_an_empty_box_is_reviewed(hand_prompt_model: PromptModel):
+def test_a_box_without_contrast_is_reviewed_and_a_click_may_empty_it(hand_prompt_model: PromptModel):
     flat = PromptSession(hand_prompt_model, Slice(np.full((64, 80), 90, np.uint8), "flat"), gate=False)
-    prediction = flat.predict(BOX)
-    assert not prediction.mask.any()
-    assert (prediction.review, prediction.reasons) == (True, (EMPTY,))
+    guessed = flat.predict(BOX)
+    assert (guessed.review, guessed.reasons[0]) == (True, "low confidence (0.01)")
+    emptied = flat.predict(BOX, [(30, 30)], [0])
+    assert not emptied.mask.any()
+    assert (emptied.review, emptied.reasons) == (True, (EMPTY,))
 
 
 def test_a_picture_that_is_no_slice_is_rejected(hand_prompt_model: PromptModel):
@@ -122,7 +124,7 @@ def test_doubtful_pixels_fill_a_box_that_would_be_nearly_empty():
     assert _lower_threshold(probability, (15, 5, 35, 25), 0.5) == pytest.approx(0.3)
     probability[10:20, 20:26] = 0.9
     assert _lower_threshold(probability, (15, 5, 35, 25), 0.5) == 0.5
-    assert _lower_threshold(np.zeros_like(probability), (15, 5, 35, 25), 0.5) == 0.05
+    assert _lower_threshold(np.zeros_like(probability), (15, 5, 35, 25), 0.5) == 1e-6
 
 
 def test_nothing_is_kept_far_from_the_box_or_apart_from_it():

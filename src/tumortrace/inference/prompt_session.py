@@ -38,8 +38,8 @@ LEAST_FILLED = 0.12
 """Fraction of the box that a mask fills at least, at a lower threshold if need be: of the outlines in folds 1 to 3, 1 %
 fill less of a box that is 30 % too wide on each side. Who draws a box says that there is a tumour."""
 
-LEAST_THRESHOLD = 0.05
-"""Lowest threshold for that; where no more pixels reach it, the mask stays as it is."""
+LEAST_THRESHOLD = 1e-6
+"""Lowest threshold for that: below it, probabilities say nothing."""
 
 REVIEW_BELOW = 0.75
 """Mean probability over a prompted mask below which a person should look at it again."""
