@@ -1,0 +1,114 @@
+"""Judge doubtful outlines by second outlines that their models never saw.
+
+1. ``python -m studies.doubtful_outlines list figshare --run CROSSVAL --second brisc/pairs.csv --out OUT`` judges the
+   outlines of figshare by a cross-validation on figshare alone, and writes OUT/doubts.csv and OUT/arrays.npz.
+2. ``python studies/doubtful_foreign.py OUT``, in an environment with cleanlab, adds OUT/cleanlab.csv.
+3. ``python -m studies.doubtful_outlines score OUT`` prints the table.
+
+An outline counts as wrong if BRISC's outlines of the same slice agree with it at a mean Dice below 0.5. Only slices
+count whose twin in BRISC was found by the picture: the others were matched by the outline, so that they agree.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from tumortrace.copies.survey import survey_cases
+from tumortrace.data.dataset import open_dataset
+from tumortrace.evaluation.doubtful import Doubt, find_doubtful, open_crossval, predict_held_out
+from tumortrace.files import write_csv
+from tumortrace.progress import track
+
+WRONG = 0.5
+SHARES = (0.05, 0.1, 0.2)
+SIDE_PX = 128
+"""Side of the pictures that cleanlab gets; with whole ones it would need 8 GB."""
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command("list")
+def list_doubts(
+    data: Path,
+    run: Annotated[Path, typer.Option()],
+    second: Annotated[Path, typer.Option()],
+    out: Annotated[Path, typer.Option()],
+) -> None:
+    """Judge all outlines and write what the other steps need."""
+    held_out, survey = open_crossval(run), survey_cases(open_dataset(data).records)
+    doubts = {doubt.file: doubt for doubt in find_doubtful(held_out, survey)}
+    agreed, folds = _read_second(second), _read_folds(data)
+    rows, truths, levels = [], [], []
+    for case in track(survey.cases, "Predicting", total=len(survey.cases)):
+        name = case.record.case_id
+        _, prediction = predict_held_out(held_out, case)
+        truths.append(_shrink(case.truth().astype(np.float32)) >= 0.5)
+        levels.append(_shrink(prediction.probability).astype(np.float16))
+        rows.append(_describe(doubts[name], agreed.get(Path(name).name), folds[Path(name).name]))
+    out.mkdir(parents=True, exist_ok=True)
+    write_csv(out / "doubts.csv", rows, columns=list(rows[0]))
+    np.savez_compressed(out / "arrays.npz", truths=np.stack(truths), levels=np.stack(levels))
+
+
+@app.command()
+def score(out: Path) -> None:
+    """Print, for each list and part of it, how many wrong outlines it holds."""
+    rows = list(csv.DictReader((out / "doubts.csv").open()))
+    lists = {name: np.array([float(row[name]) for row in rows]) for name in ("doubt", "1 - dice")}
+    if (out / "cleanlab.csv").is_file():
+        scores = list(csv.DictReader((out / "cleanlab.csv").open()))
+        lists |= {name: np.array([-float(row[name]) for row in scores]) for name in scores[0]}
+    known = np.array([row["second"] != "" for row in rows])
+    wrong = np.array([row["second"] != "" and float(row["second"]) < WRONG for row in rows])
+    print(f"{len(rows)} outlines, {known.sum()} with an independent second outline, {wrong.sum()} of them wrong")
+    print("list,share of the list,wrong found,of all wrong,wrong of those with a second outline")
+    for name, doubt in lists.items():
+        order = np.argsort(-doubt, kind="stable")
+        for share in SHARES:
+            top = order[: round(share * len(rows))]
+            print(
+                f"{name},{share:.0%},{wrong[top].sum()},{wrong[top].sum() / wrong.sum():.3f},"
+                f"{wrong[top].sum() / max(known[top].sum(), 1):.3f}"
+            )
+
+
+def _describe(doubt: Doubt, second: float | None, fold: str) -> dict[str, object]:
+    return {
+        "file": doubt.file,
+        "fold": fold,
+        "doubt": doubt.doubt,
+        "1 - dice": 1 - doubt.dice,
+        "kind": doubt.kind,
+        "second": "" if second is None else round(second, 4),
+    }
+
+
+def _read_second(path: Path) -> dict[str, float]:
+    """Mean Dice of BRISC's outlines with figshare's, by the picture of figshare."""
+    dices = defaultdict(list)
+    with path.open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            if row["link"] == "image" and row["twin_figshare"] and row["outline_dice"]:
+                dices[f"{int(row['twin_figshare']):04d}.jpg"].append(float(row["outline_dice"]))
+    return {name: float(np.mean(values)) for name, values in dices.items()}
+
+
+def _read_folds(data: Path) -> dict[str, str]:
+    with (data / "pairs.csv").open(encoding="utf-8") as file:
+        return {row["image"]: row["fold"] for row in csv.DictReader(file)}
+
+
+def _shrink(picture: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(cv2.resize(picture, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA), dtype=np.float32)
+
+
+if __name__ == "__main__":
+    app()
