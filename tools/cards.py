@@ -14,7 +14,7 @@ from typing import Any
 from tools.tables import WEIGHTS, make_table
 
 ROOT = Path(__file__).parent.parent
-MODELS = ("default", "fast")
+MODELS = ("default", "fast", "box")
 SECTIONS = {
     "Br35H": "br35h",
     "LGG": "lgg",
