@@ -140,12 +140,12 @@ def test_a_thread_that_hangs_does_not_keep_an_interrupted_program(tmp_path: Path
     """As one that reads from a dead network folder: Python itself would wait for it."""
     write_scans(tmp_path / "scans", 3)
     program = (
-        "import sys, threading, time\nimport tumortrace.inference.batch as batch\n"
-        "read = batch.read_slice\n"
+        "import sys, threading, time\nimport tumortrace.inference.segment_picture as one\n"
+        "read = one.read_slice\n"
         "def hang(path, **options):\n"
         "    if path.endswith('1.png'):\n        print('hangs', flush=True)\n        threading.Event().wait()\n"
         "    return read(path, **options)\n"
-        "batch.read_slice = hang\n"
+        "one.read_slice = hang\n"
         "from tumortrace.cli import main\nmain()\n"
     )
     running = subprocess.Popen(
