@@ -1,4 +1,4 @@
-# tumortrace on the CPU: `segment` and `serve`, without torch. Runs as a user without rights, with a read-only root:
+# tumortrace on the CPU: `segment` and `serve`, without torch. Runs as a non-root user, with a read-only root:
 #   docker build --tag tumortrace .
 #   docker run --rm --read-only --tmpfs /tmp --network none -v "$PWD/scans:/scans:ro" -v "$PWD/masks:/masks" \
 #     tumortrace segment /scans --out /masks

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer.main
+from typer.testing import CliRunner
 
 import tumortrace
 from tumortrace import cli, interruption
@@ -27,6 +28,7 @@ from tumortrace.commands.segment import segment
 from tumortrace.data.findings import Finding
 from tumortrace.data.slice import write_png
 from tumortrace.errors import DataError, ModelError, TumortraceError
+from tumortrace.inference.inputs import segment_inputs
 from tumortrace.inference.results import PARTIAL, RESULTS, TABLE
 from tumortrace.inference.segmenter import Segmenter
 from tumortrace.phantoms.slices import draw_phantom
@@ -414,3 +416,23 @@ def test_info_on_no_model_prints_nothing_but_the_error(capsys: pytest.CaptureFix
 def test_a_box_goes_with_neither_the_sample_nor_the_mirror_image(options: dict[str, bool], message: str):
     with pytest.raises(TumortraceError, match=message):
         segment(None if "sample" in options else ["x.png"], box="1,2,30,40", **options)
+
+
+def test_a_box_is_not_segmented_by_a_model_without_boxes(tmp_path: Path):
+    write_scans(tmp_path / "scans", 1)
+    with pytest.raises(DataError, match="fast is no model for boxes"):
+        segment([str(tmp_path / "scans")], model="fast", box="1,2,30,40", out=tmp_path / "masks")
+
+
+def test_pictures_alone_give_nothing_to_send(tmp_path: Path):
+    write_scans(tmp_path / "scans", 1)
+    with pytest.raises(DataError, match="no DICOM series, so there is nothing to send"):
+        segment_inputs(str(tmp_path / "scans"), out=tmp_path / "masks", send="http://127.0.0.1:9/dicom")
+    assert not (tmp_path / "masks").exists()
+
+
+@pytest.mark.parametrize("port", ["-1", "65536"])
+def test_a_port_that_is_none_is_refused(port: str):
+    done = CliRunner().invoke(cli.app, ["serve", "--port", port])
+    assert done.exit_code == 2
+    assert "--port" in done.stderr

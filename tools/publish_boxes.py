@@ -1,6 +1,6 @@
 """Weights and card of the prompted model in the package, from a run.
 
-``python -m tools.publish_boxes RUN --scores DIR`` takes encoder and decoder of the run and the scores of
+``python -m tools.publish_boxes RUN --scores DIR --split FILE`` takes encoder and decoder of the run and the scores of
 ``studies.prompted`` on held-out slices. It writes ``box-encoder.onnx`` and ``box-decoder.onnx``, the weights in half
 precision, and ``box.json`` into ``src/tumortrace/weights``.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ import typer
 from tools.publish_weights import DATA, SOURCES, WEIGHTS
 
 from tumortrace.cli import run_script
+from tumortrace.copies.split_files import read_split
 from tumortrace.files import write_atomically
 from tumortrace.inference.prompt_model import SHIPPED, open_prompt_model
 from tumortrace.metrics.aggregate import interval_bounds
@@ -37,8 +39,9 @@ RETRAIN = f"{SOURCES} && {STAGE} --out runs/box (stages of the shipped weights: 
 LICENCE = "CC BY-NC-SA 4.0 (part of the data is non-commercial and share-alike); the code is Apache-2.0"
 
 
-def main(run: Path, scores: Annotated[Path, typer.Option()]) -> None:
+def main(run: Path, scores: Annotated[Path, typer.Option()], split: Annotated[Path, typer.Option()]) -> None:
     """Write the model and its card."""
+    groups = {case.file: case.group for case in read_split(split).cases}
     for name in (BOX_DECODER, BOX_ENCODER):
         model = onnx.load(run / name)
         properties = {entry.key: entry.value for entry in model.metadata_props}
@@ -49,11 +52,11 @@ def main(run: Path, scores: Annotated[Path, typer.Option()]) -> None:
         data = model.SerializeToString()
         write_atomically(WEIGHTS / name, data)
         print(f"{WEIGHTS / name}: {len(data) / 2**20:.1f} MiB")
-    document = describe(run, scores, sha256=open_prompt_model(str(WEIGHTS)).sha256)
+    document = describe(run, scores, groups, sha256=open_prompt_model(str(WEIGHTS)).sha256)
     write_atomically(WEIGHTS / f"{SHIPPED}.json", (json.dumps(document, indent=1) + "\n").encode())
 
 
-def describe(run: Path, scores: Path, *, sha256: str) -> dict[str, Any]:
+def describe(run: Path, scores: Path, group_of: Mapping[str, str], *, sha256: str) -> dict[str, Any]:
     """Return the card."""
     manifest = json.loads((run / MANIFEST).read_text(encoding="utf-8"))
     cases = manifest["data"]["train"]["cases"]
@@ -68,20 +71,20 @@ def describe(run: Path, scores: Path, *, sha256: str) -> dict[str, Any]:
         "licence": LICENCE,
         "retrain": RETRAIN,
         "scores": {
-            f"mean Dice, box {name} too wide on each side": score(scores / "boxes.csv", box)
+            f"mean Dice, box {name} too wide on each side": score(scores / "boxes.csv", box, group_of)
             for name, box in (("15 %", "0.15"), ("30 %", "0.3"))
         },
     }
 
 
-def score(path: Path, box: str) -> dict[str, Any]:
-    """Return mean Dice, interval over groups and number of slices by source, for boxes of one looseness."""
+def score(path: Path, box: str, group_of: Mapping[str, str]) -> dict[str, Any]:
+    """Return mean Dice, interval over the split's groups and number of slices by source, for boxes of one looseness."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["way"] == "box" and row["box"] == box]
     described = {}
     for source in sorted({row["source"] for row in rows}):
         dices = [float(row["dice"]) for row in rows if row["source"] == source]
-        groups = [row["group"] for row in rows if row["source"] == source]
+        groups = [group_of[row["file"]] for row in rows if row["source"] == source]
         interval = interval_bounds(mean_interval(dices, groups))
         described[source] = {"value": sum(dices) / len(dices), "ci95": interval, "n": len(dices)}
     return described

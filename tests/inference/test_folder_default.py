@@ -83,7 +83,7 @@ def test_programs_name_their_model_themselves():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", r"names no model \("),
+        ("{", r"it names no model"),
         ('{"format": "tumortrace-default-9"}', "of format 'tumortrace-default-9', not 'tumortrace-default-1'"),
         ('{"format": "tumortrace-default-1", "model": "gone", "sha256": "", "reason": ""}', r"no model\.onnx there"),
         ('{"format": "tumortrace-default-1", "model": ".", "sha256": "", "reason": ""}', r"no model\.onnx there"),

@@ -264,6 +264,14 @@ def test_an_interrupted_preparation_goes_on(tmp_path, monkeypatch):
     assert not (tmp_path / "out.partial").exists()
 
 
+def test_an_empty_journal_is_not_continued(tmp_path):
+    write_mat(tmp_path / "article" / "1.mat")
+    (tmp_path / "out.partial").mkdir()
+    (tmp_path / "out.partial" / ".preparation.jsonl").touch()
+    with pytest.raises(DataError, match="left behind by another preparation"):
+        prepare_download("figshare", tmp_path / "article", tmp_path / "out")
+
+
 def test_a_slice_that_went_bad_between_two_runs_leaves_no_file(tmp_path, monkeypatch):
     write_mat(tmp_path / "article" / "1.mat")
     write_mat(tmp_path / "article" / "2.mat")

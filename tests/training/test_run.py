@@ -208,7 +208,7 @@ def test_without_settings_there_must_be_a_run_to_resume(phantom_data: Path, tmp_
 
 def test_slices_without_any_tumour_are_nothing_to_learn(phantom_data: Path, tmp_path: Path):
     dataset = open_negatives(phantom_data / "no_tumour")
-    with pytest.raises(DataError, match=r"not one of 3 training slices holds a tumour, so there is nothing to learn"):
+    with pytest.raises(DataError, match=r"none of 3 training slices has a tumour, so there is nothing to learn"):
         train(dataset, settings(), out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

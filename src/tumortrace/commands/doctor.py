@@ -17,8 +17,8 @@ TASKS = {
     "segment pictures": (),
     "segment DICOM and NIfTI, prepare figshare": ("formats",),
     "audit, evaluate, compare, report": ("report",),
-    "train, sweep, export": ("train",),
-    "demo, crossval, improve": ("train", "report"),
+    "train, improve, sweep, export": ("train",),
+    "demo, crossval": ("train", "report"),
     "serve the web page": ("web",),
 }
 """Tasks with the extras of the package that each needs."""

@@ -82,7 +82,7 @@ def segment(  # noqa: PLR0913 - the options of the command
     from tumortrace.inference.volume_files import VolumeOptions
 
     if sample and box is not None:
-        raise TumortraceError("--box is for pictures of yours; omit --sample")
+        raise TumortraceError("--box is for your own pictures; omit --sample")
     if tta and box is not None:
         raise TumortraceError("--tta averages automatic masks; omit it with --box")
     if sample == bool(inputs):

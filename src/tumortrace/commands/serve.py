@@ -19,7 +19,9 @@ def serve(
     host: Annotated[
         str, typer.Option("--host", metavar="HOST", help="Address to listen on; only this machine by default.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", metavar="PORT", help="Port; 0 takes a free one.")] = 8080,
+    port: Annotated[
+        int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="Port; 0 takes a free one.")
+    ] = 8080,
     model: ModelOption = None,
     runs: Annotated[
         Path | None, typer.Option("--runs", metavar="DIR", help="Folder of runs whose curves the page shows.")

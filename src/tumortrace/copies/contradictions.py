@@ -79,5 +79,5 @@ def _name_similar(cases: Sequence[SurveyedCase], pair: CopyPair) -> Finding:
         f"of patient {first.patient}, shows the same head as {second.case_id} of patient {second.patient} "
         f"(similarity {pair.similarity:.2f})"
     )
-    remedy = "check whether they are one patient; if so, name them alike"
+    remedy = "check whether they are one patient; if so, give them the same name"
     return Finding("patients-similar", "warning", first.case_id, cause, remedy)

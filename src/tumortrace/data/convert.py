@@ -253,7 +253,7 @@ def _trace_masks(source: Path, masks: Sequence[tuple[str, str]], pairs: dict[str
             mask = read_mask(path)
         except DataError as error:
             cause = str(error).removeprefix(f"{path}: ")
-            yield folder, None, [Finding("unreadable", "left out", prefix + name, cause, "mend or remove it")]
+            yield folder, None, [Finding("unreadable", "left out", prefix + name, cause, "repair or remove it")]
             continue
         faults: list[Finding] = []
         pair = pairs.get(prefix + name)

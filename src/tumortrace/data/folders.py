@@ -139,7 +139,7 @@ def _find_fault(entry: Path, name: str) -> Finding | None:
     try:
         mode = entry.stat().st_mode
     except OSError as error:
-        kind, remedy = ("a link that leads nowhere", "mend the link") if entry.is_symlink() else ("", "check it")
+        kind, remedy = ("a link that leads nowhere", "correct the link") if entry.is_symlink() else ("", "check it")
         return left_out("unreadable", name, kind or f"cannot be opened ({error.strerror})", remedy)
     if stat.S_ISDIR(mode) or stat.S_ISREG(mode):
         return None

@@ -147,7 +147,7 @@ class _Work:
 def _refuse_nothing(work: _Work) -> None:
     """Refuse an improvement that could prove nothing, before anything is written."""
     root, train = work.material.root, work.select("corrected", "train")
-    without_proof = f"tumortrace train {root} --from {work.models.start.name} trains without proof"
+    without_proof = f"tumortrace train --from {work.models.start.name} trains without proof"
     if not work.select("corrected", "test"):
         known = {finding.file for finding in work.sides.findings if finding.kind == "known-to-model"}
         cause = (

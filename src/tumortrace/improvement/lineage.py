@@ -19,7 +19,7 @@ DOCUMENT = Path("improvement.json")
 """What an improvement began with and what came of it, in the run folder."""
 
 FROZEN = Path("held_out.npz")
-"""Held-out slices in small, of this run and of those before it, by which their copies are recognised later."""
+"""Thumbnails of the held-out slices, of this run and of those before it, by which their copies are recognised later."""
 
 
 def tie_to(models: Sequence[Model], survey: Survey) -> Ties:

@@ -80,7 +80,7 @@ def read_boxes(text: str) -> Boxes:
         return Boxes(text, (x0, y0, x1, y1), {})
     path = Path(text)
     if not path.is_file():
-        raise DataError(f"--box {text}: neither four numbers X0,Y0,X1,Y1 nor a file; give one of both")
+        raise DataError(f"--box {text}: neither four numbers X0,Y0,X1,Y1 nor a file; give one or the other")
     return Boxes(text, None, _read_rows(path))
 
 

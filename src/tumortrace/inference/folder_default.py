@@ -63,8 +63,8 @@ def read_folder_default(folder: Path) -> FolderDefault | None:
         found = FolderDefault(pointer, folder / document["model"], document["sha256"], document["reason"])
     except OSError as error:
         raise ModelError(f"{pointer}: cannot be read ({error.strerror}); {remedy}") from None
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{pointer}: names no model ({error}); {remedy}") from None
+    except (KeyError, TypeError, ValueError):
+        raise ModelError(f"{pointer}: damaged, it names no model; {remedy}") from None
     if not (found.model / MODEL).is_file():
         raise ModelError(f"{pointer}: names {found.model}, and there is no {MODEL} there; {remedy}")
     if _hash_model(found.model) != found.sha256:

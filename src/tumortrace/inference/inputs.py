@@ -81,9 +81,13 @@ def segment_inputs(  # noqa: PLR0913 - the settings of a run
         raise DataError("out is empty; name a folder for the results")
     _check_spacing(spacing_mm)
     boxes = None if box is None else read_boxes(box)
+    if boxes is not None and model == "fast":
+        raise DataError("fast is no model for boxes; omit --model, or give the run folder of a prompted model")
     refuse_out_among_pictures(Path(out), named)
     options = options or VolumeOptions()
     found = find_inputs(named, series_uid=series_uid, bids=options.bids)
+    if send is not None and not any(item.volume.kind == "dicom" for item in found.volumes):
+        raise DataError(f"{' '.join(named)}: no DICOM series, so there is nothing to send to {send}; omit --send")
     count = len(found.pictures) + sum(len(item.volume) for item in found.volumes)
     # Many pictures are fastest with one a core and one more, for when one waits for the interpreter; a few are fastest
     # with all cores on each.

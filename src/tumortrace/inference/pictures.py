@@ -181,7 +181,7 @@ def refuse_out_among_pictures(out: Path, inputs: Sequence[str]) -> None:
                 f"--out {out} lies inside the dataset {folder}; choose a folder outside, nothing is written there"
             )
     if picture := _find_foreign(whole):
-        raise DataError(f"--out {out} holds pictures ({picture}); choose a folder without pictures of yours")
+        raise DataError(f"--out {out} holds pictures ({picture}); choose a folder without your pictures")
 
 
 def _is_dataset(folder: Path) -> bool:

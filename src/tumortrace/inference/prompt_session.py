@@ -36,7 +36,7 @@ LEAST_BEYOND_PX = 2.0
 
 LEAST_FILLED = 0.12
 """Fraction of the box that a mask fills at least, at a lower threshold if need be: of the outlines in folds 1 to 3, 1 %
-fill less of a box that is 30 % too wide on each side. Who draws a box says that there is a tumour."""
+fill less of a box that is 30 % too wide on each side. Drawing a box says that there is a tumour."""
 
 LEAST_THRESHOLD = 1e-6
 """Lowest threshold for that: below it, probabilities say nothing."""

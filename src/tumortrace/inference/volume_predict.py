@@ -309,5 +309,6 @@ def _find_reasons(volume: Volume, slices: Sequence[SliceResult], dropped: int) -
         reasons.append(f"{lesions} dropped: less than {THINNEST_MM:g} mm thick, not on the neighbouring slices")
     doubtful = sum(bool(one.lesions and one.reasons) for one in slices)
     if doubtful:
-        reasons.append(f"{doubtful} slices with tumour are to be reviewed")
+        many = "1 slice with tumour is" if doubtful == 1 else f"{doubtful} slices with tumour are"
+        reasons.append(f"{many} to be reviewed")
     return tuple(reasons)

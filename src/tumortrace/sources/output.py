@@ -56,10 +56,11 @@ class Journal:
                 )
             write_atomically(self._path, f"{head}\n".encode())
             return
-        first, *lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
+        first, *lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
         if first != head:
             raise DataError(
-                f"{folder}: left behind by another preparation ({first}); remove it, or choose another --out"
+                f"{folder}: left behind by another preparation ({first or 'its journal is empty'}); remove it, or "
+                "choose another --out"
             )
         for line in lines:
             if record := _read_line(line):

@@ -70,7 +70,7 @@ def train_prompted(
     with explain_memory(config, reading=True):
         part = read_prompted_part(dataset.select("train" if dataset.parts().keys() != {""} else "all"), name="TRAIN")
     if not any(part.with_tumour):
-        raise DataError(f"{dataset.root}: not one of {len(part)} training slices holds a tumour; check the masks")
+        raise DataError(f"{dataset.root}: none of {len(part)} training slices has a tumour; check the masks")
     with lock_folder(out):
         check_run_folder(out, resume=resume)
         write_atomically(out / CONFIG, to_toml(config).encode())

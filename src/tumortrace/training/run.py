@@ -209,7 +209,7 @@ def _select(dataset: Dataset, config: Config) -> tuple[tuple[CaseRecord, ...], t
 def _refuse_without_tumour(train: PreparedPart, dataset: Dataset) -> None:
     if not train.truths.any():
         raise DataError(
-            f"{dataset.root}: not one of {len(train)} training slices holds a tumour, so there is nothing to learn; "
+            f"{dataset.root}: none of {len(train)} training slices has a tumour, so there is nothing to learn; "
             "check the masks or annotations (tumortrace audit), or add slices with tumour"
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 import tempfile
@@ -98,7 +99,8 @@ def _listen(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.create_server(address[:2], family=family, backlog=128)
     except (OSError, OverflowError, UnicodeError) as error:
-        cause = getattr(error, "strerror", None) or str(error)
+        number = getattr(error, "errno", None)
+        cause = os.strerror(number) if number and number > 0 else str(error)
         raise TumortraceError(
             f"{host}:{port}: cannot be listened on ({cause}); choose another --port or --host"
         ) from None

@@ -73,7 +73,7 @@ def lay_nifti(mask: Volume, candidates: Iterable[int], volumes: Sequence[Volume]
         DataError: There is no such scan, the mask fits none of them, or its values are no labels.
     """
     masks: dict[int, NiftiMask] = {}
-    reasons = [DataError(f"{mask.sources[0].path}: a mask without a scan of its name; name both alike")]
+    reasons = [DataError(f"{mask.sources[0].path}: a mask without a scan of its name; give both the same name")]
     for number in candidates:
         try:
             masks[number] = fit_nifti_mask(mask, volumes[number])

@@ -110,6 +110,7 @@ def _lay_masks(opening: Opening, found: _Found) -> Iterator[tuple[Path, LaidMask
             yield seg.path, lay_seg(seg, found.scans)
         except DataError as error:
             _refuse(opening, seg.path, error)
+            continue
         if seg.kind == "FRACTIONAL":
             cause = "a fractional segmentation: probabilities of a half and above count as tumour"
             opening.findings.append(warning("seg-fractional", _within(opening, seg.path), cause, "give a binary one"))
