@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.common import make_table, some_data
+from tumortrace.copies.signature_cache import SWITCH
 from tumortrace.phantoms.slices import write_phantom_dataset
 from tumortrace.progress import track
 from tumortrace.reporting.figures import save_figure
@@ -58,7 +60,11 @@ def grow(data: Path) -> Table:
     rows = []
     for size in track(SIZES, "Growing", total=len(SIZES)):
         done = subprocess.run(
-            [sys.executable, "-c", PROBE, data, str(size)], check=True, capture_output=True, text=True
+            [sys.executable, "-c", PROBE, data, str(size)],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, SWITCH: "off"},  # a larger size would find the smaller one's slices in the cache
         )
         rows.append([float(word) for word in done.stdout.split()])
     table = make_table("Growth of the survey", "slices", "different", "seconds", "GiB", "ms a slice")
@@ -75,6 +81,8 @@ def _draw(rows: np.ndarray) -> None:
     left.loglog(counts, seconds, marker="o", color="#0072b2", label="measured")
     left.loglog(counts, seconds[0] * counts / counts[0], color="0.5", linestyle="--", label="proportional")
     left.set(xlabel="slices", ylabel="seconds")
+    left.minorticks_off()
+    left.set_xticks(counts, [f"{count:,.0f}" for count in counts], fontsize=8)
     left.legend(frameon=False)
     right.plot(counts, peak, marker="o", color="#0072b2")
     right.set(xlabel="slices", ylabel="peak memory (GiB)", ylim=(0, None))
