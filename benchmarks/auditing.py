@@ -83,6 +83,7 @@ def _draw(rows: np.ndarray) -> None:
     left.set(xlabel="slices", ylabel="seconds")
     left.minorticks_off()
     left.set_xticks(counts, [f"{count:,.0f}" for count in counts], fontsize=8)
+    left.set_yticks(seconds, [f"{each:.0f}" for each in seconds])
     left.legend(frameon=False)
     right.plot(counts, peak, marker="o", color="#0072b2")
     right.set(xlabel="slices", ylabel="peak memory (GiB)", ylim=(0, None))
