@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import onnx
 import typer
-from tools.publish_weights import DATA, SOURCES, WEIGHTS
+from tools.publish_weights import DATA, LICENCE, SOURCES, WEIGHTS
 
 from tumortrace.cli import run_script
 from tumortrace.copies.split_files import read_split
@@ -36,7 +36,6 @@ STAGE = (
     "--split sources/folds.json --fold 4 --config box --set training.threads=1"
 )
 RETRAIN = f"{SOURCES} && {STAGE} --out runs/box (stages of the shipped weights: docs/results/prompted.md)"
-LICENCE = "CC BY-NC-SA 4.0 (part of the data is non-commercial and share-alike); the code is Apache-2.0"
 
 
 def main(run: Path, scores: Annotated[Path, typer.Option()], split: Annotated[Path, typer.Option()]) -> None:

@@ -90,6 +90,7 @@ RETRAIN = {
         "--set training.coarse_epochs=14 --out runs/fast"
     ),
 }
+LICENCE = "CC BY-NC-SA 4.0 (part of the data is non-commercial and share-alike); the code is Apache-2.0"
 LIMITS = (
     "Research only, not a medical device: no mask may decide about a patient.",
     (
@@ -156,7 +157,7 @@ def describe(run: Path, *, name: str, sha256: str) -> dict[str, Any]:
         "data_sha256": manifest["data"]["train"]["sha256"],
         "training_sha256": (listed := sorted(sha256[:DIGITS] for sha256 in cases.values())),
         "training_pictures_sha256": list_pictures(run, listed, before=WEIGHTS / f"{name}.json"),
-        "licence": "CC BY-NC-SA 4.0 (part of the data is non-commercial and share-alike); the code is Apache-2.0",
+        "licence": LICENCE,
         "retrain": RETRAIN[name],
     }
 

@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
-from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tumortrace.answers import AuditResult, EvaluationResult, ImproveResult, ReportResult, SplitResult
-from tumortrace.config import Config, load_config
-from tumortrace.data.dataset import Dataset, open_apart, open_datasets, refuse_inside
+from tumortrace.arguments import (
+    Data,
+    FilePath,
+    check_output,
+    divide,
+    list_folders,
+    open_data,
+    read_settings,
+    with_label,
+)
+from tumortrace.config import Config
+from tumortrace.data.dataset import Dataset, open_apart, open_datasets
 from tumortrace.data.dataset import exclude as exclude_cases
 from tumortrace.errors import ConfigError, DataError, require_extra
 from tumortrace.locks import lock_folder
@@ -25,10 +34,6 @@ if TYPE_CHECKING:
     from tumortrace.inference.model import Model
     from tumortrace.training.run import RunResult
     from tumortrace.trials.sweep import SweepResult
-
-FilePath = str | PathLike[str]
-Data = Dataset | FilePath | Sequence[FilePath]
-"""A dataset that ``open_dataset`` opened, the folder of one, or several folders that are opened as one."""
 
 Part = Literal["test", "val", "train", "all"]
 By = Literal["groups", "source"]
@@ -75,13 +80,13 @@ def audit(
     from tumortrace.copies.survey import survey_cases
     from tumortrace.evaluation.doubtful import describe_doubts, find_doubtful, open_crossval, write_doubts
 
-    folder = _output(out, data)
+    folder = check_output(out, data)
     if folder is not None:
         require_extra("report", purpose="draw the audit's page")
         from tumortrace.reporting.html import refuse_foreign_page
 
         refuse_foreign_page(folder / "audit.html")  # before the survey, which takes minutes
-    dataset = open_apart([Path(root) for root in _folders(data)], label=label)
+    dataset = open_apart([Path(root) for root in list_folders(data)], label=label)
     held_out = open_crossval(Path(run)) if run is not None else None
     survey = survey_cases((*dataset.records, *dataset.unannotated), as_pictures=True)
     document = audit_document(dataset, survey)
@@ -124,10 +129,10 @@ def split(
     from tumortrace.copies.splits import make_folds, make_parts
     from tumortrace.copies.survey import survey_cases
 
-    path = _output(out, data, negatives)
+    path = check_output(out, data, negatives)
     if path is not None and path.is_dir():  # checked before the survey, which takes minutes
         raise DataError(f"--out {path} is a folder; name a file, for example {path / 'split.json'}")
-    dataset = _open(data, negatives, label)
+    dataset = open_data(data, negatives, label)
     survey = survey_cases([record for record in dataset.records if folds is None or record.part != "test"])
     made = make_parts(survey) if folds is None else make_folds(survey, folds=folds)
     check_split(made, survey)
@@ -173,17 +178,16 @@ def train(  # noqa: PLR0913 - the settings of a training
     from tumortrace.inference.model import open_model
     from tumortrace.run_folder import check_run_folder, resumed_settings
 
-    run = _output(out, data, negatives) or Path()
+    run = check_output(out, data, negatives) or Path()
     if resume and config is not None:
         raise ConfigError("--resume takes its settings from the run's config.toml; omit --config")
     if resume and start_from:
         raise ConfigError("--resume continues from the run's own weights; omit --from")
     check_run_folder(run, resume=resume)
-    settings = resumed_settings(run, overrides) if resume else _settings(config, overrides)
-    settings = _with_label(settings, label)
-    dataset = divide(
-        _open(data, negatives, settings.training.label or None), split, fold, selecting=settings.training.keep != "last"
-    )
+    settings = resumed_settings(run, overrides) if resume else read_settings(config, overrides)
+    settings = with_label(settings, label)
+    opened = open_data(data, negatives, settings.training.label or None)
+    dataset = divide(opened, split, fold, selecting=settings.training.keep != "last")
     if split is not None:
         from tumortrace.copies.split_files import check_files
 
@@ -234,9 +238,9 @@ def crossval(  # noqa: PLR0913 - the settings of a cross-validation
     from tumortrace.evaluation.folder import write_evaluation
     from tumortrace.reporting.cases import CasePictures
 
-    folder = _output(out, data, negatives) or Path()
-    settings = _with_label(_settings(config, overrides), label)
-    dataset = _open(data, negatives, settings.training.label or None)
+    folder = check_output(out, data, negatives) or Path()
+    settings = with_label(read_settings(config, overrides), label)
+    dataset = open_data(data, negatives, settings.training.label or None)
     from tumortrace.trials.crossval import cross_validate
 
     pictures = CasePictures(folder)
@@ -275,8 +279,8 @@ def sweep(
 
     text = read_sweep(config)
     plan = plan_sweep(text, config)
-    folder = _output(out, data, negatives) or Path()
-    dataset = _open(data, negatives, label)
+    folder = check_output(out, data, negatives) or Path()
+    dataset = open_data(data, negatives, label)
     from tumortrace.trials.sweep import run_sweep  # torch takes seconds: mistakes above are reported first
 
     return run_sweep(dataset, plan, text=text, out=folder, watch=watch)
@@ -314,12 +318,12 @@ def evaluate(  # noqa: PLR0913 - the settings of an evaluation
     from tumortrace.evaluation.summary import summary_document
     from tumortrace.inference.model import open_model
 
-    folder = _output(out, data)
+    folder = check_output(out, data)
     require_extra("report", purpose="score a model and draw the figures")
     if folder is not None:
         refuse_run_folder(folder)
     opened = open_model(model) if isinstance(model, str) else model
-    dataset = divide(_open(data, None, label), split, fold, selecting=False)
+    dataset = divide(open_data(data, None, label), split, fold, selecting=False)
     records = dataset.select(part)
     # Outlines of training slices count in the annotators' agreement; other parts stay closed.
     scored = {record.case_id for record in records}
@@ -382,7 +386,7 @@ def improve(  # noqa: PLR0913 - the settings of an improvement
 
     run = Path()
     for data in (corrected, replay, standard):
-        run = run if data is None else _output(out, data) or Path()
+        run = run if data is None else check_output(out, data) or Path()
     check_run_folder(run, resume=resume)
     models = open_models(start_from, out=run, resume=resume)
     from tumortrace.improvement.improve import improve as improve_run  # torch takes seconds
@@ -391,8 +395,8 @@ def improve(  # noqa: PLR0913 - the settings of an improvement
     from tumortrace.improvement.settings import settings_of
 
     settings = resumed_settings(run, overrides) if resume else settings_of(models.start, overrides)
-    opened = [None if data is None else _open(data, None, label) for data in (replay, standard)]
-    material = gather(_open(corrected, None, label), *opened)
+    opened = [None if data is None else open_data(data, None, label) for data in (replay, standard)]
+    material = gather(open_data(corrected, None, label), *opened)
     improvement = improve_run(material, models, settings, out=run, resume=resume)
     return ImproveResult(improvement, improvement_document(improvement, models), improvement.findings)
 
@@ -429,65 +433,3 @@ def report(folders: Sequence[FilePath], *, out: FilePath | None = None, colours:
     sources = [Path(folder) for folder in folders]
     page = Path(out) if out is not None else sources[-1] / "report.html"
     return ReportResult(page, tuple(write_report(sources, page, colours=colours)))
-
-
-def divide(dataset: Dataset, split: FilePath | None, fold: int | None, *, selecting: bool) -> Dataset:
-    """Replace a dataset's parts by the sides of a split file; without a split it stays as it is.
-
-    Args:
-        dataset: Dataset to divide.
-        split: File that ``split`` wrote.
-        fold: Number of the fold that is held out.
-        selecting: Whether an epoch is chosen, which takes a side of its own.
-
-    Raises:
-        ConfigError: A fold without a split.
-        DataError: The split is of another dataset, or has no such fold.
-    """
-    if split is None:
-        if fold is not None:
-            raise ConfigError("--fold is a fold of a split; give its file with --split")
-        return dataset
-    from tumortrace.copies.split_files import apply_split, read_split
-
-    return apply_split(dataset, read_split(Path(split)), fold=fold, selecting=selecting)
-
-
-def _open(data: Data, negatives: FilePath | None, label: str | None) -> Dataset:
-    if isinstance(data, Dataset):
-        return data
-    return open_dataset(*_folders(data), negatives=negatives, label=label)
-
-
-def _folders(data: Data) -> Sequence[FilePath]:
-    if isinstance(data, Dataset):
-        return sorted({record.image_path.parent for record in data.records})
-    return [data] if isinstance(data, str | PathLike) else list(data)
-
-
-def _output(out: FilePath | None, data: Data, negatives: FilePath | None = None) -> Path | None:
-    """Return the place to write to, checked to lie outside all data folders."""
-    if out is None:
-        return None
-    if not str(out).strip():
-        raise DataError("--out is empty; name a file or folder to write to")
-    for root in [*_folders(data), *([negatives] if negatives else [])]:
-        refuse_inside(Path(out), Path(root))
-    return Path(out)
-
-
-def _settings(config: Config | str | None, overrides: Iterable[str]) -> Config:
-    if isinstance(config, Config):
-        if list(overrides):
-            raise ConfigError("overrides go with the name or file of a configuration, not with a Config")
-        return config
-    return load_config(config or "default", overrides)
-
-
-def _with_label(settings: Config, label: str | None) -> Config:
-    """Return the settings with a label that was given; a resumed run then keeps it."""
-    return (
-        settings
-        if label is None
-        else dataclasses.replace(settings, training=dataclasses.replace(settings.training, label=label))
-    )

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from tumortrace.inference.tally import Counts, SegmentSummary
 
 
-_MOST_NAMED = 10  # as many as of the pictures
-
-
 def segment(  # noqa: PLR0913 - the options of the command
     inputs: Annotated[
         list[str] | None,
@@ -139,8 +136,10 @@ def _describe(summary: SegmentSummary) -> list[str]:
     if summary.skipped:
         lines.append(f"{summary.skipped} skipped: files of other types (named in results.json)")
     if summary.objects:
+        from tumortrace.inference.tally import NAMED
+
         lines.append(f"{len(summary.objects)} skipped: DICOM objects that are no scan (named in results.json)")
-        lines += _name(summary.objects[:_MOST_NAMED], len(summary.objects))
+        lines += _name(summary.objects[:NAMED], len(summary.objects))
     if summary.sent is not None:
         lines.append(f"{summary.sent} DICOM-SEG{'' if summary.sent == 1 else 's'} sent, and read back the same")
     if summary.own:

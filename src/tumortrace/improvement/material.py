@@ -28,14 +28,12 @@ class Material:
         records: The cases.
         roles: Role of each case, by its id.
         findings: Faults of the data.
-        standard: Name of the standard set that was given; empty without one.
     """
 
     root: Path
     records: tuple[CaseRecord, ...]
     roles: dict[str, Role]
     findings: tuple[Finding, ...]
-    standard: str
 
 
 def gather(corrected: Dataset, replay: Dataset | None, standard: Dataset | None) -> Material:
@@ -63,7 +61,6 @@ def gather(corrected: Dataset, replay: Dataset | None, standard: Dataset | None)
         records=tuple(record for records in sets.values() for record in records),
         roles={record.case_id: role for role, records in sets.items() for record in records},
         findings=(*corrected.findings, *(replay.findings if replay else ()), *(standard.findings if standard else ())),
-        standard=standard.name if standard else "",
     )
 
 

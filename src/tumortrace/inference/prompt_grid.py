@@ -141,7 +141,7 @@ def paste_square(values: NDArray[np.float32], square: Square, size_hw: tuple[int
 def draw_prompts(
     box_xyxy: Box, clicks: Sequence[tuple[Point, bool]], before: NDArray[np.float32], square: Square
 ) -> NDArray[np.float32]:
-    """Return what the decoder is told: the box, clicks on tumour, clicks on no tumour, and the previous answer.
+    """Return the input of the decoder: the box, clicks on tumour, clicks on no tumour, and the previous answer.
 
     Args:
         box_xyxy: The box.

@@ -207,7 +207,7 @@ def keep_pointed(mask: NDArray[np.bool_], box: Box) -> NDArray[np.bool_]:
 
 
 def fill_box(box: Box, shape_hw: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Return the pixels whose centres lie in a box.
+    """Return the pixels of a box whose edges are rounded to whole pixels, halves to even ones.
 
     Args:
         box: The box; it may reach beyond the slice.

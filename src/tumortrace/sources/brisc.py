@@ -20,7 +20,7 @@ from tumortrace.sources.items import (
     encode_mask,
     match_files,
     name_second,
-    name_unpaired,
+    pair_up,
     require_same_size,
 )
 
@@ -34,18 +34,21 @@ _PLANES = {"ax": "axial", "co": "coronal", "sa": "sagittal"}
 
 def plan(download: Download) -> Plan:
     """Plan every picture of the segmentation task that has a mask."""
-    images: dict[str, tuple[str, re.Match[str]]] = {}
+    images: dict[str, str] = {}
     masks: dict[str, str] = {}
+    matches: dict[str, re.Match[str]] = {}
     findings: list[Finding] = []
     for path, match in match_files(download.members, _FILE).items():
         key = f"{match['part']}/{match['name']}"
-        is_image = match["role"] == "images"
-        first = images.setdefault(key, (path, match))[0] if is_image else masks.setdefault(key, path)
-        findings += [name_second(path, first)] if first != path else []
-    findings += [name_unpaired(path, "mask") for key, (path, _) in images.items() if key not in masks]
-    findings += [name_unpaired(path, "image") for key, path in masks.items() if key not in images]
-    items = [_plan_pair(path, masks[key], match) for key, (path, match) in images.items() if key in masks]
-    return Plan(tuple(items), tuple(findings), (*COLUMNS, "part"))
+        found = images if match["role"] == "images" else masks
+        if key in found:
+            findings.append(name_second(path, found[key]))
+        elif found is images:
+            matches[key] = match
+        found.setdefault(key, path)
+    paired, unpaired = pair_up(images, masks)
+    items = [_plan_pair(images[key], masks[key], matches[key]) for key in paired]
+    return Plan(tuple(items), (*findings, *unpaired), (*COLUMNS, "part"))
 
 
 def _plan_pair(image: str, mask: str, match: re.Match[str]) -> Item:

@@ -152,3 +152,18 @@ def name_unpaired(path: str, lacks: str) -> Finding:
     """Return the finding of an image without mask, or of a mask without image."""
     kind = "annotation-missing" if lacks == "mask" else "image-missing"
     return left_out(kind, path, f"there is no {lacks} for it", "download it again")
+
+
+def pair_up(images: Mapping[str, str], masks: Mapping[str, str]) -> tuple[list[str], list[Finding]]:
+    """Pair images with masks.
+
+    Args:
+        images: Paths of images by the name that both share.
+        masks: Paths of masks by that name.
+
+    Returns:
+        The names that have both, in the order of the images; and a finding for each file without a partner.
+    """
+    findings = [name_unpaired(path, "mask") for name, path in images.items() if name not in masks]
+    findings += [name_unpaired(path, "image") for name, path in masks.items() if name not in images]
+    return [name for name in images if name in masks], findings

@@ -24,7 +24,7 @@ from tumortrace.sources.items import (
     encode_png,
     match_files,
     name_second,
-    name_unpaired,
+    pair_up,
     require_same_size,
 )
 
@@ -45,18 +45,16 @@ def plan(download: Download) -> Plan:
         if name in found:
             findings.append(name_second(path, found[name]))
         found.setdefault(name, path)
-    findings += [name_unpaired(path, "mask") for name, path in images.items() if name not in masks]
-    findings += [name_unpaired(path, "image") for name, path in masks.items() if name not in images]
+    paired, unpaired = pair_up(images, masks)
     items = [
         Item(
-            (path, masks[name]),
+            (images[name], masks[name]),
             (f"images/{name}.png", f"masks/{name}.png"),
-            partial(_make, names=(path, masks[name]), stem=name, patient=patients[name]),
+            partial(_make, names=(images[name], masks[name]), stem=name, patient=patients[name]),
         )
-        for name, path in images.items()
-        if name in masks
+        for name in paired
     ]
-    return Plan(tuple(items), tuple(findings), COLUMNS)
+    return Plan(tuple(items), (*findings, *unpaired), COLUMNS)
 
 
 def _make(contents: Sequence[bytes], *, names: tuple[str, str], stem: str, patient: str) -> Made:

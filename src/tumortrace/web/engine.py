@@ -23,7 +23,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 SHUTDOWN_SECONDS = 2.5
-"""Time that requests have to finish once the server is told to end."""
+"""Time for requests to finish after the server received the signal to end."""
 
 ABANDONED_SECONDS = 1.0
 """Longest wait for work of a request that nobody waits for any more; a decoder cannot be interrupted."""

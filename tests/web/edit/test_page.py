@@ -290,6 +290,6 @@ def test_work_is_restored_after_a_crash_with_and_without_the_files(page: Page, t
 
 
 def crash(page: Page) -> None:
-    """Kill the process of a tab, as a system without memory does; nothing in it is told."""
+    """Kill the process of a tab without warning, as the system does when memory runs out."""
     with page.expect_event("crash"), suppress(Error):
         page.goto("chrome://crash")

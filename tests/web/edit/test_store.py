@@ -193,6 +193,6 @@ def test_a_tab_killed_at_any_moment_loses_nothing_older_than_a_second(browser: B
 
 
 def kill(page: Page) -> None:
-    """Kill the process of a tab, as a system without memory does; nothing in it is told."""
+    """Kill the process of a tab without warning, as the system does when memory runs out."""
     with page.expect_event("crash"), suppress(Error):
         page.goto("chrome://crash")

@@ -13,10 +13,11 @@ from pydicom import Dataset
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from tumortrace.data.dicom.geometry import SAME_DIRECTION, read_directions
-from tumortrace.data.dicom.image import ImageFile, Lookup, read_groups, read_layout, read_number
+from tumortrace.data.dicom.image import ImageFile, read_layout
 from tumortrace.data.dicom.pixels import decode_frame
 from tumortrace.data.dicom.series import DicomReader
 from tumortrace.data.dicom.stream import Parsed, open_dataset, parse
+from tumortrace.data.dicom.tags import Lookup, read_groups, read_number
 from tumortrace.data.volume import Volume
 from tumortrace.errors import DataError
 

@@ -1,0 +1,94 @@
+"""Arguments of the functions for programs: opened, read and checked."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from os import PathLike
+from pathlib import Path
+
+from tumortrace.config import Config, load_config
+from tumortrace.data.dataset import Dataset, open_datasets, refuse_inside
+from tumortrace.errors import ConfigError, DataError
+
+FilePath = str | PathLike[str]
+Data = Dataset | FilePath | Sequence[FilePath]
+"""A dataset that ``open_dataset`` opened, the folder of one, or several folders that are opened as one."""
+
+
+def divide(dataset: Dataset, split: FilePath | None, fold: int | None, *, selecting: bool) -> Dataset:
+    """Replace a dataset's parts by the sides of a split file; without a split it stays as it is.
+
+    Args:
+        dataset: Dataset to divide.
+        split: File that ``split`` wrote.
+        fold: Number of the fold that is held out.
+        selecting: Whether an epoch is chosen, which takes a side of its own.
+
+    Raises:
+        ConfigError: A fold without a split.
+        DataError: The split is of another dataset, or has no such fold.
+    """
+    if split is None:
+        if fold is not None:
+            raise ConfigError("--fold is a fold of a split; give its file with --split")
+        return dataset
+    from tumortrace.copies.split_files import apply_split, read_split
+
+    return apply_split(dataset, read_split(Path(split)), fold=fold, selecting=selecting)
+
+
+def open_data(data: Data, negatives: FilePath | None, label: str | None) -> Dataset:
+    """Return a dataset as it is, or open the folders that are given in its place.
+
+    Raises:
+        DataError: As ``open_datasets``.
+    """
+    if isinstance(data, Dataset):
+        return data
+    folders = [Path(folder) for folder in list_folders(data)]
+    return open_datasets(folders, negatives=Path(negatives) if negatives else None, label=label)
+
+
+def list_folders(data: Data) -> Sequence[FilePath]:
+    """Return the folders of data, or those that hold the images of an opened dataset."""
+    if isinstance(data, Dataset):
+        return sorted({record.image_path.parent for record in data.records})
+    return [data] if isinstance(data, str | PathLike) else list(data)
+
+
+def check_output(out: FilePath | None, data: Data, negatives: FilePath | None = None) -> Path | None:
+    """Return the place to write to; None for None.
+
+    Raises:
+        DataError: It is empty, or lies inside a folder of data.
+    """
+    if out is None:
+        return None
+    if not str(out).strip():
+        raise DataError("--out is empty; name a file or folder to write to")
+    for root in [*list_folders(data), *([negatives] if negatives else [])]:
+        refuse_inside(Path(out), Path(root))
+    return Path(out)
+
+
+def read_settings(config: Config | str | None, overrides: Iterable[str]) -> Config:
+    """Return a configuration as it is, or read it by name or file; None reads ``default``.
+
+    Raises:
+        ConfigError: It cannot be read, or overrides go with a ``Config``.
+    """
+    if isinstance(config, Config):
+        if list(overrides):
+            raise ConfigError("overrides go with the name or file of a configuration, not with a Config")
+        return config
+    return load_config(config or "default", overrides)
+
+
+def with_label(settings: Config, label: str | None) -> Config:
+    """Return the settings with a label that was given; a resumed run then keeps it."""
+    return (
+        settings
+        if label is None
+        else dataclasses.replace(settings, training=dataclasses.replace(settings.training, label=label))
+    )
