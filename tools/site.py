@@ -32,7 +32,7 @@ CHAPTERS = {
     "Guides": {
         "You have slices and annotations": ["data", "formats", "data_sources", "audits", "improve"],
         "You have scans": ["inference", "app"],
-        "You build a pipeline": ["server"],
+        "You build a pipeline": ["server", "scale"],
     },
     "Reference": [f"{REFERENCE}/{name}.md" for name in ("commands", "python", "files", "settings")],
     "Explanation": ["trust", "model", "metrics", "design", "reliability"],
