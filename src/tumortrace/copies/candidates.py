@@ -208,11 +208,10 @@ def _search(
         searched = pool.map(lambda start: _search_part(query, references, start, own, nearest), starts)
         parts = list(track(searched, "Searching", total=len(starts)))
     found = _Found(*map(np.concatenate, zip(*parts, strict=True))).keep_nearest(nearest)
-    for row, column, similarity, code in zip(*(each.tolist() for each in found), strict=True):
-        number, negative = divmod(code, 2)
-        variant = query.variants[number]
-        first = int(query.rows[row])
-        yield Candidate(similarity, first, column, window, variant.orientation, variant.cut, bool(negative))
+    columns = (each.tolist() for each in (*found, _find_variants(query, references, found)))
+    for row, column, similarity, negative, number in zip(*columns, strict=True):
+        variant, first = query.variants[number], int(query.rows[row])
+        yield Candidate(similarity, first, column, window, variant.orientation, variant.cut, negative)
 
 
 class _Found(NamedTuple):
@@ -222,13 +221,13 @@ class _Found(NamedTuple):
         row: Index of the slice in the query.
         column: Index of the reference.
         similarity: Similarity in the best variant.
-        code: Twice the index of the variant, plus 1 where dark and bright are exchanged.
+        negative: Whether dark and bright are exchanged in it.
     """
 
     row: NDArray[np.intp]
     column: NDArray[np.intp]
     similarity: NDArray[np.float32]
-    code: NDArray[np.int16]
+    negative: NDArray[np.bool_]
 
     def keep_nearest(self, nearest: int) -> _Found:
         """Keep of each slice the nearest few, and all that are very similar."""
@@ -236,7 +235,7 @@ class _Found(NamedTuple):
         row, similarity = self.row[order], self.similarity[order]
         rank = np.arange(len(row)) - np.searchsorted(row, row)
         kept = order[(rank < nearest) | ((rank < _MOST) & (similarity >= _ALIKE))]
-        return _Found(self.row[kept], self.column[kept], self.similarity[kept], self.code[kept])
+        return _Found(self.row[kept], self.column[kept], self.similarity[kept], self.negative[kept])
 
 
 def _search_part(
@@ -255,10 +254,31 @@ def _search_part(
                 parts[task.part] = _cut_out(some, task.part)
             asking = query.vectors[query.variants[task.number].orientation, task.those]
             those = slice(task.those.start - first_row, task.those.stop - first_row)
-            best.update(those, task.number, asking @ parts[task.part].T)
+            best.update(those, asking @ parts[task.part].T)
         strangers = None if own is None else own[rows][:, None] != own[None, start : start + len(some)]
         found.append(best.choose(strangers, nearest, first_row=first_row, first_column=start))
     return _Found(*map(np.concatenate, zip(*found, strict=True)))
+
+
+def _find_variants(query: _Query, references: NDArray[np.float32], found: _Found) -> NDArray[np.int16]:
+    """Find the best variant of each pair; to note it for all pairs while they are searched would take most of the time.
+
+    Returns:
+        Indices of variants, shape (pairs,).
+    """
+    best = np.full(len(found.row), -np.inf, dtype=np.float32)
+    number = np.zeros(len(found.row), dtype=np.int16)
+    sign = np.where(found.negative, np.float32(-1), np.float32(1))
+    tasks = sorted(itertools.chain(*query.blocks), key=lambda task: task.part)
+    for part, those in itertools.groupby(tasks, key=lambda task: task.part):
+        vectors = _cut_out(references, part)
+        for task in those:
+            pairs = slice(*np.searchsorted(found.row, (task.those.start, task.those.stop)))
+            asking = query.vectors[query.variants[task.number].orientation][found.row[pairs]]
+            similarity = sign[pairs] * np.einsum("ij,ij->i", asking, vectors[found.column[pairs]])
+            better = similarity > best[pairs]
+            best[pairs][better], number[pairs][better] = similarity[better], task.number
+    return number
 
 
 def _distinct(candidates: list[Candidate]) -> list[Candidate]:
@@ -309,31 +329,24 @@ def _resampling(before: float, behind: float) -> NDArray[np.float32]:
 
 @dataclass(frozen=True, eq=False)
 class _Best:
-    """The best variant of each pair of Q slices and N references, as it is and with dark and bright exchanged.
+    """The similarity of Q slices and N references in the best variant, as they are and with dark and bright exchanged.
 
     Attributes:
         highest: The highest similarity, shape (Q, N).
         lowest: The lowest, which is the highest of the negatives with its sign changed.
-        highest_in: Index of the variant with the highest, shape (Q, N).
-        lowest_in: Index of the variant with the lowest.
     """
 
     highest: NDArray[np.float32]
     lowest: NDArray[np.float32]
-    highest_in: NDArray[np.int16]
-    lowest_in: NDArray[np.int16]
 
     @classmethod
     def among(cls, slices: int, references: int) -> _Best:
         """Begin with nothing tried."""
-        size_qn = slices, references
-        highest, lowest = (np.full(size_qn, start, dtype=np.float32) for start in (-1, 1))
-        return cls(highest, lowest, np.zeros(size_qn, dtype=np.int16), np.zeros(size_qn, dtype=np.int16))
+        highest, lowest = (np.full((slices, references), start, dtype=np.float32) for start in (-1, 1))
+        return cls(highest, lowest)
 
-    def update(self, those: slice, number: int, similarity: NDArray[np.float32]) -> None:
+    def update(self, those: slice, similarity: NDArray[np.float32]) -> None:
         """Note the similarity of some slices to all references in one variant."""
-        np.copyto(self.highest_in[those], np.int16(number), where=similarity > self.highest[those])
-        np.copyto(self.lowest_in[those], np.int16(number), where=similarity < self.lowest[those])
         np.maximum(self.highest[those], similarity, out=self.highest[those])
         np.minimum(self.lowest[those], similarity, out=self.lowest[those])
 
@@ -344,6 +357,6 @@ class _Best:
             best[~strangers] = -1.0
         kth = np.partition(best, -nearest, axis=1)[:, -nearest] if best.shape[1] > nearest else np.full(len(best), -1.0)
         rows, columns = np.nonzero(best >= np.clip(kth, _UNLIKE, _ALIKE)[:, None])
-        similarity, highest = best[rows, columns], self.highest[rows, columns]
-        code = 2 * np.where(similarity > highest, self.lowest_in[rows, columns], self.highest_in[rows, columns])
-        return _Found(rows + first_row, columns + first_column, similarity, code + (similarity > highest))
+        similarity = best[rows, columns]
+        negative = similarity > self.highest[rows, columns]
+        return _Found(rows + first_row, columns + first_column, similarity, negative)

@@ -16,6 +16,7 @@ import numpy as np
 from tumortrace.copies.candidates import NEAREST, Candidate, Candidates, best_between, find_candidates
 from tumortrace.copies.groups import link
 from tumortrace.copies.registration import (
+    COARSE_PX,
     Matrix,
     View,
     compare_detail,
@@ -24,6 +25,7 @@ from tumortrace.copies.registration import (
     orientation_matrix,
     refine,
     register,
+    shrink_window,
     window_matrix,
 )
 from tumortrace.copies.signatures import HEAD, Signatures
@@ -99,7 +101,11 @@ class _Views:
     """The views of N slices, the last few of them kept, since a slice has several candidates; and their places."""
 
     def __init__(self, signatures: Signatures) -> None:
-        self.get = lru_cache(_VIEWS)(lambda index, window: View.of(signatures.windows[index, window]))
+        windows = signatures.windows
+        small = np.empty((*windows.shape[:2], COARSE_PX, COARSE_PX), dtype=np.float32)
+        for place in np.ndindex(windows.shape[:2]):
+            small[place] = shrink_window(windows[place])
+        self.get = lru_cache(_VIEWS)(lambda index, window: View(windows[index, window], small[index, window]))
         self.to_slice = [[window_matrix(box) for box in boxes] for boxes in signatures.boxes_xywh]
         self.from_slice = [[invert(matrix) for matrix in matrices] for matrices in self.to_slice]
 

@@ -34,24 +34,25 @@ _UNTIL = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 8, 1e-3)
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A window of a slice, as registration needs it.
+    """A window of a slice, as registration needs it. Most pairs fail at the small one, so the others wait.
 
     Attributes:
-        full: A signature with a spread of about 1, shape (SIDE_PX, SIDE_PX), float32.
-        middle: The same, shape (FINE_PX, FINE_PX).
-        small: The same, shape (COARSE_PX, COARSE_PX).
+        window: A signature with a spread of about 1, shape (SIDE_PX, SIDE_PX), float16.
+        small: The same as ``shrink_window`` makes it, shape (COARSE_PX, COARSE_PX), float32.
     """
 
-    full: NDArray[np.float32]
-    middle: NDArray[np.float32]
+    window: NDArray[np.float16]
     small: NDArray[np.float32]
 
-    @classmethod
-    def of(cls, window: NDArray[np.float16]) -> View:
-        """Make the view of a signature."""
-        full = window.astype(np.float32)
-        blurred = cv2.GaussianBlur(full, (0, 0), 1.5)
-        return cls(full, _resize(full, FINE_PX), _resize(blurred, COARSE_PX))
+    @cached_property
+    def full(self) -> NDArray[np.float32]:
+        """The window in single precision."""
+        return self.window.astype(np.float32)
+
+    @cached_property
+    def middle(self) -> NDArray[np.float32]:
+        """The window, shape (FINE_PX, FINE_PX)."""
+        return _resize(self.full, FINE_PX)
 
     @cached_property
     def detail(self) -> cv2.typing.MatLike:
@@ -60,9 +61,13 @@ class View:
 
     def turn(self, *, turns: int, flip: bool, negative: bool) -> View:
         """Return the view of the slice turned, and with dark and bright exchanged or not."""
-        sign = np.float32(-1 if negative else 1)
-        each = (self.full, self.middle, self.small)
-        return View(*(np.ascontiguousarray(sign * orient(one, turns=turns, flip=flip)) for one in each))
+        window, small = (orient(each, turns=turns, flip=flip) for each in (self.window, self.small))
+        return View(-window if negative else window, np.ascontiguousarray(-small if negative else small))
+
+
+def shrink_window(window: NDArray[np.float16]) -> NDArray[np.float32]:
+    """Blur and shrink a signature, shape (SIDE_PX, SIDE_PX), to what the coarse stage registers."""
+    return _resize(cv2.GaussianBlur(window.astype(np.float32), (0, 0), 1.5), COARSE_PX)
 
 
 def register(first: View, second: View, *, guess: Matrix) -> Matrix | None:
