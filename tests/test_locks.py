@@ -6,12 +6,15 @@ import errno
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from tumortrace import locks
 from tumortrace.errors import DataError
-from tumortrace.locks import LOCK, lock_folder
+from tumortrace.locks import LOCK, hold_folder, lock_folder, lock_shard
 
 
 def test_a_folder_is_locked_until_the_block_ends(tmp_path: Path):
@@ -80,3 +83,52 @@ def test_a_run_that_ends_while_another_one_starts_leaves_one_lock(tmp_path: Path
         assert (tmp_path / LOCK).is_file()
         with pytest.raises(DataError, match="another run"), lock_folder(tmp_path):
             pytest.fail("locked twice")
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for nobody."""
+    monkeypatch.setattr(locks, "START_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_shards_of_one_run_share_a_folder_and_keep_all_others_out(tmp_path: Path):
+    folder = tmp_path / "out"
+    with lock_shard(folder, 1, 3), lock_shard(folder, 3, 3):
+        with pytest.raises(DataError, match=r"out: shard \d of 3 is writing there"), lock_folder(folder):
+            pytest.fail("a run without shards")
+        with pytest.raises(DataError, match="out: shard 1 of 3 is writing there"), lock_shard(folder, 1, 3):
+            pytest.fail("the same shard twice")
+        with pytest.raises(DataError, match=r"out: shard \d of 3 is writing there"), lock_shard(folder, 1, 2):
+            pytest.fail("another number of shards")
+        with lock_shard(folder, 2, 3):
+            assert len(list(folder.iterdir())) == 3
+    assert not folder.exists()
+    with lock_folder(folder), pytest.raises(DataError, match="another run"), lock_shard(folder, 1, 3):
+        pytest.fail("beside a run without shards")
+    with lock_shard(folder, 1, 2):
+        pass
+
+
+def test_who_starts_waits_for_who_merges(tmp_path: Path):
+    held = threading.Event()
+
+    def merge() -> None:
+        with hold_folder(tmp_path, seconds=0):
+            held.set()
+            time.sleep(0.2)
+
+    merging = threading.Thread(target=merge)
+    merging.start()
+    assert held.wait(5)
+    started = time.monotonic()
+    with lock_shard(tmp_path, 1, 2):
+        assert 0.1 < time.monotonic() - started < 5
+    merging.join()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_lock_of_a_killed_shard_is_gone(tmp_path: Path):
+    (tmp_path / ".tumortrace-1-of-7.lock").touch()
+    with lock_folder(tmp_path):
+        assert [path.name for path in tmp_path.iterdir()] == [LOCK]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tumortrace.wording import counted, listed
+from tumortrace.wording import counted, list_ranges, listed
 
 
 def test_one_and_many():
@@ -14,3 +14,10 @@ def test_one_and_many():
 )
 def test_names_in_a_sentence(names: list[str], text: str):
     assert listed(names) == text
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"), [([], ""), ([4], "4"), ([1, 3, 4, 5, 9], "1, 3-5, 9"), ([1, 2], "1-2"), ([2, 4], "2, 4")]
+)
+def test_neighbouring_numbers_are_a_range(numbers: list[int], text: str):
+    assert list_ranges(numbers) == text

@@ -1,18 +1,27 @@
-"""A lock on an output folder: one run at a time writes there."""
+"""A lock on an output folder, for one run or for the shards of one."""
 
 from __future__ import annotations
 
 import errno
 import os
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from tumortrace.errors import DataError
 
 LOCK = ".tumortrace.lock"
 """The file that a run locks in its output folder; it is removed when the run ends."""
+
+SHARD_LOCK = ".tumortrace-{index}-of-{count}.lock"
+"""The file that one shard of a run locks; it holds ``LOCK`` only while it starts and while it merges."""
+
+START_SECONDS = 10.0
+"""Longest time that a shard waits for others to start."""
+
+_PAUSE_SECONDS = 0.05
 
 if sys.platform == "win32":
     import msvcrt
@@ -39,24 +48,96 @@ def lock_folder(folder: Path) -> Iterator[None]:
     Raises:
         DataError: Another run is writing into the folder, or it is a link to a folder that does not exist.
     """
+    with _made(folder), _locked(folder / LOCK):
+        _refuse_shards(folder)
+        yield
+
+
+@contextmanager
+def lock_shard(folder: Path, index: int, count: int) -> Iterator[None]:
+    """Keep out of a folder all but the other shards of one run until the block ends.
+
+    Args:
+        folder: The output folder, as for ``lock_folder``.
+        index: Number of the shard, from 1.
+        count: Number of all shards.
+
+    Raises:
+        DataError: The same shard, one of another number of shards, or a run without shards is writing into the folder;
+            or it is a link to a folder that does not exist.
+    """
+    with _made(folder), ExitStack() as held:
+        with hold_folder(folder, seconds=START_SECONDS):
+            _refuse_shards(folder, but_of=count)
+            held.enter_context(_locked(folder / SHARD_LOCK.format(index=index, count=count)))
+        yield
+
+
+@contextmanager
+def hold_folder(folder: Path, *, seconds: float) -> Iterator[None]:
+    """Wait until no other run starts in a folder or merges its shards, and keep them waiting until the block ends.
+
+    Args:
+        folder: A folder that exists.
+        seconds: Longest time to wait.
+
+    Raises:
+        DataError: Another run is still writing into the folder then.
+    """
+    with ExitStack() as held:
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                held.enter_context(_locked(folder / LOCK))
+                break
+            except DataError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(_PAUSE_SECONDS)
+        yield
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Make a folder, and remove it again if nothing was written."""
     made = not folder.exists()
     if made and folder.is_symlink():
         raise DataError(f"{folder}: a link that leads nowhere; correct the link, or choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / LOCK
+    try:
+        yield
+    finally:
+        if made:
+            with suppress(OSError):  # it holds results
+                folder.rmdir()
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock file, and remove it afterwards."""
     descriptor = _open_locked(path)
     try:
         yield
     finally:
-        if sys.platform == "win32":  # an open file cannot be removed there
-            os.close(descriptor)
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
-        if sys.platform != "win32":
-            os.close(descriptor)
-        if made:
-            with suppress(OSError):  # it holds results
-                folder.rmdir()
+        _release(path, descriptor)
+
+
+def _release(path: Path, descriptor: int) -> None:
+    if sys.platform == "win32":  # an open file cannot be removed there
+        os.close(descriptor)
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+    if sys.platform != "win32":
+        os.close(descriptor)
+
+
+def _refuse_shards(folder: Path, *, but_of: int = 0) -> None:
+    """Refuse a folder in which shards are running, those of one number of shards excepted; ``LOCK`` is held."""
+    for path in folder.glob(SHARD_LOCK.format(index="*", count="*")):
+        if path.name.endswith(f"-of-{but_of}.lock"):
+            continue
+        with _locked(path):  # of a killed shard: it goes
+            pass
 
 
 def _open_locked(path: Path) -> int:
@@ -69,13 +150,20 @@ def _open_locked(path: Path) -> int:
             if error.errno in {errno.EACCES, errno.EAGAIN, errno.EDEADLK}:
                 os.close(descriptor)
                 raise DataError(
-                    f"{path.parent}: another run of tumortrace is writing there; wait for its end, or choose another "
+                    f"{path.parent}: {_describe_holder(path)} is writing there; wait for its end, or choose another "
                     "--out"
                 ) from None
             return descriptor  # a file system without locks
         if _is_same_file(path, descriptor):
             return descriptor
         os.close(descriptor)  # another run has ended and removed the file between the two steps: try again
+
+
+def _describe_holder(path: Path) -> str:
+    if path.name == LOCK:
+        return "another run of tumortrace"
+    index, _, count = path.name.removeprefix(".tumortrace-").removesuffix(".lock").partition("-of-")
+    return f"shard {index} of {count}"
 
 
 def _is_same_file(path: Path, descriptor: int) -> bool:

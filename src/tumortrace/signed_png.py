@@ -7,6 +7,8 @@ from pathlib import Path
 
 _HEAD = 33  # bytes of signature and header: a PNG's other chunks follow
 _MARK = b"Software\x00tumortrace "
+_START = _HEAD + 8  # behind the length and the name of the chunk
+_LENGTH = len(_MARK) + 8  # and eight digits of a checksum
 
 
 def sign_png(png: bytes) -> bytes:
@@ -27,12 +29,19 @@ def is_signed_png(path: Path) -> bool:
     Args:
         path: A file; one that cannot be read is not ours.
     """
-    length = len(_MARK) + 8
     try:
         if not path.is_file():  # a pipe would keep the reader waiting
             return False
         with path.open("rb") as file:
-            text = file.read(_HEAD + 8 + length)[_HEAD + 8 :]
-            return text.startswith(_MARK) and text == _MARK + b"%08x" % zlib.crc32(file.read()[4:])
+            head = file.read(_START + _LENGTH)
+            return head.startswith(_MARK, _START) and is_signed_png_bytes(head + file.read())
     except OSError:
         return False
+
+
+def is_signed_png_bytes(data: bytes) -> bool:
+    """Return whether the content of a file is a PNG that ``sign_png`` marked and nobody has changed since."""
+    if not data.startswith(_MARK, _START):
+        return False
+    rest = memoryview(data)[_START + _LENGTH + 4 :]  # behind the text and its own checksum
+    return data[_START : _START + _LENGTH] == _MARK + b"%08x" % zlib.crc32(rest)

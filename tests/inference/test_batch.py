@@ -19,7 +19,7 @@ from tumortrace.config import Recipe
 from tumortrace.data.slice import Slice, write_png
 from tumortrace.errors import DataError, ModelError
 from tumortrace.files import write_atomically
-from tumortrace.inference import batch, segment_picture
+from tumortrace.inference import segment_picture, unit_files
 from tumortrace.inference.batch import segment_pictures
 from tumortrace.inference.model import Model
 from tumortrace.inference.pictures import PictureFile, find_pictures
@@ -172,7 +172,7 @@ def test_areas_are_in_square_millimetres_where_the_picture_has_a_spacing(
     monkeypatch.setattr(
         segment_picture, "read_slice", lambda path, **_: Slice(slices[Path(path).name], Path(path).name, (0.5, 0.25))
     )
-    pictures = [PictureFile(str(tmp_path / name), name) for name in slices]
+    pictures = [PictureFile(str(write_block(tmp_path / name)), name) for name in slices]
     with_tumour, without = segment(segmenter, pictures, tmp_path / "masks")["images"]
     assert with_tumour["area_mm2"] == with_tumour["lesions"][0]["area_mm2"] == 1.0
     assert without["area_mm2"] == 0.0
@@ -361,7 +361,7 @@ def test_a_full_disk_leaves_no_mask_without_a_record(
         add(self, record)
 
     add = ResultsWriter.add
-    monkeypatch.setattr(batch, "write_atomically", fill)
+    monkeypatch.setattr(unit_files, "write_atomically", fill)
     monkeypatch.setattr(ResultsWriter, "add", fill_at_second)
     with pytest.raises(OSError, match=failing):
         segment(segmenter, pictures, out, overlay=True)

@@ -22,11 +22,12 @@ from tumortrace.data.slice import Slice
 from tumortrace.data.volume import SliceSource, Volume
 from tumortrace.errors import DataError
 from tumortrace.files import write_atomically
-from tumortrace.inference import volume_batch
+from tumortrace.inference import unit_files
 from tumortrace.inference.batch import segment_all
 from tumortrace.inference.find_inputs import Inputs, find_inputs
 from tumortrace.inference.model import Model
 from tumortrace.inference.segmenter import Segmenter
+from tumortrace.inference.settings import SegmentSettings
 from tumortrace.inference.tally import SegmentSummary
 from tumortrace.inference.volume_files import VolumeFile, VolumeOptions
 
@@ -95,7 +96,8 @@ def blocks(*places: tuple[int, int, int], count: int = 6) -> NDArray[np.uint16]:
 def run(segmenter: Segmenter, item: VolumeFile, out: Path, **options: Any) -> tuple[SegmentSummary, dict[str, Any]]:  # noqa: ANN401
     overlay = options.pop("overlay", False)
     inputs = Inputs((), volumes=(item,))
-    summary = segment_all(segmenter, inputs, out=out, overlay=overlay, options=VolumeOptions(**options))
+    settings = SegmentSettings(overlay=overlay, options=VolumeOptions(**options))
+    summary = segment_all(segmenter, inputs, out=out, settings=settings)
     return summary, json.loads((out / "results.json").read_text())
 
 
@@ -344,7 +346,7 @@ def test_a_full_disk_leaves_no_file_without_a_record(
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         write_atomically(path, data)
 
-    monkeypatch.setattr(volume_batch, "write_atomically", fill)
+    monkeypatch.setattr(unit_files, "write_atomically", fill)
     with pytest.raises(OSError, match=failing):
         run(segmenter, make_volume(blocks((2, 4, 10))), tmp_path / "out", dicom_seg=True)
     assert json.loads((tmp_path / "out/results.json").read_text())["volumes"] == []

@@ -13,9 +13,10 @@ import typer
 from tumortrace.commands.options import ModelOption
 from tumortrace.commands.output import choose_model, console, log
 from tumortrace.errors import TumortraceError
+from tumortrace.wording import list_ranges
 
 if TYPE_CHECKING:
-    from tumortrace.inference.tally import Counts, SegmentSummary
+    from tumortrace.inference.tally import Counts, SegmentSummary, ShardCounts
 
 
 def segment(  # noqa: PLR0913 - the options of the command
@@ -67,6 +68,9 @@ def segment(  # noqa: PLR0913 - the options of the command
     ] = False,
     tta: Annotated[bool, typer.Option("--tta", help="Average with the mirror image, whatever the model says.")] = False,
     no_gate: Annotated[bool, typer.Option("--no-gate", help="Also segment what seems no brain MR slice.")] = False,
+    shard: Annotated[
+        str | None, typer.Option("--shard", metavar="I/N", help="Only part I of N, for many processes and one --out.")
+    ] = None,
     sample: Annotated[bool, typer.Option("--sample", help="Segment a generated slice, to see it work.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print results.json on stdout, and nothing else.")] = False,
 ) -> None:
@@ -82,6 +86,8 @@ def segment(  # noqa: PLR0913 - the options of the command
         raise TumortraceError("--box is for your own pictures; omit --sample")
     if tta and box is not None:
         raise TumortraceError("--tta averages automatic masks; omit it with --box")
+    if shard is not None and (sample or as_json):
+        raise TumortraceError(f"--shard is a part of your own inputs; omit {'--sample' if sample else '--json'}")
     if sample == bool(inputs):
         raise TumortraceError("give pictures, folders or patterns to segment, or --sample alone to see it work")
     gate, chosen = not no_gate, choose_model(model)
@@ -106,6 +112,7 @@ def segment(  # noqa: PLR0913 - the options of the command
             ),
             send=send,
             box=box,
+            shard=shard,
         )
     else:  # into a folder of its own, so that trying it out is not in the way of the first real scans
         folder = out or Path("tumortrace-sample")
@@ -144,7 +151,24 @@ def _describe(summary: SegmentSummary) -> list[str]:
         lines.append(f"{summary.sent} DICOM-SEG{'' if summary.sent == 1 else 's'} sent, and read back the same")
     if summary.own:
         lines.append(f"{summary.own} skipped: masks and overlays that tumortrace drew (named in results.json)")
-    return [*lines, f"Masks, results.json and results.csv: {summary.out}"]
+    return [*lines, *_describe_place(summary)]
+
+
+def _describe_place(summary: SegmentSummary) -> list[str]:
+    """Say where the results are, and of a shard what is still to be done."""
+    shard = summary.shard
+    if shard is None or not shard.unfinished:
+        lines = [f"Masks, results.json and results.csv: {summary.out}"]
+    else:
+        lines = [
+            f"Masks: {summary.out}",
+            f"Shards to run: {list_ranges(shard.unfinished)}; the last one writes results.json and results.csv",
+        ]
+    return lines if shard is None else [f"Shard {shard.index} of {shard.count}: {_describe_taken(shard)}", *lines]
+
+
+def _describe_taken(shard: ShardCounts) -> str:
+    return f"{shard.taken} taken over from an earlier run" if shard.taken else "nothing taken over"
 
 
 def _describe_kind(counts: Counts, kind: str, *, rejected: str) -> list[str]:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortrace.data.pictures import DICOM_HEAD, DicomFileError, is_dicom, read_picture
+from tumortrace.data.pictures import DICOM_HEAD, DicomFileError, is_dicom, read_picture, read_picture_bytes
 from tumortrace.errors import DataError
 from tumortrace.files import write_atomically
 
@@ -62,7 +62,11 @@ class Slice:
 
 
 def read_slice(
-    path: PathLike[str] | str, case_id: str | None = None, *, spacing_mm: tuple[float, float] | None = None
+    path: PathLike[str] | str,
+    case_id: str | None = None,
+    *,
+    spacing_mm: tuple[float, float] | None = None,
+    data: bytes | None = None,
 ) -> Slice:
     """Read a picture file, or a DICOM or NIfTI file of one slice, as grey pixels.
 
@@ -73,6 +77,7 @@ def read_slice(
         path: A JPEG, PNG, TIFF, BMP, GIF, WebP, DICOM or NIfTI file.
         case_id: Name of the slice; the file's name if None.
         spacing_mm: Distance between pixel centres along rows and columns in millimetres; None takes what the file says.
+        data: Content of the file, where it has been read; None reads it. DICOM and NIfTI files are read again.
 
     Raises:
         DataError: The file is missing, empty, truncated, damaged, too large, of several slices or unknown channels, or
@@ -83,7 +88,7 @@ def read_slice(
     try:
         if path.name.lower().endswith((".nii", ".nii.gz")):
             return _read_scan(path, case_id, spacing_mm)
-        samples = read_picture(path)
+        samples = read_picture(path) if data is None else read_picture_bytes(data, path)
     except DicomFileError:
         return _read_scan(path, case_id, spacing_mm)
     grey = _grey(samples.colour)

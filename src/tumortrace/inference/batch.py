@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from itertools import chain
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 
@@ -15,37 +16,26 @@ from tumortrace.files import write_atomically
 from tumortrace.inference.bids import DESCRIPTION, describe_dataset, encode_json
 from tumortrace.inference.boxes import Boxes
 from tumortrace.inference.find_inputs import Inputs
-from tumortrace.inference.parallel import map_in_order
+from tumortrace.inference.journal import list_journals, read_journal_masks
 from tumortrace.inference.pictures import PictureFile, place_of
-from tumortrace.inference.results import (
-    Record,
-    ResultsWriter,
-    describe_failure,
-    open_results,
-    read_masks,
-)
-from tumortrace.inference.segment_picture import PictureDone, segment_picture
+from tumortrace.inference.results import open_results, read_masks
 from tumortrace.inference.segmenter import Segmenter
+from tumortrace.inference.settings import SegmentSettings
 from tumortrace.inference.signed import is_signed
-from tumortrace.inference.tally import Counts, SegmentSummary, Tally
-from tumortrace.inference.volume_batch import add_refused, write_volume
-from tumortrace.inference.volume_files import VolumeFile, VolumeOptions
-from tumortrace.inference.volume_predict import SliceResult, segment_slice
-from tumortrace.inference.writing import is_disk_fault
-from tumortrace.locks import lock_folder
-from tumortrace.progress import track
+from tumortrace.inference.tally import Counts, RunTally, SegmentSummary
+from tumortrace.inference.unit_files import UnitDone, remove_files, write_unit
+from tumortrace.inference.unit_record import UnitRecord
+from tumortrace.inference.units import Unit, Units, count_slices, names_of, segment_units
+from tumortrace.locks import LOCK, lock_folder
 
 
-def segment_all(  # noqa: PLR0913 - the settings of a run
+def segment_all(
     segmenter: Segmenter,
     inputs: Inputs,
     *,
     out: Path,
-    overlay: bool = False,
+    settings: SegmentSettings | None = None,
     workers: int = 1,
-    spacing_mm: tuple[float, float] | None = None,
-    options: VolumeOptions | None = None,
-    boxes: Boxes | None = None,
 ) -> SegmentSummary:
     """Segment pictures and volumes; one that fails has the reason in its record, and the others go on.
 
@@ -58,39 +48,33 @@ def segment_all(  # noqa: PLR0913 - the settings of a run
         segmenter: Segmenter, opened with ``threads=1`` if there are several workers.
         inputs: Pictures and volumes as ``find_inputs`` returns them.
         out: Folder for the results.
-        overlay: Whether to draw each mask over its picture, and a contact sheet of each volume.
+        settings: Settings of the run; None takes the defaults.
         workers: Number of pictures or slices that are decoded and segmented at a time.
-        spacing_mm: Distance between pixel centres along rows and columns of pictures; None takes what each file says.
-        options: Files to write for volumes; None writes their masks.
-        boxes: Boxes around the tumours of the pictures; None segments them automatically.
 
     Raises:
         DataError: Another run writes into ``out``, a file that would be replaced there is not ours, or ``out`` holds
             masks of other pictures; or boxes are given for volumes, or for a picture that is none of the inputs.
         OSError: The disk is full or fails; what was finished is kept.
     """
-    if boxes is not None:
-        _refuse_boxes(boxes, inputs)
-    run = _Run(segmenter, out, overlay=overlay, spacing_mm=spacing_mm, options=options or VolumeOptions(), boxes=boxes)
-    objects = tuple(dict.fromkeys(finding.file for finding in inputs.passed))
-    passed = [*inputs.skipped, *objects, *inputs.own]
-    total = len(inputs.pictures) + sum(len(item.volume) for item in inputs.volumes)
-    with lock_folder(out), _one_opencv_thread():
-        _refuse_overwriting(inputs, out)
-        results_of = map_in_order(run.segment, _list_tasks(inputs), workers=workers)
+    settings = settings or SegmentSettings()
+    refuse_boxes(settings.boxes, inputs)
+    units, tally = Units(inputs), RunTally()
+    skipped = list_skipped(inputs)
+    with lock_folder(out), one_opencv_thread():
+        refuse_overwriting(inputs, units, out)
+        model = segmenter.prompt_model if settings.boxes else segmenter.model
         with (
-            open_results(segmenter.prompt_model if boxes else segmenter.model, passed, out=out) as results,
-            closing(track(results_of, "Segmenting", total=total)) as done,
+            open_results(model, skipped, out=out) as results,
+            closing(segment_units(segmenter, units, settings, workers=workers, total=count_slices(units))) as done,
         ):
-            run.begin(inputs, results)
-            for task, one in zip(_list_tasks(inputs), done, strict=True):
-                if one is None:
-                    passed.append(task.path)
-                else:
-                    run.keep(task, one, results)
-    own = len(passed) - len(inputs.skipped) - len(objects)
-    summary = run.summarise(skipped=len(inputs.skipped), own=own)
-    return replace(summary, objects=tuple(f"{each.file}: {each.cause}" for each in inputs.passed))
+            describe_folder(inputs, segmenter, settings, out)
+            for one in done:
+                record = keep_unit(one, out, results, add=lambda unit: results.add_unit(unit.record))
+                tally.count(record)
+                skipped += [record.passed] if record.passed else []
+        for path in list_journals(out):  # of shards, whose results have been replaced
+            path.unlink()
+    return summarise(tally, inputs, out)
 
 
 def segment_pictures(  # noqa: PLR0913 - the settings of a run
@@ -119,107 +103,82 @@ def segment_pictures(  # noqa: PLR0913 - the settings of a run
         OSError: As ``segment_all``.
     """
     inputs = Inputs(tuple(pictures), skipped=tuple(skipped))
-    return segment_all(segmenter, inputs, out=out, overlay=overlay, workers=workers, spacing_mm=spacing_mm)
+    settings = SegmentSettings(overlay=overlay, spacing_mm=spacing_mm)
+    return segment_all(segmenter, inputs, out=out, settings=settings, workers=workers)
 
 
-@dataclass(frozen=True, slots=True)
-class _SliceTask:
-    """One slice of a volume, to be segmented."""
+class Counting(Protocol):
+    """What records are added to.
 
-    item: VolumeFile
-    index: int
+    Attributes:
+        count: Number of records so far.
+    """
 
-    @property
-    def path(self) -> str:
-        """File that holds it."""
-        return str(self.item.volume.sources[self.index].path)
+    count: int
 
 
-_Task = PictureFile | _SliceTask
-"""What is segmented at a time."""
+def keep_unit(done: UnitDone, out: Path, records: Counting, *, add: Callable[[UnitDone], None]) -> UnitRecord:
+    """Write a unit's files and its record, both or neither.
+
+    Args:
+        done: The unit.
+        out: Folder of the results.
+        records: Records that are written; one more afterwards.
+        add: Function that writes the unit's record to them.
+
+    Returns:
+        Its record; that of a failure where its files could not be written.
+    """
+    before = records.count
+    try:
+        done = write_unit(done, out)
+        add(done)
+    except BaseException:  # an interruption too leaves no mask that the results do not name
+        if records.count == before:
+            remove_files(done, out)
+        raise
+    return done.record
 
 
-def _list_tasks(inputs: Inputs) -> Iterator[_Task]:
-    """Yield all pictures, then all slices of all volumes in their order."""
-    yield from inputs.pictures
-    for item in inputs.volumes:
-        for index in range(len(item.volume)):
-            yield _SliceTask(item, index)
+def list_skipped(inputs: Inputs) -> list[str]:
+    """Return the files among inputs that have no record: other types, objects that are no scan, our own masks."""
+    objects = dict.fromkeys(finding.file for finding in inputs.passed)
+    return [*inputs.skipped, *objects, *inputs.own]
 
 
-@dataclass(frozen=True, eq=False)
-class _Run:
-    """One run: what it writes, and what became of its inputs so far. ``segment`` alone is called from threads."""
-
-    segmenter: Segmenter
-    out: Path
-    overlay: bool
-    spacing_mm: tuple[float, float] | None
-    options: VolumeOptions
-    boxes: Boxes | None = None
-    pictures: Tally = field(default_factory=Tally)
-    volumes: Tally = field(default_factory=Tally)
-    slices: list[SliceResult] = field(default_factory=list)
-    counted: list[int] = field(default_factory=list)
-
-    def segment(self, task: _Task) -> PictureDone | SliceResult | None:
-        """Segment one picture or slice; None for a mask or overlay of an earlier run."""
-        if isinstance(task, PictureFile):
-            return segment_picture(
-                self.segmenter, task, overlay=self.overlay, spacing_mm=self.spacing_mm, boxes=self.boxes
-            )
-        return segment_slice(
-            task.item.volume,
-            task.index,
-            self.segmenter.predict,
-            keep_levels=self.options.seg_fractional,
-            keep_tile=self.overlay,
-        )
-
-    def begin(self, inputs: Inputs, results: ResultsWriter) -> None:
-        """Write what is known before the first slice: the refused scans, and what the folder holds."""
-        if self.options.bids and inputs.volumes:
-            write_atomically(self.out / DESCRIPTION, encode_json(describe_dataset(self.segmenter.model)))
-        for finding in inputs.refused:
-            self.volumes.count(add_refused(finding, results).record)
-
-    def keep(self, task: _Task, one: PictureDone | SliceResult, results: ResultsWriter) -> None:
-        """Write a picture's files and record; of a volume, when its last slice is there."""
-        if isinstance(task, PictureFile) and isinstance(one, PictureDone):
-            self.pictures.count(_keep(task, one, results, out=self.out))
-        elif isinstance(task, _SliceTask) and isinstance(one, SliceResult):
-            self.slices.append(one)
-            if len(self.slices) == len(task.item.volume):
-                self._keep_volume(task.item, results)
-
-    def _keep_volume(self, item: VolumeFile, results: ResultsWriter) -> None:
-        written = write_volume(
-            item,
-            self.slices,
-            results,
-            segmenter=self.segmenter,
-            out=self.out,
-            options=self.options,
-            overlay=self.overlay,
-        )
-        self.volumes.count(written.record, written.problems)
-        self.counted.append(len(self.slices))
-        self.slices.clear()
-
-    def summarise(self, *, skipped: int, own: int) -> SegmentSummary:
-        """Return the counts as they stand."""
-        return SegmentSummary(
-            **self.pictures.values(),
-            out=self.out,
-            volumes=Counts(**self.volumes.values()),
-            slices=sum(self.counted),
-            skipped=skipped,
-            own=own,
-        )
+def describe_folder(inputs: Inputs, segmenter: Segmenter, settings: SegmentSettings, out: Path) -> None:
+    """Write what BIDS wants to know of the folder of the results, where its names are asked for."""
+    if settings.options.bids and inputs.volumes:
+        write_atomically(out / DESCRIPTION, encode_json(describe_dataset(segmenter.model)))
 
 
-def _refuse_boxes(boxes: Boxes, inputs: Inputs) -> None:
-    """Refuse boxes that fit no picture, before any work."""
+def summarise(tally: RunTally, inputs: Inputs, out: Path) -> SegmentSummary:
+    """Return the counts of a run.
+
+    Args:
+        tally: Counts of its units.
+        inputs: Its inputs.
+        out: Folder of the results.
+    """
+    return SegmentSummary(
+        **tally.pictures.values(),
+        out=out,
+        volumes=Counts(**tally.volumes.values()),
+        slices=tally.slices,
+        skipped=len(inputs.skipped),
+        objects=tuple(f"{each.file}: {each.cause}" for each in inputs.passed),
+        own=len(inputs.own) + len(tally.passed),
+    )
+
+
+def refuse_boxes(boxes: Boxes | None, inputs: Inputs) -> None:
+    """Refuse boxes that fit no picture, before any work.
+
+    Raises:
+        DataError: There are volumes, or a picture with a box is none of the inputs.
+    """
+    if boxes is None:
+        return
     if inputs.volumes:
         raise DataError(
             f"{inputs.volumes[0].file}: --box is for pictures, and this is a volume; "
@@ -228,63 +187,51 @@ def _refuse_boxes(boxes: Boxes, inputs: Inputs) -> None:
     boxes.refuse_unknown(picture.path for picture in inputs.pictures)
 
 
-def _keep(picture: PictureFile, done: PictureDone, results: ResultsWriter, *, out: Path) -> Record:
-    """Write a picture's files and its record, both or neither."""
-    count = results.count
-    try:
-        record = _write(picture, done, out=out)
-        results.add(record)
-    except BaseException:  # an interruption too leaves no mask that the results do not name
-        if results.count == count:
-            _remove(picture, out)
-        raise
-    return record
+def refuse_overwriting(inputs: Inputs, units: Iterable[Unit], out: Path) -> None:
+    """Refuse to replace what tumortrace did not write, and to leave masks beside results that do not name them.
 
+    Args:
+        inputs: All inputs, whose masks may lie in the folder.
+        units: Units whose files will be written.
+        out: Folder of the results.
 
-def _write(picture: PictureFile, done: PictureDone, *, out: Path) -> Record:
-    """Write a picture's files; return its record, or that of a failure where its files' names are not possible."""
-    try:
-        for name, png in zip(picture.files, (done.mask, done.overlay), strict=not picture.fault):
-            if png is not None:
-                write_atomically(out / name, png)
-            elif os.path.lexists(out / name):
-                (out / name).unlink()
-    except (OSError, DataError) as error:
-        if is_disk_fault(error):
-            raise
-        _remove(picture, out)
-        cause = error.strerror if isinstance(error, OSError) else str(error)
-        reason = f"{picture.path}: the files for it cannot be written ({cause}); rename the picture"
-        return {**describe_failure(reason, file=picture.path), "seconds": done.record["seconds"]}
-    return done.record
-
-
-def _remove(picture: PictureFile, out: Path) -> None:
-    for name in picture.files:
-        with suppress(OSError):
-            (out / name).unlink(missing_ok=True)
-
-
-def _refuse_overwriting(inputs: Inputs, out: Path) -> None:
-    """Refuse to replace what tumortrace did not write, and to leave masks beside results that do not name them."""
-    earlier = read_masks(out)
-    names = [name for picture in inputs.pictures for name in picture.files]
-    names += [name for item in inputs.volumes for name in item.names]
+    Raises:
+        DataError: One of both.
+    """
+    if set(os.listdir(out)) <= {LOCK}:
+        return
+    names = [name for unit in units for name in names_of(unit)]
     names += [DESCRIPTION] if any(item.bids for item in inputs.volumes) else []
     for name in names:
         path = out / name
         if os.path.lexists(path) and not is_signed(path):
             raise DataError(f"{path}: tumortrace did not write this file, or it was changed; choose another --out")
-    ours = {(place_of(picture.path), name) for picture in inputs.pictures for name in picture.files[:1]}
-    ours |= {(place_of(str(source.path)), item.mask) for item in inputs.volumes for source in item.volume.sources}
-    others = {mask for file, mask in earlier if (place_of(file), mask) not in ours}
-    count = sum(os.path.exists(out / mask) for mask in others)
+    count = _count_others(inputs, out)
     if count:
         raise DataError(f"{out}: holds masks of other pictures ({count}); choose another --out, or remove them")
 
 
+def _count_others(inputs: Inputs, out: Path) -> int:
+    """Count the masks in a folder that earlier results name for other inputs than these."""
+    earlier = [read_masks(out), *map(read_journal_masks, list_journals(out))]
+    ours: set[int] | None = None  # by their hashes: there may be a million
+    others: set[str] = set()
+    for file, mask in chain.from_iterable(earlier):
+        ours = _hash_masks(inputs) if ours is None else ours
+        if hash((place_of(file), mask)) not in ours:
+            others.add(mask)
+    return sum(os.path.exists(out / mask) for mask in others)
+
+
+def _hash_masks(inputs: Inputs) -> set[int]:
+    hashes = {hash((place_of(picture.path), name)) for picture in inputs.pictures for name in picture.files[:1]}
+    for item in inputs.volumes:
+        hashes |= {hash((place_of(str(source.path)), item.mask)) for source in item.volume.sources}
+    return hashes
+
+
 @contextmanager
-def _one_opencv_thread() -> Iterator[None]:
+def one_opencv_thread() -> Iterator[None]:
     """Keep OpenCV to one thread: its own would wait for those that segment."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)

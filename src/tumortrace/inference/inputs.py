@@ -16,12 +16,15 @@ from tumortrace.data.slice import read_slice, write_png
 from tumortrace.errors import DataError, require_extra
 from tumortrace.inference.batch import segment_all, segment_pictures
 from tumortrace.inference.boxes import read_boxes
-from tumortrace.inference.find_inputs import find_inputs
+from tumortrace.inference.find_inputs import Inputs, find_inputs
 from tumortrace.inference.model import SHIPPED
 from tumortrace.inference.pictures import PictureFile, refuse_out_among_pictures
 from tumortrace.inference.segmenter import Segmenter
+from tumortrace.inference.settings import SegmentSettings
+from tumortrace.inference.shards import Shard, read_shard, segment_shard
 from tumortrace.inference.tally import SegmentSummary
-from tumortrace.inference.volume_files import VolumeOptions
+from tumortrace.inference.units import Units
+from tumortrace.inference.volume_files import VolumeFile, VolumeOptions
 from tumortrace.machine import usable_cores
 from tumortrace.phantoms.slices import draw_phantom
 from tumortrace.progress import track
@@ -48,6 +51,7 @@ def segment_inputs(  # noqa: PLR0913 - the settings of a run
     options: VolumeOptions | None = None,
     send: str | None = None,
     box: str | None = None,
+    shard: str | None = None,
 ) -> SegmentSummary:
     """Segment files, folders and glob patterns, and fill a folder with masks and ``results.json``.
 
@@ -65,6 +69,8 @@ def segment_inputs(  # noqa: PLR0913 - the settings of a run
         options: Files to write for volumes; None writes their masks.
         send: Address of a DICOMweb service to which the DICOM-SEGs are sent when all are written; None sends nothing.
         box: Box around the tumour as ``boxes.read_boxes`` takes it; None segments automatically.
+        shard: Part of the inputs, ``"I/N"``: every N-th picture and volume, the same folder for all shards. The shard
+            that ends last writes ``results.json``; one that was killed is run again and goes on. None takes all.
 
     Raises:
         DataError: An input does not exist, there is no picture, the box cannot be read or is no picture's, ``out`` is
@@ -83,6 +89,7 @@ def segment_inputs(  # noqa: PLR0913 - the settings of a run
     boxes = None if box is None else read_boxes(box)
     if boxes is not None and model == "fast":
         raise DataError("fast is no model for boxes; omit --model, or give the run folder of a prompted model")
+    part = None if shard is None else read_shard(shard)
     refuse_out_among_pictures(Path(out), named)
     options = options or VolumeOptions()
     found = find_inputs(named, series_uid=series_uid, bids=options.bids)
@@ -94,17 +101,19 @@ def segment_inputs(  # noqa: PLR0913 - the settings of a run
     workers = usable_cores() + 1 if count >= ONE_A_CORE else 1
     models = {"model": model} if boxes is None or model in SHIPPED else {"prompted": model}
     segmenter = Segmenter(**models, threads=1 if workers > 1 else 0, tta=tta, gate=gate)
-    summary = segment_all(
-        segmenter,
-        found,
-        out=Path(out),
-        overlay=overlay,
-        workers=workers,
-        spacing_mm=spacing_mm,
-        options=options,
-        boxes=boxes,
-    )
-    return summary if send is None else _send(summary, [Path(out) / item.seg for item in found.volumes], send)
+    settings = SegmentSettings(overlay, spacing_mm, options, boxes)
+    if part is None:
+        summary = segment_all(segmenter, found, out=Path(out), settings=settings, workers=workers)
+    else:
+        summary = segment_shard(segmenter, found, part, out=Path(out), settings=settings, workers=workers)
+    return summary if send is None else _send(summary, _list_segs(found, part, Path(out)), send)
+
+
+def _list_segs(found: Inputs, part: Shard | None, out: Path) -> list[Path]:
+    """Paths of the DICOM-SEGs of all volumes, or of those of a shard."""
+    units = Units(found)
+    mine = units if part is None else units[part.index - 1 :: part.count]
+    return [out / unit.seg for unit in mine if isinstance(unit, VolumeFile)]
 
 
 def _send(summary: SegmentSummary, files: Sequence[Path], url: str) -> SegmentSummary:

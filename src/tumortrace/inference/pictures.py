@@ -14,9 +14,10 @@ from tumortrace.data.dataset import refuse_inside
 from tumortrace.data.folders import is_hidden
 from tumortrace.data.names import natural_key
 from tumortrace.data.parts import read_folder_name
-from tumortrace.data.pictures import IMAGE_SUFFIXES, READABLE
+from tumortrace.data.pictures import IMAGE_SUFFIXES, MOST_BYTES, READABLE
 from tumortrace.data.slice import hint_at_dicom
 from tumortrace.errors import DataError
+from tumortrace.files import read_regular_file
 from tumortrace.signed_png import is_signed_png
 
 _ANNOTATION_WORDS = (b'"regions"', b"region_shape_attributes", b'"annotations"')
@@ -41,6 +42,16 @@ class PictureFile:
     def files(self) -> tuple[str, ...]:
         """Its mask and its overlay, within the folder of the results; none if there is a fault."""
         return () if self.fault else (f"{self.name}_mask.png", f"{self.name}_overlay.png")
+
+    def read(self) -> bytes:
+        """Read the file whole.
+
+        Raises:
+            DataError: It cannot be read, is no regular file, or is too large.
+        """
+        if self.fault:
+            raise DataError(self.fault)
+        return read_regular_file(Path(self.path), most_bytes=MOST_BYTES)
 
 
 @dataclass(frozen=True, slots=True)

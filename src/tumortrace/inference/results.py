@@ -8,7 +8,6 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from tumortrace.errors import DataError
 from tumortrace.inference.acquisition import UNKNOWN, Acquisition
@@ -16,6 +15,7 @@ from tumortrace.inference.model import Model
 from tumortrace.inference.predict import Prediction
 from tumortrace.inference.prompt import describe_prompts
 from tumortrace.inference.prompt_model import PromptModel
+from tumortrace.inference.unit_record import Record, UnitRecord
 from tumortrace.inference.volume_files import VolumeFile
 from tumortrace.inference.volume_predict import SliceResult, VolumePrediction
 
@@ -35,8 +35,6 @@ empty for an automatic mask."""
 FORMER_COLUMNS = (COLUMNS[:-1],)
 """Columns of earlier versions, by which their files are known as ours."""
 
-Record = dict[str, Any]
-
 
 class ResultsWriter:
     """Both files of results while they are being written.
@@ -47,30 +45,42 @@ class ResultsWriter:
         count: Number of pictures and slices so far.
     """
 
-    def __init__(self, model: Model | PromptModel, out: Path) -> None:
+    def __init__(self, model: Record, out: Path, *, whole: bool = True) -> None:
         """Open both files beside their places.
 
         Args:
-            model: Model that the results come from.
+            model: Model that the results come from, as ``describe_model`` returns it.
             out: Folder of the results.
+            whole: Whether ``results.json`` is complete after each record; else when it is finished, which is faster.
         """
-        head = {"model": {"name": model.name, "sha256": model.sha256, "threshold": model.recipe.threshold}}
+        head = {"model": model}
         self.count = 0
+        self._whole = whole
         self._volumes: list[str] = []
         self._records, self._rows = _Stream(out / RESULTS), _Stream(out / TABLE)
         try:
-            self._records.append(
-                _dump(head).removesuffix("\n}\n").encode() + b',\n  "images": [', tail=self._tail([], 0)
-            )
+            start = _dump(head).removesuffix("\n}\n").encode() + b',\n  "images": ['
+            self._records.append(start, tail=self._tail_so_far(0))
             self._rows.append(_row(COLUMNS))
         except BaseException:
-            self._records.discard()
-            self._rows.discard()
+            self.discard()
             raise
 
     def add(self, record: Record) -> None:
         """Add a picture's record."""
         self._add([record])
+
+    def add_unit(self, unit: UnitRecord) -> None:
+        """Add all records of a unit, or none."""
+        if unit.volume is not None:
+            self.add_volume(unit.volume, unit.images)
+        for image in unit.images if unit.volume is None else ():
+            self.add(image)
+
+    def add_units(self, units: Sequence[UnitRecord]) -> None:
+        """Add all records of several units at once."""
+        self._volumes += [json.dumps(unit.volume) for unit in units if unit.volume is not None]
+        self._add([image for unit in units for image in unit.images])
 
     def add_volume(self, volume: Record, slices: Sequence[Record]) -> None:
         """Add the record of a volume and those of its slices: all or none."""
@@ -80,6 +90,11 @@ class ResultsWriter:
         except BaseException:
             self._volumes.pop()
             raise
+
+    def discard(self) -> None:
+        """Remove both files beside their places; what is in the places stays."""
+        self._records.discard()
+        self._rows.discard()
 
     def finish(self, skipped: Sequence[str]) -> None:
         """Bring both files into their places.
@@ -97,11 +112,14 @@ class ResultsWriter:
         lines = [json.dumps(record) for record in records]
         if lines:
             text = (",\n    " if self.count else "\n    ") + ",\n    ".join(lines)
-            self._records.append(text.encode(), tail=self._tail([], self.count + len(lines)))
+            self._records.append(text.encode(), tail=self._tail_so_far(self.count + len(lines)))
         else:
-            self._records.append(b"", tail=self._tail([], self.count))
+            self._records.append(b"", tail=self._tail_so_far(self.count))
         self.count += len(lines)
         self._rows.append(b"".join(_row([_cell(record, column) for column in COLUMNS]) for record in records))
+
+    def _tail_so_far(self, count: int) -> bytes:
+        return self._tail([], count) if self._whole else b""
 
     def _tail(self, skipped: Sequence[str], count: int) -> bytes:
         """What follows the last picture: all volumes, a line each, and the files that were passed over."""
@@ -128,11 +146,16 @@ def open_results(model: Model | PromptModel, skipped: Sequence[str], *, out: Pat
         The writer of the records.
     """
     out.mkdir(parents=True, exist_ok=True)
-    writer = ResultsWriter(model, out)
+    writer = ResultsWriter(describe_model(model), out)
     try:
         yield writer
     finally:
         writer.finish(skipped)
+
+
+def describe_model(model: Model | PromptModel) -> Record:
+    """Describe a model as ``results.json`` does."""
+    return {"name": model.name, "sha256": model.sha256, "threshold": model.recipe.threshold}
 
 
 def read_masks(out: Path) -> list[tuple[str, str]]:

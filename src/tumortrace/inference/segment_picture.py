@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.data.slice import Slice, read_slice
-from tumortrace.errors import DataError
 from tumortrace.inference.boxes import Boxes
 from tumortrace.inference.explain import explain_failure
 from tumortrace.inference.overlay import draw_overlay
@@ -20,9 +19,10 @@ from tumortrace.inference.pictures import PictureFile
 from tumortrace.inference.predict import Prediction
 from tumortrace.inference.prompt_grid import Box
 from tumortrace.inference.prompt_session import merge_predictions
-from tumortrace.inference.results import Record, describe, describe_failure
+from tumortrace.inference.results import describe, describe_failure
 from tumortrace.inference.segmenter import Segmenter
-from tumortrace.signed_png import is_signed_png, sign_png
+from tumortrace.inference.unit_record import Record
+from tumortrace.signed_png import is_signed_png_bytes, sign_png
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +35,7 @@ class PictureDone:
         overlay: Mask drawn over the picture, as PNG, where one was asked for.
         image: The picture itself, where it was asked for and could be read.
         prediction: Prediction, likewise.
+        sha256: SHA-256 of the file; empty where it could not be read.
     """
 
     record: Record
@@ -42,6 +43,7 @@ class PictureDone:
     overlay: bytes | None = None
     image: Slice | None = None
     prediction: Prediction | None = None
+    sha256: str = ""
 
 
 def segment_picture(
@@ -67,14 +69,19 @@ def segment_picture(
         None for a mask or overlay of an earlier run.
     """
     started = time.perf_counter()
+    sha256 = ""
     try:
-        if is_signed_png(Path(picture.path)):
+        data = picture.read()
+        if is_signed_png_bytes(data):
             return None
-        done = _predict(segmenter, picture, overlay=overlay, spacing_mm=spacing_mm, boxes=boxes)
+        sha256 = hashlib.sha256(data).hexdigest()
+        image = read_slice(picture.path, spacing_mm=spacing_mm, data=data)
+        del data
+        done = _predict(segmenter, picture, image, overlay=overlay, boxes=boxes)
     except Exception as error:  # noqa: BLE001 - whatever a picture does to a decoder or the model, the others go on
         done = PictureDone(describe_failure(explain_failure(error, picture.path), file=picture.path))
     kept = done if keep else replace(done, image=None, prediction=None)
-    return replace(kept, record={**done.record, "seconds": round(time.perf_counter() - started, 4)})
+    return replace(kept, record={**done.record, "seconds": round(time.perf_counter() - started, 4)}, sha256=sha256)
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:
@@ -93,16 +100,8 @@ def encode_mask(mask: NDArray[np.bool_]) -> bytes:
 
 
 def _predict(
-    segmenter: Segmenter,
-    picture: PictureFile,
-    *,
-    overlay: bool,
-    spacing_mm: tuple[float, float] | None,
-    boxes: Boxes | None,
+    segmenter: Segmenter, picture: PictureFile, image: Slice, *, overlay: bool, boxes: Boxes | None
 ) -> PictureDone:
-    if picture.fault:
-        raise DataError(picture.fault)
-    image = read_slice(picture.path, spacing_mm=spacing_mm)
     prediction = segmenter.predict(image) if boxes is None else _predict_boxes(segmenter, image, boxes.of(picture.path))
     name = None if prediction.rejected else picture.files[0]
     record = describe(prediction, file=picture.path, mask=name, spacing_mm=image.spacing_mm)

@@ -45,6 +45,7 @@ class Segmenter:
     Attributes:
         model: Model that it runs.
         gate: Whether it rejects what is no brain MR slice.
+        tta: Whether it averages over the slice and its mirror image.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class Segmenter:
         self._threads = threads
         self._prompted = prompted
         self.model = model if isinstance(model, Model) else open_model(str(model), threads=threads)
-        self._tta = tta
+        self.tta = tta
         self.gate = gate
 
     @property
@@ -125,7 +126,7 @@ class Segmenter:
         if points_xy is not None or labels is not None:
             raise DataError("points refine a box; give box_xyxy too, a loose box around the tumour")
         opened = _with_spacing(_open(image), spacing_mm)
-        return predict(self.model, opened, gate=self.gate, tta=self._tta)
+        return predict(self.model, opened, gate=self.gate, tta=self.tta)
 
     def point(self, image: ImageLike, *, spacing_mm: tuple[float, float] | None = None) -> PromptSession:
         """Prepare a picture for a person who points at tumours in it.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tumortrace.inference.results import Record
+from tumortrace.inference.unit_record import Record, UnitRecord
 
 NAMED = 10
 """Number of pictures of each kind that a summary names; ``results.json`` names all."""
@@ -43,6 +43,23 @@ class Counts:
         return self.ok + self.rejected + self.failed
 
 
+@dataclass(frozen=True)
+class ShardCounts:
+    """What became of one shard of a run.
+
+    Attributes:
+        index: Its number, from 1.
+        count: Number of all shards.
+        taken: Number of its pictures and volumes that an earlier session had done.
+        unfinished: Numbers of the shards that have not finished; empty if all were merged into ``results.json``.
+    """
+
+    index: int
+    count: int
+    taken: int
+    unfinished: tuple[int, ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class SegmentSummary(Counts):
     """What became of one run: of its pictures, and beside them of its volumes.
@@ -56,6 +73,7 @@ class SegmentSummary(Counts):
             skipped, each with its reason.
         sent: Number of DICOM-SEGs that an archive has stored; None if none were to be sent.
         own: Number of masks and overlays of earlier runs that lay among the inputs and were skipped.
+        shard: Shard that the counts are of; None for the whole run.
     """
 
     out: Path
@@ -65,6 +83,7 @@ class SegmentSummary(Counts):
     objects: tuple[str, ...] = ()
     sent: int | None = None
     own: int = 0
+    shard: ShardCounts | None = None
 
     @property
     def all_failures(self) -> tuple[str, ...]:
@@ -111,3 +130,30 @@ class Tally:
     def values(self) -> dict[str, Any]:
         """Return the fields of ``Counts`` as they stand."""
         return {name: tuple(value) if isinstance(value, list) else value for name, value in vars(self).items()}
+
+
+@dataclass
+class RunTally:
+    """What became of the units of a run so far.
+
+    Attributes:
+        pictures: Counts of pictures.
+        volumes: Counts of volumes and refused scans.
+        slices: Number of slices of the volumes.
+        passed: Masks and overlays of earlier runs, which were skipped.
+    """
+
+    pictures: Tally = field(default_factory=Tally)
+    volumes: Tally = field(default_factory=Tally)
+    slices: int = 0
+    passed: list[str] = field(default_factory=list)
+
+    def count(self, unit: UnitRecord) -> None:
+        """Add one unit."""
+        if unit.volume is not None:
+            self.volumes.count(unit.volume, unit.problems)
+            self.slices += len(unit.images)
+        elif unit.passed:
+            self.passed.append(unit.passed)
+        else:
+            self.pictures.count(unit.images[0])

@@ -14,8 +14,8 @@ from tumortrace.inference.acquisition import UNKNOWN
 from tumortrace.inference.lesions import find_lesions
 from tumortrace.inference.model import Model
 from tumortrace.inference.pictures import PictureFile
-from tumortrace.inference.results import Record
 from tumortrace.inference.segment_picture import encode_png
+from tumortrace.inference.unit_record import Record
 from tumortrace.web.annotations import ReadBack, read_back
 from tumortrace.web.answering import answer
 from tumortrace.web.corrections import Corrected, Labels, read_corrections

@@ -20,9 +20,10 @@ from tumortrace.inference.model import Model
 from tumortrace.inference.overlay import draw_overlay
 from tumortrace.inference.pictures import PictureFile
 from tumortrace.inference.predict import Prediction
-from tumortrace.inference.results import Record, describe_slice, describe_volume_failure
+from tumortrace.inference.results import describe_slice, describe_volume_failure
 from tumortrace.inference.segment_picture import encode_mask, segment_picture
 from tumortrace.inference.segmenter import Segmenter
+from tumortrace.inference.unit_record import Record
 from tumortrace.inference.volume_batch import describe_all
 from tumortrace.inference.volume_files import VolumeFile, VolumeOptions, encode_volume_seg
 from tumortrace.inference.volume_predict import SliceResult, combine_slices, segment_slice
