@@ -14,7 +14,7 @@ from tumortrace.errors import DataError
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), max_size=8)
 patients = st.none() | text.map(read_patient)
 paths = text.filter(lambda path: "\\" not in path)
-pairs = st.builds(Pair, paths, paths, patients, st.integers(-1, 10**15))
+pairs = st.builds(Pair, paths, paths, patients, st.integers(-1, 10**15), prompted=st.booleans())
 
 
 @given(st.lists(pairs, max_size=5))

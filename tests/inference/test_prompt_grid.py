@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tumortrace.data.geometry import Polygon, rasterize_region
 from tumortrace.inference.prompt_grid import (
     Square,
     box_of,
@@ -14,6 +15,8 @@ from tumortrace.inference.prompt_grid import (
     draw_clicks,
     draw_prompts,
     paste_square,
+    pixel_of,
+    pixels_between,
     square_around,
     widen_box,
 )
@@ -108,3 +111,16 @@ def test_the_maps_of_a_prompt_come_in_order():
     assert maps[0].sum() == 8 * 16
     assert (maps[1, 10, 10], maps[1, 25, 25], maps[2, 25, 25]) == (1, 0, 1)
     assert np.array_equal(maps[3], before)
+
+
+@given(low=st.integers(-12, 60).map(lambda n: n / 4), size=st.integers(1, 60).map(lambda n: n / 4))
+def test_a_box_covers_the_pixels_that_a_polygon_of_its_corners_covers(low: float, size: float):
+    corners = np.array([[low, 1], [low + size, 1], [low + size, 4], [low, 4]]) - 0.5  # edges to pixel centres
+    drawn = rasterize_region(Polygon(corners), (6, 11))
+    columns = pixels_between(low, low + size, 11)
+    assert np.flatnonzero(drawn.any(axis=0)).tolist() == list(range(11))[columns]
+
+
+def test_halves_are_rounded_alike_everywhere():
+    assert [pixels_between(edge, edge + 2, 9) for edge in (0.5, 1.5, 2.5)] == [slice(0, 2), slice(1, 3), slice(2, 4)]
+    assert [pixel_of((x, 3.5)) for x in (-0.5, 0.49, 0.5, 1.5, 2.5)] == [(4, 0), (4, 0), (4, 1), (4, 2), (4, 3)]

@@ -87,6 +87,12 @@ def test_a_click_computes_no_features_and_an_old_answer_nothing(session: PromptS
     assert runs == {"encoder": 2, "decoder": 4}
 
 
+def test_other_clicks_leave_nothing_in_memory(session: PromptSession):
+    for x in range(22, 42):
+        session.predict(BOX, [(x, 25), (30, 30)])
+    assert len(session._answered) <= 3  # the box alone, the first click, and both
+
+
 def test_a_click_on_tumour_outside_makes_the_box_reach_it(session: PromptSession):
     assert not session.predict(BOX).mask[:, 48:].any()
     grown = session.predict(BOX, [(53, 28)]).mask

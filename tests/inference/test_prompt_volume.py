@@ -83,3 +83,22 @@ def test_a_slice_that_cannot_be_read_ends_it(point: partial[PromptSession]):
 def test_a_slice_that_is_not_there_is_refused(point: partial[PromptSession], index: object):
     with pytest.raises(DataError, match="give the slice of the box, 0 to 1"):
         carry_box(volume_of(stack_of((26, 28), None)), point, box_xyxy=BOX, slice_index=index)
+
+
+def test_pieces_beside_the_one_that_continues_the_mask_stay(point: partial[PromptSession]):
+    stack = stack_of((24, 24), None)
+    stack[1, 24:34, 24:29] = 220
+    stack[1, 25:33, 34:36] = 220  # within the box that is carried, but not beside the mask of the slice before
+    whole = point(volume_of(stack).read(1)).predict((22, 22, 36, 36))
+    assert whole.mask[28, [26, 34]].all()
+    found = carry_box(volume_of(stack), point, box_xyxy=(18, 18, 42, 40), slice_index=0)
+    assert found.mask[1, 28, [26, 34]].all()
+    assert len(found.slices[1].lesions) == len(whole.lesions) == 2
+
+
+def test_each_slice_and_the_volume_state_their_prompt(point: partial[PromptSession]):
+    volume = volume_of(stack_of((26, 28), (26, 28), None))
+    found = carry_box(volume, point, box_xyxy=BOX, points_xy=[(22, 22)], labels=[0], slice_index=0)
+    assert [each.labels for each in found.prompts] == [(False,)]
+    assert [bool(one.prompts) for one in found.slices] == [True, True, False]
+    assert found.slices[1].prompts[0].box_xyxy == (26.0, 24.0, 40.0, 38.0)  # the mask's box, two pixels wider

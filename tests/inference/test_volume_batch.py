@@ -133,6 +133,7 @@ def test_a_volume_has_a_record_of_its_own_and_one_a_slice(
         "slices_with_tumour": 2,
         "largest_diameter_mm": pytest.approx(np.hypot(3 * 0.5, 5 * 1.2)),
         "review": True,
+        "prompt": None,
     }
     # Columns 10 to 14, rows 4 to 6, slices 2 and 3 of an axial series that begins at (-10, 5, 7).
     assert lesion == {

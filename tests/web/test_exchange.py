@@ -23,6 +23,7 @@ from tests.web.conftest import SIZE_HW, Files, draw_head, write_dicom
 
 from tumortrace.data.cases import read_case
 from tumortrace.data.dataset import open_dataset
+from tumortrace.data.pairs import PAIRS, read_pairs
 
 MakeClient = Callable[..., httpx.AsyncClient]
 
@@ -119,6 +120,27 @@ def test_annotations_of_a_picture_keep_every_lesion(client: Client, to: str) -> 
     record = lines[1]["record"]
     assert (record["status"], record["tumour"], record["confidence"]) == ("ok", True, None)
     assert record["area_px"] == np.count_nonzero(labels)
+
+
+def test_masks_that_began_with_a_box_say_so(client: Client, tmp_path: Path) -> None:
+    files = [*in_group(PICTURE), *in_group([("two.png", png_of(draw_head(2)))], 1)]
+    masks = [("prompted", ("0/0/0.png", png_of(draw_lesions()))), ("mask", ("1/0/0.png", png_of(draw_lesions())))]
+
+    def export_to(to: str) -> bytes:
+        return client("/api/export", files=[*(("file", each) for each in files), *masks], params={"to": to}).content
+
+    via = json.loads(export_to("via"))
+    regions = [image["regions"] for image in via.values()]
+    assert [{region["region_attributes"].get("prompted") for region in each} for each in regions] == [{"yes"}, {None}]
+    coco = json.loads(export_to("coco"))["annotations"]
+    assert {(one["image_id"], one["attributes"].get("prompted")) for one in coco} == {
+        (coco[0]["image_id"], True), (coco[-1]["image_id"], None),
+    }  # fmt: skip
+    with zipfile.ZipFile(io.BytesIO(export_to("dataset"))) as archive:
+        archive.extractall(tmp_path)
+    assert [(pair.image, pair.prompted) for pair in read_pairs(tmp_path / PAIRS).pairs] == [
+        ("one.png", True), ("two.png", False),
+    ]  # fmt: skip
 
 
 def test_a_png_mask_of_a_picture_keeps_every_pixel(client: Client) -> None:

@@ -33,7 +33,10 @@ CLASS_COLUMNS = ("class", "tumour_class", "tumor_class", "tumour_type", "tumor_t
 PLANE_COLUMNS = ("plane", "view", "orientation")
 """Headers of the column that names the plane of the slice, likewise."""
 
-_COLUMNS = ("image", "mask", "patient", "size_bytes")
+PROMPTED = "prompted"
+"""Header of the column that says which masks began with a box; it is written only where there are any."""
+
+_YES = "yes"
 _WORD = f"(?:{'|'.join(MASK_ENDINGS)})"
 _BEHIND = re.compile(rf"(.+)[ _-]{_WORD}", flags=re.IGNORECASE | re.DOTALL)
 _BEFORE = re.compile(rf"{_WORD}[ _-](.+)", flags=re.IGNORECASE | re.DOTALL)
@@ -51,6 +54,7 @@ class Pair:
         size_bytes: Size of the image file, -1 if unknown.
         tumour_class: Class of the tumour; empty if the table does not say.
         plane: Plane of the slice; empty if the table does not say.
+        prompted: Whether the mask began with a box that a person drew, as the page writes it.
     """
 
     image: str
@@ -59,6 +63,7 @@ class Pair:
     size_bytes: int = -1
     tumour_class: str = ""
     plane: str = ""
+    prompted: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ def read_pairs(path: Path) -> PairsTable:
         raise DataError(f"{path}: cannot be read as CSV ({error}); save it as UTF-8 text") from None
     image, mask, patient = map(table.find_column, (IMAGE_COLUMNS, MASK_COLUMNS, PATIENT_COLUMNS))
     size = table.find_column(["size_bytes"])
-    tumour_class, plane = map(table.find_column, (CLASS_COLUMNS, PLANE_COLUMNS))
+    tumour_class, plane, prompted = map(table.find_column, (CLASS_COLUMNS, PLANE_COLUMNS, [PROMPTED]))
     columns = list_columns(table.header)
     if image is None:
         cause = f"no column names the images, so the table is not used; its columns: {columns}"
@@ -101,6 +106,7 @@ def read_pairs(path: Path) -> PairsTable:
             _read_size(row[size]) if size else -1,
             _read_word(row[tumour_class]) if tumour_class else "",
             _read_word(row[plane]) if plane else "",
+            row[prompted] == _YES if prompted else False,
         )
         for row in table.rows
     )
@@ -112,10 +118,16 @@ def read_pairs(path: Path) -> PairsTable:
     return PairsTable(pairs, mask is not None, fault)
 
 
-def write_pairs(path: Path, pairs: Iterable[Pair]) -> None:
-    """Write a ``pairs.csv`` atomically; ``read_pairs`` gives the same pairs again."""
-    rows = (dict(zip(_COLUMNS, (pair.image, pair.mask, pair.patient, pair.size_bytes), strict=True)) for pair in pairs)
-    write_csv(path, rows, columns=_COLUMNS)
+def write_pairs(path: Path, pairs: Sequence[Pair]) -> None:
+    """Write a ``pairs.csv`` atomically; ``read_pairs`` gives the same pairs again, without classes and planes."""
+    rows: list[dict[str, object]] = [
+        {"image": one.image, "mask": one.mask, "patient": one.patient, "size_bytes": one.size_bytes} for one in pairs
+    ]
+    columns = ["image", "mask", "patient", "size_bytes"]
+    if any(one.prompted for one in pairs):
+        columns.append(PROMPTED)
+        rows = [{**row, PROMPTED: _YES if one.prompted else ""} for row, one in zip(rows, pairs, strict=True)]
+    write_csv(path, rows, columns=columns)
 
 
 def check_pairs(pairs: Iterable[Pair], *, prefix: str) -> tuple[list[Pair], list[Finding]]:

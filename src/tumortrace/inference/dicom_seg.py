@@ -29,6 +29,7 @@ from tumortrace import __version__
 from tumortrace.data.volume import SliceSource
 from tumortrace.errors import DataError
 from tumortrace.inference.model import Model
+from tumortrace.inference.prompt_model import PromptModel
 from tumortrace.inference.signed import sign_dicom
 
 SERIES_NUMBER = 9000
@@ -71,7 +72,7 @@ class SegOptions:
     Attributes:
         omit_empty_frames: Whether slices without tumour have no frame. An empty mask has a frame for every slice.
         fractional: Whether it holds probabilities (FRACTIONAL) in place of masks (BINARY).
-        corrected: Whether a person corrected the mask: its algorithm is then called semiautomatic.
+        corrected: Whether a person corrected the mask or pointed at the tumour; its algorithm is then semiautomatic.
         keep_names: Whether it names patient and study as the images do; else stand-ins take their place.
     """
 
@@ -82,7 +83,11 @@ class SegOptions:
 
 
 def encode_seg(
-    sources: Sequence[SliceSource], pixels: NDArray[Any], *, model: Model, options: SegOptions | None = None
+    sources: Sequence[SliceSource],
+    pixels: NDArray[Any],
+    *,
+    model: Model | PromptModel,
+    options: SegOptions | None = None,
 ) -> bytes:
     """Make a DICOM segmentation object of the mask of a volume.
 
@@ -133,7 +138,9 @@ def _silence() -> Iterator[None]:
                 each.setLevel(level)
 
 
-def _encode(sources: Sequence[SliceSource], pixels: NDArray[Any], model: Model, options: SegOptions) -> bytes:
+def _encode(
+    sources: Sequence[SliceSource], pixels: NDArray[Any], model: Model | PromptModel, options: SegOptions
+) -> bytes:
     paths = dict.fromkeys(source.path for source in sources)  # each file once, in the order of the slices
     images = [_read_image(path, keep_names=options.keep_names) for path in paths]
     if len({image.FrameOfReferenceUID for image in images}) > 1:
@@ -247,7 +254,9 @@ def _share_geometry(image: Dataset, frame: int) -> None:
             setattr(shared, keyword, deepcopy(own.get(keyword)))
 
 
-def _describe_segments(pixels: NDArray[Any], model: Model, options: SegOptions) -> list[hd.seg.SegmentDescription]:
+def _describe_segments(
+    pixels: NDArray[Any], model: Model | PromptModel, options: SegOptions
+) -> list[hd.seg.SegmentDescription]:
     kinds = hd.seg.SegmentAlgorithmTypeValues
     count = 1 if options.fractional else max(1, int(pixels.max(initial=0)))
     algorithm = hd.AlgorithmIdentificationSequence(
@@ -277,7 +286,7 @@ def _build(
     images: Sequence[Dataset],
     frames: NDArray[Any],
     segments: Sequence[hd.seg.SegmentDescription],
-    model: Model,
+    model: Model | PromptModel,
     options: SegOptions,
 ) -> hd.seg.Segmentation:
     kind = hd.seg.SegmentationTypeValues

@@ -112,8 +112,11 @@ def _listed(values: object) -> list[Any]:
 def _numbers(values: object) -> list[float] | None:
     """Return finite numbers as floats; None if there is anything else."""
     listed = _listed(values)
-    if all(isinstance(each, Real) and not isinstance(each, bool) and math.isfinite(each) for each in listed):
-        return [float(each) for each in listed]
+    try:
+        if all(isinstance(each, Real) and not isinstance(each, bool) and math.isfinite(each) for each in listed):
+            return [float(each) for each in listed]
+    except OverflowError:  # a whole number beyond the largest float
+        pass
     return None
 
 

@@ -7,6 +7,7 @@ middle, box and clicks have the same size for a small tumour as for a large one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +50,25 @@ class Square:
         """Return whether a pixel centre lies in the square."""
         x, y = point_xy[0] + 0.5 - self.left, point_xy[1] + 0.5 - self.top
         return 0 <= x < self.side and 0 <= y < self.side
+
+
+def pixels_between(low: float, high: float, count: int) -> slice:
+    """Return the pixels of a row or column whose centres lie between two edges.
+
+    A centre on the first edge is inside and one on the last edge is outside, as in ``geometry.rasterize``.
+
+    Args:
+        low: First edge; it may lie outside of the slice.
+        high: Last edge, likewise.
+        count: Number of pixels in the row or column.
+    """
+    first, last = (min(max(math.ceil(edge - 0.5), 0), count) for edge in (low, high))
+    return slice(first, last)
+
+
+def pixel_of(point_xy: Point) -> tuple[int, int]:
+    """Return row and column of the pixel in whose square a point lies; on an edge it is the later pixel."""
+    return math.floor(point_xy[1] + 0.5), math.floor(point_xy[0] + 0.5)
 
 
 def box_of(mask: NDArray[np.bool_]) -> Box:
@@ -132,8 +152,8 @@ def paste_square(values: NDArray[np.float32], square: Square, size_hw: tuple[int
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     pasted = cv2.warpAffine(values, to_grid, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     result = np.zeros(size_hw, dtype=np.float32)
-    rows = slice(max(round(square.top), 0), max(min(round(square.top + square.side), height), 0))
-    columns = slice(max(round(square.left), 0), max(min(round(square.left + square.side), width), 0))
+    rows = pixels_between(square.top, square.top + square.side, height)
+    columns = pixels_between(square.left, square.left + square.side, width)
     result[rows, columns] = pasted[rows, columns]
     return result
 

@@ -21,6 +21,8 @@ from tumortrace.inference.prompt_grid import (
     draw_box,
     draw_prompts,
     paste_square,
+    pixel_of,
+    pixels_between,
     square_around,
     widen_box,
 )
@@ -117,6 +119,8 @@ class PromptSession:
             before = np.zeros((self.model.grid, self.model.grid), np.float32) if answer is None else answer
             answer = self._decode(draw_prompts(box, clicks[:count], before, square))
             self._answered[clicks[:count]] = answer
+        kept = [clicks[:count] for count in range(len(clicks) + 1)]  # of other clicks nothing stays in memory
+        self._answered = {each: self._answered[each] for each in kept if each in self._answered}
         assert answer is not None  # noqa: S101 - the box alone has been answered
         return answer
 
@@ -141,8 +145,8 @@ class PromptSession:
         if all(prompt.labels):  # a click that removes may leave as little as it likes
             threshold = _lower_threshold(probability, box, threshold)
         mask = keep_pointed(probability >= threshold, box)
-        for (x, y), on_tumour in prompt.clicks:
-            mask[round(y), round(x)] = on_tumour
+        for point, on_tumour in prompt.clicks:
+            mask[pixel_of(point)] = on_tumour
         lesions = find_lesions(mask, probability, spacing_mm=image.spacing_mm)
         confidence = float(probability[mask].mean(dtype=np.float64)) if mask.any() else 0.0
         reasons = find_mask_reasons(mask, lesions, confidence, review_below=REVIEW_BELOW) if mask.any() else (EMPTY,)
@@ -207,13 +211,13 @@ def keep_pointed(mask: NDArray[np.bool_], box: Box) -> NDArray[np.bool_]:
 
 
 def fill_box(box: Box, shape_hw: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Return the pixels of a box whose edges are rounded to whole pixels, halves to even ones.
+    """Return the pixels whose centres lie in a box; one on its left or upper edge does, as in ``geometry.rasterize``.
 
     Args:
         box: The box; it may reach beyond the slice.
         shape_hw: Height and width of the slice.
     """
-    x0, y0, x1, y1 = (round(edge) for edge in box)
+    x0, y0, x1, y1 = box
     inside = np.zeros(shape_hw, dtype=np.bool_)
-    inside[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)] = True
+    inside[pixels_between(y0, y1, shape_hw[0]), pixels_between(x0, x1, shape_hw[1])] = True
     return inside

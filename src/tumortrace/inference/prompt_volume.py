@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import cv2
@@ -13,7 +13,6 @@ from tumortrace.data.slice import Slice
 from tumortrace.data.volume import Volume
 from tumortrace.errors import DataError
 from tumortrace.inference.predict import Prediction
-from tumortrace.inference.prompt import Prompt
 from tumortrace.inference.prompt_grid import Box, box_of, widen_box
 from tumortrace.inference.prompt_session import PromptSession
 from tumortrace.inference.volume_predict import SliceResult, VolumePrediction, combine_slices, keep_slice
@@ -35,7 +34,13 @@ Point = Callable[[Slice], PromptSession]
 
 
 def follow_tumour(
-    volume: Volume, point: Point, *, box_xyxy: object, slice_index: object
+    volume: Volume,
+    point: Point,
+    *,
+    box_xyxy: object,
+    slice_index: object,
+    points_xy: object = None,
+    labels: object = None,
 ) -> Iterator[tuple[int, Prediction]]:
     """Segment the slice of a box, then its neighbours, slice by slice, first upwards and then downwards.
 
@@ -48,6 +53,8 @@ def follow_tumour(
         point: Function that prepares a slice.
         box_xyxy: Loose box around the tumour on the first slice.
         slice_index: Number of that slice, from 0.
+        points_xy: Pixels that refine the box on that slice, as ``PromptSession.predict`` takes them.
+        labels: Whether each of them marks tumour.
 
     Yields:
         Numbers of slices, each with its prediction; the given slice comes first, whatever is found on it.
@@ -56,7 +63,7 @@ def follow_tumour(
         DataError: The box cannot be used, or there is no such slice or it cannot be read.
     """
     start = _check_index(volume, slice_index)
-    first = point(volume.read(start)).predict(box_xyxy)
+    first = point(volume.read(start)).predict(box_xyxy, points_xy, labels)
     yield start, first
     for step in (1, -1):
         before, index = first.mask, start + step
@@ -68,7 +75,15 @@ def follow_tumour(
             before, index = found.mask, index + step
 
 
-def carry_box(volume: Volume, point: Point, *, box_xyxy: object, slice_index: object) -> VolumePrediction:
+def carry_box(
+    volume: Volume,
+    point: Point,
+    *,
+    box_xyxy: object,
+    slice_index: object,
+    points_xy: object = None,
+    labels: object = None,
+) -> VolumePrediction:
     """Segment a tumour of a volume from a box on one slice; the slices beyond its ends stay empty.
 
     Args:
@@ -76,16 +91,29 @@ def carry_box(volume: Volume, point: Point, *, box_xyxy: object, slice_index: ob
         point: Function that prepares a slice.
         box_xyxy: Loose box around the tumour on that slice.
         slice_index: Number of that slice, from 0.
+        points_xy: Pixels that refine the box on that slice, as ``PromptSession.predict`` takes them.
+        labels: Whether each of them marks tumour.
 
     Raises:
         DataError: As ``follow_tumour``.
     """
+    followed = follow_tumour(
+        volume, point, box_xyxy=box_xyxy, slice_index=slice_index, points_xy=points_xy, labels=labels
+    )
+    return combine_followed(volume, dict(followed))
+
+
+def combine_followed(volume: Volume, followed: Mapping[int, Prediction]) -> VolumePrediction:
+    """Make one answer of the slices on which a tumour was found; the others stay empty.
+
+    Args:
+        volume: The volume.
+        followed: Predictions by the number of their slice, that of the box first; at least one.
+    """
     nothing = np.zeros(volume.size_hw, dtype=np.bool_)
-    slices = [SliceResult(index, nothing, np.empty(0, np.float32)) for index in range(len(volume))]
-    prompts: tuple[Prompt, ...] = ()
-    for index, prediction in follow_tumour(volume, point, box_xyxy=box_xyxy, slice_index=slice_index):
-        prompts = prompts or prediction.prompts
-        slices[index] = keep_slice(index, prediction)
+    empty = (SliceResult(index, nothing, np.empty(0, np.float32)) for index in range(len(volume)))
+    slices = [keep_slice(one.index, followed[one.index]) if one.index in followed else one for one in empty]
+    prompts = next(iter(followed.values())).prompts
     return replace(combine_slices(volume, slices, gate=False, vote=False), prompts=prompts)
 
 
@@ -98,7 +126,10 @@ def _check_index(volume: Volume, slice_index: object) -> int:
 
 
 def _find_next(volume: Volume, point: Point, index: int, before: NDArray[np.bool_]) -> Prediction | None:
-    """Return what continues a mask on the next slice; None if the tumour has ended."""
+    """Return the answer on the next slice if a lesion of it continues the mask; None if the tumour has ended.
+
+    The lesions beside that one stay: a box means all that lies in it, and many tumours show in pieces on a slice.
+    """
     try:
         image = volume.read(index)
     except DataError:

@@ -218,6 +218,7 @@ def describe_slice(one: SliceResult, item: VolumeFile, *, mask: str | None, reas
     else:
         rated = _rate(one, item.volume.spacing_mm, review=bool(one.reasons))
         record = {"file": file, "mask": mask, "status": "ok", "reason": reasons, **rated}
+        record["prompt"] = describe_prompts(one.prompts)
     return {**describe_failure("", file=file), **record, "slice_index": one.index, "seconds": one.seconds}
 
 
@@ -249,6 +250,7 @@ def describe_volume(
         "largest_diameter_mm": prediction.largest_diameter_mm,
         "lesions": lesions,
         "review": bool(reasons),
+        "prompt": describe_prompts(prediction.prompts),
     }
 
 
@@ -271,6 +273,7 @@ def describe_volume_failure(reason: str, *, file: str) -> Record:
         "largest_diameter_mm": None,
         "lesions": [],
         "review": True,
+        "prompt": None,
     }
 
 

@@ -149,6 +149,8 @@ class Segmenter:
         *,
         workers: int = 0,
         box_xyxy: Sequence[float] | NDArray[Any] | None = None,
+        points_xy: Sequence[Sequence[float]] | NDArray[Any] | None = None,
+        labels: Sequence[bool | int] | NDArray[Any] | None = None,
         slice_index: int | None = None,
     ) -> VolumePrediction:
         """Segment all slices of a volume, and let neighbouring slices vote on the lesions.
@@ -160,6 +162,8 @@ class Segmenter:
             volume: A volume from ``open_volumes``, or the path of a NIfTI or DICOM file or of a folder of one series.
             workers: Slices at a time; 0 takes one a core and one more.
             box_xyxy: Loose box around the tumour on one slice, as ``predict`` takes it.
+            points_xy: Pixels that refine the box on that slice.
+            labels: Whether each of them marks tumour.
             slice_index: Number of that slice, from 0.
 
         Returns:
@@ -173,7 +177,11 @@ class Segmenter:
         _require_count(workers, "workers")
         opened = volume if isinstance(volume, Volume) else _open_one(volume)
         if box_xyxy is not None:
-            return carry_box(opened, self.point, box_xyxy=box_xyxy, slice_index=slice_index)
+            return carry_box(
+                opened, self.point, box_xyxy=box_xyxy, slice_index=slice_index, points_xy=points_xy, labels=labels
+            )
+        if points_xy is not None or labels is not None:
+            raise DataError("points refine a box; give box_xyxy too, a loose box around the tumour")
         if slice_index is not None:
             raise DataError(f"slice_index = {slice_index!r} without a box; give box_xyxy too")
         work = partial(segment_slice, opened, predict=self.predict)

@@ -15,6 +15,7 @@ from tumortrace.files import Document
 from tumortrace.inference.bids import describe_mask, encode_json
 from tumortrace.inference.contact_sheet import draw_sheet
 from tumortrace.inference.model import Model
+from tumortrace.inference.prompt_model import PromptModel
 from tumortrace.inference.volume_predict import VolumePrediction
 from tumortrace.signed_png import sign_png
 
@@ -119,7 +120,7 @@ def encode_files(
 
 
 def encode_volume_seg(
-    item: VolumeFile, prediction: VolumePrediction, *, model: Model, options: VolumeOptions
+    item: VolumeFile, prediction: VolumePrediction, *, model: Model | PromptModel, options: VolumeOptions
 ) -> bytes | None:
     """Make the DICOM-SEG of a segmented volume; None where none is asked for, or the source is no DICOM.
 
@@ -140,6 +141,7 @@ def encode_volume_seg(
     held = SegOptions(
         omit_empty_frames=not options.seg_all_frames,
         fractional=options.seg_fractional,
+        corrected=bool(prediction.prompts),
         keep_names=options.keep_names,
     )
     return encode_seg(item.volume.sources, pixels, model=model, options=held)

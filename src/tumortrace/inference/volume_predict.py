@@ -67,6 +67,7 @@ class SliceResult:
         seconds: Time that it took.
         levels: Probabilities in 255ths, shape (H, W), uint8, where they were asked for.
         tile: Picture of the slice for a contact sheet, where one was asked for.
+        prompts: Boxes and clicks by which a person, or the mask of the slice before, pointed at the tumour.
     """
 
     index: int
@@ -81,6 +82,7 @@ class SliceResult:
     seconds: float = 0.0
     levels: NDArray[np.uint8] | None = None
     tile: Tile | None = None
+    prompts: tuple[Prompt, ...] = ()
 
     @property
     def judged(self) -> bool:
@@ -218,6 +220,7 @@ def keep_slice(index: int, prediction: Prediction, *, keep_levels: bool = False)
         rejected=prediction.rejected,
         acquisition=prediction.acquisition,
         levels=levels,
+        prompts=prediction.prompts,
     )
 
 

@@ -10,11 +10,13 @@ from dataclasses import replace
 from starlette.responses import Response
 
 from tumortrace.files import Document
+from tumortrace.inference.model import Model
 from tumortrace.inference.pictures import PictureFile
-from tumortrace.inference.segmenter import Segmenter
+from tumortrace.inference.prompt_model import PromptModel
 from tumortrace.web.engine import Engine
 from tumortrace.web.limits import RefusalError
 from tumortrace.web.opening import Opened, open_upload
+from tumortrace.web.pointing import find_picture, point, read_pointed
 from tumortrace.web.replies import EventStream, reply_document, reply_file
 from tumortrace.web.segmenting import (
     Event,
@@ -58,19 +60,25 @@ async def answer(upload: Upload, engine: Engine, *, media_type: str) -> Response
         pixels=_is_set(upload, "pixels"), probability=_is_set(upload, "probability"), file=FILES.get(media_type, "")
     )
     segmenter = await engine.run(engine.segmenter, upload.fields.get("model", ""))
-    opened = await engine.run(open_upload, upload, engine.limits)
+    pointed = read_pointed(upload, engine.limits)
+    known = find_picture(upload, engine) if pointed else None
+    opened = known.opened if known else await engine.run(open_upload, upload, engine.limits)
     if wishes.file:
         _check_single(opened, media_type)
     if media_type == JSON and (wishes.pixels or wishes.probability):
         _check_fits_document(opened)
-    events = segment_opened(opened, segmenter, engine, wishes)
+    if pointed:
+        model: Model | PromptModel = await engine.run(lambda: segmenter.prompt_model)
+        events = point(pointed, opened, known, segmenter, engine, wishes)
+    else:
+        model, events = segmenter.model, segment_opened(opened, segmenter, engine, wishes)
     if media_type == LINES:
-        return await _open_stream(events, opened, segmenter)
+        return await _open_stream(events, opened, model, wait=pointed is not None)
     async with aclosing(events):
         kept = [event async for event in events]
     if wishes.file:
         return _reply_file(kept, opened, media_type)
-    return await engine.run(_reply_document, kept, opened, segmenter)
+    return await engine.run(_reply_document, kept, opened, model)
 
 
 def choose_media_type(accept: str) -> str:
@@ -145,7 +153,7 @@ def _reply_file(events: list[Event], opened: Opened, media_type: str) -> Respons
     return reply_file(data, media_type=media_type, name=f"{item.name}_{kind}.{ending}")
 
 
-def _reply_document(events: list[Event], opened: Opened, segmenter: Segmenter) -> Response:
+def _reply_document(events: list[Event], opened: Opened, model: Model | PromptModel) -> Response:
     """Make the document that ``segment`` writes, with the masks in it."""
     slices: dict[tuple[int, int], SliceEvent] = {}
     volumes = describe_refused(opened)
@@ -162,7 +170,7 @@ def _reply_document(events: list[Event], opened: Opened, segmenter: Segmenter) -
         raise RefusalError(415, records[0]["reason"])
     return reply_document(
         {
-            "model": describe_model(segmenter.model),
+            "model": describe_model(model),
             "images": images,
             "volumes": volumes,
             "skipped": list_skipped(opened),
@@ -170,26 +178,28 @@ def _reply_document(events: list[Event], opened: Opened, segmenter: Segmenter) -
     )
 
 
-async def _open_stream(events: AsyncGenerator[Event, None], opened: Opened, segmenter: Segmenter) -> Response:
-    """Begin a stream; of a request with one slice it begins when that is ready, so that it can fail with a status."""
+async def _open_stream(
+    events: AsyncGenerator[Event, None], opened: Opened, model: Model | PromptModel, *, wait: bool
+) -> Response:
+    """Begin a stream; of a prompt or of one slice once the first answer is there, so that it can fail with a status."""
     first: list[Event] = []
     if not opened.items:
         raise RefusalError(415, describe_refused(opened)[0]["reason"])
-    if sum(1 if isinstance(item, PictureFile) else len(item.volume) for item in opened.items) == 1:
+    if wait or sum(1 if isinstance(item, PictureFile) else len(item.volume) for item in opened.items) == 1:
         first.append(await anext(events))
         if first[0].record["status"] == "error":
             raise RefusalError(415, first[0].record["reason"])
-    return EventStream(_list_lines(first, events, opened, segmenter))
+    return EventStream(_list_lines(first, events, opened, model))
 
 
 async def _list_lines(
     first: list[Event],
     events: AsyncGenerator[Event, None],
     opened: Opened,
-    segmenter: Segmenter,
+    model: Model | PromptModel,
 ) -> AsyncGenerator[Document, None]:
     started = time.perf_counter()
-    yield describe_start(opened, segmenter.model)
+    yield describe_start(opened, model)
     for record in describe_refused(opened):
         yield {"type": "error", "item": None, "message": record["reason"]}
     for event in first:

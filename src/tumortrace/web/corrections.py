@@ -23,6 +23,9 @@ from tumortrace.web.uploads import FILE, Upload, UploadedFile, folder_of
 MASK = "mask"
 """Name of the field with a corrected mask; it comes once a slice."""
 
+PROMPTED = "prompted"
+"""Name of the field in its place where the mask began with a box."""
+
 ANNOTATED = "annotated"
 """Name of the field that lists the groups that were opened together with annotations, separated by commas."""
 
@@ -46,10 +49,12 @@ class Corrected:
     Attributes:
         item: The picture or volume.
         labels: Lesion numbers of each slice that was corrected, by the number of the slice, in order.
+        prompted: Numbers of the slices whose masks began with a box.
     """
 
     item: PictureFile | VolumeFile
     labels: Mapping[int, Labels] = field(default_factory=dict)
+    prompted: frozenset[int] = frozenset()
 
     @property
     def name(self) -> str:
@@ -95,7 +100,7 @@ def read_corrections(upload: Upload, limits: Limits) -> tuple[Corrected, ...]:
     Raises:
         RefusalError: A name or mask is not as it should be, or a limit is exceeded.
     """
-    masks = upload.of_part(MASK)
+    masks = (*upload.of_part(MASK), *upload.of_part(PROMPTED))
     if not masks:
         raise RefusalError(400, f"the request has no mask; send one a slice as the field '{MASK}'")
     annotated = set(upload.fields.get(ANNOTATED, "").split(","))
@@ -104,12 +109,17 @@ def read_corrections(upload: Upload, limits: Limits) -> tuple[Corrected, ...]:
         for group, part in _split_groups(upload)
     }
     drawn: dict[tuple[int, int], dict[int, Labels]] = {}
+    prompted = {_parse_name(file) for file in upload.of_part(PROMPTED)}
     for file in masks:
         group, item, index = _parse_name(file)
         size_hw = _find_size(opened.get(group), item, index, file)
         drawn.setdefault((group, item), {})[index] = _read_labels(file, size_hw)
     return tuple(
-        Corrected(opened[group].items[item], dict(sorted(labels.items())))
+        Corrected(
+            opened[group].items[item],
+            dict(sorted(labels.items())),
+            frozenset(index for index in labels if (group, item, index) in prompted),
+        )
         for (group, item), labels in sorted(drawn.items())
     )
 

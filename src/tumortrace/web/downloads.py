@@ -36,6 +36,9 @@ from tumortrace.web.pixels import to_numbers
 LESION = "lesion"
 """Attribute of a region that holds the number of its lesion."""
 
+BEGUN = "prompted"
+"""Attribute of a region whose mask began with a box; it is ``yes`` or missing."""
+
 DATASET = "tumortrace-corrected.zip"
 """Name of a dataset of corrected cases."""
 
@@ -102,7 +105,7 @@ def _make_annotations(
                 file = f"{one.slice_name(index, name)}.png"
                 pictures[file] = _encode_slice(one, index)
                 size_bytes = len(pictures[file])
-            records.append(_describe_regions(file, size_bytes, labels))
+            records.append(_describe_regions(file, size_bytes, labels, prompted=index in one.prompted))
     try:
         data = encode(records)
     except DataError as error:
@@ -112,15 +115,16 @@ def _make_annotations(
     return Download(f"{corrected[0].name}_{kind}.json", "application/json", data)
 
 
-def _describe_regions(file: str, size_bytes: int, labels: Labels) -> ImageAnnotation:
+def _describe_regions(file: str, size_bytes: int, labels: Labels, *, prompted: bool) -> ImageAnnotation:
     """One region a lesion, by their numbers."""
     numbers = [int(number) for number in np.unique(labels) if number]
     height, width = labels.shape
+    begun = {BEGUN: "yes"} if prompted else {}
     return ImageAnnotation(
         file,
         size_bytes,
         tuple(to_bitmap(labels == number) for number in numbers),
-        tuple({"label": DEFAULT_CLASS, LESION: str(number)} for number in numbers),
+        tuple({"label": DEFAULT_CLASS, LESION: str(number), **begun} for number in numbers),
         size_hw=(height, width),
     )
 
@@ -130,11 +134,11 @@ def _encode_via(records: Sequence[ImageAnnotation]) -> bytes:
 
 
 def _encode_coco(records: Sequence[ImageAnnotation]) -> bytes:
-    """COCO has no place for a lesion's number; ``attributes`` is where CVAT and others put what COCO lacks."""
+    """COCO has no place for number and origin of a lesion; CVAT and others put in ``attributes`` what COCO lacks."""
     document = json.loads(next(iter(encode_coco(records, (DEFAULT_CLASS,)).values())))
-    numbers = [int(labels[LESION]) for record in records for labels in record.labels]
-    for annotation, number in zip(document["annotations"], numbers, strict=True):
-        annotation["attributes"] = {LESION: number}
+    known = [labels for record in records for labels in record.labels]
+    for annotation, labels in zip(document["annotations"], known, strict=True):
+        annotation["attributes"] = {LESION: int(labels[LESION])} | ({BEGUN: True} if BEGUN in labels else {})
     return json.dumps(document).encode()
 
 
@@ -183,7 +187,8 @@ def _make_dataset(corrected: Sequence[Corrected], _model: Model) -> Download:
             files[f"images/{image}"] = picture.read_bytes() if picture else _encode_slice(one, index)
             files[f"masks/{stem}_mask.png"] = encode_mask(labels > 0)
             patient = None if picture else name
-            pairs.append(Pair(image, f"{stem}_mask.png", patient, len(files[f"images/{image}"])))
+            size_bytes, prompted = len(files[f"images/{image}"]), index in one.prompted
+            pairs.append(Pair(image, f"{stem}_mask.png", patient, size_bytes, prompted=prompted))
     with tempfile.TemporaryDirectory() as folder:
         write_pairs(Path(folder) / PAIRS, pairs)
         files[PAIRS] = (Path(folder) / PAIRS).read_bytes()

@@ -18,6 +18,7 @@ from tumortrace.inference.model import SHIPPED
 from tumortrace.inference.segmenter import Segmenter
 from tumortrace.machine import usable_cores
 from tumortrace.web.limits import Limits, RefusalError
+from tumortrace.web.pointed import PointedPictures
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -69,6 +70,7 @@ class Engine:
         workers: Number of threads that decode and segment.
         served: Name or path of the model that requests get.
         stopping: Set when requests that are not finished are to be dropped.
+        pointed: The pictures that people point at now.
     """
 
     def __init__(self, model: str = "default", *, limits: Limits | None = None, workers: int = 0) -> None:
@@ -86,6 +88,7 @@ class Engine:
         self.workers = workers or usable_cores()
         self.served = model
         self.stopping = asyncio.Event()
+        self.pointed = PointedPictures()
         self._segmenters = {model: Segmenter(model, threads=1)}
         self._opening = threading.Lock()
         self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="tumortrace-web")
@@ -167,7 +170,8 @@ class Engine:
         asyncio.get_running_loop().call_later(SHUTDOWN_SECONDS, self.stopping.set)
 
     def shut_down(self) -> None:
-        """End the threads once they are idle."""
+        """Forget all pictures, and end the threads once they are idle."""
+        self.pointed.clear()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 

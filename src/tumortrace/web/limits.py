@@ -18,6 +18,7 @@ class Limits:
         pixels: Pixels in a picture or slice.
         slices: Pictures and slices in a request.
         voxels: Pixels in all slices of a request.
+        clicks: Clicks of a prompt.
         upload_seconds: Time for the body of a request.
         work_seconds: Time for segmenting and replying, once the files are there.
         queue: Requests at a time, those included that wait for a thread or are still being received.
@@ -29,6 +30,7 @@ class Limits:
     pixels: int = 25_000_000
     slices: int = 4096
     voxels: int = 2**28
+    clicks: int = 100
     upload_seconds: float = 300.0
     work_seconds: float = 300.0
     queue: int = 32

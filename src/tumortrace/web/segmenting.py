@@ -9,10 +9,10 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from tumortrace.data.slice import Slice
 from tumortrace.files import Document
@@ -20,13 +20,14 @@ from tumortrace.inference.model import Model
 from tumortrace.inference.overlay import draw_overlay
 from tumortrace.inference.pictures import PictureFile
 from tumortrace.inference.predict import Prediction
+from tumortrace.inference.prompt_model import PromptModel
 from tumortrace.inference.results import describe_slice, describe_volume_failure
-from tumortrace.inference.segment_picture import encode_mask, segment_picture
+from tumortrace.inference.segment_picture import PictureDone, encode_mask, segment_picture
 from tumortrace.inference.segmenter import Segmenter
 from tumortrace.inference.unit_record import Record
 from tumortrace.inference.volume_batch import describe_all
 from tumortrace.inference.volume_files import VolumeFile, VolumeOptions, encode_volume_seg
-from tumortrace.inference.volume_predict import SliceResult, combine_slices, segment_slice
+from tumortrace.inference.volume_predict import SliceResult, VolumePrediction, combine_slices, segment_slice
 from tumortrace.web.engine import Engine
 from tumortrace.web.opening import Opened
 from tumortrace.web.pixels import describe_colours, describe_pixels, encode_levels
@@ -106,7 +107,7 @@ def encode_base64(data: bytes | None) -> str | None:
     return None if data is None else base64.b64encode(data).decode()
 
 
-def describe_start(opened: Opened, model: Model) -> Document:
+def describe_start(opened: Opened, model: Model | PromptModel) -> Document:
     """Describe what a reply will hold: model, items and skipped files.
 
     Args:
@@ -127,7 +128,7 @@ def describe_start(opened: Opened, model: Model) -> Document:
     return {"type": "start", "model": describe_model(model), "items": items, "skipped": list_skipped(opened)}
 
 
-def describe_model(model: Model) -> Document:
+def describe_model(model: Model | PromptModel) -> Document:
     """Return name, hash and threshold of a model, as ``results.json`` has them."""
     return {"name": model.name, "sha256": model.sha256, "threshold": model.recipe.threshold}
 
@@ -140,7 +141,7 @@ def list_skipped(opened: Opened) -> list[str]:
 def describe_refused(opened: Opened) -> list[Record]:
     """Return the records of scans that cannot be opened."""
     return [
-        _localise(describe_volume_failure(f"{each.file}: {each.cause}; {each.remedy}", file=each.file), opened)
+        localise_record(describe_volume_failure(f"{each.file}: {each.cause}; {each.remedy}", file=each.file), opened)
         for each in opened.inputs.refused
     ]
 
@@ -223,15 +224,30 @@ def _segment_picture(
 ) -> _Step:
     done = segment_picture(segmenter, picture, keep=True)
     assert done is not None  # noqa: S101 - masks that tumortrace drew were passed over when the upload was opened
+    return _Step(describe_picture(done, opened, wishes=wishes, item_number=item_number, path=Path(picture.path)))
+
+
+def describe_picture(
+    done: PictureDone, opened: Opened, *, wishes: Wishes, item_number: int = 0, path: Path | None = None
+) -> SliceEvent:
+    """Describe a picture that is segmented.
+
+    Args:
+        done: The picture with its record, its mask and, if it could be read, its prediction.
+        opened: Pictures and volumes of the request.
+        wishes: Content of the event.
+        item_number: Number of the picture in the reply.
+        path: Its file, for its colours; None where that is gone.
+    """
     extra: Document = {}
     overlay = None
     if done.image is not None and done.prediction is not None:
         levels = np.rint(done.prediction.probability * np.float32(255)).astype(np.uint8)
-        extra = _describe_extra(done.image, levels, wishes, path=Path(picture.path))
+        extra = describe_extra(done.image, levels, wishes, path=path)
         if wishes.file == "jpg" and done.mask is not None:
             drawn = draw_overlay(done.image.pixels, done.prediction.mask)
             overlay = cv2.imencode(".jpg", drawn[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes()
-    return _Step(SliceEvent(item_number, 0, _localise(done.record, opened), done.mask, extra, overlay))
+    return SliceEvent(item_number, 0, localise_record(done.record, opened), done.mask, extra, overlay)
 
 
 def _segment_slice(
@@ -245,8 +261,8 @@ def _segment_slice(
         return segmenter.predict(image)
 
     result = segment_slice(item.volume, index, predict, keep_levels=wishes.probability)
-    extra = _describe_extra(kept[0], result.levels, wishes) if kept else {}
-    record = _localise(describe_slice(result, item, mask=item.mask), opened)
+    extra = describe_extra(kept[0], result.levels, wishes) if kept else {}
+    record = localise_record(describe_slice(result, item, mask=item.mask), opened)
     mask = encode_mask(result.mask) if result.judged else None
     return _Step(SliceEvent(number, index, record, mask, extra), item, replace(result, levels=None))
 
@@ -275,23 +291,50 @@ def finish_volume(
     """
     prediction = combine_slices(item.volume, results, gate=segmenter.gate)
     whole = not (prediction.rejected or prediction.failed)
-    data = None
-    if whole and wishes.file == "nii.gz":
-        from tumortrace.inference.nifti_mask import encode_nifti
-
-        data = encode_nifti(prediction.mask, item.volume)
-    elif whole and wishes.file == "dcm":
-        data = encode_volume_seg(item, prediction, model=segmenter.model, options=VolumeOptions(dicom_seg=True))
+    data = encode_file(item, prediction, segmenter.model, wishes) if whole else None
     record, records = describe_all(item, prediction, reasons=prediction.reasons)
     changed = []
     for before, after, described in zip(results, prediction.slices, records, strict=True):
         if describe_slice(before, item, mask=item.mask) != described:
             mask = encode_mask(after.mask) if whole and after.judged else None
-            changed.append(SliceEvent(item_number, after.index, _localise(described, opened), mask))
-    return VolumeEvent(item_number, _localise(record, opened), tuple(changed), data)
+            changed.append(SliceEvent(item_number, after.index, localise_record(described, opened), mask))
+    return VolumeEvent(item_number, localise_record(record, opened), tuple(changed), data)
 
 
-def _describe_extra(image: Slice, levels: Any, wishes: Wishes, *, path: Path | None = None) -> Document:  # noqa: ANN401
+def encode_file(
+    item: VolumeFile, prediction: VolumePrediction, model: Model | PromptModel, wishes: Wishes
+) -> bytes | None:
+    """Make the only file that a reply on a volume is to hold; None if none is wanted.
+
+    Args:
+        item: The volume.
+        prediction: Prediction for it, neither rejected nor failed.
+        model: Model that made it.
+        wishes: Content of the reply.
+
+    Raises:
+        DataError: The file cannot be made.
+    """
+    if wishes.file == "nii.gz":
+        from tumortrace.inference.nifti_mask import encode_nifti
+
+        return encode_nifti(prediction.mask, item.volume)
+    if wishes.file == "dcm":
+        return encode_volume_seg(item, prediction, model=model, options=VolumeOptions(dicom_seg=True))
+    return None
+
+
+def describe_extra(
+    image: Slice, levels: NDArray[np.uint8] | None, wishes: Wishes, *, path: Path | None = None
+) -> Document:
+    """Describe pixels and probabilities of a slice, as far as they are wanted.
+
+    Args:
+        image: The slice.
+        levels: Probabilities in 255ths, shape (H, W); None where there are none.
+        wishes: Content of the reply.
+        path: File of a picture, for its colours.
+    """
     extra: Document = {}
     if wishes.probability:
         extra["probability_png"] = None if levels is None else encode_base64(encode_levels(levels))
@@ -301,6 +344,6 @@ def _describe_extra(image: Slice, levels: Any, wishes: Wishes, *, path: Path | N
     return extra
 
 
-def _localise(record: Record, opened: Opened) -> Record:
-    """Name files as the client did, in place of those in the folder of the request."""
+def localise_record(record: Record, opened: Opened) -> Record:
+    """Return a record that names files as the client did, in place of those in the folder of the request."""
     return {key: opened.localise(value) if isinstance(value, str) else value for key, value in record.items()}

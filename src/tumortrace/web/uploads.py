@@ -37,6 +37,12 @@ DEEPEST = 8
 LONGEST_FIELD = 1024
 """Bytes of a field that is no file."""
 
+PROMPT = "prompt"
+"""Name of the field with a box and clicks."""
+
+LONGEST_FIELDS = {PROMPT: 16 * 2**10}
+"""Bytes of the fields that may be longer."""
+
 
 @dataclass(frozen=True)
 class UploadedFile:
@@ -241,10 +247,10 @@ class _Form:
             self._file.write(data[start:end])
             return
         self._value.extend(data[start:end])
-        if len(self._value) > LONGEST_FIELD:
-            raise RefusalError(
-                413, f"the field {self._name!r} is longer than {LONGEST_FIELD} bytes; send it as a file", limit="field"
-            )
+        longest = LONGEST_FIELDS.get(self._name, LONGEST_FIELD)
+        if len(self._value) > longest:
+            text = f"the field {self._name!r} is longer than {longest} bytes; shorten it, or send a file as 'file'"
+            raise RefusalError(413, text, limit="field")
 
     def on_part_end(self) -> None:
         if self._file is None:

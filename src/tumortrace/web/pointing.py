@@ -1,0 +1,218 @@
+"""A prompt in a request: box and clicks on a picture, or on one slice of a series through which the mask is carried."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tumortrace.data.slice import read_slice
+from tumortrace.errors import DataError
+from tumortrace.files import Document
+from tumortrace.inference.pictures import PictureFile
+from tumortrace.inference.predict import Prediction
+from tumortrace.inference.prompt_volume import combine_followed, follow_tumour
+from tumortrace.inference.results import describe, describe_slice
+from tumortrace.inference.segment_picture import PictureDone, encode_mask
+from tumortrace.inference.segmenter import Segmenter
+from tumortrace.inference.volume_batch import describe_all
+from tumortrace.inference.volume_files import VolumeFile
+from tumortrace.inference.volume_predict import keep_slice
+from tumortrace.web.engine import Engine
+from tumortrace.web.limits import Limits, RefusalError
+from tumortrace.web.opening import Opened
+from tumortrace.web.pointed import PointedPicture
+from tumortrace.web.segmenting import (
+    Event,
+    SliceEvent,
+    VolumeEvent,
+    Wishes,
+    describe_extra,
+    describe_picture,
+    encode_file,
+    localise_record,
+)
+from tumortrace.web.uploads import PROMPT, Upload
+
+PICTURE = "picture"
+"""Name of the field with the hash of a picture that an earlier request pointed at."""
+
+KEYS = ("box_xyxy", "points_xy", "labels", "slice_index")
+"""Keys of a prompt."""
+
+EXAMPLE = '{"box_xyxy": [120, 80, 190, 150]}'
+
+
+@dataclass(frozen=True)
+class Pointed:
+    """The prompt of a request, as it came; the session checks its numbers.
+
+    Attributes:
+        box_xyxy: Loose box around the tumour.
+        points_xy: Pixels that refine it.
+        labels: Whether each of them marks tumour.
+        slice_index: Number of the slice in a series, from 0; None for a picture.
+    """
+
+    box_xyxy: object
+    points_xy: object = None
+    labels: object = None
+    slice_index: object = None
+
+
+def read_pointed(upload: Upload, limits: Limits) -> Pointed | None:
+    """Read the prompt of a request; None if it has none, for automatic masks.
+
+    Args:
+        upload: The request.
+        limits: Limit on clicks.
+
+    Raises:
+        RefusalError: The prompt is no JSON object with a box, or has too many clicks; or a picture is named without it.
+    """
+    if upload.of_part(PROMPT):
+        raise RefusalError(400, f"{PROMPT}: came as a file; send it as a plain field, such as {EXAMPLE}")
+    text = upload.fields.get(PROMPT)
+    if text is None:
+        if PICTURE in upload.fields:
+            raise RefusalError(400, f"{PICTURE}: without a prompt; send the field '{PROMPT}' too, such as {EXAMPLE}")
+        return None
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        raise RefusalError(400, f"{PROMPT}={text[:60]!r}: no JSON; send an object such as {EXAMPLE}") from None
+    if not isinstance(document, dict) or "box_xyxy" not in document:
+        raise RefusalError(400, f"{PROMPT}={text[:60]!r}: no object with a box_xyxy; send one such as {EXAMPLE}")
+    unknown = sorted(document.keys() - set(KEYS))
+    if unknown:
+        raise RefusalError(400, f"{PROMPT}: unknown key {unknown[0][:40]!r}; it may have {', '.join(KEYS)}")
+    points = document.get("points_xy")
+    if isinstance(points, list) and len(points) > limits.clicks:
+        cause = f"{len(points)} points, more than the limit of {limits.clicks}; outline the tumour by hand"
+        raise RefusalError(413, f"{PROMPT}: {cause}", limit="clicks")
+    return Pointed(**document)
+
+
+def find_picture(upload: Upload, engine: Engine) -> PointedPicture | None:
+    """Return the picture that a request names by its hash; None if it sends its own file.
+
+    Raises:
+        RefusalError: The picture is not kept any more, or a file came with its hash.
+    """
+    key = upload.fields.get(PICTURE)
+    if key is None:
+        return None
+    if upload.files:
+        raise RefusalError(400, f"{PICTURE}: came with a file; send one or the other")
+    found = engine.pointed.find(key)
+    if found is None:
+        raise RefusalError(404, f"{PICTURE}={key[:64]}: not kept any more; send it again as the field 'file'")
+    return found
+
+
+async def point(
+    pointed: Pointed, opened: Opened, known: PointedPicture | None, segmenter: Segmenter, engine: Engine, wishes: Wishes
+) -> AsyncGenerator[Event, None]:
+    """Segment what a prompt means: one picture, or slice after slice of a series until the tumour ends.
+
+    Args:
+        pointed: The prompt.
+        opened: The picture or series of the request.
+        known: The picture, where an earlier request has sent it.
+        segmenter: Segmenter with one thread.
+        engine: Threads that decode and segment, and the pictures that are kept.
+        wishes: Content of the events.
+
+    Yields:
+        An event a slice in the order in which the tumour is followed, and one for the whole series.
+
+    Raises:
+        RefusalError: The prompt cannot be used, or there is not exactly one picture or series.
+    """
+    if len(opened.items) != 1:
+        many = f"points at one picture or series, and {len(opened.items)} were sent"
+        raise RefusalError(400, f"{PROMPT}: {many}; send them one by one")
+    (item,) = opened.items
+    if isinstance(item, VolumeFile):
+        async for event in _carry(pointed, item, opened, segmenter, engine, wishes):
+            yield event
+        return
+    if pointed.slice_index is not None:
+        raise RefusalError(400, f"{PROMPT}: slice_index belongs to a series, and this is a picture; leave it out")
+    kept = True
+    if known is None:
+        known = await engine.run(_open_picture, item, opened, segmenter)
+        kept = engine.pointed.keep(known)
+    yield await engine.run(_answer, pointed, known, known.key if kept else None, wishes)
+
+
+def _open_picture(item: PictureFile, opened: Opened, segmenter: Segmenter) -> PointedPicture:
+    path = Path(item.path)
+    try:
+        key = hashlib.sha256(path.read_bytes()).hexdigest()
+        return PointedPicture(key, segmenter.point(read_slice(path)), opened)
+    except DataError as error:
+        raise RefusalError(415, opened.localise(str(error))) from None
+
+
+def _answer(pointed: Pointed, picture: PointedPicture, key: str | None, wishes: Wishes) -> SliceEvent:
+    started = time.perf_counter()
+    opened, image = picture.opened, picture.session.image
+    (item,) = opened.inputs.pictures
+    path = Path(item.path)
+    with picture.lock:
+        prediction = _predict(pointed, picture)
+    name = None if prediction.rejected else item.files[0]
+    record = describe(prediction, file=item.path, mask=name, spacing_mm=image.spacing_mm)
+    record["seconds"] = round(time.perf_counter() - started, 4)
+    mask = None if prediction.rejected else encode_mask(prediction.mask)
+    done = PictureDone(record, mask, image=image, prediction=prediction)
+    event = describe_picture(done, opened, wishes=wishes, path=path if path.exists() else None)
+    return replace(event, extra={**event.extra, PICTURE: key})
+
+
+def _predict(pointed: Pointed, picture: PointedPicture) -> Prediction:
+    try:
+        return picture.session.predict(pointed.box_xyxy, pointed.points_xy, pointed.labels)
+    except DataError as error:
+        raise RefusalError(400, f"{PROMPT}: {picture.opened.localise(str(error))}") from None
+
+
+async def _carry(
+    pointed: Pointed, item: VolumeFile, opened: Opened, segmenter: Segmenter, engine: Engine, wishes: Wishes
+) -> AsyncGenerator[Event, None]:
+    """Follow a tumour through a series, a slice at a time, so that other requests have their turn between two."""
+    steps = follow_tumour(item.volume, segmenter.point, **vars(pointed))
+    followed: dict[int, Prediction] = {}
+    try:
+        while (step := await engine.run(next, steps, None)) is not None:
+            index, prediction = step
+            followed[index] = prediction
+            if prediction.rejected and len(followed) == 1:
+                cause = f"no mask, the slice was rejected: {'; '.join(prediction.reasons)}"
+                raise RefusalError(422, opened.localise(f"{item.file}: {cause}"))
+            yield await engine.run(_describe_step, index, prediction, item, opened, wishes)
+    except DataError as error:
+        raise RefusalError(400, f"{PROMPT}: {opened.localise(str(error))}") from None
+    yield await engine.run(_finish, item, followed, opened, segmenter, wishes)
+
+
+def _describe_step(index: int, prediction: Prediction, item: VolumeFile, opened: Opened, wishes: Wishes) -> SliceEvent:
+    result = keep_slice(index, prediction, keep_levels=wishes.probability)
+    extra: Document = {}
+    if wishes.pixels or wishes.probability:
+        extra = describe_extra(item.volume.read(index), result.levels, wishes)
+    record = localise_record(describe_slice(result, item, mask=item.mask), opened)
+    return SliceEvent(0, index, record, encode_mask(result.mask), extra)
+
+
+def _finish(
+    item: VolumeFile, followed: dict[int, Prediction], opened: Opened, segmenter: Segmenter, wishes: Wishes
+) -> VolumeEvent:
+    whole = combine_followed(item.volume, followed)
+    record, _ = describe_all(item, whole, reasons=whole.reasons)
+    data = encode_file(item, whole, segmenter.prompt_model, wishes)
+    return VolumeEvent(0, localise_record(record, opened), file=data)
