@@ -31,7 +31,7 @@ SHORT = ("training.threads=1", "training.epochs=1", "training.epoch_slices=4")
 def test_masks_of_boxes_become_a_training(
     make_client: Callable[..., httpx.AsyncClient], tiny_run: Path, tmp_path: Path
 ):
-    phantoms = [draw_phantom(np.random.default_rng(40 + n), size_hw=(128, 112), kind="bright") for n in range(COUNT)]
+    phantoms = [draw_phantom(np.random.default_rng(40 + n), size_hw=(256, 224), kind="bright") for n in range(COUNT)]
     truths = [rasterize(each.regions, each.pixels.shape) for each in phantoms]
 
     async def point_and_export() -> bytes:

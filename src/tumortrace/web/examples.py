@@ -78,6 +78,12 @@ TOO_LARGE = _error(
     limit="pixels",
 )
 
+_PROMPT: Route = {
+    "type": "string", "contentMediaType": "application/json",
+    "description": "A loose box and clicks on one picture, or a box on one slice of a series, as JSON.",
+    "example": '{"box_xyxy": [120, 80, 190, 150], "points_xy": [[130, 90]], "labels": [1]}',
+}  # fmt: skip
+
 SEGMENT: Route = {
     "responses": {
         200: _reply(
@@ -88,8 +94,12 @@ SEGMENT: Route = {
                 "image/png": _BINARY, "image/jpeg": _BINARY, "application/dicom": _BINARY, "application/gzip": _BINARY,
             },
         ),
-        400: _error("The request is malformed.", "the request has no file; send a picture or scan as the field 'file'"),
+        400: _error(
+            "The request is malformed, or its prompt does not fit.",
+            "the request has no file; send a picture or scan as the field 'file'",
+        ),
         403: FORBIDDEN,
+        404: _error("A picture is not kept any more.", "picture=9f2c: not kept any more; send it again as 'file'"),
         406: _error("No such reply to these files.", "application/dicom is no reply to this kind of file (picture)"),
         408: _error("The request arrives too slowly.", "the body took longer than 300 s; send fewer files"),
         413: TOO_LARGE,
@@ -116,13 +126,17 @@ SEGMENT: Route = {
                 "multipart/form-data": {
                     "schema": {
                         "type": "object",
-                        "required": ["file"],
                         "properties": {
                             "file": {
                                 "type": "array",
                                 "items": {"type": "string", "format": "binary"},
                                 "description": "Pictures, DICOM files, zips of a series, NIfTI files.",
-                            }
+                            },
+                            "prompt": _PROMPT,
+                            "picture": {
+                                "type": "string",
+                                "description": "Hash of a picture that an earlier prompt sent, in place of the file.",
+                            },
                         },
                     },
                     "encoding": {"file": {"contentType": "application/octet-stream"}},
