@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
+from tumortrace.inference.pictures import PictureFile
 from tumortrace.inference.prompt_session import PromptSession
 from tumortrace.web.opening import Opened
 
@@ -28,12 +29,14 @@ class PointedPicture:
     Attributes:
         key: SHA-256 of its file: only who has the file can ask about it.
         session: The picture, and what is known of it between two prompts.
-        opened: The picture as its request named it; its file is gone.
+        item: The picture as its request named it; its file is gone.
+        opened: All that came with it.
         lock: Lock of the session, which serves one thread at a time.
     """
 
     key: str
     session: PromptSession
+    item: PictureFile
     opened: Opened
     lock: threading.Lock = field(default_factory=threading.Lock)
 

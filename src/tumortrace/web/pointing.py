@@ -1,4 +1,4 @@
-"""A prompt in a request: box and clicks on a picture, or on one slice of a series through which the mask is carried."""
+"""Prompts in requests: a box and clicks on a picture or through a series."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from tumortrace.web.uploads import PROMPT, Upload
 PICTURE = "picture"
 """Name of the field with the hash of a picture that an earlier request pointed at."""
 
-KEYS = ("box_xyxy", "points_xy", "labels", "slice_index")
+KEYS = ("box_xyxy", "points_xy", "labels", "slice_index", "item")
 """Keys of a prompt."""
 
 EXAMPLE = '{"box_xyxy": [120, 80, 190, 150]}'
@@ -55,12 +55,19 @@ class Pointed:
         points_xy: Pixels that refine it.
         labels: Whether each of them marks tumour.
         slice_index: Number of the slice in a series, from 0; None for a picture.
+        item: Number of the picture or series among those of the request; None for the only one.
     """
 
     box_xyxy: object
     points_xy: object = None
     labels: object = None
     slice_index: object = None
+    item: object = None
+
+    @property
+    def numbers(self) -> dict[str, object]:
+        """Box, clicks and slice, as ``follow_tumour`` takes them."""
+        return {name: value for name, value in vars(self).items() if name != "item"}
 
 
 def read_pointed(upload: Upload, limits: Limits) -> Pointed | None:
@@ -132,10 +139,7 @@ async def point(
     Raises:
         RefusalError: The prompt cannot be used, or there is not exactly one picture or series.
     """
-    if len(opened.items) != 1:
-        many = f"points at one picture or series, and {len(opened.items)} were sent"
-        raise RefusalError(400, f"{PROMPT}: {many}; send them one by one")
-    (item,) = opened.items
+    item = _choose(pointed, opened)
     if isinstance(item, VolumeFile):
         async for event in _carry(pointed, item, opened, segmenter, engine, wishes):
             yield event
@@ -149,11 +153,22 @@ async def point(
     yield await engine.run(_answer, pointed, known, known.key if kept else None, wishes)
 
 
+def _choose(pointed: Pointed, opened: Opened) -> PictureFile | VolumeFile:
+    """Return the picture or series that a prompt points at."""
+    chosen, count = pointed.item, len(opened.items)
+    if chosen is None and count == 1:
+        return opened.items[0]
+    if isinstance(chosen, int) and not isinstance(chosen, bool) and 0 <= chosen < count:
+        return opened.items[chosen]
+    given = "no item" if chosen is None else f"item {str(chosen)[:20]!r}"
+    raise RefusalError(400, f"{PROMPT}: {given} among {count} pictures and series; give its number, from 0, as item")
+
+
 def _open_picture(item: PictureFile, opened: Opened, segmenter: Segmenter) -> PointedPicture:
     path = Path(item.path)
     try:
         key = hashlib.sha256(path.read_bytes()).hexdigest()
-        return PointedPicture(key, segmenter.point(read_slice(path)), opened)
+        return PointedPicture(key, segmenter.point(read_slice(path)), item, opened)
     except DataError as error:
         raise RefusalError(415, opened.localise(str(error))) from None
 
@@ -161,7 +176,7 @@ def _open_picture(item: PictureFile, opened: Opened, segmenter: Segmenter) -> Po
 def _answer(pointed: Pointed, picture: PointedPicture, key: str | None, wishes: Wishes) -> SliceEvent:
     started = time.perf_counter()
     opened, image = picture.opened, picture.session.image
-    (item,) = opened.inputs.pictures
+    item = picture.item
     path = Path(item.path)
     with picture.lock:
         prediction = _predict(pointed, picture)
@@ -185,7 +200,7 @@ async def _carry(
     pointed: Pointed, item: VolumeFile, opened: Opened, segmenter: Segmenter, engine: Engine, wishes: Wishes
 ) -> AsyncGenerator[Event, None]:
     """Follow a tumour through a series, a slice at a time, so that other requests have their turn between two."""
-    steps = follow_tumour(item.volume, segmenter.point, **vars(pointed))
+    steps = follow_tumour(item.volume, segmenter.point, **pointed.numbers)
     followed: dict[int, Prediction] = {}
     try:
         while (step := await engine.run(next, steps, None)) is not None:

@@ -123,7 +123,11 @@ def test_corners_come_in_any_order_and_what_lies_outside_is_cut_off(ask: Ask, sc
 
 def test_a_prompt_points_at_one_thing(ask: Ask, scan_png: bytes):
     reply = ask({"box_xyxy": BOX}, {"a.png": scan_png, "b.png": scan_png})
-    assert (reply.status_code, "2 were sent" in reply.json()["error"]) == (400, True)
+    assert (reply.status_code, "no item among 2" in reply.json()["error"]) == (400, True)
+    for item in (-1, 2, True, "0", 10**30):
+        assert ask({"box_xyxy": BOX, "item": item}, {"a.png": scan_png, "b.png": scan_png}).status_code == 400
+    (image,) = ask({"box_xyxy": BOX, "item": 1}, {"a.png": scan_png, "b.png": scan_png}).json()["images"]
+    assert image["file"] == "b.png"
     assert ask({"box_xyxy": BOX}, {"a.png": scan_png}, picture="0" * 64).status_code == 400
     gone = ask({"box_xyxy": BOX}, {}, picture="0" * 64)
     assert (gone.status_code, "send it again" in gone.json()["error"]) == (404, True)
@@ -198,7 +202,7 @@ def test_a_slice_that_is_not_there_is_refused_before_the_stream_begins(ask: Ask,
 
 def picture(key: str, size_hw: tuple[int, int] = (300, 300)) -> PointedPicture:
     session = SimpleNamespace(image=SimpleNamespace(size_hw=size_hw))
-    return PointedPicture(key, session, None)  # type: ignore[arg-type]
+    return PointedPicture(key, session, None, None)  # type: ignore[arg-type]
 
 
 def test_only_the_last_pictures_are_kept_and_none_for_ever(monkeypatch):
