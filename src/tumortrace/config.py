@@ -16,8 +16,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from tumortrace.errors import ConfigError
+from tumortrace.errors import ConfigError, DataError
+from tumortrace.files import read_regular_file
 from tumortrace.typed_toml import fill, not_a_table, parse_toml, require
+
+_MOST_BYTES = 2**20  # of a settings file
 
 Keep = Literal["last", "best_loss", "best_dice"]
 Precision = Literal["auto", "32-true", "bf16-mixed"]
@@ -322,9 +325,10 @@ def read_settings(name_or_path: str, *, shipped: Sequence[str]) -> str:
     if not path.is_file():
         raise ConfigError(f"no configuration {name_or_path!r}: give a TOML file or one of {', '.join(shipped)}")
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as text ({error}); give a TOML file") from None
+        return read_regular_file(path, most_bytes=_MOST_BYTES).decode("utf-8")
+    except (DataError, UnicodeDecodeError) as error:
+        cause = str(error).removeprefix(f"{path}: ")
+        raise ConfigError(f"{path}: cannot be read as text ({cause}); give a TOML file") from None
 
 
 def to_toml(config: Config) -> str:

@@ -11,13 +11,16 @@ import stat
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tumortrace.errors import DataError
 
 Document = dict[str, Any]
 """JSON values by name, as a JSON file holds them."""
 
+
+MOST_TEXT_BYTES = 2**28
+"""Largest JSON, CSV, XML or text file that is read: parsed, it takes ten times its size."""
 
 LONGEST_NAME = 255
 """Bytes that a file's name may have on the usual file systems."""
@@ -28,6 +31,53 @@ _REMEDIES = {
     errno.ENAMETOOLONG: "give it a shorter name",
     errno.EACCES: "check the permissions of the file and its folders",
 }
+
+
+def open_regular(path: Path | str) -> BinaryIO:
+    """Open a file for reading, once it is known to be one: a pipe or device could keep the reader waiting for ever.
+
+    Raises:
+        OSError: It cannot be opened, or is no regular file; ``strerror`` says what it is.
+    """
+    _require_regular(os.stat(path).st_mode, path)
+    flags = (getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))  # some systems lack some
+    number = os.open(path, os.O_RDONLY | sum(flags))
+    try:
+        _require_regular(os.fstat(number).st_mode, path)  # again: a pipe may stand there by now
+    except OSError:
+        os.close(number)
+        raise
+    return os.fdopen(number, "rb")
+
+
+def read_json(path: Path, *, most_bytes: int = MOST_TEXT_BYTES) -> Any:  # noqa: ANN401 - any JSON value
+    """Read a JSON file.
+
+    Args:
+        path: The file.
+        most_bytes: Size above which it is refused.
+
+    Raises:
+        OSError: It cannot be read, is no regular file, or is too large.
+        ValueError: It is no JSON, or nested too deeply.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most_bytes:
+            raise OSError(errno.EFBIG, f"{size:,} bytes, more than the limit of {most_bytes:,}", str(path))
+        return parse_json(file.read())
+
+
+def parse_json(text: str | bytes) -> Any:  # noqa: ANN401 - any JSON value
+    """Parse JSON.
+
+    Raises:
+        ValueError: It is no JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def read_regular_file(path: Path, *, most_bytes: int) -> bytes:
@@ -41,14 +91,14 @@ def read_regular_file(path: Path, *, most_bytes: int) -> bytes:
         DataError: It cannot be read, is no regular file, or is too large.
     """
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise DataError(f"{path}: {_name_type(status.st_mode)}, not a file; only regular files are read")
-        if status.st_size > most_bytes:
-            raise DataError(
-                f"{path}: {status.st_size:,} bytes, more than the limit of {most_bytes:,}; give a smaller file"
-            )
-        return path.read_bytes()
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            raise DataError(f"{path}: {_name_type(mode)}, not a file; only regular files are read")
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > most_bytes:
+                raise DataError(f"{path}: {size:,} bytes, more than the limit of {most_bytes:,}; give a smaller file")
+            return file.read()
     except OSError as error:
         remedy = _REMEDIES.get(error.errno or 0, "check the path and its permissions")
         raise DataError(f"{path}: cannot be read ({error.strerror}); {remedy}") from None
@@ -99,6 +149,11 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, object]], *, columns: Sequ
     for row in rows:
         writer.writerow({key: "" if value != value else value for key, value in row.items()})  # noqa: PLR0124 - NaN
     write_atomically(path, text.getvalue().encode())
+
+
+def _require_regular(mode: int, path: Path | str) -> None:
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, f"{_name_type(mode)}, not a file", str(path))
 
 
 def _name_type(mode: int) -> str:

@@ -217,7 +217,7 @@ def test_a_damaged_png_is_told_in_one_line(tmp_path: Path, place: int, capfd: py
     data = bytearray(path.read_bytes())
     data[place] ^= 0x55
     path.write_bytes(data)
-    with pytest.raises(DataError, match=r"a\.png: the PNG is damaged \(a checksum in it is wrong\)"):
+    with pytest.raises(DataError, match=r"a\.png: .*\(a checksum in it is wrong\)"):
         read_slice(path)
     assert capfd.readouterr().err == ""
 

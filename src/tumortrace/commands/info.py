@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +13,7 @@ import tumortrace
 from tumortrace.commands.output import console
 from tumortrace.data.volume import Volume
 from tumortrace.errors import EXTRAS, installed
+from tumortrace.files import read_json
 from tumortrace.machine import usable_cores
 
 
@@ -102,7 +102,7 @@ def _describe_model(target: str) -> list[str]:
 def _describe_improvement(path: Path) -> list[str]:
     """Say what came of a training on corrected cases, if the model is from one."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
         return [f"improvement: {judgement['sentence']}" for judgement in document["judgements"]]
     except (OSError, KeyError, TypeError, ValueError):
         return []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,7 @@ from tumortrace.data.dataset import Dataset
 from tumortrace.data.findings import Finding, left_out
 from tumortrace.data.fingerprint import check_unchanged, hash_case
 from tumortrace.errors import DataError
-from tumortrace.files import write_json
+from tumortrace.files import read_json, write_json
 from tumortrace.machine import usable_cores
 from tumortrace.progress import track
 
@@ -108,7 +107,7 @@ def read_split(path: Path) -> Split:
         DataError: The file is missing, or no split of tumortrace.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
         if document["format"] != FORMAT:
             raise DataError(f"{path}: a split of format {document['format']!r}, not {FORMAT!r}; split again")
         cases = tuple(SplitCase(**case) for case in document["cases"])

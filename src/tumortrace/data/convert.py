@@ -5,7 +5,6 @@ What was finished before an interruption stays usable: the lists beside the resu
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -28,7 +27,7 @@ from tumortrace.data.pairs import PAIRS, Pair, check_pairs, read_pairs, write_pa
 from tumortrace.data.parts import PARTS, name_in_part
 from tumortrace.data.slice import write_png
 from tumortrace.errors import DataError
-from tumortrace.files import write_atomically, write_json
+from tumortrace.files import read_json, write_atomically, write_json
 from tumortrace.progress import track
 
 AnnotationTarget = Literal["via", "coco", "labelme", "cvat", "labelstudio", "yolo"]
@@ -208,6 +207,8 @@ def _encode(
 ) -> Mapping[str, bytes]:
     try:
         return writer.encode(records, classes)
+    except RecursionError:
+        raise DataError(f"{folder}: an annotation is nested too deeply to be written; export it again") from None
     except (DataError, ValueError) as error:
         cause = str(error) if isinstance(error, DataError) else "a region has a coordinate that is not finite"
         raise DataError(f"{folder}: {cause}; nothing was written there") from None
@@ -296,11 +297,7 @@ def _read_results(path: Path) -> list[Pair]:
     if not path.is_file():
         return []
     try:
-        images = [
-            (record["mask"], Path(record["file"]))
-            for record in json.loads(path.read_bytes())["images"]
-            if record["mask"]
-        ]
+        images = [(record["mask"], Path(record["file"])) for record in read_json(path)["images"] if record["mask"]]
         return [
             Pair((PurePosixPath(mask).parent / file.name).as_posix(), mask, size_bytes=_size_bytes(file))
             for mask, file in images

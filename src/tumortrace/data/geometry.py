@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ Edge = tuple[int, int, int]
 
 _STEPS_XY = ((1, 0), (0, 1), (-1, 0), (0, -1))
 _RIGHT, _DOWN, _LEFT, _UP = range(4)
+_MOST_CROSSINGS = 2**22
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,16 +229,31 @@ def _count_turns(polygon: Polygon, window: tuple[int, int, int, int]) -> NDArray
     # An edge owns the rows from its upper end to before its lower end, so a vertex is never counted twice.
     first_row = np.clip(np.ceil(upper[:, 1]), top, bottom).astype(np.intp)
     row_count = np.clip(np.ceil(lower[:, 1]), top, bottom).astype(np.intp) - first_row
-    edge = np.repeat(np.arange(len(starts)), row_count)
-    row = first_row[edge] + np.arange(len(edge)) - (np.cumsum(row_count) - row_count)[edge]
-    (x0, y0), (x1, y1) = upper[edge].T, lower[edge].T
-    crossing_x = x0 + (row - y0) * (x1 - x0) / (y1 - y0)
-    # Crossings left of the window count from its first column on; those right of it go to a spare column.
-    column = np.clip(np.ceil(crossing_x), left, right).astype(np.intp)
     shape = (bottom - top, right - left + 1)
-    place, runs_down, pixels = (row - top) * shape[1] + column - left, falls[edge, 0], shape[0] * shape[1]
-    steps = np.bincount(place[runs_down], minlength=pixels) - np.bincount(place[~runs_down], minlength=pixels)
+    steps = np.zeros(shape[0] * shape[1], dtype=np.intp)
+    for part in _split_edges(row_count):
+        edge = np.repeat(np.arange(part.start, part.stop), row_count[part])
+        row = (
+            first_row[edge]
+            + np.arange(len(edge))
+            - np.repeat(np.cumsum(row_count[part]) - row_count[part], row_count[part])
+        )
+        (x0, y0), (x1, y1) = upper[edge].T, lower[edge].T
+        crossing_x = x0 + (row - y0) * (x1 - x0) / (y1 - y0)
+        # Crossings left of the window count from its first column on; those right of it go to a spare column.
+        column = np.clip(np.ceil(crossing_x), left, right).astype(np.intp)
+        place, runs_down = (row - top) * shape[1] + column - left, falls[edge, 0]
+        steps += np.bincount(place[runs_down], minlength=len(steps)) - np.bincount(
+            place[~runs_down], minlength=len(steps)
+        )
     return np.asarray(np.cumsum(steps.reshape(shape), axis=1)[:, :-1])
+
+
+def _split_edges(row_count: NDArray[np.intp]) -> list[slice]:
+    """Divide the edges into parts that memory holds: an outline may cross each row of pixels 200,000 times."""
+    crossed = np.cumsum(row_count) // _MOST_CROSSINGS
+    ends = [0, *(np.flatnonzero(np.diff(crossed)) + 1).tolist(), len(row_count)]
+    return [slice(first, last) for first, last in pairwise(ends)]
 
 
 def _fill_ellipse(region: Ellipse | Circle, window: tuple[int, int, int, int]) -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tumortrace import __version__
 from tumortrace.errors import DataError
-from tumortrace.files import write_json
+from tumortrace.files import parse_json, read_json, write_json
 from tumortrace.locks import lock_folder
 
 MANIFEST = "conversion.json"
@@ -69,7 +69,7 @@ def _read_manifest(folder: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     try:
-        document = json.loads(path.read_bytes())
+        document = read_json(path)
         if document["program"] == "tumortrace":
             return {str(name): str(digest) for name, digest in document["files"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -85,7 +85,7 @@ def _read_journal(folder: Path) -> dict[str, str]:
     files = {}
     for line in path.read_bytes().splitlines():
         try:
-            name, digest = json.loads(line)
+            name, digest = parse_json(line)
         except (ValueError, TypeError):
             continue
         files[str(name)] = str(digest)

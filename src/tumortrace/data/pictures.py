@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import base64
-import io
-import json
+import mmap
 import warnings
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
-from PIL import Image
-from PIL.GifImagePlugin import GifImageFile
-from PIL.ImageFile import ImageFile
-from PIL.WebPImagePlugin import WebPImageFile
 
-from tumortrace.data import bmp, jpeg, png, tiff
-from tumortrace.data.samples import (
-    ORIENTATION,
-    QUARTER_TURNED,
-    Samples,
-    apply_orientation,
-    check_header,
-    read_orientation,
-    take_samples,
-)
+from tumortrace.data import bmp, gif, jpeg, png, tiff, webp
+from tumortrace.data.samples import Header, Samples, check_header
 from tumortrace.errors import DataError, printable
-from tumortrace.files import read_regular_file
+from tumortrace.files import open_regular, parse_json, read_regular_file
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp"})
 """Endings of the files that are taken for pictures in a folder, in lower case."""
@@ -94,8 +82,8 @@ def read_image_data(data: bytes) -> bytes:
         DataError: There is none; the message lacks the file.
     """
     try:
-        return base64.b64decode(json.loads(data)["imageData"], validate=True)
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return base64.b64decode(parse_json(data)["imageData"], validate=True)
+    except (ValueError, KeyError, TypeError):
         raise DataError("it holds no picture that can be read (imageData); add the image file") from None
 
 
@@ -106,12 +94,25 @@ def read_size_hw(path: Path) -> tuple[int, int]:
         DataError: The file cannot be read, or is no picture.
     """
     try:
-        with Image.open(path) as image:
-            width, height = image.size
-            turned = image.getexif().get(ORIENTATION, 1) in QUARTER_TURNED
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: its size cannot be read ({error}); copy it again from its source") from None
-    return (width, height) if turned else (height, width)
+        with open_regular(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            header = read_header(data)
+    except (OSError, ValueError, DataError) as error:
+        cause = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{path}: its size cannot be read ({cause}); copy it again from its source") from None
+    check_header(path, header)
+    return header.size_hw
+
+
+def read_header(data: bytes | mmap.mmap) -> Header:
+    """Read what the header of a picture promises; no pixel is decoded.
+
+    Raises:
+        DataError: It is no picture, or its header is damaged; the message lacks the file.
+    """
+    reader = _find_reader(data)
+    if reader is None:
+        raise DataError("not a picture that can be decoded")
+    return reader[0](data)
 
 
 def is_dicom(head: bytes, *, path: Path) -> bool:
@@ -133,36 +134,26 @@ def decode_picture(data: bytes, path: Path) -> Samples:
 def _decode(data: bytes, path: Path) -> Samples:
     if is_dicom(data[:DICOM_HEAD], path=Path()):  # first: the bytes before its mark may be those of a TIFF
         raise DicomFileError(f"{path}: a DICOM file, which cannot be read here; export its slices as PNG or TIFF")
-    if data.startswith(jpeg.SIGNATURE):
-        return jpeg.read_jpeg(data, path)
-    if data.startswith(png.SIGNATURE):
-        return png.read_png(data, path)
-    if data.startswith(tiff.SIGNATURES):
-        return tiff.read_tiff(data, path)
-    if data.startswith(bmp.SIGNATURE):
-        return bmp.read_bmp(data, path)
-    if data.startswith((b"GIF87a", b"GIF89a")):
-        return _read_frame(GifImageFile(io.BytesIO(data)), path, kind="a GIF")
-    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        if len(data) < 8 + int.from_bytes(data[4:8], "little"):
-            raise DataError(f"{path}: the picture is truncated ({len(data)} bytes); copy it again from its source")
-        samples = _read_frame(WebPImageFile(io.BytesIO(data)), path, kind="a WebP")
-        return replace(samples, lossy=_is_lossy_webp(data))
+    reader = _find_reader(data)
+    if reader is not None:
+        check_header(path, reader[0](data))
+        return reader[1](data, path)
     if is_dicom(data[:DICOM_HEAD], path=path):
         raise DicomFileError(f"{path}: a DICOM file, which cannot be read here; export its slices as PNG or TIFF")
     raise DataError(f"{path}: not a picture that can be decoded; give a {READABLE} file")
 
 
-def _read_frame(image: ImageFile, path: Path, *, kind: str) -> Samples:
-    check_header(path, kind=kind, size_wh=image.size, frames=getattr(image, "n_frames", 1))
-    return apply_orientation(take_samples(image), read_orientation(image.info.get("exif")))
-
-
-def _is_lossy_webp(data: bytes) -> bool:
-    at = 12  # behind RIFF, the file's length and WEBP
-    while at + 8 <= len(data):
-        if data[at : at + 4] == b"VP8L":
-            return False
-        length = int.from_bytes(data[at + 4 : at + 8], "little")
-        at += 8 + length + length % 2
-    return True
+def _find_reader(data: bytes | mmap.mmap) -> tuple[Callable[[Any], Header], Callable[[bytes, Path], Samples]] | None:
+    """The functions that read header and samples of a format, which the first bytes tell."""
+    head = bytes(data[:12])
+    if head.startswith(jpeg.SIGNATURE):
+        return jpeg.read_header, jpeg.read_jpeg
+    if head.startswith(png.SIGNATURE):
+        return png.read_header, png.read_png
+    if head.startswith(tiff.SIGNATURES):
+        return tiff.read_header, tiff.read_tiff
+    if head.startswith(bmp.SIGNATURE):
+        return bmp.read_header, bmp.read_bmp
+    if head.startswith(gif.SIGNATURES):
+        return gif.read_header, gif.read_gif
+    return (webp.read_header, webp.read_webp) if webp.is_webp(head) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,14 +12,7 @@ import cv2
 import numpy as np
 from PIL import PngImagePlugin
 
-from tumortrace.data.samples import (
-    Samples,
-    apply_orientation,
-    check_header,
-    hide_colour,
-    read_orientation,
-    take_samples,
-)
+from tumortrace.data.samples import Header, Samples, apply_orientation, hide_colour, read_orientation, take_samples
 from tumortrace.errors import DataError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -36,9 +30,10 @@ _INTERLACED = (  # first column and row, and the steps, of the seven passes
     (0, 1, 1, 2),
 )
 _LAST_FILTER = 4
+_MOST_CHUNKS = 200_000  # of 8 kB, as libpng writes them, these are more than the largest file
 
 
-class _Header(NamedTuple):
+class _Layout(NamedTuple):
     """The fields of IHDR that matter here."""
 
     size_wh: tuple[int, int]
@@ -47,19 +42,49 @@ class _Header(NamedTuple):
     is_interlaced: bool
 
 
+def read_header(data: bytes) -> Header:
+    """Read the size, the number of frames and the orientation.
+
+    Raises:
+        DataError: It begins without its header, or has more chunks than any picture; the message lacks the file.
+    """
+    if data[12:16] != b"IHDR" or len(data) < 33:
+        raise DataError("its header is missing")
+    if zlib.crc32(data[12:29]) != int.from_bytes(data[29:33], "big"):
+        raise DataError("a checksum in it is wrong")
+    frames, orientation = 1, 1
+    for kind, start, end in _walk(data):
+        if kind == b"acTL":
+            frames = int.from_bytes(data[start : start + 4], "big")
+        elif kind == b"eXIf":
+            orientation = read_orientation(data[start:end])
+    size_wh = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+    return Header("an animated PNG", size_wh, frames, orientation=orientation)
+
+
+def _walk(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield kind, first and last place of the content of each chunk, unchecked."""
+    at = len(SIGNATURE)
+    for _ in range(_MOST_CHUNKS):
+        kind = bytes(data[at + 4 : at + 8])
+        if len(kind) < 4 or kind == _END[4:8]:
+            return
+        end = at + 8 + int.from_bytes(data[at : at + 4], "big")
+        yield kind, at + 8, end
+        at = end + 4
+    raise DataError(f"it has more than {_MOST_CHUNKS:,} chunks")
+
+
 def read_png(data: bytes, path: Path) -> Samples:
     """Read a PNG of any type; comments are passed over, and so is what lies behind the end.
 
     Raises:
-        DataError: The file is truncated, has a wrong checksum in a chunk that is used, several frames (APNG), or too
-            many pixels.
+        DataError: The file is truncated, or has a wrong checksum in a chunk that is used.
     """
     chunks = _split(data, path)
-    header = _read_header(chunks)
+    header = _read_layout(chunks)
     if header.colour_type == _PALETTE and b"PLTE" not in chunks:
         raise DataError("it lacks its palette")
-    frames = int.from_bytes(chunks.get(b"acTL", b"")[:4], "big")
-    check_header(path, kind="an animated PNG", size_wh=header.size_wh, frames=frames)
     samples = _decode(chunks, header)
     if b"tRNS" in chunks and header.colour_type in {_GREY, _COLOUR}:
         samples = Samples(samples.colour, hide_colour(samples.colour, _read_key(chunks[b"tRNS"], header)))
@@ -83,13 +108,13 @@ def _split(data: bytes, path: Path) -> dict[bytes, bytes]:
     return {kind: b"".join(parts) for kind, parts in chunks.items()}
 
 
-def _read_header(chunks: dict[bytes, bytes]) -> _Header:
+def _read_layout(chunks: dict[bytes, bytes]) -> _Layout:
     head = chunks[b"IHDR"]
     width, height = int.from_bytes(head[:4], "big"), int.from_bytes(head[4:8], "big")
-    return _Header((width, height), bits=head[8], colour_type=head[9], is_interlaced=head[12] != 0)
+    return _Layout((width, height), bits=head[8], colour_type=head[9], is_interlaced=head[12] != 0)
 
 
-def _decode(chunks: dict[bytes, bytes], header: _Header) -> Samples:
+def _decode(chunks: dict[bytes, bytes], header: _Layout) -> Samples:
     _check_stream(chunks[b"IDAT"], header)
     kinds = [b"IHDR", b"PLTE", *([b"tRNS"] if header.colour_type == _PALETTE else []), b"IDAT"]
     png = SIGNATURE + b"".join(_join(kind, chunks[kind]) for kind in kinds if kind in chunks) + _END
@@ -98,7 +123,7 @@ def _decode(chunks: dict[bytes, bytes], header: _Header) -> Samples:
     return take_samples(PngImagePlugin.PngImageFile(io.BytesIO(png)))
 
 
-def _check_stream(stream: bytes, header: _Header) -> None:
+def _check_stream(stream: bytes, header: _Layout) -> None:
     """Refuse pixels that end early, which Pillow fills with black, or that libpng would complain of on the terminal."""
     width, height = header.size_wh
     passes = _INTERLACED if header.is_interlaced else ((0, 0, 1, 1),)
@@ -126,7 +151,7 @@ def _join(kind: bytes, content: bytes) -> bytes:
     return len(content).to_bytes(4, "big") + kind + content + zlib.crc32(kind + content).to_bytes(4, "big")
 
 
-def _read_key(content: bytes, header: _Header) -> int | tuple[int, ...]:
+def _read_key(content: bytes, header: _Layout) -> int | tuple[int, ...]:
     """The transparent grey value or colour, on the scale of the decoded samples."""
     scale = 255 // (2**header.bits - 1) if header.bits < 8 else 1
     values = tuple(int.from_bytes(content[at : at + 2], "big") * scale for at in range(0, len(content), 2))

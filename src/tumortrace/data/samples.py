@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import math
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tumortrace.errors import DataError
+from tumortrace.data.ifd import read_whole, walk
+from tumortrace.errors import ConfigError, DataError
 
 MOST_PIXELS = 64_000_000
-"""Largest picture that is decoded, in pixels; the header says so before any memory is taken."""
+"""Largest picture that is decoded, in pixels, unless ``MEGAPIXELS`` says otherwise."""
+
+MEGAPIXELS = "TUMORTRACE_MEGAPIXELS"
+"""Environment variable with another limit, in millions of pixels."""
 
 MOST_PIXELS_A_SIDE = 32_767
 """Longest side that OpenCV's geometric functions can address."""
@@ -24,8 +30,33 @@ ORIENTATION = 0x0112
 QUARTER_TURNED = frozenset({5, 6, 7, 8})
 """Orientations in which rows become columns."""
 
+_EXIF_HEAD = b"Exif\0\0"
 _MIRRORED = {2, 4, 5, 7}  # orientations that mirror the picture left to right before it is turned
 _QUARTER_TURNS = {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}  # counterclockwise
+
+
+class Header(NamedTuple):
+    """What the header of a picture promises.
+
+    Attributes:
+        kind: Name of the format, with its article.
+        size_wh: Width and height in pixels, as stored.
+        frames: Number of frames or pages in the file.
+        unit: Word of the format for them, such as pages or frames.
+        orientation: Orientation as EXIF and TIFF number it, 1 to 8.
+    """
+
+    kind: str
+    size_wh: tuple[int, int]
+    frames: int = 1
+    unit: str = "frames"
+    orientation: int = 1
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width in pixels, once the orientation has turned the picture."""
+        width, height = self.size_wh
+        return (width, height) if self.orientation in QUARTER_TURNED else (height, width)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,27 +79,45 @@ class Samples:
     turned: bool = False
 
 
-def check_header(path: Path, *, kind: str, size_wh: tuple[int, int], frames: int = 1, unit: str = "frames") -> None:
+def most_pixels() -> int:
+    """Return the number of pixels of the largest picture that is decoded; the header says so before memory is taken.
+
+    Raises:
+        ConfigError: The environment variable is no positive number.
+    """
+    text = os.environ.get(MEGAPIXELS)
+    if not text:
+        return MOST_PIXELS
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise ConfigError(
+            f"{MEGAPIXELS}={text}: not a positive number; give the limit in millions of pixels, such as 64"
+        )
+    return int(number * 1e6)
+
+
+def check_header(path: Path, header: Header) -> None:
     """Refuse what a header promises too much of, before it is decoded.
 
     Args:
         path: The file, for the message.
-        kind: Name of the format, with its article.
-        size_wh: Width and height in pixels.
-        frames: Number of frames or pages in the file.
-        unit: Word of the format for them, such as pages or frames.
+        header: Its header.
 
     Raises:
         DataError: Several frames, no pixel, too many, or a side that is too long.
     """
-    width, height = size_wh
+    (width, height), frames, limit = header.size_wh, header.frames, most_pixels()
     if width < 1 or height < 1:
         raise DataError(f"{path}: {width} x {height} pixels; copy it again from its source")
     if frames > 1:
-        raise DataError(f"{path}: {kind} with {frames} {unit}; save each as a picture of its own")
-    if width * height > MOST_PIXELS:
+        raise DataError(f"{path}: {header.kind} with {frames} {header.unit}; save each as a picture of its own")
+    if width * height > limit:
         raise DataError(
-            f"{path}: {width} x {height} pixels, more than the limit of {MOST_PIXELS:,}; save a smaller picture"
+            f"{path}: {width} x {height} pixels, more than the limit of {limit:,}; save a smaller picture, or "
+            f"raise the limit with {MEGAPIXELS}"
         )
     if max(width, height) > MOST_PIXELS_A_SIDE:
         raise DataError(
@@ -118,13 +167,12 @@ def read_orientation(exif: bytes | None) -> int:
     """Return the orientation, 1 to 8, that EXIF data holds; 1 (upright) if it holds none or is damaged."""
     if not exif:
         return 1
-    tags = Image.Exif()
     try:
-        tags.load(exif)
-        orientation = tags.get(ORIENTATION)
-    except Exception:  # noqa: BLE001 - the pixels are whole, whatever is wrong with a tag
+        directories = walk(exif.removeprefix(_EXIF_HEAD))
+    except DataError:  # the pixels are whole, whatever is wrong with a tag
         return 1
-    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
+    orientation = read_whole(exif.removeprefix(_EXIF_HEAD), directories.entries.get(ORIENTATION), directories.order)
+    return orientation if orientation is not None and 1 <= orientation <= 8 else 1
 
 
 def apply_orientation(samples: Samples, orientation: int) -> Samples:

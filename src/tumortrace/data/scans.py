@@ -15,6 +15,7 @@ from tumortrace.data.pictures import DICOM_HEAD, is_dicom
 from tumortrace.data.slice import Slice
 from tumortrace.data.volume import Volume
 from tumortrace.errors import DataError, require_extra
+from tumortrace.files import open_regular
 
 if TYPE_CHECKING:
     from tumortrace.data.dicom.series import Group
@@ -120,7 +121,7 @@ def find_kind(path: Path) -> str | None:
     if is_picture(name):
         return None
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(DICOM_HEAD)
     except OSError:  # the reader of its kind says why
         head = b""
@@ -225,12 +226,14 @@ def _relative(path: Path, root: Path, name: str) -> str:
 def make_unique(names: Sequence[str]) -> list[str]:
     """Number names that come again: ``a``, ``a-2``, ``a-3``."""
     taken: set[str] = set()
+    counts: dict[str, int] = {}
     unique = []
     for name in names:
-        numbered, count = name, 1
+        numbered, count = name, counts.get(name, 1)
         while numbered in taken:
             count += 1
             numbered = f"{name}-{count}"
+        counts[name] = count
         taken.add(numbered)
         unique.append(numbered)
     return unique

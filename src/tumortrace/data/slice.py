@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tumortrace.data.pictures import DICOM_HEAD, DicomFileError, is_dicom, read_picture, read_picture_bytes
 from tumortrace.errors import DataError
-from tumortrace.files import write_atomically
+from tumortrace.files import open_regular, write_atomically
 
 COLOURED = 0.12
 """Spread of a pixel's channels, as a fraction of white, from which it is called coloured."""
@@ -104,7 +104,7 @@ def hint_at_dicom(files: Iterable[PathLike[str] | str]) -> str:
         try:
             if not path.is_file():  # a pipe would keep the reader waiting
                 continue
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 head = file.read(DICOM_HEAD)
         except (OSError, ValueError):  # what cannot be opened says nothing
             continue

@@ -12,8 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tumortrace.errors import DataError
+from tumortrace.files import MOST_TEXT_BYTES, read_regular_file
 
-csv.field_size_limit(2**31 - 1)  # an outline of many vertices is longer than the usual 131,072 characters
+LONGEST_FIELD = 2**23
+"""Characters of the longest cell: an outline of many vertices."""
+
+csv.field_size_limit(LONGEST_FIELD)
+
+MOST_LINES = 1_000_000
+"""Largest number of lines in a table."""
 
 _DELIMITERS = (",", ";", "\t")
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -37,16 +44,21 @@ class Table:
         return next((by_key[key] for key in map(column_key, names) if key in by_key), None)
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, *, most_bytes: int = MOST_TEXT_BYTES) -> str:
     """Read a text file: UTF-8 with or without a byte order mark, or UTF-16 with one.
 
+    Args:
+        path: The file.
+        most_bytes: Size above which it is refused.
+
     Raises:
-        DataError: The file cannot be read, or is neither.
+        DataError: The file cannot be read, is too large, or is neither.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from None
+    return decode_text(read_regular_file(path, most_bytes=most_bytes), path)
+
+
+def decode_text(data: bytes, path: Path) -> str:
+    """Return the text of a file's content; see ``read_text``."""
     try:
         return data.decode("utf-16" if data.startswith(_UTF16_MARKS) else "utf-8-sig")
     except UnicodeDecodeError:
@@ -59,8 +71,12 @@ def parse_table(text: str) -> Table:
     A ``#`` before the header and a first line ``sep=;`` are passed over.
 
     Raises:
-        csv.Error: The text is not CSV.
+        csv.Error: The text is not CSV, or longer than any table.
     """
+    if text.count("\n") > MOST_LINES:
+        raise csv.Error(f"more than the limit of {MOST_LINES:,} lines")
+    if len(text) > 2 * LONGEST_FIELD and _find_longest_line(text) > 2 * LONGEST_FIELD:
+        raise csv.Error(f"a line longer than the limit of {2 * LONGEST_FIELD:,} characters")
     declared = re.match(r"\s*\"?sep=(.)\"?\r?\n", text, flags=re.IGNORECASE)
     body = (text[declared.end() :] if declared else text).lstrip("# \t\r\n")
     delimiter = declared[1] if declared else _find_delimiter(body.partition("\n")[0])
@@ -68,6 +84,13 @@ def parse_table(text: str) -> Table:
     names = tuple(name.strip() for name in header)
     rows = (dict(zip(names, [*line, *[""] * (len(names) - len(line))], strict=False)) for line in lines)
     return Table(names, tuple(row for row in rows if any(cell.strip() for cell in row.values())))
+
+
+def _find_longest_line(text: str) -> int:
+    longest = start = 0
+    while (end := text.find("\n", start)) >= 0:
+        longest, start = max(longest, end - start), end + 1
+    return max(longest, len(text) - start)
 
 
 def column_key(name: str) -> str:

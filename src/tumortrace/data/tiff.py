@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from PIL import _imaging
 from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
-from tumortrace.data.samples import Samples, check_header, take_samples
+from tumortrace.data.ifd import Directories, read_whole, walk
+from tumortrace.data.samples import ORIENTATION, Header, Samples, most_pixels, take_samples
 from tumortrace.errors import DataError
 
 _BIG_ENDIAN_BIGTIFF = b"MM\x00+"
@@ -31,6 +32,8 @@ _SAMPLE_TYPES = {1: "uint", 2: "int", 3: "float"}
 _WIDE = {"int8", "int16", "int32", "uint32", "float32", "float64"}
 """Types beyond 8 and 16 bits that are read; their grey values have no white, and only their order and steps count."""
 _SEPARATE_PLANES = 2
+_USED = {256, 257, 258, 259, 262, 273, 274, 277, 278, 279, 284, 320, 322, 323, 324, 325, 338, 339}
+_MOST_VALUES = 2**20  # strips or tiles of 64 pixels each are fewer
 _LOSSY = {6, 7, 34892, 50001}  # JPEG, and WebP
 
 
@@ -59,16 +62,31 @@ class _Page:
         return self.sample_type != "uint" or self.bits > 16
 
 
+def read_header(data: bytes) -> Header:
+    """Read the size, the number of pages and the orientation.
+
+    Raises:
+        DataError: Its list of tags is damaged, or states no size; the message lacks the file.
+    """
+    if data[:4] == _BIG_ENDIAN_BIGTIFF:  # Pillow takes it for a plain TIFF
+        raise DataError("a BigTIFF with the highest byte first, which is not read")
+    directories = walk(data)
+    width, height, turn = (_read_one(data, directories, tag) for tag in (256, 257, ORIENTATION))
+    if width is None or height is None:
+        raise DataError("its list of tags is cut off or damaged")
+    orientation = turn if turn is not None and 1 <= turn <= 8 else 1
+    return Header("a TIFF", (width, height), _count_pages(data, directories), "pages", orientation)
+
+
 def read_tiff(data: bytes, path: Path) -> Samples:
     """Read a TIFF of one page in strips or tiles, upright; where 0 is white, the values are inverted.
 
     Raises:
-        DataError: Several pages, samples that are neither colour nor opacity, a type or compression of samples that is
-            not read, too many pixels, or NaN or infinity among them.
+        DataError: Samples that are neither colour nor opacity, a type or compression of samples that is not read, or
+            NaN or infinity among them.
     """
-    tags, pages = _read_tags(data)
+    tags = _read_tags(data)
     page = _describe(tags)
-    check_header(path, kind="a TIFF", size_wh=page.size_wh, frames=pages, unit="pages")
     _refuse_unknown(page, path)
     _check_blocks(tags, page)
     decoded = _decode_wide(data, page, path) if page.is_wide else _decode(data, tags, page)
@@ -77,22 +95,27 @@ def read_tiff(data: bytes, path: Path) -> Samples:
     return replace(decoded, lossy=page.compression in _LOSSY, turned=page.orientation in range(2, 9))
 
 
-def _read_tags(data: bytes) -> tuple[dict[int, Any], int]:
-    """Tags of the first page, and the number of pages."""
-    if data.startswith(_BIG_ENDIAN_BIGTIFF):  # Pillow takes it for a plain TIFF
-        raise DataError("a BigTIFF with the highest byte first, which is not read")
-    head = data[:16] if _BIG in data[2:4] else data[:8]
-    directory, file = ImageFileDirectory_v2(head), io.BytesIO(data)
-    first: dict[int, Any] = {}
-    seen: set[int] = set()
-    while directory.next and directory.next not in seen:
-        seen.add(directory.next)
-        file.seek(directory.next)
-        directory.load(file)
-        first = first or dict(directory)
-    stack = re.search(r"^images=(\d+)", str(first.get(270, "")), re.MULTILINE)  # one directory for a whole ImageJ stack
-    is_stack = stack is not None and str(first[270]).startswith("ImageJ=")
-    return first, int(stack[1]) if stack and is_stack else len(seen)
+def _read_one(data: bytes, directories: Directories, tag: int) -> int | None:
+    return read_whole(data, directories.entries.get(tag), directories.order)
+
+
+def _count_pages(data: bytes, directories: Directories) -> int:
+    """The number of pages; ImageJ writes one directory for a whole stack, and says so in its description."""
+    entry = directories.entries.get(270)
+    text = bytes(data[entry.offset : entry.offset + min(entry.number, 2**16)]) if entry else b""
+    stack = re.search(rb"^images=(\d{1,9})\b", text, re.MULTILINE)
+    return int(stack[1]) if stack and text.startswith(b"ImageJ=") else directories.pages
+
+
+def _read_tags(data: bytes) -> dict[int, Any]:
+    """Tags of the first page that say how its pixels are stored."""
+    counts = {tag: entry.number for tag, entry in walk(data).entries.items() if tag in _USED}
+    if max(counts.values(), default=0) > _MOST_VALUES:
+        raise DataError(f"a tag of {max(counts.values()):,} values, more than any picture needs")
+    directory, file = ImageFileDirectory_v2(data[:16] if _BIG in data[2:4] else data[:8]), io.BytesIO(data)
+    file.seek(directory.next)
+    directory.load(file)
+    return {tag: directory[tag] for tag in _USED if tag in directory}
 
 
 def _describe(tags: dict[int, Any]) -> _Page:
@@ -138,6 +161,8 @@ def _check_blocks(tags: dict[int, Any], page: _Page) -> None:
     rows, columns = min(tags.get(278, height), height), width  # strips
     if 323 in tags:
         rows, columns = tags[323], tags[322]  # tiles
+    if rows * columns > most_pixels():  # a decoder takes memory for a whole one
+        raise DataError(f"its tiles have {columns} x {rows} pixels")
     planes = page.samples if page.has_planes else 1
     places = tags.get(324 if 323 in tags else 273, ())
     if len(places) < math.ceil(height / rows) * math.ceil(width / columns) * planes or not all(places):

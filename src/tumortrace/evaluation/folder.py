@@ -11,7 +11,6 @@ import csv
 import dataclasses
 import hashlib
 import io
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from tumortrace.data.fingerprint import hash_part
 from tumortrace.errors import DataError
 from tumortrace.evaluation.evaluate import CaseScore, Evaluation
 from tumortrace.evaluation.summary import summary_document
-from tumortrace.files import Document, write_csv, write_json
+from tumortrace.files import Document, read_json, write_csv, write_json
 from tumortrace.run_folder import CONFIG, MODEL
 
 TABLE, SUMMARY = "per_image.csv", "summary.json"
@@ -234,7 +233,7 @@ def read_evaluation(folder: Path, *, name: str = "") -> StoredEvaluation:
         DataError: It holds no whole evaluation of this version.
     """
     try:
-        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        summary = read_json(folder / SUMMARY)
         if summary.get("unfinished"):
             raise DataError(f"{folder}: the evaluation was interrupted; evaluate again")
         table = (folder / TABLE).read_bytes()
@@ -295,7 +294,7 @@ def _pictures_of(folder: Path, files: Iterable[str]) -> list[Path]:
 
 def _refuse_other(folder: Path, *, model: str, data: str) -> None:
     try:
-        document = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        document = read_json(folder / SUMMARY)
         earlier = (document["model"]["sha256"], document["data"]["sha256"])
     except (OSError, KeyError, TypeError, ValueError):
         raise DataError(f"{folder}: {SUMMARY} is not an evaluation's; choose another --out, or remove it") from None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from tumortrace import files
 from tumortrace.copies.leakage import Leak, find_leaks
 from tumortrace.copies.survey import Survey
 from tumortrace.copies.training_index import TrainingIndex, join, load_training_index
@@ -72,7 +72,7 @@ def find_missing(models: Sequence[Model], ties: Ties) -> list[Finding]:
 def read_json(path: Path) -> Document:
     """Return what a JSON file of a run holds; empty if it is missing or damaged."""
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return dict(files.read_json(path))
     except (OSError, TypeError, ValueError):
         return {}
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from tumortrace.errors import ModelError
+from tumortrace.files import read_json
 from tumortrace.inference.model import Model
 from tumortrace.inference.prompt_model import SHIPPED, PromptModel
 
@@ -22,7 +22,7 @@ def read_card(model: Model | PromptModel) -> Card | None:
     if not path.is_file():
         return None
     try:
-        card = dict(json.loads(path.read_text(encoding="utf-8")))
+        card = dict(read_json(path))
         its_model = card["sha256"]
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: not a model's card ({error}); install tumortrace again") from None

@@ -7,12 +7,11 @@ their model themselves, so that what a pipeline does never depends on the folder
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from tumortrace.errors import ModelError
-from tumortrace.files import write_json
+from tumortrace.files import read_json, write_json
 from tumortrace.run_folder import MODEL
 
 POINTER = "tumortrace-default.json"
@@ -57,7 +56,7 @@ def read_folder_default(folder: Path) -> FolderDefault | None:
         return None
     remedy = f"remove {POINTER}, or name a model"
     try:
-        document = json.loads(pointer.read_text(encoding="utf-8"))
+        document = read_json(pointer)
         if document["format"] != FORMAT:
             raise ModelError(f"{pointer}: of format {document['format']!r}, not {FORMAT!r}; {remedy}")
         found = FolderDefault(pointer, folder / document["model"], document["sha256"], document["reason"])

@@ -6,12 +6,12 @@ checked by eye. The limits lie outside of what the real slices of all sources sh
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from tumortrace.data.head import SMALLEST
+from tumortrace.files import parse_json
 from tumortrace.inference.features import PictureFeatures
 
 FeatureRange = tuple[float, float]
@@ -120,7 +120,7 @@ def feature_ranges_from_json(text: str) -> dict[str, FeatureRange]:
     Raises:
         ValueError: It is something else: no JSON, or not two numbers.
     """
-    ranges = {str(name): (float(low), float(high)) for name, (low, high) in dict(json.loads(text)).items()}
+    ranges = {str(name): (float(low), float(high)) for name, (low, high) in dict(parse_json(text)).items()}
     return {name: ends for name, ends in ranges.items() if name in PictureFeatures._fields}
 
 

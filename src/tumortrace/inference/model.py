@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -13,6 +12,7 @@ import onnxruntime
 
 from tumortrace.config import Recipe
 from tumortrace.errors import ConfigError, ModelError
+from tumortrace.files import parse_json
 from tumortrace.inference.confidence import FEATURES
 from tumortrace.inference.folder_default import read_folder_default
 from tumortrace.inference.gate import FeatureRange, feature_ranges_from_json
@@ -100,7 +100,7 @@ def open_model(name_or_path: str, *, threads: int = 0) -> Model:
     metadata = session.runtime.get_modelmeta().custom_metadata_map
     try:
         recipe = recipe_from_json(metadata["tumortrace.recipe"])
-        card = dict(json.loads(metadata.get("tumortrace.card", "{}")))
+        card = dict(parse_json(metadata.get("tumortrace.card", "{}")))
         ranges = feature_ranges_from_json(metadata.get("tumortrace.familiar", "{}"))
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise ModelError(

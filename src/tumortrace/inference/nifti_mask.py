@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.data.volume import Affine, Volume, lps_to_ras
+from tumortrace.files import open_regular
 from tumortrace.inference.signed import sign_nifti
 
 LABEL = "tumour"
@@ -54,9 +55,9 @@ def encode_nifti(mask: NDArray[np.bool_] | NDArray[np.uint8], volume: Volume) ->
 def _read_header(path: Path) -> nib.Nifti1Header:
     """Read the header of a NIfTI file, whatever its name says of compression."""
     path = path.with_suffix(".hdr") if path.suffix.lower() == ".img" else path
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         head = file.read(len(_GZIP))
-    with gzip.open(path) if head == _GZIP else path.open("rb") as file:
+    with gzip.open(path) if head == _GZIP else open_regular(path) as file:
         long = int.from_bytes(file.read(4), "little") in {540, int.from_bytes((540).to_bytes(4, "big"), "little")}
         file.seek(0)
         return (nib.Nifti2Header if long else nib.Nifti1Header).from_fileobj(file, check=False)

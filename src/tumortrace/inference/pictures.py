@@ -17,7 +17,7 @@ from tumortrace.data.parts import read_folder_name
 from tumortrace.data.pictures import IMAGE_SUFFIXES, MOST_BYTES, READABLE
 from tumortrace.data.slice import hint_at_dicom
 from tumortrace.errors import DataError
-from tumortrace.files import read_regular_file
+from tumortrace.files import open_regular, read_regular_file
 from tumortrace.signed_png import is_signed_png
 
 _ANNOTATION_WORDS = (b'"regions"', b"region_shape_attributes", b'"annotations"')
@@ -213,7 +213,7 @@ def _is_annotated(folder: Path) -> bool:
 
 def _holds_annotations(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(_ANNOTATION_HEAD)
     except OSError:
         return False

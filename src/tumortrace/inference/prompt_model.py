@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from tumortrace.config import Recipe
 from tumortrace.errors import ConfigError, ModelError
+from tumortrace.files import parse_json
 from tumortrace.inference.recipe import recipe_from_json
 from tumortrace.inference.session import Session
 from tumortrace.run_folder import BOX_DECODER, BOX_ENCODER
@@ -85,7 +85,7 @@ def open_prompt_model(name_or_path: str = SHIPPED, *, threads: int = 0) -> Promp
     metadata = encoder.runtime.get_modelmeta().custom_metadata_map
     try:
         recipe = recipe_from_json(metadata["tumortrace.recipe"])
-        card = dict(json.loads(metadata.get("tumortrace.card", "{}")))
+        card = dict(parse_json(metadata.get("tumortrace.card", "{}")))
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise ModelError(f"{encoder.path}: no recipe of tumortrace in it ({error}); train it again") from None
     features = [value.name for value in encoder.runtime.get_outputs()]

@@ -18,6 +18,7 @@ from tumortrace.config import Recipe, recipe_from_table
 from tumortrace.data.head import Window
 from tumortrace.data.slice import NO_CONTRAST
 from tumortrace.data.upright import UprightSlice, turn_upright
+from tumortrace.files import parse_json
 
 
 def find_window(upright: UprightSlice, recipe: Recipe) -> Window:
@@ -187,7 +188,7 @@ def recipe_from_json(text: str) -> Recipe:
         ConfigError: It has an unknown key or a wrong value.
         ValueError: It is not JSON.
     """
-    return recipe_from_table(json.loads(text))
+    return recipe_from_table(parse_json(text))
 
 
 def _make_square(window: Window) -> Window:

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tumortrace.errors import DataError
+from tumortrace.files import read_regular_file
 from tumortrace.inference.acquisition import UNKNOWN, Acquisition
 from tumortrace.inference.model import Model
 from tumortrace.inference.predict import Prediction
@@ -326,16 +327,19 @@ class _Stream:
         self._file.truncate()
 
 
+_MOST_BYTES = 2**31  # of results.json: a million records are half of it
+
+
 def _read_results(path: Path) -> list[tuple[str, str]]:
     if not path.exists():
         return []
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError):
+        text = read_regular_file(path, most_bytes=_MOST_BYTES).decode()
+    except (DataError, ValueError):
         raise _not_ours(path) from None
     try:
         document = json.loads(text, object_hook=_keep_names)
-    except ValueError:
+    except (ValueError, RecursionError):
         if path.name != PARTIAL:
             raise _not_ours(path) from None
         document = _read_cut(text)
@@ -360,7 +364,7 @@ def _read_cut(text: str) -> Record:
     """The records of a killed run whose last one may be cut off; each has a line of its own."""
     images = []
     for line in text.splitlines()[1:]:
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             images.append(json.loads(line.strip().removesuffix(","), object_hook=_keep_names))
     ours = not text or text.startswith('{\n  "model": {')
     return {"model": {}, "images": images, "volumes": []} if ours else {}

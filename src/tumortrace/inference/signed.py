@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gzip
-import json
 import zlib
 from pathlib import Path
+from typing import IO
 
+from tumortrace.files import open_regular, read_json
 from tumortrace.signed_png import is_signed_png
 
 _WORD = b"tumortrace "
@@ -18,6 +19,8 @@ _DICOM_MARK = slice(0, _LENGTH)
 _NIFTI_MARK = slice(148, 148 + _LENGTH)
 """Place of ``descrip`` in the header of NIfTI-1: a free text of 80 bytes."""
 
+_LONGEST_MASK = 2**29  # bytes, unpacked
+_CHUNK = 2**20
 _LONGEST_JSON = 1_000_000  # bytes: a sidecar names the files of one series
 
 
@@ -62,10 +65,7 @@ def _is_signed_nifti(path: Path) -> bool:
         if not path.is_file():  # a pipe would keep the reader waiting
             return False
         with gzip.open(path) as file:
-            head = file.read(_NIFTI_MARK.stop)
-            if not head[_NIFTI_MARK].startswith(_WORD):
-                return False
-            return _carries_mark(head + file.read(), _NIFTI_MARK)
+            return _carries_mark(file, _NIFTI_MARK)
     except (OSError, EOFError, zlib.error):
         return False
 
@@ -74,18 +74,17 @@ def _is_signed_dicom(path: Path) -> bool:
     try:
         if not path.is_file():
             return False
-        with path.open("rb") as file:
-            head = file.read(_LENGTH)
-            return head.startswith(_WORD) and _carries_mark(head + file.read(), _DICOM_MARK)
+        with open_regular(path) as file:
+            return _carries_mark(file, _DICOM_MARK)
     except OSError:
         return False
 
 
 def _is_our_json(path: Path) -> bool:
     try:
-        if not path.is_file() or path.stat().st_size > _LONGEST_JSON:
+        if not path.is_file():
             return False
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path, most_bytes=_LONGEST_JSON)
         return bool(document["GeneratedBy"][0]["Name"] == "tumortrace")
     except (OSError, ValueError, LookupError, TypeError):
         return False
@@ -96,8 +95,15 @@ def _sign(data: bytes, place: slice) -> bytes:
     return empty[: place.start] + _WORD + b"%08x" % zlib.crc32(empty) + empty[place.stop :]
 
 
-def _carries_mark(data: bytes, place: slice) -> bool:
-    return data[place] == _WORD + b"%08x" % zlib.crc32(_without_mark(data, place))
+def _carries_mark(file: IO[bytes] | gzip.GzipFile, place: slice) -> bool:
+    """Whether the mark in a file fits all that it holds; of what is longer than any mask no more is read."""
+    head = file.read(place.stop)
+    if not head[place].startswith(_WORD):
+        return False
+    checksum, left = zlib.crc32(_without_mark(head, place)), _LONGEST_MASK
+    while left > 0 and (piece := file.read(_CHUNK)):
+        checksum, left = zlib.crc32(piece, checksum), left - len(piece)
+    return left > 0 and head[place] == _WORD + b"%08x" % checksum
 
 
 def _without_mark(data: bytes, place: slice) -> bytes:

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from tumortrace.config import load_config
 from tumortrace.errors import DataError
+from tumortrace.files import read_json
 from tumortrace.reporting import html
 from tumortrace.reporting.charts import draw_fold_losses
 from tumortrace.reporting.figures import draw_run_losses, read_metrics
@@ -96,7 +97,7 @@ def _show_manifests(runs: Mapping[str, Path]) -> Markup:
 def _load_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        manifest: dict[str, Any] = read_json(path)
         _ = manifest["data"]["train"]["count"], manifest["parameters"], manifest["kept_epoch"]
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise DataError(

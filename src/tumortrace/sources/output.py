@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tumortrace import __version__
 from tumortrace.errors import DataError
-from tumortrace.files import write_atomically
+from tumortrace.files import parse_json, write_atomically
 from tumortrace.locks import LOCK
 from tumortrace.sources.items import Item
 
@@ -104,7 +104,7 @@ def sha256(content: bytes) -> str:
 def _read_line(line: str) -> Record | None:
     """Read one line of a journal; None for a line that was cut off."""
     try:
-        document = json.loads(line)
+        document = parse_json(line)
         return Record(dict(document["sources"]), dict(document["files"]), dict(document["row"]))
     except (ValueError, KeyError, TypeError):
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from tumortrace.data.cases import Case, CaseRecord, read_cases
 from tumortrace.data.dataset import Dataset, open_dataset, open_negatives, refuse_inside
 from tumortrace.data.fingerprint import hash_case
 from tumortrace.errors import ConfigError, DataError, ModelError
-from tumortrace.files import write_atomically
+from tumortrace.files import read_json, write_atomically
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.recipe import prepare_pixels
 from tumortrace.progress import tell
@@ -210,7 +209,7 @@ def _open_if_any(opening: Callable[[Path], Dataset], root: Path) -> tuple[CaseRe
 
 def _read_manifest(path: Path) -> tuple[Path, dict[str, str], dict[str, str]]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))["data"]
+        data = read_json(path)["data"]
         return Path(data["root"]), dict(data["train"]["cases"]), dict(data["val"]["cases"])
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: not the manifest of a run ({error}); train again") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from tumortrace.config import Config, load_config
 from tumortrace.data.dataset import Dataset
 from tumortrace.errors import DataError, RunFailedError
+from tumortrace.files import read_json
 from tumortrace.inference.model import Model
 from tumortrace.progress import silence, tell
 from tumortrace.run_folder import CONFIG, MANIFEST
@@ -88,7 +88,7 @@ def read_seconds(run: Path) -> float:
         DataError: The run's manifest is missing or damaged.
     """
     try:
-        return float(json.loads((run / MANIFEST).read_text(encoding="utf-8"))["epoch_seconds"])
+        return float(read_json(run / MANIFEST)["epoch_seconds"])
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{run / MANIFEST}: not the manifest of a run ({error}); remove {run} to train it again"

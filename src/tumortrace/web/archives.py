@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 from tumortrace.errors import printable
+from tumortrace.files import open_regular
 from tumortrace.inference.writing import is_disk_fault
 from tumortrace.web.limits import Limits, RefusalError, refuse_disk
 from tumortrace.web.uploads import LONGEST_NAME
@@ -27,7 +28,7 @@ _TAR_MARK, _TAR_PLACE = b"ustar", 257
 
 def is_zip(path: Path) -> bool:
     """Whether a file is a zip by its first bytes."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return file.read(4) in _SIGNATURES
 
 
@@ -70,7 +71,7 @@ def unpack_zip(path: Path, folder: Path, *, name: str, limits: Limits) -> int:
 def _check_directory(path: Path, *, name: str, limits: Limits) -> None:
     """Check the length of the list of entries: to read one of millions would take gigabytes."""
     size = path.stat().st_size
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         file.seek(max(0, size - _END_LENGTH - _LONGEST_COMMENT - _LONG_LOCATOR_LENGTH))
         tail = file.read()
     at = tail.rfind(_END)

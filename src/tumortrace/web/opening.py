@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import mmap
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from PIL import Image
-
 from tumortrace.data.nifti.stream import is_gzip
-from tumortrace.data.samples import ORIENTATION, QUARTER_TURNED, read_orientation
+from tumortrace.data.pictures import read_header
 from tumortrace.data.scans import find_kind
 from tumortrace.errors import DataError, installed
+from tumortrace.files import open_regular
 from tumortrace.inference.find_inputs import Inputs, find_inputs
 from tumortrace.inference.pictures import PictureFile
 from tumortrace.inference.volume_files import VolumeFile
@@ -22,8 +22,6 @@ from tumortrace.signed_png import is_signed_png
 from tumortrace.web.archives import is_zip, unpack_zip
 from tumortrace.web.limits import Limits, RefusalError, refuse_disk
 from tumortrace.web.uploads import FILE, Upload, folder_of
-
-_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP")  # Pillow knows many more
 
 MOST_ANNOTATION_BYTES = 2**25
 """Largest annotation file that is read for the picture in it: parsed, it takes ten times its size."""
@@ -153,7 +151,7 @@ def _inflates_beyond(path: Path, limit_bytes: int) -> bool:
 def _is_long_json(path: Path) -> bool:
     if path.stat().st_size <= MOST_ANNOTATION_BYTES:
         return False
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return file.read(64).lstrip().startswith(b"{")
 
 
@@ -182,17 +180,10 @@ def _pass_over_masks(inputs: Inputs) -> Inputs:
 def _read_size_hw(picture: PictureFile) -> tuple[int, int] | None:
     """Height and width of a picture, upright, by its header; None where the decoder has to say what is wrong."""
     try:
-        with Image.open(picture.path, formats=_FORMATS) as image:
-            width, height = image.size
-            # Pillow's getexif would decode a whole PNG to look for a tag behind the pixels.
-            tag = image.getexif().get(ORIENTATION, 1) if image.format == "TIFF" else None
-            turned = (tag or read_orientation(image.info.get("exif"))) in QUARTER_TURNED
-    except Image.DecompressionBombError as error:
-        text = f"{Path(picture.path).name}: too many pixels ({error}); send a smaller picture"
-        raise RefusalError(413, text, limit="pixels") from None
-    except Exception:  # noqa: BLE001 - on a damaged file Pillow may raise anything
+        with open_regular(picture.path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return read_header(data).size_hw
+    except (OSError, ValueError, DataError):
         return None
-    return (width, height) if turned else (height, width)
 
 
 def _check_pixels(opened: Opened, limits: Limits) -> None:

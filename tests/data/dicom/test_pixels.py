@@ -202,7 +202,7 @@ def test_a_compressed_picture_of_another_size_is_refused_before_it_is_decoded(tm
         save(image, tmp_path / "a", syntax)
         image.Rows, image.Columns = 40, 48
         image.save_as(tmp_path / "b")
-        with pytest.raises(DataError, match=r"b: the compressed picture has 48 x 40 pixels, the header says 40 x 48"):
+        with pytest.raises(DataError, match=r"b: .* has 48 x 40 pixels of 1 samples, the header says 40 x 48"):
             grey(tmp_path / "b")
 
 
@@ -260,7 +260,7 @@ def test_high_throughput_jpeg_2000_is_available():
         ({"Columns": 0}, "Columns is not one whole number above 0"),
         ({"Rows": 5}, r"pixels missing \(48 of 60 bytes\)"),
         ({"Rows": 60000, "Columns": 60000}, "60000 x 60000 pixels, more than the limit"),
-        ({"NumberOfFrames": 2000000000}, "2000000000 frames; at most 100,000 are read"),
+        ({"NumberOfFrames": 2000000000}, "2000000000 frames; at most 20,000 are read"),
         ({"NumberOfFrames": 2}, r"pixels missing \(48 of 96 bytes\)"),
         ({"BitsAllocated": 12}, "16 bits in 12 a pixel"),
         ({"BitsStored": 12, "HighBit": 15}, "12 bits below bit 15 of 16"),

@@ -97,7 +97,7 @@ def test_a_tag_that_claims_gigabytes_takes_no_memory(write_dicom: WriteDicom, tm
     data[at + 4 : at + 8] = (0xFFFFFF00).to_bytes(4, "little")
     (tmp_path / "b").write_bytes(data)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(DataError, match=r"b: (no pixels|the DICOM header is damaged)"):
+    with pytest.raises(DataError, match=r"b: (no pixels|the DICOM header is damaged|a value of 4,294,967,040 bytes)"):
         read_frames(tmp_path / "b")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
 

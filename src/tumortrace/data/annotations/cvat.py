@@ -7,6 +7,7 @@ and writing by 0.5. Angles are in degrees, clockwise on the screen. Masks run ro
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from copy import deepcopy
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
@@ -41,6 +42,7 @@ from tumortrace.data.annotations.shapes import (
 from tumortrace.data.bitmap import Bitmap, draw_bitmap, to_bitmap
 from tumortrace.data.findings import Finding, left_out
 from tumortrace.data.geometry import Circle, Ellipse, Polygon, Region
+from tumortrace.errors import DataError
 
 FORMAT = "CVAT"
 ANNOTATIONS = "annotations.xml"
@@ -49,7 +51,8 @@ _MOVING = {"box": ("xtl", "ytl", "xbr", "ybr"), "ellipse": ("cx", "cy", "rx", "r
 """Numbers that CVAT changes evenly between the keyframes of a track, by the kind of shape."""
 
 _WITH_AREA = frozenset({"box", "ellipse", "polygon", "mask"})
-_MOST_FRAMES = 100_000
+_MOST_FRAMES = 20_000
+_MOST_MOVED = 50_000
 _ENDLESS = 2**31
 
 _NOT_SHAPES = frozenset({"attribute", "tag"})
@@ -124,10 +127,11 @@ def _read_tracks(document: Element) -> tuple[list[ImageAnnotation], list[Finding
     by_frame: dict[int, list[Element]] = {}
     unknown: dict[int, str] = {}
     spans: list[tuple[int, int, str]] = []
+    moved = 0
     step = _frame_step(document)
     for track in document.findall("track"):
         shapes = sorted(
-            (child for child in track if child.get("frame", "").isdecimal()),
+            (child for child in track if _is_frame(child.get("frame", ""))),
             key=lambda each: int(each.get("frame", "")),
         )
         for shape, later in zip(shapes, [*shapes[1:], None], strict=True):
@@ -137,9 +141,19 @@ def _read_tracks(document: Element) -> tuple[list[ImageAnnotation], list[Finding
             shape.set("label", track.get("label", ""))
             visible.append(shape)
             last = int(later.get("frame", "")) if later is not None else _ENDLESS
+            moved += (
+                max(last - int(shape.get("frame", "")), 0) // step if shape.tag in _MOVING and later is not None else 0
+            )
+            if moved > _MOST_MOVED:
+                raise DataError(f"tracks of more than {_MOST_MOVED:,} shapes in all; export fewer frames")
             spans += _fill_span(by_frame, shape, later, step, last, excerpt(track.get("id")))
+    frames = sorted(by_frame)
     for first, last, name in spans:
-        unknown |= {frame: name for frame in by_frame if first < frame < last}
+        within = frames[bisect_right(frames, first) : bisect_left(frames, last)]
+        moved += len(within)
+        if moved > _MOST_MOVED:
+            raise DataError(f"tracks of more than {_MOST_MOVED:,} shapes in all; export fewer frames")
+        unknown |= dict.fromkeys(within, name)
     return _make_records(document, by_frame, unknown)
 
 
@@ -190,6 +204,10 @@ def _make_records(
         records.append(_to_record(name, collected, None if size is None else _declared_size(size), Original("")))
         findings += collected.findings
     return records, findings
+
+
+def _is_frame(text: str) -> bool:
+    return text.isdecimal() and len(text) < 10
 
 
 def _frame_step(document: Element) -> int:

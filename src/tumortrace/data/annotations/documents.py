@@ -7,8 +7,22 @@ import json
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
-from tumortrace.data.tables import Table, list_columns, parse_table, read_text
+import numpy as np
+
+from tumortrace.data.tables import Table, decode_text, list_columns, parse_table
 from tumortrace.errors import DataError, printable
+from tumortrace.files import MOST_TEXT_BYTES, read_regular_file
+
+MOST_OBJECTS = 1_000_000
+"""Largest number of JSON objects or XML elements in a file."""
+
+MOST_NUMBERS = 400_000
+"""Largest number of numbers in one outline or mask."""
+
+DEEPEST = 64
+"""Levels of nested XML elements."""
+
+_NUMERIC = b"0123456789+-.eE,;:[](){} \t\r\n"
 
 SUFFIXES = frozenset({".json", ".csv", ".xml"})
 """Suffixes of files that may be annotations, in lower case."""
@@ -22,7 +36,10 @@ def load_document(path: Path) -> object:
     Raises:
         DataError: The file cannot be read, or is neither.
     """
-    text = read_text(path)
+    data = read_regular_file(path, most_bytes=MOST_TEXT_BYTES)
+    check_amount(data, path)
+    text = decode_text(data, path)
+    del data
     stripped = text.lstrip("# \t\r\n")
     if stripped.startswith("<"):
         return _parse_xml(text, path)
@@ -34,8 +51,48 @@ def load_document(path: Path) -> object:
             raise DataError(f"{path}: not CSV ({error}); export the annotations again") from None
     try:
         return json.loads(text, object_pairs_hook=_keep_repeated_keys)
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise too_deep(path) from None
+    except ValueError as error:
         raise DataError(f"{path}: not JSON ({error}); export the annotations again") from None
+
+
+def check_amount(data: bytes, path: Path) -> None:
+    """Refuse what holds more than any annotation, before it is parsed: a number of a text takes ten times its bytes.
+
+    Args:
+        data: Content of the file.
+        path: The file, for the message.
+
+    Raises:
+        DataError: There are too many objects, or too many numbers in one of them.
+    """
+    if max(data.count(b"{"), data.count(b"<")) > MOST_OBJECTS:
+        raise DataError(f"{path}: more than {MOST_OBJECTS:,} objects; split the file")
+    quotes = np.flatnonzero(np.frombuffer(data, np.uint8) == ord('"'))
+    ends = np.concatenate([[-1], quotes, [len(data)]])
+    for at in np.flatnonzero(np.diff(ends) > MOST_NUMBERS):
+        between = data[int(ends[at]) + 1 : int(ends[at + 1])]
+        count = between.count(b",") + between.count(b";")
+        if count > MOST_NUMBERS and not between.translate(None, _NUMERIC):
+            raise DataError(
+                f"{path}: a list of {count:,} numbers, more than the limit of {MOST_NUMBERS:,}; simplify it"
+            )
+
+
+def too_deep(path: Path) -> DataError:
+    """Return the error of a file that is nested deeper than any annotation."""
+    return DataError(f"{path}: nested too deeply; export the annotations again")
+
+
+def _check_depth(root: Element, path: Path) -> None:
+    """Refuse what is nested deeper than any annotation: to copy or write it would exhaust the stack."""
+    level = list(root)
+    for _ in range(DEEPEST):
+        if not level:
+            return
+        level = [child for element in level for child in element]
+    raise too_deep(path)
 
 
 def describe_foreign(document: object) -> str:
@@ -72,6 +129,7 @@ def _parse_xml(text: str, path: Path) -> Element:
         raise DataError(f"{path}: its XML declares entities ({name}); export the annotations again") from None
     except (ParseError, RecursionError, ValueError) as error:
         raise DataError(f"{path}: not XML ({error}); export the annotations again") from None
+    _check_depth(root, path)
     return root
 
 

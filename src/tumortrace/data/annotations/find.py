@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tumortrace.data.annotations import coco, cvat, labelme, labelstudio, supervisely, via, via3, voc_boxes
-from tumortrace.data.annotations.documents import describe_foreign, load_document
+from tumortrace.data.annotations.documents import describe_foreign, load_document, too_deep
 from tumortrace.data.annotations.records import AnnotationFile, ImageAnnotation, Reader, Source, region_key
 from tumortrace.data.findings import Finding, left_out
 from tumortrace.data.names import spelling_key
@@ -90,10 +90,13 @@ def read_annotations(
     """
     document = load_document(path)
     source = Source(path, size_of)
-    for reader in READERS:
-        content = reader(document, source)
-        if content is not None:
-            return content
+    try:
+        for reader in READERS:
+            content = reader(document, source)
+            if content is not None:
+                return content
+    except RecursionError:
+        raise too_deep(path) from None
     raise UnknownFormatError(f"{path}: {describe_foreign(document)}")
 
 

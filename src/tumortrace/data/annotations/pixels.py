@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tumortrace.data.annotations.shapes import ShapeError, excerpt
 from tumortrace.data.pictures import decode_picture
 
-_MOST_BYTES = 2**28
+_MOST_BYTES = 2**24  # of a packed picture, unpacked once
 
 
 def decode_mask_picture(text: object, *, deflated: bool = False) -> NDArray[np.bool_]:

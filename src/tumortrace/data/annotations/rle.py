@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tumortrace.data.annotations.shapes import ShapeError, excerpt
 from tumortrace.data.bitmap import draw_runs
-from tumortrace.data.samples import MOST_PIXELS
+from tumortrace.data.samples import most_pixels
 
 _OPAQUE = 128  # Label Studio: opacity from which a brush counts
 _WORD_BITS = 8
@@ -33,10 +33,10 @@ def decode_runs(counts: object, size_hw: tuple[int, int], *, by_columns: bool) -
     Raises:
         ShapeError: The lengths are no whole numbers from 0, or do not fill the mask.
     """
-    height, width = size_hw
-    if height < 1 or width < 1 or height * width > MOST_PIXELS:
+    (height, width), most = size_hw, most_pixels()
+    if height < 1 or width < 1 or height * width > most:
         raise ShapeError("empty-region", f"its mask is {width} x {height} pixels")
-    if not isinstance(counts, list) or not all(type(each) is int and 0 <= each <= MOST_PIXELS for each in counts):
+    if not isinstance(counts, list) or not all(type(each) is int and 0 <= each <= most for each in counts):
         raise ShapeError("empty-region", f"its run lengths are {excerpt(counts)}, not a list of whole numbers")
     ends = np.cumsum(np.array(counts, np.int64))
     if not len(ends) or ends[-1] != height * width:
@@ -113,7 +113,7 @@ def decode_brush(data: object, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
     height, width = size_hw
     if not isinstance(data, list) or not all(type(each) is int and 0 <= each < 256 for each in data):
         raise ShapeError("empty-region", f"its run lengths are {excerpt(data)}, not a list of bytes")
-    if not 0 < height * width <= MOST_PIXELS:
+    if not 0 < height * width <= most_pixels():
         raise ShapeError("empty-region", f"its image is {width} x {height} pixels")
     bits = _Bits(bytes(data))
     count = bits.take(32)

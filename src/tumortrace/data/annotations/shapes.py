@@ -10,12 +10,19 @@ import numpy as np
 
 from tumortrace.data.findings import Finding
 from tumortrace.data.geometry import Polygon, Region
+from tumortrace.errors import DataError
 
 LARGEST_PX = 1e9
 """No picture is larger, and arithmetic on larger coordinates is no longer exact."""
 
 EDGE = -0.5
 """Shift from a format that counts from pixel edges to pixel centres."""
+
+MOST_SHAPES = 10_000
+"""Largest number of shapes in one image."""
+
+MOST_POINTS = 200_000
+"""Largest number of vertices of one outline."""
 
 _REMEDY = "outline it again; the other regions of the image are used"
 
@@ -65,7 +72,13 @@ def collect_shapes(filename: str, shapes: Iterable[object], read: Callable[[obje
         filename: Name of the image.
         shapes: Content of the file for each.
         read: Function that reads one, and raises ``ShapeError`` where it cannot be drawn.
+
+    Raises:
+        DataError: There are more than of any picture.
     """
+    shapes = list(shapes)
+    if len(shapes) > MOST_SHAPES:
+        raise DataError(f"{filename}: {len(shapes):,} regions, more than the limit of {MOST_SHAPES:,}; remove some")
     regions: list[Region] = []
     labels: list[Mapping[str, str]] = []
     originals: list[object] = []
@@ -111,6 +124,10 @@ def read_outline(
         ShapeError: A coordinate is no number, there are fewer than three vertices, or all lie on one line.
     """
     points = [(read_number(x, keys[0]), read_number(y, keys[1])) for x, y in pairs]
+    if len(points) > MOST_POINTS:
+        raise ShapeError(
+            "empty-region", f"an outline of {len(points):,} points, more than the limit of {MOST_POINTS:,}"
+        )
     if len(points) < 3:
         raise ShapeError("empty-region", f"an outline of {len(points)} points; it needs three")
     points_xy = np.array(points) + shift

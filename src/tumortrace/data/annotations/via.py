@@ -37,7 +37,7 @@ from tumortrace.data.names import describe_unsafe
 from tumortrace.data.patients import find_patient
 from tumortrace.data.tables import Table
 from tumortrace.errors import DataError, printable
-from tumortrace.files import write_atomically
+from tumortrace.files import parse_json, write_atomically
 
 FORMAT = "VIA"
 ANNOTATIONS = "annotations.json"
@@ -213,8 +213,8 @@ def _parse_table(table: Table) -> list[_RawRecord] | None:
 
 def _parse_cell(cell: str) -> object:
     try:
-        return json.loads(cell)
-    except (ValueError, RecursionError):
+        return parse_json(cell)
+    except ValueError:
         return cell
 
 

@@ -41,14 +41,17 @@ def read_document(document: object, source: Source) -> AnnotationFile | None:
     parts = {key: document[key] for key in ("file", "metadata", "view")}
     if not all(isinstance(part, dict) for part in parts.values()):
         raise DataError(f"{source.path}: a damaged VIA 3 project; export it again")
+    by_view: dict[object, list[Document]] = {}
+    for each in parts["metadata"].values():
+        if isinstance(each, dict) and isinstance(each.get("vid"), str):
+            by_view.setdefault(each["vid"], []).append(each)
     images, findings = [], []
     for view, content in parts["view"].items():
         name, fault = _name_image(content, parts["file"])
         if name is None:
             findings.append(left_out("image-missing", NO_IMAGE, f"view {view}: {fault}", "export pictures alone"))
             continue
-        shapes = [each for each in parts["metadata"].values() if isinstance(each, dict) and each.get("vid") == view]
-        record, faults = _read_image(name, shapes, document.get("attribute"))
+        record, faults = _read_image(name, by_view.get(view, []), document.get("attribute"))
         images.append(record)
         findings += faults
     if not images and parts["view"]:

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from tumortrace.data.annotations.records import AnnotationFile, ImageAnnotation, Writer, classes_of
 from tumortrace.data.annotations.shapes import (
     EDGE,
+    MOST_POINTS,
     Drawn,
     ShapeError,
     collect_shapes,
@@ -32,12 +33,13 @@ DATA_FILE = "data.yaml"
 NAME_FILES = ("classes.txt", "obj.names", "_darknet.labels")
 """Files that list the names of the classes, one a line."""
 
+_MOST_BYTES = 2**20  # of a list of names
 _OUTSIDE = 2.0  # fraction from which coordinates are in pixels
 
 
 def looks_like_labels(text: str) -> bool:
     """Whether a text may be a label file: every line begins with a whole number, or there is no line."""
-    return all(line.split()[0].isdecimal() for line in text.splitlines() if line.strip())
+    return all(line.split(None, 1)[0].isdecimal() for line in text.splitlines() if line.strip())
 
 
 def read_labels(text: str, name: str, size_hw: tuple[int, int], classes: Mapping[int, str]) -> AnnotationFile:
@@ -66,7 +68,7 @@ def read_classes(path: Path) -> dict[int, str]:
     Raises:
         DataError: The file cannot be read.
     """
-    text = read_text(path)
+    text = read_text(path, most_bytes=_MOST_BYTES)
     if path.suffix.lower() not in {".yaml", ".yml"}:
         return dict(enumerate(line.strip() for line in text.splitlines() if line.strip()))
     try:
@@ -82,7 +84,10 @@ def read_classes(path: Path) -> dict[int, str]:
         raise DataError(f"{path}: not YAML ({cause[:120]}); correct the file") from None
     names = document.get("names") if isinstance(document, dict) else None
     pairs = enumerate(names) if isinstance(names, list) else names.items() if isinstance(names, dict) else ()
-    return {number: str(name) for number, name in pairs if isinstance(number, int)}
+    # A name that is a list may be one of a billion entries, by aliases within aliases.
+    return {
+        number: str(name) for number, name in pairs if isinstance(number, int) and isinstance(name, str | int | float)
+    }
 
 
 def encode_yolo(records: Sequence[ImageAnnotation], classes: Sequence[str]) -> dict[str, bytes]:
@@ -124,6 +129,8 @@ def describe_yolo(folders: Sequence[str], classes: Sequence[str]) -> dict[str, b
 
 
 def _read_line(line: str, size_hw: tuple[int, int], classes: Mapping[int, str]) -> Drawn:
+    if line.count(" ") > 2 * MOST_POINTS:
+        raise ShapeError("empty-region", f"a line of {line.count(' '):,} numbers, more than of any outline")
     first, *rest = line.split()
     if not first.isdecimal() or len(first) > 9:
         raise ShapeError("empty-region", f"its class is {excerpt(first)}, not a number")

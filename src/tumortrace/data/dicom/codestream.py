@@ -2,29 +2,71 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 _START = b"\xff\xd8"
+_SCAN = b"\xff\xda"
 _JPEG_2000 = b"\xff\x4f\xff\x51"  # start and size; high-throughput JPEG 2000 begins likewise
 _JP2 = b"\0\0\0\x0cjP  "  # the file format around JPEG 2000, which some writers leave in
 _FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # SOFn, and that of JPEG-LS
 _LONE = {0x01, *range(0xD0, 0xD8)}  # markers without a length
+_MOST_BOXES = 1000
 
 
-def read_size(data: bytes) -> tuple[int, int] | None:
-    """Return height and width that compressed data begins with; None if it is of another kind or cut off."""
+class CodeSize(NamedTuple):
+    """What compressed data says of itself.
+
+    Attributes:
+        size_hw: Height and width in pixels.
+        components: Number of samples a pixel.
+        parts: Number of scans of a JPEG, or of tiles of JPEG 2000.
+    """
+
+    size_hw: tuple[int, int]
+    components: int
+    parts: int
+
+
+def read_code_size(data: bytes) -> CodeSize | None:
+    """Return what compressed data begins with; None if it is of another kind or cut off."""
     if data.startswith(_JP2):
-        data = data[data.find(_JPEG_2000) :] if _JPEG_2000 in data else b""
+        data = _find_codestream(data)
     if data.startswith(_JPEG_2000):
-        right, bottom, left, top = (_number(data, at, 4) for at in (8, 12, 16, 20))
-        return (bottom - top, right - left) if len(data) >= 24 else None
+        return _read_jpeg_2000(data) if len(data) >= 42 else None
     return _read_jpeg(data) if data.startswith(_START) else None
 
 
-def _read_jpeg(data: bytes) -> tuple[int, int] | None:
+def _find_codestream(data: bytes) -> bytes:
+    """The codestream in its box; what looks like one in another box is none."""
+    at = 0
+    for _ in range(_MOST_BOXES):
+        length, kind, head = _number(data, at, 4), data[at + 4 : at + 8], 8
+        if length == 1:
+            length, head = _number(data, at + 8, 8), 16
+        if kind == b"jp2c":
+            return data[at + head :]
+        if length < head:
+            break
+        at += length
+    return b""
+
+
+def _read_jpeg_2000(data: bytes) -> CodeSize | None:
+    right, bottom, left, top, tile_width, tile_height, tile_left, tile_top = (
+        _number(data, at, 4) for at in range(8, 40, 4)
+    )
+    if not tile_width or not tile_height:
+        return None
+    tiles = -(-(right - tile_left) // tile_width) * -(-(bottom - tile_top) // tile_height)
+    return CodeSize((bottom - top, right - left), _number(data, 40, 2), tiles)
+
+
+def _read_jpeg(data: bytes) -> CodeSize | None:
     at = 2
-    while at + 9 <= len(data) and data[at] == 0xFF:
+    while at + 10 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]
         if marker in _FRAMES:
-            return _number(data, at + 5, 2), _number(data, at + 7, 2)
+            return CodeSize((_number(data, at + 5, 2), _number(data, at + 7, 2)), data[at + 9], data.count(_SCAN))
         if marker == 0xFF:  # fill
             at += 1
         else:

@@ -13,11 +13,11 @@ from pydicom.tag import Tag
 from pydicom.uid import UID, JPEGExtended12Bit
 
 from tumortrace.data.dicom.stream import UNDEFINED, Parsed, PixelElement, parse
-from tumortrace.data.dicom.tags import Lookup, read_groups, read_number, read_numbers, read_words
-from tumortrace.data.samples import MOST_PIXELS, MOST_PIXELS_A_SIDE
+from tumortrace.data.dicom.tags import Lookup, read_groups, read_number, read_numbers, read_text, read_words
+from tumortrace.data.samples import MEGAPIXELS, MOST_PIXELS_A_SIDE, most_pixels
 from tumortrace.errors import DataError
 
-MOST_FRAMES = 100_000
+MOST_FRAMES = 20_000
 """Largest number of frames in one file."""
 
 DICOMDIR = "1.2.840.10008.1.3.10"
@@ -182,7 +182,7 @@ def read_layout(parsed: Parsed, path: Path, *, bits: Sequence[int] = (8, 16, 32)
         raise DataError(f"{path}: no pixels, or cut off; copy it again from its source")
     frames = read_number(header, "NumberOfFrames") or 1
     rows, columns = _require(header, "Rows", path), _require(header, "Columns", path)
-    photometric = str(header.get("PhotometricInterpretation") or "")
+    photometric = read_text(header, "PhotometricInterpretation")
     samples = read_number(header, "SamplesPerPixel") or (3 if photometric in COLOURS[:-1] else 1)
     _check_layout(path, frames, (rows, columns), photometric, samples)
     options = {
@@ -211,7 +211,7 @@ def read_layout(parsed: Parsed, path: Path, *, bits: Sequence[int] = (8, 16, 32)
 
 
 def _refuse_other_objects(header: Dataset, element: PixelElement | None, path: Path) -> None:
-    sop_class = UID(str(header.get("SOPClassUID") or ""))
+    sop_class = UID(read_text(header, "SOPClassUID"))
     kind = sop_class.name.removesuffix(" Storage") if sop_class.name != sop_class else _UNKNOWN
     if sop_class == DICOMDIR:
         raise NoImageError(f"{path}: an index of files (DICOMDIR), not a picture; give the folder beside it")
@@ -237,10 +237,10 @@ def _check_layout(path: Path, frames: int, size_hw: tuple[int, int], photometric
     rows, columns = size_hw
     if not 1 <= frames <= MOST_FRAMES:
         raise DataError(f"{path}: {frames} frames; at most {MOST_FRAMES:,} are read")
-    if rows * columns > MOST_PIXELS or max(size_hw) > MOST_PIXELS_A_SIDE:
+    if rows * columns > most_pixels() or max(size_hw) > MOST_PIXELS_A_SIDE:
         raise DataError(
-            f"{path}: {rows} x {columns} pixels, more than the limit of {MOST_PIXELS:,} ({MOST_PIXELS_A_SIDE:,} a "
-            "side); give a smaller picture"
+            f"{path}: {rows} x {columns} pixels, more than the limit of {most_pixels():,} ({MOST_PIXELS_A_SIDE:,} a "
+            f"side); give a smaller picture, or raise the limit with {MEGAPIXELS}"
         )
     expected = {1: (*MONOCHROME, "PALETTE COLOR"), 3: COLOURS[:-1]}
     if photometric not in expected.get(samples, ()):
@@ -322,19 +322,19 @@ def _read_frame(header: Dataset, image: ImageFile, index: int) -> Frame:
     )
     slope = get.numbers("PixelValueTransformationSequence", "RescaleSlope", 1)
     intercept = get.numbers("PixelValueTransformationSequence", "RescaleIntercept", 1)
-    series_uid = str(header.get("SeriesInstanceUID") or "")
+    series_uid = read_text(header, "SeriesInstanceUID")
     return Frame(
         image=image,
         number=index + 1,
-        instance=str(header.get("SOPInstanceUID") or "") or str(image.path),
+        instance=read_text(header, "SOPInstanceUID") or str(image.path),
         series=series_uid or str(image.path),
         series_number=read_number(header, "SeriesNumber"),
         modality=_read_modality(header),
-        sop_class=str(header.get("SOPClassUID") or ""),
+        sop_class=read_text(header, "SOPClassUID"),
         image_type=get.words("FrameType") or read_words(header, "ImageType"),
         position=get.numbers("PlanePositionSequence", "ImagePositionPatient", 3),
         orientation=get.numbers("PlaneOrientationSequence", "ImageOrientationPatient", 6),
-        frame_of_reference=str(header.get("FrameOfReferenceUID") or ""),
+        frame_of_reference=read_text(header, "FrameOfReferenceUID"),
         spacing_mm=(spacing[0], spacing[1]) if spacing and min(spacing) > 0 else None,
         thickness_mm=thickness[0] if thickness and thickness[0] > 0 else None,
         slope=slope[0] if slope and slope[0] else 1.0,
@@ -353,7 +353,7 @@ def _read_frame(header: Dataset, image: ImageFile, index: int) -> Frame:
 
 def _read_modality(header: Dataset) -> str:
     """The modality; empty if it is none of the short codes that the standard has."""
-    value = str(header.get("Modality") or "").strip().upper()
+    value = read_text(header, "Modality").strip().upper()
     return value if value.isalnum() and value.isascii() and len(value) <= 16 else ""
 
 
@@ -380,7 +380,7 @@ def _read_varying(get: Lookup, header: Dataset) -> dict[str, object]:
     )  # fmt: skip
     return {
         "image type": get.words("FrameType") or read_words(header, "ImageType"),
-        "complex part": str(get.item("MRImageFrameTypeSequence").get("ComplexImageComponent") or ""),
+        "complex part": read_text(get.item("MRImageFrameTypeSequence"), "ComplexImageComponent"),
         "b-value": read_numbers(diffusion, "DiffusionBValue", 1),
         "gradient": gradient,
         "inversion time": read_numbers(header, "InversionTime", 1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from io import BytesIO
 from typing import Any
@@ -13,12 +14,13 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
 from pydicom.uid import RLELossless
 
-from tumortrace.data.dicom.codestream import read_size
+from tumortrace.data.dicom.codestream import read_code_size
 from tumortrace.data.dicom.image import MONOCHROME, Frame, ImageFile
 from tumortrace.data.dicom.stream import open_dataset
 from tumortrace.data.slice import Slice, fill_gaps, slice_from_array
 from tumortrace.errors import DataError
 
+logging.getLogger("openjpeg").setLevel(logging.CRITICAL + 1)  # what it finds odd, we say
 with suppress(ImportError):  # it writes what it finds odd on the terminal
     import gdcm
 
@@ -29,6 +31,12 @@ with suppress(ImportError):  # it writes what it finds odd on the terminal
 MOST_RLE = 64
 """Largest ratio of pixels to run-length encoded bytes: two bytes make at most 128."""
 
+
+MOST_SCANS, MOST_TILES = 100, 65_535
+"""Largest numbers of scans of a JPEG and of tiles of JPEG 2000."""
+
+JPEG = b"\xff\xd8"
+"""First bytes of JPEG and JPEG-LS."""
 
 NEAR = 0.02
 """Distance below the darkest value, as a fraction of the range, at which padding is as good as air."""
@@ -114,15 +122,24 @@ def _decode(image: ImageFile, number: int, name: str) -> NDArray[Any]:
 
 def _check_codestream(data: bytes, image: ImageFile, name: str) -> None:
     """Refuse a compressed picture of another size before a decoder takes memory for it."""
-    size = read_size(data)
-    if size is not None and size != image.size_hw:
+    (rows, columns), samples = image.size_hw, image.options["samples_per_pixel"]
+    if image.syntax == RLELossless:
+        if rows * columns * samples > MOST_RLE * len(data):
+            raise DataError(
+                f"{name}: pixels missing ({len(data):,} bytes of run lengths); copy it again from its source"
+            )
+        return
+    found = read_code_size(data)
+    if found is None:
+        raise DataError(f"{name}: the compressed picture is cut off or of another kind; copy it again from its source")
+    if found.size_hw != image.size_hw or found.components != samples:
+        height, width = found.size_hw
         raise DataError(
-            f"{name}: the compressed picture has {size[0]} x {size[1]} pixels, the header says {image.size_hw[0]} x "
-            f"{image.size_hw[1]}; export it again"
+            f"{name}: the compressed picture has {height} x {width} pixels of {found.components} samples, the header "
+            f"says {rows} x {columns} of {samples}; export it again"
         )
-    pixels = image.size_hw[0] * image.size_hw[1] * image.options["samples_per_pixel"]
-    if image.syntax == RLELossless and pixels > MOST_RLE * len(data):
-        raise DataError(f"{name}: pixels missing ({len(data):,} bytes of run lengths); copy it again from its source")
+    if found.parts > (MOST_SCANS if data.startswith(JPEG) else MOST_TILES):
+        raise DataError(f"{name}: a compressed picture of {found.parts:,} parts, more than any; export it again")
 
 
 def _colour(stored: NDArray[Any], image: ImageFile, name: str) -> NDArray[Any]:

@@ -17,9 +17,10 @@ from tumortrace.data.dicom.image import ImageFile, read_layout
 from tumortrace.data.dicom.pixels import decode_frame
 from tumortrace.data.dicom.series import DicomReader
 from tumortrace.data.dicom.stream import Parsed, open_dataset, parse
-from tumortrace.data.dicom.tags import Lookup, read_groups, read_number
+from tumortrace.data.dicom.tags import Lookup, read_groups, read_number, read_text
 from tumortrace.data.volume import Volume
 from tumortrace.errors import DataError
+from tumortrace.files import open_regular
 
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """SOP classes: segmentation, label map segmentation."""
@@ -189,7 +190,7 @@ def _check_plane(seg: Segmentation, number: int, volume: Volume, directions: NDA
 def _read(parsed: Parsed, path: Path) -> Segmentation:
     header = parsed.dataset
     image = read_layout(parsed, path, bits=(1, 8, 16))
-    kind = "LABELMAP" if header.SOPClassUID == SEGMENTATIONS[1] else str(header.get("SegmentationType") or "")
+    kind = "LABELMAP" if header.SOPClassUID == SEGMENTATIONS[1] else read_text(header, "SegmentationType")
     if kind not in {"BINARY", "FRACTIONAL", "LABELMAP"}:
         raise DataError(f"{path}: a segmentation of unknown kind; export it as BINARY")
     if image.options["bits_allocated"] == 1 and image.syntax.is_encapsulated:
@@ -199,7 +200,7 @@ def _read(parsed: Parsed, path: Path) -> Segmentation:
         raise DataError(f"{path}: names no segment; export it again")
     full = (read_number(header, "MaximumFractionalValue") or 255) if kind == "FRACTIONAL" else 1
     frames = tuple(_read_frame(header, index, kind, path) for index in range(image.frames))
-    series = {str(item.get("SeriesInstanceUID") or "") for item in header.get("ReferencedSeriesSequence") or ()}
+    series = {read_text(item, "SeriesInstanceUID") for item in header.get("ReferencedSeriesSequence") or ()}
     return Segmentation(image, kind, full, segments, _is_of_one_type(header), frozenset(series - {""}), frames)
 
 
@@ -208,7 +209,7 @@ def _read_segments(header: Dataset) -> dict[int, str]:
     padding = read_number(header, "PixelPaddingValue")
     segments = {}
     for item in header.get("SegmentSequence") or ():
-        number, label = read_number(item, "SegmentNumber"), str(item.get("SegmentLabel") or "").strip()
+        number, label = read_number(item, "SegmentNumber"), read_text(item, "SegmentLabel").strip()
         if number and number != padding and label.casefold() != "background":
             segments[number] = label or f"segment {number}"
     return segments
@@ -254,7 +255,7 @@ def _read_bytes(image: ImageFile, start: int, end: int) -> bytes:
         status = image.path.stat()
         whole = _inflate(image.path, image.syntax, (status.st_mtime_ns, status.st_size))
         return whole[image.element.offset + start : image.element.offset + end]
-    with image.path.open("rb") as file:
+    with open_regular(image.path) as file:
         file.seek(image.element.offset + start)
         return file.read(end - start)
 

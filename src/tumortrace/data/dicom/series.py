@@ -192,9 +192,11 @@ def _find_direction(frame: Frame, found: list[Directions]) -> int | None:
     directions = None if frame.position is None else read_directions(frame.orientation)
     if directions is None:
         return None
-    for number, known in enumerate(found):
-        if np.abs(known - directions).max() <= SAME_DIRECTION:
-            return number
+    if found:
+        distances = np.abs(np.stack(found) - directions).max(axis=(1, 2))
+        same = np.flatnonzero(distances <= SAME_DIRECTION)
+        if len(same):
+            return int(same[0])
     found.append(directions)
     return len(found) - 1
 

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -27,7 +28,8 @@ from pydicom.uid import (
 )
 
 from tumortrace.data import bmp, jpeg, png, tiff
-from tumortrace.errors import DataError
+from tumortrace.errors import DataError, printable
+from tumortrace.files import open_regular
 
 warnings.filterwarnings("ignore", module=r"pydicom\.")
 logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
@@ -38,12 +40,29 @@ MARK_AT = 128
 MOST_BYTES = 2**31
 """Largest data set that a deflated file may unpack to."""
 
+MOST_HEADER_BYTES = 2**26
+"""Bytes of tags that are read of one file: its pixels, and what is passed over, do not count."""
+
+MOST_READS = 1_000_000
+"""Steps in which they are read; 5,000 frames with 40 tags each take six hundred thousand."""
+
+MOST_ELEMENTS = 20_000
+"""Largest number of elements of a data set, those within its sequences not counted."""
+
+LONGEST_VALUE = 2**22
+"""Bytes of one value: tables of grey values and of offsets are shorter."""
+
+LIKELY_BYTES, MOST_FOLD = 2**26, 400
+"""Size that a deflated file may unpack to whatever its own size, and how often it may unpack to its own beyond that."""
+
 UNDEFINED = 0xFFFFFFFF
 """Length of an element that ends with a delimiter, as encapsulated pixels do."""
 
 _MARK = b"DICM"
 _PIXEL_TAGS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
+_GROUPS = {0x52009229, 0x52009230}  # functional groups, whose length is that of all frames
 _CHUNK = 2**20
+_PACKED_CHUNK = 2**15  # so small that how far it unpacks shows soon
 
 
 @dataclass(frozen=True)
@@ -79,15 +98,25 @@ class Parsed:
 
 
 class _Bounded(io.RawIOBase):
-    """A file that is never asked for more bytes than it holds: a reader allocates what it is asked for."""
+    """A file that is never asked for more bytes than it holds: a reader allocates what it is asked for.
+
+    A parser may also read so many bytes, and so often, and no more.
+    """
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file = file
         self._size = size
+        self._bytes_left = MOST_HEADER_BYTES
+        self._reads_left = MOST_READS
 
     def read(self, count: int = -1, /) -> bytes:
         left = max(self._size - self._file.tell(), 0)
-        return self._file.read(left if count < 0 else min(count, left))
+        count = left if count < 0 else min(count, left)
+        self._bytes_left -= count
+        self._reads_left -= 1
+        if self._bytes_left < 0 or self._reads_left < 0:
+            raise DataError("its header is larger than any that is read; export it again without private tags")
+        return self._file.read(count)
 
     def seek(self, place: int, whence: int = 0, /) -> int:
         return self._file.seek(place, whence)
@@ -117,10 +146,12 @@ def parse(path: Path, tags: Sequence[str]) -> Parsed:
         DataError: No DICOM file, a damaged one, or one without transfer syntax.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return _parse(file, path, [Tag(keyword) for keyword in tags])
-    except DataError:
-        raise
+    except DataError as error:
+        if str(error).startswith(printable(str(path))):
+            raise
+        raise DataError(f"{path}: {error}") from None
     except Exception as error:  # noqa: BLE001 - on damaged bytes a parser may raise anything; its text may hold values
         if isinstance(error, OSError) and error.strerror:
             raise DataError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
@@ -130,7 +161,7 @@ def parse(path: Path, tags: Sequence[str]) -> Parsed:
 
 def open_dataset(path: Path, syntax: UID) -> BinaryIO:
     """Open a file for its pixels: as it is, or unpacked where it is deflated."""
-    file = path.open("rb")
+    file = open_regular(path)
     if syntax != DeflatedExplicitVRLittleEndian:
         return file
     with file:
@@ -146,14 +177,14 @@ def inflates_beyond(path: Path, limit_bytes: int) -> bool:
         limit_bytes: Largest size of the unpacked data set.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             source = cast("BinaryIO", _Bounded(file, path.stat().st_size))
             if _read_meta(source).get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
                 return False
-            count = 0
-            for piece in _unpack(source, zlib.decompressobj(-zlib.MAX_WBITS)):
-                count += len(piece)
-                if count > limit_bytes:
+            unpacked = 0
+            for piece in _unpack(file, zlib.decompressobj(-zlib.MAX_WBITS)):
+                unpacked += len(piece)
+                if unpacked > limit_bytes:
                     return True
     except Exception:  # noqa: BLE001 - on damaged bytes a parser may raise anything; who reads the file says what is wrong
         return False
@@ -170,18 +201,29 @@ def _parse(file: BinaryIO, path: Path, tags: list[BaseTag]) -> Parsed:
     meta = _read_meta(source)
     syntax = _find_syntax(meta, source, path)
     if syntax == DeflatedExplicitVRLittleEndian:
-        whole = _inflate(source, path)
-        source, size = BytesIO(whole), len(whole)
+        whole = _inflate(file, path)
+        size = len(whole)
+        source = cast("BinaryIO", _Bounded(BytesIO(whole), size))
+    elements = count()
     dataset = read_dataset(
         source,
         is_implicit_VR=syntax == ImplicitVRLittleEndian,
         is_little_endian=syntax != ExplicitVRBigEndian,
-        stop_when=lambda tag, _vr, _length: tag in _PIXEL_TAGS,
+        stop_when=lambda tag, _vr, length: _is_end(next(elements), tag, length, tags),
         specific_tags=cast("list[BaseTag | int]", tags),
     )
     if Tag("SOPClassUID") in tags and "SOPClassUID" not in dataset and "MediaStorageSOPClassUID" in meta:
         dataset.SOPClassUID = meta.MediaStorageSOPClassUID
     return Parsed(dataset, syntax, _find_pixels(source, size, little=syntax != ExplicitVRBigEndian))
+
+
+def _is_end(number: int, tag: BaseTag, length: int, wanted: Sequence[BaseTag]) -> bool:
+    """Whether an element is that of the pixels; refuses one whose value no reader should hold."""
+    if number > MOST_ELEMENTS:
+        raise DataError(f"more than {MOST_ELEMENTS:,} elements in its header; export it again without private tags")
+    if LONGEST_VALUE < length < UNDEFINED and tag in wanted and tag not in _GROUPS:
+        raise DataError(f"a value of {length:,} bytes in its header; export it again")
+    return tag in _PIXEL_TAGS
 
 
 def _describe(head: bytes) -> str:
@@ -217,10 +259,14 @@ def _find_syntax(meta: Dataset, file: BinaryIO, path: Path) -> UID:
 
 def _inflate(file: BinaryIO, path: Path) -> bytes:
     """Unpack the rest of a file, up to ``MOST_BYTES``."""
-    unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
+    unpacker, first = zlib.decompressobj(-zlib.MAX_WBITS), file.tell()
     whole = bytearray()
     for piece in _unpack(file, unpacker):
         whole += piece
+        if len(whole) > max(LIKELY_BYTES, MOST_FOLD * (file.tell() - first)):
+            raise DataError(
+                f"{path}: unpacks to more than {MOST_FOLD} times its size, as no scan does; give the original"
+            )
         if len(whole) > MOST_BYTES:
             raise DataError(f"{path}: unpacks to more than the limit of {MOST_BYTES:,} bytes; give a smaller file")
     if not unpacker.eof:
@@ -230,7 +276,7 @@ def _inflate(file: BinaryIO, path: Path) -> bytes:
 
 def _unpack(file: BinaryIO, unpacker: zlib._Decompress) -> Iterator[bytes]:
     """Yield the unpacked rest of a file in pieces."""
-    while (piece := file.read(_CHUNK)) and not unpacker.eof:
+    while (piece := file.read(_PACKED_CHUNK)) and not unpacker.eof:
         while piece:
             yield unpacker.decompress(piece, _CHUNK)
             piece = unpacker.unconsumed_tail

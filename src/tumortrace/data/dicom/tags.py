@@ -7,6 +7,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydicom import Dataset
+from pydicom.dataelem import RawDataElement
+
+LONGEST_TEXT = 1024
+"""Bytes of the longest number or word that is read, of several values together."""
+
+
+def get_short(dataset: Dataset, keyword: str) -> object:
+    """Return the value of a tag; None if it is missing or too long for a number or word, and then it is not parsed."""
+    if keyword not in dataset:
+        return None
+    raw = dataset.get_item(keyword)
+    if isinstance(raw, RawDataElement) and raw.value is not None and len(raw.value) > LONGEST_TEXT:
+        return None
+    return dataset.get(keyword)
+
+
+def read_text(dataset: Dataset, keyword: str) -> str:
+    """Return the value of a tag as a text; empty if it is missing."""
+    value = get_short(dataset, keyword)
+    return "" if value is None else str(value)
 
 
 @dataclass(frozen=True)
@@ -67,8 +87,8 @@ def read_number(dataset: Dataset, keyword: str) -> int | None:
 def read_numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
     """Return a tag's values as finite numbers; None if missing, of another count (0: any from 1), or no numbers."""
     try:
-        value = dataset.get(keyword)
-        values = [value] if isinstance(value, int | float | str) else list(value or [])
+        value = get_short(dataset, keyword)
+        values = [value] if isinstance(value, int | float | str) else list(value or [])  # type: ignore[call-overload]
         numbers = tuple(float(each) for each in values)
     except Exception:  # noqa: BLE001 - what is no number is unknown
         return None
@@ -79,7 +99,7 @@ def read_numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...
 
 def read_words(dataset: Dataset, keyword: str) -> tuple[str, ...]:
     """Return the values of a tag as texts; empty if it is missing."""
-    value = dataset.get(keyword)
+    value = get_short(dataset, keyword)
     if value is None:
         return ()
-    return (value,) if isinstance(value, str) else tuple(map(str, value))
+    return (value,) if isinstance(value, str) else tuple(map(str, value))  # type: ignore[call-overload]

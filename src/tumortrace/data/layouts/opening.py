@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from tumortrace.data.geometry import Region
 from tumortrace.data.own_files import MANIFEST, PREPARATION
 from tumortrace.data.parts import part_of
 from tumortrace.data.patients import find_patients_by_folder
+from tumortrace.files import read_json
 
 RESULTS, RESULTS_TABLE = "results.json", "results.csv"
 """What ``segment`` writes beside its masks."""
@@ -150,10 +150,10 @@ def _name_beside(mask: str) -> tuple[str, ...]:
 def _read_results(path: Path) -> list[str] | None:
     """The masks that a ``results.json`` of ours lists; None if another program wrote it."""
     try:
-        document = json.loads(path.read_bytes())
+        document = read_json(path)
         if not document["model"]["sha256"] or not isinstance(document["volumes"], list):
             return None
         records = [*document["images"], *document["volumes"]]
         return list(dict.fromkeys(record["mask"] for record in records if record["mask"]))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from tumortrace.data.dicom.segmentation import Segmentation, fit_segmentation
 from tumortrace.data.nifti.mask import NiftiMask, fit_nifti_mask
 from tumortrace.data.volume import Volume, VolumeMask
 from tumortrace.errors import DataError
+from tumortrace.files import read_json
 from tumortrace.wording import counted
 
 MOST_LABELS = 16
@@ -116,7 +116,7 @@ def read_label_names(path: Path) -> dict[int, str]:
         path: The file.
     """
     try:
-        labels = json.loads(path.read_bytes())["labels"]
+        labels = read_json(path)["labels"]
         pairs = [(value, name) if isinstance(name, str) else (name, value) for value, name in labels.items()]
         return {int(value): str(name) for value, name in pairs if not isinstance(value, list)}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):

@@ -18,6 +18,8 @@ _HEADER = 540  # bytes of a NIfTI-2 header; a NIfTI-1 header has 348
 
 _MAGIC_1, _MAGIC_2 = (b"n+1\0", b"ni1\0"), (b"n+2\0", b"ni2\0")
 
+_FURTHEST = 2**26  # byte at which voxels may begin; extensions are shorter
+
 _CIFTI = range(3000, 3100)  # intent codes of connectivity matrices
 
 
@@ -99,7 +101,7 @@ def read_offset(header: Any, path: Path, *, single: bool) -> int:  # noqa: ANN40
     """
     value = float(header["vox_offset"])
     least = (int(header["sizeof_hdr"]) + 4) if single else 0
-    if not math.isfinite(value) or not least <= value < 2**62 or value != int(value):
+    if not math.isfinite(value) or not least <= value <= _FURTHEST or value != int(value):
         raise DataError(f"{path}: damaged header (voxels begin at byte {value:g}); copy it again from its source")
     return int(value)
 

@@ -69,13 +69,13 @@ def fit_nifti_mask(mask: Volume, volume: Volume) -> NiftiMask:
     if not isinstance(reader, NiftiReader):
         raise DataError(f"{mask.sources[0].path}: no NIfTI file; give the mask as NIfTI")
     if mask.affine is None and volume.affine is None and volume.kind == "nifti":  # both as stored
-        fitted = replace(reader, axes=volume.stored_axes, flips=volume.stored_flips)
+        fitted = replace(reader, axes=volume.stored_axes, flips=volume.stored_flips, is_mask=True)
         _check_shape(mask, volume, tuple(mask.stored_axes.index(axis) for axis in volume.stored_axes))
         return NiftiMask(mask.sources[0].path, fitted)
     axes, flips = _match_axes(mask, volume)
     columns, rows, slices = (mask.stored_axes[axis] for axis in axes)
     ends = [mask.stored_flips[axis] != flip for axis, flip in zip(axes, flips, strict=True)]
-    fitted = replace(reader, axes=(columns, rows, slices), flips=(ends[0], ends[1], ends[2]))
+    fitted = replace(reader, axes=(columns, rows, slices), flips=(ends[0], ends[1], ends[2]), is_mask=True)
     return NiftiMask(mask.sources[0].path, fitted)
 
 

@@ -19,13 +19,23 @@ from tumortrace.data.nifti.header import (
     read_shape,
     read_type,
 )
-from tumortrace.data.nifti.stream import is_gzip
+from tumortrace.data.nifti.stream import MOST_FOLD, is_gzip
 from tumortrace.data.nifti.voxels import NiftiReader, label_map
+from tumortrace.data.samples import Header, check_header
 from tumortrace.data.volume import SliceSource, Volume, lps_to_ras
 from tumortrace.errors import DataError
 
 MOST_BYTES = 2**31
 """Largest volume that is read, in bytes of its voxels."""
+
+LIKELY_BYTES = 2**28
+"""Size that a packed volume may have whatever the size of its file; beyond, it may have that ``MOST_FOLD`` times."""
+
+MOST_VOXELS = 2**29
+"""Largest number of voxels: their mask, and the numbers of its lesions, are held whole."""
+
+MOST_SLICES = 32_767
+"""Largest number of slices: as many as NIfTI-1 can state."""
 
 _LABEL_INTENT = 1002
 
@@ -59,6 +69,7 @@ def open_nifti(path: Path, *, name: str, file: str) -> Volume:
     grid = arrange(affine, sides, shape, slice_axis=header.get_dim_info()[2])
     slope, intercept, unscaled = read_scaling(header, header_path)
     columns, rows, slices = grid.axes
+    _check_grid(header_path, (shape[rows], shape[columns]), shape[slices])
     if count > 1:
         findings.append(_several(header_path, shape, count))
     if int(header["intent_code"]) == _LABEL_INTENT:
@@ -71,7 +82,7 @@ def open_nifti(path: Path, *, name: str, file: str) -> Volume:
         name=name,
         file=file,
         kind="nifti",
-        reader=NiftiReader(voxel_path, offset, shape, stored_type, slope, intercept, *grid),
+        reader=NiftiReader(voxel_path, offset, shape, stored_type, slope, intercept, *grid, count),
         sources=(SliceSource(path),) * shape[slices],
         size_hw=(shape[rows], shape[columns]),
         spacing_mm=None if sides is None else (sides[rows], sides[columns]),
@@ -84,11 +95,28 @@ def open_nifti(path: Path, *, name: str, file: str) -> Volume:
     )
 
 
+def _check_grid(path: Path, size_hw: tuple[int, int], slices: int) -> None:
+    if slices > MOST_SLICES:
+        raise DataError(f"{path}: {slices:,} slices, more than the limit of {MOST_SLICES:,}; give a part of it")
+    voxels = size_hw[0] * size_hw[1] * slices
+    if voxels > MOST_VOXELS:
+        raise DataError(f"{path}: {voxels:,} voxels, more than the limit of {MOST_VOXELS:,}; give a part of it")
+    try:
+        check_header(path, Header("a NIfTI file", (size_hw[1], size_hw[0])))
+    except DataError as error:
+        raise DataError(f"{path}: slices of {str(error).removeprefix(f'{path}: ')}") from None
+
+
 def _check_size(path: Path, offset: int, volume: int, count: int) -> None:
     """Check the declared size before anything of it is allocated; a gzip file shows its size when it is unpacked."""
     if volume > MOST_BYTES:
         raise DataError(f"{path}: {volume:,} bytes of voxels, more than the limit of {MOST_BYTES:,}; give a part of it")
     held = path.stat().st_size
+    if is_gzip(path) and volume > max(LIKELY_BYTES, MOST_FOLD * held):
+        raise DataError(
+            f"{path}: {volume:,} bytes of voxels packed in {held:,}, as no scan is; give the original, or "
+            "save it unpacked"
+        )
     needed = offset + volume * count
     if not is_gzip(path) and held < needed:
         raise DataError(f"{path}: truncated ({held:,} of {needed:,} bytes); copy it again from its source")

@@ -6,25 +6,33 @@ import gzip
 import zlib
 from contextlib import closing
 from functools import lru_cache
-from io import BufferedReader
 from pathlib import Path
+from typing import BinaryIO
 
 from tumortrace.errors import DataError
+from tumortrace.files import open_regular
 
 _GZIP = b"\x1f\x8b"
 
+MOST_FOLD = 400
+"""How often a scan may unpack to its own size: gzip packs zeros a thousandfold, and scans tenfold."""
+
 _CHUNK = 2**20
+
+_LIKELY_BYTES = 2**26  # unpacked before that counts
+
+_SLACK = 2**20  # bytes behind the voxels that some programs pad a file with
 
 
 def is_gzip(path: Path) -> bool:
     """Return whether a file is compressed, by its first bytes and not by its name."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return file.read(2) == _GZIP
 
 
-def open_bytes(path: Path) -> gzip.GzipFile | BufferedReader:
+def open_bytes(path: Path) -> gzip.GzipFile | BinaryIO:
     """Open a file for reading its uncompressed bytes."""
-    return gzip.open(path, "rb") if is_gzip(path) else path.open("rb")
+    return gzip.open(path, "rb") if is_gzip(path) else open_regular(path)
 
 
 def stamp(path: Path) -> tuple[int, int]:
@@ -33,20 +41,55 @@ def stamp(path: Path) -> tuple[int, int]:
     return status.st_mtime_ns, status.st_size
 
 
-@lru_cache(maxsize=1)
-def unpack(path: Path, _version: tuple[int, int], offset: int, length: int) -> bytearray:
-    """The voxels of the first volume of a gzip file, once its checksum is known to fit; the last one is kept.
+def unpack(path: Path, version: tuple[int, int], offset: int, length: int, rest: int, fold: int | None) -> bytearray:
+    """Return the voxels of the first volume of a gzip file, once its checksum is known to fit; the last one is kept.
 
     Memory grows with what the file holds, up to the ``length`` that was checked before.
+
+    Args:
+        path: The file.
+        version: Stamp of the file.
+        offset: Place of the first voxel.
+        length: Bytes of the first volume.
+        rest: Bytes of the other volumes.
+        fold: Number of times its own size that the file may unpack to; None for any number.
+
+    Raises:
+        DataError: The file is damaged or truncated, or holds more than it says.
     """
+    voxels = _unpack(path, version, offset, length, rest, fold)
+    if isinstance(voxels, str):
+        raise DataError(voxels)
+    return voxels
+
+
+@lru_cache(maxsize=1)
+def _unpack(
+    path: Path, _version: tuple[int, int], offset: int, length: int, rest: int, fold: int | None
+) -> bytearray | str:
+    """The voxels, or what is wrong with the file: it is kept too, since every slice of the file asks for them."""
+    try:
+        return _unpack_whole(path, offset, length, rest, fold)
+    except DataError as error:
+        return str(error)
+
+
+def _unpack_whole(path: Path, offset: int, length: int, rest: int, fold: int | None) -> bytearray:
     voxels = bytearray()
     try:
-        with closing(gzip.open(path, "rb")) as file:
+        with open_regular(path) as packed, closing(gzip.open(packed, "rb")) as file:
             _skip(file, offset)
             while len(voxels) < length and (piece := file.read(min(_CHUNK, length - len(voxels)))):
                 voxels += piece
-            while file.read(_CHUNK):  # the checksum is at the end
-                pass
+                if fold is not None and len(voxels) > max(_LIKELY_BYTES, fold * packed.tell()):
+                    raise DataError(
+                        f"{path}: unpacks to more than {fold} times its size, as no scan does; give the original"
+                    )
+            left = rest + _SLACK
+            while piece := file.read(_CHUNK):  # the checksum is at the end
+                left -= len(piece)
+                if left < 0:
+                    raise DataError(f"{path}: unpacks to more than its header says; copy it again from its source")
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: damaged gzip data ({describe_cause(error)}); copy it again from its source") from None
     if len(voxels) < length:

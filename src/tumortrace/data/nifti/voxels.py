@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.data.findings import Finding, warning
-from tumortrace.data.nifti.stream import is_gzip, stamp, unpack
+from tumortrace.data.nifti.stream import MOST_FOLD, is_gzip, stamp, unpack
 from tumortrace.data.slice import Slice, fill_gaps, slice_from_array
 
 LABELS = 16
@@ -31,6 +31,8 @@ class NiftiReader:
         intercept: Summand of the stored values; 0 without scaling.
         axes: Stored axes of columns, rows and slices.
         flips: Whether columns, rows and slices run against their stored axes.
+        volumes: Number of volumes in the file.
+        is_mask: Whether it is read as a mask, which may be empty and then packs a thousandfold.
     """
 
     path: Path
@@ -41,6 +43,8 @@ class NiftiReader:
     intercept: float
     axes: tuple[int, int, int]
     flips: tuple[bool, bool, bool]
+    volumes: int = 1
+    is_mask: bool = False
 
     def read(self, index: int) -> Slice:
         """Decode one slice; see ``SliceReader``. Voxels that are no numbers become the darkest value."""
@@ -72,7 +76,9 @@ class NiftiReader:
     def _stored(self) -> NDArray[Any]:
         """The stored values, shape (slices, rows, columns); a view of the mapped or unpacked file."""
         if is_gzip(self.path):
-            flat = unpack(self.path, stamp(self.path), self.offset, math.prod(self.shape) * self.stored_type.itemsize)
+            length = math.prod(self.shape) * self.stored_type.itemsize
+            rest, fold = (self.volumes - 1) * length, None if self.is_mask else MOST_FOLD
+            flat = unpack(self.path, stamp(self.path), self.offset, length, rest, fold)
             voxels = np.frombuffer(flat, self.stored_type).reshape(self.shape, order="F")
         else:
             voxels = np.memmap(self.path, self.stored_type, "r", self.offset, self.shape, order="F")
