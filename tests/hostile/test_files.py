@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.hostile.attacks import ANNOTATIONS, PICTURES, SCANS
+
 from tumortrace.machine import usable_cores
 
 ROOT = Path(__file__).parents[2]
