@@ -56,6 +56,7 @@ EXTRAS = {
     "report": ("matplotlib", "scipy", "jinja2"),
     "formats": ("pydicom", "nibabel", "highdicom", "gdcm", "openjpeg", "jpeg_ls", "defusedxml", "yaml", "h5py"),
     "web": ("fastapi", "uvicorn", "python_multipart"),
+    "cluster": ("ray", "pyarrow"),
 }
 """The modules that each extra of the package brings."""
 

@@ -26,11 +26,20 @@ def limit_spinning() -> None:
         os.environ.setdefault("KMP_BLOCKTIME", "1")  # milliseconds; LLVM's and Intel's: torch on macOS and Windows
 
 
+_most_cores = _MORE_THAN_THERE_IS
+
+
+def limit_cores(most: int) -> None:
+    """Let this process use no more than so many CPU cores, beside others to which the rest is promised."""
+    global _most_cores  # noqa: PLW0603 - a fact of the whole process
+    _most_cores = most
+
+
 def usable_cores() -> int:
-    """Return the number of CPU cores that this process may run on, which taskset or a container can limit."""
+    """Return the number of CPU cores that this process may use: taskset, a container and ``limit_cores`` limit it."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return min(len(os.sched_getaffinity(0)), _most_cores)
+    return min(os.cpu_count() or 1, _most_cores)
 
 
 def keep_freed_memory() -> bool:

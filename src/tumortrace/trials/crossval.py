@@ -23,7 +23,7 @@ from tumortrace.progress import tell
 from tumortrace.run_folder import CALIBRATED, CONFIG, MANIFEST, TRAINING_INDEX
 from tumortrace.training.compute import start_compute
 from tumortrace.trials.folds import By, keep_split
-from tumortrace.trials.jobs import Job, describe_left, read_seconds, run_jobs
+from tumortrace.trials.jobs import Here, Job, Pool, describe_left, read_seconds, run_jobs
 from tumortrace.wording import counted
 
 
@@ -44,6 +44,7 @@ def cross_validate(
     by: By,
     out: Path,
     on_case: OnCase = lambda _case, _prediction, _score: None,
+    pool: Pool | None = None,
 ) -> tuple[CrossFit, list[dict[str, Any]]]:
     """Train and score every fold; a second call with the same settings continues where the first one stopped.
 
@@ -56,6 +57,7 @@ def cross_validate(
         by: ``"groups"``: folds that share no copy and no patient; ``"source"``: one fold for each dataset.
         out: Folder for ``split.json``, ``config.toml``, and a run folder ``fold-1``, ``fold-2``, ... for each fold.
         on_case: Function that is given each case, the prediction that is scored, and the scores.
+        pool: Place where the folds are trained; None trains them here.
 
     Returns:
         The scores, and a row for each fold: number, cases, mean Dice, seconds and recipe.
@@ -75,7 +77,7 @@ def cross_validate(
         split = keep_split(survey, folds=folds, by=by, out=out)
         tell(f"{counted(len(split.sides), 'fold')}; {describe_check(split_document(split, survey))}")
         made = [_make_fold(dataset, config, split, side=side, out=out) for side in split.sides]
-        _train_folds(made)
+        _train_folds(made, pool or Here())
         fitted = cross_fit([_hold_out(fold) for fold in made], survey, on_case=on_case)
         findings = (*dataset.findings, *fitted.evaluation.findings)
         fitted = replace(fitted, evaluation=replace(fitted.evaluation, findings=findings))
@@ -103,7 +105,7 @@ def _make_fold(dataset: Dataset, config: Config, split: Split, *, side: str, out
     return _Fold(side, job, parts.select("test"))
 
 
-def _train_folds(folds: list[_Fold]) -> None:
+def _train_folds(folds: list[_Fold], pool: Pool) -> None:
     waiting = [fold.job for fold in folds]
 
     def finish(job: Job, failure: str) -> None:
@@ -114,7 +116,7 @@ def _train_folds(folds: list[_Fold]) -> None:
             done = [read_seconds(fold.job.folder) for fold in folds if fold.job not in waiting]
             tell(describe_left(len(waiting), done))
 
-    run_jobs(lambda: waiting, finish)
+    run_jobs(lambda running: [job for job in waiting if job not in running], finish, pool=pool)
 
 
 def _hold_out(fold: _Fold) -> HeldOut:

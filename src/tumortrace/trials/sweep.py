@@ -2,15 +2,17 @@
 
 Runs go seed by seed and fold by fold, all settings under the first before any under the next, so that a sweep that is
 cut short has tried all of them. A finished run is a row of ``results.csv``; an unfinished one continues from its
-checkpoint.
+checkpoint. Where several runs go at once, each setting has one under way: whether it is tried further, and what it is
+judged by, is the same as where they go in turn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from statistics import fmean, median
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from tumortrace.config import Config
@@ -21,7 +23,7 @@ from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.data.dataset import Dataset
 from tumortrace.data.findings import Finding
 from tumortrace.errors import ConfigError, DataError
-from tumortrace.evaluation.leaderboard import Leaderboard, Run, rank_settings
+from tumortrace.evaluation.leaderboard import RESULTS, Leaderboard, Run, rank_settings
 from tumortrace.files import write_atomically, write_json
 from tumortrace.frames import make_frame
 from tumortrace.inference.model import open_model
@@ -29,12 +31,12 @@ from tumortrace.inference.predict import predict
 from tumortrace.locks import lock_folder
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.progress import tell
-from tumortrace.run_folder import CHECKPOINT
-from tumortrace.training.checkpoint import EpochRow, read_state
+from tumortrace.training.checkpoint import EpochRow
 from tumortrace.training.compute import start_compute
-from tumortrace.training.loop import kept_epoch
+from tumortrace.training.loop import kept_epoch, never
 from tumortrace.trials.folds import keep_split
-from tumortrace.trials.jobs import Job, describe_left, run_jobs
+from tumortrace.trials.hopeless import FirstRun, HopelessRule, third_row
+from tumortrace.trials.jobs import Here, Job, Pool, describe_left, ignore, read_rows, run_jobs
 from tumortrace.trials.sweep_files import (
     RUNS,
     read_results,
@@ -55,9 +57,6 @@ SWEEP = Path("sweep.toml")
 FINDINGS = Path("findings.json")
 """Faults of the data."""
 
-JUDGED_AGAINST = 4
-"""Settings that must have come to a third of their epochs before another one can be called hopeless."""
-
 Watch = Callable[[Sequence[Run], int, str], None]
 """Function that is given the finished runs, the number of all runs that are known of, and what is being done."""
 
@@ -67,7 +66,7 @@ class SweepResult:
     """A finished sweep.
 
     Attributes:
-        runs: All runs, in the order in which they finished.
+        runs: All runs, in the order of the plan.
         leaderboard: All settings, best first.
         findings: Faults of the data; the cases that were left out are among them.
     """
@@ -106,8 +105,14 @@ class _Trial:
         return replace(config, training=replace(config.training, seed=self.seed))
 
 
-def run_sweep(
-    dataset: Dataset, plan: Plan, *, text: str, out: Path, watch: Watch = lambda _runs, _total, _doing: None
+def run_sweep(  # noqa: PLR0913 - the settings of a sweep
+    dataset: Dataset,
+    plan: Plan,
+    *,
+    text: str,
+    out: Path,
+    watch: Watch = lambda _runs, _total, _doing: None,
+    pool: Pool | None = None,
 ) -> SweepResult:
     """Train and score every run of a sweep; a second call with the same settings continues after a stop.
 
@@ -122,7 +127,8 @@ def run_sweep(
         text: Content of the file that the plan was made from, to be kept.
         out: Folder for ``sweep.toml``, ``split.json``, ``results.csv``, ``leaderboard.csv``, ``findings.json`` and the
             run folders in ``runs``.
-        watch: Function that is called at the start, after each epoch and after each run.
+        watch: Function that is called at the start, after each run and, if runs go here, after each epoch.
+        pool: Place where the runs go; None takes them here in turn.
 
     Raises:
         ConfigError: ``out`` holds a sweep under other settings, or something else.
@@ -138,30 +144,12 @@ def run_sweep(
         split = keep_split(survey, folds=plan.options.folds, by="groups", out=out)
         findings = (*dataset.findings, *survey.findings)
         write_json(out / FINDINGS, [asdict(each) for each in findings])
-        runs = _Sweep(plan, dataset, split, out, watch).run()
+        runs = _Sweep(plan, dataset, split, out, watch).run(pool)
         groups = {case.file: case.group for case in split.cases}
         scores = {run.run: read_scores(out / RUNS / run.run) for run in runs if run.dice_mean is not None}
         board = rank_settings(runs, scores, groups)
         write_leaderboard(board, plan, out)
         return SweepResult(tuple(runs), board, findings)
-
-
-def is_hopeless(rows: Sequence[EpochRow], *, epochs: int, lowest: float | None) -> bool:
-    """Return whether a run was below a Dice that it had to reach after a third of its epochs (rounded up).
-
-    Args:
-        rows: The epochs so far.
-        epochs: Number of epochs that the run is to have.
-        lowest: Dice that it had to reach; None for a run that is not judged.
-
-    Returns:
-        False before that epoch, and where the Dice is undefined.
-    """
-    third = _third(epochs)
-    if lowest is None or len(rows) < third:
-        return False
-    dice = rows[third - 1].val_dice
-    return dice is not None and dice < lowest
 
 
 class _Sweep:
@@ -177,27 +165,40 @@ class _Sweep:
         self.runs = read_results(out)
         self.finished_before = len(self.runs)
 
-    def run(self) -> list[Run]:
-        run_jobs(self._waiting, self._finish, shown=False)
+    def run(self, pool: Pool | None) -> list[Run]:
+        here = pool is None
+        run_jobs(lambda running: self._waiting(running, here=here), self._finish, pool=pool or Here(shown=False))
         self.watch(tuple(self.runs), len(self.runs), "")
         return self.runs
 
-    def _waiting(self) -> list[Job]:
-        """The jobs that are left, without those of settings that were given up; only the first one is complete."""
-        trials = _left(list(self.trials.values()), self.runs)
-        if trials:
-            self._note(trials[0], [])
-        return [self._make_job(trial) for trial in trials[:1]]
+    def _waiting(self, running: Sequence[Job], *, here: bool) -> Iterator[Job]:
+        """Yield the jobs that may begin: one of each setting that was not given up and has none under way."""
+        busy = {self.trials[job.label].setting.name for job in running}
+        for trial in _left(list(self.trials.values()), self.runs):
+            if trial.setting.name not in busy:
+                busy.add(trial.setting.name)
+                self._note(trial, [])
+                yield self._make_job(trial, here=here)
 
-    def _make_job(self, trial: _Trial) -> Job:
-        lowest = _find_lowest(trial, self.runs) if self.plan.options.stop_hopeless else None
-
-        def should_stop(rows: Sequence[EpochRow]) -> bool:
-            self._note(trial, rows)
-            return is_hopeless(rows, epochs=trial.config.training.epochs, lowest=lowest)
-
+    def _make_job(self, trial: _Trial, *, here: bool) -> Job:
         parts, _ = _hold_out(self.dataset, self.split, trial)
-        return Job(trial.name, self.out / RUNS / trial.name, trial.config, parts, should_stop)
+        return Job(
+            trial.name,
+            self.out / RUNS / trial.name,
+            trial.config,
+            parts,
+            should_stop=self._make_rule(trial) or never,
+            on_epoch=partial(self._note, trial) if here else ignore,
+        )
+
+    def _make_rule(self, trial: _Trial) -> HopelessRule | None:
+        """The rule for a setting's first run, if hopeless ones are to end."""
+        if not (trial.first and self.plan.options.stop_hopeless):
+            return None
+        block = [each for each in self.trials.values() if each.first]
+        before = block[: block.index(trial)]
+        runs = tuple(FirstRun(self.out / RUNS / each.name, each.config.training.epochs) for each in before)
+        return HopelessRule(trial.config.training.epochs, runs, self.out / RESULTS)
 
     def _finish(self, job: Job, failure: str) -> None:
         trial = self.trials[job.label]
@@ -205,7 +206,10 @@ class _Sweep:
         if not failure:
             dices = _score(job.folder, _hold_out(self.dataset, self.split, trial)[1])
             write_scores(dices, job.folder)
-        self.runs.append(_describe_run(trial, job.folder, dices, failure=failure))
+        order = list(self.trials)
+        self.runs = sorted(
+            [*self.runs, _describe_run(trial, job.folder, dices, failure=failure)], key=lambda run: order.index(run.run)
+        )
         write_results(self.runs, self.plan, self.out)
         left = len(_left(list(self.trials.values()), self.runs))
         self.watch(tuple(self.runs), len(self.runs) + left, "")
@@ -260,20 +264,6 @@ def _left(trials: Sequence[_Trial], runs: Sequence[Run]) -> list[_Trial]:
     return [trial for trial in trials if trial.name not in done and trial.setting.name not in given_up]
 
 
-def _third(epochs: int) -> int:
-    return -(-epochs // 3)
-
-
-def _find_lowest(trial: _Trial, runs: Sequence[Run]) -> float | None:
-    """Return the median Dice, after a third of the epochs, of the other settings' first runs; None if too few."""
-    before = [
-        run.dice_third
-        for run in runs
-        if (run.seed, run.fold) == (trial.seed, trial.fold) and run.dice_third is not None
-    ]
-    return median(before) if trial.first and len(before) >= JUDGED_AGAINST else None
-
-
 def _hold_out(dataset: Dataset, split: Split, trial: _Trial) -> tuple[Dataset, tuple[CaseRecord, ...]]:
     """Return the dataset to train on, with a VAL part for each epoch, and the cases to score on."""
     selecting = trial.config.training.keep != "last"
@@ -298,9 +288,9 @@ def _score(folder: Path, records: tuple[CaseRecord, ...]) -> dict[str, float]:
 
 
 def _describe_run(trial: _Trial, folder: Path, dices: Mapping[str, float], *, failure: str) -> Run:
-    rows = read_state(folder / CHECKPOINT).rows if (folder / CHECKPOINT).is_file() else []
+    rows = read_rows(folder)
     training = trial.config.training
-    third = rows[_third(training.epochs) - 1 :][:1]
+    third = third_row(rows, training.epochs)
     return Run(
         run=trial.name,
         setting=trial.setting.name,
@@ -309,7 +299,7 @@ def _describe_run(trial: _Trial, folder: Path, dices: Mapping[str, float], *, fa
         cases=len(dices),
         dice_mean=None if failure else fmean(dices.values()),
         val_loss=None if failure else rows[kept_epoch(rows, keep=training.keep) - 1].val_loss,
-        dice_third=third[0].val_dice if third else None,
+        dice_third=third.val_dice if third else None,
         epochs=len(rows),
         seconds=round(sum(row.seconds for row in rows), 1),
         outcome=failure or ("finished" if len(rows) >= training.epochs else "stopped"),

@@ -1,0 +1,124 @@
+"""Connecting to a Ray cluster that runs already, with one line for whatever goes wrong."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from threading import Thread
+
+from tumortrace.errors import TumortraceError, require_extra
+
+TCP_SECONDS = 4.0
+"""Time that a host has to accept a connection."""
+
+CLUSTER_SECONDS = 12.0
+"""Time that a cluster has to answer once its port is open. Ray itself would wait for 40 seconds."""
+
+SILENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # Ray reports usage to its makers by default
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # what goes wrong is said in one line
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+}
+"""Variables that Ray reads when it is imported."""
+
+
+@contextmanager
+def connect(address: str) -> Iterator[None]:
+    """Connect to a cluster for as long as the block lasts. What it still runs for us then ends.
+
+    Args:
+        address: ``"auto"`` for the cluster of this machine, or ``HOST:PORT`` of a cluster that this machine is part of.
+
+    Raises:
+        TumortraceError: The address is none, nothing answers there, it is no cluster or one of another version, or ray
+            is not installed.
+    """
+    check_address(address)
+    require_extra("cluster", purpose="run on a Ray cluster")
+    os.environ.update(SILENT)
+    if address != "auto":
+        _knock(address)
+    _join(address)
+    import ray
+
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def check_address(address: str) -> None:
+    """Refuse what is no address before any work.
+
+    Raises:
+        TumortraceError: It is none, or one of Ray Client; says which command works.
+    """
+    if address.startswith("ray://"):
+        host = address.removeprefix("ray://").partition(":")[0] or "HOST"
+        raise TumortraceError(
+            f"--ray {address}: Ray Client is not supported; send the command to the cluster instead: "
+            f"ray job submit --address http://{host}:8265 -- tumortrace ... --ray auto"
+        )
+    host, separator, port = address.rpartition(":")
+    if address != "auto" and not (separator and host and port.isdecimal() and 0 < int(port) < 2**16):
+        raise TumortraceError(f"--ray {address}: no address of a cluster; give auto or HOST:PORT (HOST:6379)")
+
+
+def _knock(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=TCP_SECONDS).close()
+    except OSError as error:
+        raise TumortraceError(
+            f"--ray {address}: cannot be reached ({error.strerror or error}); check host and port, and that the "
+            "cluster runs: ray status"
+        ) from None
+
+
+def _join(address: str) -> None:
+    """Join a cluster, in a thread that is left behind if there is no answer.
+
+    Outside the main thread Ray leaves the handlers of signals as they are, so that an interruption stays one.
+    """
+    answer: Future[None] = Future()
+    Thread(target=_try_to_join, args=(address, answer), daemon=True).start()
+    try:
+        answer.result(CLUSTER_SECONDS)
+    except TimeoutError:
+        raise TumortraceError(
+            f"--ray {address}: no Ray cluster answers there within {CLUSTER_SECONDS:.0f} s; give the port of the "
+            "cluster's head (6379 unless it was changed), and run this on a machine of the cluster"
+        ) from None
+    except ConnectionError:
+        raise TumortraceError(
+            f"--ray {address}: no Ray cluster runs on this machine; start one with: ray start --head"
+        ) from None
+    except Exception as error:  # noqa: BLE001 - ray raises RuntimeError, ValueError and classes of its own
+        raise TumortraceError(f"--ray {address}: {_explain(error)}") from None
+
+
+def _try_to_join(address: str, answer: Future[None]) -> None:
+    try:
+        import ray
+
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except BaseException as error:  # noqa: BLE001 - it is raised where the answer is waited for
+        answer.set_exception(error)
+    else:
+        answer.set_result(None)
+
+
+def _explain(error: Exception) -> str:
+    """Return what ray says as one line; of versions that differ, both."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if lines and lines[0].startswith("Version mismatch"):
+        versions = [[line for line in lines if line.startswith(f"{name}:")] for name in ("Ray", "Python")]
+        differing = "; ".join(", here ".join(each) for each in versions if len(set(each)) > 1)
+        return f"the cluster runs other versions ({differing}); install the same on all machines"
+    return f"the cluster cannot be used ({lines[0] if lines else type(error).__name__})"
+

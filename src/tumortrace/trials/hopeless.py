@@ -1,0 +1,114 @@
+"""The rule that ends a setting's first run early, by the first runs of the settings before it."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from tumortrace.training.checkpoint import EpochRow
+from tumortrace.trials.jobs import NotYetError, read_rows
+
+JUDGED_AGAINST = 4
+"""Settings that must have come to a third of their epochs before another one can be called hopeless."""
+
+PATIENCE_SECONDS = 60.0
+"""Time for which a run waits for those before it, where runs go at once; then it makes room and is continued later."""
+
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class FirstRun:
+    """The first run of a setting.
+
+    Attributes:
+        folder: Its run folder.
+        epochs: Number of epochs that it is to have.
+    """
+
+    folder: Path
+    epochs: int
+
+
+@dataclass(frozen=True)
+class HopelessRule:
+    """Ends a run whose Dice after a third of its epochs is below the median of the runs before it.
+
+    It reads their folders, so that it says the same on any machine and in whatever order runs finish.
+
+    Attributes:
+        epochs: Number of epochs that the run is to have.
+        before: First runs of the settings before, in order.
+        results: The sweep's table of finished runs.
+    """
+
+    epochs: int
+    before: tuple[FirstRun, ...]
+    results: Path
+
+    def __call__(self, rows: Sequence[EpochRow]) -> bool:
+        """Return whether the run ends there.
+
+        Raises:
+            NotYetError: Runs before it have not come to a third of their epochs.
+        """
+        if len(self.before) < JUDGED_AGAINST or len(rows) < third(self.epochs):
+            return False
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            dices = self._read()
+            if dices is not None:
+                lowest = median(dices) if len(dices) >= JUDGED_AGAINST else None
+                return is_hopeless(rows, epochs=self.epochs, lowest=lowest)
+            if time.monotonic() > deadline:
+                raise NotYetError
+            time.sleep(POLL_SECONDS)
+
+    def _read(self) -> list[float] | None:
+        """Read the defined Dice of the runs before; None while one may still come to it."""
+        finished = _read_finished(self.results)  # before the runs: one that finishes meanwhile is asked again
+        dices = []
+        for run in self.before:
+            rows = read_rows(run.folder)
+            row = third_row(rows, run.epochs)
+            if row is None and run.folder.name not in finished:
+                return None
+            if row is not None and row.val_dice is not None:
+                dices.append(row.val_dice)
+        return dices
+
+
+def third(epochs: int) -> int:
+    """Return the number of the epoch after which a run is judged: a third of all, rounded up."""
+    return -(-epochs // 3)
+
+
+def third_row(rows: Sequence[EpochRow], epochs: int) -> EpochRow | None:
+    """Return the epoch after which a run is judged; None if it has not come so far."""
+    return next(iter(rows[third(epochs) - 1 :]), None)
+
+
+def is_hopeless(rows: Sequence[EpochRow], *, epochs: int, lowest: float | None) -> bool:
+    """Return whether a run was below a Dice that it had to reach after a third of its epochs (rounded up).
+
+    Args:
+        rows: The epochs so far.
+        epochs: Number of epochs that the run is to have.
+        lowest: Dice that it had to reach; None for a run that is not judged.
+
+    Returns:
+        False before that epoch, and where the Dice is undefined.
+    """
+    row = third_row(rows, epochs)
+    return lowest is not None and row is not None and row.val_dice is not None and row.val_dice < lowest
+
+
+def _read_finished(results: Path) -> set[str]:
+    if not results.is_file():
+        return set()
+    with results.open(newline="", encoding="utf-8") as file:
+        return {row["run"] for row in csv.DictReader(file)}
