@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from tumortrace.evaluation.leaderboard import Run
     from tumortrace.inference.model import Model
     from tumortrace.training.run import RunResult
+    from tumortrace.trials.jobs import Pool
     from tumortrace.trials.sweep import SweepResult
 
 Part = Literal["test", "val", "train", "all"]
@@ -214,6 +216,7 @@ def crossval(  # noqa: PLR0913 - the settings of a cross-validation
     by: By = "groups",
     negatives: FilePath | None = None,
     label: str | None = None,
+    ray: str | None = None,
 ) -> EvaluationResult:
     """Train and score every fold, so that each case is scored by a model that was trained on no copy of it.
 
@@ -228,10 +231,12 @@ def crossval(  # noqa: PLR0913 - the settings of a cross-validation
         by: ``"groups"`` keeps copies and patients together; ``"source"`` holds out one dataset after the other.
         negatives: Folder of images known to hold no tumour.
         label: Label of the regions that are tumour; None takes all regions.
+        ray: Address of a Ray cluster that trains the folds (``"auto"`` or ``HOST:PORT``); None trains them here.
 
     Raises:
         ConfigError: ``out`` holds a cross-validation under other settings.
         DataError: Too few different slices, or the data changed since the folds were made.
+        TumortraceError: The cluster cannot be used.
     """
     require_extra("train", purpose="train")
     require_extra("report", purpose="draw an evaluation's figures")
@@ -240,18 +245,22 @@ def crossval(  # noqa: PLR0913 - the settings of a cross-validation
 
     folder = check_output(out, data, negatives) or Path()
     settings = with_label(read_settings(config, overrides), label)
+    _check_ray(ray)
     dataset = open_data(data, negatives, settings.training.label or None)
     from tumortrace.trials.crossval import cross_validate
 
     pictures = CasePictures(folder)
-    fitted, rows = cross_validate(dataset, settings, folds=folds, by=by, out=folder, on_case=pictures.add)
+    with _open_pool(ray, [settings], folder) as pool:
+        fitted, rows = cross_validate(
+            dataset, settings, folds=folds, by=by, out=folder, on_case=pictures.add, pool=pool
+        )
     evaluation = fitted.evaluation
     summary = write_evaluation(evaluation, folder, folds=rows)
     pictures.write()
     return EvaluationResult(evaluation, summary, evaluation.findings)
 
 
-def sweep(
+def sweep(  # noqa: PLR0913 - the settings of a sweep
     data: Data,
     *,
     out: FilePath,
@@ -259,6 +268,7 @@ def sweep(
     negatives: FilePath | None = None,
     label: str | None = None,
     watch: Callable[[Sequence[Run], int, str], None] = lambda _runs, _total, _doing: None,
+    ray: str | None = None,
 ) -> SweepResult:
     """Search for settings on folds of TRAIN and VAL; a second call continues where the first one stopped.
 
@@ -269,10 +279,12 @@ def sweep(
         negatives: Folder of images known to hold no tumour.
         label: Label of the regions that are tumour; None takes all regions.
         watch: Function that is given the finished runs, the number of all runs, and what is being done.
+        ray: Address of a Ray cluster that trains (``"auto"`` or ``HOST:PORT``); None trains here.
 
     Raises:
         ConfigError: The file is no sweep, or ``out`` holds another one.
         DataError: Too few different slices, or a fold without a tumour.
+        TumortraceError: The cluster cannot be used.
     """
     require_extra("train", purpose="train")
     from tumortrace.trials.sweep_space import plan_sweep, read_sweep
@@ -280,10 +292,34 @@ def sweep(
     text = read_sweep(config)
     plan = plan_sweep(text, config)
     folder = check_output(out, data, negatives) or Path()
+    _check_ray(ray)
     dataset = open_data(data, negatives, label)
     from tumortrace.trials.sweep import run_sweep  # torch takes seconds: mistakes above are reported first
 
-    return run_sweep(dataset, plan, text=text, out=folder, watch=watch)
+    with _open_pool(ray, [setting.config for setting in plan.settings], folder) as pool:
+        return run_sweep(dataset, plan, text=text, out=folder, watch=watch, pool=pool)
+
+
+def _check_ray(address: str | None) -> None:
+    """Refuse an address that is none, or one without ray to go there."""
+    if address is not None:
+        require_extra("cluster", purpose="run on a Ray cluster")
+        from tumortrace.cluster.connect import check_address
+
+        check_address(address)
+
+
+def _open_pool(address: str | None, configs: Sequence[Config], out: Path) -> AbstractContextManager[Pool | None]:
+    """Open the place where trainings run: a cluster, or None for here."""
+    if address is None:
+        return nullcontext()
+    from tumortrace.cluster.tasks import open_pool
+    from tumortrace.trials.jobs import run_job_on_worker
+
+    trainings = [config.training for config in configs]
+    threads = max(training.threads for training in trainings)
+    gpu = any(training.device != "cpu" for training in trainings)
+    return open_pool(address, run_job_on_worker, out=out, threads=threads, gpu=gpu)
 
 
 def evaluate(  # noqa: PLR0913 - the settings of an evaluation

@@ -10,20 +10,15 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from threading import Thread
 
-from tumortrace.errors import TumortraceError, require_extra
+import ray
+
+from tumortrace.errors import TumortraceError
 
 TCP_SECONDS = 4.0
 """Time that a host has to accept a connection."""
 
-CLUSTER_SECONDS = 12.0
+CLUSTER_SECONDS = 15.0
 """Time that a cluster has to answer once its port is open. Ray itself would wait for 40 seconds."""
-
-SILENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # Ray reports usage to its makers by default
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # what goes wrong is said in one line
-    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
-}
-"""Variables that Ray reads when it is imported."""
 
 
 @contextmanager
@@ -34,17 +29,12 @@ def connect(address: str) -> Iterator[None]:
         address: ``"auto"`` for the cluster of this machine, or ``HOST:PORT`` of a cluster that this machine is part of.
 
     Raises:
-        TumortraceError: The address is none, nothing answers there, it is no cluster or one of another version, or ray
-            is not installed.
+        TumortraceError: The address is none, nothing answers there, or it is no cluster, or one of another version.
     """
     check_address(address)
-    require_extra("cluster", purpose="run on a Ray cluster")
-    os.environ.update(SILENT)
     if address != "auto":
         _knock(address)
     _join(address)
-    import ray
-
     try:
         yield
     finally:
@@ -87,7 +77,8 @@ def _join(address: str) -> None:
     answer: Future[None] = Future()
     Thread(target=_try_to_join, args=(address, answer), daemon=True).start()
     try:
-        answer.result(CLUSTER_SECONDS)
+        with _quiet():
+            answer.result(CLUSTER_SECONDS)
     except TimeoutError:
         raise TumortraceError(
             f"--ray {address}: no Ray cluster answers there within {CLUSTER_SECONDS:.0f} s; give the port of the "
@@ -103,14 +94,25 @@ def _join(address: str) -> None:
 
 def _try_to_join(address: str, answer: Future[None]) -> None:
     try:
-        import ray
-
         logging.getLogger("ray").setLevel(logging.ERROR)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except BaseException as error:  # noqa: BLE001 - it is raised where the answer is waited for
         answer.set_exception(error)
     else:
         answer.set_result(None)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Let stderr go nowhere: Ray's own lines, written below Python, would come before the one that counts."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _explain(error: Exception) -> str:
@@ -121,4 +123,3 @@ def _explain(error: Exception) -> str:
         differing = "; ".join(", here ".join(each) for each in versions if len(set(each)) > 1)
         return f"the cluster runs other versions ({differing}); install the same on all machines"
     return f"the cluster cannot be used ({lines[0] if lines else type(error).__name__})"
-

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -63,7 +63,7 @@ class Share:
 class _Site:
     """Where the driver runs: a worker must find the same folder and the same version."""
 
-    folder: str
+    folder: Path
     out: Path
     version: str = tumortrace.__version__
 
@@ -90,7 +90,7 @@ class TaskPool(Generic[P]):
         """
         self._share = share
         self._running: dict[ray.ObjectRef[Any], _Try] = {}
-        run = ray.remote(num_cpus=share.cores, num_gpus=share.gpus, max_retries=0)(_work)
+        run: Any = ray.remote(num_cpus=share.cores, num_gpus=share.gpus, max_retries=0)(_work)
         self._start = lambda piece: run.remote(work, piece, share, site)
 
     @property
@@ -141,39 +141,36 @@ class TaskPool(Generic[P]):
 
 
 @contextmanager
-def open_pool(
-    address: str, work: Work[P], *, out: Path, pieces: int, threads: int = 0, gpu: bool = True
-) -> Iterator[TaskPool[P]]:
+def open_pool(address: str, work: Work[P], *, out: Path, threads: int = 0, gpu: bool = True) -> Iterator[TaskPool[P]]:
     """Connect to a cluster and open a pool there.
 
     Args:
         address: As for ``connect``.
         work: What is done with a piece.
         out: Folder of the results, which all nodes share, locked while pieces are worked on.
-        pieces: Number of pieces that can be under way at a time, at most.
-        threads: CPU cores of a piece; 0 divides the cluster's among the pieces.
+        threads: CPU cores of a piece; 0 takes one, or those that go with a GPU.
         gpu: Whether a piece takes a GPU where the cluster has any.
 
     Raises:
         TumortraceError: As ``connect``, or no node has as many cores.
     """
     with connect(address):
-        share = _divide(pieces, threads=threads, gpu=gpu)
+        share = _divide(threads=threads, gpu=gpu)
         slots = _count_slots(share)
         taken = counted(share.cores, "core") + (f" and {counted(share.gpus, 'GPU')}" if share.gpus else "")
         tell(f"Cluster at {address}: {slots} at a time, {taken} each")
-        yield TaskPool(work, share=share, site=_Site(os.getcwd(), out))
+        yield TaskPool(work, share=share, site=_Site(Path.cwd(), out))
 
 
-def _divide(pieces: int, *, threads: int, gpu: bool) -> Share:
-    """Return what each piece takes so that all are under way if the cluster has room for them."""
+def _divide(*, threads: int, gpu: bool) -> Share:
+    """Return what each piece takes: the threads that are asked for, or one core, or the cores that go with a GPU."""
     nodes = _list_nodes()
     gpus = int(sum(node.get("GPU", 0) for node in nodes)) if gpu else 0
-    cores, most = (int(each(node.get("CPU", 0) for node in nodes)) for each in (sum, max))
+    most = int(max(node.get("CPU", 0) for node in nodes))
     if threads > most:
         raise TumortraceError(f"training.threads = {threads}, and no node of the cluster has more than {most} cores")
-    at_once = min(pieces, gpus) if gpus else pieces
-    return Share(threads or min(max(cores // max(at_once, 1), 1), most), 1 if gpus else 0)
+    cores = int(sum(node.get("CPU", 0) for node in nodes)) // gpus if gpus else 1
+    return Share(threads or max(min(cores, most), 1), 1 if gpus else 0)
 
 
 def _count_slots(share: Share) -> int:
@@ -185,7 +182,7 @@ def _count_slots(share: Share) -> int:
 
 
 def _list_nodes() -> list[dict[str, float]]:
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]] or [{"CPU": 1}]
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]] or [{"CPU": 1}]  # type: ignore[no-untyped-call]
 
 
 def _work(work: Work[P], piece: P, share: Share, site: _Site) -> str | TumortraceError | None:
@@ -201,7 +198,7 @@ def _work(work: Work[P], piece: P, share: Share, site: _Site) -> str | Tumortrac
 
 
 def _check_site(site: _Site) -> None:
-    node = ray.util.get_node_ip_address()
+    node = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
     if tumortrace.__version__ != site.version:
         raise TumortraceError(
             f"node {node} has tumortrace {tumortrace.__version__}, not {site.version}; install the same on all nodes"

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tumortrace import api
-from tumortrace.commands.options import ConfigOption, LabelOption, NegativesOption, SetOption, SeveralData
+from tumortrace.commands.options import ConfigOption, LabelOption, NegativesOption, RayOption, SetOption, SeveralData
 from tumortrace.commands.output import console, exit_if_unreadable, name_next_command, print_scores, report_findings
 
 
@@ -21,6 +21,7 @@ def crossval(  # noqa: PLR0913, PLR0917 - the options of the command
     by: Annotated[api.By, typer.Option("--by", help="Folds of groups, or hold out one source (DATA).")] = "groups",
     negatives: NegativesOption = None,
     label: LabelOption = None,
+    ray: RayOption = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder [runs/NAME-crossval].")] = None,
 ) -> None:
     """Train and score every fold; call it again to continue.
@@ -40,6 +41,7 @@ def crossval(  # noqa: PLR0913, PLR0917 - the options of the command
             by=by,
             negatives=negatives,
             label=label,
+            ray=ray,
         )
     report_findings(result.findings, kept_in=folder / "summary.json")
     print_scores(result.summary)

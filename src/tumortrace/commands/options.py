@@ -38,6 +38,10 @@ ModelOption = Annotated[
         "--model", metavar="MODEL", help="default, fast, a run folder or an .onnx file [the folder's default]."
     ),
 ]
+RayOption = Annotated[
+    str | None,
+    typer.Option("--ray", metavar="ADDRESS", help="Run on a Ray cluster: auto or HOST:PORT; --out must be shared."),
+]
 
 
 def refuse_empty(arguments: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tumortrace import api
-from tumortrace.commands.options import LabelOption, NegativesOption, SeveralData
+from tumortrace.commands.options import LabelOption, NegativesOption, RayOption, SeveralData
 from tumortrace.commands.output import console, exit_if_unreadable, log, name_next_command, report_findings
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def sweep(
     ] = "sweep",
     negatives: NegativesOption = None,
     label: LabelOption = None,
+    ray: RayOption = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder [runs/NAME-sweep].")] = None,
 ) -> None:
     """Search for settings on folds of TRAIN and VAL, never on TEST.
@@ -41,7 +42,7 @@ def sweep(
     plan = plan_sweep(read_sweep(config), config)
     labels = {setting.name: describe_setting(setting, plan.varied) for setting in plan.settings}
     with name_next_command(lambda: sys.argv[1:]), _show(labels) as watch:
-        result = api.sweep(data, out=folder, config=config, negatives=negatives, label=label, watch=watch)
+        result = api.sweep(data, out=folder, config=config, negatives=negatives, label=label, watch=watch, ray=ray)
     report_findings(result.findings, kept_in=folder / "findings.json")
     console.print(leaderboard_table(result.leaderboard, labels))
     for line in conclude(result.leaderboard, labels):

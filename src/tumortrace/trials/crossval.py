@@ -36,7 +36,7 @@ class _Fold:
     held_out: tuple[CaseRecord, ...]
 
 
-def cross_validate(
+def cross_validate(  # noqa: PLR0913 - the settings of a cross-validation
     dataset: Dataset,
     config: Config,
     *,

@@ -24,7 +24,6 @@ from tumortrace.training.pace import describe_seconds
 from tumortrace.training.run import train
 from tumortrace.wording import counted
 
-
 LOCK_SECONDS = 120.0
 """Time for which a job waits for its run folder: a worker that was given up may still be ending."""
 

@@ -105,7 +105,7 @@ class _Trial:
         return replace(config, training=replace(config.training, seed=self.seed))
 
 
-def run_sweep(  # noqa: PLR0913 - the settings of a sweep
+def run_sweep(
     dataset: Dataset,
     plan: Plan,
     *,
@@ -177,7 +177,7 @@ class _Sweep:
         for trial in _left(list(self.trials.values()), self.runs):
             if trial.setting.name not in busy:
                 busy.add(trial.setting.name)
-                self._note(trial, [])
+                self._note(trial, [], others=len(running))
                 yield self._make_job(trial, here=here)
 
     def _make_job(self, trial: _Trial, *, here: bool) -> Job:
@@ -216,12 +216,13 @@ class _Sweep:
         if left and len(self.runs) == self.finished_before + 1:
             tell(describe_left(left, [run.seconds for run in self.runs]))
 
-    def _note(self, trial: _Trial, rows: Sequence[EpochRow]) -> None:
+    def _note(self, trial: _Trial, rows: Sequence[EpochRow], others: int = 0) -> None:
         doing = f"{describe_setting(trial.setting, self.plan.varied)}, seed {trial.seed}, fold {trial.fold}"
         left = len(_left(list(self.trials.values()), self.runs))
         if rows:
             dice = rows[-1].val_dice
             doing += f": epoch {rows[-1].epoch}" + ("" if dice is None else f", Dice {dice:.3f}")
+        doing += f", and {counted(others, 'other')}" if others else ""
         self.watch(tuple(self.runs), len(self.runs) + left, doing)
 
 
