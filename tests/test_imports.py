@@ -38,6 +38,12 @@ def test_heavy_libraries_stay_out(code):
     assert not loaded.intersection(HEAVY)
 
 
+def test_training_here_loads_nothing_of_ray():
+    loaded = modules_after("import tumortrace.api, tumortrace.trials.sweep, tumortrace.trials.crossval")
+    assert "torch" in loaded
+    assert not loaded.intersection({"ray", "pyarrow"})
+
+
 def test_monai_waits_for_a_loss_that_needs_it():
     code = (
         "import tumortrace.training.run; from tumortrace.training.losses import make_loss; make_loss('cross_entropy')"

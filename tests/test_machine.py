@@ -8,12 +8,22 @@ import sys
 
 import pytest
 
-from tumortrace.machine import limit_spinning, usable_cores
+from tumortrace import machine
+from tumortrace.machine import limit_cores, limit_spinning, usable_cores
 
 
 def test_cores_are_those_the_process_may_run_on(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 7, 60}, raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    assert usable_cores() == 3
+
+
+def test_a_process_beside_others_uses_no_more_cores_than_it_was_given(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(machine, "_most_cores", machine._most_cores)  # to be as before afterwards
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 7, 60}, raising=False)
+    limit_cores(2)
+    assert usable_cores() == 2
+    limit_cores(5)
     assert usable_cores() == 3
 
 

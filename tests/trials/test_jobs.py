@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,18 @@ import pytest
 from tumortrace.config import Config, load_config
 from tumortrace.data.dataset import Dataset, open_dataset
 from tumortrace.errors import ConfigError, DataError, RunFailedError
+from tumortrace.locks import lock_folder
 from tumortrace.trials import jobs
-from tumortrace.trials.jobs import Job, describe_left, read_seconds, run_job, run_jobs
+from tumortrace.trials.jobs import (
+    Here,
+    Job,
+    NotYetError,
+    describe_left,
+    read_seconds,
+    run_job,
+    run_job_on_worker,
+    run_jobs,
+)
 
 
 @pytest.fixture
@@ -65,9 +76,61 @@ def test_jobs_run_until_none_waits_and_what_one_led_to_changes_the_rest(job: Job
         if failure:
             waiting.pop(0)
 
-    run_jobs(lambda: waiting, finish)
+    run_jobs(lambda _running: waiting, finish, pool=Here())
     assert finished == [("a", ""), ("fails", "out of memory"), ("b", "")]
     assert [name for name, _ in trained] == ["a", "fails", "b"]
+
+
+class Three:
+    """A pool that runs three jobs at a time and finishes the last one first, the first one at its second try."""
+
+    size = 3
+
+    def __init__(self) -> None:
+        self.running: list[Job] = []
+        self.started: list[str] = []
+
+    def start(self, job: Job) -> None:
+        self.running.append(job)
+        self.started.append(job.label)
+
+    def take(self) -> tuple[Job, str | None]:
+        job = self.running.pop()
+        return job, None if job.label == "0" and self.started.count("0") == 1 else ""
+
+
+def test_several_jobs_run_at_a_time_and_one_that_has_to_wait_is_started_again(job: Job):
+    waiting = [replace(job, label=str(number)) for number in range(4)]
+    finished: list[str] = []
+
+    def finish(done: Job, _failure: str) -> None:
+        finished.append(done.label)
+        waiting.remove(done)
+
+    pool = Three()
+    run_jobs(lambda running: [each for each in waiting if each not in running], finish, pool=pool)
+    assert pool.started == ["0", "1", "2", "3", "0"]
+    assert finished == ["2", "3", "1", "0"]
+
+
+def test_a_training_that_has_to_wait_for_others_is_not_over(job: Job, monkeypatch: pytest.MonkeyPatch):
+    def train(*_: object, **__: object) -> None:
+        raise NotYetError
+
+    monkeypatch.setattr(jobs, "train", train)
+    assert run_job(job) is None
+
+
+def test_a_job_goes_to_a_worker_and_waits_there_for_its_folder(
+    job: Job, trained: list[tuple[str, bool]], monkeypatch: pytest.MonkeyPatch
+):
+    sent = pickle.loads(pickle.dumps(replace(job, folder=job.folder / "fails")))  # noqa: S301 - as Ray does
+    assert sent.progress() == 0
+    assert run_job_on_worker(sent) == "out of memory"
+    monkeypatch.setattr(jobs, "LOCK_SECONDS", 0.0)
+    with lock_folder(job.folder), pytest.raises(DataError, match="another run of tumortrace is writing there"):
+        run_job_on_worker(job)
+    assert trained == [("fails", False)]
 
 
 def test_seconds_of_a_run_come_from_its_manifest(tiny_run: Path, tmp_path: Path):

@@ -16,17 +16,18 @@ import pytest
 
 from tumortrace.config import Config, config_from_tables, load_config, to_toml
 from tumortrace.copies.split_files import read_split
+from tumortrace.copies.splits import make_folds
+from tumortrace.copies.survey import survey_cases
 from tumortrace.data.dataset import Dataset, open_dataset
 from tumortrace.errors import ConfigError, DataError, RunFailedError
-from tumortrace.evaluation.leaderboard import Run
 from tumortrace.phantoms.slices import write_phantom_dataset
 from tumortrace.training.arrays import PreparedPart
 from tumortrace.training.checkpoint import EpochRow
 from tumortrace.training.compute import Compute
 from tumortrace.training.loop import ShouldStop, fit
 from tumortrace.training.networks import build_network
-from tumortrace.trials import jobs, sweep
-from tumortrace.trials.sweep import SweepResult, is_hopeless, run_sweep
+from tumortrace.trials import hopeless, jobs, sweep
+from tumortrace.trials.sweep import SweepResult, run_sweep
 from tumortrace.trials.sweep_space import Plan, describe_setting, plan_sweep, read_sweep
 
 BASE = config_from_tables(
@@ -180,28 +181,17 @@ def row(epoch: int, dice: float | None) -> EpochRow:
     return EpochRow(epoch, 0.5, 0.4, dice, 10.0, 0.1, 1.0)
 
 
-def test_hopeless_by_hand():
-    rows = [row(1, 0.1), row(2, 0.3), row(3, 0.9)]
-    assert not is_hopeless(rows[:1], epochs=4, lowest=0.5)  # a third of 4, rounded up, is 2
-    assert is_hopeless(rows[:2], epochs=4, lowest=0.5)
-    assert is_hopeless(rows, epochs=4, lowest=0.5)  # a run that is resumed is judged by its second epoch still
-    assert not is_hopeless(rows[:2], epochs=4, lowest=0.3)
-    assert not is_hopeless(rows[:2], epochs=4, lowest=None)
-    assert not is_hopeless([row(1, None)], epochs=3, lowest=0.5)
-
-
-def run_of(setting: str, third: float | None, *, seed: int = 0, fold: str = "1") -> Run:
-    return Run(f"{setting}-{seed}", setting, seed, fold, 5, 0.5, 0.1, third, 3, 1.0, "finished")
-
-
-def test_a_setting_is_judged_once_against_the_first_runs_of_those_before(base: Path):
-    setting = plan_sweep(text_of(base), "x.toml").settings[0]
-    trial = sweep._Trial(setting, seed=0, fold="1", first=True)
-    runs = [run_of(f"s{index}", third) for index, third in enumerate([0.1, 0.4, 0.2, None])]
-    assert sweep._find_lowest(trial, runs) is None
-    runs += [run_of("s4", 0.9), run_of("s0", 0.0, seed=1), run_of("s0", 0.0, fold="2")]
-    assert sweep._find_lowest(trial, runs) == pytest.approx(0.3)  # of 0.1, 0.2, 0.4 and 0.9
-    assert sweep._find_lowest(replace(trial, first=False), runs) is None
+def test_a_settings_first_run_is_judged_by_those_of_the_settings_before(base: Path, data: Path, tmp_path: Path):
+    space = '[grid]\n"training.epochs" = [3, 5, 7]\n'
+    plan = plan_sweep(text_of(base, "seeds = [0, 1]", "stop_hopeless = true", space=space), "x.toml")
+    split = make_folds(survey_cases([each for each in open_dataset(data).records if each.part != "test"]), folds=3)
+    runs = sweep._Sweep(plan, open_dataset(data), split, tmp_path, watch=lambda _runs, _total, _doing: None)
+    rules = {name: runs._make_rule(trial) for name, trial in runs.trials.items()}
+    rule = rules["s3-seed0-fold1"]
+    assert rule is not None
+    assert [(run.folder.name, run.epochs) for run in rule.before] == [("s1-seed0-fold1", 3), ("s2-seed0-fold1", 5)]
+    assert (rule.epochs, rule.results) == (7, tmp_path / "results.csv")
+    assert not any(rule for name, rule in rules.items() if "seed1" in name)
 
 
 def test_a_run_ends_where_it_is_told_to_and_stays_ended(
@@ -458,8 +448,8 @@ def test_a_hopeless_run_stops_early_and_its_setting_is_not_tried_again(
     (copy / "sweep.toml").write_text(text)
     (copy / "results.csv").unlink()
     shutil.rmtree(copy / "runs" / "s2-seed0-fold1")
-    monkeypatch.setattr(sweep, "JUDGED_AGAINST", 1)
-    monkeypatch.setattr(sweep, "median", lambda _values: 1.1)  # nobody reaches it
+    monkeypatch.setattr(hopeless, "JUDGED_AGAINST", 1)
+    monkeypatch.setattr(hopeless, "median", lambda _values: 1.1)  # nobody reaches it
     trained = watch_training(monkeypatch)
     result = run_sweep(open_dataset(data), plan_sweep(text, "x.toml"), text=text, out=copy)
     assert trained == ["s2-seed0-fold1"]

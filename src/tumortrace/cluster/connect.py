@@ -116,7 +116,9 @@ def _quiet() -> Iterator[None]:
 
 
 def _explain(error: Exception) -> str:
-    """Return what ray says as one line; of versions that differ, both."""
+    """Return what ray says as one line, with what to do about a missing token and versions that differ."""
+    if isinstance(error, ray.exceptions.AuthenticationError) or "InvalidAuthToken" in str(error):
+        return "the cluster asks for its token; copy ~/.ray/auth_token from its head, and set RAY_AUTH_MODE=token"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if lines and lines[0].startswith("Version mismatch"):
         versions = [[line for line in lines if line.startswith(f"{name}:")] for name in ("Ray", "Python")]

@@ -91,7 +91,7 @@ class TaskPool(Generic[P]):
         self._share = share
         self._running: dict[ray.ObjectRef[Any], _Try] = {}
         run: Any = ray.remote(num_cpus=share.cores, num_gpus=share.gpus, max_retries=0)(_work)
-        self._start = lambda piece: run.remote(work, piece, share, site)
+        self._start: Callable[[P], ray.ObjectRef[Any]] = lambda piece: run.remote(work, piece, share, site)
 
     @property
     def size(self) -> int:

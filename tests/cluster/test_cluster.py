@@ -1,0 +1,123 @@
+"""Work on a real cluster of two nodes on this machine: the same results as here, whatever dies."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from studies.cluster_nodes import start_nodes
+
+from tumortrace import api
+from tumortrace.cluster import tasks
+from tumortrace.cluster.tasks import RETRIES, open_pool
+from tumortrace.errors import DataError, TumortraceError
+from tumortrace.locks import lock_folder
+from tumortrace.phantoms.slices import write_phantom_dataset
+
+BASE = """
+[recipe]
+size_hw = [32, 32]
+[network]
+widths = [4, 8]
+[training]
+epochs = 2
+batch_size = 4
+keep = "last"
+device = "cpu"
+threads = 1
+"""
+# The first four mark every pixel after one epoch, and the fifth none: it is hopeless.
+SWEEP = """
+base = "{base}"
+folds = 3
+use = 1
+stop_hopeless = true
+[grid]
+"training.learning_rate" = [1e-4, 1e-5, 1e-6, 1e-7, 0.03]
+"""
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with start_nodes(2) as cluster:
+        yield cluster.address
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of work that writes down each time it is begun, and then does what it is told."""
+
+    folder: Path
+    label: str
+    orders: tuple[str, ...]
+
+    def progress(self) -> int:
+        return 0
+
+
+def obey(piece: Piece) -> str:
+    begun = piece.folder / piece.label
+    with begun.open("a") as file:
+        file.write(".")
+    order = piece.orders[min(begun.stat().st_size, len(piece.orders)) - 1]
+    if order == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if order == "refuse":
+        raise DataError("no such slice")
+    return order
+
+
+def run(address: str, folder: Path, **orders: tuple[str, ...]) -> dict[str, str | None]:
+    with lock_folder(folder), open_pool(address, obey, out=folder) as pool:
+        for label, each in orders.items():
+            pool.start(Piece(folder, label, each))
+        return {piece.label: answer for piece, answer in (pool.take() for _ in orders)}
+
+
+def test_a_worker_that_dies_is_replaced_and_one_that_always_dies_is_a_named_failure(address: str, tmp_path: Path):
+    answers = run(address, tmp_path / "out", dies=("die",), recovers=("die", "die", ""), fails=("it diverged",))
+    assert answers["recovers"] == ""
+    assert answers["fails"] == "it diverged"
+    assert answers["dies"] == f"its worker died {1 + RETRIES} times, the last time: WorkerCrashedError"
+    begun = {path.name: path.stat().st_size for path in (tmp_path / "out").iterdir()}
+    assert begun == {"dies": 1 + RETRIES, "recovers": 3, "fails": 1}
+
+
+def test_what_the_user_can_fix_is_raised_here(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(DataError, match=r"^no such slice$"):
+        run(address, tmp_path / "out", one=("refuse",))
+    with open_pool(address, obey, out=tmp_path) as pool:
+        pool.start(Piece(tmp_path, "one", ("",)))  # nobody has locked the folder, so it is another one
+        with pytest.raises(TumortraceError, match="on a file system that all nodes share"):
+            pool.take()
+    monkeypatch.setattr(tasks.tumortrace, "__version__", "0.0.1")
+    with pytest.raises(TumortraceError, match=r"has tumortrace .*, not 0\.0\.1; install the same on all nodes"):
+        run(address, tmp_path / "out", one=("",))
+    with pytest.raises(TumortraceError, match=r"training\.threads = 3, and no node of the cluster has more than 1"):
+        open_pool(address, obey, out=tmp_path, threads=3).__enter__()
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+
+
+def test_a_sweep_gives_the_same_as_here_and_stops_the_same_runs(address: str, tmp_path: Path):
+    write_phantom_dataset(tmp_path / "data", counts={"TRAIN": 8, "VAL": 4}, no_tumour=0, seed=3)
+    (tmp_path / "base.toml").write_text(BASE)
+    (tmp_path / "sweep.toml").write_text(SWEEP.format(base=tmp_path / "base.toml"))
+    here, there = tmp_path / "here", tmp_path / "there"
+    for out, ray_address in ((here, None), (there, address)):
+        api.sweep(tmp_path / "data", out=out, config=str(tmp_path / "sweep.toml"), ray=ray_address)
+    rows = table(here / "results.csv")
+    assert [row["outcome"] for row in rows] == ["finished"] * 4 + ["stopped"]
+    assert table(there / "results.csv") == rows
+    assert (there / "leaderboard.csv").read_bytes() == (here / "leaderboard.csv").read_bytes()
+    for run_folder in (here / "runs").iterdir():
+        for name in ("best.safetensors", "model.onnx", "config.toml", "scores.csv"):
+            assert (there / "runs" / run_folder.name / name).read_bytes() == (run_folder / name).read_bytes()
