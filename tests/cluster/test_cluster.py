@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from studies.cluster_nodes import start_nodes
 
 from tumortrace import api
-from tumortrace.cluster import tasks
+from tumortrace.cluster import archive, site
+from tumortrace.cluster.archive import DEATHS, WORK, segment_on_cluster
 from tumortrace.cluster.tasks import RETRIES, open_pool
+from tumortrace.data.slice import Slice, write_png
 from tumortrace.errors import DataError, TumortraceError
+from tumortrace.inference.find_inputs import find_inputs
+from tumortrace.inference.inputs import segment_inputs
+from tumortrace.inference.predict import Prediction
+from tumortrace.inference.segmenter import Segmenter
+from tumortrace.inference.settings import SegmentSettings
 from tumortrace.locks import lock_folder
 from tumortrace.phantoms.slices import write_phantom_dataset
 
@@ -95,7 +106,7 @@ def test_what_the_user_can_fix_is_raised_here(address: str, tmp_path: Path, monk
         pool.start(Piece(tmp_path, "one", ("",)))  # nobody has locked the folder, so it is another one
         with pytest.raises(TumortraceError, match="on a file system that all nodes share"):
             pool.take()
-    monkeypatch.setattr(tasks.tumortrace, "__version__", "0.0.1")
+    monkeypatch.setattr(site.tumortrace, "__version__", "0.0.1")
     with pytest.raises(TumortraceError, match=r"has tumortrace .*, not 0\.0\.1; install the same on all nodes"):
         run(address, tmp_path / "out", one=("",))
     with pytest.raises(TumortraceError, match=r"training\.threads = 3, and no node of the cluster has more than 1"):
@@ -121,3 +132,76 @@ def test_a_sweep_gives_the_same_as_here_and_stops_the_same_runs(address: str, tm
     for run_folder in (here / "runs").iterdir():
         for name in ("best.safetensors", "model.onnx", "config.toml", "scores.csv"):
             assert (there / "runs" / run_folder.name / name).read_bytes() == (run_folder / name).read_bytes()
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Four slices, a file that is no picture, and a text that is passed over."""
+    write_phantom_dataset(tmp_path / "data", counts={"TEST": 4}, no_tumour=0, seed=5)
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number, path in enumerate(sorted((tmp_path / "data" / "TEST").glob("test_*.*"))):
+        path.rename(folder / f"slice {number}{path.suffix}")
+    (folder / "poison.png").write_bytes(b"\x89PNG\r\n\x1a\n but no picture")
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def without_seconds(folder: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    for image in document["images"]:
+        image.pop("seconds")
+    return document
+
+
+def read_masks(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("*.png")}
+
+
+def test_an_archive_gives_the_same_as_here_and_a_stopped_run_goes_on(
+    address: str, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    here, there = tmp_path / "here", tmp_path / "there"
+    segment_inputs(pictures, out=here, model="fast")
+    cluster = partial(segment_on_cluster, address)
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(archive, "write_results", stop)
+        segment_inputs(pictures, out=there, model="fast", engine=cluster)
+    assert read_masks(there) == read_masks(here)
+    assert not (there / "results.json").exists()
+    times = {path.name: path.stat().st_mtime_ns for path in there.glob("*_mask.png")}
+    os.utime(pictures / "slice 1.png", ns=(0, 0))  # as a file that was changed meanwhile
+    summary = segment_inputs(pictures, out=there, model="fast", engine=cluster)
+    again = {path.name for path in there.glob("*_mask.png") if path.stat().st_mtime_ns != times[path.name]}
+    assert again == {"slice 1_mask.png"}
+    assert (summary.total, summary.failed, summary.skipped) == (5, 1, 1)
+    assert without_seconds(there) == without_seconds(here)
+    assert not (there / WORK).exists()
+
+
+class Deadly(Segmenter):
+    """A segmenter whose process dies on a slice of one size, as by a fault of a decoder."""
+
+    def predict(self, image: Slice) -> Prediction:  # type: ignore[override]
+        if image.pixels.shape == (90, 100):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().predict(image)
+
+
+def test_a_slice_that_kills_its_workers_is_a_named_failure_and_stops_no_other(
+    address: str, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(archive, "BLOCKS", 1)  # the others are in its block
+    write_png(pictures / "deadly.png", np.zeros((90, 100), np.uint8))
+    inputs = find_inputs([str(pictures)])
+    segmenter = Deadly("fast", threads=1)
+    summary = segment_on_cluster(address, segmenter, inputs, out=tmp_path / "out", settings=SegmentSettings())
+    images = {Path(image["file"]).name: image for image in without_seconds(tmp_path / "out")["images"]}
+    assert images["deadly.png"]["status"] == "error"
+    assert f"its worker died {DEATHS} times on it" in images["deadly.png"]["reason"]
+    assert (summary.total, summary.failed) == (6, 2)
+    assert len(read_masks(tmp_path / "out")) == 4

@@ -2,4 +2,5 @@
 
 import os
 
-os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # before ray is imported, which reports usage to its makers by default
+# Before ray is imported: it reports usage to its makers by default, and writes lines of its own to stderr.
+os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_BACKEND_LOG_LEVEL="fatal")

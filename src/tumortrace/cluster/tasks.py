@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import ray
 
-import tumortrace
 from tumortrace.cluster.connect import connect
+from tumortrace.cluster.site import Site, enter_site
 from tumortrace.errors import TumortraceError
-from tumortrace.locks import LOCK
 from tumortrace.machine import limit_cores
 from tumortrace.progress import tell
 from tumortrace.wording import counted
@@ -59,15 +57,6 @@ class Share:
     gpus: int = 0
 
 
-@dataclass(frozen=True)
-class _Site:
-    """Where the driver runs: a worker must find the same folder and the same version."""
-
-    folder: Path
-    out: Path
-    version: str = tumortrace.__version__
-
-
 @dataclass
 class _Try:
     """A piece of work under way: how often it was started without getting further, and how far it was then."""
@@ -80,7 +69,7 @@ class _Try:
 class TaskPool(Generic[P]):
     """Pieces of work on a cluster, several at a time."""
 
-    def __init__(self, work: Work[P], *, share: Share, site: _Site) -> None:
+    def __init__(self, work: Work[P], *, share: Share, site: Site) -> None:
         """Make a pool on the cluster that this process is connected to.
 
         Args:
@@ -159,7 +148,7 @@ def open_pool(address: str, work: Work[P], *, out: Path, threads: int = 0, gpu: 
         slots = _count_slots(share)
         taken = counted(share.cores, "core") + (f" and {counted(share.gpus, 'GPU')}" if share.gpus else "")
         tell(f"Cluster at {address}: {slots} at a time, {taken} each")
-        yield TaskPool(work, share=share, site=_Site(Path.cwd(), out))
+        yield TaskPool(work, share=share, site=Site.of(out))
 
 
 def _divide(*, threads: int, gpu: bool) -> Share:
@@ -185,28 +174,14 @@ def _list_nodes() -> list[dict[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]] or [{"CPU": 1}]  # type: ignore[no-untyped-call]
 
 
-def _work(work: Work[P], piece: P, share: Share, site: _Site) -> str | TumortraceError | None:
+def _work(work: Work[P], piece: P, share: Share, site: Site) -> str | TumortraceError | None:
     """Do a piece of work on a worker."""
-    with suppress(OSError):
-        os.chdir(site.folder)  # paths are as the user typed them
     try:
-        _check_site(site)
+        enter_site(site)
         limit_cores(share.cores)
         return work(piece)
     except TumortraceError as error:
         return error
-
-
-def _check_site(site: _Site) -> None:
-    node = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-    if tumortrace.__version__ != site.version:
-        raise TumortraceError(
-            f"node {node} has tumortrace {tumortrace.__version__}, not {site.version}; install the same on all nodes"
-        )
-    if not (site.out / LOCK).exists():  # the driver holds it
-        raise TumortraceError(
-            f"{site.out}: node {node} does not see this folder; give an --out on a file system that all nodes share"
-        )
 
 
 def _name(error: Exception) -> str:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tumortrace.commands.options import ModelOption
+from tumortrace.commands.options import ModelOption, RayOption
 from tumortrace.commands.output import choose_model, console, log
-from tumortrace.errors import TumortraceError
+from tumortrace.errors import TumortraceError, require_extra
 from tumortrace.wording import list_ranges
 
 if TYPE_CHECKING:
+    from tumortrace.inference.inputs import Engine
     from tumortrace.inference.tally import Counts, SegmentSummary, ShardCounts
 
 
@@ -71,6 +73,7 @@ def segment(  # noqa: PLR0913 - the options of the command
     shard: Annotated[
         str | None, typer.Option("--shard", metavar="I/N", help="Only part I of N, for many processes and one --out.")
     ] = None,
+    ray: RayOption = None,
     sample: Annotated[bool, typer.Option("--sample", help="Segment a generated slice, to see it work.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print results.json on stdout, and nothing else.")] = False,
 ) -> None:
@@ -86,6 +89,8 @@ def segment(  # noqa: PLR0913 - the options of the command
         raise TumortraceError("--box is for your own pictures; omit --sample")
     if tta and box is not None:
         raise TumortraceError("--tta averages automatic masks; omit it with --box")
+    if ray is not None and (sample or shard is not None):
+        raise TumortraceError(f"--ray segments all of your own inputs; omit {'--sample' if sample else '--shard'}")
     if shard is not None and (sample or as_json):
         raise TumortraceError(f"--shard is a part of your own inputs; omit {'--sample' if sample else '--json'}")
     if sample == bool(inputs):
@@ -113,6 +118,7 @@ def segment(  # noqa: PLR0913 - the options of the command
             send=send,
             box=box,
             shard=shard,
+            engine=None if ray is None else _open_engine(ray),
         )
     else:  # into a folder of its own, so that trying it out is not in the way of the first real scans
         folder = out or Path("tumortrace-sample")
@@ -165,6 +171,16 @@ def _describe_place(summary: SegmentSummary) -> list[str]:
             f"Shards to run: {list_ranges(shard.unfinished)}; the last one writes results.json and results.csv",
         ]
     return lines if shard is None else [f"Shard {shard.index} of {shard.count}: {_describe_taken(shard)}", *lines]
+
+
+def _open_engine(address: str) -> Engine:
+    """Return the function that segments on a cluster, once the address is known to be one."""
+    require_extra("cluster", purpose="run on a Ray cluster")
+    from tumortrace.cluster.archive import segment_on_cluster
+    from tumortrace.cluster.connect import check_address
+
+    check_address(address)
+    return partial(segment_on_cluster, address)
 
 
 def _describe_taken(shard: ShardCounts) -> str:

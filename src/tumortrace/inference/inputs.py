@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,16 @@ from tumortrace.progress import track
 
 FilePath = str | PathLike[str]
 
+
+class Engine(Protocol):
+    """What segments all inputs of a run in another way than here, with the same results."""
+
+    def __call__(
+        self, segmenter: Segmenter, inputs: Inputs, /, *, out: Path, settings: SegmentSettings
+    ) -> SegmentSummary:
+        """Do as ``batch.segment_all``."""
+
+
 ONE_A_CORE = 4
 """Number of pictures and slices from which each core takes one of its own; fewer are segmented one by one."""
 
@@ -52,6 +63,7 @@ def segment_inputs(  # noqa: PLR0913 - the settings of a run
     send: str | None = None,
     box: str | None = None,
     shard: str | None = None,
+    engine: Engine | None = None,
 ) -> SegmentSummary:
     """Segment files, folders and glob patterns, and fill a folder with masks and ``results.json``.
 
@@ -71,6 +83,7 @@ def segment_inputs(  # noqa: PLR0913 - the settings of a run
         box: Box around the tumour as ``boxes.read_boxes`` takes it; None segments automatically.
         shard: Part of the inputs, ``"I/N"``: every N-th picture and volume, the same folder for all shards. The shard
             that ends last writes ``results.json``; one that was killed is run again and goes on. None takes all.
+        engine: Function that segments all inputs elsewhere, for example on a cluster; None segments them here.
 
     Raises:
         DataError: An input does not exist, there is no picture, the box cannot be read or is no picture's, ``out`` is
@@ -100,9 +113,11 @@ def segment_inputs(  # noqa: PLR0913 - the settings of a run
     # with all cores on each.
     workers = usable_cores() + 1 if count >= ONE_A_CORE else 1
     models = {"model": model} if boxes is None or model in SHIPPED else {"prompted": model}
-    segmenter = Segmenter(**models, threads=1 if workers > 1 else 0, tta=tta, gate=gate)
+    segmenter = Segmenter(**models, threads=1 if workers > 1 or engine else 0, tta=tta, gate=gate)
     settings = SegmentSettings(overlay, spacing_mm, options, boxes)
-    if part is None:
+    if engine is not None:
+        summary = engine(segmenter, found, out=Path(out), settings=settings)
+    elif part is None:
         summary = segment_all(segmenter, found, out=Path(out), settings=settings, workers=workers)
     else:
         summary = segment_shard(segmenter, found, part, out=Path(out), settings=settings, workers=workers)

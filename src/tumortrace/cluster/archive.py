@@ -1,0 +1,266 @@
+"""Segmenting an archive on a Ray cluster: one model an actor, paths in, records out.
+
+Each actor writes the files of its units into the shared folder under the names that the single run gives them. The
+records go into Parquet files, whose blocks Ray Data writes exactly once: a block that was written before a kill is not
+done again. When all are there they become the results of the single run, in its order.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+import ray
+from numpy.typing import NDArray
+from ray.data import ActorPoolStrategy, DataContext
+from ray.data.checkpoint import CheckpointConfig
+
+from tumortrace.cluster.connect import connect
+from tumortrace.cluster.site import Site, check_nodes, enter_site
+from tumortrace.cluster.units_source import ID, NUMBER, UNIT, UnitsSource, make_id
+from tumortrace.data.findings import Finding
+from tumortrace.errors import DataError, TumortraceError
+from tumortrace.files import write_json
+from tumortrace.inference.batch import (
+    describe_folder,
+    list_skipped,
+    one_opencv_thread,
+    refuse_boxes,
+    refuse_overwriting,
+    summarise,
+)
+from tumortrace.inference.find_inputs import Inputs
+from tumortrace.inference.merging import write_results
+from tumortrace.inference.pictures import PictureFile
+from tumortrace.inference.results import describe_failure, describe_volume_failure
+from tumortrace.inference.segmenter import Segmenter
+from tumortrace.inference.settings import SegmentSettings
+from tumortrace.inference.shards import describe_session
+from tumortrace.inference.tally import RunTally, SegmentSummary
+from tumortrace.inference.unit_files import write_unit
+from tumortrace.inference.unit_record import UnitRecord
+from tumortrace.inference.units import Unit, Units, segment_unit
+from tumortrace.locks import lock_folder
+from tumortrace.machine import limit_cores
+from tumortrace.progress import tell
+from tumortrace.wording import counted
+
+WORK = ".tumortrace-ray"
+"""Folder of a run that is under way, in that of its results."""
+
+RECORD = "record"
+"""Column of the records, as JSON."""
+
+DEATHS = 3
+"""Workers that may die on a unit before it counts as failed."""
+
+ROUNDS = 3
+"""Times in a row that the units which are left are begun again without one of them being done."""
+
+BLOCKS = 200
+"""Blocks of a run, if they then have no more than ``MOST_UNITS``."""
+
+MOST_UNITS = 1000
+"""Units of a block at most."""
+
+SLOTS_A_WRITER = 16
+"""Actors for each process that lists units, and each that writes records; these take no core of their own."""
+
+AT_ONCE = 10_000
+"""Records that are read at a time."""
+
+
+def segment_on_cluster(
+    address: str, segmenter: Segmenter, inputs: Inputs, *, out: Path, settings: SegmentSettings
+) -> SegmentSummary:
+    """Segment all inputs as ``segment_all`` does, on a cluster.
+
+    A second call after a kill continues: units whose block is written, of the same model, settings and files, are not
+    done again.
+
+    Args:
+        address: As for ``connect``.
+        segmenter: Segmenter, opened with ``threads=1``: each actor takes one core.
+        inputs: Inputs as ``find_inputs`` returns them, on paths that all nodes share.
+        out: Folder for the results, which all nodes share.
+        settings: Settings of the run.
+
+    Raises:
+        DataError: As ``segment_all``.
+        OSError: The disk is full or fails; what was finished is kept.
+        TumortraceError: The cluster cannot be used, or its workers die on whatever they are given.
+    """
+    refuse_boxes(settings.boxes, inputs)
+    run = _Run(segmenter, Units(inputs), settings, out)
+    session = describe_session(segmenter, run.units, settings)
+    with lock_folder(out), one_opencv_thread():
+        refuse_overwriting(inputs, run.units, out)
+        describe_folder(inputs, segmenter, settings, out)
+        _keep_session(run.work, {"session": session.digest})
+        with connect(address):
+            check_nodes(Site.of(out))
+            _segment_all(run)
+        tally = RunTally()
+        write_results(session.model, _count(run, tally), list_skipped(inputs), out=out)
+        shutil.rmtree(run.work)
+    return summarise(tally, inputs, out)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a run does."""
+
+    segmenter: Segmenter
+    units: Units
+    settings: SegmentSettings
+    out: Path
+
+    @property
+    def work(self) -> Path:
+        """The folder of what is under way."""
+        return self.out / WORK
+
+    @property
+    def records(self) -> Path:
+        return self.work / "records"
+
+
+def _keep_session(work: Path, session: dict[str, str]) -> None:
+    """Keep what an earlier run of the same session has done, and nothing else."""
+    path = work / "session.json"
+    with suppress(OSError, ValueError):
+        if json.loads(path.read_text(encoding="utf-8")) == session:
+            return
+    shutil.rmtree(work, ignore_errors=True)
+    write_json(path, session)
+    (work / "begun").mkdir()
+
+
+def _segment_all(run: _Run) -> None:
+    """Begin units until all are done; a round may lose some with a node."""
+    left, rounds = len(run.units) - _count_done(run), ROUNDS
+    tell(f"{counted(left, 'unit')} of {len(run.units)} to segment on the cluster")
+    while left:
+        _segment_round(run)
+        before, left = left, len(run.units) - _count_done(run)
+        rounds = ROUNDS if left < before else rounds - 1
+        if not rounds:
+            raise TumortraceError(
+                f"{run.out}: {counted(left, 'unit')} not segmented, because workers die; see ray status"
+            )
+
+
+def _segment_round(run: _Run) -> None:
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.checkpoint_config = CheckpointConfig(
+        ID, str((run.work / "done").absolute()), delete_checkpoint_on_success=False
+    )
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    block = min(max(len(run.units) // BLOCKS, 1), MOST_UNITS)
+    slots = max(int(ray.cluster_resources().get("CPU", 1)), 1)  # type: ignore[no-untyped-call]
+    few = max(slots // SLOTS_A_WRITER, 2)
+    rows = ray.data.read_datasource(UnitsSource(run.units, block=block), num_cpus=0, concurrency=few)
+    records = rows.map_batches(
+        _Actor,
+        fn_constructor_args=(run.segmenter, run.settings, Site.of(run.out)),
+        batch_size=None,
+        compute=ActorPoolStrategy(min_size=1, max_size=slots),
+        num_cpus=1,
+    )
+    try:
+        records.write_parquet(str(run.records.absolute()), ray_remote_args={"num_cpus": 0}, concurrency=few)
+    except ray.exceptions.RayError as error:
+        _raise_cause(error)
+
+
+def _raise_cause(error: BaseException) -> None:
+    """Raise what a worker met and the user can fix; a node that was lost is no error, the next round does the rest."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, TumortraceError | OSError):
+            raise cause from None
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    if isinstance(error, ray.exceptions.RayTaskError):
+        raise error
+
+
+class _Actor:
+    """A model on a worker, which segments blocks of units."""
+
+    def __init__(self, segmenter: Segmenter, settings: SegmentSettings, site: Site) -> None:
+        enter_site(site)
+        limit_cores(1)
+        self._segmenter, self._settings, self._out = segmenter, settings, site.out
+
+    def __call__(self, rows: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Segment the units of a block; return their records."""
+        units = [pickle.loads(unit) for unit in rows[UNIT]]  # noqa: S301 - from our own driver
+        with one_opencv_thread():
+            records = [self._segment(int(number), unit) for number, unit in zip(rows[NUMBER], units, strict=True)]
+        texts = np.array([json.dumps(record.to_json()) for record in records], dtype=object)
+        return {ID: rows[ID], NUMBER: rows[NUMBER], RECORD: texts}
+
+    def _segment(self, number: int, unit: Unit) -> UnitRecord:
+        begun = self._out / WORK / "begun" / str(number)
+        deaths = begun.stat().st_size if begun.exists() else 0
+        if deaths >= DEATHS:
+            return _describe_death(unit, deaths)
+        with begun.open("ab") as file:
+            file.write(b".")
+        record = write_unit(segment_unit(self._segmenter, unit, self._settings), self._out).record
+        begun.unlink(missing_ok=True)
+        return record
+
+
+def _describe_death(unit: Unit, deaths: int) -> UnitRecord:
+    """Describe a unit that nobody survived."""
+    file = unit.path if isinstance(unit, PictureFile) else unit.file
+    reason = f"{file}: its worker died {counted(deaths, 'time')} on it; segment it alone to see why, or remove it"
+    if isinstance(unit, PictureFile):
+        return UnitRecord(images=({**describe_failure(reason, file=file), "seconds": None},))
+    volume = describe_volume_failure(reason, file=file)
+    if isinstance(unit, Finding):
+        return UnitRecord(volume=volume)
+    return UnitRecord(volume={**volume, "series_uid": unit.volume.series_uid})
+
+
+def _open_records(run: _Run) -> pads.Dataset | None:
+    files = [str(path) for path in sorted(run.records.glob("*.parquet"))] if run.records.is_dir() else []
+    return pads.dataset(files, format="parquet") if files else None
+
+
+def _count_done(run: _Run) -> int:
+    """Count the units with a record."""
+    records = _open_records(run)
+    return 0 if records is None else len(pc.unique(records.to_table(columns=[NUMBER])[NUMBER]))
+
+
+def _count(run: _Run, tally: RunTally) -> Iterator[UnitRecord]:
+    """Yield the records of all units in their order, and count them."""
+    records = _open_records(run)
+    for start in range(0, len(run.units), AT_ONCE):
+        here = (pc.field(NUMBER) >= start) & (pc.field(NUMBER) < start + AT_ONCE)
+        table = records.to_table(filter=here) if records is not None else None
+        rows: dict[int, dict[str, Any]] = {}
+        for row in table.to_pylist() if table is not None else []:
+            number = row[NUMBER]
+            # Where a file has changed while the run was stopped, there are two; the one of the file as it is counts.
+            if number not in rows or row[ID] == make_id(number, run.units[number]):
+                rows[number] = row
+        for number in range(start, min(start + AT_ONCE, len(run.units))):
+            if number not in rows:
+                raise DataError(f"{run.work}: lacks the record of a unit; run the same command again")
+            record = UnitRecord.from_json(json.loads(rows[number][RECORD]))
+            tally.count(record)
+            yield record
