@@ -148,11 +148,11 @@ def _keep_session(work: Path, session: dict[str, str]) -> None:
 
 def _segment_all(run: _Run) -> None:
     """Begin units until all are done; a round may lose some with a node."""
-    left, rounds = len(run.units) - _count_done(run), ROUNDS
+    left, rounds = _count_left(run), ROUNDS
     tell(f"{counted(left, 'unit')} of {len(run.units)} to segment on the cluster")
     while left:
         _segment_round(run)
-        before, left = left, len(run.units) - _count_done(run)
+        before, left = left, _count_left(run)
         rounds = ROUNDS if left < before else rounds - 1
         if not rounds:
             raise TumortraceError(
@@ -235,32 +235,28 @@ def _describe_death(unit: Unit, deaths: int) -> UnitRecord:
     return UnitRecord(volume={**volume, "series_uid": unit.volume.series_uid})
 
 
-def _open_records(run: _Run) -> pads.Dataset | None:
-    files = [str(path) for path in sorted(run.records.glob("*.parquet"))] if run.records.is_dir() else []
-    return pads.dataset(files, format="parquet") if files else None
-
-
-def _count_done(run: _Run) -> int:
-    """Count the units with a record."""
-    records = _open_records(run)
-    return 0 if records is None else len(pc.unique(records.to_table(columns=[NUMBER])[NUMBER]))
+def _count_left(run: _Run) -> int:
+    """Count the units without a record."""
+    return sum(row is None for row in _read_rows(run, [ID]))
 
 
 def _count(run: _Run, tally: RunTally) -> Iterator[UnitRecord]:
     """Yield the records of all units in their order, and count them."""
-    records = _open_records(run)
+    for row in _read_rows(run, [ID, RECORD]):
+        if row is None:
+            raise DataError(f"{run.out}: a file was changed while it was segmented; run the same command again")
+        record = UnitRecord.from_json(json.loads(row[RECORD]))
+        tally.count(record)
+        yield record
+
+
+def _read_rows(run: _Run, columns: list[str]) -> Iterator[dict[str, Any] | None]:
+    """Yield the row of each unit in their order; None without one of its files as they are now."""
+    files = [str(path) for path in run.records.glob("*.parquet")] if run.records.is_dir() else []
+    records = pads.dataset(files, format="parquet") if files else None
     for start in range(0, len(run.units), AT_ONCE):
         here = (pc.field(NUMBER) >= start) & (pc.field(NUMBER) < start + AT_ONCE)
-        table = records.to_table(filter=here) if records is not None else None
-        rows: dict[int, dict[str, Any]] = {}
-        for row in table.to_pylist() if table is not None else []:
-            number = row[NUMBER]
-            # Where a file has changed while the run was stopped, there are two; the one of the file as it is counts.
-            if number not in rows or row[ID] == make_id(number, run.units[number]):
-                rows[number] = row
-        for number in range(start, min(start + AT_ONCE, len(run.units))):
-            if number not in rows:
-                raise DataError(f"{run.work}: lacks the record of a unit; run the same command again")
-            record = UnitRecord.from_json(json.loads(rows[number][RECORD]))
-            tally.count(record)
-            yield record
+        found = records.to_table(columns, filter=here).to_pylist() if records else []
+        rows = {row[ID]: row for row in found}
+        for number, unit in enumerate(run.units[start : start + AT_ONCE], start):
+            yield rows.get(make_id(number, unit))

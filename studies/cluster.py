@@ -1,0 +1,293 @@
+"""What a Ray cluster of two nodes on this machine leaves of work whose parts are killed, and what Ray costs.
+
+``python -m studies.cluster kills sweep|crossval|archive --out FOLDER`` kills nodes, workers and drivers in turn, each
+at a random moment, until as many kills of each kind are done; every run is compared with that of this process.
+``python -m studies.cluster cost --out FOLDER`` measures time, memory and spilling with one worker.
+``python -m studies.cluster tune`` times eight short jobs as tasks and by Ray Tune.
+Each prints its rows and appends them to ``results.jsonl`` in the folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ray.cluster_utils import Cluster
+
+from studies.cluster_nodes import start_nodes
+from tumortrace.phantoms.slices import write_phantom_dataset
+
+KINDS = ("node", "worker", "driver")
+TIMES = {"seconds", "images_per_second", "loader_share"}
+"""Columns and keys that say how long something took."""
+
+BASE = """
+[recipe]
+size_hw = [64, 64]
+[network]
+widths = [8, 16]
+[training]
+epochs = 12
+batch_size = 4
+keep = "last"
+device = "cpu"
+threads = 1
+"""
+SWEEP = """
+base = "{base}"
+folds = 3
+use = 2
+stop_hopeless = true
+[grid]
+"training.learning_rate" = [1e-4, 1e-5, 1e-6, 1e-7, 0.03, 0.003]
+"""
+
+
+def main() -> None:
+    """Do what the arguments say."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("kills", "cost", "tune"))
+    parser.add_argument("command", nargs="?", choices=("sweep", "crossval", "archive"), default="archive")
+    parser.add_argument("--out", type=Path, default=Path("cluster-study"))
+    parser.add_argument("--kills", type=int, default=10, help="of each kind")
+    parser.add_argument("--slices", type=int, default=5000)
+    parser.add_argument("--minutes", type=float, default=60, help="after which no further run begins")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    if given.what == "kills":
+        study_kills(given)
+    elif given.what == "cost":
+        study_cost(given)
+    else:
+        study_tune()
+
+
+# ---- what dies
+
+
+def study_kills(given: argparse.Namespace) -> None:
+    """Kill parts of runs until there are enough kills; compare each run with the one here."""
+    words, here = make_command(given.command, given.out, given.slices)
+    run_here(words, here)
+    rng, done, deadline = random.Random(given.seed), Counter[str](), time.monotonic() + 60 * given.minutes  # noqa: S311
+    with start_nodes(2) as cluster:
+        number = 0
+        while sum(done.values()) < given.kills * len(KINDS) and time.monotonic() < deadline:
+            number += 1
+            there = given.out / f"{given.command}-{number}"
+            shutil.rmtree(there, ignore_errors=True)
+            kills, seconds = run_with_kills(cluster, words, there, rng, done, most=given.kills)
+            row = {"study": "kills", "command": given.command, "run": number, "seconds": round(seconds, 1)}
+            keep_row(given.out, {**row, **{kind: kills[kind] for kind in KINDS}, **compare_folders(here, there)})
+
+
+def make_command(command: str, out: Path, slices: int) -> tuple[list[str], Path]:
+    """Write the data of a command; return its words, and the folder for the run of this process."""
+    data = out / f"data-{command}-{slices}"
+    if command == "archive":
+        if not data.exists():
+            write_phantom_dataset(out / "drawn", counts={"TEST": slices}, no_tumour=0, seed=9)
+            (out / "drawn" / "TEST").rename(data)
+            next(data.glob("*.json")).unlink()
+            (data / "poison.png").write_bytes(b"\x89PNG\r\n\x1a\n but no picture")
+        return ["segment", str(data), "--model", "fast"], out / f"here-{command}-{slices}"
+    if not data.exists():
+        write_phantom_dataset(data, counts={"TRAIN": 16, "VAL": 8}, no_tumour=0, seed=3)
+    (out / "base.toml").write_text(BASE)
+    (out / "sweep.toml").write_text(SWEEP.format(base=out / "base.toml"))
+    settings = ["sweep.toml"] if command == "sweep" else ["base.toml"]
+    more = [] if command == "sweep" else ["--folds", "6"]
+    return [command, str(data), "--config", str(out / settings[0]), *more], out / f"here-{command}"
+
+
+def run_here(words: Sequence[str], out: Path) -> None:
+    """Run a command in one process, unless it has been run before."""
+    if not (out / "results.json").exists() and not any(out.glob("*.csv")):
+        subprocess.run(
+            [sys.executable, "-m", "tumortrace", *words, "--out", str(out)], check=False, capture_output=True
+        )
+
+
+def run_with_kills(
+    cluster: Cluster, words: Sequence[str], out: Path, rng: random.Random, done: Counter[str], *, most: int
+) -> tuple[Counter[str], float]:
+    """Run a command on the cluster to its end, and kill parts of it on the way."""
+    kills: Counter[str] = Counter()
+    started = time.monotonic()
+    driver = start_driver(cluster, words, out)
+    while driver.poll() is None:
+        left = [kind for kind in KINDS if done[kind] < most]
+        with suppress(subprocess.TimeoutExpired):
+            driver.wait(rng.uniform(3.0, 20.0))
+        if driver.poll() is None and left:
+            kind = rng.choice(left)
+            if kill(kind, cluster, driver):
+                kills[kind] += 1
+                done[kind] += 1
+        if driver.poll() == -signal.SIGKILL:
+            driver = start_driver(cluster, words, out)
+    if driver.returncode not in {0, 1}:  # 1: the poison is named
+        print((out.parent / "driver.log").read_text()[-2000:])
+    return kills, time.monotonic() - started
+
+
+def start_driver(cluster: Cluster, words: Sequence[str], out: Path) -> subprocess.Popen[bytes]:
+    """Start the command of a user in a process of its own."""
+    with (out.parent / "driver.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tumortrace", *words, "--out", str(out), "--ray", cluster.address],
+            stdout=log,
+            stderr=log,
+        )
+
+
+def kill(kind: str, cluster: Cluster, driver: subprocess.Popen[bytes]) -> bool:
+    """Kill one part, as a power cut would; return whether there was one."""
+    if kind == "driver":
+        driver.kill()
+        driver.wait()
+        return True
+    if kind == "node":
+        cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+        cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20, include_log_monitor=False)
+        return True
+    workers = list_workers()
+    if workers:
+        os.kill(random.choice(workers), signal.SIGKILL)  # noqa: S311
+    return bool(workers)
+
+
+def list_workers() -> list[int]:
+    """Return the processes that train or segment for us now."""
+    busy = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            title = path.read_bytes().replace(b"\0", b" ").strip()
+            if title.startswith((b"ray::_work", b"ray::MapWorker(MapBatches(_Actor)).", b"ray::MapBatches(_Actor)")):
+                busy.append(int(path.parent.name))
+    return busy
+
+
+def compare_folders(here: Path, there: Path) -> dict[str, object]:
+    """Compare two folders of results file by file, but for times."""
+    names = [{str(path.relative_to(each)): path for path in list_results(each)} for each in (here, there)]
+    missing = sorted(names[0].keys() - names[1].keys())
+    extra = sorted(names[1].keys() - names[0].keys())
+    differing = [name for name in sorted(names[0].keys() & names[1].keys()) if not same(names[0][name], names[1][name])]
+    return {"files": len(names[0]), "missing": len(missing), "extra": len(extra), "differing": " ".join(differing)}
+
+
+def list_results(folder: Path) -> Iterator[Path]:
+    """Yield the files that must be the same: neither pictures of curves nor what holds times in a binary form."""
+    for path in folder.rglob("*"):
+        held = {"tensorboard", "last"} & set(path.parts)
+        if path.is_file() and not held and path.name not in {"manifest.json", "losses.png", ".tumortrace.lock"}:
+            yield path
+
+
+def same(one: Path, two: Path) -> bool:
+    """Whether two files are the same, but for times."""
+    if one.suffix == ".csv":
+        return read_table(one) == read_table(two)
+    if one.suffix == ".json":
+        return drop_times(json.loads(one.read_text())) == drop_times(json.loads(two.read_text()))
+    return hashlib.sha256(one.read_bytes()).digest() == hashlib.sha256(two.read_bytes()).digest()
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Read a table without the columns of times."""
+    with path.open(newline="") as file:
+        return [{key: value for key, value in row.items() if key not in TIMES} for row in csv.DictReader(file)]
+
+
+def drop_times(value: object) -> object:
+    """Return values of JSON without the keys of times."""
+    if isinstance(value, dict):
+        return {key: drop_times(each) for key, each in value.items() if key not in TIMES}
+    return [drop_times(each) for each in value] if isinstance(value, list) else value
+
+
+# ---- what it costs
+
+
+def study_cost(given: argparse.Namespace) -> None:
+    """Segment few and many slices on one core, here and on a cluster of one core: the difference is a slice's cost."""
+    counts = (given.slices // 5, given.slices)
+    with start_nodes(1) as cluster, one_core():
+        for count in counts:
+            words, _ = make_command("archive", given.out, count)
+            for place, more in (("here", []), ("ray", ["--ray", cluster.address])):
+                out = given.out / f"cost-{place}-{count}"
+                shutil.rmtree(out, ignore_errors=True)
+                started = time.monotonic()
+                child = subprocess.Popen(
+                    [sys.executable, "-m", "tumortrace", *words, "--out", str(out), *more], stdout=subprocess.DEVNULL
+                )
+                _, _, used = os.wait4(child.pid, 0)
+                seconds = time.monotonic() - started
+                spilled = sum(path.stat().st_size for path in Path("/tmp/ray").glob("session_*/ray_spilled*/*"))  # noqa: S108
+                row = {"study": "cost", "place": place, "slices": count, "seconds": round(seconds, 2)}
+                keep_row(given.out, {**row, "driver_mb": round(used.ru_maxrss / 1024, 1), "spilled_bytes": spilled})
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Let what is started in the block run on one core: the cluster's own processes keep theirs."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def study_tune() -> None:
+    """Time eight jobs of half a second that import torch, as tasks and as trials of Ray Tune."""
+    import ray
+    from ray import tune
+
+    def work(_config: object) -> None:
+        import torch
+
+        del torch
+        time.sleep(0.5)
+
+    with start_nodes(1, cores=2) as cluster:
+        ray.init(address=cluster.address, log_to_driver=False)
+        task = ray.remote(num_cpus=1)(work)
+        for turn in ("first", "second"):
+            started = time.monotonic()
+            ray.get([task.remote(number) for number in range(8)])
+            print(f"tasks, {turn} time: {time.monotonic() - started:.1f} s")
+        started = time.monotonic()
+        tune.Tuner(
+            tune.with_resources(work, {"cpu": 1}), param_space={"number": tune.grid_search(list(range(8)))}
+        ).fit()
+        print(f"Ray Tune: {time.monotonic() - started:.1f} s")
+        ray.shutdown()
+
+
+def keep_row(out: Path, row: dict[str, object]) -> None:
+    """Print a row and append it to the folder's lines."""
+    line = json.dumps(row)
+    print(line, flush=True)
+    with (out / "results.jsonl").open("a") as file:
+        file.write(line + "\n")
+
+
+if __name__ == "__main__":
+    main()
