@@ -25,9 +25,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ray.cluster_utils import Cluster
-
-from studies.cluster_nodes import start_nodes
+from studies.cluster_nodes import Cluster, start_nodes
 from tumortrace.phantoms.slices import write_phantom_dataset
 
 KINDS = ("node", "worker", "driver")

@@ -89,7 +89,7 @@ def segment_on_cluster(
     done again.
 
     Args:
-        address: As for ``connect``.
+        address: Address as ``connect`` takes it.
         segmenter: Segmenter, opened with ``threads=1``: each actor takes one core.
         inputs: Inputs as ``find_inputs`` returns them, on paths that all nodes share.
         out: Folder for the results, which all nodes share.

@@ -134,7 +134,7 @@ def open_pool(address: str, work: Work[P], *, out: Path, threads: int = 0, gpu: 
     """Connect to a cluster and open a pool there.
 
     Args:
-        address: As for ``connect``.
+        address: Address as ``connect`` takes it.
         work: What is done with a piece.
         out: Folder of the results, which all nodes share, locked while pieces are worked on.
         threads: CPU cores of a piece; 0 takes one, or those that go with a GPU.

@@ -20,6 +20,7 @@ TASKS = {
     "train, improve, sweep, export": ("train",),
     "demo, crossval": ("train", "report"),
     "serve the web page": ("web",),
+    "run on a Ray cluster": ("cluster",),
 }
 """Tasks with the extras of the package that each needs."""
 
