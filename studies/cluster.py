@@ -1,4 +1,4 @@
-"""What a Ray cluster of two nodes on this machine leaves of work whose parts are killed, and what Ray costs.
+"""What remains of work on a Ray cluster whose parts are killed, and its cost.
 
 ``python -m studies.cluster kills sweep|crossval|archive --out FOLDER`` kills nodes, workers and drivers in turn, each
 at a random moment, until as many kills of each kind are done; every run is compared with that of this process.

@@ -1,4 +1,4 @@
-"""A Ray cluster of several nodes on this machine, for tests and for the study of what dies."""
+"""A Ray cluster of several nodes on this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Segmenting an archive on a Ray cluster: one model an actor, paths in, records out.
+"""Segment an archive on a Ray cluster: paths in, masks and records out.
 
 Each actor writes the files of its units into the shared folder under the names that the single run gives them. The
 records go into Parquet files, whose blocks Ray Data writes exactly once: a block that was written before a kill is not

@@ -1,4 +1,4 @@
-"""Connecting to a Ray cluster that runs already, with one line for whatever goes wrong."""
+"""The connection to a Ray cluster that runs already."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The place where a run was started: each worker must find the same folder, and the same version."""
+"""The folder and version that each worker of a run must find."""
 
 from __future__ import annotations
 

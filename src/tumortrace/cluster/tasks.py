@@ -1,4 +1,4 @@
-"""Pieces of work on a Ray cluster, each tried again a few times where the worker that does it dies."""
+"""Pieces of work on a Ray cluster, tried again where a worker dies."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ class TaskPool(Generic[P]):
 
         Args:
             work: Function of a module; its errors other than ``TumortraceError`` come out here as they are.
-            share: What one piece takes.
-            site: Where the driver runs.
+            share: Part of the cluster that one piece takes.
+            site: Place where the run was started.
         """
         self._share = share
         self._running: dict[ray.ObjectRef[Any], _Try] = {}
@@ -135,7 +135,7 @@ def open_pool(address: str, work: Work[P], *, out: Path, threads: int = 0, gpu: 
 
     Args:
         address: Address as ``connect`` takes it.
-        work: What is done with a piece.
+        work: Function that does a piece.
         out: Folder of the results, which all nodes share, locked while pieces are worked on.
         threads: CPU cores of a piece; 0 takes one, or those that go with a GPU.
         gpu: Whether a piece takes a GPU where the cluster has any.

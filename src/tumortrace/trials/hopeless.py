@@ -1,4 +1,4 @@
-"""The rule that ends a setting's first run early, by the first runs of the settings before it."""
+"""The rule that ends a setting's first run early."""
 
 from __future__ import annotations
 

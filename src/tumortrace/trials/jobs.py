@@ -1,4 +1,4 @@
-"""Jobs: the trainings of a trial, run here in turn or elsewhere at once, and continued after a stop."""
+"""Jobs: the trainings of a trial, here in turn or elsewhere at once."""
 
 from __future__ import annotations
 
