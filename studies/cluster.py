@@ -32,6 +32,9 @@ KINDS = ("node", "worker", "driver")
 TIMES = {"seconds", "images_per_second", "loader_share"}
 """Columns and keys that say how long something took."""
 
+DRAWN = 250
+"""Different slices of an archive."""
+
 BASE = """
 [recipe]
 size_hw = [64, 64]
@@ -98,10 +101,7 @@ def make_command(command: str, out: Path, slices: int) -> tuple[list[str], Path]
     data = out / f"data-{command}-{slices}"
     if command == "archive":
         if not data.exists():
-            write_phantom_dataset(out / "drawn", counts={"TEST": slices}, no_tumour=0, seed=9)
-            (out / "drawn" / "TEST").rename(data)
-            next(data.glob("*.json")).unlink()
-            (data / "poison.png").write_bytes(b"\x89PNG\r\n\x1a\n but no picture")
+            draw_archive(data, out / f"drawn-{slices}", slices)
         return ["segment", str(data), "--model", "fast"], out / f"here-{command}-{slices}"
     if not data.exists():
         write_phantom_dataset(data, counts={"TRAIN": 16, "VAL": 8}, no_tumour=0, seed=3)
@@ -110,6 +110,17 @@ def make_command(command: str, out: Path, slices: int) -> tuple[list[str], Path]
     settings = ["sweep.toml"] if command == "sweep" else ["base.toml"]
     more = [] if command == "sweep" else ["--folds", "6"]
     return [command, str(data), "--config", str(out / settings[0]), *more], out / f"here-{command}"
+
+
+def draw_archive(data: Path, drawn: Path, slices: int) -> None:
+    """Fill a folder with slices, each one of 250 under another name, and a file that is no picture."""
+    write_phantom_dataset(drawn, counts={"TEST": min(slices, DRAWN)}, no_tumour=0, seed=9)
+    pictures = sorted(path for path in (drawn / "TEST").iterdir() if path.suffix != ".json")
+    data.mkdir()
+    for number in range(slices):
+        picture = pictures[number % len(pictures)]
+        (data / f"{number:06}{picture.suffix}").hardlink_to(picture)
+    (data / "poison.png").write_bytes(b"\x89PNG\r\n\x1a\n but no picture")
 
 
 def run_here(words: Sequence[str], out: Path) -> None:

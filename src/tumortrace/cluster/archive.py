@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from ray.data import ActorPoolStrategy, DataContext
 from ray.data.checkpoint import CheckpointConfig
 
-from tumortrace.cluster.connect import connect
+from tumortrace.cluster.connect import connect, start_aside
 from tumortrace.cluster.site import Site, check_nodes, enter_site
 from tumortrace.cluster.units_source import ID, NUMBER, UNIT, UnitsSource, make_id
 from tumortrace.data.findings import Finding
@@ -179,7 +179,8 @@ def _segment_round(run: _Run) -> None:
         num_cpus=1,
     )
     try:
-        records.write_parquet(str(run.records.absolute()), ray_remote_args={"num_cpus": 0}, concurrency=few)
+        place = str(run.records.absolute())
+        start_aside(lambda: records.write_parquet(place, ray_remote_args={"num_cpus": 0}, concurrency=few)).result()
     except ray.exceptions.RayError as error:
         _raise_cause(error)
 

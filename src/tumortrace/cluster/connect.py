@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Thread
 
 import ray
@@ -34,8 +35,10 @@ def connect(address: str) -> Iterator[None]:
     check_address(address)
     if address != "auto":
         _knock(address)
-    _join(address)
     try:
+        _join(address)
+        with suppress(ValueError):  # only the main thread has them; Ray has put its own below Python's, which prints
+            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
         yield
     finally:
         ray.shutdown()
@@ -70,12 +73,9 @@ def _knock(address: str) -> None:
 
 
 def _join(address: str) -> None:
-    """Join a cluster, in a thread that is left behind if there is no answer.
-
-    Outside the main thread Ray leaves the handlers of signals as they are, so that an interruption stays one.
-    """
-    answer: Future[None] = Future()
-    Thread(target=_try_to_join, args=(address, answer), daemon=True).start()
+    """Join a cluster; who does not answer is left behind."""
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    answer = start_aside(lambda: ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR))
     try:
         with _quiet():
             answer.result(CLUSTER_SECONDS)
@@ -92,14 +92,23 @@ def _join(address: str) -> None:
         raise TumortraceError(f"--ray {address}: {_explain(error)}") from None
 
 
-def _try_to_join(address: str, answer: Future[None]) -> None:
-    try:
-        logging.getLogger("ray").setLevel(logging.ERROR)
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except BaseException as error:  # noqa: BLE001 - it is raised where the answer is waited for
-        answer.set_exception(error)
-    else:
-        answer.set_result(None)
+def start_aside(work: Callable[[], object]) -> Future[None]:
+    """Start work in a thread of its own, for the main thread to wait for.
+
+    There Ray neither replaces the handlers of signals nor swallows an interruption, and nobody has to wait for it.
+    """
+    answer: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - it is raised where the answer is waited for
+            answer.set_exception(error)
+        else:
+            answer.set_result(None)
+
+    Thread(target=run, daemon=True).start()
+    return answer
 
 
 @contextmanager
