@@ -19,7 +19,7 @@ import typer.main
 from typer.testing import CliRunner
 
 import tumortrace
-from tumortrace import cli, interruption
+from tumortrace import cli, errors, interruption
 from tumortrace.commands.evaluate import evaluate
 from tumortrace.commands.info import info
 from tumortrace.commands.options import refuse_empty
@@ -410,6 +410,23 @@ def test_info_on_no_model_prints_nothing_but_the_error(capsys: pytest.CaptureFix
     with pytest.raises(ModelError, match="nowhere: no such model"):
         info("nowhere")
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"sample": True}, "omit --sample"), ({"shard": "1/2"}, "omit --shard")]
+)
+def test_a_cluster_takes_all_of_ones_own_inputs(options: dict[str, Any], message: str):
+    with pytest.raises(TumortraceError, match=message):
+        segment(None if "sample" in options else ["x.png"], ray="auto", **options)
+
+
+def test_the_address_of_a_cluster_is_checked_first(monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("ray", reason="ray is not installed")
+    with pytest.raises(TumortraceError, match="ray job submit"):
+        segment(["x.png"], ray="ray://head:10001")
+    monkeypatch.setattr(errors.importlib.util, "find_spec", lambda _module: None)
+    with pytest.raises(TumortraceError, match=r"pip install 'tumortrace\[cluster\]'$"):
+        segment(["x.png"], ray="auto")
 
 
 @pytest.mark.parametrize(("options", "message"), [({"sample": True}, "omit --sample"), ({"tta": True}, "omit it with")])
