@@ -91,9 +91,7 @@ def read_regular_file(path: Path, *, most_bytes: int) -> bytes:
         DataError: It cannot be read, is no regular file, or is too large.
     """
     try:
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):
-            raise DataError(f"{path}: {_name_type(mode)}, not a file; only regular files are read")
+        refuse_irregular(path)
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             if size > most_bytes:
@@ -106,6 +104,19 @@ def read_regular_file(path: Path, *, most_bytes: int) -> bytes:
         raise DataError(f"{path}: cannot be read ({error}); no file has such a name") from None
     except MemoryError:
         raise DataError(f"{path}: cannot be read (there is too little memory for it); give a smaller file") from None
+
+
+def refuse_irregular(path: Path) -> os.stat_result:
+    """Return the status of a regular file.
+
+    Raises:
+        DataError: It is a folder, a pipe or a device.
+        OSError: There is no such file.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError(f"{path}: {_name_type(status.st_mode)}, not a file; only regular files are read")
+    return status
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -21,8 +21,9 @@ from tumortrace.errors import DataError, ModelError
 from tumortrace.files import write_atomically
 from tumortrace.inference import segment_picture, unit_files
 from tumortrace.inference.batch import segment_pictures
+from tumortrace.inference.found_files import PictureFile
 from tumortrace.inference.model import Model
-from tumortrace.inference.pictures import PictureFile, find_pictures
+from tumortrace.inference.pictures import find_pictures
 from tumortrace.inference.predict import Prediction
 from tumortrace.inference.results import PARTIAL, ResultsWriter, describe_failure, open_results
 from tumortrace.inference.segmenter import Segmenter

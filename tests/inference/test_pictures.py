@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tumortrace.errors import DataError
-from tumortrace.inference import pictures as pictures_module
-from tumortrace.inference.pictures import PictureFile, find_pictures, refuse_out_among_pictures
+from tumortrace.inference.found_files import FoundFile, FoundFiles, PictureFile, PictureFiles
+from tumortrace.inference.pictures import find_pictures, refuse_out_among_pictures
 from tumortrace.signed_png import sign_png
 
 
@@ -53,7 +53,8 @@ def test_names_that_meet_with_suffix_too_are_numbered(tmp_path: Path):
 
 @given(st.lists(st.sampled_from(["x.jpg", "x.png", "x.jpg.png", "x.png-2.jpg", "y.png", "a/x.png"]), max_size=8))
 def test_every_file_has_a_name_of_its_own(names: list[str]):
-    unique = pictures_module.unique_names(names)
+    files = FoundFiles(FoundFile(name, 0) for name in names)
+    unique = [one.name for one in PictureFiles(files, files.resolve_names())]
     assert len(set(unique)) == len(names)
     assert all(new.startswith(name.rpartition(".")[0]) for new, name in zip(unique, names, strict=True))
 

@@ -25,7 +25,8 @@ def segment(  # noqa: PLR0913 - the options of the command
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="INPUT...", help="Pictures, DICOM files, NIfTI files, folders of them, or glob patterns."
+            metavar="INPUT...",
+            help="Pictures, DICOM files, NIfTI files, folders of them, glob patterns, or @FILE with one path a line.",
         ),
     ] = None,
     model: ModelOption = None,

@@ -16,8 +16,9 @@ from tumortrace.files import write_atomically
 from tumortrace.inference.bids import DESCRIPTION, describe_dataset, encode_json
 from tumortrace.inference.boxes import Boxes
 from tumortrace.inference.find_inputs import Inputs
+from tumortrace.inference.found_files import PictureFile
 from tumortrace.inference.journal import list_journals, read_journal_masks
-from tumortrace.inference.pictures import PictureFile, place_of
+from tumortrace.inference.pictures import place_of
 from tumortrace.inference.results import open_results, read_masks
 from tumortrace.inference.segmenter import Segmenter
 from tumortrace.inference.settings import SegmentSettings

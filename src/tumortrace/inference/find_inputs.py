@@ -12,14 +12,15 @@ from tumortrace.data.scans import open_files
 from tumortrace.data.volume import Volume
 from tumortrace.errors import DataError, installed
 from tumortrace.inference.bids import name_derivatives
-from tumortrace.inference.pictures import (
+from tumortrace.inference.found_files import (
     FoundFile,
+    FoundFiles,
     PictureFile,
-    describe_no_pictures,
-    resolve_meeting_names,
-    sort_files,
-    unique_names,
+    PictureFiles,
+    hash_texts,
+    resolve_meeting,
 )
+from tumortrace.inference.pictures import describe_no_pictures, sort_files
 from tumortrace.inference.signed import is_signed
 from tumortrace.inference.volume_files import VolumeFile
 
@@ -38,7 +39,7 @@ class Inputs:
         own: Masks of earlier runs, which are skipped too.
     """
 
-    pictures: tuple[PictureFile, ...]
+    pictures: Sequence[PictureFile]
     volumes: tuple[VolumeFile, ...] = ()
     refused: tuple[Finding, ...] = ()
     passed: tuple[Finding, ...] = ()
@@ -59,24 +60,27 @@ def find_inputs(inputs: Sequence[str], *, series_uid: str | None = None, bids: b
         TumortraceError: There are scans alone, and a library for them is not installed.
     """
     files, others = sort_files(inputs)
-    named = [one for one in files if one.named]
-    pictures = [one for one in files if not one.named]
+    named = [one for _, one in files.odd() if one.named]
+    pictures = FoundFiles(one for one in files if not one.named) if named else files
     own = [one.path for one in others if is_signed(Path(one.path))]
-    candidates = [*named, *(one for one in others if one.path not in set(own))]
+    ours = set(own)
+    candidates = [*named, *(one for one in others if one.path not in ours)]
     volumes, findings, rest = _open(candidates, needed=not any(not one.fault for one in pictures))
     asked = {one.path for one in named}
     refused = [each for each in findings if each.kind == "scan-refused" or each.file in asked]
     passed = [each for each in findings if each not in refused]
     left = set(rest)
-    pictures += [one for one in named if one.path in left]  # a file that the user names is taken for a picture
+    for one in named:
+        if one.path in left:  # a file that the user names is taken for a picture
+            pictures.append(one)
     skipped = [one.path for one in others if one.path in left]
     if series_uid is not None:
         skipped += [one.path for one in pictures if not one.fault]
-        pictures, volumes, refused = [], _pick(volumes, series_uid, inputs), []
+        pictures, volumes, refused = FoundFiles(), _pick(volumes, series_uid, inputs), []
     if not (volumes or refused or any(not one.fault for one in pictures)):
         if passed:
             raise DataError(f"{' '.join(inputs)}: nothing to segment; {describe_main_cause(passed)}")
-        raise describe_no_pictures(inputs, [one for one in pictures if one.fault], others)
+        raise describe_no_pictures(inputs, pictures, others)
     inside = _name(pictures, volumes, bids=bids)
     return replace(inside, refused=tuple(refused), passed=tuple(passed), skipped=tuple(skipped), own=tuple(own))
 
@@ -112,23 +116,26 @@ def _pick(volumes: Sequence[Volume], series_uid: str, inputs: Sequence[str]) -> 
     raise DataError(f"{' '.join(inputs)}: no series {series_uid}; {there}")
 
 
-def _name(pictures: Sequence[FoundFile], volumes: Sequence[Volume], *, bids: bool) -> Inputs:
+def _name(pictures: FoundFiles, volumes: Sequence[Volume], *, bids: bool) -> Inputs:
     """Name the results of all, so that no two write the same file."""
-    whole = [one for one in pictures if not one.fault]
-    stems = unique_names([one.relative for one in whole])
+    renamed, count = pictures.resolve_names(), len(pictures)
+    stems = PictureFiles(pictures, renamed)
     scans = [volume.name for volume in volumes]
     scans = name_derivatives(scans) if bids else scans
-    full = [one.relative for one in whole] + [
-        _with_suffix(volume, name) for volume, name in zip(volumes, scans, strict=True)
-    ]
-    names = resolve_meeting_names([*stems, *scans], full)
-    stem = iter(names[: len(stems)])
-    return Inputs(
-        pictures=tuple(PictureFile(one.path, "" if one.fault else next(stem), one.fault) for one in pictures),
-        volumes=tuple(
-            VolumeFile(volume, name, bids) for volume, name in zip(volumes, names[len(stems) :], strict=True)
-        ),
-    )
+
+    def plain(number: int) -> str:
+        return scans[number - count] if number >= count else (stems[number].name or f"\0{number}")
+
+    def full(number: int) -> str:
+        at = number - count
+        return _with_suffix(volumes[at], scans[at]) if at >= 0 else pictures.relative(number)
+
+    total = range(count + len(scans))
+    names = resolve_meeting(hash_texts(map(plain, total)), plain, full) if scans else {}
+    renamed |= {number: name for number, name in names.items() if number < count}
+    chosen = [names.get(count + at, name) for at, name in enumerate(scans)]
+    items = tuple(VolumeFile(volume, name, bids) for volume, name in zip(volumes, chosen, strict=True))
+    return Inputs(PictureFiles(pictures, renamed), items)
 
 
 def _with_suffix(volume: Volume, name: str) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from tumortrace.data.findings import Finding
 from tumortrace.errors import DataError
-from tumortrace.inference.pictures import PictureFile
+from tumortrace.files import open_regular
+from tumortrace.inference.found_files import PictureFile
 from tumortrace.inference.units import Unit
 from tumortrace.inference.volume_files import VolumeFile
 
@@ -70,7 +71,7 @@ def hash_picture(picture: PictureFile) -> str:
 def hash_file(path: Path) -> str:
     """Return the SHA-256 of a file; empty where it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return ""

@@ -18,8 +18,9 @@ from tumortrace.errors import DataError, require_extra
 from tumortrace.inference.batch import segment_all, segment_pictures
 from tumortrace.inference.boxes import read_boxes
 from tumortrace.inference.find_inputs import Inputs, find_inputs
+from tumortrace.inference.found_files import PictureFile
 from tumortrace.inference.model import SHIPPED
-from tumortrace.inference.pictures import PictureFile, refuse_out_among_pictures
+from tumortrace.inference.pictures import refuse_out_among_pictures
 from tumortrace.inference.segmenter import Segmenter
 from tumortrace.inference.settings import SegmentSettings
 from tumortrace.inference.shards import Shard, read_shard, segment_shard

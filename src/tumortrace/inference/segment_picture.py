@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from tumortrace.data.slice import Slice, read_slice
 from tumortrace.inference.boxes import Boxes
 from tumortrace.inference.explain import explain_failure
+from tumortrace.inference.found_files import PictureFile
 from tumortrace.inference.overlay import draw_overlay
-from tumortrace.inference.pictures import PictureFile
 from tumortrace.inference.predict import Prediction
 from tumortrace.inference.prompt_grid import Box
 from tumortrace.inference.prompt_session import merge_predictions

@@ -40,6 +40,7 @@ from tumortrace.inference.fingerprint import (
     make_key,
     take_fingerprint,
 )
+from tumortrace.inference.found_files import PictureFile
 from tumortrace.inference.journal import (
     JOURNAL,
     JournalIndex,
@@ -53,7 +54,6 @@ from tumortrace.inference.journal import (
 )
 from tumortrace.inference.merging import write_results
 from tumortrace.inference.parallel import map_in_order
-from tumortrace.inference.pictures import PictureFile
 from tumortrace.inference.results import describe_model
 from tumortrace.inference.segmenter import Segmenter
 from tumortrace.inference.settings import SegmentSettings

@@ -10,8 +10,8 @@ from typing import TypeAlias, overload
 
 from tumortrace.data.findings import Finding
 from tumortrace.inference.find_inputs import Inputs
+from tumortrace.inference.found_files import PictureFile
 from tumortrace.inference.parallel import map_in_order
-from tumortrace.inference.pictures import PictureFile
 from tumortrace.inference.segment_picture import PictureDone, segment_picture
 from tumortrace.inference.segmenter import Segmenter
 from tumortrace.inference.settings import SegmentSettings

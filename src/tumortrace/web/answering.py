@@ -10,8 +10,8 @@ from dataclasses import replace
 from starlette.responses import Response
 
 from tumortrace.files import Document
+from tumortrace.inference.found_files import PictureFile
 from tumortrace.inference.model import Model
-from tumortrace.inference.pictures import PictureFile
 from tumortrace.inference.prompt_model import PromptModel
 from tumortrace.web.engine import Engine
 from tumortrace.web.limits import RefusalError

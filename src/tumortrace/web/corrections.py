@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.data.slice import Slice, read_slice
-from tumortrace.inference.pictures import PictureFile
+from tumortrace.inference.found_files import PictureFile
 from tumortrace.inference.volume_files import VolumeFile
 from tumortrace.web.annotation_files import set_aside
 from tumortrace.web.limits import Limits, RefusalError

@@ -25,8 +25,8 @@ from tumortrace.data.bitmap import to_bitmap
 from tumortrace.data.pairs import PAIRS, Pair, write_pairs
 from tumortrace.data.scans import make_unique
 from tumortrace.errors import DataError
+from tumortrace.inference.found_files import PictureFile
 from tumortrace.inference.model import Model
-from tumortrace.inference.pictures import PictureFile
 from tumortrace.inference.segment_picture import encode_mask
 from tumortrace.inference.volume_files import VolumeFile
 from tumortrace.web.corrections import Corrected, Labels

@@ -11,9 +11,9 @@ from starlette.responses import Response
 
 from tumortrace.files import Document
 from tumortrace.inference.acquisition import UNKNOWN
+from tumortrace.inference.found_files import PictureFile
 from tumortrace.inference.lesions import find_lesions
 from tumortrace.inference.model import Model
-from tumortrace.inference.pictures import PictureFile
 from tumortrace.inference.segment_picture import encode_png
 from tumortrace.inference.unit_record import Record
 from tumortrace.web.annotations import ReadBack, read_back

@@ -15,7 +15,7 @@ from tumortrace.data.scans import find_kind
 from tumortrace.errors import DataError, installed
 from tumortrace.files import open_regular
 from tumortrace.inference.find_inputs import Inputs, find_inputs
-from tumortrace.inference.pictures import PictureFile
+from tumortrace.inference.found_files import PictureFile
 from tumortrace.inference.volume_files import VolumeFile
 from tumortrace.inference.writing import is_disk_fault
 from tumortrace.signed_png import is_signed_png

@@ -8,7 +8,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from tumortrace.inference.pictures import PictureFile
+from tumortrace.inference.found_files import PictureFile
 from tumortrace.inference.prompt_session import PromptSession
 from tumortrace.web.opening import Opened
 

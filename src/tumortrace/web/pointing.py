@@ -12,7 +12,7 @@ from pathlib import Path
 from tumortrace.data.slice import read_slice
 from tumortrace.errors import DataError
 from tumortrace.files import Document
-from tumortrace.inference.pictures import PictureFile
+from tumortrace.inference.found_files import PictureFile
 from tumortrace.inference.predict import Prediction
 from tumortrace.inference.prompt_volume import combine_followed, follow_tumour
 from tumortrace.inference.results import describe, describe_slice

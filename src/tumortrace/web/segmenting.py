@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from tumortrace.data.slice import Slice
 from tumortrace.files import Document
+from tumortrace.inference.found_files import PictureFile
 from tumortrace.inference.model import Model
 from tumortrace.inference.overlay import draw_overlay
-from tumortrace.inference.pictures import PictureFile
 from tumortrace.inference.predict import Prediction
 from tumortrace.inference.prompt_model import PromptModel
 from tumortrace.inference.results import describe_slice, describe_volume_failure
