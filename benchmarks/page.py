@@ -1,4 +1,4 @@
-"""Waiting times of the page: drop to outline, a long series, scrolling."""
+"""Waiting times of the page: drop to outline, a long series, boxes and clicks, scrolling."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import re
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.common import make_table
+from tumortrace.inference.segmenter import Segmenter
 from tumortrace.phantoms.series import draw_series
 from tumortrace.phantoms.slices import draw_phantom
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 DROPS = 20
 SLICES = 155
 CHROMIUM = "/usr/bin/chromium"
+BOX = (170, 150, 270, 250)
 
 DROP = """async ([name, data]) => {
   const { viewer, scans } = await import("/app.js");
@@ -47,6 +50,32 @@ DROP = """async ([name, data]) => {
   return [first / 1000, (performance.now() - started) / 1000];
 }"""
 """Drop a file on the page; seconds until its first slice is drawn with its mask, and until all slices are there."""
+
+POINT = """async ([left, top, right, bottom]) => {
+  const { viewer } = await import("/app.js");
+  document.dispatchEvent(new KeyboardEvent("keydown", { key: "m", bubbles: true }));
+  const { tool } = viewer, redraw = viewer.redraw;
+  const wait = (act) => new Promise((done) => {
+    const started = performance.now();
+    viewer.redraw = () => {
+      viewer.redraw = redraw;
+      viewer.redraw();
+      requestAnimationFrame(() => setTimeout(() => done(performance.now() - started)));
+    };
+    act();
+  });
+  const boxes = [], clicks = [];
+  tool.down({ x: left, y: top });
+  for (let i = 0; i < 21; i++) boxes.push(await wait(() => tool.move({ x: right + i / 2, y: bottom + i / 2 })));
+  tool.up({ x: right, y: bottom });
+  while (!tool.prompt) await new Promise((go) => setTimeout(go, 20));
+  for (let i = 0; i < 20; i++) {
+    const point = { x: left + 20 + i, y: top + 20 + i };
+    clicks.push(await wait(() => { tool.down(point); tool.up(point, { altKey: i % 2 === 1 }); }));
+  }
+  return [boxes[0], boxes.slice(1), clicks];
+}"""
+"""Drag a box over the picture and click in it: milliseconds until each answer is drawn."""
 
 SCROLL = """async () => {
   const { viewer, scans } = await import("/app.js");
@@ -98,6 +127,13 @@ def measure(model: str = "default") -> Table:
     with _open_page(model) as page:
         pictures = [_drop(page, f"{seed}.png", _draw_png(seed))[0] for seed in range(DROPS + 1)][1:]  # one to warm up
         table.add_row(f"drop to outline, {DROPS} pictures of 512 x 512", *_quantiles(pictures), "s")
+        first_box, boxes, clicks = page.evaluate(POINT, list(BOX))
+        table.add_row("first box on a picture of 512 x 512", f"{first_box:.0f}", "", "ms")
+        bare_boxes, bare_clicks = _point_bare()
+        table.add_row("each further box", *_quantiles(boxes), "ms")
+        table.add_row("each further box, bare", *_quantiles(bare_boxes), "ms")
+        table.add_row("each click", *_quantiles(clicks), "ms")
+        table.add_row("each click, bare", *_quantiles(bare_clicks), "ms")
         first, all_slices = _drop(page, "series.nii.gz", _draw_nifti())
         table.add_row(f"{SLICES} slices of 240 x 240: first outline", f"{first:.2f}", "", "s")
         table.add_row(f"{SLICES} slices of 240 x 240: all", f"{all_slices:.1f}", "", "s")
@@ -114,6 +150,25 @@ def _quantiles(values: list[float]) -> tuple[str, str]:
 def _drop(page: Page, name: str, data: bytes) -> tuple[float, float]:
     first, complete = page.evaluate(DROP, [name, base64.b64encode(data).decode()])
     return first, complete
+
+
+def _point_bare() -> tuple[list[float], list[float]]:
+    """Milliseconds of each box and each click with ``Segmenter.point``, on one thread as in the server."""
+    session = Segmenter("fast", threads=1).point(draw_phantom(np.random.default_rng(DROPS), size_hw=(512, 512)).pixels)
+    left, top, right, bottom = BOX
+    session.predict(BOX)
+    boxes = [_time_ms(lambda i=i: session.predict((left, top, right + i, bottom + i))) for i in range(1, 21)]
+    points = [(left + 20 + i, top + 20 + i) for i in range(20)]
+    labels = [i % 2 == 0 for i in range(20)]
+    session.predict(BOX)
+    clicks = [_time_ms(lambda i=i: session.predict(BOX, points[: i + 1], labels[: i + 1])) for i in range(20)]
+    return boxes, clicks
+
+
+def _time_ms(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return 1000 * (time.perf_counter() - started)
 
 
 def _draw_png(seed: int) -> bytes:

@@ -9,6 +9,7 @@ import io
 import json
 import threading
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -141,6 +142,17 @@ def test_masks_that_began_with_a_box_say_so(client: Client, tmp_path: Path) -> N
     assert [(pair.image, pair.prompted) for pair in read_pairs(tmp_path / PAIRS).pairs] == [
         ("one.png", True), ("two.png", False),
     ]  # fmt: skip
+
+
+def test_masks_may_be_sent_without_a_png_around_them(client: Client) -> None:
+    labels = draw_lesions()
+    _, wanted = export(client, in_group(PICTURE), [("0/0/0.png", png_of(labels))], "via")
+    _, found = export(client, in_group(PICTURE), [("0/0/0.zlib", zlib.compress(labels.tobytes()))], "via")
+    assert found == wanted
+    whole = zlib.compress(labels.tobytes())
+    for damaged in (b"", b"no zlib", whole[:-9], zlib.compress(labels.tobytes() + b"1"), zlib.compress(b"12")):
+        reply = post(client, "/api/export", in_group(PICTURE), [("0/0/0.zlib", damaged)], to="via")
+        assert (reply.status_code, "no zlib data" in reply.json()["error"]) == (415, True)
 
 
 def test_a_png_mask_of_a_picture_keeps_every_pixel(client: Client) -> None:

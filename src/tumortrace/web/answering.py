@@ -16,7 +16,7 @@ from tumortrace.inference.prompt_model import PromptModel
 from tumortrace.web.engine import Engine
 from tumortrace.web.limits import RefusalError
 from tumortrace.web.opening import Opened, open_upload
-from tumortrace.web.pointing import find_picture, point, read_pointed
+from tumortrace.web.pointing import PICTURE, find_picture, open_pointed, point, read_pointed
 from tumortrace.web.replies import EventStream, reply_document, reply_file
 from tumortrace.web.segmenting import (
     Event,
@@ -62,7 +62,12 @@ async def answer(upload: Upload, engine: Engine, *, media_type: str) -> Response
     segmenter = await engine.run(engine.segmenter, upload.fields.get("model", ""))
     pointed = read_pointed(upload, engine.limits)
     known = find_picture(upload, engine) if pointed else None
-    opened = known.opened if known else await engine.run(open_upload, upload, engine.limits)
+    if known:
+        opened = known.opened
+    elif pointed:
+        opened = await engine.run(open_pointed, upload, pointed, engine.limits)
+    else:
+        opened = await engine.run(open_upload, upload, engine.limits)
     if wishes.file:
         _check_single(opened, media_type)
     if media_type == JSON and (wishes.pixels or wishes.probability):
@@ -150,7 +155,11 @@ def _reply_file(events: list[Event], opened: Opened, media_type: str) -> Respons
     (item,) = opened.items
     ending = FILES[media_type]
     kind = {"jpg": "overlay", "dcm": "seg"}.get(ending, "mask")
-    return reply_file(data, media_type=media_type, name=f"{item.name}_{kind}.{ending}")
+    reply = reply_file(data, media_type=media_type, name=f"{item.name}_{kind}.{ending}")
+    kept = last.extra.get(PICTURE) if isinstance(last, SliceEvent) else None
+    if kept:
+        reply.headers["Picture"] = kept
+    return reply
 
 
 def _reply_document(events: list[Event], opened: Opened, model: Model | PromptModel) -> Response:

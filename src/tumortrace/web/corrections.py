@@ -18,6 +18,7 @@ from tumortrace.inference.volume_files import VolumeFile
 from tumortrace.web.annotation_files import set_aside
 from tumortrace.web.limits import Limits, RefusalError
 from tumortrace.web.opening import Opened, open_upload
+from tumortrace.web.pixels import inflate_exactly
 from tumortrace.web.uploads import FILE, Upload, UploadedFile, folder_of
 
 MASK = "mask"
@@ -38,7 +39,7 @@ MOST_LESIONS = 254
 PLAIN = 255
 """Value of the tumour in a mask that does not say which lesion a pixel belongs to."""
 
-_MASK_NAME = re.compile(r"(\d{1,6})/(\d{1,6})/(\d{1,6})\.png")
+_MASK_NAME = re.compile(r"(\d{1,6})/(\d{1,6})/(\d{1,6})\.(?:png|zlib)")
 _PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 
 
@@ -87,8 +88,9 @@ def read_corrections(upload: Upload, limits: Limits) -> tuple[Corrected, ...]:
     """Read the files of a request and their corrected masks.
 
     Files are named ``GROUP/PATH``: the files of one group are opened together, as they were when they were segmented.
-    Masks are named ``GROUP/ITEM/SLICE.png``: 8-bit grey PNG files whose values are lesion numbers. In groups that were
-    opened together with annotations, items are numbered without these.
+    Masks are named ``GROUP/ITEM/SLICE.png``: 8-bit grey PNG files whose values are lesion numbers; or ``.zlib``, zlib
+    data of these numbers, a byte a pixel, row by row. In groups that were opened together with annotations, items are
+    numbered without these.
 
     Args:
         upload: The upload.
@@ -166,6 +168,13 @@ def _find_size(opened: Opened | None, item: int, index: int, file: UploadedFile)
 
 def _read_labels(file: UploadedFile, size_hw: tuple[int, int]) -> Labels:
     data = Path(file.path).read_bytes()
+    if file.name.endswith(".zlib"):
+        numbers = inflate_exactly(data, size_hw[0] * size_hw[1])
+        if numbers is None:
+            raise RefusalError(
+                415, f"{file.name}: no zlib data of a byte for each of {size_hw[0]} x {size_hw[1]} pixels"
+            )
+        return np.frombuffer(numbers, np.uint8).reshape(size_hw)
     if not data.startswith(_PNG_HEAD) or len(data) < 26:
         raise RefusalError(415, f"{file.name}: no PNG file; send lesion numbers as 8-bit grey PNG")
     width, height, depth, colour = struct.unpack(">IIBB", data[16:26])

@@ -133,6 +133,10 @@ SEGMENT: Route = {
                                 "description": "Pictures, DICOM files, zips of a series, NIfTI files.",
                             },
                             "prompt": _PROMPT,
+                            "grey": {
+                                "type": "string", "format": "binary",
+                                "description": "zlib data of a slice as pixels=1 gives it, in place of a file.",
+                            },
                             "picture": {
                                 "type": "string",
                                 "description": "Hash of a picture that an earlier prompt sent, in place of the file.",
@@ -153,13 +157,15 @@ def _parts(**fields: str) -> Route:
     properties: dict[str, object] = {
         name: {"type": "array", "items": binary, "description": text} for name, text in fields.items()
     }
-    schema = {"type": "object", "required": list(fields), "properties": properties}
+    required = [name for name in fields if name != "prompted"]
+    schema = {"type": "object", "required": required, "properties": properties}
     return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
 
 
 _EXPORT_BODY = _parts(
     file="Pictures and scans as they were segmented, named GROUP/PATH; the files of a group are opened together.",
-    mask="A PNG of lesion numbers a slice, 8-bit grey, named GROUP/ITEM/SLICE.png.",
+    mask="Lesion numbers of a slice: 8-bit grey PNG, GROUP/ITEM/SLICE.png; or zlib data, a byte a pixel, SLICE.zlib.",
+    prompted="The same, in place of mask, where a box began the mask.",
 )
 
 EXPORT: Route = {

@@ -99,7 +99,7 @@ def _describe_slice(number: int, one: Corrected, index: int) -> Document:
         "slice_index": index,
         "record": _describe(one, index, labels, image.spacing_mm),
         "mask_png": encode_base64(encode_png(labels)),
-        "pixels": describe_colours(path) if path else describe_pixels(image),
+        "pixels": describe_pixels(image) | (describe_colours(path) if path else {}),
     }
 
 

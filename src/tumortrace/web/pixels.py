@@ -77,6 +77,21 @@ def to_numbers(pixels: NDArray[Any]) -> tuple[NDArray[np.uint16], float, float]:
     return np.clip(np.rint((wide - float(low)) / slope), 0, WHITE).astype(np.uint16), slope, float(low)
 
 
+def inflate_exactly(data: bytes, size: int) -> bytes | None:
+    """Decompress zlib data of a known size; None if it is damaged or has another size.
+
+    Args:
+        data: The data.
+        size: Number of bytes that it has to hold; not many more are unpacked.
+    """
+    unpacking = zlib.decompressobj()
+    try:
+        numbers = unpacking.decompress(data, size + 1)
+    except zlib.error:
+        return None
+    return numbers if len(numbers) == size and unpacking.eof else None
+
+
 def encode_levels(levels: NDArray[np.uint8]) -> bytes:
     """Encode probabilities in 255ths, shape (H, W), uint8, as a grey PNG."""
     return bytes(cv2.imencode(".png", levels, [cv2.IMWRITE_PNG_COMPRESSION, _FAST])[1].tobytes())

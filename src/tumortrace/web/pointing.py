@@ -9,6 +9,9 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
+import numpy as np
+
 from tumortrace.data.slice import read_slice
 from tumortrace.errors import DataError
 from tumortrace.files import Document
@@ -23,7 +26,8 @@ from tumortrace.inference.volume_files import VolumeFile
 from tumortrace.inference.volume_predict import keep_slice
 from tumortrace.web.engine import Engine
 from tumortrace.web.limits import Limits, RefusalError
-from tumortrace.web.opening import Opened
+from tumortrace.web.opening import Opened, open_upload
+from tumortrace.web.pixels import inflate_exactly
 from tumortrace.web.pointed import PointedPicture
 from tumortrace.web.segmenting import (
     Event,
@@ -35,12 +39,15 @@ from tumortrace.web.segmenting import (
     encode_file,
     localise_record,
 )
-from tumortrace.web.uploads import PROMPT, Upload
+from tumortrace.web.uploads import FILE, PROMPT, Upload, UploadedFile, folder_of
 
 PICTURE = "picture"
 """Name of the field with the hash of a picture that an earlier request pointed at."""
 
-KEYS = ("box_xyxy", "points_xy", "labels", "slice_index", "item")
+GREY = "grey"
+"""Name of the field with the grey values of a slice in place of its file, as a stream has them."""
+
+KEYS = ("box_xyxy", "points_xy", "labels", "slice_index", "item", "size_hw")
 """Keys of a prompt."""
 
 EXAMPLE = '{"box_xyxy": [120, 80, 190, 150]}'
@@ -56,6 +63,7 @@ class Pointed:
         labels: Whether each of them marks tumour.
         slice_index: Number of the slice in a series, from 0; None for a picture.
         item: Number of the picture or series among those of the request; None for the only one.
+        size_hw: Height and width of the slice whose grey values came in place of a file.
     """
 
     box_xyxy: object
@@ -63,11 +71,12 @@ class Pointed:
     labels: object = None
     slice_index: object = None
     item: object = None
+    size_hw: object = None
 
     @property
     def numbers(self) -> dict[str, object]:
         """Box, clicks and slice, as ``follow_tumour`` takes them."""
-        return {name: value for name, value in vars(self).items() if name != "item"}
+        return {name: value for name, value in vars(self).items() if name not in {"item", "size_hw"}}
 
 
 def read_pointed(upload: Upload, limits: Limits) -> Pointed | None:
@@ -118,6 +127,43 @@ def find_picture(upload: Upload, engine: Engine) -> PointedPicture | None:
     if found is None:
         raise RefusalError(404, f"{PICTURE}={key[:64]}: not kept any more; send it again as the field 'file'")
     return found
+
+
+def open_pointed(upload: Upload, pointed: Pointed, limits: Limits) -> Opened:
+    """Open the picture or series that a prompt points at.
+
+    The grey values of a slice may come in place of a file, as a stream with ``pixels=1`` has them: zlib data of
+    little-endian uint16, row by row.
+
+    Args:
+        upload: The request.
+        pointed: Its prompt.
+        limits: Limits on files, bytes and pixels.
+
+    Raises:
+        RefusalError: There is nothing to segment, a limit is exceeded, or the grey values do not fill ``size_hw``.
+    """
+    sent = upload.of_part(GREY)
+    if not sent:
+        return open_upload(upload, limits)
+    height, width = _read_size(pointed.size_hw, limits)
+    numbers = inflate_exactly(sent[0].path.read_bytes(), 2 * height * width)
+    if numbers is None:
+        raise RefusalError(400, f"{GREY}: no zlib data of {height} x {width} numbers of 16 bits; check size_hw")
+    path = upload.folder / folder_of(FILE) / "slice.tif"
+    path.parent.mkdir(exist_ok=True)
+    pixels = np.frombuffer(numbers, "<u2").reshape(height, width)
+    cv2.imwrite(str(path), pixels, [cv2.IMWRITE_TIFF_COMPRESSION, cv2.IMWRITE_TIFF_COMPRESSION_NONE])
+    return open_upload(replace(upload, files=(UploadedFile(FILE, path.name, path),)), limits)
+
+
+def _read_size(size_hw: object, limits: Limits) -> tuple[int, int]:
+    if isinstance(size_hw, list) and len(size_hw) == 2 and all(type(side) is int and side > 0 for side in size_hw):
+        height, width = size_hw
+        if height * width <= limits.pixels:
+            return height, width
+        raise RefusalError(413, f"{PROMPT}: size_hw exceeds the limit of {limits.pixels:,} pixels", limit="pixels")
+    raise RefusalError(400, f"{PROMPT}: size_hw = {str(size_hw)[:40]}; give height and width of the slice in {GREY}")
 
 
 async def point(

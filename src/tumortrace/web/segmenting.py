@@ -340,7 +340,7 @@ def describe_extra(
         extra["probability_png"] = None if levels is None else encode_base64(encode_levels(levels))
     if wishes.pixels:
         coloured = path is not None and image.colour_share > 0
-        extra["pixels"] = describe_colours(path) if coloured and path is not None else describe_pixels(image)
+        extra["pixels"] = describe_pixels(image) | (describe_colours(path) if coloured and path is not None else {})
     return extra
 
 

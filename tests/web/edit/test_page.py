@@ -46,7 +46,8 @@ def run(page: Page, body: str, **given: object) -> Any:  # noqa: ANN401 - what t
 
 def wait_until(page: Page, condition: str) -> None:
     """Wait until an expression of the page is true; ``wait_for_function`` takes any promise for true."""
-    run(page, f"while (!({condition})) await new Promise((go) => setTimeout(go, 20))")
+    waiting = f"for (let t = 0; !({condition}); t++) {{ if (t > 1500) throw new Error('waited in vain'); "
+    run(page, waiting + "await new Promise((go) => setTimeout(go, 20)); }")
 
 
 def read_labels(page: Page) -> list[NDArray[np.uint8]]:

@@ -129,6 +129,8 @@ def test_a_coloured_picture_comes_with_its_colours(post, encode_picture):
     assert image["status"] == "rejected"
     assert image["mask_png"] is None
     np.testing.assert_array_equal(decode(image["pixels"]["rgb_png"])[:, :, ::-1], pixels)
+    grey = np.frombuffer(zlib.decompress(base64.b64decode(image["pixels"]["data"])), "<u2").reshape(120, 110)
+    assert {*grey.ravel().tolist()} == {0, 88}  # luma: 0.299 * 200 + 0.587 * 30 + 0.114 * 90 = 87.7
 
 
 def test_one_file_is_answered_where_one_is_accepted(post, scan_png, dicom_series, sample, tmp_path):

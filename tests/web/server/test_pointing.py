@@ -7,6 +7,7 @@ import base64
 import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
@@ -35,9 +36,11 @@ def ask(make_client: Callable[..., httpx.AsyncClient]) -> Iterator[Ask]:
     """Send a prompt with files or fields to one server, and wait for the reply."""
     client, loop = make_client(), asyncio.new_event_loop()
 
-    def send(prompt: object, files: dict[str, bytes], *, accept: str = "", **fields: str) -> httpx.Response:
+    def send(
+        prompt: object, files: dict[str, bytes], *, accept: str = "", grey: bytes = b"", **fields: str
+    ) -> httpx.Response:
         text = prompt if isinstance(prompt, str) else json.dumps(prompt)
-        parts = [("file", (name, data)) for name, data in files.items()]
+        parts = [("file", (name, data)) for name, data in files.items()] + [("grey", ("grey", grey))] * bool(grey)
         plain = [(name, (None, value)) for name, value in {"prompt": text, **fields}.items()]
         headers = {"Accept": accept} if accept else {}
         return loop.run_until_complete(client.post("/api/segment", files=[*parts, *plain], headers=headers))
@@ -137,6 +140,19 @@ def test_a_prompt_points_at_one_thing(ask: Ask, scan_png: bytes):
 def test_a_picture_without_a_prompt_and_a_prompt_as_a_file_are_refused(post, scan_png: bytes):
     reply = post({"head.png": scan_png}, query={"picture": "0" * 64})
     assert (reply.status_code, reply.json()["error"].partition(":")[0]) == (400, "picture")
+
+
+def test_grey_values_stand_for_the_file(ask: Ask, bare: Segmenter, scan_png: bytes):
+    pixels = decode(scan_png)
+    data = zlib.compress(pixels.astype("<u2").tobytes())
+    prompt = {"box_xyxy": BOX, "size_hw": list(pixels.shape)}
+    reply = ask(prompt, {}, accept="image/png", grey=data)
+    assert np.array_equal(decode(reply.content) > 0, bare.predict(Slice(pixels, "x"), box_xyxy=BOX).mask)
+    again = ask({**prompt, "points_xy": [[120, 100]]}, {}, accept="image/png", picture=reply.headers["Picture"])
+    assert decode(again.content)[100, 120] == 255
+    for size_hw, grey in (([320, 271], data), (None, data), ([True, 272], data), ([320, 272], b"damaged")):
+        assert ask({**prompt, "size_hw": size_hw}, {}, grey=grey).status_code == 400
+    assert ask({**prompt, "size_hw": [10**6, 10**6]}, {}, grey=data).status_code == 413
 
 
 def test_a_rejected_picture_says_so(ask: Ask):

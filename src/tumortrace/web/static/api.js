@@ -3,18 +3,17 @@
 const MOST_TRIES = 5;
 
 // Segment files, or read annotations of them (`url`): call `onMessage`, awaited, with each message of the reply.
-export async function segment(files, {url = "api/segment", signal, onMessage}) {
+export async function segment(files, {url = "api/segment", prompt, signal, onMessage}) {
 	const body = new FormData();
+	if (prompt) body.append("prompt", prompt);
 	for (const {file, path} of files) body.append("file", file, path);
 	const headers = {Accept: "application/x-ndjson"};
-	const response = await send(`${url}?pixels=1&probability=1`, {method: "POST", body, headers, signal});
+	const response = await send(prompt ? url : `${url}?pixels=1&probability=1`, {method: "POST", body, headers, signal});
 	await readLines(response.body, signal, onMessage);
 }
 
-// The reply of a route as JSON.
 export const fetchJson = async (url) => (await send(url)).json();
 
-// The generated sample series as a File.
 export async function fetchSample() {
 	const response = await send("api/sample");
 	return new File([await response.blob()], "sample.nii.gz", {lastModified: 0});
@@ -28,15 +27,12 @@ export async function send(url, options = {}) {
 			throw new Error("The server does not answer. Check that tumortrace serve is still running.");
 		});
 		if (response.ok) return response;
-		if (response.status !== 503 || tries === MOST_TRIES) throw new Error(await explain(response));
+		if (response.status !== 503 || tries === MOST_TRIES) {
+			const {error} = await response.json().catch(() => ({}));
+			throw new Error(error ?? `The server answered with status ${response.status}.`);
+		}
 		await new Promise((resolve) => setTimeout(resolve, 1000 * (Number(response.headers.get("retry-after")) || 1)));
 	}
-}
-
-// What the server says against a request.
-export async function explain(response) {
-	const {error} = await response.json().catch(() => ({}));
-	return error ?? `The server answered with status ${response.status}.`;
 }
 
 async function readLines(body, signal, onMessage) {

@@ -54,9 +54,7 @@ on(scans, "complete", ({detail: scan}) => {
 	if (viewer.window.automatic) viewer.resetWindow();
 	if (!moved) viewer.show(scan.largest);
 });
-for (const type of ["keydown", "pointerdown", "wheel"]) {
-	find("#work").addEventListener(type, () => (moved = true), {capture: true, passive: true});
-}
+on(find("#work"), "keydown pointerdown wheel", () => (moved = true), {capture: true, passive: true});
 on(viewer, "slicechange", onceStill(announce, 400));
 on(uploads, "message", ({detail: {text, kind}}) => tell(text, kind));
 on(document, "keydown", press);
@@ -90,7 +88,7 @@ function mountDropping() {
 async function begin({files, hidden}) {
 	find("#messages").replaceChildren();
 	if (hidden) tell(`Skipped ${count(hidden, "hidden file")}.`, "note");
-	scans.addEventListener("select", () => viewer.host.focus({preventScroll: true}), {once: true});
+	on(scans, "select", () => viewer.host.focus({preventScroll: true}), {once: true});
 	await uploads.start(files, (await hasAnnotations(files)) ? {url: "api/annotations"} : {});
 }
 

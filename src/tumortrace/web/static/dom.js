@@ -7,16 +7,30 @@ export function el(tag, {text, on: handlers = {}, ...attributes} = {}, ...childr
 		if (value !== null && value !== false) element.setAttribute(name, value === true ? "" : value);
 	}
 	if (text !== undefined) element.textContent = text;
-	for (const [type, handler] of Object.entries(handlers)) element.addEventListener(type, handler);
+	for (const [type, handler] of Object.entries(handlers)) on(element, type, handler);
 	element.append(...children);
 	return element;
+}
+
+// A drawing of SVG elements, for the eyes alone.
+export function drawing(viewBox, content) {
+	const element = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+	element.setAttribute("viewBox", viewBox);
+	element.setAttribute("aria-hidden", "true");
+	element.innerHTML = content;
+	return element;
+}
+
+// A target of events that carry a `detail`.
+export class Source extends EventTarget {
+	tell(type, detail) { this.dispatchEvent(new CustomEvent(type, {detail})); }
 }
 
 export const find = (selector, root = document) => root.querySelector(selector);
 
 // Listen for events of several types, which spaces divide.
-export function on(target, types, handler) {
-	for (const type of types.split(" ")) target.addEventListener(type, handler);
+export function on(target, types, handler, options) {
+	for (const type of types.split(" ")) target.addEventListener(type, handler, options);
 }
 
 const FORMATS = [0, 1, 2].map((maximumFractionDigits) => new Intl.NumberFormat("en", {maximumFractionDigits}));
@@ -44,7 +58,6 @@ export function onceStill(callback, ms = 100) {
 	};
 }
 
-// Call a function at most once a frame.
 export function onceAFrame(callback) {
 	let waiting = false;
 	return () => {

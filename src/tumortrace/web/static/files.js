@@ -1,7 +1,7 @@
 // Files that a person dropped or chose, folders included, each with its path.
 
-// Files of a drop: {files: [{file, path}], hidden: number}. Must be called within the drop event: the entries are valid
-// only until its handler returns, so all are taken before anything is awaited.
+// Files of a drop: {files: [{file, path}], hidden: number}. Its entries are valid only within the drop event, so all are
+// taken before anything is awaited.
 export async function collectDropped({items}) {
 	const entries = [...items].map((item) => item.kind === "file" && (item.webkitGetAsEntry?.() ?? item.getAsFile()));
 	const found = [];
@@ -9,7 +9,6 @@ export async function collectDropped({items}) {
 	return sorted(found);
 }
 
-// Files of an input element: {files: [{file, path}], hidden: number}.
 export function collectChosen({files}) {
 	return sorted([...files].map((file) => ({file, path: file.webkitRelativePath || file.name})));
 }
@@ -35,7 +34,7 @@ function sorted(all) {
 	return {files, hidden: all.length - files.length};
 }
 
-// Identity of a case, the same when the same files are opened again: an FNV-1a hash of their paths, sizes and dates.
+// Identity of a case that is opened again: an FNV-1a hash of the paths, sizes and dates of its files.
 export function identify(files, item) {
 	const text = files.map(({file, path}) => `${path}|${file.size}|${file.lastModified}`).join("\n");
 	let hash = 0xcbf29ce484222325n;

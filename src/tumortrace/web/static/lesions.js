@@ -1,85 +1,42 @@
 // Lesions of masks: numbering within a slice, linking across the slices of a series, measuring.
 
-const MOST_LESIONS = 254;
+import {around, findPieces, MOST_LESIONS} from "./edit/labels.js";
 
-// Call `visit` with the index of each pixel of the 3 x 3 block around a pixel, as far as it lies in the slice.
-function around(at, width, height, visit) {
-	const x = at % width, y = (at - x) / width;
-	for (let ny = Math.max(0, y - 1); ny <= Math.min(height - 1, y + 1); ny++) {
-		for (let nx = Math.max(0, x - 1); nx <= Math.min(width - 1, x + 1); nx++) visit(ny * width + nx);
-	}
-}
-
-// Number the 8-connected components of a mask, in the order of their first pixels.
-// Writes 1, 2, ... into `labels` (0 outside) and returns how many there are; more than 254 share the last number.
+// Write the numbers of the 8-connected components of a mask into `labels`, in the order of their first pixels, and return
+// how many there are; more than 254 share the last number.
 export function labelComponents(mask, width, height, labels) {
-	labels.fill(0);
-	const stack = [];
-	let count = 0;
-	for (let start = 0; start < mask.length; start++) {
-		if (!mask[start] || labels[start]) continue;
-		const number = (count = Math.min(count + 1, MOST_LESIONS));
-		const take = (at) => {
-			if (!mask[at] || labels[at]) return;
-			labels[at] = number;
-			stack.push(at);
-		};
-		for (take(start); stack.length; ) around(stack.pop(), width, height, take);
-	}
-	return count;
+	const {piece, pieces} = findPieces({labels: mask.map((value) => value > 0), width, height});
+	piece.forEach((number, at) => (labels[at] = Math.min(number + 1, MOST_LESIONS)));
+	return Math.min(pieces.length, MOST_LESIONS);
 }
 
-// Give the components of a stack of label maps numbers that hold for the whole series, largest first.
-// Components belong together when they touch, corners included, within a slice or between neighbouring slices.
-// Maps in `fixed` (a Set of indices) are left as they are.
+// Number the components of a stack of label maps, largest first. What touches within a slice or between neighbouring
+// slices, corners included, belongs together. Maps in `fixed` (a Set of indices) are left as they are.
 export function linkLesions(maps, width, height, fixed) {
-	const parents = [0];
-	const numbered = maps.map((map, i) => (fixed.has(i) ? null : numberOn(map, width, height, parents)));
-	numbered.forEach((numbers, i) => {
-		if (numbers && numbered[i - 1]) join(numbered[i - 1], numbers, width, height, parents);
-	});
-	const names = nameBySize(numbered, parents);
-	numbered.forEach((numbers, i) => numbers?.forEach((number, at) => (maps[i][at] = names[number])));
-}
-
-// Components of a map, as numbers that go on from those in `parents`; null for an empty map.
-function numberOn(map, width, height, parents) {
-	if (!map.some((value) => value)) return null;
-	const labels = new Uint8Array(map.length), before = parents.length - 1;
-	for (let i = labelComponents(map, width, height, labels); i; i--) parents.push(parents.length);
-	return Uint32Array.from(labels, (value) => value && value + before);
-}
-
-function join(before, after, width, height, parents) {
-	after.forEach((number, at) => {
-		if (number) around(at, width, height, (other) => {
-			if (before[other]) parents[root(parents, number)] = root(parents, before[other]);
-		});
-	});
-}
-
-function root(parents, number) {
-	while (parents[number] !== number) number = parents[number] = parents[parents[number]];
-	return number;
-}
-
-// New number of each component: its group's rank by size; groups of one size in the order of their first slices.
-function nameBySize(numbered, parents) {
-	const sizes = new Map();
-	for (const numbers of numbered) {
-		for (const number of numbers ?? []) {
-			const group = root(parents, number);
-			if (number) sizes.set(group, (sizes.get(group) ?? 0) + 1);
+	const groups = maps.map((map, i) => (fixed.has(i) || !map.some(Boolean) ? null : new Uint32Array(map.length)));
+	const sizes = [0], stack = []; // by group; none is background
+	const take = (i, at) => {
+		if (!maps[i]?.[at] || groups[i]?.[at] !== 0) return;
+		groups[i][at] = sizes.length - 1;
+		sizes[sizes.length - 1]++;
+		stack.push([i, at]);
+	};
+	groups.forEach((group, first) => group?.forEach((known, start) => {
+		if (known || !maps[first][start]) return;
+		sizes.push(0);
+		for (take(first, start); stack.length; ) {
+			const [i, at] = stack.pop();
+			around(at, width, height, (near) => { for (const step of [-1, 0, 1]) take(i + step, near); });
 		}
-	}
-	const order = [...sizes.keys()].sort((a, b) => sizes.get(b) - sizes.get(a)); // stable
-	const rank = new Map(order.map((group, i) => [group, Math.min(i + 1, MOST_LESIONS)]));
-	return parents.map((_, number) => rank.get(root(parents, number)) ?? 0);
+	}));
+	const order = [...sizes.keys()].slice(1).sort((a, b) => sizes[b] - sizes[a]); // stable: else in the order of the slices
+	const names = new Uint8Array(sizes.length);
+	order.forEach((group, i) => (names[group] = Math.min(i + 1, MOST_LESIONS)));
+	groups.forEach((group, i) => group?.forEach((number, at) => (maps[i][at] = names[number])));
 }
 
-// Measure the lesions of one label map, by number: {number, areaPx, x, y, diameter, confidence}. x, y is the mean of the
-// pixel centres, the diameter the longest distance between two corners of its pixels (in mm, without spacing in pixels),
-// confidence the mean probability (null without a map).
+// Measure the lesions of a label map: {number, areaPx, x, y, diameter, confidence}. x, y is the mean of the pixel centres,
+// the diameter the longest distance between corners of pixels (in mm if known), confidence the mean probability or null.
 export function measureLesions(labels, width, spacingMm, probability) {
 	const found = [];
 	for (let at = 0; at < labels.length; at++) {

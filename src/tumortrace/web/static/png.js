@@ -1,14 +1,11 @@
-// PNG files of one 8-bit grey channel, decoded here: a canvas would do it, but browsers that protect
-// against fingerprinting add noise to what is read back from one.
+// PNG files of one 8-bit grey channel, decoded here: a canvas adds noise in browsers that prevent fingerprinting.
 
-// Turn base64 into bytes.
 export function bytesFromBase64(text) {
 	const letters = atob(text), bytes = new Uint8Array(letters.length);
 	for (let i = 0; i < bytes.length; i++) bytes[i] = letters.charCodeAt(i);
 	return bytes;
 }
 
-// Decompress zlib data (bytes or a Blob) into bytes.
 export async function inflate(data) {
 	const stream = new Blob([data]).stream().pipeThrough(new DecompressionStream("deflate"));
 	return new Uint8Array(await new Response(stream).arrayBuffer());
@@ -43,10 +40,7 @@ function unfilter(raw, width, height) {
 }
 
 function guess(filter, left, above, corner) {
-	if (filter === 0) return 0;
-	if (filter === 1) return left;
-	if (filter === 2) return above;
-	if (filter === 3) return (left + above) >> 1;
+	if (filter < 4) return [0, left, above, (left + above) >> 1][filter];
 	const a = Math.abs(above - corner), b = Math.abs(left - corner), c = Math.abs(left + above - 2 * corner);
 	return a <= b && a <= c ? left : b <= c ? above : corner;
 }

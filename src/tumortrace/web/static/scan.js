@@ -1,12 +1,12 @@
 // The model of the page: scans, their slices, and the list of what is open.
 
-import {short} from "./dom.js";
+import {short, Source} from "./dom.js";
 import {labelComponents, linkLesions, measureLesions} from "./lesions.js";
 import {bytesFromBase64, decodeGreyPng, inflate} from "./png.js";
 
-// One slice: index, width, height, pixels (Uint16Array or null), rgb (ImageBitmap or null), slope, intercept, record,
-// labels and automatic (Uint8Array, 0 background, n lesion n, row by row: as a person corrects it, and as the server
-// gave it), probability (Uint8Array, 255 = 1, or null), edited.
+// One slice: index, width, height, pixels (Uint16Array; null if it has rgb, an ImageBitmap, and grey), slope, intercept,
+// record, labels and automatic (Uint8Array, n for lesion n: as a person corrects it, and as the server gave it),
+// probability (Uint8Array, 255 = 1, or null), edited, prompted (whether its mask began with a box).
 export class Slice {
 	constructor(index, fields) {
 		Object.assign(this, {index, edited: false, ...fields});
@@ -14,13 +14,12 @@ export class Slice {
 
 	// What became of it, as {word, kind}: both empty for a mask without doubt.
 	get state() {
-		if (this.edited) return {word: "corrected", kind: "good"};
+		if (this.edited) return {word: this.prompted ? "prompted" : "corrected", kind: "good"};
 		if (this.record.status === "rejected") return {word: "rejected", kind: "bad"};
 		if (this.record.status === "error") return {word: "failed", kind: "bad"};
 		return this.record.review ? {word: "check", kind: "warn"} : {word: "", kind: ""};
 	}
 
-	// Number of pixels by label.
 	get counts() {
 		if (!this.kept) {
 			this.kept = new Uint32Array(256);
@@ -29,21 +28,20 @@ export class Slice {
 		return this.kept;
 	}
 
-	// Number of pixels that belong to a lesion.
 	get areaPx() {
 		return this.labels.length - this.counts[0];
 	}
 
-	// The labels changed: forget what was made of them (counts, measures, and outlines of the viewer).
+	// The labels changed: forget their counts, measures and outlines.
 	touch() {
 		this.kept = this.lesions = this.shapes = null;
 	}
 }
 
-// One case, a picture or a series: id, name, kind ("picture" or "volume"), seriesUid, files (File[], each with its
-// path), item (its number in a request with exactly these files), count (slices), sizeHw (null until the first slice
-// tells it), spacingMm, stepMm, annotated (whether the masks are a person's), model ({name, threshold}), slices (null
-// where one has not come), record (of the whole), error, complete, cancelled, threshold.
+// One case: id, name, kind ("picture" or "volume"), seriesUid, files (File[], each with its path), item (its number in a
+// request with these files), count (slices), sizeHw (null until the first slice comes), spacingMm, stepMm, annotated
+// (whether the masks are a person's), model ({name, threshold}), slices (null where one has not come), record (of the
+// whole), error, complete, cancelled, threshold.
 export class Scan {
 	constructor(fields) {
 		Object.assign(this, {record: null, error: null, complete: false, cancelled: false, ...fields});
@@ -51,7 +49,6 @@ export class Scan {
 		this.threshold = this.model.threshold;
 	}
 
-	// Slices that came, in order.
 	get ready() {
 		return this.slices.filter(Boolean);
 	}
@@ -60,7 +57,6 @@ export class Scan {
 		return this.ready.some((slice) => slice.edited);
 	}
 
-	// The last part of the name.
 	get title() {
 		return this.name.split("/").pop();
 	}
@@ -104,10 +100,9 @@ export class Scan {
 		for (const slice of ready) slice.touch();
 	}
 
-	// Lesions of one slice by number, measured on the label map as it is now.
 	measure(slice) {
-		const {labels, width, probability} = slice;
-		return (slice.lesions ??= measureLesions(labels, width, this.spacingMm, probability));
+		const {labels, width, probability, prompted} = slice;
+		return (slice.lesions ??= measureLesions(labels, width, this.spacingMm, prompted ? null : probability));
 	}
 
 	// Lesions of the series by number: {number, voxels, first, last, largest}, the last three numbers of slices.
@@ -135,7 +130,7 @@ function cut(slice, threshold, own) {
 
 // What is open, and which of it is shown. Events: change, complete, relabel (detail: the scan), slice ({scan, slice}, of
 // one that came or was replaced), select ({scan, index}).
-export class ScanList extends EventTarget {
+export class ScanList extends Source {
 	items = [];
 	current = null;
 
@@ -157,13 +152,8 @@ export class ScanList extends EventTarget {
 		this.current = scan;
 		this.tell("select", {scan, index});
 	}
-
-	tell(type, detail) {
-		this.dispatchEvent(new CustomEvent(type, {detail}));
-	}
 }
 
-// Build a slice from a `slice` message of the stream.
 export async function readSlice(message, scan) {
 	const chances = message.probability_png ? await decodeGreyPng(bytesFromBase64(message.probability_png)) : null;
 	scan.sizeHw ??= chances ? [chances.height, chances.width] : [1, 1]; // a picture whose header does not say it
@@ -179,8 +169,8 @@ async function readPixels(sent) {
 	const pixels = {pixels: null, rgb: null, slope: 1, intercept: 0};
 	if (sent?.rgb_png) pixels.rgb = await createImageBitmap(new Blob([bytesFromBase64(sent.rgb_png)], {type: "image/png"}));
 	if (!sent?.data) return pixels;
-	const {buffer} = await inflate(bytesFromBase64(sent.data));
-	return {...pixels, pixels: new Uint16Array(buffer), slope: sent.slope, intercept: sent.intercept};
+	const {buffer} = await inflate(bytesFromBase64(sent.data)), grey = new Uint16Array(buffer);
+	return pixels.rgb ? {...pixels, grey} : {...pixels, pixels: grey, slope: sent.slope, intercept: sent.intercept};
 }
 
 // Label map of a mask: lesion numbers as they are; a plain mask of 0 and 255 is numbered, largest lesion first.

@@ -1,14 +1,14 @@
-// Uploads: from files to scans that fill slice by slice. Each upload writes only into its own scans, and into none once
-// it is cancelled, so that a late reply never overwrites anything.
+// Uploads: from files to scans that fill slice by slice. Each writes only into its own scans, until it is cancelled.
 
 import {segment} from "./api.js";
+import {Source} from "./dom.js";
 import {identify} from "./files.js";
 import {readMask, readSlice, Scan} from "./scan.js";
 
 const SUFFIX = /\.nii(\.gz)?$/i; // a series goes by the name of its file without it
 
 // Uploads that run, into a list of scans. Events: change (progress), message (detail: {text, kind}).
-export class Uploads extends EventTarget {
+export class Uploads extends Source {
 	running = new Set();
 
 	constructor(scans) {
@@ -62,11 +62,13 @@ export class Uploads extends EventTarget {
 		});
 	}
 
-	// The same files opened again replace what was open, unless somebody corrected it: then they are not opened.
+	// The same files opened again replace what was open, unless somebody corrected that.
 	#makeRoom(scan) {
 		const same = this.scans.items.find((other) => other.id === scan.id);
-		if (same?.edited) this.#say(`${scan.name}: is open already, with your corrections; remove it to segment it anew.`, "note");
-		if (same?.edited) return false;
+		if (same?.edited) {
+			this.#say(`${scan.name}: is open already, with your corrections; remove it to segment it anew.`, "note");
+			return false;
+		}
 		if (same && !same.complete) same.upload.cancel();
 		if (same) this.scans.remove(same);
 		return true;
@@ -110,10 +112,10 @@ export class Uploads extends EventTarget {
 	}
 
 	#say(text, kind = "error") {
-		this.dispatchEvent(new CustomEvent("message", {detail: {text, kind}}));
+		this.tell("message", {text, kind});
 	}
 
 	#changed() {
-		this.dispatchEvent(new Event("change"));
+		this.tell("change");
 	}
 }

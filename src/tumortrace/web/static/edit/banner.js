@@ -1,20 +1,20 @@
-// The banner that offers saved work: at once what is there, and with each scan that is opened what belongs to it.
+// The banner that offers saved work: all of it at first, then what belongs to the open scans.
 
-import {count, el} from "../dom.js";
+import {count, el, on} from "../dom.js";
 import {openStore} from "./store.js";
 
 const MOST_OFFERS = 4;
 
 export async function mountBanner(panel) {
 	const {editor} = panel, {scans} = editor;
-	const banner = el("section", {class: "edit-banner", "aria-label": "Saved work", hidden: true});
+	const banner = el("section", {class: "edit-banner good", "aria-label": "Saved work", hidden: true});
 	document.querySelector("main").before(banner);
 	editor.attach(await openStore());
 	if (!editor.store) return panel.tell("This browser stores nothing: download the mask before you close the page.");
 	const state = {panel, banner, wanted: new Map(), dismissed: new Set()}; // wanted: key of work by the scan it waits for
-	scans.addEventListener("change", ({detail: scan}) => bring(state, scan));
-	editor.addEventListener("saved", () => { state.forget.hidden = false; });
-	state.forget = el("button", {type: "button", class: "edit-link", text: "Forget saved work", hidden: true,
+	on(scans, "change", ({detail: scan}) => bring(state, scan));
+	on(editor, "saved", () => { state.forget.hidden = false; });
+	state.forget = el("button", {class: "edit-link", text: "Forget saved work", hidden: true,
 		on: {click: () => forgetAll(state)}});
 	panel.status.after(state.forget);
 	return showOffers(state);
@@ -43,7 +43,7 @@ async function showOffers(state) {
 function buildOffer(state, {key, scan: id, name, changed, done}, scan) {
 	const {panel} = state, {editor} = panel;
 	const when = new Date(changed).toLocaleString("en", {dateStyle: "medium", timeStyle: "short"});
-	const button = (text, style, act) => el("button", {type: "button", class: style, text, on: {click: async () => {
+	const button = (text, style, act) => el("button", {class: style, text, on: {click: async () => {
 		await act();
 		await showOffers(state);
 	}}});
@@ -54,7 +54,6 @@ function buildOffer(state, {key, scan: id, name, changed, done}, scan) {
 		button("Not now", "edit-link", () => state.dismissed.add(key)));
 }
 
-// Open the files that were stored with the work; it is brought back once they are there.
 async function reopen({panel, wanted, dismissed}, key, id) {
 	const {files} = await panel.editor.store.load(key);
 	if (!files.length) return panel.editor.viewer.say("The files of this work were not stored. Open them to restore it.");

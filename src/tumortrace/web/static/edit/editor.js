@@ -1,6 +1,6 @@
-// The state of the corrections: settings, strokes, history of each scan, and their copy in the browser's store.
+// The state of the corrections: settings, strokes, and the history of each scan, with a copy in the browser's store.
 
-import {onceAFrame} from "../dom.js";
+import {on, onceAFrame, Source} from "../dom.js";
 import {History} from "./history.js";
 import {MOST_LESIONS, diffLabels, unusedLabel} from "./labels.js";
 import {packLabels, unpackLabels} from "./store.js";
@@ -9,24 +9,24 @@ import {OPERATIONS} from "./tools.js";
 const SAVE_EVERY_MS = 400; // while a stroke is being drawn
 export const SIZES = {px: [1, 200], mm: [0.5, 100]};
 
-// Events: change (settings, history or scan), saved, unsaved (detail: why).
-export class Editor extends EventTarget {
-	settings = {size: 10, unit: "px", lesion: 1, over: false, tolerance: 10};
+// Events: change (settings, history or scan), saved, unsaved (detail: why), told (detail: a sentence for the person).
+export class Editor extends Source {
+	settings = {size: 10, unit: "px", lesion: 1, over: false, tolerance: 10, away: false};
 	stroke = null;
 	states = new WeakMap(); // scan -> {history, bases: Map of slice to packed labels, work, stored, applied}
-	greys = new WeakMap();
 
 	constructor(viewer, scans) {
 		super();
 		Object.assign(this, {viewer, scans, store: null});
 		this.repaint = onceAFrame(() => viewer.draw()); // where no label changed
-		viewer.addEventListener("slicechange", () => this.sliceChanged());
-		scans.addEventListener("slice", ({detail}) => this.bringBack(detail.scan, detail.slice));
-		scans.addEventListener("complete", ({detail}) => detail.ready.forEach((slice) => this.bringBack(detail, slice)));
+		on(viewer, "slicechange", () => this.sliceChanged());
+		on(scans, "slice", ({detail}) => this.bringBack(detail.scan, detail.slice));
+		on(scans, "complete", ({detail}) => detail.ready.forEach((slice) => this.bringBack(detail, slice)));
 	}
 
 	get scan() { return this.viewer.scan; }
 	get history() { return this.scan ? this.stateOf(this.scan).history : new History(); }
+	get lastStep() { return this.history.steps[this.history.position - 1]; }
 	get millimetres() { return this.settings.unit === "mm" && Boolean(this.scan?.spacingMm); }
 
 	stateOf(scan) {
@@ -65,11 +65,9 @@ export class Editor extends EventTarget {
 		return this.millimetres ? {x: half / this.scan.spacingMm[1], y: half / this.scan.spacingMm[0]} : {x: half, y: half};
 	}
 
-	// Grey values of a slice, and the range that the tolerance of the threshold brush is a share of.
-	greyOf(slice) {
-		if (slice.pixels) return {values: slice.pixels, range: this.viewer.window.width / Math.abs(slice.slope || 1)};
-		if (!this.greys.has(slice)) this.greys.set(slice, readGrey(slice));
-		return {values: this.greys.get(slice), range: 255};
+	// Grey values of a slice, and the range that a tolerance is a share of.
+	greyOf({pixels, grey, slope}) {
+		return {values: pixels ?? grey, range: pixels ? this.viewer.window.width / Math.abs(slope || 1) : 255};
 	}
 
 	// A stroke: begin, touched after each change of the labels, then commit or rollback.
@@ -91,25 +89,22 @@ export class Editor extends EventTarget {
 		const {stroke} = this;
 		if (!stroke) return;
 		this.stroke = null;
-		clearTimeout(stroke.timer);
-		const {history} = this.stateOf(stroke.scan);
-		const step = history.add(stroke.slice.index, stroke.name, stroke.before, stroke.slice.labels);
-		if (step) this.save(stroke.scan, history.position - 1, step, stroke.before);
+		const {scan, slice, name, before, timer} = stroke, {history} = this.stateOf(scan);
+		clearTimeout(timer);
+		const step = history.add(slice.index, name, before, slice.labels);
+		if (step) this.save(scan, history.position - 1, step, before);
 		else this.endWithout(stroke);
+		this.mark(scan, slice);
 		this.viewer.redraw();
 		this.changed();
 	}
 
 	rollback() {
-		const {stroke} = this;
-		if (!stroke) return;
-		this.stroke = null;
-		clearTimeout(stroke.timer);
-		stroke.slice.labels.set(stroke.before);
-		this.endWithout(stroke);
-		this.viewer.redraw();
-		this.changed();
+		this.stroke?.slice.labels.set(this.stroke.before);
+		this.commit(); // nothing changed, so that it is no step
 	}
+
+	mark(scan, slice) { slice.prompted = this.stateOf(scan).history.isPrompted(slice.index); }
 
 	// End a stroke that changed nothing.
 	endWithout({scan, slice, partial}) {
@@ -120,14 +115,11 @@ export class Editor extends EventTarget {
 	savePartial() {
 		const {stroke} = this;
 		if (!stroke) return;
-		stroke.timer = 0;
-		stroke.partial = true;
-		const {history} = this.stateOf(stroke.scan);
-		const runs = diffLabels(stroke.before, stroke.slice.labels);
-		this.save(stroke.scan, history.position, {index: stroke.slice.index, name: stroke.name, runs}, stroke.before);
+		Object.assign(stroke, {timer: 0, partial: true});
+		const {scan, slice, name, before} = stroke, runs = diffLabels(before, slice.labels);
+		this.save(scan, this.stateOf(scan).history.position, {index: slice.index, name, runs}, before);
 	}
 
-	// One change of the whole slice that is shown.
 	operate(key) {
 		const {label, change} = OPERATIONS.find(({name}) => name === key);
 		this.commit();
@@ -154,6 +146,7 @@ export class Editor extends EventTarget {
 		if (!next) return void this.viewer.say(`Nothing to ${way}.`);
 		if (!scan.slices[next.index]) return void this.viewer.say(`Slice ${next.index + 1} is still loading.`);
 		history[way]((index) => scan.slices[index].labels);
+		this.mark(scan, scan.slices[next.index]);
 		this.viewer.show(next.index);
 		this.viewer.redraw();
 		if (stored) this.guard(this.store.savePosition(work, history.position));
@@ -191,11 +184,10 @@ export class Editor extends EventTarget {
 	}
 
 	guard(writing) {
-		writing.then(() => this.dispatchEvent(new Event("saved")), (error) =>
-			this.dispatchEvent(new CustomEvent("unsaved", {detail: error?.name ?? "unknown"})));
+		writing.then(() => this.tell("saved"), (error) => this.tell("unsaved", error?.name ?? "unknown"));
 	}
 
-	// Take up saved work on a scan that is open. Slices that come later follow as they come.
+	// Take up saved work on a scan that is open, slice by slice as they come.
 	async restore(scan, key) {
 		this.commit();
 		const {work, steps, bases} = await this.store.load(key);
@@ -214,11 +206,12 @@ export class Editor extends EventTarget {
 		slice.labels.set(unpackLabels(base));
 		state.history.replay(slice.index, slice.labels);
 		slice.edited = true;
+		this.mark(scan, slice);
 		this.viewer.forget([slice]);
 		this.changed();
 	}
 
-	// Delete saved work. What is open stays open, and is saved anew with its next change.
+	// Delete saved work; what is open is saved anew with its next change.
 	async forget(keys) {
 		for (const key of keys) await this.store.forget(key);
 		for (const scan of this.scans.items) {
@@ -234,18 +227,5 @@ export class Editor extends EventTarget {
 		this.changed();
 	}
 
-	changed() { this.dispatchEvent(new Event("change")); }
-
-}
-
-function readGrey(slice) {
-	const values = new Uint8Array(slice.labels.length);
-	if (!slice.rgb) return values;
-	const context = new OffscreenCanvas(slice.width, slice.height).getContext("2d");
-	context.drawImage(slice.rgb, 0, 0);
-	const {data} = context.getImageData(0, 0, slice.width, slice.height);
-	for (let at = 0; at < values.length; at++) {
-		values[at] = Math.round(0.299 * data[4 * at] + 0.587 * data[4 * at + 1] + 0.114 * data[4 * at + 2]);
-	}
-	return values;
+	changed() { this.tell("change"); }
 }

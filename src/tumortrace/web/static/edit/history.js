@@ -1,7 +1,8 @@
-// Undo and redo: the steps of one scan, each the changed pixels of one slice. Nothing is ever dropped but what a new
-// step replaces after an undo.
+// Undo and redo: the steps of one scan, each the changed pixels of one slice.
 
 import {applyRuns, diffLabels} from "./labels.js";
+
+const PROMPTED = ["Box", "Click", "Carried box"]; // names of steps
 
 export class History {
 	constructor(steps = [], position = steps.length) {
@@ -23,23 +24,24 @@ export class History {
 		return step;
 	}
 
-	// `labelsOf(index)` returns the labels of a slice, which are changed in place. Returns the step, or null.
+	// `labelsOf(index)` returns labels, which are changed in place.
 	undo(labelsOf) {
-		if (!this.canUndo) return null;
-		const step = this.steps[--this.position];
-		applyRuns(labelsOf(step.index), step.runs, {undo: true});
-		return step;
+		const {index, runs} = this.steps[--this.position];
+		applyRuns(labelsOf(index), runs, {undo: true});
 	}
 
 	redo(labelsOf) {
-		if (!this.canRedo) return null;
-		const step = this.steps[this.position++];
-		applyRuns(labelsOf(step.index), step.runs);
-		return step;
+		const {index, runs} = this.steps[this.position++];
+		applyRuns(labelsOf(index), runs);
 	}
 
 	// Whether any step concerns a slice, done or undone.
 	touches(index) { return this.steps.some((step) => step.index === index); }
+
+	// Whether the mask of a slice began with a box.
+	isPrompted(index) {
+		return this.steps.slice(0, this.position).some((step) => step.index === index && PROMPTED.includes(step.name));
+	}
 
 	// Bring the done steps of one slice onto its first labels, in place.
 	replay(index, labels) {

@@ -1,5 +1,6 @@
-// Keys of the corrections, and a cursor that arrows move, so that everything works without a pointer.
+// Keys of the corrections, and a cursor for those without a pointer.
 
+import {on} from "../dom.js";
 import {nearest} from "./labels.js";
 import {OPERATIONS, TOOLS} from "./tools.js";
 
@@ -8,13 +9,13 @@ const FAR = 10; // pixels that an arrow moves the cursor with Shift
 
 const rows = (list) => list.map(({key, label}) => [key, label]);
 
-// What the help shows: [keys, meaning].
 export const EDIT_KEYS = [
 	...rows(TOOLS), ["Escape", "Cancel the stroke; put the tool away"],
 	["Arrows, Shift and arrows", "Move the cursor of the tool by a pixel, by ten"],
 	["Enter", "Lower or lift the brush; set a corner"],
 	["Shift+Enter", "Paint once; close the polygon"], ["Backspace", "Remove the last corner"],
-	["[ ], Shift and wheel", "Smaller, larger brush"],
+	["Drag, click", "With a box: draw it, add"], ["I, Alt and click", "Clicks take away"],
+	["W", "Carry the box through the series; stop"], ["[ ], Shift and wheel", "Smaller, larger brush"],
 	["1 to 9, L, G", "Choose a lesion; a new one; go to the next one"],
 	...rows(OPERATIONS), ["Z, Y, Ctrl+Z, Ctrl+Y", "Undo, redo"], ["Ctrl+S", "Download"],
 ];
@@ -22,7 +23,7 @@ export const EDIT_KEYS = [
 // Listen for keys; `panel` is {editor, tool (its name or null), choose(name), download()}.
 export function listenForKeys(panel) {
 	const cursor = new Cursor(panel);
-	document.addEventListener("keydown", (event) => {
+	on(document, "keydown", (event) => {
 		if (!isFree(event) || !panel.editor.scan) return;
 		const done = event.ctrlKey || event.metaKey ? pressWithControl(panel, event) : press(panel, cursor, event);
 		if (!done) return;
@@ -65,17 +66,17 @@ function findAction(name) {
 
 const ACTIONS = {
 	"[": ({editor}) => editor.resize(-1), "]": ({editor}) => editor.resize(1),
+	w: ({editor}) => editor.viewer.tool?.carry?.(), i: ({editor}) => editor.set({away: !editor.settings.away}),
 	l: ({editor}) => editor.newLesion(), g: (_panel, cursor) => cursor.goToLesion(),
 	z: ({editor}) => editor.undo(), y: ({editor}) => editor.redo(),
 };
 
 // The place that arrows move: a pixel of the slice. It begins on the lesion that is chosen, or in the middle.
 class Cursor {
-	constructor({editor}) {
-		this.editor = editor;
-		this.point = null;
-		this.scan = null;
-	}
+	point = null;
+	scan = null;
+
+	constructor({editor}) { this.editor = editor; }
 
 	get place() {
 		const {scan, viewer: {slice}} = this.editor;

@@ -1,23 +1,20 @@
-// Label maps: pure functions on {labels, width, height}.
-//
-// `labels` is a Uint8Array, row by row: 0 is background, n is lesion n. Integer coordinates are pixel centres, and a
-// pixel belongs to a shape when its centre does, as in src/tumortrace/data/geometry.py. Spans are flat lists of
-// (row, first column, column after the last). A lesion's piece is an 8-connected component of one label.
+// Label maps {labels, width, height}: labels (Uint8Array, row by row) are 0 for background and n for lesion n. Integer
+// coordinates are pixel centres; a pixel belongs to a shape when its centre does, as in data/geometry.py. Spans are flat
+// lists of (row, first column, column after the last). A lesion's piece is an 8-connected component of one label.
 
 export const MOST_LESIONS = 254; // 255 stands for tumour in a plain mask
 
 const MARGIN = 1 - 1e-12; // wider than rounding: a centre on the very outline of a disc is outside
-// Pixels that a disc (or ellipse) covers on its way from one point to another; at least the pixels on the way itself
-// if the disc is too small to reach a centre, so that a click always paints.
+
+// Pixels that a disc (or ellipse) covers between two points; of one too small to reach a centre, the pixels on its way.
 export function sweepSpans(from, to, radius, {width, height}) {
 	const spans = [];
 	const top = Math.max(0, Math.ceil(Math.min(from.y, to.y) - radius.y));
 	const bottom = Math.min(height - 1, Math.floor(Math.max(from.y, to.y) + radius.y));
 	const inside = insideCapsule(from, to, radius);
 	for (let y = top; y <= bottom; y++) {
-		const [low, high] = boundRow(from, to, radius, y);
-		let first = Math.max(0, Math.ceil(low) - 1);
-		let last = Math.min(width - 1, Math.floor(high) + 1);
+		let first = Math.max(0, Math.ceil(Math.min(from.x, to.x) - radius.x));
+		let last = Math.min(width - 1, Math.floor(Math.max(from.x, to.x) + radius.x));
 		while (first <= last && !inside(first, y)) first++;
 		while (first <= last && !inside(last, y)) last--;
 		if (first <= last) spans.push(y, first, last + 1);
@@ -37,14 +34,6 @@ function insideCapsule(from, to, radius) {
 	};
 }
 
-// Columns between which a row of a capsule lies: around those of its discs that reach the row.
-function boundRow(from, to, radius, row) {
-	const [dx, dy] = [to.x - from.x, to.y - from.y];
-	const share = (y) => Math.min(1, Math.max(0, dy ? (y - from.y) / dy : Number(y > row)));
-	const ends = [share(row - radius.y), share(row + radius.y)].map((at) => from.x + at * dx);
-	return [Math.min(...ends) - radius.x, Math.max(...ends) + radius.x];
-}
-
 function addLine(spans, from, to, {width, height}) {
 	const steps = Math.max(1, Math.ceil(Math.max(Math.abs(to.x - from.x), Math.abs(to.y - from.y))));
 	for (let step = 0; step <= steps; step++) {
@@ -57,12 +46,11 @@ function addLine(spans, from, to, {width, height}) {
 // The pixel in whose square a coordinate lies: its square reaches from -0.5 to before +0.5.
 export const nearest = (value) => Math.floor(value + 0.5);
 
-// Pixels inside a closed polygon of {x, y}: what its outline goes round at least once (the non-zero rule). A centre on
-// the outline is inside where the polygon lies to its right or, on a horizontal edge, below it.
+// Pixels inside a closed polygon (the non-zero rule). A centre on the outline is inside where the polygon lies to its
+// right or, on a horizontal edge, below it.
 export function polygonSpans(points, {width, height}) {
-	const crossings = crossRows(points, height);
 	const spans = [];
-	for (const [y, row] of crossings) {
+	crossRows(points, height).forEach((row, y) => {
 		row.sort((one, other) => one[0] - other[0]);
 		let turns = 0, start = 0;
 		for (const [x, turn] of row) {
@@ -71,12 +59,12 @@ export function polygonSpans(points, {width, height}) {
 			turns += turn;
 			start = column;
 		}
-	}
+	});
 	return spans;
 }
 
 function crossRows(points, height) {
-	const rows = new Map();
+	const rows = [];
 	points.forEach((start, at) => {
 		const end = points[(at + 1) % points.length];
 		const falls = start.y <= end.y;
@@ -84,15 +72,13 @@ function crossRows(points, height) {
 		const last = Math.min(height, Math.ceil(lower.y)); // an edge owns the rows before its lower end
 		for (let y = Math.max(0, Math.ceil(upper.y)); y < last; y++) {
 			const x = upper.x + ((y - upper.y) * (lower.x - upper.x)) / (lower.y - upper.y);
-			if (!rows.has(y)) rows.set(y, []);
-			rows.get(y).push([x, falls ? 1 : -1]);
+			(rows[y] ??= []).push([x, falls ? 1 : -1]);
 		}
 	});
-	return [...rows].sort((one, other) => one[0] - other[0]);
+	return rows;
 }
 
-// Change the labels under spans, in place. A lesion paints on background alone unless `over`; label 0 erases every
-// lesion. `accept(index)` may refuse a pixel.
+// Change the labels under spans, in place. A lesion paints on background alone unless `over`; label 0 erases every one.
 export function paint({labels, width}, spans, label, {over = false, accept = null} = {}) {
 	for (let at = 0; at < spans.length; at += 3) {
 		const row = spans[at] * width;
@@ -102,102 +88,102 @@ export function paint({labels, width}, spans, label, {over = false, accept = nul
 	}
 }
 
-// Number the pieces of a map: each pixel's piece (-1 for background), and of each piece label, size and place.
-export function findPieces({labels, width, height}) {
-	const piece = new Int32Array(labels.length).fill(-1);
-	const pieces = [];
-	const stack = new Int32Array(labels.length);
-	for (let first = 0; first < labels.length; first++) {
-		if (labels[first] === 0 || piece[first] >= 0) continue;
-		const found = {label: labels[first], first, size: 0, left: width, right: -1, top: height, bottom: -1};
-		flood({labels, width, height}, piece, stack, found, pieces.length);
-		pieces.push(found);
+// Visit the pixels of the 3 x 3 block around a pixel, by their indices.
+export function around(at, width, height, visit) {
+	const x = at % width, y = (at - x) / width;
+	for (let v = Math.max(0, y - 1); v <= Math.min(height - 1, y + 1); v++) {
+		for (let u = Math.max(0, x - 1); u <= Math.min(width - 1, x + 1); u++) visit(v * width + u);
 	}
-	return {piece, pieces};
 }
 
-function flood({labels, width, height}, piece, stack, found, number) {
-	let waiting = 1;
-	stack[0] = found.first;
-	piece[found.first] = number;
-	while (waiting) {
-		const index = stack[--waiting];
-		const x = index % width, y = (index - x) / width;
-		found.size++;
-		found.left = Math.min(found.left, x); found.right = Math.max(found.right, x);
-		found.top = Math.min(found.top, y); found.bottom = Math.max(found.bottom, y);
-		for (let v = Math.max(0, y - 1); v <= Math.min(height - 1, y + 1); v++) {
-			for (let u = Math.max(0, x - 1); u <= Math.min(width - 1, x + 1); u++) {
-				const next = v * width + u;
-				if (piece[next] < 0 && labels[next] === found.label) { piece[next] = number; stack[waiting++] = next; }
-			}
+// Visit those that share an edge with it.
+function beside(at, width, height, visit) {
+	const x = at % width;
+	if (x > 0) visit(at - 1);
+	if (x < width - 1) visit(at + 1);
+	if (at >= width) visit(at - width);
+	if (at + width < width * height) visit(at + width);
+}
+
+// Number the pieces of a map: each pixel's piece (-1 for background), and of each piece label, size and place.
+export function findPieces({labels, width, height}, neighbours = around) {
+	const piece = new Int32Array(labels.length).fill(-1), pieces = [], stack = [];
+	for (let first = 0; first < labels.length; first++) {
+		if (!labels[first] || piece[first] >= 0) continue;
+		const found = {label: labels[first], size: 0, left: width, right: -1, top: height, bottom: -1};
+		const number = pieces.push(found) - 1;
+		const take = (at) => {
+			if (piece[at] >= 0 || labels[at] !== found.label) return;
+			piece[at] = number;
+			stack.push(at);
+		};
+		for (take(first); stack.length; ) {
+			const at = stack.pop(), x = at % width, y = (at - x) / width;
+			found.size++;
+			found.left = Math.min(found.left, x); found.right = Math.max(found.right, x);
+			found.top = Math.min(found.top, y); found.bottom = Math.max(found.bottom, y);
+			neighbours(at, width, height, take);
 		}
 	}
+	return {piece, pieces};
 }
 
 // Largest first; of equal ones the upper, then the left one first, as find_lesions orders them.
 const bySize = (one, other) => other.size - one.size || one.top - other.top || one.left - other.left;
 
-// Give each piece a number of its own, largest first; pieces beyond the 254th share the last number. Pieces of
-// different lesions that touch stay apart.
+// Give each piece a number of its own, largest first; pieces beyond the 254th share the last number.
 export function separateLesions(map) {
 	const {piece, pieces} = findPieces(map);
-	const numbers = new Uint8Array(pieces.length);
-	pieces.map((found, at) => ({...found, at})).sort(bySize)
-		.forEach(({at}, order) => { numbers[at] = Math.min(MOST_LESIONS, order + 1); });
-	return Uint8Array.from(piece, (number) => (number < 0 ? 0 : numbers[number]));
+	const ordered = [...pieces].sort(bySize);
+	const numbers = pieces.map((found) => Math.min(MOST_LESIONS, ordered.indexOf(found) + 1));
+	return map.labels.map((_, index) => numbers[piece[index]] ?? 0);
 }
 
-// Fill holes: background that does not reach the border, seen along edges. A hole goes to the lesion with most of its
-// surrounding pixel edges; the lowest number of equal ones.
+// Fill background that does not reach the border, by the lesion with most of the pixel edges around it.
 export function fillHoles({labels, width, height}) {
-	const filled = labels.slice();
-	const seen = new Uint8Array(labels.length);
-	for (let first = 0; first < labels.length; first++) {
-		if (labels[first] !== 0 || seen[first]) continue;
-		const {pixels, open, contacts} = floodHole({labels, width, height}, seen, first);
-		if (open) continue;
-		const label = contacts.indexOf(Math.max(...contacts));
-		for (const index of pixels) filled[index] = label;
-	}
-	return filled;
+	const {piece, pieces} = findPieces({labels: labels.map((label) => label === 0), width, height}, beside);
+	const contacts = pieces.map(() => new Uint32Array(MOST_LESIONS + 1));
+	labels.forEach((label, at) => {
+		if (label) beside(at, width, height, (next) => { if (piece[next] >= 0) contacts[piece[next]][label]++; });
+	});
+	const filled = pieces.map(({left, right, top, bottom}, number) => {
+		const open = !left || !top || right === width - 1 || bottom === height - 1;
+		return open ? 0 : contacts[number].indexOf(Math.max(...contacts[number]));
+	});
+	return labels.map((label, at) => label || filled[piece[at]]);
 }
 
-function floodHole({labels, width, height}, seen, first) {
-	const pixels = [first];
-	const contacts = new Array(MOST_LESIONS + 1).fill(0);
-	let open = false;
-	seen[first] = 1;
-	for (let at = 0; at < pixels.length; at++) {
-		const x = pixels[at] % width, y = (pixels[at] - x) / width;
-		for (const [u, v] of [[x - 1, y], [x + 1, y], [x, y - 1], [x, y + 1]]) {
-			if (u < 0 || v < 0 || u >= width || v >= height) { open = true; continue; }
-			const next = v * width + u;
-			if (labels[next] !== 0) contacts[labels[next]]++;
-			else if (!seen[next]) { seen[next] = 1; pixels.push(next); }
-		}
-	}
-	return {pixels, open, contacts};
-}
-
-// Keep only the largest piece.
 export function keepLargest(map) {
 	const {piece, pieces} = findPieces(map);
 	const largest = [...pieces].sort(bySize)[0];
-	return Uint8Array.from(map.labels, (label, index) => (pieces[piece[index]] === largest ? label : 0));
+	return map.labels.map((label, index) => (pieces[piece[index]] === largest ? label : 0));
+}
+
+// Labels with the mask of a box (left, top, right, bottom edge) in place of the pieces that lie at least half in it. The
+// largest of them gives it its number, else it is `lesion`. Other pieces keep their pixels unless `over`.
+export function replacePieces(map, [left, top, right, bottom], mask, {lesion, over}) {
+	const {piece, pieces} = findPieces(map), inside = new Uint32Array(pieces.length);
+	piece.forEach((number, at) => {
+		const x = at % map.width, y = (at - x) / map.width;
+		if (number >= 0 && x + 0.5 >= left && x + 0.5 < right && y + 0.5 >= top && y + 0.5 < bottom) inside[number]++;
+	});
+	const gone = pieces.map(({size}, number) => 2 * inside[number] >= size);
+	const [largest] = pieces.filter((_, number) => gone[number]).sort(bySize);
+	return map.labels.map((label, at) => {
+		const kept = gone[piece[at]] ? 0 : label;
+		return mask[at] && (over || !kept) ? largest?.label ?? lesion : kept;
+	});
 }
 
 const upwards = (one, other) => one - other;
 
-// Delete the pieces that lie wholly within a box between two points.
 export function deleteSpecks(map, from, to) {
 	const [left, right] = [from.x, to.x].sort(upwards), [top, bottom] = [from.y, to.y].sort(upwards);
 	const {piece, pieces} = findPieces(map);
 	const within = pieces.map((p) => p.left >= left && p.right <= right && p.top >= top && p.bottom <= bottom);
-	return Uint8Array.from(map.labels, (label, index) => (within[piece[index]] ? 0 : label));
+	return map.labels.map((label, index) => (within[piece[index]] ? 0 : label));
 }
 
-// The lowest number that no map uses.
 export function unusedLabel(maps) {
 	const used = new Uint8Array(MOST_LESIONS + 1);
 	for (const {labels} of maps) for (const label of labels) used[label] = 1;

@@ -1,6 +1,6 @@
 // The toolbar of the corrections.
 
-import {el, onceAFrame} from "../dom.js";
+import {drawing, el, on, onceAFrame, put} from "../dom.js";
 import {colourOf} from "../view/colours.js";
 import {mountBanner} from "./banner.js";
 import {FORMATS, download} from "./downloads.js";
@@ -8,41 +8,34 @@ import {Editor, SIZES} from "./editor.js";
 import {listenForKeys} from "./keyboard.js";
 import {OPERATIONS, TOOLS} from "./tools.js";
 
-// Fill the section with the toolbar. Fires `open` (detail: files of saved work) and `dataset` (detail: name of the
-// downloaded file) on it.
+// Fill the section with the toolbar. Fires `open` (of saved work: its files) and `dataset` (the name of a download).
 export function mountPanel(section, viewer, scans) {
 	const editor = new Editor(viewer, scans);
 	const panel = {
 		editor, section, tool: null, choose: (name) => chooseTool(panel, name), download: () => startDownload(panel),
-		tell: (text) => { if (panel.status.textContent !== text) panel.status.textContent = text; },
+		tell: (text) => put(panel.status, "textContent", text),
 	};
-	section.append(buildTools(panel), buildBrush(panel), buildLesions(panel), ...buildActions(panel), ...buildDownload(panel));
+	section.append(buildTools(panel), buildPointing(panel), buildBrush(panel), buildLesions(panel), buildActions(panel), ...buildDownload(panel));
 	listenForKeys(panel);
-	editor.addEventListener("change", onceAFrame(() => show(panel)));
-	scans.addEventListener("select", () => show(panel));
-	viewer.addEventListener("labelschange", () => showLesions(panel));
+	on(editor, "change", onceAFrame(() => show(panel)));
+	on(scans, "select", () => show(panel));
+	on(viewer, "labelschange", () => showLesions(panel));
 	show(panel);
 	mountBanner(panel);
 	return panel;
 }
 
-function drawIcon(path) {
-	const icon = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-	const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
-	icon.setAttribute("viewBox", "0 0 20 20");
-	icon.setAttribute("aria-hidden", "true");
-	line.setAttribute("d", path);
-	icon.append(line);
-	return icon;
-}
-
-const group = (label, ...children) => el("div", {class: "row", role: "group", "aria-label": label}, ...children);
+// A small button with a key; `label` says what it does if its text does not.
+const button = (text, key, click, label = text) => el("button", {class: "button small", text, title: `${label} (${key})`,
+	"aria-keyshortcuts": key, on: {click}});
 
 function buildTools(panel) {
-	panel.tools = TOOLS.map(({name, label, short, key, icon}) => el("button", {
-		type: "button", class: "button small edit-tool", title: `${label} (${key})`, "aria-label": label,
-		"aria-keyshortcuts": key, on: {click: () => chooseTool(panel, panel.tool === name ? null : name)},
-	}, drawIcon(icon), short ?? label));
+	panel.tools = TOOLS.map(({name, label, short = label, key, icon}) => {
+		const tool = button(short, key, () => chooseTool(panel, panel.tool === name ? null : name), label);
+		tool.ariaLabel = label;
+		tool.prepend(drawing("0 0 20 20", `<path d="${icon}"/>`));
+		return tool;
+	});
 	return el("div", {class: "edit-tools", role: "group", "aria-label": "Tools"}, ...panel.tools);
 }
 
@@ -66,52 +59,59 @@ function turnWheel(editor, event) {
 
 function buildBrush(panel) {
 	const {editor} = panel;
-	panel.size = el("input", {type: "range", step: "0.5", on: {input: () => editor.set({size: Number(panel.size.value)})}});
-	panel.sizeText = el("output");
+	const slider = (name, range) => {
+		panel[`${name}Text`] = el("output");
+		panel[name] = el("input", {type: "range", ...range, on: {input: () => editor.set({[name]: Number(panel[name].value)})}});
+		return [panel[`${name}Text`], panel[name]];
+	};
+	const size = el("label", {class: "field"}, "Size", ...slider("size", {step: 0.5}));
 	panel.unit = el("select", {"aria-label": "Unit of the size", on: {change: () => changeUnit(editor, panel.unit.value)}},
 		el("option", {text: "px"}), el("option", {text: "mm"}));
-	panel.tolerance = el("input", {type: "range", min: 1, max: 50,
-		on: {input: () => editor.set({tolerance: Number(panel.tolerance.value)})}});
-	panel.toleranceText = el("output");
 	panel.toleranceRow = el("label", {class: "field", title: "Share of the window by which grey values may differ from the start"},
-		"Grey range", panel.toleranceText, panel.tolerance);
-	return el("div", {class: "edit-size"},
-		el("label", {class: "field"}, "Size", panel.sizeText, panel.size), panel.unit, panel.toleranceRow);
+		"Grey range", ...slider("tolerance", {min: 1, max: 50}));
+	return el("div", {class: "edit-size"}, size, panel.unit, panel.toleranceRow);
 }
 
-// The same brush in the other unit.
 function changeUnit(editor, unit) {
 	const [rowMm, columnMm] = editor.scan?.spacingMm ?? [1, 1], mm = Math.sqrt(rowMm * columnMm);
 	const {size} = editor.settings;
 	editor.set({unit, size: unit === "mm" ? size * mm : size / mm});
 }
 
-function buildLesions(panel) {
+function buildPointing(panel) {
 	const {editor} = panel;
-	panel.lesions = group("Lesion to paint");
-	panel.over = el("input", {type: "checkbox", on: {change: () => editor.set({over: panel.over.checked})}});
-	return el("div", {class: "edit-lesions"}, panel.lesions, el("label", {class: "small"}, panel.over, " Paint over other lesions"));
+	panel.carry = button("", "W", () => editor.viewer.tool.carry(), "Carry the box through the series");
+	const said = el("p", {class: "quiet small", role: "status"});
+	on(editor, "told", ({detail}) => put(said, "textContent", detail));
+	return (panel.pointing = el("div", {class: "edit-lesions"}, checkbox(panel, "away", "Clicks take away (I, or hold Alt)"), panel.carry, said));
+}
+
+function checkbox(panel, name, text) {
+	panel[name] = el("input", {type: "checkbox", on: {change: ({target}) => panel.editor.set({[name]: target.checked})}});
+	return el("label", {class: "small"}, panel[name], ` ${text}`);
+}
+
+function buildLesions(panel) {
+	panel.lesions = el("div", {class: "row", role: "group", "aria-label": "Lesion to paint"});
+	return el("div", {class: "edit-lesions"}, panel.lesions, checkbox(panel, "over", "Paint over other lesions"));
 }
 
 function buildActions(panel) {
 	const {editor} = panel;
-	const button = (label, key, act) => el("button", {type: "button", class: "button small", "aria-keyshortcuts": key,
-		title: `${label} (${key})`, text: label, on: {click: act}});
 	panel.undo = button("Undo", "Z", () => editor.undo());
 	panel.redo = button("Redo", "Y", () => editor.redo());
 	panel.actions = OPERATIONS.map(({name, label, key}) => button(label, key, () => editor.operate(name)));
-	return [el("div", {class: "edit-actions", role: "group", "aria-label": "Mask of this slice"}, panel.undo, panel.redo,
-		...panel.actions)];
+	return el("div", {class: "edit-actions", role: "group", "aria-label": "Mask of this slice"}, panel.undo, panel.redo, ...panel.actions);
 }
 
 function buildDownload(panel) {
 	const {editor} = panel;
 	panel.format = el("select", {"aria-label": "Format"}, ...FORMATS.map(({to, name}) => el("option", {value: to, text: name})));
-	panel.get = el("button", {type: "button", class: "button main", "aria-keyshortcuts": "Control+S", text: "Download",
+	panel.get = el("button", {class: "button main", "aria-keyshortcuts": "Control+S", text: "Download",
 		title: "Download (Ctrl+S)", on: {click: () => startDownload(panel)}});
 	panel.status = el("p", {class: "quiet small", role: "status"});
-	editor.addEventListener("saved", () => panel.tell("Saved in this browser."));
-	editor.addEventListener("unsaved", ({detail}) =>
+	on(editor, "saved", () => panel.tell("Saved in this browser."));
+	on(editor, "unsaved", ({detail}) =>
 		panel.tell(`Not saved in this browser (${detail}). Download the mask before you close the page.`));
 	return [el("div", {class: "edit-download"}, panel.format, panel.get), panel.status];
 }
@@ -133,7 +133,6 @@ async function startDownload(panel) {
 	}
 }
 
-// Show settings, lesions and what can be done now.
 function show(panel) {
 	const {editor} = panel, {settings, scan, history, viewer: {slice}} = editor;
 	TOOLS.forEach(({name}, at) => panel.tools[at].setAttribute("aria-pressed", String(panel.tool === name)));
@@ -141,13 +140,20 @@ function show(panel) {
 	OPERATIONS.forEach(({series}, at) => { panel.actions[at].hidden = Boolean(series) && scan?.slices.length === 1; });
 	panel.undo.disabled = !history.canUndo;
 	panel.redo.disabled = !history.canRedo;
-	panel.over.checked = settings.over;
+	for (const name of ["over", "away"]) panel[name].checked = settings[name];
+	showPointing(panel);
 	showBrush(panel);
 	showLesions(panel);
 	FORMATS.forEach(({volume, dicom}, at) => {
 		panel.format.options[at].disabled = Boolean((volume && scan?.kind !== "volume") || (dicom && !scan?.seriesUid));
 	});
 	if (panel.format.selectedOptions[0].disabled) panel.format.value = FORMATS[0].to;
+}
+
+function showPointing({editor: {scan, viewer: {tool}}, pointing, carry, tool: name}) {
+	pointing.hidden = name !== "box";
+	carry.hidden = !(scan?.count > 1);
+	carry.textContent = tool?.carrying ? "Stop" : "Carry through the series";
 }
 
 function showBrush(panel) {
@@ -162,7 +168,7 @@ function showBrush(panel) {
 	panel.toleranceRow.hidden = panel.tool !== "threshold";
 }
 
-// A button for each lesion of the slice and the one that is chosen; replaced only if they changed, for the focus's sake.
+// A button for each lesion of the slice and the chosen one; replaced only if they changed, for the focus's sake.
 function showLesions(panel) {
 	const {editor} = panel, {scan, settings: {lesion}, viewer: {slice}} = editor;
 	const numbers = scan && slice ? scan.measure(slice).map(({number}) => number) : [];
@@ -172,8 +178,7 @@ function showLesions(panel) {
 	panel.shown = state;
 	const focused = panel.lesions.contains(document.activeElement) ? document.activeElement.textContent : null;
 	const chips = [...shown.map((number) => buildChip(editor, number, number === lesion)),
-		el("button", {type: "button", class: "button small", text: "New", title: "New lesion (L)", "aria-keyshortcuts": "L",
-			on: {click: () => editor.newLesion()}})];
+		button("New", "L", () => editor.newLesion(), "New lesion")];
 	panel.lesions.replaceChildren(el("span", {class: "small", text: "Lesion"}), ...chips);
 	chips.find(({textContent}) => textContent === focused)?.focus();
 }
@@ -181,6 +186,6 @@ function showLesions(panel) {
 function buildChip(editor, number, chosen) {
 	const swatch = el("i", {class: "swatch", "aria-hidden": "true"});
 	swatch.style.background = colourOf(number);
-	return el("button", {type: "button", class: "button small edit-chip", "aria-label": `Lesion ${number}`,
+	return el("button", {class: "button small edit-chip", "aria-label": `Lesion ${number}`,
 		"aria-pressed": String(chosen), on: {click: () => editor.chooseLesion(number)}}, swatch, String(number));
 }

@@ -1,7 +1,6 @@
-// Unfinished work in the browser (IndexedDB), so that it survives a killed tab. It never leaves this computer.
-//
-// One piece of work is one scan: its files, the first labels of each slice that was changed (`bases`), every step, and
-// the number of steps that are done. Each stroke is one small transaction; undone steps stay until they are replaced.
+// Unfinished work in the browser (IndexedDB), so that it survives a killed tab. It never leaves this computer. One piece
+// of work is one scan: its files, the first labels of each slice that was changed (`bases`), every step, and how many of
+// them are done. Each stroke is one small transaction; undone steps stay until they are replaced.
 
 import {applyRuns, diffLabels} from "./labels.js";
 
@@ -30,8 +29,8 @@ class Store {
 		return all.filter((work) => work.done > 0).sort((one, other) => other.changed - one.changed);
 	}
 
-	// Write the step at a place, which is then the last one; `base` (packed) if it is the first one of its slice. A
-	// stroke that is still being drawn is written as well, and replaced by the whole stroke later.
+	// Write the step at a place as the last one, with `base` (packed) if it is the first of its slice. A stroke that is
+	// still being drawn is written as well, and later replaced.
 	saveStep(work, place, step, base = null) {
 		return this.write(["work", "bases", "steps"], (stores) => {
 			stores.work.put({...work, done: place + 1, changed: Date.now()}, work.key);
@@ -71,7 +70,7 @@ class Store {
 	write(names, change) {
 		return new Promise((resolve, reject) => {
 			const transaction = this.database.transaction(names, "readwrite");
-			transaction.oncomplete = () => resolve();
+			transaction.oncomplete = resolve;
 			transaction.onerror = transaction.onabort = () => reject(transaction.error);
 			change(openStores(transaction, names));
 		});

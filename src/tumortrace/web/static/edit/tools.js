@@ -1,14 +1,13 @@
-// Tools that draw on the labels of the slice that is shown. Each is an object {down, move, up, cancel, hover, draw}
-// in image coordinates, as the viewer calls it; `editor` is what the panel gives them:
-//   viewer, settings {size, unit, lesion, over, tolerance}, radius() -> {x, y} in pixels, greyOf(slice),
-//   chooseLesion(number), begin(name) -> slice, touched(), commit(), rollback(), repaint() where no label changed.
+// Tools that draw on the labels of the slice that is shown: objects {down, move, up, cancel, hover, draw, busy} that the
+// viewer calls with image coordinates.
 
 import {deleteSpecks, fillHoles, keepLargest, nearest, paint, polygonSpans, separateLesions, sweepSpans}
 	from "./labels.js";
+import {pointer} from "./prompt.js";
+import {drawBox, drawOutline, drawRing} from "./shapes.js";
 
 const CLOSE_PX = 9; // screen pixels within which a click on the first corner closes a polygon
 const FREEHAND_PX = 5; // screen pixels between corners that a drag sets
-const FULL_TURN = 2 * Math.PI;
 
 function labelUnder(slice, point) {
 	const x = nearest(point.x), y = nearest(point.y);
@@ -52,7 +51,7 @@ export function brush(editor, {erase = false, ranged = false} = {}) {
 	};
 }
 
-// Pixels whose grey value is close to that under the start of a stroke: within a share of the slice's range.
+// Pixels whose grey value is close to that under the start of a stroke.
 function similarTo(editor, slice, point) {
 	const grey = editor.greyOf(slice);
 	const x = Math.min(slice.width - 1, Math.max(0, nearest(point.x)));
@@ -124,23 +123,24 @@ export function specks(editor) {
 const copyOf = (slice, other) =>
 	(other?.labels && other.width === slice.width && other.height === slice.height ? other.labels : null);
 
-// The tools by their names, labels and keys.
 export const TOOLS = [
 	{name: "brush", label: "Brush", key: "B", make: brush,
-		icon: "M17 3L9 11M7.500 10.500l3 3M7 11c-3 0-1 4-5 5 3 2 8 1 8-2z"},
+		icon: "M17 3L9 11M7.5 10.5l3 3M7 11c-3 0-1 4-5 5 3 2 8 1 8-2z"},
 	{name: "eraser", label: "Eraser", key: "E", make: (editor) => brush(editor, {erase: true}),
 		icon: "M11 3l6 6-7 7H6l-3-3zM7 7l6 6M5 18h12"},
 	{name: "threshold", label: "Threshold brush", short: "Threshold", key: "T",
 		make: (editor) => brush(editor, {ranged: true}), icon: "M3 17l9-9M12 3v2M12 11v2M7 8h2M15 8h2M15 5l-1 1M15 11l-1-1"},
 	{name: "polygon", label: "Polygon that adds", short: "Polygon", key: "P", make: (editor) => polygon(editor),
-		icon: "M4 8l7-5 6 6-4 8-8-2zM8 10h5M10.500 7.500v5"},
+		icon: "M4 8l7-5 6 6-4 8-8-2zM8 10h5M10.5 7.5v5"},
 	{name: "cut", label: "Polygon that takes off", short: "Cut", key: "X",
 		make: (editor) => polygon(editor, {erase: true}), icon: "M4 8l7-5 6 6-4 8-8-2zM8 10h5"},
+	{name: "box", label: "Box and clicks", short: "Box", key: "M", make: pointer,
+		icon: "M3 3h14v14H3zM7 10h6M10 7v6"},
 	{name: "specks", label: "Delete specks in a box", short: "Specks", key: "D", make: (editor) => specks(editor),
-		icon: "M3 6V3h3M14 3h3v3M17 14v3h-3M6 17H3v-3M7 8h.500M12 7h.500M9 12h.500M13 13h.500"},
+		icon: "M3 6V3h3M14 3h3v3M17 14v3h-3M6 17H3v-3M7 8h.5M12 7h.5M9 12h.5M13 13h.5"},
 ];
 
-// Changes of a whole slice in one step: from {slice, before, after} to labels, or null where there is nothing to do.
+// Changes of a whole slice in one step: from {slice, before, after} to labels, or null where there are none.
 export const OPERATIONS = [
 	{name: "fill", label: "Fill holes", key: "F", change: ({slice}) => fillHoles(slice)},
 	{name: "largest", label: "Keep largest", key: "K", change: ({slice}) => keepLargest(slice)},
@@ -149,45 +149,3 @@ export const OPERATIONS = [
 	{name: "before", label: "Copy previous", key: "C", series: true, change: ({slice, before}) => copyOf(slice, before)},
 	{name: "after", label: "Copy next", key: "V", series: true, change: ({slice, after}) => copyOf(slice, after)},
 ];
-
-// Black under white, so that a line is seen on any picture.
-function strokeTwice(context, dashed = false) {
-	context.setLineDash(dashed ? [5, 3] : []);
-	for (const [colour, width] of [["rgba(0, 0, 0, 0.75)", 3], ["#fff", 1.25]]) {
-		context.strokeStyle = colour;
-		context.lineWidth = width;
-		context.stroke();
-	}
-	context.setLineDash([]);
-}
-
-function drawRing(context, viewer, point, radius, erase) {
-	const {x, y} = viewer.toScreen(point.x, point.y);
-	context.beginPath();
-	context.ellipse(x, y, Math.max(2, radius.x * viewer.scale), Math.max(2, radius.y * viewer.scale), 0, 0, FULL_TURN);
-	strokeTwice(context, erase);
-	if (Math.min(radius.x, radius.y) * viewer.scale < 6) return;
-	context.beginPath(); // the centre, which a large ring leaves open
-	context.arc(x, y, 1, 0, FULL_TURN);
-	strokeTwice(context);
-}
-
-function drawOutline(context, viewer, points, cursor) {
-	if (!points.length) return;
-	const corners = [...points, cursor ?? points.at(-1)].map((point) => viewer.toScreen(point.x, point.y));
-	context.beginPath();
-	for (const {x, y} of corners) context.lineTo(x, y);
-	strokeTwice(context);
-	for (const [at, {x, y}] of corners.slice(0, -1).entries()) {
-		context.beginPath();
-		context.arc(x, y, at ? 2.5 : 4.5, 0, FULL_TURN);
-		strokeTwice(context);
-	}
-}
-
-function drawBox(context, viewer, from, to) {
-	const [one, other] = [from, to].map(({x, y}) => viewer.toScreen(x, y));
-	context.beginPath();
-	context.rect(one.x, one.y, other.x - one.x, other.y - one.y);
-	strokeTwice(context, true);
-}

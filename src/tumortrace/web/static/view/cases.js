@@ -54,7 +54,6 @@ function close(scan, scans) {
 	scans.remove(scan);
 }
 
-// A scan in a few words.
 export function describe(scan) {
 	const {ready, kind, cancelled} = scan;
 	if (!ready.length) return scan.error ? "not readable" : "waiting";
@@ -76,7 +75,6 @@ function badges(scan, random) {
 
 const pictures = new WeakMap(); // by the mask, which the vote of the neighbours replaces
 
-// The slice with the largest mask, small, with its mask.
 function thumbnail(scan) {
 	const slice = scan.slices[scan.largest] ?? scan.ready[0];
 	if (!slice) return el("canvas");

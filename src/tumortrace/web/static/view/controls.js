@@ -2,7 +2,6 @@
 
 import {find, on, put, short} from "../dom.js";
 
-// Connect the panel "Display" with the viewer.
 export function mountDisplay(section, viewer, scans) {
 	const [threshold, opacity, centre, width, automatic] =
 		["threshold", "opacity", "centre", "width", "automatic"].map((name) => find(`[name=${name}]`, section));
@@ -37,7 +36,6 @@ export function mountDisplay(section, viewer, scans) {
 	on(viewer, "slicechange viewchange labelschange", follow);
 }
 
-// Connect the buttons below the scan.
 export function mountTools(section, viewer, scans, order) {
 	const actions = {
 		previous: () => viewer.show(viewer.index - 1), next: () => viewer.show(viewer.index + 1),
@@ -64,7 +62,6 @@ export function nextDoubtful(viewer, scans, order, step) {
 	else scans.select(found.scan, found.index);
 }
 
-// Write name, place, window and zoom into the corners of the viewer.
 export function mountCorners(host, viewer) {
 	const write = (name, text) => put(find(`.${name}`, host), "textContent", text);
 	on(viewer, "slicechange viewchange", () => {

@@ -1,11 +1,10 @@
 // Curves of the trainings in a folder of runs, where the server was started with one.
 
 import {fetchJson} from "../api.js";
-import {el} from "../dom.js";
+import {drawing, el, on} from "../dom.js";
 
 const EVERY_MS = 5000;
 const [WIDTH, HEIGHT] = [520, 110];
-const SVG = "http://www.w3.org/2000/svg";
 
 // Show the curves and follow them while the section is on screen; without runs the section stays hidden.
 export async function mountCurves(section) {
@@ -20,7 +19,7 @@ export async function mountCurves(section) {
 		const metrics = await fetchJson(`api/runs/${encodeURIComponent(select.value)}/metrics`).catch(() => null);
 		if (metrics) figure.replaceChildren(...charts(metrics));
 	};
-	select.addEventListener("change", draw);
+	on(select, "change", draw);
 	setInterval(draw, EVERY_MS);
 	draw();
 }
@@ -38,9 +37,5 @@ function chart(name, epochs, values) {
 	const y = (value) => HEIGHT - 5 - ((value - least) / (most - least || 1)) * (HEIGHT - 10);
 	const points = known.map(([epoch, value]) => `${x(epoch)},${y(value)}`).join(" ");
 	const text = `${name.replace("_", " ")}: ${known.at(-1)[1].toPrecision(3)}`;
-	const svg = document.createElementNS(SVG, "svg");
-	svg.innerHTML = `<polyline points="${points}"/>`;
-	svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
-	svg.setAttribute("aria-hidden", "true");
-	return el("div", {}, el("p", {text}), svg);
+	return el("div", {}, el("p", {text}), drawing(`0 0 ${WIDTH} ${HEIGHT}`, `<polyline points="${points}"/>`));
 }

@@ -1,5 +1,6 @@
 // Mouse, pen, touch and keys on the viewer.
 
+import {on} from "../dom.js";
 import {dragWindow} from "./window.js";
 
 const WHEEL_STEP = 60; // of deltaY in pixels: a notch of a mouse's wheel is one slice
@@ -9,20 +10,17 @@ const KEY_PAN = 40; // CSS pixels
 export function listen(viewer) {
 	const {canvas, host} = viewer;
 	const state = {pointers: new Map(), drag: null, space: false, wheel: 0};
-	canvas.addEventListener("pointerdown", (event) => start(viewer, state, event));
-	canvas.addEventListener("pointermove", (event) => move(viewer, state, event));
-	canvas.addEventListener("pointerup", (event) => end(viewer, state, event, "up"));
-	canvas.addEventListener("pointercancel", (event) => end(viewer, state, event, "cancel"));
-	canvas.addEventListener("pointerleave", (event) => viewer.tool?.hover?.(null, event));
-	canvas.addEventListener("wheel", (event) => turnWheel(viewer, state, event), {passive: false});
-	host.addEventListener("keydown", (event) => {
+	on(canvas, "pointerdown", (event) => start(viewer, state, event));
+	on(canvas, "pointermove", (event) => move(viewer, state, event));
+	on(canvas, "pointerup pointercancel", (event) => end(viewer, state, event));
+	on(canvas, "pointerleave", (event) => viewer.tool?.hover?.(null, event));
+	on(canvas, "wheel", (event) => turnWheel(viewer, state, event), {passive: false});
+	on(host, "keydown", (event) => {
 		if (event.key !== " ") return;
 		state.space = true;
 		event.preventDefault();
 	});
-	for (const type of ["keyup", "blur"]) {
-		globalThis.addEventListener(type, (event) => (state.space &&= type === "keyup" && event.key !== " "));
-	}
+	on(globalThis, "keyup blur", ({type, key}) => (state.space &&= type === "keyup" && key !== " "));
 }
 
 function start(viewer, state, event) {
@@ -57,9 +55,9 @@ function move(viewer, state, event) {
 	state.pointers.set(event.pointerId, now);
 }
 
-function end(viewer, state, event, how) {
+function end(viewer, state, event) {
 	if (!state.pointers.delete(event.pointerId)) return;
-	if (state.drag === "tool") viewer.tool?.[how]?.(viewer.toImage(event), event);
+	if (state.drag === "tool") viewer.tool?.[event.type.slice("pointer".length)]?.(viewer.toImage(event), event);
 	if (!state.pointers.size || state.drag !== "pinch") state.drag = null;
 }
 
@@ -105,7 +103,6 @@ const pan = (dx, dy) => (viewer) => viewer.pan(dx * KEY_PAN, dy * KEY_PAN);
 const turn = (dx, dy) => (viewer) => turnWindow(viewer, dx, dy);
 const zoom = (factor) => (viewer) => viewer.zoom(factor);
 
-// Keys of the viewer by name; each is a function of the viewer.
 const KEYS = {
 	ArrowUp: step(-1), ArrowDown: step(1), ArrowLeft: step(-1), ArrowRight: step(1), PageUp: step(-10), PageDown: step(10),
 	Home: step(-Infinity), End: step(Infinity),

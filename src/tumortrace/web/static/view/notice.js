@@ -3,7 +3,6 @@
 import {count, el, on} from "../dom.js";
 import {describe} from "./cases.js";
 
-// Show the result, with a warning where a person should look.
 export function mountNotice(section, viewer, scans) {
 	let shown = "";
 	const draw = () => {
@@ -34,7 +33,7 @@ function describeSeries(scan, {status, reason, review}) {
 function describeSlice(scan, slice) {
 	const {reason, confidence} = slice.record, {kind, word} = slice.state;
 	const title = `${scan.count > 1 ? `Slice ${slice.index + 1}: ` : ""}${headline(scan, slice)}`;
-	if (kind === "good") return {kind, title: `${title}, corrected by you`};
+	if (kind === "good") return {kind, title: `${title}, ${word} by you`};
 	if (kind === "bad") return {kind, title: word === "rejected" ? "Not segmented" : "This slice could not be read", lines: split(reason)};
 	const rating = confidence === null ? "As in the annotation." : `Confidence ${confidence.toFixed(2)}.`;
 	if (kind !== "warn") return {kind: "calm", title, lines: [rating]};

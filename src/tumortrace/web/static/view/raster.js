@@ -1,5 +1,3 @@
-// A slice, or its probability, as a small canvas in its own resolution.
-
 // A canvas of the size of a slice whose pixels are looked up in a table of colours.
 export class Raster {
 	#context = document.createElement("canvas").getContext("2d");

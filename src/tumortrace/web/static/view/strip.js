@@ -2,7 +2,6 @@
 
 import {find, on, onceAFrame} from "../dom.js";
 
-// Connect the slider below the scan with the viewer.
 export function mountStrip(strip, viewer, scans) {
 	const canvas = find("canvas", strip), input = find("input", strip);
 	const draw = onceAFrame(() => paint(canvas, viewer));

@@ -3,7 +3,6 @@
 import {el, find, on, onceAFrame, onceStill, short} from "../dom.js";
 import {colourOf} from "./colours.js";
 
-// Show the lesions of the current scan, and of the current slice.
 export function mountLesions(section, viewer, scans) {
 	const series = table("Lesions of the series", ["Lesion", "Volume", "Slices"]);
 	const slice = table("Lesions on this slice", ["Lesion", "Area", "Diameter", "Confidence"]);
@@ -48,7 +47,7 @@ function table(title, heads) {
 	return {element: el("table", {}, el("caption", {text: title}), head, body), body, key: ""};
 }
 
-// Replace the rows, unless they say what is there already: focus and pointer stay where they are.
+// Replace the rows, unless they say what is there already: the focus stays where it is.
 function fill(target, rows) {
 	const key = rows.map((each) => each.textContent).join("|");
 	target.element.hidden = !rows.length;
@@ -56,7 +55,6 @@ function fill(target, rows) {
 	target.key = key;
 }
 
-// Show a row for each slice of a series; arrow keys walk through them.
 export function mountSlices(section, viewer, scans) {
 	const scroll = find(".scroll", section), {element, body} = table("", ["Slice", "Tumour", "Confidence", "Note"]);
 	scroll.append(element);
@@ -84,10 +82,10 @@ function indexRow(index, viewer) {
 	return el("tr", {on: {click: () => viewer.show(index)}}, ...cells);
 }
 
-function writeRow(element, scan, {record, state, areaPx}) {
+function writeRow(element, scan, {record, state, areaPx, prompted}) {
 	const [, area, confidence, note] = element.children;
 	area.textContent = areaPx ? scan.area(areaPx) : "";
-	confidence.textContent = record.confidence?.toFixed(2) ?? "";
+	confidence.textContent = prompted ? "" : record.confidence?.toFixed(2) ?? ""; // it was that of the automatic mask
 	note.textContent = state.word;
 	note.title = record.reason;
 	element.className = state.kind;

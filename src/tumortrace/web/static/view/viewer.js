@@ -8,7 +8,7 @@ import {Raster} from "./raster.js";
 import {automaticWindow, fillTable} from "./window.js";
 
 const LARGEST_SCALE = 64;
-const SMOOTH_BELOW = 5; // screen pixels per image pixel; from there single pixels are shown, to be judged one by one
+const SMOOTH_BELOW = 5; // screen pixels per image pixel; from there single pixels are shown
 const MARGIN = 12;
 
 // Shows a slice of a scan. Events: slicechange (another slice, or its pixels came), viewchange (zoom, pan, window,
@@ -45,7 +45,6 @@ export class Viewer extends EventTarget {
 		return this.scan?.slices[this.index] ?? null;
 	}
 
-	// Number of slices.
 	get count() {
 		return this.scan?.count ?? 0;
 	}
@@ -71,14 +70,12 @@ export class Viewer extends EventTarget {
 		this.#changed("slicechange");
 	}
 
-	// A slice came: show it if it is the one that is waited for.
 	receive(scan, index) {
 		if (scan !== this.scan || index !== this.index) return;
 		if (this.#fitted) this.fit();
 		this.#changed("slicechange");
 	}
 
-	// Draw the labels anew: they changed.
 	redraw() {
 		this.forget([this.slice]);
 	}
@@ -93,7 +90,6 @@ export class Viewer extends EventTarget {
 		}, 120);
 	}
 
-	// Set options of the display: outline, opacity (0 to 1), heat.
 	set(options) {
 		Object.assign(this.options, options);
 		this.#changed("viewchange");
@@ -123,14 +119,12 @@ export class Viewer extends EventTarget {
 		this.pan(at.x - moved.x, at.y - moved.y);
 	}
 
-	// Move the image by a distance on the screen.
 	pan(dx, dy) {
 		this.#fitted = false;
 		this.#origin = {x: this.#origin.x + dx * this.ratio, y: this.#origin.y + dy * this.ratio};
 		this.#changed("viewchange");
 	}
 
-	// Show the whole slice, as large as it fits.
 	fit() {
 		this.#fitted = true;
 		if (!this.scan?.sizeHw) return this.#schedule();
@@ -141,7 +135,6 @@ export class Viewer extends EventTarget {
 		this.#changed("viewchange");
 	}
 
-	// Bring an image point into the middle.
 	centre(x, y) {
 		const at = this.toScreen(x, y), middle = this.#middle;
 		this.pan(middle.x - at.x, middle.y - at.y);
@@ -151,7 +144,6 @@ export class Viewer extends EventTarget {
 		return {x: this.host.clientWidth / 2, y: this.host.clientHeight / 2};
 	}
 
-	// Image coordinates of a pointer event.
 	toImage(event) {
 		const box = this.canvas.getBoundingClientRect();
 		return this.fromScreen(event.clientX - box.left, event.clientY - box.top);
@@ -178,7 +170,7 @@ export class Viewer extends EventTarget {
 		return Math.max(0.01, Math.min((clientWidth - MARGIN) / width, (clientHeight - MARGIN) / height));
 	}
 
-	// Give the canvas a whole number of device pixels, and exactly their size on the page: nothing is resampled.
+	// Give the canvas a whole number of device pixels, so that nothing is resampled.
 	#resize() {
 		const {canvas, host} = this;
 		this.ratio = globalThis.devicePixelRatio;
@@ -213,21 +205,20 @@ export class Viewer extends EventTarget {
 	// Draw now; what changes asks for it once a frame.
 	draw() {
 		this.#scheduled = false;
-		if (this.ratio !== globalThis.devicePixelRatio) return this.#resize();
+		if (this.ratio !== globalThis.devicePixelRatio) return void this.#resize();
 		this.#snap();
 		const {context, canvas, slice} = this;
 		context.setTransform(1, 0, 0, 1, 0, 0);
 		context.fillStyle = "#0b0d10";
 		context.fillRect(0, 0, canvas.width, canvas.height);
-		if (!slice) return undefined;
+		if (!slice) return;
 		if (!this.scan.shownWindow) this.resetWindow();
 		if (slice.pixels) fillTable(this.#table, slice, this.window);
 		this.#drawScaled(slice.rgb ?? (slice.pixels && this.#raster.paint(slice.pixels, this.#table, slice)));
 		this.#drawScaled(this.options.heat && slice.probability && this.#heat.paint(slice.probability, HEAT, slice));
 		this.#drawLabels(slice);
-		if (!this.tool?.draw) return undefined;
 		context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
-		return this.tool.draw(context, this);
+		this.tool?.draw?.(context, this);
 	}
 
 	#drawScaled(image) {
