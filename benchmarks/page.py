@@ -1,4 +1,4 @@
-"""Waiting times of the page: drop to outline, a long series, boxes and clicks, scrolling."""
+"""Waiting times of the page: drops, a long series, boxes and clicks, scrolling."""
 
 from __future__ import annotations
 

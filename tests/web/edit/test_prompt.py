@@ -14,6 +14,7 @@ from playwright.sync_api import Page
 from tests.web.edit.conftest import Run
 from tests.web.edit.test_page import drag, open_files, place_on_screen, read_labels, wait_until
 from tests.web.edit.test_page import run as run_page
+from tests.web.page.test_access import find_faults
 
 from tumortrace.data.slice import Slice
 from tumortrace.inference.segmenter import Segmenter
@@ -194,6 +195,7 @@ def test_the_mask_of_a_drag_is_that_of_the_program(page: Page, head: tuple[Path,
     session = Segmenter("fast", threads=1).point(Slice(pixels, "head.png"))
     np.testing.assert_array_equal(read_labels(page)[0] > 0, session.predict(box).mask)
     assert "prompted by you" in page.locator("#notice").inner_text()
+    assert find_faults(page) == []
     page.keyboard.press("i")
     page.mouse.click(*place_on_screen(page, 120, 110))
     wait_until(page, "viewer.tool.prompt.points.length === 1")
