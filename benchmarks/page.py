@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import cv2
 import nibabel as nib
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -154,7 +155,7 @@ def _drop(page: Page, name: str, data: bytes) -> tuple[float, float]:
 
 def _point_bare() -> tuple[list[float], list[float]]:
     """Milliseconds of each box and each click with ``Segmenter.point``, on one thread as in the server."""
-    session = Segmenter("fast", threads=1).point(draw_phantom(np.random.default_rng(DROPS), size_hw=(512, 512)).pixels)
+    session = Segmenter("fast", threads=1).point(_draw(DROPS))
     left, top, right, bottom = BOX
     session.predict(BOX)
     boxes = [_time_ms(lambda i=i: session.predict((left, top, right + i, bottom + i))) for i in range(1, 21)]
@@ -171,9 +172,12 @@ def _time_ms(work: Callable[[], object]) -> float:
     return 1000 * (time.perf_counter() - started)
 
 
+def _draw(seed: int) -> NDArray[np.uint8]:
+    return draw_phantom(np.random.default_rng(seed), size_hw=(512, 512), kind="bright").pixels
+
+
 def _draw_png(seed: int) -> bytes:
-    pixels = draw_phantom(np.random.default_rng(seed), size_hw=(512, 512), kind="bright").pixels
-    return cv2.imencode(".png", pixels)[1].tobytes()
+    return cv2.imencode(".png", _draw(seed))[1].tobytes()
 
 
 def _draw_nifti() -> bytes:
