@@ -2,7 +2,8 @@
 
 ``python -m studies.prompted_tables --boxes DIR... --peer DIR --clicks DIR... --volumes FILE --worth FILE --split FILE``
 writes ``prompted_*.csv`` into ``docs/results/tables``, and ``prompted_curves.png`` and ``prompted_phantoms.png`` into
-``docs/images``.
+``docs/images``. ``--held-out LABEL=DIR`` adds a row to the table of held-out sources, from a folder of
+``studies.prompted``; with ``LABEL=DIR:SOURCE``, only the slices of that source count.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ def main(  # noqa: PLR0913, PLR0917 - the options of a program
     volumes: Annotated[Path, typer.Option()],
     worth: Annotated[Path, typer.Option()],
     split: Annotated[Path, typer.Option()],
+    held_out: Annotated[list[str], typer.Option()] = [],  # noqa: B006 - typer makes a new list
     model: Annotated[str, typer.Option()] = "box",
 ) -> None:
     """Write every table and both figures."""
@@ -60,6 +62,8 @@ def main(  # noqa: PLR0913, PLR0917 - the options of a program
     write_clicks(clicked)
     write_volumes(read(volumes))
     write_worth(read(worth))
+    if held_out:
+        write_sources(held_out)
     draw_curves(rows, clicked)
     draw_phantoms(model)
 
@@ -131,6 +135,26 @@ def write_volumes(rows: Sequence[Row]) -> None:
             }
         )
     write_csv(TABLES / "prompted_volumes.csv", written, columns=list(written[0]))
+
+
+def write_sources(given: Sequence[str]) -> None:
+    """Write a row for each held-out source, given as ``LABEL=DIR`` or ``LABEL=DIR:SOURCE``."""
+    written = []
+    for each in given:
+        label, _, place = each.rpartition("=")
+        folder, _, source = place.partition(":")
+        boxes, clicks = (
+            [row for row in read(Path(folder) / name) if source in ("", row["source"])]
+            for name in ("boxes.csv", "clicks.csv")
+        )
+        line: dict[str, object] = {"source": label, "n": len(clicks)}
+        for name in ("0.15", "0.3"):
+            part = [row for row in boxes if (row["way"], row["box"]) == ("box", name)]
+            line[HEADINGS[name]] = describe([float(row["dice"]) for row in part], [row["group"] for row in part])
+        for goal in GOALS:
+            line[f"prompts to {goal:g}"] = f"{np.mean([float(row[f'prompts_to_{goal}']) for row in clicks]):.2f}"
+        written.append(line)
+    write_csv(TABLES / "prompted_sources.csv", written, columns=list(written[0]))
 
 
 def write_worth(rows: Sequence[Row]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from studies import prompted_tables
 from studies.prompted import MOST_CLICKS, SHIFTED, count_prompts, cut_by_colour, draw_boxes, inscribe_ellipse
 from studies.prompted_worth import BOX_S, CLICK_S, MOST_STROKES, OUTLINE_S, count_strokes, seconds_of_prompts
 
@@ -59,3 +60,20 @@ def test_a_stroke_makes_right_what_lies_under_the_brush():
     assert count_strokes(np.zeros_like(truth), truth, 0.9) == 1  # the brush of 3 px covers the 4 x 4 pixels
     wide = np.ones_like(truth)
     assert count_strokes(wide, truth, 0.9) == MOST_STROKES
+
+
+def test_held_out_sources_have_a_row_each_of_their_own_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(prompted_tables, "TABLES", tmp_path)
+    boxes = "source,file,group,way,box,dice\n" + "".join(
+        f"{source},{file},{file},{way},{box},{dice}\n"
+        for source, file, dice in (("lgg", "a", 0.5), ("lgg", "b", 0.7), ("figshare", "c", 0.9))
+        for way, box in (("box", "0.15"), ("box", "0.3"), ("ellipse", "0.15"))
+    )
+    clicks = "source,file,group,prompts_to_0.85,prompts_to_0.9\nlgg,a,a,2,4\nlgg,b,b,3,20\nfigshare,c,c,1,1\n"
+    (tmp_path / "boxes.csv").write_text(boxes)
+    (tmp_path / "clicks.csv").write_text(clicks)
+    prompted_tables.write_sources([f"all={tmp_path}", f"lgg, alone={tmp_path}:lgg"])
+    whole, alone = prompted_tables.read(tmp_path / "prompted_sources.csv")
+    assert (whole["n"], whole["15 % too wide"].split()[0], whole["prompts to 0.85"]) == ("3", "0.700", "2.00")
+    assert (alone["source"], alone["n"]) == ("lgg, alone", "2")
+    assert (alone["30 % too wide"].split()[0], alone["prompts to 0.9"]) == ("0.600", "12.00")
