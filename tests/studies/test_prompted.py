@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from studies import prompted_tables
 from studies.prompted import MOST_CLICKS, SHIFTED, count_prompts, cut_by_colour, draw_boxes, inscribe_ellipse
 from studies.prompted_worth import BOX_S, CLICK_S, MOST_STROKES, OUTLINE_S, count_strokes, seconds_of_prompts
 
+from studies import prompted_tables
 from tumortrace.data.cases import Case, CaseRecord
 from tumortrace.data.slice import Slice
 
