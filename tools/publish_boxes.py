@@ -8,6 +8,7 @@ precision, and ``box.json`` into ``src/tumortrace/weights``.
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +21,8 @@ from tools.publish_weights import DATA, LICENCE, SOURCES, WEIGHTS
 from tumortrace.cli import run_script
 from tumortrace.copies.split_files import read_split
 from tumortrace.files import write_atomically
-from tumortrace.inference.prompt_model import SHIPPED, open_prompt_model
+from tumortrace.inference.onnx_file import SEAL, seal
+from tumortrace.inference.prompt_model import SHIPPED
 from tumortrace.metrics.aggregate import interval_bounds
 from tumortrace.metrics.intervals import mean_interval
 from tumortrace.run_folder import BOX_DECODER, BOX_ENCODER, MANIFEST
@@ -43,16 +45,22 @@ def main(run: Path, scores: Annotated[Path, typer.Option()], split: Annotated[Pa
     groups = {case.file: case.group for case in read_split(split).cases}
     for name in (BOX_DECODER, BOX_ENCODER):
         model = onnx.load(run / name)
-        properties = {entry.key: entry.value for entry in model.metadata_props}
+        properties = {entry.key: entry.value for entry in model.metadata_props if entry.key != SEAL}
         card = json.loads(properties["tumortrace.card"]) | {"name": SHIPPED}
         renewed = {"tumortrace.card": json.dumps(card, sort_keys=True)}
         onnx.helper.set_model_props(model, properties | renewed)  # it drops what it is not given
         store_onnx_in_half(model)
-        data = model.SerializeToString()
+        data = seal(model.SerializeToString())
         write_atomically(WEIGHTS / name, data)
         print(f"{WEIGHTS / name}: {len(data) / 2**20:.1f} MiB")
-    document = describe(run, scores, groups, sha256=open_prompt_model(str(WEIGHTS)).sha256)
+    document = describe(run, scores, groups, sha256=_hash_both())
     write_atomically(WEIGHTS / f"{SHIPPED}.json", (json.dumps(document, indent=1) + "\n").encode())
+
+
+def _hash_both() -> str:
+    """The hash of the model, which is that of its files' hashes."""
+    hashes = [hashlib.sha256((WEIGHTS / name).read_bytes()).hexdigest() for name in (BOX_ENCODER, BOX_DECODER)]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def describe(run: Path, scores: Path, group_of: Mapping[str, str], *, sha256: str) -> dict[str, Any]:

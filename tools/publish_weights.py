@@ -27,6 +27,7 @@ from tumortrace.errors import DataError
 from tumortrace.evaluation.folder import ImageRow, read_evaluation
 from tumortrace.evaluation.provenance import DIGITS
 from tumortrace.files import write_atomically
+from tumortrace.inference.onnx_file import SEAL, seal
 from tumortrace.inference.recipe import recipe_to_json
 from tumortrace.metrics.aggregate import interval_bounds
 from tumortrace.metrics.calibration import PAINTED
@@ -117,13 +118,13 @@ def main(
     """Write the model and its card."""
     recipe = load_config(str(groups / "calibrated.toml")).recipe
     model = onnx.load(run / "model.onnx")
-    properties = {entry.key: entry.value for entry in model.metadata_props}
+    properties = {entry.key: entry.value for entry in model.metadata_props if entry.key != SEAL}
     card = json.loads(properties["tumortrace.card"]) | {"name": name}
     recipe = replace(recipe, size_hw=load_config(str(run / "config.toml")).recipe.size_hw)
     renewed = {"tumortrace.recipe": recipe_to_json(recipe), "tumortrace.card": json.dumps(card, sort_keys=True)}
     onnx.helper.set_model_props(model, properties | renewed)  # it drops what it is not given
     store_onnx_in_half(model)
-    data = model.SerializeToString()
+    data = seal(model.SerializeToString())
     write_atomically(WEIGHTS / f"{name}.onnx", data)
     write_atomically(WEIGHTS / f"{name}.safetensors", read_weights_as_half(run / "best.safetensors"))
     rows = read_rows(groups, split)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -12,7 +13,7 @@ import onnxruntime
 
 from tumortrace.config import Recipe
 from tumortrace.errors import ConfigError, ModelError
-from tumortrace.files import parse_json
+from tumortrace.files import open_regular, parse_json
 from tumortrace.inference.confidence import FEATURES
 from tumortrace.inference.folder_default import read_folder_default
 from tumortrace.inference.gate import FeatureRange, feature_ranges_from_json
@@ -22,6 +23,8 @@ from tumortrace.run_folder import CONFIG, MODEL
 
 CLASSES = ["background", "tumour"]
 """Classes of the network's output, in order."""
+
+_CARD_HEAD = 256  # bytes
 
 _CHANNELS = {"images": "1 (grey)", "logits": "2 (background and tumour)"}
 
@@ -96,7 +99,7 @@ def open_model(name_or_path: str, *, threads: int = 0) -> Model:
             fit the network.
     """
     path = find_model(name_or_path)
-    session = Session(path, threads=threads)
+    session = Session(path, threads=threads, expected=_read_shipped_sha256(path))
     metadata = session.runtime.get_modelmeta().custom_metadata_map
     try:
         recipe = recipe_from_json(metadata["tumortrace.recipe"])
@@ -110,6 +113,22 @@ def open_model(name_or_path: str, *, threads: int = 0) -> Model:
     if misfit:
         raise ModelError(f"{path}: {misfit}; export it with tumortrace")
     return Model(str(card.get("name") or path.stem), path, session.sha256, recipe, card, ranges, session)
+
+
+def _read_shipped_sha256(path: Path) -> str:
+    """The hash that the card of a shipped model begins with; empty for any other model.
+
+    Raises:
+        ModelError: The card is missing or damaged.
+    """
+    if path.parent != Path(str(resources.files("tumortrace") / "weights")):
+        return ""
+    card = path.with_suffix(".json")
+    try:
+        with open_regular(card) as file:  # its first line alone: the whole one lists ten thousand training slices
+            return re.findall(rb'"sha256": "([0-9a-f]{64})"', file.read(_CARD_HEAD))[0].decode()
+    except (OSError, IndexError):
+        raise ModelError(f"{card}: the card of the model is missing or damaged; install tumortrace again") from None
 
 
 def _find_misfit(session: Session, recipe: Recipe, card: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from tumortrace.config import Recipe
 from tumortrace.errors import ConfigError, ModelError
-from tumortrace.files import parse_json
+from tumortrace.files import parse_json, read_json
 from tumortrace.inference.recipe import recipe_from_json
 from tumortrace.inference.session import Session
 from tumortrace.run_folder import BOX_DECODER, BOX_ENCODER
@@ -70,6 +70,13 @@ def is_prompted(name_or_path: str) -> bool:
     return name_or_path == SHIPPED or (Path(name_or_path) / BOX_ENCODER).is_file()
 
 
+def _read_card_sha256(folder: Path) -> str:
+    try:
+        return str(read_json(folder / f"{SHIPPED}.json")["sha256"])
+    except (OSError, KeyError, TypeError, ValueError):
+        return ""
+
+
 def open_prompt_model(name_or_path: str = SHIPPED, *, threads: int = 0) -> PromptModel:
     """Open a prompted model for inference on the CPU.
 
@@ -92,4 +99,6 @@ def open_prompt_model(name_or_path: str = SHIPPED, *, threads: int = 0) -> Promp
     if [value.name for value in decoder.runtime.get_inputs()] != [*features, "prompts"]:
         raise ModelError(f"{decoder.path}: does not belong to {encoder.path.name} beside it; train both again")
     sha256 = hashlib.sha256((encoder.sha256 + decoder.sha256).encode()).hexdigest()
+    if folder == Path(str(resources.files("tumortrace") / "weights")) and sha256 != _read_card_sha256(folder):
+        raise ModelError(f"{folder}: not the model for boxes of this version; install tumortrace again")
     return PromptModel(str(card.get("name") or folder.name), folder, sha256, recipe, card, encoder, decoder)

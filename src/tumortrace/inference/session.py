@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import re
 import weakref
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from tumortrace.errors import ModelError
+from tumortrace.errors import DataError, ModelError
+from tumortrace.files import read_regular_file
+from tumortrace.inference.onnx_file import MOST_BYTES, read_onnx
 from tumortrace.machine import usable_cores
 
 
@@ -24,19 +27,22 @@ class Session:
         path: The ONNX file.
         sha256: Hash of that file when it was first opened; a file that has changed since is refused.
         threads: Threads of ONNX Runtime within one slice; 0 takes all that the process may use.
+        expected: Hash that the card of a shipped model states; empty for all others.
     """
 
-    def __init__(self, path: Path, *, threads: int = 0, sha256: str = "") -> None:
+    def __init__(self, path: Path, *, threads: int = 0, sha256: str = "", expected: str = "") -> None:
         """Open a model file.
 
         Args:
             path: The ONNX file.
             threads: Threads within one slice; 0 takes all that the process may use.
-            sha256: Hash that the file must have; empty takes what is there.
+            sha256: Hash that the file had when it was first opened; empty takes what is there.
+            expected: Hash that the card of a shipped model states; empty for all others.
 
         Raises:
-            ModelError: The file cannot be read, is not ONNX, or has another hash.
+            ModelError: The file cannot be read, is no ONNX file that may be run, or has another hash.
         """
+        self.expected = expected
         self.path = path
         self.threads = threads
         self.sha256 = sha256
@@ -92,30 +98,44 @@ class Session:
 
     def _open(self) -> onnxruntime.InferenceSession:
         try:
-            data = self.path.read_bytes()
-        except OSError as error:
-            raise ModelError(f"{self.path}: cannot be read ({error.strerror}); check the path") from None
+            data = read_regular_file(self.path, most_bytes=MOST_BYTES)
+        except DataError as error:
+            raise ModelError(str(error)) from None
         sha256 = hashlib.sha256(data).hexdigest()
         if self.sha256 not in ("", sha256):
             raise ModelError(f"{self.path}: the file has changed since the model was opened; open the model again")
         self.sha256 = sha256
+        if self.expected != sha256:
+            self._check(data)
         try:
             return onnxruntime.InferenceSession(data, _choose_options(self.threads), providers=["CPUExecutionProvider"])
         except Exception as error:  # noqa: BLE001 - as above
-            cause = _first_line(error)
+            cause = _describe(error)
             raise ModelError(
                 f"{self.path}: not an ONNX model ({cause}); give a file that tumortrace exported"
             ) from None
 
+    def _check(self, data: bytes) -> None:
+        """Refuse a file that is no model of ours before ONNX Runtime sees it; a shipped one is known by its hash."""
+        if self.expected:
+            raise ModelError(
+                f"{self.path}: not the model of this version (its SHA-256 differs from its card's); install tumortrace "
+                "again"
+            )
+        try:
+            read_onnx(data)
+        except ModelError as error:
+            raise ModelError(f"{self.path}: {error}") from None
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (str(self.path.absolute()), self.threads, self.sha256)
+        return _reopen, (str(self.path.absolute()), self.threads, self.sha256, self.expected)
 
 
 _SESSIONS: weakref.WeakSet[Session] = weakref.WeakSet()
 
 
-def _reopen(path: str, threads: int, sha256: str) -> Session:
-    return Session(Path(path), threads=threads, sha256=sha256)
+def _reopen(path: str, threads: int, sha256: str, expected: str) -> Session:
+    return Session(Path(path), threads=threads, sha256=sha256, expected=expected)
 
 
 def _choose_options(threads: int) -> onnxruntime.SessionOptions:
@@ -126,6 +146,14 @@ def _choose_options(threads: int) -> onnxruntime.SessionOptions:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # errors only: its warnings are about its own optimiser
     return options
+
+
+def _describe(error: Exception) -> str:
+    """Return why ONNX Runtime cannot open a model; of an operator set that it lacks, both versions."""
+    found = re.search(r"Opset (\d+) is under development.* till opset (\d+)", str(error), re.DOTALL)
+    if found:
+        return f"it needs operator set {found[1]}, and this onnxruntime knows those up to {found[2]}"
+    return _first_line(error)
 
 
 def _first_line(error: Exception) -> str:

@@ -22,6 +22,7 @@ from tumortrace.config import Recipe
 from tumortrace.errors import ModelError
 from tumortrace.files import write_atomically
 from tumortrace.inference.gate import FeatureRange
+from tumortrace.inference.onnx_file import seal
 from tumortrace.inference.recipe import apply_temperature, recipe_to_json, tumour_probability
 from tumortrace.machine import usable_cores
 
@@ -148,8 +149,7 @@ def make_onnx(
     texts = {"recipe": recipe_to_json(recipe), "card": json.dumps(card, sort_keys=True)}
     texts["familiar"] = json.dumps(feature_ranges)
     onnx.helper.set_model_props(model, {f"tumortrace.{name}": text for name, text in texts.items()})
-    data: bytes = model.SerializeToString()
-    return data
+    return seal(model.SerializeToString())
 
 
 def compare(network: nn.Module, data: bytes, *, recipe: Recipe, samples: Tensor) -> ExportDifference:

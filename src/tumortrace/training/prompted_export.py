@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tumortrace.config import Recipe
 from tumortrace.errors import ModelError
 from tumortrace.files import write_atomically
+from tumortrace.inference.onnx_file import seal
 from tumortrace.inference.prompt_grid import PROMPT_CHANNELS
 from tumortrace.inference.recipe import recipe_to_json, tumour_probability
 from tumortrace.run_folder import BOX_DECODER, BOX_ENCODER
@@ -51,7 +52,7 @@ def export_prompted(
     files = []
     for model in (encoder, decoder):
         onnx.helper.set_model_props(model, {f"tumortrace.{name}": text for name, text in texts.items()})
-        files.append(model.SerializeToString())
+        files.append(seal(model.SerializeToString()))
     difference = _compare(network, files[0], files[1], samples)
     if not difference <= TOLERANCE:
         raise ModelError(f"{folder}: not written, torch and ONNX differ by {difference:.2g} (allowed {TOLERANCE})")

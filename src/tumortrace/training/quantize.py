@@ -29,6 +29,7 @@ from onnxruntime.quantization import (
 
 from tumortrace.data.cases import Case
 from tumortrace.inference.model import Model, open_model
+from tumortrace.inference.onnx_file import SEAL, seal
 from tumortrace.inference.predict import predict
 from tumortrace.inference.recipe import prepare_pixels
 from tumortrace.metrics.overlap import count_pixels
@@ -109,9 +110,9 @@ def quantize(data: bytes, images: Sequence[NDArray[np.float32]]) -> bytes:
         )
         model = onnx.load(quantised)
     properties = {entry.key: entry.value for entry in onnx.load_from_string(data).metadata_props}
+    properties.pop(SEAL, None)
     onnx.helper.set_model_props(model, properties)
-    written: bytes = model.SerializeToString()
-    return written
+    return seal(model.SerializeToString())
 
 
 def try_int8(data: bytes, quantised: bytes, cases: Iterable[Case], *, part: str) -> Trial:
