@@ -126,7 +126,8 @@ def _read_shipped_sha256(path: Path) -> str:
     card = path.with_suffix(".json")
     try:
         with open_regular(card) as file:  # its first line alone: the whole one lists ten thousand training slices
-            return re.findall(rb'"sha256": "([0-9a-f]{64})"', file.read(_CARD_HEAD))[0].decode()
+            found: list[bytes] = re.findall(rb'"sha256": "([0-9a-f]{64})"', file.read(_CARD_HEAD))
+        return found[0].decode()
     except (OSError, IndexError):
         raise ModelError(f"{card}: the card of the model is missing or damaged; install tumortrace again") from None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import asdict
 from functools import partial
 from importlib import resources
@@ -19,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Scope
 
 import tumortrace
-from tumortrace.errors import TumortraceError
+from tumortrace.errors import TumortraceError, installed
 from tumortrace.files import Document
 from tumortrace.inference.card import read_card
 from tumortrace.inference.model import SHIPPED, Model
@@ -55,7 +55,8 @@ def make_app(engine: Engine, *, host: str, runs: Path | None = None) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        yield
+        with _decode_apart(engine.workers):
+            yield
         engine.shut_down()
 
     app = FastAPI(
@@ -76,6 +77,15 @@ def make_app(engine: Engine, *, host: str, runs: Path | None = None) -> ASGIApp:
     page = _Page(directory=str(resources.files("tumortrace.web") / STATIC), html=True)
     app.router.routes.append(_PageMount("/", page))
     return Guard(app, host=host)
+
+
+def _decode_apart(workers: int) -> AbstractContextManager[object]:
+    """Let compressed scans be decoded in processes of their own, one a thread, where the library for them is there."""
+    if not installed("formats"):
+        return nullcontext()
+    from tumortrace.data.dicom.apart import decode_apart  # noqa: PLC0415 - an extra
+
+    return decode_apart(workers)
 
 
 def _add_routes(app: FastAPI, engine: Engine) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from io import BytesIO
 from typing import Any
@@ -37,6 +38,9 @@ MOST_SCANS, MOST_TILES = 100, 65_535
 
 JPEG = b"\xff\xd8"
 """First bytes of JPEG and JPEG-LS."""
+
+Decoder = Callable[[bytes, dict[str, Any]], NDArray[Any]]
+"""Decodes a compressed picture with settings of pydicom's decoder; see ``decode_codestream``."""
 
 NEAR = 0.02
 """Distance below the darkest value, as a fraction of the range, at which padding is as good as air."""
@@ -115,9 +119,33 @@ def _decode(image: ImageFile, number: int, name: str) -> NDArray[Any]:
     _check_codestream(data, image, name)
     settings = {**image.options, "number_of_frames": 1}
     settings.pop("extended_offsets", None)
+    return _decoder(data, settings)
+
+
+def decode_codestream(data: bytes, settings: dict[str, Any]) -> NDArray[Any]:
+    """Decode one compressed frame.
+
+    Args:
+        data: The compressed picture.
+        settings: Settings of pydicom's decoder.
+
+    Raises:
+        Exception: The data are damaged; a decoder may raise anything.
+    """
     whole = BytesIO(encapsulate([data], has_bot=False))
+    decoder = get_decoder(settings["transfer_syntax_uid"])
     pixels, _ = decoder.as_array(whole, index=0, validate=True, **settings)
     return pixels
+
+
+_decoder: Decoder = decode_codestream
+
+
+def set_decoder(decoder: Decoder) -> Decoder:
+    """Let another function decode compressed frames; return the one that did so far."""
+    global _decoder
+    _decoder, before = decoder, _decoder
+    return before
 
 
 def _check_codestream(data: bytes, image: ImageFile, name: str) -> None:
