@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-fast check bench docs reproduction clean
+.PHONY: setup demo test test-fast check bench docs docs-run reproduction clean
 
 setup: $(STAMP)
 
@@ -41,6 +41,10 @@ bench: setup
 
 docs: setup
 	$(BIN)/python -m tools.site
+
+# Every command and code block of the documentation, on generated data; CI runs the quick ones.
+docs-run: setup
+	$(BIN)/python -m tools.docs_run
 
 reproduction: setup
 	$(BIN)/python -m reproduction $(DATA)

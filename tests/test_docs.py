@@ -1,11 +1,10 @@
-"""The documentation is held to the code: commands, options, links, tables and examples."""
+"""The documentation is held to the code: commands, options, links and tables; test_docs_run.py runs it."""
 
 from __future__ import annotations
 
 import math
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -70,15 +69,6 @@ def test_links_within_the_documentation_lead_to_a_heading(page):
         headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
         anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
         assert anchor in anchors, f"{page.name} -> {target}#{anchor}"
-
-
-def test_readme_python_runs(phantom_data, tiny_run, tmp_path, monkeypatch, capsys):
-    (code,) = blocks(README, "python")
-    shutil.copytree(tiny_run, tmp_path / "runs" / "first")
-    shutil.copy(next((phantom_data / "TEST").glob("*.jpg")), tmp_path / "scan.jpg")
-    monkeypatch.chdir(tmp_path)
-    exec(compile(code, "README.md", "exec"), {})  # noqa: S102 - our own example
-    assert re.match(r"\(\d+, \d+\) 0\.\d+", capsys.readouterr().out)
 
 
 def test_table_of_degenerate_cases_is_what_the_code_does():

@@ -12,7 +12,7 @@ import typer
 import tumortrace
 from tumortrace.commands.output import console
 from tumortrace.data.volume import Volume
-from tumortrace.errors import EXTRAS, installed
+from tumortrace.errors import EXTRAS, DataError, installed
 from tumortrace.files import read_json
 from tumortrace.machine import usable_cores
 
@@ -24,11 +24,19 @@ def info(
             metavar="MODEL|RUN|FOLDER", help="default, fast, box, a run folder, an .onnx file, or a folder of scans."
         ),
     ] = None,
+    diff: Annotated[
+        Path | None, typer.Option("--diff", metavar="RUN", help="Name what differs between this run and another.")
+    ] = None,
 ) -> None:
     """Show the version, the card of a model, or the series in a folder.
 
+    With --diff: versions, settings, data and weights that differ between two runs.
+
     Example: tumortrace info default
     """
+    if diff is not None:
+        _print_difference(target, diff)
+        return
     if target is not None and (scans := _describe_scans(target)):
         for line in scans:
             console.print(line, soft_wrap=True)
@@ -45,6 +53,14 @@ def info(
         console.print("the model that ships with it, its data, scores, limits and licence: tumortrace info default")
     else:
         console.print("", *of_model, sep="\n")
+
+
+def _print_difference(target: str | None, other: Path) -> None:
+    from tumortrace.evaluation.run_diff import compare_runs
+
+    if target is None:
+        raise DataError("--diff compares two runs; give the first one too: tumortrace info RUN --diff RUN")
+    console.print(*compare_runs(Path(target), other), sep="\n", markup=False, soft_wrap=True)
 
 
 def _describe_scans(target: str) -> list[str]:

@@ -22,7 +22,10 @@ try:
 except ImportError:  # Windows has no such module
     resource = None  # type: ignore[assignment]
 
-_LIBRARIES = ("numpy", "opencv-python-headless", "torch", "onnx", "onnxruntime")
+_LIBRARIES = (
+    "numpy", "opencv-python-headless", "pillow", "simplejpeg", "scipy", "torch", "monai", "safetensors", "onnx",
+    "onnxscript", "onnxruntime",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
