@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from tumortrace.errors import DataError
 
@@ -33,7 +33,7 @@ _REMEDIES = {
 }
 
 
-def open_regular(path: Path | str) -> BinaryIO:
+def open_regular(path: Path | str) -> io.BufferedReader:
     """Open a file for reading, once it is known to be one: a pipe or device could keep the reader waiting for ever.
 
     Raises:

@@ -40,8 +40,8 @@ from tumortrace.inference.batch import (
     summarise,
 )
 from tumortrace.inference.find_inputs import Inputs
+from tumortrace.inference.found_files import PictureFile
 from tumortrace.inference.merging import write_results
-from tumortrace.inference.pictures import PictureFile
 from tumortrace.inference.results import describe_failure, describe_volume_failure
 from tumortrace.inference.segmenter import Segmenter
 from tumortrace.inference.settings import SegmentSettings
