@@ -1,4 +1,4 @@
-"""Files behind one input: a file, a folder, a pattern or a list."""
+"""Files behind one input: a file, a folder, an archive, a pattern or a list."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tumortrace.data.names import natural_key
 from tumortrace.data.pictures import IMAGE_SUFFIXES
 from tumortrace.errors import DataError
 from tumortrace.files import refuse_irregular
+from tumortrace.inference.archives import is_archive, list_members
 from tumortrace.inference.found_files import FoundFile
 
 _OUTSIDE = os.path.join(os.pardir, "")
@@ -65,6 +66,9 @@ def expand(match: str) -> Iterator[FoundFile]:
         return
     path = str(Path(match))  # no more is tidied: ".." behind a link leads elsewhere
     if not os.path.isdir(path):
+        if is_archive(path):
+            yield from list_members(path)
+            return
         yield FoundFile(path, len(path) - len(os.path.basename(path)))
         return
     start = 0 if path == os.curdir else len(os.path.join(path, ""))
@@ -83,7 +87,7 @@ def _read_manifest(manifest: str) -> Iterator[FoundFile]:
     for path, start in _list_paths(manifest):
         if is_picture(path):
             yield FoundFile(path, start)
-        elif os.path.isdir(path):
+        elif os.path.isdir(path) or (is_archive(path) and os.path.isfile(path)):
             yield from (one._replace(start=start) for one in expand(path))
         else:
             yield FoundFile(path, start, named=True)

@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 
 from tumortrace.data.findings import Finding, describe_main_cause
-from tumortrace.data.scans import open_files
+from tumortrace.data.scans import DICOM_SUFFIXES, NIFTI_SUFFIXES, open_files
 from tumortrace.data.volume import Volume
 from tumortrace.errors import DataError, installed
 from tumortrace.inference.bids import name_derivatives
@@ -62,6 +62,8 @@ def find_inputs(inputs: Sequence[str], *, series_uid: str | None = None, bids: b
     files, others = sort_files(inputs)
     named = [one for _, one in files.odd() if one.named]
     pictures = FoundFiles(one for one in files if not one.named) if named else files
+    members = [one for one in others if one.source is not None]
+    others = [one for one in others if one.source is None]
     own = [one.path for one in others if is_signed(Path(one.path))]
     ours = set(own)
     candidates = [*named, *(one for one in others if one.path not in ours)]
@@ -69,11 +71,13 @@ def find_inputs(inputs: Sequence[str], *, series_uid: str | None = None, bids: b
     asked = {one.path for one in named}
     refused = [each for each in findings if each.kind == "scan-refused" or each.file in asked]
     passed = [each for each in findings if each not in refused]
+    refused += [_refuse_member(one) for one in members if _is_scan(one)]
     left = set(rest)
     for one in named:
         if one.path in left:  # a file that the user names is taken for a picture
             pictures.append(one)
     skipped = [one.path for one in others if one.path in left]
+    skipped += [one.path for one in members if not _is_scan(one)]
     if series_uid is not None:
         skipped += [one.path for one in pictures if not one.fault]
         pictures, volumes, refused = FoundFiles(), _pick(volumes, series_uid, inputs), []
@@ -83,6 +87,15 @@ def find_inputs(inputs: Sequence[str], *, series_uid: str | None = None, bids: b
         raise describe_no_pictures(inputs, pictures, others)
     inside = _name(pictures, volumes, bids=bids)
     return replace(inside, refused=tuple(refused), passed=tuple(passed), skipped=tuple(skipped), own=tuple(own))
+
+
+def _is_scan(member: FoundFile) -> bool:
+    return member.path.lower().endswith((*NIFTI_SUFFIXES, *DICOM_SUFFIXES))
+
+
+def _refuse_member(member: FoundFile) -> Finding:
+    cause = "a scan in an archive, of which only pictures are read"
+    return Finding("scan-refused", "left out", member.path, cause, "unpack the archive, and give its folder")
 
 
 def _open(candidates: Sequence[FoundFile], *, needed: bool) -> tuple[list[Volume], list[Finding], list[str]]:

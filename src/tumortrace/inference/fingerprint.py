@@ -54,7 +54,8 @@ def take_fingerprint(unit: Unit) -> Fingerprint | None:
     if isinstance(unit, Finding) or (isinstance(unit, PictureFile) and unit.fault):
         return None
     try:
-        stamps = [_stamp(path) for path in _list_files(unit)]
+        source = unit.source if isinstance(unit, PictureFile) else None
+        stamps = [source.stamp()] if source else [_stamp(path) for path in _list_files(unit)]
     except (OSError, ValueError, DataError):
         return None
     return Fingerprint(sum(size for size, _ in stamps), _digest(repr(stamps)))
@@ -72,7 +73,7 @@ def hash_file(path: Path) -> str:
     """Return the SHA-256 of a file; empty where it cannot be read."""
     try:
         with open_regular(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            return hashlib.sha256(file.read()).hexdigest()
     except OSError:
         return ""
 
@@ -88,7 +89,7 @@ def _list_files(unit: PictureFile | VolumeFile) -> list[str]:
     return [str(path) for path in paths]
 
 
-def _stamp(path: str) -> tuple[int, int]:
+def _stamp(path: str) -> tuple[int, int | str]:
     status = os.stat(path)
     return status.st_size, status.st_mtime_ns
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeAlias, overload
 
 from tumortrace.data.findings import Finding
+from tumortrace.inference.archives import keep_streams, load_ahead
 from tumortrace.inference.find_inputs import Inputs
 from tumortrace.inference.found_files import PictureFile
 from tumortrace.inference.parallel import map_in_order
@@ -100,7 +101,7 @@ def segment_units(
     """
     slices: list[SliceResult] = []
     found = map_in_order(partial(_segment, segmenter, settings), _list_tasks(units), workers=workers)
-    with closing(track(found, "Segmenting", total=total)) as results:
+    with keep_streams(), closing(track(found, "Segmenting", total=total)) as results:
         for unit, one in results:
             if isinstance(one, UnitDone):
                 yield one
@@ -113,7 +114,8 @@ def segment_units(
 
 def _list_tasks(units: Iterable[Unit]) -> Iterator[tuple[Unit, int]]:
     """Yield each unit that is done at once, and each slice of each volume with its index."""
-    for unit in units:
+    for one in units:
+        unit = replace(one, source=load_ahead(one.source)) if isinstance(one, PictureFile) and one.source else one
         for index in range(len(unit.volume)) if isinstance(unit, VolumeFile) else (0,):
             yield unit, index
 

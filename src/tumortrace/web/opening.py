@@ -14,6 +14,7 @@ from tumortrace.data.pictures import read_header
 from tumortrace.data.scans import find_kind
 from tumortrace.errors import DataError, installed
 from tumortrace.files import open_regular
+from tumortrace.inference.archives import is_archive
 from tumortrace.inference.find_inputs import Inputs, find_inputs
 from tumortrace.inference.found_files import PictureFile
 from tumortrace.inference.volume_files import VolumeFile
@@ -83,7 +84,7 @@ def open_upload(upload: Upload, limits: Limits, *, part: str = FILE) -> Opened:
     single = _unpack_zips([(file.name, folder / file.name) for file in files], limits)
     _unpack_files(folder, limits)
     try:
-        inputs = find_inputs([str(single or folder)])
+        inputs = find_inputs([str(folder if single is None or is_archive(str(single)) else single)])
     except DataError as error:
         raise RefusalError(415, _localise(str(error), folder)) from None
     inputs = _pass_over_masks(inputs)
