@@ -171,6 +171,8 @@ def train(  # noqa: PLR0913 - the settings of a training
         start_from: Model whose weights training starts from; a run folder for a prompted one.
         resume: Continue the run in ``out`` with its own settings; ``overrides`` may change device and threads.
 
+    Where torchrun started this process as one of several, all of them train one network together.
+
     Raises:
         ConfigError: Settings that contradict each other, or a run folder that is in use or has nothing to resume.
         DataError: The data cannot be used, or ``out`` lies inside it.
@@ -178,8 +180,10 @@ def train(  # noqa: PLR0913 - the settings of a training
     """
     require_extra("train", purpose="train")
     from tumortrace.inference.model import open_model
+    from tumortrace.processes import find_place
     from tumortrace.run_folder import check_run_folder, resumed_settings
 
+    place = find_place()
     run = check_output(out, data, negatives) or Path()
     if resume and config is not None:
         raise ConfigError("--resume takes its settings from the run's config.toml; omit --config")
@@ -197,13 +201,17 @@ def train(  # noqa: PLR0913 - the settings of a training
     if exclude is not None:
         dataset = exclude_cases(dataset, Path(exclude))
     if settings.network.decoder == "prompted":
+        if place is not None:
+            raise ConfigError(
+                "network.decoder = 'prompted' is trained by one process; omit --devices, --nodes or torchrun"
+            )
         from tumortrace.training.prompted_run import train_prompted
 
         return train_prompted(dataset, settings, out=run, start_from=start_from, resume=resume)
     model = open_model(start_from) if start_from else None
     from tumortrace.training.run import train as train_run  # torch takes seconds: mistakes above are reported first
 
-    return train_run(dataset, settings, out=run, start_from=model, resume=resume)
+    return train_run(dataset, settings, out=run, start_from=model, resume=resume, place=place)
 
 
 def crossval(  # noqa: PLR0913 - the settings of a cross-validation

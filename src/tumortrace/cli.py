@@ -31,6 +31,7 @@ from tumortrace.commands.sweep import sweep
 from tumortrace.commands.train import train
 from tumortrace.errors import TumortraceError, require_extra
 from tumortrace.interruption import exit_program, interrupt_on_signals
+from tumortrace.processes import is_launched
 from tumortrace.progress import show_progress
 
 app = typer.Typer(
@@ -132,7 +133,8 @@ def _end_in_one_line(run: Callable[[], object]) -> None:
     except SystemExit as end:
         if end.code != INTERRUPTED:
             raise
-        log.print("interrupted; the files that were finished are kept")
+        if not is_launched():
+            log.print("interrupted; the files that were finished are kept")
         exit_program(INTERRUPTED)
     finally:
         interrupter.over = True

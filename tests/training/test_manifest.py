@@ -22,6 +22,7 @@ from tumortrace.training.manifest import (
 
 MEASURED = RunFacts(
     device="cpu",
+    processes=2,
     precision="32-true",
     seed=7,
     parameters=4850,
@@ -47,6 +48,7 @@ def test_manifest_by_hand():
     assert json.loads(json.dumps(document)) == {
         "python": "3.11",
         "device": "cpu",
+        "processes": 2,
         "precision": "32-true",
         "seed": 7,
         "parameters": 4850,

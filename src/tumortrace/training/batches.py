@@ -24,13 +24,26 @@ def fetch(part: PreparedPart, indices: Tensor, device: torch.device) -> tuple[Te
 
 
 def fetch_varied(
-    part: PreparedPart, indices: Tensor, settings: AugmentationConfig, rng: np.random.Generator, device: torch.device
+    part: PreparedPart,
+    indices: Tensor,
+    settings: AugmentationConfig,
+    rngs: Sequence[np.random.Generator],
+    device: torch.device,
 ) -> tuple[Tensor, Tensor]:
-    """Return a batch as ``fetch`` does, each slice in a random variant if the settings have any."""
-    if settings == AugmentationConfig():
+    """Return a batch as ``fetch`` does, each slice in a random variant if the settings have any.
+
+    Args:
+        part: The slices to choose from.
+        indices: Slices of the batch, shape (N,); none gives arrays of length 0.
+        settings: Kinds of change.
+        rngs: A generator for each slice of the batch.
+        device: Device of the result.
+    """
+    if settings == AugmentationConfig() or not len(indices):
         return fetch(part, indices, device)
     variants = [
-        augment(part.images[index, 0].numpy(), part.truths[index].numpy(), settings, rng) for index in indices.tolist()
+        augment(part.images[index, 0].numpy(), part.truths[index].numpy(), settings, rng)
+        for index, rng in zip(indices.tolist(), rngs, strict=True)
     ]
     images = torch.from_numpy(np.stack([image for image, _ in variants])).unsqueeze(1)  # (N, 1, H, W)
     truths = torch.from_numpy(np.stack([truth for _, truth in variants]))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from tumortrace.config import TrainingConfig
 from tumortrace.errors import TumortraceError
 from tumortrace.machine import keep_freed_memory, usable_cores
+from tumortrace.training.team import ALONE, Team
 from tumortrace.wording import counted
 
 
@@ -20,17 +21,25 @@ class Compute:
     Attributes:
         device: The CPU or a GPU.
         precision: ``"32-true"``, or ``"bf16-mixed"``: float32 weights and bfloat16 arithmetic where it is safe.
+        team: The processes that compute together, of which this is one.
     """
 
     device: torch.device
     precision: str
+    team: Team = field(default=ALONE)
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context in which the network computes in this precision."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16-mixed")
 
     def describe(self) -> str:
-        """Return device, number format and threads in a few words."""
+        """Return device, number format, threads and processes in a few words."""
+        place = self.team.place
+        machines = place.size // place.local_size
+        where = f" on {counted(machines, 'machine')}" if machines > 1 else ""
+        return self._describe_device() + (f" in each of {place.size} processes{where}" if place.size > 1 else "")
+
+    def _describe_device(self) -> str:
         number_format = "bfloat16" if self.precision == "bf16-mixed" else "float32"
         if self.device.type == "cpu":
             return f"CPU, {counted(torch.get_num_threads(), 'thread')}, {number_format}"
@@ -38,21 +47,27 @@ class Compute:
         return f"{name}, {number_format}"
 
 
-def start_compute(training: TrainingConfig) -> Compute:
+def start_compute(training: TrainingConfig, team: Team = ALONE) -> Compute:
     """Choose device and precision, and prepare the process for training: threads and memory.
+
+    Args:
+        training: Settings. The processes on one machine divide ``training.threads``, or all cores, among them.
+        team: The processes that train together.
 
     Raises:
         TumortraceError: The device that the configuration names is missing.
     """
-    torch.set_num_threads(training.threads or usable_cores())
+    torch.set_num_threads(max((training.threads or usable_cores()) // team.place.local_size, 1))
     keep_freed_memory()
     if training.device == "cuda" and not torch.cuda.is_available():
         raise TumortraceError("training.device = 'cuda', but torch sees no GPU; set training.device=auto")
     device = torch.device("cpu")
-    if training.device != "cpu" and torch.accelerator.is_available():
+    if team.fabric is not None:
+        device = team.fabric.device
+    elif training.device != "cpu" and torch.accelerator.is_available():
         device = torch.accelerator.current_accelerator() or device
     automatic = "bf16-mixed" if has_bfloat16(device) else "32-true"
-    return Compute(device, automatic if training.precision == "auto" else training.precision)
+    return Compute(device, automatic if training.precision == "auto" else training.precision, team)
 
 
 def has_bfloat16(device: torch.device) -> bool:

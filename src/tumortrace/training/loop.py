@@ -6,6 +6,7 @@ is killed and resumed from its last complete epoch therefore ends, on a CPU, wit
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -77,12 +78,13 @@ def fit(  # noqa: PLR0913 - what a training is made of
     """Train to the last epoch, or to the one after which ``should_stop`` ends it; from a checkpoint if there is one.
 
     After every epoch it writes ``last/checkpoint.safetensors``, then ``best.safetensors`` (if this is the epoch to
-    keep), ``metrics.csv`` and TensorBoard events.
+    keep), ``metrics.csv`` and TensorBoard events. Of several processes the first one writes; the others read the
+    checkpoint, and all end with the same weights and history.
 
     Args:
         network: The network with its first weights; afterwards it holds the last ones.
         config: Settings of the run.
-        compute: Device and precision.
+        compute: Device, precision and team.
         train: Slices to train on.
         val: Slices to validate on; may be empty if ``config.training.keep`` is ``"last"``.
         run: The run folder; a checkpoint in it from other data or under other settings is refused.
@@ -96,11 +98,9 @@ def fit(  # noqa: PLR0913 - what a training is made of
     training = config.training
     network.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in the stub
     state, trainer = _start(network, config, compute=compute, train=train, val=val, checkpoint=run / CHECKPOINT)
-    events = start_events(run / TENSORBOARD, epoch=max(len(state.rows), 1))
+    keep_epoch = _open_folder(run, trainer, state) if compute.team.leads else _keep_nothing
     empty = 0
     with explain_memory(config):
-        if state.rows:  # the kill may have come between this checkpoint and the files that follow it
-            _write_epoch(run, trainer.kept, rows=state.rows, keep=training.keep, events=events)
         for epoch in range(len(state.rows) + 1, training.epochs + 1):
             if state.rows and should_stop(state.rows):
                 break
@@ -109,9 +109,9 @@ def fit(  # noqa: PLR0913 - what a training is made of
                 trained = _train_epoch(trainer, epoch, tick=tick)
                 _refuse_diverged(epoch, trained.loss)
                 validated = _validate(trainer, val, tick=tick) if len(val) else None
-            state.rows.append(_row(epoch, trained, validated, config, seconds=time.perf_counter() - started))
-            save_checkpoint(run / CHECKPOINT, trainer.saved, state)
-            _write_epoch(run, trainer.kept, rows=state.rows, keep=training.keep, events=events)
+            row = _row(epoch, trained, validated, config, seconds=time.perf_counter() - started)
+            state.rows.append(EpochRow(**json.loads(compute.team.agree(json.dumps(asdict(row))))))  # times differ
+            keep_epoch()
             tell(describe_epoch(state.rows, epochs=training.epochs))
             empty = empty + 1 if validated is not None and not validated.marked else 0
             if empty == EMPTY_EPOCHS:
@@ -186,6 +186,7 @@ class _Trainer:
     part: PreparedPart
     pace: Pace
     peaks: Tensor
+    forward: nn.Module
 
     @property
     def kept(self) -> nn.Module:
@@ -210,7 +211,8 @@ def _start(
     training = config.training
     kind = torch.optim.AdamW if training.optimizer == "adamw" else torch.optim.Adam
     optimizer = kind(network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
-    state = TrainingState(config, hash_part(train.hashes | val.hashes), threads=torch.get_num_threads())
+    threads = torch.get_num_threads() * compute.team.place.local_size
+    state = TrainingState(config, hash_part(train.hashes | val.hashes), threads=threads)
     if checkpoint.is_file():
         state = _resumed(checkpoint, fresh=state)
     drawn = training.epoch_slices or len(train)
@@ -218,10 +220,11 @@ def _start(
     average = average_weights(network, decay=training.average, steps=steps) if training.average else None
     work = _work_left(config, finished=len(state.rows), train=drawn, val=len(val))
     pace = Pace(work, on_cpu=compute.device.type == "cpu")
-    trainer = _Trainer(network, average, optimizer, compute, config, train, pace, peaks=torch.ones(len(train)))
+    peaks = torch.ones(len(train))
     if checkpoint.is_file():
-        load_checkpoint(checkpoint, trainer.saved)
-    return state, trainer
+        load_checkpoint(checkpoint, Saved(network, average.module if average else None, optimizer, peaks))
+    forward = compute.team.join_network(network)
+    return state, _Trainer(network, average, optimizer, compute, config, train, pace, peaks, forward)
 
 
 def _resumed(checkpoint: Path, *, fresh: TrainingState) -> TrainingState:
@@ -238,6 +241,7 @@ def _resumed(checkpoint: Path, *, fresh: TrainingState) -> TrainingState:
 
 def _train_epoch(trainer: _Trainer, epoch: int, *, tick: Tick) -> _TrainedEpoch:
     training, compute, part = trainer.config.training, trainer.compute, trainer.part
+    share = compute.team.share
     loss_of = make_loss(training.loss)
     coarse = is_coarse(training, epoch)
     with_tumour = part.truths.flatten(1).any(dim=1).tolist()
@@ -251,31 +255,37 @@ def _train_epoch(trainer: _Trainer, epoch: int, *, tick: Tick) -> _TrainedEpoch:
     loading = 0.0
     for number, indices in enumerate(batches):
         fetching = time.perf_counter()
-        rng = np.random.default_rng([training.seed, epoch, number])
-        images, truths = fetch_varied(part, indices, trainer.config.augmentation, rng, compute.device)
+        places = share(torch.arange(len(indices)) + number * training.batch_size).tolist()
+        rngs = [np.random.default_rng([training.seed, epoch, 1 + place]) for place in places]
+        images, truths = fetch_varied(part, share(indices), trainer.config.augmentation, rngs, compute.device)
         if coarse:
             images, truths = shrink(images, truths, step=2**trainer.config.network.poolings)
         loading += time.perf_counter() - fetching
         step = (epoch - 1) * len(batches) + number
         for group in trainer.optimizer.param_groups:
             group["lr"] = learning_rate_at(step, epoch_steps=len(batches), training=training)
-        loss, trainer.peaks[indices] = _step(trainer, images, truths, loss_of)
+        loss, trainer.peaks[indices] = _step(trainer, images, truths, loss_of, count=len(indices))
         total_loss += loss * len(indices)
         tick(len(indices), f"loss {loss.item():.4f}")
-        trainer.pace.step(images[:, 0].numel())
+        trainer.pace.step(len(indices) * math.prod(images.shape[2:]))
     seconds = time.perf_counter() - started
     return _TrainedEpoch(total_loss.item() / count, count / seconds, loading / seconds)
 
 
 def _step(
-    trainer: _Trainer, images: Tensor, truths: Tensor, loss_of: Callable[[Tensor, Tensor], Tensor]
+    trainer: _Trainer, images: Tensor, truths: Tensor, loss_of: Callable[[Tensor, Tensor], Tensor], *, count: int
 ) -> tuple[Tensor, Tensor]:
-    """Take one step on a batch and return its loss, and the highest tumour probability of each slice, on the CPU."""
+    """Take one step on a batch and return its loss, and the highest tumour probability of each slice, on the CPU.
+
+    Slices and truths are this process's share of the batch, ``count`` slices; what is returned is of the whole batch.
+    """
+    team = trainer.compute.team
     with trainer.compute.autocast():
-        logits = trainer.network(images)
-    loss = loss_of(logits.float(), truths)
+        logits = trainer.forward(images)
+    logits = team.gather(logits.float(), count)
+    loss = loss_of(logits, team.gather(truths, count))
     trainer.optimizer.zero_grad()
-    torch.autograd.backward(loss)
+    team.backward(loss)
     if trainer.config.training.clip:
         nn.utils.clip_grad_norm_(trainer.network.parameters(), trainer.config.training.clip)
     trainer.optimizer.step()
@@ -320,6 +330,24 @@ def _explain_empty(config: Config, slices: int) -> str:
         f"the model has marked no tumour on any of {slices} VAL slices for {EMPTY_EPOCHS} epochs (threshold "
         f"{config.recipe.threshold}); if that stays so, train longer, or change training.learning_rate or training.loss"
     )
+
+
+def _open_folder(run: Path, trainer: _Trainer, state: TrainingState) -> Callable[[], None]:
+    """Complete the files of a resumed run; return the function that writes those of each epoch after it."""
+    events = start_events(run / TENSORBOARD, epoch=max(len(state.rows), 1))
+    keep = trainer.config.training.keep
+
+    def keep_epoch() -> None:
+        save_checkpoint(run / CHECKPOINT, trainer.saved, state)
+        _write_epoch(run, trainer.kept, rows=state.rows, keep=keep, events=events)
+
+    if state.rows:  # the kill may have come between the checkpoint and the files that follow it
+        _write_epoch(run, trainer.kept, rows=state.rows, keep=keep, events=events)
+    return keep_epoch
+
+
+def _keep_nothing() -> None:
+    """Leave the files of an epoch to the process that writes."""
 
 
 def _write_epoch(run: Path, kept: nn.Module, *, rows: Sequence[EpochRow], keep: Keep, events: Path) -> None:

@@ -34,6 +34,7 @@ class RunFacts:
 
     Attributes:
         device: Device of the training, as torch names it.
+        processes: Number of processes that trained together.
         precision: ``"32-true"`` or ``"bf16-mixed"``.
         seed: Seed of the training.
         parameters: Number of trained parameters.
@@ -45,6 +46,7 @@ class RunFacts:
     """
 
     device: str
+    processes: int
     precision: str
     seed: int
     parameters: int
@@ -75,6 +77,7 @@ def build_manifest(
     return {
         **environment,
         "device": facts.device,
+        "processes": facts.processes,
         "precision": facts.precision,
         "seed": facts.seed,
         "parameters": facts.parameters,

@@ -121,6 +121,7 @@ def _describe(  # noqa: PLR0913, PLR0917 - the facts of a run
     """Return the manifest of a run."""
     facts = RunFacts(
         device=str(compute.device),
+        processes=1,
         precision=compute.precision,
         seed=config.training.seed,
         parameters=sum(parameter.numel() for parameter in network.parameters()),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +29,7 @@ from tumortrace.inference.gate import measure_feature_ranges
 from tumortrace.inference.model import Model
 from tumortrace.locks import lock_folder
 from tumortrace.machine import usable_cores
+from tumortrace.processes import Place
 from tumortrace.progress import tell
 from tumortrace.run_folder import (
     BEST,
@@ -53,6 +56,7 @@ from tumortrace.training.manifest import (
 )
 from tumortrace.training.networks import build_network, describe_network
 from tumortrace.training.out_of_memory import explain_memory
+from tumortrace.training.team import Team, open_team
 from tumortrace.training.threads import settle_threads
 from tumortrace.training.warm_start import WarmStart, join_training_index, keep_start, resume_start, start_from_model
 from tumortrace.wording import counted
@@ -91,7 +95,7 @@ class RunResult:
         return make_frame(asdict(row) for row in self.rows)
 
 
-def train(
+def train(  # noqa: PLR0913 - what a run is made of
     dataset: Dataset,
     config: Config | None,
     *,
@@ -99,10 +103,12 @@ def train(
     start_from: Model | None = None,
     resume: bool = False,
     should_stop: ShouldStop = never,
+    place: Place | None = None,
 ) -> RunResult:
     """Train on the TRAIN part (or on a whole undivided dataset), validate on VAL, and fill the run folder.
 
-    Nothing is written before the data is read and the device found.
+    Nothing is written before the data is read and the device found. Of several processes the first one writes; the
+    others must see the data and the run folder.
 
     Args:
         dataset: Training data.
@@ -112,6 +118,7 @@ def train(
         resume: Continue the run in the folder. Settings must stay; device, threads and, under a constant learning
             rate, the number of epochs may differ.
         should_stop: Function that may end the run after an epoch, as a complete one.
+        place: Place of this process among those that train together, each of which calls this; None trains alone.
 
     Raises:
         ConfigError: The folder holds a run and ``resume`` is not set, or there is none to resume; or it began under
@@ -124,28 +131,31 @@ def train(
     started = time.perf_counter()
     settings = _settings(config, out, start_from, resume=resume)
     refuse_inside_data(out, dataset)
-    train_records, val_records = _select(dataset, settings)
+    records = _select(dataset, settings)
     began = read_state(out / CHECKPOINT) if (out / CHECKPOINT).is_file() else None
     if began is not None:
         refuse_other_settings(out / CHECKPOINT, began.config, settings)
-    compute = start_compute(settings.training)
-    network = build_network(settings.network, size_hw=settings.recipe.size_hw, seed=settings.training.seed)
-    start = start_from_model(network, start_from) if start_from else resume_start(out, network) if resume else None
-    with explain_memory(settings, reading=True):
-        consensus = settings.training.outlines == "consensus"
-        train_part, described = prepare_training_part(train_records, settings.recipe, consensus=consensus)
-        val_part = prepare_part(val_records, settings.recipe, name="VAL")
-    _refuse_without_tumour(train_part, dataset)
-    run = _Run(out, dataset, settings, compute, network, start, train_part, val_part)
-    with lock_folder(out):
-        check_run_folder(out, resume=resume)  # again: another run may have come while the data was read
-        _begin(run, described, start_from, resume=resume)
-        _settle_threads(run, began)
-        tell(describe_start(train_part, val_part, compute))
-        state = fit(
-            network, settings, compute=compute, train=train_part, val=val_part, run=out, should_stop=should_stop
-        )
-        return _finish(run, state, started=started)
+    with open_team(place, settings.training.device) as team:
+        compute = start_compute(settings.training, team)
+        network = build_network(settings.network, size_hw=settings.recipe.size_hw, seed=settings.training.seed)
+        start = start_from_model(network, start_from) if start_from else resume_start(out, network) if resume else None
+        train_part, val_part, described = _read(*records, settings)
+        _refuse_without_tumour(train_part, dataset)
+        _refuse_other_data(train_part, val_part, dataset, team)
+        run = _Run(out, dataset, settings, compute, network, start, train_part, val_part)
+        with lock_folder(out) if team.leads else nullcontext():
+            if team.leads:
+                check_run_folder(out, resume=resume)  # again: another run may have come while the data was read
+                _begin(run, described, start_from, resume=resume)
+            _settle_threads(run, began)
+            tell(describe_start(train_part, val_part, compute))
+            state = fit(
+                network, settings, compute=compute, train=train_part, val=val_part, run=out, should_stop=should_stop
+            )
+            result = _result(run, state)
+            if team.leads:
+                _finish(run, result, started=started)
+            return result
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,6 +216,26 @@ def _select(dataset: Dataset, config: Config) -> tuple[tuple[CaseRecord, ...], t
     )
 
 
+def _read(
+    train_records: Sequence[CaseRecord], val_records: Sequence[CaseRecord], config: Config
+) -> tuple[PreparedPart, PreparedPart, DescribedCases]:
+    """Read the slices to train and to validate on, and describe the former."""
+    with explain_memory(config, reading=True):
+        consensus = config.training.outlines == "consensus"
+        train, described = prepare_training_part(train_records, config.recipe, consensus=consensus)
+        return train, prepare_part(val_records, config.recipe, name="VAL"), described
+
+
+def _refuse_other_data(train: PreparedPart, val: PreparedPart, dataset: Dataset, team: Team) -> None:
+    own = hash_part(train.hashes | val.hashes)
+    first = team.agree(own)
+    if own != first:
+        raise DataError(
+            f"{dataset.root}: process {team.place.rank} reads other data than process 0 (sha256 {own[:12]}, not "
+            f"{first[:12]}); give all machines the same"
+        )
+
+
 def _refuse_without_tumour(train: PreparedPart, dataset: Dataset) -> None:
     if not train.truths.any():
         raise DataError(
@@ -228,12 +258,16 @@ def _begin(run: _Run, described: DescribedCases, start_from: Model | None, *, re
 
 
 def _settle_threads(run: _Run, began: TrainingState | None) -> None:
-    """Set torch's threads if the settings leave them open: those that the run began with, or those that are fastest."""
+    """Set torch's threads if the settings leave them open: those that the run began with, or those that are fastest.
+
+    Processes that share a machine keep their part of its cores: trials beside each other would measure each other.
+    """
     if run.config.training.threads or run.compute.device.type != "cpu":
         return
+    sharing = run.compute.team.place.local_size
     if began is not None and began.threads:
-        torch.set_num_threads(min(began.threads, usable_cores()))
-    else:
+        torch.set_num_threads(max(min(began.threads, usable_cores()) // sharing, 1))
+    elif sharing == 1:
         settle_threads(run.network, run.config, run.compute, run.train)
 
 
@@ -243,11 +277,8 @@ def _without(findings: tuple[Finding, ...], named: tuple[Finding, ...]) -> tuple
     return tuple(finding for finding in findings if (finding.kind, finding.file) not in known)
 
 
-def _finish(run: _Run, state: TrainingState, *, started: float) -> RunResult:
-    """Export the kept weights and write the manifest."""
-    load_weights(run.folder / BEST, run.network)
-    difference = _export(run)
-    result = RunResult(
+def _result(run: _Run, state: TrainingState) -> RunResult:
+    return RunResult(
         folder=run.folder,
         rows=tuple(state.rows),
         kept_epoch=kept_epoch(state.rows, keep=run.config.training.keep),
@@ -255,14 +286,21 @@ def _finish(run: _Run, state: TrainingState, *, started: float) -> RunResult:
         train_count=len(run.train),
         val_count=len(run.val),
     )
+
+
+def _finish(run: _Run, result: RunResult, *, started: float) -> None:
+    """Export the kept weights and write the manifest."""
+    load_weights(run.folder / BEST, run.network)
+    difference = _export(run)
     facts = RunFacts(
         device=str(run.compute.device),
+        processes=run.compute.team.place.size,
         precision=run.compute.precision,
         seed=run.config.training.seed,
         parameters=sum(parameter.numel() for parameter in run.network.parameters()),
         kept_epoch=result.kept_epoch,
         wall_seconds=time.perf_counter() - started,
-        epoch_seconds=sum(row.seconds for row in state.rows),
+        epoch_seconds=sum(row.seconds for row in result.rows),
         peak_memory_bytes=peak_memory_bytes(),
         onnx_largest_difference=difference.difference,
     )
@@ -274,7 +312,6 @@ def _finish(run: _Run, state: TrainingState, *, started: float) -> RunResult:
         start=asdict(run.start) if run.start else None,
     )
     write_json(run.folder / MANIFEST, manifest)
-    return result
 
 
 def _export(run: _Run) -> ExportDifference:

@@ -50,31 +50,45 @@ def validate(
 ) -> Validation:
     """Score a network on a part, with the recipe's temperature and thresholds but without its mirrored pass.
 
+    The processes of a team divide each batch; every slice is scored once, and all of them return the same.
+
     Args:
         network: The network, which is set to evaluation.
         part: Part, at least one slice.
-        compute: Device and precision.
+        compute: Device, precision and team.
         recipe: Recipe of the model.
         batch_size: Slices that pass through the network at a time.
         tick: Function that receives the number of slices in each batch.
     """
     network.eval()
     losses: list[Tensor] = []
-    dices: list[float] = []
-    marked = 0
+    scores: list[Tensor] = []
     for indices in torch.split(torch.arange(len(part)), batch_size):
-        images, truths = batches.fetch(part, indices, compute.device)
-        with compute.autocast():
-            logits = network(images)
-        logits = logits.float()  # (N, 2, H, W)
-        losses.append(functional.cross_entropy(logits, truths, reduction="none").mean(dim=(1, 2)))
-        for probability, truth in zip(logits.softmax(dim=1)[:, 1].cpu().numpy(), truths.cpu().numpy(), strict=True):
-            mask = _mask(probability, recipe)
-            marked += bool(mask.any())
-            dices.append(count_pixels(mask, truth == 1).dice)
+        loss, score = _score(
+            network, *batches.fetch(part, compute.team.share(indices), compute.device), compute, recipe
+        )
+        losses.append(compute.team.gather(loss, len(indices)))
+        scores.append(compute.team.gather(score, len(indices)))
         tick(len(indices), "validating")
-    defined = [dice for dice in dices if not np.isnan(dice)]
-    return Validation(torch.cat(losses).mean().item(), float(np.mean(defined)) if defined else None, marked)
+    dices, marked = torch.cat(scores).T.numpy()
+    defined = dices[~np.isnan(dices)]
+    mean = float(np.mean(defined)) if len(defined) else None
+    return Validation(torch.cat(losses).mean().item(), mean, int(marked.sum()))
+
+
+def _score(
+    network: nn.Module, images: Tensor, truths: Tensor, compute: Compute, recipe: Recipe
+) -> tuple[Tensor, Tensor]:
+    """Return the loss of each slice, float32 (N,), and its Dice and whether it is marked, float64 (N, 2)."""
+    with compute.autocast():
+        logits = network(images)
+    logits = logits.float()  # (N, 2, H, W)
+    losses = functional.cross_entropy(logits, truths, reduction="none").mean(dim=(1, 2))
+    rows = []
+    for probability, truth in zip(logits.softmax(dim=1)[:, 1].cpu().numpy(), truths.cpu().numpy(), strict=True):
+        mask = _mask(probability, recipe)
+        rows.append((count_pixels(mask, truth == 1).dice, float(mask.any())))
+    return losses, torch.tensor(rows, dtype=torch.float64).reshape(-1, 2)
 
 
 def _mask(probability: NDArray[np.float32], recipe: Recipe) -> NDArray[np.bool_]:
