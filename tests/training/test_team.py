@@ -68,7 +68,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         for rank in ("0", "1")
     ]
-    outputs = [process.communicate(timeout=300)[1] for process in processes]
+    outputs = [process.communicate(timeout=900)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], "\n".join(outputs)
     assert outputs == ["", ""], "Fabric and gloo print nothing"
     return folder
