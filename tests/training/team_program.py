@@ -30,7 +30,7 @@ from tumortrace.training.validation import validate
 CONFIG = {
     "recipe": {"size_hw": [16, 24]},
     "network": {"widths": [4, 8, 8]},
-    "augmentation": {"flips": True, "geometry": True, "intensity": True, "erasures": True},
+    "augmentation": {"flips": True, "geometry": True, "intensity": True},
     "training": {
         "epochs": 3,
         "batch_size": 3,
