@@ -25,7 +25,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from studies.cluster_nodes import Cluster, start_nodes
+from studies.cluster_nodes import Cluster, add_node, start_nodes
 from tumortrace.phantoms.slices import write_phantom_dataset
 
 KINDS = ("node", "worker", "driver")
@@ -172,7 +172,7 @@ def kill(kind: str, cluster: Cluster, driver: subprocess.Popen[bytes]) -> bool:
         return True
     if kind == "node":
         cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
-        cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20, include_log_monitor=False)
+        add_node(cluster)
         return True
     workers = list_workers()
     if workers:

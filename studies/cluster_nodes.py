@@ -16,6 +16,10 @@ STORE_BYTES = 100 * 2**20
 """Object store of a node: paths and records go through it, no pixels."""
 
 
+TRIES = 3
+"""Times that a node is started: beside other programs one may not come up within the 30 seconds that Ray gives it."""
+
+
 @contextmanager
 def start_nodes(count: int, *, cores: int = 1) -> Iterator[Cluster]:
     """Start a cluster and end it with the block. All its traffic stays on this machine.
@@ -25,14 +29,25 @@ def start_nodes(count: int, *, cores: int = 1) -> Iterator[Cluster]:
         cores: CPU cores that each node says it has.
 
     Yields:
-        The ``ray.cluster_utils.Cluster``; its ``address`` is what ``--ray`` takes.
+        The cluster; its ``address`` is what ``--ray`` takes.
     """
-    node = {"num_cpus": cores, "object_store_memory": STORE_BYTES, "include_log_monitor": False}
     cluster = Cluster()
     try:
-        for number in range(count):
-            head = {"include_dashboard": False, "no_monitor": True} if number == 0 else {}
-            cluster.add_node(**node, **head)
+        for _ in range(count):
+            add_node(cluster, cores=cores)
         yield cluster
     finally:
         cluster.shutdown()
+
+
+def add_node(cluster: Cluster, *, cores: int = 1) -> None:
+    """Start one more node; the first one is the head."""
+    head = {} if cluster.head_node else {"include_dashboard": False, "no_monitor": True}
+    for left in reversed(range(TRIES)):
+        try:
+            cluster.add_node(num_cpus=cores, object_store_memory=STORE_BYTES, include_log_monitor=False, **head)
+        except Exception:
+            if not left:
+                raise
+        else:
+            return

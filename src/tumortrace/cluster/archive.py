@@ -12,14 +12,17 @@ import logging
 import pickle
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
+import pyarrow.parquet as pq
 import ray
 from numpy.typing import NDArray
 from ray.data import ActorPoolStrategy, DataContext
@@ -52,7 +55,7 @@ from tumortrace.inference.unit_record import UnitRecord
 from tumortrace.inference.units import Unit, Units, segment_unit
 from tumortrace.locks import lock_folder
 from tumortrace.machine import limit_cores
-from tumortrace.progress import tell
+from tumortrace.progress import open_progress, tell
 from tumortrace.wording import counted
 
 WORK = ".tumortrace-ray"
@@ -75,6 +78,9 @@ MOST_UNITS = 1000
 
 SLOTS_A_WRITER = 16
 """Actors for each process that lists units, and each that writes records; these take no core of their own."""
+
+POLL_SECONDS = 1.0
+"""Time between two looks at what is done."""
 
 AT_ONCE = 10_000
 """Records that are read at a time."""
@@ -183,6 +189,20 @@ def _segment_round(run: _Run) -> None:
         start_aside(lambda: records.write_parquet(place, ray_remote_args={"num_cpus": 0}, concurrency=few)).result()
     except ray.exceptions.RayError as error:
         _raise_cause(error)
+
+
+def _wait(answer: Future[None], run: _Run) -> None:
+    """Wait for a round, with a bar that counts the records on disk."""
+    counts: dict[Path, int] = {}
+    with open_progress() as progress:
+        task = progress.add_task("Segmenting", total=len(run.units), note="")
+        while not answer.done():
+            wait([answer], timeout=POLL_SECONDS)
+            for path in set() if progress.disable else set(run.records.glob("*.parquet")) - counts.keys():
+                with suppress(pa.ArrowException, OSError):  # it is still being written
+                    counts[path] = pq.read_metadata(path).num_rows
+            progress.update(task, completed=sum(counts.values()))
+    answer.result()
 
 
 def _raise_cause(error: BaseException) -> None:

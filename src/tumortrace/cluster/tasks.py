@@ -73,7 +73,7 @@ class TaskPool(Generic[P]):
         """Make a pool on the cluster that this process is connected to.
 
         Args:
-            work: Function of a module; its errors other than ``TumortraceError`` come out here as they are.
+            work: Function of a module, which does a piece.
             share: Part of the cluster that one piece takes.
             site: Place where the run was started.
         """
@@ -99,6 +99,7 @@ class TaskPool(Generic[P]):
 
         Raises:
             TumortraceError: As the work, or a worker sees another version or another folder.
+            OSError: As the work.
         """
         while True:
             done, _ = ray.wait(list(self._running), num_returns=1, timeout=POLL_SECONDS)
@@ -112,7 +113,7 @@ class TaskPool(Generic[P]):
                     if not self._try_again(one, error):
                         return one.piece, f"its worker died {one.count} times, the last time: {_name(error)}"
                     continue
-                if isinstance(answer, TumortraceError):
+                if isinstance(answer, Exception):
                     raise answer
                 return one.piece, answer
 
@@ -174,13 +175,13 @@ def _list_nodes() -> list[dict[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]] or [{"CPU": 1}]  # type: ignore[no-untyped-call]
 
 
-def _work(work: Work[P], piece: P, share: Share, site: Site) -> str | TumortraceError | None:
-    """Do a piece of work on a worker."""
+def _work(work: Work[P], piece: P, share: Share, site: Site) -> str | Exception | None:
+    """Do a piece of work on a worker; an error that a user can fix comes back as it is, not wrapped by Ray."""
     try:
         enter_site(site)
         limit_cores(share.cores)
         return work(piece)
-    except TumortraceError as error:
+    except (TumortraceError, OSError) as error:
         return error
 
 
