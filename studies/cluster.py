@@ -236,7 +236,7 @@ def drop_times(value: object) -> object:
 def study_cost(given: argparse.Namespace) -> None:
     """Segment few and many slices on one core, here and on a cluster of one core: the difference is a slice's cost."""
     counts = (given.slices // 5, given.slices)
-    with start_nodes(1) as cluster, one_core():
+    with one_core(), start_nodes(1) as cluster:
         for count in counts:
             words, _ = make_command("archive", given.out, count)
             for place, more in (("here", []), ("ray", ["--ray", cluster.address])):
@@ -255,7 +255,7 @@ def study_cost(given: argparse.Namespace) -> None:
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """Let what is started in the block run on one core: the cluster's own processes keep theirs."""
+    """Let this process and what it starts in the block run on one core."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(before)})
     try:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import ray
 from studies.cluster_nodes import start_nodes
 
 from tumortrace import api
@@ -136,6 +137,24 @@ def test_a_sweep_gives_the_same_as_here_and_stops_the_same_runs(address: str, tm
             assert (there / "runs" / run_folder.name / name).read_bytes() == (run_folder / name).read_bytes()
 
 
+def test_blocks():
+    assert archive._choose_block(5, slots=2) == 2
+    assert archive._choose_block(5_000, slots=2) == 64
+    assert archive._choose_block(100_000, slots=16) == 500
+    assert archive._choose_block(1_000_000, slots=16) == 1000
+
+
+def test_what_the_user_can_fix_is_found_below_what_ray_says():
+    wrapped = ray.exceptions.UserCodeException()
+    wrapped.__cause__ = OSError(28, "No space left on device")
+    task = ray.exceptions.RayTaskError("f", "its traceback", wrapped)
+    with pytest.raises(OSError, match="No space left on device"):
+        archive._raise_cause(task)
+    archive._raise_cause(ray.exceptions.ActorDiedError())  # the next round does what was lost
+    with pytest.raises(ray.exceptions.RayTaskError):
+        archive._raise_cause(ray.exceptions.RayTaskError("f", "its traceback", ValueError("a bug")))
+
+
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     """Four slices, a file that is no picture, and a text that is passed over."""
@@ -197,9 +216,8 @@ class Deadly(Segmenter):
 
 
 def test_a_slice_that_kills_its_workers_is_a_named_failure_and_stops_no_other(
-    address: str, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    address: str, pictures: Path, tmp_path: Path
 ):
-    monkeypatch.setattr(archive, "BLOCKS", 1)  # the others are in its block
     write_png(pictures / "deadly.png", np.zeros((90, 100), np.uint8))
     inputs = find_inputs([str(pictures)])
     segmenter = Deadly("fast", threads=1)

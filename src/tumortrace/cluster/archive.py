@@ -71,10 +71,10 @@ ROUNDS = 3
 """Times in a row that the units which are left are begun again without one of them being done."""
 
 BLOCKS = 200
-"""Blocks of a run, if they then have no more than ``MOST_UNITS``."""
+"""Blocks of a run, if they then have from ``FEWEST_UNITS`` to ``MOST_UNITS``."""
 
-MOST_UNITS = 1000
-"""Units of a block at most."""
+FEWEST_UNITS, MOST_UNITS = 64, 1000
+"""Units of a block: fewer cost more than they are worth, and of more, more are done again after a kill."""
 
 SLOTS_A_WRITER = 16
 """Actors for each process that lists units, and each that writes records; these take no core of their own."""
@@ -173,8 +173,8 @@ def _segment_round(run: _Run) -> None:
         ID, str((run.work / "done").absolute()), delete_checkpoint_on_success=False
     )
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    block = min(max(len(run.units) // BLOCKS, 1), MOST_UNITS)
     slots = max(int(ray.cluster_resources().get("CPU", 1)), 1)  # type: ignore[no-untyped-call]
+    block = _choose_block(len(run.units), slots)
     few = max(slots // SLOTS_A_WRITER, 2)
     rows = ray.data.read_datasource(UnitsSource(run.units, block=block), num_cpus=0, concurrency=few)
     records = rows.map_batches(
@@ -189,6 +189,11 @@ def _segment_round(run: _Run) -> None:
         start_aside(lambda: records.write_parquet(place, ray_remote_args={"num_cpus": 0}, concurrency=few)).result()
     except ray.exceptions.RayError as error:
         _raise_cause(error)
+
+
+def _choose_block(units: int, slots: int) -> int:
+    """Return the number of units of a block; a small archive is still divided among all actors."""
+    return min(max(units // BLOCKS, FEWEST_UNITS), MOST_UNITS, -(-units // (2 * slots)))
 
 
 def _wait(answer: Future[None], run: _Run) -> None:
