@@ -66,6 +66,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=10, help="of each kind")
     parser.add_argument("--slices", type=int, default=5000)
     parser.add_argument("--minutes", type=float, default=60, help="after which no further run begins")
+    parser.add_argument("--pause", type=float, default=20.0, help="longest time between two kills, in seconds")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
@@ -91,7 +92,7 @@ def study_kills(given: argparse.Namespace) -> None:
             number += 1
             there = given.out / f"{given.command}-{number}"
             shutil.rmtree(there, ignore_errors=True)
-            kills, seconds = run_with_kills(cluster, words, there, rng, done, most=given.kills)
+            kills, seconds = run_with_kills(cluster, words, there, rng, done, given)
             row = {"study": "kills", "command": given.command, "run": number, "seconds": round(seconds, 1)}
             keep_row(given.out, {**row, **{kind: kills[kind] for kind in KINDS}, **compare_folders(here, there)})
 
@@ -132,16 +133,16 @@ def run_here(words: Sequence[str], out: Path) -> None:
 
 
 def run_with_kills(
-    cluster: Cluster, words: Sequence[str], out: Path, rng: random.Random, done: Counter[str], *, most: int
+    cluster: Cluster, words: Sequence[str], out: Path, rng: random.Random, done: Counter[str], given: argparse.Namespace
 ) -> tuple[Counter[str], float]:
     """Run a command on the cluster to its end, and kill parts of it on the way."""
     kills: Counter[str] = Counter()
     started = time.monotonic()
     driver = start_driver(cluster, words, out)
     while driver.poll() is None:
-        left = [kind for kind in KINDS if done[kind] < most]
+        left = [kind for kind in KINDS if done[kind] < given.kills]
         with suppress(subprocess.TimeoutExpired):
-            driver.wait(rng.uniform(3.0, 20.0))
+            driver.wait(rng.uniform(3.0, given.pause))
         if driver.poll() is None and left:
             kind = rng.choice(left)
             if kill(kind, cluster, driver):
@@ -236,7 +237,7 @@ def drop_times(value: object) -> object:
 def study_cost(given: argparse.Namespace) -> None:
     """Segment few and many slices on one core, here and on a cluster of one core: the difference is a slice's cost."""
     counts = (given.slices // 5, given.slices)
-    with one_core(), start_nodes(1) as cluster:
+    with start_nodes(1) as cluster, one_core():
         for count in counts:
             words, _ = make_command("archive", given.out, count)
             for place, more in (("here", []), ("ray", ["--ray", cluster.address])):
@@ -255,7 +256,7 @@ def study_cost(given: argparse.Namespace) -> None:
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """Let this process and what it starts in the block run on one core."""
+    """Let this process and what it starts in the block run on one core; an actor of the cluster has one of its own."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(before)})
     try:
