@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 import typer.main
 import yaml
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import tumortrace
 from tumortrace.cli import app
@@ -54,3 +61,17 @@ def test_the_citation_names_this_version():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == tumortrace.__version__
     assert citation["license"] == "Apache-2.0"
+
+
+def test_the_list_of_what_the_wheel_brings_is_valid_and_names_every_dependency(tmp_path):
+    out = tmp_path / "tumortrace.cdx.json"
+    command = [sys.executable, "-m", "cyclonedx_py", "environment", "--pyproject", "pyproject.toml"]
+    subprocess.run([*command, "--output-file", str(out)], cwd=ROOT, capture_output=True, check=True)
+    text = out.read_text(encoding="utf-8")
+    document = json.loads(text)
+    version = SchemaVersion.from_version(document["specVersion"])
+    assert JsonStrictValidator(version).validate_str(text) is None
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    listed = {canonicalize_name(component["name"]) for component in document["components"]}
+    assert {canonicalize_name(Requirement(line).name) for line in project["dependencies"]} <= listed
+    assert document["metadata"]["component"]["name"] == "tumortrace"
