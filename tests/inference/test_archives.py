@@ -84,8 +84,8 @@ def test_an_archive_gives_what_its_folder_gives(
     assert {path: (tmp_path / "out2" / path).read_bytes() for path in masks} == masks
     (volume,) = results["volumes"]
     assert volume["reason"] == (
-        f"{archive}/scan.nii.gz: a scan in an archive, of which only pictures are read; "
-        "unpack the archive, and give its folder"
+        f"{archive}/scan.nii.gz: a scan in an archive or bucket, of which only pictures are read; "
+        "copy it into a folder, and give that"
     )
     assert results["skipped"] == [f"{archive}/notes.txt"]
     assert set(tmp_path.iterdir()) - before == {tmp_path / "out", tmp_path / "out2"}

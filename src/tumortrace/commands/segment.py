@@ -26,7 +26,7 @@ def segment(  # noqa: PLR0913 - the options of the command
         list[str] | None,
         typer.Argument(
             metavar="INPUT...",
-            help="Pictures, DICOM or NIfTI files, folders, archives of pictures, patterns, or @FILE: one path a line.",
+            help="Pictures, DICOM or NIfTI files, folders, archives, s3:// addresses, patterns, or @FILE: one a line.",
         ),
     ] = None,
     model: ModelOption = None,

@@ -16,6 +16,7 @@ from tumortrace.errors import DataError
 from tumortrace.files import refuse_irregular
 from tumortrace.inference.archives import is_archive, list_members
 from tumortrace.inference.found_files import FoundFile
+from tumortrace.inference.remote import RemoteFile, is_remote, list_objects
 
 _OUTSIDE = os.path.join(os.pardir, "")
 
@@ -39,6 +40,8 @@ def match_input(text: str) -> list[str]:
     Raises:
         DataError: There is none.
     """
+    if is_remote(text):
+        return [text]
     path = text[1:] if is_manifest(text) else text
     try:
         os.lstat(path)
@@ -64,6 +67,9 @@ def expand(match: str) -> Iterator[FoundFile]:
     if is_manifest(match):
         yield from _read_manifest(match[1:])
         return
+    if is_remote(match):
+        yield from list_objects(match)
+        return
     path = str(Path(match))  # no more is tidied: ".." behind a link leads elsewhere
     if not os.path.isdir(path):
         if is_archive(path):
@@ -85,8 +91,12 @@ def list_folders(match: str) -> Iterator[str]:
 def _read_manifest(manifest: str) -> Iterator[FoundFile]:
     """Yield the files behind each line of a list. A picture is known by its suffix: there may be a million."""
     for path, start in _list_paths(manifest):
-        if is_picture(path):
+        if is_remote(path) and is_picture(path):
+            yield FoundFile(path, start, source=RemoteFile(path))
+        elif is_picture(path):
             yield FoundFile(path, start)
+        elif is_remote(path):
+            yield from (one._replace(start=start) for one in list_objects(path))
         elif os.path.isdir(path) or (is_archive(path) and os.path.isfile(path)):
             yield from (one._replace(start=start) for one in expand(path))
         else:
@@ -101,6 +111,9 @@ def _list_paths(manifest: str) -> Iterator[tuple[str, int]]:
     base = os.path.dirname(manifest)
     prefix = os.path.join(base, "")
     for line in _read_lines(manifest):
+        if is_remote(line):
+            yield line, line.index("//") + 2
+            continue
         tidy = os.path.normpath(line)
         if tidy.startswith((os.sep, _OUTSIDE)) or os.path.isabs(line):
             path = os.path.abspath(os.path.join(base, line))

@@ -94,8 +94,8 @@ def _is_scan(member: FoundFile) -> bool:
 
 
 def _refuse_member(member: FoundFile) -> Finding:
-    cause = "a scan in an archive, of which only pictures are read"
-    return Finding("scan-refused", "left out", member.path, cause, "unpack the archive, and give its folder")
+    cause = "a scan in an archive or bucket, of which only pictures are read"
+    return Finding("scan-refused", "left out", member.path, cause, "copy it into a folder, and give that")
 
 
 def _open(candidates: Sequence[FoundFile], *, needed: bool) -> tuple[list[Volume], list[Finding], list[str]]:
