@@ -16,6 +16,7 @@ from reproduction import (
     dice_collapse,
     learning_curve,
     oscillation,
+    own_test,
     paper_cases,
     paper_figures,
     paper_labels,
@@ -142,6 +143,20 @@ def weigh_the_score(folders: Folders) -> None:
     worth_of_the_score.main(folders.data, model=models, out=folders.into, threads=threads)
 
 
+def score_own_test(folders: Folders) -> None:
+    """Score the network, the lookup table and the shipped models on the student paper's own TEST."""
+    _finish_paper_run(folders)
+    if not (_labels_run(folders) / MANIFEST).is_file():
+        train_on_paper_labels(folders)
+    size = SIZES[folders.size]
+    models = [f"{size.network}={folders.run}", f"the same, from its own labels={_labels_run(folders)}"]
+    models += ["fast", "default"]
+    lgg, figshare, negatives = folders.others or (None, None, None)
+    other = [folder for folder in (lgg, figshare) if folder]
+    threads = load_size(size).training.threads
+    own_test.main(folders.data, model=models, other=other, negatives=negatives, out=folders.into, threads=threads)
+
+
 def explain_dice_collapse(folders: Folders) -> None:
     """Train the rows of the Dice losses."""
     dice_collapse.main(folders.data, out=folders.out / "dice-collapse", into=folders.into, size=folders.size)
@@ -230,6 +245,7 @@ STEPS = (
         ("labels.csv",),
     ),
     Step("worth_of_the_score", "What was its Dice of 0.586 worth?", weigh_the_score, ("worth_of_the_score.csv",)),
+    Step("own_test", "What does its network score on its own TEST?", score_own_test, ("own_test.csv",)),
     Step("dice_collapse", "Why did its Dice loss collapse?", explain_dice_collapse, ("dice_collapse.csv",)),
     Step(
         "dead_softmax",

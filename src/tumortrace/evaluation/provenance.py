@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from tumortrace.copies.leakage import Leak, find_leaks
-from tumortrace.copies.survey import Survey
+from tumortrace.copies.survey import DescribedCases, Survey
 from tumortrace.copies.training_index import TrainingIndex, build_training_index, load_training_index
 from tumortrace.evaluation.baselines import Baselines
 from tumortrace.inference.card import read_card
@@ -45,7 +45,7 @@ class Provenance:
         return find_leaks(survey, self.index) if self.index else {}
 
 
-def trace_training(model: Model, survey: Survey) -> Provenance:
+def trace_training(model: Model, survey: DescribedCases) -> Provenance:
     """Find out what a model was trained on.
 
     A run folder remembers all its training slices (``training.npz``). The card of a shipped model lists their hashes
@@ -53,7 +53,7 @@ def trace_training(model: Model, survey: Survey) -> Provenance:
 
     Args:
         model: Model from ``open_model``; its run folder is the folder of its file.
-        survey: The data that the model is scored on, its TRAIN part included.
+        survey: The data that the model is scored on, its TRAIN part included, and any other that it may be trained on.
 
     Raises:
         DataError: ``training.npz`` is damaged.
@@ -81,6 +81,6 @@ def known_training(index: TrainingIndex) -> Provenance:
     return Provenance(index, len(set(index.hashes)), Baselines(index))
 
 
-def _index_train(survey: Survey) -> TrainingIndex | None:
+def _index_train(survey: DescribedCases) -> TrainingIndex | None:
     train = [number for number, case in enumerate(survey.cases) if case.record.part == "train"]
     return build_training_index(survey, only=train) if train else None
