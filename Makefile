@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-fast check bench docs docs-run reproduction clean
+.PHONY: setup demo test test-fast check bench faults docs docs-run reproduction clean
 
 setup: $(STAMP)
 
@@ -38,6 +38,10 @@ check: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks
+
+# Every write of every command fails once, every command is killed, and the disk and the memory are short: an hour.
+faults: setup
+	$(BIN)/python -m tools.faults
 
 docs: setup
 	$(BIN)/python -m tools.site

@@ -37,6 +37,9 @@ from tumortrace.training.run import train
 # No test reads or fills the cache of whoever runs it; the cache's own tests turn it on in a folder of theirs.
 os.environ["TUMORTRACE_CACHE"] = "off"
 
+# Tests write thousands of small files, each of which would wait for the disk; nobody cuts their power.
+os.fsync = lambda _descriptor: None
+
 # A deadline would fail sound tests on a busy machine; speed is measured in benchmarks/.
 hypothesis_settings.register_profile("tumortrace", deadline=None)
 hypothesis_settings.load_profile("tumortrace")

@@ -49,10 +49,10 @@ def test_a_full_disk_leaves_the_old_file_and_names_it(tmp_path: Path):
 
 
 def test_an_interruption_leaves_nothing_beside_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def interrupt(_self: Path, _target: Path) -> None:
+    def interrupt(_source: Path, _target: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Path, "replace", interrupt)
+    monkeypatch.setattr("tumortrace.files.os.replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
         write_atomically(tmp_path / "x.txt", b"new")
     assert list(tmp_path.iterdir()) == []

@@ -27,6 +27,7 @@ from tumortrace.config import Config
 from tumortrace.data.dataset import Dataset, open_apart, open_datasets
 from tumortrace.data.dataset import exclude as exclude_cases
 from tumortrace.errors import ConfigError, DataError, require_extra
+from tumortrace.files import sync_folders_once
 from tumortrace.locks import lock_folder
 
 if TYPE_CHECKING:
@@ -263,8 +264,8 @@ def crossval(  # noqa: PLR0913 - the settings of a cross-validation
             dataset, settings, folds=folds, by=by, out=folder, on_case=pictures.add, pool=pool
         )
     evaluation = fitted.evaluation
-    summary = write_evaluation(evaluation, folder, folds=rows)
     pictures.write()
+    summary = write_evaluation(evaluation, folder, folds=rows)  # last: it says that the evaluation is finished
     return EvaluationResult(evaluation, summary, evaluation.findings)
 
 
@@ -380,13 +381,13 @@ def evaluate(  # noqa: PLR0913 - the settings of an evaluation
     from tumortrace.reporting.cases import CasePictures
 
     hashes = {case.record.case_id: case.sha256 for case in survey.cases if case.record.case_id in scored}
-    with lock_folder(folder):
+    with lock_folder(folder), sync_folders_once():
         claim_folder(folder, model=opened.sha256, hashes=hashes)
         pictures = CasePictures(folder)
         result = score(opened, records, survey, provenance, on_case=pictures.add)
         result = dataclasses.replace(result, findings=(*dataset.findings, *result.findings))
-        summary = write_evaluation(result, folder)
         figures = pictures.write()
+        summary = write_evaluation(result, folder)  # last: it says that the evaluation is finished
     files = ("per_image.csv", "summary.json", "comparisons/", *(str(path.relative_to(folder)) for path in figures))
     return EvaluationResult(result, summary, result.findings, files)
 

@@ -29,7 +29,7 @@ from tumortrace.commands.serve import serve
 from tumortrace.commands.split import split
 from tumortrace.commands.sweep import sweep
 from tumortrace.commands.train import train
-from tumortrace.errors import TumortraceError, require_extra
+from tumortrace.errors import TumortraceError, is_shortage, require_extra
 from tumortrace.interruption import exit_program, interrupt_on_signals
 from tumortrace.processes import is_launched
 from tumortrace.progress import show_progress
@@ -130,6 +130,10 @@ def _end_in_one_line(run: Callable[[], object]) -> None:
     except OSError as error:
         # A full disk, a folder without permission: the operating system's own words name file and cause.
         _fail(f"{error.filename or 'input/output'}: {error.strerror or error}; check path, permissions and disk")
+    except Exception as error:
+        if not is_shortage(error):
+            raise  # a bug, whose traceback is wanted
+        _fail("there is too little memory for this; close other programs, or give fewer or smaller files")
     except SystemExit as end:
         if end.code != INTERRUPTED:
             raise

@@ -26,6 +26,29 @@ class TumortraceError(Exception):
         return printable(super().__str__())
 
 
+SHORTAGES = (
+    "failed to map segment",
+    "cannot allocate memory",
+    "can't start new thread",
+    "bad_alloc",
+    "failed to allocate",
+    "insufficient memory",
+    "out of memory",
+)
+"""Words by which libraries say that memory is short, in errors of many types."""
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Return whether an error, or one that it follows from, says that memory is short."""
+    seen: BaseException | None = error
+    while seen is not None:
+        text = str(seen).lower()
+        if isinstance(seen, MemoryError) or any(words in text for words in SHORTAGES):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
 class ConfigError(TumortraceError):
     """A configuration file or a ``--set`` that does not say something tumortrace understands."""
 

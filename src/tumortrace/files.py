@@ -1,4 +1,8 @@
-"""Reading of regular files; atomic writing of files, JSON and CSV."""
+"""Reading of regular files; atomic writing of files, JSON and CSV.
+
+Every file that tumortrace leaves behind is written here, so that one set of tests holds what a fault, a kill or a loss
+of power does to it.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,10 @@ import io
 import json
 import os
 import stat
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +30,20 @@ MOST_TEXT_BYTES = 2**28
 
 LONGEST_NAME = 255
 """Bytes that a file's name may have on the usual file systems."""
+
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows would else change line ends
+
+_DISK_FAULTS = {
+    number
+    for number, name in errno.errorcode.items()
+    if name in {"ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO", "EMFILE", "ENFILE"}  # Windows lacks some
+}
+
+_CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
+"""Answers of systems that cannot bring a folder to the disk, which is no fault of the disk."""
+
+_WAITING: ContextVar[dict[Path, None] | None] = ContextVar("waiting", default=None)
+"""Folders whose names are to be brought to the disk when a block ends."""
 
 _REMEDIES = {
     errno.ENOENT: "check the path",
@@ -122,7 +142,8 @@ def refuse_irregular(path: Path) -> os.stat_result:
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file beside its place and rename it, so that no reader ever sees half of it.
 
-    A write that fails leaves the old file, or none, and nothing beside it.
+    A write that fails leaves the old file, or none, and nothing beside it. After a loss of power the name has the old
+    content or the new one.
 
     Raises:
         DataError: A folder stands in its place.
@@ -130,17 +151,167 @@ def write_atomically(path: Path, data: bytes) -> None:
     """
     if os.path.isdir(path):
         raise DataError(f"{path}: is a folder, and a file should be written there; name a file")
-    neighbour = _neighbour(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        neighbour.write_bytes(data)
-        neighbour.replace(path)
-    except BaseException as error:
+        make_folder(path.parent)
+        file = NewFile(path)
+        try:
+            file.write(data, at=0)
+            file.put_in_place()
+        except BaseException:
+            file.discard()
+            raise
+    except OSError as error:  # its own name is the neighbour's, or missing where the disk is full
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from None
+
+
+class NewFile:
+    """A file while it is written beside its place; every result of tumortrace comes to its name through this class."""
+
+    def __init__(self, path: Path) -> None:
+        """Open its neighbour, which replaces that of a killed run.
+
+        Args:
+            path: Its place, in a folder that exists.
+
+        Raises:
+            OSError: The neighbour cannot be opened.
+        """
+        self._path, self._neighbour = path, _neighbour(path)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _BINARY
+        self._descriptor: int | None = os.open(self._neighbour, flags, 0o666)
+
+    def write(self, data: bytes, *, at: int) -> None:
+        """Write all of a content from a byte on, and cut off what stands behind it."""
+        if self._descriptor is None:
+            raise ValueError("the file is closed")
+        os.lseek(self._descriptor, at, os.SEEK_SET)
+        _write_all(self._descriptor, data)
+        os.ftruncate(self._descriptor, at + len(data))
+
+    def truncate(self, size: int) -> None:
+        """Cut off what stands behind a byte."""
+        if self._descriptor is not None:
+            os.ftruncate(self._descriptor, size)
+
+    def put_in_place(self) -> None:
+        """Bring the content to the disk, rename the file, then bring the name to the disk."""
+        if self._descriptor is not None:
+            os.fsync(self._descriptor)
+            self.close()
+        os.replace(self._neighbour, self._path)
+        sync_folder(self._path.parent)
+
+    def discard(self) -> None:
+        """Close the file and remove the neighbour, if it is there still."""
         with suppress(OSError):
-            neighbour.unlink(missing_ok=True)
-        if isinstance(error, OSError):  # its own name is the neighbour's, or missing where the disk is full
-            raise OSError(error.errno, error.strerror or str(error), str(path)) from None
+            self.close()
+        with suppress(OSError):
+            os.unlink(self._neighbour)
+
+    def close(self) -> None:
+        """Close the file, wherever it is; it may be closed already."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def append_whole(path: Path, data: bytes) -> None:
+    """Add a piece to a file that grows, such as a journal; of a piece that fails nothing stays.
+
+    Args:
+        path: The file, which is made if need be.
+        data: The piece.
+
+    Raises:
+        OSError: It cannot be written; names ``path``.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | _BINARY, 0o666)
+        try:
+            before = os.fstat(descriptor).st_size
+            try:
+                _write_all(descriptor, data)
+            except BaseException:
+                with suppress(OSError):
+                    os.ftruncate(descriptor, before)
+                raise
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from None
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, if need be, and bring their names to the disk.
+
+    Raises:
+        OSError: It cannot be made, or a file stands there.
+    """
+    missing = [folder]
+    while not missing[-1].exists() and missing[-1] != missing[-1].parent:
+        missing.append(missing[-1].parent)
+    for new in reversed(missing[:-1]):
+        with suppress(FileExistsError):  # another process made it meanwhile
+            os.mkdir(new)
+            sync_folder(new.parent)
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+
+
+def rename_folder(folder: Path, place: Path) -> None:
+    """Bring a finished folder into its place, where nothing stands, and the name to the disk.
+
+    Raises:
+        OSError: It cannot be renamed; names ``place``.
+    """
+    try:
+        os.replace(folder, place)
+        sync_folder(place.parent)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(place)) from None
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, now or, within ``sync_folders_once``, when that block ends.
+
+    Where a system cannot do so (Windows, some network folders) nothing happens.
+    """
+    waiting = _WAITING.get()
+    if waiting is not None:
+        waiting[folder] = None
+        return
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise OSError(error.errno, error.strerror, str(folder)) from None
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def sync_folders_once() -> Iterator[None]:
+    """Bring the names in each folder to the disk once, when the block ends, in place of once for each file.
+
+    For many small files: each waits for the disk once in place of twice. The files themselves are still on the disk
+    before they are renamed.
+    """
+    waiting: dict[Path, None] = {}
+    token = _WAITING.set(waiting)
+    try:
+        yield
+    except BaseException:
+        _WAITING.reset(token)
+        for folder in waiting:
+            with suppress(OSError):  # the first fault is the one to be told
+                sync_folder(folder)
         raise
+    _WAITING.reset(token)
+    for folder in waiting:
+        sync_folder(folder)
 
 
 def write_json(path: Path, document: object) -> None:
@@ -149,17 +320,46 @@ def write_json(path: Path, document: object) -> None:
     Raises:
         ValueError: It holds NaN or infinity, which JSON cannot express.
     """
-    write_atomically(path, (json.dumps(document, indent=2, allow_nan=False) + "\n").encode())
+    write_atomically(path, encode_json(document))
+
+
+def encode_json(document: object) -> bytes:
+    """Return a document as indented JSON.
+
+    Raises:
+        ValueError: It holds NaN or infinity, which JSON cannot express.
+    """
+    return (json.dumps(document, indent=2, allow_nan=False) + "\n").encode()
 
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, object]], *, columns: Sequence[str]) -> None:
     """Write a table as CSV, atomically; None, NaN and keys that a row lacks become empty cells."""
+    write_atomically(path, encode_csv(rows, columns=columns))
+
+
+def encode_csv(rows: Iterable[Mapping[str, object]], *, columns: Sequence[str]) -> bytes:
+    """Return a table as CSV; None, NaN and keys that a row lacks become empty cells."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow({key: "" if value != value else value for key, value in row.items()})  # noqa: PLR0124 - NaN
-    write_atomically(path, text.getvalue().encode())
+    return text.getvalue().encode()
+
+
+def is_disk_fault(error: BaseException) -> bool:
+    """Return whether the next file would meet the same fault; any other is due to the names of one picture's files.
+
+    Args:
+        error: Error that was raised in writing.
+    """
+    return isinstance(error, OSError) and error.errno in _DISK_FAULTS
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
 
 
 def _require_regular(mode: int, path: Path | str) -> None:

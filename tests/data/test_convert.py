@@ -22,7 +22,7 @@ from tumortrace.data.dataset import open_dataset
 from tumortrace.data.geometry import Ellipse, rasterize
 from tumortrace.data.masks import read_mask
 from tumortrace.data.pairs import Pair, read_pairs
-from tumortrace.data.slice import write_png
+from tumortrace.data.slice import encode_png, write_png
 from tumortrace.errors import DataError
 from tumortrace.locks import lock_folder
 
@@ -224,12 +224,12 @@ def test_neither_dataset_nor_masks(tmp_path):
 def test_an_interrupted_conversion_keeps_what_is_finished(phantom_data, tmp_path, monkeypatch):
     writes = itertools.count()
 
-    def write_three(path: Path, pixels: np.ndarray) -> None:
+    def encode_three(pixels: np.ndarray) -> bytes:
         if next(writes) == 3:
             raise KeyboardInterrupt
-        write_png(path, pixels)
+        return encode_png(pixels)
 
-    monkeypatch.setattr(convert, "write_png", write_three)
+    monkeypatch.setattr(convert, "encode_png", encode_three)
     with pytest.raises(KeyboardInterrupt):
         convert_to_masks(phantom_data, tmp_path / "masks")
     assert len(read_pairs(tmp_path / "masks" / "TRAIN" / "pairs.csv").pairs) == 3
@@ -326,13 +326,13 @@ def test_a_conversion_replaces_its_own_files_unless_they_were_changed(tmp_path):
 KILLED = """
 import itertools, os, signal, sys
 from pathlib import Path
-from tumortrace.data import convert
-writes, write_png = itertools.count(), convert.write_png
-def write_two(path, pixels):
+from tumortrace.data import convert, own_files
+writes, append_whole = itertools.count(), own_files.append_whole
+def write_two(path, data):
     if next(writes) == 2:
         os.kill(os.getpid(), signal.SIGKILL)
-    write_png(path, pixels)
-convert.write_png = write_two
+    append_whole(path, data)
+own_files.append_whole = write_two
 convert.convert_to_masks(Path(sys.argv[1]), Path(sys.argv[2]))
 """
 

@@ -343,7 +343,7 @@ def test_a_mask_that_is_in_the_way_of_a_folder_is_the_pictures_own_fault(tmp_pat
 
 @pytest.mark.parametrize("failing", ["b_mask.png", "b_overlay.png", "results.json"])
 @pytest.mark.parametrize("earlier_runs", [0, 1])
-def test_a_full_disk_leaves_no_mask_without_a_record(
+def test_a_full_disk_leaves_no_new_mask_without_a_record_and_no_earlier_one_is_lost(
     tmp_path: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch, failing: str, earlier_runs: int
 ):
     pictures = [PictureFile(str(write_block(tmp_path / f"{name}.png")), name) for name in "ab"]
@@ -368,7 +368,8 @@ def test_a_full_disk_leaves_no_mask_without_a_record(
         segment(segmenter, pictures, out, overlay=True)
     (image,) = json.loads((out / "results.json").read_text())["images"]
     assert image["mask"] == "a_mask.png"
-    assert names_in(out) == {*RESULT_FILES, "a_mask.png", "a_overlay.png"}
+    earlier = {"b_mask.png", "b_overlay.png"} if earlier_runs else set()
+    assert names_in(out) == {*RESULT_FILES, "a_mask.png", "a_overlay.png", *earlier}
 
 
 def test_an_interruption_between_a_mask_and_its_record_leaves_neither(

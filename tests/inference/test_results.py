@@ -13,7 +13,7 @@ import pytest
 
 from tumortrace.config import Recipe
 from tumortrace.errors import DataError
-from tumortrace.inference import results as results_module
+from tumortrace.files import NewFile
 from tumortrace.inference.model import Model
 from tumortrace.inference.results import COLUMNS, PARTIAL, RESULTS, TABLE, describe_failure, open_results, read_masks
 
@@ -123,11 +123,11 @@ def test_whatever_the_room_the_results_are_whole_and_hold_what_fitted(
     model: Model, out: Path, monkeypatch: pytest.MonkeyPatch, room: int
 ):
     """A file that takes so many bytes, the last of them one by one, as a disk that fills does."""
-    write = results_module._Stream._write
+    write = NewFile.write
 
-    def write_what_fits(self: Any, data: bytes) -> None:  # noqa: ANN401
-        fitting = data[: max(room - self._end, 0)]
-        write(self, fitting)
+    def write_what_fits(self: NewFile, data: bytes, *, at: int) -> None:
+        fitting = data[: max(room - at, 0)]
+        write(self, fitting, at=at)
         if len(fitting) < len(data):
             raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -139,7 +139,7 @@ def test_whatever_the_room_the_results_are_whole_and_hold_what_fitted(
                 results.add(ok(f"{number}.png", f"{number}_mask.png"))
                 added.append(f"{number}.png")
 
-    monkeypatch.setattr(results_module._Stream, "_write", write_what_fits)
+    monkeypatch.setattr(NewFile, "write", write_what_fits)
     with pytest.raises(OSError, match=r"results\.(json|csv)") as caught:
         add_nine()
     assert caught.value.errno == errno.ENOSPC
@@ -157,17 +157,17 @@ def test_whatever_the_room_the_results_are_whole_and_hold_what_fitted(
 
 
 def test_an_interruption_amid_a_record_leaves_that_record_out(model: Model, out: Path, monkeypatch: pytest.MonkeyPatch):
-    write = results_module._Stream._write
+    write = NewFile.write
 
-    def write_half(self: Any, data: bytes) -> None:  # noqa: ANN401
-        monkeypatch.setattr(results_module._Stream, "_write", write)
-        write(self, data[: len(data) // 2])
+    def write_half(self: NewFile, data: bytes, *, at: int) -> None:
+        monkeypatch.setattr(NewFile, "write", write)
+        write(self, data[: len(data) // 2], at=at)
         raise KeyboardInterrupt
 
     def add_two() -> None:
         with open_results(model, ["notes.txt"], out=out) as results:
             results.add(ok("a.png", "a_mask.png"))
-            monkeypatch.setattr(results_module._Stream, "_write", write_half)
+            monkeypatch.setattr(NewFile, "write", write_half)
             results.add(ok("b.png", "b_mask.png", reason="long " * 50))
 
     with pytest.raises(KeyboardInterrupt):

@@ -186,10 +186,10 @@ def test_a_killed_write_leaves_the_old_checkpoint_whole(
     old = path.read_bytes()
     step(network, optimizer, count=1)
 
-    def stop(_self: Path, _target: Path) -> None:
+    def stop(_source: Path, _target: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Path, "replace", stop)
+    monkeypatch.setattr("tumortrace.files.os.replace", stop)
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(path, Saved(network, None, optimizer, torch.ones(3)), STATE)
     assert path.read_bytes() == old

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -59,19 +60,19 @@ def points(kill_at: int | None = None) -> Iterator[list[str]]:
         if len(passed) - 1 == kill_at:
             raise Killed
 
-    fetch, rename = batches.fetch, Path.replace
+    fetch, rename = batches.fetch, os.replace
 
     def watched_fetch(*arguments: object) -> object:
         pass_by("fetch")
         return fetch(*arguments)
 
-    def watched_rename(self: Path, target: Path) -> Path:
+    def watched_rename(source: Path, target: Path) -> None:
         pass_by(target.name)
-        return rename(self, target)
+        rename(source, target)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batches, "fetch", watched_fetch)
-        patch.setattr(Path, "replace", watched_rename)
+        patch.setattr("tumortrace.files.os.replace", watched_rename)
         yield passed
 
 

@@ -6,7 +6,7 @@ What was finished before an interruption stays usable: the lists beside the resu
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -22,12 +22,12 @@ from tumortrace.data.findings import Finding
 from tumortrace.data.folders import is_picture, list_tree
 from tumortrace.data.masks import read_mask
 from tumortrace.data.names import natural_key
-from tumortrace.data.own_files import open_output
-from tumortrace.data.pairs import PAIRS, Pair, check_pairs, read_pairs, write_pairs
+from tumortrace.data.own_files import Write, open_output
+from tumortrace.data.pairs import PAIRS, Pair, check_pairs, encode_pairs, read_pairs
 from tumortrace.data.parts import PARTS, name_in_part
-from tumortrace.data.slice import write_png
+from tumortrace.data.slice import encode_png
 from tumortrace.errors import DataError
-from tumortrace.files import read_json, write_atomically, write_json
+from tumortrace.files import encode_json, read_json, sync_folders_once
 from tumortrace.progress import track
 
 AnnotationTarget = Literal["via", "coco", "labelme", "cvat", "labelstudio", "yolo"]
@@ -91,21 +91,19 @@ def convert_to_masks(source: Path, destination: Path, *, label: str | None = Non
     masks = _name_masks(dataset.records, names)
     planned = {f"{_prefix(record.part.upper())}{masks[record.case_id]}" for record in dataset.records}
     tables = {f"{_prefix(record.part.upper())}{PAIRS}" for record in dataset.records}
-    with open_output(destination, [*sorted(planned), *sorted(tables), FINDINGS]) as wrote:
+    with open_output(destination, [*sorted(planned), *sorted(tables), FINDINGS]) as write, sync_folders_once():
         try:
             for record, case, faults in track(read_cases(dataset.records), "Writing masks", total=len(dataset.records)):
                 findings += faults
                 if case is not None:
                     folder, mask = record.part.upper(), masks[record.case_id]
-                    write_png(destination / folder / mask, case.truth.astype(np.uint8) * np.uint8(255))
-                    wrote(_prefix(folder) + mask)
+                    write(_prefix(folder) + mask, encode_png(case.truth.astype(np.uint8) * np.uint8(255)))
                     pair = Pair(names[record.case_id], mask, record.patient, record.image_path.stat().st_size)
                     pairs.setdefault(folder, []).append(pair)
         finally:
             for folder, written in pairs.items():
-                write_pairs(destination / folder / PAIRS, written)
-                wrote(_prefix(folder) + PAIRS)
-            _write_findings(destination, findings, wrote)
+                write(_prefix(folder) + PAIRS, encode_pairs(written))
+            _write_findings(destination, findings, write)
     count = sum(map(len, pairs.values()))
     return Conversion(count, len(dataset.records) - count, tuple(findings))
 
@@ -179,7 +177,7 @@ def _write_annotations(
     failed = 0
     files = {_prefix(folder) + writer.name_file(image) for folder, image in images}
     planned = [*sorted(files), *writer.describe((), ()), FINDINGS]
-    with open_output(destination, planned) as wrote:
+    with open_output(destination, planned) as write, sync_folders_once():
         try:
             for folder, record, faults in traced:
                 all_findings += faults
@@ -193,12 +191,10 @@ def _write_annotations(
             classes = list_classes(records)
             for folder, listed in by_folder.items():
                 for name, content in _encode(destination / folder, writer, listed, classes).items():
-                    write_atomically(destination / folder / name, content)
-                    wrote(_prefix(folder) + name)
+                    write(_prefix(folder) + name, content)
             for name, content in writer.describe(list(by_folder), classes).items():
-                write_atomically(destination / name, content)
-                wrote(name)
-            _write_findings(destination, all_findings, wrote)
+                write(name, content)
+            _write_findings(destination, all_findings, write)
     return Conversion(len(records), failed, tuple(all_findings))
 
 
@@ -344,10 +340,9 @@ def _name_masks(records: Sequence[CaseRecord], names: dict[str, str]) -> dict[st
     }
 
 
-def _write_findings(destination: Path, findings: Sequence[Finding], wrote: Callable[[str], None]) -> None:
+def _write_findings(destination: Path, findings: Sequence[Finding], write: Write) -> None:
     if findings:
-        write_json(destination / FINDINGS, [asdict(finding) for finding in findings])
-        wrote(FINDINGS)
+        write(FINDINGS, encode_json([asdict(finding) for finding in findings]))
     else:
         (destination / FINDINGS).unlink(missing_ok=True)  # those of an earlier conversion
 

@@ -14,7 +14,7 @@ from tumortrace.data.names import describe_unsafe, spelling_key, stem_of
 from tumortrace.data.patients import PATIENT_COLUMNS, read_patient
 from tumortrace.data.tables import list_columns, parse_table, read_text
 from tumortrace.errors import DataError, printable
-from tumortrace.files import write_csv
+from tumortrace.files import encode_csv
 
 PAIRS = "pairs.csv"
 
@@ -118,8 +118,8 @@ def read_pairs(path: Path) -> PairsTable:
     return PairsTable(pairs, mask is not None, fault)
 
 
-def write_pairs(path: Path, pairs: Sequence[Pair]) -> None:
-    """Write a ``pairs.csv`` atomically; ``read_pairs`` gives the same pairs again, without classes and planes."""
+def encode_pairs(pairs: Sequence[Pair]) -> bytes:
+    """Return the content of a ``pairs.csv``; ``read_pairs`` gives the same pairs again, without classes and planes."""
     rows: list[dict[str, object]] = [
         {"image": one.image, "mask": one.mask, "patient": one.patient, "size_bytes": one.size_bytes} for one in pairs
     ]
@@ -127,7 +127,7 @@ def write_pairs(path: Path, pairs: Sequence[Pair]) -> None:
     if any(one.prompted for one in pairs):
         columns.append(PROMPTED)
         rows = [{**row, PROMPTED: _YES if one.prompted else ""} for row, one in zip(rows, pairs, strict=True)]
-    write_csv(path, rows, columns=columns)
+    return encode_csv(rows, columns=columns)
 
 
 def check_pairs(pairs: Iterable[Pair], *, prefix: str) -> tuple[list[Pair], list[Finding]]:

@@ -170,11 +170,23 @@ def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
         path: File to write; its folder is made if need be.
         pixels: Shape (H, W) grey or (H, W, 3) red-green-blue, uint8.
     """
+    write_atomically(path, encode_png(pixels))
+
+
+def encode_png(pixels: NDArray[np.uint8]) -> bytes:
+    """Return a picture as PNG.
+
+    Args:
+        pixels: Shape (H, W) grey or (H, W, 3) red-green-blue, uint8.
+
+    Raises:
+        DataError: It has no pixel, or another shape.
+    """
     ordered = pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels[:, :, ::-1])
     ok, encoded = cv2.imencode(".png", ordered)
     if not ok:
-        raise DataError(f"{path}: a picture of shape {pixels.shape} cannot be written as PNG")
-    write_atomically(path, encoded.tobytes())
+        raise DataError(f"a picture of shape {pixels.shape} cannot be written as PNG")
+    return encoded.tobytes()
 
 
 def _read_scan(path: Path, case_id: str | None, spacing_mm: tuple[float, float] | None) -> Slice:

@@ -12,7 +12,7 @@ from typing import Protocol
 import cv2
 
 from tumortrace.errors import DataError
-from tumortrace.files import write_atomically
+from tumortrace.files import sync_folders_once, write_atomically
 from tumortrace.inference.bids import DESCRIPTION, describe_dataset, encode_json
 from tumortrace.inference.boxes import Boxes
 from tumortrace.inference.find_inputs import Inputs
@@ -66,6 +66,7 @@ def segment_all(
         model = segmenter.prompt_model if settings.boxes else segmenter.model
         with (
             open_results(model, skipped, out=out) as results,
+            sync_folders_once(),
             closing(segment_units(segmenter, units, settings, workers=workers, total=count_slices(units))) as done,
         ):
             describe_folder(inputs, segmenter, settings, out)
@@ -119,7 +120,7 @@ class Counting(Protocol):
 
 
 def keep_unit(done: UnitDone, out: Path, records: Counting, *, add: Callable[[UnitDone], None]) -> UnitRecord:
-    """Write a unit's files and its record, both or neither.
+    """Write a unit's files and its record, both or neither; files of an earlier run stay until they are replaced.
 
     Args:
         done: The unit.
@@ -131,12 +132,13 @@ def keep_unit(done: UnitDone, out: Path, records: Counting, *, add: Callable[[Un
         Its record; that of a failure where its files could not be written.
     """
     before = records.count
+    earlier = {name for name in done.names if os.path.lexists(out / name)}
     try:
         done = write_unit(done, out)
         add(done)
     except BaseException:  # an interruption too leaves no mask that the results do not name
         if records.count == before:
-            remove_files(done, out)
+            remove_files([name for name in done.names if name not in earlier], out)
         raise
     return done.record
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tumortrace.errors import TumortraceError, printable
+from tumortrace.errors import TumortraceError, is_shortage, printable
 
 
 def explain_failure(error: Exception, path: str) -> str:
@@ -14,7 +14,7 @@ def explain_failure(error: Exception, path: str) -> str:
     """
     if isinstance(error, TumortraceError):
         return str(error) if printable(path) in str(error) else f"{path}: {error}"
-    if isinstance(error, MemoryError):
+    if is_shortage(error):
         return f"{path}: not enough memory for this picture; reduce its size or free memory"
     if isinstance(error, OSError):
         return f"{path}: cannot be read ({error.strerror or error}); check the path and its permissions"

@@ -6,11 +6,11 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from tumortrace.errors import DataError
-from tumortrace.files import read_regular_file
+from tumortrace.files import NewFile, make_folder, read_regular_file
 from tumortrace.inference.acquisition import UNKNOWN, Acquisition
 from tumortrace.inference.model import Model
 from tumortrace.inference.predict import Prediction
@@ -58,14 +58,15 @@ class ResultsWriter:
         self.count = 0
         self._whole = whole
         self._volumes: list[str] = []
-        self._records, self._rows = _Stream(out / RESULTS), _Stream(out / TABLE)
-        try:
+        with ExitStack() as undo:
+            self._records = _Stream(out / RESULTS)
+            undo.callback(self._records.discard)
+            self._rows = _Stream(out / TABLE)
+            undo.callback(self._rows.discard)
             start = _dump(head).removesuffix("\n}\n").encode() + b',\n  "images": ['
             self._records.append(start, tail=self._tail_so_far(0))
             self._rows.append(_row(COLUMNS))
-        except BaseException:
-            self.discard()
-            raise
+            undo.pop_all()
 
     def add(self, record: Record) -> None:
         """Add a picture's record."""
@@ -98,16 +99,15 @@ class ResultsWriter:
         self._rows.discard()
 
     def finish(self, skipped: Sequence[str]) -> None:
-        """Bring both files into their places.
+        """Bring both files into their places; one that cannot be stays beside its place, for the next run.
 
         Args:
             skipped: Files that were passed over.
         """
-        try:
+        with ExitStack() as ending:
+            ending.callback(self._rows.rename)
+            ending.callback(self._records.rename)
             self._records.append(b"", tail=self._tail(skipped, self.count))
-        finally:
-            self._records.rename()
-            self._rows.rename()
 
     def _add(self, records: Sequence[Record]) -> None:
         lines = [json.dumps(record) for record in records]
@@ -146,7 +146,7 @@ def open_results(model: Model | PromptModel, skipped: Sequence[str], *, out: Pat
     Yields:
         The writer of the records.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     writer = ResultsWriter(describe_model(model), out)
     try:
         yield writer
@@ -293,38 +293,42 @@ class _Stream:
 
     def __init__(self, place: Path) -> None:
         self._place = place
-        self._partial = place.with_name(f".{place.name}.partial")
-        self._file = self._partial.open("wb", buffering=0)
+        self._file = NewFile(place)
         self._end = 0
         self._tail = b""
+        self._whole = True
 
     def append(self, data: bytes, *, tail: bytes = b"") -> None:
         """Write a piece in the place of the old tail, and a new tail behind it."""
         try:
-            self._write(data + tail)
+            self._file.write(data + tail, at=self._end)
         except OSError as error:
+            self._whole = False
             with suppress(OSError):  # in blocks that the file has already
-                self._write(self._tail)
+                self._restore()
             raise OSError(error.errno, error.strerror, str(self._place)) from None
-        self._end, self._tail = self._end + len(data), tail
+        self._end, self._tail, self._whole = self._end + len(data), tail, True
 
     def rename(self) -> None:
-        """Close the file and bring it into its place."""
-        self._file.truncate(self._end + len(self._tail))  # an interruption may have come amid a piece
-        self._file.close()
-        self._partial.replace(self._place)
+        """Bring the file into its place; one that cannot be made whole stays beside it."""
+        try:
+            if not self._whole:
+                self._restore()
+            self._file.truncate(self._end + len(self._tail))  # an interruption may have come amid a piece
+            self._file.put_in_place()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._place)) from None
+        finally:
+            self._file.close()
 
     def discard(self) -> None:
         """Close the file and remove it."""
-        self._file.close()
-        self._partial.unlink(missing_ok=True)
+        self._file.discard()
 
-    def _write(self, data: bytes) -> None:
-        self._file.seek(self._end)
-        view = memoryview(data)
-        while view:
-            view = view[self._file.write(view) :]
-        self._file.truncate()
+    def _restore(self) -> None:
+        """Write the old tail again, over a piece that was not written whole."""
+        self._file.write(self._tail, at=self._end)
+        self._whole = True
 
 
 _MOST_BYTES = 2**31  # of results.json: a million records are half of it

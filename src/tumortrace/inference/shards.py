@@ -21,7 +21,7 @@ from pathlib import Path
 
 import tumortrace
 from tumortrace.errors import DataError
-from tumortrace.files import Document
+from tumortrace.files import Document, sync_folders_once
 from tumortrace.inference.batch import (
     describe_folder,
     keep_unit,
@@ -251,7 +251,8 @@ def _segment(work: _Work, numbers: Sequence[int], journal: JournalWriter, tally:
             yield unit
 
     total = count_slices(work.units[number] for number in numbers)
-    with closing(segment_units(work.segmenter, draw(), work.settings, workers=work.workers, total=total)) as results:
+    drawn = segment_units(work.segmenter, draw(), work.settings, workers=work.workers, total=total)
+    with sync_folders_once(), closing(drawn) as results:
         for number, done in zip(numbers, results, strict=True):
             add = partial(_add, journal, number, make_key(work.units[number]), prints.popleft())
             tally.count(keep_unit(done, work.out, journal, add=add))

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tumortrace.errors import DataError
-from tumortrace.files import write_atomically
+from tumortrace.files import is_disk_fault, write_atomically
 from tumortrace.inference.results import describe_failure, describe_volume_failure
 from tumortrace.inference.unit_record import Record, UnitRecord
-from tumortrace.inference.writing import is_disk_fault
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,14 +53,14 @@ def write_unit(done: UnitDone, out: Path) -> UnitDone:
     except (OSError, DataError) as error:
         if is_disk_fault(error):
             raise
-        remove_files(done, out)
+        remove_files(done.names, out)
         return fail_to_write(done, (error.strerror if isinstance(error, OSError) else None) or str(error))
     return done
 
 
-def remove_files(done: UnitDone, out: Path) -> None:
-    """Remove all files that a run may have written for a unit."""
-    for name in done.names:
+def remove_files(names: Iterable[str], out: Path) -> None:
+    """Remove files that a run may have written for a unit."""
+    for name in names:
         if os.path.lexists(out / name):
             with suppress(OSError):
                 (out / name).unlink()

@@ -18,7 +18,7 @@ from tumortrace.data.annotations.records import ImageAnnotation
 from tumortrace.data.annotations.via import write_via
 from tumortrace.data.geometry import Circle, Ellipse, Polygon, Region, rasterize, region_area
 from tumortrace.errors import DataError
-from tumortrace.files import write_atomically
+from tumortrace.files import sync_folders_once, write_atomically
 from tumortrace.phantoms.head import (
     SEQUENCES,
     TURN_RAD,
@@ -156,12 +156,13 @@ def write_phantom_dataset(folder: Path, *, counts: dict[str, int], no_tumour: in
     """
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise DataError(f"{folder}: exists and is not an empty folder; choose a new one for the phantoms")
-    for part, count in counts.items():
-        records = [_write_image(folder / part, index=index, seed=seed) for index in range(count)]
-        if records:
-            write_via(folder / part / f"annotations_{part.lower()}.json", records)
-    for index in range(no_tumour):
-        _write_image(folder / NO_TUMOUR, index=index, seed=seed)
+    with sync_folders_once():
+        for part, count in counts.items():
+            records = [_write_image(folder / part, index=index, seed=seed) for index in range(count)]
+            if records:
+                write_via(folder / part / f"annotations_{part.lower()}.json", records)
+        for index in range(no_tumour):
+            _write_image(folder / NO_TUMOUR, index=index, seed=seed)
 
 
 def _write_image(folder: Path, *, index: int, seed: int) -> ImageAnnotation:

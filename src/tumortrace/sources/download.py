@@ -17,7 +17,7 @@ from tumortrace.data.findings import Finding, left_out
 from tumortrace.data.folders import is_hidden, list_tree
 from tumortrace.data.names import describe_unsafe, natural_key
 from tumortrace.errors import DataError, printable
-from tumortrace.files import read_regular_file
+from tumortrace.files import is_disk_fault, read_regular_file
 
 MOST_FILES = 200_000
 """Largest number of files in a download; the largest that is known here has about 10,000."""
@@ -145,6 +145,8 @@ class _Lister:
             with archive.open(entry) as source:
                 shutil.copyfileobj(source, copy, 2**20)
         except _ZIP_ERRORS as error:
+            if isinstance(error, OSError) and is_disk_fault(error):  # of the disk that it is unpacked to
+                raise OSError(error.errno, error.strerror, str(self._scratch)) from None
             self._leave_out(prefix.rstrip("/"), f"cannot be unpacked ({_words(error)})", _AGAIN)
             return
         self.list_zip(copy, prefix=prefix, depth=depth)

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tumortrace import __version__
+from tumortrace.data.own_files import PREPARATION
 from tumortrace.errors import DataError
-from tumortrace.files import parse_json, write_atomically
+from tumortrace.files import append_whole, parse_json, write_atomically
 from tumortrace.locks import LOCK
 from tumortrace.sources.items import Item
 
@@ -50,7 +51,8 @@ class Journal:
         self._done: dict[tuple[str, ...], Record] = {}
         head = json.dumps({"program": "tumortrace", "version": __version__, "source": source})
         if not self._path.exists():
-            if any(entry.name != LOCK for entry in folder.iterdir()):
+            self._done = _read_finished(folder, source)
+            if not self._done and any(entry.name != LOCK for entry in folder.iterdir()):
                 raise DataError(
                     f"{folder}: is there already, and no preparation wrote it; move it, or choose another --out"
                 )
@@ -80,8 +82,8 @@ class Journal:
             write_atomically(self._folder / output, content)
         files = {output: sha256(content) for output, content in zip(item.outputs, contents, strict=True)}
         record = Record(hashes, files, row)
-        with self._path.open("a", encoding="utf-8") as journal:
-            journal.write("\n" + json.dumps(asdict(record)))  # behind a line that may be cut off
+        line = "\n" + json.dumps(asdict(record))  # behind a line that may be cut off
+        append_whole(self._path, line.encode())
         return record
 
     def close(self, records: Sequence[Record]) -> None:
@@ -99,6 +101,17 @@ class Journal:
 def sha256(content: bytes) -> str:
     """Return the SHA-256 of a content, in hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
+
+
+def _read_finished(folder: Path, source: str) -> dict[tuple[str, ...], Record]:
+    """The files of a preparation that was killed between its record and its renaming; all of them are made anew."""
+    try:
+        document = json.loads((folder / PREPARATION).read_bytes())
+        if (document["program"], document["source"]) != ("tumortrace", source):
+            return {}
+        return {tuple(each["sha256"]): Record({}, dict(each["sha256"]), {}) for each in document["files"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def _read_line(line: str) -> Record | None:

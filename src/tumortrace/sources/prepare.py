@@ -11,7 +11,7 @@ from tumortrace.data.findings import Finding, left_out
 from tumortrace.data.own_files import PREPARATION
 from tumortrace.data.pairs import PAIRS
 from tumortrace.errors import DataError
-from tumortrace.files import write_csv, write_json
+from tumortrace.files import rename_folder, sync_folders_once, write_csv, write_json
 from tumortrace.locks import lock_folder
 from tumortrace.progress import track
 from tumortrace.sources import br35h, brisc, figshare, lgg, no_tumour
@@ -68,11 +68,11 @@ def prepare_download(name: str, download: Path, out: Path) -> Preparation:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out}: is there already; choose another --out, or remove it")
     partial = out.with_name(f"{out.name}.partial")
-    with lock_folder(partial), open_download(download, scratch=partial.parent) as opened:
+    with lock_folder(partial), open_download(download, scratch=partial.parent) as opened, sync_folders_once():
         result = _prepare(name, opened, partial)
     if out.is_dir():
         out.rmdir()
-    partial.replace(out)
+    rename_folder(partial, out)
     return result
 
 

@@ -15,6 +15,7 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from tumortrace.files import append_whole, make_folder
 from tumortrace.training.checkpoint import EpochRow
 
 
@@ -25,7 +26,7 @@ def start_events(folder: Path, *, epoch: int) -> Path:
         folder: Folder of event files; it is made if it does not exist.
         epoch: First epoch that will be logged; TensorBoard drops this and later epochs of earlier files.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / f"events.out.tfevents.{time.time():.6f}"
     _append(path, [Event(file_version="brain.Event:2"), Event(session_log=SessionLog(status=SessionLog.START))], epoch)
     return path
@@ -49,5 +50,4 @@ def _append(path: Path, events: Sequence[Event], epoch: int) -> None:
     for event in events:
         event.wall_time, event.step = time.time(), epoch
         writer.write(event.SerializeToString())
-    with path.open("ab", buffering=0) as file:
-        file.write(records.getvalue())
+    append_whole(path, records.getvalue())

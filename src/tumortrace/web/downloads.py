@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import tempfile
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from tumortrace.data.annotations.coco import encode_coco
 from tumortrace.data.annotations.records import DEFAULT_CLASS, ImageAnnotation
 from tumortrace.data.annotations.via import encode_via
 from tumortrace.data.bitmap import to_bitmap
-from tumortrace.data.pairs import PAIRS, Pair, write_pairs
+from tumortrace.data.pairs import PAIRS, Pair, encode_pairs
 from tumortrace.data.scans import make_unique
 from tumortrace.errors import DataError
 from tumortrace.inference.found_files import PictureFile
@@ -189,9 +188,7 @@ def _make_dataset(corrected: Sequence[Corrected], _model: Model) -> Download:
             patient = None if picture else name
             size_bytes, prompted = len(files[f"images/{image}"]), index in one.prompted
             pairs.append(Pair(image, f"{stem}_mask.png", patient, size_bytes, prompted=prompted))
-    with tempfile.TemporaryDirectory() as folder:
-        write_pairs(Path(folder) / PAIRS, pairs)
-        files[PAIRS] = (Path(folder) / PAIRS).read_bytes()
+    files[PAIRS] = encode_pairs(pairs)
     return _zip(DATASET, files)
 
 

@@ -17,7 +17,7 @@ from python_multipart.multipart import MultipartParser
 from starlette.datastructures import Headers
 
 from tumortrace.errors import printable
-from tumortrace.inference.writing import is_disk_fault
+from tumortrace.files import is_disk_fault
 from tumortrace.web.limits import Limits, RefusalError, refuse_disk
 
 logging.getLogger("python_multipart").setLevel(logging.CRITICAL + 1)  # a refusal says what is wrong, to the client

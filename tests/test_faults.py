@@ -1,0 +1,186 @@
+"""What the n-th failing write, a kill, and a lack of room leave; ``make faults`` tries all of it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tools.faults.commands import KILLED, WRITING, Command, make_material
+from tools.faults.contents import find_left
+from tools.faults.injector import Calls, Fault, find_disorder, inject
+from tools.faults.limits import can_mount, try_disk, try_memory, try_read_only
+from tools.faults.writes import draw_faults, judge_fault, run_undisturbed
+
+from tumortrace.files import NewFile, append_whole, make_folder, rename_folder, sync_folders_once, write_atomically
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and limits of POSIX")
+
+SEED = 0
+COMMANDS = {command.name: command for command in (*WRITING, *KILLED)}
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("faults") / "material"
+    make_material(folder)
+    return folder
+
+
+# --- the order in which names and contents reach the disk ---
+
+
+def test_a_content_is_on_the_disk_before_its_name_and_the_name_before_the_end(tmp_path: Path):
+    with inject(None, below=tmp_path) as calls:
+        write_atomically(tmp_path / "new/x.txt", b"content")
+    new, neighbour = str(tmp_path / "new"), str(tmp_path / "new/.x.txt.partial")
+    assert calls.log == [
+        ("mkdir", new), ("fsync", str(tmp_path)), ("open", neighbour), ("write", neighbour), ("write", neighbour),
+        ("fsync", neighbour), ("rename", neighbour, f"{new}/x.txt"), ("fsync", new),
+    ]  # fmt: skip
+    assert find_disorder(calls) == []
+
+
+def test_many_files_wait_for_their_folder_once(tmp_path: Path):
+    with inject(None, below=tmp_path) as calls, sync_folders_once():
+        for name in "abc":
+            write_atomically(tmp_path / name, b"content")
+    assert [path for kind, path, *_ in calls.log if kind == "fsync"] == [
+        *(str(tmp_path / f".{name}.partial") for name in "abc"), str(tmp_path),
+    ]  # fmt: skip
+    assert find_disorder(calls) == []
+
+
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        ([("write", "p"), ("rename", "p", "d/x"), ("fsync", "d")], "p: renamed before its content was on the disk"),
+        ([("write", "p"), ("fsync", "p"), ("rename", "p", "d/x")], "d/x: its name never reached the disk"),
+        (
+            [("write", "p"), ("fsync", "p"), ("write", "p"), ("rename", "p", "d/x"), ("fsync", "d")],
+            "p: renamed before its content was on the disk",
+        ),
+        (
+            [("fsync", "p"), ("rename", "p", "d/m"), ("rename", "q", "d/results.json"), ("fsync", "d")],
+            "d/m: its record was in place before its own name",
+        ),
+    ],
+)
+def test_another_order_is_noticed(log: list[tuple[str, ...]], said: str):
+    assert find_disorder(Calls(log=log)) == [said]
+
+
+def test_a_folder_is_renamed_after_all_in_it_is_on_the_disk(tmp_path: Path):
+    with inject(None, below=tmp_path) as calls:
+        write_atomically(tmp_path / "x.partial/a", b"content")
+        rename_folder(tmp_path / "x.partial", tmp_path / "x")
+    assert find_disorder(calls) == []
+    assert (tmp_path / "x/a").read_bytes() == b"content"
+    with inject(None, below=tmp_path) as calls, sync_folders_once():
+        write_atomically(tmp_path / "y.partial/a", b"content")
+        rename_folder(tmp_path / "y.partial", tmp_path / "y")
+    assert find_disorder(calls)
+
+
+def test_a_folder_that_cannot_be_synced_is_no_fault_and_one_that_fails_is(tmp_path: Path):
+    for code, fails in ((errno.EINVAL, False), (errno.EIO, True)):
+        with inject(Fault("fsync", 2, code), below=tmp_path) as calls:
+            if fails:
+                with pytest.raises(OSError, match=r"x\.txt"):
+                    write_atomically(tmp_path / "x.txt", b"content")
+            else:
+                write_atomically(tmp_path / "x.txt", b"content")
+        assert calls.hit
+        assert (tmp_path / "x.txt").read_bytes() == b"content"
+
+
+def test_of_a_piece_that_does_not_fit_nothing_stays(tmp_path: Path):
+    append_whole(tmp_path / "journal", b"first\n")
+    with inject(Fault("write", 1, errno.ENOSPC), below=tmp_path), pytest.raises(OSError, match="journal"):
+        append_whole(tmp_path / "journal", b"second\n")
+    append_whole(tmp_path / "journal", b"third\n")
+    assert (tmp_path / "journal").read_bytes() == b"first\nthird\n"
+
+
+def test_a_file_in_place_of_a_folder_is_named(tmp_path: Path):
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file/below"):
+        with pytest.raises(NotADirectoryError):
+            make_folder(folder)
+
+
+def test_a_new_file_may_be_discarded_twice_and_after_its_renaming(tmp_path: Path):
+    file = NewFile(tmp_path / "x")
+    file.write(b"abcdef", at=0)
+    file.write(b"XY", at=1)
+    file.put_in_place()
+    file.discard()
+    file.discard()
+    assert (tmp_path / "x").read_bytes() == b"aXY"
+
+
+# --- commands whose writes fail ---
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("segment", 3), ("segment over older masks", 2), ("convert to masks", 4), ("convert to coco", 3), ("train", 2)],
+)
+def test_a_failing_write_leaves_old_or_new_and_one_line_and_a_repeat_ends_as_without(
+    material: Path, tmp_path: Path, name: str, count: int
+):
+    plain = run_undisturbed(COMMANDS[name], material, tmp_path)
+    for fault in draw_faults(plain.calls, count=count, seed=SEED):
+        assert judge_fault(COMMANDS[name], fault, plain, material=material, place=tmp_path) == [], fault
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("segment", Fault("write", 5, errno.ENOSPC, lasting=True)),  # results.json, which cannot be made whole again
+        ("convert to masks", Fault("write", 27, errno.ENOSPC, lasting=True)),  # a mask that the journal names
+        ("evaluate", Fault("rename", 2, errno.EIO)),
+        ("export", Fault("fsync", 1, errno.EIO)),
+        ("report", Fault("write", 1, errno.ENOSPC, lasting=True)),
+    ],
+)  # fmt: skip
+def test_faults_that_were_found_once_leave_nothing_wrong(material: Path, tmp_path: Path, name: str, fault: Fault):
+    command = COMMANDS[name]
+    plain = run_undisturbed(command, material, tmp_path)
+    assert judge_fault(command, fault, plain, material=material, place=tmp_path) == []
+
+
+def test_some_kills_of_some_commands_are_forgotten_by_a_repeat(tmp_path: Path):
+    words = ["--only", "kills", "--kills", "2", "--calls", "3", "--command", "convert to masks", "--command", "prepare"]
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.faults", *words],
+        cwd=Path(__file__).parents[1],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Nothing is wrong." in done.stdout
+
+
+# --- no room ---
+
+
+def test_segment_with_little_memory_says_so_in_one_line(material: Path, tmp_path: Path):
+    ends = [try_memory(COMMANDS["segment"], mib, material, tmp_path) for mib in (300, 1700)]
+    assert [(end.done, end.wrong) for end in ends] == [(False, ""), (True, "")]
+
+
+@pytest.mark.skipif(not can_mount(), reason="this process may not mount a small disk")
+def test_a_full_disk_and_a_read_only_folder_are_one_line(material: Path, tmp_path: Path):
+    convert: Command = COMMANDS["convert to masks"]
+    ends = [try_disk(convert, 8, material, tmp_path), try_read_only(convert, material, tmp_path)]
+    assert [(end.done, end.wrong) for end in ends] == [(False, ""), (False, "")]
+    shutil.rmtree(tmp_path / "out")
+    assert find_left(tmp_path) == []

@@ -1,0 +1,131 @@
+"""``python -m tools.faults``: what becomes of each command under faults, kills and limits, as tables.
+
+Without options all of it, which takes an hour; ``--limit 3 --kills 2`` draws some.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+os.environ["TUMORTRACE_CACHE"] = "off"
+
+from tools.faults import commands, kills, limits, writes
+
+Row = tuple[str, list[str]]
+"""Cells of a row, joined by tabs, and what is wrong."""
+
+KINDS = ("writes", "kills", "limits")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print a table for each kind of fault; return 1 if anything is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m tools.faults", description=__doc__)
+    parser.add_argument("--only", choices=KINDS, action="append", help="kind of fault; may be repeated")
+    parser.add_argument("--command", action="append", help="name of a command; may be repeated")
+    parser.add_argument("--limit", type=int, help="faults of a command, drawn; all without it")
+    parser.add_argument("--kills", type=int, default=14, help="times that each command is killed at random")
+    parser.add_argument("--calls", type=int, default=6, help="calls at which each command is killed, drawn")
+    parser.add_argument("--steps", type=int, default=50, help="steps of memory")
+    options = parser.parse_args(arguments)
+    console, wrong = Console(width=120), []
+    with tempfile.TemporaryDirectory(prefix="tumortrace-faults-") as name:
+        place = Path(name)
+        _fork(lambda: commands.make_material(place / "material"))
+        for kind in options.only or KINDS:
+            wrong += _TABLES[kind](console, place, options)
+    console.print(*(wrong or ["Nothing is wrong."]), sep="\n")
+    return int(bool(wrong))
+
+
+def _show_writes(console: Console, place: Path, options: argparse.Namespace) -> list[str]:
+    table, wrong = _begin("The n-th call fails", "command", "calls", "faults injected", "wrong", "seconds"), []
+    for command in _choose(commands.WRITING, options):
+        started = time.monotonic()
+        swept = writes.sweep([command], material=place / "material", place=place / "writes", limit=options.limit)
+        for name, calls, faults, lines in swept:
+            table.add_row(name, str(calls), str(faults), str(len(lines)), f"{time.monotonic() - started:.0f}")
+            wrong += [f"{name}: {line}" for line in lines]
+    console.print(table)
+    return wrong
+
+
+def _show_kills(console: Console, place: Path, options: argparse.Namespace) -> list[str]:
+    table, wrong = _begin("SIGKILL", "command", "seconds alone", "kills", "wrong", "seconds"), []
+    kills.import_everything()
+    total = 0
+    for command in _choose(commands.KILLED, options):
+        started = time.monotonic()
+        plain = kills.run_plain(command, material=place / "material", place=place / "kills")
+        count, lines = 0, []
+        for killed in kills.kill_often(
+            command,
+            plain,
+            material=place / "material",
+            place=place / "kills",
+            times=(options.kills, options.calls),
+        ):
+            count += killed.kills
+            lines += killed.wrong
+        total += count
+        seconds = time.monotonic() - started
+        table.add_row(command.name, f"{plain.seconds:.1f}", str(count), str(len(lines)), f"{seconds:.0f}")
+        wrong += [f"{command.name}: {line}" for line in lines]
+    table.add_row("all", "", str(total), str(len(wrong)), "")
+    console.print(table)
+    return wrong
+
+
+def _show_limits(console: Console, place: Path, options: argparse.Namespace) -> list[str]:
+    table, wrong = _begin("Without room", "limit", "runs", "results", "one line", "wrong"), []
+    for name, ends in limits.try_all(place / "material", place / "limits", steps=options.steps):
+        lines = [end.wrong for end in ends if end.wrong]
+        done = sum(end.done for end in ends)
+        table.add_row(name, str(len(ends)), str(done), str(len(ends) - done - len(lines)), str(len(lines)))
+        wrong += [f"{name}: {line}" for line in lines]
+    console.print(table)
+    return wrong
+
+
+_TABLES: dict[str, Callable[[Console, Path, argparse.Namespace], list[str]]] = {
+    "writes": _show_writes,
+    "kills": _show_kills,
+    "limits": _show_limits,
+}
+
+
+def _choose(all_commands: Sequence[commands.Command], options: argparse.Namespace) -> Iterator[commands.Command]:
+    return (command for command in all_commands if not options.command or command.name in options.command)
+
+
+def _begin(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, justify="left" if column == columns[0] else "right")
+    return table
+
+
+def _fork(work: Callable[[], None]) -> None:
+    """Do something in a fork: threads that it starts are not there in later forks."""
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    if os.waitpid(child, 0)[1]:
+        raise RuntimeError("the commands cannot be run without a fault")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
