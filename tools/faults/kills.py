@@ -29,7 +29,7 @@ MODULES = (
 )  # fmt: skip
 """Modules that import all that the commands need."""
 
-MOST_SECONDS = 300.0
+MOST_SECONDS = 1800.0
 """Time after which a command that hangs is given up."""
 
 

@@ -25,20 +25,27 @@ from tumortrace.inference.card import read_card
 from tumortrace.inference.model import SHIPPED, Model
 from tumortrace.web import examples
 from tumortrace.web.answering import answer, choose_media_type
+from tumortrace.web.corrections import ANNOTATED, MASK, PROMPTED
 from tumortrace.web.engine import Engine
 from tumortrace.web.exchange import annotate, export
 from tumortrace.web.guard import Guard
 from tumortrace.web.limits import RefusalError
+from tumortrace.web.pointing import PICTURE
 from tumortrace.web.replies import reply_document, reply_file, reply_refusal
 from tumortrace.web.requests import UploadReply
 from tumortrace.web.runs import list_runs, read_curves
 from tumortrace.web.sample import SAMPLE_NAME, encode_sample
+from tumortrace.web.uploads import FILE, PROMPT
 
 STATIC = "static"
 """Folder of the page within this package."""
 
 
 _INTERFACE = ("/api/", "/v2/", "/healthz")
+
+_SEGMENT_NAMES = (FILE, "model", "pixels", "probability", PROMPT, PICTURE)
+_EXPORT_NAMES = (FILE, MASK, PROMPTED, ANNOTATED, "to")
+"""Names that fields and query of a request may have."""
 
 _NO_TELEMETRY: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
 """FastAPI's OpenTelemetry, all off, whatever the environment says. Versions before it had any pass over this."""
@@ -93,17 +100,17 @@ def _add_routes(app: FastAPI, engine: Engine) -> None:
     async def segment(request: Request) -> Response:
         """Segment pictures, DICOM files, zips of a series, or NIfTI files."""
         media_type = choose_media_type(request.headers.get("accept", ""))
-        return UploadReply(engine, partial(answer, engine=engine, media_type=media_type))
+        return UploadReply(engine, partial(answer, engine=engine, media_type=media_type), names=_SEGMENT_NAMES)
 
     @app.post("/api/export", **examples.EXPORT)
     async def export_masks(_request: Request) -> Response:
         """Make a file of corrected masks: PNG, VIA, COCO, NIfTI, DICOM-SEG, or a dataset to train on."""
-        return UploadReply(engine, partial(export, engine=engine))
+        return UploadReply(engine, partial(export, engine=engine), names=_EXPORT_NAMES)
 
     @app.post("/api/annotations", **examples.ANNOTATIONS)
     async def annotations(_request: Request) -> Response:
         """Read masks and annotations that are sent together with their pictures and scans."""
-        return UploadReply(engine, partial(annotate, engine=engine))
+        return UploadReply(engine, partial(annotate, engine=engine), names=_SEGMENT_NAMES)
 
     @app.get("/api/model", **examples.MODEL)
     async def model() -> Response:

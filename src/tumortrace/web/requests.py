@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -38,14 +38,16 @@ class UploadReply(Response):
     folder of the files exists for as long. A client that leaves ends the work.
     """
 
-    def __init__(self, engine: Engine, work: Work) -> None:
+    def __init__(self, engine: Engine, work: Work, *, names: Collection[str] = ()) -> None:
         """Prepare the reply.
 
         Args:
             engine: Queue and threads.
             work: Function that makes the reply from the upload.
+            names: Names that fields and query may have; empty takes all.
         """
         super().__init__()
+        self._names = names
         self._engine = engine
         self._work = work
         self._reply: Response | None = None
@@ -65,11 +67,7 @@ class UploadReply(Response):
             check_length(request.headers, self._engine.limits)
             self._place = self._engine.enter()
             async with request_folder(self._place) as folder:
-                query = dict(request.query_params)
-                upload = await _or_stop(
-                    receive_upload(request.headers, request.stream(), folder, limits=self._engine.limits, query=query),
-                    self._engine,
-                )
+                upload = await _or_stop(self._receive(request, folder), self._engine)
                 await _or_stop(self._answer(upload, scope, receive, note_start), self._engine, receive=receive)
         except (_GoneError, ClientDisconnect):
             return
@@ -81,6 +79,16 @@ class UploadReply(Response):
                 await reply_refusal(refusal)(scope, receive, send)
         finally:
             self._leave()
+
+    def _receive(self, request: Request, folder: Path) -> Coroutine[Any, Any, Upload]:
+        return receive_upload(
+            request.headers,
+            request.stream(),
+            folder,
+            limits=self._engine.limits,
+            query=dict(request.query_params),
+            names=self._names,
+        )
 
     async def _answer(self, upload: Upload, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._engine.limit_time():

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email.message import Message
 from pathlib import Path
+from types import MappingProxyType
 from typing import BinaryIO
 
 from python_multipart.exceptions import FormParserError
@@ -79,7 +80,13 @@ class Upload:
 
 
 async def receive_upload(
-    headers: Headers, body: AsyncIterator[bytes], folder: Path, *, limits: Limits, query: dict[str, str] | None = None
+    headers: Headers,
+    body: AsyncIterator[bytes],
+    folder: Path,
+    *,
+    limits: Limits,
+    query: Mapping[str, str] = MappingProxyType({}),
+    names: Collection[str] = (),
 ) -> Upload:
     """Write the files of a multipart body into a folder while they arrive.
 
@@ -89,12 +96,15 @@ async def receive_upload(
         folder: Folder for the files; one folder a field is made in it.
         limits: Limits on bytes, parts and time.
         query: Values of the query.
+        names: Names that fields and query may have; empty takes all.
 
     Raises:
-        RefusalError: It is no multipart body, it is damaged, or it exceeds a limit.
+        RefusalError: It is no multipart body, it is damaged, it exceeds a limit, or it has a field of another name.
     """
     check_length(headers, limits)
-    form = _Form(folder, limits)
+    for name in query:
+        _check_name(name, names)
+    form = _Form(folder, limits, names)
     parser = _open_parser(headers.get("content-type", ""), form)
     received = 0
     try:
@@ -116,7 +126,7 @@ async def receive_upload(
         form.close()
     if not form.ended:
         raise RefusalError(400, "the body ends too soon; send multipart/form-data again")
-    return Upload(folder, tuple(form.files), {**(query or {}), **form.fields})
+    return Upload(folder, tuple(form.files), {**query, **form.fields})
 
 
 async def _run(function: Callable[..., object], *args: object) -> None:
@@ -171,6 +181,12 @@ def _shorten(part: str) -> str:
     return data[: LONGEST_NAME - 40].decode(errors="ignore") + end
 
 
+def _check_name(name: str, names: Collection[str]) -> None:
+    """Refuse a field that means nothing: a misspelt one would be ignored, and its default taken for what was asked."""
+    if names and name not in names:
+        raise RefusalError(400, f"{printable(name)[:40]}: no field of this request; it may have {', '.join(names)}")
+
+
 def _too_many_bytes(limits: Limits) -> RefusalError:
     text = f"the request has more than the limit of {limits.request_bytes:,} bytes; send fewer or smaller files"
     return RefusalError(413, text, limit="request_bytes")
@@ -192,12 +208,13 @@ def _open_parser(content_type: str, form: _Form) -> MultipartParser:
 class _Form:
     """Files and fields while they arrive; the parser calls the functions that begin with ``on_``."""
 
-    def __init__(self, folder: Path, limits: Limits) -> None:
+    def __init__(self, folder: Path, limits: Limits, names: Collection[str]) -> None:
         self.files: list[UploadedFile] = []
         self.fields: dict[str, str] = {}
         self.ended = False
         self._folder = folder
         self._limits = limits
+        self._names = names
         self._count = 0
         self._taken: set[tuple[str, str]] = set()
         self._header = (bytearray(), bytearray())
@@ -238,6 +255,7 @@ class _Form:
         file_name = message.get_filename()
         if not isinstance(name, str) or not name:
             raise RefusalError(400, "a part of the body has no name; send files as the field 'file'")
+        _check_name(name, self._names)
         self._name, self._value = name, bytearray()
         if file_name is not None:
             self._open(make_safe(file_name))

@@ -105,3 +105,64 @@ def test_refused_requests_reach_no_route_and_all_replies_have_the_headers(get):
     assert get("/healthz", origin="null").status_code == 403
     assert "unsafe" not in SECURITY_HEADERS["Content-Security-Policy"]
     assert "http" not in SECURITY_HEADERS["Content-Security-Policy"]
+
+
+SERVED, HOST, ORIGIN = "", "Host: ", "Origin: "
+LOCAL, OPEN = "127.0.0.1", "0.0.0.0"  # noqa: S104 - that it is open is the point
+
+
+@pytest.mark.parametrize(
+    ("listening", "host", "origin", "verdict"),
+    [
+        # DNS rebinding: a name of another site resolves to this machine.
+        (LOCAL, "evil.test:8080", "http://evil.test:8080", HOST),
+        (OPEN, "evil.test:8080", "http://evil.test:8080", HOST),
+        (LOCAL, "127.0.0.1.nip.io:8080", "-", HOST),
+        (LOCAL, "localhost.evil.test", "-", HOST),
+        # Another site in the browser of the user.
+        (LOCAL, "127.0.0.1:8080", "null", ORIGIN),
+        (LOCAL, "127.0.0.1:8080", "http://evil.test", ORIGIN),
+        (LOCAL, "127.0.0.1:8080", "http://127.0.0.1:8080.evil.test", ORIGIN),
+        (LOCAL, "127.0.0.1:8080", "http://user@127.0.0.1:8080", ORIGIN),
+        (LOCAL, "127.0.0.1:8080", "http://127.0.0.1:8080/", ORIGIN),
+        (LOCAL, "127.0.0.1:8080", "file://", ORIGIN),
+        # Ports: of the host any, since a tunnel may change it; of the origin the host's own.
+        (LOCAL, "127.0.0.1:1", "-", SERVED),
+        (LOCAL, "127.0.0.1:65535", "-", SERVED),
+        (LOCAL, "127.0.0.1:65536", "-", HOST),
+        (LOCAL, "127.0.0.1:", "-", HOST),
+        (LOCAL, "127.0.0.1:+80", "-", HOST),
+        (LOCAL, "127.0.0.1:8080", "http://127.0.0.1:8081", ORIGIN),
+        (LOCAL, "127.0.0.1:8080", "http://127.0.0.1", ORIGIN),
+        # IPv6.
+        (LOCAL, "[::1]:8080", "http://[::1]:8080", SERVED),
+        (LOCAL, "[0:0:0:0:0:0:0:1]:8080", "-", SERVED),
+        (LOCAL, "[::ffff:127.0.0.1]:8080", "-", HOST),
+        (LOCAL, "[::ffff:8.8.8.8]:8080", "-", HOST),
+        (LOCAL, "[::]:8080", "-", HOST),
+        (LOCAL, "[fe80::1%25eth0]:8080", "-", HOST),
+        (LOCAL, "[::1].evil.test", "-", HOST),
+        # Missing, empty, in another case, with a trailing dot, in another notation.
+        (LOCAL, "-", "-", HOST),
+        (LOCAL, "", "-", HOST),
+        (LOCAL, "127.0.0.1:8080", "", ORIGIN),
+        (LOCAL, "LOCALHOST:8080", "HTTP://LocalHost:8080", SERVED),
+        (LOCAL, "localhost.:8080", "-", HOST),
+        (LOCAL, "127.0.0.1.:8080", "-", HOST),
+        (LOCAL, "127.1:8080", "-", HOST),
+        (LOCAL, "2130706433:8080", "-", HOST),
+        (LOCAL, "0x7f000001:8080", "-", HOST),
+        (LOCAL, "0177.0.0.1", "-", HOST),
+        (LOCAL, "localhost\t", "-", HOST),
+        (LOCAL, "localhost localhost", "-", HOST),
+        (LOCAL, "localh\u00f6st", "-", HOST),
+        # An open address is reached by any address of the machine, and by no name that is not its own.
+        (LOCAL, "0.0.0.0:8080", "-", HOST),
+        (OPEN, "10.1.2.3:8080", "http://10.1.2.3:8080", SERVED),
+        (OPEN, "10.1.2.3:8080", "http://10.1.2.4:8080", ORIGIN),
+        (OPEN, "[2001:db8::1]:8080", "-", SERVED),
+    ],
+)  # fmt: skip
+def test_verdicts_on_host_and_origin(listening: str, host: str, origin: str, verdict: str):
+    said = fault(host, listening=listening, origin=origin)
+    assert said.startswith(verdict) if verdict else not said
