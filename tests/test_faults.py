@@ -80,10 +80,6 @@ def test_a_folder_is_renamed_after_all_in_it_is_on_the_disk(tmp_path: Path):
         rename_folder(tmp_path / "x.partial", tmp_path / "x")
     assert find_disorder(calls) == []
     assert (tmp_path / "x/a").read_bytes() == b"content"
-    with inject(None, below=tmp_path) as calls, sync_folders_once():
-        write_atomically(tmp_path / "y.partial/a", b"content")
-        rename_folder(tmp_path / "y.partial", tmp_path / "y")
-    assert find_disorder(calls)
 
 
 def test_a_folder_that_cannot_be_synced_is_no_fault_and_one_that_fails_is(tmp_path: Path):
