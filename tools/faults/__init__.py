@@ -1,1 +1,4 @@
-"""Faults on purpose: writes that fail, kills, and a system without room. ``make faults`` prints what became of each."""
+"""Faults on purpose: failing writes, kills, and a system without room.
+
+``make faults`` prints what became of each.
+"""

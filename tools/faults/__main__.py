@@ -1,4 +1,4 @@
-"""``python -m tools.faults``: what becomes of each command under faults, kills and limits, as tables.
+"""Tables of what becomes of each command under faults, kills and limits.
 
 Without options all of it, which takes an hour; ``--limit 3 --kills 2`` draws some.
 """

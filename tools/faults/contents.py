@@ -1,4 +1,4 @@
-"""What an output folder holds, without what differs between two equal runs: seconds, speeds, times, memory."""
+"""Contents of an output folder, without measured seconds, speeds and memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An operating system in which one chosen call fails, and which remembers the calls that write."""
+"""An operating system in which one chosen call fails; it remembers all writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands are killed by SIGKILL at random times and at each of their writes, and then called again.
+"""Commands that are killed at random times and at their writes, then repeated.
 
 Each command runs in a fork of this process, which has imported everything: the seconds of the imports are spared, and
 more kills fall into the work.
@@ -35,7 +35,7 @@ MOST_SECONDS = 1800.0
 
 @dataclass(frozen=True)
 class Plain:
-    """What a command does when nobody kills it.
+    """A command that nobody kills.
 
     Attributes:
         seconds: Time that it takes.
@@ -52,11 +52,11 @@ class Plain:
 
 @dataclass(frozen=True)
 class Killed:
-    """What became of a command that was killed, perhaps several times.
+    """Outcome of a command that was killed, perhaps several times.
 
     Attributes:
         kills: Number of kills that met it at work.
-        wrong: What is wrong afterwards, a line each.
+        wrong: Faults of the result, a line each.
     """
 
     kills: int
@@ -213,8 +213,8 @@ def kill_often(
 
     Args:
         command: The command.
-        plain: What it does when nobody kills it.
-        material: Folder with what it works on.
+        plain: The same command when nobody kills it.
+        material: Folder with its inputs.
         place: Folder for its output.
         times: Number of times that it is killed at random times, and number of its calls at which it is killed.
         seed: Decides the times and the calls.

@@ -1,4 +1,4 @@
-"""Commands on a full disk, in a read-only folder, and with little memory: a result, or one line."""
+"""Commands on a full disk, in a read-only folder, and with little memory."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class End:
 
     Attributes:
         done: Whether it finished all the same.
-        wrong: What is wrong; empty if it finished or said in one line what it lacked.
+        wrong: Fault of that end; empty for a result, or one line that names what was lacking.
     """
 
     done: bool
@@ -43,7 +43,7 @@ def try_all(material: Path, place: Path, *, steps: int) -> Iterator[tuple[str, l
     """Yield the name of each limit and how the commands ended under it.
 
     Args:
-        material: Folder with what the commands work on.
+        material: Folder with the inputs of the commands.
         place: Folder for their outputs.
         steps: Steps of memory.
     """

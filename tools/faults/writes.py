@@ -1,4 +1,4 @@
-"""The n-th write, fsync, rename or mkdir of a command fails; its output is then judged."""
+"""The n-th call of a command fails; its output is then judged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CODES = {errno.ENOSPC: True, errno.EIO: False}
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """What a command does without a fault.
+    """A command without a fault.
 
     Attributes:
         calls: Its calls.
@@ -151,7 +151,7 @@ def sweep(
 
     Args:
         commands: The commands.
-        material: Folder with what they work on.
+        material: Folder with their inputs.
         place: Folder for their outputs.
         limit: Number of faults of a command, drawn with seed 0; None injects all.
 
