@@ -17,12 +17,12 @@ set -euo pipefail
 CONFIG="${CONFIG:-default}"
 PROCESSES="${PROCESSES:-4}"
 
-first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 settings=(--config "$CONFIG")
 if [[ -f "$RUN/last/checkpoint.safetensors" ]]; then
   settings=(--resume)
 fi
 
 srun torchrun --nnodes "$SLURM_NNODES" --nproc-per-node "$PROCESSES" --rdzv-backend c10d \
-  --rdzv-id "$SLURM_JOB_ID" --rdzv-endpoint "$first:${PORT:-29500}" \
+  --rdzv-id "$SLURM_JOB_ID" --rdzv-endpoint "${nodes[0]}:${PORT:-29500}" \
   -m tumortrace train "$DATA" --out "$RUN" "${settings[@]}"

@@ -10,6 +10,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -68,8 +69,8 @@ def train(folder: Path, run: str, compute: Compute, *, epochs: int = 3) -> tuple
     config = replace(config, training=replace(config.training, epochs=epochs))
     network = build_network(config.network, size_hw=config.recipe.size_hw, seed=0)
     parts = {name: read_part(folder, name) for name in ("train", "val")}
-    loop.make_loss = lambda _name: pool_dice
-    state = fit(network, config, compute=compute, **parts, run=folder / run)
+    with mock.patch.object(loop, "make_loss", return_value=pool_dice):
+        state = fit(network, config, compute=compute, **parts, run=folder / run)
     return [vars(row) for row in state.rows], network
 
 
