@@ -102,3 +102,15 @@ def test_an_empty_frame_has_nothing_to_replace():
     grey = np.zeros((20, 30), np.float32)
     same, _ = erase(grey, np.zeros((20, 30), np.uint8), Drawn(1.0))
     assert same is grey
+
+
+def test_regions_of_tiny_slices_are_replaced_or_left_alone():
+    grey = np.full((16, 24), 0.5, np.float32)
+    grey[:, 12:] = 0.8
+    truth = np.zeros((16, 24), np.uint8)
+    replaced = 0
+    for seed in range(60):
+        drawn = Drawn(1.0)
+        drawn.rng = np.random.default_rng(seed)
+        replaced += erase(grey, truth, drawn)[0] is not grey
+    assert 0 < replaced < 60

@@ -31,6 +31,8 @@ TRIES = 12
 TISSUE = 0.12
 """Grey level above which a pixel is tissue, not air."""
 
+_THINNEST_PX = 3  # sides of a region that OpenCV can blend
+
 
 def erase(grey: Grey, truth: Truth, rng: Generator) -> tuple[Grey, Truth]:
     """Now and then erase the tumour, or replace other tissue.
@@ -77,7 +79,7 @@ def _replace(grey: Grey, region: Truth, tumour: Truth, rng: Generator) -> Grey |
     """Return the slice with other tissue in a region; None where it cannot be had."""
     framed = region.copy()
     framed[1:-1, 1:-1] = 0
-    if framed.any() or region.mean() > LARGEST:
+    if framed.any() or region.mean() > LARGEST or min(cv2.boundingRect(region)[2:]) < _THINNEST_PX:
         return None
     tissue = (grey > TISSUE) & (_widen(tumour) == 0)
     source, found = grey, tissue
