@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-fast check bench faults docs docs-run reproduction clean
+.PHONY: setup demo test test-fast check bench faults docs docs-run reproduction fuzz clean
 
 setup: $(STAMP)
 
@@ -43,6 +43,8 @@ bench: setup
 # Every write of every command fails once, every command is killed, and the disk and the memory are short: an hour.
 faults: setup
 	$(BIN)/python -m tools.faults
+fuzz: setup
+	$(BIN)/python -m tests.fuzz.campaign --count 100000
 
 docs: setup
 	$(BIN)/python -m tools.site

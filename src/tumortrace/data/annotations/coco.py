@@ -71,7 +71,8 @@ def encode_coco(records: Sequence[ImageAnnotation], classes: Sequence[str]) -> d
     originals = [record.original for record in records if record.original and record.original.format == FORMAT]
     first = originals[0].document if originals else None
     document = {**first} if isinstance(first, dict) else {"info": {}, "licenses": []}
-    categories = [each for each in document.get("categories") or [] if isinstance(each, dict)]
+    listed = document.get("categories")
+    categories = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
     ids = {str(each.get("name")): each.get("id") for each in categories}
     for name in classes:
         if name not in ids:

@@ -134,7 +134,7 @@ def _read_tracks(document: Element) -> tuple[list[ImageAnnotation], list[Finding
             (child for child in track if _is_frame(child.get("frame", ""))),
             key=lambda each: int(each.get("frame", "")),
         )
-        for shape, later in zip(shapes, [*shapes[1:], None], strict=True):
+        for shape, later in zip(shapes, [*shapes[1:], None][: len(shapes)], strict=True):
             visible = by_frame.setdefault(int(shape.get("frame", "")), [])
             if shape.get("outside") == "1":
                 continue

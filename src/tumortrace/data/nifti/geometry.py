@@ -41,9 +41,17 @@ class Grid(NamedTuple):
     flips: tuple[bool, bool, bool]
 
 
+def _read_scale(header: Any) -> float:  # noqa: ANN401
+    """Millimetres of a unit of length; 1 where the code says none, of which nibabel refuses the odd ones."""
+    try:
+        return _MILLIMETRES.get(str(header.get_xyzt_units()[0]), 1.0)
+    except KeyError:
+        return 1.0
+
+
 def read_affine(header: Any, path: Path) -> tuple[Affine | None, list[Finding]]:  # noqa: ANN401
     """Return the affine in RAS coordinates and millimetres (None if unknown), and its faults."""
-    scale = _MILLIMETRES.get(str(header.get_xyzt_units()[0]), 1.0)
+    scale = _read_scale(header)
     sform, qform = (_usable(_form(header, kind), scale) for kind in ("sform", "qform"))
     codes = f"sform code {int(header['sform_code'])}, qform code {int(header['qform_code'])}"
     chosen = sform if sform is not None else qform
@@ -106,7 +114,7 @@ def read_sides(header: Any, affine: Affine | None) -> tuple[float, float, float]
     if affine is not None:
         sides = np.linalg.norm(affine[:3, :3], axis=0)
     else:
-        scale = _MILLIMETRES.get(str(header.get_xyzt_units()[0]), 1.0)
+        scale = _read_scale(header)
         sides = np.abs(np.asarray(header["pixdim"][1:4], dtype=np.float64)) * scale
     first, second, third = (float(side) for side in sides)
     return (first, second, third) if all(0 < side < math.inf for side in (first, second, third)) else None

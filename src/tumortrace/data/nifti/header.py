@@ -50,6 +50,8 @@ def read_header(path: Path) -> Any:  # noqa: ANN401 - nibabel has no types
             head = file.read(_HEADER)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read ({describe_cause(error)}); copy it again from its source") from None
+    if head[4:8] in _MAGIC_2 and len(head) < _HEADER:
+        raise DataError(f"{path}: truncated within its header; copy it again from its source")
     length = {int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big")}
     if 348 in length and head[344:348] in _MAGIC_1:
         return nibabel.Nifti1Header(head[:348], check=False)
