@@ -2,8 +2,9 @@
 
 ``python -m tools.docs_run [PAGE ...]`` runs all that ``docs_run.toml`` does not except, page by page and in the order
 of each page, in a folder of generated data with the names that the pages use (``docs_stage``); ``make docs-run`` is the
-same. The tests run the quick part. Commands run as they stand, with two exceptions: trainings get one short epoch, and
-what the stage holds at the place of ``--out`` is removed first.
+same. Without a page it runs the notebooks as well. The tests run the quick part. Commands run as they stand, but that
+trainings get one short epoch, that the run of the stage at the place of ``--out`` is removed before a training, and
+that variables of a batch system have the value 1.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ from functools import cache
 from pathlib import Path
 
 from tools.docs_stage import build_stage
+from tools.notebooks import NOTEBOOKS, run_notebook
 
 ROOT = Path(__file__).parent.parent
 EXCEPTIONS = Path(__file__).with_name("docs_run.toml")
 BLOCK = re.compile(r"^```(sh|python|pycon)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
+BATCH_VARIABLE = re.compile(r"\$SLURM_\w+")
 Call = Callable[[Sequence[str]], tuple[int, str]]
 TRAINING = {"train", "crossval", "improve"}
 SHORT = ("training.epochs=1", "training.coarse_epochs=0", "training.epoch_slices=8")
@@ -125,7 +128,7 @@ def run_page(steps: Sequence[Step], stage: Path, call: Call | None = None) -> No
 
 def run_command(step: Step, stage: Path, call: Call) -> None:
     """Run a shell command: ``tumortrace`` and ``python`` are those of this environment."""
-    name, *words = step.words
+    name, *words = [BATCH_VARIABLE.sub("1", word) for word in step.words]
     if name == "tumortrace":
         clear_output(words, stage)
         if words[0] in TRAINING:
@@ -194,6 +197,10 @@ def main() -> int:
             shutil.copytree(Path(place) / "stage", copy)
             failed += not report_page(steps, copy)
             shutil.rmtree(copy)
+    if not sys.argv[1:]:
+        for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+            run_notebook(path)
+            print(f"{path.relative_to(ROOT)}: ran", flush=True)
     return 1 if failed else 0
 
 

@@ -41,6 +41,7 @@ def build_stage(stage: Path, *, run: Path | None = None) -> None:
     """
     for name, seed in PARTS.items():
         write_phantom_dataset(stage / name, counts={"TRAIN": 10, "VAL": 4, "TEST": 5}, no_tumour=3, seed=seed)
+    shutil.copytree(stage / "br35h", stage / "runs" / "demo" / "data")
     (stage / "br35h" / "no_tumour").rename(stage / "no_tumour")
     for name, seed in FLAT.items():
         write_phantom_dataset(stage / f"{name}-parts", counts={"TRAIN": 12}, no_tumour=0, seed=seed)
@@ -70,6 +71,9 @@ def _write_scans(stage: Path) -> None:
         csv.writer(file).writerows(
             [["file", "x0", "y0", "x1", "y1"], ["a.png", 120, 80, 190, 150], ["b.png", 120, 80, 190, 150]]
         )
+    (stage / "paths.txt").write_text("scans/a.png\nscans/b.png\n", encoding="utf-8")
+    shutil.make_archive(str(stage / "scans"), "zip", stage / "scans")
+    shutil.make_archive(str(stage / "more"), "gztar", stage / "scans")
     series = draw_series(seed=0, slices=5, size_hw=(192, 160))
     (stage / "scan.nii.gz").write_bytes(encode_series(series))
     for folder in ("study", "series"):

@@ -28,7 +28,7 @@ BUILD, SITE = ROOT / "build" / "site", ROOT / "site"
 PAGES = BUILD / "pages"
 REFERENCE = "reference"
 CHAPTERS = {
-    "Start here": ["README.md"],
+    "Start here": ["README.md", "start"],
     "Guides": {
         "You have slices and annotations": ["data", "formats", "data_sources", "audits", "improve"],
         "You have scans": ["inference", "app"],
