@@ -100,7 +100,7 @@ def _wait(child: int, kill_after: float | None) -> int:
         if done:
             return os.waitstatus_to_exitcode(status)
         if time.monotonic() >= deadline:
-            os.killpg(child, signal.SIGKILL)
+            os.kill(child, signal.SIGKILL)
             return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         time.sleep(0.002)
 
