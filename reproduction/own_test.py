@@ -1,4 +1,4 @@
-"""One table on the student paper's own TEST: its network and others, all and clean.
+"""The student paper's own TEST: its network and others, all of it and clean.
 
 ``python -m reproduction.own_test BR35H --model NAME=RUN --model default`` writes ``results/own_test.csv``. Each mask is
 scored on all of TEST by the student paper's metric and by the textbook, and by the textbook on the clean part: the
