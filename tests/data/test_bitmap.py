@@ -73,3 +73,19 @@ def test_holes_stay_empty_whichever_way_they_turn():
         assert drawn.sum() == 64 - 6 - 1
         assert not drawn[3:6, 3:5].any()
     assert cut_holes(outer, []).points_xy.tolist() == outer.points_xy.tolist()
+
+
+def test_a_small_hole_stays_open_whichever_way_both_outlines_turn():
+    outer = Polygon(np.array([(20.5, 20.5), (29.5, 21.5), (28.5, 29.5), (20.5, 27.5)]))
+    hole = Polygon(np.array([(22.6, 22.8), (23.3, 22.9), (23.1, 23.4)]))  # a quarter of a pixel, round (23, 23)
+    whole = rasterize([outer], (40, 40))
+    for border in (outer, Polygon(outer.points_xy[::-1])):
+        for inner in (hole, Polygon(hole.points_xy[::-1])):
+            drawn = rasterize([cut_holes(border, [inner])], (40, 40))
+            assert np.argwhere(whole & ~drawn).tolist() == [[23, 23]]
+
+
+def test_a_polygon_is_its_own_outline():
+    outline = square(0.5, 0.5, 3.5, 2.5)
+    assert outline_region(outline, (2, 2)) == [outline]
+    assert [type(each) for each in outline_region(to_bitmap(MASK), MASK.shape)] == [Polygon, Polygon]

@@ -189,6 +189,11 @@ def test_drawn_area_is_within_one_percent_of_the_analytic_area(shape: str, radiu
     assert np.mean(drawn_px) == pytest.approx(analytic, rel=0.01)
 
 
+def test_an_edge_wholly_above_the_image_marks_nothing_there():
+    mask = rasterize([polygon((1.5, -3), (3.5, -2), (3.5, 1.5), (1.5, 1.5))], (3, 5))
+    np.testing.assert_array_equal(mask, drawn("..##.", "..##.", "....."))
+
+
 def test_rasterize_is_the_union():
     first, second = Circle((4.0, 4.0), 3.2), polygon((4, 4), (11, 4), (11, 7), (4, 7))
     size_hw = (9, 14)

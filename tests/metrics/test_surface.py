@@ -24,6 +24,12 @@ def dots(size_hw: tuple[int, int], *places: tuple[int, int]) -> Mask:
     return mask
 
 
+def test_two_units_are_tolerated_unless_told_otherwise():
+    one = dots((6, 9), (1, 2))
+    assert compare_surfaces(one, dots((6, 9), (3, 2))).nsd == 1.0
+    assert compare_surfaces(one, dots((6, 9), (4, 2))).nsd == 0.0
+
+
 def test_two_pixels_apart():
     one, other = dots((6, 9), (1, 2)), dots((6, 9), (4, 6))
     # 3 rows and 4 columns: 5 pixels; with rows 2 mm and columns 1 mm apart sqrt(6^2 + 4^2).
@@ -79,6 +85,8 @@ def test_what_cannot_be_compared():
         compare_surfaces(mask, mask, spacing=(1.0, 0.0))
     with pytest.raises(ValueError, match="positive"):
         compare_surfaces(mask, mask, spacing=(1.0, math.nan))
+    with pytest.raises(ValueError, match="positive"):
+        compare_surfaces(mask, mask, tolerance=math.inf)
 
 
 def random_mask(rng: np.random.Generator, size_hw: tuple[int, int]) -> Mask:
