@@ -34,42 +34,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, help="faults of a command, drawn; all without it")
     parser.add_argument("--kills", type=int, default=14, help="times that each command is killed at random")
     parser.add_argument("--calls", type=int, default=6, help="calls at which each command is killed, drawn")
+    parser.add_argument("--material", type=Path, help="folder with the inputs of the commands; made if need be")
     parser.add_argument("--steps", type=int, default=50, help="steps of memory")
     options = parser.parse_args(arguments)
     console, wrong = Console(width=120), []
     with tempfile.TemporaryDirectory(prefix="tumortrace-faults-") as name:
         place = Path(name)
-        _fork(lambda: commands.make_material(place / "material"))
+        material = options.material or place / "material"
+        _fork(lambda: commands.make_material(material))
         for kind in options.only or KINDS:
-            wrong += _TABLES[kind](console, place, options)
+            wrong += _TABLES[kind](console, place, material, options)
     console.print(*(wrong or ["Nothing is wrong."]), sep="\n")
     return int(bool(wrong))
 
 
-def _show_writes(console: Console, place: Path, options: argparse.Namespace) -> list[str]:
+def _show_writes(console: Console, place: Path, material: Path, options: argparse.Namespace) -> list[str]:
     table, wrong = _begin("The n-th call fails", "command", "calls", "faults injected", "wrong", "seconds"), []
     for command in _choose(commands.WRITING, options):
         started = time.monotonic()
-        swept = writes.sweep([command], material=place / "material", place=place / "writes", limit=options.limit)
+        swept = writes.sweep([command], material=material, place=place / "writes", limit=options.limit)
         for name, calls, faults, lines in swept:
-            table.add_row(name, str(calls), str(faults), str(len(lines)), f"{time.monotonic() - started:.0f}")
+            _add(table, name, str(calls), str(faults), str(len(lines)), f"{time.monotonic() - started:.0f}")
             wrong += [f"{name}: {line}" for line in lines]
     console.print(table)
     return wrong
 
 
-def _show_kills(console: Console, place: Path, options: argparse.Namespace) -> list[str]:
+def _show_kills(console: Console, place: Path, material: Path, options: argparse.Namespace) -> list[str]:
     table, wrong = _begin("SIGKILL", "command", "seconds alone", "kills", "wrong", "seconds"), []
     kills.import_everything()
     total = 0
     for command in _choose(commands.KILLED, options):
         started = time.monotonic()
-        plain = kills.run_plain(command, material=place / "material", place=place / "kills")
+        plain = kills.run_plain(command, material=material, place=place / "kills")
         count, lines = 0, []
         for killed in kills.kill_often(
             command,
             plain,
-            material=place / "material",
+            material=material,
             place=place / "kills",
             times=(options.kills, options.calls),
         ):
@@ -77,25 +79,25 @@ def _show_kills(console: Console, place: Path, options: argparse.Namespace) -> l
             lines += killed.wrong
         total += count
         seconds = time.monotonic() - started
-        table.add_row(command.name, f"{plain.seconds:.1f}", str(count), str(len(lines)), f"{seconds:.0f}")
+        _add(table, command.name, f"{plain.seconds:.1f}", str(count), str(len(lines)), f"{seconds:.0f}")
         wrong += [f"{command.name}: {line}" for line in lines]
-    table.add_row("all", "", str(total), str(len(wrong)), "")
+    _add(table, "all", "", str(total), str(len(wrong)), "")
     console.print(table)
     return wrong
 
 
-def _show_limits(console: Console, place: Path, options: argparse.Namespace) -> list[str]:
+def _show_limits(console: Console, place: Path, material: Path, options: argparse.Namespace) -> list[str]:
     table, wrong = _begin("Without room", "limit", "runs", "results", "one line", "wrong"), []
-    for name, ends in limits.try_all(place / "material", place / "limits", steps=options.steps):
+    for name, ends in limits.try_all(material, place / "limits", steps=options.steps):
         lines = [end.wrong for end in ends if end.wrong]
         done = sum(end.done for end in ends)
-        table.add_row(name, str(len(ends)), str(done), str(len(ends) - done - len(lines)), str(len(lines)))
+        _add(table, name, str(len(ends)), str(done), str(len(ends) - done - len(lines)), str(len(lines)))
         wrong += [f"{name}: {line}" for line in lines]
     console.print(table)
     return wrong
 
 
-_TABLES: dict[str, Callable[[Console, Path, argparse.Namespace], list[str]]] = {
+_TABLES: dict[str, Callable[[Console, Path, Path, argparse.Namespace], list[str]]] = {
     "writes": _show_writes,
     "kills": _show_kills,
     "limits": _show_limits,
@@ -111,6 +113,12 @@ def _begin(title: str, *columns: str) -> Table:
     for column in columns:
         table.add_column(column, justify="left" if column == columns[0] else "right")
     return table
+
+
+def _add(table: Table, *cells: str) -> None:
+    """Add a row, and show it at once on stderr: all rows take an hour."""
+    table.add_row(*cells)
+    print(*cells, sep="  ", file=sys.stderr, flush=True)
 
 
 def _fork(work: Callable[[], None]) -> None:
