@@ -34,8 +34,9 @@ SHORTAGES = (
     "failed to allocate",
     "insufficient memory",
     "out of memory",
+    "error return without exception set",
 )
-"""Words by which libraries say that memory is short, in errors of many types."""
+"""Words by which libraries say that memory is short, in errors of many types; the last by Python amid an import."""
 
 
 def is_shortage(error: BaseException) -> bool:

@@ -71,7 +71,7 @@ def try_disk(command: Command, kib: int, material: Path, place: Path) -> End:
     out = _empty(place)
     mount = f'mount -t tmpfs -o size={kib}k none {out} && exec "$@"'
     done = _run(command.fill(command.words, out / "out"), material, prefix=("unshare", "-m", "sh", "-c", mount, "sh"))
-    return _judge(done, f"{command.name}, {kib} KiB", out)
+    return _judge(done, f"{command.name}, {kib} KiB")
 
 
 def try_read_only(command: Command, material: Path, place: Path) -> End:
@@ -79,7 +79,7 @@ def try_read_only(command: Command, material: Path, place: Path) -> End:
     out = _empty(place)
     mount = f'mount -t tmpfs -o ro none {out} && exec "$@"'
     done = _run(command.fill(command.words, out / "out"), material, prefix=("unshare", "-m", "sh", "-c", mount, "sh"))
-    return _judge(done, command.name, out)
+    return _judge(done, command.name)
 
 
 def can_mount() -> bool:
@@ -100,12 +100,13 @@ def _run(
     )  # fmt: skip
 
 
-def _judge(done: subprocess.CompletedProcess[str], what: str, out: Path) -> End:
+def _judge(done: subprocess.CompletedProcess[str], what: str, out: Path | None = None) -> End:
+    """Judge an end; an output that lies in a namespace which is gone cannot be looked at."""
     lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     said = done.stderr.strip().splitlines()
-    if done.returncode == 0 and read_tree(out):
+    if done.returncode == 0 and (out is None or read_tree(out)):
         return End(done=True, wrong="")
-    each_named = done.returncode == 1 and (out / "results.json").exists()
+    each_named = done.returncode == 1 and out is not None and (out / "results.json").exists()
     if "Traceback" not in done.stderr and (each_named or said == [OPENBLAS]):
         return End(done=False, wrong="")
     if done.returncode == 2 and len(lines) == 1 and said[-1] == lines[0] and "Traceback" not in done.stderr:
