@@ -34,7 +34,7 @@ from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.data.dataset import Dataset, open_datasets
 from tumortrace.data.fingerprint import hash_case
 from tumortrace.data.masks import read_mask
-from tumortrace.data.pairs import Pair, write_pairs
+from tumortrace.data.pairs import Pair, encode_pairs
 from tumortrace.files import write_json
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.progress import track
@@ -73,7 +73,7 @@ def link_sources(data: Path, out: Path, brisc: Iterable[Row]) -> None:
         Pair(_flat(row["image"]), _flat(row["mask"]), f"fold-{row['fold']}" if row["fold"] else f"group-{row['group']}")
         for row in brisc
     )
-    write_pairs(out / "brisc" / "pairs.csv", rows)
+    (out / "brisc" / "pairs.csv").write_bytes(encode_pairs(list(rows)))
 
 
 def _flat(name: str) -> str:

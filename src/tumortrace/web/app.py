@@ -30,7 +30,7 @@ from tumortrace.web.engine import Engine
 from tumortrace.web.exchange import annotate, export
 from tumortrace.web.guard import Guard
 from tumortrace.web.limits import RefusalError
-from tumortrace.web.pointing import PICTURE
+from tumortrace.web.pointing import GREY, PICTURE
 from tumortrace.web.replies import reply_document, reply_file, reply_refusal
 from tumortrace.web.requests import UploadReply
 from tumortrace.web.runs import list_runs, read_curves
@@ -43,7 +43,7 @@ STATIC = "static"
 
 _INTERFACE = ("/api/", "/v2/", "/healthz")
 
-_SEGMENT_NAMES = (FILE, "model", "pixels", "probability", PROMPT, PICTURE)
+_SEGMENT_NAMES = (FILE, GREY, "model", "pixels", "probability", PROMPT, PICTURE)
 _EXPORT_NAMES = (FILE, MASK, PROMPTED, ANNOTATED, "to")
 """Names that fields and query of a request may have."""
 
