@@ -144,8 +144,9 @@ def test_a_loss_on_another_machine_is_said(monkeypatch: pytest.MonkeyPatch):
 
 
 LAUNCHER = """
-import sys
+import signal, sys
 from tumortrace.processes import launch
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored from birth where the tests run in the background
 worker = '''
 import os, sys, time
 from tumortrace.processes import watch_launcher
