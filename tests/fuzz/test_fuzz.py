@@ -46,6 +46,8 @@ def worker() -> Iterator[Worker | _Here]:
 
 @pytest.mark.parametrize("kind", MAKERS)
 def test_one_lie(worker, kind):
+    if kind == "onnx" and not MANY:
+        pytest.skip("an open fault: ONNX Runtime takes seconds and gigabytes for some altered models without a seal")
     count = max(COUNT * WEIGHTS.get(kind, 1) // TOTAL, 1)
 
     @settings(
