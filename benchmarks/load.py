@@ -40,7 +40,7 @@ CLIENTS, LEAVING = 64, 0.1
 """Clients at a time, and the fraction of requests whose client leaves midway."""
 
 RUNNING = 16
-"""Requests under way when the server is told to end."""
+"""Number of requests that are running when the server gets SIGTERM."""
 
 END_SECONDS = 5.0
 

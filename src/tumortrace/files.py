@@ -306,7 +306,7 @@ def sync_folders_once() -> Iterator[None]:
     except BaseException:
         _WAITING.reset(token)
         for folder in waiting:
-            with suppress(OSError):  # the first fault is the one to be told
+            with suppress(OSError):  # the first fault is the one that is raised
                 sync_folder(folder)
         raise
     _WAITING.reset(token)

@@ -64,7 +64,7 @@ def address() -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of work that writes down each time it is begun, and then does what it is told."""
+    """A piece of work that records each start, and then follows its orders."""
 
     folder: Path
     label: str
