@@ -108,12 +108,17 @@ class Session:
         if self.expected != sha256:
             self._check(data)
         try:
-            return onnxruntime.InferenceSession(data, _choose_options(self.threads), providers=["CPUExecutionProvider"])
+            # Without enable_fallback=0 it prints about other hardware, and tries the same again.
+            opened = onnxruntime.InferenceSession(
+                data, _choose_options(self.threads), providers=["CPUExecutionProvider"], enable_fallback=0
+            )
+            _read_names(opened)
         except Exception as error:  # noqa: BLE001 - as above
             cause = _describe(error)
             raise ModelError(
                 f"{self.path}: not an ONNX model ({cause}); give a file that tumortrace exported"
             ) from None
+        return opened
 
     def _check(self, data: bytes) -> None:
         """Refuse a file that is no model of ours before ONNX Runtime sees it; a shipped one is known by its hash."""
@@ -146,6 +151,12 @@ def _choose_options(threads: int) -> onnxruntime.SessionOptions:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # errors only: its warnings are about its own optimiser
     return options
+
+
+def _read_names(opened: onnxruntime.InferenceSession) -> None:
+    """Read the names and shapes of a network once: ``UnicodeDecodeError`` where they are damaged."""
+    for value in (*opened.get_inputs(), *opened.get_outputs()):
+        _ = value.name, value.shape
 
 
 def _describe(error: Exception) -> str:
