@@ -39,7 +39,8 @@ def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("plain")
     venv.create(folder, with_pip=True)
     (wheel,) = built.glob("*.whl")
-    run(folder / "bin" / "python", "-m", "pip", "install", "--quiet", wheel, cwd=folder)
+    pins = ROOT / "constraints.txt"
+    run(folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--constraint", pins, wheel, cwd=folder)
     return folder / "bin"
 
 
@@ -62,7 +63,7 @@ def test_wheel_and_sdist_hold_what_they_should(built):
 
 def test_plain_install_helps_informs_and_segments(installed, tiny_run, phantom_data, tmp_path):
     packages = {entry["name"] for entry in json.loads(run(installed / "pip", "list", "--format", "json", cwd=tmp_path))}
-    assert not packages & {"torch", "matplotlib", "scipy", "onnx", "fastapi", "ray", "pydicom"}
+    assert not packages & {"torch", "matplotlib", "scipy", "onnx", "fastapi", "ray", "pydicom", "pydantic"}
     assert "segment" in run(installed / "tumortrace", "--help", cwd=tmp_path)
     assert "installed extras: none" in run(installed / "tumortrace", "info", cwd=tmp_path)
     model = tiny_run / "model.onnx"
@@ -71,6 +72,13 @@ def test_plain_install_helps_informs_and_segments(installed, tiny_run, phantom_d
     results = json.loads(run(installed / "tumortrace", *command, cwd=tmp_path))
     assert [image["status"] for image in results["images"]] == ["ok"] * 3
     assert all((tmp_path / "masks" / image["mask"]).is_file() for image in results["images"])
+
+
+def test_plain_install_takes_less_than_400_mb(installed):
+    (packages,) = installed.parent.glob("lib/python*/site-packages")
+    ours = (folder for folder in packages.iterdir() if not folder.name.startswith(("pip", "setuptools")))
+    files = (path.stat() for folder in ours for path in (folder, *folder.rglob("*")))
+    assert 100e6 < sum(file.st_blocks * 512 for file in files) < 400e6
 
 
 def test_plain_install_segments_a_sample_from_the_shell_and_from_python(installed, tmp_path):

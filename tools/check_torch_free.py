@@ -9,7 +9,7 @@ import numpy as np
 
 import tumortrace
 
-HEAVY = ("torch", "onnx", "safetensors", "matplotlib", "scipy", "pydicom", "fastapi")
+HEAVY = ("torch", "onnx", "safetensors", "matplotlib", "scipy", "pydicom", "fastapi", "pydantic")
 
 
 def main() -> int:

@@ -3,7 +3,7 @@
 ``python tools/publish_weights.py RUN --name default --groups CROSSVAL --sources CROSSVAL`` takes the weights of the
 run, the threshold, temperature and confidence that the cross-validation by groups fitted on held-out slices, and the
 scores of both cross-validations. It writes ``NAME.onnx``, ``NAME.safetensors`` and ``NAME.json`` into
-``src/tumortrace/weights``, the weights in half precision. A folder of
+``src/tumortrace/weights``, the weights in half precision, those of convolutions in the ONNX file alone. A folder of
 ``studies.calibrate`` may stand in for the cross-validation by groups. ``--split FILE`` takes the groups of a split,
 where the dataset itself names no patients or only coarse ones.
 """
@@ -33,7 +33,9 @@ from tumortrace.metrics.aggregate import interval_bounds
 from tumortrace.metrics.calibration import PAINTED
 from tumortrace.metrics.intervals import mean_interval, ratio_interval
 from tumortrace.run_folder import TRAINING_INDEX
+from tumortrace.training.folded import list_folded, read_initializers
 from tumortrace.training.half import read_weights_as_half, store_onnx_in_half
+from tumortrace.training.networks import build_network
 
 WEIGHTS = Path(__file__).parents[1] / "src" / "tumortrace" / "weights"
 
@@ -120,13 +122,16 @@ def main(
     model = onnx.load(run / "model.onnx")
     properties = {entry.key: entry.value for entry in model.metadata_props if entry.key != SEAL}
     card = json.loads(properties["tumortrace.card"]) | {"name": name}
-    recipe = replace(recipe, size_hw=load_config(str(run / "config.toml")).recipe.size_hw)
+    network = (config := load_config(str(run / "config.toml"))).network
+    recipe = replace(recipe, size_hw=config.recipe.size_hw)
     renewed = {"tumortrace.recipe": recipe_to_json(recipe), "tumortrace.card": json.dumps(card, sort_keys=True)}
     onnx.helper.set_model_props(model, properties | renewed)  # it drops what it is not given
     store_onnx_in_half(model)
     data = seal(model.SerializeToString())
     write_atomically(WEIGHTS / f"{name}.onnx", data)
-    write_atomically(WEIGHTS / f"{name}.safetensors", read_weights_as_half(run / "best.safetensors"))
+    folded = list_folded(build_network(replace(network, pretrained=False), size_hw=recipe.size_hw, seed=0))
+    there = folded.keys() & read_initializers(WEIGHTS / f"{name}.onnx").keys()
+    write_atomically(WEIGHTS / f"{name}.safetensors", read_weights_as_half(run / "best.safetensors", without=there))
     rows = read_rows(groups, split)
     document = describe(run, name=name, sha256=hashlib.sha256(data).hexdigest()) | {
         "scores": score(rows, read_rows(sources, split) if sources else [])

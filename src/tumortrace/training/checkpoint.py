@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from tumortrace.config import Config, config_from_tables
 from tumortrace.errors import ConfigError, ModelError
 from tumortrace.files import write_atomically
+from tumortrace.training.folded import unfold
 from tumortrace.wording import counted
 
 FREE = ("training.device", "training.threads")
@@ -83,14 +84,21 @@ def save_weights(path: Path, network: nn.Module, *, about: Mapping[str, str] = M
     write_atomically(path, save(_tensors_of(network), metadata=dict(about) or None))
 
 
-def load_weights(path: Path, network: nn.Module) -> None:
+def load_weights(path: Path, network: nn.Module, *, folded: Path | None = None) -> None:
     """Load weights that ``save_weights`` wrote.
+
+    Args:
+        path: File of the weights.
+        network: The network to fill.
+        folded: ONNX file of the same model, which the weights of convolutions are taken from that the first file lacks.
 
     Raises:
         ModelError: The file is missing or damaged, or belongs to another network.
     """
     try:
         tensors = load_file(path)
+        if folded is not None:
+            tensors |= unfold(folded, tensors, network)
         misfit = _find_misfit(tensors, network)
     except (OSError, SafetensorError) as error:
         misfit = _cause(error)

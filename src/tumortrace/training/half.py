@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ from safetensors.torch import load_file, save
 
 FEWEST = 256
 """Numbers of a tensor below which half precision saves nothing worth its rounding, such as biases."""
+
+HALF_SUFFIX = "_half"
+"""Suffix of an initializer that is stored in half precision."""
 
 
 def store_onnx_in_half(model: onnx.ModelProto) -> None:
@@ -28,7 +32,7 @@ def store_onnx_in_half(model: onnx.ModelProto) -> None:
         if values.dtype != np.float32 or values.size < FEWEST:
             kept.append(tensor)
             continue
-        half = numpy_helper.from_array(values.astype(np.float16), f"{tensor.name}_half")
+        half = numpy_helper.from_array(values.astype(np.float16), f"{tensor.name}{HALF_SUFFIX}")
         kept.append(half)
         casts.append(helper.make_node("Cast", [half.name], [tensor.name], to=TensorProto.FLOAT))
     nodes = [*casts, *model.graph.node]
@@ -37,9 +41,14 @@ def store_onnx_in_half(model: onnx.ModelProto) -> None:
     model.graph.node.extend(nodes)
 
 
-def read_weights_as_half(path: Path) -> bytes:
-    """Return a safetensors file with its large float32 tensors as float16; ``load_weights`` reads both."""
-    tensors = load_file(path)
+def read_weights_as_half(path: Path, *, without: Collection[str] = ()) -> bytes:
+    """Return a safetensors file with its large float32 tensors as float16; ``load_weights`` reads both.
+
+    Args:
+        path: The safetensors file.
+        without: Names of tensors to leave out.
+    """
+    tensors = {name: tensor for name, tensor in load_file(path).items() if name not in without}
     return save(
         {
             name: tensor.half() if tensor.dtype == torch.float32 and tensor.numel() >= FEWEST else tensor

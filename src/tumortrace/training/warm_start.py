@@ -34,8 +34,9 @@ class WarmStart:
 def start_from_model(network: nn.Module, model: Model) -> WarmStart:
     """Fill a network with a model's weights.
 
-    An ONNX file holds no weights that can be trained on: batch normalisation is folded into the convolutions. They are
-    read from ``best.safetensors`` in the model's run folder, or from a ``.safetensors`` file beside the ONNX file.
+    An ONNX file alone holds no weights that can be trained on: batch normalisation is folded into the convolutions.
+    They are read from ``best.safetensors`` in the model's run folder, or from a ``.safetensors`` file beside the ONNX
+    file, which may hold the normalisation alone (``folded``).
 
     Args:
         network: The network to fill.
@@ -45,7 +46,7 @@ def start_from_model(network: nn.Module, model: Model) -> WarmStart:
         ModelError: There are no such weights, or they are of another network.
     """
     weights = find_weights(model)
-    load_weights(weights, network)
+    load_weights(weights, network, folded=model.path)
     return WarmStart(model.name, model.sha256, remembered=_training_index_of(model) is not None)
 
 
