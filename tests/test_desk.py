@@ -25,10 +25,10 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined] # a group has commands
 
 
-def list_steps(path: Path) -> list[str]:
-    """The shell commands of a workflow."""
+def list_steps(path: Path, kind: str = "run") -> list[str]:
+    """The shell commands of a workflow, or the actions that it uses."""
     jobs = yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"].values()
-    return [step["run"] for job in jobs for step in job["steps"] if "run" in step]
+    return [step[kind] for job in jobs for step in job["steps"] if kind in step]
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
@@ -47,6 +47,13 @@ def test_workflows_call_what_exists(path):
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_workflows_may_only_read_unless_they_say_so(path):
     assert yaml.safe_load(path.read_text(encoding="utf-8"))["permissions"] == {"contents": "read"}
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_workflows_name_actions_by_commit(path):
+    actions = list_steps(path, "uses")
+    assert actions
+    assert all(re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", action) for action in actions), actions
 
 
 def test_the_container_runs_a_command_as_a_user_without_rights():
