@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import tumortrace
-from tumortrace.answers import ImproveResult
+from tumortrace.api.answers import ImproveResult
 from tumortrace.copies.leakage import Leak
 from tumortrace.copies.training_index import load_training_index
 from tumortrace.errors import ConfigError, DataError, ModelError

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tumortrace import api
-from tumortrace.answers import AuditResult
+from tumortrace.api.answers import AuditResult
 from tumortrace.commands.options import LabelOption
 from tumortrace.commands.output import console, exit_if_unreadable, log, report_findings
 from tumortrace.errors import ConfigError

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from tumortrace import api
-from tumortrace.answers import ImproveResult
+from tumortrace.api.answers import ImproveResult
 from tumortrace.commands.options import LabelOption, SetOption
 from tumortrace.commands.output import (
     console,

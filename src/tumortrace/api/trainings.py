@@ -1,146 +1,28 @@
-"""The functions behind the commands, for programs.
+"""Functions for programs: train one model or many, on this machine or a cluster.
 
-Every check that a command promises is made here or below, so that a program gets the same answers and the same errors.
 Heavy libraries are imported by the function that needs them.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tumortrace.answers import AuditResult, EvaluationResult, ImproveResult, ReportResult, SplitResult
-from tumortrace.arguments import (
-    Data,
-    FilePath,
-    check_output,
-    divide,
-    list_folders,
-    open_data,
-    read_settings,
-    with_label,
-)
+from tumortrace.api.answers import EvaluationResult, ImproveResult
+from tumortrace.api.arguments import Data, FilePath, check_output, divide, open_data, read_settings, with_label
 from tumortrace.config import Config
-from tumortrace.data.dataset import Dataset, open_apart, open_datasets
 from tumortrace.data.dataset import exclude as exclude_cases
-from tumortrace.errors import ConfigError, DataError, require_extra
-from tumortrace.files import sync_folders_once
-from tumortrace.locks import lock_folder
+from tumortrace.errors import ConfigError, require_extra
 
 if TYPE_CHECKING:
-    from tumortrace.evaluation.compare import Comparison
     from tumortrace.evaluation.leaderboard import Run
-    from tumortrace.inference.model import Model
     from tumortrace.training.run import RunResult
     from tumortrace.trials.jobs import Pool
     from tumortrace.trials.sweep import SweepResult
 
-Part = Literal["test", "val", "train", "all"]
 By = Literal["groups", "source"]
-Colours = Literal["safe", "paper"]
-
-
-def open_dataset(*folders: FilePath, negatives: FilePath | None = None, label: str | None = None) -> Dataset:
-    """Open one or several folders of annotated images as one dataset, without decoding the images.
-
-    Args:
-        folders: Br35H layout, images with one annotation file, or ``images/`` and ``masks/``.
-        negatives: Folder of images known to hold no tumour.
-        label: Label of the regions that are tumour, where annotations hold several; None takes all regions.
-
-    Raises:
-        DataError: A folder is missing, of unknown layout, or holds no usable case.
-    """
-    tumour_free = Path(negatives) if negatives else None
-    return open_datasets([Path(folder) for folder in folders], negatives=tumour_free, label=label)
-
-
-def audit(
-    data: FilePath | Sequence[FilePath],
-    *,
-    label: str | None = None,
-    run: FilePath | None = None,
-    out: FilePath | None = None,
-) -> AuditResult:
-    """Find copies within and across splits and datasets, the annotators' agreement, and every fault.
-
-    Args:
-        data: Folder of images, annotated or not; or several, which are compared with each other too.
-        label: Label of the regions that are tumour; None takes all regions.
-        run: Folder of a finished cross-validation on the same data. Its models judge the outlines that they were not
-            trained on. None judges no outline.
-        out: Folder for ``audit.json``, ``audit.html``, ``groups.csv``, ``findings.json`` and, with ``run``,
-            ``doubtful.csv`` and ``doubtful.txt``; None writes nothing.
-
-    Raises:
-        DataError: A folder cannot be opened or is given twice, or ``out`` lies inside one.
-        ModelError: ``run`` is no finished cross-validation, or one on other data.
-    """
-    from tumortrace.copies.audit import audit_document, write_audit
-    from tumortrace.copies.survey import survey_cases
-    from tumortrace.evaluation.doubtful import describe_doubts, find_doubtful, open_crossval, write_doubts
-
-    folder = check_output(out, data)
-    if folder is not None:
-        require_extra("report", purpose="draw the audit's page")
-        from tumortrace.reporting.html import refuse_foreign_page
-
-        refuse_foreign_page(folder / "audit.html")  # before the survey, which takes minutes
-    dataset = open_apart([Path(root) for root in list_folders(data)], label=label)
-    held_out = open_crossval(Path(run)) if run is not None else None
-    survey = survey_cases((*dataset.records, *dataset.unannotated), as_pictures=True)
-    document = audit_document(dataset, survey)
-    doubts = find_doubtful(held_out, survey) if held_out else ()
-    if held_out:
-        document["doubtful"] = describe_doubts(doubts, crossval=held_out.folder, survey=survey)
-    if folder is not None:
-        from tumortrace.reporting.audit_page import write_audit_page
-        from tumortrace.reporting.doubtful_section import draw_doubts
-
-        write_audit(document, survey, folder)
-        if held_out:
-            write_doubts(doubts, folder)
-        section = draw_doubts(document["doubtful"], doubts, held_out, survey) if held_out else None
-        write_audit_page(survey, document, folder / "audit.html", doubtful=section)
-    return AuditResult(document, survey, (*dataset.findings, *survey.findings), doubts)
-
-
-def split(
-    data: Data,
-    *,
-    folds: int | None = None,
-    negatives: FilePath | None = None,
-    label: str | None = None,
-    out: FilePath | None = None,
-) -> SplitResult:
-    """Divide a dataset so that no copy and no patient is on two sides.
-
-    Args:
-        data: Dataset to divide; a TEST part stays out of folds.
-        folds: Number of folds; None divides into train, val and test.
-        negatives: Folder of images known to hold no tumour.
-        label: Label of the regions that are tumour; None takes all regions.
-        out: The split file to write; None writes nothing.
-
-    Raises:
-        DataError: Too few different slices, or ``out`` is a folder or lies inside the data.
-    """
-    from tumortrace.copies.split_files import check_split, split_document, write_split
-    from tumortrace.copies.splits import make_folds, make_parts
-    from tumortrace.copies.survey import survey_cases
-
-    path = check_output(out, data, negatives)
-    if path is not None and path.is_dir():  # checked before the survey, which takes minutes
-        raise DataError(f"--out {path} is a folder; name a file, for example {path / 'split.json'}")
-    dataset = open_data(data, negatives, label)
-    survey = survey_cases([record for record in dataset.records if folds is None or record.part != "test"])
-    made = make_parts(survey) if folds is None else make_folds(survey, folds=folds)
-    check_split(made, survey)
-    document = split_document(made, survey) if path is None else write_split(made, survey, path)
-    return SplitResult(made, document, (*dataset.findings, *survey.findings))
 
 
 def train(  # noqa: PLR0913 - the settings of a training
@@ -331,67 +213,6 @@ def _open_pool(address: str | None, configs: Sequence[Config], out: Path) -> Abs
     return open_pool(address, run_job_on_worker, out=out, threads=threads, gpu=gpu)
 
 
-def evaluate(  # noqa: PLR0913 - the settings of an evaluation
-    data: Data,
-    *,
-    model: str | Model = "default",
-    part: Part = "test",
-    split: FilePath | None = None,
-    fold: int | None = None,
-    label: str | None = None,
-    out: FilePath | None = None,
-) -> EvaluationResult:
-    """Score a model on one part of a dataset, on all images and on those without a copy in its training set.
-
-    Args:
-        data: Data to score.
-        model: ``"default"``, a run folder, an ``.onnx`` file, or an opened model.
-        part: The part that is scored.
-        split: File that ``split`` wrote; its sides replace the parts of the dataset.
-        fold: Number of the fold that was held out; it becomes the part ``"test"``.
-        label: Label of the regions that are tumour; None takes all regions.
-        out: Folder for tables, pictures and ``summary.json``; None writes nothing.
-
-    Raises:
-        DataError: The dataset lacks the part, no case can be read, or ``out`` holds something else.
-        ModelError: There is no such model.
-    """
-    from tumortrace.copies.survey import survey_cases
-    from tumortrace.evaluation.evaluate import evaluate as score
-    from tumortrace.evaluation.folder import claim_folder, refuse_run_folder, write_evaluation
-    from tumortrace.evaluation.provenance import trace_training
-    from tumortrace.evaluation.summary import summary_document
-    from tumortrace.inference.model import open_model
-
-    folder = check_output(out, data)
-    require_extra("report", purpose="score a model and draw the figures")
-    if folder is not None:
-        refuse_run_folder(folder)
-    opened = open_model(model) if isinstance(model, str) else model
-    dataset = divide(open_data(data, None, label), split, fold, selecting=False)
-    records = dataset.select(part)
-    # Outlines of training slices count in the annotators' agreement; other parts stay closed.
-    scored = {record.case_id for record in records}
-    survey = survey_cases([record for record in dataset.records if record.case_id in scored or record.part == "train"])
-    provenance = trace_training(opened, survey)
-    if folder is None:
-        result = score(opened, records, survey, provenance)
-        result = dataclasses.replace(result, findings=(*dataset.findings, *result.findings))
-        return EvaluationResult(result, summary_document(result), result.findings)
-    from tumortrace.reporting.cases import CasePictures
-
-    hashes = {case.record.case_id: case.sha256 for case in survey.cases if case.record.case_id in scored}
-    with lock_folder(folder), sync_folders_once():
-        claim_folder(folder, model=opened.sha256, hashes=hashes)
-        pictures = CasePictures(folder)
-        result = score(opened, records, survey, provenance, on_case=pictures.add)
-        result = dataclasses.replace(result, findings=(*dataset.findings, *result.findings))
-        figures = pictures.write()
-        summary = write_evaluation(result, folder)  # last: it says that the evaluation is finished
-    files = ("per_image.csv", "summary.json", "comparisons/", *(str(path.relative_to(folder)) for path in figures))
-    return EvaluationResult(result, summary, result.findings, files)
-
-
 def improve(  # noqa: PLR0913 - the settings of an improvement
     corrected: Data,
     *,
@@ -444,37 +265,3 @@ def improve(  # noqa: PLR0913 - the settings of an improvement
     material = gather(open_data(corrected, None, label), *opened)
     improvement = improve_run(material, models, settings, out=run, resume=resume)
     return ImproveResult(improvement, improvement_document(improvement, models), improvement.findings)
-
-
-def compare(folders: Sequence[FilePath]) -> Comparison:
-    """Compare evaluations of the same cases, with intervals and permutation tests.
-
-    Args:
-        folders: Two or more folders that ``evaluate`` wrote.
-
-    Raises:
-        DataError: Fewer than two, or they share no case.
-    """
-    require_extra("report", purpose="compare evaluations")
-    from tumortrace.evaluation.compare import compare_evaluations
-
-    return compare_evaluations([Path(folder) for folder in folders])
-
-
-def report(folders: Sequence[FilePath], *, out: FilePath | None = None, colours: Colours = "safe") -> ReportResult:
-    """Write one self-contained page on runs, evaluations and cross-validations.
-
-    Args:
-        folders: Runs, evaluations and cross-validations.
-        out: The page; None writes ``report.html`` into the last folder.
-        colours: ``"safe"`` for all eyes and grey print, or those of the student paper.
-
-    Raises:
-        DataError: A folder holds neither a finished run nor an evaluation.
-    """
-    require_extra("report", purpose="draw the page's figures")
-    from tumortrace.reporting.page import write_report
-
-    sources = [Path(folder) for folder in folders]
-    page = Path(out) if out is not None else sources[-1] / "report.html"
-    return ReportResult(page, tuple(write_report(sources, page, colours=colours)))
