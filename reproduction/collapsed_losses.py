@@ -7,7 +7,7 @@ truths, int64 (N, H, W) of 0 and 1, and give a scalar.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import cast
 
 import numpy as np
@@ -150,13 +150,6 @@ def best_constant(name: str, shares: ArrayLike) -> float:
     if name in _CLOSED and (len(of_slices) == 1 or name in POOLED | LINEAR):
         return _CLOSED[name](float(of_slices.mean()))
     return _search(lambda p: float(loss_of_constant(name, p, of_slices)))
-
-
-def constant_output(share: float, *, like: Sequence[int]) -> Tensor:
-    """Logits of a network that gives every pixel the same probability: float64 of shape ``like``, (N, 2, H, W)."""
-    logits = torch.zeros(tuple(like), dtype=torch.float64)
-    logits[:, 1] = float(np.log(share / (1 - share)))
-    return logits
 
 
 def _dice(

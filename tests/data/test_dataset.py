@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tumortrace.data.cases import read_case, read_cases
-from tumortrace.data.dataset import exclude, open_dataset, open_datasets, open_images, refuse_inside
+from tumortrace.data.dataset import exclude, open_any, open_dataset, open_datasets, refuse_inside
 from tumortrace.data.folders import list_tree
 from tumortrace.data.names import natural_key
 from tumortrace.data.slice import write_png
@@ -412,7 +412,7 @@ def test_several_datasets_open_as_one(phantom_data: Path, tmp_path: Path):
 
 def test_a_record_without_truth_is_no_case(tmp_path: Path):
     write_png(tmp_path / "a.png", np.zeros((4, 6), dtype=np.uint8))
-    (record,) = open_images(tmp_path).records
+    (record,) = open_any(tmp_path).records
     with pytest.raises(DataError, match=r"a\.png: is not annotated"):
         read_case(record)
 
@@ -443,13 +443,13 @@ def test_a_folder_of_damaged_dicom_says_so(tmp_path: Path):
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "IM1").write_bytes(bytes(128) + b"DICM")
     with pytest.raises(DataError, match="no picture that can be read; first: deep/IM1: "):
-        open_images(tmp_path)
+        open_any(tmp_path)
 
 
 def test_a_folder_whose_pictures_have_unusable_names_says_so(tmp_path: Path):
     (tmp_path / os.fsdecode(b"\xe9.png")).write_bytes(b"")
     with pytest.raises(DataError, match=r"no picture that can be read; first: .*its name is not UTF-8; rename it"):
-        open_images(tmp_path)
+        open_any(tmp_path)
 
 
 def test_an_annotated_folder_is_no_folder_of_negatives(phantom_data: Path):

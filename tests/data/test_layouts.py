@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tumortrace.data.cases import read_case, read_cases
-from tumortrace.data.dataset import Dataset, open_any, open_dataset, open_datasets, open_images, open_negatives
+from tumortrace.data.dataset import Dataset, open_any, open_dataset, open_datasets, open_negatives
 from tumortrace.data.findings import describe_main_cause, left_out
 from tumortrace.data.folders import list_tree
 from tumortrace.errors import DataError
@@ -394,7 +394,7 @@ def test_hidden_folders_are_never_data_at_any_depth(tmp_path):
         write_slice(tmp_path / hidden)
     (tmp_path / ".vscode").mkdir()
     (tmp_path / ".vscode" / "settings.json").write_text("{")
-    for dataset in (open_any(tmp_path), open_images(tmp_path), open_negatives(tmp_path)):
+    for dataset in (open_any(tmp_path), open_negatives(tmp_path)):
         assert [record.case_id for record in dataset.records] == ["a.png"]
         assert dataset.findings == ()
 
@@ -408,7 +408,7 @@ def test_links_are_followed_at_any_depth_and_loops_end(tmp_path):
     (pictures / "again").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     (tmp_path / "elsewhere" / "a" / "up").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     (pictures / "self").symlink_to(pictures, target_is_directory=True)
-    assert [record.case_id for record in open_images(pictures).records] == ["again/a/1.png", "again/a/b/2.png", "x.png"]
+    assert [record.case_id for record in open_any(pictures).records] == ["again/a/1.png", "again/a/b/2.png", "x.png"]
 
 
 def test_what_is_no_file_is_named(tmp_path):
@@ -418,7 +418,7 @@ def test_what_is_no_file_is_named(tmp_path):
     (tmp_path / "self.png").symlink_to(tmp_path / "self.png")
     write_slice(tmp_path / "line\nbreak.png")
     os.link(tmp_path / "a.png", os.fsencode(tmp_path) + b"/\xe9.png")
-    dataset = open_images(tmp_path)
+    dataset = open_any(tmp_path)
     assert [record.case_id for record in dataset.records] == ["a.png"]
     assert {(f.kind, f.file, f.cause) for f in dataset.findings} == {
         ("unreadable", "pipe.png", "not a regular file (a pipe, socket or device)"),
@@ -437,7 +437,7 @@ def test_pictures_of_every_kind_are_read_and_other_kinds_named(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / "LICENSE").write_text("x")
     (tmp_path / "README.md").write_text("x")
-    dataset = open_images(tmp_path)
+    dataset = open_any(tmp_path)
     assert [record.case_id for record in dataset.records] == ["a.bmp", "b.PNG", "c.tif"]
     assert {(f.kind, f.file, f.cause) for f in dataset.findings} == {
         ("not-read", "d.nrrd", ".nrrd files are not read; there are 2"),
@@ -460,7 +460,7 @@ def test_masks_and_overlays_that_segment_wrote_are_neither_slices_nor_truth(tmp_
         "skipped": [],
     }
     (tmp_path / "results.json").write_text(json.dumps(results))
-    for dataset in (open_any(tmp_path), open_images(tmp_path), open_negatives(tmp_path)):
+    for dataset in (open_any(tmp_path), open_negatives(tmp_path)):
         assert [record.case_id for record in dataset.records] == ["a.png", "p/b.png"]
         kinds = {(f.kind, f.file) for f in dataset.findings}
         assert kinds == {("not-a-slice", f"{stem}_{what}.png") for stem in ("a", "p/b") for what in ("mask", "overlay")}
@@ -475,8 +475,8 @@ def test_label_pictures_are_not_slices_whatever_their_folder_is_called(tmp_path)
     dataset = open_any(tmp_path)
     assert [record.case_id for record in dataset.records] == ["photos/c0.png", "photos/c1.png"]
     assert named(dataset) == {("looks-like-masks", "truths/")}
-    with pytest.raises(DataError, match="no picture there"):
-        open_images(tmp_path / "truths")
+    with pytest.raises(DataError, match="its 2 pictures look like masks"):
+        open_any(tmp_path / "truths")
 
 
 def test_a_mask_that_is_called_so_alone_is_no_slice(tmp_path):

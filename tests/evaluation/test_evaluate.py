@@ -19,7 +19,7 @@ from tumortrace.data.fingerprint import hash_case
 from tumortrace.data.geometry import Polygon
 from tumortrace.data.slice import write_png
 from tumortrace.errors import DataError
-from tumortrace.evaluation.evaluate import CaseScore, Evaluation, evaluate, rank_by_dice
+from tumortrace.evaluation.evaluate import CaseScore, Evaluation, evaluate
 from tumortrace.evaluation.provenance import known_training, trace_training
 from tumortrace.inference.model import Model
 from tumortrace.inference.predict import Prediction
@@ -206,15 +206,3 @@ def test_a_region_that_leaves_the_image_is_cut_and_told(records: list[CaseRecord
     evaluation = evaluate_alone([record])
     assert [finding.kind for finding in evaluation.findings] == ["region-outside"]
     assert evaluation.scores[0].shape == "polygon"
-
-
-def test_cases_are_ranked_from_worst_to_best_and_those_without_a_dice_left_out(make_score: MakeScore):
-    half, whole, none, undefined = (
-        PixelCounts(tp=1, fp=1, fn=1, tn=0),
-        PixelCounts(tp=1, fp=0, fn=0, tn=2),
-        PixelCounts(tp=0, fp=1, fn=0, tn=2),
-        PixelCounts(tp=0, fp=0, fn=0, tn=3),
-    )
-    named = {"a": whole, "b": undefined, "c": half, "d": none, "e": half}
-    ranked = rank_by_dice([make_score(name, counts) for name, counts in named.items()])
-    assert [score.file for score in ranked] == ["d", "c", "e", "a"]

@@ -13,7 +13,6 @@ from reproduction.collapsed_losses import (
     EPSILON,
     LOSSES,
     best_constant,
-    constant_output,
     cross_entropy,
     loss_of_constant,
     paper_dice,
@@ -55,6 +54,13 @@ BY_HAND = {
     "cross-entropy": -math.log(0.8 * 0.8 * 0.9 * 0.6 * 0.9 * 0.5 * 0.5**6) / 12,
 }
 SHARES = [0.01, 0.05, 0.2, 0.4]
+
+
+def constant_output(share: float, *, like: tuple[int, ...]) -> torch.Tensor:
+    """Logits of a network that gives every pixel the same probability: float64 of shape ``like``, (N, 2, H, W)."""
+    logits = torch.zeros(like, dtype=torch.float64)
+    logits[:, 1] = math.log(share / (1 - share))
+    return logits
 
 
 def logits_of(probability: torch.Tensor) -> torch.Tensor:

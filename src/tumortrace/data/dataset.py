@@ -214,22 +214,6 @@ def open_negatives(root: Path) -> Dataset:
     return _map_records(_as_pictures(dataset), lambda record: replace(record, truth=(), part=""))
 
 
-def open_images(root: Path) -> Dataset:
-    """Open all pictures below a folder as cases without truth: enough to look for copies.
-
-    Masks and overlays beside the pictures are findings, not cases.
-
-    Raises:
-        DataError: The folder is missing, or holds no picture.
-    """
-    tree, dataset = _open_folder(root, None)
-    pictures = [replace(record, truth=None) for record in dataset.records] + list(dataset.unannotated)
-    if not pictures:
-        raise DataError(_describe_no_pictures(tree, dataset))
-    pictures.sort(key=lambda record: natural_key(record.case_id))
-    return _as_pictures(replace(dataset, records=(), unannotated=tuple(pictures)))
-
-
 def exclude(dataset: Dataset, names_file: Path) -> Dataset:
     """Leave out the cases that a file names, each with a finding.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -208,12 +207,6 @@ def score_cases(
         scores.append(score)
         on_case(case, prediction, score)
     return scores, findings
-
-
-def rank_by_dice(scores: Sequence[CaseScore]) -> list[CaseScore]:
-    """Order cases from worst to best Dice; those without a Dice are omitted, equal ones keep their order."""
-    defined = [score for score in scores if not math.isnan(score.counts.dice)]
-    return sorted(defined, key=lambda score: score.counts.dice)
 
 
 @dataclass(frozen=True, eq=False)
