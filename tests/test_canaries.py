@@ -5,10 +5,16 @@ from __future__ import annotations
 import asyncio
 import base64
 import gzip
+import io
 import json
+import zipfile
+from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
+import cv2
 import httpx
 import numpy as np
 import pytest
@@ -21,6 +27,8 @@ from tools.faults.commands import run_here
 from tumortrace.phantoms.series import draw_series
 from tumortrace.web.app import make_app
 from tumortrace.web.engine import Engine
+
+T = TypeVar("T")
 
 PATIENT = {
     "PatientName": "ZQNAME^CANARY",
@@ -154,6 +162,21 @@ def test_errors_say_nothing_of_the_patient(series: Path, tmp_path: Path):
         assert set().union(*read_all(tmp_path / name).values()) == set()
 
 
+@asynccontextmanager
+async def open_client() -> AsyncIterator[httpx.AsyncClient]:
+    engine = Engine("fast")
+    transport = httpx.ASGITransport(make_app(engine, host="127.0.0.1"))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080", timeout=120) as client:
+        yield client
+    engine.shut_down()
+
+
+def run(ask: Coroutine[Any, Any, T]) -> T:
+    """Run it in a thread: a browser of other tests keeps a loop in this one."""
+    with ThreadPoolExecutor(1) as other:
+        return other.submit(asyncio.run, ask).result()
+
+
 ACCEPTED = ("application/json", "application/x-ndjson", "application/gzip", "application/dicom")
 
 
@@ -167,19 +190,14 @@ def test_the_server_says_nothing_of_the_patient(
     }
 
     async def ask_all() -> dict[tuple[str, str], httpx.Response]:
-        engine = Engine("fast")
-        transport = httpx.ASGITransport(make_app(engine, host="127.0.0.1"))
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080", timeout=120) as client:
-            replies = {
+        async with open_client() as client:
+            return {
                 (name, accept): await client.post("/api/segment?pixels=1", files=sent, headers={"Accept": accept})
                 for name, sent in files.items()
                 for accept in ACCEPTED
             }
-        engine.shut_down()
-        return replies
 
-    with ThreadPoolExecutor(1) as other:  # a browser of other tests keeps a loop in this thread
-        replies = other.submit(asyncio.run, ask_all()).result()
+    replies = run(ask_all())
     for (name, accept), reply in replies.items():
         assert reply.status_code == 200 or name == "broken", reply.text
         data = reply.content + str(reply.headers).encode()
@@ -191,3 +209,26 @@ def test_the_server_says_nothing_of_the_patient(
         assert find_canaries(data) == set()
     said = capfd.readouterr()
     assert find_canaries(f"{said.out}{said.err}{caplog.text}".encode()) == set()
+
+
+@pytest.mark.parametrize("to", ["png", "via", "coco", "nifti", "seg", "dataset"])
+def test_downloads_of_corrected_masks_say_nothing_of_the_patient(series: Path, to: str):
+    labels = np.zeros((160, 136), np.uint8)
+    labels[60:80, 50:75] = 1
+    mask = ("mask", ("0/0/1.png", cv2.imencode(".png", labels)[1].tobytes()))
+    files = [("file", (f"0/study/{path.name}", path.read_bytes())) for path in sorted(series.iterdir())]
+
+    async def ask() -> httpx.Response:
+        async with open_client() as client:
+            return await client.post("/api/export", files=[*files, mask], params={"to": to})
+
+    reply = run(ask())
+    assert reply.status_code == 200, reply.text
+    data = reply.content + str(reply.headers).encode()
+    if reply.content.startswith(b"PK"):
+        with zipfile.ZipFile(io.BytesIO(reply.content)) as archive:
+            data += b"".join(archive.read(name) for name in archive.namelist())
+    elif to == "nifti":
+        data += gzip.decompress(reply.content)
+    assert find_canaries(data) == set()
+    assert NAMED.encode() not in data

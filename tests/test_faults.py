@@ -14,6 +14,7 @@ from tools.faults.commands import KILLED, WRITING, Command, make_material
 from tools.faults.contents import find_left
 from tools.faults.injector import Calls, Fault, find_disorder, inject
 from tools.faults.limits import can_mount, try_disk, try_memory, try_read_only
+from tools.faults.record import Outcome, recall
 from tools.faults.writes import draw_faults, judge_fault, run_undisturbed
 
 from tumortrace.files import NewFile, append_whole, make_folder, rename_folder, sync_folders_once, write_atomically
@@ -163,6 +164,16 @@ def test_some_kills_of_some_commands_are_forgotten_by_a_repeat(material: Path, t
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Nothing is wrong." in done.stdout
+
+
+def test_what_a_record_holds_is_not_tried_again(tmp_path: Path):
+    outcomes = iter([Outcome(2, ["x: differs"]), Outcome(1, [])])
+    for _ in range(2):
+        assert recall(tmp_path / "record.json", "kills, split, time 0", lambda: next(outcomes)) == Outcome(
+            2, ["x: differs"]
+        )
+    assert recall(tmp_path / "record.json", "kills, split, time 1", lambda: next(outcomes)) == Outcome(1, [])
+    assert recall(None, "kills, split, time 1", lambda: Outcome(3, [])) == Outcome(3, [])
 
 
 # --- no room ---

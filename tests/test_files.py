@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tumortrace.errors import DataError
-from tumortrace.files import write_atomically
+from tumortrace.files import holds_results, write_atomically
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
 
@@ -62,3 +62,17 @@ def test_a_folder_in_place_of_the_file_is_an_error(tmp_path: Path):
     (tmp_path / "x.txt").mkdir()
     with pytest.raises(DataError, match=r"x.txt: is a folder"):
         write_atomically(tmp_path / "x.txt", b"data")
+
+
+@pytest.mark.parametrize(
+    ("name", "result"),
+    [
+        (".config.toml.partial", False), (".tumortrace.lock", False), (".tumortrace-1-of-2.lock", False),
+        ("config.toml", True), ("x.partial", True), (".hidden", True), ("mine.lock", True), (".partial", True),
+    ],
+)  # fmt: skip
+def test_what_a_killed_run_was_writing_is_no_result(tmp_path: Path, name: str, *, result: bool):
+    assert not holds_results(tmp_path / "missing")
+    assert not holds_results(tmp_path)
+    (tmp_path / name).touch()
+    assert holds_results(tmp_path) == result

@@ -11,6 +11,7 @@ import errno
 import io
 import json
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -38,6 +39,9 @@ _DISK_FAULTS = {
     for number, name in errno.errorcode.items()
     if name in {"ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO", "EMFILE", "ENFILE"}  # Windows lacks some
 }
+
+_LEFT_BEHIND = re.compile(r"\..*\.partial|\.tumortrace.*\.lock", flags=re.DOTALL)
+"""Names of temporary files and locks."""
 
 _CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
 """Answers of systems that cannot bring a folder to the disk, which is no fault of the disk."""
@@ -256,6 +260,15 @@ def make_folder(folder: Path) -> None:
             sync_folder(new.parent)
     if not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+
+
+def holds_results(folder: Path) -> bool:
+    """Return whether a folder is there and holds anything but what a killed run leaves: its lock, a file half written.
+
+    Args:
+        folder: The folder.
+    """
+    return folder.exists() and any(not _LEFT_BEHIND.fullmatch(entry.name) for entry in folder.iterdir())
 
 
 def rename_folder(folder: Path, place: Path) -> None:

@@ -22,6 +22,9 @@ from tests.fuzz.worker import Worker
 PIECE = 250
 """Files of one kind at a time."""
 
+PATIENCE_S = 1800.0
+"""Seconds on the clock that a file may take: other programs may have the processor for minutes."""
+
 
 def main() -> None:
     """Read files until there are so many."""
@@ -33,7 +36,7 @@ def main() -> None:
     given_args.out.mkdir(parents=True, exist_ok=True)
     figures = _load(given_args.out / "campaign.json")
     kinds = [kind for kind in MAKERS if given_args.only in kind]
-    worker = Worker()
+    worker = Worker(clock_s=PATIENCE_S)
     while figures["files"] < given_args.count:
         kind = kinds[figures["pieces"] % len(kinds)]
         started = time.monotonic()

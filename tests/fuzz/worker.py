@@ -171,7 +171,8 @@ def _peak_kib() -> int:
 class Worker:
     """The other end: starts the process, and starts it again after a crash or a hang."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock_s: float = CLOCK_S) -> None:
+        self.clock_s = clock_s
         self.restarts = 0
         self.peak_kib = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -181,7 +182,7 @@ class Worker:
         process = self._process = self._process or self._start()
         assert process.stdin is not None
         assert process.stdout is not None
-        timer = threading.Timer(CLOCK_S, process.kill)
+        timer = threading.Timer(self.clock_s, process.kill)
         timer.start()
         try:
             process.stdin.write(struct.pack("<II", len(kind), len(data)) + kind.encode() + data)

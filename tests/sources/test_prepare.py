@@ -31,9 +31,10 @@ from tumortrace.data.dataset import open_dataset, open_negatives
 from tumortrace.data.masks import read_mask
 from tumortrace.data.slice import read_slice
 from tumortrace.errors import DataError
+from tumortrace.locks import LOCK
 from tumortrace.phantoms.slices import draw_phantom
 from tumortrace.sources import prepare
-from tumortrace.sources.output import Record
+from tumortrace.sources.output import JOURNAL, Record
 from tumortrace.sources.prepare import SOURCES, prepare_download
 
 PATIENT = "TCGA_CS_4941_19960909"
@@ -280,6 +281,13 @@ def test_a_slice_that_went_bad_between_two_runs_leaves_no_file(tmp_path, monkeyp
         prepare_download("figshare", tmp_path / "article", tmp_path / "out")
     monkeypatch.undo()
     (tmp_path / "article" / "2.mat").write_bytes(b"gone")
+    prepare_download("figshare", tmp_path / "article", tmp_path / "out")
+    assert set(snapshot(tmp_path / "out")) == {"images/0001.png", "masks/0001.png", "pairs.csv", "preparation.json"}
+
+
+def test_what_a_preparation_left_that_was_killed_at_its_first_write_is_its_own(tmp_path):
+    write_mat(tmp_path / "article" / "1.mat")
+    write_tree(tmp_path / "out.partial", {f".{JOURNAL}.partial": b'{"progr', LOCK: b""})
     prepare_download("figshare", tmp_path / "article", tmp_path / "out")
     assert set(snapshot(tmp_path / "out")) == {"images/0001.png", "masks/0001.png", "pairs.csv", "preparation.json"}
 

@@ -20,11 +20,13 @@ from tumortrace.data.dataset import Dataset, open_dataset, open_datasets
 from tumortrace.errors import ConfigError, DataError, RunFailedError
 from tumortrace.evaluation import crossfit
 from tumortrace.evaluation.crossfit import CrossFit
+from tumortrace.locks import LOCK
 from tumortrace.phantoms.slices import write_phantom_dataset
+from tumortrace.run_folder import CONFIG as RUN_CONFIG
 from tumortrace.training import run as run_module
 from tumortrace.training.export import ExportDifference
 from tumortrace.trials import jobs
-from tumortrace.trials.crossval import cross_validate
+from tumortrace.trials.crossval import _keep_settings, cross_validate
 
 TABLES: dict[str, Any] = {
     "recipe": {"size_hw": [32, 32]},
@@ -128,6 +130,14 @@ def test_other_settings_or_folds_or_a_foreign_folder_are_refused(done: Done, dat
     (tmp_path / "mine.txt").write_text("keep")
     with pytest.raises(ConfigError, match="is not empty and holds no cross-validation"):
         cross_validate(open_dataset(data), CONFIG, folds=3, by="groups", out=tmp_path)
+
+
+def test_what_a_killed_cross_validation_left_is_its_own(tmp_path: Path):
+    (tmp_path / f".{RUN_CONFIG}.partial").write_text("[tra")
+    (tmp_path / LOCK).touch()
+    _keep_settings(CONFIG, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [LOCK, RUN_CONFIG]
+    _keep_settings(CONFIG, tmp_path)
 
 
 def test_whole_sources_are_left_out(data: Path, tmp_path: Path):

@@ -20,6 +20,7 @@ from tumortrace.copies.splits import make_folds
 from tumortrace.copies.survey import survey_cases
 from tumortrace.data.dataset import Dataset, open_dataset
 from tumortrace.errors import ConfigError, DataError, RunFailedError
+from tumortrace.locks import LOCK
 from tumortrace.phantoms.slices import write_phantom_dataset
 from tumortrace.training.arrays import PreparedPart
 from tumortrace.training.checkpoint import EpochRow
@@ -27,7 +28,7 @@ from tumortrace.training.compute import Compute
 from tumortrace.training.loop import ShouldStop, fit
 from tumortrace.training.networks import build_network
 from tumortrace.trials import hopeless, jobs, sweep
-from tumortrace.trials.sweep import SweepResult, run_sweep
+from tumortrace.trials.sweep import SWEEP, SweepResult, _keep_plan, run_sweep
 from tumortrace.trials.sweep_space import Plan, describe_setting, plan_sweep, read_sweep
 
 BASE = config_from_tables(
@@ -408,6 +409,15 @@ def test_other_settings_data_or_a_foreign_folder_are_refused(done: Done, data: P
     (tmp_path / "mine.txt").write_text("keep")
     with pytest.raises(ConfigError, match="is not empty and holds no sweep"):
         run_sweep(dataset, plan, text=text, out=tmp_path)
+
+
+def test_what_a_killed_sweep_left_is_its_own(base: Path, tmp_path: Path):
+    text = text_of(base)
+    (tmp_path / f".{SWEEP}.partial").write_text("[gr")
+    (tmp_path / LOCK).touch()
+    _keep_plan(plan_sweep(text, "x.toml"), text, tmp_path)
+    assert (tmp_path / SWEEP).read_text() == text
+    assert sorted(path.name for path in tmp_path.iterdir()) == [LOCK, SWEEP.name]
 
 
 def test_a_setting_that_fails_is_given_up_and_the_others_go_on(

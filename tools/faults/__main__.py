@@ -1,6 +1,7 @@
 """Tables of what becomes of each command under faults, kills and limits.
 
-Without options all of it, which takes an hour; ``--limit 3 --kills 2`` draws some.
+Without options all of it, which takes hours; ``--limit 3 --kills 2`` draws some, and ``--record FILE`` goes on where a
+call was stopped.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -19,6 +21,7 @@ from rich.table import Table
 os.environ["TUMORTRACE_CACHE"] = "off"
 
 from tools.faults import commands, kills, limits, writes
+from tools.faults.record import Outcome, recall
 
 Row = tuple[str, list[str]]
 """Cells of a row, joined by tabs, and what is wrong."""
@@ -35,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=14, help="times that each command is killed at random")
     parser.add_argument("--calls", type=int, default=6, help="calls at which each command is killed, drawn")
     parser.add_argument("--material", type=Path, help="folder with the inputs of the commands; made if need be")
+    parser.add_argument("--record", type=Path, help="JSON file of outcomes; a further call tries what it lacks")
     parser.add_argument("--steps", type=int, default=50, help="steps of memory")
     options = parser.parse_args(arguments)
     console, wrong = Console(width=120), []
@@ -50,33 +54,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _show_writes(console: Console, place: Path, material: Path, options: argparse.Namespace) -> list[str]:
     table, wrong = _begin("The n-th call fails", "command", "calls", "faults injected", "wrong", "seconds"), []
+    where = {"material": material, "place": place / "writes"}
     for command in _choose(commands.WRITING, options):
         started = time.monotonic()
-        swept = writes.sweep([command], material=material, place=place / "writes", limit=options.limit)
-        for name, calls, faults, lines in swept:
-            _add(table, name, str(calls), str(faults), str(len(lines)), f"{time.monotonic() - started:.0f}")
-            wrong += [f"{name}: {line}" for line in lines]
+        plain = writes.run_undisturbed(command, **where)
+        attempts = {
+            str(fault): partial(writes.try_fault, command, fault, plain, **where)
+            for fault in writes.choose_faults(plain, limit=options.limit)
+        }
+        count, lines = _try_all(f"writes, {command.name}", attempts, options.record)
+        calls = sum(plain.calls.counts.values())
+        _add(table, command.name, str(calls), str(count), str(len(lines)), f"{time.monotonic() - started:.0f}")
+        wrong += [f"{command.name}: {line}" for line in lines]
     console.print(table)
     return wrong
 
 
 def _show_kills(console: Console, place: Path, material: Path, options: argparse.Namespace) -> list[str]:
     table, wrong = _begin("SIGKILL", "command", "seconds alone", "kills", "wrong", "seconds"), []
+    where = {"material": material, "place": place / "kills"}
     kills.import_everything()
     total = 0
     for command in _choose(commands.KILLED, options):
         started = time.monotonic()
-        plain = kills.run_plain(command, material=material, place=place / "kills")
-        count, lines = 0, []
-        for killed in kills.kill_often(
-            command,
-            plain,
-            material=material,
-            place=place / "kills",
-            times=(options.kills, options.calls),
-        ):
-            count += killed.kills
-            lines += killed.wrong
+        plain = kills.run_plain(command, **where)
+        attempts = {
+            kills.name_kill(when): partial(kills.kill, command, plain, when, **where)
+            for when in kills.draw_kills(command, plain, random=options.kills, calls=options.calls)
+        }
+        count, lines = _try_all(f"kills, {command.name}", attempts, options.record)
         total += count
         seconds = time.monotonic() - started
         _add(table, command.name, f"{plain.seconds:.1f}", str(count), str(len(lines)), f"{seconds:.0f}")
@@ -84,6 +90,14 @@ def _show_kills(console: Console, place: Path, material: Path, options: argparse
     _add(table, "all", "", str(total), str(len(wrong)), "")
     console.print(table)
     return wrong
+
+
+def _try_all(name: str, attempts: dict[str, Callable[[], Outcome]], file: Path | None) -> tuple[int, list[str]]:
+    """Make all attempts that the record lacks; return the number of faults and what is wrong."""
+    ends = {key: recall(file, f"{name}, {key}", attempt) for key, attempt in attempts.items()}
+    return sum(end.faults for end in ends.values()), [
+        f"{key}: {line}" for key, end in ends.items() for line in end.wrong
+    ]
 
 
 def _show_limits(console: Console, place: Path, material: Path, options: argparse.Namespace) -> list[str]:

@@ -19,6 +19,7 @@ import numpy as np
 from tools.faults.commands import Command, Ended, run_here
 from tools.faults.contents import find_left, read_tree
 from tools.faults.injector import Fault, inject
+from tools.faults.record import Outcome
 
 KILL = -signal.SIGKILL
 """Exit status of a killed process, and the "error" of a call at which it is killed."""
@@ -28,6 +29,9 @@ MODULES = (
     "reporting.run_sections", "trials.crossval", "trials.sweep", "training.export_run", "training.run",
 )  # fmt: skip
 """Modules that import all that the commands need."""
+
+SEED = 0
+"""Decides the times and calls."""
 
 MOST_SECONDS = 1800.0
 """Time after which a command that hangs is given up."""
@@ -48,19 +52,6 @@ class Plain:
     counts: dict[str, int]
     tree: dict[str, str]
     old: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Killed:
-    """Outcome of a command that was killed, perhaps several times.
-
-    Attributes:
-        kills: Number of kills that met it at work.
-        wrong: Faults of the result, a line each.
-    """
-
-    kills: int
-    wrong: list[str]
 
 
 def run_forked(
@@ -122,9 +113,10 @@ def run_plain(command: Command, *, material: Path, place: Path) -> Plain:
     return Plain(time.monotonic() - started, named, read_tree(out), old)
 
 
-def kill_at_random(command: Command, plain: Plain, rng: np.random.Generator, *, material: Path, place: Path) -> Killed:
-    """Kill a command once, or also while it goes on, then let it end."""
+def kill_at_random(command: Command, plain: Plain, number: int, *, material: Path, place: Path) -> Outcome:
+    """Kill a command once, or also while it goes on, then let it end; the number decides when."""
     out = _begin(command, material, place)
+    rng = np.random.default_rng([SEED, *command.name.encode(), number])
     times = [float(rng.uniform(0, plain.seconds)) for _ in range(1 + int(rng.integers(2)))]
     kills = 0
     for after in times:
@@ -133,21 +125,20 @@ def kill_at_random(command: Command, plain: Plain, rng: np.random.Generator, *, 
         if ended.code == 0:
             break
         if ended.code != KILL:
-            return Killed(kills, [f"killed {kills} times, then ends with {ended.code}: {ended.stderr}"])
-    return Killed(kills, _finish(command, plain, out, material))
+            return Outcome(kills, [f"killed {kills} times, then ends with {ended.code}: {ended.stderr}"])
+    return Outcome(kills, _finish(command, plain, out, material))
 
 
-def kill_at_call(command: Command, plain: Plain, fault: Fault, *, material: Path, place: Path) -> Killed:
+def kill_at_call(command: Command, plain: Plain, fault: Fault, *, material: Path, place: Path) -> Outcome:
     """Kill a command at one of its calls, then let it end."""
     out = _begin(command, material, place)
     ended = run_forked(command.fill(command.words, out), cwd=material, out=out, kill_at=fault)
-    wrong = [] if ended.code == KILL else [f"{fault}: it was not killed"]
+    wrong = [] if ended.code == KILL else ["it was not killed"]
     for name, content in (read_tree(out) if out.exists() else {}).items():
         new, old = plain.tree.get(name), plain.old.get(name)
         if content not in {new, old} and not Path(name).name.startswith(".") and not _may_be_unfinished(name):
-            wrong.append(f"{fault}: {name}: neither old nor new")
-    wrong += [f"{fault}: {line}" for line in _finish(command, plain, out, material)]
-    return Killed(int(ended.code == KILL), wrong)
+            wrong.append(f"{name}: neither old nor new")
+    return Outcome(int(ended.code == KILL), wrong + _finish(command, plain, out, material))
 
 
 def list_calls(plain: Plain) -> Iterator[Fault]:
@@ -206,26 +197,33 @@ def _begin(command: Command, material: Path, place: Path) -> Path:
     return out
 
 
-def kill_often(
-    command: Command, plain: Plain, *, material: Path, place: Path, times: tuple[int, int], seed: int = 0
-) -> Iterator[Killed]:
-    """Kill a command many times.
+def draw_kills(command: Command, plain: Plain, *, random: int, calls: int) -> list[int | Fault]:
+    """Draw the times and calls at which a command is killed.
 
     Args:
         command: The command.
         plain: The same command when nobody kills it.
-        material: Folder with its inputs.
-        place: Folder for its output.
-        times: Number of times that it is killed at random times, and number of its calls at which it is killed.
-        seed: Decides the times and the calls.
+        random: Number of random times.
+        calls: Number of calls.
+
+    Returns:
+        A number for each random time, then the calls.
     """
-    random, calls = times
-    rng = np.random.default_rng([seed, *command.name.encode()])
-    for _ in range(random):
-        yield kill_at_random(command, plain, rng, material=material, place=place)
     faults = list(list_calls(plain))
-    for index in rng.permutation(len(faults))[:calls]:
-        yield kill_at_call(command, plain, faults[index], material=material, place=place)
+    chosen = np.random.default_rng([SEED, *command.name.encode()]).permutation(len(faults))[:calls]
+    return [*range(random), *(faults[index] for index in chosen)]
+
+
+def name_kill(when: int | Fault) -> str:
+    """Return ``time 3`` or ``write 5 signal 9``."""
+    return str(when) if isinstance(when, Fault) else f"time {when}"
+
+
+def kill(command: Command, plain: Plain, when: int | Fault, *, material: Path, place: Path) -> Outcome:
+    """Kill a command at a random time, by its number, or at a call; then let it end."""
+    if isinstance(when, Fault):
+        return kill_at_call(command, plain, when, material=material, place=place)
+    return kill_at_random(command, plain, when, material=material, place=place)
 
 
 def import_everything() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import numpy as np
 from tools.faults.commands import Command, Ended, run_here
 from tools.faults.contents import LISTS, find_left, read_tree
 from tools.faults.injector import KINDS, Calls, Fault, find_disorder, inject
+from tools.faults.record import Outcome
 
 CODES = {errno.ENOSPC: True, errno.EIO: False}
 """Errors that are injected, and whether all later calls of the kind fail too."""
@@ -144,24 +145,11 @@ def _begin(command: Command, material: Path, place: Path) -> Path:
     return out
 
 
-def sweep(
-    commands: Sequence[Command], *, material: Path, place: Path, limit: int | None = None
-) -> Iterator[tuple[str, int, int, list[str]]]:
-    """Let every call of every command fail once.
+def choose_faults(plain: Undisturbed, *, limit: int | None) -> list[Fault]:
+    """Return all faults of a command, or so many of them, drawn with seed 0."""
+    return list(list_faults(plain.calls)) if limit is None else draw_faults(plain.calls, count=limit, seed=0)
 
-    Args:
-        commands: The commands.
-        material: Folder with their inputs.
-        place: Folder for their outputs.
-        limit: Number of faults of a command, drawn with seed 0; None injects all.
 
-    Yields:
-        Name, number of calls, number of faults, and what is wrong, a line each.
-    """
-    for command in commands:
-        plain = run_undisturbed(command, material, place)
-        faults = list(list_faults(plain.calls)) if limit is None else draw_faults(plain.calls, count=limit, seed=0)
-        wrong = []
-        for fault in faults:
-            wrong += [f"{fault}: {line}" for line in judge_fault(command, fault, plain, material=material, place=place)]
-        yield command.name, sum(plain.calls.counts.values()), len(faults), wrong
+def try_fault(command: Command, fault: Fault, plain: Undisturbed, *, material: Path, place: Path) -> Outcome:
+    """Let a call of a command fail, and say how it ended."""
+    return Outcome(1, judge_fault(command, fault, plain, material=material, place=place))

@@ -11,8 +11,7 @@ from pathlib import Path
 from tumortrace import __version__
 from tumortrace.data.own_files import PREPARATION
 from tumortrace.errors import DataError
-from tumortrace.files import append_whole, parse_json, write_atomically
-from tumortrace.locks import LOCK
+from tumortrace.files import append_whole, holds_results, parse_json, write_atomically
 from tumortrace.sources.items import Item
 
 JOURNAL = ".preparation.jsonl"
@@ -52,7 +51,7 @@ class Journal:
         head = json.dumps({"program": "tumortrace", "version": __version__, "source": source})
         if not self._path.exists():
             self._done = _read_finished(folder, source)
-            if not self._done and any(entry.name != LOCK for entry in folder.iterdir()):
+            if not self._done and holds_results(folder):
                 raise DataError(
                     f"{folder}: is there already, and no preparation wrote it; move it, or choose another --out"
                 )

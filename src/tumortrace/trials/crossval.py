@@ -16,7 +16,7 @@ from tumortrace.data.dataset import Dataset
 from tumortrace.errors import ConfigError, RunFailedError
 from tumortrace.evaluation.crossfit import CrossFit, HeldOut, cross_fit
 from tumortrace.evaluation.evaluate import OnCase
-from tumortrace.files import write_atomically
+from tumortrace.files import holds_results, write_atomically
 from tumortrace.inference.model import open_model
 from tumortrace.locks import lock_folder
 from tumortrace.progress import tell
@@ -93,7 +93,7 @@ def _keep_settings(config: Config, out: Path) -> None:
     if (out / CONFIG).is_file():
         if load_config(str(out / CONFIG)) != config:
             raise ConfigError(f"{out}: holds a cross-validation under other settings; choose another --out")
-    elif out.exists() and any(out.iterdir()):
+    elif holds_results(out):
         raise ConfigError(f"{out}: is not empty and holds no cross-validation; choose another --out")
     else:
         write_atomically(out / CONFIG, to_toml(config).encode())

@@ -24,7 +24,7 @@ from tumortrace.data.dataset import Dataset
 from tumortrace.data.findings import Finding
 from tumortrace.errors import ConfigError, DataError
 from tumortrace.evaluation.leaderboard import RESULTS, Leaderboard, Run, rank_settings
-from tumortrace.files import write_atomically, write_json
+from tumortrace.files import holds_results, write_atomically, write_json
 from tumortrace.frames import make_frame
 from tumortrace.inference.model import open_model
 from tumortrace.inference.predict import predict
@@ -242,7 +242,7 @@ def _keep_plan(plan: Plan, text: str, out: Path) -> None:
     if (out / SWEEP).is_file():
         if plan_sweep((out / SWEEP).read_text(encoding="utf-8"), str(out / SWEEP)) != plan:
             raise ConfigError(f"{out}: holds a sweep under other settings; choose another --out")
-    elif out.exists() and any(out.iterdir()):
+    elif holds_results(out):
         raise ConfigError(f"{out}: is not empty and holds no sweep; choose another --out")
     else:
         write_atomically(out / SWEEP, text.encode())

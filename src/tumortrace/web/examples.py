@@ -151,21 +151,26 @@ SEGMENT: Route = {
 }  # fmt: skip
 
 
-def _parts(**fields: str) -> Route:
-    """The body of a request with files: a list of files a field."""
+def _parts(fields: dict[str, str], texts: dict[str, str] | None = None, *, required: tuple[str, ...]) -> Route:
+    """The body of a request: a list of files for each of the fields, and one text for each of the others."""
     binary = {"type": "string", "format": "binary"}
     properties: dict[str, object] = {
         name: {"type": "array", "items": binary, "description": text} for name, text in fields.items()
     }
-    required = [name for name in fields if name != "prompted"]
-    schema = {"type": "object", "required": required, "properties": properties}
+    properties |= {name: {"type": "string", "description": text} for name, text in (texts or {}).items()}
+    schema = {"type": "object", "required": list(required), "properties": properties}
     return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
 
 
 _EXPORT_BODY = _parts(
-    file="Pictures and scans as they were segmented, named GROUP/PATH; the files of a group are opened together.",
-    mask="Lesion numbers of a slice: 8-bit grey PNG, GROUP/ITEM/SLICE.png; or zlib data, a byte a pixel, SLICE.zlib.",
-    prompted="The same, in place of mask, where a box began the mask.",
+    {
+        "file": "Pictures and scans as they were segmented, named GROUP/PATH; files of a group are opened together.",
+        "mask": "Lesion numbers of a slice: 8-bit grey PNG, GROUP/ITEM/SLICE.png; or zlib data, a byte a pixel, "
+        "SLICE.zlib. At least one mask or prompted is needed.",
+        "prompted": "The same, in place of mask, where a box began the mask.",
+    },
+    {"annotated": "Numbers of the groups that were opened together with annotations, separated by commas, as in 0,2."},
+    required=("file",),
 )
 
 EXPORT: Route = {
@@ -202,7 +207,9 @@ ANNOTATIONS: Route = {
         ),
         503: BUSY,
     },
-    "openapi_extra": {"requestBody": _parts(file="Pictures and scans, and annotations of them.")},
+    "openapi_extra": {
+        "requestBody": _parts({"file": "Pictures and scans, and annotations of them."}, required=("file",))
+    },
 }
 
 MODEL: Route = {

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
-from concurrent.futures import Future
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,9 +12,10 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from tumortrace.errors import TumortraceError
-from tumortrace.web.engine import ABANDONED_SECONDS, Engine, Place, refuse_closing
+from tumortrace.web.engine import Engine, Place, refuse_closing
 from tumortrace.web.limits import RefusalError
 from tumortrace.web.replies import EventStream, reply_refusal
+from tumortrace.web.request_folder import request_folder
 from tumortrace.web.uploads import Upload, check_length, receive_upload
 
 R = TypeVar("R")
@@ -99,35 +96,6 @@ class UploadReply(Response):
     def _leave(self) -> None:
         if self._place is not None:
             self._place.leave()
-
-
-@asynccontextmanager
-async def request_folder(place: Place) -> AsyncIterator[Path]:
-    """Make a folder for the files of one request, and remove it at the end, however that comes.
-
-    Args:
-        place: Place of the request. Its work in threads cannot be stopped, but it ends soon without its
-            files. What it may write until then is removed after it.
-    """
-    folder = await asyncio.to_thread(_make_folder)
-    try:
-        yield folder
-    finally:
-        await asyncio.shield(_remove(folder, place.running))  # shielded: whoever waits for it may be cancelled
-
-
-async def _remove(folder: Path, running: set[Future[Any]]) -> None:
-    await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-    left = [asyncio.wrap_future(future) for future in running.copy()]
-    if left:
-        await asyncio.wait(left, timeout=ABANDONED_SECONDS)
-        for future in running.copy():
-            future.add_done_callback(lambda _: shutil.rmtree(folder, ignore_errors=True))
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-
-
-def _make_folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="tumortrace-")).resolve()
 
 
 async def _or_stop(work: Coroutine[Any, Any, R], engine: Engine, *, receive: Receive | None = None) -> R:

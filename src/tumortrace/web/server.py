@@ -18,6 +18,7 @@ from tumortrace.errors import TumortraceError
 from tumortrace.web.app import make_app
 from tumortrace.web.engine import SHUTDOWN_SECONDS, Engine
 from tumortrace.web.protocol import DeadlineProtocol
+from tumortrace.web.request_folder import remove_abandoned
 
 LONGEST_HEADER = 32 * 2**10
 """Bytes that the header of a request may have."""
@@ -29,7 +30,7 @@ _ENDINGS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP
 
 
 def serve(engine: Engine, *, host: str, port: int, announce: Callable[[str], None], runs: Path | None = None) -> None:
-    """Serve until a signal ends it.
+    """Serve until a signal ends it; first remove what servers that were killed left.
 
     Args:
         engine: Queue, threads and models.
@@ -43,6 +44,7 @@ def serve(engine: Engine, *, host: str, port: int, announce: Callable[[str], Non
         OSError: There is no folder for temporary files.
     """
     tempfile.gettempdir()
+    remove_abandoned()
     listener = _listen(host, port)
     config = uvicorn.Config(
         make_app(engine, host=host, runs=runs),

@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from tumortrace.web.app import make_app
+from tumortrace.web.app import _EXPORT_NAMES, _SEGMENT_NAMES, make_app
 from tumortrace.web.engine import Engine
 
 EXAMPLES = 40
@@ -62,3 +62,11 @@ def test_every_reply_is_one_that_the_document_states(engine: Engine):
             case.call_and_validate(checks=CHECKS)
 
         ask()
+
+
+@pytest.mark.parametrize(("path", "names"), [("/api/segment", _SEGMENT_NAMES), ("/api/export", _EXPORT_NAMES)])
+def test_the_document_names_every_field_that_a_route_takes(engine: Engine, path: str, names: tuple[str, ...]):
+    route = schemathesis.openapi.from_asgi("/openapi.json", make_app(engine, host="testserver")).raw_schema["paths"]
+    post = route[path]["post"]
+    fields = post["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+    assert {*fields, *(parameter["name"] for parameter in post["parameters"])} == set(names)
