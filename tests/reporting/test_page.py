@@ -234,6 +234,8 @@ def test_folders_that_are_nothing_to_report_on(tmp_path: Path, make_score: MakeS
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="neither a finished run nor an evaluation"):
         write_report([tmp_path / "empty"], tmp_path / "report.html")
+    with pytest.raises(DataError, match="nosuch: no such folder; give what"):
+        write_report([tmp_path / "nosuch"], tmp_path / "report.html")
     folder = write_scores(tmp_path / "scores", make_score)
     (folder / "per_image.csv").unlink()
     with pytest.raises(DataError, match=r"per_image\.csv: cannot be read"):

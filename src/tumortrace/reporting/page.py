@@ -71,6 +71,8 @@ def _read(folder: Path, name: str) -> _Source:
 
 
 def _describe_other(folder: Path) -> str:
+    if not folder.exists():
+        return "no such folder"
     if (folder / LEADERBOARD).is_file():
         return f"a sweep, whose tables are {LEADERBOARD} and {RESULTS}, and which has no page"
     return "neither a finished run nor an evaluation"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from playwright.sync_api import Page
+from tests.web.conftest import OpenPage
 from tests.web.edit.conftest import Run
 from tests.web.edit.test_page import drag, open_files, place_on_screen, read_labels, wait_until
 from tests.web.edit.test_page import run as run_page
@@ -205,6 +207,49 @@ def test_the_mask_of_a_drag_is_that_of_the_program(page: Page, head: tuple[Path,
         page.keyboard.press("Control+s")
     with zipfile.ZipFile(download.value.path()) as archive:
         assert archive.read("pairs.csv").decode().splitlines()[0].endswith(",prompted")
+
+
+def test_a_box_and_clicks_by_touch(open_page: OpenPage, head: tuple[Path, np.ndarray]) -> None:
+    page = open_page(viewport={"width": 400, "height": 740}, has_touch=True)
+    path, pixels = head
+    open_files(page, path)
+    page.get_by_role("button", name="Box and clicks").tap()
+    top, before = page.evaluate("scrollY"), read_labels(page)[0]
+    touch = open_touch(page)
+    touch("touchStart", (100, 80))
+    touch("touchMove", (150, 120))
+    touch("touchStart", (150, 120), (200, 200))  # a second finger: a pinch, and no box
+    touch("touchEnd")
+    assert run_page(page, "return [viewer.tool.busy, viewer.tool.prompt]") == [False, None]
+    np.testing.assert_array_equal(read_labels(page)[0], before)
+
+    run_page(page, "viewer.fit()")
+    touch("touchStart", (100, 80))
+    for point in [(150, 120), (179, 169)]:
+        touch("touchMove", point)
+    touch("touchEnd")
+    wait_until(page, "viewer.tool.prompt")
+    box = tuple(run_page(page, "return viewer.tool.prompt.box"))
+    assert np.abs(np.array(box) - (100, 80, 180, 170)).max() <= 1  # a finger is at whole pixels of the screen
+    session = Segmenter("fast", threads=1).point(Slice(pixels, "head.png"))
+    np.testing.assert_array_equal(read_labels(page)[0] > 0, session.predict(box).mask)
+    assert page.evaluate("scrollY") == top  # a finger on the picture does not scroll the page
+    page.get_by_label("Clicks take away").tap()  # below the picture, which stays in sight
+    page.touchscreen.tap(*place_on_screen(page, 120, 110))
+    wait_until(page, "viewer.tool.prompt.points.length === 1")
+    assert run_page(page, "return viewer.tool.prompt.labels") == [0]
+
+
+def open_touch(page: Page) -> Callable[..., None]:
+    """Return a function that sends a touch event with its fingers, each a point of the image."""
+    session = page.context.new_cdp_session(page)
+
+    def send(kind: str, *points: tuple[float, float]) -> None:
+        places = [place_on_screen(page, *point) for point in points]
+        fingers = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(places)]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
+
+    return send
 
 
 def test_a_box_by_keys_alone(page: Page, head: tuple[Path, np.ndarray]) -> None:
