@@ -47,7 +47,7 @@ function buildOffer(state, {key, scan: id, name, changed, done}, scan) {
 		await act();
 		await showOffers(state);
 	}}});
-	return el("div", {class: "edit-offer"},
+	return el("div", {class: "row edit-offer"},
 		el("p", {}, el("strong", {text: "Unfinished correction"}), ` of ${name}: ${count(done, "step")}, ${when}.`),
 		button("Restore", "button small main", () => (scan ? editor.restore(scan, key) : reopen(state, key, id))),
 		button("Forget", "button small", () => editor.forget([key])),

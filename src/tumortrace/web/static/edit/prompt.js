@@ -1,5 +1,5 @@
 // The tool of boxes and clicks. A drag shows what the server finds in the box while it grows, clicks refine the newest
-// box, and the box can be carried through a series. All of it are steps of the editor, like those of a brush.
+// box, and the box can be carried through a series. Undo takes each step back.
 
 import {count} from "../dom.js";
 import {askForMask, askThrough} from "./ask.js";

@@ -94,9 +94,7 @@ function turnWheel(viewer, state, event) {
 	if (steps) viewer.show(viewer.index + steps);
 }
 
-function place({clientX, clientY}) {
-	return {x: clientX, y: clientY};
-}
+const place = ({clientX, clientY}) => ({x: clientX, y: clientY});
 
 const step = (slices) => (viewer) => viewer.show(viewer.index + slices);
 const pan = (dx, dy) => (viewer) => viewer.pan(dx * KEY_PAN, dy * KEY_PAN);
