@@ -218,7 +218,7 @@ def _add_annotated(opening: Opening, image: str, described: list[tuple[str, Imag
         return
     counted = _keep_label(opening, record)
     if not counted.regions and (record.regions or record.undrawn):
-        remedy = "outline the tumour; tumour-free images belong into images/ + masks/ with a black mask"
+        remedy = "outline the tumour; if there is none, put the image into images/ and a black mask into masks/"
         opening.leave_out("annotation-missing", image, _describe_lack(opening, record), remedy)
         return
     if not record.regions:
