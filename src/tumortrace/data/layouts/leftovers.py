@@ -144,7 +144,7 @@ def _name_unannotated(opening: Opening, slices: list[str]) -> None:
         outermost = next((folder for folder in reversed(ancestors(file)) if folder and folder not in with_cases), "")
         by_folder.setdefault(outermost, []).append(file)
     why = "an image without annotation is not taken as free of tumour"
-    remedy = "annotate it; if there is no tumour, train with its folder as --negatives, or give it a black mask in masks/"
+    remedy = "annotate it; if there is no tumour, train with its folder as --negatives, or add a black mask in masks/"
     for folder, files in by_folder.items():
         if folder and len(files) > 1:
             cause = f"none of its {len(files)} images is annotated; {why}"
