@@ -136,7 +136,7 @@ def test_what_a_killed_cross_validation_left_is_its_own(tmp_path: Path):
     (tmp_path / f".{RUN_CONFIG}.partial").write_text("[tra")
     (tmp_path / LOCK).touch()
     _keep_settings(CONFIG, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [LOCK, RUN_CONFIG]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([str(LOCK), str(RUN_CONFIG)])
     _keep_settings(CONFIG, tmp_path)
 
 
