@@ -240,7 +240,7 @@ def _end(workers: Sequence[_Worker], *, patience: float) -> None:
 
 
 def _explain(workers: Sequence[_Worker]) -> int:
-    """Return the first process's exit status if it tells all; raise what the others have to say."""
+    """Return the first process's exit status if that explains the end; raise the cause of another process if not."""
     leader = workers[0].process.poll()
     causes = [worker for worker in workers if worker.cause]
     if not any(worker.failed for worker in workers) or (leader is not None and leader > 0 and leader != LOST):

@@ -33,10 +33,10 @@ MODEL = Path("model.onnx")
 """The kept weights with recipe and card, all that inference needs; there once training has finished."""
 
 BOX_ENCODER = Path("box-encoder.onnx")
-"""Of a prompted network: the surroundings of a box to features; there once training has finished."""
+"""Encoder of a prompted network: surroundings of a box to features; written once training has finished."""
 
 BOX_DECODER = Path("box-decoder.onnx")
-"""Of a prompted network: features and prompts to a mask; written before the encoder."""
+"""Decoder of a prompted network: features and prompts to a mask; written before the encoder."""
 
 TRAINING_INDEX = Path("training.npz")
 """Thumbnails of the training slices and their masks, with which an evaluation finds copies and computes baselines."""

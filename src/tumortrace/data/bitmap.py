@@ -65,7 +65,7 @@ def draw_runs(runs: NDArray[np.int64], length: int) -> NDArray[np.bool_]:
 
 
 def split_lesions(mask: NDArray[np.bool_]) -> list[Bitmap]:
-    """Return one bitmap for each 8-connected component of a mask, by the row and column of their boxes."""
+    """Return one bitmap for each 8-connected component of a mask (H, W), by the row and column of their boxes."""
     if not mask.any():
         return []
     labelled = label_lesions(mask)

@@ -55,7 +55,7 @@ def scale_grey(pixels: NDArray[Any]) -> Grey:
 
 
 def scale_unrepaired(pixels: NDArray[Any]) -> Grey:
-    """Scale grey values like ``scale_grey``, but leave hot and dead pixels as they are, from -8 to 9."""
+    """Scale grey values (H, W) like ``scale_grey``, but leave hot and dead pixels as they are, from -8 to 9."""
     values = _near_one(pixels)
     low, high, padding = _find_range(values)
     if high <= low:  # a few pixels are all that there is

@@ -157,7 +157,15 @@ def take_samples(image: Image.Image) -> Samples:
 
 
 def hide_colour(colour: NDArray[Any], key: int | tuple[int, ...]) -> NDArray[Any]:
-    """Return an opacity that hides the one colour which a file declares transparent."""
+    """Return an opacity (H, W) that hides the one colour which a file declares transparent.
+
+    Args:
+        colour: Grey (H, W) or RGB (H, W, 3), unsigned.
+        key: The transparent grey value or colour.
+
+    Returns:
+        0 where the colour is the key, else the largest value of the type of ``colour``.
+    """
     same = colour == np.asarray(key)
     hidden = same if colour.ndim == 2 else same.all(axis=2)
     return np.where(hidden, 0, np.iinfo(colour.dtype).max).astype(colour.dtype)

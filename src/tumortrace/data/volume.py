@@ -44,7 +44,7 @@ class SliceReader(Protocol):
         """Decode one slice; ``DataError`` if it is damaged."""
 
     def inspect(self) -> tuple[Finding, ...]:
-        """Return what only the pixels tell; ``DataError`` if none of them can be read."""
+        """Return findings that need the pixels; ``DataError`` if none of them can be read."""
 
 
 class VolumeMask(Protocol):

@@ -220,7 +220,7 @@ class _Known:
 
 
 def _look_up(records: Sequence[CaseRecord], survey: Survey, provenance: Provenance) -> list[_Known]:
-    """Return what the survey tells of the records, without those that it could not read."""
+    """Return what the survey found for each record, without those that it could not read."""
     leaks = provenance.find_leaks(survey)
     without_leak = True if provenance.complete else None
     known = {}

@@ -49,7 +49,7 @@ def draw_head(upright: UprightSlice) -> Grey | None:
 
 
 def measure_plane_features(head: Grey) -> Floats:
-    """Measure what tells the planes apart: a small picture, and the directions of its edges place by place.
+    """Measure what distinguishes the planes: a small picture, and the directions of its edges place by place.
 
     Args:
         head: Picture from ``draw_head``.
@@ -78,7 +78,7 @@ def measure_plane_features(head: Grey) -> Floats:
 
 
 def measure_contrast_features(head: Grey) -> Floats:
-    """Measure what tells the contrasts apart, all grey values relative to the brain's median.
+    """Measure what distinguishes the contrasts, with all grey values relative to the brain's median.
 
     These are the distribution of grey values in the brain, their course from the scalp inwards (fat, bone, cortex,
     white matter, ventricles), and how fine detail such as furrows stands out of bright and dark surroundings.

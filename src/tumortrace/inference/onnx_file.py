@@ -96,7 +96,7 @@ def _encode_varint(value: int) -> bytes:
 
 
 def _name_other(data: bytes) -> str:
-    """What a file is that is no ONNX; empty if that cannot be said."""
+    """Return the kind of a file that is no ONNX; empty if it is not recognised."""
     if data[8:9] == b"{" and int.from_bytes(data[:8], "little") < len(data):
         return "a safetensors file"
     return next((kind for head, kind in _KINDS.items() if data.startswith(head)), "")

@@ -72,7 +72,7 @@ def pixel_of(point_xy: Point) -> tuple[int, int]:
 
 
 def box_of(mask: NDArray[np.bool_]) -> Box:
-    """Return the smallest box around the marked pixels, of which there is at least one."""
+    """Return the smallest box around the marked pixels of a mask (H, W), of which there is at least one."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 

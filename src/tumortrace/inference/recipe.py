@@ -60,7 +60,7 @@ def prepare(upright: UprightSlice, recipe: Recipe, window: Window | None = None)
 
 
 def prepare_pixels(pixels: NDArray[Any], recipe: Recipe) -> NDArray[np.float32]:
-    """Turn grey pixels as read from a file into the network's input; see ``prepare``."""
+    """Turn grey pixels (H, W) as read from a file into the network's input; see ``prepare``."""
     return prepare(turn_upright(pixels), recipe)
 
 

@@ -221,7 +221,7 @@ def _open_one(path: str | PathLike[str]) -> Volume:
 
 
 def _name_single(images: object) -> str:
-    """What was given in place of several pictures; empty if they may be several."""
+    """Return the kind of an argument that cannot be several pictures; empty if it can."""
     if isinstance(images, Slice):
         return "a slice"
     if isinstance(images, np.ndarray):

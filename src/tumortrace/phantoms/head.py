@@ -238,7 +238,7 @@ def _paint_midline(labels: Labels, *, head: Head, place: Move) -> None:
 
 
 def _paint_deep(rng: np.random.Generator, labels: Labels, *, place: Move) -> None:
-    """What lies deep at the height of the slice: nothing, the bodies of the ventricles, or horns and basal ganglia."""
+    """Outline what lies deep at the height of the slice: nothing, ventricles, or horns and basal ganglia."""
     level = str(rng.choice(["high", "bodies", "basal"], p=[0.2, 0.4, 0.4]))
     width = rng.uniform(0.033, 0.082)
     if level == "high":
@@ -258,7 +258,7 @@ def _ventricle_body(width: float) -> list[tuple[Floats, Tissue]]:
 
 
 def _basal_structures(width: float) -> list[tuple[Floats, Tissue]]:
-    """Of one side: lentiform nucleus, caudate, thalamus, and the frontal and occipital horns of the ventricle."""
+    """Outline lentiform nucleus, caudate, thalamus, frontal and occipital horn of one side."""
     return [
         (_oval_uv((0.34, 0.02), (0.09, 0.2), tilt_rad=-0.25), Tissue.DEEP_GREY),
         (_oval_uv((0.17, -0.27), (0.07, 0.13), tilt_rad=0.2), Tissue.DEEP_GREY),

@@ -328,7 +328,7 @@ def _radius(contour_xy: Floats) -> float:
 
 
 def _scan(rng: np.random.Generator, image: Image) -> NDArray[np.uint8]:
-    """What the scanner adds: texture, coil shading, contrast, blur, and the Rician noise of a magnitude image."""
+    """Add what the scanner does: texture, coil shading, contrast, blur, and the Rician noise of a magnitude image."""
     fine, middle, coarse = (smooth_noise(rng, image.shape, grain_px=grain_px) for grain_px in (2, 5, 20))
     texture = 1 + rng.uniform(0.02, 0.045) * (fine + middle + coarse)
     shading = 1 + 0.13 * smooth_noise(rng, image.shape, grain_px=max(image.shape) / 2)

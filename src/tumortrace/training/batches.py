@@ -51,7 +51,16 @@ def fetch_varied(
 
 
 def shrink(images: Tensor, truths: Tensor, *, step: int) -> tuple[Tensor, Tensor]:
-    """Return a batch at about ``COARSE`` of its height and width, both multiples of ``step``."""
+    """Return a batch at about ``COARSE`` of its height and width, both multiples of ``step``.
+
+    Args:
+        images: Prepared slices (N, 1, H, W), float32.
+        truths: Masks (N, H, W), 0 and 1.
+        step: Factor of height and width that the network asks for.
+
+    Returns:
+        Slices (N, 1, h, w), averaged over areas, and masks (N, h, w) of their nearest pixels.
+    """
     size_hw = coarse_size(images.shape[2:], step=step)
     small = functional.interpolate(images, size_hw, mode="area")
     outlines = functional.interpolate(truths[:, None].float(), size_hw, mode="nearest-exact")  # (N, 1, h, w)

@@ -172,7 +172,7 @@ def _dice(model: Model, case: Case) -> float:
 
 
 def _time_in_turns(models: Sequence[Model]) -> list[float]:
-    """Median milliseconds of one slice through each network: in turns, so that a busy machine slows all alike."""
+    """Return the median milliseconds of a slice for each network; they take turns, so load slows all equally."""
     noise = np.random.default_rng(0).normal(size=models[0].recipe.size_hw)
     images = prepare_pixels(noise, models[0].recipe)[None, None]
     times: list[list[float]] = [[] for _ in models]

@@ -48,7 +48,15 @@ def decode_runs(counts: object, size_hw: tuple[int, int], *, by_columns: bool) -
 
 
 def encode_runs(mask: NDArray[np.bool_], *, by_columns: bool) -> list[int]:
-    """Encode a mask as run lengths; ``decode_runs`` gives it back."""
+    """Encode a mask as run lengths, first of background, then in turns; ``decode_runs`` gives it back.
+
+    Args:
+        mask: Shape (H, W).
+        by_columns: Whether runs go down the columns, as in COCO, rather than along the rows.
+
+    Returns:
+        Lengths in pixels; their sum is H W. The first is 0 where the first pixel is marked.
+    """
     flat = mask.ravel(order="F" if by_columns else "C")
     changes = np.flatnonzero(np.diff(np.concatenate([[False], flat]).astype(np.int8)))
     return [int(length) for length in np.diff(np.concatenate([[0], changes, [len(flat)]]))]
@@ -125,7 +133,14 @@ def decode_brush(data: object, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 def encode_brush(mask: NDArray[np.bool_]) -> list[int]:
-    """Encode a mask as a brush of Label Studio, four equal channels a pixel."""
+    """Encode a mask as a brush of Label Studio, four equal channels a pixel.
+
+    Args:
+        mask: Shape (H, W).
+
+    Returns:
+        Bytes, 0 to 255: the runs of the mask, row by row, each with its length.
+    """
     lengths = encode_runs(np.repeat(mask.ravel(), 4)[np.newaxis], by_columns=False)
     words = [(4 * mask.size, 32), (_WORD_BITS - 1, 5), *((bits - 1, 4) for bits in _LENGTH_BITS)]
     for index, length in enumerate(lengths):

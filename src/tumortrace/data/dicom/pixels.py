@@ -129,6 +129,9 @@ def decode_codestream(data: bytes, settings: dict[str, Any]) -> NDArray[Any]:
         data: The compressed picture.
         settings: Settings of pydicom's decoder.
 
+    Returns:
+        Pixels (H, W), or (H, W, 3) in colour, of the integer type that the settings state.
+
     Raises:
         Exception: The data are damaged; a decoder may raise anything.
     """

@@ -105,7 +105,7 @@ class SegMask:
         return self.seg.path
 
     def read(self, index: int) -> NDArray[np.bool_]:
-        """Return the union of the chosen segments in one slice."""
+        """Return the union of the chosen segments in one slice, shape (H, W)."""
         mask = np.zeros(self.seg.image.size_hw, dtype=np.bool_)
         for number in self.frames.get(index, ()):
             segment = self.seg.frames[number].segment

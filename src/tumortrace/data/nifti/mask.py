@@ -34,7 +34,7 @@ class NiftiMask:
     labels: frozenset[int] | None = None
 
     def read(self, index: int) -> NDArray[np.bool_]:
-        """Return the mask of one slice."""
+        """Return the mask of one slice, shape (H, W)."""
         values = _read_labels(self.reader, stamp(self.reader.path))[index]
         return np.asarray(values > 0 if self.labels is None else np.isin(values, list(self.labels)))
 
