@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tumortrace.trials.sweep import SweepResult
 
 By = Literal["groups", "source"]
+_ONE_PROCESS = "network.decoder = 'prompted' is trained by one process; omit --devices, --nodes or torchrun"
 
 
 def train(  # noqa: PLR0913 - the settings of a training
@@ -85,9 +86,7 @@ def train(  # noqa: PLR0913 - the settings of a training
         dataset = exclude_cases(dataset, Path(exclude))
     if settings.network.decoder == "prompted":
         if place is not None:
-            raise ConfigError(
-                "network.decoder = 'prompted' is trained by one process; omit --devices, --nodes or torchrun"
-            )
+            raise ConfigError(_ONE_PROCESS)
         from tumortrace.training.prompted_run import train_prompted
 
         return train_prompted(dataset, settings, out=run, start_from=start_from, resume=resume)

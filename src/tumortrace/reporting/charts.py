@@ -114,11 +114,8 @@ def draw_froc(points: Sequence[Document], *, chosen: float) -> Figure:
         points: Points of the curve, by rising peak threshold.
         chosen: The model's own peak threshold.
     """
-    figure = Figure(figsize=(5.2, 3.8), facecolor="white", layout="constrained")
-    axes = figure.subplots()
-    _draw_curve(axes, points, ("false_lesions_per_head", "sensitivity"), chosen=chosen)
-    axes.set(xlabel="false lesions per head", ylabel="lesions found (fraction)", ylim=(-0.02, 1.02))
-    return figure
+    names = ("false lesions per head", "lesions found (fraction)")
+    return _draw_curve(points, ("false_lesions_per_head", "sensitivity"), names, chosen=chosen)
 
 
 def draw_trade_off(points: Sequence[Document], *, chosen: float) -> Figure:
@@ -128,19 +125,17 @@ def draw_trade_off(points: Sequence[Document], *, chosen: float) -> Figure:
         points: Points of the curve, by rising peak threshold.
         chosen: The model's own peak threshold.
     """
-    figure = Figure(figsize=(5.2, 3.8), facecolor="white", layout="constrained")
-    axes = figure.subplots()
-    _draw_curve(axes, points, ("painted", "dice"), chosen=chosen)
-    axes.set(xlabel="tumour-free slices with a false alarm (fraction)", ylabel="mean Dice of slices with tumour")
-    axes.set_ylim(-0.02, 1.02)
-    return figure
+    names = ("tumour-free slices with a false alarm (fraction)", "mean Dice of slices with tumour")
+    return _draw_curve(points, ("painted", "dice"), names, chosen=chosen)
 
 
 _INTERVALS = {"false_lesions_per_head": "false_lesions_ci95"}
 
 
-def _draw_curve(axes: Axes, points: Sequence[Document], keys: tuple[str, str], *, chosen: float) -> None:
+def _draw_curve(points: Sequence[Document], keys: tuple[str, str], names: tuple[str, str], *, chosen: float) -> Figure:
     """Draw two scores of each peak threshold against each other, and the intervals of the model's own."""
+    figure = Figure(figsize=(5.2, 3.8), facecolor="white", layout="constrained")
+    axes = figure.subplots()
     values = [[point[key] for point in points] for key in keys]
     axes.plot(*values, color=BLUE, linewidth=1.6, marker="o", markerfacecolor="white", zorder=2)
     for point in points:
@@ -151,9 +146,11 @@ def _draw_curve(axes: Axes, points: Sequence[Document], keys: tuple[str, str], *
             axes.plot([x] * len(along or [y]), along or [y], color=BLUE, linewidth=2.4, zorder=3)
             axes.plot([x], [y], color=BLUE, marker="o", markersize=8, zorder=4)
             axes.annotate(f"peak threshold {chosen:g}", (x, y), xytext=(9, -13), textcoords="offset points", fontsize=9)
+    axes.set(xlabel=names[0], ylabel=names[1], ylim=(-0.02, 1.02))
     axes.set_xlim(left=min(-0.02 * max(values[0]), -0.01))
     _clean(axes)
     axes.grid(visible=True, linewidth=0.3, color="0.85")
+    return figure
 
 
 def draw_similarities(document: Document) -> Figure:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.box import SIMPLE
 from rich.table import Table
@@ -112,45 +112,53 @@ def tables_of_audit(document: Document) -> list[Table]:
     table.show_header = False
     table.add_column("", no_wrap=True)
     table.add_column("", overflow="fold")
+    for row in (*_rows_of_images(document), *_rows_of_copies(document), *_rows_of_scores(document)):
+        table.add_row(*row)
+    return [table, *(_table_of_pair(pair) for pair in document["across"])]
+
+
+def _rows_of_images(document: Document) -> Iterator[tuple[str, str]]:
+    """Yield how many images there are, of how many slices."""
     parts = ", ".join(f"{name or 'undivided'} {count}" for name, count in document["parts"].items())
-    table.add_row("images", f"{document['n']} ({parts})")
-    table.add_row("different slices", f"{document['groups']} (registered similarity below {document['same_slice']})")
+    yield "images", f"{document['n']} ({parts})"
+    yield "different slices", f"{document['groups']} (registered similarity below {document['same_slice']})"
     if document["unannotated"]:
-        table.add_row("images without annotation", f"{document['unannotated']}, compared as pictures")
+        yield "images without annotation", f"{document['unannotated']}, compared as pictures"
     if document["blank"]:
-        table.add_row("blank images", f"{document['blank']}, compared with nothing")
-    for dataset in document["datasets"] if len(names) > 1 else []:
-        table.add_row(
-            f"{dataset['name']}", f"{counted(dataset['n'], 'image')} of {counted(dataset['groups'], 'slice')}"
-        )
-    table.add_row("pairs of copies", str(document["pairs"]))
+        yield "blank images", f"{document['blank']}, compared with nothing"
+    for dataset in document["datasets"] if len(document["datasets"]) > 1 else []:
+        yield dataset["name"], f"{counted(dataset['n'], 'image')} of {counted(dataset['groups'], 'slice')}"
+
+
+def _rows_of_copies(document: Document) -> Iterator[tuple[str, str]]:
+    """Yield what several images, parts or groups have in common."""
+    yield "pairs of copies", str(document["pairs"])
     for pair in document["shared"]:
-        table.add_row(f"{pair['part']} images with a copy in {pair['with']}", f"{pair['images']} of {pair['of']}")
+        yield f"{pair['part']} images with a copy in {pair['with']}", f"{pair['images']} of {pair['of']}"
     patients = document["patients"]
     named = f"{patients['patients']}, named for {patients['images']} of {document['n']} images"
-    table.add_row("patients", named if patients["patients"] else "unknown, so only copies were checked")
+    yield "patients", named if patients["patients"] else "unknown, so only copies were checked"
     for group in document["largest_groups"][:3]:
-        linked = (
-            f"{group['linked_share']:.0%} of its pairs linked directly, least alike {group['lowest_similarity']:.2f}"
-        )
-        table.add_row(f"group {group['group']}", f"{counted(group['size'], 'image')}; {linked}")
+        linked = f"{group['linked_share']:.0%} of its pairs linked directly"
+        least = f"least similar {group['lowest_similarity']:.2f}"
+        yield f"group {group['group']}", f"{counted(group['size'], 'image')}; {linked}, {least}"
     if document["patients_across_parts"]:
-        table.add_row("patients in several parts", str(len(document["patients_across_parts"])))
+        yield "patients in several parts", str(len(document["patients_across_parts"]))
+
+
+def _rows_of_scores(document: Document) -> Iterator[tuple[str, str]]:
+    """Yield how far models, annotators and copied masks agree with the outlines."""
     if doubtful := document.get("doubtful"):
-        contradicted = f"{doubtful['contradicted']} of {doubtful['judged']}, by models not trained on their slices"
-        table.add_row("outlines contradicted", contradicted)
-    if document["agreement"]:
-        agreement = document["agreement"]
-        table.add_row(
-            "annotators agree",
-            f"Dice {_mean(agreement['dice'])}, NSD {_mean(agreement['nsd'])}, HD95 {_mean(agreement['hd95'])} px "
-            f"({counted(agreement['pairs'], 'pair')} of outlines, {counted(agreement['groups'], 'slice')})",
-        )
+        models = "by models not trained on their slices"
+        yield "outlines contradicted", f"{doubtful['contradicted']} of {doubtful['judged']}, {models}"
+    if agreement := document["agreement"]:
+        scores = f"Dice {_mean(agreement['dice'])}, NSD {_mean(agreement['nsd'])}, HD95 {_mean(agreement['hd95'])} px"
+        counts = f"{counted(agreement['pairs'], 'pair')} of outlines, {counted(agreement['groups'], 'slice')}"
+        yield "annotators agree", f"{scores} ({counts})"
     if document["baselines"]:
         lookup = document["baselines"]["nearest_training_mask"]
         sides = (f"{side} {score['mean_dice']:.3f} (n {score['n']})" for side, score in lookup.items() if score["n"])
-        table.add_row("Dice of copying TRAIN masks", ", ".join(sides))
-    return [table, *(_table_of_pair(pair) for pair in document["across"])]
+        yield "Dice of copying TRAIN masks", ", ".join(sides)
 
 
 def _table_of_pair(pair: Document) -> Table:

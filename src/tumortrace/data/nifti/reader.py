@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 from tumortrace.data.findings import Finding, warning
 from tumortrace.data.nifti.geometry import arrange, measure_step, place, positions_of, read_affine, read_sides
@@ -70,13 +71,7 @@ def open_nifti(path: Path, *, name: str, file: str) -> Volume:
     slope, intercept, unscaled = read_scaling(header, header_path)
     columns, rows, slices = grid.axes
     _check_grid(header_path, (shape[rows], shape[columns]), shape[slices])
-    if count > 1:
-        findings.append(_several(header_path, shape, count))
-    if int(header["intent_code"]) == _LABEL_INTENT:
-        findings.append(label_map(header_path, "its intent is a label map"))
-    if sides is None:
-        cause = f"voxel sides {in_words(header['pixdim'][1:4])}: the spacing is unknown"
-        findings.append(warning("spacing-unknown", str(header_path), cause, "areas are not given in mm2"))
+    findings += _warn(header, header_path, shape, count=count, known_sides=sides is not None)
     placed = None if affine is None else place(lps_to_ras(affine), grid, shape)
     return Volume(
         name=name,
@@ -93,6 +88,17 @@ def open_nifti(path: Path, *, name: str, file: str) -> Volume:
         stored_axes=grid.axes,
         stored_flips=grid.flips,
     )
+
+
+def _warn(header: Any, path: Path, shape: tuple[int, ...], *, count: int, known_sides: bool) -> list[Finding]:  # noqa: ANN401
+    """Return what the header says that a user should know: several volumes, a label map, no spacing."""
+    findings = [_several(path, shape, count)] if count > 1 else []
+    if int(header["intent_code"]) == _LABEL_INTENT:
+        findings.append(label_map(path, "its intent is a label map"))
+    if not known_sides:
+        cause = f"voxel sides {in_words(header['pixdim'][1:4])}: the spacing is unknown"
+        findings.append(warning("spacing-unknown", str(path), cause, "areas are not given in mm2"))
+    return findings
 
 
 def _check_grid(path: Path, size_hw: tuple[int, int], slices: int) -> None:
