@@ -459,9 +459,9 @@ def test_the_consensus_of_copies_is_learnt_where_it_is_asked_for(tmp_path: Path,
 
     monkeypatch.setattr(run_module, "fit", see)
     for outlines in ("own", "consensus"):
-        config = config_from_tables(
-            {"recipe": {"size_hw": [48, 32]}, "training": {"keep": "last", "device": "cpu", "outlines": outlines}}
-        )
+        training = {"keep": "last", "device": "cpu", "outlines": outlines}
+        tables = {"recipe": {"size_hw": [48, 32]}, "network": {"widths": [4, 8]}, "training": training}
+        config = config_from_tables(tables)
         with pytest.raises(KeyboardInterrupt):
             run_module.train(open_dataset(tmp_path / "data"), config, out=tmp_path / outlines)
     own, consensus = learnt
