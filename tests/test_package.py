@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -92,13 +93,28 @@ def test_plain_install_segments_a_sample_from_the_shell_and_from_python(installe
     assert run(installed / "python", "-c", program, cwd=tmp_path) == "1 True False\n"
 
 
-def test_plain_install_says_what_training_needs(installed, phantom_data, tmp_path):
+@pytest.mark.parametrize(
+    ("command", "extra", "rest"),
+    [
+        ("audit", "report", ()),
+        ("evaluate", "report", ()),
+        ("compare", "report", ("other",)),
+        ("report", "report", ()),
+        ("train", "train", ()),
+        ("sweep", "train", ()),
+        ("crossval", "train", ()),
+        ("improve", "train", ("--out", "run")),
+        ("export", "train", ("--out", "model.onnx")),
+    ],
+)
+def test_plain_install_says_what_a_command_needs(installed, phantom_data, tmp_path, command, extra, rest):
     done = subprocess.run(
-        [str(installed / "tumortrace"), "train", str(phantom_data)],
+        [str(installed / "tumortrace"), command, str(phantom_data), *rest],
         capture_output=True,
         text=True,
         cwd=tmp_path,
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr == "error: torch is needed to train; install it with: pip install 'tumortrace[train]'\n"
+    remedy = rf"install it with: pip install 'tumortrace\[{extra}\]'"
+    assert re.fullmatch(rf"error: (torch|matplotlib) is needed to .+; {remedy}\n", done.stderr), done.stderr

@@ -47,16 +47,17 @@ def audit(
             ``doubtful.csv`` and ``doubtful.txt``; None writes nothing.
 
     Raises:
+        TumortraceError: The extra ``report`` is not installed.
         DataError: A folder cannot be opened or is given twice, or ``out`` lies inside one.
         ModelError: ``run`` is no finished cross-validation, or one on other data.
     """
+    require_extra("report", purpose="audit a dataset")
     from tumortrace.copies.audit import audit_document, write_audit
     from tumortrace.copies.survey import survey_cases
     from tumortrace.evaluation.doubtful import describe_doubts, find_doubtful, open_crossval, write_doubts
 
     folder = check_output(out, data)
     if folder is not None:
-        require_extra("report", purpose="draw the audit's page")
         from tumortrace.reporting.html import refuse_foreign_page
 
         refuse_foreign_page(folder / "audit.html")  # before the survey, which takes minutes

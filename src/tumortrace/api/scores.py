@@ -46,9 +46,11 @@ def evaluate(  # noqa: PLR0913 - the settings of an evaluation
         out: Folder for tables, pictures and ``summary.json``; None writes nothing.
 
     Raises:
+        TumortraceError: The extra ``report`` is not installed.
         DataError: The dataset lacks the part, no case can be read, or ``out`` holds something else.
         ModelError: There is no such model.
     """
+    require_extra("report", purpose="score a model and draw the figures")
     from tumortrace.copies.survey import survey_cases
     from tumortrace.evaluation.evaluate import evaluate as score
     from tumortrace.evaluation.folder import claim_folder, refuse_run_folder, write_evaluation
@@ -57,7 +59,6 @@ def evaluate(  # noqa: PLR0913 - the settings of an evaluation
     from tumortrace.inference.model import open_model
 
     folder = check_output(out, data)
-    require_extra("report", purpose="score a model and draw the figures")
     if folder is not None:
         refuse_run_folder(folder)
     opened = open_model(model) if isinstance(model, str) else model

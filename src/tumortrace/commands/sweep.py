@@ -13,6 +13,7 @@ import typer
 from tumortrace import api
 from tumortrace.commands.options import LabelOption, NegativesOption, RayOption, SeveralData
 from tumortrace.commands.output import console, exit_if_unreadable, log, name_next_command, report_findings
+from tumortrace.errors import require_extra
 
 if TYPE_CHECKING:
     from tumortrace.evaluation.leaderboard import Run
@@ -34,6 +35,7 @@ def sweep(
 
     Example: tumortrace sweep br35h --config sweep --out runs/br35h-sweep
     """
+    require_extra("train", purpose="train")
     from tumortrace.reporting.sweep_table import conclude, leaderboard_table
     from tumortrace.trials.sweep_space import describe_setting, plan_sweep, read_sweep
 
