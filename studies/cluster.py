@@ -187,7 +187,9 @@ def list_workers() -> list[int]:
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
             title = path.read_bytes().replace(b"\0", b" ").strip()
-            if title.startswith((b"ray::_work", b"ray::MapWorker(MapBatches(_Actor)).", b"ray::MapBatches(_Actor)")):
+            if title.startswith(
+                (b"ray::_work", b"ray::MapWorker(MapBatches(SegmentActor)).", b"ray::MapBatches(SegmentActor)")
+            ):
                 busy.append(int(path.parent.name))
     return busy
 
@@ -247,11 +249,38 @@ def study_cost(given: argparse.Namespace) -> None:
                 child = subprocess.Popen(
                     [sys.executable, "-m", "tumortrace", *words, "--out", str(out), *more], stdout=subprocess.DEVNULL
                 )
-                _, _, used = os.wait4(child.pid, 0)
+                cpu = watch_cpu(child.pid)
+                used = os.wait4(child.pid, 0)[2]
                 seconds = time.monotonic() - started
                 spilled = sum(path.stat().st_size for path in Path("/tmp/ray").glob("session_*/ray_spilled*/*"))  # noqa: S108
                 row = {"study": "cost", "place": place, "slices": count, "seconds": round(seconds, 2)}
-                keep_row(given.out, {**row, "driver_mb": round(used.ru_maxrss / 1024, 1), "spilled_bytes": spilled})
+                driver = {"driver_mb": round(used.ru_maxrss / 1024, 1), "driver_cpu": used.ru_utime + used.ru_stime}
+                keep_row(given.out, {**row, **driver, **cpu, "spilled_bytes": spilled})
+
+
+def watch_cpu(driver: int) -> dict[str, float]:
+    """Wait until a process has ended; return the CPU seconds that actors and Ray's other processes took meanwhile."""
+    first, last = list_cpu(), dict[int, tuple[str, float]]()
+    while os.waitid(os.P_PID, driver, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        last |= list_cpu()
+        time.sleep(0.2)
+    used = Counter[str]()
+    for process, (kind, seconds) in last.items():
+        used[kind] += seconds - first.get(process, (kind, 0.0))[1]
+    return {kind: round(used[kind], 2) for kind in ("actor_cpu", "ray_cpu")}
+
+
+def list_cpu() -> dict[int, tuple[str, float]]:
+    """Return the CPU seconds of each process of Ray on this machine, and whether it is an actor of ours."""
+    found: dict[int, tuple[str, float]] = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            title = (path / "cmdline").read_bytes()
+            if b"ray" in title[:200] and b"-m\0tumortrace" not in title:
+                fields = (path / "stat").read_text().rpartition(")")[2].split()
+                seconds = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+                found[int(path.name)] = ("actor_cpu" if b"(SegmentActor)" in title else "ray_cpu", seconds)
+    return found
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tumortrace.errors import DataError
+from tumortrace.stored_path import StoredPath
 
 Document = dict[str, Any]
 """JSON values by name, as a JSON file holds them."""
@@ -60,9 +61,14 @@ _REMEDIES = {
 def open_regular(path: Path | str) -> io.BufferedReader:
     """Open a file for reading, once it is known to be one: a pipe or device could keep the reader waiting for ever.
 
+    Args:
+        path: The file; a ``StoredPath`` opens a member of an archive, or an object.
+
     Raises:
         OSError: It cannot be opened, or is no regular file; ``strerror`` says what it is.
     """
+    if isinstance(path, StoredPath):
+        return path.open_content()
     _require_regular(os.stat(path).st_mode, path)
     flags = (getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))  # some systems lack some
     number = os.open(path, os.O_RDONLY | sum(flags))
@@ -184,13 +190,20 @@ class NewFile:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _BINARY
         self._descriptor: int | None = os.open(self._neighbour, flags, 0o666)
 
-    def write(self, data: bytes, *, at: int) -> None:
-        """Write all of a content from a byte on, and cut off what stands behind it."""
+    def write(self, data: bytes, *, at: int, reserve: int = 0) -> None:
+        """Write all of a content from a byte on, and cut off what stands behind it.
+
+        Args:
+            data: The content.
+            at: Place of its first byte.
+            reserve: Bytes behind it for which space on the disk is taken, where the system can do so.
+        """
         if self._descriptor is None:
             raise ValueError("the file is closed")
         os.lseek(self._descriptor, at, os.SEEK_SET)
         _write_all(self._descriptor, data)
-        os.ftruncate(self._descriptor, at + len(data))
+        end = at + len(data)
+        os.ftruncate(self._descriptor, end + _reserve(self._descriptor, end, reserve))
 
     def truncate(self, size: int) -> None:
         """Cut off what stands behind a byte."""
@@ -243,6 +256,21 @@ def append_whole(path: Path, data: bytes) -> None:
             os.close(descriptor)
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from None
+
+
+def cut_off(path: Path, size: int) -> None:
+    """Remove what stands behind a byte of a file that grows: a piece that a killed run did not write whole.
+
+    Args:
+        path: The file; it need not exist.
+        size: Number of bytes that stay.
+
+    Raises:
+        OSError: It cannot be written; names ``path``.
+    """
+    with suppress(FileNotFoundError):
+        if path.stat().st_size > size:
+            os.truncate(path, size)
 
 
 def make_folder(folder: Path) -> None:
@@ -367,6 +395,19 @@ def is_disk_fault(error: BaseException) -> bool:
         error: Error that was raised in writing.
     """
     return isinstance(error, OSError) and error.errno in _DISK_FAULTS
+
+
+def _reserve(descriptor: int, at: int, count: int) -> int:
+    """Take space on the disk behind a byte; return how many bytes the file has there afterwards."""
+    if not count or not hasattr(os, "posix_fallocate"):  # macOS and Windows lack it
+        return 0
+    try:
+        os.posix_fallocate(descriptor, at, count)
+    except OSError as error:
+        if error.errno in _CANNOT_SYNC:
+            return 0
+        raise
+    return count
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

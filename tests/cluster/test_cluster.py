@@ -19,7 +19,8 @@ from studies.cluster_nodes import start_nodes
 
 from tumortrace import api
 from tumortrace.cluster import archive, site
-from tumortrace.cluster.archive import DEATHS, WORK, segment_on_cluster
+from tumortrace.cluster.actor import DEATHS
+from tumortrace.cluster.archive import WORK, segment_on_cluster
 from tumortrace.cluster.tasks import RETRIES, open_pool
 from tumortrace.data.slice import Slice, write_png
 from tumortrace.errors import DataError, TumortraceError
@@ -139,7 +140,7 @@ def test_a_sweep_gives_the_same_as_here_and_stops_the_same_runs(address: str, tm
 
 def test_blocks():
     assert archive._choose_block(5, slots=2) == 2
-    assert archive._choose_block(5_000, slots=2) == 64
+    assert archive._choose_block(5_000, slots=2) == 256
     assert archive._choose_block(100_000, slots=16) == 500
     assert archive._choose_block(1_000_000, slots=16) == 1000
 
@@ -224,6 +225,6 @@ def test_a_slice_that_kills_its_workers_is_a_named_failure_and_stops_no_other(
     summary = segment_on_cluster(address, segmenter, inputs, out=tmp_path / "out", settings=SegmentSettings())
     images = {Path(image["file"]).name: image for image in without_seconds(tmp_path / "out")["images"]}
     assert images["deadly.png"]["status"] == "error"
-    assert f"its worker died {DEATHS} times on it" in images["deadly.png"]["reason"]
+    assert f"its worker died {DEATHS + 1} times on it" in images["deadly.png"]["reason"]
     assert (summary.total, summary.failed) == (6, 2)
     assert len(read_masks(tmp_path / "out")) == 4

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -68,6 +69,31 @@ def test_pictures_of_a_bucket_are_segmented_and_taken_over(tmp_path: Path, segme
         summary = segment_shard(segmenter, inputs, Shard(1, 1), out=tmp_path / "shards")
     assert summary.shard is not None
     assert summary.shard.taken == 2
+
+
+@pytest.mark.usefixtures("bucket")
+def test_scans_of_a_bucket_give_what_their_folder_gives(
+    tmp_path: Path, segmenter: Segmenter, write_series: Callable[..., list[Any]]
+):
+    pixels = np.full((3, 8, 12), 10, dtype=np.int16)
+    pixels[:, 2:4, 6:10] = 200
+    folder = tmp_path / "scans"
+    write_series(folder / "series", pixels.astype(np.uint16))
+    (folder / "series/001.dcm").rename(folder / "series/IM0001")
+    nib.save(nib.Nifti1Image(np.transpose(pixels, (2, 1, 0)), np.diag([1, 2, 3, 1])), folder / "a.nii.gz")
+    client = boto3.client("s3")
+    for path in (each for each in folder.rglob("*") if each.is_file()):
+        client.put_object(Bucket="scans", Key=f"r/{path.relative_to(folder)}", Body=path.read_bytes())
+    client.close()
+    for source, out in ((str(folder), "out"), ("s3://scans/r", "out2")):
+        segment_all(segmenter, find_inputs([source]), out=tmp_path / out)
+    results = [json.loads((tmp_path / out / "results.json").read_text())["volumes"] for out in ("out", "out2")]
+    assert [one["file"] for one in results[1]] == ["s3://scans/r/a.nii.gz", "s3://scans/r/series"]
+    for one in (*results[0], *results[1]):
+        del one["file"]
+    assert results[0] == results[1]
+    for name in ("a_mask.nii.gz", "series_mask.nii.gz"):
+        assert (tmp_path / "out2" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
 
 
 def test_a_list_names_objects_and_a_lost_connection_is_each_ones_record(

@@ -118,18 +118,69 @@ def test_a_folder_without_results_has_no_masks(out: Path):
 # --- a disk that fills ---
 
 
+def fill_disk(room: int) -> Callable[..., None]:
+    """Return what writes into a file that takes so many bytes, those that are reserved included."""
+    write = NewFile.write
+
+    def write_what_fits(self: NewFile, data: bytes, *, at: int, reserve: int = 0) -> None:
+        fitting = data[: max(room - at, 0)]
+        write(self, fitting, at=at, reserve=max(min(reserve, room - at - len(fitting)), 0))
+        if at + len(data) + reserve > room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    return write_what_fits
+
+
+def volume(number: int) -> dict[str, Any]:
+    return {"file": f"{number}.nii", "series_uid": None, "mask": f"{number}_mask.nii.gz", "status": "ok", "lesions": []}
+
+
+@pytest.mark.parametrize("room", range(600, 4200, 171))
+def test_on_a_full_disk_each_volume_that_was_added_is_there_with_its_slices(
+    model: Model, out: Path, monkeypatch: pytest.MonkeyPatch, room: int
+):
+    added = []
+
+    def add_six() -> None:
+        with open_results(model, ["notes.txt"], out=out) as results:
+            for number in range(6):
+                slices = [ok(f"{number}.nii", f"{number}_mask.nii.gz"), ok(f"{number}.nii", f"{number}_mask.nii.gz")]
+                results.add_volume(volume(number), slices)
+                added.append(f"{number}.nii")
+
+    monkeypatch.setattr(NewFile, "write", fill_disk(room))
+    with pytest.raises(OSError, match=r"results\.(json|csv)"):
+        add_six()
+    document = json.loads((out / RESULTS).read_text())
+    files = [each["file"] for each in document["volumes"]]
+    assert files[: len(added)] == added
+    assert [image["file"] for image in document["images"]] == [file for file in files for _ in range(2)]
+
+
+def test_the_time_to_write_volumes_grows_with_their_number(model: Model, out: Path, monkeypatch: pytest.MonkeyPatch):
+    """Bytes that are written, which are the same on each machine."""
+    written, write = [0], NewFile.write
+
+    def count(self: NewFile, data: bytes, *, at: int, reserve: int = 0) -> None:
+        written[-1] += len(data)
+        write(self, data, at=at, reserve=reserve)
+
+    monkeypatch.setattr(NewFile, "write", count)
+    for number in (50, 100):
+        written.append(0)
+        with open_results(model, [], out=out) as results:
+            for each in range(number):
+                results.add_volume(volume(each), [ok(f"{each}.nii", f"{each}_mask.nii.gz")])
+        assert len(json.loads((out / RESULTS).read_text())["volumes"]) == number
+    assert written[2] < 2.1 * written[1]
+
+
 @pytest.mark.parametrize("room", range(0, 1200, 60))
 def test_whatever_the_room_the_results_are_whole_and_hold_what_fitted(
     model: Model, out: Path, monkeypatch: pytest.MonkeyPatch, room: int
 ):
     """A file that takes so many bytes, the last of them one by one, as a disk that fills does."""
-    write = NewFile.write
-
-    def write_what_fits(self: NewFile, data: bytes, *, at: int) -> None:
-        fitting = data[: max(room - at, 0)]
-        write(self, fitting, at=at)
-        if len(fitting) < len(data):
-            raise OSError(errno.ENOSPC, "No space left on device")
+    write_what_fits = fill_disk(room)
 
     added = []
 
@@ -159,9 +210,9 @@ def test_whatever_the_room_the_results_are_whole_and_hold_what_fitted(
 def test_an_interruption_amid_a_record_leaves_that_record_out(model: Model, out: Path, monkeypatch: pytest.MonkeyPatch):
     write = NewFile.write
 
-    def write_half(self: NewFile, data: bytes, *, at: int) -> None:
+    def write_half(self: NewFile, data: bytes, *, at: int, reserve: int = 0) -> None:
         monkeypatch.setattr(NewFile, "write", write)
-        write(self, data[: len(data) // 2], at=at)
+        write(self, data[: len(data) // 2], at=at, reserve=reserve)
         raise KeyboardInterrupt
 
     def add_two() -> None:

@@ -9,29 +9,22 @@ from __future__ import annotations
 
 import json
 import logging
-import pickle
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.dataset as pads
-import pyarrow.parquet as pq
 import ray
-from numpy.typing import NDArray
 from ray.data import ActorPoolStrategy, DataContext
 from ray.data.checkpoint import CheckpointConfig
 
+from tumortrace.cluster.actor import SegmentActor
 from tumortrace.cluster.connect import connect, start_aside
-from tumortrace.cluster.site import Site, check_nodes, enter_site
-from tumortrace.cluster.units_source import ID, NUMBER, UNIT, UnitsSource, make_id
-from tumortrace.data.findings import Finding
+from tumortrace.cluster.records import RECORD, count_rows, read_rows
+from tumortrace.cluster.site import Site, check_nodes
+from tumortrace.cluster.units_source import ID, UnitsSource
 from tumortrace.errors import DataError, TumortraceError
 from tumortrace.files import write_json
 from tumortrace.inference.batch import (
@@ -43,29 +36,19 @@ from tumortrace.inference.batch import (
     summarise,
 )
 from tumortrace.inference.find_inputs import Inputs
-from tumortrace.inference.found_files import PictureFile
 from tumortrace.inference.merging import write_results
-from tumortrace.inference.results import describe_failure, describe_volume_failure
 from tumortrace.inference.segmenter import Segmenter
 from tumortrace.inference.settings import SegmentSettings
 from tumortrace.inference.shards import describe_session
 from tumortrace.inference.tally import RunTally, SegmentSummary
-from tumortrace.inference.unit_files import write_unit
 from tumortrace.inference.unit_record import UnitRecord
-from tumortrace.inference.units import Unit, Units, segment_unit
+from tumortrace.inference.units import Units
 from tumortrace.locks import lock_folder
-from tumortrace.machine import limit_cores
 from tumortrace.progress import open_progress, tell
 from tumortrace.wording import counted
 
 WORK = ".tumortrace-ray"
 """Folder of a run that is under way, in that of its results."""
-
-RECORD = "record"
-"""Column of the records, as JSON."""
-
-DEATHS = 3
-"""Workers that may die on a unit before it counts as failed."""
 
 ROUNDS = 3
 """Times in a row that the units which are left are begun again without one of them being done."""
@@ -73,7 +56,7 @@ ROUNDS = 3
 BLOCKS = 200
 """Blocks of a run, if they then have from ``FEWEST_UNITS`` to ``MOST_UNITS``."""
 
-FEWEST_UNITS, MOST_UNITS = 64, 1000
+FEWEST_UNITS, MOST_UNITS = 256, 1000
 """Units of a block: fewer cost more than they are worth, and of more, more are done again after a kill."""
 
 SLOTS_A_WRITER = 16
@@ -81,9 +64,6 @@ SLOTS_A_WRITER = 16
 
 POLL_SECONDS = 1.0
 """Time between two looks at what is done."""
-
-AT_ONCE = 10_000
-"""Records that are read at a time."""
 
 
 def segment_on_cluster(
@@ -138,7 +118,13 @@ class _Run:
 
     @property
     def records(self) -> Path:
+        """The folder of the records."""
         return self.work / "records"
+
+    @property
+    def begun(self) -> Path:
+        """The folder of what was begun, by which a worker that died is noticed."""
+        return self.work / "begun"
 
 
 def _keep_session(work: Path, session: dict[str, str]) -> None:
@@ -175,18 +161,19 @@ def _segment_round(run: _Run) -> None:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     slots = max(int(ray.cluster_resources().get("CPU", 1)), 1)  # type: ignore[no-untyped-call]
     block = _choose_block(len(run.units), slots)
+    source = UnitsSource(run.units, listing=run.work / "pictures.jsonl", block=block)
     few = max(slots // SLOTS_A_WRITER, 2)
-    rows = ray.data.read_datasource(UnitsSource(run.units, block=block), num_cpus=0, concurrency=few)
+    rows = ray.data.read_datasource(source, num_cpus=0, concurrency=few)
     records = rows.map_batches(
-        _Actor,
-        fn_constructor_args=(run.segmenter, run.settings, Site.of(run.out)),
+        SegmentActor,
+        fn_constructor_args=(run.segmenter, run.settings, run.begun, Site.of(run.out)),
         batch_size=None,
         compute=ActorPoolStrategy(min_size=1, max_size=slots),
         num_cpus=1,
     )
     try:
         place = str(run.records.absolute())
-        start_aside(lambda: records.write_parquet(place, ray_remote_args={"num_cpus": 0}, concurrency=few)).result()
+        _wait(start_aside(lambda: records.write_parquet(place, ray_remote_args={"num_cpus": 0}, concurrency=few)), run)
     except ray.exceptions.RayError as error:
         _raise_cause(error)
 
@@ -203,9 +190,8 @@ def _wait(answer: Future[None], run: _Run) -> None:
         task = progress.add_task("Segmenting", total=len(run.units), note="")
         while not answer.done():
             wait([answer], timeout=POLL_SECONDS)
-            for path in set() if progress.disable else set(run.records.glob("*.parquet")) - counts.keys():
-                with suppress(pa.ArrowException, OSError):  # it is still being written
-                    counts[path] = pq.read_metadata(path).num_rows
+            files = [] if progress.disable else run.records.glob("*.parquet")
+            counts |= {path: count_rows(path) for path in files if not counts.get(path)}
             progress.update(task, completed=sum(counts.values()))
     answer.result()
 
@@ -221,68 +207,16 @@ def _raise_cause(error: BaseException) -> None:
         raise error
 
 
-class _Actor:
-    """A model on a worker, which segments blocks of units."""
-
-    def __init__(self, segmenter: Segmenter, settings: SegmentSettings, site: Site) -> None:
-        enter_site(site)
-        limit_cores(1)
-        self._segmenter, self._settings, self._out = segmenter, settings, site.out
-
-    def __call__(self, rows: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Segment the units of a block; return their records."""
-        units = [pickle.loads(unit) for unit in rows[UNIT]]  # noqa: S301 - from our own driver
-        with one_opencv_thread():
-            records = [self._segment(int(number), unit) for number, unit in zip(rows[NUMBER], units, strict=True)]
-        texts = np.array([json.dumps(record.to_json()) for record in records], dtype=object)
-        return {ID: rows[ID], NUMBER: rows[NUMBER], RECORD: texts}
-
-    def _segment(self, number: int, unit: Unit) -> UnitRecord:
-        begun = self._out / WORK / "begun" / str(number)
-        deaths = begun.stat().st_size if begun.exists() else 0
-        if deaths >= DEATHS:
-            return _describe_death(unit, deaths)
-        with begun.open("ab") as file:
-            file.write(b".")
-        record = write_unit(segment_unit(self._segmenter, unit, self._settings), self._out).record
-        begun.unlink(missing_ok=True)
-        return record
-
-
-def _describe_death(unit: Unit, deaths: int) -> UnitRecord:
-    """Describe a unit that nobody survived."""
-    file = unit.path if isinstance(unit, PictureFile) else unit.file
-    reason = f"{file}: its worker died {counted(deaths, 'time')} on it; segment it alone to see why, or remove it"
-    if isinstance(unit, PictureFile):
-        return UnitRecord(images=({**describe_failure(reason, file=file), "seconds": None},))
-    volume = describe_volume_failure(reason, file=file)
-    if isinstance(unit, Finding):
-        return UnitRecord(volume=volume)
-    return UnitRecord(volume={**volume, "series_uid": unit.volume.series_uid})
-
-
 def _count_left(run: _Run) -> int:
     """Count the units without a record."""
-    return sum(row is None for row in _read_rows(run, [ID]))
+    return sum(row is None for row in read_rows(run.records, run.units, [ID]))
 
 
 def _count(run: _Run, tally: RunTally) -> Iterator[UnitRecord]:
     """Yield the records of all units in their order, and count them."""
-    for row in _read_rows(run, [ID, RECORD]):
+    for row in read_rows(run.records, run.units, [ID, RECORD]):
         if row is None:
             raise DataError(f"{run.out}: a file was changed while it was segmented; run the same command again")
         record = UnitRecord.from_json(json.loads(row[RECORD]))
         tally.count(record)
         yield record
-
-
-def _read_rows(run: _Run, columns: list[str]) -> Iterator[dict[str, Any] | None]:
-    """Yield the row of each unit in their order; None without one of its files as they are now."""
-    files = [str(path) for path in run.records.glob("*.parquet")] if run.records.is_dir() else []
-    records = pads.dataset(files, format="parquet") if files else None
-    for start in range(0, len(run.units), AT_ONCE):
-        here = (pc.field(NUMBER) >= start) & (pc.field(NUMBER) < start + AT_ONCE)
-        found = records.to_table(columns, filter=here).to_pylist() if records else []
-        rows = {row[ID]: row for row in found}
-        for number, unit in enumerate(run.units[start : start + AT_ONCE], start):
-            yield rows.get(make_id(number, unit))

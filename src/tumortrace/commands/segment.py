@@ -83,9 +83,39 @@ def segment(  # noqa: PLR0913 - the options of the command
     Example: tumortrace segment scans/ --out masks --overlay
     """
     from tumortrace.inference.inputs import segment_inputs, segment_sample
-    from tumortrace.inference.results import RESULTS
     from tumortrace.inference.volume_files import VolumeOptions
 
+    _refuse_contradictions(inputs, sample=sample, box=box, tta=tta, shard=shard, ray=ray, as_json=as_json)
+    # The sample goes into a folder of its own, so that trying it out is not in the way of the first real scans.
+    folder = out or Path("tumortrace-sample" if sample else "tumortrace-masks")
+    always = partial(segment_inputs, inputs) if inputs else segment_sample
+    run = partial(always, out=folder, model=choose_model(model), tta=tta, gate=not no_gate, spacing_mm=spacing_mm)
+    if inputs:
+        options = VolumeOptions(
+            dicom_seg=dicom_seg or send is not None,
+            empty_seg=not no_empty_seg,
+            seg_all_frames=seg_all_frames,
+            seg_fractional=seg_fractional,
+            bids=bids,
+            keep_names=keep_names,
+        )
+        engine = None if ray is None else _open_engine(ray)
+        run = partial(run, overlay=overlay, series_uid=series, send=send, box=box, shard=shard)
+        run = partial(run, options=options, engine=engine)
+    _show(run(), folder, as_json=as_json)
+
+
+def _refuse_contradictions(  # noqa: PLR0913 - the options that exclude each other
+    inputs: Sequence[str] | None,
+    *,
+    sample: bool,
+    box: str | None,
+    tta: bool,
+    shard: str | None,
+    ray: str | None,
+    as_json: bool,
+) -> None:
+    """Refuse options that do not go together, each with the one to omit."""
     if sample and box is not None:
         raise TumortraceError("--box is for your own pictures; omit --sample")
     if tta and box is not None:
@@ -96,34 +126,12 @@ def segment(  # noqa: PLR0913 - the options of the command
         raise TumortraceError(f"--shard is a part of your own inputs; omit {'--sample' if sample else '--json'}")
     if sample == bool(inputs):
         raise TumortraceError("give pictures, folders or patterns to segment, or --sample alone to see it work")
-    gate, chosen = not no_gate, choose_model(model)
-    if inputs:
-        folder = out or Path("tumortrace-masks")
-        summary = segment_inputs(
-            inputs,
-            out=folder,
-            model=chosen,
-            overlay=overlay,
-            tta=tta,
-            gate=gate,
-            spacing_mm=spacing_mm,
-            series_uid=series,
-            options=VolumeOptions(
-                dicom_seg=dicom_seg or send is not None,
-                empty_seg=not no_empty_seg,
-                seg_all_frames=seg_all_frames,
-                seg_fractional=seg_fractional,
-                bids=bids,
-                keep_names=keep_names,
-            ),
-            send=send,
-            box=box,
-            shard=shard,
-            engine=None if ray is None else _open_engine(ray),
-        )
-    else:  # into a folder of its own, so that trying it out is not in the way of the first real scans
-        folder = out or Path("tumortrace-sample")
-        summary = segment_sample(out=folder, model=chosen, tta=tta, gate=gate, spacing_mm=spacing_mm)
+
+
+def _show(summary: SegmentSummary, folder: Path, *, as_json: bool) -> None:
+    """Print what became of a run; exit with status 1 where something failed."""
+    from tumortrace.inference.results import RESULTS
+
     for reason in summary.all_failures:
         log.print(reason)
     if as_json:

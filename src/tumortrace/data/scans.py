@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz")
 """Endings of the files that are taken for NIfTI, in lower case."""
 
+PAIR_SUFFIXES = NIFTI_SUFFIXES[2:]
+"""Those of the two halves of a pair, header and voxels."""
+
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 """Endings of the files that are taken for DICOM, in lower case; others are known by their first bytes."""
 

@@ -1,4 +1,7 @@
-"""Pictures in tar and zip archives, read one by one and never unpacked to disk."""
+"""Files in tar and zip archives, read one by one.
+
+Only a compressed tar with scans is unpacked, into a temporary file without a name: slices are not read in its order.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import gzip
 import stat
 import struct
 import tarfile
+import tempfile
 import threading
 import zipfile
 import zlib
@@ -19,7 +23,8 @@ from typing import BinaryIO, cast
 from tumortrace.data.folders import is_hidden
 from tumortrace.errors import DataError
 from tumortrace.files import open_regular
-from tumortrace.inference.found_files import FoundFile, Source
+from tumortrace.inference.found_files import FoundFile
+from tumortrace.stored_path import Source
 
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
 """Endings of the files that are taken for archives, in lower case."""
@@ -30,9 +35,13 @@ MOST_MEMBER_BYTES = 2**29
 MOST_MEMBERS = 2_000_000
 """Largest number of members: the list of a zip is read whole."""
 
+MOST_UNPACKED_BYTES = 2**33
+"""Largest temporary file that a compressed tar is unpacked into."""
+
 _MOST_DIRECTORY_BYTES = 2**28  # the list of entries of a zip
 _LONGEST_HEADER = 2**20  # what a tar says of one member, long names included
 _TAR_BLOCK = 512
+_CHUNK = 2**20
 _LOCAL = struct.Struct("<4s5H3I2H")  # header of a zip's member, in front of its name
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 
@@ -74,6 +83,20 @@ class PackedTarMember(TarMember):
         with _lock:
             try:
                 return _whole(_stream(self.archive, self.begin).read(self.size), self.size, self.archive)
+            except (OSError, EOFError, zlib.error) as error:
+                close_streams()
+                raise _unreadable(self.archive, error) from None
+
+
+@dataclass(frozen=True, slots=True)
+class UnpackedTarMember(TarMember):
+    """Content of one file in a compressed tar: fast in any order, for the tar is unpacked as far as it is read."""
+
+    def read(self) -> bytes:
+        """Return the content; ``DataError`` if the archive has changed, is too large or cannot be read."""
+        with _lock:
+            try:
+                return _whole(_unpack(self.archive).read(self.begin, self.size), self.size, self.archive)
             except (OSError, EOFError, zlib.error) as error:
                 close_streams()
                 raise _unreadable(self.archive, error) from None
@@ -157,6 +180,13 @@ def load_ahead(source: Source | None) -> Source | None:
         return Loaded(str(error), source)
 
 
+def allow_any_order(source: Source) -> Source:
+    """Return a source whose members are read in any order; a compressed tar is then unpacked into a temporary file."""
+    if isinstance(source, PackedTarMember):
+        return UnpackedTarMember(source.archive, source.begin, source.size)
+    return source
+
+
 @contextmanager
 def keep_streams() -> Iterator[None]:
     """Keep a compressed archive open from member to member, until the block ends."""
@@ -168,8 +198,9 @@ def keep_streams() -> Iterator[None]:
 
 def close_streams() -> None:
     """Close the compressed archive that was read last."""
-    while _streams:
-        _streams.popitem()[1].close()
+    for kept in (_streams, _unpacked):
+        while kept:
+            kept.popitem()[1].close()
 
 
 def list_members(path: str) -> Iterator[FoundFile]:
@@ -265,8 +296,38 @@ def _find_large(size: int) -> str:
     return f"{size:,} bytes, more than the limit of {MOST_MEMBER_BYTES:,}"
 
 
+class _Unpacked:
+    """A compressed file, unpacked into a temporary one as far as it was read."""
+
+    def __init__(self, archive: str) -> None:
+        self._archive = archive
+        self._packed = gzip.open(archive, "rb")  # noqa: SIM115 - kept for the next member
+        self._file = tempfile.TemporaryFile(prefix="tumortrace-")  # noqa: SIM115 - likewise
+        self._size = 0
+
+    def read(self, begin: int, size: int) -> bytes:
+        """Read bytes of the unpacked content; fewer at its end."""
+        while self._size < begin + size and (piece := self._packed.read(_CHUNK)):
+            if self._size + len(piece) > MOST_UNPACKED_BYTES:
+                raise DataError(
+                    f"{self._archive}: unpacks to more than the limit of {MOST_UNPACKED_BYTES:,} bytes; give its scans "
+                    "in a zip or in a tar that is not compressed"
+                )
+            self._file.seek(self._size)
+            self._file.write(piece)
+            self._size += len(piece)
+        self._file.seek(begin)
+        return self._file.read(size)
+
+    def close(self) -> None:
+        """Close both files; the temporary one goes with it."""
+        self._packed.close()
+        self._file.close()
+
+
 _lock = threading.Lock()
 _streams: dict[str, gzip.GzipFile] = {}
+_unpacked: dict[str, _Unpacked] = {}
 
 
 def _stream(archive: str, begin: int) -> gzip.GzipFile:
@@ -277,6 +338,16 @@ def _stream(archive: str, begin: int) -> gzip.GzipFile:
         stream = _streams[archive] = gzip.open(archive, "rb")  # noqa: SIM115 - kept for the next member
     stream.seek(begin)
     return stream
+
+
+def _unpack(archive: str) -> _Unpacked:
+    """The one compressed archive that is unpacked now; a changed one begins anew."""
+    version = f"{archive} {_stamp(archive)}"
+    found = _unpacked.get(version)
+    if found is None:
+        close_streams()
+        found = _unpacked[version] = _Unpacked(archive)
+    return found
 
 
 def _whole(data: bytes, size: int, archive: str) -> bytes:

@@ -28,6 +28,7 @@ from pydicom.valuerep import DA, DS, TM
 from tumortrace import __version__
 from tumortrace.data.volume import SliceSource
 from tumortrace.errors import DataError
+from tumortrace.files import open_regular
 from tumortrace.inference.model import Model
 from tumortrace.inference.prompt_model import PromptModel
 from tumortrace.inference.signed import sign_dicom
@@ -159,7 +160,8 @@ def _encode(
 def _read_image(path: Path, *, keep_names: bool) -> Dataset:
     """Read what places a mask on an image, and its patient or a stand-in; attributes that are wrong are empty."""
     wanted = [*_GEOMETRY, *(_PATIENT if keep_names else ())]
-    image = dcmread(path, stop_before_pixels=True, specific_tags=wanted)
+    with open_regular(path) as file:
+        image = dcmread(file, stop_before_pixels=True, specific_tags=wanted)
     _check_place(image, path)
     _set_patient(image, keep_names=keep_names)
     if not image.get("FrameOfReferenceUID"):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tumortrace.data.findings import Finding, describe_main_cause
-from tumortrace.data.scans import DICOM_SUFFIXES, NIFTI_SUFFIXES, open_files
+from tumortrace.data.scans import DICOM_SUFFIXES, NIFTI_SUFFIXES, PAIR_SUFFIXES, open_files, strip_suffix
 from tumortrace.data.volume import Volume
 from tumortrace.errors import DataError, installed
+from tumortrace.inference.archives import ARCHIVE_SUFFIXES, allow_any_order
 from tumortrace.inference.bids import name_derivatives
 from tumortrace.inference.found_files import (
     FoundFile,
@@ -21,8 +23,10 @@ from tumortrace.inference.found_files import (
     resolve_meeting,
 )
 from tumortrace.inference.pictures import describe_no_pictures, sort_files
+from tumortrace.inference.remote import RemoteFile
 from tumortrace.inference.signed import is_signed
 from tumortrace.inference.volume_files import VolumeFile
+from tumortrace.stored_path import Source, StoredPath
 
 
 @dataclass(frozen=True)
@@ -62,22 +66,20 @@ def find_inputs(inputs: Sequence[str], *, series_uid: str | None = None, bids: b
     files, others = sort_files(inputs)
     named = [one for _, one in files.odd() if one.named]
     pictures = FoundFiles(one for one in files if not one.named) if named else files
-    members = [one for one in others if one.source is not None]
-    others = [one for one in others if one.source is None]
-    own = [one.path for one in others if is_signed(Path(one.path))]
+    others, unlike = [one for one in others if _may_be_scan(one)], [one.path for one in others if not _may_be_scan(one)]
+    paths = _locate([*named, *others])
+    own = [one.path for one in others if is_signed(paths[one.path])]
     ours = set(own)
     candidates = [*named, *(one for one in others if one.path not in ours)]
-    volumes, findings, rest = _open(candidates, needed=not any(not one.fault for one in pictures))
+    volumes, findings, rest = _open(candidates, paths, needed=not any(not one.fault for one in pictures))
     asked = {one.path for one in named}
     refused = [each for each in findings if each.kind == "scan-refused" or each.file in asked]
     passed = [each for each in findings if each not in refused]
-    refused += [_refuse_member(one) for one in members if _is_scan(one)]
     left = set(rest)
     for one in named:
         if one.path in left:  # a file that the user names is taken for a picture
             pictures.append(one)
-    skipped = [one.path for one in others if one.path in left]
-    skipped += [one.path for one in members if not _is_scan(one)]
+    skipped = [*(one.path for one in others if one.path in left), *unlike]
     if series_uid is not None:
         skipped += [one.path for one in pictures if not one.fault]
         pictures, volumes, refused = FoundFiles(), _pick(volumes, series_uid, inputs), []
@@ -89,20 +91,35 @@ def find_inputs(inputs: Sequence[str], *, series_uid: str | None = None, bids: b
     return replace(inside, refused=tuple(refused), passed=tuple(passed), skipped=tuple(skipped), own=tuple(own))
 
 
-def _is_scan(member: FoundFile) -> bool:
-    return member.path.lower().endswith((*NIFTI_SUFFIXES, *DICOM_SUFFIXES))
+def _may_be_scan(one: FoundFile) -> bool:
+    """Whether a file is looked into; an object is fetched only if its suffix is that of a scan, or no word."""
+    if not isinstance(one.source, RemoteFile) or one.named:
+        return True
+    suffix = PurePosixPath(one.path).suffix[1:]
+    return one.path.lower().endswith((*NIFTI_SUFFIXES, *DICOM_SUFFIXES)) or not suffix.isalpha()
 
 
-def _refuse_member(member: FoundFile) -> Finding:
-    cause = "a scan in an archive or bucket, of which only pictures are read"
-    return Finding("scan-refused", "left out", member.path, cause, "copy it into a folder, and give that")
+def _locate(files: Sequence[FoundFile]) -> dict[str, Path]:
+    """Return the path by which each file is opened; a member of an archive knows the other half of a pair."""
+    sources = {one.path: allow_any_order(one.source) for one in files if one.source is not None}
+    halves: dict[str, dict[str, Source]] = defaultdict(dict)
+    for path, source in sources.items():
+        if path.lower().endswith(PAIR_SUFFIXES):
+            halves[strip_suffix(path)][PurePosixPath(path).name] = source
+    paths: dict[str, Path] = {
+        path: StoredPath(path, source, halves.get(strip_suffix(path))) for path, source in sources.items()
+    }
+    return paths | {one.path: Path(one.path) for one in files if one.source is None}
 
 
-def _open(candidates: Sequence[FoundFile], *, needed: bool) -> tuple[list[Volume], list[Finding], list[str]]:
+def _open(
+    candidates: Sequence[FoundFile], paths: Mapping[str, Path], *, needed: bool
+) -> tuple[list[Volume], list[Finding], list[str]]:
     """Open the scans among files, input by input.
 
     Args:
         candidates: Files that are no pictures by their suffix.
+        paths: Paths by which they are opened.
         needed: Whether there is nothing else to segment, so that libraries for scans must be there.
     """
     volumes: list[Volume] = []
@@ -113,11 +130,20 @@ def _open(candidates: Sequence[FoundFile], *, needed: bool) -> tuple[list[Volume
     for root, group in groupby(candidates, key=lambda one: one.path[: one.start]):
         members = list(group)
         file = members[0].path if members[0].named else root or "."
-        opened = open_files([Path(one.path) for one in members], root=Path(root or "."), file=file)
-        volumes += opened.volumes
+        opened = open_files([paths[one.path] for one in members], root=Path(root or "."), file=file)
+        volumes += [_name_without_suffix(volume, root) for volume in opened.volumes]
         findings += opened.findings
         rest += opened.others
     return volumes, findings, rest
+
+
+def _name_without_suffix(volume: Volume, root: str) -> Volume:
+    """Return a volume that has the name of its archive with the name of a folder of the same name."""
+    archive = PurePosixPath(root).name
+    suffix = next((end for end in ARCHIVE_SUFFIXES if archive.lower().endswith(end)), "")
+    if suffix and (volume.name == archive or volume.name.startswith(f"{archive}_")):
+        return replace(volume, name=archive[: -len(suffix)] + volume.name[len(archive) :])
+    return volume
 
 
 def _pick(volumes: Sequence[Volume], series_uid: str, inputs: Sequence[str]) -> list[Volume]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,19 +77,19 @@ def hash_file(path: Path) -> str:
         return ""
 
 
-def _list_files(unit: PictureFile | VolumeFile) -> list[str]:
+def _list_files(unit: PictureFile | VolumeFile) -> list[Path]:
     if isinstance(unit, PictureFile):
-        return [unit.path]
+        return [Path(unit.path)]
     paths = dict.fromkeys(source.path for source in unit.volume.sources)
     if unit.volume.kind == "nifti":  # header and voxels may be files of their own
         from tumortrace.data.nifti.header import pair
 
         paths = dict.fromkeys(half for path in paths for half in pair(path))
-    return [str(path) for path in paths]
+    return list(paths)
 
 
-def _stamp(path: str) -> tuple[int, int | str]:
-    status = os.stat(path)
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
     return status.st_size, status.st_mtime_ns
 
 

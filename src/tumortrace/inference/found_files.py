@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeAlias, TypeVar, overload
+from typing import NamedTuple, TypeAlias, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tumortrace.data.pictures import MOST_BYTES
 from tumortrace.errors import DataError
 from tumortrace.files import read_regular_file
+from tumortrace.stored_path import Source
 
 T = TypeVar("T")
 
@@ -23,16 +24,6 @@ Hashes: TypeAlias = NDArray[np.int64]
 """Hashes of texts, shape (texts,), int64."""
 
 _BLOCK = 4096  # paths in one buffer
-
-
-class Source(Protocol):
-    """What holds the content of a picture that is no file of its own: an archive, a bucket. It may be pickled."""
-
-    def read(self) -> bytes:
-        """Return the content; ``DataError`` if it cannot be read or is too large."""
-
-    def stamp(self) -> tuple[int, str]:
-        """Return size, and a text that changes with the content; ``DataError`` if they are unknown."""
 
 
 class FoundFile(NamedTuple):

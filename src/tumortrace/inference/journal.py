@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tumortrace.errors import DataError
-from tumortrace.files import Document
+from tumortrace.files import Document, append_whole, cut_off
 
 JOURNAL = "results-{index}-of-{count}.jsonl"
 """Name of the journal of one shard, in the folder of the results."""
@@ -107,14 +107,14 @@ class JournalReader:
 
 
 class JournalWriter:
-    """The journal of one shard, open for appending.
+    """The journal of one shard, to which lines are added.
 
     Attributes:
-        count: Number of units that were added since it was opened.
+        count: Number of units that were added.
     """
 
     def __init__(self, index: JournalIndex, session: Session) -> None:
-        """Open it; a last line that a killed run cut off is removed.
+        """Remove a last line that a killed run cut off.
 
         Args:
             index: Index of it.
@@ -124,12 +124,10 @@ class JournalWriter:
         self._session, self._index = session, index
         self._is_finished = index.session == session and index.finished
         self._is_begun = index.session == session and not index.finished
-        self._file = index.path.open("r+b" if index.path.exists() else "w+b", buffering=0)
-        self._end = index.end
-        self._file.truncate(self._end)
+        cut_off(index.path, index.end)
 
     def holds(self, key: str) -> bool:
-        """Whether a unit had a line that counts for the session when the journal was opened."""
+        """Whether a unit had a line that counts for the session before any was added."""
         return self._index.session == self._session and self._index.is_valid(key)
 
     def add(self, number: int, key: str, document: Document) -> None:
@@ -159,26 +157,13 @@ class JournalWriter:
         self._append({"done": count, "session": self._session.digest})
         self._is_finished = True
 
-    def close(self) -> None:
-        """Close it."""
-        self._file.close()
-
     def _begin(self) -> None:
         if not self._is_begun:
             self._append({"session": vars(self._session)})
             self._is_begun, self._is_finished = True, False
 
     def _append(self, document: Document) -> None:
-        line = memoryview(json.dumps(document).encode() + b"\n")
-        try:
-            self._file.seek(self._end)
-            written = 0
-            while written < len(line):
-                written += self._file.write(line[written:])
-        except BaseException:
-            self._file.truncate(self._end)
-            raise
-        self._end += len(line)
+        append_whole(self._index.path, json.dumps(document).encode() + b"\n")
 
 
 def read_index(path: Path) -> JournalIndex:

@@ -12,8 +12,8 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from tumortrace.data.nifti.stream import open_bytes
 from tumortrace.data.volume import Affine, Volume, lps_to_ras
-from tumortrace.files import open_regular
 from tumortrace.inference.signed import sign_nifti
 
 LABEL = "tumour"
@@ -26,7 +26,6 @@ _PLACE = (
 """Fields of a NIfTI header that place its voxels; ``pixdim`` is the other one."""
 
 _UNKNOWN, _SCANNER = 0, 1  # codes of what an affine leads to
-_GZIP = b"\x1f\x8b"
 _FAST = 1  # of zlib's levels: masks are nearly empty
 
 
@@ -55,9 +54,7 @@ def encode_nifti(mask: NDArray[np.bool_] | NDArray[np.uint8], volume: Volume) ->
 def _read_header(path: Path) -> nib.Nifti1Header:
     """Read the header of a NIfTI file, whatever its name says of compression."""
     path = path.with_suffix(".hdr") if path.suffix.lower() == ".img" else path
-    with open_regular(path) as file:
-        head = file.read(len(_GZIP))
-    with gzip.open(path) if head == _GZIP else open_regular(path) as file:
+    with open_bytes(path) as file:
         long = int.from_bytes(file.read(4), "little") in {540, int.from_bytes((540).to_bytes(4, "big"), "little")}
         file.seek(0)
         return (nib.Nifti2Header if long else nib.Nifti1Header).from_fileobj(file, check=False)

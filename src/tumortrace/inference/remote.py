@@ -1,4 +1,4 @@
-"""Pictures in buckets and other remote stores, read one by one through pyarrow."""
+"""Files in buckets and other remote stores, read one by one through pyarrow."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class RemoteFile:
         """Return the content; ``DataError`` if it cannot be read or is too large."""
         system, path = _open(self.url)
         try:
-            with system.open_input_stream(path) as stream:
+            with system.open_input_stream(path, compression=None) as stream:  # a .gz is read as it is
                 data: bytes = stream.read(MOST_MEMBER_BYTES + 1)
         except (OSError, ValueError) as error:
             raise _unreadable(self.url, error) from None

@@ -23,6 +23,8 @@ from tumortrace.inference.volume_predict import SliceResult, VolumePrediction
 RESULTS = "results.json"
 TABLE = "results.csv"
 
+_BETWEEN_VOLUMES = len(",\n    ")
+
 PARTIAL = f".{RESULTS}.partial"
 """Its neighbour while it is being written; a killed run leaves it."""
 
@@ -40,7 +42,9 @@ FORMER_COLUMNS = (COLUMNS[:-1],)
 class ResultsWriter:
     """Both files of results while they are being written.
 
-    ``results.json`` is complete JSON after each record, so that a full disk or a killed run loses no finished picture.
+    ``results.json`` is complete JSON after each record, so that a full disk loses no finished picture or volume. The
+    records of volumes, which stand behind all others, are written when it is finished: so the time to write grows with
+    the results, not with their square. Space for them is reserved before.
 
     Attributes:
         count: Number of pictures and slices so far.
@@ -58,6 +62,7 @@ class ResultsWriter:
         self.count = 0
         self._whole = whole
         self._volumes: list[str] = []
+        self._volume_bytes = 0
         with ExitStack() as undo:
             self._records = _Stream(out / RESULTS)
             undo.callback(self._records.discard)
@@ -81,17 +86,12 @@ class ResultsWriter:
 
     def add_units(self, units: Sequence[UnitRecord]) -> None:
         """Add all records of several units at once."""
-        self._volumes += [json.dumps(unit.volume) for unit in units if unit.volume is not None]
-        self._add([image for unit in units for image in unit.images])
+        volumes = [json.dumps(unit.volume) for unit in units if unit.volume is not None]
+        self._add([image for unit in units for image in unit.images], volumes)
 
     def add_volume(self, volume: Record, slices: Sequence[Record]) -> None:
         """Add the record of a volume and those of its slices: all or none."""
-        self._volumes.append(json.dumps(volume))
-        try:
-            self._add(slices)
-        except BaseException:
-            self._volumes.pop()
-            raise
+        self._add(slices, [json.dumps(volume)])
 
     def discard(self) -> None:
         """Remove both files beside their places; what is in the places stays."""
@@ -107,24 +107,28 @@ class ResultsWriter:
         with ExitStack() as ending:
             ending.callback(self._rows.rename)
             ending.callback(self._records.rename)
-            self._records.append(b"", tail=self._tail(skipped, self.count))
+            try:
+                self._records.append(b"", tail=self._tail(skipped, self.count, self._volumes))
+            except OSError:  # the disk is full, but for the space that was reserved
+                self._records.append(b"", tail=self._tail([], self.count, self._volumes))
+                raise
 
-    def _add(self, records: Sequence[Record]) -> None:
+    def _add(self, records: Sequence[Record], volumes: Sequence[str] = ()) -> None:
         lines = [json.dumps(record) for record in records]
-        if lines:
-            text = (",\n    " if self.count else "\n    ") + ",\n    ".join(lines)
-            self._records.append(text.encode(), tail=self._tail_so_far(self.count + len(lines)))
-        else:
-            self._records.append(b"", tail=self._tail_so_far(self.count))
+        text = ((",\n    " if self.count else "\n    ") + ",\n    ".join(lines)) if lines else ""
+        reserve = self._volume_bytes + sum(len(line) + _BETWEEN_VOLUMES for line in volumes)
+        self._records.append(text.encode(), tail=self._tail_so_far(self.count + len(lines)), reserve=reserve)
+        self._volumes += volumes
+        self._volume_bytes = reserve
         self.count += len(lines)
         self._rows.append(b"".join(_row([_cell(record, column) for column in COLUMNS]) for record in records))
 
     def _tail_so_far(self, count: int) -> bytes:
-        return self._tail([], count) if self._whole else b""
+        return self._tail([], count, []) if self._whole else b""
 
-    def _tail(self, skipped: Sequence[str], count: int) -> bytes:
-        """What follows the last picture: all volumes, a line each, and the files that were passed over."""
-        volumes = ",".join(f"\n    {line}" for line in self._volumes)
+    def _tail(self, skipped: Sequence[str], count: int, lines: Sequence[str]) -> bytes:
+        """What follows the last picture: volumes, a line each, and the files that were passed over."""
+        volumes = ",".join(f"\n    {line}" for line in lines)
         end = _dump({"skipped": list(skipped)}).removeprefix("{\n")
         text = (
             ("\n  ],\n" if count else "],\n") + f'  "volumes": [{volumes}' + ("\n  ],\n" if volumes else "],\n") + end
@@ -296,18 +300,19 @@ class _Stream:
         self._file = NewFile(place)
         self._end = 0
         self._tail = b""
+        self._reserve = 0
         self._whole = True
 
-    def append(self, data: bytes, *, tail: bytes = b"") -> None:
-        """Write a piece in the place of the old tail, and a new tail behind it."""
+    def append(self, data: bytes, *, tail: bytes = b"", reserve: int = 0) -> None:
+        """Write a piece in the place of the old tail, a new tail behind it, and reserve space for a longer tail."""
         try:
-            self._file.write(data + tail, at=self._end)
+            self._file.write(data + tail, at=self._end, reserve=reserve)
         except OSError as error:
             self._whole = False
             with suppress(OSError):  # in blocks that the file has already
                 self._restore()
             raise OSError(error.errno, error.strerror, str(self._place)) from None
-        self._end, self._tail, self._whole = self._end + len(data), tail, True
+        self._end, self._tail, self._whole, self._reserve = self._end + len(data), tail, True, reserve
 
     def rename(self) -> None:
         """Bring the file into its place; one that cannot be made whole stays beside it."""
@@ -327,7 +332,7 @@ class _Stream:
 
     def _restore(self) -> None:
         """Write the old tail again, over a piece that was not written whole."""
-        self._file.write(self._tail, at=self._end)
+        self._file.write(self._tail, at=self._end, reserve=self._reserve)
         self._whole = True
 
 

@@ -137,11 +137,11 @@ def segment_shard(
         with hold_folder(out, seconds=START_SECONDS):  # other shards write the same file
             describe_folder(inputs, segmenter, settings, out)
         tally, own = RunTally(), read_index(shard.journal(out))
-        with closing(JournalWriter(own, session)) as journal:
-            with _open_earlier(own, session, out) as earlier:
-                left = _take_over(work, mine, earlier, journal, tally)
-            _segment(work, left, journal, tally)
-            journal.finish(len(mine))
+        journal = JournalWriter(own, session)
+        with _open_earlier(own, session, out) as earlier:
+            left = _take_over(work, mine, earlier, journal, tally)
+        _segment(work, left, journal, tally)
+        journal.finish(len(mine))
         unfinished = _merge(work, shard, session)
     counts = ShardCounts(shard.index, shard.count, len(mine) - len(left), unfinished)
     return replace(summarise(tally, inputs, out), shard=counts)

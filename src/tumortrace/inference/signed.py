@@ -64,7 +64,7 @@ def _is_signed_nifti(path: Path) -> bool:
     try:
         if not path.is_file():  # a pipe would keep the reader waiting
             return False
-        with gzip.open(path) as file:
+        with open_regular(path) as packed, gzip.open(packed) as file:
             return _carries_mark(file, _NIFTI_MARK)
     except (OSError, EOFError, zlib.error):
         return False

@@ -154,7 +154,7 @@ def parse(path: Path, tags: Sequence[str]) -> Parsed:
         raise DataError(f"{path}: {error}") from None
     except Exception as error:  # noqa: BLE001 - on damaged bytes a parser may raise anything; its text may hold values
         if isinstance(error, OSError) and error.strerror:
-            raise DataError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
+            raise DataError(f"{path}: cannot be read ({error.strerror}); check the file") from None
         kind = type(error).__name__
         raise DataError(f"{path}: the DICOM header is damaged ({kind}); copy it again from its source") from None
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
@@ -30,9 +31,13 @@ def is_gzip(path: Path) -> bool:
         return file.read(2) == _GZIP
 
 
-def open_bytes(path: Path) -> gzip.GzipFile | BinaryIO:
-    """Open a file for reading its uncompressed bytes."""
-    return gzip.open(path, "rb") if is_gzip(path) else open_regular(path)
+@contextmanager
+def open_bytes(path: Path) -> Iterator[gzip.GzipFile | BinaryIO]:
+    """Open a file for reading its uncompressed bytes, until the block ends."""
+    with open_regular(path) as file:
+        packed = file.read(len(_GZIP)) == _GZIP
+        file.seek(0)
+        yield gzip.GzipFile(fileobj=file) if packed else file
 
 
 def stamp(path: Path) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tumortrace.data.findings import Finding, warning
 from tumortrace.data.nifti.stream import MOST_FOLD, is_gzip, stamp, unpack
 from tumortrace.data.slice import Slice, fill_gaps, slice_from_array
+from tumortrace.stored_path import StoredPath
 
 LABELS = 16
 """Number of different whole numbers up to which a volume holds labels, not grey values."""
@@ -81,9 +82,16 @@ class NiftiReader:
             flat = unpack(self.path, stamp(self.path), self.offset, length, rest, fold)
             voxels = np.frombuffer(flat, self.stored_type).reshape(self.shape, order="F")
         else:
-            voxels = np.memmap(self.path, self.stored_type, "r", self.offset, self.shape, order="F")
+            voxels = self._map()
         ordered = np.transpose(voxels, self.axes[::-1])
         return np.asarray(ordered[tuple(slice(None, None, -1 if flip else None) for flip in self.flips[::-1])])
+
+    def _map(self) -> NDArray[Any]:
+        """The stored values of a file that is not compressed, in their stored shape."""
+        if not isinstance(self.path, StoredPath):
+            return np.memmap(self.path, self.stored_type, "r", self.offset, self.shape, order="F")
+        flat = np.frombuffer(self.path.read_content(), self.stored_type, math.prod(self.shape), self.offset)
+        return flat.reshape(self.shape, order="F")
 
     def _scale(self, values: NDArray[Any]) -> NDArray[Any]:
         native = values.astype(values.dtype.newbyteorder("="))
