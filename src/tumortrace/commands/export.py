@@ -25,7 +25,7 @@ def export(
 ) -> None:
     """Export a run's kept weights as ONNX.
 
-    Refuses where torch and ONNX disagree on slices that the run was trained on.
+    The export is refused if torch and ONNX disagree on training slices of the run.
 
     Example: tumortrace export runs/first --out first.onnx
     """

@@ -43,7 +43,7 @@ def improve(  # noqa: PLR0913, PLR0917 - the options of the command
         bool, typer.Option("--json", help="Print improvement.json on stdout, and nothing else.")
     ] = False,
 ) -> None:
-    """Train a model on corrected masks, and prove whether it is better.
+    """Train a model on corrected masks, and test whether it is better.
 
     A part of the corrected cases is held out for good, by copies and patients, and frozen in the run. The old and the
     new model are compared on it and on a standard set. Only a better model becomes the default of the folder of --out.

@@ -57,7 +57,7 @@ def train(  # noqa: PLR0913, PLR0917 - the options of the command
         ),
     ] = None,
     nodes: Annotated[
-        int | None, typer.Option("--nodes", metavar="M", min=1, help="Machines, of which each runs this command [1].")
+        int | None, typer.Option("--nodes", metavar="M", min=1, help="Number of machines; each runs this command [1].")
     ] = None,
     *,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out after a stop.")] = False,
