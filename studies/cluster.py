@@ -3,6 +3,7 @@
 ``python -m studies.cluster kills sweep|crossval|archive --out FOLDER`` kills nodes, workers and drivers in turn, each
 at a random moment, until as many kills of each kind are done; every run is compared with that of this process.
 ``python -m studies.cluster cost --out FOLDER`` measures time, memory and spilling with one worker.
+``python -m studies.cluster memory --out FOLDER`` measures what the driver holds of lists of generated paths.
 ``python -m studies.cluster tune`` times eight short jobs as tasks and by Ray Tune.
 Each prints its rows and appends them to ``results.jsonl`` in the folder.
 """
@@ -35,6 +36,24 @@ TIMES = {"seconds", "images_per_second", "loader_share"}
 DRAWN = 250
 """Different slices of an archive."""
 
+PATHS = (1_000, 101_000)
+"""Paths of two lists, whose difference says what a path costs."""
+
+HOLD = """
+import sys
+from pathlib import Path
+from tumortrace.cluster.units_source import UnitsSource
+from tumortrace.inference.find_inputs import find_inputs
+from tumortrace.inference.units import Units
+
+units = Units(find_inputs(["@" + sys.argv[1]]))
+if sys.argv[2] == "tasks":
+    source = UnitsSource(units, listing=Path(sys.argv[1] + ".jsonl"), block=max(len(units) // 200, 256))
+    tasks = source.get_read_tasks(1)
+pages = int(Path("/proc/self/statm").read_text().split()[1])
+print(pages * 4096)
+"""
+
 BASE = """
 [recipe]
 size_hw = [64, 64]
@@ -60,7 +79,7 @@ stop_hopeless = true
 def main() -> None:
     """Do what the arguments say."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("kills", "cost", "tune"))
+    parser.add_argument("what", choices=("kills", "cost", "memory", "tune"))
     parser.add_argument("command", nargs="?", choices=("sweep", "crossval", "archive"), default="archive")
     parser.add_argument("--out", type=Path, default=Path("cluster-study"))
     parser.add_argument("--kills", type=int, default=10, help="of each kind")
@@ -74,6 +93,8 @@ def main() -> None:
         study_kills(given)
     elif given.what == "cost":
         study_cost(given)
+    elif given.what == "memory":
+        study_memory(given.out)
     else:
         study_tune()
 
@@ -256,6 +277,19 @@ def study_cost(given: argparse.Namespace) -> None:
                 row = {"study": "cost", "place": place, "slices": count, "seconds": round(seconds, 2)}
                 driver = {"driver_mb": round(used.ru_maxrss / 1024, 1), "driver_cpu": used.ru_utime + used.ru_stime}
                 keep_row(given.out, {**row, **driver, **cpu, "spilled_bytes": spilled})
+
+
+def study_memory(out: Path) -> None:
+    """Measure the resident memory of a driver before it joins a cluster: with its inputs, and with its tasks too."""
+    for held in ("inputs", "tasks"):
+        used = []
+        for count in PATHS:
+            path = out / f"paths-{count}.txt"
+            path.write_text("".join(f"archive/study-{number:08}/slice.png\n" for number in range(count)))
+            words = [sys.executable, "-c", HOLD, str(path), held]
+            used.append(int(subprocess.run(words, capture_output=True, text=True, check=True).stdout))
+        slope = (used[1] - used[0]) / (PATHS[1] - PATHS[0]) * 10_000 / 1e6
+        keep_row(out, {"study": "memory", "held": held, "mb": round(used[1] / 1e6), "mb_per_10000": round(slope, 2)})
 
 
 def watch_cpu(driver: int) -> dict[str, float]:
