@@ -28,6 +28,11 @@ PICTURES: dict[str, Attack] = {}
 SCANS: dict[str, Attack] = {}
 ANNOTATIONS: dict[str, Attack] = {}
 
+ANSWERED = {"PNG whose EXIF directory repeats 700 kB 60,000 times", "JPEG whose EXIF directory repeats itself",
+    "DICOM of 2,000 nested sequences of known length", "YAML with aliases that expand a billionfold",
+    "DICOM whose position holds ten million numbers"}  # fmt: skip
+"""Files whose pixels are sound: what is hostile in them is passed over."""
+
 
 def _attack(registry: dict[str, Attack], name: str) -> Callable[[Attack], Attack]:
     def register(make: Attack) -> Attack:
