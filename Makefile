@@ -4,14 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-fast check bench faults docs docs-run reproduction fuzz clean
+.PHONY: setup demo test test-fast check bench faults docs docs-run reproduction fuzz fuzz-guided clean
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+# Everything but torch by the hash of its file; which build of torch is taken is the user's choice.
+$(STAMP): pyproject.toml constraints.txt requirements-dev.lock
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
 demo: setup
@@ -45,6 +47,11 @@ faults: setup
 	$(BIN)/python -m tools.faults
 fuzz: setup
 	$(BIN)/python -m tests.fuzz.campaign --count 100000
+
+# Guided by coverage: atheris has files for Linux and few Pythons, so it stays out of the environment.
+fuzz-guided: setup
+	$(BIN)/python -m pip install --quiet --no-deps --target build/atheris atheris==3.0.0
+	PYTHONPATH=build/atheris $(BIN)/python -m tests.fuzz.guided
 
 docs: setup
 	$(BIN)/python -m tools.site

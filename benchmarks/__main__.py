@@ -7,14 +7,14 @@ import platform
 
 from rich.console import Console
 
-from benchmarks import auditing, drawing, engine, inference, page, reading, serving, startup, steps, training
+from benchmarks import auditing, drawing, engine, inference, page, reading, serving, startup, steps, training, writing
 
 
 def main() -> None:
     """Print the machine, then each benchmark's table."""
     console = Console(width=130)
     console.print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    for benchmark in (startup, reading, drawing, engine, steps, inference, auditing, training, page, serving):
+    for benchmark in (startup, reading, drawing, writing, engine, steps, inference, auditing, training, page, serving):
         console.print(benchmark.measure())
 
 

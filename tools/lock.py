@@ -1,9 +1,9 @@
 """Pinned versions of everything that an installation brings.
 
-``python -m tools.lock`` writes two files. ``constraints.txt`` pins every package of every extra, in the versions of
-this environment where it has them; ``make setup`` installs with it. ``requirements.lock`` pins what runs without torch
-(the core with ``formats``, ``report`` and ``web``), with the SHA-256 of each file, for the container. Needs
-uv on the PATH.
+``python -m tools.lock`` writes three files. ``constraints.txt`` pins every package of every extra, in the versions of
+this environment where it has them. ``requirements-dev.lock`` pins the same but torch, with the SHA-256 of each file;
+``make setup`` and so CI install from it. ``requirements.lock`` pins what runs without torch (the core with ``formats``,
+``report`` and ``web``), with hashes too, for the container. Needs uv on the PATH.
 
 torch is pinned without a hash, and what only its CUDA build needs is not pinned: which build is taken is the user's
 choice.
@@ -31,11 +31,16 @@ LOCK_HEAD = """\
 # What tumortrace needs without torch (core, formats, report, web), with the SHA-256 of each file; written by
 # python -m tools.lock. Install with: pip install --require-hashes -r requirements.lock, then pip install --no-deps .
 """
+DEV_LOCK = ROOT / "requirements-dev.lock"
+DEV_LOCK_HEAD = """\
+# All extras without torch, with the SHA-256 of each file; written by python -m tools.lock. make setup installs it with:
+# pip install --require-hashes --no-deps -r requirements-dev.lock
+"""
 OF_CUDA = re.compile(r"(nvidia|cuda|triton)[-_.\w]*==")
 
 
 def main() -> int:
-    """Write both files; return the exit status."""
+    """Write the files; return the exit status."""
     if shutil.which("uv") is None:
         print("uv is needed to find the versions; install it with: pip install uv", file=sys.stderr)
         return 1
@@ -44,10 +49,20 @@ def main() -> int:
         here.write_text("".join(f"{line}\n" for line in list_installed()), encoding="utf-8")
         pins = [line for line in compile_pins("--all-extras", constraints=here) if not OF_CUDA.match(line)]
     CONSTRAINTS.write_text(HEAD + "".join(f"{line}\n" for line in pins), encoding="utf-8")
+    all_but_torch = compile_pins(
+        "--all-extras", "--no-emit-package", "torch", "--generate-hashes", constraints=CONSTRAINTS
+    )
+    DEV_LOCK.write_text(DEV_LOCK_HEAD + "".join(leave_out_cuda(all_but_torch)), encoding="utf-8")
     extras = [word for extra in ("formats", "report", "web") for word in ("--extra", extra)]
     lock = compile_pins(*extras, "--generate-hashes", constraints=CONSTRAINTS)
     LOCK.write_text(LOCK_HEAD + "".join(f"{line}\n" for line in lock), encoding="utf-8")
     return 0
+
+
+def leave_out_cuda(lines: list[str]) -> list[str]:
+    """Return the lines of a lock without the packages that only torch's CUDA build needs, and without their hashes."""
+    entries = re.split(r"^(?=\S)", "".join(f"{line}\n" for line in lines), flags=re.MULTILINE)
+    return [entry for entry in entries if entry and not OF_CUDA.match(entry)]
 
 
 def list_installed() -> list[str]:
