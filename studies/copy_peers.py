@@ -27,7 +27,8 @@ import typer
 from numpy.typing import NDArray
 
 from studies.planted_copies import PLANTED, PLANTS, Picture
-from tumortrace.copies.find import SAME_SLICE, find_copies
+from tumortrace.copies.compare import SAME_SLICE
+from tumortrace.copies.find import find_copies
 from tumortrace.copies.signatures import measure_signature, stack_signatures
 from tumortrace.data.dataset import open_dataset
 from tumortrace.data.slice import read_slice, write_png

@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from tumortrace.copies.find import CopyPair, find_copies
+from tumortrace.copies.compare import CopyPair
+from tumortrace.copies.find import find_copies
 from tumortrace.copies.registration import lay_mask, lay_pixels
 from tumortrace.copies.signatures import measure_signature, stack_signatures
 from tumortrace.copies.transforms import make_thumbnail, name_transform

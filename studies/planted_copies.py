@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortrace.copies.find import SAME_SLICE, CopyPair, find_copies, score_pairs
+from tumortrace.copies.compare import SAME_SLICE, CopyPair
+from tumortrace.copies.find import find_copies, score_pairs
 from tumortrace.copies.groups import link
 from tumortrace.copies.signatures import measure_signature, stack_signatures
 from tumortrace.copies.similarity import ORIENTATIONS, orient

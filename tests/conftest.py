@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tumortrace import progress
 from tumortrace.config import Config, config_from_tables
-from tumortrace.copies.find import CopyPair
+from tumortrace.copies.compare import CopyPair
 from tumortrace.copies.groups import link, name_groups
 from tumortrace.copies.signatures import Signatures
 from tumortrace.copies.survey import Survey, SurveyedCase

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tumortrace.copies.audit import audit_document, write_audit
-from tumortrace.copies.find import SAME_SLICE
+from tumortrace.copies.compare import SAME_SLICE
 from tumortrace.copies.survey import Survey, survey_cases
 from tumortrace.data.cases import CaseRecord
 from tumortrace.data.dataset import Dataset, open_any, open_dataset

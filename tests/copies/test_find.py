@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tumortrace.copies.find import SAME_SLICE, CopyPair, find_copies, score_pairs
+from tumortrace.copies.compare import SAME_SLICE, CopyPair
+from tumortrace.copies.find import find_copies, score_pairs
 from tumortrace.copies.groups import link
 from tumortrace.copies.registration import lay_mask, lay_pixels, orientation_matrix, window_matrix
 from tumortrace.copies.signatures import Signatures, measure_signature, stack_signatures

@@ -27,28 +27,31 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "tumortrace" / "signatures.sqlite"
 
 
-@pytest.fixture
-def measured(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Count the signatures that are measured and not looked up."""
-    calls: list[int] = []
+class Measured:
+    """Signatures that were measured and not looked up, counted."""
 
-    def measure(pixels: NDArray[np.uint8]) -> Signature:
-        calls.append(pixels.size)
+    def __init__(self) -> None:
+        self.count = 0
+
+    def measure(self, pixels: NDArray[np.uint8]) -> Signature:
+        self.count += 1
         return measure_signature(pixels)
 
-    monkeypatch.setattr(signature_cache, "measure_signature", measure)
-    return calls
+    def all(self, *pictures: NDArray[np.uint8]) -> list[Signature]:
+        """Measure pictures by a cache that is opened for them."""
+        with open_signatures(self.measure) as measure:
+            return [measure(picture) for picture in pictures]
 
 
-def measure_all(*pictures: NDArray[np.uint8]) -> list[Signature]:
-    with open_signatures() as measure:
-        return [measure(picture) for picture in pictures]
+@pytest.fixture
+def measured() -> Measured:
+    return Measured()
 
 
-def test_a_slice_is_measured_once_and_comes_back_the_same(draw_head: DrawHead, cache: Path, measured: list[int]):
+def test_a_slice_is_measured_once_and_comes_back_the_same(draw_head: DrawHead, cache: Path, measured: Measured):
     head = draw_head(1)
-    (first,), (second,) = measure_all(head), measure_all(head)
-    assert len(measured) == 1
+    (first,), (second,) = measured.all(head), measured.all(head)
+    assert measured.count == 1
     assert cache.is_file()
     assert np.array_equal(first.windows, second.windows)
     assert np.array_equal(first.boxes_xywh, second.boxes_xywh)
@@ -56,84 +59,84 @@ def test_a_slice_is_measured_once_and_comes_back_the_same(draw_head: DrawHead, c
     assert second.windows.dtype == np.float16
 
 
-def test_content_and_shape_and_type_tell_slices_apart(draw_head: DrawHead, cache: Path, measured: list[int]):
+def test_content_and_shape_and_type_tell_slices_apart(draw_head: DrawHead, cache: Path, measured: Measured):
     del cache
     head = draw_head(1)
     changed = head.copy()
     changed[80, 60] ^= 1
-    measure_all(head, changed, head.reshape(2 * head.shape[0], -1), head.astype(np.uint16), head.copy())
-    assert len(measured) >= 4
-    before = len(measured)
-    measure_all(head, changed)
-    assert len(measured) == before
+    measured.all(head, changed, head.reshape(2 * head.shape[0], -1), head.astype(np.uint16), head.copy())
+    assert measured.count >= 4
+    before = measured.count
+    measured.all(head, changed)
+    assert measured.count == before
 
 
-def test_what_was_measured_before_an_interruption_is_kept(draw_head: DrawHead, cache: Path, measured: list[int]):
+def test_what_was_measured_before_an_interruption_is_kept(draw_head: DrawHead, cache: Path, measured: Measured):
     del cache
 
     def interrupt() -> None:
-        with open_signatures() as measure:
+        with open_signatures(measured.measure) as measure:
             measure(draw_head(1))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupt()
-    measure_all(draw_head(1), draw_head(2))
-    assert len(measured) == 2
+    measured.all(draw_head(1), draw_head(2))
+    assert measured.count == 2
 
 
-def test_the_oldest_make_room(draw_head: DrawHead, cache: Path, measured: list[int], monkeypatch: pytest.MonkeyPatch):
+def test_the_oldest_make_room(draw_head: DrawHead, cache: Path, measured: Measured, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(signature_cache, "MOST_SLICES", 2)
     heads = [draw_head(seed) for seed in range(3)]
-    measure_all(heads[0])
-    measure_all(heads[1])
-    measure_all(heads[0])  # used again, so the second is the oldest now
-    measure_all(heads[2])
+    measured.all(heads[0])
+    measured.all(heads[1])
+    measured.all(heads[0])  # used again, so the second is the oldest now
+    measured.all(heads[2])
     with sqlite3.connect(cache) as connection:
         assert connection.execute("SELECT count(*) FROM signatures").fetchone() == (2,)
-    assert len(measured) == 3
-    measure_all(heads[0], heads[2])
-    assert len(measured) == 3
+    assert measured.count == 3
+    measured.all(heads[0], heads[2])
+    assert measured.count == 3
 
 
-def test_it_can_be_turned_off(draw_head: DrawHead, cache: Path, measured: list[int], monkeypatch: pytest.MonkeyPatch):
+def test_it_can_be_turned_off(draw_head: DrawHead, cache: Path, measured: Measured, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(SWITCH, "Off")
-    measure_all(draw_head(1))
-    with open_signatures() as measure:
-        assert measure is signature_cache.measure_signature
+    measured.all(draw_head(1))
+    with open_signatures(measured.measure) as measure:
+        assert measure == measured.measure
     assert not cache.parent.exists()
-    assert len(measured) == 1
+    assert measured.count == 1
 
 
-def test_a_damaged_file_is_made_anew(draw_head: DrawHead, cache: Path, measured: list[int]):
+def test_a_damaged_file_is_made_anew(draw_head: DrawHead, cache: Path, measured: Measured):
     cache.parent.mkdir(parents=True)
     cache.write_bytes(b"no database, but long enough to be read as the header of one" * 100)
-    measure_all(draw_head(1))
-    measure_all(draw_head(1))
-    assert len(measured) == 1
+    measured.all(draw_head(1))
+    measured.all(draw_head(1))
+    assert measured.count == 1
 
 
-def test_a_damaged_entry_is_measured_again(draw_head: DrawHead, cache: Path, measured: list[int]):
-    measure_all(draw_head(1))
+def test_a_damaged_entry_is_measured_again(draw_head: DrawHead, cache: Path, measured: Measured):
+    measured.all(draw_head(1))
     with sqlite3.connect(cache) as connection:
         connection.execute("UPDATE signatures SET content = x'00'")
-    measure_all(draw_head(1))
-    assert len(measured) == 2
+    measured.all(draw_head(1))
+    assert measured.count == 2
 
 
 def test_a_folder_that_cannot_be_made_is_no_obstacle(
-    draw_head: DrawHead, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, measured: list[int]
+    draw_head: DrawHead, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, measured: Measured
 ):
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     monkeypatch.setenv(SWITCH, "")
-    measure_all(draw_head(1))
-    assert len(measured) == 1
+    measured.all(draw_head(1))
+    assert measured.count == 1
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such permissions")
-def test_only_its_owner_reads_it(draw_head: DrawHead, cache: Path):
-    measure_all(draw_head(1))
+def test_only_its_owner_reads_it(draw_head: DrawHead, cache: Path, measured: Measured):
+    measured.all(draw_head(1))
     assert cache.stat().st_mode & 0o077 == 0
     assert cache.parent.stat().st_mode & 0o077 == 0
 

@@ -45,7 +45,9 @@ def test_no_doubt_where_both_are_empty():
 def test_a_tumour_without_outline():
     nothing = np.zeros((8, 12), dtype=np.bool_)
     doubt, kind, reason = judge_outline(predict_as(draw(slice(2, 5), slice(3, 7), value=0.8)), nothing)
-    assert doubt == pytest.approx((1 + 0.8) / 2)
+    assert doubt == pytest.approx(
+        2 * 9.6 / (12 + 9.6)
+    )  # the Dice that the model expects; the outline has nothing of it
     assert (kind, reason) == ("not outlined", "no outline, but the model marks 12 pixels")
 
 
@@ -53,16 +55,25 @@ def test_an_outline_where_the_model_sees_nothing_counts_more_the_surer_the_model
     truth = draw(slice(2, 5), slice(3, 7)) > 0
     sure, kind, reason = judge_outline(predict_as(truth * 0.1), truth)
     unsure, _, _ = judge_outline(predict_as(truth * 0.4), truth)
-    assert sure == pytest.approx((1 + 0.9) / 2)
-    assert unsure == pytest.approx((1 + 0.6) / 2)
+    assert sure == pytest.approx(0.9 * (1 - 2 * 1.2 / (12 + 12 * 0.1**2)))
+    assert unsure == pytest.approx(0.6 * (1 - 2 * 4.8 / (12 + 12 * 0.4**2)))
     assert kind == "nothing there"
     assert reason == "the model marks nothing; its highest probability in the outline is 0.10"
+
+
+def test_of_two_equal_masks_the_surer_model_doubts_more():
+    truth = draw(slice(1, 3), slice(1, 3)) > 0
+    answer = draw(slice(1, 3), slice(2, 4))  # half of it beside the outline
+    sure, unsure = (judge_outline(predict_as(answer * value), truth)[0] for value in (0.95, 0.6))
+    halo = judge_outline(predict_as(np.maximum(answer * 0.95, 0.3)), truth)[0]  # and some probability everywhere
+    assert sure > unsure > 0
+    assert sure > halo
 
 
 def test_an_outline_beside_the_tumour():
     truth = draw(slice(1, 3), slice(1, 3)) > 0
     doubt, kind, reason = judge_outline(predict_as(draw(slice(1, 3), slice(7, 9), value=0.9)), truth)
-    assert doubt == 1.0  # nothing at all inside the outline
+    assert doubt == pytest.approx(2 * 3.6 / (4 + 3.6))
     assert (kind, reason) == ("elsewhere", "the model marks another place, centred 6 px away")
 
 
@@ -70,7 +81,8 @@ def test_a_further_lesion():
     truth = draw(slice(1, 3), slice(1, 3)) > 0
     answer = truth + draw(slice(4, 8), slice(6, 10), value=0.9)
     doubt, kind, reason = judge_outline(predict_as(answer), truth)
-    assert doubt == pytest.approx((1 - 2 * 4 / (4 + 20)) * (1 + 0.9) / 2, abs=1e-6)
+    expected, reached = 2 * (4 + 16 * 0.9) / (20 + 4 + 16 * 0.9), 2 * 4 / (4 + 4 + 16 * 0.9**2)
+    assert doubt == pytest.approx(expected * (1 - reached))
     assert (kind, reason) == ("lesion missed", "the model marks 16 pixels in a further lesion without outline")
 
 
@@ -95,14 +107,16 @@ def test_an_outline_of_another_size(larger):
 
 def test_the_list_names_the_contradicted_outlines_alone(tmp_path: Path):
     doubts = [
-        Doubt("a.png", "1", doubt, 0.1, "elsewhere", "the model marks another place", 4, 5)
-        for doubt in (0.95, CONTRADICTED, CONTRADICTED - 0.01)
+        Doubt(f"{number}.png", "1", doubt, dice, "elsewhere", "the model marks another place", 4, 5)
+        for number, (doubt, dice) in enumerate(
+            [(0.95, 0.1), (0.4, 0.5), (CONTRADICTED, 0.49), (CONTRADICTED - 0.01, 0)]
+        )
     ]
     write_doubts(doubts, tmp_path)
-    assert (tmp_path / "doubtful.txt").read_text() == "a.png\na.png\n"
+    assert (tmp_path / "doubtful.txt").read_text() == "0.png\n2.png\n"
     with (tmp_path / "doubtful.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [float(row["doubt"]) for row in rows] == [0.95, CONTRADICTED, CONTRADICTED - 0.01]
+    assert [float(row["doubt"]) for row in rows] == [0.95, 0.4, CONTRADICTED, CONTRADICTED - 0.01]
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from tumortrace.copies.agreement import OutlinePair, compare_outlines
-from tumortrace.copies.find import CopyPair
+from tumortrace.copies.compare import CopyPair
 from tumortrace.copies.survey import Survey, SurveyedCase
 from tumortrace.data.parts import PARTS
 from tumortrace.files import Document

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortrace.copies.find import CopyPair
+from tumortrace.copies.compare import CopyPair
 from tumortrace.copies.registration import lay_mask
 from tumortrace.copies.survey import Survey
 from tumortrace.files import Document

@@ -14,7 +14,7 @@ import numpy as np
 
 from tumortrace.copies.across import compare_datasets, describe_datasets
 from tumortrace.copies.agreement import describe_agreement, measure_agreement
-from tumortrace.copies.find import SAME_SLICE, CopyPair
+from tumortrace.copies.compare import SAME_SLICE, CopyPair
 from tumortrace.copies.lookup import HeadFrame, copy_mask
 from tumortrace.copies.parts import count_leaks, count_shared, describe_leakage, describe_patients, list_uncompared
 from tumortrace.copies.similarity import find_nearest

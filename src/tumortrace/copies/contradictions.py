@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tumortrace.copies.find import CopyPair
+from tumortrace.copies.compare import CopyPair
 from tumortrace.copies.registration import lay_mask
 from tumortrace.data.findings import Finding
 

@@ -39,17 +39,20 @@ _FORGET = "DELETE FROM signatures WHERE key IN (SELECT key FROM signatures ORDER
 
 
 @contextmanager
-def open_signatures() -> Iterator[Measure]:
+def open_signatures(measure: Measure = measure_signature) -> Iterator[Measure]:
     """Yield a function that measures signatures, and remembers them by the content of the slice.
 
     The cache is an SQLite file, readable by its owner alone. It is a convenience: where it is turned off, cannot be
     written or is damaged, signatures are measured anew.
+
+    Args:
+        measure: Function that measures what is not remembered: ``measure_signature``, or the same done elsewhere.
     """
     connection = None if os.environ.get(SWITCH, "").strip().lower() == "off" else _connect(find_cache_folder())
     if connection is None:
-        yield measure_signature
+        yield measure
         return
-    cache = _Cache(connection)
+    cache = _Cache(connection, measure)
     try:
         yield cache.measure
     finally:
@@ -95,8 +98,9 @@ def _open(path: Path) -> sqlite3.Connection:
 class _Cache:
     """An open cache. Several threads may measure at a time."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, measure: Measure) -> None:
         self._connection = connection
+        self._measure = measure
         self._lock = Lock()
         self._fresh: dict[bytes, bytes] = {}
         self._used: list[bytes] = []
@@ -107,7 +111,7 @@ class _Cache:
         known = self._look_up(key)
         if known is not None:
             return known
-        signature = measure_signature(pixels)
+        signature = self._measure(pixels)
         with self._lock:
             self._fresh[key] = _pack(signature)
             if len(self._fresh) >= _AT_A_TIME:

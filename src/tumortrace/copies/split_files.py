@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tumortrace.copies.find import SAME_SLICE
+from tumortrace.copies.compare import SAME_SLICE
 from tumortrace.copies.groups import link_patients
 from tumortrace.copies.splits import ALWAYS_TRAIN, Split, SplitCase, are_folds
 from tumortrace.copies.survey import Survey

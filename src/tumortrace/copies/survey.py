@@ -11,8 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tumortrace.copies.apart import FEWEST_SLICES, open_helpers
+from tumortrace.copies.compare import SAME_SLICE, CopyPair
 from tumortrace.copies.contradictions import find_contradictions
-from tumortrace.copies.find import SAME_SLICE, CopyPair, score_pairs
+from tumortrace.copies.find import score_pairs
 from tumortrace.copies.groups import link, name_groups
 from tumortrace.copies.signature_cache import Measure, open_signatures
 from tumortrace.copies.signatures import Signature, Signatures, stack_signatures
@@ -23,7 +25,6 @@ from tumortrace.data.fingerprint import check_unchanged, hash_case, hash_slice
 from tumortrace.data.mask_checks import find_doubtful_masks, summarise_mask
 from tumortrace.data.slice import Slice
 from tumortrace.errors import DataError
-from tumortrace.machine import usable_cores
 from tumortrace.metrics.lesions import label_lesions
 from tumortrace.progress import track
 
@@ -154,7 +155,11 @@ def describe_cases(
     Raises:
         DataError: As ``survey_cases``.
     """
-    with open_signatures() as measure, ThreadPoolExecutor(usable_cores()) as pool:
+    with (
+        open_helpers(worth=len(records) >= FEWEST_SLICES) as helpers,
+        open_signatures(helpers.measure) as measure,
+        ThreadPoolExecutor(helpers.threads) as pool,
+    ):
         describe = partial(_describe, on_case=on_case, as_pictures=as_pictures, measure=measure)
         described = pool.map(describe, range(len(records)), records)
         every = list(track(described, "Reading slices", total=len(records)))

@@ -2,7 +2,7 @@
 
 The idea is that of confident learning (Northcutt et al. 2021): where a model that never saw a label is sure of another
 one, the label is worth a second look. Here the label is an outline, and a cross-validation gives each slice such a
-model. An outline ranks by how much it differs from the model's mask and by how sure the model is.
+model. An outline ranks by how much it differs from the model's probabilities and by how sure the model is.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from tumortrace.progress import track
 from tumortrace.run_folder import CALIBRATED, SPLIT
 from tumortrace.wording import counted
 
-CONTRADICTED = 0.7
-"""Doubt from which on an outline is named in ``doubtful.txt``."""
+CONTRADICTED, APART = 0.25, 0.5
+"""Least doubt of an outline that is named in ``doubtful.txt``, and the Dice with the model's mask that it is below."""
 
 RESIZED = 1.5
 """Ratio of areas from which on outline and mask differ in size rather than in their border."""
@@ -158,15 +158,14 @@ def judge_outline(prediction: Prediction, truth: NDArray[np.bool_]) -> tuple[flo
         truth: The outlined pixels, shape (H, W), bool.
 
     Returns:
-        The doubt, the kind and the reason. The doubt is (1 - Dice) times the mean of 1 and the model's sureness: the
-        higher of its highest probability outside the outline, and 1 minus the highest one inside. 0 if both are empty.
+        The doubt, the kind and the reason. The doubt is the model's certainty (``_certainty``) times 1 minus the Dice
+        of its probabilities and the outline (``_soft_dice``); 0 if mask and outline are both empty.
     """
-    dice = _dice(prediction.mask, truth)
     inside = float(prediction.probability[truth].max(initial=0.0))
-    outside = float(prediction.probability[~truth].max(initial=0.0))
-    sure = max(outside, 1 - inside) if truth.any() else outside
     kind, reason = _explain(prediction, truth, inside=inside)
-    return (1 - dice) * (1 + sure) / 2, kind, reason
+    if not truth.any() and not prediction.mask.any():
+        return 0.0, kind, reason
+    return _certainty(prediction) * (1 - _soft_dice(prediction.probability, truth)), kind, reason
 
 
 def write_doubts(doubts: Sequence[Doubt], out: Path) -> None:
@@ -176,8 +175,8 @@ def write_doubts(doubts: Sequence[Doubt], out: Path) -> None:
 
 
 def contradicted(doubts: Iterable[Doubt]) -> list[Doubt]:
-    """Return the doubts of at least ``CONTRADICTED``."""
-    return [doubt for doubt in doubts if doubt.doubt >= CONTRADICTED]
+    """Return the doubts of at least ``CONTRADICTED`` about outlines that share less than half with the model's mask."""
+    return [doubt for doubt in doubts if doubt.doubt >= CONTRADICTED and doubt.dice < APART]
 
 
 def describe_doubts(doubts: Sequence[Doubt], *, crossval: Path, survey: Survey) -> Document:
@@ -210,6 +209,25 @@ def _judge_case(surveyed: SurveyedCase, held_out: HeldOutModels) -> Doubt | None
         outlined_px=int(case.truth.sum()),
         marked_px=int(prediction.mask.sum()),
     )
+
+
+def _certainty(prediction: Prediction) -> float:
+    """The Dice that a model expects of its own mask if its probabilities are right, 0 to 1.
+
+    That is twice the probability within the mask, divided by the mask's area plus all probability. Of an empty mask it
+    is 1 minus the highest probability.
+    """
+    mask, probability = prediction.mask, prediction.probability
+    if not mask.any():
+        return 1 - float(probability.max())
+    inside = float(probability[mask].sum(dtype=np.float64))
+    return 2 * inside / (int(mask.sum()) + float(probability.sum(dtype=np.float64)))
+
+
+def _soft_dice(probability: NDArray[np.float32], truth: NDArray[np.bool_]) -> float:
+    """Dice of probabilities and an outline, with squares below (Milletari et al. 2016); 0 without an outline."""
+    inside = float(probability[truth].sum(dtype=np.float64))
+    return 2 * inside / (int(truth.sum()) + float(np.square(probability, dtype=np.float64).sum())) if inside else 0.0
 
 
 def _dice(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:

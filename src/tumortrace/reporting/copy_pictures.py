@@ -10,7 +10,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from tumortrace.copies.audit import describe_pair
-from tumortrace.copies.find import CopyPair
+from tumortrace.copies.compare import CopyPair
 from tumortrace.copies.registration import lay_mask, lay_pixels
 from tumortrace.copies.survey import Survey
 from tumortrace.data.cases import read_image

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from tumortrace.copies.survey import Survey, SurveyedCase
 from tumortrace.errors import DataError
-from tumortrace.evaluation.doubtful import KINDS, LIST, TABLE, Doubt, HeldOutModels, predict_held_out
+from tumortrace.evaluation.doubtful import APART, KINDS, LIST, TABLE, Doubt, HeldOutModels, predict_held_out
 from tumortrace.files import Document
 from tumortrace.inference.overlay import to_display
 from tumortrace.reporting import html
@@ -40,9 +40,10 @@ def _explain(document: Document) -> str:
     others = f" {missing} annotated images were in no fold and are not judged." if missing else ""
     return (
         f"Each of {document['judged']} outlines was judged by a model that was not trained on its slice "
-        f"({document['crossval']}). The models contradict {document['contradicted']} of them with a doubt of at least "
-        f"{document['contradicted_from']}. A model may be wrong: look at each outline before you omit it. {TABLE} "
-        f"lists all outlines; {LIST} names the contradicted ones, for train --exclude.{others}"
+        f"({document['crossval']}). The models contradict {document['contradicted']} of them: the doubt is at least "
+        f"{document['contradicted_from']}, and outline and mask share less than half (Dice below {APART}). A model may "
+        f"be wrong: look at each outline before you omit it. {TABLE} lists all outlines; {LIST} names the contradicted "
+        f"ones, for train --exclude.{others}"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from tumortrace.copies.find import CopyPair
+from tumortrace.copies.compare import CopyPair
 from tumortrace.copies.survey import Survey, SurveyedCase
 from tumortrace.files import Document
 from tumortrace.reporting import html
