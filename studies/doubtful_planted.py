@@ -1,4 +1,6 @@
-"""The choice of how outlines are ranked, by errors that are planted and not by the second outlines that judge the list.
+"""Ways to rank outlines, chosen by planted errors.
+
+The second outlines that judge the list have no part in the choice.
 
 ``python -m studies.doubtful_planted OUT`` takes the folder that ``studies.doubtful_outlines list`` made. Among the
 outlines of slices without an independent second one, 5 % are replaced by others that agree with them at a Dice below
