@@ -113,6 +113,11 @@ def test_an_index_is_counted_and_never_followed(tmp_path: Path):
     assert "an index (DICOMDIR) of 3 files, 2 of them not in the folder; it is not followed" in opened.findings[0].cause
     alone = open_volumes(tmp_path / "DICOMDIR")
     assert (alone.volumes, alone.findings[0].kind) == ((), "dicom-no-image")
+    data = (tmp_path / "DICOMDIR").read_bytes()
+    (tmp_path / "DICOMDIR").write_bytes(data.replace(b"\x04\x00\x00\x15CS", b"\x04\x00\x00\x15CZ", 1))  # no such type
+    damaged = open_volumes(tmp_path)
+    assert [volume.name for volume in damaged.volumes] == ["DIR/IM1"]
+    assert "the DICOM header is damaged (NotImplementedError)" in damaged.findings[0].cause
 
 
 CANARIES = {

@@ -84,6 +84,10 @@ CRASHERS = {
         "coco",
         seeds_of("coco")[0].replace(b'"categories": [', b'"categories": true, "x": ['),
     ),
+    "segmentation whose class has an unknown type": (
+        "seg",
+        seeds_of("seg")[0].replace(b"\x08\x00\x16\x00UI", b"\x08\x00\x16\x00UA"),
+    ),
     "ONNX whose input has a name that is not UTF-8": ("onnx", seeds_of("onnx")[0].replace(b"images", b"im\xc2\xcees")),
 }
 """Files that once made a reader fail."""

@@ -28,6 +28,8 @@ def count_missing(path: Path, files: Iterable[Path]) -> Finding:
         named = {key for record in records if (key := _key(record.get("ReferencedFileID")))}
     except DataError as error:
         return left_out("dicomdir", str(path), str(error).removeprefix(f"{path}: ").partition(";")[0], _REMEDY)
+    except Exception as error:  # noqa: BLE001 - a tag of any value may raise anything
+        return left_out("dicomdir", str(path), f"the DICOM header is damaged ({type(error).__name__})", _REMEDY)
     there = {os.path.relpath(file, path.parent).replace(os.sep, "/").casefold() for file in files}
     missing = len(named - there)
     cause = f"an index (DICOMDIR) of {len(named)} files, {missing} of them not in the folder; it is not followed"

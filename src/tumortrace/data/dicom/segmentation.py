@@ -127,10 +127,8 @@ def read_segmentation(path: Path) -> Segmentation | None:
         DataError: The file is damaged, or stores its frames in a way that is not read.
     """
     parsed = parse(path, _TAGS)
-    if parsed.dataset.get("SOPClassUID") not in SEGMENTATIONS:
-        return None
     try:
-        return _read(parsed, path)
+        return _read(parsed, path) if parsed.dataset.get("SOPClassUID") in SEGMENTATIONS else None
     except DataError:
         raise
     except Exception as error:  # noqa: BLE001 - a tag of any value may raise anything; its text may hold values
