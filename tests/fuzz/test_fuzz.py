@@ -7,6 +7,7 @@ With ``TUMORTRACE_FUZZ_HERE`` they are read in this process, so that coverage ca
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterator
 
 import pytest
@@ -83,6 +84,10 @@ CRASHERS = {
     "COCO whose categories are no list": (
         "coco",
         seeds_of("coco")[0].replace(b'"categories": [', b'"categories": true, "x": ['),
+    ),
+    "BigTIFF whose next directory is 2^64 bytes away": (
+        "tiff",
+        b"II\x2b\0\x08\0\0\0\x10" + b"\0" * 7 + struct.pack("<QHHQQQ", 1, 256, 3, 1, 1, 2**64 - 1),
     ),
     "segmentation whose class has an unknown type": (
         "seg",

@@ -125,5 +125,5 @@ def _follow(data: bytes | memoryview, seen: set[int], offset: int, form: _Form) 
         try:
             (count,) = struct.unpack_from(form.length, data, offset)
             (offset,) = struct.unpack_from(form.offset, data, offset + head + count * step)
-        except struct.error:
+        except (struct.error, OverflowError):  # past the end, by less or more than 2^63 bytes
             return
