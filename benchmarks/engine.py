@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from benchmarks.common import make_table
-from tumortrace.inference.batch import segment_pictures
+from tumortrace.inference.batch.folder import segment_pictures
+from tumortrace.inference.batch.pictures import find_pictures
 from tumortrace.inference.model import Model, open_model
-from tumortrace.inference.pictures import find_pictures
 from tumortrace.inference.segmenter import Segmenter
 from tumortrace.machine import usable_cores
 from tumortrace.phantoms.slices import KINDS, draw_phantom

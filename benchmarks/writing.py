@@ -13,7 +13,7 @@ from rich.table import Table
 
 from benchmarks.common import make_table
 from tumortrace.files import sync_folders_once, write_atomically
-from tumortrace.inference.segment_picture import encode_mask
+from tumortrace.inference.batch.segment_picture import encode_mask
 
 FILES = 100
 ROUNDS = 7

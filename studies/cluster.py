@@ -43,8 +43,8 @@ HOLD = """
 import sys
 from pathlib import Path
 from tumortrace.cluster.units_source import UnitsSource
-from tumortrace.inference.find_inputs import find_inputs
-from tumortrace.inference.units import Units
+from tumortrace.inference.batch.find_inputs import find_inputs
+from tumortrace.inference.batch.units import Units
 
 units = Units(find_inputs(["@" + sys.argv[1]]))
 if sys.argv[2] == "tasks":

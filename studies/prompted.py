@@ -34,9 +34,9 @@ from tumortrace.evaluation.simulated_prompts import click_error, cut_to_slice, l
 from tumortrace.files import write_csv
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict
-from tumortrace.inference.prompt_grid import Box, box_of
-from tumortrace.inference.prompt_model import PromptModel, open_prompt_model
-from tumortrace.inference.prompt_session import PromptSession, keep_pointed
+from tumortrace.inference.prompts.grid import Box, box_of
+from tumortrace.inference.prompts.model import PromptModel, open_prompt_model
+from tumortrace.inference.prompts.session import PromptSession, keep_pointed
 from tumortrace.inference.recipe import prepare, restore, tumour_probability
 from tumortrace.metrics.intervals import mean_interval
 from tumortrace.metrics.overlap import count_pixels

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from studies.prompted import read_held_out, read_pointed
 from tumortrace.cli import run_script
 from tumortrace.data.slice import Slice, write_png
-from tumortrace.inference.prompt_grid import Box
+from tumortrace.inference.prompts.grid import Box
 from tumortrace.progress import track
 
 SIDE = 256

@@ -25,9 +25,9 @@ from tumortrace.data.geometry import rasterize_region
 from tumortrace.data.slice import Slice, write_png
 from tumortrace.evaluation.simulated_prompts import click_error, cut_to_slice, loosen_box
 from tumortrace.files import write_csv
-from tumortrace.inference.prompt_grid import box_of
-from tumortrace.inference.prompt_model import open_prompt_model
-from tumortrace.inference.prompt_session import PromptSession
+from tumortrace.inference.prompts.grid import box_of
+from tumortrace.inference.prompts.model import open_prompt_model
+from tumortrace.inference.prompts.session import PromptSession
 from tumortrace.metrics.intervals import mean_interval
 from tumortrace.phantoms.slices import draw_phantom
 

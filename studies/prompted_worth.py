@@ -27,8 +27,8 @@ from tumortrace.evaluation.simulated_prompts import click_error
 from tumortrace.files import write_csv
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict
-from tumortrace.inference.prompt_model import PromptModel, open_prompt_model
-from tumortrace.inference.prompt_session import PromptSession
+from tumortrace.inference.prompts.model import PromptModel, open_prompt_model
+from tumortrace.inference.prompts.session import PromptSession
 from tumortrace.metrics.intervals import mean_interval
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.progress import track

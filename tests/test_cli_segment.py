@@ -28,8 +28,8 @@ from tumortrace.commands.segment import segment
 from tumortrace.data.findings import Finding
 from tumortrace.data.slice import write_png
 from tumortrace.errors import DataError, ModelError, TumortraceError
-from tumortrace.inference.inputs import segment_inputs
-from tumortrace.inference.results import PARTIAL, RESULTS, TABLE
+from tumortrace.inference.batch.inputs import segment_inputs
+from tumortrace.inference.results.results_json import PARTIAL, RESULTS, TABLE
 from tumortrace.inference.segmenter import Segmenter
 from tumortrace.phantoms.slices import draw_phantom
 
@@ -142,7 +142,7 @@ def test_a_thread_that_hangs_does_not_keep_an_interrupted_program(tmp_path: Path
     """As one that reads from a dead network folder: Python itself would wait for it."""
     write_scans(tmp_path / "scans", 3)
     program = (
-        "import sys, threading, time\nimport tumortrace.inference.segment_picture as one\n"
+        "import sys, threading, time\nimport tumortrace.inference.batch.segment_picture as one\n"
         "read = one.read_slice\n"
         "def hang(path, **options):\n"
         "    if path.endswith('1.png'):\n        print('hangs', flush=True)\n        threading.Event().wait()\n"

@@ -26,7 +26,7 @@ def modules_after(code: str) -> set[str]:
     [
         "import tumortrace",
         HELP,
-        "import tumortrace.inference.batch, tumortrace.inference.model",
+        "import tumortrace.inference.batch.folder, tumortrace.inference.model",
         "import tumortrace.copies.survey, tumortrace.copies.splits",
         "import tumortrace.data.scans",
         "import tumortrace.sources.prepare",

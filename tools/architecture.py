@@ -26,10 +26,11 @@ def list_rooms() -> list[list[str]]:
     rows = [["room", "content", "modules", "imports"]]
     for room in _read_order():
         path = SOURCE / room if (SOURCE / room).is_dir() else SOURCE / f"{room}.py"
-        modules = sorted(each.stem for each in path.glob("*.py") if each.stem != "__init__") if path.is_dir() else []
+        folders = sorted(f"{each.parent.name}/" for each in path.glob("*/__init__.py"))
+        modules = sorted(each.stem for each in path.glob("*.py") if each.stem != "__init__")
         title = _first_line(path / "__init__.py" if path.is_dir() else path)
         name = f"`{room}/`" if path.is_dir() else f"`{room}.py`"
-        rows.append([name, title, ", ".join(modules), ", ".join(sorted(imports[room]))])
+        rows.append([name, title, ", ".join(folders + modules), ", ".join(sorted(imports[room]))])
     return rows
 
 
@@ -48,7 +49,7 @@ def find_imports() -> dict[str, set[str]]:
 def _read_order() -> list[str]:
     """Return the rooms in the order of the import contract, highest first."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    (contract,) = (each for each in settings["tool"]["importlinter"]["contracts"] if each["type"] == "layers")
+    contract = next(each for each in settings["tool"]["importlinter"]["contracts"] if each["type"] == "layers")
     return [name.strip().removeprefix("tumortrace.") for layer in contract["layers"] for name in layer.split("|")]
 
 

@@ -22,7 +22,7 @@ from tumortrace.cli import run_script
 from tumortrace.copies.split_files import read_split
 from tumortrace.files import write_atomically
 from tumortrace.inference.onnx_file import SEAL, seal
-from tumortrace.inference.prompt_model import SHIPPED
+from tumortrace.inference.prompts.model import SHIPPED
 from tumortrace.metrics.aggregate import interval_bounds
 from tumortrace.metrics.intervals import mean_interval
 from tumortrace.run_folder import BOX_DECODER, BOX_ENCODER, MANIFEST

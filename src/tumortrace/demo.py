@@ -10,7 +10,7 @@ from rich.console import Console
 from tumortrace import api
 from tumortrace.config import load_config
 from tumortrace.errors import DataError, require_extra
-from tumortrace.inference.inputs import segment_inputs
+from tumortrace.inference.batch.inputs import segment_inputs
 from tumortrace.phantoms.slices import write_phantom_dataset
 from tumortrace.reporting.figures import draw_run_losses, save_figure
 from tumortrace.reporting.tables import tables_of_scores

@@ -24,11 +24,11 @@ from tumortrace.cluster.archive import WORK, segment_on_cluster
 from tumortrace.cluster.tasks import RETRIES, open_pool
 from tumortrace.data.slice import Slice, write_png
 from tumortrace.errors import DataError, TumortraceError
-from tumortrace.inference.find_inputs import find_inputs
-from tumortrace.inference.inputs import segment_inputs
+from tumortrace.inference.batch.find_inputs import find_inputs
+from tumortrace.inference.batch.inputs import segment_inputs
+from tumortrace.inference.batch.settings import SegmentSettings
 from tumortrace.inference.predict import Prediction
 from tumortrace.inference.segmenter import Segmenter
-from tumortrace.inference.settings import SegmentSettings
 from tumortrace.locks import lock_folder
 from tumortrace.phantoms.slices import write_phantom_dataset
 

@@ -22,14 +22,14 @@ from tumortrace.cluster.site import Site
 from tumortrace.cluster.units_source import ID, NUMBER, UNIT, UnitsSource, make_id
 from tumortrace.data.findings import Finding
 from tumortrace.errors import DataError
-from tumortrace.inference.archives import PackedTarMember, TarMember, ZipMember
-from tumortrace.inference.batch import segment_all
-from tumortrace.inference.find_inputs import Inputs
-from tumortrace.inference.found_files import FoundFile, FoundFiles, PictureFile, PictureFiles
-from tumortrace.inference.remote import RemoteFile
+from tumortrace.inference.batch.archives import PackedTarMember, TarMember, ZipMember
+from tumortrace.inference.batch.find_inputs import Inputs
+from tumortrace.inference.batch.folder import segment_all
+from tumortrace.inference.batch.found_files import FoundFile, FoundFiles, PictureFile, PictureFiles
+from tumortrace.inference.batch.remote import RemoteFile
+from tumortrace.inference.batch.settings import SegmentSettings
+from tumortrace.inference.batch.units import Units
 from tumortrace.inference.segmenter import Segmenter
-from tumortrace.inference.settings import SegmentSettings
-from tumortrace.inference.units import Units
 from tumortrace.phantoms.slices import write_phantom_dataset
 
 PICTURES = (

@@ -32,7 +32,7 @@ from tumortrace.data.scans import open_volumes
 from tumortrace.data.slice import read_slice
 from tumortrace.errors import TumortraceError
 from tumortrace.inference.model import open_model
-from tumortrace.inference.results import read_masks
+from tumortrace.inference.results.results_json import read_masks
 
 LIMIT_S = 5.0
 """Seconds of the processor after which a file hangs the reader; on the clock it may be more on a busy machine."""

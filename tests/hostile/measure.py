@@ -36,7 +36,7 @@ TRACEBACK = 70
 _MODULES = (
     "defusedxml.ElementTree", "nibabel", "pydicom", "tumortrace.api", "tumortrace.data.convert",
     "tumortrace.data.dicom.pixels", "tumortrace.data.dicom.series", "tumortrace.data.nifti.reader",
-    "tumortrace.inference.inputs", "tumortrace.inference.model", "yaml",
+    "tumortrace.inference.batch.inputs", "tumortrace.inference.model", "yaml",
 )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from tumortrace.config import Recipe
 from tumortrace.data.volume import SliceSource
 from tumortrace.inference.model import Model, open_model
-from tumortrace.inference.prompt_model import PromptModel, open_prompt_model
+from tumortrace.inference.prompts.model import PromptModel, open_prompt_model
 from tumortrace.inference.recipe import recipe_to_json
 from tumortrace.run_folder import BOX_DECODER, BOX_ENCODER
 

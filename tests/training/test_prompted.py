@@ -14,8 +14,8 @@ from tumortrace.config import AugmentationConfig, NetworkConfig, load_config
 from tumortrace.data.dataset import open_dataset
 from tumortrace.data.slice import slice_from_array
 from tumortrace.errors import ConfigError, DataError
-from tumortrace.inference.prompt_model import open_prompt_model
-from tumortrace.inference.prompt_session import PromptSession
+from tumortrace.inference.prompts.model import open_prompt_model
+from tumortrace.inference.prompts.session import PromptSession
 from tumortrace.phantoms.slices import draw_phantom, write_phantom_dataset
 from tumortrace.training import prompted_run
 from tumortrace.training.encoder import EfficientNetLite, load_pretrained

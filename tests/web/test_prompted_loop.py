@@ -20,7 +20,7 @@ from tumortrace.data.cases import read_case
 from tumortrace.data.dataset import open_dataset
 from tumortrace.data.geometry import rasterize
 from tumortrace.inference.folder_default import write_folder_default
-from tumortrace.inference.prompt_grid import box_of, widen_box
+from tumortrace.inference.prompts.grid import box_of, widen_box
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.phantoms.slices import draw_phantom
 

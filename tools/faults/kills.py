@@ -25,7 +25,7 @@ KILL = -signal.SIGKILL
 """Exit status of a killed process, and the "error" of a call at which it is killed."""
 
 MODULES = (
-    "copies.audit", "evaluation.evaluate", "improvement.improve", "inference.inputs", "reporting.cases",
+    "copies.audit", "evaluation.evaluate", "improvement.improve", "inference.batch.inputs", "reporting.cases",
     "reporting.run_sections", "trials.crossval", "trials.sweep", "training.export_run", "training.run",
 )  # fmt: skip
 """Modules that import all that the commands need."""

@@ -17,14 +17,14 @@ from tumortrace.cluster.site import Site, enter_site
 from tumortrace.cluster.units_source import ID, NUMBER, UNIT
 from tumortrace.data.findings import Finding
 from tumortrace.files import sync_folders_once
-from tumortrace.inference.batch import one_opencv_thread
-from tumortrace.inference.found_files import PictureFile
-from tumortrace.inference.results import describe_failure, describe_volume_failure
+from tumortrace.inference.batch.folder import one_opencv_thread
+from tumortrace.inference.batch.found_files import PictureFile
+from tumortrace.inference.batch.settings import SegmentSettings
+from tumortrace.inference.batch.units import Unit, segment_unit, segment_units
+from tumortrace.inference.results.results_json import describe_failure, describe_volume_failure
+from tumortrace.inference.results.unit_files import write_unit
+from tumortrace.inference.results.unit_record import UnitRecord
 from tumortrace.inference.segmenter import Segmenter
-from tumortrace.inference.settings import SegmentSettings
-from tumortrace.inference.unit_files import write_unit
-from tumortrace.inference.unit_record import UnitRecord
-from tumortrace.inference.units import Unit, segment_unit, segment_units
 from tumortrace.machine import limit_cores, usable_cores
 from tumortrace.wording import counted
 

@@ -27,7 +27,8 @@ from tumortrace.cluster.site import Site, check_nodes
 from tumortrace.cluster.units_source import ID, UnitsSource
 from tumortrace.errors import DataError, TumortraceError
 from tumortrace.files import write_json
-from tumortrace.inference.batch import (
+from tumortrace.inference.batch.find_inputs import Inputs
+from tumortrace.inference.batch.folder import (
     describe_folder,
     list_skipped,
     one_opencv_thread,
@@ -35,14 +36,13 @@ from tumortrace.inference.batch import (
     refuse_overwriting,
     summarise,
 )
-from tumortrace.inference.find_inputs import Inputs
-from tumortrace.inference.merging import write_results
+from tumortrace.inference.batch.settings import SegmentSettings
+from tumortrace.inference.batch.shards import describe_session
+from tumortrace.inference.batch.units import Units
+from tumortrace.inference.results.merging import write_results
+from tumortrace.inference.results.tally import RunTally, SegmentSummary
+from tumortrace.inference.results.unit_record import UnitRecord
 from tumortrace.inference.segmenter import Segmenter
-from tumortrace.inference.settings import SegmentSettings
-from tumortrace.inference.shards import describe_session
-from tumortrace.inference.tally import RunTally, SegmentSummary
-from tumortrace.inference.unit_record import UnitRecord
-from tumortrace.inference.units import Units
 from tumortrace.locks import lock_folder
 from tumortrace.progress import open_progress, tell
 from tumortrace.wording import counted

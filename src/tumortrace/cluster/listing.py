@@ -10,9 +10,9 @@ from pathlib import Path
 
 from tumortrace.errors import DataError
 from tumortrace.files import NewFile, open_regular
-from tumortrace.inference.archives import PackedTarMember, TarMember, ZipMember
-from tumortrace.inference.found_files import PictureFile
-from tumortrace.inference.remote import RemoteFile
+from tumortrace.inference.batch.archives import PackedTarMember, TarMember, ZipMember
+from tumortrace.inference.batch.found_files import PictureFile
+from tumortrace.inference.batch.remote import RemoteFile
 from tumortrace.stored_path import Source
 
 _SOURCES = {kind.__name__: kind for kind in (TarMember, PackedTarMember, ZipMember, RemoteFile)}

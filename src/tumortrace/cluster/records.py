@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tumortrace.cluster.units_source import ID, NUMBER, make_id
-from tumortrace.inference.units import Units
+from tumortrace.inference.batch.units import Units
 
 RECORD = "record"
 """Column of the records, as JSON."""

@@ -15,8 +15,8 @@ from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
 
 from tumortrace.cluster.listing import read_listing, write_listing
-from tumortrace.inference.fingerprint import take_fingerprint
-from tumortrace.inference.units import Unit, Units, count_slices
+from tumortrace.inference.batch.fingerprint import take_fingerprint
+from tumortrace.inference.batch.units import Unit, Units, count_slices
 
 ID, NUMBER, UNIT = "id", "number", "unit"
 """Columns: what a unit is and what its files are now; its number in the order of a run; the unit itself."""

@@ -99,7 +99,7 @@ def _describe_model(target: str) -> list[str]:
     """All that a model says of itself, line by line; found before anything is printed: there may be no such model."""
     from tumortrace.inference.card import describe_card, read_card
     from tumortrace.inference.model import open_model
-    from tumortrace.inference.prompt_model import is_prompted, open_prompt_model
+    from tumortrace.inference.prompts.model import is_prompted, open_prompt_model
 
     model = open_prompt_model(target) if is_prompted(target) else open_model(target)
     lines = [f"model: {model.name}", f"file: {model.path}", f"sha256: {model.sha256}"]

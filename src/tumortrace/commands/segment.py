@@ -17,8 +17,8 @@ from tumortrace.errors import TumortraceError, require_extra
 from tumortrace.wording import list_ranges
 
 if TYPE_CHECKING:
-    from tumortrace.inference.inputs import Engine
-    from tumortrace.inference.tally import Counts, SegmentSummary, ShardCounts
+    from tumortrace.inference.batch.inputs import Engine
+    from tumortrace.inference.results.tally import Counts, SegmentSummary, ShardCounts
 
 
 def segment(  # noqa: PLR0913 - the options of the command
@@ -82,8 +82,8 @@ def segment(  # noqa: PLR0913 - the options of the command
 
     Example: tumortrace segment scans/ --out masks --overlay
     """
-    from tumortrace.inference.inputs import segment_inputs, segment_sample
-    from tumortrace.inference.volume_files import VolumeOptions
+    from tumortrace.inference.batch.inputs import segment_inputs, segment_sample
+    from tumortrace.inference.results.volume_files import VolumeOptions
 
     _refuse_contradictions(inputs, sample=sample, box=box, tta=tta, shard=shard, ray=ray, as_json=as_json)
     # The sample goes into a folder of its own, so that trying it out is not in the way of the first real scans.
@@ -130,7 +130,7 @@ def _refuse_contradictions(  # noqa: PLR0913 - the options that exclude each oth
 
 def _show(summary: SegmentSummary, folder: Path, *, as_json: bool) -> None:
     """Print what became of a run; exit with status 1 where something failed."""
-    from tumortrace.inference.results import RESULTS
+    from tumortrace.inference.results.results_json import RESULTS
 
     for reason in summary.all_failures:
         log.print(reason)
@@ -158,7 +158,7 @@ def _describe(summary: SegmentSummary) -> list[str]:
     if summary.skipped:
         lines.append(f"{summary.skipped} skipped: files of other types (named in results.json)")
     if summary.objects:
-        from tumortrace.inference.tally import NAMED
+        from tumortrace.inference.results.tally import NAMED
 
         lines.append(f"{len(summary.objects)} skipped: DICOM objects that are no scan (named in results.json)")
         lines += _name(summary.objects[:NAMED], len(summary.objects))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from tumortrace.inference.prompt_grid import Box, widen_box
+from tumortrace.inference.prompts.grid import Box, widen_box
 
 DEEP = 0.5
 """A click falls where the distance to the border of the error is at least this fraction of the largest."""

@@ -7,7 +7,7 @@ from typing import Any
 from tumortrace.errors import ModelError
 from tumortrace.files import read_json
 from tumortrace.inference.model import Model
-from tumortrace.inference.prompt_model import SHIPPED, PromptModel
+from tumortrace.inference.prompts.model import SHIPPED, PromptModel
 
 Card = dict[str, Any]
 

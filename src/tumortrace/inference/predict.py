@@ -23,7 +23,7 @@ from tumortrace.inference.features import measure_features
 from tumortrace.inference.gate import find_fault, find_unusual_feature
 from tumortrace.inference.lesions import Lesion, find_lesions, keep_peaks
 from tumortrace.inference.model import Model
-from tumortrace.inference.prompt import Prompt
+from tumortrace.inference.prompts.prompt import Prompt
 from tumortrace.inference.recipe import find_window, prepare, restore, tumour_probability
 from tumortrace.inference.review import find_mask_reasons, find_slice_reasons
 

@@ -18,9 +18,9 @@ from tumortrace.errors import DataError
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.parallel import map_in_order
 from tumortrace.inference.predict import Prediction, predict
-from tumortrace.inference.prompt_model import SHIPPED, PromptModel, open_prompt_model
-from tumortrace.inference.prompt_session import PromptSession
-from tumortrace.inference.prompt_volume import carry_box
+from tumortrace.inference.prompts.model import SHIPPED, PromptModel, open_prompt_model
+from tumortrace.inference.prompts.session import PromptSession
+from tumortrace.inference.prompts.volume import carry_box
 from tumortrace.inference.volume_predict import VolumePrediction, combine_slices, segment_slice
 from tumortrace.machine import usable_cores
 

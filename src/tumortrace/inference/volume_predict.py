@@ -18,7 +18,7 @@ from tumortrace.inference.contact_sheet import Tile, draw_tile
 from tumortrace.inference.explain import explain_failure
 from tumortrace.inference.lesions import Lesion, find_lesions
 from tumortrace.inference.predict import Prediction
-from tumortrace.inference.prompt import Prompt
+from tumortrace.inference.prompts.prompt import Prompt
 from tumortrace.inference.volumes import THINNEST_MM, link_lesions, vote_on_lesions
 
 FEWEST_ACCEPTED = 0.5

@@ -16,7 +16,7 @@ from tumortrace.config import Recipe
 from tumortrace.errors import ModelError
 from tumortrace.files import write_atomically
 from tumortrace.inference.onnx_file import seal
-from tumortrace.inference.prompt_grid import PROMPT_CHANNELS
+from tumortrace.inference.prompts.grid import PROMPT_CHANNELS
 from tumortrace.inference.recipe import recipe_to_json, tumour_probability
 from tumortrace.run_folder import BOX_DECODER, BOX_ENCODER
 from tumortrace.training.export import TOLERANCE, convert

@@ -20,7 +20,7 @@ from tumortrace.config import Config
 from tumortrace.data.fingerprint import hash_part
 from tumortrace.errors import RunFailedError, TumortraceError
 from tumortrace.evaluation.simulated_prompts import click_error
-from tumortrace.inference.prompt_grid import Square, draw_clicks
+from tumortrace.inference.prompts.grid import Square, draw_clicks
 from tumortrace.progress import open_progress, tell
 from tumortrace.run_folder import BEST, CHECKPOINT, METRICS
 from tumortrace.training.average import average_weights

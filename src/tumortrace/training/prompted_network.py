@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tumortrace.config import NetworkConfig
-from tumortrace.inference.prompt_grid import PROMPT_CHANNELS
+from tumortrace.inference.prompts.grid import PROMPT_CHANNELS
 from tumortrace.training.encoder import EfficientNetLite, load_pretrained
 
 

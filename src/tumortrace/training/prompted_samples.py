@@ -19,7 +19,7 @@ from tumortrace.data.upright import turn_upright
 from tumortrace.errors import DataError
 from tumortrace.evaluation.simulated_prompts import draw_loose_box
 from tumortrace.inference.parallel import map_in_order
-from tumortrace.inference.prompt_grid import Box, box_of, cut_square, draw_box, square_around
+from tumortrace.inference.prompts.grid import Box, box_of, cut_square, draw_box, square_around
 from tumortrace.inference.recipe import standardise
 from tumortrace.machine import usable_cores
 from tumortrace.metrics.lesions import label_lesions

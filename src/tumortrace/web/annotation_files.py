@@ -9,7 +9,7 @@ from tumortrace.data.layouts.scan_names import is_mask_name
 from tumortrace.data.names import stem_of
 from tumortrace.data.scans import find_kind, strip_suffix
 from tumortrace.errors import installed
-from tumortrace.inference.signed import is_signed
+from tumortrace.inference.results.signed import is_signed
 from tumortrace.web.archives import is_zip, unpack_zip
 from tumortrace.web.limits import Limits
 from tumortrace.web.uploads import FILE, Upload, UploadedFile, folder_of

@@ -17,8 +17,8 @@ from tumortrace.data.pairs import strip_mask_word
 from tumortrace.data.scans import find_kind, strip_suffix
 from tumortrace.data.volume import Volume
 from tumortrace.errors import DataError
-from tumortrace.inference.found_files import PictureFile
-from tumortrace.inference.volume_files import VolumeFile
+from tumortrace.inference.batch.found_files import PictureFile
+from tumortrace.inference.results.volume_files import VolumeFile
 from tumortrace.web.annotation_files import DOCUMENTS, PICTURES, set_aside
 from tumortrace.web.corrections import MOST_LESIONS, PLAIN, Corrected, Labels
 from tumortrace.web.downloads import LESION

@@ -10,9 +10,9 @@ from dataclasses import replace
 from starlette.responses import Response
 
 from tumortrace.files import Document
-from tumortrace.inference.found_files import PictureFile
+from tumortrace.inference.batch.found_files import PictureFile
 from tumortrace.inference.model import Model
-from tumortrace.inference.prompt_model import PromptModel
+from tumortrace.inference.prompts.model import PromptModel
 from tumortrace.web.engine import Engine
 from tumortrace.web.limits import RefusalError
 from tumortrace.web.opening import Opened, open_upload

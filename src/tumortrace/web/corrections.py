@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.data.slice import Slice, read_slice
-from tumortrace.inference.found_files import PictureFile
-from tumortrace.inference.volume_files import VolumeFile
+from tumortrace.inference.batch.found_files import PictureFile
+from tumortrace.inference.results.volume_files import VolumeFile
 from tumortrace.web.annotation_files import set_aside
 from tumortrace.web.limits import Limits, RefusalError
 from tumortrace.web.opening import Opened, open_upload

@@ -24,10 +24,10 @@ from tumortrace.data.bitmap import to_bitmap
 from tumortrace.data.pairs import PAIRS, Pair, encode_pairs
 from tumortrace.data.scans import make_unique
 from tumortrace.errors import DataError
-from tumortrace.inference.found_files import PictureFile
+from tumortrace.inference.batch.found_files import PictureFile
+from tumortrace.inference.batch.segment_picture import encode_mask
 from tumortrace.inference.model import Model
-from tumortrace.inference.segment_picture import encode_mask
-from tumortrace.inference.volume_files import VolumeFile
+from tumortrace.inference.results.volume_files import VolumeFile
 from tumortrace.web.corrections import Corrected, Labels
 from tumortrace.web.limits import RefusalError
 from tumortrace.web.pixels import to_numbers
@@ -142,14 +142,14 @@ def _encode_coco(records: Sequence[ImageAnnotation]) -> bytes:
 
 
 def _make_nifti(corrected: Sequence[Corrected], _model: Model) -> Download:
-    from tumortrace.inference.nifti_mask import encode_nifti
+    from tumortrace.inference.results.nifti_mask import encode_nifti
 
     one, item = _single_volume(corrected, "NIfTI")
     return Download(f"{one.name}_mask.nii.gz", "application/gzip", encode_nifti(_stack(one, item), item.volume))
 
 
 def _make_seg(corrected: Sequence[Corrected], model: Model) -> Download:
-    from tumortrace.inference.dicom_seg import SegOptions, encode_seg
+    from tumortrace.inference.results.dicom_seg import SegOptions, encode_seg
 
     one, item = _single_volume(corrected, "DICOM-SEG")
     if item.volume.kind != "dicom":

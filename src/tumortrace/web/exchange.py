@@ -11,11 +11,11 @@ from starlette.responses import Response
 
 from tumortrace.files import Document
 from tumortrace.inference.acquisition import UNKNOWN
-from tumortrace.inference.found_files import PictureFile
+from tumortrace.inference.batch.found_files import PictureFile
+from tumortrace.inference.batch.segment_picture import encode_png
 from tumortrace.inference.lesions import find_lesions
 from tumortrace.inference.model import Model
-from tumortrace.inference.segment_picture import encode_png
-from tumortrace.inference.unit_record import Record
+from tumortrace.inference.results.unit_record import Record
 from tumortrace.web.annotations import ReadBack, read_back
 from tumortrace.web.answering import answer
 from tumortrace.web.corrections import Corrected, Labels, read_corrections

@@ -8,8 +8,8 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from tumortrace.inference.found_files import PictureFile
-from tumortrace.inference.prompt_session import PromptSession
+from tumortrace.inference.batch.found_files import PictureFile
+from tumortrace.inference.prompts.session import PromptSession
 from tumortrace.web.opening import Opened
 
 MOST_PICTURES = 8

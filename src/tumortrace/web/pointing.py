@@ -15,14 +15,14 @@ import numpy as np
 from tumortrace.data.slice import read_slice
 from tumortrace.errors import DataError
 from tumortrace.files import Document
-from tumortrace.inference.found_files import PictureFile
+from tumortrace.inference.batch.found_files import PictureFile
+from tumortrace.inference.batch.segment_picture import PictureDone, encode_mask
+from tumortrace.inference.batch.volume_batch import describe_all
 from tumortrace.inference.predict import Prediction
-from tumortrace.inference.prompt_volume import combine_followed, follow_tumour
-from tumortrace.inference.results import describe, describe_slice
-from tumortrace.inference.segment_picture import PictureDone, encode_mask
+from tumortrace.inference.prompts.volume import combine_followed, follow_tumour
+from tumortrace.inference.results.results_json import describe, describe_slice
+from tumortrace.inference.results.volume_files import VolumeFile
 from tumortrace.inference.segmenter import Segmenter
-from tumortrace.inference.volume_batch import describe_all
-from tumortrace.inference.volume_files import VolumeFile
 from tumortrace.inference.volume_predict import keep_slice
 from tumortrace.web.engine import Engine
 from tumortrace.web.limits import Limits, RefusalError

@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 
 from tumortrace.data.slice import Slice
 from tumortrace.files import Document
-from tumortrace.inference.found_files import PictureFile
+from tumortrace.inference.batch.found_files import PictureFile
+from tumortrace.inference.batch.segment_picture import PictureDone, encode_mask, segment_picture
+from tumortrace.inference.batch.volume_batch import describe_all
 from tumortrace.inference.model import Model
 from tumortrace.inference.overlay import draw_overlay
 from tumortrace.inference.predict import Prediction
-from tumortrace.inference.prompt_model import PromptModel
-from tumortrace.inference.results import describe_slice, describe_volume_failure
-from tumortrace.inference.segment_picture import PictureDone, encode_mask, segment_picture
+from tumortrace.inference.prompts.model import PromptModel
+from tumortrace.inference.results.results_json import describe_slice, describe_volume_failure
+from tumortrace.inference.results.unit_record import Record
+from tumortrace.inference.results.volume_files import VolumeFile, VolumeOptions, encode_volume_seg
 from tumortrace.inference.segmenter import Segmenter
-from tumortrace.inference.unit_record import Record
-from tumortrace.inference.volume_batch import describe_all
-from tumortrace.inference.volume_files import VolumeFile, VolumeOptions, encode_volume_seg
 from tumortrace.inference.volume_predict import SliceResult, VolumePrediction, combine_slices, segment_slice
 from tumortrace.web.engine import Engine
 from tumortrace.web.opening import Opened
@@ -316,7 +316,7 @@ def encode_file(
         DataError: The file cannot be made.
     """
     if wishes.file == "nii.gz":
-        from tumortrace.inference.nifti_mask import encode_nifti
+        from tumortrace.inference.results.nifti_mask import encode_nifti
 
         return encode_nifti(prediction.mask, item.volume)
     if wishes.file == "dcm":

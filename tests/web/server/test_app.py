@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from tumortrace.inference.batch import segment_all
-from tumortrace.inference.find_inputs import find_inputs
+from tumortrace.inference.batch.find_inputs import find_inputs
+from tumortrace.inference.batch.folder import segment_all
 from tumortrace.inference.segmenter import Segmenter
 from tumortrace.signed_png import is_signed_png
 from tumortrace.web.app import make_app

@@ -1,0 +1,1 @@
+"""Many scans: found, shared out, and gone on with after a stop."""

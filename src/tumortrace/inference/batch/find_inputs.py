@@ -1,0 +1,185 @@
+"""The pictures and volumes behind files, folders and patterns."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path, PurePosixPath
+
+from tumortrace.data.findings import Finding, describe_main_cause
+from tumortrace.data.scans import DICOM_SUFFIXES, NIFTI_SUFFIXES, PAIR_SUFFIXES, open_files, strip_suffix
+from tumortrace.data.volume import Volume
+from tumortrace.errors import DataError, installed
+from tumortrace.inference.batch.archives import ARCHIVE_SUFFIXES, allow_any_order
+from tumortrace.inference.batch.found_files import (
+    FoundFile,
+    FoundFiles,
+    PictureFile,
+    PictureFiles,
+    hash_texts,
+    resolve_meeting,
+)
+from tumortrace.inference.batch.pictures import describe_no_pictures, sort_files
+from tumortrace.inference.batch.remote import RemoteFile
+from tumortrace.inference.results.bids import name_derivatives
+from tumortrace.inference.results.signed import is_signed
+from tumortrace.inference.results.volume_files import VolumeFile
+from tumortrace.stored_path import Source, StoredPath
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What lies behind the inputs of a run.
+
+    Attributes:
+        pictures: Pictures, and folders that cannot be opened.
+        volumes: DICOM series and NIfTI files.
+        refused: Scans that cannot be opened, with their reasons.
+        passed: DICOM files that are no scan of their own, with their reasons: reports, segmentations, plans, copies, an
+            index. They are skipped, unless the user names such a file itself.
+        skipped: Files of other types.
+        own: Masks of earlier runs, which are skipped too.
+    """
+
+    pictures: Sequence[PictureFile]
+    volumes: tuple[VolumeFile, ...] = ()
+    refused: tuple[Finding, ...] = ()
+    passed: tuple[Finding, ...] = ()
+    skipped: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
+
+
+def find_inputs(inputs: Sequence[str], *, series_uid: str | None = None, bids: bool = False) -> Inputs:
+    """Find the pictures and volumes behind files, folders (with all subfolders, links followed) and glob patterns.
+
+    Args:
+        inputs: Inputs as typed by the user.
+        series_uid: SeriesInstanceUID of the only series to segment; all else is skipped. None takes everything.
+        bids: Whether the results of volumes are named as BIDS derivatives.
+
+    Raises:
+        DataError: An input does not exist, there is nothing to segment, or no series of that UID.
+        TumortraceError: There are scans alone, and a library for them is not installed.
+    """
+    files, others = sort_files(inputs)
+    named = [one for _, one in files.odd() if one.named]
+    pictures = FoundFiles(one for one in files if not one.named) if named else files
+    others, unlike = [one for one in others if _may_be_scan(one)], [one.path for one in others if not _may_be_scan(one)]
+    paths = _locate([*named, *others])
+    own = [one.path for one in others if is_signed(paths[one.path])]
+    ours = set(own)
+    candidates = [*named, *(one for one in others if one.path not in ours)]
+    volumes, findings, rest = _open(candidates, paths, needed=not any(not one.fault for one in pictures))
+    asked = {one.path for one in named}
+    refused = [each for each in findings if each.kind == "scan-refused" or each.file in asked]
+    passed = [each for each in findings if each not in refused]
+    left = set(rest)
+    for one in named:
+        if one.path in left:  # a file that the user names is taken for a picture
+            pictures.append(one)
+    skipped = [*(one.path for one in others if one.path in left), *unlike]
+    if series_uid is not None:
+        skipped += [one.path for one in pictures if not one.fault]
+        pictures, volumes, refused = FoundFiles(), _pick(volumes, series_uid, inputs), []
+    if not (volumes or refused or any(not one.fault for one in pictures)):
+        if passed:
+            raise DataError(f"{' '.join(inputs)}: nothing to segment; {describe_main_cause(passed)}")
+        raise describe_no_pictures(inputs, pictures, others)
+    inside = _name(pictures, volumes, bids=bids)
+    return replace(inside, refused=tuple(refused), passed=tuple(passed), skipped=tuple(skipped), own=tuple(own))
+
+
+def _may_be_scan(one: FoundFile) -> bool:
+    """Whether a file is looked into; an object is fetched only if its suffix is that of a scan, or no word."""
+    if not isinstance(one.source, RemoteFile) or one.named:
+        return True
+    suffix = PurePosixPath(one.path).suffix[1:]
+    return one.path.lower().endswith((*NIFTI_SUFFIXES, *DICOM_SUFFIXES)) or not suffix.isalpha()
+
+
+def _locate(files: Sequence[FoundFile]) -> dict[str, Path]:
+    """Return the path by which each file is opened; a member of an archive knows the other half of a pair."""
+    sources = {one.path: allow_any_order(one.source) for one in files if one.source is not None}
+    halves: dict[str, dict[str, Source]] = defaultdict(dict)
+    for path, source in sources.items():
+        if path.lower().endswith(PAIR_SUFFIXES):
+            halves[strip_suffix(path)][PurePosixPath(path).name] = source
+    paths: dict[str, Path] = {
+        path: StoredPath(path, source, halves.get(strip_suffix(path))) for path, source in sources.items()
+    }
+    return paths | {one.path: Path(one.path) for one in files if one.source is None}
+
+
+def _open(
+    candidates: Sequence[FoundFile], paths: Mapping[str, Path], *, needed: bool
+) -> tuple[list[Volume], list[Finding], list[str]]:
+    """Open the scans among files, input by input.
+
+    Args:
+        candidates: Files that are no pictures by their suffix.
+        paths: Paths by which they are opened.
+        needed: Whether there is nothing else to segment, so that libraries for scans must be there.
+    """
+    volumes: list[Volume] = []
+    findings: list[Finding] = []
+    rest: list[str] = []
+    if not (needed or installed("formats")):
+        return [], [], [one.path for one in candidates]
+    for root, group in groupby(candidates, key=lambda one: one.path[: one.start]):
+        members = list(group)
+        file = members[0].path if members[0].named else root or "."
+        opened = open_files([paths[one.path] for one in members], root=Path(root or "."), file=file)
+        volumes += [_name_without_suffix(volume, root) for volume in opened.volumes]
+        findings += opened.findings
+        rest += opened.others
+    return volumes, findings, rest
+
+
+def _name_without_suffix(volume: Volume, root: str) -> Volume:
+    """Return a volume that has the name of its archive with the name of a folder of the same name."""
+    archive = PurePosixPath(root).name
+    suffix = next((end for end in ARCHIVE_SUFFIXES if archive.lower().endswith(end)), "")
+    if suffix and (volume.name == archive or volume.name.startswith(f"{archive}_")):
+        return replace(volume, name=archive[: -len(suffix)] + volume.name[len(archive) :])
+    return volume
+
+
+def _pick(volumes: Sequence[Volume], series_uid: str, inputs: Sequence[str]) -> list[Volume]:
+    chosen = [volume for volume in volumes if volume.series_uid == series_uid]
+    if chosen:
+        return chosen
+    known = [volume.series_uid for volume in volumes if volume.series_uid]
+    there = f"there are {', '.join(known)}" if known else "there is no DICOM series"
+    raise DataError(f"{' '.join(inputs)}: no series {series_uid}; {there}")
+
+
+def _name(pictures: FoundFiles, volumes: Sequence[Volume], *, bids: bool) -> Inputs:
+    """Name the results of all, so that no two write the same file."""
+    renamed, count = pictures.resolve_names(), len(pictures)
+    stems = PictureFiles(pictures, renamed)
+    scans = [volume.name for volume in volumes]
+    scans = name_derivatives(scans) if bids else scans
+
+    def plain(number: int) -> str:
+        return scans[number - count] if number >= count else (stems[number].name or f"\0{number}")
+
+    def full(number: int) -> str:
+        at = number - count
+        return _with_suffix(volumes[at], scans[at]) if at >= 0 else pictures.relative(number)
+
+    total = range(count + len(scans))
+    names = resolve_meeting(hash_texts(map(plain, total)), plain, full) if scans else {}
+    renamed |= {number: name for number, name in names.items() if number < count}
+    chosen = [names.get(count + at, name) for at, name in enumerate(scans)]
+    items = tuple(VolumeFile(volume, name, bids) for volume, name in zip(volumes, chosen, strict=True))
+    return Inputs(PictureFiles(pictures, renamed), items)
+
+
+def _with_suffix(volume: Volume, name: str) -> str:
+    """A volume's name with the suffix of its file, where another file has the same name without it."""
+    if volume.kind == "dicom":
+        return name
+    file = volume.sources[0].path.name
+    return name + file[len(name.rpartition("/")[2]) :]

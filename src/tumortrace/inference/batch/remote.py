@@ -1,0 +1,138 @@
+"""Files in buckets and other remote stores, read one by one through pyarrow."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from tumortrace.data.folders import is_hidden
+from tumortrace.data.names import natural_key
+from tumortrace.errors import DataError, TumortraceError
+from tumortrace.inference.batch.archives import MOST_MEMBER_BYTES
+from tumortrace.inference.batch.found_files import FoundFile
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
+_REMOTE = re.compile(r"(s3|gs|gcs|abfs|abfss|hdfs)://.", re.ASCII)
+_CONNECT_SECONDS, _REQUEST_SECONDS, _ATTEMPTS = 10.0, 30.0, 3
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """Content of one object.
+
+    Attributes:
+        url: Address of the object.
+    """
+
+    url: str
+
+    def read(self) -> bytes:
+        """Return the content; ``DataError`` if it cannot be read or is too large."""
+        system, path = _open(self.url)
+        try:
+            with system.open_input_stream(path, compression=None) as stream:  # a .gz is read as it is
+                data: bytes = stream.read(MOST_MEMBER_BYTES + 1)
+        except (OSError, ValueError) as error:
+            raise _unreadable(self.url, error) from None
+        if len(data) > MOST_MEMBER_BYTES:
+            raise DataError(f"{self.url}: more than the limit of {MOST_MEMBER_BYTES:,} bytes; give a smaller file")
+        return data
+
+    def stamp(self) -> tuple[int, str]:
+        """Return size and time of change; ``DataError`` if they are unknown."""
+        system, path = _open(self.url)
+        try:
+            found = system.get_file_info(path)
+        except (OSError, ValueError) as error:
+            raise _unreadable(self.url, error) from None
+        return found.size or 0, str(found.mtime_ns)
+
+
+def is_remote(text: str) -> bool:
+    """Return whether an input is an address such as ``s3://bucket/prefix``."""
+    return _REMOTE.match(text) is not None
+
+
+def list_objects(url: str) -> Iterator[FoundFile]:
+    """Yield the objects behind an address in natural order, prefix by prefix, hidden ones left out.
+
+    Args:
+        url: Address of an object or of a prefix.
+
+    Raises:
+        DataError: There is nothing, or the store cannot be reached or refuses.
+        TumortraceError: pyarrow is not installed.
+    """
+    from pyarrow.fs import FileType
+
+    system, path = _open(url)
+    head = url[: len(url) - len(path)] if url.endswith(path) else f"{urlsplit(url).scheme}://"
+    try:
+        kind = system.get_file_info(path).type
+        if kind == FileType.NotFound:
+            raise DataError(f"{url}: nothing there; check the bucket and the prefix")
+        if kind == FileType.File:
+            yield FoundFile(url, len(url) - len(path.rpartition("/")[2]), named=True, source=RemoteFile(url))
+            return
+        start = len(head) + len(path.rstrip("/")) + 1
+        for one in _walk(system, path):
+            yield FoundFile(head + one, start, source=RemoteFile(head + one))
+    except (OSError, ValueError) as error:
+        raise _unreadable(url, error) from None
+
+
+def _walk(system: FileSystem, folder: str) -> Iterator[str]:
+    from pyarrow.fs import FileSelector, FileType
+
+    for found in sorted(system.get_file_info(FileSelector(folder)), key=lambda one: natural_key(one.base_name)):
+        if is_hidden(found.base_name):
+            continue
+        if found.type == FileType.Directory:
+            yield from _walk(system, found.path)
+        else:
+            yield found.path
+
+
+def _open(url: str) -> tuple[FileSystem, str]:
+    """The file system of an address, and the path in it."""
+    if importlib.util.find_spec("pyarrow") is None:
+        raise TumortraceError(f"{url}: pyarrow is needed; install it with: pip install 'tumortrace[cluster]'")
+    parts = urlsplit(url)
+    path = (parts.netloc + parts.path).rstrip("/")
+    if parts.scheme == "s3":
+        return _open_s3(os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""), path
+    from pyarrow.fs import FileSystem
+
+    try:
+        system, inside = FileSystem.from_uri(url)
+    except (OSError, ValueError) as error:
+        raise _unreadable(url, error) from None
+    return system, inside
+
+
+@lru_cache(maxsize=4)
+def _open_s3(endpoint: str) -> FileSystem:
+    from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
+
+    parts = urlsplit(endpoint)
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    return S3FileSystem(
+        endpoint_override=parts.netloc or None,
+        scheme=parts.scheme or "https",
+        region=region,
+        connect_timeout=_CONNECT_SECONDS,
+        request_timeout=_REQUEST_SECONDS,
+        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS),
+    )
+
+
+def _unreadable(url: str, error: Exception) -> DataError:
+    return DataError(f"{url}: cannot be read ({' '.join(str(error).split())}); check the address and the credentials")

@@ -1,0 +1,1 @@
+"""Boxes and clicks: a person points, the mask follows."""

@@ -1,0 +1,1 @@
+"""What segmenting writes: results.json, and mask files of each format."""

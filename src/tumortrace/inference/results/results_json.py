@@ -1,0 +1,437 @@
+"""``results.json`` and ``results.csv``, written record by record."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from tumortrace.errors import DataError
+from tumortrace.files import NewFile, make_folder, read_regular_file
+from tumortrace.inference.acquisition import UNKNOWN, Acquisition
+from tumortrace.inference.model import Model
+from tumortrace.inference.predict import Prediction
+from tumortrace.inference.prompts.model import PromptModel
+from tumortrace.inference.prompts.prompt import describe_prompts
+from tumortrace.inference.results.unit_record import Record, UnitRecord
+from tumortrace.inference.results.volume_files import VolumeFile
+from tumortrace.inference.volume_predict import SliceResult, VolumePrediction
+
+RESULTS = "results.json"
+TABLE = "results.csv"
+
+_BETWEEN_VOLUMES = len(",\n    ")
+
+PARTIAL = f".{RESULTS}.partial"
+"""Its neighbour while it is being written; a killed run leaves it."""
+
+COLUMNS = (
+    "file", "mask", "status", "reason", "tumour", "confidence", "review", "area_px", "area_mm2", "lesions", "plane",
+    "contrast", "seconds", "slice_index", "prompt",
+)  # fmt: skip
+"""Columns of ``results.csv``; ``lesions`` is their number, ``slice_index`` is empty for a picture, and ``prompt`` is
+empty for an automatic mask."""
+
+FORMER_COLUMNS = (COLUMNS[:-1],)
+"""Columns of earlier versions, by which their files are known as ours."""
+
+
+class ResultsWriter:
+    """Both files of results while they are being written.
+
+    ``results.json`` is complete JSON after each record, so that a full disk loses no finished picture or volume. The
+    records of volumes, which stand behind all others, are written when it is finished: so the time to write grows with
+    the results, not with their square. Space for them is reserved before.
+
+    Attributes:
+        count: Number of pictures and slices so far.
+    """
+
+    def __init__(self, model: Record, out: Path, *, whole: bool = True) -> None:
+        """Open both files beside their places.
+
+        Args:
+            model: Model that the results come from, as ``describe_model`` returns it.
+            out: Folder of the results.
+            whole: Whether ``results.json`` is complete after each record; else when it is finished, which is faster.
+        """
+        head = {"model": model}
+        self.count = 0
+        self._whole = whole
+        self._volumes: list[str] = []
+        self._volume_bytes = 0
+        with ExitStack() as undo:
+            self._records = _Stream(out / RESULTS)
+            undo.callback(self._records.discard)
+            self._rows = _Stream(out / TABLE)
+            undo.callback(self._rows.discard)
+            start = _dump(head).removesuffix("\n}\n").encode() + b',\n  "images": ['
+            self._records.append(start, tail=self._tail_so_far(0))
+            self._rows.append(_row(COLUMNS))
+            undo.pop_all()
+
+    def add(self, record: Record) -> None:
+        """Add a picture's record."""
+        self._add([record])
+
+    def add_unit(self, unit: UnitRecord) -> None:
+        """Add all records of a unit, or none."""
+        if unit.volume is not None:
+            self.add_volume(unit.volume, unit.images)
+        for image in unit.images if unit.volume is None else ():
+            self.add(image)
+
+    def add_units(self, units: Sequence[UnitRecord]) -> None:
+        """Add all records of several units at once."""
+        volumes = [json.dumps(unit.volume) for unit in units if unit.volume is not None]
+        self._add([image for unit in units for image in unit.images], volumes)
+
+    def add_volume(self, volume: Record, slices: Sequence[Record]) -> None:
+        """Add the record of a volume and those of its slices: all or none."""
+        self._add(slices, [json.dumps(volume)])
+
+    def discard(self) -> None:
+        """Remove both files beside their places; what is in the places stays."""
+        self._records.discard()
+        self._rows.discard()
+
+    def finish(self, skipped: Sequence[str]) -> None:
+        """Bring both files into their places; one that cannot be stays beside its place, for the next run.
+
+        Args:
+            skipped: Files that were passed over.
+        """
+        with ExitStack() as ending:
+            ending.callback(self._rows.rename)
+            ending.callback(self._records.rename)
+            try:
+                self._records.append(b"", tail=self._tail(skipped, self.count, self._volumes))
+            except OSError:  # the disk is full, but for the space that was reserved
+                self._records.append(b"", tail=self._tail([], self.count, self._volumes))
+                raise
+
+    def _add(self, records: Sequence[Record], volumes: Sequence[str] = ()) -> None:
+        lines = [json.dumps(record) for record in records]
+        text = ((",\n    " if self.count else "\n    ") + ",\n    ".join(lines)) if lines else ""
+        reserve = self._volume_bytes + sum(len(line) + _BETWEEN_VOLUMES for line in volumes)
+        self._records.append(text.encode(), tail=self._tail_so_far(self.count + len(lines)), reserve=reserve)
+        self._volumes += volumes
+        self._volume_bytes = reserve
+        self.count += len(lines)
+        self._rows.append(b"".join(_row([_cell(record, column) for column in COLUMNS]) for record in records))
+
+    def _tail_so_far(self, count: int) -> bytes:
+        return self._tail([], count, []) if self._whole else b""
+
+    def _tail(self, skipped: Sequence[str], count: int, lines: Sequence[str]) -> bytes:
+        """What follows the last picture: volumes, a line each, and the files that were passed over."""
+        volumes = ",".join(f"\n    {line}" for line in lines)
+        end = _dump({"skipped": list(skipped)}).removeprefix("{\n")
+        text = (
+            ("\n  ],\n" if count else "],\n") + f'  "volumes": [{volumes}' + ("\n  ],\n" if volumes else "],\n") + end
+        )
+        return text.encode()
+
+
+@contextmanager
+def open_results(model: Model | PromptModel, skipped: Sequence[str], *, out: Path) -> Iterator[ResultsWriter]:
+    """Begin ``results.json``; it is complete and in its place when the block ends, by an interruption too.
+
+    Until then the records stand in its neighbour: a killed run leaves the old ``results.json`` or none.
+
+    Args:
+        model: Model that the results come from.
+        skipped: Files that were passed over; read when the block ends.
+        out: Folder of the results.
+
+    Yields:
+        The writer of the records.
+    """
+    make_folder(out)
+    writer = ResultsWriter(describe_model(model), out)
+    try:
+        yield writer
+    finally:
+        writer.finish(skipped)
+
+
+def describe_model(model: Model | PromptModel) -> Record:
+    """Describe a model as ``results.json`` does."""
+    return {"name": model.name, "sha256": model.sha256, "threshold": model.recipe.threshold}
+
+
+def read_masks(out: Path) -> list[tuple[str, str]]:
+    """Read which pictures have a mask by the results in a folder, those of a killed run included.
+
+    Args:
+        out: A folder that exists.
+
+    Returns:
+        The picture's file and its mask's, as their records have them; nothing without results.
+
+    Raises:
+        DataError: Another program wrote ``results.json`` or ``results.csv``.
+    """
+    table = out / TABLE
+    if table.exists() and not table.is_file():
+        raise _not_ours(table)
+    if table.is_file():
+        with table.open("rb") as file:
+            if file.readline() not in {_row(columns) for columns in (COLUMNS, *FORMER_COLUMNS)}:
+                raise _not_ours(table)
+    return [*_read_results(out / RESULTS), *_read_results(out / PARTIAL)]
+
+
+def describe(prediction: Prediction, *, file: str, mask: str | None, spacing_mm: tuple[float, float] | None) -> Record:
+    """Describe a picture that could be read.
+
+    Args:
+        prediction: Prediction for the picture.
+        file: Path of the picture.
+        mask: Path of its mask within the folder of the results; None for a rejected picture.
+        spacing_mm: Distance between pixel centres along rows and columns; None if unknown.
+    """
+    measured = _nothing() if prediction.rejected else _measure(prediction, spacing_mm)
+    return {
+        "file": file,
+        "slice_index": None,
+        "mask": mask,
+        "status": "rejected" if prediction.rejected else "ok",
+        "reason": "; ".join(prediction.reasons),
+        **measured,
+        "prompt": describe_prompts(prediction.prompts),
+    }
+
+
+def describe_slice(one: SliceResult, item: VolumeFile, *, mask: str | None, reason: str = "") -> Record:
+    """Describe one slice of a volume.
+
+    Args:
+        one: Result of the slice, after the vote of its neighbours.
+        item: Volume that it belongs to.
+        mask: Path of the volume's mask within the folder of the results; None if it was rejected or failed as a whole.
+        reason: Reason why the volume was rejected as a whole; empty if it was not.
+    """
+    file, reasons = str(item.volume.sources[one.index].path), "; ".join(one.reasons)
+    if one.failed:
+        record = describe_failure(reasons, file=file)
+    elif one.rejected or reason:
+        record = {"file": file, "mask": None, "status": "rejected", "reason": reasons or reason, **_nothing()}
+    else:
+        rated = _rate(one, item.volume.spacing_mm, review=bool(one.reasons))
+        record = {"file": file, "mask": mask, "status": "ok", "reason": reasons, **rated}
+        record["prompt"] = describe_prompts(one.prompts)
+    return {**describe_failure("", file=file), **record, "slice_index": one.index, "seconds": one.seconds}
+
+
+def describe_volume(
+    prediction: VolumePrediction, item: VolumeFile, *, mask: str | None, reasons: Sequence[str]
+) -> Record:
+    """Describe a volume.
+
+    Args:
+        prediction: Prediction for the volume.
+        item: The volume.
+        mask: Path of its mask within the folder of the results; None if it was rejected or failed.
+        reasons: Reasons for the review, the rejection or the failure.
+    """
+    volume = item.volume
+    head = {"file": item.file, "series_uid": volume.series_uid, "mask": mask, "reason": "; ".join(reasons)}
+    if prediction.rejected or prediction.failed:
+        status = "rejected" if prediction.rejected else "error"
+        return {**describe_volume_failure("", file=""), **head, "status": status, "slices": len(volume)}
+    volume_mm3 = None if volume.voxel_mm3 is None else int((prediction.labels > 0).sum()) * volume.voxel_mm3
+    lesions = [{key: value for key, value in vars(each).items() if key != "voxels"} for each in prediction.lesions]
+    return {
+        **describe_volume_failure("", file=""),
+        **head,
+        "status": "ok",
+        "volume_mm3": volume_mm3,
+        "slices": len(volume),
+        "slices_with_tumour": prediction.slices_with_tumour,
+        "largest_diameter_mm": prediction.largest_diameter_mm,
+        "lesions": lesions,
+        "review": bool(reasons),
+        "prompt": describe_prompts(prediction.prompts),
+    }
+
+
+def describe_volume_failure(reason: str, *, file: str) -> Record:
+    """Describe a scan that could not be opened.
+
+    Args:
+        reason: One line that names the file.
+        file: Path of the scan.
+    """
+    return {
+        "file": file,
+        "series_uid": None,
+        "mask": None,
+        "status": "error",
+        "reason": reason,
+        "volume_mm3": None,
+        "slices": None,
+        "slices_with_tumour": None,
+        "largest_diameter_mm": None,
+        "lesions": [],
+        "review": True,
+        "prompt": None,
+    }
+
+
+def describe_failure(reason: str, *, file: str) -> Record:
+    """Describe a picture that could not be read or segmented.
+
+    Args:
+        reason: One line that names the file.
+        file: Path of the picture.
+    """
+    return {"file": file, "slice_index": None, "mask": None, "status": "error", "reason": reason, **_nothing()}
+
+
+class _Stream:
+    """A file that grows beside its place, whole after each piece; a piece that fails leaves it as it was before."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+        self._file = NewFile(place)
+        self._end = 0
+        self._tail = b""
+        self._reserve = 0
+        self._whole = True
+
+    def append(self, data: bytes, *, tail: bytes = b"", reserve: int = 0) -> None:
+        """Write a piece in the place of the old tail, a new tail behind it, and reserve space for a longer tail."""
+        try:
+            self._file.write(data + tail, at=self._end, reserve=reserve)
+        except OSError as error:
+            self._whole = False
+            with suppress(OSError):  # in blocks that the file has already
+                self._restore()
+            raise OSError(error.errno, error.strerror, str(self._place)) from None
+        self._end, self._tail, self._whole, self._reserve = self._end + len(data), tail, True, reserve
+
+    def rename(self) -> None:
+        """Bring the file into its place; one that cannot be made whole stays beside it."""
+        try:
+            if not self._whole:
+                self._restore()
+            self._file.truncate(self._end + len(self._tail))  # an interruption may have come amid a piece
+            self._file.put_in_place()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._place)) from None
+        finally:
+            self._file.close()
+
+    def discard(self) -> None:
+        """Close the file and remove it."""
+        self._file.discard()
+
+    def _restore(self) -> None:
+        """Write the old tail again, over a piece that was not written whole."""
+        self._file.write(self._tail, at=self._end, reserve=self._reserve)
+        self._whole = True
+
+
+_MOST_BYTES = 2**31  # of results.json: a million records are half of it
+
+
+def _read_results(path: Path) -> list[tuple[str, str]]:
+    if not path.exists():
+        return []
+    try:
+        text = read_regular_file(path, most_bytes=_MOST_BYTES).decode()
+    except (DataError, ValueError):
+        raise _not_ours(path) from None
+    try:
+        document = json.loads(text, object_hook=_keep_names)
+    except (ValueError, RecursionError):
+        if path.name != PARTIAL:
+            raise _not_ours(path) from None
+        document = _read_cut(text)
+    if not (isinstance(document, dict) and {"model", "images", "volumes"} <= document.keys()):
+        raise _not_ours(path)
+    images = document["images"]
+    if not (isinstance(document["model"], dict) and isinstance(images, list)):
+        raise _not_ours(path)
+    return [image for image in images if isinstance(image, tuple)]
+
+
+def _keep_names(value: Record) -> object:
+    """Reduce a record to its names while it is parsed: a million records take a gigabyte less."""
+    if "images" in value or {"name", "sha256", "threshold"} <= value.keys():
+        return value
+    if isinstance(value.get("file"), str) and isinstance(value.get("mask"), str):
+        return value["file"], value["mask"]
+    return None
+
+
+def _read_cut(text: str) -> Record:
+    """The records of a killed run whose last one may be cut off; each has a line of its own."""
+    images = []
+    for line in text.splitlines()[1:]:
+        with suppress(ValueError, RecursionError):
+            images.append(json.loads(line.strip().removesuffix(","), object_hook=_keep_names))
+    ours = not text or text.startswith('{\n  "model": {')
+    return {"model": {}, "images": images, "volumes": []} if ours else {}
+
+
+def _not_ours(path: Path) -> DataError:
+    return DataError(f"{path}: tumortrace did not write this file and will not replace it; choose another --out")
+
+
+def _measure(prediction: Prediction, spacing_mm: tuple[float, float] | None) -> Record:
+    return _rate(prediction, spacing_mm, review=prediction.review)
+
+
+def _rate(one: Prediction | SliceResult, spacing_mm: tuple[float, float] | None, *, review: bool) -> Record:
+    area_px = int(one.mask.sum())
+    return {
+        "tumour": area_px > 0,
+        "confidence": round(one.confidence, 4),
+        "review": review,
+        **_describe_acquisition(one.acquisition),
+        "area_px": area_px,
+        "area_mm2": area_px * spacing_mm[0] * spacing_mm[1] if spacing_mm else None,
+        "lesions": [vars(lesion) for lesion in one.lesions],
+    }
+
+
+def _describe_acquisition(acquisition: Acquisition) -> Record:
+    return {
+        "plane": acquisition.plane,
+        "plane_confidence": round(acquisition.plane_confidence, 4),
+        "contrast": acquisition.contrast,
+        "contrast_confidence": round(acquisition.contrast_confidence, 4),
+    }
+
+
+def _nothing() -> Record:
+    """Nothing is known of a picture without a mask: neither that there is a tumour nor that there is none."""
+    unknown = dict.fromkeys(("tumour", "confidence"))
+    acquisition = dict.fromkeys(_describe_acquisition(UNKNOWN))
+    sizes: Record = {"area_px": None, "area_mm2": None, "lesions": []}
+    return {**unknown, "review": True, **acquisition, **sizes, "prompt": None}
+
+
+def _cell(record: Record, column: str) -> object:
+    value = record.get(column)
+    if column == "lesions":
+        return len(record["lesions"]) if record["status"] == "ok" else None
+    if column == "prompt":
+        return json.dumps(value) if value else None
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _row(cells: Sequence[object]) -> bytes:
+    """A row of CSV; what is no text in a name is escaped."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue().encode(errors="backslashreplace")
+
+
+def _dump(document: Record) -> str:
+    return json.dumps(document, indent=2) + "\n"

@@ -1,0 +1,397 @@
+"""Masks, records and objects of whole volumes: in their place, measured in millimetres, all of them or none."""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import nibabel as nib
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pydicom import dcmread
+
+from tumortrace.config import Recipe
+from tumortrace.data.findings import left_out
+from tumortrace.data.slice import Slice
+from tumortrace.data.volume import SliceSource, Volume
+from tumortrace.errors import DataError
+from tumortrace.files import write_atomically
+from tumortrace.inference.batch.find_inputs import Inputs, find_inputs
+from tumortrace.inference.batch.folder import segment_all
+from tumortrace.inference.batch.settings import SegmentSettings
+from tumortrace.inference.model import Model
+from tumortrace.inference.results import unit_files
+from tumortrace.inference.results.tally import SegmentSummary
+from tumortrace.inference.results.volume_files import VolumeFile, VolumeOptions
+from tumortrace.inference.segmenter import Segmenter
+
+SIZE_HW = (20, 24)
+RESULT_FILES = {"results.json", "results.csv"}
+
+WriteSeries = Callable[..., list[SliceSource]]
+
+
+@dataclass(frozen=True)
+class ArrayReader:
+    """Slices of an array; those listed in ``broken`` cannot be read."""
+
+    pixels: NDArray[Any]
+    broken: tuple[int, ...] = ()
+
+    def read(self, index: int) -> Slice:
+        if index in self.broken:
+            raise DataError(f"{index:03}.dcm: pixels are missing; copy it again")
+        return Slice(self.pixels[index], f"{index:03}.dcm")
+
+    def inspect(self) -> tuple[()]:
+        return ()
+
+
+@pytest.fixture
+def segmenter(open_hand_model: Callable[..., Model]) -> Segmenter:
+    """Calls what is bright tumour, on the grid of the slices; a constant slice has none. Rejects nothing."""
+    return Segmenter(open_hand_model(Recipe(SIZE_HW, threshold=0.55)), gate=False)
+
+
+@pytest.fixture
+def make_volume(tmp_path: Path, write_series: WriteSeries) -> Callable[..., VolumeFile]:
+    """Write a series and open it by hand, its affine worked out from the standard's formula."""
+
+    def make(
+        pixels: NDArray[Any], orientation: str = "axial", *, broken: tuple[int, ...] = (), **steps: object
+    ) -> VolumeFile:
+        sources = write_series(tmp_path / "scan", pixels, orientation, **steps)
+        image = dcmread(sources[0].path)
+        across, down = np.reshape([float(v) for v in image.ImageOrientationPatient], (2, 3))
+        rows_mm, columns_mm = (float(v) for v in image.PixelSpacing)
+        step_mm = float(image.SliceThickness)
+        affine = np.eye(4)
+        affine[:3] = np.transpose(
+            [across * columns_mm, down * rows_mm, np.cross(across, down) * step_mm, image.ImagePositionPatient]
+        )
+        volume = Volume(
+            "scan", str(tmp_path / "scan"), "dicom", ArrayReader(pixels, broken), tuple(sources), pixels.shape[1:],
+            spacing_mm=(rows_mm, columns_mm), step_mm=step_mm, affine=affine, series_uid=str(image.SeriesInstanceUID),
+            modality="MR",
+        )  # fmt: skip
+        return VolumeFile(volume, "scan")
+
+    return make
+
+
+def blocks(*places: tuple[int, int, int], count: int = 6) -> NDArray[np.uint16]:
+    """Slices of 20 x 24 pixels with a bright block of 3 x 5 at (slice, row, column)."""
+    pixels = np.full((count, *SIZE_HW), 10, dtype=np.uint16)
+    for index, row, column in places:
+        pixels[index, row : row + 3, column : column + 5] = 200
+    return pixels
+
+
+def run(segmenter: Segmenter, item: VolumeFile, out: Path, **options: Any) -> tuple[SegmentSummary, dict[str, Any]]:  # noqa: ANN401
+    overlay = options.pop("overlay", False)
+    inputs = Inputs((), volumes=(item,))
+    settings = SegmentSettings(overlay=overlay, options=VolumeOptions(**options))
+    summary = segment_all(segmenter, inputs, out=out, settings=settings)
+    return summary, json.loads((out / "results.json").read_text())
+
+
+def names_in(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def read_nifti(path: Path) -> tuple[Any, NDArray[np.uint8]]:
+    image = nib.load(path)
+    return image, np.asarray(image.dataobj)
+
+
+# --- records ---
+
+
+def test_a_volume_has_a_record_of_its_own_and_one_a_slice(
+    tmp_path: Path, segmenter: Segmenter, make_volume: Callable[..., VolumeFile]
+):
+    """15 pixels of 0.5 x 1.2 mm on slices 2 and 3, which are 3 mm apart: 30 x 1.8 = 54 mm3."""
+    item = make_volume(blocks((2, 4, 10), (3, 4, 10)))
+    summary, results = run(segmenter, item, tmp_path / "out")
+    assert list(results) == ["model", "images", "volumes", "skipped"]
+    (volume,) = results["volumes"]
+    (lesion,) = volume.pop("lesions")
+    assert volume == {
+        "file": str(tmp_path / "scan"),
+        "series_uid": item.volume.series_uid,
+        "mask": "scan_mask.nii.gz",
+        "status": "ok",
+        "reason": volume["reason"],
+        "volume_mm3": pytest.approx(54.0),
+        "slices": 6,
+        "slices_with_tumour": 2,
+        "largest_diameter_mm": pytest.approx(np.hypot(3 * 0.5, 5 * 1.2)),
+        "review": True,
+        "prompt": None,
+    }
+    # Columns 10 to 14, rows 4 to 6, slices 2 and 3 of an axial series that begins at (-10, 5, 7).
+    assert lesion == {
+        "volume_mm3": pytest.approx(54.0),
+        "centroid_mm": pytest.approx([-10 + 12 * 1.2, 5 + 5 * 0.5, 7 + 2.5 * 3.0]),
+        "first_slice": 2,
+        "last_slice": 3,
+        "confidence": pytest.approx(1.0),
+    }
+    images = results["images"]
+    assert [image["slice_index"] for image in images] == list(range(6))
+    assert [Path(image["file"]).name for image in images] == [f"{index:03}.dcm" for index in range(6)]
+    assert {image["mask"] for image in images} == {"scan_mask.nii.gz"}
+    assert [image["area_mm2"] for image in images] == pytest.approx([0, 0, 9.0, 9.0, 0, 0])
+    assert (summary.slices, summary.volumes.ok, summary.volumes.tumours, summary.total) == (6, 1, 1, 0)
+    rows = (tmp_path / "out/results.csv").read_text().splitlines()
+    assert [row.split(",")[-2] for row in rows] == ["slice_index", *"012345"]
+
+
+def test_sizes_are_in_millimetres_along_the_right_axes(
+    tmp_path: Path, open_hand_model: Callable[..., Model], make_volume: Callable[..., VolumeFile]
+):
+    """A disc with a radius of 10 mm in pixels of 0.5 x 1.2 mm; with the spacings swapped it would be an ellipse."""
+    rows, columns = np.mgrid[0:64, 0:40]
+    disc = ((rows - 31) * 0.5) ** 2 + ((columns - 19) * 1.2) ** 2 <= 10.0**2
+    pixels = np.where(disc, 200, 10).astype(np.uint16)[None]
+    segmenter = Segmenter(open_hand_model(Recipe((64, 40), threshold=0.55)), gate=False)
+    _, results = run(segmenter, make_volume(pixels, spacing_mm=(0.5, 1.2)), tmp_path / "out")
+    (image,), (volume,) = results["images"], results["volumes"]
+    assert image["area_mm2"] == pytest.approx(100 * np.pi, rel=0.01)
+    assert volume["volume_mm3"] == pytest.approx(300 * np.pi, rel=0.01)
+    assert volume["largest_diameter_mm"] == pytest.approx(20.0, abs=1.3)  # corners of pixels, up to a pixel longer
+    swapped = make_volume(pixels, spacing_mm=(1.2, 0.5))
+    _, results = run(segmenter, swapped, tmp_path / "swapped")
+    assert results["volumes"][0]["largest_diameter_mm"] > 40
+
+
+def test_a_lesion_on_one_thin_slice_alone_is_dropped_and_named(
+    tmp_path: Path, segmenter: Segmenter, make_volume: Callable[..., VolumeFile]
+):
+    pixels = blocks((1, 2, 3), (3, 10, 10), (4, 10, 10))
+    _, results = run(segmenter, make_volume(pixels), tmp_path / "out")
+    (volume,) = results["volumes"]
+    assert [(one["first_slice"], one["last_slice"]) for one in volume["lesions"]] == [(3, 4)]
+    assert "1 lesion dropped: less than 4 mm thick" in volume["reason"]
+    image = results["images"][1]
+    assert (image["tumour"], image["area_px"], image["lesions"], image["review"]) == (False, 0, [], True)
+    assert "dropped a lesion that no neighbouring slice shows" in image["reason"]
+    _, voxels = read_nifti(tmp_path / "out/scan_mask.nii.gz")
+    assert voxels.sum() == 30
+    _, results = run(segmenter, make_volume(pixels, step_mm=5.0), tmp_path / "thick")
+    assert len(results["volumes"][0]["lesions"]) == 2
+
+
+def test_a_slice_that_cannot_be_read_is_named_and_its_neighbours_keep_their_lesions(
+    tmp_path: Path, segmenter: Segmenter, make_volume: Callable[..., VolumeFile]
+):
+    summary, results = run(segmenter, make_volume(blocks((2, 4, 10)), broken=(3,)), tmp_path / "out")
+    (volume,) = results["volumes"]
+    assert (volume["status"], volume["slices_with_tumour"]) == ("ok", 1)
+    assert "1 of 6 slices could not be read, first: " in volume["reason"]
+    assert [image["status"] for image in results["images"]] == ["ok"] * 3 + ["error"] + ["ok"] * 2
+    assert "pixels are missing" in results["images"][3]["reason"]
+    assert len(summary.all_failures) == 1
+    everything = tuple(range(6))
+    summary, results = run(segmenter, make_volume(blocks(), broken=everything), tmp_path / "none")
+    assert (results["volumes"][0]["status"], results["volumes"][0]["mask"]) == ("error", None)
+    assert (summary.volumes.failed, names_in(tmp_path / "none")) == (1, RESULT_FILES)
+
+
+def test_a_volume_that_is_no_head_is_rejected_as_a_whole(
+    tmp_path: Path, open_hand_model: Callable[..., Model], make_volume: Callable[..., VolumeFile]
+):
+    segmenter = Segmenter(open_hand_model(Recipe(SIZE_HW, threshold=0.55)))
+    summary, results = run(segmenter, make_volume(blocks((2, 4, 10))), tmp_path / "out", overlay=True, dicom_seg=True)
+    (volume,) = results["volumes"]
+    assert (volume["status"], volume["mask"], volume["review"]) == ("rejected", None, True)
+    assert volume["reason"].startswith("6 of 6 slices rejected, most of them: not a brain MR slice")
+    assert {image["status"] for image in results["images"]} == {"rejected"}
+    assert names_in(tmp_path / "out") == RESULT_FILES
+    assert (summary.volumes.rejected, summary.all_failures) == (1, ())
+
+
+def test_scans_that_cannot_be_opened_are_records_of_their_own(tmp_path: Path, segmenter: Segmenter):
+    finding = left_out("scan-refused", "x.nii", "the file is empty", "copy it again")
+    summary = segment_all(segmenter, Inputs((), refused=(finding,)), out=tmp_path)
+    (volume,) = json.loads((tmp_path / "results.json").read_text())["volumes"]
+    assert (volume["file"], volume["status"], volume["mask"]) == ("x.nii", "error", None)
+    assert summary.all_failures == ("x.nii: the file is empty; copy it again",)
+
+
+# --- files ---
+
+
+@pytest.mark.parametrize("orientation", ["axial", "sagittal", "coronal", "oblique", "negated"])
+def test_the_nifti_mask_of_a_series_lies_where_the_series_does(
+    tmp_path: Path, segmenter: Segmenter, make_volume: Callable[..., VolumeFile], orientation: str
+):
+    """Converters have mirrored masks of series with negated cosines, and swapped the spacings of rows and columns."""
+    item = make_volume(blocks((2, 4, 10), (3, 5, 11)), orientation)
+    _, results = run(segmenter, item, tmp_path / "out", dicom_seg=True)
+    image, voxels = read_nifti(tmp_path / "out/scan_mask.nii.gz")
+    assert (voxels.shape, voxels.dtype) == ((24, 20, 6), np.uint8)
+    header = image.header
+    assert (int(header["qform_code"]), int(header["sform_code"])) == (1, 1)
+    assert np.allclose(image.get_qform(), image.get_sform(), atol=1e-4)
+    assert header["intent_name"].item() == b"tumour"
+    assert header.get_slope_inter() in ((None, None), (1.0, 0.0))
+    ras = image.affine @ [*np.argwhere(voxels).mean(axis=0), 1.0]
+    (lesion,) = results["volumes"][0]["lesions"]
+    assert np.abs(ras[:3] * [-1, -1, 1] - lesion["centroid_mm"]).max() < 0.01
+    source = dcmread(item.volume.sources[2].path)
+    across, down = np.reshape([float(v) for v in source.ImageOrientationPatient], (2, 3))
+    first_voxel = image.affine @ [10, 4, 2, 1]
+    expected = np.array([float(v) for v in source.ImagePositionPatient]) + 10 * 1.2 * across + 4 * 0.5 * down
+    assert np.abs(first_voxel[:3] * [-1, -1, 1] - expected).max() < 0.01
+
+
+def test_the_mask_of_a_nifti_file_keeps_its_axes_affines_and_codes(tmp_path: Path, segmenter: Segmenter):
+    """Axes left, inferior, anterior; the affines differ, and so do their codes."""
+    stored = np.full((24, 6, 20), 10, dtype=np.int16)
+    stored[4:9, 2:4, 10:13] = 200
+    affine = np.array([[-1.2, 0, 0, 20], [0, 0, 0.5, -30], [0, -3.0, 0, 40], [0, 0, 0, 1.0]])
+    source = nib.Nifti1Image(stored, affine)
+    source.set_sform(affine, 4)
+    shifted = affine.copy()
+    shifted[0, 3] += 2
+    source.set_qform(shifted, 2)
+    nib.save(source, tmp_path / "x.nii.gz")
+    inputs = find_inputs([str(tmp_path / "x.nii.gz")])
+    segment_all(segmenter, inputs, out=tmp_path / "out")
+    image, voxels = read_nifti(tmp_path / "out/x_mask.nii.gz")
+    assert np.array_equal(voxels, stored == 200)
+    assert np.allclose(image.get_sform(), affine)
+    assert np.allclose(image.get_qform(), shifted, atol=1e-4)
+    assert (int(image.header["qform_code"]), int(image.header["sform_code"])) == (2, 4)
+    (volume,) = json.loads((tmp_path / "out/results.json").read_text())["volumes"]
+    assert volume["file"] == str(tmp_path / "x.nii.gz")
+    expected = affine @ [6, 2.5, 11, 1]
+    assert volume["lesions"][0]["centroid_mm"] == pytest.approx(list(expected[:3]), abs=0.01)  # RAS, as the file has it
+
+
+def test_the_contact_sheet_shows_all_slices_and_where_the_mask_is(
+    tmp_path: Path, segmenter: Segmenter, make_volume: Callable[..., VolumeFile]
+):
+    run(segmenter, make_volume(blocks((2, 4, 10), (3, 4, 10))), tmp_path / "out", overlay=True)
+    sheet = cv2.imread(str(tmp_path / "out/scan_overlay.png"))
+    assert sheet is not None
+    amber = (sheet == (0, 176, 255)).all(axis=2)
+    # 10 mm high and 28.8 mm wide: tiles of 67 x 192, in three rows of two.
+    cell = sheet.shape[0] // 3, sheet.shape[1] // 2
+    shown = [
+        bool(amber[r * cell[0] : (r + 1) * cell[0], c * cell[1] : (c + 1) * cell[1]].any())
+        for r in range(3)
+        for c in range(2)
+    ]
+    assert shown == [False, False, True, True, False, False]
+
+
+def test_a_dicom_seg_is_written_even_if_it_is_empty_unless_it_is_refused(
+    tmp_path: Path, segmenter: Segmenter, make_volume: Callable[..., VolumeFile]
+):
+    empty = make_volume(blocks())
+    run(segmenter, empty, tmp_path / "a", dicom_seg=True)
+    assert names_in(tmp_path / "a") == {*RESULT_FILES, "scan_mask.nii.gz", "scan_seg.dcm"}
+    assert not dcmread(tmp_path / "a/scan_seg.dcm").pixel_array.any()
+    run(segmenter, empty, tmp_path / "a", dicom_seg=True, empty_seg=False)  # the old one goes
+    assert names_in(tmp_path / "a") == {*RESULT_FILES, "scan_mask.nii.gz"}
+    run(segmenter, make_volume(blocks((2, 4, 10), (3, 4, 10))), tmp_path / "b", dicom_seg=True, seg_fractional=True)
+    assert dcmread(tmp_path / "b/scan_seg.dcm").SegmentationType == "FRACTIONAL"
+
+
+def test_a_series_that_no_dicom_seg_fits_has_its_other_files_and_a_reason(
+    tmp_path: Path, segmenter: Segmenter, make_volume: Callable[..., VolumeFile]
+):
+    item = make_volume(blocks((2, 4, 10), (3, 4, 10)))
+    image = dcmread(item.volume.sources[0].path)
+    del image.ImagePositionPatient
+    image.save_as(item.volume.sources[0].path)
+    summary, results = run(segmenter, item, tmp_path / "out", dicom_seg=True)
+    assert "no DICOM-SEG can be made" in results["volumes"][0]["reason"]
+    assert len(summary.all_failures) == 1
+    assert names_in(tmp_path / "out") == {*RESULT_FILES, "scan_mask.nii.gz"}
+
+
+def test_bids_names_have_sidecars_and_a_description(
+    tmp_path: Path, segmenter: Segmenter, make_volume: Callable[..., VolumeFile]
+):
+    volume = make_volume(blocks((2, 4, 10), (3, 4, 10))).volume
+    stem = "sub-001/anat/sub-001_space-orig_label-lesion"
+    for _ in range(2):  # what was written before is recognised
+        run(segmenter, VolumeFile(volume, stem, bids=True), tmp_path / "out", bids=True)
+    files = {f"{stem}_mask.nii.gz", f"{stem}_mask.json", "dataset_description.json"}
+    assert names_in(tmp_path / "out") == {*RESULT_FILES, *files}
+    sidecar = json.loads((tmp_path / f"out/{stem}_mask.json").read_text())
+    assert (sidecar["SpatialReference"], sidecar["Type"], len(sidecar["Sources"])) == ("orig", "Lesion", 6)
+    description = json.loads((tmp_path / "out/dataset_description.json").read_text())
+    assert (description["DatasetType"], description["GeneratedBy"][0]["Name"]) == ("derivative", "tumortrace")
+
+
+@pytest.mark.parametrize("failing", ["scan_mask.nii.gz", "scan_seg.dcm"])
+def test_a_full_disk_leaves_no_file_without_a_record(
+    tmp_path: Path,
+    segmenter: Segmenter,
+    make_volume: Callable[..., VolumeFile],
+    monkeypatch: pytest.MonkeyPatch,
+    failing: str,
+):
+    def fill(path: Path, data: bytes) -> None:
+        if path.name == failing:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write_atomically(path, data)
+
+    monkeypatch.setattr(unit_files, "write_atomically", fill)
+    with pytest.raises(OSError, match=failing):
+        run(segmenter, make_volume(blocks((2, 4, 10))), tmp_path / "out", dicom_seg=True)
+    assert json.loads((tmp_path / "out/results.json").read_text())["volumes"] == []
+    assert names_in(tmp_path / "out") == RESULT_FILES
+
+
+@pytest.mark.parametrize("name", ["scan_mask.nii.gz", "scan_seg.dcm"])
+def test_a_corrected_mask_is_never_replaced(
+    tmp_path: Path, segmenter: Segmenter, make_volume: Callable[..., VolumeFile], name: str
+):
+    item = make_volume(blocks((2, 4, 10), (3, 4, 10)))
+    run(segmenter, item, tmp_path / "out", dicom_seg=True)
+    path = tmp_path / "out" / name
+    if name.endswith(".dcm"):
+        changed = dcmread(path)
+        changed.ContentDescription = "corrected"
+        changed.save_as(path)
+    else:
+        image, voxels = read_nifti(path)
+        nib.save(nib.Nifti1Image(1 - voxels, image.affine, image.header), path)
+    with pytest.raises(DataError, match=f"{name}: tumortrace did not write this file"):
+        run(segmenter, item, tmp_path / "out", dicom_seg=True)
+
+
+# --- privacy ---
+
+
+@pytest.mark.parametrize("keep_names", [False, True])
+def test_nothing_of_the_patient_is_in_what_is_written_or_said_but_in_a_seg_that_keeps_names(
+    tmp_path: Path,
+    segmenter: Segmenter,
+    make_volume: Callable[..., VolumeFile],
+    canaries: dict[str, str],
+    capfd: pytest.CaptureFixture[str],
+    *,
+    keep_names: bool,
+):
+    item = make_volume(blocks((2, 4, 10), (3, 4, 10)), broken=(5,))
+    summary, _ = run(segmenter, item, tmp_path / "out", overlay=True, dicom_seg=True, keep_names=keep_names)
+    said = capfd.readouterr()
+    texts = [said.out, said.err, repr(summary), *(str(path) for path in (tmp_path / "out").rglob("*"))]
+    written = [path for path in (tmp_path / "out").iterdir() if not (keep_names and path.suffix == ".dcm")]
+    data = [text.encode() for text in texts] + [path.read_bytes() for path in written]
+    assert len(canaries) == 12
+    assert len(written) == (4 if keep_names else 5)
+    for keyword, value in canaries.items():
+        assert not any(value.encode() in one for one in data), keyword
