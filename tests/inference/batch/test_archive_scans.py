@@ -6,7 +6,6 @@ import json
 import pickle
 import re
 import shutil
-import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from tests.inference.batch.test_archives import pack
 
 from tumortrace.config import Recipe
 from tumortrace.inference.batch import archives
@@ -59,21 +59,6 @@ def folder(tmp_path: Path, write_series: WriteSeries) -> Path:
     return top
 
 
-def pack(folder: Path, path: Path) -> Path:
-    """Pack a folder, its files in reverse: slices come in the wrong order."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    files = sorted((each for each in folder.rglob("*") if each.is_file()), reverse=True)
-    if path.suffix == ".zip":
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            for each in files:
-                archive.write(each, each.relative_to(folder))
-    else:
-        with tarfile.open(path, "w" if path.suffix == ".tar" else "w:gz") as archive:
-            for each in files:
-                archive.add(each, each.relative_to(folder))
-    return path
-
-
 @pytest.fixture
 def segmenter(open_hand_model: Callable[..., Model]) -> Segmenter:
     return Segmenter(open_hand_model(Recipe(SIZE_HW, threshold=0.55)), threads=1, gate=False)
@@ -90,7 +75,7 @@ def read(out: Path, source: Path) -> dict[str, list[str]]:
 def test_scans_of_an_archive_give_what_their_folder_gives(
     tmp_path: Path, folder: Path, segmenter: Segmenter, kind: str
 ):
-    archive = pack(folder, tmp_path / f"scans.{kind}")
+    archive = pack(folder, tmp_path / f"scans.{kind}", backwards=True)
     before = set(tmp_path.iterdir())
     settings = SegmentSettings(options=VolumeOptions(dicom_seg=True))
     for source, out in ((folder, "out"), (archive, "out2")):
@@ -110,12 +95,12 @@ def test_scans_of_an_archive_give_what_their_folder_gives(
 def test_volumes_of_an_archive_are_taken_over_until_it_changes(
     tmp_path: Path, folder: Path, segmenter: Segmenter, kind: str
 ):
-    archive, out, taken = pack(folder, tmp_path / f"x.{kind}"), tmp_path / "out", []
+    archive, out, taken = pack(folder, tmp_path / f"x.{kind}", backwards=True), tmp_path / "out", []
     for _ in range(2):
         summary = segment_shard(segmenter, find_inputs([str(archive)]), Shard(1, 1), out=out)
         taken.append(summary.shard and summary.shard.taken)
     nib.save(nib.Nifti1Image(np.transpose(draw(3, 7), (2, 1, 0)), np.diag([1, 2, 3, 1])), folder / "a.nii")
-    pack(folder, archive)
+    pack(folder, archive, backwards=True)
     units = find_inputs([str(archive)])
     summary = segment_shard(segmenter, units, Shard(1, 1), out=out)
     taken.append(summary.shard and summary.shard.taken)
@@ -127,7 +112,7 @@ def test_volumes_of_an_archive_are_taken_over_until_it_changes(
 
 
 def test_a_damaged_member_is_named_with_its_archive(tmp_path: Path, folder: Path, segmenter: Segmenter):
-    archive = pack(folder, tmp_path / "x.zip")
+    archive = pack(folder, tmp_path / "x.zip", backwards=True)
     inputs = find_inputs([str(archive)])
     data = bytearray(archive.read_bytes())
     with zipfile.ZipFile(archive) as opened:
@@ -149,7 +134,7 @@ def test_a_damaged_member_is_named_with_its_archive(tmp_path: Path, folder: Path
 def test_a_compressed_tar_is_unpacked_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "s").mkdir()
     (tmp_path / "s/a.nii").write_bytes(b"x" * 5000)
-    archive = pack(tmp_path / "s", tmp_path / "x.tgz")
+    archive = pack(tmp_path / "s", tmp_path / "x.tgz", backwards=True)
     (found,) = list_members(str(archive))
     assert found.source is not None
     member = allow_any_order(found.source)

@@ -42,8 +42,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "s"
 
 
-def pack(folder: Path, path: Path) -> Path:
-    files = sorted(each for each in folder.rglob("*") if each.is_file())
+def pack(folder: Path, path: Path, *, backwards: bool = False) -> Path:
+    """Pack a folder into a zip or tar; with ``backwards``, its files in reverse."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files = sorted((each for each in folder.rglob("*") if each.is_file()), reverse=backwards)
     if path.suffix == ".zip":
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             for each in files:
