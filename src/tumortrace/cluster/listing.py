@@ -1,4 +1,4 @@
-"""The pictures of a run in one file: a task is told a range of bytes."""
+"""The list of a run's pictures in one file, of which each task reads a range of bytes."""
 
 from __future__ import annotations
 
