@@ -1,4 +1,4 @@
-"""The list of a run's pictures in one file, of which each task reads a range of bytes."""
+"""The list of a run's pictures, one file of which each task reads a range."""
 
 from __future__ import annotations
 
