@@ -55,7 +55,10 @@ def write_model_card(cards: dict[str, dict[str, Any]]) -> str:
         lines += ["### Training data", "", "| dataset | slices | what the mask marks | licence |", "|---|---:|---|---|"]
         lines += [_make_data_row(data) for data in card["data"]]
         lines += ["", f"SHA-256 over all training slices: `{card['data_sha256']}`", "", "### Scores", ""]
-        lines += ["On slices that were held out, copies and patients too, with 95 % confidence intervals.", ""]
+        lines += [
+            f"Measured on {card['scored_on']}. In brackets 95 % confidence intervals over patients and copies.",
+            "",
+        ]
         lines += [make_table(f"card:{name}", {}).rstrip(), "", "### Training again", "", "```text"]
         lines += [*card["retrain"].split(" && "), "```", ""]
     return "\n".join(lines)

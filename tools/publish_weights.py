@@ -76,6 +76,7 @@ SUMMARIES = {
     "default": "Brain tumour on one 2D MR slice of any usual contrast and plane (a U-Net on EfficientNet-Lite2)",
     "fast": "Brain tumour on one 2D MR slice of any usual contrast and plane (a light U-Net)",
 }
+SCORED_ON = "slices of fold 4, of which the model was trained on no slice, no copy and no patient"
 SOURCES = "python -m studies.sources DATA --out sources"
 TRAIN = (
     "tumortrace train DATA/figshare sources/brisc DATA/lgg sources/br35h --negatives sources/tumour_free "
@@ -165,6 +166,7 @@ def describe(run: Path, *, name: str, sha256: str) -> dict[str, Any]:
         "training_pictures_sha256": list_pictures(run, listed, before=WEIGHTS / f"{name}.json"),
         "licence": LICENCE,
         "retrain": RETRAIN[name],
+        "scored_on": SCORED_ON,
     }
 
 

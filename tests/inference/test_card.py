@@ -26,6 +26,7 @@ def card_of(sha256: str) -> Card:
         "scores": {"mean Dice": {"squares": score}},
         "licence": "CC BY-NC-SA 4.0",
         "retrain": "tumortrace train squares",
+        "scored_on": "12 squares",
     }
 
 
@@ -43,7 +44,13 @@ def test_the_card_says_all_that_a_user_must_know(model: Model):
     card = read_card(model)
     assert card is not None
     text = describe_card(card)
-    for said in ("Finds bright squares.", "tests", "squares only", "squares: 3 slices; the square; CC0"):
+    for said in (
+        "Finds bright squares.",
+        "tests",
+        "squares only",
+        "squares: 3 slices; the square; CC0",
+        "measured on 12 squares:",
+    ):
         assert said in text
     assert "squares: 0.812 [0.700, 0.900] of 12" in text
     card["scores"]["mean Dice"]["squares"]["ci95"] = None  # one group has no interval

@@ -41,8 +41,9 @@ def describe_card(card: Card) -> str:
     lines += [f"  - {limit}" for limit in card["limits"]]
     lines += ["training data:"]
     lines += [f"  - {data['name']}: {data['cases']} slices; {data['mask']}; {data['licence']}" for data in card["data"]]
+    lines += [f"scores, measured on {card['scored_on']}:"]
     for title, scores in card["scores"].items():
-        lines += [f"{title}:"]
+        lines += [f"  {title}:"]
         lines += [f"  - {name}: {_describe_score(score)}" for name, score in scores.items()]
     return "\n".join([*lines, f"licence of the weights: {card['licence']}", f"retrain: {card['retrain']}"])
 
