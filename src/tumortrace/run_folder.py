@@ -62,6 +62,8 @@ def check_run_folder(run: Path, *, resume: bool) -> None:
     """
     if resume and not (run / CONFIG).is_file():
         raise ConfigError(f"{run}: no run to resume (no {CONFIG}); train without --resume first")
+    if resume and not has_begun(run):
+        raise ConfigError(f"{run}: the run stopped before it had begun (no {TRAINING_INDEX}); train without --resume")
     kept = [name for name in (CHECKPOINT, BEST, MODEL) if (run / name).is_file()]
     if kept and CHECKPOINT not in kept:
         raise ConfigError(f"{run}: holds {kept[0]}, but no {CHECKPOINT} to continue from; choose another --out")
@@ -74,6 +76,11 @@ def check_run_folder(run: Path, *, resume: bool) -> None:
     foreign = [name for name in (CONFIG, NETWORK, METRICS, MANIFEST, TRAINING_INDEX, FIRST) if (run / name).exists()]
     if foreign and not _is_stopped_run(run):
         raise ConfigError(f"{run}: holds {foreign[0]}, but not from a run of tumortrace; choose another --out")
+
+
+def has_begun(run: Path) -> bool:
+    """Whether a folder holds a run with all that it needs to continue: its training index is written last."""
+    return (run / CONFIG).is_file() and any((run / name).is_file() for name in (TRAINING_INDEX, CHECKPOINT))
 
 
 def resumed_settings(run: Path, overrides: Iterable[str] = ()) -> Config:

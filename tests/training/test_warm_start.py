@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from tumortrace.evaluation.provenance import trace_training
 from tumortrace.inference.model import open_model
 from tumortrace.inference.recipe import tumour_probability
 from tumortrace.phantoms.slices import write_phantom_dataset
+from tumortrace.run_folder import has_begun
 from tumortrace.training import run as run_module
 from tumortrace.training.networks import build_network
 from tumortrace.training.run import train
@@ -163,14 +165,46 @@ def test_a_new_run_does_not_start_from_the_first_weights_that_a_stopped_one_left
     assert len(load_training_index(tmp_path / "run" / "training.npz").hashes) == 4
 
 
+@pytest.mark.parametrize("written", [1, 2, 3])
+def test_a_run_stopped_before_it_had_begun_starts_again_with_the_same_result(
+    tiny_run: Path, other_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int
+):
+    dataset, config, model = open_dataset(other_data), tiny(tiny_run, epochs=1), open_model(str(tiny_run))
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    train(dataset, config, out=whole, start_from=model)
+    steps = iter(range(1, written))
+
+    def stop_at_the_last(write: Callable[..., None]) -> Callable[..., None]:
+        def step(*arguments: object, **settings: object) -> None:
+            if next(steps, None) is None:
+                raise TumortraceError("stopped")
+            write(*arguments, **settings)
+
+        return step
+
+    with monkeypatch.context() as patch:
+        for name in ("write_atomically", "keep_start", "save_training_index"):
+            patch.setattr(run_module, name, stop_at_the_last(getattr(run_module, name)))
+        with pytest.raises(TumortraceError, match="stopped"):
+            train(dataset, config, out=stopped, start_from=model)
+    with pytest.raises(ConfigError, match=r"no run to resume|stopped before it had begun.*train without --resume"):
+        train(dataset, None, out=stopped, resume=True)
+    assert not has_begun(stopped)
+    train(dataset, config, out=stopped, start_from=model)
+    for name in ("best.safetensors", "training.npz"):
+        assert (stopped / name).read_bytes() == (whole / name).read_bytes()
+
+
 def test_a_resumed_run_starts_from_no_other_model(tiny_run: Path, other_data: Path, tmp_path: Path):
-    shutil.copy(tiny_run / "config.toml", tmp_path / "config.toml")
+    for name in ("config.toml", "training.npz"):
+        shutil.copy(tiny_run / name, tmp_path / name)
     with pytest.raises(ConfigError, match="--resume continues from the run's own weights; omit --from"):
         train(open_dataset(other_data), None, out=tmp_path, resume=True, start_from=open_model(str(tiny_run)))
 
 
 def test_first_weights_that_do_not_say_where_they_are_from(tiny_run: Path, other_data: Path, tmp_path: Path):
     shutil.copy(tiny_run / "best.safetensors", tmp_path / "first.safetensors")
-    shutil.copy(tiny_run / "config.toml", tmp_path / "config.toml")
+    for name in ("config.toml", "training.npz"):
+        shutil.copy(tiny_run / name, tmp_path / name)
     with pytest.raises(ModelError, match=r"first\.safetensors: does not say where it is from .* another --out"):
         train(open_dataset(other_data), tiny(tiny_run), out=tmp_path, resume=True)

@@ -52,7 +52,9 @@ def test_a_new_job_is_started_and_a_stopped_one_continued(job: Job, trained: lis
     job.folder.mkdir()
     (job.folder / "config.toml").touch()
     assert run_job(job) == ""
-    assert trained == [("run", False), ("run", True)]
+    (job.folder / "training.npz").touch()
+    assert run_job(job) == ""
+    assert trained == [("run", False), ("run", False), ("run", True)]
 
 
 def test_a_finished_job_is_taken_as_it_is_unless_its_settings_differ(

@@ -21,6 +21,8 @@ from tools.faults.contents import find_left, read_tree
 from tools.faults.injector import Fault, inject
 from tools.faults.record import Outcome
 
+from tumortrace.run_folder import CONFIG, has_begun
+
 KILL = -signal.SIGKILL
 """Exit status of a killed process, and the "error" of a call at which it is killed."""
 
@@ -166,7 +168,7 @@ def _may_be_unfinished(name: str) -> bool:
 
 def _words(command: Command, out: Path) -> list[str]:
     """The words that begin or continue a command."""
-    begun = any(path.name == "config.toml" for path in out.rglob("config.toml")) if out.exists() else False
+    begun = out.exists() and any(has_begun(path.parent) for path in out.rglob(CONFIG.name))
     return command.fill(command.again if command.again and begun else command.words, out)
 
 

@@ -19,7 +19,7 @@ from tumortrace.commands.output import (
     report_findings,
     resume_words,
 )
-from tumortrace.run_folder import CONFIG
+from tumortrace.run_folder import has_begun
 from tumortrace.wording import counted
 
 
@@ -90,4 +90,4 @@ def _print_result(result: ImproveResult) -> None:
 def _words_to_continue(run: Path) -> list[str]:
     """Return the words of the command that continues the run, or starts it again if it has not begun."""
     words = sys.argv[1:]
-    return resume_words(words, out=run, drop=("--from", "--set")) if (run / CONFIG).is_file() else words
+    return resume_words(words, out=run, drop=("--from", "--set")) if has_begun(run) else words

@@ -31,7 +31,7 @@ from tumortrace.commands.output import (
 from tumortrace.errors import TumortraceError, installed
 from tumortrace.processes import LOST, PeerLostError, Place, find_place, is_launched, launch, watch_launcher
 from tumortrace.progress import silence
-from tumortrace.run_folder import CONFIG
+from tumortrace.run_folder import has_begun
 from tumortrace.wording import counted
 
 
@@ -135,7 +135,7 @@ def _as_one_of(place: Place) -> Iterator[None]:
 def _words_to_continue(run: Path) -> list[str]:
     """Return the words of the command that continues the run, or starts it again if it has not begun."""
     words = sys.argv[1:]
-    return resume_words(words, out=run, drop=("--config", "--set", "--from")) if (run / CONFIG).is_file() else words
+    return resume_words(words, out=run, drop=("--config", "--set", "--from")) if has_begun(run) else words
 
 
 def _write_loss_figure(run: Path, kept_epoch: int) -> None:

@@ -245,13 +245,15 @@ def _refuse_without_tumour(train: PreparedPart, dataset: Dataset) -> None:
 
 
 def _begin(run: _Run, described: DescribedCases, start_from: Model | None, *, resume: bool) -> None:
-    """Write what a run folder holds before its first epoch."""
+    """Write what a run folder holds before its first epoch; the training index comes last (``has_begun``)."""
     out, config = run.folder, run.config
+    if not resume:
+        (out / TRAINING_INDEX).unlink(missing_ok=True)
+    write_atomically(out / CONFIG, to_toml(config).encode())
     if start_from is not None and run.start is not None:
         keep_start(out, run.network, run.start)
     elif not resume:  # left by a run that stopped within its first epoch, which this one replaces
         (out / FIRST).unlink(missing_ok=True)
-    write_atomically(out / CONFIG, to_toml(config).encode())
     write_atomically(out / NETWORK, describe_network(run.network, size_hw=config.recipe.size_hw).encode())
     index = join_training_index(build_training_index(described), out, model=start_from)
     save_training_index(index, out / TRAINING_INDEX)

@@ -17,7 +17,7 @@ from tumortrace.files import read_json
 from tumortrace.inference.model import Model
 from tumortrace.locks import lock_folder
 from tumortrace.progress import silence, tell
-from tumortrace.run_folder import CHECKPOINT, CONFIG, MANIFEST
+from tumortrace.run_folder import CHECKPOINT, CONFIG, MANIFEST, has_begun
 from tumortrace.training.checkpoint import EpochRow, read_state, refuse_other_settings
 from tumortrace.training.loop import ShouldStop, never
 from tumortrace.training.pace import describe_seconds
@@ -150,7 +150,7 @@ def run_job(job: Job) -> str | None:
         job.on_epoch(rows)
         return job.should_stop(rows)
 
-    resume = (job.folder / CONFIG).is_file()
+    resume = has_begun(job.folder)
     try:
         start = None if resume else job.start_from
         train(job.dataset, job.config, out=job.folder, start_from=start, resume=resume, should_stop=should_stop)
