@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tumortrace import api
+from tumortrace import api, files
 from tumortrace.config import AugmentationConfig, NetworkConfig, load_config
 from tumortrace.data.dataset import open_dataset
 from tumortrace.data.slice import slice_from_array
@@ -35,6 +36,14 @@ TINY = (
     "training.threads=1",
     "training.precision=32-true",
 )
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing of the program may catch it."""
+
+
+def stop(*_: object, **__: object) -> None:
+    raise Killed
 
 
 def part_of(grey: np.ndarray, truth: np.ndarray) -> PromptedPart:
@@ -144,6 +153,48 @@ def test_a_resumed_training_ends_as_one_that_was_not_stopped(data: Path, tmp_pat
     assert [row.epoch for row in whole.rows] == [1, 2]
     manifest = json.loads((tmp_path / "a/manifest.json").read_text(encoding="utf-8"))
     assert manifest["parameters"] > 2_000_000
+
+
+def test_a_run_killed_behind_its_last_checkpoint_ends_as_one_that_was_not(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(prompted_run, "export_prompted", lambda *_, **__: 0.0)
+    api.train(data, out=tmp_path / "a", config="box", overrides=TINY)
+    with monkeypatch.context() as patch:
+        puts: list[str] = []
+        real = files.NewFile.put_in_place
+
+        def put_in_place(file: files.NewFile) -> None:
+            puts.append(file._path.name)
+            if puts.count("best.safetensors") == 2:  # of the second epoch, the last one
+                raise Killed
+            real(file)
+
+        patch.setattr(files.NewFile, "put_in_place", put_in_place)
+        with pytest.raises(Killed):
+            api.train(data, out=tmp_path / "b", config="box", overrides=TINY)
+    api.train(data, out=tmp_path / "b", resume=True)
+    assert (tmp_path / "a/best.safetensors").read_bytes() == (tmp_path / "b/best.safetensors").read_bytes()
+    assert len((tmp_path / "b/metrics.csv").read_text(encoding="utf-8").splitlines()) == 3
+
+
+def test_a_run_says_which_one_it_began_from_also_after_a_kill(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    cards: list[dict[str, object]] = []
+    monkeypatch.setattr(prompted_run, "export_prompted", lambda *_, card, **__: cards.append(card) or 0.0)
+    api.train(data, out=tmp_path / "first", config="box", overrides=TINY)
+    stopped = tmp_path / "second"
+    with monkeypatch.context() as patch:
+        patch.setattr(prompted_run, "export_run", stop)
+        with pytest.raises(Killed):
+            api.train(data, out=stopped, config="box", overrides=TINY, start_from=str(tmp_path / "first"))
+    api.train(data, out=stopped, resume=True)
+    weights = hashlib.sha256((tmp_path / "first/best.safetensors").read_bytes()).hexdigest()
+    manifests = [json.loads((tmp_path / name / "manifest.json").read_text()) for name in ("first", "second")]
+    assert manifests[0]["began_from"] is None
+    assert manifests[1]["began_from"] == {"name": "first", "sha256": weights, "remembered": False}
+    assert [card["began_from"] for card in cards] == ["", "first"]
 
 
 def test_an_exported_pair_answers_without_torch(tmp_path: Path):

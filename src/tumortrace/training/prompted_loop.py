@@ -84,6 +84,8 @@ def fit_prompted(
     """
     network.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in the stub
     state, trainer = _start(network, config, compute=compute, train=train, checkpoint=run / CHECKPOINT)
+    if state.rows:  # the kill may have come between the checkpoint and the files that follow it
+        _write_epoch(run, trainer, state)
     for epoch in range(len(state.rows) + 1, config.training.epochs + 1):
         started = time.perf_counter()
         loss, speed, loading = _train_epoch(trainer, epoch)
@@ -95,11 +97,15 @@ def fit_prompted(
         seconds = round(time.perf_counter() - started, 2)
         state.rows.append(EpochRow(epoch, loss, None, None, speed, loading, seconds, config.training.loss))
         save_checkpoint(run / CHECKPOINT, trainer.saved, state)
-        save_weights(run / BEST, trainer.average.module)
-        write_metrics(run / METRICS, state.rows)
+        _write_epoch(run, trainer, state)
         tell(describe_epoch(state.rows, epochs=config.training.epochs))
     network.load_state_dict(trainer.average.module.state_dict())
     return state
+
+
+def _write_epoch(run: Path, trainer: _Trainer, state: TrainingState) -> None:
+    save_weights(run / BEST, trainer.average.module)
+    write_metrics(run / METRICS, state.rows)
 
 
 def _start(

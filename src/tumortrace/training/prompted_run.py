@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from tumortrace.errors import ConfigError, DataError
 from tumortrace.files import write_atomically, write_json
 from tumortrace.locks import lock_folder
 from tumortrace.progress import tell
-from tumortrace.run_folder import BEST, CONFIG, MANIFEST, check_run_folder
+from tumortrace.run_folder import BEST, CONFIG, FIRST, MANIFEST, TRAINING_INDEX, check_run_folder
 from tumortrace.training.arrays import evenly_spaced
 from tumortrace.training.checkpoint import load_weights
 from tumortrace.training.compute import Compute, start_compute
@@ -36,6 +37,7 @@ from tumortrace.training.prompted_loop import fit_prompted
 from tumortrace.training.prompted_network import PromptedNet, build_prompted
 from tumortrace.training.prompted_samples import PromptedPart, draw_sample, read_prompted_part
 from tumortrace.training.run import RunResult, refuse_inside_data
+from tumortrace.training.warm_start import WarmStart, keep_start, resume_start
 from tumortrace.wording import counted
 
 
@@ -65,27 +67,45 @@ def train_prompted(
     refuse_inside_data(out, dataset)
     compute = start_compute(config.training)
     network = build_prompted(config.network, seed=config.training.seed)
-    if start_from is not None:
-        load_weights(Path(start_from) / BEST, network)
+    start = _start_from_run(network, Path(start_from)) if start_from else resume_start(out, network) if resume else None
     with explain_memory(config, reading=True):
         part = read_prompted_part(dataset.select("train" if dataset.parts().keys() != {""} else "all"), name="TRAIN")
     if not any(part.with_tumour):
         raise DataError(f"{dataset.root}: none of {len(part)} training slices has a tumour; check the masks")
     with lock_folder(out):
         check_run_folder(out, resume=resume)
-        write_atomically(out / CONFIG, to_toml(config).encode())
+        _begin(network, config, start, out=out, resume=resume)
         tell(f"Training on {counted(len(part), 'slice')}, {sum(part.with_tumour)} with tumour; {compute.describe()}")
         with explain_memory(config):
             state = fit_prompted(network, config, compute=compute, train=part, run=out)
-        difference = export_run(network, config, part, out=out)
+        difference = export_run(network, config, part, out=out, start=start)
         rows = tuple(state.rows)
         findings = dataset.findings + part.findings
         result = RunResult(out, rows, rows[-1].epoch, findings, train_count=len(part), val_count=0)
-        write_json(out / MANIFEST, _describe(result, network, config, compute, part, started, difference, dataset))
+        manifest = _describe(result, network, config, compute, part, started, difference, dataset, start)
+        write_json(out / MANIFEST, manifest)
     return result
 
 
-def export_run(network: PromptedNet, config: Config, part: PromptedPart, *, out: Path) -> float:
+def _start_from_run(network: PromptedNet, run: Path) -> WarmStart:
+    """Fill a network with the kept weights of a run, whose training slices nothing lists."""
+    load_weights(run / BEST, network)
+    return WarmStart(run.resolve().name, hashlib.sha256((run / BEST).read_bytes()).hexdigest(), remembered=False)
+
+
+def _begin(network: PromptedNet, config: Config, start: WarmStart | None, *, out: Path, resume: bool) -> None:
+    """Write what a run folder holds before its first epoch; what another run left that stopped in its own goes."""
+    if not resume:
+        for name in (TRAINING_INDEX, FIRST):
+            (out / name).unlink(missing_ok=True)
+    write_atomically(out / CONFIG, to_toml(config).encode())
+    if start is not None and not resume:
+        keep_start(out, network, start)
+
+
+def export_run(
+    network: PromptedNet, config: Config, part: PromptedPart, *, out: Path, start: WarmStart | None = None
+) -> float:
     """Write the kept weights of a run as ONNX; return the largest difference in probability from torch."""
     tell("Exporting to ONNX ...")
     load_weights(out / BEST, network)
@@ -95,6 +115,7 @@ def export_run(network: PromptedNet, config: Config, part: PromptedPart, *, out:
         "seed": config.training.seed,
         "version": tumortrace.__version__,
         "weights_sha256": hashlib.sha256((out / BEST).read_bytes()).hexdigest(),
+        "began_from": start.name if start else "",
     }
     return export_prompted(network, out, recipe=config.recipe, card=card, samples=_draw_samples(part, config))
 
@@ -117,6 +138,7 @@ def _describe(  # noqa: PLR0913, PLR0917 - the facts of a run
     started: float,
     difference: float,
     dataset: Dataset,
+    start: WarmStart | None,
 ) -> dict[str, object]:
     """Return the manifest of a run."""
     facts = RunFacts(
@@ -136,5 +158,5 @@ def _describe(  # noqa: PLR0913, PLR0917 - the facts of a run
         environment=describe_environment(),
         data=describe_data(dataset.root, part.hashes, {}),
         findings=result.findings,
-        start=None,
+        start=asdict(start) if start else None,
     )

@@ -22,7 +22,7 @@ class WarmStart:
 
     Attributes:
         name: Name of the model.
-        sha256: SHA-256 of its ONNX file.
+        sha256: SHA-256 of its ONNX file; of a prompted network, which has two, of its weights.
         remembered: Whether the run's training index holds all slices that its weights were trained on.
     """
 
