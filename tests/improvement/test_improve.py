@@ -53,6 +53,10 @@ def flat(folder: Path, count: int, seed: int) -> Path:
     return folder
 
 
+def stop(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
 def hashes(folder: Path) -> dict[str, str]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
@@ -208,9 +212,6 @@ def test_a_model_is_compared_with_the_default_of_the_folder_as_well(bettered, ti
 
 
 def test_a_resumed_improvement_ends_as_one_that_was_not_stopped(place, bettered, monkeypatch):
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
         patch.setattr(improve_module, "_compare", stop)
         with pytest.raises(KeyboardInterrupt):
@@ -223,6 +224,31 @@ def test_a_resumed_improvement_ends_as_one_that_was_not_stopped(place, bettered,
     assert hashes(place.runs / "mine" / "scores") == hashes(bettered[0].runs / "mine" / "scores")
     assert (place.runs / "mine" / "model.onnx").read_bytes() == find_model(str(bettered[0].runs)).read_bytes()
     assert place.improve("mine", (), resume=True).document == result.document  # though it is the default by now
+
+
+def test_a_run_stopped_in_its_first_epoch_leaves_nothing_to_another_in_its_place(place, bettered, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("tumortrace.training.run.fit", stop)
+        with pytest.raises(KeyboardInterrupt):
+            place.improve("mine")
+    place.improve("mine", start_from=str(bettered[0].runs / "mine"))
+    manifest = json.loads((place.runs / "mine" / "manifest.json").read_text())
+    assert manifest["began_from"] == {
+        "name": "mine",
+        "sha256": open_model(str(bettered[0].runs / "mine")).sha256,
+        "remembered": True,
+    }
+
+
+def test_a_run_is_not_resumed_with_other_old_data(place, tmp_path, monkeypatch):
+    replay = flat(tmp_path / "replay", 12, seed=21)
+    with monkeypatch.context() as patch:
+        patch.setattr(improve_module, "_compare", stop)
+        with pytest.raises(KeyboardInterrupt):
+            place.improve("mine", replay=replay)
+    with pytest.raises(ConfigError, match="was made from other cases"):
+        place.improve("mine", (), resume=True)
+    assert place.improve("mine", (), replay=replay, resume=True).improvement.replay_count == 6
 
 
 def test_a_run_is_not_resumed_with_other_cases_or_from_another_model(bettered, data):

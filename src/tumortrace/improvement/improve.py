@@ -8,13 +8,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tumortrace.config import Config
-from tumortrace.copies.split_files import split_document, write_split
+from tumortrace.copies.split_files import check_split, split_document
 from tumortrace.copies.splits import Split, SplitCase
 from tumortrace.copies.survey import Survey, survey_cases
 from tumortrace.copies.training_index import build_training_index, save_training_index
 from tumortrace.data.cases import CaseRecord
 from tumortrace.data.dataset import Dataset
 from tumortrace.data.findings import Finding
+from tumortrace.data.fingerprint import hash_part
 from tumortrace.errors import ConfigError, DataError, RunFailedError
 from tumortrace.evaluation.evaluate import CaseScore, evaluate
 from tumortrace.evaluation.folder import write_evaluation
@@ -38,6 +39,7 @@ from tumortrace.inference.folder_default import write_folder_default
 from tumortrace.inference.model import Model, open_model
 from tumortrace.locks import lock_folder
 from tumortrace.progress import tell
+from tumortrace.run_folder import TRAINING_INDEX
 from tumortrace.training.budget import fit_epochs
 from tumortrace.training.loop import ShouldStop
 from tumortrace.trials.jobs import Job, run_job
@@ -164,10 +166,12 @@ def _refuse_nothing(work: _Work) -> None:
 
 def _freeze(work: _Work, *, resume: bool) -> None:
     """Write the sides before training, or check that a resumed run has the same."""
-    document = split_document(_split(work), work.survey)
+    split = _split(work)
+    check_split(split, work.survey)
+    document: Document = json.loads(json.dumps(split_document(split, work.survey)))
+    whole = document | {"all_cases_sha256": _hash_sides(work)}
     if resume:
-        kept = read_json(work.out / HELD_OUT)
-        if kept != json.loads(json.dumps(document)):
+        if read_json(work.out / HELD_OUT) not in (whole, document):  # the latter is what an earlier version wrote
             raise ConfigError(
                 f"{work.out / HELD_OUT}: was made from other cases; restore them, or improve again with "
                 f"--from {work.out} and another --out, which keeps the held-out part"
@@ -176,9 +180,16 @@ def _freeze(work: _Work, *, resume: bool) -> None:
     held = [n for n, case in enumerate(work.survey.cases) if _is_frozen(work, case.record.case_id)]
     frozen = join_frozen(build_training_index(work.survey, only=held), work.models.all)
     with lock_folder(work.out):
+        (work.out / TRAINING_INDEX).unlink(missing_ok=True)  # else a run that stopped early would be continued
         save_training_index(frozen, work.out / FROZEN)
-        write_split(_split(work), work.survey, work.out / HELD_OUT)
+        write_json(work.out / HELD_OUT, whole)
         write_json(work.out / DOCUMENT, _describe_start(work.models) | {"unfinished": True})
+
+
+def _hash_sides(work: _Work) -> str:
+    """Return the hash of all cases with their sides, replayed and standard ones too."""
+    names = ((case.record.case_id, case.sha256) for case in work.survey.cases)
+    return hash_part({name: f"{work.sides.of[name]} {sha256}" for name, sha256 in names})
 
 
 def _is_frozen(work: _Work, case_id: str) -> bool:
