@@ -78,6 +78,17 @@ def test_agreement_of_all_groups_is_not_certainty():
     assert all(map(math.isnan, mean_interval(np.full(5, 3.0), list("abcde"), shares=False)))
 
 
+def test_groups_that_differ_by_rounding_alone_agree():
+    before = np.array([0.8, 0.9, 0.7, 0.6, 0.3, 0.85])
+    gain = (before + 0.1) - before
+    assert len(set(gain.tolist())) > 1
+    for differences in (gain, -gain):  # neither the interval of a fraction nor one without width
+        assert all(map(math.isnan, mean_interval(differences, list("abcdef"), shares=False)))
+    pairs = [0.1, 0.3, 0.3, 0.1]  # the groups' means agree, and not their images
+    assert all(map(math.isnan, mean_interval(pairs, list("aabb"), shares=False)))
+    assert all(map(math.isnan, mean_interval([math.nan, math.nan], list("ab"), shares=False)))
+
+
 @pytest.mark.parametrize("values", [[], [0.5], [0.4, 0.6], [math.nan, 0.3]])
 def test_fewer_than_two_groups_have_no_interval(values: list[float]):
     assert all(math.isnan(bound) for bound in mean_interval(values, ["a"] * len(values)))

@@ -35,16 +35,17 @@ def mean_interval(
         values: One value per image, shape (N,); NaN is omitted.
         clusters: The group of each image.
         seed: Seed of the resampling.
-        shares: Whether the values lie between 0 and 1; other values that all agree have no interval.
+        shares: Whether the values lie between 0 and 1; other values have no interval where all groups agree.
 
     Returns:
         Low and high; NaN with fewer than two groups.
     """
     array = np.asarray(values, dtype=np.float64)
     defined = ~np.isnan(array)
-    if not shares and defined.any() and np.ptp(array[defined]) == 0:
+    values_or_0, counted = np.where(defined, array, 0), defined.astype(np.float64)
+    if not shares and _all_agree(*_sum_by_cluster(values_or_0, counted, clusters)):
         return math.nan, math.nan
-    return ratio_interval(np.where(defined, array, 0), defined.astype(np.float64), clusters, seed=seed)
+    return ratio_interval(values_or_0, counted, clusters, seed=seed)
 
 
 def ratio_interval(
@@ -71,7 +72,7 @@ def ratio_interval(
     if count < 2:
         return math.nan, math.nan
     ratio = tops.sum() / bottoms.sum()
-    if np.ptp(tops / bottoms) <= 1e-12 * max(1.0, abs(ratio)):
+    if _all_agree(tops, bottoms):
         return _wilson(ratio, count) if 0 <= ratio <= 1 else (float(ratio), float(ratio))
     draws = _draw_clusters(count, seed)
     drawn = np.sort((draws @ tops) / (draws @ bottoms))
@@ -147,6 +148,12 @@ def _sum_by_cluster(numerators: ArrayLike, denominators: ArrayLike, clusters: Se
     bottoms = np.bincount(which, np.asarray(denominators, dtype=np.float64))
     counted = bottoms > 0
     return tops[counted].astype(np.float64), bottoms[counted].astype(np.float64)
+
+
+def _all_agree(tops: Floats, bottoms: Floats) -> bool:
+    """Return whether all groups have the same ratio, but for rounding; True without a group."""
+    ratios = tops / bottoms
+    return not len(ratios) or bool(np.ptp(ratios) <= 1e-12 * max(1.0, float(np.abs(ratios).max())))
 
 
 def _corrected_levels(tops: Floats, bottoms: Floats, drawn: Floats) -> tuple[float, float]:
