@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tumortrace.copies.find import find_copies
+from tumortrace.copies.groups import link, link_patients
 from tumortrace.copies.survey import Survey
 from tumortrace.copies.training_index import TrainingIndex
+from tumortrace.data.cases import CaseRecord
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,8 @@ class Leak:
     Attributes:
         nearest: The training slice that the case is a copy of; empty if it is a copy of none itself.
         similarity: Similarity to that slice, SAME_SLICE to 1; NaN without one.
-        why: ``"copy"``, ``"copy of a copy"`` (another case of its group is a copy) or ``"patient"``.
+        why: ``"copy"``, ``"copy of a copy"`` (another case of its group is a copy) or ``"patient"`` (a slice of its
+            patient, or a copy of one, is a training slice).
     """
 
     nearest: str
@@ -35,17 +38,29 @@ def find_leaks(survey: Survey, memory: TrainingIndex) -> dict[str, Leak]:
         Leaks by case id; a case that is missing shares neither a slice nor its patient with the training slices.
     """
     copies = _find_copies(survey, memory)
+    patients = {patient.casefold() for patient in memory.patients if patient}
+    named = {index for index, case in enumerate(survey.cases) if _name_patient(case.record) & patients}
+    links = [(pair.first, pair.second) for pair in survey.pairs]
+    blocks = link(len(survey.cases), links + link_patients([case.record.patient for case in survey.cases]))
     leaked_groups = {survey.groups[index] for index in copies}
-    patients = {patient for patient in memory.patients if patient}
+    leaked_blocks = {blocks[index] for index in copies.keys() | named}
     leaks = {}
     for index, case in enumerate(survey.cases):
         if index in copies:
             leaks[case.record.case_id] = copies[index]
         elif survey.groups[index] in leaked_groups:
             leaks[case.record.case_id] = Leak("", float("nan"), "copy of a copy")
-        elif case.record.patient in patients:
+        elif blocks[index] in leaked_blocks:
             leaks[case.record.case_id] = Leak("", float("nan"), "patient")
     return leaks
+
+
+def _name_patient(record: CaseRecord) -> set[str]:
+    """The names of a case's patient in lower case: that of its dataset precedes it where several were opened as one."""
+    if not record.patient:
+        return set()
+    alone = record.patient.removeprefix(f"{record.source}/")
+    return {name.casefold() for name in (record.patient, alone, f"{record.source}/{alone}")}
 
 
 def _find_copies(survey: Survey, memory: TrainingIndex) -> dict[int, Leak]:
