@@ -78,6 +78,10 @@ def test_a_fold_is_held_out_and_the_next_one_chooses_if_anything_is_chosen(make_
     assert choosing.parts() == {"train": 4, "val": 4, "test": 4}
     first = {case.file for case in split.cases if case.side == "1"}
     assert {record.case_id for record in choosing.select("val")} == first
+    two = make_folds(survey, folds=2)
+    assert apply_split(dataset, two, fold=1).parts() == {"train": 6, "test": 6}
+    with pytest.raises(DataError, match=r"none is left to train on; make more folds, or set training\.keep=last"):
+        apply_split(dataset, two, fold=1, selecting=True)
     parts = apply_split(dataset, make_parts(survey))
     assert set(parts.parts()) == {"train", "val", "test"}
 

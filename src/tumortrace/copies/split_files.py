@@ -193,6 +193,11 @@ def _parts_of_folds(split: Split, fold: int | None, *, selecting: bool) -> dict[
         given = "" if fold is None else f", not {fold}"
         raise DataError(f"the split has {_name_folds(sides)}; choose one with --fold{given}")
     parts = dict.fromkeys([*sides, ALWAYS_TRAIN], "train")
+    if selecting and len(sides) == 2:
+        raise DataError(
+            "the split has 2 folds: one is held out, and the other would choose the epoch, so that none is left to "
+            "train on; make more folds, or set training.keep=last"
+        )
     if selecting:
         parts[sides[sides.index(str(fold)) - len(sides) + 1]] = "val"
     return parts | {str(fold): "test"}
