@@ -86,6 +86,10 @@ def test_annotators_on_the_same_images_and_false_alarms():
         ({"card": {"selected_on": ""}}, "nothing"),
         ({"card": {"selected_on": "d"}}, "these images"),
         ({"card": {"selected_on": "e"}}, "other images"),
+        (
+            {"card": {"selected_on": "e"}, "training": {"leaked_images": 4, "chose_epoch": 5}},
+            "some of these images",
+        ),
         ({"card": {}}, "unknown"),
         ({"card": {}, "folds": [{"fold": "1"}]}, "nothing"),
     ],

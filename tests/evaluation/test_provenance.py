@@ -15,6 +15,7 @@ from tumortrace.config import Recipe
 from tumortrace.copies.survey import Survey, survey_cases
 from tumortrace.copies.training_index import build_training_index, save_training_index
 from tumortrace.data.cases import CaseRecord
+from tumortrace.data.fingerprint import hash_part
 from tumortrace.evaluation.provenance import DIGITS, Provenance, trace_training
 from tumortrace.inference.card import read_card
 from tumortrace.inference.model import Model, open_model
@@ -65,6 +66,18 @@ def test_a_run_folder_knows_all_its_training_slices(model: Model, survey: Survey
         "train-b.png": "train-b.png",
         "copy-of-a.png": "train-a.png",
     }
+
+
+def test_a_run_folder_knows_what_its_epoch_was_chosen_on(model: Model, survey: Survey):
+    save_training_index(build_training_index(survey, only=[0, 1]), model.path.with_name("training.npz"))
+    val = {"copy-of-a.png": "a1", "new.png": "b2"}
+    model.path.with_name("manifest.json").write_text(json.dumps({"data": {"val": {"cases": val}}}))
+    chosen = replace(model, card={"selected_on": hash_part(val)})
+    assert trace_training(chosen, survey).choosers == {"a1", "b2"}
+    for card in ({"selected_on": ""}, {"selected_on": "of another run"}, {}):
+        assert trace_training(replace(model, card=card), survey).choosers == frozenset()
+    model.path.with_name("manifest.json").write_text("[]")
+    assert trace_training(chosen, survey).choosers == frozenset()
 
 
 def test_a_run_that_started_from_an_unknown_model_is_never_complete(model: Model, survey: Survey):

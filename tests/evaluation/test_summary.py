@@ -65,7 +65,7 @@ def test_the_summary_holds_the_promised_keys(evaluation: Evaluation):
 def test_the_verdict_is_kept_and_says_what_is_known_of_the_training(evaluation: Evaluation):
     known = replace(evaluation, training_slices=9, compared_slices=9)
     document = summary_document(known)
-    assert document["training"] == {"slices": 9, "compared_slices": 9, "leaked_images": 1}
+    assert document["training"] == {"slices": 9, "compared_slices": 9, "leaked_images": 1, "chose_epoch": 0}
     assert document["verdict"] == list(judge(document).sentences)
     assert document["verdict"][0].startswith("1 of 4 images shows a slice that was in training as well")
 

@@ -53,6 +53,16 @@ def test_the_clean_images_are_judged_beside_baselines_on_the_same():
             "all 24 images",
         ),
         ({"card": {"selected_on": "d"}}, "Not a number to believe: these images chose the model", "20 clean images"),
+        (
+            {"training": {"slices": 50, "compared_slices": 50, "leaked_images": 4, "chose_epoch": 5}},
+            "Not a number to believe: some images chose the model",
+            "20 clean images",
+        ),
+        (
+            {"training": {"slices": 50, "compared_slices": 50, "leaked_images": 4, "chose_epoch": 20}},
+            "Not a number to believe: these images chose the model",
+            "20 clean images",
+        ),
     ],
 )
 def test_a_number_that_cannot_be_believed_says_so_first(fields: dict[str, Any], heading: str, images: str):
@@ -119,6 +129,13 @@ def test_images_that_chose_the_model_are_named_beside_another_doubt():
     training = {"slices": None, "compared_slices": 0, "leaked_images": 0}
     sentences = judge(summary(clean=None, training=training, card={"selected_on": "d"})).sentences
     assert sentences[1] == "The kept epoch was chosen on these images, so the score is too high."
+
+
+def test_it_is_said_how_many_images_chose_the_model():
+    training = {"slices": 50, "compared_slices": 50, "leaked_images": 4, "chose_epoch": 5}
+    first = judge(summary(training=training)).sentences[0]
+    words = "the kept epoch was chosen on 5 of these 20 images, so the score is too high."
+    assert first == f"Not a number to believe: {words}"
 
 
 def test_without_any_dice_there_is_no_number():

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import tumortrace
 from tumortrace.config import Config, config_from_tables, load_config
 from tumortrace.copies.split_files import read_split
 from tumortrace.copies.training_index import load_training_index
@@ -20,6 +21,7 @@ from tumortrace.data.dataset import Dataset, open_dataset, open_datasets
 from tumortrace.errors import ConfigError, DataError, RunFailedError
 from tumortrace.evaluation import crossfit
 from tumortrace.evaluation.crossfit import CrossFit
+from tumortrace.evaluation.summary import summary_document
 from tumortrace.locks import LOCK
 from tumortrace.phantoms.slices import write_phantom_dataset
 from tumortrace.run_folder import CONFIG as RUN_CONFIG
@@ -151,13 +153,23 @@ def test_whole_sources_are_left_out(data: Path, tmp_path: Path):
 
 def test_the_epoch_is_chosen_on_training_groups_never_on_the_fold_that_is_scored(data: Path, tmp_path: Path):
     choosing = config_from_tables({**TABLES, "training": {**TABLES["training"], "keep": "best_loss"}})
-    cross_validate(open_dataset(data), choosing, folds=3, by="groups", out=tmp_path / "out")
+    fitted, rows = cross_validate(open_dataset(data), choosing, folds=3, by="groups", out=tmp_path / "out")
     split = read_split(tmp_path / "out" / "split.json")
+    assert summary_document(fitted.evaluation, folds=rows)["number_card"]["chosen_on"] == "other images"
     for fold, chooser in (("1", "2"), ("2", "3"), ("3", "1")):
         manifest = json.loads((tmp_path / "out" / f"fold-{fold}" / "manifest.json").read_text())
         sides = {case.file: case.side for case in split.cases}
         assert {sides[name] for name in manifest["data"]["val"]["cases"]} == {chooser}
         assert fold not in {sides[name] for name in manifest["data"]["train"]["cases"]}
+    run, file = str(tmp_path / "out" / "fold-1"), tmp_path / "out" / "split.json"
+    every = tumortrace.evaluate(data, model=run, split=file, fold=1, part="all").summary
+    counts = Counter(case.side for case in split.cases)
+    assert every["clean"]["n"] == counts["1"] + counts["2"]  # what chose the epoch was not trained on
+    assert every["training"]["chose_epoch"] == counts["2"]
+    assert every["number_card"]["chosen_on"] == "some of these images"
+    assert not every["number_card"]["believable"]
+    held_out = tumortrace.evaluate(data, model=run, split=file, fold=1).summary
+    assert held_out["number_card"]["chosen_on"] == "other images"
 
 
 def test_no_slice_is_decoded_more_than_seven_times_in_five_folds(

@@ -106,7 +106,7 @@ def cross_fit(
         peak_threshold=recipe.peak_threshold,
         temperature=recipe.temperature,
         agreement=measure_agreement(survey),
-        card={key: card[key] for key in ("config_sha256", "seed", "version") if key in card},
+        card={key: card[key] for key in ("config_sha256", "seed", "version", "selected_on") if key in card},
     )
     fitted = replace(recipe, confidence=_fit_confidence(rated), review_below=round(flagged, 4))
     return CrossFit(evaluation, fitted, {fold: replace(recipes[fold], confidence=weights[fold]) for fold in recipes})

@@ -114,6 +114,7 @@ class Evaluation:
         compared_slices: Number of those that were at hand, so that scored slices could be compared with them.
         agreement: Agreement of the annotators; None if no slice was outlined twice.
         card: Statements of the model's maker in the model file.
+        choosers: SHA-256 of the slices that the kept epoch was chosen on, as far as they are known.
     """
 
     scores: tuple[CaseScore, ...]
@@ -126,6 +127,7 @@ class Evaluation:
     compared_slices: int = 0
     agreement: Agreement | None = None
     card: dict[str, object] = field(default_factory=dict)
+    choosers: frozenset[str] = frozenset()
 
 
 OnCase = Callable[[Case, Prediction, CaseScore], None]
@@ -168,6 +170,7 @@ def evaluate(
         compared_slices=provenance.at_hand,
         agreement=measure_agreement(survey),
         card=model.card,
+        choosers=provenance.choosers,
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tumortrace.evaluation.verdict import Verdict
+from tumortrace.evaluation.verdict import Verdict, which_chose
 from tumortrace.files import Document
 from tumortrace.metrics.aggregate import nan_to_none
 from tumortrace.metrics.intervals import count_effective_groups
@@ -19,6 +19,7 @@ UNEQUAL = 2 / 3
 CHOSEN = {
     "nothing": "No epoch was chosen by scores.",
     "these images": "The epoch was chosen on these very images, so the score is too high.",
+    "some of these images": "The epoch was chosen on some of these very images, so the score is too high.",
     "other images": "The epoch was chosen on other images.",
     "unknown": "The model does not say what its epoch was chosen on.",
 }
@@ -66,7 +67,8 @@ def _find_chosen_on(summary: Document) -> str:
         return "unknown"
     if not chosen:
         return "nothing"
-    return "these images" if chosen == summary["data"]["sha256"] else "other images"
+    which = which_chose(summary)
+    return "other images" if not which else "these images" if which == "these" else "some of these images"
 
 
 def _describe(card: Document) -> list[str]:

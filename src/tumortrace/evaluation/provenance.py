@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from tumortrace.copies.leakage import Leak, find_leaks
 from tumortrace.copies.survey import DescribedCases, Survey
 from tumortrace.copies.training_index import TrainingIndex, build_training_index, load_training_index
+from tumortrace.data.fingerprint import hash_part
 from tumortrace.evaluation.baselines import Baselines
+from tumortrace.files import read_json
 from tumortrace.inference.card import read_card
 from tumortrace.inference.model import Model
-from tumortrace.run_folder import TRAINING_INDEX
+from tumortrace.run_folder import MANIFEST, TRAINING_INDEX
 
 DIGITS = 16
 """Hexadecimal digits of the SHA-256 by which a model's card names a training slice."""
@@ -24,11 +26,13 @@ class Provenance:
         index: Those training slices that scored slices can be compared with; None if there are none.
         total: Number of different training slices; None if unknown.
         baselines: Predictions without a network, made from the index, or else from the TRAIN part of the data.
+        choosers: SHA-256 of the slices that the kept epoch was chosen on, as far as they are known.
     """
 
     index: TrainingIndex | None
     total: int | None
     baselines: Baselines
+    choosers: frozenset[str] = frozenset()
 
     @property
     def at_hand(self) -> int:
@@ -61,7 +65,7 @@ def trace_training(model: Model, survey: DescribedCases) -> Provenance:
     """
     path = model.path.with_name(TRAINING_INDEX.name)
     if path.is_file():
-        known = known_training(load_training_index(path))
+        known = replace(known_training(load_training_index(path)), choosers=_read_choosers(model))
         # A run that started from a model without such a file does not know that model's training slices.
         return known if model.card.get("remembered", True) else replace(known, total=None)
     card = read_card(model) or {}
@@ -79,6 +83,16 @@ def trace_training(model: Model, survey: DescribedCases) -> Provenance:
 def known_training(index: TrainingIndex) -> Provenance:
     """Return the provenance of a model whose training slices are all in an index."""
     return Provenance(index, len(set(index.hashes)), Baselines(index))
+
+
+def _read_choosers(model: Model) -> frozenset[str]:
+    """Return the SHA-256 of the slices that chose a run's epoch, if its manifest is there and belongs to the model."""
+    try:
+        cases = dict(read_json(model.path.with_name(MANIFEST.name))["data"]["val"]["cases"])
+    except (OSError, KeyError, TypeError, ValueError):
+        return frozenset()
+    chose = hash_part(cases) == model.card.get("selected_on")  # where the last epoch is kept, VAL chose nothing
+    return frozenset(cases.values()) if chose else frozenset()
 
 
 def _index_train(survey: DescribedCases) -> TrainingIndex | None:

@@ -178,11 +178,17 @@ def _compare_dices(scores: Sequence[CaseScore], annotators: Mapping[str, float])
 
 
 def _describe_training(evaluation: Evaluation) -> Document:
-    """Describe what is known of the training slices, and how many images share a slice or a patient with them."""
+    """Describe what is known of the training slices, and how many images share a slice or a patient with them.
+
+    Of the other images, those that the kept epoch was chosen on are counted too.
+    """
+    others = [score for score in evaluation.scores if score.clean is not False]
+    chose_all = evaluation.card.get("selected_on") == hash_part({each.file: each.sha256 for each in evaluation.scores})
     return {
         "slices": evaluation.training_slices,
         "compared_slices": evaluation.compared_slices,
-        "leaked_images": sum(score.clean is False for score in evaluation.scores),
+        "leaked_images": len(evaluation.scores) - len(others),
+        "chose_epoch": len(others) if chose_all else sum(score.sha256 in evaluation.choosers for score in others),
     }
 
 

@@ -11,7 +11,7 @@ from tumortrace.wording import counted
 FEW = 20
 """Number of clean images below which a mean says little."""
 
-_CHOSEN = "the kept epoch was chosen on these images, so the score is too high."
+_CHOSEN = "the kept epoch was chosen on {} images, so the score is too high."
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,9 @@ def judge(summary: Document) -> Verdict:
     images = counted(clean["n"], "clean image") if chosen else f"all {counted(summary['n'], 'image')}"
     baselines = {name: (each["clean"] if chosen else each)["dice"] for name, each in summary["baselines"].items()}
     sentences = [f"Not a number to believe: {doubt[1]}"] if doubt else []
-    if doubt and doubt[1] != _CHOSEN and _chose_the_model(summary):
-        sentences.append(_CHOSEN.capitalize())
+    which = which_chose(summary)
+    if doubt and doubt[1] != _CHOSEN.format(which) and which:
+        sentences.append(_CHOSEN.format(which).capitalize())
     sentences += _remark_on_copies(summary) if chosen else []
     sentences += [_compare_with_baselines(scores, images, baselines), _compare_with_annotators(summary)]
     heading = f"Not a number to believe: {doubt[0]}" if doubt else "The number to believe"
@@ -72,13 +73,22 @@ def _find_doubt(summary: Document) -> tuple[str, str] | None:
             "were in training."
         )
         return "no clean image has a Dice", words
-    if _chose_the_model(summary):
-        return "these images chose the model", _CHOSEN
+    if which := which_chose(summary):
+        return f"{'these' if which == 'these' else 'some'} images chose the model", _CHOSEN.format(which)
     return None
 
 
-def _chose_the_model(summary: Document) -> bool:
-    return bool(summary["card"].get("selected_on") == summary["data"]["sha256"])
+def which_chose(summary: Document) -> str:
+    """Say which of the judged images chose the model's epoch: "these", "4 of these 20", or "" for none.
+
+    Args:
+        summary: Content of ``summary.json``; that of an earlier version tells only whether all of them did.
+    """
+    if summary["card"].get("selected_on") == summary["data"]["sha256"]:
+        return "these"
+    count = summary["training"].get("chose_epoch", 0)
+    judged = summary["clean"]["n"] if summary["clean"] else summary["n"] - summary["training"]["leaked_images"]
+    return "" if not count else "these" if count == judged else f"{count} of these {judged}"
 
 
 def _doubt_clean(summary: Document) -> tuple[str, str]:
