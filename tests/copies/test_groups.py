@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tumortrace.copies.groups import link, link_patients, name_groups
+from tumortrace.copies.groups import join_patients, link, link_patients, name_groups
 
 
 def test_links_chain():
@@ -30,3 +30,10 @@ def test_components_hold_every_link_and_no_more(case: tuple[int, list[tuple[int,
     assert all(firsts[first] == first <= index for index, first in enumerate(firsts))
     # Each link can join at most two components.
     assert len(set(firsts)) >= count - len({tuple(sorted(pair)) for pair in links if pair[0] != pair[1]})
+
+
+def test_groups_of_one_patient_are_joined():
+    groups = ["g1", "g2", "g2", "g3", "g4", "g5"]
+    patients = ["p", "", "q", "p", None, "q"]
+    assert join_patients(groups, patients) == ("g1", "g2", "g2", "g1", "g4", "g2")
+    assert join_patients([], []) == ()

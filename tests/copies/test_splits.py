@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tumortrace.copies.groups import link, link_patients
 from tumortrace.copies.split_files import apply_split, check_split
-from tumortrace.copies.splits import Split, leave_sources_out, make_folds, make_parts
+from tumortrace.copies.splits import Split, find_heads, leave_sources_out, make_folds, make_parts
 from tumortrace.copies.survey import Survey, survey_cases
 from tumortrace.data.cases import CaseRecord
 from tumortrace.data.dataset import Dataset, open_datasets
@@ -148,3 +148,14 @@ def test_a_source_without_tumour_is_learnt_from_in_every_fold(make_survey: MakeS
     assert split.sides == ["1", "2"]
     parts = {record.case_id: record.part for record in apply_split(dataset_of(survey), split, fold=2).records}
     assert parts == {"c0": "train", "c1": "test", "c2": "train", "c3": "train", "c4": "train"}
+
+
+def test_a_head_is_a_patient_or_else_a_group_of_copies(make_survey: Callable[..., Survey]):
+    survey = make_survey(links=[(0, 1)], patients=["p", "", "p", "q", "", "q"])
+    records = [case.record for case in survey.cases]
+    heads = find_heads(make_folds(survey, folds=2), records)
+    assert list(heads) == [record.case_id for record in records]
+    copy, _, patient, other, alone, of_other = heads.values()
+    assert copy == heads[records[1].case_id] == patient
+    assert other == of_other
+    assert len({copy, other, alone}) == 3

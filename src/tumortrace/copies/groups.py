@@ -49,3 +49,16 @@ def link_patients(patients: Sequence[str | None]) -> list[tuple[int, int]]:
         if patient:
             links.append((first_of.setdefault(patient, index), index))
     return links
+
+
+def join_patients(groups: Sequence[str], patients: Sequence[str | None]) -> tuple[str, ...]:
+    """Join the groups of copies that show one patient, whose slices are not independent either.
+
+    Args:
+        groups: Name of each item's group of copies.
+        patients: Patient of each item; None or empty if unknown.
+
+    Returns:
+        For each item the name of the first group that is joined to its own.
+    """
+    return tuple(groups[first] for first in link(len(groups), link_patients(groups) + link_patients(patients)))

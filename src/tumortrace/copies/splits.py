@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortrace.copies.groups import link, link_patients
+from tumortrace.copies.groups import join_patients, link, link_patients
 from tumortrace.copies.survey import Survey
+from tumortrace.data.cases import CaseRecord
 from tumortrace.errors import DataError
 
 ALWAYS_TRAIN = "0"
@@ -111,6 +112,19 @@ def leave_sources_out(survey: Survey) -> Split:
                 "leave this source out"
             )
     return Split(tuple(divided), "source", tuple(dropped))
+
+
+def find_heads(split: Split, records: Sequence[CaseRecord]) -> dict[str, str]:
+    """Return a name for each case of a split, by its id, that its copies and the slices of its patient share.
+
+    Args:
+        split: The split.
+        records: Records of its cases, and of any others.
+    """
+    patients = {record.case_id: record.patient for record in records}
+    files = [case.file for case in split.cases]
+    joined = join_patients([case.group for case in split.cases], [patients[file] for file in files])
+    return dict(zip(files, joined, strict=True))
 
 
 def _assign(survey: Survey, shares: dict[str, float], *, seed: int) -> Split:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from tumortrace.config import Config
 from tumortrace.copies.split_files import apply_split
-from tumortrace.copies.splits import Split
+from tumortrace.copies.splits import Split, find_heads
 from tumortrace.copies.survey import survey_cases
 from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.data.dataset import Dataset
@@ -145,9 +145,8 @@ def run_sweep(
         findings = (*dataset.findings, *survey.findings)
         write_json(out / FINDINGS, [asdict(each) for each in findings])
         runs = _Sweep(plan, dataset, split, out, watch).run(pool)
-        groups = {case.file: case.group for case in split.cases}
         scores = {run.run: read_scores(out / RUNS / run.run) for run in runs if run.dice_mean is not None}
-        board = rank_settings(runs, scores, groups)
+        board = rank_settings(runs, scores, find_heads(split, records))
         write_leaderboard(board, plan, out)
         return SweepResult(tuple(runs), board, findings)
 
