@@ -23,6 +23,7 @@ from rich.table import Table
 from tumortrace.cli import run_script
 from tumortrace.config import load_config
 from tumortrace.copies.split_files import apply_split, read_split
+from tumortrace.copies.splits import find_heads
 from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.data.dataset import Dataset, open_datasets
 from tumortrace.errors import DataError
@@ -62,7 +63,7 @@ class Hospital:
         dataset: All of them.
         learnable: Its training slices, group by group in random order.
         scored: Its other slices with tumour.
-        group_of: Group of each case, by case_id.
+        group_of: Group of each case, copies and slices of its patient, by case_id.
     """
 
     name: str
@@ -76,7 +77,7 @@ class Hospital:
 def open_hospitals(crossval: Path, whole: Dataset) -> list[Hospital]:
     """A hospital for each fold of a cross-validation by source."""
     split = read_split(crossval / "split.json")
-    group_of = {case.file: case.group for case in split.cases}
+    group_of = find_heads(split, whole.records)
     hospitals = []
     for side in split.sides:
         records = apply_split(whole, split, fold=int(side)).select("test")
