@@ -135,6 +135,28 @@ def find_kind(path: Path) -> str | None:
     return "dicom" if name.endswith(DICOM_SUFFIXES) or _looks_old(head) else None
 
 
+def may_be_of_series(path: Path, series_uid: str) -> bool:
+    """Return whether a file that cannot be read as an image may belong to a DICOM series.
+
+    Args:
+        path: The file.
+        series_uid: SeriesInstanceUID of the series.
+
+    Returns:
+        False for a NIfTI file, and for a DICOM file whose header names another series.
+    """
+    if find_kind(path) != "dicom":
+        return False
+    from tumortrace.data.dicom.stream import parse
+    from tumortrace.data.dicom.tags import read_text
+
+    try:
+        found = read_text(parse(path, ["SeriesInstanceUID"]).dataset, "SeriesInstanceUID")
+    except DataError:
+        return True
+    return found in ("", series_uid)
+
+
 def strip_suffix(name: str) -> str:
     """Return a scan's file name without its suffix; ``.nii.gz`` counts as one. Dots of other names stay."""
     for suffix in sorted((*NIFTI_SUFFIXES, *DICOM_SUFFIXES), key=len, reverse=True):

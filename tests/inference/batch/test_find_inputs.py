@@ -108,3 +108,22 @@ def test_nothing_to_segment_is_an_error(tmp_path: Path):
     (tmp_path / "notes.txt").write_text("notes")
     with pytest.raises(DataError, match="no picture there"):
         find_inputs([str(tmp_path)])
+
+
+def test_one_series_keeps_the_files_that_may_be_missing_from_it(tmp_path: Path):
+    """A damaged slice of the chosen series is a failure; what is known to be something else is skipped, and named."""
+    folder, pixels = tmp_path / "study", np.zeros((3, 4), np.uint16)
+    for number in (1, 2):
+        save(make_dataset(pixels, InstanceNumber=number, SeriesInstanceUID="1.2.3.4"), folder / f"{number}.dcm")
+    save(make_dataset(pixels, SeriesInstanceUID="1.2.3.4", PixelData=None), folder / "cut.dcm")
+    save(make_dataset(pixels, SeriesInstanceUID="1.2.3.9", PixelData=None), folder / "other.dcm")
+    (folder / "torn.dcm").write_bytes((folder / "1.dcm").read_bytes()[:200])
+    (folder / "c.nii").write_bytes(b"no NIfTI")
+    (tmp_path / "a.zip").write_bytes(b"no zip")
+    found = find_inputs([str(folder)], series_uid="1.2.3.4")
+    assert [Path(each.file).name for each in found.refused] == ["cut.dcm", "torn.dcm"]
+    assert sorted(Path(path).name for path in found.skipped) == ["c.nii", "other.dcm"]
+    assert [len(item.volume) for item in found.volumes] == [1, 1]  # two slices at one place
+    assert not found.pictures
+    with_archive = find_inputs([str(folder), str(tmp_path / "a.zip")], series_uid="1.2.3.4")
+    assert ["the archive cannot be read to its end" in each.fault for each in with_archive.pictures] == [True]

@@ -9,7 +9,14 @@ from itertools import groupby
 from pathlib import Path, PurePosixPath
 
 from tumortrace.data.findings import Finding, describe_main_cause
-from tumortrace.data.scans import DICOM_SUFFIXES, NIFTI_SUFFIXES, PAIR_SUFFIXES, open_files, strip_suffix
+from tumortrace.data.scans import (
+    DICOM_SUFFIXES,
+    NIFTI_SUFFIXES,
+    PAIR_SUFFIXES,
+    may_be_of_series,
+    open_files,
+    strip_suffix,
+)
 from tumortrace.data.volume import Volume
 from tumortrace.errors import DataError, installed
 from tumortrace.inference.batch.archives import ARCHIVE_SUFFIXES, allow_any_order
@@ -56,7 +63,8 @@ def find_inputs(inputs: Sequence[str], *, series_uid: str | None = None, bids: b
 
     Args:
         inputs: Inputs as typed by the user.
-        series_uid: SeriesInstanceUID of the only series to segment; all else is skipped. None takes everything.
+        series_uid: SeriesInstanceUID of the only series to segment; all else is skipped, but for what cannot be read
+            and may belong to it. None takes everything.
         bids: Whether the results of volumes are named as BIDS derivatives.
 
     Raises:
@@ -82,7 +90,10 @@ def find_inputs(inputs: Sequence[str], *, series_uid: str | None = None, bids: b
     skipped = [*(one.path for one in others if one.path in left), *unlike]
     if series_uid is not None:
         skipped += [one.path for one in pictures if not one.fault]
-        pictures, volumes, refused = FoundFiles(), _pick(volumes, series_uid, inputs), []
+        pictures = FoundFiles(one for one in pictures if one.fault)  # its files may lie behind them
+        others_of = [each for each in refused if not may_be_of_series(paths[each.file], series_uid)]
+        skipped += [each.file for each in others_of]
+        volumes, refused = _pick(volumes, series_uid, inputs), [each for each in refused if each not in others_of]
     if not (volumes or refused or any(not one.fault for one in pictures)):
         if passed:
             raise DataError(f"{' '.join(inputs)}: nothing to segment; {describe_main_cause(passed)}")
