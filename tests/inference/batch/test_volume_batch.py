@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -274,6 +275,46 @@ def test_the_mask_of_a_nifti_file_keeps_its_axes_affines_and_codes(tmp_path: Pat
     assert volume["file"] == str(tmp_path / "x.nii.gz")
     expected = affine @ [6, 2.5, 11, 1]
     assert volume["lesions"][0]["centroid_mm"] == pytest.approx(list(expected[:3]), abs=0.01)  # RAS, as the file has it
+
+
+@pytest.mark.parametrize(("header", "voxels"), [("x.hdr", "x.img"), ("x.hdr.gz", "x.img.gz"), ("X.HDR", "X.IMG")])
+def test_the_mask_of_voxels_that_were_named_has_the_place_in_the_header_beside_them(
+    tmp_path: Path, segmenter: Segmenter, header: str, voxels: str
+):
+    affine = np.diag([-1.2, -0.5, 3.0, 1.0])
+    affine[:3, 3] = 7, 8, 9
+    image = nib.Nifti1Pair(blocks((2, 4, 10), (3, 4, 10)).transpose(2, 1, 0), affine)
+    nib.save(image, tmp_path / "plain.img")
+    for name, plain in ((header, "plain.hdr"), (voxels, "plain.img")):
+        data = (tmp_path / plain).read_bytes()
+        (tmp_path / "scan").mkdir(exist_ok=True)
+        (tmp_path / "scan" / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    inputs = find_inputs([str(tmp_path / "scan" / voxels)])
+    segment_all(segmenter, inputs, out=tmp_path / "out")
+    (mask,) = (tmp_path / "out").glob("*_mask.nii.gz")
+    written, marked = read_nifti(mask)
+    assert np.allclose(written.affine, affine)
+    assert marked.sum() == 30
+
+
+def test_a_volume_whose_files_cannot_be_made_is_a_failure_and_the_others_go_on(tmp_path: Path, segmenter: Segmenter):
+    """A file that is gone when its mask is made, such as on a network folder that was lost."""
+    for name in ("a.nii", "b.nii"):
+        voxels = blocks((2, 4, 10), (3, 4, 10)).transpose(2, 1, 0)
+        nib.save(nib.Nifti1Image(voxels, np.diag([1.2, 0.5, 3.0, 1.0])), tmp_path / name)
+    inputs = find_inputs([str(tmp_path / "a.nii"), str(tmp_path / "b.nii")])
+    first = inputs.volumes[0].volume
+    gone = SliceSource(tmp_path / "gone.nii")
+    lost = replace(inputs.volumes[0], volume=replace(first, sources=(gone,) * len(first)))
+    inputs = replace(inputs, volumes=(lost, inputs.volumes[1]))
+    summary = segment_all(segmenter, inputs, out=tmp_path / "out")
+    assert summary.volumes.failures == (
+        f"{tmp_path}/gone.nii: cannot be read (No such file or directory); check the path and its permissions",
+    )
+    assert (summary.volumes.failed, summary.volumes.ok) == (1, 1)
+    assert names_in(tmp_path / "out") == {"b_mask.nii.gz", *RESULT_FILES}
+    volumes = json.loads((tmp_path / "out/results.json").read_text())["volumes"]
+    assert [(volume["status"], volume["mask"]) for volume in volumes] == [("error", None), ("ok", "b_mask.nii.gz")]
 
 
 def test_the_contact_sheet_shows_all_slices_and_where_the_mask_is(

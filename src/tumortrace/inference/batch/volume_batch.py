@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from tumortrace.data.findings import Finding
 from tumortrace.errors import DataError
 from tumortrace.inference.batch.settings import SegmentSettings
+from tumortrace.inference.explain import explain_failure
 from tumortrace.inference.results.results_json import describe_slice, describe_volume, describe_volume_failure
-from tumortrace.inference.results.unit_files import UnitDone, fail_to_write
+from tumortrace.inference.results.unit_files import UnitDone, fail
 from tumortrace.inference.results.unit_record import Record, UnitRecord
 from tumortrace.inference.results.volume_files import VolumeFile, encode_files, encode_volume_seg
 from tumortrace.inference.segmenter import Segmenter
@@ -26,8 +27,8 @@ def finish_volume(
         segmenter: Segmenter that made the results.
         settings: Settings of the run.
 
-    Raises:
-        TumortraceError: A library for scans is not installed.
+    Returns:
+        A failure with its reason where the files cannot be made.
     """
     prediction = combine_slices(item.volume, slices, gate=segmenter.gate)
     if prediction.rejected or prediction.failed:
@@ -36,9 +37,10 @@ def finish_volume(
     problems = [one.reasons[0] for one in prediction.slices if one.failed][:1]
     try:
         files, refusals = _encode(item, prediction, segmenter, settings)
-    except DataError as error:
+    except Exception as error:  # noqa: BLE001 - a file that is gone by now, or whatever a library says; the others go on
         record, records = describe_all(item, prediction, reasons=[])
-        return fail_to_write(UnitDone(UnitRecord(tuple(records), record), names=item.names), str(error))
+        done = UnitDone(UnitRecord(tuple(records), record), names=item.names)
+        return fail(done, explain_failure(error, item.file))
     record, records = describe_all(item, prediction, reasons=[*prediction.reasons, *refusals])
     return UnitDone(UnitRecord(tuple(records), record, (*problems, *refusals)), files, item.names)
 

@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from tumortrace.data.nifti.header import pair
 from tumortrace.data.nifti.stream import open_bytes
 from tumortrace.data.volume import Affine, Volume, lps_to_ras
 from tumortrace.inference.results.signed import sign_nifti
@@ -52,9 +53,8 @@ def encode_nifti(mask: NDArray[np.bool_] | NDArray[np.uint8], volume: Volume) ->
 
 
 def _read_header(path: Path) -> nib.Nifti1Header:
-    """Read the header of a NIfTI file, whatever its name says of compression."""
-    path = path.with_suffix(".hdr") if path.suffix.lower() == ".img" else path
-    with open_bytes(path) as file:
+    """Read the header of a NIfTI file, or of the file beside its voxels, whatever its name says of compression."""
+    with open_bytes(pair(path)[0]) as file:
         long = int.from_bytes(file.read(4), "little") in {540, int.from_bytes((540).to_bytes(4, "big"), "little")}
         file.seek(0)
         return (nib.Nifti2Header if long else nib.Nifti1Header).from_fileobj(file, check=False)

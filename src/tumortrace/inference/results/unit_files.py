@@ -75,7 +75,16 @@ def fail_to_write(done: UnitDone, cause: str) -> UnitDone:
     """
     main = done.record.main or {}
     what = "picture" if done.record.volume is None else "scan"
-    reason = f"{main.get('file')}: the files for it cannot be written ({cause}); rename the {what}"
+    return fail(done, f"{main.get('file')}: the files for it cannot be written ({cause}); rename the {what}")
+
+
+def fail(done: UnitDone, reason: str) -> UnitDone:
+    """Return a unit as a failure without files.
+
+    Args:
+        done: The unit.
+        reason: One line that names its file.
+    """
     images = tuple(_fail(image, reason) for image in done.record.images)
     volume = done.record.volume
     if volume is not None:
