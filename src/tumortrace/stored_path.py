@@ -11,7 +11,7 @@ import threading
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from tumortrace.errors import DataError
 
@@ -111,24 +111,17 @@ class StoredPath(type(Path())):  # type: ignore[misc] # the class of this system
         return io.BufferedReader(content)
 
     def read_content(self) -> bytes:
-        """Return the content; that of a large one is kept until the next large one is read.
+        """Return the content; that of a large one is kept until it changes, or the next large one is read.
 
         Raises:
             OSError: It cannot be read; ``strerror`` says why.
         """
         source = self._find_source()
-        with _lock:
-            if source in _last:
-                return _last[source]
         try:
-            data = source.read()
+            with _reading[hash(source) % len(_reading)]:  # of several threads one reads it; the others take what it kept
+                return _read_or_take(source)
         except DataError as error:
             raise self._fault(error) from None
-        if len(data) >= _KEPT_BYTES:
-            with _lock:
-                _last.clear()
-                _last[source] = data
-        return data
 
     def _find_source(self) -> Source:
         if self.source is None:
@@ -154,5 +147,24 @@ class _Content(io.BytesIO):
     name: str
 
 
-_lock = threading.Lock()
-_last: dict[Source, bytes] = {}
+class _Kept(NamedTuple):
+    """A large content that was read last, with its source and the stamp of that."""
+
+    source: Source
+    stamp: tuple[int, str]
+    data: bytes
+
+
+_reading = tuple(threading.Lock() for _ in range(64))  # one for each source, shared by few
+_last: _Kept | None = None
+
+
+def _read_or_take(source: Source) -> bytes:
+    global _last
+    kept = _last
+    if kept is not None and kept.source == source and kept.stamp == source.stamp():
+        return kept.data
+    data = source.read()
+    if len(data) >= _KEPT_BYTES:
+        _last = _Kept(source, source.stamp(), data)
+    return data

@@ -6,12 +6,16 @@ import csv
 import gzip
 import os
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
 
+from tumortrace.data.nifti import stream
 from tumortrace.data.nifti.reader import open_nifti
 from tumortrace.data.volume import Volume, lps_to_ras
 from tumortrace.errors import DataError
@@ -198,6 +202,22 @@ def test_a_damaged_gzip_file_is_refused_before_a_slice_is_shown(tmp_path: Path):
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(DataError, match=r"a\.nii\.gz: damaged gzip data \(Compressed file ended .*\); copy it again"):
         open_it(path).inspect()
+
+
+def test_threads_that_read_the_slices_of_one_file_unpack_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Else each would hold the whole volume in memory at a time."""
+    unpacked, whole = [], stream._unpack_whole
+
+    def unpack_slowly(*arguments: Any) -> bytearray:  # noqa: ANN401
+        unpacked.append(1)
+        time.sleep(0.05)
+        return whole(*arguments)
+
+    monkeypatch.setattr(stream, "_unpack_whole", unpack_slowly)
+    volume = open_it(write(tmp_path / "a.nii.gz"))
+    with ThreadPoolExecutor(4) as pool:
+        assert np.array_equal(list(pool.map(lambda index: volume.read(index).pixels, range(4))), stack_of(volume))
+    assert len(unpacked) == 1
 
 
 def test_a_gzip_file_that_holds_fewer_voxels_than_it_says_is_refused(tmp_path: Path):

@@ -6,8 +6,11 @@ import json
 import pickle
 import re
 import shutil
+import time
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +172,39 @@ def test_a_stored_path_is_a_path(tmp_path: Path):
     shutil.rmtree(tmp_path)
     with pytest.raises(OSError, match="a member cannot be read"):
         path.open_content()
+
+
+def test_an_archive_that_was_made_again_is_read_again(tmp_path: Path):
+    """Of equal size and in equal places, in one program: a notebook, a worker of a cluster."""
+    (tmp_path / "s").mkdir()
+    contents = []
+    for value in (b"a", b"b"):
+        (tmp_path / "s/large.nii").write_bytes(value * 2**20)
+        archive = pack(tmp_path / "s", tmp_path / "x.tar")
+        (found,) = list_members(str(archive))
+        contents.append(StoredPath(found.path, found.source).read_content()[:1])
+    assert contents == [b"a", b"b"]
+
+
+@dataclass(frozen=True)
+class CountingSource:
+    """A large content; each reading takes a while, and is counted."""
+
+    readings: list[int] = field(default_factory=list, compare=False)
+
+    def read(self) -> bytes:
+        self.readings.append(1)
+        time.sleep(0.05)
+        return b"x" * 2**20
+
+    def stamp(self) -> tuple[int, str]:
+        return 2**20, "same"
+
+
+def test_threads_that_want_one_large_content_read_it_once():
+    source = CountingSource()
+    path = StoredPath("x.tar/large.nii", source)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: path.read_content(), range(8)))
+    assert all(content is found[0] for content in found)
+    assert len(source.readings) == 1

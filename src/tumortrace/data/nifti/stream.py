@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -62,10 +63,14 @@ def unpack(path: Path, version: tuple[int, int], offset: int, length: int, rest:
     Raises:
         DataError: The file is damaged or truncated, or holds more than it says.
     """
-    voxels = _unpack(path, version, offset, length, rest, fold)
+    with _unpacking:  # the slices of a volume come in several threads, and each would unpack all of it
+        voxels = _unpack(path, version, offset, length, rest, fold)
     if isinstance(voxels, str):
         raise DataError(voxels)
     return voxels
+
+
+_unpacking = threading.Lock()
 
 
 @lru_cache(maxsize=1)
