@@ -118,7 +118,9 @@ class StoredPath(type(Path())):  # type: ignore[misc] # the class of this system
         """
         source = self._find_source()
         try:
-            with _reading[hash(source) % len(_reading)]:  # of several threads one reads it; the others take what it kept
+            with _reading[
+                hash(source) % len(_reading)
+            ]:  # of several threads one reads it; the others take what it kept
                 return _read_or_take(source)
         except DataError as error:
             raise self._fault(error) from None
@@ -156,15 +158,14 @@ class _Kept(NamedTuple):
 
 
 _reading = tuple(threading.Lock() for _ in range(64))  # one for each source, shared by few
-_last: _Kept | None = None
+_last: list[_Kept] = []  # one or none
 
 
 def _read_or_take(source: Source) -> bytes:
-    global _last
-    kept = _last
-    if kept is not None and kept.source == source and kept.stamp == source.stamp():
-        return kept.data
+    for kept in _last:
+        if kept.source == source and kept.stamp == source.stamp():
+            return kept.data
     data = source.read()
     if len(data) >= _KEPT_BYTES:
-        _last = _Kept(source, source.stamp(), data)
+        _last[:] = [_Kept(source, source.stamp(), data)]  # at once: other threads may look
     return data

@@ -185,10 +185,11 @@ async def point(
     Raises:
         RefusalError: The prompt cannot be used, or there is not exactly one picture or series.
     """
-    item = _choose(pointed, opened)
+    number = _choose(pointed, opened)
+    item = opened.items[number]
     if isinstance(item, VolumeFile):
         async for event in _carry(pointed, item, opened, segmenter, engine, wishes):
-            yield event
+            yield replace(event, item=number)
         return
     if pointed.slice_index is not None:
         raise RefusalError(400, f"{PROMPT}: slice_index belongs to a series, and this is a picture; leave it out")
@@ -196,16 +197,17 @@ async def point(
     if known is None:
         known = await engine.run(_open_picture, item, opened, segmenter)
         kept = engine.pointed.keep(known)
-    yield await engine.run(_answer, pointed, known, known.key if kept else None, wishes)
+    answer = await engine.run(_answer, pointed, known, known.key if kept else None, wishes)
+    yield replace(answer, item=opened.items.index(known.item))
 
 
-def _choose(pointed: Pointed, opened: Opened) -> PictureFile | VolumeFile:
-    """Return the picture or series that a prompt points at."""
+def _choose(pointed: Pointed, opened: Opened) -> int:
+    """Return the number of the picture or series that a prompt points at."""
     chosen, count = pointed.item, len(opened.items)
     if chosen is None and count == 1:
-        return opened.items[0]
+        return 0
     if isinstance(chosen, int) and not isinstance(chosen, bool) and 0 <= chosen < count:
-        return opened.items[chosen]
+        return chosen
     given = "no item" if chosen is None else f"item {str(chosen)[:20]!r}"
     raise RefusalError(400, f"{PROMPT}: {given} among {count} pictures and series; give its number, from 0, as item")
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tumortrace.data.slice import Slice
 from tumortrace.files import Document
+from tumortrace.inference.batch.folder import list_skipped as list_skipped_files
 from tumortrace.inference.batch.found_files import PictureFile
 from tumortrace.inference.batch.segment_picture import PictureDone, encode_mask, segment_picture
 from tumortrace.inference.batch.volume_batch import describe_all
@@ -135,7 +136,7 @@ def describe_model(model: Model | PromptModel) -> Document:
 
 def list_skipped(opened: Opened) -> list[str]:
     """Return the files that are passed over, as the client named them."""
-    return [opened.localise(path) for path in (*opened.inputs.skipped, *opened.inputs.own)]
+    return list(map(opened.localise, list_skipped_files(opened.inputs)))
 
 
 def describe_refused(opened: Opened) -> list[Record]:

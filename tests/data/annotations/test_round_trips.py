@@ -19,6 +19,7 @@ from tumortrace.data.dataset import open_dataset
 from tumortrace.data.geometry import Circle, Ellipse, Polygon, rasterize
 from tumortrace.data.masks import read_mask
 from tumortrace.data.slice import write_png
+from tumortrace.errors import DataError
 
 FORMATS = sorted(WRITERS)
 COUNT = int(os.environ.get("TUMORTRACE_ROUND_TRIPS", "40"))
@@ -151,6 +152,18 @@ def test_shapes_that_a_format_lacks_are_counted(tmp_path: Path):
 # --- what is not understood survives ---
 
 SQUARE = [[1, 1], [5, 1], [5, 6], [1, 6]]
+
+
+def test_two_images_never_share_a_label_file_of_yolo(tmp_path: Path):
+    """YOLO knows a picture by its name without the suffix: one of a.png and a.jpg would lose its outlines."""
+    triangle = Polygon(np.array([(1.0, 1.0), (5.0, 1.0), (5.0, 5.0)]))
+    sizes = {"a.png": (8, 9), "a.jpg": (8, 9)}
+    write_pictures(tmp_path / "data", sizes)
+    records = [ImageAnnotation(name, -1, (triangle,), size_hw=size_hw) for name, size_hw in sizes.items()]
+    write_records(tmp_path / "data", "coco", records)
+    with pytest.raises(DataError, match=r"a\.(png|jpg) and a\.(png|jpg) would share the label file a\.txt; rename one"):
+        convert_to_annotations(tmp_path / "data", tmp_path / "out", "yolo")
+    assert not list(tmp_path.glob("out/*.txt"))
 
 
 def document_of(to: str) -> object:

@@ -201,6 +201,13 @@ def test_masks_that_tumortrace_drew_are_passed_over_and_named(post, scan_png):
     assert post({"head_mask.png": mask}).status_code == 415
 
 
+def test_dicom_objects_that_are_no_slice_of_their_own_are_named(post, dicom_series):
+    first = next(iter(dicom_series))
+    document = post({**dicom_series, "zz-again.dcm": dicom_series[first]}).json()
+    assert len(document["images"]) == len(dicom_series)
+    assert document["skipped"] == ["zz-again.dcm"]
+
+
 def test_the_model_is_chosen_by_name(post, scan_png):
     fast = post({"head.png": scan_png}).json()["model"]
     assert post({"head.png": scan_png}, query={"model": "default"}).json()["model"] == fast  # what the server serves

@@ -131,6 +131,9 @@ def test_a_prompt_points_at_one_thing(ask: Ask, scan_png: bytes):
         assert ask({"box_xyxy": BOX, "item": item}, {"a.png": scan_png, "b.png": scan_png}).status_code == 400
     (image,) = ask({"box_xyxy": BOX, "item": 1}, {"a.png": scan_png, "b.png": scan_png}).json()["images"]
     assert image["file"] == "b.png"
+    lines = ask({"box_xyxy": BOX, "item": 1}, {"a.png": scan_png, "b.png": scan_png}, accept=LINES).text.splitlines()
+    start, line, _ = map(json.loads, lines)
+    assert ([item["name"] for item in start["items"]], line["item"]) == (["a.png", "b.png"], 1)
     assert ask({"box_xyxy": BOX}, {"a.png": scan_png}, picture="0" * 64).status_code == 400
     gone = ask({"box_xyxy": BOX}, {}, picture="0" * 64)
     assert (gone.status_code, "send it again" in gone.json()["error"]) == (404, True)
@@ -186,6 +189,7 @@ def test_a_box_is_carried_through_a_series_slice_by_slice(ask: Ask, series):
     down = sorted((index for index in order if index < series.index), reverse=True)
     assert order == up + down
     assert len(order) >= 5
+    assert {line["item"] for line in (*slices, volume)} == {0}
     for line in slices:
         assert np.array_equal(decode(line["mask_png"]) > 0, series.carried.slices[line["slice_index"]].mask)
         assert len(line["record"]["prompt"]) == 1

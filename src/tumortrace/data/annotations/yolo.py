@@ -91,17 +91,28 @@ def read_classes(path: Path) -> dict[int, str]:
 
 
 def encode_yolo(records: Sequence[ImageAnnotation], classes: Sequence[str]) -> dict[str, bytes]:
-    """Return the content of one file an image, by its path; every shape but a polygon is traced on pixel edges."""
+    """Return the content of one file an image, by its path; every shape but a polygon is traced on pixel edges.
+
+    Raises:
+        DataError: Two images would have one file, since its name lacks their suffix; the message lacks the folder.
+    """
     numbers = {name: number for number, name in enumerate(classes)}
-    files = {}
+    files: dict[str, bytes] = {}
+    images: dict[str, str] = {}
     for record in records:
+        path = name_file(record.filename)
+        if path in files:
+            raise DataError(
+                f"{images[path]} and {record.filename} would share the label file {path}; rename one of them"
+            )
+        images[path] = record.filename
         height, width = record.size_hw or (1, 1)
         lines = []
         for region, name in zip(record.regions, classes_of(record), strict=True):
             for outline in outline_region(region, (height, width)):
                 points = (outline.points_xy - EDGE) / (width, height)
                 lines.append(" ".join([str(numbers[name]), *map(repr, points.ravel().tolist())]) + "\n")
-        files[name_file(record.filename)] = "".join(lines).encode()
+        files[path] = "".join(lines).encode()
     return files
 
 
