@@ -22,7 +22,7 @@ from tumortrace.reporting.figures import read_metrics
 from tumortrace.run_folder import CHECKPOINT
 from tumortrace.training import batches, loop
 from tumortrace.training.arrays import PreparedPart
-from tumortrace.training.checkpoint import TrainingState
+from tumortrace.training.checkpoint import TrainingState, read_state
 from tumortrace.training.compute import Compute, start_compute
 from tumortrace.training.loop import fit, kept_epoch
 from tumortrace.training.networks import UNet, build_network
@@ -208,6 +208,26 @@ def test_a_checkpoint_of_other_data_is_refused(
     parts[changed] = replace(part, hashes=hashes)
     with pytest.raises(TumortraceError, match=r"checkpoint\.safetensors: was trained on other data .*; restore the"):
         fit(first_network(config), config, compute=compute, run=tmp_path, **parts)
+
+
+def test_the_same_slices_in_another_order_are_refused(
+    squares: PreparedPart, other_squares: PreparedPart, settings: Settings, compute: Compute, tmp_path: Path
+):
+    config = settings(epochs=1)
+
+    def run(train: PreparedPart, val: PreparedPart) -> None:
+        fit(first_network(config), config, compute=compute, train=train, val=val, run=tmp_path)
+
+    run(squares, other_squares)
+    turned = replace(squares, hashes=dict(reversed(squares.hashes.items())), images=squares.images.flip(0))
+    for train, val in ((turned, other_squares), (other_squares, squares)):
+        with pytest.raises(TumortraceError, match="the same slices in another order or on other sides"):
+            run(train, val)
+    run(squares, other_squares)
+    state = read_state(tmp_path / CHECKPOINT)
+    with pytest.MonkeyPatch.context() as patch:  # a run of an earlier version goes on
+        patch.setattr(loop, "read_state", lambda _: replace(state, order=""))
+        run(turned, other_squares)
 
 
 @pytest.mark.parametrize(

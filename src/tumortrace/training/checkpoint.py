@@ -71,12 +71,14 @@ class TrainingState:
         data_hash: Hash of its training and validation slices, so that it cannot continue with others.
         rows: One row for each finished epoch.
         threads: CPU threads that it was trained with, so that it continues with the same bits.
+        order: Hash of the names of its slices in their order, part by part; empty from an earlier version.
     """
 
     config: Config
     data_hash: str
     rows: list[EpochRow] = field(default_factory=list)
     threads: int = 0
+    order: str = ""
 
 
 def save_weights(path: Path, network: nn.Module, *, about: Mapping[str, str] = MappingProxyType({})) -> None:
@@ -156,7 +158,8 @@ def read_state(path: Path) -> TrainingState:
             document = json.loads(file.metadata()["state"])
         rows = [EpochRow(**row) for row in document["rows"]]
         config = config_from_tables(document["config"])
-        return TrainingState(config, document["data_hash"], rows, int(document.get("threads", 0)))
+        threads, order = int(document.get("threads", 0)), str(document.get("order", ""))
+        return TrainingState(config, document["data_hash"], rows, threads, order)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, ConfigError) as error:
         raise _no_checkpoint(path, _cause(error)) from None
 

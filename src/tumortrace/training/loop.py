@@ -6,6 +6,7 @@ is killed and resumed from its last complete epoch therefore ends, on a CPU, wit
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
@@ -212,7 +213,8 @@ def _start(
     kind = torch.optim.AdamW if training.optimizer == "adamw" else torch.optim.Adam
     optimizer = kind(network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
     threads = torch.get_num_threads() * compute.team.place.local_size
-    state = TrainingState(config, hash_part(train.hashes | val.hashes), threads=threads)
+    order = hashlib.sha256(json.dumps([list(train.hashes), list(val.hashes)]).encode()).hexdigest()
+    state = TrainingState(config, hash_part(train.hashes | val.hashes), threads=threads, order=order)
     if checkpoint.is_file():
         state = _resumed(checkpoint, fresh=state)
     drawn = training.epoch_slices or len(train)
@@ -235,6 +237,11 @@ def _resumed(checkpoint: Path, *, fresh: TrainingState) -> TrainingState:
         raise TumortraceError(
             f"{checkpoint}: was trained on other data (sha256 {state.data_hash[:12]}, now {fresh.data_hash[:12]}); "
             "restore the data, or train into another --out"
+        )
+    if state.order not in {"", fresh.order}:
+        raise TumortraceError(
+            f"{checkpoint}: was trained on the same slices in another order or on other sides; give folders and "
+            "split as at first, or train into another --out"
         )
     return replace(fresh, rows=state.rows)
 
