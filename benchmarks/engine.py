@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from benchmarks.common import make_table
-from tumortrace.inference.batch.folder import segment_pictures
-from tumortrace.inference.batch.pictures import find_pictures
+from tumortrace.inference.batch.find_inputs import find_inputs
+from tumortrace.inference.batch.folder import segment_all
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.segmenter import Segmenter
 from tumortrace.machine import usable_cores
@@ -106,13 +106,14 @@ def _time_folder(folder: Path) -> tuple[float, float]:
     """Seconds a slice: the network alone, and all of it, both with one slice a core; the better of two rounds each."""
     model = open_model("default", threads=1)
     segmenter = Segmenter(model)
-    pictures, _ = find_pictures([str(folder / "pictures")])
+    inputs = find_inputs([str(folder / "pictures")])
+    count = len(inputs.pictures)
     bare, whole = [], []
     for turn in range(2):
-        bare.append(_time_bare(model, len(pictures)))
+        bare.append(_time_bare(model, count))
         started = time.perf_counter()
-        segment_pictures(segmenter, pictures, out=folder / f"masks-{turn}", workers=usable_cores() + 1)
-        whole.append((time.perf_counter() - started) / len(pictures))
+        segment_all(segmenter, inputs, out=folder / f"masks-{turn}", workers=usable_cores() + 1)
+        whole.append((time.perf_counter() - started) / count)
     return min(bare), min(whole)
 
 

@@ -20,9 +20,10 @@ from tumortrace.data.slice import Slice, write_png
 from tumortrace.errors import DataError, ModelError
 from tumortrace.files import write_atomically
 from tumortrace.inference.batch import segment_picture
-from tumortrace.inference.batch.folder import segment_pictures
+from tumortrace.inference.batch.find_inputs import Inputs, find_inputs
+from tumortrace.inference.batch.folder import segment_all
 from tumortrace.inference.batch.found_files import PictureFile
-from tumortrace.inference.batch.pictures import find_pictures
+from tumortrace.inference.batch.settings import SegmentSettings
 from tumortrace.inference.model import Model
 from tumortrace.inference.predict import Prediction
 from tumortrace.inference.results import unit_files
@@ -41,9 +42,22 @@ def segmenter(open_hand_model: Callable[..., Model]) -> Segmenter:
     return Segmenter(open_hand_model(Recipe((8, 12), threshold=0.55)), gate=False)
 
 
-def segment(segmenter: Segmenter, pictures: Sequence[PictureFile], out: Path, **options: Any) -> dict[str, Any]:  # noqa: ANN401
+def pictures_of(path: Path) -> Sequence[PictureFile]:
+    return find_inputs([str(path)]).pictures
+
+
+def segment(
+    segmenter: Segmenter,
+    pictures: Sequence[PictureFile],
+    out: Path,
+    *,
+    workers: int = 1,
+    skipped: tuple[str, ...] = (),
+    **settings: Any,  # noqa: ANN401
+) -> dict[str, Any]:
     """Segment, and read what the results say."""
-    segment_pictures(segmenter, pictures, out=out, **options)
+    inputs = Inputs(pictures, skipped=skipped)
+    segment_all(segmenter, inputs, out=out, settings=SegmentSettings(**settings), workers=workers)
     results: dict[str, Any] = json.loads((out / "results.json").read_text())
     return results
 
@@ -80,7 +94,7 @@ def without_seconds(results: dict[str, Any]) -> dict[str, Any]:
 def test_results_have_exactly_the_keys_of_the_contract(tmp_path: Path, segmenter: Segmenter):
     picture = write_block(tmp_path / "scans/x.png")
     out = tmp_path / "masks"
-    results = segment(segmenter, [PictureFile(str(picture), "x")], out, skipped=[str(tmp_path / "notes.txt")])
+    results = segment(segmenter, [PictureFile(str(picture), "x")], out, skipped=(str(tmp_path / "notes.txt"),))
     text = (out / "results.json").read_text()
     assert text.splitlines()[7] == "    " + json.dumps(results["images"][0])  # a line a picture
     assert list(results) == ["model", "images", "volumes", "skipped"]
@@ -292,7 +306,7 @@ def test_what_is_no_regular_file_is_never_opened(tmp_path: Path, segmenter: Segm
     os.mkfifo(tmp_path / "scans/pipe.png")  # to read it would wait for ever
     (tmp_path / "scans/self.png").symlink_to("self.png")
     (tmp_path / "scans/zero.png").symlink_to("/dev/zero")  # has no end
-    pictures, _ = find_pictures([str(tmp_path / "scans")])
+    pictures = pictures_of(tmp_path / "scans")
     images = segment(segmenter, pictures, tmp_path / "masks")["images"]
     assert [image["status"] for image in images] == ["ok", "error", "error", "error"]
     assert "pipe.png: a named pipe, not a file" in images[1]["reason"]
@@ -432,10 +446,8 @@ def test_reindented_results_still_name_their_masks(tmp_path: Path, segmenter: Se
 
 def test_masks_of_an_earlier_run_among_the_scans_are_skipped(tmp_path: Path, segmenter: Segmenter):
     write_block(tmp_path / "scans/a.png")
-    earlier, _ = find_pictures([str(tmp_path / "scans/a.png")])
-    segment(segmenter, earlier, tmp_path / "scans/masks", overlay=True)
-    pictures, skipped = find_pictures([str(tmp_path / "scans")])
-    summary = segment_pictures(segmenter, pictures, out=tmp_path / "out", skipped=skipped)
+    segment(segmenter, pictures_of(tmp_path / "scans/a.png"), tmp_path / "scans/masks", overlay=True)
+    summary = segment_all(segmenter, find_inputs([str(tmp_path / "scans")]), out=tmp_path / "out")
     results = json.loads((tmp_path / "out/results.json").read_text())
     assert [image["file"] for image in results["images"]] == [str(tmp_path / "scans/a.png")]
     own = [str(tmp_path / f"scans/masks/a_{kind}.png") for kind in ("mask", "overlay")]
@@ -448,7 +460,7 @@ def test_masks_of_an_earlier_run_among_the_scans_are_skipped(tmp_path: Path, seg
 def test_a_file_that_is_not_ours_is_never_overwritten(tmp_path: Path, segmenter: Segmenter, name: str):
     write_png(tmp_path / "x.png", np.full((4, 5), 9, np.uint8))
     (tmp_path / name).write_text("a user's own")
-    pictures, _ = find_pictures([str(tmp_path / "x.png")])
+    pictures = pictures_of(tmp_path / "x.png")
     with pytest.raises(DataError, match=rf"{name}: tumortrace did not write this file"):
         segment(segmenter, pictures, tmp_path)
     assert (tmp_path / name).read_text() == "a user's own"
@@ -456,7 +468,7 @@ def test_a_file_that_is_not_ours_is_never_overwritten(tmp_path: Path, segmenter:
 
 def test_results_of_an_earlier_run_are_replaced(tmp_path: Path, segmenter: Segmenter):
     write_png(tmp_path / "x.png", np.full((4, 5), 9, np.uint8))
-    pictures, _ = find_pictures([str(tmp_path / "x.png")])
+    pictures = pictures_of(tmp_path / "x.png")
     for _ in range(2):
         segment(segmenter, pictures, tmp_path)
     assert (tmp_path / "x_mask.png").is_file()
@@ -465,7 +477,7 @@ def test_results_of_an_earlier_run_are_replaced(tmp_path: Path, segmenter: Segme
 def test_masks_of_other_pictures_are_not_orphaned(tmp_path: Path, segmenter: Segmenter):
     write_block(tmp_path / "old/a.png")
     write_block(tmp_path / "new/b.png")
-    (old, _), (new, _) = (find_pictures([str(tmp_path / name)]) for name in ("old", "new"))
+    old, new = (pictures_of(tmp_path / name) for name in ("old", "new"))
     out = tmp_path / "masks"
     before = segment(segmenter, old, out)
     with pytest.raises(DataError, match=r"masks: holds masks of other pictures \(1\); choose another --out"):
@@ -482,22 +494,22 @@ def test_masks_of_other_pictures_are_not_orphaned(tmp_path: Path, segmenter: Seg
 
 def test_the_same_picture_under_another_name_would_orphan_its_mask(tmp_path: Path, segmenter: Segmenter):
     write_block(tmp_path / "scans/deep/a.png")
-    segment(segmenter, find_pictures([str(tmp_path / "scans")])[0], tmp_path / "masks")
+    segment(segmenter, pictures_of(tmp_path / "scans"), tmp_path / "masks")
     with pytest.raises(DataError, match="holds masks of other pictures"):
-        segment(segmenter, find_pictures([str(tmp_path / "scans/deep")])[0], tmp_path / "masks")
+        segment(segmenter, pictures_of(tmp_path / "scans/deep"), tmp_path / "masks")
 
 
 def test_the_same_pictures_are_known_from_another_folder(
     tmp_path: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
 ):
     write_block(tmp_path / "scans/a.png")
-    segment(segmenter, find_pictures([str(tmp_path / "scans")])[0], tmp_path / "masks")
+    segment(segmenter, pictures_of(tmp_path / "scans"), tmp_path / "masks")
     monkeypatch.chdir(tmp_path)
-    assert len(segment(segmenter, find_pictures(["scans"])[0], Path("masks"))["images"]) == 1
+    assert len(segment(segmenter, pictures_of(Path("scans")), Path("masks"))["images"]) == 1
 
 
 def test_a_killed_run_may_be_done_again(tmp_path: Path, segmenter: Segmenter):
-    pictures, _ = find_pictures([str(write_block(tmp_path / "a.png"))])
+    pictures = pictures_of(write_block(tmp_path / "a.png"))
     segment(segmenter, pictures, tmp_path / "masks")
     text = (tmp_path / "masks/results.json").read_text()
     (tmp_path / "masks/results.json").unlink()
@@ -508,7 +520,7 @@ def test_a_killed_run_may_be_done_again(tmp_path: Path, segmenter: Segmenter):
 
 def test_a_picture_that_can_no_longer_be_read_leaves_no_old_mask(tmp_path: Path, segmenter: Segmenter):
     write_png(tmp_path / "x.png", np.full((4, 5), 9, np.uint8))
-    pictures, _ = find_pictures([str(tmp_path / "x.png")])
+    pictures = pictures_of(tmp_path / "x.png")
     segment(segmenter, pictures, tmp_path / "out", overlay=True)
     (tmp_path / "x.png").write_text("broken")
     results = segment(segmenter, pictures, tmp_path / "out")
@@ -534,8 +546,7 @@ def test_the_tally_counts_every_picture_once(tmp_path: Path, segmenter: Segmente
     write_block(tmp_path / "a.png")
     write_png(tmp_path / "b.png", np.full((5, 9), 60, dtype=np.uint8))
     (tmp_path / "c.png").touch()
-    pictures, _ = find_pictures([str(tmp_path)])
-    tally = segment_pictures(segmenter, pictures, out=tmp_path / "masks")
+    tally = segment_all(segmenter, find_inputs([str(tmp_path)]), out=tmp_path / "masks")
     images = json.loads((tmp_path / "masks/results.json").read_text())["images"]
     assert tally.review == sum(image["review"] for image in images) == 3
     assert (tally.ok, tally.tumours, tally.rejected) == (2, 1, 0)
@@ -548,7 +559,7 @@ def test_several_workers_give_the_same_results_in_the_same_order(tmp_path: Path,
     rng = np.random.default_rng(5)
     for number in range(20):
         write_png(tmp_path / f"s/{number}.png", rng.integers(0, 255, (9, 9 + number), dtype=np.uint8))
-    pictures, _ = find_pictures([str(tmp_path / "s")])
+    pictures = pictures_of(tmp_path / "s")
     alone = segment(segmenter, pictures, tmp_path / "alone")
     together = segment(segmenter, pictures, tmp_path / "together", workers=workers)
     assert [Path(image["file"]).name for image in together["images"]] == [f"{number}.png" for number in range(20)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from itertools import chain
 from pathlib import Path
@@ -14,7 +14,6 @@ import cv2
 from tumortrace.errors import DataError
 from tumortrace.files import sync_folders_once, write_atomically
 from tumortrace.inference.batch.find_inputs import Inputs
-from tumortrace.inference.batch.found_files import PictureFile
 from tumortrace.inference.batch.journal import list_journals, read_journal_masks
 from tumortrace.inference.batch.pictures import place_of
 from tumortrace.inference.batch.settings import SegmentSettings
@@ -77,36 +76,6 @@ def segment_all(
         for path in list_journals(out):  # of shards, whose results have been replaced
             path.unlink()
     return summarise(tally, inputs, out)
-
-
-def segment_pictures(  # noqa: PLR0913 - the settings of a run
-    segmenter: Segmenter,
-    pictures: Sequence[PictureFile],
-    *,
-    out: Path,
-    skipped: Iterable[str] = (),
-    overlay: bool = False,
-    workers: int = 1,
-    spacing_mm: tuple[float, float] | None = None,
-) -> SegmentSummary:
-    """Segment pictures alone, as ``segment_all`` does.
-
-    Args:
-        segmenter: Segmenter, opened with ``threads=1`` if there are several workers.
-        pictures: Pictures as ``find_pictures`` returns them.
-        out: Folder for the results.
-        skipped: Files that were passed over, for the record.
-        overlay: Whether to draw each mask over its picture.
-        workers: Number of pictures that are decoded and segmented at a time.
-        spacing_mm: Distance between pixel centres along rows and columns; None takes what each file says.
-
-    Raises:
-        DataError: As ``segment_all``.
-        OSError: As ``segment_all``.
-    """
-    inputs = Inputs(tuple(pictures), skipped=tuple(skipped))
-    settings = SegmentSettings(overlay=overlay, spacing_mm=spacing_mm)
-    return segment_all(segmenter, inputs, out=out, settings=settings, workers=workers)
 
 
 class Counting(Protocol):

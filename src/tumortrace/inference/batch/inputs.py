@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tumortrace.data.slice import read_slice, write_png
 from tumortrace.errors import DataError, require_extra
 from tumortrace.inference.batch.find_inputs import Inputs, find_inputs
-from tumortrace.inference.batch.folder import segment_all, segment_pictures
+from tumortrace.inference.batch.folder import segment_all
 from tumortrace.inference.batch.found_files import PictureFile
 from tumortrace.inference.batch.pictures import refuse_out_among_pictures
 from tumortrace.inference.batch.settings import SegmentSettings
@@ -176,7 +176,8 @@ def segment_sample(
         write_png(path, pixels)
     elif not _shows(path, pixels):
         raise DataError(f"{path}: exists, and is not the generated slice; choose another --out")
-    return segment_pictures(segmenter, [PictureFile(str(path), SAMPLE)], out=out, overlay=True, spacing_mm=spacing_mm)
+    inputs = Inputs((PictureFile(str(path), SAMPLE),))
+    return segment_all(segmenter, inputs, out=out, settings=SegmentSettings(overlay=True, spacing_mm=spacing_mm))
 
 
 def _shows(path: Path, pixels: NDArray[np.uint8]) -> bool:

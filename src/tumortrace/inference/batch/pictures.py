@@ -1,4 +1,4 @@
-"""Find the pictures behind files, folders and patterns; name their results."""
+"""Find the files behind files, folders and patterns; refuse to write among them."""
 
 from __future__ import annotations
 
@@ -9,49 +9,26 @@ from pathlib import Path
 from tumortrace.data.dataset import refuse_inside
 from tumortrace.data.parts import read_folder_name
 from tumortrace.data.pictures import READABLE
-from tumortrace.data.slice import hint_at_dicom
 from tumortrace.errors import DataError
 from tumortrace.files import open_regular
 from tumortrace.inference.batch.expand import expand, is_manifest, is_picture, list_folder, list_folders, match_input
-from tumortrace.inference.batch.found_files import (
-    FoundFile,
-    FoundFiles,
-    PictureFile,
-    PictureFiles,
-)
+from tumortrace.inference.batch.found_files import FoundFile, FoundFiles
 from tumortrace.signed_png import is_signed_png
+from tumortrace.wording import counted
 
 _ANNOTATION_WORDS = (b'"regions"', b"region_shape_attributes", b'"annotations"')
 _ANNOTATION_HEAD = 65536  # bytes in which an annotation file shows that it is one
 
 
-def find_pictures(inputs: Sequence[str]) -> tuple[list[PictureFile], list[str]]:
-    """Find the pictures behind files, folders (searched with all subfolders, links followed) and glob patterns.
-
-    Args:
-        inputs: Inputs as typed by the user. A file that is named itself is taken whatever its suffix.
-
-    Returns:
-        The pictures in natural order of each input, each file once, and with them the folders that cannot be opened;
-        and the files of other types, which are skipped. Hidden files and folders below a folder are in neither.
-
-    Raises:
-        DataError: An input does not exist, or there is not one picture in all of them.
-    """
-    files, others = sort_files(inputs)
-    if all(one.fault for one in files):
-        raise describe_no_pictures(inputs, files, others)
-    return list(PictureFiles(files, files.resolve_names())), [one.path for one in others]
-
-
 def sort_files(inputs: Sequence[str]) -> tuple[FoundFiles, list[FoundFile]]:
-    """Find the files behind inputs as ``find_pictures`` does, without names for their results.
+    """Find the files behind files, folders (searched with all subfolders, links followed) and glob patterns.
 
     Args:
         inputs: Inputs as typed by the user.
 
     Returns:
-        Pictures by their suffix, files that the user named, and folders that cannot be opened; and all other files.
+        Pictures by their suffix, files that the user named, and folders that cannot be opened, in natural order of each
+        input, each file once; and all other files. Hidden files and folders below a folder are in neither.
 
     Raises:
         DataError: An input does not exist.
@@ -84,9 +61,7 @@ def describe_no_pictures(inputs: Sequence[str], files: Sequence[FoundFile], othe
     """
     if files:
         return DataError(files[0].fault)
-    count = f"{len(others)} other file{'' if len(others) == 1 else 's'}"
-    hint = hint_at_dicom([one.path for one in others])
-    return DataError(f"{' '.join(inputs)}: no picture there ({READABLE}); {count}{hint}")
+    return DataError(f"{' '.join(inputs)}: no picture there ({READABLE}); {counted(len(others), 'other file')}")
 
 
 def place_of(path: str) -> str:
