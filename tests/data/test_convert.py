@@ -22,7 +22,7 @@ from tumortrace.data.dataset import open_dataset
 from tumortrace.data.geometry import Ellipse, rasterize
 from tumortrace.data.masks import read_mask
 from tumortrace.data.pairs import Pair, read_pairs
-from tumortrace.data.slice import encode_png, write_png
+from tumortrace.data.slice import encode_mask, write_png
 from tumortrace.errors import DataError
 from tumortrace.locks import lock_folder
 
@@ -224,12 +224,12 @@ def test_neither_dataset_nor_masks(tmp_path):
 def test_an_interrupted_conversion_keeps_what_is_finished(phantom_data, tmp_path, monkeypatch):
     writes = itertools.count()
 
-    def encode_three(pixels: np.ndarray) -> bytes:
+    def encode_three(mask: np.ndarray) -> bytes:
         if next(writes) == 3:
             raise KeyboardInterrupt
-        return encode_png(pixels)
+        return encode_mask(mask)
 
-    monkeypatch.setattr(convert, "encode_png", encode_three)
+    monkeypatch.setattr(convert, "encode_mask", encode_three)
     with pytest.raises(KeyboardInterrupt):
         convert_to_masks(phantom_data, tmp_path / "masks")
     assert len(read_pairs(tmp_path / "masks" / "TRAIN" / "pairs.csv").pairs) == 3

@@ -11,8 +11,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-import numpy as np
-
 from tumortrace.data.annotations import coco, cvat, labelme, labelstudio, via, yolo
 from tumortrace.data.annotations.records import ImageAnnotation, Writer, list_classes
 from tumortrace.data.bitmap import split_lesions
@@ -25,7 +23,7 @@ from tumortrace.data.names import natural_key
 from tumortrace.data.own_files import Write, open_output
 from tumortrace.data.pairs import PAIRS, Pair, check_pairs, encode_pairs, read_pairs
 from tumortrace.data.parts import PARTS, name_in_part
-from tumortrace.data.slice import encode_png
+from tumortrace.data.slice import encode_mask
 from tumortrace.errors import DataError
 from tumortrace.files import encode_json, read_json, sync_folders_once
 from tumortrace.progress import track
@@ -97,7 +95,7 @@ def convert_to_masks(source: Path, destination: Path, *, label: str | None = Non
                 findings += faults
                 if case is not None:
                     folder, mask = record.part.upper(), masks[record.case_id]
-                    write(_prefix(folder) + mask, encode_png(case.truth.astype(np.uint8) * np.uint8(255)))
+                    write(_prefix(folder) + mask, encode_mask(case.truth))
                     pair = Pair(names[record.case_id], mask, record.patient, record.image_path.stat().st_size)
                     pairs.setdefault(folder, []).append(pair)
         finally:

@@ -173,11 +173,16 @@ def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
     write_atomically(path, encode_png(pixels))
 
 
-def encode_png(pixels: NDArray[np.uint8]) -> bytes:
-    """Return a picture as PNG.
+def encode_mask(mask: NDArray[np.bool_]) -> bytes:
+    """Return a mask, shape (H, W), bool, as PNG with 0 and 255."""
+    return encode_png(mask.astype(np.uint8) * np.uint8(255))
+
+
+def encode_png(pixels: NDArray[np.unsignedinteger[Any]]) -> bytes:
+    """Return a picture as PNG, without loss.
 
     Args:
-        pixels: Shape (H, W) grey or (H, W, 3) red-green-blue, uint8.
+        pixels: Shape (H, W) grey or (H, W, 3) red-green-blue, uint8 or uint16.
 
     Raises:
         DataError: It has no pixel, or another shape.

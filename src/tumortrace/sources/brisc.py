@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tumortrace.data.findings import Finding
 from tumortrace.data.pictures import read_picture_bytes
+from tumortrace.data.slice import encode_mask
 from tumortrace.sources.download import Download
 from tumortrace.sources.items import (
     COLUMNS,
@@ -17,7 +18,6 @@ from tumortrace.sources.items import (
     Plan,
     Source,
     binarise,
-    encode_mask,
     match_files,
     name_second,
     pair_up,

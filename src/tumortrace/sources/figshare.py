@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.data.findings import Finding, left_out
+from tumortrace.data.slice import encode_mask, encode_png
 from tumortrace.errors import DataError, require_extra
 from tumortrace.sources.download import Download
 from tumortrace.sources.items import (
@@ -19,8 +20,6 @@ from tumortrace.sources.items import (
     Made,
     Plan,
     Source,
-    encode_mask,
-    encode_png,
     match_files,
     name_second,
     require_same_size,

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -110,17 +109,6 @@ def binarise(data: bytes, name: str) -> NDArray[np.bool_]:
     if values.ndim != 2 or values.dtype != np.uint8:
         raise DataError(f"{name}: a mask of shape {values.shape}, {values.dtype}; expected 8-bit grey")
     return np.asarray(values > _HALF)
-
-
-def encode_png(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
-    """Encode grey pixels, shape (H, W), without loss."""
-    _, encoded = cv2.imencode(".png", pixels)
-    return encoded.tobytes()
-
-
-def encode_mask(mask: NDArray[np.bool_]) -> bytes:
-    """Encode a mask, shape (H, W), as PNG with 0 and 255."""
-    return encode_png(mask.astype(np.uint8) * np.uint8(255))
 
 
 def require_same_size(image_hw: tuple[int, ...], mask_hw: tuple[int, ...], name: str) -> None:

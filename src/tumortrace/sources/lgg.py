@@ -11,6 +11,7 @@ import numpy as np
 
 from tumortrace.data.findings import Finding
 from tumortrace.data.pictures import read_picture_bytes
+from tumortrace.data.slice import encode_mask, encode_png
 from tumortrace.errors import DataError
 from tumortrace.sources.download import Download
 from tumortrace.sources.items import (
@@ -20,8 +21,6 @@ from tumortrace.sources.items import (
     Plan,
     Source,
     binarise,
-    encode_mask,
-    encode_png,
     match_files,
     name_second,
     pair_up,
