@@ -24,7 +24,7 @@ from tumortrace.inference.model import Model
 from tumortrace.inference.overlay import draw_overlay
 from tumortrace.inference.predict import Prediction
 from tumortrace.inference.prompts.model import PromptModel
-from tumortrace.inference.results.results_json import describe_slice, describe_volume_failure
+from tumortrace.inference.results.results_json import describe_model, describe_slice, describe_volume_failure
 from tumortrace.inference.results.unit_record import Record
 from tumortrace.inference.results.volume_files import VolumeFile, VolumeOptions, encode_volume_seg
 from tumortrace.inference.segmenter import Segmenter
@@ -127,11 +127,6 @@ def describe_start(opened: Opened, model: Model | PromptModel) -> Document:
             place = {"size_hw": volume.size_hw, "spacing_mm": volume.spacing_mm, "step_mm": volume.step_mm}
         items.append({"item": number, **fields, **place})
     return {"type": "start", "model": describe_model(model), "items": items, "skipped": list_skipped(opened)}
-
-
-def describe_model(model: Model | PromptModel) -> Document:
-    """Return name, hash and threshold of a model, as ``results.json`` has them."""
-    return {"name": model.name, "sha256": model.sha256, "threshold": model.recipe.threshold}
 
 
 def list_skipped(opened: Opened) -> list[str]:
@@ -274,7 +269,7 @@ def finish_volume(
     opened: Opened,
     segmenter: Segmenter,
     *,
-    item_number: int = 0,
+    item_number: int,
     wishes: Wishes,
 ) -> VolumeEvent:
     """Let neighbouring slices vote, and describe the volume.
