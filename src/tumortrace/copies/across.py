@@ -52,27 +52,26 @@ def describe_datasets(survey: Survey) -> list[Document]:
     return described
 
 
-def compare_datasets(survey: Survey, *, seed: int = 0) -> list[Document]:
+def compare_datasets(survey: Survey) -> list[Document]:
     """Compare each two of several datasets; empty for a single one.
 
     Args:
         survey: Survey of all cases together.
-        seed: Draws the copies whose outlines are compared.
     """
-    return [_compare(survey, first, second, seed) for first, second in combinations(list_sources(survey), 2)]
+    return [_compare(survey, first, second) for first, second in combinations(list_sources(survey), 2)]
 
 
-def _compare(survey: Survey, first: str, second: str, seed: int) -> Document:
+def _compare(survey: Survey, first: str, second: str) -> Document:
     across = [_sort(survey, pair, first) for pair in survey.pairs if _sources(survey, pair) == {first, second}]
     groups = {name: _groups_of(survey, name) for name in (first, second)}
-    labelled = [pair for pair in across if all(case.record.tumour_class for case in _cases(survey, pair))]
+    labelled = [pair for pair in across if all(case.record.tumour_class for case in survey.ends(pair))]
     return {
         "first": first,
         "second": second,
         "slices": len(groups[first] & groups[second]),
         "pairs": len(across),
         "shared": [*_count(survey, first, second), *_count(survey, second, first)],
-        "agreement": _describe_agreement(survey, across, np.random.default_rng(seed)),
+        "agreement": _describe_agreement(survey, across, np.random.default_rng(0)),
         "classes": {
             "compared": len(labelled),
             "conflicts": [_name_conflict(survey, pair) for pair in labelled if _in_conflict(survey, pair)],
@@ -110,7 +109,7 @@ def _describe_agreement(survey: Survey, across: Sequence[CopyPair], rng: np.rand
     """
     copies: dict[int, list[CopyPair]] = {}
     for pair in across:
-        if all(case.tumour_px for case in _cases(survey, pair)):
+        if all(case.tumour_px for case in survey.ends(pair)):
             copies.setdefault(pair.first, []).append(pair)
     drawn = [pairs[rng.integers(len(pairs))] for _, pairs in sorted(copies.items())]
     if not drawn:
@@ -148,12 +147,12 @@ def _choose_examples(outlines: Sequence[OutlinePair]) -> list[Document]:
 
 
 def _class_of(survey: Survey, pair: CopyPair) -> str:
-    named = {case.record.tumour_class for case in _cases(survey, pair)} - {""}
+    named = {case.record.tumour_class for case in survey.ends(pair)} - {""}
     return "named differently" if _in_conflict(survey, pair) else min(named, default="unnamed")
 
 
 def _plane_of(survey: Survey, pair: CopyPair) -> str:
-    named = {case.record.plane for case in _cases(survey, pair)} - {""}
+    named = {case.record.plane for case in survey.ends(pair)} - {""}
     return min(named, default="unnamed") if len(named) < 2 else "named differently"
 
 
@@ -166,12 +165,12 @@ _KINDS: dict[str, Callable[[Survey, CopyPair], str]] = {"class": _class_of, "pla
 
 
 def _in_conflict(survey: Survey, pair: CopyPair) -> bool:
-    one, other = (case.record.tumour_class.casefold() for case in _cases(survey, pair))
+    one, other = (case.record.tumour_class.casefold() for case in survey.ends(pair))
     return bool(one and other and one != other)
 
 
 def _name_conflict(survey: Survey, pair: CopyPair) -> Document:
-    one, other = (case.record for case in _cases(survey, pair))
+    one, other = (case.record for case in survey.ends(pair))
     return {
         "first": one.case_id,
         "second": other.case_id,
@@ -185,12 +184,8 @@ def _sort(survey: Survey, pair: CopyPair, first: str) -> CopyPair:
     return pair if survey.cases[pair.first].record.source == first else pair.turned()
 
 
-def _cases(survey: Survey, pair: CopyPair) -> tuple[SurveyedCase, SurveyedCase]:
-    return survey.cases[pair.first], survey.cases[pair.second]
-
-
 def _sources(survey: Survey, pair: CopyPair) -> set[str]:
-    return {case.record.source for case in _cases(survey, pair)}
+    return {case.record.source for case in survey.ends(pair)}
 
 
 def _groups_of(survey: Survey, source: str) -> set[str]:

@@ -109,6 +109,10 @@ class Survey(DescribedCases):
         """The pairs that are copies."""
         return tuple(pair for pair in self.scored if pair.similarity >= SAME_SLICE)
 
+    def ends(self, pair: CopyPair) -> tuple[SurveyedCase, SurveyedCase]:
+        """Return the two cases of a pair."""
+        return self.cases[pair.first], self.cases[pair.second]
+
 
 OnCase = Callable[[int, Case], None]
 """Function that is given the index and the content of each annotated case; several threads may call it at a time."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tumortrace.copies.compare import CopyPair
 from tumortrace.copies.survey import Survey
 from tumortrace.files import Document
-from tumortrace.reporting import html
+from tumortrace.reporting import cells, html
 from tumortrace.reporting.charts import draw_group_sizes, draw_similarities
 from tumortrace.reporting.copy_pictures import FIRST_RGB, SECOND_RGB, draw_pair
 from tumortrace.reporting.html import Chapter, Section
@@ -30,6 +30,7 @@ _COPIES = (
 _THUMBNAIL_PX = 92
 _FINDINGS = 200
 _MEMBERS = 24
+_COLUMNS = 8  # of the members of a group
 
 
 def write_audit_page(survey: Survey, document: Document, out: Path, *, doubtful: Markup | None = None) -> None:
@@ -110,7 +111,7 @@ def _sentences(document: Document) -> list[str]:
     if agreement:
         sentences.append(
             f"Copies were outlined independently: two outlines of one slice agree at mean Dice "
-            f"{agreement['dice']['mean']:.3f} (95 % interval {html.interval(agreement['dice']['ci95'])}, "
+            f"{agreement['dice']['mean']:.3f} (95 % interval {cells.interval(agreement['dice']['ci95'])}, "
             f"{counted(agreement['pairs'], 'pair')} of {counted(agreement['groups'], 'slice')}). No model can honestly "
             "score above that."
         )
@@ -185,12 +186,12 @@ def _groups(survey: Survey, document: Document) -> Markup:
     return html.paragraph(words) + shown if shown else Markup()
 
 
-def _tile(tiles: Sequence[NDArray[np.uint8]], columns: int = 8) -> NDArray[np.uint8]:
+def _tile(tiles: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     size = (_THUMBNAIL_PX, _THUMBNAIL_PX)
     fitted = [np.asarray(cv2.resize(tile, size, interpolation=cv2.INTER_AREA), dtype=np.uint8) for tile in tiles]
     fitted = [np.pad(tile, 2, constant_values=255) for tile in fitted]
     blank = np.full_like(fitted[0], 255)
-    width = min(columns, len(fitted))
+    width = min(_COLUMNS, len(fitted))
     fitted += [blank] * (-len(fitted) % width)
     rows = [np.concatenate(fitted[start : start + width], axis=1) for start in range(0, len(fitted), width)]
     return np.concatenate(rows)

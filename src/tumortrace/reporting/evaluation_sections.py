@@ -10,7 +10,7 @@ from markupsafe import Markup
 from tumortrace.evaluation.folder import StoredEvaluation
 from tumortrace.evaluation.verdict import Verdict, judge
 from tumortrace.files import Document
-from tumortrace.reporting import html
+from tumortrace.reporting import cells, html
 from tumortrace.reporting.charts import (
     BLUE,
     ORANGE,
@@ -61,7 +61,7 @@ def model_section(evaluation: StoredEvaluation) -> Section:
 def _headline(summary: Document, verdict: Verdict) -> Markup:
     dice = verdict.scores["dice"]
     boxes = [
-        (html.number(dice["mean"]), f"mean Dice on {verdict.images}, 95 % interval {html.interval(dice['ci95'])}"),
+        (cells.number(dice["mean"]), f"mean Dice on {verdict.images}, 95 % interval {cells.interval(dice['ci95'])}"),
         (str(verdict.scores["n"]), f"of {counted(summary['n'], 'scored image')} behind this number"),
         (str(summary["groups"]), f"{'group' if summary['groups'] == 1 else 'groups'} of copies and patients"),
     ]
@@ -118,9 +118,9 @@ def _metric_rows(scores: Document) -> list[Sequence[object]]:
     return [
         [
             name,
-            html.number(scores[metric]["mean"]),
-            html.interval(scores[metric]["ci95"]),
-            *(html.number(scores[metric][key]) for key in keys),
+            cells.number(scores[metric]["mean"]),
+            cells.interval(scores[metric]["ci95"]),
+            *(cells.number(scores[metric][key]) for key in keys),
             scores[metric]["undefined"],
         ]
         for metric, name in NAMES.items()
@@ -133,13 +133,13 @@ def _describe_pooled(pooled: Document | None) -> Markup:
         return Markup()
     dice, patients = pooled["dice"], counted(pooled["patients"], "patient")
     return html.paragraph(
-        f"Dice over all pixels of a patient, mean over {patients}: {html.number(dice['mean'])} (95 % interval "
-        f"{html.interval(dice['ci95'])})."
+        f"Dice over all pixels of a patient, mean over {patients}: {cells.number(dice['mean'])} (95 % interval "
+        f"{cells.interval(dice['ci95'])})."
     )
 
 
 def _describe_detection(summary: Document) -> Markup:
-    rows = [[name, html.number(value), html.interval(bounds), n] for name, value, bounds, n in list_rates(summary)]
+    rows = [[name, cells.number(value), cells.interval(bounds), n] for name, value, bounds, n in list_rates(summary)]
     shown = html.table(["", "value", "95 % interval", "of"], rows)
     points, chosen = summary["froc"], summary["calibration"]["peak_threshold"]
     if len(points) < 2 or points[0]["sensitivity"] is None:
@@ -174,7 +174,7 @@ def _draw_subgroups(summary: Document) -> Markup:
 def _tabulate_pooled(by: Document) -> Markup:
     """Tabulate Dice over all pixels of a patient, by what divides whole patients or their slices."""
     rows: list[Sequence[object]] = [
-        [title, name, scores["pooled"]["patients"], html.number(dice["mean"]), html.interval(dice["ci95"])]
+        [title, name, scores["pooled"]["patients"], cells.number(dice["mean"]), cells.interval(dice["ci95"])]
         for title in ("tumour class", "plane", "tumour size", "source")
         for name, scores in by[title].items()
         if len(by[title]) > 1 and scores["pooled"] is not None and name != "no tumour"
@@ -210,7 +210,7 @@ def _twice_row(title: str, name: str, each: Document) -> Sequence[object]:
 
 
 def _mean_cells(spread: Document) -> tuple[object, object]:
-    return html.number(spread["mean"]), html.interval(spread["ci95"])
+    return cells.number(spread["mean"]), cells.interval(spread["ci95"])
 
 
 def _describe_calibration(summary: Document) -> Markup:

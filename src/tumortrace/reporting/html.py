@@ -188,18 +188,6 @@ def colour_key(entries: Iterable[tuple[str, tuple[int, int, int]]]) -> Markup:
     return _part("colour_key", list(entries))
 
 
-def number(value: Any, digits: int = 3) -> str:  # noqa: ANN401 - a JSON value
-    """Format a number for a table; a dash for null."""
-    if value is None:
-        return "-"
-    return f"{value:.{digits}f}" if abs(value) < 10 else f"{value:.1f}"
-
-
-def interval(bounds: Sequence[float] | None) -> str:
-    """Format an interval for a table; a dash for null."""
-    return "-" if bounds is None else f"{number(bounds[0])} to {number(bounds[1])}"
-
-
 @functools.cache
 def _environment() -> Environment:
     return Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined)

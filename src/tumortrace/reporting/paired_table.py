@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import math
 
-from rich.box import SIMPLE
 from rich.table import Table
 
 from tumortrace.evaluation.compare import Comparison, Difference
-from tumortrace.reporting.tables import NAMES
+from tumortrace.reporting.cells import number, p_value
+from tumortrace.reporting.tables import NAMES, open_table
 from tumortrace.wording import counted
 
 
 def comparison_tables(comparison: Comparison) -> list[Table]:
     """Return the models with their mean Dice, the differences of every pair, and the spread over seeds if known."""
-    models = _open_table(f"{counted(comparison.n, 'common image')}; {len(comparison.left_out)} left out")
+    models = open_table(f"{counted(comparison.n, 'common image')}; {len(comparison.left_out)} left out")
     models.add_column("model")
     models.add_column("mean Dice", justify="right")
     for name, mean in zip(comparison.names, comparison.means, strict=True):
-        models.add_row(name, _number(mean))
+        models.add_row(name, number(mean))
     for file, reason in comparison.left_out[:5]:
         models.add_row(f"left out: {file}", reason)
     if len(comparison.left_out) > 5:
@@ -27,7 +27,7 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
 
 
 def _table_of_differences(comparison: Comparison) -> Table:
-    table = _open_table("First minus second, on the same images; p of a sign-flip test over groups, and after Holm")
+    table = open_table("First minus second, on the same images; p of a sign-flip test over groups, and after Holm")
     table.add_column("", overflow="fold")
     for heading in ("mean", "95 % interval", "p", "Holm", "n", "+/-"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -54,12 +54,12 @@ def power_lines(comparison: Comparison) -> list[str]:
 def _tables_of_seeds(comparison: Comparison) -> list[Table]:
     if not comparison.seeds:
         return []
-    table = _open_table("The same settings under several seeds: mean Dice")
+    table = open_table("The same settings under several seeds: mean Dice")
     for heading in ("models", "seeds", "mean", "standard deviation"):
         table.add_column(heading, overflow="fold")
     for spread in comparison.seeds:
         seeds = ", ".join(map(str, spread.seeds))
-        table.add_row(", ".join(spread.models), seeds, _number(spread.mean), _number(spread.deviation))
+        table.add_row(", ".join(spread.models), seeds, number(spread.mean), number(spread.deviation))
     return [table]
 
 
@@ -67,16 +67,4 @@ def _cells(row: Difference) -> list[str]:
     low, high = row.ci95
     interval = "-" if math.isnan(low) else f"{low:+.3f} to {high:+.3f}"
     counts = [str(row.n), f"{row.higher}/{row.lower}"]
-    return [f"{row.mean:+.3f}" if row.n else "-", interval, _p(row.p), _p(row.p_holm), *counts]
-
-
-def _p(value: float) -> str:
-    return "-" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _number(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.3f}"
-
-
-def _open_table(title: str) -> Table:
-    return Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left", title=title)
+    return [f"{row.mean:+.3f}" if row.n else "-", interval, p_value(row.p), p_value(row.p_holm), *counts]

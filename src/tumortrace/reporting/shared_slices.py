@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from tumortrace.copies.compare import CopyPair
-from tumortrace.copies.survey import Survey, SurveyedCase
+from tumortrace.copies.survey import Survey
 from tumortrace.files import Document
-from tumortrace.reporting import html
+from tumortrace.reporting import cells, html
 from tumortrace.reporting.copy_pictures import FIRST_RGB, SECOND_RGB, draw_pair
 from tumortrace.wording import counted
 
@@ -53,13 +52,13 @@ def _agreement(survey: Survey, pair: Document) -> Markup:
 
 def _dice_cells(scores: Document) -> list[str]:
     dice = scores["dice"]
-    cells = [html.number(dice["mean"]), html.interval(dice["ci95"]), html.number(dice["median"])]
-    return [*cells, f"{scores['below_half']:.0%}", str(scores["pairs"])]
+    numbers = [cells.number(dice["mean"]), cells.interval(dice["ci95"]), cells.number(dice["median"])]
+    return [*numbers, f"{scores['below_half']:.0%}", str(scores["pairs"])]
 
 
 def _examples(survey: Survey, pair: Document) -> Markup:
     """Draw shared slices from the worst to the best agreement."""
-    by_ids = {frozenset(case.record.case_id for case in _ends(survey, each)): each for each in survey.pairs}
+    by_ids = {frozenset(case.record.case_id for case in survey.ends(each)): each for each in survey.pairs}
     chosen = [
         (example, by_ids[frozenset((example["first"], example["second"]))]) for example in pair["agreement"]["examples"]
     ]
@@ -72,10 +71,6 @@ def _examples(survey: Survey, pair: Document) -> Markup:
         for example, each in chosen
     ]
     return html.paragraph(words) + key + html.gallery(drawn)
-
-
-def _ends(survey: Survey, pair: CopyPair) -> tuple[SurveyedCase, SurveyedCase]:
-    return survey.cases[pair.first], survey.cases[pair.second]
 
 
 def _classes(pair: Document) -> Markup:

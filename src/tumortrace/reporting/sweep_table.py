@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from rich.box import SIMPLE
 from rich.table import Table
 
 from tumortrace.evaluation.leaderboard import LEVEL, Leaderboard, Run, Standing
+from tumortrace.reporting.cells import interval, number, p_value
+from tumortrace.reporting.tables import open_table
 from tumortrace.wording import counted
 
 SHOWN = 10
@@ -44,7 +45,7 @@ def progress_table(runs: Sequence[Run], labels: Mapping[str, str], *, total: int
         doing: The run in progress, in words; empty at the end.
     """
     best = sorted(runs, key=lambda run: -math.inf if run.dice_mean is None else run.dice_mean, reverse=True)
-    table = _open_table(
+    table = open_table(
         f"Sweep: {len(runs)} of {counted(total, 'run')}" + (f", the best {SHOWN}" if len(runs) > SHOWN else "")
     )
     table.caption, table.caption_justify = doing, "left"
@@ -52,7 +53,7 @@ def progress_table(runs: Sequence[Run], labels: Mapping[str, str], *, total: int
     for heading in ("seed", "fold", "Dice", "VAL loss", "epochs", "s"):
         table.add_column(heading, justify="right", no_wrap=True)
     for run in best[:SHOWN]:
-        numbers = [_number(run.dice_mean), _number(run.val_loss, digits=4), str(run.epochs), f"{run.seconds:.0f}"]
+        numbers = [number(run.dice_mean), number(run.val_loss, digits=4), str(run.epochs), f"{run.seconds:.0f}"]
         table.add_row(labels[run.setting], str(run.seed), run.fold, *numbers)
     return table
 
@@ -64,7 +65,7 @@ def leaderboard_table(board: Leaderboard, labels: Mapping[str, str]) -> Table:
         board: Board from ``rank_settings``.
         labels: Each setting in a few words, by its name.
     """
-    table = _open_table(
+    table = open_table(
         f"Mean Dice of {counted(board.runs, 'run')} a setting on {counted(board.slices, 'held-out slice')} with a "
         f"tumour, {counted(board.groups, 'group')}; "
         f"95 % interval over groups, behind the first, p corrected for {counted(board.pairs, 'pair')}"
@@ -73,12 +74,10 @@ def leaderboard_table(board: Leaderboard, labels: Mapping[str, str]) -> Table:
     table.add_column("setting", overflow="fold")
     for heading in ("Dice", "over seeds", "95 % interval", "behind", "p"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for number, place in enumerate(board.places, start=1):
-        low, high = place.ci95
-        interval = "-" if math.isnan(low) else f"{low:.3f} to {high:.3f}"
+    for rank, place in enumerate(board.places, start=1):
         deviation = "-" if math.isnan(place.seed_deviation) else f"± {place.seed_deviation:.3f}"
-        numbers = [_number(place.mean), deviation, interval, _number(place.behind), _p(place.p)]
-        table.add_row(str(number), labels[place.setting], *(["", "", "", "", ""] if not place.runs else numbers))
+        numbers = [number(place.mean), deviation, interval(place.ci95), number(place.behind), p_value(place.p)]
+        table.add_row(str(rank), labels[place.setting], *(["", "", "", "", ""] if not place.runs else numbers))
         if place.note:
             table.add_row("", f"  {place.note}")
     return table
@@ -124,15 +123,3 @@ def _judge(others: Sequence[Standing], board: Leaderboard, labels: Mapping[str, 
     if len(equal) == len(others):
         return f"It beats none of them {corrected}: these slices and seeds do not distinguish the settings."
     return f"It beats {len(others) - len(equal)} of {len(others)} others {corrected}, but not {named}{more}."
-
-
-def _open_table(title: str) -> Table:
-    return Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left", title=title)
-
-
-def _number(value: float | None, *, digits: int = 3) -> str:
-    return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"
-
-
-def _p(value: float) -> str:
-    return "-" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -8,6 +8,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from tumortrace.files import Document
+from tumortrace.reporting.cells import interval, number
 from tumortrace.wording import counted, listed
 
 NAMES = {
@@ -31,7 +32,7 @@ def tables_of_scores(document: Document) -> list[Table]:
     clean = document["clean"]
     all_clean = clean is not None and clean["n"] == document["n"]
     some_clean = clean is not None and 0 < clean["n"] < document["n"]
-    table = _open_table(
+    table = open_table(
         f"{document['model']['name']}, threshold {document['threshold']:g}; distances in {document['distance_unit']}, "
         f"95 % intervals of the mean over {counted(document['groups'], 'group')} of copies and patients"
     )
@@ -91,7 +92,7 @@ def table_of_split(document: Document) -> Table:
     Args:
         document: Content of the split's file.
     """
-    table = _open_table("Sides of the split")
+    table = open_table("Sides of the split")
     for heading in ("side", "cases", "slices", "patients", "tumour-free", "> 1 lesion", "median tumour"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, side in document["sides"].items():
@@ -108,7 +109,7 @@ def tables_of_audit(document: Document) -> list[Table]:
         document: Content of ``audit.json``.
     """
     names = [dataset["name"] for dataset in document["datasets"]]
-    table = _open_table(f"Audit of {document['root'] if len(names) == 1 else listed(names)}")
+    table = open_table(f"Audit of {document['root'] if len(names) == 1 else listed(names)}")
     table.show_header = False
     table.add_column("", no_wrap=True)
     table.add_column("", overflow="fold")
@@ -163,7 +164,7 @@ def _rows_of_scores(document: Document) -> Iterator[tuple[str, str]]:
 
 def _table_of_pair(pair: Document) -> Table:
     """Return what two datasets share."""
-    table = _open_table(f"{pair['first']} and {pair['second']}: {counted(pair['slices'], 'slice')} in both")
+    table = open_table(f"{pair['first']} and {pair['second']}: {counted(pair['slices'], 'slice')} in both")
     table.show_header = False
     table.add_column("", no_wrap=True)
     table.add_column("", overflow="fold")
@@ -206,33 +207,24 @@ def _add_annotators(table: Table, document: Document) -> None:
 
 
 def _table_of_detection(document: Document) -> Table:
-    table = _open_table("Lesions found and false alarms")
+    table = open_table("Lesions found and false alarms")
     table.add_column("", overflow="fold")
     for heading in ("value", "95 % interval", "of"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, value, bounds, n in list_rates(document):
-        table.add_row(name, _number(value), _interval(bounds), str(n))
+        table.add_row(name, number(value), interval(bounds), str(n))
     return table
 
 
-def _open_table(title: str) -> Table:
+def open_table(title: str) -> Table:
+    """Return a table without columns, for a terminal."""
     return Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left", title=title)
 
 
 def _cells(spread: Document) -> list[str]:
-    values = [_number(spread[key]) for key in ("median", "p05", "p95")]
-    return [_number(spread["mean"]), _interval(spread["ci95"]), *values, str(spread["undefined"])]
+    values = [number(spread[key]) for key in ("median", "p05", "p95")]
+    return [number(spread["mean"]), interval(spread["ci95"]), *values, str(spread["undefined"])]
 
 
 def _mean(spread: Document) -> str:
-    return f"{_number(spread['mean'])} [{_interval(spread['ci95'])}]"
-
-
-def _interval(bounds: Sequence[float] | None) -> str:
-    return "-" if bounds is None else f"{_number(bounds[0])} to {_number(bounds[1])}"
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+    return f"{number(spread['mean'])} [{interval(spread['ci95'])}]"
