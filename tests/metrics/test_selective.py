@@ -33,7 +33,7 @@ def test_what_flagging_catches():
     confidences = [0.05, 0.2, 0.1, 0.9, 0.8, 0.7, 0.6, 0.95, 0.5, 0.4]
     # The two least confident of ten have Dice 0.1 and 0.3; three are below 0.5.
     assert caught_share(confidences, dices, flagged=0.2) == pytest.approx(2 / 3)
-    assert math.isnan(caught_share([0.5], [0.9]))
+    assert math.isnan(caught_share([0.5], [0.9], flagged=0.2))
 
 
 def test_confidence_weights_are_the_maximum_likelihood_ones():

@@ -59,19 +59,18 @@ class Agreement:
     copied: int
 
 
-def measure_agreement(survey: Survey, *, seed: int = 0) -> Agreement | None:
+def measure_agreement(survey: Survey) -> Agreement | None:
     """Compare each outline with that of one of its copies, drawn at random.
 
     One copy each, and not all pairs, so that every outline counts about the same, however large its group.
 
     Args:
         survey: Survey of an annotated dataset.
-        seed: Draws the copies.
 
     Returns:
         None if no slice was outlined twice.
     """
-    drawn = _draw_pairs(survey, np.random.default_rng(seed))
+    drawn = _draw_pairs(survey, np.random.default_rng(0))
     with ThreadPoolExecutor(usable_cores()) as pool:
         compared = list(
             track(pool.map(lambda pair: compare_outlines(pair, survey), drawn), "Comparing outlines", total=len(drawn))
@@ -125,7 +124,7 @@ def agree_on_masks(survey: Survey) -> dict[str, NDArray[np.bool_]]:
 def _draw_pairs(survey: Survey, rng: np.random.Generator) -> list[CopyPair]:
     partners: dict[int, list[CopyPair]] = {}
     for pair in survey.pairs:
-        if survey.cases[pair.first].tumour_px and survey.cases[pair.second].tumour_px:
+        if all(case.tumour_px for case in survey.ends(pair)):
             partners.setdefault(pair.first, []).append(pair)
             partners.setdefault(pair.second, []).append(pair)
     drawn = [pairs[rng.integers(len(pairs))] for _, pairs in sorted(partners.items())]
@@ -134,7 +133,7 @@ def _draw_pairs(survey: Survey, rng: np.random.Generator) -> list[CopyPair]:
 
 def compare_outlines(pair: CopyPair, survey: Survey) -> OutlinePair:
     """Compare the outlines of two copies on the first one's grid, as far as the second's picture reaches."""
-    first, second = survey.cases[pair.first], survey.cases[pair.second]
+    first, second = survey.ends(pair)
     # What the second picture does not show, its annotator could not outline.
     truth = first.truth() & _reach(second.size_hw, pair, first.size_hw)
     laid = lay_mask(second.truth(), pair.to_second, first.size_hw)

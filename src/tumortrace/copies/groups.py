@@ -29,16 +29,15 @@ def link(count: int, links: Iterable[tuple[int, int]]) -> list[int]:
     return [find(item) for item in range(count)]
 
 
-def name_groups(firsts: Sequence[int], *, prefix: str = "g") -> tuple[str, ...]:
+def name_groups(firsts: Sequence[int]) -> tuple[str, ...]:
     """Names such as ``g0007``, numbered from 1 in the order of the groups' first members.
 
     Args:
         firsts: Firsts from ``link``.
-        prefix: Prefix before the number.
     """
     numbers = {first: number for number, first in enumerate(sorted(set(firsts)), start=1)}
     width = max(4, len(str(len(numbers))))
-    return tuple(f"{prefix}{numbers[first]:0{width}d}" for first in firsts)
+    return tuple(f"g{numbers[first]:0{width}d}" for first in firsts)
 
 
 def link_patients(patients: Sequence[str | None]) -> list[tuple[int, int]]:

@@ -57,27 +57,26 @@ class Split:
         return sorted(names, key=lambda name: (int(name), name)) if are_folds(names) else sorted(names, key=_part)
 
 
-def make_folds(survey: Survey, *, folds: int, seed: int = 0) -> Split:
+def make_folds(survey: Survey, *, folds: int) -> Split:
     """K folds, balanced in number of cases, tumour size, number of lesions and source.
 
     Args:
         survey: Survey of all cases.
         folds: Number of folds, at least 2.
-        seed: Seed that decides among equals.
 
     Raises:
         DataError: Fewer blocks (groups joined by patients) than folds, or fewer with tumour.
     """
-    return _assign(survey, {str(number): 1 / folds for number in range(1, folds + 1)}, seed=seed)
+    return _assign(survey, {str(number): 1 / folds for number in range(1, folds + 1)})
 
 
-def make_parts(survey: Survey, *, seed: int = 0) -> Split:
+def make_parts(survey: Survey) -> Split:
     """The parts train, val and test of about 70, 15 and 15 % of the cases, balanced likewise.
 
     Raises:
         DataError: Fewer than three blocks, or fewer with tumour.
     """
-    return _assign(survey, PARTS_SHARES, seed=seed)
+    return _assign(survey, PARTS_SHARES)
 
 
 def leave_sources_out(survey: Survey) -> Split:
@@ -127,14 +126,14 @@ def find_heads(split: Split, records: Sequence[CaseRecord]) -> dict[str, str]:
     return dict(zip(files, joined, strict=True))
 
 
-def _assign(survey: Survey, shares: dict[str, float], *, seed: int) -> Split:
+def _assign(survey: Survey, shares: dict[str, float]) -> Split:
     blocks = np.array(_blocks(survey))
     members = [np.flatnonzero(blocks == block) for block in np.unique(blocks)]
     tumours = [any(survey.cases[index].tumour_px for index in block) for block in members]
     _check_blocks(survey, tumours, sides=len(shares))
     traits = _traits(survey)
     weights = 1 / np.maximum(traits.sum(axis=0), 1)
-    order = np.random.default_rng(seed).permutation(len(members))
+    order = np.random.default_rng(0).permutation(len(members))  # chance decides among equals
     order = order[np.argsort([-len(members[index]) for index in order], kind="stable")]
     sides = list(shares)
     targets = np.outer(list(shares.values()), traits.sum(axis=0))

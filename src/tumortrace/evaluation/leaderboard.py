@@ -132,7 +132,7 @@ class Leaderboard:
 DiceByRun = Mapping[str, Mapping[str, float]]
 
 
-def rank_settings(runs: Sequence[Run], dices: DiceByRun, groups: Mapping[str, str], *, seed: int = 0) -> Leaderboard:
+def rank_settings(runs: Sequence[Run], dices: DiceByRun, groups: Mapping[str, str]) -> Leaderboard:
     """Order settings by their mean Dice, and compare the first with the others.
 
     Only settings with a finished run for every seed and fold are compared. A setting that was given up ranks behind
@@ -142,7 +142,6 @@ def rank_settings(runs: Sequence[Run], dices: DiceByRun, groups: Mapping[str, st
         runs: Finished, stopped and failed ones, at least one.
         dices: Dice of each held-out slice with a tumour, by the name of the run and of the case.
         groups: The group of each case.
-        seed: Seed of the draws.
     """
     by_setting: dict[str, list[Run]] = {}
     for run in runs:
@@ -153,7 +152,7 @@ def rank_settings(runs: Sequence[Run], dices: DiceByRun, groups: Mapping[str, st
     rest.sort(key=lambda place: -math.inf if math.isnan(place.mean) else place.mean, reverse=True)
     count = len(scores.settings)
     return Leaderboard(
-        places=(*_place(scores, seed=seed), *rest),
+        places=(*_place(scores), *rest),
         slices=len(scores.groups),
         groups=len(set(scores.groups)),
         runs=scores.dices.shape[1] * len(set(scores.folds)),
@@ -240,10 +239,10 @@ def _stack(by_setting: Mapping[str, Sequence[Run]], dices: DiceByRun, groups: Ma
     )
 
 
-def _place(scores: Scores, *, seed: int) -> list[Standing]:
+def _place(scores: Scores) -> list[Standing]:
     if not scores.settings:
         return []
-    p_values = compare_with_best(scores, seed=seed)
+    p_values = compare_with_best(scores)
     means = scores.dices.mean(axis=(1, 2))
     places = []
     for index in np.argsort(-means, kind="stable"):

@@ -24,13 +24,13 @@ from tumortrace.metrics.aggregate import (
 )
 from tumortrace.metrics.calibration import expected_calibration_error, reliability
 from tumortrace.metrics.intervals import ratio_interval
-from tumortrace.metrics.selective import caught_share, risk_coverage
+from tumortrace.metrics.selective import LOW_DICE, caught_share, risk_coverage
 
 SMALL, LARGE = 0.02, 0.08
 """Fractions of the frame below and above which a tumour is called small and large."""
 
-FLAGGED, LOW_DICE = 0.2, 0.5
-"""Fraction of the masks that is reviewed, least confident first, and the Dice below which a mask is called bad."""
+FLAGGED = 0.2
+"""Fraction of the masks that is reviewed, least confident first."""
 
 
 def metric_of(score: CaseScore, metric: str) -> float:
@@ -251,5 +251,5 @@ def _describe_calibration(evaluation: Evaluation) -> Document:
         "risk_coverage": [asdict(point) for point in risk_coverage(confidences, dices)],
         "flagged_share": FLAGGED,
         "low_dice": LOW_DICE,
-        "caught": caught_share(confidences, dices, flagged=FLAGGED, low=LOW_DICE),
+        "caught": caught_share(confidences, dices, flagged=FLAGGED),
     }

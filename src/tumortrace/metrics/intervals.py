@@ -26,15 +26,12 @@ _Z = 1.959964  # of the normal distribution, two-sided, 95 %
 _ENUMERATED = 12  # groups up to which all flips of sign are tried
 
 
-def mean_interval(
-    values: ArrayLike, clusters: Sequence[str], *, seed: int = 0, shares: bool = True
-) -> tuple[float, float]:
+def mean_interval(values: ArrayLike, clusters: Sequence[str], *, shares: bool = True) -> tuple[float, float]:
     """Return the 95 % BCa bootstrap interval of the mean over images, resampled over groups.
 
     Args:
         values: One value per image, shape (N,); NaN is omitted.
         clusters: The group of each image.
-        seed: Seed of the resampling.
         shares: Whether the values lie between 0 and 1; other values have no interval where all groups agree.
 
     Returns:
@@ -45,12 +42,10 @@ def mean_interval(
     values_or_0, counted = np.where(defined, array, 0), defined.astype(np.float64)
     if not shares and _all_agree(*_sum_by_cluster(values_or_0, counted, clusters)):
         return math.nan, math.nan
-    return ratio_interval(values_or_0, counted, clusters, seed=seed)
+    return ratio_interval(values_or_0, counted, clusters)
 
 
-def ratio_interval(
-    numerators: ArrayLike, denominators: ArrayLike, clusters: Sequence[str], *, seed: int = 0
-) -> tuple[float, float]:
+def ratio_interval(numerators: ArrayLike, denominators: ArrayLike, clusters: Sequence[str]) -> tuple[float, float]:
     """Return the 95 % BCa bootstrap interval of a ratio of sums (a mean, a sensitivity), resampled over groups.
 
     Whole groups are drawn with replacement. The quantiles are corrected for bias and skewness (BCa, Efron 1987, with
@@ -62,7 +57,6 @@ def ratio_interval(
         numerators: One value per image, shape (N,).
         denominators: One value per image, shape (N,), 0 or more.
         clusters: The group of each image.
-        seed: Seed of the resampling.
 
     Returns:
         Low and high; NaN with fewer than two groups whose denominator is not 0.
@@ -74,7 +68,7 @@ def ratio_interval(
     ratio = tops.sum() / bottoms.sum()
     if _all_agree(tops, bottoms):
         return _wilson(ratio, count) if 0 <= ratio <= 1 else (float(ratio), float(ratio))
-    draws = _draw_clusters(count, seed)
+    draws = _draw_clusters(count)
     drawn = np.sort((draws @ tops) / (draws @ bottoms))
     low, high = np.quantile(drawn, _corrected_levels(tops, bottoms, drawn))
     return float(low), float(high)
@@ -135,9 +129,9 @@ def count_effective_groups(clusters: Sequence[str]) -> float:
 
 
 @functools.lru_cache(maxsize=8)
-def _draw_clusters(count: int, seed: int) -> Floats:
+def _draw_clusters(count: int) -> Floats:
     """Draw how often each group counts, shape (RESAMPLES, count); the same for all metrics of one evaluation."""
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
+    drawn = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
     return drawn.astype(np.float64)
 
 

@@ -17,6 +17,9 @@ _RIDGE = 1e-2
 _FEWEST = 20  # masks from which the weights of the confidence can be estimated
 _POINTS = 50
 
+LOW_DICE = 0.5
+"""Dice below which a mask is bad."""
+
 
 @dataclass(frozen=True)
 class RiskPoint:
@@ -65,13 +68,12 @@ def fit_confidence(features: Floats, dices: Floats) -> tuple[float, ...]:
     return (float(weights[0] - slopes @ mean), *(float(slope) for slope in slopes))
 
 
-def risk_coverage(confidences: Sequence[float], dices: Sequence[float], *, low: float = 0.5) -> tuple[RiskPoint, ...]:
+def risk_coverage(confidences: Sequence[float], dices: Sequence[float]) -> tuple[RiskPoint, ...]:
     """Measure the masks that remain when the least confident ones are set aside (El-Yaniv and Wiener 2010).
 
     Args:
         confidences: One value per mask.
         dices: One value per mask; masks with NaN are omitted.
-        low: Dice below which a mask is bad.
 
     Returns:
         At most 50 points, from all masks to the most confident ones; none without a mask.
@@ -80,24 +82,21 @@ def risk_coverage(confidences: Sequence[float], dices: Sequence[float], *, low: 
     count = len(confident)
     kept = sorted({max(1, round(count * step / _POINTS)) for step in range(1, _POINTS + 1)} if count else set())
     return tuple(
-        RiskPoint(number / count, float(confident[:number].mean()), float((confident[:number] < low).mean()))
+        RiskPoint(number / count, float(confident[:number].mean()), float((confident[:number] < LOW_DICE).mean()))
         for number in reversed(kept)
     )
 
 
-def caught_share(
-    confidences: Sequence[float], dices: Sequence[float], *, flagged: float = 0.2, low: float = 0.5
-) -> float:
+def caught_share(confidences: Sequence[float], dices: Sequence[float], *, flagged: float) -> float:
     """Return the fraction of the bad masks that is among the least confident ones; NaN without a bad mask.
 
     Args:
         confidences: One value per mask.
         dices: One value per mask; masks with NaN are omitted.
         flagged: Fraction of the masks that is reviewed, least confident first.
-        low: Dice below which a mask is bad.
     """
     ordered = _by_confidence(confidences, dices)
-    bad = ordered < low
+    bad = ordered < LOW_DICE
     return float(bad[: round(flagged * len(ordered))].sum() / bad.sum()) if bad.any() else math.nan
 
 

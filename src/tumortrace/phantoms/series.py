@@ -30,14 +30,13 @@ class PhantomSeries:
     step_mm: float
 
 
-def draw_series(*, seed: int, slices: int, size_hw: tuple[int, int], kind: str = "bright") -> PhantomSeries:
-    """Draw a series of slices through one head, whose tumour is a rounded body.
+def draw_series(*, seed: int, slices: int, size_hw: tuple[int, int]) -> PhantomSeries:
+    """Draw a series of slices through one head, whose tumour is a bright rounded body.
 
     Args:
         seed: Number from which all random choices come.
         slices: Number of slices, at least 3.
         size_hw: Height and width of each in pixels, at least 96 each.
-        kind: Kind of the tumour, as ``draw_phantom`` takes it.
     """
     heights = np.linspace(-1, 1, slices)  # of the slices: -1 is the lowest, 1 the highest
     tumour_at, tumour_reach = 0.15, 0.4
@@ -49,7 +48,7 @@ def draw_series(*, seed: int, slices: int, size_hw: tuple[int, int], kind: str =
                 np.random.default_rng(seed),
                 np.random.default_rng((seed, index)),
                 size_hw=size_hw,
-                kind=kind,
+                kind="bright",
                 head_scale=float(np.sqrt(1 - _FLATTENING * height**2)),
                 lesion_scale=float(np.sqrt(max(0.0, 1 - away**2))),
             )

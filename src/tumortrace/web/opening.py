@@ -64,22 +64,21 @@ class Opened:
         return _localise(path, self.folder)
 
 
-def open_upload(upload: Upload, limits: Limits, *, part: str = FILE) -> Opened:
+def open_upload(upload: Upload, limits: Limits) -> Opened:
     """Unpack zips, find pictures and volumes, and check sizes by their headers.
 
     Args:
         upload: The upload.
         limits: Limits on files, bytes and pixels.
-        part: Field of the files.
 
     Raises:
         RefusalError: There is nothing to segment, or a limit is exceeded.
         TumortraceError: A library for scans is not installed.
     """
-    files = upload.of_part(part)
+    files = upload.of_part(FILE)
     if not files:
-        raise RefusalError(400, f"the request has no file; send a picture or scan as the field '{part}'")
-    folder = upload.folder / folder_of(part)
+        raise RefusalError(400, f"the request has no file; send a picture or scan as the field '{FILE}'")
+    folder = upload.folder / folder_of(FILE)
     single = _unpack_zips([(file.name, folder / file.name) for file in files], limits)
     _unpack_files(folder, limits)
     try:

@@ -253,11 +253,10 @@ def read_journal_masks(path: Path) -> Iterator[tuple[str, str]]:
                     yield image["file"], image["mask"]
 
 
-def _read_lines(path: Path, *, start: int = 0) -> Iterator[tuple[int, bytes]]:
+def _read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield each whole line and its place."""
     with path.open("rb") as file:
-        file.seek(start)
-        place = start
+        place = 0
         for line in file:
             if line.endswith(b"\n"):
                 yield place, line
