@@ -20,8 +20,9 @@ from tumortrace.errors import DataError
 from tumortrace.inference.batch.found_files import PictureFile
 from tumortrace.inference.results.volume_files import VolumeFile
 from tumortrace.web.annotation_files import DOCUMENTS, PICTURES, set_aside
-from tumortrace.web.corrections import MOST_LESIONS, PLAIN, Corrected, Labels
+from tumortrace.web.corrections import Corrected
 from tumortrace.web.downloads import LESION
+from tumortrace.web.lesion_numbers import MOST_LESIONS, PLAIN, Labels
 from tumortrace.web.limits import Limits, RefusalError
 from tumortrace.web.opening import MOST_ANNOTATION_BYTES, Opened, open_upload
 from tumortrace.web.uploads import Upload, UploadedFile

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from tumortrace.data.slice import Slice, read_slice
 from tumortrace.inference.batch.found_files import PictureFile
 from tumortrace.inference.results.volume_files import VolumeFile
 from tumortrace.web.annotation_files import set_aside
+from tumortrace.web.lesion_numbers import Labels
 from tumortrace.web.limits import Limits, RefusalError
 from tumortrace.web.opening import Opened, open_upload
 from tumortrace.web.pixels import inflate_exactly
@@ -29,15 +29,6 @@ PROMPTED = "prompted"
 
 ANNOTATED = "annotated"
 """Name of the field that lists the groups that were opened together with annotations, separated by commas."""
-
-Labels = NDArray[np.uint8]
-"""Number of the lesion that each pixel belongs to, 0 for background; shape (H, W)."""
-
-MOST_LESIONS = 254
-"""Largest number of a lesion."""
-
-PLAIN = 255
-"""Value of the tumour in a mask that does not say which lesion a pixel belongs to."""
 
 _MASK_NAME = re.compile(r"(\d{1,6})/(\d{1,6})/(\d{1,6})\.(?:png|zlib)")
 _PNG_HEAD = b"\x89PNG\r\n\x1a\n"

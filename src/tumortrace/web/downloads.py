@@ -28,7 +28,8 @@ from tumortrace.inference.batch.found_files import PictureFile
 from tumortrace.inference.batch.segment_picture import encode_mask
 from tumortrace.inference.model import Model
 from tumortrace.inference.results.volume_files import VolumeFile
-from tumortrace.web.corrections import Corrected, Labels
+from tumortrace.web.corrections import Corrected
+from tumortrace.web.lesion_numbers import Labels
 from tumortrace.web.limits import RefusalError
 from tumortrace.web.pixels import to_numbers
 

@@ -18,9 +18,10 @@ from tumortrace.inference.model import Model
 from tumortrace.inference.results.unit_record import Record
 from tumortrace.web.annotations import ReadBack, read_back
 from tumortrace.web.answering import answer
-from tumortrace.web.corrections import Corrected, Labels, read_corrections
+from tumortrace.web.corrections import Corrected, read_corrections
 from tumortrace.web.downloads import Download, make_download
 from tumortrace.web.engine import Engine
+from tumortrace.web.lesion_numbers import Labels
 from tumortrace.web.limits import Limits, RefusalError
 from tumortrace.web.pixels import describe_colours, describe_pixels
 from tumortrace.web.replies import EventStream, reply_file

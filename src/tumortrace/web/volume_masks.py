@@ -16,7 +16,7 @@ from tumortrace.data.nifti.mask import fit_nifti_mask
 from tumortrace.data.nifti.reader import open_nifti
 from tumortrace.data.volume import Volume, VolumeMask
 from tumortrace.errors import DataError
-from tumortrace.web.corrections import MOST_LESIONS, PLAIN
+from tumortrace.web.lesion_numbers import MOST_LESIONS, PLAIN
 
 
 def is_segmentation(path: Path) -> bool:
