@@ -17,10 +17,10 @@ from tumortrace.errors import DataError
 
 SIGNATURE = b"\xff\xd8"
 _END = b"\xff\xd9"
-_SCAN = b"\xff\xda"
+SCAN = b"\xff\xda"
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # none that stands within the pixels of a scan
 _LONE = {0x01, *range(0xD0, 0xD8)}  # markers without a length
-_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # SOFn
+FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # SOFn
 _EXIF, _PICTURES = b"Exif\0\0", b"MPF\0"
 _NUMBER_OF_IMAGES = 0xB001
 _MOST_SCANS = 100
@@ -29,7 +29,7 @@ _MOST_SCANS = 100
 _ARITHMETIC = range(0xC9, 0xCC)  # frames whose decoder may read zeros behind the end
 
 
-class _Segment(NamedTuple):
+class Segment(NamedTuple):
     """A segment before the first scan: its marker, and the places where its content begins and ends."""
 
     marker: int
@@ -43,8 +43,8 @@ def read_header(data: bytes) -> Header:
     Raises:
         DataError: It states no size; the message lacks the file.
     """
-    segments = list(_walk(data))
-    frame = next((each for each in segments if each.marker in _FRAMES), None)
+    segments = list(walk_segments(data))
+    frame = next((each for each in segments if each.marker in FRAMES), None)
     if frame is None:
         raise DataError("it states no size")
     height, width = (int.from_bytes(data[at : at + 2], "big") for at in (frame.start + 1, frame.start + 3))
@@ -59,14 +59,14 @@ def read_jpeg(data: bytes, path: Path) -> Samples:
     Raises:
         DataError: The file is truncated, damaged inside, or has more scans than any picture.
     """
-    if data.count(_SCAN) > _MOST_SCANS:
+    if data.count(SCAN) > _MOST_SCANS:
         raise DataError(
-            f"{path}: a JPEG of {data.count(_SCAN):,} scans, more than the limit of {_MOST_SCANS}; save it as PNG"
+            f"{path}: a JPEG of {data.count(SCAN):,} scans, more than the limit of {_MOST_SCANS}; save it as PNG"
         )
-    if data.rfind(_END) < data.rfind(_SCAN) or _SCAN not in data:
+    if data.rfind(_END) < data.rfind(SCAN) or SCAN not in data:
         raise DataError(f"{path}: the picture is truncated ({len(data)} bytes); copy it again from its source")
-    segments = list(_walk(data))
-    is_grey = any(each.marker in _FRAMES and data[each.start + 5] == 1 for each in segments)
+    segments = list(walk_segments(data))
+    is_grey = any(each.marker in FRAMES and data[each.start + 5] == 1 for each in segments)
     try:
         colour = simplejpeg.decode_jpeg(data, "GRAY" if is_grey else "RGB")  # strict: a warning is an error
     except ValueError as error:
@@ -81,7 +81,7 @@ def read_jpeg(data: bytes, path: Path) -> Samples:
     return apply_orientation(Samples(samples.colour, lossy=True), read_header(data).orientation)
 
 
-def _walk(data: bytes) -> Iterator[_Segment]:
+def walk_segments(data: bytes) -> Iterator[Segment]:
     """Yield the segments before the first scan."""
     at = len(SIGNATURE)
     while at + 4 <= len(data):
@@ -94,17 +94,17 @@ def _walk(data: bytes) -> Iterator[_Segment]:
             at += 2
         else:
             end = at + 2 + max(int.from_bytes(data[at + 2 : at + 4], "big"), 2)
-            yield _Segment(marker, at + 4, min(end, len(data)))
-            if marker == _SCAN[1]:
+            yield Segment(marker, at + 4, min(end, len(data)))
+            if marker == SCAN[1]:
                 return
             at = end
 
 
-def _begins(data: bytes, segment: _Segment, mark: bytes) -> bool:
+def _begins(data: bytes, segment: Segment, mark: bytes) -> bool:
     return bytes(data[segment.start : segment.start + len(mark)]) == mark
 
 
-def _count_pictures(data: bytes, segments: Sequence[_Segment]) -> int:
+def _count_pictures(data: bytes, segments: Sequence[Segment]) -> int:
     """The number of pictures that a multi-picture file lists; a map of brightness beside a picture is none."""
     texts = [bytes(data[each.start : each.end]) for each in segments if each.marker in (0xE1, 0xE2)]
     if any(b' hdrgm:Version="' in text for text in texts):
@@ -120,7 +120,7 @@ def _count_pictures(data: bytes, segments: Sequence[_Segment]) -> int:
     return 1
 
 
-def _without_tags(data: bytes, segments: Sequence[_Segment]) -> bytes:
+def _without_tags(data: bytes, segments: Sequence[Segment]) -> bytes:
     """The file without EXIF and the like, in which Pillow would follow directories that repeat their values."""
     dropped = [each for each in segments if each.marker in (0xE1, 0xE2, 0xED)]
     starts, ends = [0, *(each.end for each in dropped)], [*(each.start - 4 for each in dropped), len(data)]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-_START = b"\xff\xd8"
-_SCAN = b"\xff\xda"
+from tumortrace.data.jpeg import FRAMES, SCAN, SIGNATURE, walk_segments
+
 _JPEG_2000 = b"\xff\x4f\xff\x51"  # start and size; high-throughput JPEG 2000 begins likewise
 _JP2 = b"\0\0\0\x0cjP  "  # the file format around JPEG 2000, which some writers leave in
-_FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # SOFn, and that of JPEG-LS
-_LONE = {0x01, *range(0xD0, 0xD8)}  # markers without a length
+_JPEG_LS = 0xF7  # its frame
 _MOST_BOXES = 1000
 
 
@@ -33,7 +32,7 @@ def read_code_size(data: bytes) -> CodeSize | None:
         data = _find_codestream(data)
     if data.startswith(_JPEG_2000):
         return _read_jpeg_2000(data) if len(data) >= 42 else None
-    return _read_jpeg(data) if data.startswith(_START) else None
+    return _read_jpeg(data) if data.startswith(SIGNATURE) else None
 
 
 def _find_codestream(data: bytes) -> bytes:
@@ -62,16 +61,11 @@ def _read_jpeg_2000(data: bytes) -> CodeSize | None:
 
 
 def _read_jpeg(data: bytes) -> CodeSize | None:
-    at = 2
-    while at + 10 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker in _FRAMES:
-            return CodeSize((_number(data, at + 5, 2), _number(data, at + 7, 2)), data[at + 9], data.count(_SCAN))
-        if marker == 0xFF:  # fill
-            at += 1
-        else:
-            at += 2 if marker in _LONE else 2 + max(_number(data, at + 2, 2), 2)
-    return None
+    frames = (each.start for each in walk_segments(data) if each.marker in (*FRAMES, _JPEG_LS))
+    at = next(frames, len(data))
+    if at + 6 > len(data):
+        return None
+    return CodeSize((_number(data, at + 1, 2), _number(data, at + 3, 2)), data[at + 5], data.count(SCAN))
 
 
 def _number(data: bytes, at: int, length: int) -> int:
