@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
 from pathlib import Path
@@ -11,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tumortrace.data.slice import hint_at_dicom, read_slice, write_png
+from tumortrace.data.slice import read_slice, write_png
 from tumortrace.errors import DataError
 from tumortrace.files import write_atomically
 
@@ -250,10 +249,3 @@ def test_a_broken_picture_puts_nothing_on_stderr(tmp_path: Path, capfd: pytest.C
     with pytest.raises(DataError, match=r"a.tiff: cannot be decoded .its list of tags is cut off or damaged."):
         read_slice(path)
     assert capfd.readouterr().err == ""
-
-
-def test_the_hint_at_dicom_opens_no_pipe_and_passes_over_what_cannot_be_opened(tmp_path: Path):
-    os.mkfifo(tmp_path / "pipe.dcm")
-    (tmp_path / "a.dcm").write_bytes(b"\x08\x00" * 90)
-    files = [tmp_path / "pipe.dcm", tmp_path / ("x" * 300), tmp_path / "a.dcm"]
-    assert hint_at_dicom(files) == "; a.dcm is DICOM: export its slices as PNG or TIFF"

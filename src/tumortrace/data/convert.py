@@ -29,7 +29,6 @@ from tumortrace.files import encode_json, read_json, sync_folders_once
 from tumortrace.progress import track
 
 AnnotationTarget = Literal["via", "coco", "labelme", "cvat", "labelstudio", "yolo"]
-Target = Literal["masks", AnnotationTarget]
 
 WRITERS: Mapping[AnnotationTarget, Writer] = {
     "via": via.WRITER,

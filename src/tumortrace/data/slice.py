@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,9 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortrace.data.pictures import DICOM_HEAD, DicomFileError, is_dicom, read_picture, read_picture_bytes
+from tumortrace.data.pictures import DicomFileError, read_picture, read_picture_bytes
 from tumortrace.errors import DataError
-from tumortrace.files import open_regular, write_atomically
+from tumortrace.files import write_atomically
 
 COLOURED = 0.12
 """Spread of a pixel's channels, as a fraction of white, from which it is called coloured."""
@@ -96,21 +94,6 @@ def read_slice(
         grey = _lay_on_black(grey, samples.alpha)
     image = Slice(grey, case_id or path.name, colour_share=_colour_share(samples.colour), turned=samples.turned)
     return image if spacing_mm is None else with_spacing(image, spacing_mm)
-
-
-def hint_at_dicom(files: Iterable[PathLike[str] | str]) -> str:
-    """Return the end of a message on a folder without pictures: what to do if one of its first files is DICOM."""
-    for path in map(Path, islice(files, 20)):
-        try:
-            if not path.is_file():  # a pipe would keep the reader waiting
-                continue
-            with open_regular(path) as file:
-                head = file.read(DICOM_HEAD)
-        except (OSError, ValueError):  # what cannot be opened says nothing
-            continue
-        if is_dicom(head, path=path):
-            return f"; {path.name} is DICOM: export its slices as PNG or TIFF"
-    return ""
 
 
 def slice_from_array(pixels: NDArray[Any], *, case_id: str = "array") -> Slice:

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tumortrace.errors import DataError
 from tumortrace.files import Document, append_whole, cut_off
+from tumortrace.inference.results.results_json import not_ours
 
 JOURNAL = "results-{index}-of-{count}.jsonl"
 """Name of the journal of one shard, in the folder of the results."""
@@ -195,7 +195,7 @@ def read_index(path: Path) -> JournalIndex:
         elif line.startswith(_DONE) and session:
             finished = True
         else:
-            raise _not_ours(path)
+            raise not_ours(path)
     return JournalIndex(path, session, finished, valid_from, end, lines)
 
 
@@ -267,8 +267,4 @@ def _parse_session(line: bytes, path: Path) -> Session:
     try:
         return Session(**json.loads(line)["session"])
     except (ValueError, TypeError, KeyError):
-        raise _not_ours(path) from None
-
-
-def _not_ours(path: Path) -> DataError:
-    return DataError(f"{path}: tumortrace did not write this file and will not replace it; choose another --out")
+        raise not_ours(path) from None

@@ -177,11 +177,11 @@ def read_masks(out: Path) -> list[tuple[str, str]]:
     """
     table = out / TABLE
     if table.exists() and not table.is_file():
-        raise _not_ours(table)
+        raise not_ours(table)
     if table.is_file():
         with table.open("rb") as file:
             if file.readline() not in {_row(columns) for columns in (COLUMNS, *FORMER_COLUMNS)}:
-                raise _not_ours(table)
+                raise not_ours(table)
     return [*_read_results(out / RESULTS), *_read_results(out / PARTIAL)]
 
 
@@ -345,18 +345,18 @@ def _read_results(path: Path) -> list[tuple[str, str]]:
     try:
         text = read_regular_file(path, most_bytes=_MOST_BYTES).decode()
     except (DataError, ValueError):
-        raise _not_ours(path) from None
+        raise not_ours(path) from None
     try:
         document = json.loads(text, object_hook=_keep_names)
     except (ValueError, RecursionError):
         if path.name != PARTIAL:
-            raise _not_ours(path) from None
+            raise not_ours(path) from None
         document = _read_cut(text)
     if not (isinstance(document, dict) and {"model", "images", "volumes"} <= document.keys()):
-        raise _not_ours(path)
+        raise not_ours(path)
     images = document["images"]
     if not (isinstance(document["model"], dict) and isinstance(images, list)):
-        raise _not_ours(path)
+        raise not_ours(path)
     return [image for image in images if isinstance(image, tuple)]
 
 
@@ -379,7 +379,8 @@ def _read_cut(text: str) -> Record:
     return {"model": {}, "images": images, "volumes": []} if ours else {}
 
 
-def _not_ours(path: Path) -> DataError:
+def not_ours(path: Path) -> DataError:
+    """Return the error of a file that another program wrote in the place of results."""
     return DataError(f"{path}: tumortrace did not write this file and will not replace it; choose another --out")
 
 
