@@ -166,6 +166,26 @@ def test_two_images_never_share_a_label_file_of_yolo(tmp_path: Path):
     assert not list(tmp_path.glob("out/*.txt"))
 
 
+def test_coco_files_that_number_their_categories_otherwise_keep_the_names(tmp_path: Path):
+    data, outline = tmp_path / "data", [[1, 1, 9, 1, 9, 9, 1, 9]]
+    write_pictures(data, {"a.png": (20, 20), "b.png": (20, 20)})
+    for name, categories in (("a", {1: "tumour"}), ("b", {1: "oedema", 2: "tumour"})):
+        document = {
+            "images": [{"id": 1, "file_name": f"{name}.png", "width": 20, "height": 20}],
+            "categories": [{"id": number, "name": each} for number, each in categories.items()],
+            "annotations": [
+                {"id": 1, "image_id": 1, "category_id": number, "segmentation": outline} for number in categories
+            ]
+            + [{"id": 9, "image_id": 1, "category_id": max(categories), "bbox": [1, 1, 8, 8]}],
+        }
+        (data / f"{name}.json").write_text(json.dumps(document))
+    convert_to_annotations(data, tmp_path / "out", "coco")
+    document = json.loads((tmp_path / "out/annotations.json").read_text())
+    names = {category["id"]: category["name"] for category in document["categories"]}
+    written = [(each["image_id"], names[each["category_id"]]) for each in document["annotations"]]
+    assert written == [(1, "tumour"), (1, "tumour"), (2, "oedema"), (2, "tumour"), (2, "tumour")]
+
+
 def document_of(to: str) -> object:
     """A file with keys that nobody knows, at every level, and a shape without an area."""
     flat = [number for point in SQUARE for number in point]

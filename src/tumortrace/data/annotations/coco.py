@@ -72,16 +72,18 @@ def encode_coco(records: Sequence[ImageAnnotation], classes: Sequence[str]) -> d
     first = originals[0].document if originals else None
     document = {**first} if isinstance(first, dict) else {"info": {}, "licenses": []}
     listed = document.get("categories")
-    categories = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+    categories = _list_categories(listed)
     ids = {str(each.get("name")): each.get("id") for each in categories}
-    for name in classes:
+    others = [each for original in originals[1:] for each in _list_categories(_categories_of(original))]
+    for category in (*others, *({"name": name} for name in classes)):
+        name = str(category.get("name", category.get("id")))
         if name not in ids:
             ids[name] = max((number for number in ids.values() if isinstance(number, int)), default=0) + 1
-            categories.append({"id": ids[name], "name": name})
+            categories.append({**category, "id": ids[name], "name": name})
     images = _to_images(records)
     annotations: list[Document] = []
     for record, image in zip(records, images, strict=True):
-        annotations += _to_annotations(record, image["id"], ids)
+        annotations += [_renumber(each, record, ids, listed) for each in _to_annotations(record, image["id"], ids)]
     taken = [each.get("id") for each in annotations if "id" in each]
     if len(set(map(str, taken))) != len(annotations):
         annotations = [{**each, "id": number} for number, each in enumerate(annotations, 1)]
@@ -124,8 +126,34 @@ def _image_id(image: object) -> str:
 
 
 def _name_categories(categories: object) -> dict[str, str]:
-    listed = [each for each in categories if isinstance(each, dict)] if isinstance(categories, list) else []
-    return {_id_key(each.get("id")): str(each.get("name", each.get("id"))) for each in listed}
+    return {_id_key(each.get("id")): str(each.get("name", each.get("id"))) for each in _list_categories(categories)}
+
+
+def _list_categories(categories: object) -> list[Document]:
+    return [each for each in categories if isinstance(each, dict)] if isinstance(categories, list) else []
+
+
+def _categories_of(original: Original | None) -> object:
+    """The categories of the file that an image comes from."""
+    return original.document.get("categories") if original and isinstance(original.document, dict) else None
+
+
+def _renumber(annotation: Document, record: ImageAnnotation, ids: Mapping[str, object], listed: object) -> Document:
+    """An annotation with the number that its category has in the written file; another file may number them otherwise.
+
+    Args:
+        annotation: The annotation.
+        record: Image that it belongs to.
+        ids: Numbers of the categories in the written file, by their names.
+        listed: Categories whose numbers the written file keeps.
+    """
+    own = _categories_of(record.original)
+    from_coco = record.original is not None and record.original.format == FORMAT
+    if not from_coco or own == listed or "category_id" not in annotation:
+        return annotation
+    key = _id_key(annotation["category_id"])
+    name = _name_categories(own).get(key, key)
+    return {**annotation, "category_id": ids[name]} if name in ids else annotation
 
 
 def _read_image(
