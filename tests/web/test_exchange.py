@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from pydicom import dcmread
 from tests.web.conftest import SIZE_HW, Files, draw_head, write_dicom
 
 from tumortrace.data.cases import read_case
@@ -204,6 +205,14 @@ def test_a_dicom_segmentation_keeps_lesions_even_where_a_number_is_missing(clien
     masks, _ = drop(client, [*source, (name, data)])
     for index, each in enumerate(labels):
         np.testing.assert_array_equal(masks[0, index], each)
+
+
+def test_a_plain_mask_is_one_segment(client: Client) -> None:
+    """As /api/segment returns masks: 255 is no number of a lesion."""
+    source, mask = write_dicom(), (draw_lesions() > 0).astype(np.uint8)
+    _, data = export(client, in_group(source), [("0/0/1.png", png_of(mask * np.uint8(255)))], "seg")
+    seg = dcmread(io.BytesIO(data))
+    assert (len(seg.SegmentSequence), seg.pixel_array.sum()) == (1, mask.sum())
 
 
 def test_an_empty_dicom_segmentation_stays_empty(client: Client) -> None:

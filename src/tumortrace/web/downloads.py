@@ -29,7 +29,7 @@ from tumortrace.inference.batch.segment_picture import encode_mask
 from tumortrace.inference.model import Model
 from tumortrace.inference.results.volume_files import VolumeFile
 from tumortrace.web.corrections import Corrected
-from tumortrace.web.lesion_numbers import Labels
+from tumortrace.web.lesion_numbers import PLAIN, Labels
 from tumortrace.web.limits import RefusalError
 from tumortrace.web.pixels import to_numbers
 
@@ -155,7 +155,10 @@ def _make_seg(corrected: Sequence[Corrected], model: Model) -> Download:
     one, item = _single_volume(corrected, "DICOM-SEG")
     if item.volume.kind != "dicom":
         raise RefusalError(400, f"{one.name}: a DICOM-SEG belongs to DICOM images, and this is NIfTI; choose nifti")
-    data = encode_seg(item.volume.sources, _stack(one, item), model=model, options=SegOptions(corrected=True))
+    labels = _stack(one, item)
+    if set(np.unique(labels)) == {0, PLAIN}:  # a plain mask: it would have 254 empty segments
+        labels //= PLAIN
+    data = encode_seg(item.volume.sources, labels, model=model, options=SegOptions(corrected=True))
     return Download(f"{one.name}_seg.dcm", "application/dicom", data)
 
 
