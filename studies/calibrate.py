@@ -2,8 +2,9 @@
 
 ``python -m studies.calibrate DATA --sources DIR --fold 4 --run RUN --out OUT`` divides the fold's groups into halves
 and scores each with thresholds and confidence fitted on the other. For a network too slow to be trained on every fold,
-OUT then holds what a cross-validation's folder holds: ``per_image.csv``, ``summary.json``, and ``calibrated.toml`` with
-the recipe fitted on the whole fold, which ``tools/publish_weights.py`` takes.
+OUT then holds what a cross-validation's folder holds: ``per_image.csv``, ``summary.json``, ``split.json``, the run as
+``fold-4``, and ``calibrated.toml`` with the recipe fitted on the whole fold, which ``tools/publish_weights.py`` takes.
+It prints what each reason for review is worth.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from studies.review import Doubts
 from studies.screening import half_of, open_fold
 from tumortrace.cli import run_script
 from tumortrace.config import load_config, to_toml
@@ -23,7 +25,7 @@ from tumortrace.evaluation.crossfit import HeldOut, cross_fit
 from tumortrace.evaluation.folder import write_evaluation
 from tumortrace.files import write_atomically
 from tumortrace.inference.model import open_model
-from tumortrace.run_folder import CONFIG, TRAINING_INDEX
+from tumortrace.run_folder import CONFIG, SPLIT, TRAINING_INDEX
 
 
 def main(
@@ -41,13 +43,17 @@ def main(
     model, memory = open_model(str(run)), load_training_index(run / TRAINING_INDEX)
     halves = [tuple(r for r in records if half_of(group_of[r.case_id]) == half) for half in (0, 1)]
     held = [HeldOut(str(number), model, memory, half) for number, half in enumerate(halves, start=1)]
-    fitted = cross_fit(held, survey_cases(records))
-    out.mkdir(parents=True, exist_ok=True)
+    doubts = Doubts()
+    fitted = cross_fit(held, survey_cases(records), on_case=doubts.note)
     write_evaluation(fitted.evaluation, out)
+    write_atomically(out / SPLIT, (sources / "folds.json").read_bytes())
+    (out / f"fold-{fold}").unlink(missing_ok=True)
+    (out / f"fold-{fold}").symlink_to(run.resolve())
     write_atomically(
         out / "calibrated.toml", to_toml(replace(load_config(str(run / CONFIG)), recipe=fitted.recipe)).encode()
     )
     print(fitted.recipe)
+    doubts.print_worth(fitted)
 
 
 if __name__ == "__main__":

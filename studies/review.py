@@ -22,6 +22,7 @@ from tumortrace.config import load_config
 from tumortrace.copies.split_files import read_split
 from tumortrace.data.cases import Case
 from tumortrace.data.dataset import open_datasets
+from tumortrace.evaluation.crossfit import CrossFit
 from tumortrace.evaluation.evaluate import CaseScore
 from tumortrace.inference.predict import Prediction
 from tumortrace.trials.crossval import cross_validate
@@ -112,19 +113,37 @@ def tabulate_curve(judged: Sequence[Judged]) -> Table:
     return table
 
 
+class Doubts:
+    """What is said of each mask, beside its confidence.
+
+    What the confidence is in a fold is fitted after all have been predicted: it is joined last.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing noted."""
+        self._kinds: dict[str, tuple[str, ...]] = {}
+
+    def note(self, case: Case, prediction: Prediction, _score: CaseScore) -> None:
+        """Keep what is said of one mask."""
+        kinds = tuple(kind_of(reason) for reason in prediction.reasons)
+        self._kinds[case.record.case_id] = tuple(kind for kind in kinds if kind != LOW_CONFIDENCE)
+
+    def print_worth(self, fitted: CrossFit) -> None:
+        """Print both tables."""
+        scores = fitted.evaluation.scores
+        judged = [judge(score, self._kinds[score.file], fitted.recipe.review_below) for score in scores]
+        console = Console(width=160)
+        console.print(tabulate_doubts(judged))
+        console.print(tabulate_curve([one for one in judged if not one.healthy]))
+
+
 def main(
     data: list[Path],
     crossval: Annotated[Path, typer.Option()],
     negatives: Annotated[Path | None, typer.Option()] = None,
 ) -> None:
     """Segment every held-out slice; print the tables."""
-    doubts: dict[str, tuple[str, ...]] = {}
-
-    def note(case: Case, prediction: Prediction) -> None:
-        # What the confidence is in a fold is fitted after all have been predicted: it is joined below.
-        kinds = tuple(kind_of(reason) for reason in prediction.reasons)
-        doubts[case.record.case_id] = tuple(kind for kind in kinds if kind != LOW_CONFIDENCE)
-
+    doubts = Doubts()
     split = read_split(crossval / "split.json")
     fitted, _ = cross_validate(
         open_datasets(data, negatives=negatives),
@@ -132,12 +151,9 @@ def main(
         folds=len(split.sides),
         by="source" if split.by == "source" else "groups",
         out=crossval,
-        on_case=note,
+        on_case=doubts.note,
     )
-    judged = [judge(score, doubts[score.file], fitted.recipe.review_below) for score in fitted.evaluation.scores]
-    console = Console(width=160)
-    console.print(tabulate_doubts(judged))
-    console.print(tabulate_curve([one for one in judged if not one.healthy]))
+    doubts.print_worth(fitted)
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ def score(crossval: Path, whole: Dataset, *, every: int) -> dict[str, dict[str, 
     """Mean Dice of the slices with tumour, undamaged (``none``) and damaged, by case."""
     split = read_split(crossval / "split.json")
     dices: dict[str, dict[str, float]] = {name: {} for name in DAMAGES}
-    for side in split.sides:
+    for side in (side for side in split.sides if (crossval / f"fold-{side}").is_dir()):
         model = open_model(str(crossval / f"fold-{side}"))
         records = apply_split(whole, split, fold=int(side)).select("test")[::every]
         for record, case, _ in track(read_cases(records), f"Fold {side}", total=len(records)):

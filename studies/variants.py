@@ -37,7 +37,7 @@ def score(crossval: Path, whole: Dataset, *, every: int) -> list[Scored]:
     split = read_split(crossval / "split.json")
     group_of = {case.file: case.group for case in split.cases}
     scored = []
-    for side in split.sides:
+    for side in (side for side in split.sides if (crossval / f"fold-{side}").is_dir()):
         parts = apply_split(whole, split, fold=int(side))
         model = one_look(open_model(str(crossval / f"fold-{side}")))
         small = in_8_bits(model, parts.select("train"))

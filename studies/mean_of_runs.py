@@ -1,0 +1,61 @@
+"""The mean of the weights of two runs or more, as a run of its own.
+
+``python -m studies.mean_of_runs RUN RUN --out MEAN`` averages the kept weights of runs of which each began from the one
+before, batch statistics included. MEAN has settings, training index and manifest of the last run, which knows all
+slices of the others.
+
+Source: Wortsman et al. 2022, "Model soups".
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from tumortrace.cli import run_script
+from tumortrace.errors import ModelError
+from tumortrace.files import write_atomically
+from tumortrace.run_folder import BEST, CONFIG, MANIFEST, MODEL, NETWORK, TRAINING_INDEX
+from tumortrace.training.export import make_onnx
+from tumortrace.training.export_run import open_run
+
+
+def average(runs: Sequence[Path]) -> dict[str, Tensor]:
+    """Return the mean of the runs' kept weights.
+
+    Raises:
+        ModelError: The runs are of different networks.
+    """
+    states = [load_file(run / BEST) for run in runs]
+    shapes = [{name: tensor.shape for name, tensor in state.items()} for state in states]
+    if any(each != shapes[0] for each in shapes):
+        raise ModelError(f"{runs[0]}: the runs are of different networks; give runs of one")
+    return {
+        name: torch.stack([state[name].double() for state in states]).mean(dim=0).to(first.dtype)
+        for name, first in states[0].items()
+    }
+
+
+def main(runs: list[Path], out: Annotated[Path, typer.Option()]) -> None:
+    """Write the folder of the mean."""
+    out.mkdir(parents=True)
+    for name in (CONFIG, NETWORK, TRAINING_INDEX, MANIFEST, MODEL):
+        shutil.copyfile(runs[-1] / name, out / name)
+    save_file(average(runs), out / BEST)
+    run = open_run(out)
+    sample = torch.zeros(1, 1, *run.model.recipe.size_hw)
+    card = run.model.card | {"name": out.name, "weights_sha256": run.weights_sha256}
+    ranges = run.model.feature_ranges
+    data = make_onnx(run.network, recipe=run.model.recipe, card=card, feature_ranges=ranges, sample=sample)
+    write_atomically(out / MODEL, data)
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,33 @@
+"""The mean of the weights of several runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from studies.mean_of_runs import average
+
+from tumortrace.errors import ModelError
+
+
+def run_with(folder: Path, **tensors: torch.Tensor) -> Path:
+    folder.mkdir()
+    save_file(tensors, folder / "best.safetensors")
+    return folder
+
+
+def test_weights_are_averaged_and_counters_stay_whole(tmp_path: Path):
+    first = run_with(tmp_path / "a", weight=torch.tensor([[1.0, -2.0, 4.0]]), steps=torch.tensor(10))
+    second = run_with(tmp_path / "b", weight=torch.tensor([[3.0, 2.0, 4.0]]), steps=torch.tensor(20))
+    mean = average([first, second])
+    assert mean["weight"].tolist() == [[2.0, 0.0, 4.0]]
+    assert (mean["steps"].item(), mean["steps"].dtype) == (15, torch.int64)
+
+
+def test_runs_of_different_networks_have_no_mean(tmp_path: Path):
+    first = run_with(tmp_path / "a", weight=torch.zeros(2, 3))
+    second = run_with(tmp_path / "b", weight=torch.zeros(3, 2))
+    with pytest.raises(ModelError, match="different networks"):
+        average([first, second])
