@@ -27,6 +27,7 @@ from tumortrace.phantoms.slices import write_phantom_dataset
 from tumortrace.training import export
 from tumortrace.training import export_run as export_run_module
 from tumortrace.training.export_run import Exported, export_run, find_records, open_run
+from tumortrace.training.manifest import describe_data
 from tumortrace.training.quantize import Trial
 
 CopyRun = Callable[..., Path]
@@ -42,7 +43,7 @@ def copy_run(tiny_run: Path, tmp_path: Path) -> CopyRun:
         run = shutil.copytree(tiny_run, tmp_path / "run")
         manifest = json.loads((run / "manifest.json").read_text())
         for key, value in data.items():
-            manifest["data"][key] = str(value) if key == "root" else {"cases": value}
+            manifest["data"][key] = {"cases": value} if key in {"train", "val"} else value
         (run / "manifest.json").write_text(json.dumps(manifest))
         return run
 
@@ -147,7 +148,7 @@ def test_weights_that_onnx_does_not_give_are_refused(copy_run: CopyRun, tmp_path
 
 @pytest.mark.usefixtures("converted")
 def test_data_that_are_gone_are_looked_for_where_the_manifest_says(copy_run: CopyRun, tmp_path: Path):
-    run = open_run(copy_run(root=tmp_path / "gone"))
+    run = open_run(copy_run(root=str(tmp_path / "gone")))
     with pytest.raises(
         ModelError, match=r"its training slices \(10, first TRAIN/.*\) are gone from .*gone or changed; put or"
     ):
@@ -160,7 +161,7 @@ def test_data_that_are_gone_are_looked_for_where_the_manifest_says(copy_run: Cop
 @pytest.mark.usefixtures("converted")
 def test_other_slices_of_the_same_names_are_not_taken_for_the_run_s(copy_run: CopyRun, tmp_path: Path):
     write_phantom_dataset(tmp_path / "other", counts={"TRAIN": 10, "VAL": 4}, no_tumour=0, seed=8)
-    run = open_run(copy_run(root=tmp_path / "other"))
+    run = open_run(copy_run(root=str(tmp_path / "other")))
     assert find_records(run)[1].keys() & run.train_hashes.keys()
     with pytest.raises(ModelError, match=r"are gone from .*other or changed"):
         export_run(run, tmp_path / "m.onnx")
@@ -185,11 +186,23 @@ def test_the_cases_of_several_datasets(phantom_data: Path, copy_run: CopyRun, tm
     assert opened.root == root
     hashes = {record.case_id: hash_case(read_case(record)[0]) for record in opened.select("train")}
     assert len(hashes) == 13
-    folders, records = find_records(open_run(copy_run(root=root, train=hashes, val={})))
+    folders, records = find_records(open_run(copy_run(root=str(root), train=hashes, val={})))
     assert folders == (root / "free", root / "one")
     for case_id, digest in hashes.items():
         assert records[case_id].case_id == case_id
         assert hash_case(read_case(records[case_id])[0]) == digest
+
+
+def test_the_cases_of_datasets_that_do_not_lie_side_by_side(phantom_data: Path, copy_run: CopyRun, tmp_path: Path):
+    one, free = tmp_path / "here" / "one", tmp_path / "there" / "free"
+    shutil.copytree(phantom_data, one, ignore=shutil.ignore_patterns("no_tumour"))
+    shutil.copytree(phantom_data / "no_tumour", free)
+    opened = open_datasets([one], negatives=free)
+    hashes = {record.case_id: hash_case(read_case(record)[0]) for record in opened.select("train")}
+    run = copy_run(**describe_data(opened, hashes, {}) | {"train": hashes, "val": {}})
+    folders, records = find_records(open_run(run))
+    assert folders == (free, one)
+    assert hashes.keys() <= records.keys()
 
 
 def test_nothing_is_written_into_data_or_over_the_run_s_own_model(tiny_run: Path, phantom_data: Path):

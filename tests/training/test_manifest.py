@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tumortrace.data.dataset import Dataset
 from tumortrace.data.findings import Finding
 from tumortrace.data.fingerprint import hash_part
 from tumortrace.training import manifest
@@ -36,7 +37,8 @@ MEASURED = RunFacts(
 
 def test_manifest_by_hand():
     finding = Finding("unreadable", "left out", "TRAIN/b.png", cause="cut short", remedy="mend it")
-    data = describe_data(Path("br35h"), {"a": "aa", "b": "bb"}, {})
+    dataset = Dataset(Path(), (), (), folders={"one": Path("data/one")})
+    data = describe_data(dataset, {"a": "aa", "b": "bb"}, {})
     origin = {"name": "default", "sha256": "cc", "remembered": False}
     document = build_manifest(
         MEASURED,
@@ -59,7 +61,8 @@ def test_manifest_by_hand():
         "onnx_largest_difference": 1.5e-7,
         "began_from": origin,
         "data": {
-            "root": "br35h",
+            "root": ".",
+            "folders": {"one": str(Path("data/one"))},
             "train": {"count": 2, "sha256": hash_part({"a": "aa", "b": "bb"}), "cases": {"a": "aa", "b": "bb"}},
             "val": {"count": 0, "sha256": hash_part({}), "cases": {}},
         },

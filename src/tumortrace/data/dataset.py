@@ -6,8 +6,8 @@ files are passed over, and every other file is used or named in a finding.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -39,12 +39,14 @@ class Dataset:
         records: The cases.
         findings: The faults.
         unannotated: Pictures that have no truth and are no case, with their parts: enough to look for copies.
+        folders: Folder of each source, where several folders were opened as one dataset.
     """
 
     root: Path
     records: tuple[CaseRecord, ...]
     findings: tuple[Finding, ...]
     unannotated: tuple[CaseRecord, ...] = ()
+    folders: Mapping[str, Path] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         parts = ", ".join(f"{part or 'undivided'} {count}" for part, count in self.parts().items())
@@ -174,6 +176,7 @@ def _join(opened: Sequence[Dataset], *, undivided: str) -> Dataset:
         records=tuple(record for dataset in named for record in dataset.records),
         findings=tuple(finding for dataset in named for finding in dataset.findings),
         unannotated=tuple(record for dataset in named for record in dataset.unannotated),
+        folders={name: dataset.root for name, dataset in zip(names, opened, strict=True)},
     )
 
 

@@ -55,6 +55,7 @@ class FinishedRun:
         network: The network with the kept weights, on the CPU, set to evaluation.
         weights_sha256: SHA-256 of the file that holds the weights.
         root: Folder of the dataset, or the folder in which several datasets lie side by side.
+        folders: Folder of each source of several; empty in a run of an earlier version.
         train_hashes: SHA-256 of each training case, by case_id.
         val_hashes: SHA-256 of each validation case, by case_id; may be empty.
     """
@@ -64,6 +65,7 @@ class FinishedRun:
     network: nn.Module
     weights_sha256: str
     root: Path
+    folders: dict[str, Path]
     train_hashes: dict[str, str]
     val_hashes: dict[str, str]
 
@@ -107,8 +109,8 @@ def open_run(folder: Path) -> FinishedRun:
     )
     load_weights(folder / BEST, network)
     weights_sha256 = hashlib.sha256((folder / BEST).read_bytes()).hexdigest()
-    root, train_hashes, val_hashes = _read_manifest(folder / MANIFEST)
-    return FinishedRun(folder, model, network.eval(), weights_sha256, root, train_hashes, val_hashes)
+    root, folders, train_hashes, val_hashes = _read_manifest(folder / MANIFEST)
+    return FinishedRun(folder, model, network.eval(), weights_sha256, root, folders, train_hashes, val_hashes)
 
 
 def export_run(run: FinishedRun, out: Path, *, int8: bool = False, calibrated: Path | None = None) -> Exported:
@@ -167,15 +169,16 @@ def find_records(run: FinishedRun) -> tuple[tuple[Path, ...], dict[str, CaseReco
     if case_ids <= alone.keys():
         return (run.root,), alone
     sources = sorted({case_id.partition("/")[0] for case_id in case_ids})
+    folders = {source: run.folders.get(source, run.root / source) for source in sources}
     records: dict[str, CaseRecord] = {}
     for source in sources:
-        folder = run.root / source
+        folder = folders[source]
         found = _open_if_any(open_dataset, folder) or _open_if_any(open_negatives, folder)
         named = [replace(record, case_id=f"{source}/{record.case_id}", source=source) for record in found]
         records |= {record.case_id: record for record in named}
     if case_ids & alone.keys() and len(case_ids & alone.keys()) >= len(case_ids & records.keys()):
         return (run.root,), alone
-    return tuple(run.root / source for source in sources), records
+    return tuple(folders.values()), records
 
 
 def _check_output(run: FinishedRun, out: Path) -> None:
@@ -207,10 +210,12 @@ def _open_if_any(opening: Callable[[Path], Dataset], root: Path) -> tuple[CaseRe
         return ()
 
 
-def _read_manifest(path: Path) -> tuple[Path, dict[str, str], dict[str, str]]:
+def _read_manifest(path: Path) -> tuple[Path, dict[str, Path], dict[str, str], dict[str, str]]:
     try:
         data = read_json(path)["data"]
-        return Path(data["root"]), dict(data["train"]["cases"]), dict(data["val"]["cases"])
+        root, folders = Path(data["root"]), dict(data.get("folders", {}))
+        placed = {source: Path(folder) for source, folder in folders.items()}
+        return root, placed, dict(data["train"]["cases"]), dict(data["val"]["cases"])
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: not the manifest of a run ({error}); train again") from None
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 import tumortrace
+from tumortrace.data.dataset import Dataset
 from tumortrace.data.findings import Finding
 from tumortrace.data.fingerprint import hash_part
 
@@ -92,15 +93,21 @@ def build_manifest(
     }
 
 
-def describe_data(root: Path, train: dict[str, str], val: dict[str, str]) -> dict[str, object]:
+def describe_data(dataset: Dataset, train: dict[str, str], val: dict[str, str]) -> dict[str, object]:
     """Return what the manifest says about the data of a run.
 
     Args:
-        root: Folder of the dataset.
+        dataset: The dataset.
         train: SHA-256 of each training case, by case_id.
         val: SHA-256 of each validation case; may be empty.
     """
-    return {"root": str(root), "train": _describe_part(train), "val": _describe_part(val)}
+    folders = {source: str(folder) for source, folder in dataset.folders.items()}
+    return {
+        "root": str(dataset.root),
+        "folders": folders,
+        "train": _describe_part(train),
+        "val": _describe_part(val),
+    }
 
 
 def describe_environment() -> dict[str, object]:

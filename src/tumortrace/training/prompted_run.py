@@ -156,7 +156,7 @@ def _describe(  # noqa: PLR0913, PLR0917 - the facts of a run
     return build_manifest(
         facts,
         environment=describe_environment(),
-        data=describe_data(dataset.root, part.hashes, {}),
+        data=describe_data(dataset, part.hashes, {}),
         findings=result.findings,
         start=asdict(start) if start else None,
     )

@@ -309,7 +309,7 @@ def _finish(run: _Run, result: RunResult, *, started: float) -> None:
     manifest = build_manifest(
         facts,
         environment=describe_environment(),
-        data=describe_data(run.dataset.root, run.train.hashes, run.val.hashes),
+        data=describe_data(run.dataset, run.train.hashes, run.val.hashes),
         findings=result.findings,
         start=asdict(run.start) if run.start else None,
     )
