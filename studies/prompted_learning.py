@@ -1,4 +1,4 @@
-"""What a new training gains from outlines by hand and from masks by a box, in the same time of a person.
+"""What a training gains from outlines, and from masks by a box.
 
 ``python -m studies.prompted_learning DATA --base RUN --model RUN --out OUT`` takes an automatic and a prompted model,
 neither of which was trained on DATA. Half of the patients are the pool. A person works through its slices in random

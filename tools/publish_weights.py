@@ -77,9 +77,7 @@ SUMMARIES = {
     "fast": "Brain tumour on one 2D MR slice of any usual contrast and plane (a light U-Net)",
 }
 SCORED_ON = "slices of fold 4, of which the model was trained on no slice, no copy and no patient"
-SCORED_TWIN = (
-    "slices of fold 4, by a twin that was trained in the same way without them; the model itself learnt from them too"
-)
+SCORED_TWIN = "slices of fold 4, by a twin that was trained in the same way without them; the model was trained on them"
 SOURCES = "python -m studies.sources DATA --out sources"
 TRAIN = "tumortrace train DATA/figshare sources/brisc DATA/lgg sources/br35h --negatives sources/tumour_free"
 FOLDS = f"{TRAIN} --split sources/folds.json --fold 4 --set training.threads=1"
