@@ -1,9 +1,9 @@
 """Ablation: one change to the recipe at a time, on one grouped fold.
 
-``python -m studies.ablation DATA... --negatives DIR --out DIR`` trains every row of ``ROWS`` and scores it on the
-fold that was held out; finished rows are not trained again, so that several processes can share the rows. The
-screening is smaller than the real training (``SCREENING``): it ranks, it does not promise. ``--row NAME`` runs one row
-alone.
+``python -m studies.ablation DATA --sources DIR --out DIR`` trains every row of ``ROWS`` on three folds of
+``studies.sources`` and scores it on every second slice of the fourth; finished rows are not trained again, so that
+several processes can share the rows. The screening is smaller than the real training (``SCREENING``): it ranks, it does
+not promise. ``--row NAME`` runs one row alone.
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ from benchmarks.common import make_table
 from rich.console import Console
 from rich.table import Table
 
+from studies.screening import open_sources
 from tumortrace.cli import run_script
 from tumortrace.config import load_config
-from tumortrace.copies.split_files import apply_split, write_split
-from tumortrace.copies.splits import make_folds
-from tumortrace.copies.survey import Survey, survey_cases
+from tumortrace.copies.split_files import apply_split
 from tumortrace.data.cases import read_cases
-from tumortrace.data.dataset import Dataset, open_datasets
+from tumortrace.data.dataset import Dataset
 from tumortrace.files import write_atomically
 from tumortrace.inference.model import open_model
 from tumortrace.inference.predict import predict
@@ -34,7 +33,8 @@ from tumortrace.progress import tell
 from tumortrace.training.run import train
 
 SCREENING = ("recipe.size_hw=[160, 160]", "training.epochs=4", "training.coarse_epochs=0", "training.threads=1")
-FOLDS, FOLD = 3, 3
+FOLD, EVERY = 4, 2
+"""The fold that is held out, and how many of its slices count."""
 
 
 def one_map(loss: str) -> tuple[str, ...]:
@@ -77,24 +77,29 @@ ROWS: dict[str, tuple[str, ...]] = {
 }
 
 
-def run_row(name: str, dataset: Dataset, survey: Survey, out: Path) -> dict[str, Any]:
+def open_held_out(data: Path, sources: Path) -> tuple[Dataset, dict[str, str]]:
+    """Return the slices with one fold as TEST, and the group of each."""
+    whole, split = open_sources(data, sources)
+    return apply_split(whole, split, fold=FOLD), {case.file: case.group for case in split.cases}
+
+
+def run_row(name: str, dataset: Dataset, group_of: dict[str, str], out: Path) -> dict[str, Any]:
     """Train and score one row, or read what was found before."""
     folder = out / name.replace(" ", "-").replace("'", "").replace(":", "")
     path = folder / "scores.json"
     if not path.is_file():
         tell(f"{name} ...")
         train(dataset, load_config("fast", (*SCREENING, *ROWS[name])), out=folder)
-        write_atomically(path, (json.dumps(score(folder, dataset, survey), indent=1) + "\n").encode())
+        write_atomically(path, (json.dumps(score(folder, dataset, group_of), indent=1) + "\n").encode())
     return dict(json.loads(path.read_text()))
 
 
-def score(run: Path, dataset: Dataset, survey: Survey) -> dict[str, Any]:
-    """Dice of every held-out slice with tumour and its mean by source, and the share of tumour-free ones painted."""
+def score(run: Path, dataset: Dataset, group_of: dict[str, str]) -> dict[str, Any]:
+    """Dice of the held-out slices with tumour and its mean by source, and the share of tumour-free ones painted."""
     model = open_model(str(run), threads=1)
-    group_of = {case.record.case_id: group for case, group in zip(survey.cases, survey.groups, strict=True)}
     cases: list[dict[str, Any]] = []
     painted = []
-    for record, case, _ in read_cases(dataset.select("test")):
+    for record, case, _ in read_cases(dataset.select("test")[::EVERY]):
         if case is None:
             continue
         mask = predict(model, case.slice).mask
@@ -139,18 +144,14 @@ def tabulate(results: dict[str, dict[str, Any]]) -> Table:
 
 
 def main(
-    data: list[Path],
-    negatives: Annotated[Path | None, typer.Option()] = None,
+    data: Path,
+    sources: Annotated[Path, typer.Option(help="Folder that studies.sources wrote.")],
     out: Annotated[Path, typer.Option()] = Path("runs/ablation"),
     row: Annotated[list[str] | None, typer.Option()] = None,
 ) -> None:
     """Run the rows that are named, or all; then print every row that is finished."""
-    whole = open_datasets(data, negatives=negatives)
-    survey = survey_cases(whole.records)
-    split = make_folds(survey, folds=FOLDS)
-    write_split(split, survey, out / "split.json")
-    dataset = apply_split(whole, split, fold=FOLD)
-    results = {name: run_row(name, dataset, survey, out) for name in row or ROWS}
+    dataset, group_of = open_held_out(data, sources)
+    results = {name: run_row(name, dataset, group_of, out) for name in row or ROWS}
     Console(width=140).print(tabulate(results))
 
 

@@ -1,8 +1,8 @@
 """Other networks with the same data, augmentation, loop and training time.
 
-``python -m studies.peers DATA... --negatives DIR --minutes 8`` trains each on one grouped fold and prints its Dice
-with intervals on the fold that was held out, its parameters, and the milliseconds of a slice in ONNX Runtime.
-Finished networks are not trained again, so that several processes can share the work with ``--network NAME``.
+``python -m studies.peers DATA --sources DIR --minutes 8`` trains each on three folds of ``studies.sources`` and prints
+its Dice with intervals on every second slice of the fourth, its parameters, and the milliseconds of a slice in ONNX
+Runtime. Finished networks are not trained again, so that several processes can share the work with ``--network NAME``.
 """
 
 from __future__ import annotations
@@ -25,13 +25,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from studies.ablation import FOLD, FOLDS, one_map, score
+from studies.ablation import one_map, open_held_out, score
 from tumortrace.cli import run_script
 from tumortrace.config import Config, load_config
-from tumortrace.copies.split_files import apply_split
-from tumortrace.copies.splits import make_folds
-from tumortrace.copies.survey import Survey, survey_cases
-from tumortrace.data.dataset import Dataset, open_datasets
+from tumortrace.data.dataset import Dataset
 from tumortrace.files import write_atomically
 from tumortrace.inference.model import open_model
 from tumortrace.progress import tell
@@ -44,7 +41,7 @@ from tumortrace.training.networks import UNet, build_network
 
 WIDTHS = (16, 32, 64, 128, 256)
 STRIDES = (2, 2, 2, 2)
-OURS = "tumortrace default"
+OURS = "tumortrace fast"
 COARSE_SHARE = 0.6
 """Of the epochs, as in the default configuration."""
 
@@ -77,13 +74,13 @@ def run_network(name: str, build: Callable[[], nn.Module], terms: Terms, out: Pa
     if (out / MODEL).is_file():
         return
     tell(f"{name} ...")
-    probe = dataclasses.replace(config.training, epochs=1, coarse_epochs=0)
+    probe = dataclasses.replace(config.training, epochs=1, coarse_epochs=0, epoch_slices=64)
     nothing = prepare_part((), config.recipe, name="nothing")
     few = dataclasses.replace(part, images=part.images[:64], truths=part.truths[:64], sources=part.sources[:64])
     started = time.perf_counter()
     probing = dataclasses.replace(config, training=probe)
     fit(build(), probing, compute=compute, train=few, val=nothing, run=out / "probe")
-    fine = (time.perf_counter() - started) * len(part) / 64
+    fine = (time.perf_counter() - started) * (config.training.epoch_slices or len(part)) / 64
     # A coarse epoch costs about 0.4 of a fine one.
     epochs = max(round(60 * minutes / (fine * (0.4 * COARSE_SHARE + 1 - COARSE_SHARE))), 1)
     training = dataclasses.replace(config.training, epochs=epochs, coarse_epochs=int(COARSE_SHARE * epochs))
@@ -128,8 +125,8 @@ def tabulate(results: dict[str, dict[str, Any]]) -> Table:
 
 
 def main(
-    data: list[Path],
-    negatives: Annotated[Path | None, typer.Option()] = None,
+    data: Path,
+    sources: Annotated[Path, typer.Option(help="Folder that studies.sources wrote.")],
     minutes: Annotated[float, typer.Option()] = 8.0,
     threads: Annotated[int, typer.Option()] = 0,
     network: Annotated[list[str] | None, typer.Option(help="Only this one; may be repeated.")] = None,
@@ -138,9 +135,7 @@ def main(
     """Train what is not trained yet, score everything, print the table."""
     config = load_config("fast", [f"training.threads={threads}"])
     of_peers = load_config("fast", [f"training.threads={threads}", *one_map("dice_cross_entropy")])
-    whole = open_datasets(data, negatives=negatives)
-    survey = survey_cases(whole.records)
-    dataset = apply_split(whole, make_folds(survey, folds=FOLDS), fold=FOLD)
+    dataset, group_of = open_held_out(data, sources)
     compute = start_compute(config.training)
     part = prepare_part(dataset.select("train"), config.recipe, name="TRAIN")
     results = {}
@@ -149,14 +144,14 @@ def main(
             continue
         folder = out / name.replace(" ", "-").replace("'", "").replace(",", "")
         run_network(name, build, Terms(config if name == OURS else of_peers, compute, part, minutes), folder)
-        results[name] = _score(folder, dataset, survey)
+        results[name] = _score(folder, dataset, group_of)
     Console(width=160).print(tabulate(results))
 
 
-def _score(folder: Path, dataset: Dataset, survey: Survey) -> dict[str, Any]:
+def _score(folder: Path, dataset: Dataset, group_of: dict[str, str]) -> dict[str, Any]:
     path = folder / "scores.json"
     if not path.is_file():
-        write_atomically(path, (json.dumps(score(folder, dataset, survey), indent=1) + "\n").encode())
+        write_atomically(path, (json.dumps(score(folder, dataset, group_of), indent=1) + "\n").encode())
     return json.loads(path.read_text()) | json.loads((folder / "cost.json").read_text()) | {"ms": time_slice(folder)}
 
 

@@ -29,7 +29,7 @@ from tumortrace.config import load_config
 from tumortrace.copies.split_files import read_split
 from tumortrace.copies.splits import Split
 from tumortrace.data.cases import CaseRecord, read_cases
-from tumortrace.data.dataset import open_datasets, open_negatives
+from tumortrace.data.dataset import Dataset, open_datasets, open_negatives
 from tumortrace.files import write_atomically, write_csv, write_json
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict
@@ -89,11 +89,15 @@ def open_anyhow(name: str) -> Model:
         return open_model(str(path), threads=1)
 
 
+def open_sources(data: Path, sources: Path) -> tuple[Dataset, Split]:
+    """Return all slices of ``studies.sources``, and its folds."""
+    folders = [data / "figshare", sources / "brisc", data / "lgg", sources / "br35h"]
+    return open_datasets(folders, negatives=sources / "tumour_free"), read_split(sources / "folds.json")
+
+
 def open_fold(data: Path, sources: Path, fold: str) -> tuple[list[CaseRecord], Split]:
     """Return the slices of one fold of ``studies.sources``, and all of its folds."""
-    folders = [data / "figshare", sources / "brisc", data / "lgg", sources / "br35h"]
-    dataset = open_datasets(folders, negatives=sources / "tumour_free")
-    split = read_split(sources / "folds.json")
+    dataset, split = open_sources(data, sources)
     held = {case.file for case in split.cases if case.side == fold}
     return [record for record in dataset.records if record.case_id in held], split
 
