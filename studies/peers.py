@@ -42,6 +42,9 @@ from tumortrace.training.networks import UNet, build_network
 WIDTHS = (16, 32, 64, 128, 256)
 STRIDES = (2, 2, 2, 2)
 OURS = "tumortrace fast"
+EPOCH_SLICES = 1024
+"""Short epochs, so that a few minutes hold several."""
+
 COARSE_SHARE = 0.6
 """Of the epochs, as in the default configuration."""
 
@@ -133,8 +136,9 @@ def main(
     out: Annotated[Path, typer.Option()] = Path("runs/peers"),
 ) -> None:
     """Train what is not trained yet, score everything, print the table."""
-    config = load_config("fast", [f"training.threads={threads}"])
-    of_peers = load_config("fast", [f"training.threads={threads}", *one_map("dice_cross_entropy")])
+    settings = [f"training.threads={threads}", f"training.epoch_slices={EPOCH_SLICES}"]
+    config = load_config("fast", settings)
+    of_peers = load_config("fast", [*settings, *one_map("dice_cross_entropy")])
     dataset, group_of = open_held_out(data, sources)
     compute = start_compute(config.training)
     part = prepare_part(dataset.select("train"), config.recipe, name="TRAIN")
