@@ -16,7 +16,21 @@ from tests.fuzz.seeds import seeds_of
 Place = tuple[int, int, str]
 """Offset and length of a number in a file, and its byte order."""
 
-BINARY = ("png", "jpeg", "tiff", "other", "dicom", "pydicom", "seg", "nifti", "nifti_gz", "onnx")
+BINARY = (
+    "png",
+    "jpeg",
+    "tiff",
+    "other",
+    "dicom",
+    "pydicom",
+    "seg",
+    "nifti",
+    "nifti_gz",
+    "onnx",
+    "mask",
+    "voc_mask",
+    "scan_mask",
+)
 
 ODD_VALUES: list[Any] = [
     None, True, -1, 0, 1, 2**31, 2**63, 2**70, 1e-320, 1e308, float("nan"), float("inf"), "", "x", "0", "../../a",
@@ -119,9 +133,12 @@ def _onnx(data: bytes) -> Iterator[Place]:
     yield from ((at, size, "<") for at in range(len(data)) for size in (1, 2))
 
 
+_CHECKED = frozenset(("png", "mask", "voc_mask"))
+"""Kinds whose checksums are mended, so that more of the lies reach the reader."""
+
 _PLACES: dict[str, Callable[[bytes], Iterator[Place]]] = {
     "png": _png, "jpeg": _jpeg, "tiff": _tiff, "other": _other, "dicom": _dicom, "pydicom": _dicom, "seg": _dicom,
-    "nifti": _nifti, "nifti_gz": _nifti, "onnx": _onnx,
+    "nifti": _nifti, "nifti_gz": _nifti, "onnx": _onnx, "mask": _png, "voc_mask": _png, "scan_mask": _nifti,
 }  # fmt: skip
 
 
@@ -136,7 +153,7 @@ def hostile_files(draw: st.DrawFn, kind: str) -> bytes:
         changed = draw(_binary_lies(kind, gzip.decompress(data)))
         return draw(_cuts(gzip.compress(changed, 1)))
     changed = draw(_binary_lies(kind, data))
-    return _mend(changed) if kind == "png" and draw(st.integers(0, 4)) else changed
+    return _mend(changed) if kind in _CHECKED and draw(st.integers(0, 4)) else changed
 
 
 @st.composite

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import json
 import struct
 import tempfile
+import zlib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -174,12 +176,16 @@ def _make_annotations(to: str) -> Callable[[], Seeds]:
 
 
 def _make_supervisely() -> Seeds:
-    shape = {
-        "geometryType": "polygon",
-        "classTitle": "t",
-        "points": {"exterior": [[1, 1], [9, 1], [5, 9]], "interior": []},
-    }
-    return (json.dumps({"size": {"height": 24, "width": 20}, "tags": [], "objects": [shape]}).encode(),)
+    ring = {"exterior": [[1, 1], [9, 1], [5, 9]], "interior": [[[4, 2], [6, 2], [5, 4]]]}
+    bitmap = base64.b64encode(zlib.compress(_encode(GREY[:6, :5] > 99, "PNG"))).decode()
+    shapes = (
+        {"geometryType": "polygon", "points": ring},
+        {"geometryType": "rectangle", "points": {"exterior": [[2, 3], [8, 9]], "interior": []}},
+        {"geometryType": "bitmap", "bitmap": {"origin": [3, 4], "data": bitmap}},
+    )
+    size = {"height": 24, "width": 20}
+    objects = [{"classTitle": "t", **shape} for shape in shapes]
+    return tuple(json.dumps({"size": size, "tags": [], "objects": [each]}).encode() for each in objects)
 
 
 def _make_via3() -> Seeds:
@@ -246,6 +252,25 @@ def _make_results() -> Seeds:
     return (json.dumps(document).encode(),)
 
 
+def _make_masks() -> Seeds:
+    square = np.zeros((24, 20), np.uint8)
+    square[3:9, 4:12] = 1
+    red = np.dstack([square * 128, square * 0, square * 0])
+    return (
+        _encode(square * 255, "PNG"), _encode(square, "PNG"), _encode(square.astype(np.uint16) * 700, "PNG"),
+        _encode(square > 0, "PNG"), _encode(red, "PNG"), _encode(np.dstack([red, square * 255]), "PNG"),
+        _palette("PNG"), _encode(square + (GREY > 250), "PNG"),
+    )  # fmt: skip
+
+
+def _make_scan_masks() -> Seeds:
+    labels = np.zeros((7, 6, 5))
+    labels[2:5, 1:4, 1:3] = 1
+    labels[5, 5, 4] = 2
+    images = [nib.Nifti1Image(labels.astype(kind), np.eye(4)) for kind in (np.uint8, np.int16, np.float32)]
+    return tuple(image.to_bytes() for image in images)
+
+
 def _make_onnx() -> Seeds:
     values = [oh.make_tensor_value_info(n, 1, ["N", c, "H", "W"]) for n, c in (("images", 1), ("logits", 2))]
     nodes = [
@@ -267,5 +292,6 @@ MAKERS: dict[str, Callable[[], Seeds]] = {
     **{to: _make_annotations(to) for to in ("via", "coco", "labelme", "cvat", "labelstudio")},
     "supervisely": _make_supervisely, "via3": _make_via3, "xml": _make_voc, "yolo": _make_yolo, "table": _make_tables,
     "split": _make_splits, "results": _make_results, "onnx": _make_onnx,
+    "mask": _make_masks, "voc_mask": _make_masks, "scan_mask": _make_scan_masks,
 }  # fmt: skip
 """How the valid files of each kind are made."""

@@ -20,16 +20,18 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import nibabel as nib
 import numpy as np
 
 from tumortrace.copies.split_files import read_split
 from tumortrace.data.annotations.find import read_annotations
 from tumortrace.data.cases import read_case
-from tumortrace.data.convert import convert_to_annotations
+from tumortrace.data.convert import convert_to_annotations, convert_to_masks
 from tumortrace.data.dataset import open_dataset
 from tumortrace.data.pictures import read_size_hw
 from tumortrace.data.scans import open_volumes
 from tumortrace.data.slice import read_slice
+from tumortrace.data.upright import turn_upright
 from tumortrace.errors import TumortraceError
 from tumortrace.inference.model import open_model
 from tumortrace.inference.results.results_json import read_masks
@@ -47,6 +49,7 @@ NAMES = {
     "png": "a.png", "jpeg": "a.jpg", "tiff": "a.tif", "other": "a.bmp", "dicom": "a.dcm", "pydicom": "a.dcm",
     "seg": "a.dcm", "nifti": "a.nii", "nifti_gz": "a.nii.gz", "cvat": "a.xml", "xml": "a.xml", "yolo": "a.txt",
     "table": "pairs.csv", "supervisely": "a.png.json", "onnx": "a.onnx", "results": "results.json",
+    "mask": "masks/a.png", "voc_mask": "SegmentationClass/a.png", "scan_mask": "labels/a.nii",
 }  # fmt: skip
 _MODULES = (
     "defusedxml.ElementTree", "gdcm", "jpeg_ls", "openjpeg", "tumortrace.data.dicom.directory",
@@ -64,6 +67,7 @@ def read(kind: str, data: bytes) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path = folder / NAMES.get(kind, "a.json")
+        path.parent.mkdir(exist_ok=True)
         path.write_bytes(data)
         for way in _WAYS.get(kind, (_read_dataset, _read_annotations)):
             try:
@@ -74,7 +78,7 @@ def read(kind: str, data: bytes) -> None:
 
 
 def _read_picture(path: Path) -> None:
-    read_slice(path)
+    turn_upright(read_slice(path).pixels)
 
 
 def _read_size(path: Path) -> None:
@@ -101,12 +105,30 @@ def _read_segmentation(path: Path) -> None:
 def _read_dataset(path: Path) -> None:
     for name in ("a.png", "m.png"):
         cv2.imwrite(str(path.with_name(name)), np.full((24, 20), 255 * (name == "m.png"), np.uint8))
+    with suppress(TumortraceError):
+        open_dataset(path.parent, label="t")
     dataset = open_dataset(path.parent)
     for record in islice(dataset.records, 4):
         read_case(record)
     with tempfile.TemporaryDirectory() as out:
-        for to in ("coco", "via"):
+        for to in ("coco", "yolo"):
             convert_to_annotations(path.parent, Path(out) / to, to=to)
+
+
+def _read_masks(path: Path) -> None:
+    """Read masks in a folder of their own, beside the pictures or scans that they belong to."""
+    folder = path.parent.parent
+    place = folder / ("JPEGImages" if path.parent.name.startswith("Segm") else "images")
+    place.mkdir()
+    if path.suffix == ".nii":
+        (place / "a.nii").write_bytes(nib.Nifti1Image(np.ones((7, 6, 5), np.int16), np.eye(4)).to_bytes())
+    else:
+        cv2.imwrite(str(place / "a.jpg"), np.full((24, 20), 90, np.uint8))
+    dataset = open_dataset(folder)
+    for record in islice(dataset.records, 4):
+        read_case(record)
+    with tempfile.TemporaryDirectory() as out:
+        convert_to_masks(folder, Path(out) / "masks")
 
 
 def _read_annotations(path: Path) -> None:
@@ -131,6 +153,7 @@ _WAYS: dict[str, tuple[Any, ...]] = {
     "seg": (_read_segmentation, _read_scan),
     "table": (_read_dataset,),
     "yolo": (_read_dataset,),
+    **dict.fromkeys(("mask", "voc_mask", "scan_mask"), (_read_masks,)),
     "split": (_read_split,),
     "results": (_read_results,),
     "onnx": (_read_model,),
