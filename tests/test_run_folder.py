@@ -15,7 +15,9 @@ from tumortrace.run_folder import (
     METRICS,
     MODEL,
     SPLIT,
+    TRAINING_INDEX,
     check_run_folder,
+    has_begun,
     resumed_settings,
 )
 
@@ -34,9 +36,20 @@ def test_a_run_may_start_where_there_is_nothing_to_lose(tmp_path: Path):
 
 
 def test_a_run_may_go_on_from_its_first_epoch_or_its_checkpoint(tmp_path: Path):
-    check_run_folder(put(tmp_path, CONFIG), resume=True)
+    check_run_folder(put(tmp_path, CONFIG, TRAINING_INDEX), resume=True)
     check_run_folder(put(tmp_path, CHECKPOINT), resume=True)
     check_run_folder(put(tmp_path, BEST, MODEL), resume=True)
+
+
+def test_a_run_that_stopped_before_its_training_index_starts_anew(tmp_path: Path):
+    run = put(tmp_path / "run", CONFIG, FIRST)
+    assert not has_begun(run)
+    with pytest.raises(
+        ConfigError, match=r"run: the run stopped before it had begun \(no training\.npz\); train without"
+    ):
+        check_run_folder(run, resume=True)
+    check_run_folder(run, resume=False)
+    assert has_begun(put(run, TRAINING_INDEX))
 
 
 def test_a_new_run_where_there_is_one_is_refused(tmp_path: Path):
@@ -82,7 +95,7 @@ def test_a_cross_validation_is_not_overwritten_by_a_run(tmp_path: Path):
 
 
 def test_a_resumed_run_has_its_own_settings_and_those_that_are_changed(tmp_path: Path):
-    put(tmp_path, CONFIG).joinpath(CONFIG).write_text("[training]\nepochs = 3\nseed = 5")
+    put(tmp_path, CONFIG, TRAINING_INDEX).joinpath(CONFIG).write_text("[training]\nepochs = 3\nseed = 5")
     config = resumed_settings(tmp_path, ["training.threads=1"])
     assert (config.training.epochs, config.training.seed, config.training.threads) == (3, 5, 1)
     with pytest.raises(ConfigError, match="no run to resume"):

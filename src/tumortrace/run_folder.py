@@ -62,11 +62,11 @@ def check_run_folder(run: Path, *, resume: bool) -> None:
     """
     if resume and not (run / CONFIG).is_file():
         raise ConfigError(f"{run}: no run to resume (no {CONFIG}); train without --resume first")
-    if resume and not has_begun(run):
-        raise ConfigError(f"{run}: the run stopped before it had begun (no {TRAINING_INDEX}); train without --resume")
     kept = [name for name in (CHECKPOINT, BEST, MODEL) if (run / name).is_file()]
     if kept and CHECKPOINT not in kept:
         raise ConfigError(f"{run}: holds {kept[0]}, but no {CHECKPOINT} to continue from; choose another --out")
+    if resume and not has_begun(run):
+        raise ConfigError(f"{run}: the run stopped before it had begun (no {TRAINING_INDEX}); train without --resume")
     if resume:
         return
     if kept:
