@@ -70,3 +70,39 @@ def test_a_truncated_file_is_refused(tmp_path, kept):
     path.write_bytes(data[: kept if kept > 1 else int(len(data) * kept)])
     with pytest.raises(DataError, match=r"a\.bmp: cannot be decoded"):
         read_picture(path)
+
+
+def test_a_palette_of_all_greys_in_order_keeps_its_indices(tmp_path):
+    """Pillow takes such indices for grey values, and OpenCV has none either."""
+    palette = np.repeat(np.arange(256)[:, None], 3, axis=1)
+    samples = read_picture(write_bmp(tmp_path / "a.bmp", np.array([[0, 1, 255]]), palette, 8))
+    np.testing.assert_array_equal(samples.index, [[0, 1, 255]])
+    np.testing.assert_array_equal(samples.colour, [[[0] * 3, [1] * 3, [255] * 3]])
+    assert samples.colour.dtype == np.uint8
+
+
+def test_a_palette_that_does_not_say_its_length_is_full(tmp_path):
+    palette = np.arange(48).reshape(16, 3) * 5
+    path = write_bmp(tmp_path / "a.bmp", np.array([[15, 0, 9], [8, 2, 1]]), palette, 4)
+    data = bytearray(path.read_bytes())
+    data[46:54] = struct.pack("<II", 0, 3)  # three of them are said to matter, which means nothing
+    path.write_bytes(data)
+    np.testing.assert_array_equal(read_picture(path).colour, palette[[[15, 0, 9], [8, 2, 1]]])
+
+
+def test_entries_that_are_said_to_matter_do_not_lengthen_the_palette(tmp_path):
+    palette = np.array([[9, 8, 7], [200, 0, 90]])
+    path = write_bmp(tmp_path / "a.bmp", np.array([[1, 0, 0], [0, 1, 1]]), palette, 8)
+    data = bytearray(path.read_bytes())
+    data[50:54] = struct.pack("<I", 2)
+    path.write_bytes(data)
+    np.testing.assert_array_equal(read_picture(path).colour, palette[[[1, 0, 0], [0, 1, 1]]])
+
+
+def test_rows_from_the_top(tmp_path):
+    palette = np.array([[9, 8, 7], [200, 0, 90], [1, 2, 3]])
+    path = write_bmp(tmp_path / "a.bmp", np.array([[1, 0], [0, 2], [2, 2]]), palette, 8)
+    data = bytearray(path.read_bytes())
+    data[22:26] = struct.pack("<i", -3)
+    path.write_bytes(data)
+    np.testing.assert_array_equal(read_picture(path).index, [[2, 2], [0, 2], [1, 0]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 from tests.conftest import real_data
 
+from tumortrace.data import jpeg
 from tumortrace.data.pictures import read_picture
 from tumortrace.errors import DataError
 
@@ -110,7 +112,7 @@ def test_a_picture_that_ends_before_its_data_do_is_damaged(tmp_path):
     """libjpeg reads ahead and passes over eight bytes that no pixel needs."""
     data = encode(draw_grey(64, 48))
     (tmp_path / "a.jpg").write_bytes(data[:-2] + b"\x2a" + data[-2:])
-    with pytest.raises(DataError, match="the picture ends before its data do"):
+    with pytest.raises(DataError, match=r"\(the picture ends before its data do\)"):
         read_picture(tmp_path / "a.jpg")
 
 
@@ -165,3 +167,71 @@ def test_every_real_jpeg_is_whole(name):
     assert paths
     for path in paths:
         read_picture(path)
+
+
+def write_odd_subsampling(data: bytes) -> bytes:
+    """Of 4:2:2, the two blocks of brightness become one of each of two colours: the third colour has two blocks."""
+    changed = bytearray(data)
+    frame, scan = data.index(b"\xff\xc0"), data.index(b"\xff\xda")
+    changed[frame + 11], changed[frame + 14], changed[frame + 17] = 0x11, 0x11, 0x21
+    changed[scan + 6], changed[scan + 8], changed[scan + 10] = 0x00, 0x00, 0x11  # their tables
+    return bytes(changed)
+
+
+def test_subsampling_that_turbojpeg_does_not_read_is_decoded_without_the_tags(tmp_path, monkeypatch):
+    plain = write_odd_subsampling(
+        encode(np.dstack([draw_grey(24, 40, seed) for seed in range(3)]), subsampling="4:2:2")
+    )
+    exif = b"Exif\0\0MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, 3, 0, 0)
+    tags = [bytes([0xFF, kind]) + struct.pack(">H", 2 + len(text)) + text for kind, text in (
+        (0xE1, exif), (0xED, b"Photoshop 3.0\0"), (0xFE, b"a comment"), (0xE2, b"MPF\0II*\0"))]  # fmt: skip
+    (tmp_path / "a.jpg").write_bytes(plain[:2] + b"".join(tags) + plain[2:])
+    decoded, factory = [], jpeg.jpeg_factory
+    monkeypatch.setattr(jpeg, "jpeg_factory", lambda file: decoded.append(file.getvalue()) or factory(file))
+    colour = read_picture(tmp_path / "a.jpg").colour
+    assert decoded == [plain[:2] + tags[2] + plain[2:]]
+    np.testing.assert_array_equal(colour, decode_by_opencv(plain)[::-1, ::-1])
+
+
+def test_a_jpeg_has_a_hundred_scans_and_no_more(tmp_path):
+    data = encode(draw_grey(16, 24))
+    (tmp_path / "a.jpg").write_bytes(data + b"\xff\xda" * 99 + b"\xff\xd9")
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.jpg").colour, decode_by_opencv(data))
+    (tmp_path / "a.jpg").write_bytes(data + b"\xff\xda" * 100 + b"\xff\xd9")
+    with pytest.raises(DataError, match=r"a\.jpg: a JPEG of 101 scans, more than the limit of 100; save it as PNG"):
+        read_picture(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("comment", [b"", b"\xff\xd9"])
+def test_a_jpeg_without_its_end_is_truncated(tmp_path, comment):
+    """The end marker of a picture within a comment is none of this one."""
+    (tmp_path / "a.jpg").write_bytes(encode(draw_grey(16, 24), comment=comment)[:-2])
+    with pytest.raises(DataError, match=r"a\.jpg: the picture is truncated \(\d+ bytes\); copy it again"):
+        read_picture(tmp_path / "a.jpg")
+
+
+def test_a_jpeg_without_a_scan_is_truncated(tmp_path):
+    data = encode(draw_grey(16, 24))
+    (tmp_path / "a.jpg").write_bytes(data[: data.index(b"\xff\xda")] + b"\xff\xd9")
+    with pytest.raises(DataError, match=r"a\.jpg: the picture is truncated"):
+        read_picture(tmp_path / "a.jpg")
+
+
+def encode_with_last_byte_255() -> bytes:
+    """A picture whose pixels end in 255 and the 0 that belongs to it."""
+    made = (encode(draw_grey(16, 24, seed), quality=95) for seed in range(2000))
+    return next(data for data in made if data[-4:-2] == b"\xff\x00")
+
+
+@pytest.mark.parametrize(
+    ("extra", "is_whole"),
+    [(b"", True), (b"\xff" * 3, True), (b"\x2a", False), (b"\xff\x00", False), (b"\x2a\xff\xff", False)],
+)
+def test_pixels_whose_last_byte_is_255(tmp_path, extra, is_whole):
+    data = encode_with_last_byte_255()
+    (tmp_path / "a.jpg").write_bytes(data[:-2] + extra + data[-2:])
+    if is_whole:
+        np.testing.assert_array_equal(read_picture(tmp_path / "a.jpg").colour, decode_by_opencv(data))
+        return
+    with pytest.raises(DataError, match="the picture ends before its data do"):
+        read_picture(tmp_path / "a.jpg")

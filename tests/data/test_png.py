@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from tumortrace.data.pictures import read_picture
 from tumortrace.data.slice import read_slice
 from tumortrace.errors import DataError
 
-GREY, COLOUR, PALETTE, GREY_ALPHA = 0, 2, 3, 4
+GREY, COLOUR, PALETTE, GREY_ALPHA, COLOUR_ALPHA = 0, 2, 3, 4, 6
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
@@ -159,3 +160,99 @@ def test_pixels_are_those_of_opencv(tmp_path_factory, size_hw, mode, seed):
     assert expected is not None
     colour = read_picture(path).colour
     np.testing.assert_array_equal(colour, expected if colour.ndim == 2 else expected[:, :, ::-1])
+
+
+def test_a_transparent_colour_matches_in_every_channel(tmp_path):
+    rows = b"\0" + bytes([1, 2, 3, 1, 1, 1, 1, 2, 4])
+    path = write_png(tmp_path / "a.png", (3, 1, 8, COLOUR), rows, chunk(b"tRNS", struct.pack(">3H", 1, 2, 3)))
+    np.testing.assert_array_equal(read_picture(path).alpha, [[0, 255, 255]])
+
+
+def test_opacity_of_a_palette(tmp_path):
+    more = chunk(b"PLTE", bytes([9, 8, 7, 200, 0, 90, 1, 2, 3])), chunk(b"tRNS", bytes([0, 70]))
+    samples = read_picture(write_png(tmp_path / "a.png", (3, 1, 8, PALETTE), b"\0\x02\x01\x00", *more))
+    np.testing.assert_array_equal(samples.index, [[2, 1, 0]])
+    np.testing.assert_array_equal(samples.colour, [[[1, 2, 3], [200, 0, 90], [9, 8, 7]]])
+    np.testing.assert_array_equal(samples.alpha, [[255, 70, 0]])
+
+
+def test_sixteen_bits_of_colour_with_alpha(tmp_path):
+    rows = b"\0" + struct.pack(">8H", 1, 300, 65535, 4, 5, 6, 7, 60000)
+    samples = read_picture(write_png(tmp_path / "a.png", (2, 1, 16, COLOUR_ALPHA), rows))
+    np.testing.assert_array_equal(samples.colour, [[[1, 300, 65535], [5, 6, 7]]])
+    np.testing.assert_array_equal(samples.alpha, [[4, 60000]])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_orientation_of_a_png(tmp_path, orientation):
+    tag = b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+    path = write_png(tmp_path / "a.png", (3, 2, 8, GREY), b"\0\x01\x02\x03\0\x04\x05\x06", chunk(b"eXIf", tag))
+    samples = read_picture(path)
+    np.testing.assert_array_equal(samples.colour, cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
+    assert samples.turned == (orientation != 1)
+
+
+def write_interlaced(path: Path, stream: bytes) -> Path:
+    """A grey PNG of 3 x 2 pixels whose passes are (0, 0); (2, 0); (1, 0); and the second row; four have no pixel."""
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 3, 2, 8, GREY, 0, 0, 1))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(stream)) + chunk(b"IEND", b""))
+    return path
+
+
+def test_an_interlaced_picture_is_whole_with_its_last_byte(tmp_path):
+    stream = bytes([0, 10, 0, 30, 0, 20, 0, 40, 50, 60])
+    path = write_interlaced(tmp_path / "a.png", stream)
+    np.testing.assert_array_equal(read_picture(path).colour, [[10, 20, 30], [40, 50, 60]])
+    np.testing.assert_array_equal(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), [[10, 20, 30], [40, 50, 60]])
+    with pytest.raises(DataError, match=r"\(its pixels are damaged\)"):
+        read_picture(write_interlaced(tmp_path / "b.png", stream[:-1]))
+
+
+@pytest.mark.parametrize(
+    ("header", "rows"),
+    [
+        ((3, 2, 8, GREY), b"\0\x01\x02\x03\x05\x04\x05\x06"),  # there are five filters, 0 to 4
+        ((3, 1, 8, GREY), b""),
+        ((1, 1, 16, COLOUR), b"\0" + bytes(7)),  # a byte too many, of which OpenCV's libpng would complain
+        ((1, 2, 16, COLOUR), b"\0" + bytes(6) + b"\5" + bytes(6)),
+    ],
+)
+def test_pixels_that_are_damaged(tmp_path, capfd, header, rows):
+    with pytest.raises(DataError, match=r"a\.png: cannot be decoded \(its pixels are damaged\)"):
+        read_picture(write_png(tmp_path / "a.png", header, rows))
+    assert capfd.readouterr().err == ""
+
+
+def test_filters_up_to_the_last_and_bytes_behind_the_pixels(tmp_path):
+    """The second row is filtered by Paeth's predictor, which takes the pixel above where it is nearest."""
+    path = write_png(tmp_path / "a.png", (3, 2, 8, GREY), b"\0\x01\x02\x03\x04\x04\x05\x06" + b"\x63\x63")
+    np.testing.assert_array_equal(read_picture(path).colour, [[1, 2, 3], [5, 10, 16]])
+
+
+def test_pixels_in_several_chunks(tmp_path):
+    path = write_png(tmp_path / "a.png", (3, 1, 8, GREY), b"\0\x01\x02\x03")
+    stream = zlib.compress(b"\0\x01\x02\x03")
+    parts = chunk(b"IDAT", stream[:4]) + chunk(b"IDAT", b"") + chunk(b"IDAT", stream[4:])
+    path.write_bytes(path.read_bytes().replace(chunk(b"IDAT", stream), parts))
+    np.testing.assert_array_equal(read_picture(path).colour, [[1, 2, 3]])
+
+
+@pytest.mark.parametrize(("kind", "is_read"), [(b"ABCD", False), (b"AbCD", False), (b"aBCD", True)])
+def test_damage_in_an_unknown_chunk_counts_if_no_decoder_may_pass_over_it(tmp_path, kind, is_read):
+    wrong = chunk(kind, b"content")[:-1] + b"?"
+    path = write_png(tmp_path / "a.png", (1, 1, 8, GREY), b"\0\x09", wrong)
+    if is_read:
+        np.testing.assert_array_equal(read_picture(path).colour, [[9]])
+        return
+    with pytest.raises(DataError, match=r"a\.png: the PNG is damaged \(a checksum in it is wrong\)"):
+        read_picture(path)
+
+
+def test_pixels_beyond_the_picture_are_not_unpacked(tmp_path):
+    path = write_png(tmp_path / "a.png", (1, 1, 8, GREY), b"\0\x09" + bytes(20_000_000))
+    tracemalloc.start()
+    colour = read_picture(path).colour
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(colour, [[9]])
+    assert peak < 5_000_000
