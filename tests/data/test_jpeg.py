@@ -108,9 +108,10 @@ def test_the_message_names_the_file_and_what_libjpeg_says(tmp_path):
         read_picture(tmp_path / "a.jpg")
 
 
-def test_a_picture_that_ends_before_its_data_do_is_damaged(tmp_path):
+@pytest.mark.parametrize("comment", [b"", b"\xff\xd9"])
+def test_a_picture_that_ends_before_its_data_do_is_damaged(tmp_path, comment):
     """libjpeg reads ahead and passes over eight bytes that no pixel needs."""
-    data = encode(draw_grey(64, 48))
+    data = encode(draw_grey(64, 48), comment=comment)
     (tmp_path / "a.jpg").write_bytes(data[:-2] + b"\x2a" + data[-2:])
     with pytest.raises(DataError, match=r"\(the picture ends before its data do\)"):
         read_picture(tmp_path / "a.jpg")
@@ -225,7 +226,14 @@ def encode_with_last_byte_255() -> bytes:
 
 @pytest.mark.parametrize(
     ("extra", "is_whole"),
-    [(b"", True), (b"\xff" * 3, True), (b"\x2a", False), (b"\xff\x00", False), (b"\x2a\xff\xff", False)],
+    [
+        (b"", True),
+        (b"\xff" * 3, True),
+        (b"\x2a", False),
+        (b"\xff\x00", False),
+        (b"\x2a\xff", False),
+        (b"\x2a\xff\xff", False),
+    ],
 )
 def test_pixels_whose_last_byte_is_255(tmp_path, extra, is_whole):
     data = encode_with_last_byte_255()

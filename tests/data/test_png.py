@@ -192,10 +192,13 @@ def test_the_orientation_of_a_png(tmp_path, orientation):
     assert samples.turned == (orientation != 1)
 
 
-def write_interlaced(path: Path, stream: bytes) -> Path:
-    """A grey PNG of 3 x 2 pixels whose passes are (0, 0); (2, 0); (1, 0); and the second row; four have no pixel."""
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 3, 2, 8, GREY, 0, 0, 1))
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(stream)) + chunk(b"IEND", b""))
+SMALL = struct.pack(">IIBBBBB", 3, 2, 8, GREY, 0, 0, 1)
+
+
+def write_interlaced(path: Path, stream: bytes, head: bytes = SMALL) -> Path:
+    """A PNG of 3 x 2 pixels whose passes are (0, 0); (2, 0); (1, 0); and the second row; four have no pixel."""
+    pixels = chunk(b"IDAT", zlib.compress(stream))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + pixels + chunk(b"IEND", b""))
     return path
 
 
@@ -206,6 +209,19 @@ def test_an_interlaced_picture_is_whole_with_its_last_byte(tmp_path):
     np.testing.assert_array_equal(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), [[10, 20, 30], [40, 50, 60]])
     with pytest.raises(DataError, match=r"\(its pixels are damaged\)"):
         read_picture(write_interlaced(tmp_path / "b.png", stream[:-1]))
+
+
+@pytest.mark.parametrize("row", range(4))
+def test_a_wrong_filter_in_any_pass_is_damage_and_nothing_is_printed(tmp_path, capfd, row):
+    """The same four rows in 16 bits of colour, 6 bytes a pixel, of which OpenCV's libpng would complain."""
+    rows = [b"\0" + bytes(6 * width) for width in (1, 1, 1, 3)]
+    head = struct.pack(">IIBBBBB", 3, 2, 16, COLOUR, 0, 0, 1)
+    whole = write_interlaced(tmp_path / "a.png", b"".join(rows), head)
+    np.testing.assert_array_equal(read_picture(whole).colour, np.zeros((2, 3, 3)))
+    rows[row] = b"\5" + rows[row][1:]
+    with pytest.raises(DataError, match=r"b\.png: cannot be decoded \(its pixels are damaged\)"):
+        read_picture(write_interlaced(tmp_path / "b.png", b"".join(rows), head))
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

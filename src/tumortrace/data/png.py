@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,9 +131,12 @@ def _check_stream(stream: bytes, header: _Layout) -> None:
     sizes = [(len(range(left, width, step)), len(range(top, height, row))) for left, top, step, row in passes]
     bits = header.bits * _CHANNELS[header.colour_type]
     row_bytes = [1 + (columns * bits + 7) // 8 for columns, _ in sizes]  # the number of its filter first
-    expected = sum(rows * length for (columns, rows), length in zip(sizes, row_bytes, strict=True) if columns)
+    lengths = [rows * length if columns else 0 for (columns, rows), length in zip(sizes, row_bytes, strict=True)]
+    expected = sum(lengths)
     pixels = zlib.decompressobj().decompress(stream, expected + 1)  # one more, so that it sees its own checksum
-    has_wrong_filter = not header.is_interlaced and max(pixels[: expected : row_bytes[0]], default=0) > _LAST_FILTER
+    ends = itertools.accumulate(lengths)
+    filters = (pixels[end - size : end : row] for end, size, row in zip(ends, lengths, row_bytes, strict=True))
+    has_wrong_filter = any(max(numbers, default=0) > _LAST_FILTER for numbers in filters)
     is_longer = header.bits == 16 and len(pixels) > expected  # common and harmless, but OpenCV's libpng prints a line
     if len(pixels) < expected or has_wrong_filter or is_longer:
         raise DataError("its pixels are damaged")
