@@ -29,7 +29,7 @@ class Deadlines:
     """How long a connection may take.
 
     Attributes:
-        header_s: Seconds for the header of a request.
+        header_s: Seconds for the header of a request, from its first byte; for the first one from the connection.
         window_s: Seconds in which a body, or the reading of a reply, has to move on.
         body_bytes: Bytes of a body that have to arrive in each window.
         reply_bytes: Bytes of a reply that a client has to read in each window.
@@ -61,6 +61,7 @@ class DeadlineProtocol(H11Protocol):
         if connection is not None:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self._received = 0
+        self._received_at_reply = -1
         self._refused = False
         self._phase = ""
         self._since = 0.0
@@ -79,6 +80,12 @@ class DeadlineProtocol(H11Protocol):
         """End the watch."""
         self._timer.cancel()
         super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        """Let the next request have its own time; while none has begun, uvicorn's time for idle connections counts."""
+        self._received_at_reply = self._received
+        self._phase = ""
+        super().on_response_complete()
 
     def resume_writing(self) -> None:
         """Begin a new window: the client has read on."""
@@ -120,7 +127,7 @@ class DeadlineProtocol(H11Protocol):
         if waiting:
             return "reply", -waiting
         if self.conn.their_state is h11.IDLE:
-            return "header", 0
+            return ("idle" if self._received == self._received_at_reply else "header"), 0
         if self.conn.their_state is h11.SEND_BODY:
             if self.conn.our_state in (h11.DONE, h11.MUST_CLOSE):
                 return "drain", 0

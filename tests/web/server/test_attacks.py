@@ -172,9 +172,7 @@ def test_each_is_refused_in_one_line_or_passed_over(attacked: Attacked):
 
 
 def test_the_next_request_is_answered(attacked: Attacked):
-    statuses = [one.next_status for one in attacked.sent]
-    assert set(statuses) <= {200, 408}  # 408: a busy machine kept this client from sending in time
-    assert statuses.count(200) >= 0.95 * len(statuses)
+    assert {one.next_status for one in attacked.sent} == {200}
 
 
 def test_the_memory_of_the_server_stays_flat(attacked: Attacked):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import re
@@ -90,6 +91,17 @@ def test_silent_and_trickling_headers_are_closed(servers):
     assert b"408" in read_all(trickling).partition(b"\r\n")[0]
     assert read_all(silent) == b""
     assert time.monotonic() - started < 1 + 2 * CHECK_SECONDS + 1.5
+
+
+@pytest.mark.parametrize("pauses_s", [[0.05] * 50, [3.0]], ids=["brisk requests", "a pause"])
+def test_requests_on_one_connection_have_their_time_each(servers, pauses_s):
+    connection = servers["quick"].connect()
+    for pause in [*pauses_s, 0.0]:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        reply = http.client.HTTPResponse(connection)
+        reply.begin()
+        assert (reply.status, json.loads(reply.read())["status"]) == (200, "ok")
+        time.sleep(pause)
 
 
 def test_silent_and_trickling_bodies_are_closed_and_leave_nothing(servers):
