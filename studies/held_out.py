@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.common import make_table
 from rich.table import Table
 
+from tumortrace.copies.splits import Split
 from tumortrace.metrics.intervals import mean_interval
 
 
@@ -25,6 +27,11 @@ class Scored(NamedTuple):
     group: str
     healthy: bool
     values: tuple[float, ...]
+
+
+def list_trained(crossval: Path, split: Split) -> list[str]:
+    """Return the folds of a cross-validation whose models are there; ``studies.calibrate`` makes a folder of one."""
+    return [side for side in split.sides if (crossval / f"fold-{side}").is_dir()]
 
 
 def tabulate_gains(title: str, first: str, others: Sequence[str], scored: Sequence[Scored]) -> Table:

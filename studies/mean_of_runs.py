@@ -55,6 +55,7 @@ def main(runs: list[Path], out: Annotated[Path, typer.Option()]) -> None:
     ranges = run.model.feature_ranges
     data = make_onnx(run.network, recipe=run.model.recipe, card=card, feature_ranges=ranges, sample=sample)
     write_atomically(out / MODEL, data)
+    print(f"{out}: the mean of {len(runs)} runs")
 
 
 if __name__ == "__main__":

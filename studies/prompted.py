@@ -11,7 +11,8 @@ the other folds (``--choose``). The folder gets a row a slice and box in ``boxes
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -159,6 +160,21 @@ def score_boxes(
     return rows
 
 
+def refine(model: PromptModel, case: Case, box: Box) -> Iterator[Mask]:
+    """Yield the mask of a box, then that after each further click on its largest error, until nothing is wrong."""
+    session = PromptSession(model, case.slice, gate=False)
+    points: list[tuple[int, int]] = []
+    labels: list[bool] = []
+    while True:
+        mask = session.predict(box, points, labels).mask
+        yield mask
+        click = click_error(mask, case.truth)
+        if click is None:
+            return
+        points.append((click.x, click.y))
+        labels.append(click.on_tumour)
+
+
 def score_clicks(pointed: Sequence[Pointed], model: PromptModel) -> list[dict[str, object]]:
     """Return a row for each slice: Dice after a box 15 % too wide and 0, 1, 2 ... clicks, and the prompts to a goal.
 
@@ -166,20 +182,13 @@ def score_clicks(pointed: Sequence[Pointed], model: PromptModel) -> list[dict[st
     """
     rows = []
     for case, boxes in track(pointed, "Clicks", total=len(pointed)):
-        session = PromptSession(model, case.slice, gate=False)
-        points: list[tuple[int, int]] = []
-        labels: list[bool] = []
         dices: list[float] = []
         outside = 0
-        while len(dices) < MOST_CLICKS:
-            mask = session.predict(boxes["0.15"], points, labels).mask
+        for mask in islice(refine(model, case, boxes["0.15"]), MOST_CLICKS):
             outside += int((mask & ~case.truth & ~fill_box(boxes["0.15"], mask.shape)).sum())
             dices.append(count_pixels(mask, case.truth).dice)
-            click = click_error(mask, case.truth)
-            if click is None or dices[-1] >= max(GOALS):
+            if dices[-1] >= max(GOALS):
                 break
-            points.append((click.x, click.y))
-            labels.append(click.on_tumour)
         name = {"source": case.record.source, "file": case.record.case_id, "group": group_of(case.record)}
         reached = {f"prompts_to_{goal}": count_prompts(dices, goal) for goal in GOALS}
         after = {f"dice_{count}": round(dices[min(count, len(dices) - 1)], 5) for count in range(6)}

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -25,16 +26,16 @@ from reproduction.tables import write_table
 from rich.console import Console
 
 from studies.learning import describe, learn, open_hospital, order_randomly, score
+from studies.prompted import refine
 from studies.prompted_worth import BOX_S, CLICK_S, OUTLINE_S
 from tumortrace.cli import run_script
 from tumortrace.data.cases import Case, CaseRecord, read_cases
-from tumortrace.evaluation.simulated_prompts import click_error, cut_to_slice, loosen_box
+from tumortrace.evaluation.simulated_prompts import cut_to_slice, loosen_box
 from tumortrace.files import write_atomically
 from tumortrace.inference.batch.segment_picture import encode_mask
 from tumortrace.inference.model import open_model
 from tumortrace.inference.prompts.grid import box_of
 from tumortrace.inference.prompts.model import PromptModel, open_prompt_model
-from tumortrace.inference.prompts.session import PromptSession
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.progress import tell
 
@@ -58,14 +59,7 @@ FIELDS = (
 def point(case: Case, model: PromptModel, *, clicks: int) -> NDArray[np.bool_]:
     """Return the mask of a box and of up to so many clicks, each on the largest error."""
     box = cut_to_slice(loosen_box(box_of(case.truth), LOOSENESS), case.slice.size_hw)
-    session = PromptSession(model, case.slice, gate=False)
-    points: list[tuple[int, int]] = []
-    labels: list[bool] = []
-    mask = session.predict(box).mask
-    while len(points) < clicks and (click := click_error(mask, case.truth)) is not None:
-        points.append((click.x, click.y))
-        labels.append(click.on_tumour)
-        mask = session.predict(box, points, labels).mask
+    *_, mask = islice(refine(model, case, box), clicks + 1)
     return mask
 
 

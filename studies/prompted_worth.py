@@ -11,6 +11,7 @@ measurements.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated
 
@@ -21,14 +22,13 @@ from benchmarks.common import make_table
 from numpy.typing import NDArray
 from rich.console import Console
 
-from studies.prompted import GOALS, MOST_CLICKS, Pointed, count_prompts, group_of, read_held_out, read_pointed
+from studies.prompted import GOALS, MOST_CLICKS, Pointed, count_prompts, group_of, read_held_out, read_pointed, refine
 from tumortrace.cli import run_script
 from tumortrace.evaluation.simulated_prompts import click_error
 from tumortrace.files import write_csv
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict
 from tumortrace.inference.prompts.model import PromptModel, open_prompt_model
-from tumortrace.inference.prompts.session import PromptSession
 from tumortrace.metrics.intervals import mean_interval
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.progress import track
@@ -58,22 +58,15 @@ def count_strokes(mask: Mask, truth: Mask, goal: float) -> int:
     return MOST_STROKES
 
 
-def click_to_goals(session: PromptSession, pointed: Pointed) -> tuple[list[float], Mask]:
+def click_to_goals(model: PromptModel, pointed: Pointed) -> tuple[list[float], Mask]:
     """Return the Dice after the box and each click, up to the highest goal, and the mask of the box alone."""
-    truth, box = pointed.case.truth, pointed.boxes["0.15"]
-    points: list[tuple[int, int]] = []
-    labels: list[bool] = []
     dices: list[float] = []
-    first = session.predict(box).mask
-    mask = first
-    while len(dices) < MOST_CLICKS:
-        dices.append(count_pixels(mask, truth).dice)
-        click = click_error(mask, truth)
-        if click is None or dices[-1] >= max(GOALS):
+    masks = refine(model, pointed.case, pointed.boxes["0.15"])
+    first = next(masks)
+    for mask in islice(chain([first], masks), MOST_CLICKS):
+        dices.append(count_pixels(mask, pointed.case.truth).dice)
+        if dices[-1] >= max(GOALS):
             break
-        points.append((click.x, click.y))
-        labels.append(click.on_tumour)
-        mask = session.predict(box, points, labels).mask
     return dices, first
 
 
@@ -89,7 +82,7 @@ def measure(pointed: Pointed, automatic: Model, model: PromptModel) -> dict[str,
     case = pointed.case
     mask = predict(automatic, case.slice).mask
     dice = count_pixels(mask, case.truth).dice
-    dices, boxed = click_to_goals(PromptSession(model, case.slice, gate=False), pointed)
+    dices, boxed = click_to_goals(model, pointed)
     row: dict[str, object] = {
         "source": case.record.source,
         "file": case.record.case_id,

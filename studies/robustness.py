@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from studies.held_out import list_trained
 from tumortrace.cli import run_script
 from tumortrace.copies.split_files import apply_split, read_split
 from tumortrace.data.cases import read_cases
@@ -117,7 +118,7 @@ def score(crossval: Path, whole: Dataset, *, every: int) -> dict[str, dict[str, 
     """Mean Dice of the slices with tumour, undamaged (``none``) and damaged, by case."""
     split = read_split(crossval / "split.json")
     dices: dict[str, dict[str, float]] = {name: {} for name in DAMAGES}
-    for side in (side for side in split.sides if (crossval / f"fold-{side}").is_dir()):
+    for side in list_trained(crossval, split):
         model = open_model(str(crossval / f"fold-{side}"))
         records = apply_split(whole, split, fold=int(side)).select("test")[::every]
         for record, case, _ in track(read_cases(records), f"Fold {side}", total=len(records)):

@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from studies.held_out import Scored, tabulate_gains
+from studies.held_out import Scored, list_trained, tabulate_gains
 from tumortrace.cli import run_script
 from tumortrace.copies.split_files import apply_split, read_split
 from tumortrace.data.cases import CaseRecord, read_cases
@@ -37,7 +37,7 @@ def score(crossval: Path, whole: Dataset, *, every: int) -> list[Scored]:
     split = read_split(crossval / "split.json")
     group_of = {case.file: case.group for case in split.cases}
     scored = []
-    for side in (side for side in split.sides if (crossval / f"fold-{side}").is_dir()):
+    for side in list_trained(crossval, split):
         parts = apply_split(whole, split, fold=int(side))
         model = one_look(open_model(str(crossval / f"fold-{side}")))
         small = in_8_bits(model, parts.select("train"))

@@ -44,9 +44,7 @@ def test_a_run_may_go_on_from_its_first_epoch_or_its_checkpoint(tmp_path: Path):
 def test_a_run_that_stopped_before_its_training_index_starts_anew(tmp_path: Path):
     run = put(tmp_path / "run", CONFIG, FIRST)
     assert not has_begun(run)
-    with pytest.raises(
-        ConfigError, match=r"run: the run stopped before it had begun \(no training\.npz\); train without"
-    ):
+    with pytest.raises(ConfigError, match="the run stopped before it began to train; start it without --resume"):
         check_run_folder(run, resume=True)
     check_run_folder(run, resume=False)
     assert has_begun(put(run, TRAINING_INDEX))

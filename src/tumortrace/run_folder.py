@@ -66,7 +66,7 @@ def check_run_folder(run: Path, *, resume: bool) -> None:
     if kept and CHECKPOINT not in kept:
         raise ConfigError(f"{run}: holds {kept[0]}, but no {CHECKPOINT} to continue from; choose another --out")
     if resume and not has_begun(run):
-        raise ConfigError(f"{run}: the run stopped before it had begun (no {TRAINING_INDEX}); train without --resume")
+        raise ConfigError(f"{run}: the run stopped before it began to train; start it without --resume")
     if resume:
         return
     if kept:

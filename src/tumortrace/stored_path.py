@@ -117,10 +117,9 @@ class StoredPath(type(Path())):  # type: ignore[misc] # the class of this system
             OSError: It cannot be read; ``strerror`` says why.
         """
         source = self._find_source()
+        reading = _reading[hash(source) % len(_reading)]
         try:
-            with _reading[
-                hash(source) % len(_reading)
-            ]:  # of several threads one reads it; the others take what it kept
+            with reading:  # of several threads one reads it; the others take what it kept
                 return _read_or_take(source)
         except DataError as error:
             raise self._fault(error) from None

@@ -134,7 +134,7 @@ def _onnx(data: bytes) -> Iterator[Place]:
 
 
 _CHECKED = frozenset(("png", "mask", "voc_mask"))
-"""Kinds whose checksums are mended, so that more of the lies reach the reader."""
+"""Kinds of PNG. Their checksums are usually computed again after a lie, because a wrong one ends the reading."""
 
 _PLACES: dict[str, Callable[[bytes], Iterator[Place]]] = {
     "png": _png, "jpeg": _jpeg, "tiff": _tiff, "other": _other, "dicom": _dicom, "pydicom": _dicom, "seg": _dicom,
@@ -153,7 +153,7 @@ def hostile_files(draw: st.DrawFn, kind: str) -> bytes:
         changed = draw(_binary_lies(kind, gzip.decompress(data)))
         return draw(_cuts(gzip.compress(changed, 1)))
     changed = draw(_binary_lies(kind, data))
-    return _mend(changed) if kind in _CHECKED and draw(st.integers(0, 4)) else changed
+    return _renew_checksums(changed) if kind in _CHECKED and draw(st.integers(0, 4)) else changed
 
 
 @st.composite
@@ -203,7 +203,7 @@ def _cuts(draw: st.DrawFn, data: bytes) -> bytes:
     return data[: draw(st.integers(0, len(data)))] if draw(st.booleans()) else data
 
 
-def _mend(data: bytes) -> bytes:
+def _renew_checksums(data: bytes) -> bytes:
     """Set the checksums of a PNG right, so that the lie gets further."""
     made, at = data[:8], 8
     while at + 12 <= len(data):

@@ -187,7 +187,7 @@ def test_a_run_stopped_before_it_had_begun_starts_again_with_the_same_result(
             patch.setattr(run_module, name, stop_at_the_last(getattr(run_module, name)))
         with pytest.raises(TumortraceError, match="stopped"):
             train(dataset, config, out=stopped, start_from=model)
-    with pytest.raises(ConfigError, match=r"no run to resume|stopped before it had begun.*train without --resume"):
+    with pytest.raises(ConfigError, match=r"no run to resume|stopped before it began to train; start it without"):
         train(dataset, None, out=stopped, resume=True)
     assert not has_begun(stopped)
     train(dataset, config, out=stopped, start_from=model)
