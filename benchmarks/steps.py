@@ -68,29 +68,30 @@ def measure() -> Table:
         table.add_row(name, f"{spent_ms:.2f}", f"{spent_ms / whole:.1%}", f"{spent_ms / basis:.2f}")
     table.add_row("whole", f"{whole:.2f}", "100.0%", f"{whole / basis:.2f}")
     table.add_row("bare inference", f"{basis:.2f}", f"{basis / whole:.1%}", "1.00")
-    gflop, rate = len(batch) * count_gflop(model), matrix_rate()
+    gflop, rate = len(batch) * count_gflop(onnx.load(model.path)), matrix_rate()
     floor = 1000 * gflop / rate
     words = f"floor: {gflop:.2f} GFLOP at {rate:.0f} GFLOP/s"
     table.add_row(words, f"{floor:.2f}", f"{floor / whole:.1%}", f"{floor / basis:.2f}")
     return table
 
 
-def count_gflop(model: Model) -> float:
-    """Count the operations of all convolutions and matrix products for one slice: multiplications and additions."""
-    graph = onnx.shape_inference.infer_shapes(onnx.load(model.path)).graph
-    sides = {array.name: tuple(array.dims) for array in graph.initializer}
-    shapes = {
-        value.name: [dimension.dim_value or 1 for dimension in value.type.tensor_type.shape.dim]
-        for value in [*graph.input, *graph.value_info, *graph.output]
-    }
+def count_gflop(model: onnx.ModelProto) -> float:
+    """Count the operations of all convolutions and matrix products for one slice: multiplications and additions.
+
+    Weights may be initializers, or come from one by a cast.
+    """
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    shapes: dict[str, list[int]] = {array.name: list(array.dims) for array in graph.initializer}
+    for value in [*graph.input, *graph.value_info, *graph.output]:
+        shapes[value.name] = [dimension.dim_value or 1 for dimension in value.type.tensor_type.shape.dim]
     operations = 0
     for node in graph.node:
         if node.op_type == "Conv":
-            operations += 2 * int(np.prod(shapes[node.output[0]])) * int(np.prod(sides[node.input[1]][1:]))
+            operations += 2 * int(np.prod(shapes[node.output[0]])) * int(np.prod(shapes[node.input[1]][1:]))
         elif node.op_type == "ConvTranspose":
-            operations += 2 * int(np.prod(shapes[node.input[0]])) * int(np.prod(sides[node.input[1]][1:]))
-        elif node.op_type in {"MatMul", "Gemm"} and node.input[1] in sides:
-            operations += 2 * int(np.prod(shapes[node.output[0]])) * sides[node.input[1]][0]
+            operations += 2 * int(np.prod(shapes[node.input[0]])) * int(np.prod(shapes[node.input[1]][1:]))
+        elif node.op_type in {"MatMul", "Gemm"}:
+            operations += 2 * int(np.prod(shapes[node.output[0]])) * shapes[node.input[0]][-1]
     return operations / 1e9
 
 

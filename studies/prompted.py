@@ -287,30 +287,30 @@ def main(  # noqa: PLR0913, PLR0917 - the options of a study
     split: Annotated[Path | None, typer.Option(help="Folds; the slices of --fold are scored.")] = None,
     fold: Annotated[int, typer.Option()] = 4,
     model: Annotated[str | None, typer.Option(help="Prompted model.")] = None,
-    closely: Annotated[list[str] | None, typer.Option(help="Automatic models that are shown the surroundings.")] = None,
+    automatic: Annotated[str | None, typer.Option(help="Automatic model that was not trained on the slices.")] = None,
     masks: Annotated[Path | None, typer.Option(help="Masks that another program made of the same boxes.")] = None,
     every: Annotated[int, typer.Option()] = 1,
     *,
     choose: Annotated[bool, typer.Option(help="Choose surroundings and threshold on the other folds.")] = False,
-    automatic: Annotated[bool, typer.Option()] = False,
+    closely: Annotated[bool, typer.Option(help="Show the automatic model the surroundings of the boxes too.")] = False,
     simple: Annotated[bool, typer.Option(help="Score the ellipse and GrabCut too.")] = False,
 ) -> None:
     """Score every way and print the tables."""
     console = Console(width=180)
     records = read_held_out(data, split, fold, others=choose)
     pointed = read_pointed(records, every=every)
-    if choose:
-        for name in closely or []:
-            for choice, dice in choose_closely(open_model(name), pointed).items():
-                print(name, *choice, f"{dice:.4f}")
+    shown = None if automatic is None else open_model(automatic)
+    if choose and shown:
+        for choice, dice in choose_closely(shown, pointed).items():
+            print(shown.name, *choice, f"{dice:.4f}")
         return
     ways: dict[str, Callable[[Slice, Box], Mask]] = {}
     if simple:
         ways |= {"ellipse": inscribe_ellipse, "GrabCut": cut_by_colour}
-    for name in closely or []:
-        ways[f"{name} {SLOW}"] = _closely(open_model(name))
-    if automatic:
-        ways["automatic"] = _automatic(open_model("default"))
+    if shown:
+        ways["automatic"] = _automatic(shown)
+    if shown and closely:
+        ways[f"automatic {SLOW}"] = _closely(shown)
     if model is not None:
         prompted = open_prompt_model(model)
         ways["box"] = lambda image, box: PromptSession(prompted, image, gate=False).predict(box).mask

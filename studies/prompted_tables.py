@@ -92,7 +92,7 @@ def write_boxes(rows: Sequence[Row], table: str, *, names: Sequence[str]) -> Non
             dices = [float(row["dice"]) for row in part]
             line[HEADINGS[name]] = describe(dices, [row["group"] for row in part]) if dices else ""
         written.append(line)
-    order = ["ellipse", "GrabCut", "automatic", "default on the surroundings", "LiteMedSAM", "box"]
+    order = ["ellipse", "GrabCut", "automatic", "automatic on the surroundings", "LiteMedSAM", "box"]
     written.sort(key=lambda line: (str(line["source"]), order.index(str(line["mask"]))))
     write_csv(TABLES / f"{table}.csv", written, columns=list(written[0]))
 

@@ -1,9 +1,9 @@
 """A box on one slice, carried through a scan whose every slice has an outline.
 
-``python -m studies.prompted_volumes LGG OTHER --split FILE --fold 4 --model RUN`` stacks the slices of each patient of
-the held-out fold, draws a box 15 % too wide on each side around the largest outline, and carries it to the neighbours.
-It prints the Dice over the whole scan, beside a box on every slice and the automatic mask, and where the tumour was
-thought to end. ``--choose`` tries several limits on the other folds.
+``python -m studies.prompted_volumes LGG OTHER --split FILE --fold 4 --automatic MODEL --model RUN`` stacks the slices
+of each patient of the held-out fold, draws a box 15 % too wide on each side around the largest outline, and carries it
+to the neighbours. It prints the Dice over the whole scan, beside a box on every slice and the automatic mask, and where
+the tumour was thought to end. ``--choose`` tries several limits on the other folds.
 """
 
 from __future__ import annotations
@@ -102,9 +102,10 @@ def measure(scan: Scan, point: partial[PromptSession]) -> dict[str, float]:
     }
 
 
-def main(
+def main(  # noqa: PLR0913 - the options of a study
     data: list[Path],
     out: Annotated[Path, typer.Option()],
+    automatic: Annotated[str, typer.Option(help="Automatic model that was not trained on the slices.")],
     split: Annotated[Path | None, typer.Option()] = None,
     fold: Annotated[int, typer.Option()] = 4,
     model: Annotated[str, typer.Option()] = "box",
@@ -115,7 +116,7 @@ def main(
     records = [record for record in read_held_out(data, split, fold, others=choose) if record.source == "lgg"]
     scans = stack_patients([case for _, case, _ in read_cases(records) if case is not None])
     point = partial(PromptSession, open_prompt_model(model), gate=False)
-    automatic = open_model("default")
+    alone = open_model(automatic)
     console = Console(width=160)
     for sure in SURE if choose else (prompt_volume.SURE,):
         prompt_volume.SURE = sure
@@ -123,7 +124,7 @@ def main(
         for scan in track(scans, f"Scans, {sure}", total=len(scans)):
             row = {"patient": scan.volume.name, **measure(scan, point)}
             if not choose:
-                masks = np.stack([predict(automatic, scan.volume.read(i)).mask for i in range(len(scan.volume))])
+                masks = np.stack([predict(alone, scan.volume.read(i)).mask for i in range(len(scan.volume))])
                 width = scan.volume.size_hw[1]
                 row["automatic"] = count_pixels(masks.reshape(-1, width), scan.truth.reshape(-1, width)).dice
             rows.append(row)
