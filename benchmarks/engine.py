@@ -1,4 +1,4 @@
-"""Inference with the shipped model: array, file, folder, cold start, memory."""
+"""Inference with the shipped models: array, file, folder, cold start, memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ from tumortrace.inference.segmenter import Segmenter
 from tumortrace.machine import usable_cores
 from tumortrace.phantoms.slices import KINDS, draw_phantom
 
-ROUNDS = 200
+MODELS = ("default", "fast")
+
+ROUNDS = 100
 WARM_UP = 20
 SIZE_HW = (344, 283)
 """The median size of Br35H's pictures."""
@@ -45,25 +47,32 @@ main()
 
 
 def measure() -> Table:
-    """Everything in one run: single slices in turns first, then a folder, then whole processes."""
-    table = make_table(f"The engine on {usable_cores()} cores, slices of the median size", "what", "median", "95 %")
+    """A row a way of work, a pair of columns a model: single slices in turns first, a folder, then whole processes."""
+    title = f"The engine on {usable_cores()} cores, slices of the median size"
+    table = make_table(title, "what", *(f"{name}, {which}" for name in MODELS for which in ("median", "95 %")))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         picture = _write_pictures(folder / "pictures", FOLDER)
-        for row, times in _time_slices(picture).items():
-            table.add_row(row, f"{np.median(times):.2f} ms", f"{np.quantile(times, 0.95):.2f} ms")
-        bare, whole = _time_folder(folder)
-        table.add_row("bare inference, one slice a core", _rate(bare), "")
-        table.add_row("a folder: decode, segment, write", _rate(whole), "")
-        table.add_row("what the folder adds to bare inference", f"{1000 * (whole - bare):.2f} ms a slice", "")
-        seconds, mebibytes = _time_processes(folder, picture)
-        table.add_row(
-            "tumortrace segment PICTURE, whole process", f"{np.median(seconds):.2f} s", f"{np.max(seconds):.2f} s"
-        )
-        table.add_row("its largest memory", f"{np.median(mebibytes):.0f} MiB", f"{np.max(mebibytes):.0f} MiB")
-        _, folder_mebibytes = _run(folder, folder / "pictures")
-        table.add_row(f"largest memory, {FOLDER} pictures", f"{folder_mebibytes:.0f} MiB", "")
+        models = [_measure_model(model, folder, picture) for model in MODELS]
+    for row in models[0]:
+        table.add_row(row, *(cell for cells in models for cell in cells[row]))
     return table
+
+
+def _measure_model(name: str, folder: Path, picture: Path) -> dict[str, tuple[str, str]]:
+    """Median and 95th percentile, or largest of a few processes, of each way of work."""
+    slices = _time_slices(name, picture).items()
+    cells = {row: (f"{np.median(ms):.2f} ms", f"{np.quantile(ms, 0.95):.2f} ms") for row, ms in slices}
+    bare, whole = _time_folder(name, folder)
+    cells["bare inference, one slice a core"] = _rate(bare), ""
+    cells["a folder: decode, segment, write"] = _rate(whole), ""
+    cells["what the folder adds to bare inference"] = f"{1000 * (whole - bare):.2f} ms a slice", ""
+    seconds, mebibytes = _time_processes(name, folder, picture)
+    cells["tumortrace segment PICTURE, whole process"] = f"{np.median(seconds):.2f} s", f"{np.max(seconds):.2f} s"
+    cells["its largest memory"] = f"{np.median(mebibytes):.0f} MiB", f"{np.max(mebibytes):.0f} MiB"
+    _, folder_mebibytes = _run(name, folder, folder / "pictures")
+    cells[f"largest memory, {FOLDER} pictures"] = f"{folder_mebibytes:.0f} MiB", ""
+    return cells
 
 
 def _rate(seconds: float) -> str:
@@ -79,9 +88,9 @@ def _write_pictures(folder: Path, count: int) -> Path:
     return folder / "0.jpg"
 
 
-def _time_slices(picture: Path) -> dict[str, list[float]]:
+def _time_slices(name: str, picture: Path) -> dict[str, list[float]]:
     """Milliseconds of one slice on all cores, the ways in turns."""
-    model = open_model("default")
+    model = open_model(name)
     once = replace(model, recipe=replace(model.recipe, average_mirror=False))
     segmenter, glancer = Segmenter(model), Segmenter(once)
     pixels = cv2.imread(str(picture), cv2.IMREAD_GRAYSCALE)
@@ -92,19 +101,19 @@ def _time_slices(picture: Path) -> dict[str, list[float]]:
         "from a JPEG file": lambda: segmenter.predict(picture),
         "from an array, without its mirror image": lambda: glancer.predict(pixels),
     }
-    times: dict[str, list[float]] = {name: [] for name in ways}
+    times: dict[str, list[float]] = {way: [] for way in ways}
     for turn in range(WARM_UP + ROUNDS):
-        for name, work in ways.items():
+        for way, work in ways.items():
             started = time.perf_counter()
             work()
             if turn >= WARM_UP:
-                times[name].append(1000 * (time.perf_counter() - started))
+                times[way].append(1000 * (time.perf_counter() - started))
     return times
 
 
-def _time_folder(folder: Path) -> tuple[float, float]:
+def _time_folder(name: str, folder: Path) -> tuple[float, float]:
     """Seconds a slice: the network alone, and all of it, both with one slice a core; the better of two rounds each."""
-    model = open_model("default", threads=1)
+    model = open_model(name, threads=1)
     segmenter = Segmenter(model)
     inputs = find_inputs([str(folder / "pictures")])
     count = len(inputs.pictures)
@@ -112,7 +121,7 @@ def _time_folder(folder: Path) -> tuple[float, float]:
     for turn in range(2):
         bare.append(_time_bare(model, count))
         started = time.perf_counter()
-        segment_all(segmenter, inputs, out=folder / f"masks-{turn}", workers=usable_cores() + 1)
+        segment_all(segmenter, inputs, out=folder / f"masks-{name}-{turn}", workers=usable_cores() + 1)
         whole.append((time.perf_counter() - started) / count)
     return min(bare), min(whole)
 
@@ -134,14 +143,14 @@ def _draw_batch(model: Model) -> NDArray[np.float32]:
     return np.random.default_rng(0).standard_normal((looks, 1, *model.recipe.size_hw), dtype=np.float32)
 
 
-def _time_processes(folder: Path, picture: Path) -> tuple[list[float], list[float]]:
-    runs = [_run(folder, picture) for _ in range(STARTS)]
+def _time_processes(name: str, folder: Path, picture: Path) -> tuple[list[float], list[float]]:
+    runs = [_run(name, folder, picture) for _ in range(STARTS)]
     return [seconds for seconds, _ in runs], [mebibytes for _, mebibytes in runs]
 
 
-def _run(folder: Path, source: Path) -> tuple[float, float]:
+def _run(name: str, folder: Path, source: Path) -> tuple[float, float]:
     """Wall seconds of the command, and the largest memory of its process in MiB, as Linux counts it."""
-    arguments = ["segment", str(source), "--out", str(folder / "out")]
+    arguments = ["segment", str(source), "--model", name, "--out", str(folder / f"out-{name}")]
     started = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, check=True)
     seconds = time.perf_counter() - started
