@@ -61,6 +61,7 @@ def rank(truths: Masks, levels: NDArray[np.float32]) -> dict[str, NDArray[np.flo
         "expected Dice - soft Dice": expected - soft,
         "expected Dice x (1 - Dice)": expected * (1 - dice),
         "expected Dice x (1 - soft Dice)": expected * (1 - soft),
+        "root of expected Dice x (1 - soft Dice)": np.sqrt(expected) * (1 - soft),
     }
 
 

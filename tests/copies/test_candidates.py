@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tumortrace.copies.candidates import WHOLE, _cut_out, _plan_cuts, _turn_back, find_candidates
+from tumortrace.copies import candidates
+from tumortrace.copies.candidates import WHOLE, _cut_out, _Found, _gather, _plan_cuts, _turn_back, find_candidates
 from tumortrace.copies.registration import cut_matrix, rescale
 from tumortrace.copies.signatures import COARSE_PX, measure_signature, stack_signatures
 from tumortrace.copies.similarity import ORIENTATIONS, SIDE_PX, orient
@@ -66,3 +67,19 @@ def test_a_head_that_is_cut_off_is_looked_for_in_others_and_a_whole_one_is_not(d
     assert all(
         each.cut == WHOLE for many in find_candidates(whole, others, rows=np.arange(1)).values() for each in many
     )
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_what_is_thinned_out_on_the_way_is_what_is_kept_of_all_at_once(parts: int, monkeypatch: pytest.MonkeyPatch):
+    # 6 slices and 40 references, of which a part holds 5 for each slice; many are equally similar, and some very.
+    similarity = np.random.default_rng(3).integers(5, 11, size=(6, 40)).astype(np.float32) / 10
+    row, column = (each.ravel() for each in np.indices(similarity.shape))
+    found = _Found(row, column, similarity.ravel(), column % 3 == 0)
+    some = [_Found(*(each[(column >= start) & (column < start + 5)] for each in found)) for start in range(0, 40, 5)]
+    monkeypatch.setattr(candidates, "_PARTS", parts)
+    monkeypatch.setattr(candidates, "_MOST", 7)
+    gathered, expected = _gather(some, 2), found.keep_nearest(2)
+    assert len(expected.row) > 12  # more than the nearest two of each, and not all
+    assert len(expected.row) < 6 * 8
+    for one, other in zip(gathered, expected, strict=True):
+        assert np.array_equal(one, other)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tumortrace.copies.described import describe_cases
 from tumortrace.copies.split_files import (
     apply_split,
     check_files,
@@ -20,7 +21,7 @@ from tumortrace.copies.split_files import (
     write_split,
 )
 from tumortrace.copies.splits import Split, make_folds, make_parts
-from tumortrace.copies.survey import Survey, describe_cases, survey_cases
+from tumortrace.copies.survey import Survey, survey_cases
 from tumortrace.data.cases import CaseRecord
 from tumortrace.data.dataset import Dataset
 from tumortrace.data.slice import write_png

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tumortrace.copies.described import describe_cases
 from tumortrace.copies.similarity import signature
-from tumortrace.copies.survey import describe_cases
 from tumortrace.copies.training_index import (
     MASK_PX,
     build_training_index,

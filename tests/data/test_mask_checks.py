@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tumortrace.copies.survey import describe_cases
+from tumortrace.copies.described import describe_cases
 from tumortrace.data.cases import read_cases
 from tumortrace.data.dataset import open_datasets
 from tumortrace.data.mask_checks import MaskSummary, find_doubtful_masks, summarise_mask

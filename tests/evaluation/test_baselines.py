@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tumortrace.copies.described import describe_cases
 from tumortrace.copies.lookup import HeadFrame, copy_mask
 from tumortrace.copies.similarity import ORIENTATIONS, find_nearest, orient, signature
-from tumortrace.copies.survey import describe_cases
 from tumortrace.copies.training_index import TrainingIndex, build_training_index
 from tumortrace.data.cases import Case, CaseRecord, read_case
 from tumortrace.data.dataset import open_dataset

@@ -45,9 +45,8 @@ def test_no_doubt_where_both_are_empty():
 def test_a_tumour_without_outline():
     nothing = np.zeros((8, 12), dtype=np.bool_)
     doubt, kind, reason = judge_outline(predict_as(draw(slice(2, 5), slice(3, 7), value=0.8)), nothing)
-    assert doubt == pytest.approx(
-        2 * 9.6 / (12 + 9.6)
-    )  # the Dice that the model expects; the outline has nothing of it
+    # the root of the Dice that the model expects; the outline has nothing of it
+    assert doubt == pytest.approx((2 * 9.6 / (12 + 9.6)) ** 0.5)
     assert (kind, reason) == ("not outlined", "no outline, but the model marks 12 pixels")
 
 
@@ -55,8 +54,8 @@ def test_an_outline_where_the_model_sees_nothing_counts_more_the_surer_the_model
     truth = draw(slice(2, 5), slice(3, 7)) > 0
     sure, kind, reason = judge_outline(predict_as(truth * 0.1), truth)
     unsure, _, _ = judge_outline(predict_as(truth * 0.4), truth)
-    assert sure == pytest.approx(0.9 * (1 - 2 * 1.2 / (12 + 12 * 0.1**2)))
-    assert unsure == pytest.approx(0.6 * (1 - 2 * 4.8 / (12 + 12 * 0.4**2)))
+    assert sure == pytest.approx(0.9**0.5 * (1 - 2 * 1.2 / (12 + 12 * 0.1**2)))
+    assert unsure == pytest.approx(0.6**0.5 * (1 - 2 * 4.8 / (12 + 12 * 0.4**2)))
     assert kind == "nothing there"
     assert reason == "the model marks nothing; its highest probability in the outline is 0.10"
 
@@ -73,7 +72,7 @@ def test_of_two_equal_masks_the_surer_model_doubts_more():
 def test_an_outline_beside_the_tumour():
     truth = draw(slice(1, 3), slice(1, 3)) > 0
     doubt, kind, reason = judge_outline(predict_as(draw(slice(1, 3), slice(7, 9), value=0.9)), truth)
-    assert doubt == pytest.approx(2 * 3.6 / (4 + 3.6))
+    assert doubt == pytest.approx((2 * 3.6 / (4 + 3.6)) ** 0.5)
     assert (kind, reason) == ("elsewhere", "the model marks another place, centred 6 px away")
 
 
@@ -82,7 +81,7 @@ def test_a_further_lesion():
     answer = truth + draw(slice(4, 8), slice(6, 10), value=0.9)
     doubt, kind, reason = judge_outline(predict_as(answer), truth)
     expected, reached = 2 * (4 + 16 * 0.9) / (20 + 4 + 16 * 0.9), 2 * 4 / (4 + 4 + 16 * 0.9**2)
-    assert doubt == pytest.approx(expected * (1 - reached))
+    assert doubt == pytest.approx(expected**0.5 * (1 - reached))
     assert (kind, reason) == ("lesion missed", "the model marks 16 pixels in a further lesion without outline")
 
 

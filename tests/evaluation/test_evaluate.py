@@ -12,7 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tumortrace.config import Recipe
-from tumortrace.copies.survey import describe_cases, survey_cases
+from tumortrace.copies.described import describe_cases
+from tumortrace.copies.survey import survey_cases
 from tumortrace.copies.training_index import build_training_index
 from tumortrace.data.cases import Case, CaseRecord, read_case
 from tumortrace.data.fingerprint import hash_case

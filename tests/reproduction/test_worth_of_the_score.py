@@ -9,7 +9,8 @@ import pytest
 
 from reproduction import paper_rules
 from reproduction import worth_of_the_score as worth
-from tumortrace.copies.survey import SurveyedCase, survey_cases
+from tumortrace.copies.described import SurveyedCase
+from tumortrace.copies.survey import survey_cases
 from tumortrace.data.cases import CaseRecord
 from tumortrace.data.dataset import open_dataset
 from tumortrace.data.geometry import Circle, Ellipse, Polygon, rasterize

@@ -10,7 +10,8 @@ import numpy as np
 
 from tumortrace.copies.agreement import OutlinePair, compare_outlines
 from tumortrace.copies.compare import CopyPair
-from tumortrace.copies.survey import Survey, SurveyedCase
+from tumortrace.copies.described import SurveyedCase
+from tumortrace.copies.survey import Survey
 from tumortrace.data.parts import PARTS
 from tumortrace.files import Document
 from tumortrace.machine import usable_cores

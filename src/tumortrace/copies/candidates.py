@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -32,13 +32,14 @@ _BETWEEN = 3  # pairs of two groups that are registered
 _NEGATIVE = 0.15  # by which a negative must be more similar: few of them are not turned upright beforehand
 _PART_PX = 12  # side of the signatures of windows and of their parts that are compared
 _ROWS, _REFERENCES = 1024, 512  # slices that are compared at a time: what they need fits into the cache
+_PARTS = 8  # times that many references are searched before what was found is thinned out
 _SLIGHT, _CLEAR = 0.08, 0.33  # fraction with which a head ends at an edge where little, or more, of it may be cut off
 _SLIGHT_CUTS = (0.0, 0.07, 0.14, 0.22)  # tried where little is cut off; nothing is where a neck ends, for one
 _CLEAR_CUTS = (0.0, 0.08, 0.16, 0.24, 0.32)  # tried where more is
 _FEWER_CUTS = (0.0, 0.11, 0.22)  # tried instead where three edges or all are cut
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A pair of slices that may be copies, and how one would lie on the other.
 
@@ -89,7 +90,7 @@ def find_candidates(
         first, second = likely.first, likely.second
         key = (first, second) if own is None else (min(first, second), max(first, second))
         found.setdefault(key, []).append(likely)
-    return {key: _distinct(found[key]) for key in sorted(found)}
+    return {key: _distinct(found.pop(key)) for key in sorted(found)}
 
 
 def best_between(candidates: Candidates, own: NDArray[np.intp]) -> Candidates:
@@ -169,9 +170,10 @@ class _Query:
             kinds: Kind of each of their edges: 0 (whole), 1 (slightly cut) or 2, shape (Q, 4); equal rows in a row.
             plan: Gives the cuts that are tried for one kind.
         """
-        turned = [np.rot90(coarse[rows], -turns, axes=(1, 2)) for turns, _ in ORIENTATIONS]
-        turned = [each[:, :, ::-1] if flip else each for each, (_, flip) in zip(turned, ORIENTATIONS, strict=True)]
-        vectors = np.stack([_cut_out(np.ascontiguousarray(each), WHOLE) for each in turned])
+        vectors = np.empty((len(ORIENTATIONS), len(rows), _PART_PX**2), dtype=np.float32)
+        for number, (turns, flip) in enumerate(ORIENTATIONS):
+            turned = np.rot90(coarse[rows], -turns, axes=(1, 2))
+            vectors[number] = _cut_out(np.ascontiguousarray(turned[:, :, ::-1] if flip else turned), WHOLE)
         numbers: dict[_Variant, int] = {}
         blocks = [_list_tasks(kinds, start, plan, numbers) for start in range(0, len(rows), _ROWS)]
         return cls(rows, vectors, list(numbers), blocks)
@@ -206,8 +208,7 @@ def _search(
     starts = range(0, len(references), _REFERENCES)
     with ThreadPoolExecutor(usable_cores()) as pool:
         searched = pool.map(lambda start: _search_part(query, references, start, own, nearest), starts)
-        parts = list(track(searched, "Searching", total=len(starts)))
-    found = _Found(*map(np.concatenate, zip(*parts, strict=True))).keep_nearest(nearest)
+        found = _gather(track(searched, "Searching", total=len(starts)), nearest)
     columns = (each.tolist() for each in (*found, _find_variants(query, references, found)))
     for row, column, similarity, negative, number in zip(*columns, strict=True):
         variant, first = query.variants[number], int(query.rows[row])
@@ -238,6 +239,23 @@ class _Found(NamedTuple):
         return _Found(self.row[kept], self.column[kept], self.similarity[kept], self.negative[kept])
 
 
+def _gather(parts: Iterable[_Found], nearest: int) -> _Found:
+    """Join what was found among all references, and keep the nearest of it.
+
+    All parts at once would need memory in proportion to the square of the slices.
+    """
+    kept: list[_Found] = []
+    for part in parts:
+        kept.append(part)
+        if len(kept) >= _PARTS:
+            kept = [_join(kept).keep_nearest(nearest)]
+    return _join(kept).keep_nearest(nearest)
+
+
+def _join(parts: Sequence[_Found]) -> _Found:
+    return _Found(*map(np.concatenate, zip(*parts, strict=True)))
+
+
 def _search_part(
     query: _Query, references: NDArray[np.float32], start: int, own: NDArray[np.intp] | None, nearest: int
 ) -> _Found:
@@ -257,7 +275,7 @@ def _search_part(
             best.update(those, asking @ parts[task.part].T)
         strangers = None if own is None else own[rows][:, None] != own[None, start : start + len(some)]
         found.append(best.choose(strangers, nearest, first_row=first_row, first_column=start))
-    return _Found(*map(np.concatenate, zip(*found, strict=True)))
+    return _join(found)
 
 
 def _find_variants(query: _Query, references: NDArray[np.float32], found: _Found) -> NDArray[np.int16]:

@@ -34,7 +34,7 @@ _VIEWS = 512  # kept in memory
 _TURNS_BACK = [orientation_matrix(turns=turns, flip=flip) for turns, flip in ORIENTATIONS]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class CopyPair:
     """Two slices that are the same picture.
 
@@ -85,7 +85,8 @@ class Views:
     @cached_property
     def get(self) -> Callable[[int, int], View]:
         """One window of one slice; the last few are kept, since a slice has several candidates."""
-        return lru_cache(_VIEWS)(lambda index, window: View(self.windows[index, window], self.small[index, window]))
+        windows, small = self.windows, self.small  # not self: in a circle, each batch would wait for the collector
+        return lru_cache(_VIEWS)(lambda index, window: View(windows[index, window], small[index, window]))
 
     def to_slice(self, index: int, window: int) -> Matrix:
         """From coordinates in a window to pixels of its slice."""

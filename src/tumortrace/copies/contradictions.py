@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tumortrace.copies.compare import CopyPair
+from tumortrace.copies.described import SurveyedCase
 from tumortrace.copies.registration import lay_mask
 from tumortrace.data.findings import Finding
-
-if TYPE_CHECKING:
-    from tumortrace.copies.survey import SurveyedCase
 
 SAME_PICTURE = 0.95
 """Similarity from which two pictures show one slice, and not its neighbour: in lgg, neighbours reach 0.89."""

@@ -107,15 +107,40 @@ def measure_signature(pixels: NDArray[Any]) -> Signature:
     )
 
 
+class SignatureStack:
+    """Gathers signatures one by one: a list of them, and then the whole, would need twice the memory."""
+
+    def __init__(self, most: int) -> None:
+        """Make room.
+
+        Args:
+            most: Number of signatures that can be added. Room that stays empty takes no memory.
+        """
+        self._count = 0
+        self._windows = np.empty((most, len(WINDOWS), SIDE_PX, SIDE_PX), dtype=np.float16)
+        self._boxes_xywh = np.empty((most, len(WINDOWS), 4))
+        self._cut_ltrb = np.empty((most, 4), dtype=np.float32)
+
+    def add(self, signature: Signature) -> None:
+        """Add the next signature."""
+        self._windows[self._count] = signature.windows
+        self._boxes_xywh[self._count] = signature.boxes_xywh
+        self._cut_ltrb[self._count] = signature.cut_ltrb
+        self._count += 1
+
+    def get(self) -> Signatures:
+        """Return those that were added."""
+        added = slice(self._count)
+        return Signatures(self._windows[added], self._boxes_xywh[added], self._cut_ltrb[added])
+
+
 def stack_signatures(signatures: Iterable[Signature]) -> Signatures:
     """Stack the signatures of many slices."""
     listed = list(signatures)
-    windows = np.empty((len(listed), len(WINDOWS), SIDE_PX, SIDE_PX), dtype=np.float16)
-    boxes = np.empty((len(listed), len(WINDOWS), 4))
-    cut = np.zeros((len(listed), 4), dtype=np.float32)
-    for index, each in enumerate(listed):
-        windows[index], boxes[index], cut[index] = each.windows, each.boxes_xywh, each.cut_ltrb
-    return Signatures(windows, boxes, cut)
+    stack = SignatureStack(len(listed))
+    for each in listed:
+        stack.add(each)
+    return stack.get()
 
 
 def _shrink(pixels: NDArray[Any]) -> NDArray[Any]:

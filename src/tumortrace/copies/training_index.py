@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tumortrace.copies.described import DescribedCases
 from tumortrace.copies.signatures import HEAD, Signatures
 from tumortrace.copies.similarity import SIDE_PX
-from tumortrace.copies.survey import DescribedCases
 from tumortrace.errors import DataError
 from tumortrace.files import write_atomically
 

@@ -7,6 +7,7 @@ model. An outline ranks by how much it differs from the model's probabilities an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -15,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.config import load_config
+from tumortrace.copies.described import SurveyedCase
 from tumortrace.copies.split_files import read_split
 from tumortrace.copies.splits import are_folds
-from tumortrace.copies.survey import Survey, SurveyedCase
+from tumortrace.copies.survey import Survey
 from tumortrace.data.cases import Case
 from tumortrace.errors import DataError, ModelError
 from tumortrace.evaluation.evaluate import read_surveyed
@@ -31,7 +33,7 @@ from tumortrace.progress import track
 from tumortrace.run_folder import CALIBRATED, SPLIT
 from tumortrace.wording import counted
 
-CONTRADICTED, APART = 0.25, 0.5
+CONTRADICTED, APART = 0.35, 0.5
 """Least doubt of an outline that is named in ``doubtful.txt``, and the Dice with the model's mask that it is below."""
 
 RESIZED = 1.5
@@ -158,14 +160,15 @@ def judge_outline(prediction: Prediction, truth: NDArray[np.bool_]) -> tuple[flo
         truth: The outlined pixels, shape (H, W), bool.
 
     Returns:
-        The doubt, the kind and the reason. The doubt is the model's certainty (``_certainty``) times 1 minus the Dice
-        of its probabilities and the outline (``_soft_dice``); 0 if mask and outline are both empty.
+        The doubt, the kind and the reason. The doubt is the root of the model's certainty (``_certainty``) times 1
+        minus the Dice of its probabilities and the outline (``_soft_dice``); 0 if mask and outline are both empty.
     """
     inside = float(prediction.probability[truth].max(initial=0.0))
     kind, reason = _explain(prediction, truth, inside=inside)
     if not truth.any() and not prediction.mask.any():
         return 0.0, kind, reason
-    return _certainty(prediction) * (1 - _soft_dice(prediction.probability, truth)), kind, reason
+    # The root: the certainty says how far to trust the difference, and an unsure model can still be right.
+    return math.sqrt(_certainty(prediction)) * (1 - _soft_dice(prediction.probability, truth)), kind, reason
 
 
 def write_doubts(doubts: Sequence[Doubt], out: Path) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from tumortrace.copies.agreement import Agreement, measure_agreement
+from tumortrace.copies.described import SurveyedCase
 from tumortrace.copies.groups import link, link_patients, name_groups
 from tumortrace.copies.leakage import Leak
-from tumortrace.copies.survey import Survey, SurveyedCase
+from tumortrace.copies.survey import Survey
 from tumortrace.data.cases import Case, CaseRecord, read_image
 from tumortrace.data.findings import Finding, describe_main_cause, left_out
 from tumortrace.errors import DataError

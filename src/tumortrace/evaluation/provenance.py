@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from tumortrace.copies.described import DescribedCases
 from tumortrace.copies.leakage import Leak, find_leaks
-from tumortrace.copies.survey import DescribedCases, Survey
+from tumortrace.copies.survey import Survey
 from tumortrace.copies.training_index import TrainingIndex, build_training_index, load_training_index
 from tumortrace.data.fingerprint import hash_part
 from tumortrace.evaluation.baselines import Baselines

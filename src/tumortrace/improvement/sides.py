@@ -15,9 +15,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from tumortrace.copies.described import SurveyedCase
 from tumortrace.copies.groups import link, link_patients
 from tumortrace.copies.leakage import Leak
-from tumortrace.copies.survey import Survey, SurveyedCase
+from tumortrace.copies.survey import Survey
 from tumortrace.data.findings import Finding, left_out, warning
 from tumortrace.improvement.judge import FEWEST_GROUPS
 

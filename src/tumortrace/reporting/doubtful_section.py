@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from tumortrace.copies.survey import Survey, SurveyedCase
+from tumortrace.copies.described import SurveyedCase
+from tumortrace.copies.survey import Survey
 from tumortrace.errors import DataError
 from tumortrace.evaluation.doubtful import APART, KINDS, LIST, TABLE, Doubt, HeldOutModels, predict_held_out
 from tumortrace.files import Document

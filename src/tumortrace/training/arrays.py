@@ -13,7 +13,8 @@ from torch import Tensor
 
 from tumortrace.config import Recipe
 from tumortrace.copies.agreement import agree_on_masks
-from tumortrace.copies.survey import DescribedCases, Survey, describe_cases, survey_cases
+from tumortrace.copies.described import DescribedCases, describe_cases
+from tumortrace.copies.survey import Survey, survey_cases
 from tumortrace.data.cases import Case, CaseRecord, read_cases
 from tumortrace.data.findings import Finding, describe_main_cause
 from tumortrace.data.fingerprint import check_unchanged, hash_case

@@ -15,7 +15,7 @@ from torch import nn
 
 import tumortrace
 from tumortrace.config import Config, load_config, to_toml
-from tumortrace.copies.survey import DescribedCases
+from tumortrace.copies.described import DescribedCases
 from tumortrace.copies.training_index import build_training_index, save_training_index
 from tumortrace.data.cases import CaseRecord
 from tumortrace.data.dataset import Dataset, refuse_inside
