@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tumortrace.copies.agreement import agree_on_masks, measure_agreement
+from tumortrace.copies.agreement import agree_on_masks, describe_agreement, measure_agreement
 from tumortrace.copies.survey import survey_cases
 from tumortrace.data.cases import CaseRecord
 from tumortrace.data.dataset import open_dataset
+from tumortrace.metrics.intervals import mean_interval
 
 DrawHead = Callable[..., NDArray[np.uint8]]
 WriteCase = Callable[..., CaseRecord]
@@ -36,6 +37,24 @@ def test_two_outlines_of_a_mirrored_slice(draw_head: DrawHead, write_case: Write
     assert (pair.first, pair.second, agreement.copied) == ("a.png", "b.png", 0)
     assert pair.counts.dice == pytest.approx(400 / 480, abs=0.02)
     assert pair.surface.hd95 == pytest.approx(4, abs=1.01)
+
+
+def test_the_interval_is_over_patients_where_they_are_named(draw_head: DrawHead, write_case: WriteCase):
+    records = []
+    for number, (patient, columns) in enumerate([("p", 10), ("p", 14), ("q", 12), ("", 20)]):
+        for name, right in (("a", 60), ("b", 50 + columns)):
+            head, outline = draw_head(number), block(slice(60, 80), slice(50, right + (name == "a")))
+            records.append(write_case(f"{name}{number}", head, outline, patient=patient if name == "a" else ""))
+    survey = survey_cases(records)
+    agreement = measure_agreement(survey)
+    assert agreement is not None
+    told = describe_agreement(agreement)
+    assert told is not None
+    assert (told["pairs"], told["groups"], told["independent_groups"]) == (4, 4, 3)
+    # p joins its two slices, and their copies without a name too
+    assert survey.blocks == ("g0001", "g0001", "g0001", "g0001", "g0003", "g0003", "g0004", "g0004")
+    dices = [pair.counts.dice for pair in agreement.pairs]
+    assert told["dice"]["ci95"] == list(mean_interval(dices, ["a", "a", "b", "c"]))
 
 
 def test_copied_outlines_say_nothing_about_annotators(draw_head: DrawHead, write_case: WriteCase):

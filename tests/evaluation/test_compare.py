@@ -33,7 +33,7 @@ def write_folder(make_score: MakeScore) -> WriteFolder:
     ) -> Path:
         surface = SurfaceScores(0.5, 3.0, 1.0)
         scores = tuple(
-            make_score(f"y{index}", counts_of(dice), surface=surface, group=f"g{index}", **fields)
+            make_score(f"y{index}", counts_of(dice), surface=surface, **{"group": f"g{index}"} | fields)
             for index, dice in enumerate(dices, start=start)
         )
         write_evaluation(Evaluation(scores, (), {"name": "m", "sha256": "0"}, 0.5, card=card or {}), folder)
@@ -59,6 +59,17 @@ def test_a_pair_by_hand(write_folder: WriteFolder, tmp_path: Path):
     assert dice.detectable == pytest.approx(2.8016 / 1.96 * (dice.ci95[1] - dice.ci95[0]) / 2, rel=1e-3)
     nsd = comparison.differences[2]
     assert (nsd.metric, nsd.mean, nsd.p) == ("nsd", 0.0, 1.0)
+
+
+def test_images_that_one_evaluation_has_in_one_group_are_in_one(write_folder: WriteFolder, tmp_path: Path):
+    apart = write_folder(tmp_path / "apart", ["0.9", "0.8", "0.7"])
+    joined = write_folder(
+        tmp_path / "joined", ["0.8", "0.6", "0.7"], group="g1"
+    )
+    for folders in ([apart, joined], [joined, apart]):
+        dice = compare_evaluations(folders).differences[0]
+        assert (dice.n, dice.groups, dice.p) == (3, 1, 1.0)
+        assert math.isnan(dice.ci95[0])
 
 
 def test_three_models_make_three_pairs_and_holm_counts_them(write_folder: WriteFolder, tmp_path: Path):

@@ -32,7 +32,7 @@ def evaluation(make_score: MakeScore) -> Evaluation:
         make_score("TEST/c.png", PixelCounts(0, 4, 1, 95), group="g2", lesions=LesionCounts(2, 0, 1, 0)),
         make_score("TEST/d.png", PixelCounts(0, 0, 0, 100), lesions=LesionCounts(0, 0, 0, 0), surface=undefined),
     )
-    pair = OutlinePair("x", "y", "g9", PixelCounts(3, 1, 0, 9), SurfaceScores(0.8, 2.0, 0.5))
+    pair = OutlinePair("x", "y", "g9", "g9", PixelCounts(3, 1, 0, 9), SurfaceScores(0.8, 2.0, 0.5))
     finding = Finding("image-missing", "left out", "gone.png", "no such image", "add it")
     return Evaluation(
         scores,
@@ -130,7 +130,7 @@ def test_class_and_plane_divide_the_images_and_their_patients(make_score: MakeSc
 
 def test_model_and_annotators_are_compared_on_the_same_slices(evaluation: Evaluation):
     def pair(first: str, second: str, shared_px: int) -> OutlinePair:
-        return OutlinePair(first, second, "g", PixelCounts(shared_px, 1, 1, 9), SurfaceScores(0.8, 2.0, 0.5))
+        return OutlinePair(first, second, "g", "g", PixelCounts(shared_px, 1, 1, 9), SurfaceScores(0.8, 2.0, 0.5))
 
     pairs = (pair("TEST/a.png", "TRAIN/x.png", 3), pair("TEST/a.png", "TEST/b.png", 1), pair("TRAIN/x.png", "y", 9))
     twice = summary_document(replace(evaluation, agreement=Agreement(pairs, 0)))["outlined_twice"]

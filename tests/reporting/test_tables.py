@@ -35,7 +35,7 @@ def render(tables: list[Table]) -> list[str]:
 @pytest.fixture
 def evaluation(make_score: MakeScore) -> Evaluation:
     scores = tuple(make_score(f"y{i}", counts, clean=i != 1) for i, counts in enumerate(COUNTS))
-    pair = OutlinePair("a", "b", "g", PixelCounts(9, 1, 1, 9), SurfaceScores(0.8, 1, 1))
+    pair = OutlinePair("a", "b", "g", "g", PixelCounts(9, 1, 1, 9), SurfaceScores(0.8, 1, 1))
     return Evaluation(scores, (), {"name": "first", "sha256": "0"}, 0.25, agreement=Agreement((pair, pair), 0))
 
 

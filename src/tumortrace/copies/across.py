@@ -127,13 +127,14 @@ def _describe_agreement(survey: Survey, across: Sequence[CopyPair], rng: np.rand
 
 
 def _describe_dice(outlines: Sequence[OutlinePair]) -> Document:
-    dices, groups = [pair.counts.dice for pair in outlines], [pair.group for pair in outlines]
+    dices, blocks = [pair.counts.dice for pair in outlines], [pair.block for pair in outlines]
     disagree = [float(dice < DISAGREE) for dice in dices]
     return {
         "pairs": len(outlines),
-        "groups": len(set(groups)),
-        "dice": describe_values(dices, groups),
-        "below_half": describe_values(disagree, groups)["mean"],
+        "groups": len({pair.group for pair in outlines}),
+        "independent_groups": len(set(blocks)),
+        "dice": describe_values(dices, blocks),
+        "below_half": describe_values(disagree, blocks)["mean"],
     }
 
 

@@ -34,7 +34,8 @@ class OutlinePair:
     Attributes:
         first: Case id of the one.
         second: Case id of the other.
-        group: Group that both belong to.
+        group: Group of copies that both belong to.
+        block: Block of the first (``Survey.blocks``), over which intervals are.
         counts: The second's pixels against the first's.
         surface: Distances between both borders, in pixels of the first.
     """
@@ -42,6 +43,7 @@ class OutlinePair:
     first: str
     second: str
     group: str
+    block: str
     counts: PixelCounts
     surface: SurfaceScores
 
@@ -81,10 +83,10 @@ def measure_agreement(survey: Survey) -> Agreement | None:
 
 
 def describe_agreement(agreement: Agreement | None) -> Document | None:
-    """The annotators' agreement, each metric with its interval over groups; None where nothing was outlined twice."""
+    """The annotators' agreement, each metric with its interval over blocks; None where nothing was outlined twice."""
     if agreement is None:
         return None
-    groups = [pair.group for pair in agreement.pairs]
+    blocks = [pair.block for pair in agreement.pairs]
     values = {
         metric: [
             float(getattr(pair.surface if metric in DISTANCES else pair.counts, metric)) for pair in agreement.pairs
@@ -94,8 +96,9 @@ def describe_agreement(agreement: Agreement | None) -> Document | None:
     return {
         "pairs": len(agreement.pairs),
         "copied": agreement.copied,
-        "groups": len(set(groups)),
-        **{metric: describe_values(listed, groups, shares=metric not in LENGTHS) for metric, listed in values.items()},
+        "groups": len({pair.group for pair in agreement.pairs}),
+        "independent_groups": len(set(blocks)),
+        **{metric: describe_values(listed, blocks, shares=metric not in LENGTHS) for metric, listed in values.items()},
     }
 
 
@@ -141,6 +144,7 @@ def compare_outlines(pair: CopyPair, survey: Survey) -> OutlinePair:
         first=first.record.case_id,
         second=second.record.case_id,
         group=survey.groups[pair.first],
+        block=survey.blocks[pair.first],
         counts=count_pixels(laid, truth),
         surface=compare_surfaces(laid, truth),
     )

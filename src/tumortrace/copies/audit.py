@@ -167,13 +167,13 @@ def _describe_lookup(survey: Survey) -> Document | None:
     }
     return {
         "nearest_training_mask": {
-            name: _describe_dice([dices[index] for index in chosen], [groups[index] for index in chosen])
+            name: _describe_dice([dices[index] for index in chosen], [survey.blocks[index] for index in chosen])
             for name, chosen in sides.items()
         }
     }
 
 
-def _describe_dice(dices: list[float], groups: list[str]) -> Document:
+def _describe_dice(dices: list[float], blocks: list[str]) -> Document:
     defined = [dice for dice in dices if not np.isnan(dice)]
     mean = float(np.mean(defined)) if defined else float("nan")
-    return {"n": len(dices), "mean_dice": mean, "ci95": list(mean_interval(dices, groups))}
+    return {"n": len(dices), "mean_dice": mean, "ci95": list(mean_interval(dices, blocks))}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tumortrace.copies.find import find_copies
-from tumortrace.copies.groups import link, link_patients
 from tumortrace.copies.survey import Survey
 from tumortrace.copies.training_index import TrainingIndex
 from tumortrace.data.cases import CaseRecord
@@ -40,17 +39,15 @@ def find_leaks(survey: Survey, memory: TrainingIndex) -> dict[str, Leak]:
     copies = _find_copies(survey, memory)
     patients = {patient.casefold() for patient in memory.patients if patient}
     named = {index for index, case in enumerate(survey.cases) if _name_patient(case.record) & patients}
-    links = [(pair.first, pair.second) for pair in survey.pairs]
-    blocks = link(len(survey.cases), links + link_patients([case.record.patient for case in survey.cases]))
     leaked_groups = {survey.groups[index] for index in copies}
-    leaked_blocks = {blocks[index] for index in copies.keys() | named}
+    leaked_blocks = {survey.blocks[index] for index in copies.keys() | named}
     leaks = {}
     for index, case in enumerate(survey.cases):
         if index in copies:
             leaks[case.record.case_id] = copies[index]
         elif survey.groups[index] in leaked_groups:
             leaks[case.record.case_id] = Leak("", float("nan"), "copy of a copy")
-        elif blocks[index] in leaked_blocks:
+        elif survey.blocks[index] in leaked_blocks:
             leaks[case.record.case_id] = Leak("", float("nan"), "patient")
     return leaks
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortrace.copies.groups import join_patients, link, link_patients
+from tumortrace.copies.groups import join_patients
 from tumortrace.copies.survey import Survey
 from tumortrace.data.cases import CaseRecord
 from tumortrace.errors import DataError
@@ -91,12 +91,11 @@ def leave_sources_out(survey: Survey) -> Split:
     sources = sorted({case.record.source for case in survey.cases if case.tumour_px})
     if len(sources) < 2:
         raise DataError(f"only one source ({sources[0] or 'unnamed'}); name at least two datasets to leave one out")
-    blocks = _blocks(survey)
-    of_block: dict[int, set[str]] = {}
-    for case, block in zip(survey.cases, blocks, strict=True):
+    of_block: dict[str, set[str]] = {}
+    for case, block in zip(survey.cases, survey.blocks, strict=True):
         of_block.setdefault(block, set()).add(case.record.source)
     divided, dropped = [], []
-    for case, block, group in zip(survey.cases, blocks, survey.groups, strict=True):
+    for case, block, group in zip(survey.cases, survey.blocks, survey.groups, strict=True):
         if len(of_block[block]) > 1:
             dropped.append((case.record.case_id, f"has a copy in another source ({group})"))
         else:
@@ -127,7 +126,7 @@ def find_heads(split: Split, records: Sequence[CaseRecord]) -> dict[str, str]:
 
 
 def _assign(survey: Survey, shares: dict[str, float]) -> Split:
-    blocks = np.array(_blocks(survey))
+    blocks = np.array(survey.blocks)
     members = [np.flatnonzero(blocks == block) for block in np.unique(blocks)]
     tumours = [any(survey.cases[index].tumour_px for index in block) for block in members]
     _check_blocks(survey, tumours, sides=len(shares))
@@ -172,13 +171,6 @@ def _check_blocks(survey: Survey, tumours: Sequence[bool], *, sides: int) -> Non
             f"{blocks} a tumour, too few for {sides} sides: with a side without one nothing could be trained on, or "
             "nothing scored; ask for fewer sides, or add slices with tumour"
         )
-
-
-def _blocks(survey: Survey) -> list[int]:
-    """What must stay together: copies, and slices of one patient."""
-    links = [(pair.first, pair.second) for pair in survey.pairs]
-    links += link_patients([case.record.patient for case in survey.cases])
-    return link(len(survey.cases), links)
 
 
 def _traits(survey: Survey) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from tumortrace.copies.compare import SAME_SLICE, CopyPair
 from tumortrace.copies.contradictions import find_contradictions
 from tumortrace.copies.described import DescribedCases, OnCase, SurveyedCase, describe_cases
 from tumortrace.copies.find import score_pairs
-from tumortrace.copies.groups import link, name_groups
+from tumortrace.copies.groups import join_patients, link, name_groups
 from tumortrace.data.cases import CaseRecord
 
 
@@ -31,6 +32,11 @@ class Survey(DescribedCases):
     def pairs(self) -> tuple[CopyPair, ...]:
         """The pairs that are copies."""
         return tuple(pair for pair in self.scored if pair.similarity >= SAME_SLICE)
+
+    @cached_property
+    def blocks(self) -> tuple[str, ...]:
+        """For each case the name of its block: its copies and the slices of its patient, which are not independent."""
+        return join_patients(self.groups, [case.record.patient for case in self.cases])
 
     def ends(self, pair: CopyPair) -> tuple[SurveyedCase, SurveyedCase]:
         """Return the two cases of a pair."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from tumortrace.copies.groups import join_patients
 from tumortrace.errors import DataError
 from tumortrace.evaluation.folder import ImageRow, StoredEvaluation, read_evaluations
 from tumortrace.files import Document
@@ -125,7 +126,8 @@ def compare_evaluations(folders: Sequence[Path]) -> Comparison:
         raise DataError(f"{folders[0]} and {folders[1]}: no case in common; evaluate both on the same data")
     rows = {name: [table[file] for file in common] for name, table in zip(names, tables, strict=True)}
     means = [_mean_dice(rows[name]) for name in names]
-    differences = tuple(row for metric in COMPARED for row in _compare_metric(metric, rows))
+    groups = _join_groups(list(rows.values()))
+    differences = tuple(row for metric in COMPARED for row in _compare_metric(metric, rows, groups))
     return Comparison(names, len(common), tuple(left_out), tuple(means), differences, _spread_seeds(evaluations, means))
 
 
@@ -148,14 +150,23 @@ def _match(names: Sequence[str], tables: Sequence[dict[str, ImageRow]]) -> tuple
     return common, left_out
 
 
-def _compare_metric(metric: str, rows: dict[str, list[ImageRow]]) -> list[Difference]:
-    pairs = [_compare_pair(metric, first, second, rows) for first, second in combinations(rows, 2)]
+def _join_groups(tables: Sequence[Sequence[ImageRow]]) -> tuple[str, ...]:
+    """Join the groups of all evaluations: one that saw more images, or more patients' names, knows of more links."""
+    joined, *others = (tuple(row.group for row in rows) for rows in tables)
+    for groups in others:
+        joined = join_patients(joined, groups)
+    return joined
+
+
+def _compare_metric(metric: str, rows: dict[str, list[ImageRow]], groups: Sequence[str]) -> list[Difference]:
+    pairs = [_compare_pair(metric, first, second, rows, groups) for first, second in combinations(rows, 2)]
     return [replace(pair, p_holm=p) for pair, p in zip(pairs, holm([pair.p for pair in pairs]), strict=True)]
 
 
-def _compare_pair(metric: str, first: str, second: str, rows: dict[str, list[ImageRow]]) -> Difference:
+def _compare_pair(
+    metric: str, first: str, second: str, rows: dict[str, list[ImageRow]], groups: Sequence[str]
+) -> Difference:
     differences = _values(rows[first], metric) - _values(rows[second], metric)
-    groups = [row.group for row in rows[first]]
     defined = ~np.isnan(differences)
     low, high = mean_interval(differences, groups, shares=False)
     return Difference(

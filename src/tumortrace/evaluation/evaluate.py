@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from tumortrace.copies.agreement import Agreement, measure_agreement
 from tumortrace.copies.described import SurveyedCase
-from tumortrace.copies.groups import link, link_patients, name_groups
 from tumortrace.copies.leakage import Leak
 from tumortrace.copies.survey import Survey
 from tumortrace.data.cases import Case, CaseRecord, read_image
@@ -228,17 +227,10 @@ def _look_up(records: Sequence[CaseRecord], survey: Survey, provenance: Provenan
     leaks = provenance.find_leaks(survey)
     without_leak = True if provenance.complete else None
     known = {}
-    for surveyed, group in zip(survey.cases, _group(survey), strict=True):
+    for surveyed, group in zip(survey.cases, survey.blocks, strict=True):
         leak = leaks.get(surveyed.record.case_id)
         known[surveyed.record.case_id] = _Known(surveyed, group, leak, False if leak else without_leak)
     return [known[record.case_id] for record in records if record.case_id in known]
-
-
-def _group(survey: Survey) -> tuple[str, ...]:
-    """Name the group of each case: its copies and the slices of its patient, which are not independent of it."""
-    links = [(pair.first, pair.second) for pair in survey.pairs]
-    links += link_patients([case.record.patient for case in survey.cases])
-    return name_groups(link(len(survey.cases), links))
 
 
 def read_surveyed(surveyed: SurveyedCase) -> Case:

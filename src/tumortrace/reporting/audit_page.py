@@ -112,8 +112,8 @@ def _sentences(document: Document) -> list[str]:
         sentences.append(
             f"Copies were outlined independently: two outlines of one slice agree at mean Dice "
             f"{agreement['dice']['mean']:.3f} (95 % interval {cells.interval(agreement['dice']['ci95'])}, "
-            f"{counted(agreement['pairs'], 'pair')} of {counted(agreement['groups'], 'slice')}). No model can honestly "
-            "score above that."
+            f"{counted(agreement['pairs'], 'pair')} of {counted(agreement['groups'], 'slice')}, "
+            f"{counted(agreement['independent_groups'], 'independent group')}). No model can honestly score above that."
         )
     if document["patients_across_parts"]:
         names = ", ".join(document["patients_across_parts"][:10])

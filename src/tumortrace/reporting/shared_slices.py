@@ -44,7 +44,8 @@ def _agreement(survey: Survey, pair: Document) -> Markup:
         rows += [[kind, *_dice_cells(scores)] for kind, scores in kinds.items()]
     words = (
         "Two outlines of one slice, one from each dataset, the second laid onto the first. Small tumours fill less "
-        f"than 2 % of the frame of {pair['first']}, large ones more than 8 %. Intervals are over slices."
+        f"than 2 % of the frame of {pair['first']}, large ones more than 8 %. Intervals are over "
+        f"{counted(agreement['independent_groups'], 'group')}: copies, and slices of one named patient, count as one."
     )
     table = html.table(["", "Dice", "95 % interval", "median", "below 0.5", "pairs"], rows)
     return html.heading("Agreement of the annotators") + html.paragraph(words) + table + _examples(survey, pair)
