@@ -3,7 +3,9 @@
 1. ``python -m studies.doubtful_outlines list figshare --run CROSSVAL --second brisc/pairs.csv --out OUT`` judges the
    outlines of figshare by a cross-validation on figshare alone, and writes OUT/doubts.csv and OUT/arrays.npz.
 2. ``python studies/doubtful_foreign.py OUT``, in an environment with cleanlab, adds OUT/cleanlab.csv.
-3. ``python -m studies.doubtful_outlines score OUT`` prints the table.
+3. ``python -m studies.doubtful_outlines score OUT`` prints the table, with ``--folds 3,4`` that of some folds.
+
+In step 1, ``--run RUN --fold 4`` judges the slices of figshare's fold 4 by one model that was not trained on it.
 
 An outline counts as wrong if BRISC's outlines of the same slice agree with it at a mean Dice below 0.5. Only slices
 count whose twin in BRISC was found by the picture: the others were matched by the outline, so that they agree.
@@ -23,8 +25,9 @@ from numpy.typing import NDArray
 
 from tumortrace.copies.survey import survey_cases
 from tumortrace.data.dataset import open_dataset
-from tumortrace.evaluation.doubtful import Doubt, find_doubtful, open_crossval, predict_held_out
+from tumortrace.evaluation.doubtful import Doubt, HeldOutModels, find_doubtful, open_crossval, predict_held_out
 from tumortrace.files import write_csv
+from tumortrace.inference.model import open_model
 from tumortrace.progress import track
 
 WRONG = 0.5
@@ -41,13 +44,20 @@ def list_doubts(
     run: Annotated[Path, typer.Option()],
     second: Annotated[Path, typer.Option()],
     out: Annotated[Path, typer.Option()],
+    fold: Annotated[str, typer.Option()] = "",
 ) -> None:
     """Judge all outlines and write what the other steps need."""
-    held_out, survey = open_crossval(run), survey_cases(open_dataset(data).records)
-    doubts = {doubt.file: doubt for doubt in find_doubtful(held_out, survey)}
     agreed, folds = _read_second(second), _read_folds(data)
+    survey = survey_cases(open_dataset(data).records)
+    if fold:
+        of_fold = [case for case in survey.cases if folds[Path(case.record.case_id).name] == fold]
+        held_out = HeldOutModels(run, {fold: open_model(str(run))}, {case.sha256: fold for case in of_fold})
+    else:
+        held_out = open_crossval(run)
+    doubts = {doubt.file: doubt for doubt in find_doubtful(held_out, survey)}
     rows, truths, levels = [], [], []
-    for case in track(survey.cases, "Predicting", total=len(survey.cases)):
+    judged = [case for case in survey.cases if case.record.case_id in doubts]
+    for case in track(judged, "Predicting", total=len(judged)):
         name = case.record.case_id
         _, prediction = predict_held_out(held_out, case)
         truths.append(_shrink(case.truth().astype(np.float32)) >= 0.5)
@@ -59,13 +69,16 @@ def list_doubts(
 
 
 @app.command()
-def score(out: Path) -> None:
+def score(out: Path, *, folds: Annotated[str, typer.Option()] = "1,2,3,4") -> None:
     """Print, for each list and part of it, how many wrong outlines it holds."""
     rows = list(csv.DictReader((out / "doubts.csv").open()))
+    chosen = np.array([row["fold"] in folds.split(",") for row in rows])
     lists = {name: np.array([float(row[name]) for row in rows]) for name in ("doubt", "1 - dice")}
     if (out / "cleanlab.csv").is_file():
         scores = list(csv.DictReader((out / "cleanlab.csv").open()))
         lists |= {name: np.array([-float(row[name]) for row in scores]) for name in scores[0]}
+    lists = {name: doubt[chosen] for name, doubt in lists.items()}
+    rows = [row for row, kept in zip(rows, chosen, strict=True) if kept]
     known = np.array([row["second"] != "" for row in rows])
     wrong = np.array([row["second"] != "" and float(row["second"]) < WRONG for row in rows])
     print(f"{len(rows)} outlines, {known.sum()} with an independent second outline, {wrong.sum()} of them wrong")

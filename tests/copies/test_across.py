@@ -93,6 +93,19 @@ def test_second_outlines_and_classes(two: tuple[Path, Path]):
     assert finding.file == "B/test/images/r.png"
 
 
+def test_outlines_that_were_copied_along_do_not_count_as_agreement(draw_head: DrawHead, tmp_path: Path):
+    one, other = draw_head(0), draw_head(1)
+    first = [("all/0.png", one, box(one, 60, 60, 20), "glioma"), ("all/1.png", other, box(other, 60, 60, 20), "glioma")]
+    again = [first[0], ("all/1.png", other, box(other, 70, 60, 20), "glioma")]  # Dice 0.5
+    roots = [write_dataset(tmp_path / name, rows) for name, rows in [("A", first), ("B", again), ("C", first)]]
+    some, copies, _ = audit(roots, out=tmp_path / "out").document["across"]
+    assert (some["copied"], some["agreement"]["pairs"]) == (1, 1)
+    assert some["agreement"]["dice"]["mean"] == pytest.approx(0.5, abs=0.03)
+    assert (copies["copied"], copies["agreement"]) == (2, None)
+    page = (tmp_path / "out" / "audit.html").read_text()
+    assert "Annotators cannot be compared. 2 pairs of outlines left out: one is a copy of the other." in page
+
+
 def test_the_page_shows_each_pair_of_datasets(two: tuple[Path, Path], tmp_path: Path):
     audit(two, out=tmp_path / "out")
     page = (tmp_path / "out" / "audit.html").read_text()
@@ -112,3 +125,5 @@ def test_a_folder_is_given_once(two: tuple[Path, Path]):
         open_apart([two[0], two[0]])
     with pytest.raises(DataError, match="name at least one folder"):
         open_apart([])
+    with pytest.raises(DataError, match=r"A/all: lies inside .*A, so its images would count twice"):
+        open_apart([two[0], two[1], two[0] / "all"])

@@ -63,9 +63,7 @@ def test_a_pair_by_hand(write_folder: WriteFolder, tmp_path: Path):
 
 def test_images_that_one_evaluation_has_in_one_group_are_in_one(write_folder: WriteFolder, tmp_path: Path):
     apart = write_folder(tmp_path / "apart", ["0.9", "0.8", "0.7"])
-    joined = write_folder(
-        tmp_path / "joined", ["0.8", "0.6", "0.7"], group="g1"
-    )
+    joined = write_folder(tmp_path / "joined", ["0.8", "0.6", "0.7"], group="g1")
     for folders in ([apart, joined], [joined, apart]):
         dice = compare_evaluations(folders).differences[0]
         assert (dice.n, dice.groups, dice.p) == (3, 1, 1.0)

@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-from tumortrace.copies.agreement import OutlinePair, compare_outlines
+from tumortrace.copies.agreement import COPIED, OutlinePair, compare_outlines
 from tumortrace.copies.compare import CopyPair
 from tumortrace.copies.described import SurveyedCase
 from tumortrace.copies.survey import Survey
@@ -64,6 +64,8 @@ def compare_datasets(survey: Survey) -> list[Document]:
 
 def _compare(survey: Survey, first: str, second: str) -> Document:
     across = [_sort(survey, pair, first) for pair in survey.pairs if _sources(survey, pair) == {first, second}]
+    outlined = _draw_outlines(survey, across, np.random.default_rng(0))
+    independent = [(pair, outlines) for pair, outlines in outlined if outlines.counts.dice < COPIED]
     groups = {name: _groups_of(survey, name) for name in (first, second)}
     labelled = [pair for pair in across if all(case.record.tumour_class for case in survey.ends(pair))]
     return {
@@ -72,7 +74,8 @@ def _compare(survey: Survey, first: str, second: str) -> Document:
         "slices": len(groups[first] & groups[second]),
         "pairs": len(across),
         "shared": [*_count(survey, first, second), *_count(survey, second, first)],
-        "agreement": _describe_agreement(survey, across, np.random.default_rng(0)),
+        "agreement": _describe_agreement(survey, independent),
+        "copied": len(outlined) - len(independent),
         "classes": {
             "compared": len(labelled),
             "conflicts": [_name_conflict(survey, pair) for pair in labelled if _in_conflict(survey, pair)],
@@ -83,44 +86,50 @@ def _compare(survey: Survey, first: str, second: str) -> Document:
 def _count(survey: Survey, source: str, other: str) -> list[Document]:
     """Count the images of each part of one dataset that show a slice of a part of the other."""
     sides = {name: _by_side(survey, name) for name in (source, other)}
+    known = {other_side: set(groups) for other_side, groups in sides[other].items()}
     return [
         {
             "part": side,
             "with": other_side,
-            "images": sum(survey.groups[index] in {survey.groups[each] for each in others} for index in own),
+            "images": sum(group in known[other_side] for group in own),
             "of": len(own),
         }
         for side, own in sides[source].items()
-        for other_side, others in sides[other].items()
+        for other_side in known
     ]
 
 
-def _by_side(survey: Survey, source: str) -> dict[str, list[int]]:
-    sides: dict[str, list[int]] = {}
-    for index, case in enumerate(survey.cases):
+def _by_side(survey: Survey, source: str) -> dict[str, list[str]]:
+    """The group of each image of a dataset, by the image's part."""
+    sides: dict[str, list[str]] = {}
+    for case, group in zip(survey.cases, survey.groups, strict=True):
         if case.record.source == source:
-            sides.setdefault(name_side(case, several=True), []).append(index)
+            sides.setdefault(name_side(case, several=True), []).append(group)
     return sides
 
 
-def _describe_agreement(survey: Survey, across: Sequence[CopyPair], rng: np.random.Generator) -> Document | None:
-    """Describe the Dice of both datasets' outlines; None if no shared slice has a tumour in both.
-
-    Each image of the first dataset is compared with one of its copies in the second, drawn at random.
-    """
+def _draw_outlines(
+    survey: Survey, across: Sequence[CopyPair], rng: np.random.Generator
+) -> list[tuple[CopyPair, OutlinePair]]:
+    """Compare each outline of the first dataset with that of one of its copies in the second, drawn at random."""
     copies: dict[int, list[CopyPair]] = {}
     for pair in across:
         if all(case.tumour_px for case in survey.ends(pair)):
             copies.setdefault(pair.first, []).append(pair)
     drawn = [pairs[rng.integers(len(pairs))] for _, pairs in sorted(copies.items())]
-    if not drawn:
-        return None
     with ThreadPoolExecutor(usable_cores()) as pool:
         compared = pool.map(lambda pair: compare_outlines(pair, survey), drawn)
-        outlines = list(track(compared, "Comparing outlines", total=len(drawn)))
+        return list(zip(drawn, track(compared, "Comparing outlines", total=len(drawn)), strict=True))
+
+
+def _describe_agreement(survey: Survey, compared: Sequence[tuple[CopyPair, OutlinePair]]) -> Document | None:
+    """Describe the Dice of both datasets' outlines; None if no shared slice was outlined independently in both."""
+    if not compared:
+        return None
+    outlines = [outline for _, outline in compared]
     by: Document = {}
     for name, kind in _KINDS.items():
-        kinds = [kind(survey, pair) for pair in drawn]
+        kinds = [kind(survey, pair) for pair, _ in compared]
         rows = {each: [o for o, k in zip(outlines, kinds, strict=True) if k == each] for each in sorted(set(kinds))}
         by[name] = {each: _describe_dice(some) for each, some in rows.items()} if len(rows) > 1 else {}
     return {**_describe_dice(outlines), "by": by, "examples": _choose_examples(outlines)}

@@ -25,7 +25,8 @@ def count_shared(survey: Survey) -> list[Document]:
     for source, parts in groups.items():
         before = f"{source} " if len(groups) > 1 else ""
         for earlier, later in combinations([part for part in PARTS if part in parts], 2):
-            images = sum(group in set(parts[earlier]) for group in parts[later])
+            known = set(parts[earlier])
+            images = sum(group in known for group in parts[later])
             names = {"part": f"{before}{later.upper()}", "with": f"{before}{earlier.upper()}"}
             shared.append({**names, "images": images, "of": len(parts[later])})
     return shared

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count
+from itertools import count, permutations
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -164,6 +164,9 @@ def _refuse_repeated(roots: Sequence[Path]) -> None:
     resolved = [root.resolve() for root in roots]
     if again := [root for index, root in enumerate(roots) if resolved[index] in resolved[:index]]:
         raise DataError(f"{again[0]}: is given twice; name each folder once")
+    for (root, place), (other, around) in permutations(zip(roots, resolved, strict=True), 2):
+        if place.is_relative_to(around):
+            raise DataError(f"{root}: lies inside {other}, so its images would count twice; name one of the two")
 
 
 def _join(opened: Sequence[Dataset], *, undivided: str) -> Dataset:

@@ -128,10 +128,9 @@ def _pairs(survey: Survey) -> Markup:
     chosen = _choose(survey)
     if not chosen:
         return html.paragraph("No picture is a copy of another.")
-    across = any(_is_across(survey, pair) for pair in chosen)
-    words = "across parts" if across else "within the folder"
+    where = " across parts" if any(_is_across(survey, pair) for pair in chosen) else ""
     text = (
-        f"The most similar pairs {words}, one a slice. Left: the first as it is. Right: the second, laid onto the "
+        f"The most similar pairs{where}, one a slice. Left: the first as it is. Right: the second, laid onto the "
         "first. Both outlines are drawn on both."
     )
     key = html.colour_key([("outline of the first", FIRST_RGB), ("outline of the second", SECOND_RGB)])

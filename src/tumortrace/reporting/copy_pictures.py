@@ -31,8 +31,9 @@ def draw_pair(survey: Survey, pair: CopyPair) -> Markup:
         one, two = (read_image(case.record).pixels for case in (first, second))
     except DataError:
         return html.paragraph(f"{first.record.case_id} or {second.record.case_id} can no longer be read.")
-    laid = lay_pixels(two.astype(np.float32), pair.to_second, first.size_hw)
-    panels = [to_display(one), to_display(np.clip(laid, 0, 65535).astype(np.uint16))]
+    # From 0 on, which is what stands where the second does not reach: scans have negative values and fractions.
+    laid = lay_pixels(two.astype(np.float32) - np.float32(two.min()), pair.to_second, first.size_hw)
+    panels = [to_display(one), to_display(laid)]
     words = describe_pair(survey, pair)
     names = f"{first.record.case_id} and {second.record.case_id}"
     caption = f"{names}: similarity {pair.similarity:.3f}; compared with the second, the first is {words}"

@@ -36,8 +36,13 @@ def describe_shared(survey: Survey, pair: Document) -> Markup:
 
 def _agreement(survey: Survey, pair: Document) -> Markup:
     agreement = pair["agreement"]
-    if not agreement:
+    if not agreement and not pair["copied"]:
         return html.paragraph("No shared slice has an outlined tumour in both, so annotators cannot be compared.")
+    copied = (
+        f"{counted(pair['copied'], 'pair')} of outlines left out: one is a copy of the other." if pair["copied"] else ""
+    )
+    if not agreement:
+        return html.paragraph(f"Annotators cannot be compared. {copied}")
     rows = [["all", *_dice_cells(agreement)]]
     for name, kinds in agreement["by"].items():
         rows += [[f"by {name}"]] if kinds else []
@@ -45,7 +50,8 @@ def _agreement(survey: Survey, pair: Document) -> Markup:
     words = (
         "Two outlines of one slice, one from each dataset, the second laid onto the first. Small tumours fill less "
         f"than 2 % of the frame of {pair['first']}, large ones more than 8 %. Intervals are over "
-        f"{counted(agreement['independent_groups'], 'group')}: copies, and slices of one named patient, count as one."
+        f"{counted(agreement['independent_groups'], 'group')}: copies, and slices of one named patient, count as one. "
+        f"{copied}"
     )
     table = html.table(["", "Dice", "95 % interval", "median", "below 0.5", "pairs"], rows)
     return html.heading("Agreement of the annotators") + html.paragraph(words) + table + _examples(survey, pair)

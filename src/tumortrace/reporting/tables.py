@@ -179,6 +179,8 @@ def _table_of_pair(pair: Document) -> Table:
         for name, scores in rows.items():
             words = f"Dice {_mean(scores['dice'])}, {scores['below_half']:.0%} below 0.5 ({scores['pairs']} pairs)"
             table.add_row(name, words)
+    if pair["copied"]:
+        table.add_row("outlines copied", f"{counted(pair['copied'], 'pair')}, not counted")
     if pair["classes"]["compared"]:
         conflicts = len(pair["classes"]["conflicts"])
         table.add_row("named another class", f"{conflicts} of {pair['classes']['compared']} pairs of copies")
