@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from tests.web.page.conftest import MODEL, Message, slice_message, start_message
+from tests.web.page.conftest import MODEL, Message, slice_message, start_message, volume_message
 
 from tumortrace.data.geometry import rasterize
 from tumortrace.phantoms.slices import draw_phantom
@@ -249,3 +249,50 @@ def test_a_picture_of_unknown_size_that_fails_is_listed(page, show):
     show(page, [start, failed])
     assert "could not be read" in page.inner_text("#notice")
     assert "a.png: truncated" in page.inner_text("#notice")
+    assert page.inner_text("#lesions p") == "Unknown: not segmented."
+    assert page.inner_text(".viewer .scale") == ""  # there is no picture to magnify
+    assert page.is_disabled("#edit .edit-tools button >> nth=0")
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [("ok", "no tumour on 2 slices"), ("rejected", "not segmented"), ("error", "not readable")],
+)
+def test_a_series_without_masks_is_not_called_free_of_tumour(page, show, status, said):
+    empty = np.zeros((8, 8), dtype=np.bool_)
+    slices = [slice_message(empty, index=index, status=status, reason="why") for index in range(2)]
+    show(page, [start_message((8, 8), slices=(2,)), *slices, volume_message(status=status, reason="why")])
+    page.wait_for_function("text => document.querySelector('#cases ol .quiet')?.textContent === text", arg=said)
+
+
+def test_a_rejected_picture_yields_no_black_mask(page, show):
+    rejected = slice_message(np.zeros((8, 8), dtype=np.bool_), status="rejected", reason="no brain")
+    show(page, [start_message((8, 8)), rejected])
+    page.click("#edit .edit-download button")
+    page.wait_for_function("document.querySelector('#edit').textContent.includes('nothing was segmented')")
+
+
+def test_the_case_that_is_shown_is_in_sight_in_a_narrow_list(open_page, show):
+    page = open_page(viewport={"width": 400, "height": 860})
+    empty = np.zeros((8, 8), dtype=np.bool_)
+    cases = [slice_message(empty, item=item) for item in range(4)]
+    show(page, [start_message((8, 8), slices=(1,) * 4), *cases])
+    page.evaluate('async () => { const {scans} = await import("/app.js"); scans.select(scans.items[3]); }')
+    page.wait_for_function(
+        """() => { const current = document.querySelector("#cases li:nth-child(4) [aria-current]");
+        if (!current) return false;
+        const {left, right} = current.getBoundingClientRect();
+        const list = document.querySelector("#cases ol").getBoundingClientRect();
+        return left >= list.left - 1 && right <= list.right + 1; }"""
+    )
+
+
+@pytest.mark.parametrize("field", ["centre", "width"])
+def test_numbers_of_the_window_are_not_cut_off(page, show, field):
+    pixels = np.full((8, 8), 12345, dtype=np.uint16)
+    pixels[:4] = 54321
+    show(page, [start_message((8, 8)), slice_message(np.zeros((8, 8), dtype=np.bool_), pixels=pixels)])
+    seen, needed = page.evaluate(f"""() => {{ const input = document.querySelector('[name={field}]');
+        return [input.clientWidth, input.scrollWidth]; }}""")
+    assert len(page.input_value(f"[name={field}]")) == 5
+    assert needed <= seen

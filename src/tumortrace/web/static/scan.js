@@ -20,6 +20,11 @@ export class Slice {
 		return this.record.review ? {word: "check", kind: "warn"} : {word: "", kind: ""};
 	}
 
+	// Whether there is a picture to look at and to paint on.
+	get readable() {
+		return Boolean(this.pixels ?? this.rgb);
+	}
+
 	get counts() {
 		if (!this.kept) {
 			this.kept = new Uint32Array(256);

@@ -18,7 +18,10 @@ export async function download(scan, scans, to) {
 	const form = new FormData();
 	form.append("to", to);
 	const corrected = to === "dataset" ? scans.filter(({edited}) => edited) : [];
-	await appendScans(form, corrected.length ? corrected : [scan], to === "dataset");
+	const taken = corrected.length ? corrected : [scan];
+	// A black mask would say that there is no tumour.
+	if (taken.every(({ready}) => ready.every(({state}) => state.kind === "bad"))) throw new Error("No mask to download: nothing was segmented. Paint one first.");
+	await appendScans(form, taken, to === "dataset");
 	const response = await send("api/export", {method: "POST", body: form});
 	const [, name] = /filename="([^"]+)"/.exec(response.headers.get("content-disposition"));
 	offer(await response.blob(), name);

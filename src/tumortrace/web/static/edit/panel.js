@@ -42,6 +42,7 @@ function buildTools(panel) {
 function chooseTool(panel, name) {
 	const {editor} = panel, {viewer} = editor;
 	viewer.tool?.cancel();
+	if (!viewer.slice?.readable) name = null; // nothing to paint on
 	panel.tool = name;
 	viewer.tool = TOOLS.find((each) => each.name === name)?.make(editor) ?? null;
 	if (viewer.tool) viewer.tool.wheel = (event) => turnWheel(editor, event);
@@ -136,7 +137,8 @@ async function startDownload(panel) {
 function show(panel) {
 	const {editor} = panel, {settings, scan, history, viewer: {slice}} = editor;
 	TOOLS.forEach(({name}, at) => panel.tools[at].setAttribute("aria-pressed", String(panel.tool === name)));
-	for (const button of [...panel.tools, ...panel.actions, panel.get]) button.disabled = !slice;
+	for (const button of [...panel.tools, ...panel.actions]) button.disabled = !slice?.readable;
+	panel.get.disabled = !slice;
 	OPERATIONS.forEach(({series}, at) => { panel.actions[at].hidden = Boolean(series) && scan?.slices.length === 1; });
 	panel.undo.disabled = !history.canUndo;
 	panel.redo.disabled = !history.canRedo;

@@ -23,13 +23,15 @@ export function orderForCorrection(scans, random = Math.random) {
 // Show the list of cases; selecting one opens it. Returns a function that gives the scans in the order shown.
 export function mountCases(section, scans) {
 	const list = find("ol", section), select = find("select", section), note = find("p", section);
-	let order = [];
+	let order = [], selected = null;
 	const draw = onceAFrame(() => {
 		const kept = note.hidden ? [] : order.filter(({scan}) => scans.items.includes(scan));
 		const fresh = scans.items.filter((scan) => !kept.some((one) => one.scan === scan));
 		order = [...kept, ...fresh.map((scan) => ({scan, random: false}))];
 		list.replaceChildren(...order.map((one) => item(one, scans)));
 		section.classList.toggle("single", order.length < 2);
+		if (selected !== scans.current) reveal(list);
+		selected = scans.current;
 	});
 	on(select, "change", () => {
 		note.hidden = select.value !== "doubt";
@@ -38,6 +40,15 @@ export function mountCases(section, scans) {
 	});
 	on(scans, "change select complete slice relabel", draw);
 	return () => order.map(({scan}) => scan);
+}
+
+// Bring the current case into the list's own view; the page itself stays where it is.
+function reveal(list) {
+	const current = find("[aria-current]", list);
+	if (!current) return;
+	const [shown, {left, right, top, bottom}] = [list, current].map((element) => element.getBoundingClientRect());
+	list.scrollLeft += Math.min(left - shown.left, 0) || Math.max(right - shown.right, 0);
+	list.scrollTop += Math.min(top - shown.top, 0) || Math.max(bottom - shown.bottom, 0);
 }
 
 function item({scan, random}, scans) {
@@ -58,9 +69,9 @@ export function describe(scan) {
 	const {ready, kind, cancelled} = scan;
 	if (!ready.length) return scan.error ? "not readable" : "waiting";
 	if (kind === "volume" && !scan.complete) return `${ready.length} of ${count(scan.count, "slice")}${cancelled ? ", stopped" : ""}`;
-	const shown = ready.filter((slice) => slice.areaPx).length;
+	const shown = ready.filter((slice) => slice.areaPx).length, {status = "ok"} = (kind === "volume" ? scan : ready[0]).record ?? {};
+	if (status !== "ok" && !scan.edited) return status === "rejected" ? "not segmented" : "not readable";
 	if (kind === "volume") return `${shown ? `tumour on ${shown} of` : "no tumour on"} ${count(ready.length, "slice")}`;
-	if (ready[0].state.kind === "bad") return ready[0].state.word === "rejected" ? "not segmented" : "not readable";
 	return shown ? `tumour, ${scan.area(ready[0].areaPx)}` : "no tumour found";
 }
 

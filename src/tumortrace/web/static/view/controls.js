@@ -69,7 +69,7 @@ export function mountCorners(host, viewer) {
 		write("name", scan?.title ?? "");
 		write("place", viewer.count > 1 ? `${viewer.index + 1} / ${viewer.count}` : "");
 		write("grey", slice?.pixels ? `L ${short(centre)} W ${short(width)}${automatic ? " auto" : ""}` : "");
-		write("scale", `${Math.round(viewer.scale * 100)} %`);
+		write("scale", slice && !slice.readable ? "" : `${Math.round(viewer.scale * 100)} %`);
 		const stopped = scan?.cancelled ? "This slice was not segmented: the upload was stopped." : "This slice is not ready yet.";
 		write("wait", scan && !slice ? stopped : "");
 	});

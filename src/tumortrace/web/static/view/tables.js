@@ -12,6 +12,7 @@ export function mountLesions(section, viewer, scans) {
 		const found = viewer.slice ? viewer.scan.measure(viewer.slice) : [];
 		fill(slice, found.map((one) => sliceRow(one, viewer)));
 		none.hidden = found.length > 0 || !series.element.hidden;
+		none.textContent = viewer.slice?.state.kind === "bad" ? "Unknown: not segmented." : "None.";
 	};
 	const drawAll = onceAFrame(() => {
 		const {scan} = viewer;
