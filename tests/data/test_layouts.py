@@ -381,6 +381,8 @@ def test_a_label_says_nothing_of_files_without_labels(tmp_path):
     write_labelled(tmp_path / "other", {"a.png": [None, None]})
     dataset = open_datasets([tmp_path / "one", tmp_path / "other"], label="tumour")
     assert [int(case.truth.sum()) for _, case, _ in read_cases(dataset.records) if case] == [2, 4]
+    assert [(finding.kind, finding.severity) for finding in dataset.findings] == [("labels-missing", "warning")]
+    assert "--label tumour chooses nothing" in dataset.findings[0].cause
     one_label = open_dataset(tmp_path / "other")
     assert one_label.findings == ()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tumortrace.data.annotations.labels import find_united
+from tumortrace.data.findings import warning
 from tumortrace.data.folders import Tree, is_picture
 from tumortrace.data.layouts.annotated import open_annotations
 from tumortrace.data.layouts.masks import open_mask_folders, open_masks_beside
@@ -41,6 +42,9 @@ def open_layouts(tree: Tree, *, label: str | None) -> Opening:
     _open_scans(opening)
     if label is None and opening.labelled_files:
         opening.findings += find_united(opening.labelled_files[-1], opening.labels)
+    if label is not None and opening.records and not any(opening.labels.values()):
+        cause = f"no region or mask has a label, so that --label {label} chooses nothing: all of them count as tumour"
+        opening.findings.append(warning("labels-missing", opening.records[0].case_id, cause, "omit --label"))
     opening.records.sort(key=lambda record: ((*PARTS, "").index(record.part), natural_key(record.case_id)))
     return opening
 
