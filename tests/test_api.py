@@ -119,6 +119,10 @@ def test_a_program_meets_the_checks_of_the_commands(phantom_data, tiny, tiny_run
         tumortrace.train(phantom_data, out=phantom_data / "run", config=tiny)
     with pytest.raises(DataError, match="lies inside the data folder"):
         tumortrace.evaluate(tumortrace.open_dataset(phantom_data), model=str(tiny_run), out=phantom_data / "TEST" / "x")
+    (tmp_path / "notes.txt").touch()
+    for function in (tumortrace.train, tumortrace.audit, tumortrace.crossval, tumortrace.evaluate, tumortrace.sweep):
+        with pytest.raises(DataError, match=r"notes.txt: a file, where a folder is to be"):
+            function("not opened", out=tmp_path / "notes.txt")
     with pytest.raises(DataError, match="--out is empty"):
         tumortrace.audit(phantom_data, out=" ")
     with pytest.raises(DataError, match="is a training run, it has config"):

@@ -39,6 +39,20 @@ def test_a_link_that_leads_nowhere_is_named(tmp_path: Path):
     assert not (tmp_path / "unmounted").exists()
 
 
+@pytest.mark.parametrize("place", ["notes.txt", "notes.txt/deep/out"])
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path, place: str):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(DataError, match=r"notes.txt: a file, where a folder is to be"), lock_folder(tmp_path / place):
+        pytest.fail("opened")
+
+
+def test_a_folder_without_permission_is_named_before_anything_is_made(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, _mode: Path(path) != tmp_path)  # root may write everywhere
+    with pytest.raises(DataError, match=r": no permission to write there"), lock_folder(tmp_path / "new/out"):
+        pytest.fail("opened")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_lock_of_a_killed_process_is_gone(tmp_path: Path):
     program = (
         "import sys, time\nfrom pathlib import Path\nfrom tumortrace.locks import lock_folder\n"

@@ -11,6 +11,7 @@ from tumortrace import api
 from tumortrace.config import load_config
 from tumortrace.errors import DataError, require_extra
 from tumortrace.inference.batch.inputs import segment_inputs
+from tumortrace.locks import refuse_unwritable
 from tumortrace.phantoms.slices import write_phantom_dataset
 from tumortrace.reporting.figures import draw_run_losses, save_figure
 from tumortrace.reporting.tables import tables_of_scores
@@ -28,9 +29,10 @@ def run_demo(out: Path, console: Console) -> None:
         console: Console that the demo prints to.
 
     Raises:
-        DataError: The folder is not empty.
+        DataError: The folder is not empty, or cannot be written.
     """
     require_extra("report", purpose="draw the demo's figures")
+    refuse_unwritable(out)
     if out.exists() and any(out.iterdir()):
         raise DataError(f"{out}: is not empty; remove it or choose another --out")
     started = time.perf_counter()

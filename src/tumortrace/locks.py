@@ -46,7 +46,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
         folder: The output folder; it is made if it does not exist, and removed again if nothing was written.
 
     Raises:
-        DataError: Another run is writing into the folder, or it is a link to a folder that does not exist.
+        DataError: Another run is writing into the folder, or nothing can be written there.
     """
     with _made(folder), _locked(folder / LOCK):
         _refuse_shards(folder)
@@ -64,7 +64,7 @@ def lock_shard(folder: Path, index: int, count: int) -> Iterator[None]:
 
     Raises:
         DataError: The same shard, one of another number of shards, or a run without shards is writing into the folder;
-            or it is a link to a folder that does not exist.
+            or nothing can be written there.
     """
     with _made(folder), ExitStack() as held:
         with hold_folder(folder, seconds=START_SECONDS):
@@ -97,12 +97,29 @@ def hold_folder(folder: Path, *, seconds: float) -> Iterator[None]:
         yield
 
 
+def refuse_unwritable(folder: Path) -> None:
+    """Check that files can be written into a folder, or that it can be made; nothing is made.
+
+    Args:
+        folder: The output folder. Work that takes minutes calls this before it begins.
+
+    Raises:
+        DataError: The folder, or one that it would lie in, is a file, a link to nothing or closed to this user.
+    """
+    nearest = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    if not nearest.exists():
+        raise DataError(f"{nearest}: a link that leads nowhere; correct the link, or choose another --out")
+    if not nearest.is_dir():
+        raise DataError(f"{nearest}: a file, where a folder is to be; choose another --out")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise DataError(f"{nearest}: no permission to write there; change that, or choose another --out")
+
+
 @contextmanager
 def _made(folder: Path) -> Iterator[None]:
     """Make a folder, and remove it again if nothing was written."""
+    refuse_unwritable(folder)
     made = not folder.exists()
-    if made and folder.is_symlink():
-        raise DataError(f"{folder}: a link that leads nowhere; correct the link, or choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
     try:
         yield

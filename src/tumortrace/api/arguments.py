@@ -10,6 +10,7 @@ from pathlib import Path
 from tumortrace.config import Config, load_config
 from tumortrace.data.dataset import Dataset, open_datasets, refuse_inside
 from tumortrace.errors import ConfigError, DataError
+from tumortrace.locks import refuse_unwritable
 
 FilePath = str | PathLike[str]
 Data = Dataset | FilePath | Sequence[FilePath]
@@ -57,11 +58,13 @@ def list_folders(data: Data) -> Sequence[FilePath]:
     return [data] if isinstance(data, str | PathLike) else list(data)
 
 
-def check_output(out: FilePath | None, data: Data, negatives: FilePath | None = None) -> Path | None:
-    """Return the place to write to; None for None.
+def check_output(
+    out: FilePath | None, data: Data, negatives: FilePath | None = None, *, file: bool = False
+) -> Path | None:
+    """Return the folder to write to, or the file; None for None.
 
     Raises:
-        DataError: It is empty, or lies inside a folder of data.
+        DataError: It is empty, lies inside a folder of data, or cannot be written.
     """
     if out is None:
         return None
@@ -69,6 +72,7 @@ def check_output(out: FilePath | None, data: Data, negatives: FilePath | None = 
         raise DataError("--out is empty; name a file or folder to write to")
     for root in [*list_folders(data), *([negatives] if negatives else [])]:
         refuse_inside(Path(out), Path(root))
+    refuse_unwritable(Path(out).parent if file else Path(out))
     return Path(out)
 
 

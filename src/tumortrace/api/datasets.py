@@ -104,7 +104,7 @@ def split(
     from tumortrace.copies.splits import make_folds, make_parts
     from tumortrace.copies.survey import survey_cases
 
-    path = check_output(out, data, negatives)
+    path = check_output(out, data, negatives, file=True)
     if path is not None and path.is_dir():  # checked before the survey, which takes minutes
         raise DataError(f"--out {path} is a folder; name a file, for example {path / 'split.json'}")
     dataset = open_data(data, negatives, label)

@@ -268,9 +268,7 @@ def refuse_inside(out: Path, root: Path) -> None:
         DataError: ``out`` is ``root`` or lies within it.
     """
     if out.resolve().is_relative_to(root.resolve()):
-        raise DataError(
-            f"--out {out} lies inside the data folder {root}; choose a folder outside, nothing is written there"
-        )
+        raise DataError(f"{out} lies inside the data folder {root}; choose a folder outside, nothing is written there")
 
 
 def _unique(names: list[str]) -> list[str]:
