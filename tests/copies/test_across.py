@@ -81,6 +81,7 @@ def test_second_outlines_and_classes(two: tuple[Path, Path]):
     (pair,) = result.document["across"]
     agreement = pair["agreement"]
     assert (agreement["pairs"], agreement["groups"], agreement["independent_groups"]) == (2, 2, 2)
+    assert agreement["effective_groups"] == 2.0
     assert agreement["dice"]["mean"] == pytest.approx(0.45, abs=0.03)  # of 0.5 and 0.4
     by_class = agreement["by"]["class"]
     assert by_class["named differently"]["dice"]["mean"] == pytest.approx(0.4, abs=0.03)

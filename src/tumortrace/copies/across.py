@@ -16,6 +16,7 @@ from tumortrace.data.parts import PARTS
 from tumortrace.files import Document
 from tumortrace.machine import usable_cores
 from tumortrace.metrics.aggregate import describe_values
+from tumortrace.metrics.intervals import count_effective_groups
 from tumortrace.progress import track
 
 DISAGREE = 0.5
@@ -142,6 +143,7 @@ def _describe_dice(outlines: Sequence[OutlinePair]) -> Document:
         "pairs": len(outlines),
         "groups": len({pair.group for pair in outlines}),
         "independent_groups": len(set(blocks)),
+        "effective_groups": round(count_effective_groups(blocks), 1),
         "dice": describe_values(dices, blocks),
         "below_half": describe_values(disagree, blocks)["mean"],
     }

@@ -19,6 +19,7 @@ from tumortrace.copies.survey import Survey
 from tumortrace.files import Document
 from tumortrace.machine import usable_cores
 from tumortrace.metrics.aggregate import DISTANCES, LENGTHS, describe_values
+from tumortrace.metrics.intervals import count_effective_groups
 from tumortrace.metrics.overlap import PixelCounts, count_pixels
 from tumortrace.metrics.surface import SurfaceScores, compare_surfaces
 from tumortrace.progress import track
@@ -98,6 +99,7 @@ def describe_agreement(agreement: Agreement | None) -> Document | None:
         "copied": agreement.copied,
         "groups": len({pair.group for pair in agreement.pairs}),
         "independent_groups": len(set(blocks)),
+        "effective_groups": round(count_effective_groups(blocks), 1),
         **{metric: describe_values(listed, blocks, shares=metric not in LENGTHS) for metric, listed in values.items()},
     }
 

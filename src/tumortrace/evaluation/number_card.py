@@ -10,11 +10,8 @@ from collections.abc import Sequence
 from tumortrace.evaluation.verdict import Verdict, which_chose
 from tumortrace.files import Document
 from tumortrace.metrics.aggregate import nan_to_none
-from tumortrace.metrics.intervals import count_effective_groups
+from tumortrace.metrics.intervals import UNEQUAL, count_effective_groups
 from tumortrace.wording import counted
-
-UNEQUAL = 2 / 3
-"""Effective groups as a fraction of all, below which the intervals are too narrow."""
 
 CHOSEN = {
     "nothing": "No epoch was chosen by scores.",

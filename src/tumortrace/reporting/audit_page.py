@@ -113,7 +113,7 @@ def _sentences(document: Document) -> list[str]:
             f"Copies were outlined independently: two outlines of one slice agree at mean Dice "
             f"{agreement['dice']['mean']:.3f} (95 % interval {cells.interval(agreement['dice']['ci95'])}, "
             f"{counted(agreement['pairs'], 'pair')} of {counted(agreement['groups'], 'slice')}, "
-            f"{counted(agreement['independent_groups'], 'independent group')}). No model can honestly score above that."
+            f"{cells.independent_groups(agreement)}). No model can honestly score above that."
         )
     if document["patients_across_parts"]:
         names = ", ".join(document["patients_across_parts"][:10])

@@ -1,9 +1,13 @@
-"""Numbers as cells of a table, with a dash for what is unknown."""
+"""Numbers as cells of a table and in sentences, with a dash for what is unknown."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+
+from tumortrace.files import Document
+from tumortrace.metrics.intervals import UNEQUAL
+from tumortrace.wording import counted
 
 
 def number(value: float | None, *, digits: int = 3) -> str:
@@ -21,3 +25,14 @@ def interval(bounds: Sequence[float] | None) -> str:
 def p_value(value: float) -> str:
     """Return a p-value, not below 0.001; a dash for NaN."""
     return "-" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def independent_groups(scores: Document) -> str:
+    """Return the number of groups that an interval is over, with a warning where they are too unequal for it.
+
+    Args:
+        scores: Entry of ``audit.json`` with ``independent_groups`` and ``effective_groups``.
+    """
+    count, effective = scores["independent_groups"], scores["effective_groups"]
+    words = counted(count, "independent group")
+    return f"{words}, which count as {effective:.0f} equal ones: too narrow" if effective < UNEQUAL * count else words

@@ -50,7 +50,7 @@ def _agreement(survey: Survey, pair: Document) -> Markup:
     words = (
         "Two outlines of one slice, one from each dataset, the second laid onto the first. Small tumours fill less "
         f"than 2 % of the frame of {pair['first']}, large ones more than 8 %. Intervals are over "
-        f"{counted(agreement['independent_groups'], 'group')}: copies, and slices of one named patient, count as one. "
+        f"{cells.independent_groups(agreement)}. Copies, and slices of one named patient, are one group. "
         f"{copied}"
     )
     table = html.table(["", "Dice", "95 % interval", "median", "below 0.5", "pairs"], rows)

@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+import pytest
+
+from tumortrace.reporting import cells
+
+
+@pytest.mark.parametrize(
+    ("count", "effective", "words"),
+    [
+        (1, 1.0, "1 independent group"),
+        (9, 6.0, "9 independent groups"),
+        (9, 2.9, "9 independent groups, which count as 3 equal ones: too narrow"),
+    ],
+)
+def test_an_interval_over_unequal_groups_is_called_too_narrow(count: int, effective: float, words: str):
+    assert cells.independent_groups({"independent_groups": count, "effective_groups": effective}) == words
