@@ -23,6 +23,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from studies.doubtful_ranks import WRONG, rank
 from tumortrace.copies.survey import survey_cases
 from tumortrace.data.dataset import open_dataset
 from tumortrace.evaluation.doubtful import Doubt, HeldOutModels, find_doubtful, open_crossval, predict_held_out
@@ -30,7 +31,6 @@ from tumortrace.files import write_csv
 from tumortrace.inference.model import open_model
 from tumortrace.progress import track
 
-WRONG = 0.5
 SHARES = (0.05, 0.1, 0.2)
 SIDE_PX = 128
 """Side of the pictures that cleanlab gets; with whole ones it would need 8 GB."""
@@ -73,10 +73,12 @@ def score(out: Path, *, folds: Annotated[str, typer.Option()] = "1,2,3,4") -> No
     """Print, for each list and part of it, how many wrong outlines it holds."""
     rows = list(csv.DictReader((out / "doubts.csv").open()))
     chosen = np.array([row["fold"] in folds.split(",") for row in rows])
-    lists = {name: np.array([float(row[name]) for row in rows]) for name in ("doubt", "1 - dice")}
+    lists = {name: np.array([float(row[name]) for row in rows]) for name in ("doubt",)}
     if (out / "cleanlab.csv").is_file():
         scores = list(csv.DictReader((out / "cleanlab.csv").open()))
         lists |= {name: np.array([-float(row[name]) for row in scores]) for name in scores[0]}
+    with np.load(out / "arrays.npz") as arrays:
+        lists |= rank(arrays["truths"], arrays["levels"].astype(np.float32))
     lists = {name: doubt[chosen] for name, doubt in lists.items()}
     rows = [row for row, kept in zip(rows, chosen, strict=True) if kept]
     known = np.array([row["second"] != "" for row in rows])

@@ -19,7 +19,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from studies.doubtful_outlines import WRONG
+from studies.doubtful_ranks import WRONG, rank
 
 PLANTED, LISTED = 0.05, 0.1
 DRAWS, TRIES = 10, 20
@@ -29,10 +29,10 @@ Masks = NDArray[np.bool_]
 Plant = Callable[[Masks, np.random.Generator], Masks]
 
 
-def main(out: Path) -> None:
-    """Print the table."""
+def main(out: Path, *, folds: str = "1,2,3,4") -> None:
+    """Print the table for some of figshare's folds."""
     rows = list(csv.DictReader((out / "doubts.csv").open()))
-    apart = np.array([row["second"] == "" for row in rows])
+    apart = np.array([row["second"] == "" and row["fold"] in folds.split(",") for row in rows])
     with np.load(out / "arrays.npz") as arrays:
         truths, levels = arrays["truths"][apart], arrays["levels"][apart].astype(np.float32)
     found: dict[str, list[float]] = {}
@@ -44,25 +44,6 @@ def main(out: Path) -> None:
     print(f"ranked by,planted errors in the first {LISTED:.0%} of {len(truths)}")
     for name, shares in found.items():
         print(f"{name},{np.mean(shares):.2f}")
-
-
-def rank(truths: Masks, levels: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
-    """Return the doubt of each outline, by the ways of ranking; both arrays have the shape (N, H, W)."""
-    truth, level = (each.reshape(len(each), -1).astype(np.float64) for each in (truths, levels))
-    mask = (level >= 0.5).astype(np.float64)
-    dice = 2 * (truth * mask).sum(1) / np.maximum(truth.sum(1) + mask.sum(1), 1)
-    soft = 2 * (truth * level).sum(1) / np.maximum(truth.sum(1) + (level**2).sum(1), 1e-6)
-    expected = 2 * (mask * level).sum(1) / np.maximum(mask.sum(1) + level.sum(1), 1e-6)
-    outside, inside = (level * (1 - truth)).max(1), (level * truth).max(1)
-    return {
-        "1 - Dice": 1 - dice,
-        "(1 - Dice) (1 + s) / 2": (1 - dice) * (1 + np.maximum(outside, 1 - inside)) / 2,
-        "1 - soft Dice": 1 - soft,
-        "expected Dice - soft Dice": expected - soft,
-        "expected Dice x (1 - Dice)": expected * (1 - dice),
-        "expected Dice x (1 - soft Dice)": expected * (1 - soft),
-        "root of expected Dice x (1 - soft Dice)": np.sqrt(expected) * (1 - soft),
-    }
 
 
 def plant_errors(truths: Masks, rng: np.random.Generator) -> tuple[Masks, NDArray[np.bool_]]:
