@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from tumortrace.copies import similarity
 from tumortrace.copies.similarity import ORIENTATIONS, SIDE_PX, find_nearest, head_box, orient, signature
 
 DrawHead = Callable[..., NDArray[np.uint8]]
@@ -149,7 +150,10 @@ def test_constant_picture_is_like_nothing(draw_head: DrawHead):
     assert match.similarity == 0.0
 
 
-def test_each_query_has_its_own_nearest(draw_head: DrawHead):
+@pytest.mark.parametrize("at_a_time", [1, 2, 256])
+def test_each_query_has_its_own_nearest(draw_head: DrawHead, monkeypatch: pytest.MonkeyPatch, at_a_time: int):
+    monkeypatch.setattr(similarity, "_QUERIES", at_a_time)
+    monkeypatch.setattr(similarity, "_SHORTLIST", 2)
     references = np.stack([signature(draw_head(seed)) for seed in range(4)])
     queries = np.stack([signature(orient(draw_head(seed), turns=seed, flip=True)) for seed in (3, 0, 2)])
     matches = find_nearest(queries, references)

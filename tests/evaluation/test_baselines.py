@@ -42,7 +42,7 @@ def memory(draw_head: DrawHead, write_case: WriteCase) -> TrainingIndex:
 
 def copy_nearest(pixels: NDArray[np.uint8], memory: TrainingIndex) -> tuple[NDArray[np.bool_], str]:
     (match,) = find_nearest(signature(pixels)[None], memory.head_signatures())
-    return copy_mask(match, memory, HeadFrame.of_head(pixels)), memory.names[match.index]
+    return copy_mask(match, memory.head_masks[match.index], HeadFrame.of_head(pixels)), memory.names[match.index]
 
 
 @pytest.mark.parametrize(("turns", "flip"), ORIENTATIONS)

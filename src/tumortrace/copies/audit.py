@@ -19,7 +19,7 @@ from tumortrace.copies.lookup import HeadFrame, copy_mask
 from tumortrace.copies.parts import count_leaks, count_shared, describe_leakage, describe_patients, list_uncompared
 from tumortrace.copies.similarity import find_nearest
 from tumortrace.copies.survey import Survey
-from tumortrace.copies.training_index import build_training_index
+from tumortrace.copies.training_index import cut_head_mask
 from tumortrace.copies.transforms import name_transform
 from tumortrace.data.dataset import Dataset
 from tumortrace.files import Document, write_csv, write_json
@@ -153,12 +153,13 @@ def _describe_lookup(survey: Survey) -> Document | None:
     ]
     if not training or not scored:
         return None
-    memory = build_training_index(survey, only=training)
-    queries = build_training_index(survey, only=scored).head_signatures()
+    queries, references = survey.signatures.heads(scored), survey.signatures.heads(training)
     leaked = {groups[index] for index in training}
     dices = {}
-    for index, match in zip(scored, find_nearest(queries, memory.head_signatures()), strict=True):
-        mask = copy_mask(match, memory, HeadFrame(cases[index].size_hw, survey.signatures.head_box_xywh(index)))
+    for index, match in zip(scored, find_nearest(queries, references), strict=True):
+        nearest = training[match.index]
+        head_mask = cut_head_mask(cases[nearest].truth(), survey.signatures.head_box_xywh(nearest))
+        mask = copy_mask(match, head_mask, HeadFrame(cases[index].size_hw, survey.signatures.head_box_xywh(index)))
         dices[index] = count_pixels(mask, cases[index].truth()).dice
     sides = {
         "all": scored,

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.copies.similarity import Match, head_box, orient
-from tumortrace.copies.training_index import TrainingIndex
 
 
 @dataclass(frozen=True)
@@ -41,16 +40,16 @@ class HeadFrame:
         return laid
 
 
-def copy_mask(match: Match, memory: TrainingIndex, place: HeadFrame) -> NDArray[np.bool_]:
+def copy_mask(match: Match, head_mask: NDArray[np.bool_], place: HeadFrame) -> NDArray[np.bool_]:
     """Copy the mask of the most similar training slice, flipped and turned to fit: a lookup table.
 
     Args:
-        match: Match from ``find_nearest`` with the memory's ``head_signatures()`` as references.
-        memory: Training index of the training slices.
+        match: Match from ``find_nearest``.
+        head_mask: Mask of the matched slice in head coordinates, shape (MASK_PX, MASK_PX), bool.
         place: Place of the head in the slice that receives the mask.
 
     Returns:
         Shape ``place.size_hw``, bool.
     """
-    turned = orient(memory.head_masks[match.index], turns=match.turns, flip=match.flip)
+    turned = orient(head_mask, turns=match.turns, flip=match.flip)
     return np.asarray(place.lay(turned, how=cv2.INTER_NEAREST_EXACT) > 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,6 +77,12 @@ class Signatures:
         if window not in self._coarse:
             self._coarse[window] = _coarsen(self.windows[:, window])
         return self._coarse[window]
+
+    def heads(self, indices: Sequence[int] | slice = slice(None)) -> NDArray[np.float32]:
+        """Return signatures of heads, shape (N, SIDE_PX, SIDE_PX), as ``similarity.find_nearest`` takes them."""
+        heads = self.windows[indices, HEAD].astype(np.float32)
+        heads /= np.float32(SIDE_PX)
+        return heads
 
     def head_box_xywh(self, index: int) -> tuple[int, int, int, int]:
         """Return first column, first row, width and height of the head in one slice."""

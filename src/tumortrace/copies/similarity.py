@@ -25,6 +25,7 @@ ORIENTATIONS = tuple((turns, flip) for flip in (False, True) for turns in range(
 
 _AVERAGED_PX = 2  # side of the squares over which the first comparison with many slices averages
 _SHORTLIST = 32  # nearest by that comparison, which are compared pixel by pixel
+_QUERIES = 256  # that are compared at a time: in all orientations they take eight times their memory
 _LOCAL_SIGMA_PX = 6.0
 _STRONGEST = 3.0  # local deviations beyond this are cut, so that one bright edge does not outweigh the brain
 
@@ -109,13 +110,23 @@ def find_nearest(queries: NDArray[np.float32], references: NDArray[np.float32]) 
     Returns:
         One match for each query.
     """
+    small = _average(references).T if len(references) > _SHORTLIST else None
+    starts = range(0, len(queries), _QUERIES)
+    return [match for start in starts for match in _match(queries[start : start + _QUERIES], references, small)]
+
+
+def _match(
+    queries: NDArray[np.float32], references: NDArray[np.float32], small: NDArray[np.float32] | None
+) -> list[Match]:
+    """Match some queries; ``small`` are the references' averages as columns, None if none needs to be ruled out."""
     # Turning the queries back is cheaper than turning the references.
     turned_back = np.stack([[_orient_back(q, turns=turns, flip=flip) for q in queries] for turns, flip in ORIENTATIONS])
-    if len(references) <= _SHORTLIST:
+    if small is None:
         shortlists = np.tile(np.arange(len(references)), (len(queries), 1))
     else:
-        small = _average(references).T
-        alike = np.max([_average(each) @ small for each in turned_back], axis=0)
+        alike = np.full((len(queries), len(references)), -np.inf, dtype=np.float32)
+        for each in turned_back:
+            np.maximum(alike, _average(each) @ small, out=alike)
         shortlists = np.sort(np.argpartition(-alike, _SHORTLIST, axis=1)[:, :_SHORTLIST], axis=1)
     return [_choose_nearest(turned_back[:, q], references, those) for q, those in enumerate(shortlists)]
 

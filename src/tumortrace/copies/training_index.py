@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.copies.described import DescribedCases
-from tumortrace.copies.signatures import HEAD, Signatures
-from tumortrace.copies.similarity import SIDE_PX
+from tumortrace.copies.signatures import Signatures
 from tumortrace.errors import DataError
 from tumortrace.files import write_atomically
 
@@ -50,8 +49,7 @@ class TrainingIndex:
 
     def head_signatures(self) -> NDArray[np.float32]:
         """Of norm 1, shape (N, SIDE_PX, SIDE_PX), as ``similarity.find_nearest`` takes them."""
-        heads = self.signatures.windows[:, HEAD].astype(np.float32)
-        return np.asarray(heads / np.float32(SIDE_PX), dtype=np.float32)
+        return self.signatures.heads()
 
 
 def build_training_index(seen: DescribedCases, *, only: Sequence[int] | None = None) -> TrainingIndex:
@@ -64,15 +62,15 @@ def build_training_index(seen: DescribedCases, *, only: Sequence[int] | None = N
     chosen = range(len(seen.cases)) if only is None else only
     kept = [index for index in chosen if seen.cases[index].packed_truth is not None]
     cases = [seen.cases[index] for index in kept]
-    masks = [
-        _head_mask(case.truth(), seen.signatures.head_box_xywh(index)) for index, case in zip(kept, cases, strict=True)
-    ]
+    masks = np.zeros((len(kept), MASK_PX, MASK_PX), dtype=np.bool_)
+    for mask, index, case in zip(masks, kept, cases, strict=True):
+        mask[:] = cut_head_mask(case.truth(), seen.signatures.head_box_xywh(index))
     return TrainingIndex(
         names=tuple(case.record.case_id for case in cases),
         hashes=tuple(case.sha256 for case in cases),
         patients=tuple(case.record.patient or "" for case in cases),
         signatures=seen.signatures.select(kept),
-        head_masks=np.stack(masks) if masks else np.zeros((0, MASK_PX, MASK_PX), dtype=np.bool_),
+        head_masks=masks,
         pictures=tuple(case.picture_sha256 for case in cases),
     )
 
@@ -141,7 +139,8 @@ def load_training_index(path: Path) -> TrainingIndex:
     return TrainingIndex(names, hashes, patients, signatures, masks, pictures)
 
 
-def _head_mask(truth: NDArray[np.bool_], box_xywh: tuple[int, int, int, int]) -> NDArray[np.bool_]:
+def cut_head_mask(truth: NDArray[np.bool_], box_xywh: tuple[int, int, int, int]) -> NDArray[np.bool_]:
+    """Return a truth, shape (H, W), within the head's box, shape (MASK_PX, MASK_PX), bool."""
     x, y, width, height = box_xywh
     inside = np.ascontiguousarray(truth[y : y + height, x : x + width]).astype(np.uint8)
     return np.asarray(cv2.resize(inside, (MASK_PX, MASK_PX), interpolation=cv2.INTER_NEAREST_EXACT) > 0)

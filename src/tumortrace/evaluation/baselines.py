@@ -43,7 +43,7 @@ class Baselines:
             place = HeadFrame.of_head(pixels)
             (match,) = find_nearest(signature(pixels)[None], self._signatures)
             masks["mean_mask"] = place.lay(self._mean) >= self._level
-            masks["nearest_training_mask"] = copy_mask(match, self._memory, place)
+            masks["nearest_training_mask"] = copy_mask(match, self._memory.head_masks[match.index], place)
         return {name: count_pixels(mask, case.truth) for name, mask in masks.items()}
 
 
