@@ -16,7 +16,7 @@ from tumortrace.evaluation.summary import summary_document
 from tumortrace.metrics.lesions import LesionCounts
 from tumortrace.metrics.overlap import PixelCounts
 from tumortrace.metrics.surface import SurfaceScores
-from tumortrace.reporting.tables import list_rates, table_of_split, tables_of_audit, tables_of_scores
+from tumortrace.reporting.tables import list_rates, table_of_pair, table_of_split, tables_of_audit, tables_of_scores
 
 MakeScore = Callable[..., CaseScore]
 
@@ -114,3 +114,16 @@ def test_an_audit_in_a_few_lines():
     assert "9 (TRAIN 6, VAL 3)" in text
     assert re.search(r"VAL images with a copy in TRAIN\s+2 of 3", text)
     assert re.search(r"patients in several parts\s+1", text)
+
+
+def test_a_kind_that_classes_and_planes_share_has_a_row_of_each():
+    def scores(dice: float, pairs: int) -> dict[str, Any]:
+        return {"dice": {"mean": dice, "ci95": None}, "below_half": 0.25, "pairs": pairs}
+
+    pair = {"first": "A", "second": "B", "slices": 5, "shared": [], "copied": 2, "classes": {"compared": 0}}
+    by = {"class": {"named differently": scores(0.8, 1)}, "plane": {"named differently": scores(0.9, 4)}, "size": {}}
+    lines = render([table_of_pair(pair | {"agreement": scores(0.7, 5) | {"by": by}})])
+    words = [" ".join(line.split()) for line in lines]
+    assert any(line.startswith("class: named differently Dice 0.800") and "(1 pair)" in line for line in words)
+    assert any(line.startswith("plane: named differently Dice 0.900") and "(4 pairs)" in line for line in words)
+    assert "outlines copied 2 pairs, not counted" in words

@@ -115,7 +115,7 @@ def tables_of_audit(document: Document) -> list[Table]:
     table.add_column("", overflow="fold")
     for row in (*_rows_of_images(document), *_rows_of_copies(document), *_rows_of_scores(document)):
         table.add_row(*row)
-    return [table, *(_table_of_pair(pair) for pair in document["across"])]
+    return [table, *(table_of_pair(pair) for pair in document["across"])]
 
 
 def _rows_of_images(document: Document) -> Iterator[tuple[str, str]]:
@@ -162,7 +162,7 @@ def _rows_of_scores(document: Document) -> Iterator[tuple[str, str]]:
         yield "Dice of copying TRAIN masks", ", ".join(sides)
 
 
-def _table_of_pair(pair: Document) -> Table:
+def table_of_pair(pair: Document) -> Table:
     """Return what two datasets share."""
     table = open_table(f"{pair['first']} and {pair['second']}: {counted(pair['slices'], 'slice')} in both")
     table.show_header = False
@@ -173,12 +173,12 @@ def _table_of_pair(pair: Document) -> Table:
             f"{shared['part']} images with a copy in {shared['with']}", f"{shared['images']} of {shared['of']}"
         )
     if agreement := pair["agreement"]:
-        rows = {"outlines agree": agreement}
-        for kinds in agreement["by"].values():
-            rows |= {f"  {kind}": scores for kind, scores in kinds.items()}
-        for name, scores in rows.items():
-            words = f"Dice {_mean(scores['dice'])}, {scores['below_half']:.0%} below 0.5 ({scores['pairs']} pairs)"
-            table.add_row(name, words)
+        rows = [("outlines agree", agreement)]
+        for sort, kinds in agreement["by"].items():
+            rows += [(f"  {sort}: {kind}", scores) for kind, scores in kinds.items()]
+        for name, scores in rows:
+            pairs = counted(scores["pairs"], "pair")
+            table.add_row(name, f"Dice {_mean(scores['dice'])}, {scores['below_half']:.0%} below 0.5 ({pairs})")
     if pair["copied"]:
         table.add_row("outlines copied", f"{counted(pair['copied'], 'pair')}, not counted")
     if pair["classes"]["compared"]:
