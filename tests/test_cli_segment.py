@@ -22,7 +22,7 @@ import tumortrace
 from tumortrace import cli, errors, interruption
 from tumortrace.commands.evaluate import evaluate
 from tumortrace.commands.info import info
-from tumortrace.commands.options import refuse_empty
+from tumortrace.commands.options import expand_home, refuse_empty
 from tumortrace.commands.output import report_findings
 from tumortrace.commands.segment import segment
 from tumortrace.data.findings import Finding
@@ -321,6 +321,15 @@ def test_an_error_names_the_file_as_it_is_called(tmp_path: Path):
 def test_an_empty_argument_is_refused(arguments: list[str], named: str):
     with pytest.raises(TumortraceError, match=f"^{named} is empty; give it a value, or omit it$"):
         refuse_empty(arguments)
+
+
+def test_the_home_folder_is_written_out_where_the_shell_left_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    words = ["segment", "~/a.png", "@~/list.txt", "--out=~/masks", "~", "~ada/a", "a~/b", "--set=x=~/y", "./~/c"]
+    assert expand_home(words) == [
+        "segment", "/home/ada/a.png", "@/home/ada/list.txt", "--out=/home/ada/masks", "/home/ada",
+        "~ada/a", "a~/b", "--set=x=~/y", "./~/c",
+    ]  # fmt: skip
 
 
 def test_other_arguments_are_not_empty():

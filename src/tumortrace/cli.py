@@ -20,7 +20,7 @@ from tumortrace.commands.evaluate import evaluate
 from tumortrace.commands.export import export
 from tumortrace.commands.improve import improve
 from tumortrace.commands.info import info
-from tumortrace.commands.options import refuse_empty
+from tumortrace.commands.options import expand_home, refuse_empty
 from tumortrace.commands.output import console, log
 from tumortrace.commands.prepare import prepare
 from tumortrace.commands.report import report
@@ -106,6 +106,7 @@ def main() -> None:
 
     def run() -> None:
         refuse_empty(sys.argv[1:])
+        sys.argv[1:] = expand_home(sys.argv[1:])
         app()
 
     _end_in_one_line(run)

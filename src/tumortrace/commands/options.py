@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,6 +43,16 @@ RayOption = Annotated[
     str | None,
     typer.Option("--ray", metavar="ADDRESS", help="Run on a Ray cluster: auto or HOST:PORT; --out must be shared."),
 ]
+
+
+def expand_home(arguments: Sequence[str]) -> list[str]:
+    """Write out ``~/`` where the shell left it: behind ``--out=`` or ``@``, and in quotes.
+
+    Args:
+        arguments: Words behind the program's name; ``~`` elsewhere than at the start of a path stays.
+    """
+    home = os.path.expanduser("~")  # noqa: PTH111 - stays as it is where there is no home; Path raises an error
+    return [re.sub(r"^(--[a-z0-9-]+=|@)?~(?=/|$)", lambda found: (found[1] or "") + home, word) for word in arguments]
 
 
 def refuse_empty(arguments: Sequence[str]) -> None:

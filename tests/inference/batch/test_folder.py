@@ -23,6 +23,7 @@ from tumortrace.inference.batch import segment_picture
 from tumortrace.inference.batch.find_inputs import Inputs, find_inputs
 from tumortrace.inference.batch.folder import segment_all
 from tumortrace.inference.batch.found_files import PictureFile
+from tumortrace.inference.batch.inputs import segment_inputs
 from tumortrace.inference.batch.settings import SegmentSettings
 from tumortrace.inference.model import Model
 from tumortrace.inference.predict import Prediction
@@ -177,6 +178,22 @@ def test_a_stated_spacing_gives_sizes_in_millimetres(tmp_path: Path, segmenter: 
         "x.png,x_mask.png,ok,small picture (12 x 8 px),true,1.0,true,8,1.0,1,"
         in (tmp_path / "masks/results.csv").read_text()
     )
+
+
+@pytest.mark.parametrize(
+    ("spacing_mm", "cause"),
+    [
+        ((0.0, 1.0), "--spacing-mm 0 1; give two positive numbers"),
+        (
+            (500.0, 500.0),
+            "--spacing-mm 500 500: no scan has such pixels; give millimetres, 0.02 to 20",
+        ),  # in micrometres
+        ((0.0005, 0.0005), "--spacing-mm 0.0005 0.0005: no scan has such pixels"),  # in metres
+    ],
+)
+def test_a_spacing_in_another_unit_is_refused(tmp_path: Path, spacing_mm: tuple[float, float], cause: str):
+    with pytest.raises(DataError, match=cause):
+        segment_inputs([tmp_path], out=tmp_path / "masks", model="fast", spacing_mm=spacing_mm)
 
 
 def test_areas_are_in_square_millimetres_where_the_picture_has_a_spacing(

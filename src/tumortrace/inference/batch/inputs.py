@@ -31,6 +31,9 @@ from tumortrace.machine import usable_cores
 from tumortrace.phantoms.slices import draw_phantom
 from tumortrace.progress import track
 
+_FINEST_MM, _COARSEST_MM = 0.02, 20
+"""Smallest and largest distance of pixels that is taken for one in millimetres; scans have 0.1 to 7."""
+
 FilePath = str | PathLike[str]
 
 
@@ -189,7 +192,9 @@ def _shows(path: Path, pixels: NDArray[np.uint8]) -> bool:
 
 def _check_spacing(spacing_mm: tuple[float, float] | None) -> None:
     """Refuse a wrong spacing once, before each picture does."""
-    if spacing_mm is not None and not all(0 < step < math.inf for step in spacing_mm):
-        raise DataError(
-            f"--spacing-mm {' '.join(map(str, spacing_mm))}; give two positive numbers, for rows and columns"
-        )
+    if spacing_mm is None or all(_FINEST_MM <= step <= _COARSEST_MM for step in spacing_mm):
+        return
+    given = f"--spacing-mm {' '.join(f'{step:g}' for step in spacing_mm)}"
+    if not all(0 < step < math.inf for step in spacing_mm):
+        raise DataError(f"{given}; give two positive numbers, for rows and columns")
+    raise DataError(f"{given}: no scan has such pixels; give millimetres, {_FINEST_MM} to {_COARSEST_MM}")
