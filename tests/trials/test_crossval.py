@@ -145,6 +145,9 @@ def test_what_a_killed_cross_validation_left_is_its_own(tmp_path: Path):
 def test_whole_sources_are_left_out(data: Path, tmp_path: Path):
     write_phantom_dataset(tmp_path / "other", counts={"TRAIN": 4}, no_tumour=0, seed=8)
     both = open_datasets([data, tmp_path / "other"])
+    with pytest.raises(DataError, match="only one source"):  # before anything is read or written
+        cross_validate(open_datasets([data]), CONFIG, folds=5, by="source", out=tmp_path / "single")
+    assert not (tmp_path / "single").exists()
     fitted, rows = cross_validate(both, CONFIG, folds=5, by="source", out=tmp_path / "out")
     assert [row["n"] for row in rows] == [12, 4]
     by_fold = {(score.fold, score.source) for score in fitted.evaluation.scores}

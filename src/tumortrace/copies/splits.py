@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,6 +79,19 @@ def make_parts(survey: Survey) -> Split:
     return _assign(survey, PARTS_SHARES)
 
 
+def list_sources(records: Iterable[CaseRecord]) -> list[str]:
+    """Return the datasets that cases come from, sorted.
+
+    Raises:
+        DataError: Fewer than two.
+    """
+    sources = sorted({record.source for record in records})
+    if len(sources) < 2:
+        named = ", ".join(sources) or "unnamed"
+        raise DataError(f"only one source ({named}); name at least two datasets to leave one out")
+    return sources
+
+
 def leave_sources_out(survey: Survey) -> Split:
     """One fold a source, in the order of the names: each is scored by a model that never saw its hospital.
 
@@ -88,9 +101,7 @@ def leave_sources_out(survey: Survey) -> Split:
     Raises:
         DataError: Fewer than two sources, or one whose tumours are all copies of another's.
     """
-    sources = sorted({case.record.source for case in survey.cases if case.tumour_px})
-    if len(sources) < 2:
-        raise DataError(f"only one source ({sources[0] or 'unnamed'}); name at least two datasets to leave one out")
+    sources = list_sources([case.record for case in survey.cases if case.tumour_px])
     of_block: dict[str, set[str]] = {}
     for case, block in zip(survey.cases, survey.blocks, strict=True):
         of_block.setdefault(block, set()).add(case.record.source)

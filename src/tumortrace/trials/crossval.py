@@ -8,7 +8,7 @@ from typing import Any
 
 from tumortrace.config import Config, load_config, to_toml
 from tumortrace.copies.split_files import apply_split, describe_check, split_document
-from tumortrace.copies.splits import Split
+from tumortrace.copies.splits import Split, list_sources
 from tumortrace.copies.survey import survey_cases
 from tumortrace.copies.training_index import load_training_index
 from tumortrace.data.cases import CaseRecord
@@ -68,9 +68,11 @@ def cross_validate(  # noqa: PLR0913 - the settings of a cross-validation
             ``out``.
         TumortraceError: As ``train``.
     """
+    records = tuple(record for record in dataset.records if record.part != "test")
+    if by == "source":
+        list_sources(records)
     _keep_settings(config, out)
     with lock_folder(out):
-        records = tuple(record for record in dataset.records if record.part != "test")
         epochs = counted(config.training.epochs, "epoch")
         tell(f"Cross-validation on {counted(len(records), 'slice')}, {epochs} a fold; {_describe(config)}")
         survey = survey_cases(records)
