@@ -316,6 +316,10 @@ def test_two_annotation_files_are_refused(tmp_path):
 def test_folder_that_is_missing_or_empty_or_foreign(tmp_path):
     with pytest.raises(DataError, match=r"nowhere: no such folder"):
         open_dataset(tmp_path / "nowhere")
+    (tmp_path / "scan.dcm").touch()
+    with pytest.raises(DataError, match=r"scan.dcm: a file; give the folder"):
+        open_dataset(tmp_path / "scan.dcm")
+    (tmp_path / "scan.dcm").unlink()
     with pytest.raises(DataError, match=r"no annotations .* is this the data\?"):
         open_dataset(tmp_path)
     (tmp_path / "a.json").write_text("{}")
@@ -514,7 +518,7 @@ def test_a_name_of_no_image_and_a_file_that_is_no_text_are_refused(tmp_path: Pat
     with pytest.raises(DataError, match=r"2 of 3 names fit no image of .*data \(first: '\.png', '9\.png'\)"):
         exclude(dataset, tmp_path / "names.txt")
     (tmp_path / "names.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match="cannot be read as text"):
+    with pytest.raises(DataError, match=r"names.txt: not UTF-8 text"):
         exclude(dataset, tmp_path / "names.txt")
-    with pytest.raises(DataError, match="cannot be read as text"):
+    with pytest.raises(DataError, match=r"nothing.txt: cannot be read \(No such file or directory\); check the path"):
         exclude(dataset, tmp_path / "nothing.txt")

@@ -232,11 +232,7 @@ def exclude(dataset: Dataset, names_file: Path) -> Dataset:
     Raises:
         DataError: The file cannot be read as text, or a name fits no case.
     """
-    try:
-        lines = read_text(names_file).splitlines()
-    except DataError as error:
-        cause = str(error).removeprefix(f"{names_file}: ").partition(";")[0]
-        raise DataError(f"{names_file}: cannot be read as text ({cause}); give a file of one name a line") from None
+    lines = read_text(names_file).splitlines()
     names = {line.strip() for line in lines if line.strip()}
     fitting = {name: _find_named(dataset.records, name) for name in names}
     if unknown := sorted(name for name, cases in fitting.items() if not cases):

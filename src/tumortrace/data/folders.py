@@ -63,8 +63,10 @@ def list_tree(root: Path) -> Tree:
     Folders behind links are listed once, however many links lead to them, and after all others.
 
     Raises:
-        DataError: The folder is missing or cannot be opened.
+        DataError: The folder is missing, a file, or cannot be opened.
     """
+    if root.is_file():
+        raise DataError(f"{root}: a file; give the folder of the images and annotations")
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; give a folder of images with annotations")
     files: list[str] = []

@@ -146,7 +146,7 @@ class _Reader:
             elif wire in (_FIXED_64, _FIXED_32):
                 length = 8 if wire == _FIXED_64 else 4
             else:
-                raise ValueError("its bytes are damaged")
+                raise ValueError("its bytes are of another format, or damaged")
             if number == 0 or length > end - at:
                 raise ValueError("it is cut off or damaged")
             yield _Field(number, at, at + length, 0)
@@ -165,7 +165,7 @@ class _Reader:
             shift += 7
             if byte < 0x80:
                 return value, at + 1
-        raise ValueError("its bytes are damaged")
+        raise ValueError("its bytes are of another format, or damaged")
 
     def _text(self, field: _Field) -> str:
         return self._data[field.start : field.end].decode()

@@ -81,7 +81,8 @@ def test_a_file_whose_name_begins_with_the_mark_is_that_file(tmp_path: Path, mon
     [
         (None, "list.txt: no such file or folder; check the path"),
         (b"", r"list.txt: no picture there \(JPEG"),
-        (b"a.png\n\0\n", "list.txt: line 2 is no path; give a text file of paths"),
+        (b"a.png\n\0\n", "list.txt: line 2 is no path; give UTF-8 text, a path a line"),
+        ("a.png\n".encode("utf-16"), "list.txt: line 1 is no path; give UTF-8 text"),
     ],
 )
 def test_what_is_no_list_is_refused_in_one_line(tmp_path: Path, content: bytes | None, cause: str):

@@ -51,6 +51,8 @@ def match_input(text: str) -> list[str]:
             return matches
         missing = error.errno in {errno.ENOENT, errno.ENOTDIR}
         cause = "no such file or folder" if missing else f"cannot be opened ({error.strerror})"
+        if missing and path == text and glob.has_magic(text):
+            raise DataError(f"{text}: no file matches this pattern; check the path") from None
         raise DataError(f"{path}: {cause}; check the path") from None
     return [text]
 
@@ -130,7 +132,7 @@ def _read_lines(manifest: str) -> Iterator[str]:
             for number, line in enumerate(file):
                 text = line.rstrip(b"\r\n").removeprefix(b"\xef\xbb\xbf" if number == 0 else b"")
                 if b"\0" in text:
-                    raise DataError(f"{manifest}: line {number + 1} is no path; give a text file of paths, one a line")
+                    raise DataError(f"{manifest}: line {number + 1} is no path; give UTF-8 text, a path a line")
                 if text.strip():
                     yield os.fsdecode(text)
     except OSError as error:
