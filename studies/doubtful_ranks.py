@@ -20,6 +20,7 @@ def rank(truths: Masks, levels: NDArray[np.float32]) -> dict[str, NDArray[np.flo
     dice = 2 * (truth * mask).sum(1) / np.maximum(truth.sum(1) + mask.sum(1), 1)
     soft = 2 * (truth * level).sum(1) / np.maximum(truth.sum(1) + (level**2).sum(1), 1e-6)
     expected = 2 * (mask * level).sum(1) / np.maximum(mask.sum(1) + level.sum(1), 1e-6)
+    expected = np.where(mask.any(1), expected, 1 - level.max(1))  # as ``doubtful._certainty`` does
     outside, inside = (level * (1 - truth)).max(1), (level * truth).max(1)
     return {
         "1 - Dice": 1 - dice,
