@@ -75,6 +75,13 @@ def test_plain_install_helps_informs_and_segments(installed, tiny_run, phantom_d
     assert all((tmp_path / "masks" / image["mask"]).is_file() for image in results["images"])
 
 
+def test_plain_install_splits_and_converts(installed, phantom_data, tmp_path):
+    assert "Written to" in run(installed / "tumortrace", "split", phantom_data, "--out", "split.json", cwd=tmp_path)
+    assert "cases written" in run(
+        installed / "tumortrace", "convert", phantom_data, "coco", "--to", "coco", cwd=tmp_path
+    )
+
+
 def test_plain_install_takes_less_than_400_mb(installed):
     (packages,) = installed.parent.glob("lib/python*/site-packages")
     ours = (folder for folder in packages.iterdir() if not folder.name.startswith(("pip", "setuptools")))
@@ -105,6 +112,7 @@ def test_plain_install_segments_a_sample_from_the_shell_and_from_python(installe
         ("crossval", "train", ()),
         ("improve", "train", ("--out", "run")),
         ("export", "train", ("--out", "model.onnx")),
+        ("segment", "cluster", ("s3://bucket/scans",)),
     ],
 )
 def test_plain_install_says_what_a_command_needs(installed, phantom_data, tmp_path, command, extra, rest):
@@ -117,4 +125,4 @@ def test_plain_install_says_what_a_command_needs(installed, phantom_data, tmp_pa
     )
     assert done.returncode == 2
     remedy = rf"install it with: pip install 'tumortrace\[{extra}\]'"
-    assert re.fullmatch(rf"error: (torch|matplotlib) is needed to .+; {remedy}\n", done.stderr), done.stderr
+    assert re.fullmatch(rf"error: .*(torch|matplotlib|pyarrow) is needed.*; {remedy}\n", done.stderr), done.stderr

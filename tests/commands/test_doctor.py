@@ -33,7 +33,7 @@ def test_the_shipped_models_pass_and_their_speed_is_shown(monkeypatch):
     for name in PUBLISHED_MS:
         assert re.search(rf"self-test of {name}: Dice 0\.[89]\d on a generated slice, passed", text)
         assert re.search(rf"speed of {name}: \d+ ms a slice here, {PUBLISHED_MS[name]:.0f} ms published", text)
-    assert "segment pictures: ready" in text
+    assert "segment pictures, split, convert: ready" in text
 
 
 def test_the_published_speed_is_that_of_the_documentation():

@@ -14,7 +14,7 @@ from tumortrace.machine import usable_cores
 from tumortrace.wording import listed
 
 TASKS = {
-    "segment pictures": (),
+    "segment pictures, split, convert": (),
     "segment DICOM and NIfTI, prepare figshare": ("formats",),
     "audit, evaluate, compare, report": ("report",),
     "train, improve, sweep, export": ("train",),

@@ -14,7 +14,6 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 Floats = NDArray[np.float64]
 
@@ -155,6 +154,8 @@ def _all_agree(tops: Floats, bottoms: Floats) -> bool:
 
 def _corrected_levels(tops: Floats, bottoms: Floats, drawn: Floats) -> tuple[float, float]:
     """Return the levels of the two quantiles: those of BCa, with the normal quantile widened to that of t."""
+    from scipy import special  # noqa: PLC0415 - not part of the core, whose tables import this module
+
     count, normal = len(tops), NormalDist()
     ratio = tops.sum() / bottoms.sum()
     below = ((drawn < ratio).mean() + (drawn <= ratio).mean()) / 2

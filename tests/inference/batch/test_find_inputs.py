@@ -75,13 +75,16 @@ def test_a_series_that_is_not_there_is_named(scans: Path):
         find_inputs([str(scans)], series_uid="1.2.3")
 
 
-def test_without_the_libraries_pictures_are_segmented_and_scans_are_skipped(
+def test_without_the_libraries_pictures_are_segmented_and_scans_are_a_failure(
     scans: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(module, "installed", lambda _extra: False)
     found = find_inputs([str(scans)])
     assert (len(found.pictures), found.volumes) == (1, ())
-    assert len(found.skipped) == 4
+    (refused,) = found.refused
+    assert refused.cause == "DICOM and NIfTI files are not read without the extra formats; there are 3"
+    assert refused.remedy == "install it: pip install 'tumortrace[formats]'"
+    assert len({refused.file, *found.skipped}) == 4
 
 
 REPORT = "1.2.840.10008.5.1.4.1.1.88.34"

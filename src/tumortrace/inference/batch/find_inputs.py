@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 
-from tumortrace.data.findings import Finding, describe_main_cause
+from tumortrace.data.findings import Finding, describe_main_cause, left_out
 from tumortrace.data.scans import (
     DICOM_SUFFIXES,
     NIFTI_SUFFIXES,
     PAIR_SUFFIXES,
+    find_kind,
     may_be_of_series,
     open_files,
     strip_suffix,
@@ -137,7 +138,8 @@ def _open(
     findings: list[Finding] = []
     rest: list[str] = []
     if not (needed or installed("formats")):
-        return [], [], [one.path for one in candidates]
+        scans = [one.path for one in candidates if find_kind(paths[one.path])]
+        return [], _name_unread(scans), [one.path for one in candidates if one.path not in scans[:1]]
     for root, group in groupby(candidates, key=lambda one: one.path[: one.start]):
         members = list(group)
         file = members[0].path if members[0].named else root or "."
@@ -146,6 +148,14 @@ def _open(
         findings += opened.findings
         rest += opened.others
     return volumes, findings, rest
+
+
+def _name_unread(scans: Sequence[str]) -> list[Finding]:
+    """One finding for scans that are not read because their libraries are not installed; none without scans."""
+    cause = f"DICOM and NIfTI files are not read without the extra formats; there are {len(scans)}"
+    return [
+        left_out("scan-refused", each, cause, "install it: pip install 'tumortrace[formats]'") for each in scans[:1]
+    ]
 
 
 def _name_without_suffix(volume: Volume, root: str) -> Volume:

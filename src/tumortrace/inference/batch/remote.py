@@ -71,9 +71,9 @@ def list_objects(url: str) -> Iterator[FoundFile]:
         DataError: There is nothing, or the store cannot be reached or refuses.
         TumortraceError: pyarrow is not installed.
     """
+    system, path = _open(url)
     from pyarrow.fs import FileType
 
-    system, path = _open(url)
     head = url[: len(url) - len(path)] if url.endswith(path) else f"{urlsplit(url).scheme}://"
     try:
         kind = system.get_file_info(path).type
