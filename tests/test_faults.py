@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+import torch
 from tools.faults.commands import KILLED, WRITING, Command, make_material
 from tools.faults.contents import find_left
 from tools.faults.injector import Calls, Fault, find_disorder, inject
 from tools.faults.limits import can_mount, try_disk, try_memory, try_read_only
+from tools.faults.once import convert_once, draw_once
 from tools.faults.record import Outcome, recall
 from tools.faults.writes import draw_faults, judge_fault, run_undisturbed
+from torch import nn
 
 from tumortrace.files import NewFile, append_whole, make_folder, rename_folder, sync_folders_once, write_atomically
+from tumortrace.reporting.figures import CasePanels, draw_cases
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and limits of POSIX")
 
@@ -164,6 +171,36 @@ def test_some_kills_of_some_commands_are_forgotten_by_a_repeat(material: Path, t
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Nothing is wrong." in done.stdout
+
+
+def test_only_a_run_that_has_begun_is_continued(tmp_path: Path):
+    train, out = COMMANDS["train"], tmp_path / "out"
+    assert "--resume" not in train.next_words(out)
+    out.mkdir()
+    (out / "config.toml").touch()  # a run that failed before its first epoch
+    assert "--resume" not in train.next_words(out)
+    (out / "last").mkdir()
+    (out / "last/checkpoint.safetensors").touch()
+    assert "--resume" in train.next_words(out)
+
+
+def test_equal_networks_are_converted_once_and_equal_cases_drawn_once():
+    given, panel = [], CasePanels("a", np.zeros((4, 5)), np.ones((4, 5), bool), np.ones((4, 5), bool))
+
+    def make(*arguments: object, **_: object) -> onnx.ModelProto:
+        given.append(arguments)
+        return onnx.ModelProto(producer_name="made")
+
+    convert, networks = convert_once(make), [nn.Linear(1, 2), nn.Linear(1, 2)]
+    models = [convert(network, (torch.zeros(1, 1),)) for network in (networks[0], networks[0], networks[1])]
+    assert len(given) == 2
+    models[0].producer_name = "changed"
+    assert [model.producer_name for model in models] == ["changed", "made", "made"]
+    figures = [draw_cases([panel], title="T"), draw_once(draw_cases)([panel], title="T")]
+    pictures = [io.BytesIO() for _ in range(3)]
+    for figure, buffer in zip((*figures, figures[1]), pictures, strict=True):
+        figure.savefig(buffer, format="png")
+    assert pictures[0].getvalue() == pictures[1].getvalue() == pictures[2].getvalue()
 
 
 def test_what_a_record_holds_is_not_tried_again(tmp_path: Path):

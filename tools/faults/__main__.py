@@ -21,6 +21,7 @@ from rich.table import Table
 os.environ["TUMORTRACE_CACHE"] = "off"
 
 from tools.faults import commands, kills, limits, writes
+from tools.faults.once import compute_once
 from tools.faults.record import Outcome, recall
 
 Row = tuple[str, list[str]]
@@ -62,7 +63,8 @@ def _show_writes(console: Console, place: Path, material: Path, options: argpars
             str(fault): partial(writes.try_fault, command, fault, plain, **where)
             for fault in writes.choose_faults(plain, limit=options.limit)
         }
-        count, lines = _try_all(f"writes, {command.name}", attempts, options.record)
+        with compute_once():
+            count, lines = _try_all(f"writes, {command.name}", attempts, options.record)
         calls = sum(plain.calls.counts.values())
         _add(table, command.name, str(calls), str(count), str(len(lines)), f"{time.monotonic() - started:.0f}")
         wrong += [f"{command.name}: {line}" for line in lines]

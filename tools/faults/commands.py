@@ -16,6 +16,7 @@ from unittest.mock import patch
 from tumortrace import cli
 from tumortrace.phantoms.series import draw_series
 from tumortrace.phantoms.slices import write_phantom_dataset
+from tumortrace.run_folder import CONFIG, has_begun
 from tumortrace.web.sample import encode_series
 
 TINY = """
@@ -61,6 +62,11 @@ class Command:
     def fill(self, words: Sequence[str], out: Path) -> list[str]:
         """Return the words for one output."""
         return [word.format(out=out) for word in words]
+
+    def next_words(self, out: Path) -> list[str]:
+        """Return the words that begin it, or continue it where a run below its output has begun."""
+        begun = out.exists() and any(has_begun(path.parent) for path in out.rglob(CONFIG.name))
+        return self.fill(self.again if self.again and begun else self.words, out)
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,6 @@ from tools.faults.contents import find_left, read_tree
 from tools.faults.injector import Fault, inject
 from tools.faults.record import Outcome
 
-from tumortrace.run_folder import CONFIG, has_begun
-
 KILL = -signal.SIGKILL
 """Exit status of a killed process, and the "error" of a call at which it is killed."""
 
@@ -122,7 +120,7 @@ def kill_at_random(command: Command, plain: Plain, number: int, *, material: Pat
     times = [float(rng.uniform(0, plain.seconds)) for _ in range(1 + int(rng.integers(2)))]
     kills = 0
     for after in times:
-        ended = run_forked(_words(command, out), cwd=material, out=out, kill_after=after)
+        ended = run_forked(command.next_words(out), cwd=material, out=out, kill_after=after)
         kills += ended.code == KILL
         if ended.code == 0:
             break
@@ -166,15 +164,9 @@ def _may_be_unfinished(name: str) -> bool:
     )
 
 
-def _words(command: Command, out: Path) -> list[str]:
-    """The words that begin or continue a command."""
-    begun = out.exists() and any(has_begun(path.parent) for path in out.rglob(CONFIG.name))
-    return command.fill(command.again if command.again and begun else command.words, out)
-
-
 def _finish(command: Command, plain: Plain, out: Path, material: Path) -> list[str]:
     """Let a command end, and say where its result differs from the plain one."""
-    ended = run_forked(_words(command, out), cwd=material, out=out)
+    ended = run_forked(command.next_words(out), cwd=material, out=out)
     finished_before = command.name == "prepare" and "is there already" in ended.stderr
     wrong = [] if ended.code == 0 or finished_before else [f"the repeat ends with {ended.code}: {ended.stderr}"]
     found = read_tree(out) if out.exists() else {}

@@ -73,8 +73,7 @@ def judge_fault(command: Command, fault: Fault, plain: Undisturbed, *, material:
     wrong = [f"the fault never came ({calls.counts})"] if not calls.hit else []
     wrong += judge_end(ended)
     wrong += judge_contents(read_tree(out), plain, out)
-    again = command.again if command.again and (out / "config.toml").exists() else command.words
-    repeated = run_here(command.fill(again, out), cwd=material)
+    repeated = run_here(command.next_words(out), cwd=material)
     if repeated.code:
         wrong.append(f"the repeat ends with {repeated.code}: {repeated.stderr}")
     if find_left(out):
