@@ -4,6 +4,8 @@
 at a random moment, until as many kills of each kind are done; every run is compared with that of this process.
 ``python -m studies.cluster cost --out FOLDER`` measures time, memory and spilling with one worker.
 ``python -m studies.cluster memory --out FOLDER`` measures what the driver holds of lists of generated paths.
+``python -m studies.cluster driver --slices 10000 --out FOLDER`` watches the driver's memory while a cluster segments
+tiny slices with a model of one multiplication.
 ``python -m studies.cluster tune`` times eight short jobs as tasks and by Ray Tune.
 Each prints its rows and appends them to ``results.jsonl`` in the folder.
 """
@@ -25,6 +27,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import numpy as np
+from benchmarks.scale import write_model, write_slices
 
 from studies.cluster_nodes import Cluster, add_node, start_nodes
 from tumortrace.phantoms.slices import write_phantom_dataset
@@ -79,7 +84,7 @@ stop_hopeless = true
 def main() -> None:
     """Do what the arguments say."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("kills", "cost", "memory", "tune"))
+    parser.add_argument("what", choices=("kills", "cost", "memory", "driver", "tune"))
     parser.add_argument("command", nargs="?", choices=("sweep", "crossval", "archive"), default="archive")
     parser.add_argument("--out", type=Path, default=Path("cluster-study"))
     parser.add_argument("--kills", type=int, default=10, help="of each kind")
@@ -95,6 +100,8 @@ def main() -> None:
         study_cost(given)
     elif given.what == "memory":
         study_memory(given.out)
+    elif given.what == "driver":
+        study_driver(given.out, given.slices)
     else:
         study_tune()
 
@@ -290,6 +297,34 @@ def study_memory(out: Path) -> None:
             used.append(int(subprocess.run(words, capture_output=True, text=True, check=True).stdout))
         slope = (used[1] - used[0]) / (PATHS[1] - PATHS[0]) * 10_000 / 1e6
         keep_row(out, {"study": "memory", "held": held, "mb": round(used[1] / 1e6), "mb_per_10000": round(slope, 2)})
+
+
+def study_driver(out: Path, slices: int) -> None:
+    """Measure a driver's resident memory from the first tenth of its slices to the last one, and what was spilled."""
+    folder = out / f"driver-{slices}"
+    if not folder.exists():
+        write_slices(folder / "slices", slices)
+    model, there = write_model(folder / "bare.onnx"), folder / "masks"
+    shutil.rmtree(there, ignore_errors=True)
+    words = ["segment", str(folder / "slices"), "--model", str(model), "--out", str(there)]
+    done: list[int] = []
+    held: list[float] = []
+    with start_nodes(1, cores=2) as cluster:
+        driver = start_driver(cluster, words, there)
+        while driver.poll() is None:
+            with suppress(OSError, IndexError):
+                pages = int(Path(f"/proc/{driver.pid}/statm").read_text().split()[1])
+                done.append(sum(1 for path in there.rglob("*_mask.png")))
+                held.append(pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
+            time.sleep(2.0)
+        spilled = sum(path.stat().st_size for path in Path("/tmp/ray").glob("session_*/ray_spilled*/*"))  # noqa: S108
+    counts, sizes = np.array(done), np.array(held)
+    working = (counts >= slices // 10) & (counts < counts[-1])
+    slope = np.polyfit(counts[working], sizes[working], 1)[0] * 10_000
+    row = {"study": "driver", "slices": slices, "masks": done[-1], "samples": int(working.sum())}
+    sizes_mb = {"first_mb": sizes[working][0], "last_mb": sizes[working][-1], "most_mb": sizes.max(), "slope": slope}
+    rounded = {name: round(float(size), 2) for name, size in sizes_mb.items()}
+    keep_row(out, {**row, **rounded, "spilled_bytes": spilled, "exit": driver.returncode})
 
 
 def watch_cpu(driver: int) -> dict[str, float]:

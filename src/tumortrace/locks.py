@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import sys
 import time
 from collections.abc import Iterator
@@ -18,10 +19,10 @@ LOCK = ".tumortrace.lock"
 SHARD_LOCK = ".tumortrace-{index}-of-{count}.lock"
 """The file that one shard of a run locks; it holds ``LOCK`` only while it starts and while it merges."""
 
-START_SECONDS = 10.0
-"""Longest time that a shard waits for others to start."""
+START_SECONDS = 60.0
+"""Longest time that a shard waits for others to start: a thousand may start at once beside a million masks."""
 
-_PAUSE_SECONDS = 0.05
+_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 1.0
 
 if sys.platform == "win32":
     import msvcrt
@@ -85,7 +86,7 @@ def hold_folder(folder: Path, *, seconds: float) -> Iterator[None]:
         DataError: Another run is still writing into the folder then.
     """
     with ExitStack() as held:
-        deadline = time.monotonic() + seconds
+        deadline, pause = time.monotonic() + seconds, _PAUSE_SECONDS
         while True:
             try:
                 held.enter_context(_locked(folder / LOCK))
@@ -93,7 +94,8 @@ def hold_folder(folder: Path, *, seconds: float) -> Iterator[None]:
             except DataError:
                 if time.monotonic() > deadline:
                     raise
-            time.sleep(_PAUSE_SECONDS)
+            time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - so that not all who wait look at once
+            pause = min(1.5 * pause, _LONGEST_PAUSE_SECONDS)
         yield
 
 

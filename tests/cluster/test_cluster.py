@@ -20,11 +20,12 @@ from studies.cluster_nodes import start_nodes
 from tumortrace import api
 from tumortrace.cluster import archive, site
 from tumortrace.cluster.actor import DEATHS
-from tumortrace.cluster.archive import WORK, segment_on_cluster
+from tumortrace.cluster.archive import segment_on_cluster
 from tumortrace.cluster.tasks import RETRIES, open_pool
 from tumortrace.data.slice import Slice, write_png
 from tumortrace.errors import DataError, TumortraceError
 from tumortrace.inference.batch.find_inputs import find_inputs
+from tumortrace.inference.batch.folder import CLUSTER_WORK
 from tumortrace.inference.batch.inputs import segment_inputs
 from tumortrace.inference.batch.settings import SegmentSettings
 from tumortrace.inference.predict import Prediction
@@ -199,12 +200,14 @@ def test_an_archive_gives_the_same_as_here_and_a_stopped_run_goes_on(
     times = {path.name: path.stat().st_mtime_ns for path in there.glob("*_mask.png")}
     changed = sorted(pictures.glob("slice *"))[1]
     os.utime(changed, ns=(0, 0))  # as a file that was changed meanwhile
+    (there / "results-1-of-2.jsonl").touch()  # of a shard that was stopped before
     summary = segment_inputs(pictures, out=there, model="fast", engine=cluster)
     again = {path.name for path in there.glob("*_mask.png") if path.stat().st_mtime_ns != times[path.name]}
     assert again == {f"{changed.stem}_mask.png"}
     assert (summary.total, summary.failed, summary.skipped) == (5, 1, 1)
     assert without_seconds(there) == without_seconds(here)
-    assert not (there / WORK).exists()
+    assert not (there / CLUSTER_WORK).exists()
+    assert not list(there.glob("*.jsonl"))
 
 
 class Deadly(Segmenter):

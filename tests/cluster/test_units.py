@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tumortrace.cluster import actor as module
+from tumortrace.cluster import archive
 from tumortrace.cluster.actor import DEATHS, SegmentActor
 from tumortrace.cluster.listing import read_listing, write_listing
 from tumortrace.cluster.records import RECORD, count_rows, read_rows
@@ -29,6 +30,7 @@ from tumortrace.inference.batch.found_files import FoundFile, FoundFiles, Pictur
 from tumortrace.inference.batch.remote import RemoteFile
 from tumortrace.inference.batch.settings import SegmentSettings
 from tumortrace.inference.batch.units import Units
+from tumortrace.inference.results.unit_record import UnitRecord
 from tumortrace.inference.segmenter import Segmenter
 from tumortrace.phantoms.slices import write_phantom_dataset
 
@@ -88,10 +90,26 @@ def test_records_come_back_in_the_order_of_the_units(tmp_path: Path, monkeypatch
         pq.write_table(pa.table(rows), tmp_path / f"records/{number}.parquet")
     (tmp_path / "records/half.parquet").write_bytes(b"PAR1")
     assert count_rows(tmp_path / "records/half.parquet") == 0
-    (tmp_path / "records/half.parquet").unlink()
     found = [row and row[RECORD] for row in read_rows(tmp_path / "records", units, [ID, RECORD])]
     assert found == ["0", "1", None, "3", "4", "5"]
     assert list(read_rows(tmp_path / "nowhere", units, [ID])) == [None] * 6
+
+
+def test_a_stopped_run_whose_mask_is_gone_begins_anew(tmp_path: Path):
+    units = Units(Inputs(PICTURES[:2]))
+    run = archive._Run(None, units, SegmentSettings(), tmp_path)  # type: ignore[arg-type] # no segmenter is needed
+    archive._keep_session(run, {"session": "a"})
+    records = [UnitRecord(images=({"mask": mask},)) for mask in ("a_mask.png", None)]
+    rows = {ID: [make_id(number, unit) for number, unit in enumerate(units)], NUMBER: [0, 1]}
+    rows[RECORD] = [json.dumps(record.to_json()) for record in records]
+    run.records.mkdir()
+    pq.write_table(pa.table(rows), run.records / "0.parquet")
+    (tmp_path / "a_mask.png").touch()
+    archive._keep_session(run, {"session": "a"})
+    assert archive._count_left(run) == 0
+    (tmp_path / "a_mask.png").unlink()
+    archive._keep_session(run, {"session": "a"})
+    assert archive._count_left(run) == 2
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ from tumortrace.errors import DataError, TumortraceError
 from tumortrace.files import write_json
 from tumortrace.inference.batch.find_inputs import Inputs
 from tumortrace.inference.batch.folder import (
+    CLUSTER_WORK,
     describe_folder,
     list_skipped,
     one_opencv_thread,
@@ -36,6 +37,7 @@ from tumortrace.inference.batch.folder import (
     refuse_overwriting,
     summarise,
 )
+from tumortrace.inference.batch.journal import list_journals
 from tumortrace.inference.batch.settings import SegmentSettings
 from tumortrace.inference.batch.shards import describe_session
 from tumortrace.inference.batch.units import Units
@@ -46,9 +48,6 @@ from tumortrace.inference.segmenter import Segmenter
 from tumortrace.locks import lock_folder
 from tumortrace.progress import open_progress, tell
 from tumortrace.wording import counted
-
-WORK = ".tumortrace-ray"
-"""Folder of a run that is under way, in that of its results."""
 
 ROUNDS = 3
 """Times in a row that the units which are left are begun again without one of them being done."""
@@ -92,13 +91,15 @@ def segment_on_cluster(
     with lock_folder(out), one_opencv_thread():
         refuse_overwriting(inputs, run.units, out)
         describe_folder(inputs, segmenter, settings, out)
-        _keep_session(run.work, {"session": session.digest})
+        _keep_session(run, {"session": session.digest})
         with connect(address):
             check_nodes(Site.of(out))
             _segment_all(run)
         tally = RunTally()
         write_results(session.model, _count(run, tally), list_skipped(inputs), out=out)
         shutil.rmtree(run.work)
+        for path in list_journals(out):  # of shards, whose results have been replaced
+            path.unlink()
     return summarise(tally, inputs, out)
 
 
@@ -114,7 +115,7 @@ class _Run:
     @property
     def work(self) -> Path:
         """The folder of what is under way."""
-        return self.out / WORK
+        return self.out / CLUSTER_WORK
 
     @property
     def records(self) -> Path:
@@ -127,15 +128,23 @@ class _Run:
         return self.work / "begun"
 
 
-def _keep_session(work: Path, session: dict[str, str]) -> None:
-    """Keep what an earlier run of the same session has done, and nothing else."""
-    path = work / "session.json"
+def _keep_session(run: _Run, session: dict[str, str]) -> None:
+    """Keep what an earlier run of the same session has done if its masks are still there, and nothing else."""
+    path = run.work / "session.json"
     with suppress(OSError, ValueError):
-        if json.loads(path.read_text(encoding="utf-8")) == session:
+        if json.loads(path.read_text(encoding="utf-8")) == session and not _lacks_mask(run):
             return
-    shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(run.work, ignore_errors=True)
     write_json(path, session)
-    (work / "begun").mkdir()
+    run.begun.mkdir()
+
+
+def _lacks_mask(run: _Run) -> bool:
+    """Whether a record names a mask that is gone. Ray takes its unit for done, so all must begin anew."""
+    rows = read_rows(run.records, run.units, [ID, RECORD])
+    records = (UnitRecord.from_json(json.loads(row[RECORD])) for row in rows if row is not None)
+    parts = (part for record in records for part in (*record.images, record.volume) if part and part["mask"])
+    return any(not (run.out / part["mask"]).is_file() for part in parts)
 
 
 def _segment_all(run: _Run) -> None:
@@ -148,7 +157,8 @@ def _segment_all(run: _Run) -> None:
         rounds = ROUNDS if left < before else rounds - 1
         if not rounds:
             raise TumortraceError(
-                f"{run.out}: {counted(left, 'unit')} not segmented, because workers die; see ray status"
+                f"{run.out}: {counted(left, 'unit')} not segmented, because workers die; see ray status, then run the "
+                f"same command again; to begin anew, remove {run.work}"
             )
 
 

@@ -49,7 +49,10 @@ def count_rows(path: Path) -> int:
 
 
 def _find_numbers(path: Path) -> tuple[int, int]:
-    """Return the smallest and the largest number of a file's units."""
-    numbers = pq.read_table(path, columns=[NUMBER])[NUMBER]
+    """Return the smallest and the largest number of a file's units; none of a file whose writer was killed."""
+    try:
+        numbers = pq.read_table(path, columns=[NUMBER])[NUMBER]
+    except (pa.ArrowException, OSError):
+        return 0, -1
     ends = pc.min_max(numbers).as_py()
     return (ends["min"], ends["max"]) if len(numbers) else (0, -1)

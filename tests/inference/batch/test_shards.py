@@ -18,7 +18,7 @@ from tumortrace.data.slice import write_png
 from tumortrace.errors import DataError
 from tumortrace.inference.batch import shards
 from tumortrace.inference.batch.find_inputs import Inputs, find_inputs
-from tumortrace.inference.batch.folder import segment_all
+from tumortrace.inference.batch.folder import CLUSTER_WORK, segment_all
 from tumortrace.inference.batch.journal import JournalWriter
 from tumortrace.inference.batch.settings import SegmentSettings
 from tumortrace.inference.batch.shards import Shard, read_shard, segment_shard
@@ -211,6 +211,35 @@ def test_records_of_other_inputs_are_never_merged(tmp_path: Path, segmenter: Seg
     segment_shard(segmenter, find_inputs([str(tmp_path / "s")]), Shard(1, 2), out=out)
     segment_all(segmenter, find_inputs([str(tmp_path / "s")]), out=tmp_path / "single")
     assert read_all(out) == read_all(tmp_path / "single")
+
+
+def test_a_record_that_another_run_renewed_replaces_the_shards_own(tmp_path: Path, segmenter: Segmenter):
+    """A shard of two is stopped, the picture is edited, and a shard of three does it again before the two go on."""
+    for number in range(2):
+        write_png(tmp_path / f"s/{number}.png", draw(number))
+    found, out = find_inputs([str(tmp_path / "s")]), tmp_path / "out"
+    segment_shard(segmenter, found, Shard(1, 2), out=out)
+    edited = draw(0)
+    edited[10:14, 15:20] = 200
+    write_png(tmp_path / "s/0.png", edited)
+    segment_shard(segmenter, found, Shard(1, 3), out=out)
+    assert [taken(segment_shard(segmenter, found, Shard(index, 2), out=out)) for index in (1, 2)] == [1, 0]
+    segment_all(segmenter, found, out=tmp_path / "single")
+    assert read_all(out) == read_all(tmp_path / "single")
+
+
+@pytest.mark.parametrize("shard", [None, Shard(1, 2)])
+def test_records_of_a_stopped_cluster_do_not_outlive_their_masks(
+    tmp_path: Path, segmenter: Segmenter, shard: Shard | None
+):
+    write_png(tmp_path / "s/a.png", draw(1))
+    found, out = find_inputs([str(tmp_path / "s")]), tmp_path / "out"
+    (out / CLUSTER_WORK / "records").mkdir(parents=True)
+    if shard:
+        segment_shard(segmenter, found, shard, out=out)
+    else:
+        segment_all(segmenter, found, out=out)
+    assert not (out / CLUSTER_WORK).exists()
 
 
 def test_a_merge_that_fails_leaves_the_old_results(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from itertools import chain
@@ -27,6 +28,9 @@ from tumortrace.inference.results.unit_files import UnitDone, remove_files, writ
 from tumortrace.inference.results.unit_record import UnitRecord
 from tumortrace.inference.segmenter import Segmenter
 from tumortrace.locks import LOCK, lock_folder
+
+CLUSTER_WORK = ".tumortrace-ray"
+"""Folder of what a run on a cluster has done so far, in that of its results."""
 
 
 def segment_all(
@@ -62,6 +66,7 @@ def segment_all(
     skipped = list_skipped(inputs)
     with lock_folder(out), one_opencv_thread():
         refuse_overwriting(inputs, units, out)
+        forget_cluster(out)
         model = segmenter.prompt_model if settings.boxes else segmenter.model
         with (
             open_results(model, skipped, out=out) as results,
@@ -116,6 +121,15 @@ def list_skipped(inputs: Inputs) -> list[str]:
     """Return the files among inputs that have no record: other types, objects that are no scan, our own masks."""
     objects = dict.fromkeys(finding.file for finding in inputs.passed)
     return [*inputs.skipped, *objects, *inputs.own]
+
+
+def forget_cluster(out: Path) -> None:
+    """Remove the records of a run on a cluster that was stopped; their masks are about to be replaced.
+
+    Args:
+        out: Folder of the results, locked.
+    """
+    shutil.rmtree(out / CLUSTER_WORK, ignore_errors=True)
 
 
 def describe_folder(inputs: Inputs, segmenter: Segmenter, settings: SegmentSettings, out: Path) -> None:

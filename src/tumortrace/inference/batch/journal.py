@@ -126,6 +126,11 @@ class JournalWriter:
         self._is_begun = index.session == session and not index.finished
         cut_off(index.path, index.end)
 
+    @property
+    def path(self) -> Path:
+        """The journal."""
+        return self._index.path
+
     def holds(self, key: str) -> bool:
         """Whether a unit had a line that counts for the session before any was added."""
         return self._index.session == self._session and self._index.is_valid(key)

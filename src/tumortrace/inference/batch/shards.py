@@ -33,6 +33,7 @@ from tumortrace.inference.batch.fingerprint import (
 )
 from tumortrace.inference.batch.folder import (
     describe_folder,
+    forget_cluster,
     keep_unit,
     list_skipped,
     one_opencv_thread,
@@ -134,8 +135,10 @@ def segment_shard(
     session = describe_session(segmenter, work.units, settings)
     with lock_shard(out, shard.index, shard.count), one_opencv_thread():
         refuse_overwriting(inputs, (work.units[number] for number in mine), out)
-        with hold_folder(out, seconds=START_SECONDS):  # other shards write the same file
-            describe_folder(inputs, segmenter, settings, out)
+        forget_cluster(out)
+        if settings.options.bids:
+            with hold_folder(out, seconds=START_SECONDS):  # other shards write the same file
+                describe_folder(inputs, segmenter, settings, out)
         tally, own = RunTally(), read_index(shard.journal(out))
         journal = JournalWriter(own, session)
         with _open_earlier(own, session, out) as earlier:
@@ -204,29 +207,29 @@ def _take_over(
     if not earlier:
         return array("q", numbers)
     left = array("q")
-    found = map_in_order(partial(_find_line, work, earlier), numbers, workers=work.workers)
+    found = map_in_order(partial(_find_line, work, earlier, journal.path), numbers, workers=work.workers)
     with closing(track(found, "Comparing with the earlier run", total=len(numbers))) as lines:
-        for number, line in lines:
+        for number, line, is_own in lines:
             if line is None:
                 left.append(number)
                 continue
-            if not journal.holds(line["key"]):
+            if not (is_own and journal.holds(line["key"])):
                 rest = {name: value for name, value in line.items() if name not in {"unit", "key"}}
                 journal.add(number, line["key"], rest)
             tally.count(UnitRecord.from_json(line))
     return left
 
 
-def _find_line(work: _Work, earlier: Sequence[_Earlier], number: int) -> tuple[int, Document | None]:
-    """Find the line of a unit that need not be done again."""
+def _find_line(work: _Work, earlier: Sequence[_Earlier], own: Path, number: int) -> tuple[int, Document | None, bool]:
+    """Find the line of a unit that need not be done again, and whether it stands in the shard's own journal."""
     unit = work.units[number]
     key = int(make_key(unit), 16)
     for each in earlier:
         place = each.index.lines.get(key)
         line = None if place is None else each.reader.read(place)
         if line is not None and _fits(unit, line, work.out):
-            return number, line
-    return number, None
+            return number, line, each.index.path == own
+    return number, None, False
 
 
 def _fits(unit: Unit, line: Document, out: Path) -> bool:
