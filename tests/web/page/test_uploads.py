@@ -296,3 +296,14 @@ def test_numbers_of_the_window_are_not_cut_off(page, show, field):
         return [input.clientWidth, input.scrollWidth]; }}""")
     assert len(page.input_value(f"[name={field}]")) == 5
     assert needed <= seen
+
+
+def test_the_list_of_cases_follows_a_correction(page, show):
+    mask = np.zeros((16, 16), dtype=np.bool_)
+    mask[4:9, 4:9] = mask[12, 12] = True  # 25 pixels and a speck
+    show(page, [start_message((16, 16)), slice_message(mask)])
+    wait = "said => document.querySelector('#cases ol').textContent.includes(said)"
+    page.wait_for_function(wait, arg="tumour, 26 px")
+    page.keyboard.press("k")  # keep the largest piece
+    page.wait_for_function(wait, arg="tumour, 25 px")
+    assert "corrected" in page.inner_text("#cases ol")

@@ -31,7 +31,7 @@ on(scans, "select", ({detail: {scan, index}}) => {
 	viewer.open(scan, index);
 });
 
-const order = mountCases(find("#cases"), scans);
+const order = mountCases(find("#cases"), viewer, scans);
 mountCorners(viewer.host, viewer);
 mountStrip(find(".strip"), viewer, scans);
 mountTools(find(".tools"), viewer, scans, order);

@@ -21,7 +21,7 @@ export function orderForCorrection(scans, random = Math.random) {
 }
 
 // Show the list of cases; selecting one opens it. Returns a function that gives the scans in the order shown.
-export function mountCases(section, scans) {
+export function mountCases(section, viewer, scans) {
 	const list = find("ol", section), select = find("select", section), note = find("p", section);
 	let order = [], selected = null;
 	const draw = onceAFrame(() => {
@@ -39,6 +39,7 @@ export function mountCases(section, scans) {
 		draw();
 	});
 	on(scans, "change select complete slice relabel", draw);
+	on(viewer, "labelschange", draw);
 	return () => order.map(({scan}) => scan);
 }
 
