@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import typer.main
+from typer.testing import CliRunner
 
 from tumortrace.cli import app
 
@@ -80,10 +81,10 @@ def test_a_modules_first_line_says_what_is_in_it(path):
     assert 0 < len(first) <= 80, first
 
 
-@pytest.mark.parametrize("command", sorted(COMMANDS))
-def test_help_summaries_fit_a_terminal(command):
-    summary = (COMMANDS[command].help or "").partition("\n")[0]
-    assert len(f"  {command:<10}{summary}") <= 80
+def test_help_summaries_fit_a_terminal():
+    listed = CliRunner().invoke(app, ["--help"], terminal_width=78).output.partition("Commands:")[2]
+    assert [line for line in listed.splitlines() if line.endswith("...")] == []
+    assert all(f"  {command} " in listed for command in COMMANDS)
 
 
 def test_no_phrase_reads_as_a_translation():

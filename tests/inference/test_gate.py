@@ -161,6 +161,7 @@ def test_the_most_unusual_feature_is_named_with_its_value():
     assert find_unusual_feature(head_with(grain=0.0074, width=0.9), ranges) == "grain 0.0074, usual 0.01 to 0.02"
     assert find_unusual_feature(head_with(grain=0.015, width=1.2), ranges) == "width 1.2, usual 0.7 to 1"
     assert find_unusual_feature(head_with(grain=0.05, width=1.2), ranges) == "grain 0.05, usual 0.01 to 0.02"
+    assert find_unusual_feature(head_with(colour=0.25), {"colour": (0.0, 0.0)}) == "colour 0.25, usual 0"
 
 
 def test_without_ranges_or_features_nothing_is_unusual():

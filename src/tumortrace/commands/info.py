@@ -28,7 +28,7 @@ def info(
         Path | None, typer.Option("--diff", metavar="RUN", help="Name what differs between this run and another.")
     ] = None,
 ) -> None:
-    """Show the version, the card of a model, or the series in a folder.
+    """Show the version, a model's card, or the series in a folder.
 
     With --diff: versions, settings, data and weights that differ between two runs.
 

@@ -78,7 +78,7 @@ def segment(  # noqa: PLR0913 - the options of the command
     sample: Annotated[bool, typer.Option("--sample", help="Segment a generated slice, to see it work.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print results.json on stdout, and nothing else.")] = False,
 ) -> None:
-    """Segment pictures and scans; write one mask each and results.json.
+    """Segment pictures and scans; write masks and results.json.
 
     Example: tumortrace segment scans/ --out masks --overlay
     """

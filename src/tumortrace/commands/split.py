@@ -21,9 +21,9 @@ def split(
         int | None, typer.Option("--folds", metavar="K", min=2, help="K folds instead of train, val and test.")
     ] = None,
 ) -> None:
-    """Divide a dataset so that no copy or known patient is on two sides.
+    """Divide a dataset so that no copy is on two sides.
 
-    A TEST part stays out of folds.
+    Known patients are kept together too. A TEST part stays out of folds.
 
     Example: tumortrace split br35h --out folds.json --folds 5
     """

@@ -143,5 +143,6 @@ def find_unusual_feature(features: PictureFeatures | None, feature_ranges: Mappi
     worst = max(excess, key=lambda name: excess[name])
     if excess[worst] <= UNUSUAL_MARGIN:
         return ""
-    low, high = feature_ranges[worst]
-    return f"{worst.replace('_', ' ')} {getattr(features, worst):.2g}, usual {low:.2g} to {high:.2g}"
+    low, high = (f"{bound:.2g}" for bound in feature_ranges[worst])
+    usual = low if low == high else f"{low} to {high}"
+    return f"{worst.replace('_', ' ')} {getattr(features, worst):.2g}, usual {usual}"
