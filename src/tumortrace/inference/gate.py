@@ -143,6 +143,6 @@ def find_unusual_feature(features: PictureFeatures | None, feature_ranges: Mappi
     worst = max(excess, key=lambda name: excess[name])
     if excess[worst] <= UNUSUAL_MARGIN:
         return ""
-    low, high = (f"{bound:.2g}" for bound in feature_ranges[worst])
-    usual = low if low == high else f"{low} to {high}"
+    lowest, highest = (f"{bound:.2g}" for bound in feature_ranges[worst])
+    usual = lowest if lowest == highest else f"{lowest} to {highest}"
     return f"{worst.replace('_', ' ')} {getattr(features, worst):.2g}, usual {usual}"
