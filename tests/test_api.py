@@ -114,6 +114,17 @@ def test_results_are_frozen(phantom_data):
         audited.document = {}
 
 
+def test_a_split_replaces_a_split_and_no_other_file(phantom_data, tmp_path):
+    tumortrace.split(phantom_data, out=tmp_path / "split.json")
+    again = tumortrace.split(phantom_data, folds=2, out=tmp_path / "split.json")
+    assert json.loads((tmp_path / "split.json").read_text())["cases"] == again.document["cases"]
+    for name, content in (("notes.txt", "mine"), ("coco.json", '{"images": []}'), ("list.json", "[1]")):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(DataError, match=f"{name}: exists and is no split of tumortrace"):
+            tumortrace.split(phantom_data, out=tmp_path / name)
+        assert (tmp_path / name).read_text() == content
+
+
 def test_a_program_meets_the_checks_of_the_commands(phantom_data, tiny, tiny_run, tmp_path):
     with pytest.raises(DataError, match="lies inside the data folder"):
         tumortrace.train(phantom_data, out=phantom_data / "run", config=tiny)

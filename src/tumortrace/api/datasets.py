@@ -98,15 +98,17 @@ def split(
         out: The split file to write; None writes nothing.
 
     Raises:
-        DataError: Too few different slices, or ``out`` is a folder or lies inside the data.
+        DataError: Too few different slices, or ``out`` is a folder, another file or lies inside the data.
     """
-    from tumortrace.copies.split_files import check_split, split_document, write_split
+    from tumortrace.copies.split_files import check_split, refuse_foreign, split_document, write_split
     from tumortrace.copies.splits import make_folds, make_parts
     from tumortrace.copies.survey import survey_cases
 
     path = check_output(out, data, negatives, file=True)
     if path is not None and path.is_dir():  # checked before the survey, which takes minutes
         raise DataError(f"--out {path} is a folder; name a file, for example {path / 'split.json'}")
+    if path is not None:
+        refuse_foreign(path)
     dataset = open_data(data, negatives, label)
     survey = survey_cases([record for record in dataset.records if folds is None or record.part != "test"])
     made = make_parts(survey) if folds is None else make_folds(survey, folds=folds)

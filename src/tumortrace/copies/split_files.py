@@ -119,6 +119,22 @@ def read_split(path: Path) -> Split:
         raise DataError(f"{path}: not a split ({error}); make it with: tumortrace split DATA --out FILE") from None
 
 
+def refuse_foreign(path: Path) -> None:
+    """Refuse to replace a file that is no split; one of an older format may be replaced.
+
+    Raises:
+        DataError: There is such a file.
+    """
+    if not path.exists():
+        return
+    try:
+        document = read_json(path)
+    except (OSError, ValueError, DataError):
+        document = None
+    if not isinstance(document, dict) or not str(document.get("format")).startswith(FORMAT.rstrip("0123456789")):
+        raise DataError(f"--out {path}: exists and is no split of tumortrace; choose another file")
+
+
 def apply_split(dataset: Dataset, split: Split, *, fold: int | None = None, selecting: bool = False) -> Dataset:
     """A dataset with the parts of a split in place of its own.
 
