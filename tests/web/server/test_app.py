@@ -222,7 +222,9 @@ def test_scans_without_their_library_are_501_and_pictures_go_on(post, scan_png, 
     assert "pip install 'tumortrace[formats]'" in reply.json()["error"]
     document = post({"head.png": scan_png, **dicom_series}).json()
     assert [image["status"] for image in document["images"]] == ["ok"]
-    assert sorted(document["skipped"]) == sorted(dicom_series)
+    (refused,) = document["volumes"]
+    assert "pip install 'tumortrace[formats]'" in refused["reason"]
+    assert sorted([refused["file"], *document["skipped"]]) == sorted(dicom_series)
 
 
 def test_odd_flags_are_refused(post, scan_png):
