@@ -114,7 +114,7 @@ def look_up(cases: Sequence[worth.SurveyedCase], index: TrainingIndex) -> Masks:
     for case in cases:
         pixels = read_image(case.record).pixels
         (match,) = find_nearest(signature(pixels)[None], references)
-        masks.append(copy_mask(match, index, HeadFrame.of_head(pixels)))
+        masks.append(copy_mask(match, index.head_masks[match.index], HeadFrame.of_head(pixels)))
     return [(worth.to_grid(mask), mask) for mask in masks]
 
 

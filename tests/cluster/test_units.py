@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tumortrace import machine
 from tumortrace.cluster import actor as module
 from tumortrace.cluster import archive
 from tumortrace.cluster.actor import DEATHS, SegmentActor
@@ -110,6 +111,12 @@ def test_a_stopped_run_whose_mask_is_gone_begins_anew(tmp_path: Path):
     (tmp_path / "a_mask.png").unlink()
     archive._keep_session(run, {"session": "a"})
     assert archive._count_left(run) == 2
+
+
+@pytest.fixture(autouse=True)
+def unlimited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the limit of an actor, which has a process to itself, from the tests that follow in this one."""
+    monkeypatch.setattr(machine, "_most_cores", machine._most_cores)
 
 
 @pytest.fixture
