@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
+import torch
+from benchmarks.steps import count_gflop
 from studies.ablation import compare
 from studies.definition import GROWTHS, THRESHOLDS, dice_of_variants, mend, segment_as
 from studies.review import COVERAGES, Judged, curve, kind_of, order_by
+from torch.utils.flop_counter import FlopCounterMode
 
-from tumortrace.config import Recipe
+from tumortrace.config import Recipe, load_config
+from tumortrace.inference.model import open_model
+from tumortrace.training.networks import build_network
 
 
 def result_of(dices: dict[str, float]):
@@ -87,3 +93,12 @@ def test_masks_are_kept_by_confidence_and_other_doubts_go_first():
     points = curve(judged, order_by(judged, doubts=True))
     assert [dice for dice, _ in points] == pytest.approx([2.3 / 4, 2.3 / 4, 2.1 / 3, 2.1 / 3, 0.85, 0.85])
     assert [bad for _, bad in points] == pytest.approx([0.5, 0.5, 1 / 3, 1 / 3, 0, 0])
+
+
+def test_the_operations_of_a_model_in_half_precision_are_those_that_torch_counts():
+    config = load_config("fast", ["network.pretrained=false"])
+    network = build_network(config.network, size_hw=config.recipe.size_hw, seed=0).eval()
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        network(torch.zeros(1, 1, *config.recipe.size_hw))
+    counted = count_gflop(onnx.load(open_model("fast").path))
+    assert counted == pytest.approx(counter.get_total_flops() / 1e9, rel=1e-6)
