@@ -47,14 +47,15 @@ PATHS = (1_000, 101_000)
 HOLD = """
 import sys
 from pathlib import Path
-from tumortrace.cluster.units_source import UnitsSource
+from array import array
+from tumortrace.cluster.blocks import divide_units
 from tumortrace.inference.batch.find_inputs import find_inputs
 from tumortrace.inference.batch.units import Units
 
 units = Units(find_inputs(["@" + sys.argv[1]]))
-if sys.argv[2] == "tasks":
-    source = UnitsSource(units, listing=Path(sys.argv[1] + ".jsonl"), block=max(len(units) // 200, 256))
-    tasks = source.get_read_tasks(1)
+if sys.argv[2] == "blocks":
+    numbers = array("q", range(len(units)))
+    blocks = divide_units(units, numbers, listing=Path(sys.argv[1] + ".jsonl"), size=max(len(units) // 200, 128))
 pages = int(Path("/proc/self/statm").read_text().split()[1])
 print(pages * 4096)
 """
@@ -288,7 +289,7 @@ def study_cost(given: argparse.Namespace) -> None:
 
 def study_memory(out: Path) -> None:
     """Measure the resident memory of a driver before it joins a cluster: with its inputs, and with its tasks too."""
-    for held in ("inputs", "tasks"):
+    for held in ("inputs", "blocks"):
         used = []
         for count in PATHS:
             path = out / f"paths-{count}.txt"

@@ -141,7 +141,7 @@ def test_a_sweep_gives_the_same_as_here_and_stops_the_same_runs(address: str, tm
 
 def test_blocks():
     assert archive._choose_block(5, slots=2) == 2
-    assert archive._choose_block(5_000, slots=2) == 256
+    assert archive._choose_block(5_000, slots=2) == 128
     assert archive._choose_block(100_000, slots=16) == 500
     assert archive._choose_block(1_000_000, slots=16) == 1000
 

@@ -5,23 +5,22 @@ from __future__ import annotations
 import json
 import pickle
 import tracemalloc
+from array import array
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from tumortrace import machine
 from tumortrace.cluster import actor as module
 from tumortrace.cluster import archive
-from tumortrace.cluster.actor import DEATHS, SegmentActor
+from tumortrace.cluster.actor import BLOCK, DEATHS, DONE, SegmentActor
+from tumortrace.cluster.blocks import divide_units
 from tumortrace.cluster.listing import read_listing, write_listing
-from tumortrace.cluster.records import RECORD, count_rows, read_rows
+from tumortrace.cluster.records import list_unfinished, make_id, read_records, write_records
 from tumortrace.cluster.site import Site
-from tumortrace.cluster.units_source import ID, NUMBER, UNIT, UnitsSource, make_id
+from tumortrace.cluster.work_folder import WorkFolder
 from tumortrace.data.findings import Finding
 from tumortrace.errors import DataError
 from tumortrace.inference.batch.archives import PackedTarMember, TarMember, ZipMember
@@ -45,72 +44,92 @@ PICTURES = (
 )
 
 
-@pytest.mark.parametrize("block", [1, 4, 6, 10])
-def test_a_listing_gives_each_block_back(tmp_path: Path, block: int):
-    places = write_listing(tmp_path / "list", PICTURES, block=block)
-    blocks = [read_listing(tmp_path / "list", *ends) for ends in pairwise(places)]
-    assert [len(each) for each in blocks] == [len(PICTURES[at : at + block]) for at in range(0, 6, block)]
-    assert [one for each in blocks for one in each] == list(PICTURES)
+def every(units: Units) -> array[int]:
+    return array("q", range(len(units)))
+
+
+def test_a_listing_gives_each_block_back(tmp_path: Path):
+    blocks = [PICTURES[:4], PICTURES[4:]]
+    places = write_listing(tmp_path / "list", blocks)
+    assert [tuple(read_listing(tmp_path / "list", *ends)) for ends in pairwise(places)] == blocks
     with pytest.raises(DataError, match="list: cannot be read"):
         read_listing(tmp_path / "list", 1, 5)
-    assert list(write_listing(tmp_path / "none", [], block=4)) == [0]
+    assert list(write_listing(tmp_path / "none", [])) == [0]
 
 
 def test_each_unit_comes_once_in_blocks_of_its_kind(tmp_path: Path):
     refused = tuple(Finding("scan-refused", "left out", f"{number}.nii", "empty", "copy it") for number in range(3))
     units = Units(Inputs(PICTURES, refused=refused))
-    source = UnitsSource(units, listing=tmp_path / "list", block=2)
-    tables = [table for task in source.get_read_tasks(1) for table in task()]
-    assert [table.num_rows for table in tables] == [2, 1, 2, 2, 2]
-    rows = [row for table in tables for row in table.to_pylist()]
-    assert [row[NUMBER] for row in rows] == list(range(9))
-    assert [pickle.loads(row[UNIT]) for row in rows] == list(units)  # noqa: S301 - our own
-    assert [row[ID] for row in rows] == [make_id(number, unit) for number, unit in enumerate(units)]
+    blocks = divide_units(units, every(units), listing=tmp_path / "list", size=2)
+    assert [list(block.numbers) for block in blocks] == [[0, 1], [2], [3, 4], [5, 6], [7, 8]]
+    sent = [pickle.loads(pickle.dumps(block)) for block in blocks]  # noqa: S301 - our own
+    assert [unit for block in sent for unit in block.read(tmp_path / "list")] == list(units)
+
+
+def test_only_what_is_left_is_divided(tmp_path: Path):
+    refused = tuple(Finding("scan-refused", "left out", f"{number}.nii", "empty", "copy it") for number in range(2))
+    units = Units(Inputs(PICTURES, refused=refused))
+    blocks = divide_units(units, array("q", [1, 3, 4, 7]), listing=tmp_path / "list", size=2)
+    found = {
+        number: unit
+        for block in blocks
+        for number, unit in zip(block.numbers, block.read(tmp_path / "list"), strict=True)
+    }
+    assert found == {number: units[number] for number in (1, 3, 4, 7)}
+    assert divide_units(units, array("q"), listing=tmp_path / "list", size=2) == []
 
 
 def test_the_driver_holds_no_paths(tmp_path: Path):
-    """Memory of the tasks: of 4,000 pictures less than a kilobyte a block, and no path."""
+    """Memory of the blocks: of 4,000 pictures a few kilobytes a block, and no path."""
     found = FoundFiles(FoundFile(f"/data/archive/study-{number:08}/slice.png", 14) for number in range(4_000))
     units = Units(Inputs(PictureFiles(found, {})))
+    numbers = every(units)
     tracemalloc.start()
-    source = UnitsSource(units, listing=tmp_path / "list", block=256)
-    tasks = source.get_read_tasks(1)
+    blocks = divide_units(units, numbers, listing=tmp_path / "list", size=250)
     held = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
-    assert len(tasks) == 16
-    assert held < 50_000  # bytes
-    assert len(pickle.dumps(tasks[10].read_fn)) < 1000
+    assert len(blocks) == 16
+    assert held < 60_000  # bytes, of which 32,000 are numbers
+    assert len(pickle.dumps(blocks[10])) < 3000
+
+
+def keep_rows(folder: Path, units: Units, *parts: list[int], masks: dict[int, str] | None = None) -> None:
+    """Write a file of records for each part of the units; each names a mask, or none."""
+    for numbers in parts:
+        ids = [make_id(number, units[number]) for number in numbers]
+        records = [UnitRecord(images=({"mask": (masks or {}).get(number), "n": number},)) for number in numbers]
+        write_records(folder, numbers, ids, records)
 
 
 def test_records_come_back_in_the_order_of_the_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("tumortrace.cluster.records.AT_ONCE", 2)
     units = Units(Inputs(PICTURES))
-    (tmp_path / "records").mkdir()
-    for number, numbers in enumerate(([4, 5], [0, 3], [1])):
-        rows = {ID: [make_id(each, units[each]) for each in numbers], NUMBER: numbers, RECORD: list(map(str, numbers))}
-        pq.write_table(pa.table(rows), tmp_path / f"records/{number}.parquet")
+    keep_rows(tmp_path / "records", units, [4, 5], [0, 3], [1], [1])
     (tmp_path / "records/half.parquet").write_bytes(b"PAR1")
-    assert count_rows(tmp_path / "records/half.parquet") == 0
-    found = [row and row[RECORD] for row in read_rows(tmp_path / "records", units, [ID, RECORD])]
-    assert found == ["0", "1", None, "3", "4", "5"]
-    assert list(read_rows(tmp_path / "nowhere", units, [ID])) == [None] * 6
+    assert len(list((tmp_path / "records").iterdir())) == 4
+    found = [record and record.images[0]["n"] for record in read_records(tmp_path / "records", units)]
+    assert found == [0, 1, None, 3, 4, 5]
+    assert list(list_unfinished(tmp_path / "records", units, tmp_path)) == [2]
+    assert list(list_unfinished(tmp_path / "nowhere", units, tmp_path)) == [0, 1, 2, 3, 4, 5]
 
 
-def test_a_stopped_run_whose_mask_is_gone_begins_anew(tmp_path: Path):
+def test_records_of_other_units_are_kept_beside_those_of_the_same_first_one(tmp_path: Path):
+    units = Units(Inputs(PICTURES))
+    keep_rows(tmp_path, units, [0, 1, 2], [0, 3])
+    assert list(list_unfinished(tmp_path, units, tmp_path)) == [4, 5]
+
+
+def test_a_unit_whose_mask_is_gone_is_done_again(tmp_path: Path):
     units = Units(Inputs(PICTURES[:2]))
     run = archive._Run(None, units, SegmentSettings(), tmp_path)  # type: ignore[arg-type] # no segmenter is needed
     archive._keep_session(run, {"session": "a"})
-    records = [UnitRecord(images=({"mask": mask},)) for mask in ("a_mask.png", None)]
-    rows = {ID: [make_id(number, unit) for number, unit in enumerate(units)], NUMBER: [0, 1]}
-    rows[RECORD] = [json.dumps(record.to_json()) for record in records]
-    run.records.mkdir()
-    pq.write_table(pa.table(rows), run.records / "0.parquet")
+    keep_rows(run.work.records, units, [0, 1], masks={0: "a_mask.png"})
+    assert list(list_unfinished(run.work.records, units, tmp_path)) == [0]
     (tmp_path / "a_mask.png").touch()
     archive._keep_session(run, {"session": "a"})
-    assert archive._count_left(run) == 0
-    (tmp_path / "a_mask.png").unlink()
-    archive._keep_session(run, {"session": "a"})
-    assert archive._count_left(run) == 2
+    assert not list_unfinished(run.work.records, units, tmp_path)
+    archive._keep_session(run, {"session": "b"})
+    assert list(list_unfinished(run.work.records, units, tmp_path)) == [0, 1]
 
 
 @pytest.fixture(autouse=True)
@@ -126,15 +145,13 @@ def pictures(tmp_path: Path) -> tuple[PictureFile, ...]:
     return tuple(PictureFile(str(path), f"{number}") for number, path in enumerate(paths))
 
 
-def act(units: Any, out: Path) -> list[dict[str, Any]]:  # noqa: ANN401
-    actor = SegmentActor(Segmenter("fast", threads=1), SegmentSettings(), out / "begun", Site(Path.cwd(), out, ""))
-    answer = actor({
-        ID: np.array([str(number) for number in range(len(units))], dtype=object),
-        NUMBER: np.arange(len(units)),
-        UNIT: np.array([pickle.dumps(unit) for unit in units], dtype=object),
-    })  # fmt: skip
-    assert list(answer[NUMBER]) == list(range(len(units)))
-    return [json.loads(record) for record in answer[RECORD]]
+def act(pictures: tuple[PictureFile, ...], out: Path) -> list[UnitRecord]:
+    units = Units(Inputs(pictures))
+    work = WorkFolder(out / "work")
+    (block,) = divide_units(units, every(units), listing=work.listing, size=8)
+    actor = SegmentActor(Segmenter("fast", threads=1), SegmentSettings(), work, Site(Path.cwd(), out, ""))
+    assert list(actor({BLOCK: np.array([pickle.dumps(block)], dtype=object)})[DONE]) == [len(units)]
+    return [record for record in read_records(work.records, units) if record]
 
 
 def test_an_actor_does_as_the_single_run(
@@ -145,14 +162,14 @@ def test_an_actor_does_as_the_single_run(
     here = json.loads((tmp_path / "here/results.json").read_text())["images"]
     for name, marks in (("together", ()), ("alone", ("block-0",)), ("deadly", ("block-0", "1"))):
         out = tmp_path / name
-        (out / "begun").mkdir(parents=True)
+        (out / "work/begun").mkdir(parents=True)
         for mark in marks:
-            (out / "begun" / mark).write_bytes(b"." * DEATHS)
-        records = [record["images"][0] for record in act(pictures, out)]
+            (out / "work/begun" / mark).write_bytes(b"." * DEATHS)
+        records = [record.images[0] for record in act(pictures, out)]
         dead = {1} if name == "deadly" else set()
         assert [record["status"] == "error" for record in records] == [number in dead for number in range(3)]
         for number in {0, 1, 2} - dead:
             assert {**records[number], "seconds": 0} == {**here[number], "seconds": 0}
             mask = f"{number}_mask.png"
             assert (out / mask).read_bytes() == (tmp_path / "here" / mask).read_bytes()
-        assert {path.name for path in (out / "begun").iterdir()} == ({"1"} if dead else set())
+        assert {path.name for path in (out / "work/begun").iterdir()} == ({"1"} if dead else set())

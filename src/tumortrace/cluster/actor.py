@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortrace.cluster.records import RECORD
+from tumortrace.cluster.blocks import Block
+from tumortrace.cluster.records import make_id, write_records
 from tumortrace.cluster.site import Site, enter_site
-from tumortrace.cluster.units_source import ID, NUMBER, UNIT
+from tumortrace.cluster.work_folder import WorkFolder
 from tumortrace.data.findings import Finding
 from tumortrace.files import sync_folders_once
 from tumortrace.inference.batch.folder import one_opencv_thread
@@ -28,6 +27,9 @@ from tumortrace.inference.segmenter import Segmenter
 from tumortrace.machine import limit_cores, usable_cores
 from tumortrace.wording import counted
 
+BLOCK, DONE = "block", "done"
+"""Columns: a pickled block; the number of its units that were segmented."""
+
 DEATHS = 3
 """Workers that may die on a unit which they segment alone before it counts as failed."""
 
@@ -39,13 +41,13 @@ class SegmentActor:
     a worker died on a block, its units are then taken one by one, so that the one which kills is known.
     """
 
-    def __init__(self, segmenter: Segmenter, settings: SegmentSettings, begun: Path, site: Site) -> None:
+    def __init__(self, segmenter: Segmenter, settings: SegmentSettings, work: WorkFolder, site: Site) -> None:
         """Take the model to a worker.
 
         Args:
             segmenter: Segmenter, opened with ``threads=1``.
             settings: Settings of the run.
-            begun: Folder with a file for each block and unit that is under way.
+            work: Folder of what is under way.
             site: Place where the run was started.
 
         Raises:
@@ -53,20 +55,24 @@ class SegmentActor:
         """
         enter_site(site)
         limit_cores(1)
-        self._segmenter, self._settings, self._out, self._begun = segmenter, settings, site.out, begun
+        self._segmenter, self._settings, self._out, self._work = segmenter, settings, site.out, work
 
     def __call__(self, rows: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Segment the units of a block; return their records."""
-        numbers = [int(number) for number in rows[NUMBER]]
-        units = [pickle.loads(unit) for unit in rows[UNIT]]  # noqa: S301 - from our own driver
-        begun = self._begun / f"block-{numbers[0]}"
+        """Segment the units of each block, and write their masks and records."""
+        blocks: list[Block] = [pickle.loads(block) for block in rows[BLOCK]]  # noqa: S301 - from our own driver
+        return {DONE: np.array([self._segment(block) for block in blocks])}
+
+    def _segment(self, block: Block) -> int:
+        units = block.read(self._work.listing)
+        ids = [make_id(number, unit) for number, unit in zip(block.numbers, units, strict=True)]
+        begun = self._work.begun / f"block-{block.numbers[0]}"
         died = begun.exists()
         begun.touch()
         with one_opencv_thread(), sync_folders_once():
-            records = list(self._segment_each(numbers, units) if died else self._segment_together(units))
+            records = list(self._segment_each(block.numbers, units) if died else self._segment_together(units))
+        write_records(self._work.records, block.numbers, ids, records)
         begun.unlink(missing_ok=True)
-        texts = np.array([json.dumps(record.to_json()) for record in records], dtype=object)
-        return {ID: rows[ID], NUMBER: rows[NUMBER], RECORD: texts}
+        return len(records)
 
     def _segment_together(self, units: Sequence[Unit]) -> Iterator[UnitRecord]:
         workers = usable_cores() + 1  # as in segment_inputs
@@ -76,7 +82,7 @@ class SegmentActor:
 
     def _segment_each(self, numbers: Sequence[int], units: Sequence[Unit]) -> Iterator[UnitRecord]:
         for number, unit in zip(numbers, units, strict=True):
-            begun = self._begun / str(number)
+            begun = self._work.begun / str(number)
             deaths = begun.stat().st_size if begun.exists() else 0
             if deaths >= DEATHS:
                 yield _describe_death(unit, deaths)

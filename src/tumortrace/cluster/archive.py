@@ -1,30 +1,32 @@
 """Segment an archive on a Ray cluster: paths in, masks and records out.
 
-Each actor writes the files of its units into the shared folder under the names that the single run gives them. The
-records go into Parquet files, whose blocks Ray Data writes exactly once: a block that was written before a kill is not
-done again. When all are there they become the results of the single run, in its order.
+Each actor writes the files of its units into the shared folder under the names that the single run gives them, and
+then their records, a Parquet file a block: what is recorded before a kill is not done again. When all records are there
+they become the results of the single run, in its order.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import pickle
 import shutil
+from array import array
 from collections.abc import Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import wait
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import ray
-from ray.data import ActorPoolStrategy, DataContext
-from ray.data.checkpoint import CheckpointConfig
+from ray.data import ActorPoolStrategy, DataContext, Dataset
 
-from tumortrace.cluster.actor import SegmentActor
+from tumortrace.cluster.actor import BLOCK, DONE, SegmentActor
+from tumortrace.cluster.blocks import divide_units
 from tumortrace.cluster.connect import connect, start_aside
-from tumortrace.cluster.records import RECORD, count_rows, read_rows
+from tumortrace.cluster.records import list_unfinished, read_records
 from tumortrace.cluster.site import Site, check_nodes
-from tumortrace.cluster.units_source import ID, UnitsSource
+from tumortrace.cluster.work_folder import WorkFolder
 from tumortrace.errors import DataError, TumortraceError
 from tumortrace.files import write_json
 from tumortrace.inference.batch.find_inputs import Inputs
@@ -55,14 +57,11 @@ ROUNDS = 3
 BLOCKS = 200
 """Blocks of a run, if they then have from ``FEWEST_UNITS`` to ``MOST_UNITS``."""
 
-FEWEST_UNITS, MOST_UNITS = 256, 1000
+FEWEST_UNITS, MOST_UNITS = 128, 1000
 """Units of a block: fewer cost more than they are worth, and of more, more are done again after a kill."""
 
-SLOTS_A_WRITER = 16
-"""Actors for each process that lists units, and each that writes records; these take no core of their own."""
-
 POLL_SECONDS = 1.0
-"""Time between two looks at what is done."""
+"""Time after which a wait listens for an interruption."""
 
 
 def segment_on_cluster(
@@ -70,8 +69,8 @@ def segment_on_cluster(
 ) -> SegmentSummary:
     """Segment all inputs as ``segment_all`` does, on a cluster.
 
-    A second call after a kill continues: units whose block is written, of the same model, settings and files, are not
-    done again.
+    A second call after a kill continues: units with a record of the same model, settings and files, and with their
+    masks, are not done again.
 
     Args:
         address: Address as ``connect`` takes it.
@@ -97,7 +96,7 @@ def segment_on_cluster(
             _segment_all(run)
         tally = RunTally()
         write_results(session.model, _count(run, tally), list_skipped(inputs), out=out)
-        shutil.rmtree(run.work)
+        shutil.rmtree(run.work.path)
         for path in list_journals(out):  # of shards, whose results have been replaced
             path.unlink()
     return summarise(tally, inputs, out)
@@ -113,77 +112,53 @@ class _Run:
     out: Path
 
     @property
-    def work(self) -> Path:
+    def work(self) -> WorkFolder:
         """The folder of what is under way."""
-        return self.out / CLUSTER_WORK
-
-    @property
-    def records(self) -> Path:
-        """The folder of the records."""
-        return self.work / "records"
-
-    @property
-    def begun(self) -> Path:
-        """The folder of what was begun, by which a worker that died is noticed."""
-        return self.work / "begun"
+        return WorkFolder((self.out / CLUSTER_WORK).absolute())
 
 
 def _keep_session(run: _Run, session: dict[str, str]) -> None:
-    """Keep what an earlier run of the same session has done if its masks are still there, and nothing else."""
-    path = run.work / "session.json"
+    """Keep what an earlier run of the same session has done, and nothing else."""
+    path = run.work.path / "session.json"
     with suppress(OSError, ValueError):
-        if json.loads(path.read_text(encoding="utf-8")) == session and not _lacks_mask(run):
+        if json.loads(path.read_text(encoding="utf-8")) == session:
             return
-    shutil.rmtree(run.work, ignore_errors=True)
+    shutil.rmtree(run.work.path, ignore_errors=True)
     write_json(path, session)
-    run.begun.mkdir()
-
-
-def _lacks_mask(run: _Run) -> bool:
-    """Whether a record names a mask that is gone. Ray takes its unit for done, so all must begin anew."""
-    rows = read_rows(run.records, run.units, [ID, RECORD])
-    records = (UnitRecord.from_json(json.loads(row[RECORD])) for row in rows if row is not None)
-    parts = (part for record in records for part in (*record.images, record.volume) if part and part["mask"])
-    return any(not (run.out / part["mask"]).is_file() for part in parts)
+    run.work.begun.mkdir()
 
 
 def _segment_all(run: _Run) -> None:
     """Begin units until all are done; a round may lose some with a node."""
-    left, rounds = _count_left(run), ROUNDS
-    tell(f"{counted(left, 'unit')} of {len(run.units)} to segment on the cluster")
+    left, rounds = list_unfinished(run.work.records, run.units, run.out), ROUNDS
+    tell(f"{counted(len(left), 'unit')} of {len(run.units)} to segment on the cluster")
     while left:
-        _segment_round(run)
-        before, left = left, _count_left(run)
-        rounds = ROUNDS if left < before else rounds - 1
+        _segment_round(run, left)
+        before, left = len(left), list_unfinished(run.work.records, run.units, run.out)
+        rounds = ROUNDS if len(left) < before else rounds - 1
         if not rounds:
             raise TumortraceError(
-                f"{run.out}: {counted(left, 'unit')} not segmented, because workers die; see ray status, then run the "
-                f"same command again; to begin anew, remove {run.work}"
+                f"{run.out}: {counted(len(left), 'unit')} not segmented, because workers die; see ray status, then run "
+                f"the same command again; to begin anew, remove {run.work.path}"
             )
 
 
-def _segment_round(run: _Run) -> None:
-    context = DataContext.get_current()
-    context.enable_progress_bars = False
-    context.checkpoint_config = CheckpointConfig(
-        ID, str((run.work / "done").absolute()), delete_checkpoint_on_success=False
-    )
+def _segment_round(run: _Run, left: array[int]) -> None:
+    DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     slots = max(int(ray.cluster_resources().get("CPU", 1)), 1)  # type: ignore[no-untyped-call]
-    block = _choose_block(len(run.units), slots)
-    source = UnitsSource(run.units, listing=run.work / "pictures.jsonl", block=block)
-    few = max(slots // SLOTS_A_WRITER, 2)
-    rows = ray.data.read_datasource(source, num_cpus=0, concurrency=few)
-    records = rows.map_batches(
+    size = _choose_block(len(run.units), slots)
+    blocks = divide_units(run.units, left, listing=run.work.listing, size=size)
+    rows = ray.data.from_items([{BLOCK: pickle.dumps(block)} for block in blocks], override_num_blocks=len(blocks))
+    counts = rows.map_batches(
         SegmentActor,
-        fn_constructor_args=(run.segmenter, run.settings, run.begun, Site.of(run.out)),
+        fn_constructor_args=(run.segmenter, run.settings, run.work, Site.of(run.out)),
         batch_size=None,
         compute=ActorPoolStrategy(min_size=1, max_size=slots),
         num_cpus=1,
     )
     try:
-        place = str(run.records.absolute())
-        _wait(start_aside(lambda: records.write_parquet(place, ray_remote_args={"num_cpus": 0}, concurrency=few)), run)
+        _follow(counts, total=len(run.units), left=len(left))
     except ray.exceptions.RayError as error:
         _raise_cause(error)
 
@@ -193,17 +168,19 @@ def _choose_block(units: int, slots: int) -> int:
     return min(max(units // BLOCKS, FEWEST_UNITS), MOST_UNITS, -(-units // (2 * slots)))
 
 
-def _wait(answer: Future[None], run: _Run) -> None:
-    """Wait for a round, with a bar that counts the records on disk."""
-    counts: dict[Path, int] = {}
+def _follow(counts: Dataset, *, total: int, left: int) -> None:
+    """Wait for a round, with a bar that counts the units of the blocks that are done."""
     with open_progress() as progress:
-        task = progress.add_task("Segmenting", total=len(run.units), note="")
+        task = progress.add_task("Segmenting", total=total, completed=total - left, note="")
+
+        def draw() -> None:
+            for row in counts.iter_rows():
+                progress.advance(task, row[DONE])
+
+        answer = start_aside(draw)
         while not answer.done():
             wait([answer], timeout=POLL_SECONDS)
-            files = [] if progress.disable else run.records.glob("*.parquet")
-            counts |= {path: count_rows(path) for path in files if not counts.get(path)}
-            progress.update(task, completed=sum(counts.values()))
-    answer.result()
+        answer.result()
 
 
 def _raise_cause(error: BaseException) -> None:
@@ -217,16 +194,10 @@ def _raise_cause(error: BaseException) -> None:
         raise error
 
 
-def _count_left(run: _Run) -> int:
-    """Count the units without a record."""
-    return sum(row is None for row in read_rows(run.records, run.units, [ID]))
-
-
 def _count(run: _Run, tally: RunTally) -> Iterator[UnitRecord]:
     """Yield the records of all units in their order, and count them."""
-    for row in read_rows(run.records, run.units, [ID, RECORD]):
-        if row is None:
+    for record in read_records(run.work.records, run.units):
+        if record is None:
             raise DataError(f"{run.out}: a file was changed while it was segmented; run the same command again")
-        record = UnitRecord.from_json(json.loads(row[RECORD]))
         tally.count(record)
         yield record

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,13 +18,12 @@ from tumortrace.stored_path import Source
 _SOURCES = {kind.__name__: kind for kind in (TarMember, PackedTarMember, ZipMember, RemoteFile)}
 
 
-def write_listing(path: Path, pictures: Sequence[PictureFile], *, block: int) -> array[int]:
+def write_listing(path: Path, blocks: Iterable[Iterable[PictureFile]]) -> array[int]:
     """Write pictures, a line of JSON each.
 
     Args:
         path: The file; it appears when all pictures stand in it.
-        pictures: The pictures, drawn one by one.
-        block: Number of pictures of a block.
+        blocks: Blocks of pictures, drawn one by one.
 
     Returns:
         Places where the blocks begin, and the place where the last one ends.
@@ -35,8 +34,8 @@ def write_listing(path: Path, pictures: Sequence[PictureFile], *, block: int) ->
     places = array("q", [0])
     file = NewFile(path)
     try:
-        for start in range(0, len(pictures), block):
-            lines = b"".join(_encode(one) for one in pictures[start : start + block])
+        for block in blocks:
+            lines = b"".join(_encode(one) for one in block)
             file.write(lines, at=places[-1])
             places.append(places[-1] + len(lines))
         file.put_in_place()

@@ -1,58 +1,100 @@
-"""Records of a run on a cluster, read back in the order of the units."""
+"""Records of a run on a cluster: a Parquet file a block, read back in the order of the units.
+
+A file appears whole or not at all, under a name that its units give it. So a block that is done twice counts once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import io
+import json
+from array import array
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tumortrace.cluster.units_source import ID, NUMBER, make_id
-from tumortrace.inference.batch.units import Units
+from tumortrace.files import write_atomically
+from tumortrace.inference.batch.fingerprint import take_fingerprint
+from tumortrace.inference.batch.units import Unit, Units
+from tumortrace.inference.results.unit_record import UnitRecord
 
-RECORD = "record"
-"""Column of the records, as JSON."""
+ID, NUMBER, RECORD = "id", "number", "record"
+"""Columns: what a unit is and what its files were; its number in the order of a run; its record as JSON."""
 
 AT_ONCE = 1000
 """Records that are read at a time."""
 
 
-def read_rows(folder: Path, units: Units, columns: list[str]) -> Iterator[dict[str, Any] | None]:
-    """Yield the row of each unit in their order; None without one of its files as they are now.
+def make_id(number: int, unit: Unit) -> str:
+    """Return the text by which a unit's record is known: it changes with the unit's files."""
+    found = take_fingerprint(unit)
+    return f"{number}-{found.times if found else ''}"
+
+
+def write_records(folder: Path, numbers: Sequence[int], ids: Sequence[str], records: Sequence[UnitRecord]) -> None:
+    """Write the records of a block into a file of their own.
 
     Args:
-        folder: Folder of the Parquet files; it need not exist.
+        folder: Folder of the records.
+        numbers: Numbers of the units.
+        ids: ``make_id`` of each, from before it was segmented.
+        records: Record of each.
+
+    Raises:
+        OSError: The disk is full or fails.
+    """
+    texts = [json.dumps(record.to_json()) for record in records]
+    data = io.BytesIO()
+    pq.write_table(pa.table({ID: ids, NUMBER: list(numbers), RECORD: texts}), data)
+    digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
+    write_atomically(folder / f"{numbers[0]:010}-{digest}.parquet", data.getvalue())
+
+
+def read_records(folder: Path, units: Units) -> Iterator[UnitRecord | None]:
+    """Yield the record of each unit in their order; None without one of its files as they are now.
+
+    Args:
+        folder: Folder of the records; it need not exist.
         units: All units.
-        columns: Columns to read, ``ID`` among them.
     """
     files = [(path, *_find_numbers(path)) for path in folder.glob("*.parquet")]
     for start in range(0, len(units), AT_ONCE):
         end = min(start + AT_ONCE, len(units))
-        rows: dict[str, dict[str, Any]] = {}
+        texts: dict[str, str] = {}
         for path, first, last in files:
             if first < end and last >= start:
                 here = (pc.field(NUMBER) >= start) & (pc.field(NUMBER) < end)
-                rows |= {row[ID]: row for row in pq.read_table(path, columns=columns, filters=here).to_pylist()}
+                rows = pq.read_table(path, columns=[ID, RECORD], filters=here).to_pylist()
+                texts |= {row[ID]: row[RECORD] for row in rows}
         for number, unit in enumerate(units[start:end], start):
-            yield rows.get(make_id(number, unit))
+            text = texts.get(make_id(number, unit))
+            yield None if text is None else UnitRecord.from_json(json.loads(text))
 
 
-def count_rows(path: Path) -> int:
-    """Return the number of rows of a Parquet file; 0 while it is being written."""
-    try:
-        return int(pq.read_metadata(path).num_rows)
-    except (pa.ArrowException, OSError):
-        return 0
+def list_unfinished(folder: Path, units: Units, out: Path) -> array[int]:
+    """Return the numbers of the units without a record, or whose mask is gone.
+
+    Args:
+        folder: Folder of the records; it need not exist.
+        units: All units.
+        out: Folder of the masks.
+    """
+    records = enumerate(read_records(folder, units))
+    return array("q", (number for number, record in records if record is None or _lacks_mask(record, out)))
+
+
+def _lacks_mask(record: UnitRecord, out: Path) -> bool:
+    parts = (part for part in (*record.images, record.volume) if part and part["mask"])
+    return any(not (out / part["mask"]).is_file() for part in parts)
 
 
 def _find_numbers(path: Path) -> tuple[int, int]:
-    """Return the smallest and the largest number of a file's units; none of a file whose writer was killed."""
+    """Return the smallest and the largest number of a file's units; none of a damaged file, whose units come again."""
     try:
-        numbers = pq.read_table(path, columns=[NUMBER])[NUMBER]
+        ends = pc.min_max(pq.read_table(path, columns=[NUMBER])[NUMBER]).as_py()
     except (pa.ArrowException, OSError):
         return 0, -1
-    ends = pc.min_max(numbers).as_py()
-    return (ends["min"], ends["max"]) if len(numbers) else (0, -1)
+    return ends["min"], ends["max"]
