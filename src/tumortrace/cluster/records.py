@@ -1,4 +1,4 @@
-"""Records of a run on a cluster: a Parquet file a block, read back in the order of the units.
+"""Records of a run on a cluster, in a Parquet file for each block of units.
 
 A file appears whole or not at all, under a name that its units give it. So a block that is done twice counts once.
 """
