@@ -19,9 +19,9 @@ from reproduction.committed_numbers import NumbersMissingError
 from reproduction.size import SIZES, SizeOption, claim_results
 from reproduction.steps import STEPS, Folders, Step
 from tumortrace.cli import run_script
-from tumortrace.data.dataset import open_dataset, refuse_inside
+from tumortrace.data.dataset import open_dataset
 from tumortrace.errors import ConfigError, TumortraceError
-from tumortrace.files import write_atomically
+from tumortrace.files import refuse_inside, write_atomically
 from tumortrace.progress import open_console, tell
 
 OTHERS = "--lgg, --figshare and --negatives"

@@ -18,8 +18,9 @@ from reproduction import paper_rules
 from reproduction.worth_of_the_score import regions_of
 from tumortrace.cli import run_script
 from tumortrace.data.cases import read_cases
-from tumortrace.data.dataset import Dataset, open_dataset, refuse_inside
+from tumortrace.data.dataset import Dataset, open_dataset
 from tumortrace.data.slice import write_png
+from tumortrace.files import refuse_inside
 from tumortrace.progress import tell, track
 
 

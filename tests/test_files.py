@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tumortrace.errors import DataError
-from tumortrace.files import holds_results, write_atomically
+from tumortrace.files import holds_results, refuse_inside, write_atomically
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
 
@@ -76,3 +76,10 @@ def test_what_a_killed_run_was_writing_is_no_result(tmp_path: Path, name: str, *
     assert not holds_results(tmp_path)
     (tmp_path / name).touch()
     assert holds_results(tmp_path) == result
+
+
+def test_out_inside_the_data_is_refused(tmp_path: Path):
+    refuse_inside(tmp_path / "out", tmp_path / "data")
+    for inside in (tmp_path / "data", tmp_path / "data" / "runs" / "a", tmp_path / "data" / ".." / "data" / "b"):
+        with pytest.raises(DataError, match="lies inside the data folder"):
+            refuse_inside(inside, tmp_path / "data")

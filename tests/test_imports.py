@@ -38,6 +38,16 @@ def test_heavy_libraries_stay_out(code):
     assert not loaded.intersection(HEAVY)
 
 
+def test_help_waits_for_no_picture_or_network():
+    assert not modules_after(HELP).intersection({"numpy", "cv2", "onnxruntime"})
+
+
+def test_segmenting_waits_for_no_dataset_or_phantom():
+    loaded = modules_after("import tumortrace.cli, tumortrace.inference.batch.inputs")
+    assert "tumortrace.inference.segmenter" in loaded
+    assert not loaded.intersection({"tumortrace.api", "tumortrace.data.dataset", "tumortrace.phantoms.slices"})
+
+
 def test_training_here_loads_nothing_of_ray():
     loaded = modules_after("import tumortrace.api, tumortrace.trials.sweep, tumortrace.trials.crossval")
     assert "torch" in loaded

@@ -299,6 +299,16 @@ def holds_results(folder: Path) -> bool:
     return folder.exists() and any(not _LEFT_BEHIND.fullmatch(entry.name) for entry in folder.iterdir())
 
 
+def refuse_inside(out: Path, root: Path) -> None:
+    """Refuse to write results into a user's data folder.
+
+    Raises:
+        DataError: ``out`` is ``root`` or lies within it.
+    """
+    if out.resolve().is_relative_to(root.resolve()):
+        raise DataError(f"{out} lies inside the data folder {root}; choose a folder outside, nothing is written there")
+
+
 def rename_folder(folder: Path, place: Path) -> None:
     """Bring a finished folder into its place, where nothing stands, and the name to the disk.
 

@@ -8,8 +8,9 @@ from os import PathLike
 from pathlib import Path
 
 from tumortrace.config import Config, load_config
-from tumortrace.data.dataset import Dataset, open_datasets, refuse_inside
+from tumortrace.data.dataset import Dataset, open_datasets
 from tumortrace.errors import ConfigError, DataError
+from tumortrace.files import refuse_inside
 from tumortrace.locks import refuse_unwritable
 
 FilePath = str | PathLike[str]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tumortrace import api
-from tumortrace.api.answers import AuditResult
+import tumortrace
 from tumortrace.commands.options import LabelOption
 from tumortrace.commands.output import console, exit_if_unreadable, log, report_findings
 from tumortrace.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tumortrace.api.answers import AuditResult
 
 KINDS = ("leakage", "faults")
 """What ``--fail-on`` takes."""
@@ -41,7 +43,7 @@ def audit(
     """
     kinds = _read_kinds(fail_on)
     folder = out or Path("runs") / f"{'-'.join(each.resolve().name for each in data)}-audit"
-    result = api.audit(data, label=label, run=run, out=folder)
+    result = tumortrace.audit(data, label=label, run=run, out=folder)
     if as_json:
         print(json.dumps(result.document, indent=2))  # noqa: T201 - the document itself, untouched by rich
     else:

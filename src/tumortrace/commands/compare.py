@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tumortrace import api
+import tumortrace
 from tumortrace.commands.output import console
 
 
@@ -23,7 +23,7 @@ def compare(
 
     Example: tumortrace compare runs/first-val runs/second-val
     """
-    result = api.compare(folders)
+    result = tumortrace.compare(folders)
     from tumortrace.evaluation.compare import comparison_document
     from tumortrace.reporting.paired_table import comparison_tables, power_lines
 

@@ -8,8 +8,16 @@ from typing import Annotated
 
 import typer
 
-from tumortrace import api
-from tumortrace.commands.options import ConfigOption, LabelOption, NegativesOption, RayOption, SetOption, SeveralData
+import tumortrace
+from tumortrace.commands.options import (
+    By,
+    ConfigOption,
+    LabelOption,
+    NegativesOption,
+    RayOption,
+    SetOption,
+    SeveralData,
+)
 from tumortrace.commands.output import console, exit_if_unreadable, name_next_command, print_scores, report_findings
 
 
@@ -18,7 +26,7 @@ def crossval(  # noqa: PLR0913, PLR0917 - the options of the command
     config: ConfigOption = None,
     overrides: SetOption = None,
     folds: Annotated[int, typer.Option("--folds", metavar="K", min=2, help="Number of folds.")] = 5,
-    by: Annotated[api.By, typer.Option("--by", help="Folds of groups, or hold out one source (DATA).")] = "groups",
+    by: Annotated[By, typer.Option("--by", help="Folds of groups, or hold out one source (DATA).")] = "groups",
     negatives: NegativesOption = None,
     label: LabelOption = None,
     ray: RayOption = None,
@@ -32,7 +40,7 @@ def crossval(  # noqa: PLR0913, PLR0917 - the options of the command
     """
     folder = out or Path("runs") / f"{Path(config or 'default').stem}-crossval"
     with name_next_command(lambda: sys.argv[1:]):
-        result = api.crossval(
+        result = tumortrace.crossval(
             data,
             out=folder,
             config=config,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tumortrace import api
+import tumortrace
 from tumortrace.commands.options import DataArgument, FoldOption, LabelOption, ModelOption, Part, SplitOption
 from tumortrace.commands.output import choose_model, console, exit_if_unreadable, print_scores, report_findings
 
@@ -32,7 +32,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - the options of the command
 
     opened = open_model(choose_model(model))
     folder = out or Path("runs") / f"{opened.name}-{data.resolve().name}-{part}"
-    result = api.evaluate(data, model=opened, part=part, split=split, fold=fold, label=label, out=folder)
+    result = tumortrace.evaluate(data, model=opened, part=part, split=split, fold=fold, label=label, out=folder)
     report_findings(result.findings, kept_in=folder / "summary.json")
     print_scores(result.summary)
     console.print(f"Written to {folder}: {', '.join(result.files)}")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tumortrace import api
-from tumortrace.api.answers import ImproveResult
+import tumortrace
 from tumortrace.commands.options import LabelOption, SetOption
 from tumortrace.commands.output import (
     console,
@@ -21,6 +20,9 @@ from tumortrace.commands.output import (
 )
 from tumortrace.run_folder import has_begun
 from tumortrace.wording import counted
+
+if TYPE_CHECKING:
+    from tumortrace.api.answers import ImproveResult
 
 
 def improve(  # noqa: PLR0913, PLR0917 - the options of the command
@@ -51,7 +53,7 @@ def improve(  # noqa: PLR0913, PLR0917 - the options of the command
     Example: tumortrace improve corrected/ --from fast --out runs/mine
     """
     with name_next_command(lambda: _words_to_continue(out)):
-        result = api.improve(
+        result = tumortrace.improve(
             corrected,
             out=out,
             start_from=start_from,

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import tumortrace
 from tumortrace.commands.output import console
-from tumortrace.data.volume import Volume
 from tumortrace.errors import EXTRAS, DataError, installed
 from tumortrace.files import read_json
 from tumortrace.machine import usable_cores
+
+if TYPE_CHECKING:
+    from tumortrace.data.volume import Volume
 
 
 def info(

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from tumortrace import api
+import tumortrace
+from tumortrace.commands.options import Colours
 from tumortrace.commands.output import console, log
 
 
@@ -15,7 +16,7 @@ def report(
     folders: Annotated[list[Path], typer.Argument(metavar="RUN|DIR...", help="Runs, evaluations, cross-validations.")],
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE.html", help="The page [DIR/report.html].")] = None,
     colours: Annotated[
-        api.Colours, typer.Option("--colours", help="For all eyes and grey print, or those of the student paper.")
+        Colours, typer.Option("--colours", help="For all eyes and grey print, or those of the student paper.")
     ] = "safe",
 ) -> None:
     """Write one self-contained page on runs and evaluations.
@@ -24,7 +25,7 @@ def report(
 
     Example: tumortrace report runs/first runs/first-val --out first.html
     """
-    result = api.report(folders, out=out, colours=colours)
+    result = tumortrace.report(folders, out=out, colours=colours)
     for note in result.notes:
         log.print(f"note: {note}")
     console.print(f"Written: {result.path}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tumortrace import api
+import tumortrace
 from tumortrace.commands.options import LabelOption, NegativesOption, SeveralData
 from tumortrace.commands.output import console, exit_if_unreadable, report_findings
 
@@ -30,7 +30,7 @@ def split(
     from tumortrace.copies.split_files import describe_check
     from tumortrace.reporting.tables import table_of_split
 
-    result = api.split(data, folds=folds, negatives=negatives, label=label, out=out)
+    result = tumortrace.split(data, folds=folds, negatives=negatives, label=label, out=out)
     report_findings(result.findings, kept_in=out, shown=3)
     console.print(table_of_split(result.document))
     console.print(f"Written to {out}; {describe_check(result.document)}")

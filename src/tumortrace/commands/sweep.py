@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tumortrace import api
+import tumortrace
 from tumortrace.commands.options import LabelOption, NegativesOption, RayOption, SeveralData
 from tumortrace.commands.output import console, exit_if_unreadable, log, name_next_command, report_findings
 from tumortrace.errors import require_extra
@@ -44,7 +44,9 @@ def sweep(
     plan = plan_sweep(read_sweep(config), config)
     labels = {setting.name: describe_setting(setting, plan.varied) for setting in plan.settings}
     with name_next_command(lambda: sys.argv[1:]), _show(labels) as watch:
-        result = api.sweep(data, out=folder, config=config, negatives=negatives, label=label, watch=watch, ray=ray)
+        result = tumortrace.sweep(
+            data, out=folder, config=config, negatives=negatives, label=label, watch=watch, ray=ray
+        )
     report_findings(result.findings, kept_in=folder / "findings.json")
     console.print(leaderboard_table(result.leaderboard, labels))
     for line in conclude(result.leaderboard, labels):

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from tumortrace import api
+import tumortrace
 from tumortrace.commands.options import (
     ConfigOption,
     FoldOption,
@@ -77,7 +77,7 @@ def train(  # noqa: PLR0913, PLR0917 - the options of the command
             command = [sys.executable, "-m", "tumortrace", *sys.argv[1:]]
             raise typer.Exit(launch(command, devices=devices or 1, nodes=nodes or 1))
     with _as_one_of(place) if place else name_next_command(lambda: _words_to_continue(run)):
-        result = api.train(
+        result = tumortrace.train(
             data,
             out=run,
             config=config,

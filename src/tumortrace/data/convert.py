@@ -15,7 +15,7 @@ from tumortrace.data.annotations import coco, cvat, labelme, labelstudio, via, y
 from tumortrace.data.annotations.records import ImageAnnotation, Writer, list_classes
 from tumortrace.data.bitmap import split_lesions
 from tumortrace.data.cases import CaseRecord, read_cases
-from tumortrace.data.dataset import Dataset, open_dataset, refuse_inside
+from tumortrace.data.dataset import Dataset, open_dataset
 from tumortrace.data.findings import Finding
 from tumortrace.data.folders import is_picture, list_tree
 from tumortrace.data.masks import read_mask
@@ -25,7 +25,7 @@ from tumortrace.data.pairs import PAIRS, Pair, check_pairs, encode_pairs, read_p
 from tumortrace.data.parts import PARTS, name_in_part
 from tumortrace.data.slice import encode_mask
 from tumortrace.errors import DataError
-from tumortrace.files import encode_json, read_json, sync_folders_once
+from tumortrace.files import encode_json, read_json, refuse_inside, sync_folders_once
 from tumortrace.progress import track
 
 AnnotationTarget = Literal["via", "coco", "labelme", "cvat", "labelstudio", "yolo"]

@@ -257,16 +257,6 @@ def exclude(dataset: Dataset, names_file: Path) -> Dataset:
     return replace(dataset, records=kept, findings=(*dataset.findings, *findings))
 
 
-def refuse_inside(out: Path, root: Path) -> None:
-    """Refuse to write results into a user's data folder.
-
-    Raises:
-        DataError: ``out`` is ``root`` or lies within it.
-    """
-    if out.resolve().is_relative_to(root.resolve()):
-        raise DataError(f"{out} lies inside the data folder {root}; choose a folder outside, nothing is written there")
-
-
 def _unique(names: list[str]) -> list[str]:
     """The names, with a number behind those that came before."""
     unique: list[str] = []

@@ -6,12 +6,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tumortrace import __version__
-from tumortrace.data.dataset import refuse_inside
 from tumortrace.data.findings import Finding, left_out
 from tumortrace.data.own_files import PREPARATION
 from tumortrace.data.pairs import PAIRS
 from tumortrace.errors import DataError
-from tumortrace.files import rename_folder, sync_folders_once, write_csv, write_json
+from tumortrace.files import refuse_inside, rename_folder, sync_folders_once, write_csv, write_json
 from tumortrace.locks import lock_folder
 from tumortrace.progress import track
 from tumortrace.sources import br35h, brisc, figshare, lgg, no_tumour

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 import tumortrace
 from tumortrace.config import Recipe, load_config
 from tumortrace.data.cases import Case, CaseRecord, read_cases
-from tumortrace.data.dataset import Dataset, open_dataset, open_negatives, refuse_inside
+from tumortrace.data.dataset import Dataset, open_dataset, open_negatives
 from tumortrace.data.fingerprint import hash_case
 from tumortrace.errors import ConfigError, DataError, ModelError
-from tumortrace.files import read_json, write_atomically
+from tumortrace.files import read_json, refuse_inside, write_atomically
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.recipe import prepare_pixels
 from tumortrace.progress import tell

@@ -18,11 +18,11 @@ from tumortrace.config import Config, load_config, to_toml
 from tumortrace.copies.described import DescribedCases
 from tumortrace.copies.training_index import build_training_index, save_training_index
 from tumortrace.data.cases import CaseRecord
-from tumortrace.data.dataset import Dataset, refuse_inside
+from tumortrace.data.dataset import Dataset
 from tumortrace.data.findings import Finding
 from tumortrace.data.fingerprint import hash_part
 from tumortrace.errors import ConfigError, DataError
-from tumortrace.files import write_atomically, write_json
+from tumortrace.files import refuse_inside, write_atomically, write_json
 from tumortrace.frames import make_frame
 from tumortrace.inference.acquisition import count_acquisitions
 from tumortrace.inference.gate import measure_feature_ranges

@@ -28,7 +28,6 @@ from tumortrace.inference.results.tally import SegmentSummary
 from tumortrace.inference.results.volume_files import VolumeFile, VolumeOptions
 from tumortrace.inference.segmenter import Segmenter
 from tumortrace.machine import usable_cores
-from tumortrace.phantoms.slices import draw_phantom
 from tumortrace.progress import track
 
 _FINEST_MM, _COARSEST_MM = 0.02, 20
@@ -171,6 +170,8 @@ def segment_sample(
         DataError: Another picture has the name of the slice, or ``out`` is no place for these results.
         ModelError: There is no such model.
     """
+    from tumortrace.phantoms.slices import draw_phantom
+
     _check_spacing(spacing_mm)
     segmenter = Segmenter(model, tta=tta, gate=gate)
     path = out / f"{SAMPLE}.png"
