@@ -19,6 +19,10 @@ def test_every_name_of_the_index_is_there():
         assert callable(getattr(tumortrace, name))
 
 
+def test_a_notebook_can_complete_every_name():
+    assert set(tumortrace._HOME) <= set(dir(tumortrace))
+
+
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="module 'tumortrace' has no attribute 'nosuch'"):
         _ = tumortrace.nosuch

@@ -45,3 +45,8 @@ def __getattr__(name: str) -> object:
     if name in _HOME:
         return getattr(importlib.import_module(_HOME[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the names of the index, so that a notebook completes them before they are imported."""
+    return sorted([*globals(), *_HOME])

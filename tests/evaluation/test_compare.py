@@ -106,6 +106,13 @@ def test_seeds_of_the_same_settings(write_folder: WriteFolder, tmp_path: Path):
     assert compare_evaluations([folders[0], folders[2]]).seeds == ()
 
 
+def test_common_images_that_a_model_was_trained_on_are_counted(write_folder: WriteFolder, tmp_path: Path):
+    clean = write_folder(tmp_path / "clean", ["0.5", "0.6"])
+    trained = write_folder(tmp_path / "trained", ["0.9", "0.9", "0.9"], clean=False)  # one is in neither of the others
+    unknown = write_folder(tmp_path / "unknown", ["0.5", "0.6"], clean=None)
+    assert compare_evaluations([clean, trained, unknown]).trained_on == (0, 2, None)
+
+
 def test_the_document_is_json_with_null(write_folder: WriteFolder, tmp_path: Path):
     folders = [write_folder(tmp_path / name, ["", ""]) for name in ("a", "b")]
     document = comparison_document(compare_evaluations(folders))

@@ -102,7 +102,7 @@ def test_a_number_that_cannot_be_believed_is_marked():
     card = card_of(summary(clean={"n": 0, "dice": dice(None)}))
     assert not card["believable"]
     assert card["text"].startswith("Mean Dice 0.800 (95 % CI 0.700 to 0.850) on all 24 images")
-    assert "(24 scored, 0 clean)" in card["text"]
+    assert "(24 scored, 0 clean). Not a number to believe: no image is clean. The best" in card["text"]
 
 
 def test_no_dice_at_all():

@@ -6,7 +6,7 @@ import math
 from rich.console import Console
 
 from tumortrace.evaluation.compare import Comparison, Difference, SeedSpread
-from tumortrace.reporting.paired_table import comparison_tables, power_lines
+from tumortrace.reporting.paired_table import comparison_tables, power_lines, training_lines
 
 DICE = Difference("dice", "first", "second", 40, 9, 1, 0.0312, (0.004, 0.061), 0.0004, 0.02, 30, 8, 0.041)
 NOTHING = Difference(
@@ -25,7 +25,8 @@ def render(comparison: Comparison) -> str:
 def test_models_differences_and_seeds():
     spread = SeedSpread(("first", "second"), (0, 1), 0.705, 0.0212)
     left_out = tuple((f"y{i}", "not in second") for i in range(7))
-    text = render(Comparison(("first", "[b]second[/b]"), 41, left_out, (0.72, math.nan), (DICE, NOTHING), (spread,)))
+    names = ("first", "[b]second[/b]")
+    text = render(Comparison(names, 41, left_out, (0.72, math.nan), (DICE, NOTHING), (spread,), (0, 0)))
     assert "41 common images; 7 left out" in text
     assert "[b]second[/b]" in text
     assert "left out: y4" in text
@@ -40,9 +41,17 @@ def test_models_differences_and_seeds():
 
 
 def test_without_seeds_there_is_no_table_of_them():
-    assert len(comparison_tables(Comparison(("a", "b"), 1, (), (0.5, 0.5), (DICE,), ()))) == 2
+    assert len(comparison_tables(Comparison(("a", "b"), 1, (), (0.5, 0.5), (DICE,), (), (0, 0)))) == 2
 
 
 def test_the_smallest_difference_that_would_be_seen():
-    (line,) = power_lines(Comparison(("first", "second"), 41, (), (0.72, 0.69), (DICE, NOTHING), ()))
+    (line,) = power_lines(Comparison(("first", "second"), 41, (), (0.72, 0.69), (DICE, NOTHING), (), (0, 0)))
     assert line.startswith("first - second: with these 9 groups, a true difference in mean Dice below 0.041 is missed")
+
+
+def test_a_model_that_was_trained_on_the_images_is_named():
+    comparison = Comparison(("a", "b", "c"), 35, (), (0.9, 0.5, 0.4), (), (), (35, 0, None))
+    first, last = training_lines(comparison)
+    assert first.startswith("a: the model was trained on 35 of these 35 images")
+    assert first.endswith("its score is too high.")
+    assert last == "c: it is unknown which of these images the model was trained on."

@@ -25,12 +25,12 @@ def compare(
     """
     result = tumortrace.compare(folders)
     from tumortrace.evaluation.compare import comparison_document
-    from tumortrace.reporting.paired_table import comparison_tables, power_lines
+    from tumortrace.reporting.paired_table import comparison_tables, power_lines, training_lines
 
     if as_json:
         print(json.dumps(comparison_document(result), indent=2))  # noqa: T201 - the document itself
         return
     for table in comparison_tables(result):
         console.print(table)
-    for line in power_lines(result):
+    for line in power_lines(result) + training_lines(result):
         console.print(line)

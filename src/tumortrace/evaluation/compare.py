@@ -93,6 +93,8 @@ class Comparison:
         means: Mean Dice of each evaluation on the common images.
         differences: Every pair of models on every metric.
         seeds: Spread over seeds, where settings agree.
+        trained_on: Number of the common images that each model was trained on, as the same slice, a copy, or another
+            slice of the patient; None where that is unknown for some of them.
     """
 
     names: tuple[str, ...]
@@ -101,6 +103,7 @@ class Comparison:
     means: tuple[float, ...]
     differences: tuple[Difference, ...]
     seeds: tuple[SeedSpread, ...]
+    trained_on: tuple[int | None, ...]
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row for each pair of models and metric."""
@@ -128,7 +131,15 @@ def compare_evaluations(folders: Sequence[Path]) -> Comparison:
     means = [_mean_dice(rows[name]) for name in names]
     groups = _join_groups(list(rows.values()))
     differences = tuple(row for metric in COMPARED for row in _compare_metric(metric, rows, groups))
-    return Comparison(names, len(common), tuple(left_out), tuple(means), differences, _spread_seeds(evaluations, means))
+    return Comparison(
+        names=names,
+        n=len(common),
+        left_out=tuple(left_out),
+        means=tuple(means),
+        differences=differences,
+        seeds=_spread_seeds(evaluations, means),
+        trained_on=tuple(map(_count_trained_on, rows.values())),
+    )
 
 
 def comparison_document(comparison: Comparison) -> Document:
@@ -200,6 +211,10 @@ def _spread_seeds(evaluations: Sequence[StoredEvaluation], means: Sequence[float
             models = tuple(evaluations[index].name for index in indices)
             spreads.append(SeedSpread(models, seeds, float(scores.mean()), float(scores.std(ddof=1))))
     return tuple(spreads)
+
+
+def _count_trained_on(rows: Sequence[ImageRow]) -> int | None:
+    return None if any(row.clean is None for row in rows) else sum(not row.clean for row in rows)
 
 
 def _mean_dice(rows: Sequence[ImageRow]) -> float:

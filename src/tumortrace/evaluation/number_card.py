@@ -51,7 +51,7 @@ def make_number_card(summary: Document, verdict: Verdict, groups: Sequence[str])
         "false_lesions_per_head": alarms["false_lesions_per_head"],
         "chosen_on": _find_chosen_on(summary),
     }
-    return dict(nan_to_none(card | {"text": " ".join(_describe(card))}))
+    return dict(nan_to_none(card | {"text": " ".join(_describe(card, verdict.heading))}))
 
 
 def _pick(dice: Document) -> Document:
@@ -68,11 +68,12 @@ def _find_chosen_on(summary: Document) -> str:
     return "other images" if not which else "these images" if which == "these" else "some of these images"
 
 
-def _describe(card: Document) -> list[str]:
-    """Return the card in sentences, each of which stands on its own."""
+def _describe(card: Document, heading: str) -> list[str]:
+    """Return the card in sentences, each of which stands on its own; a number not to believe says so at once."""
     clean = "unknown how many" if card["clean"] is None else card["clean"]
     where = f"{card['images']} in {counted(card['groups'], 'group')} of copies and patients"
     sentences = [f"Mean Dice {_show(card['dice'])} on {where} ({card['scored']} scored, {clean} clean)."]
+    sentences += [] if card["believable"] else [f"{heading}."]
     sentences += [_warn_of_groups(card)] if card["effective_groups"] < UNEQUAL * card["groups"] else []
     if best := card["best_baseline"]:
         name = best["name"].replace("_", " ")

@@ -51,6 +51,20 @@ def power_lines(comparison: Comparison) -> list[str]:
     ]
 
 
+def training_lines(comparison: Comparison) -> list[str]:
+    """Return a line for each model whose score is no evidence, because of what it was trained on."""
+    lines = []
+    for name, count in zip(comparison.names, comparison.trained_on, strict=True):
+        if count is None:
+            lines.append(f"{name}: it is unknown which of these images the model was trained on.")
+        elif count:
+            lines.append(
+                f"{name}: the model was trained on {count} of these {counted(comparison.n, 'image')}, as the same "
+                "slice, a copy, or another slice of the patient: its score is too high."
+            )
+    return lines
+
+
 def _tables_of_seeds(comparison: Comparison) -> list[Table]:
     if not comparison.seeds:
         return []
