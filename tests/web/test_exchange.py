@@ -21,6 +21,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom import dcmread
+from pydicom.uid import generate_uid
 from tests.web.conftest import SIZE_HW, Files, draw_head, write_dicom
 
 from tumortrace.data.cases import read_case
@@ -275,6 +276,30 @@ def test_a_dataset_opens_with_the_same_masks_and_one_patient_a_volume(client: Cl
         "head_0002.png", "head_0003.png", "one-2.png", "one.png",
     ]  # fmt: skip
     np.testing.assert_array_equal(masks[3, 0], (draw_lesions() > 0) * 255)
+
+
+def test_scans_of_one_patient_have_one_patient_in_a_dataset(client: Client, tmp_path: Path) -> None:
+    """One folder, or one DICOM patient, never stands on two sides of a split because its scans have several names."""
+    (_, scan), slices = write_nifti()[0], write_dicom(1)
+    other = dcmread(io.BytesIO(slices[0][1]))
+    other.SeriesInstanceUID, other.SOPInstanceUID = generate_uid(), generate_uid()
+    with io.BytesIO() as file:
+        other.save_as(file, enforce_file_format=True)
+        twin = file.getvalue()
+    files = ["all/P01/t1.nii.gz", "all/P01/flair.nii.gz", "all/P02/t1.nii.gz", "all/t1.nii.gz"]
+    groups: list[Files] = [[(name, scan)] for name in files]
+    groups += [[("x/a.dcm", slices[0][1])], [("y/b.dcm", twin)]]
+    groups += [[("all/P02/one.png", png_of(draw_head(1)))]]
+    sent = [(f"{group}/0/0.png", png_of(draw_lesions())) for group in range(len(groups))]
+    named = [file for group, each in enumerate(groups) for file in in_group(each, group)]
+    _, data = export(client, named, sent, "dataset")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        archive.extractall(tmp_path)
+    patients = [(pair.image, pair.patient) for pair in read_pairs(tmp_path / PAIRS).pairs]
+    assert patients == [
+        ("t1_0001.png", "P01"), ("flair_0001.png", "P01"), ("t1-2_0001.png", "P02"), ("t1-3_0001.png", "t1-3"),
+        ("a_0001.png", "a"), ("b_0001.png", "a"), ("one.png", "P02"),
+    ]  # fmt: skip
 
 
 def test_random_labels_come_back_from_each_format_of_a_picture(client: Client) -> None:

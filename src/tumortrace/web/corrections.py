@@ -42,11 +42,13 @@ class Corrected:
         item: The picture or volume.
         labels: Lesion numbers of each slice that was corrected, by the number of the slice, in order.
         prompted: Numbers of the slices whose masks began with a box.
+        place: Path of its file, or of the first one of a series, as the client named it.
     """
 
     item: PictureFile | VolumeFile
     labels: Mapping[int, Labels] = field(default_factory=dict)
     prompted: frozenset[int] = frozenset()
+    place: str = ""
 
     @property
     def name(self) -> str:
@@ -112,6 +114,7 @@ def read_corrections(upload: Upload, limits: Limits) -> tuple[Corrected, ...]:
             opened[group].items[item],
             dict(sorted(labels.items())),
             frozenset(index for index in labels if (group, item, index) in prompted),
+            _find_place(opened[group], item),
         )
         for (group, item), labels in sorted(drawn.items())
     )
@@ -155,6 +158,11 @@ def _find_size(opened: Opened | None, item: int, index: int, file: UploadedFile)
     if index:
         raise RefusalError(400, f"{file.name}: a picture has one slice; call it 0")
     return opened.sizes_hw[item] or read_slice(one.path).size_hw
+
+
+def _find_place(opened: Opened, item: int) -> str:
+    one = opened.items[item]
+    return opened.localise(str(one.path if isinstance(one, PictureFile) else one.volume.sources[0].path))
 
 
 def _read_labels(file: UploadedFile, size_hw: tuple[int, int]) -> Labels:

@@ -22,6 +22,7 @@ from tumortrace.data.annotations.records import DEFAULT_CLASS, ImageAnnotation
 from tumortrace.data.annotations.via import encode_via
 from tumortrace.data.bitmap import to_bitmap
 from tumortrace.data.pairs import PAIRS, Pair, encode_pairs
+from tumortrace.data.patients import patient_of_folder
 from tumortrace.data.scans import make_unique
 from tumortrace.errors import DataError
 from tumortrace.inference.batch.found_files import PictureFile
@@ -179,21 +180,49 @@ def _stack(one: Corrected, item: VolumeFile) -> NDArray[np.uint8]:
 
 
 def _make_dataset(corrected: Sequence[Corrected], _model: Model) -> Download:
-    """``images/``, ``masks/`` and ``pairs.csv``; a volume is one patient, so that no split separates its slices."""
+    """``images/``, ``masks/`` and ``pairs.csv``, which names patients, so that no split separates their slices."""
     files: dict[str, bytes] = {}
     pairs = []
-    for name, one in _name(corrected):
+    named = _name(corrected)
+    for (name, one), patient in zip(named, _name_patients(named), strict=True):
         for index, labels in one.labels.items():
             stem = one.slice_name(index, name)
             picture = Path(one.item.path) if isinstance(one.item, PictureFile) else None
             image = f"{stem}{picture.suffix if picture else '.png'}"
             files[f"images/{image}"] = picture.read_bytes() if picture else _encode_slice(one, index)
             files[f"masks/{stem}_mask.png"] = encode_mask(labels > 0)
-            patient = None if picture else name
             size_bytes, prompted = len(files[f"images/{image}"]), index in one.prompted
             pairs.append(Pair(image, f"{stem}_mask.png", patient, size_bytes, prompted=prompted))
     files[PAIRS] = encode_pairs(pairs)
     return _zip(DATASET, files)
+
+
+def _name_patients(named: Sequence[tuple[str, Corrected]]) -> list[str | None]:
+    """Return the patient of each picture and volume; None for a picture of whom nothing says it.
+
+    As in a folder of scans, series of one DICOM patient are one patient, and a folder called as patients are names its
+    own; the folders count first where all series have the same patient ID. Any other volume is a patient of its own.
+    """
+    keys = [_read_key(one.item) for _, one in named]
+    several = len(set(filter(None, keys))) > 1
+    known: dict[str, str] = {}
+    patients = []
+    for (name, one), key in zip(named, keys, strict=True):
+        places = (known.get(key), patient_of_folder(one.place))
+        first, second = places if several else reversed(places)
+        patient = first or second or (None if isinstance(one.item, PictureFile) else name)
+        patients.append(patient)
+        if key and patient:
+            known.setdefault(key, patient)
+    return patients
+
+
+def _read_key(item: PictureFile | VolumeFile) -> str:
+    if isinstance(item, PictureFile) or item.volume.kind != "dicom":
+        return ""
+    from tumortrace.data.dicom.patients import read_patient_key
+
+    return read_patient_key(item.volume)
 
 
 def _encode_slice(one: Corrected, index: int) -> bytes:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tumortrace.data.cases import CaseRecord
+from tumortrace.data.dicom.patients import read_patient_key
 from tumortrace.data.dicom.segmentation import Segmentation, read_segmentation
-from tumortrace.data.dicom.stream import parse
 from tumortrace.data.findings import Finding, warning
 from tumortrace.data.layouts.opening import Opening
 from tumortrace.data.layouts.scan_masks import LaidMask, choose_labels, lay_nifti, lay_seg, read_label_names
@@ -167,7 +167,7 @@ def _name_patients(opening: Opening, scans: Sequence[Volume], masks: dict[int, s
     """
     places = [f"{volume.name}/slice" if volume.kind == "dicom" else volume.name for volume in scans]
     by_folder = find_patients_by_folder(places)
-    keys = [_read_patient_key(volume) for volume in scans]
+    keys = [read_patient_key(volume) for volume in scans]
     numbers = {key: number for number, key in enumerate(dict.fromkeys(filter(None, keys)), start=1)}
     patients = []
     for number, (volume, place, key) in enumerate(zip(scans, places, keys, strict=True)):
@@ -179,14 +179,6 @@ def _name_patients(opening: Opening, scans: Sequence[Volume], masks: dict[int, s
         other = read_scan_name(masks[number], mask=True).path if number in masks else volume.name
         patients.append(named or first or second or name.subject.partition("_")[0] or other)
     return patients
-
-
-def _read_patient_key(volume: Volume) -> str:
-    """What two DICOM series of one patient have in common, which is never shown; empty for other scans."""
-    if volume.kind != "dicom":
-        return ""
-    header = parse(volume.sources[0].path, ("PatientID", "StudyInstanceUID")).dataset
-    return str(header.get("PatientID") or "").strip() or str(header.get("StudyInstanceUID") or "")
 
 
 def _find_label_names(opening: Opening) -> dict[int, str]:
