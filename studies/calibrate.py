@@ -1,14 +1,18 @@
-"""Scores and recipe of a run from the one fold that it was not trained on.
+"""Scores and recipe of runs from the folds that they were not trained on.
 
-``python -m studies.calibrate DATA --sources DIR --fold 4 --run RUN --out OUT`` divides the fold's groups into halves
-and scores each with thresholds and confidence fitted on the other. For a network too slow to be trained on every fold,
-OUT then holds what a cross-validation's folder holds: ``per_image.csv``, ``summary.json``, ``split.json``, the run as
-``fold-4``, and ``calibrated.toml`` with the recipe fitted on the whole fold, which ``tools/publish_weights.py`` takes.
-It prints what each reason for review is worth.
+``python -m studies.calibrate DATA --sources DIR --run 4=RUN --out OUT`` scores runs on the folds of ``studies.sources``.
+``4=RUN`` is a run that was trained without fold 4; the option comes once for each fold. Thresholds and confidence of a
+fold are fitted on the other folds. For a network too slow to be trained on every fold, one run is enough: its fold's
+groups are divided into halves, and each is scored with what was fitted on the other.
+
+OUT then holds what a cross-validation's folder holds: ``per_image.csv``, ``summary.json``, ``split.json``, the runs as
+``fold-4`` and so on, and ``calibrated.toml`` with the recipe fitted on all slices, which ``tools/publish_weights.py``
+takes. It prints what each reason for review is worth.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -16,11 +20,13 @@ from typing import Annotated
 import typer
 
 from studies.review import Doubts
-from studies.screening import half_of, open_fold
+from studies.screening import half_of, open_sources
 from tumortrace.cli import run_script
 from tumortrace.config import load_config, to_toml
+from tumortrace.copies.splits import Split
 from tumortrace.copies.survey import survey_cases
 from tumortrace.copies.training_index import load_training_index
+from tumortrace.data.cases import CaseRecord
 from tumortrace.evaluation.crossfit import HeldOut, cross_fit
 from tumortrace.evaluation.folder import write_evaluation
 from tumortrace.files import write_atomically
@@ -28,30 +34,49 @@ from tumortrace.inference.model import open_model
 from tumortrace.run_folder import CONFIG, SPLIT, TRAINING_INDEX
 
 
+def hold_out(runs: dict[str, Path], records: Sequence[CaseRecord], split: Split) -> list[HeldOut]:
+    """Return each run with the slices of its fold; of a single run, twice with half of the groups.
+
+    Args:
+        runs: Run by the fold that it was not trained on.
+        records: Slices of these folds.
+        split: The folds.
+    """
+    group_of = {case.file: case.group for case in split.cases}
+    fold_of = {case.file: case.side for case in split.cases}
+    held = []
+    for fold, run in runs.items():
+        model, memory = open_model(str(run)), load_training_index(run / TRAINING_INDEX)
+        its = tuple(record for record in records if fold_of[record.case_id] == fold)
+        held.append(HeldOut(fold, model, memory, its))
+    if len(held) > 1:
+        return held
+    (one,) = held
+    halves = [tuple(r for r in one.records if half_of(group_of[r.case_id]) == half) for half in (0, 1)]
+    return [replace(one, fold=str(number), records=half) for number, half in enumerate(halves, start=1)]
+
+
 def main(
     data: Path,
     sources: Annotated[Path, typer.Option(help="Folder that studies.sources wrote.")],
-    run: Annotated[Path, typer.Option(help="Folder of the finished run.")],
+    run: Annotated[list[str], typer.Option(help="FOLD=RUN, a run that was trained without the fold.")],
     out: Annotated[Path, typer.Option(help="Folder for scores and recipe.")],
-    fold: Annotated[str, typer.Option(help="The fold that was held out.")] = "4",
     every: Annotated[int, typer.Option(help="Take every so many of the slices.")] = 1,
 ) -> None:
-    """Score the fold and write the fitted recipe."""
-    records, split = open_fold(data, sources, fold)
-    records = records[::every]
-    group_of = {case.file: case.group for case in split.cases}
-    model, memory = open_model(str(run)), load_training_index(run / TRAINING_INDEX)
-    halves = [tuple(r for r in records if half_of(group_of[r.case_id]) == half) for half in (0, 1)]
-    held = [HeldOut(str(number), model, memory, half) for number, half in enumerate(halves, start=1)]
+    """Score the folds and write the fitted recipe."""
+    runs = {fold: Path(path) for fold, _, path in (one.partition("=") for one in run)}
+    dataset, split = open_sources(data, sources)
+    wanted = {case.file for case in split.cases if case.side in runs}
+    records = [record for record in dataset.records if record.case_id in wanted][::every]
     doubts = Doubts()
-    fitted = cross_fit(held, survey_cases(records), on_case=doubts.note)
+    fitted = cross_fit(hold_out(runs, records, split), survey_cases(records), on_case=doubts.note)
     write_evaluation(fitted.evaluation, out)
     write_atomically(out / SPLIT, (sources / "folds.json").read_bytes())
-    (out / f"fold-{fold}").unlink(missing_ok=True)
-    (out / f"fold-{fold}").symlink_to(run.resolve())
-    write_atomically(
-        out / "calibrated.toml", to_toml(replace(load_config(str(run / CONFIG)), recipe=fitted.recipe)).encode()
-    )
+    for fold, folder in runs.items():
+        (out / f"fold-{fold}").unlink(missing_ok=True)
+        (out / f"fold-{fold}").symlink_to(folder.resolve())
+    config = load_config(str(next(iter(runs.values())) / CONFIG))
+    write_atomically(out / "calibrated.toml", to_toml(replace(config, recipe=fitted.recipe)).encode())
     print(fitted.recipe)
     doubts.print_worth(fitted)
 
