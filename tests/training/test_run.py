@@ -228,6 +228,16 @@ def test_a_damaged_val_part_is_named_with_its_cause(
 
 
 @pytest.mark.usefixtures("shown")
+def test_a_dataset_without_parts_leaves_nothing_to_score(
+    phantom_data: Path, tmp_path: Path, train_only: Train, capsys: pytest.CaptureFixture[str]
+):
+    train_only(phantom_data / "TRAIN", settings(epochs=1), tmp_path / "run")
+    first, second, *_ = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"{phantom_data / 'TRAIN'}: is not divided into parts, so no slice is held out")
+    assert second.startswith("Training on 10 slices, 10 with tumour; no validation;")
+
+
+@pytest.mark.usefixtures("shown")
 def test_a_run_says_at_its_start_what_it_trains_on_and_with(
     phantom_data: Path, tmp_path: Path, train_only: Train, capsys: pytest.CaptureFixture[str]
 ):

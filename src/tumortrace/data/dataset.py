@@ -90,7 +90,7 @@ class Dataset:
         if self.parts().keys() == {""}:
             raise DataError(
                 f"{self.root}: is not divided into parts, so there is no {part!r}; take all of it with --part all, or "
-                "divide it with: tumortrace split"
+                "the sides of a split with --split FILE (tumortrace split writes it)"
             )
         there = ", ".join(f"{name} ({count})" for name, count in self.parts().items())
         raise DataError(

@@ -198,6 +198,11 @@ def refuse_inside_data(out: Path, dataset: Dataset) -> None:
 def _select(dataset: Dataset, config: Config) -> tuple[tuple[CaseRecord, ...], tuple[CaseRecord, ...]]:
     """Return the cases to train and to validate on; the latter may be none if no epoch is chosen on them."""
     parts = dataset.parts()
+    if parts.keys() == {""}:
+        tell(
+            f"{dataset.root}: is not divided into parts, so no slice is held out and none can be scored honestly; "
+            f"to hold some out, stop, run tumortrace split {dataset.root} --out split.json, and train with --split"
+        )
     train = dataset.select("train" if parts.keys() != {""} else "all")
     if "val" in parts:
         return train, dataset.select("val")
@@ -342,5 +347,6 @@ def _export(run: _Run) -> ExportDifference:
         samples=run.train.images[evenly_spaced(range(len(run.train)), EXPORT_SAMPLES)],
     )
     if not difference.marked:
-        tell(f"the model marks no tumour on any of {min(len(run.train), EXPORT_SAMPLES)} training slices")
+        samples = min(len(run.train), EXPORT_SAMPLES)
+        tell(f"the model marks no tumour on any of {samples} training slices; train it longer (training.epochs)")
     return difference

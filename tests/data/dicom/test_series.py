@@ -147,6 +147,18 @@ def test_the_same_object_twice_is_left_out_once_and_named(tmp_path: Path):
     opened = open_volumes(tmp_path)
     assert [len(volume) for volume in opened.volumes] == [1]
     assert [(finding.kind, Path(finding.file).name) for finding in opened.findings] == [("dicom-copy", "b.dcm")]
+    assert opened.findings[0].cause == "the same object as a.dcm (SOPInstanceUID)"
+
+
+def test_the_same_object_in_another_folder_is_named_with_it(tmp_path: Path):
+    """A patient's folder that was copied under another name holds the same file names."""
+    image = make_dataset(RAMP)
+    for folder in ("p1", "p2"):
+        (tmp_path / folder).mkdir()
+        save(image, tmp_path / folder / "a.dcm")
+    (finding,) = open_volumes(tmp_path).findings
+    assert finding.file == str(tmp_path / "p2/a.dcm")
+    assert finding.cause == f"the same object as {tmp_path / 'p1/a.dcm'} (SOPInstanceUID)"
 
 
 def write_stack(folder: Path, **tags: object) -> None:

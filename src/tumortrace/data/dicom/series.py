@@ -141,8 +141,9 @@ def _drop_copies(frames: Iterable[Frame]) -> tuple[list[Frame], list[Finding]]:
         if path == frame.path:
             kept.append(frame)
         else:
+            other = path.name if path.parent == frame.path.parent else path
             findings[frame.path] = left_out(
-                "dicom-copy", str(frame.path), f"the same object as {path.name} (SOPInstanceUID)", "remove one of them"
+                "dicom-copy", str(frame.path), f"the same object as {other} (SOPInstanceUID)", "remove one of them"
             )
     return kept, list(findings.values())
 
