@@ -1,9 +1,9 @@
 """Scores and recipe of runs from the folds that they were not trained on.
 
-``python -m studies.calibrate DATA --sources DIR --run 4=RUN --out OUT`` scores runs on the folds of ``studies.sources``.
-``4=RUN`` is a run that was trained without fold 4; the option comes once for each fold. Thresholds and confidence of a
-fold are fitted on the other folds. For a network too slow to be trained on every fold, one run is enough: its fold's
-groups are divided into halves, and each is scored with what was fitted on the other.
+``python -m studies.calibrate DATA --sources DIR --run 4=RUN --out OUT`` scores runs on the folds of
+``studies.sources``. ``4=RUN`` is a run that was trained without fold 4; the option comes once for each fold. Thresholds
+and confidence of a fold are fitted on the other folds. For a network too slow to be trained on every fold, one run is
+enough: its fold's groups are divided into halves, and each is scored with what was fitted on the other.
 
 OUT then holds what a cross-validation's folder holds: ``per_image.csv``, ``summary.json``, ``split.json``, the runs as
 ``fold-4`` and so on, and ``calibrated.toml`` with the recipe fitted on all slices, which ``tools/publish_weights.py``
