@@ -289,6 +289,45 @@ def test_work_is_restored_after_a_crash_with_and_without_the_files(page: Page, t
     assert again.locator(".edit-banner").is_hidden()
 
 
+def test_a_tool_rests_on_a_case_that_cannot_be_read(page: Page, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(write_noise(tmp_path / "a.png").read_bytes()[:500])
+    open_files(page, tmp_path / "a.png", cut)
+    page.wait_for_selector("#progress", state="hidden")
+    brush = page.locator("#edit .edit-tools button").first
+    page.keyboard.press("b")
+    page.wait_for_selector(".viewer.edit-brush")
+    run(page, "m.scans.select(m.scans.items[1])")
+    page.wait_for_selector(".viewer:not(.edit-brush)")  # the pointer is seen again
+    assert (brush.is_disabled(), brush.get_attribute("aria-pressed")) == (True, "false")
+    drag(page, (0, 0), (3, 3))
+    assert not run(page, "return viewer.scan.edited")
+    run(page, "m.scans.select(m.scans.items[0])")
+    page.wait_for_selector(".viewer.edit-brush")
+    assert brush.get_attribute("aria-pressed") == "true"
+    drag(page, (5, 5), (20, 9))
+    assert read_labels(page)[0].any()
+
+
+def test_restoring_one_of_several_cases_leaves_the_offers_of_the_others(page: Page, tmp_path: Path) -> None:
+    pictures = [write_noise(tmp_path / f"{number}.png", number) for number in range(6)]
+    open_files(page, *pictures)
+    page.wait_for_selector("#progress", state="hidden")
+    page.keyboard.press("b")
+    for number in range(6):
+        run(page, "m.scans.select(m.scans.items[given.number])", number=number)
+        drag(page, (5, 5), (20, 9))
+    page.get_by_text("Saved in this browser.").wait_for()
+    page.wait_for_timeout(200)
+    page.reload()
+    banner = page.locator(".edit-banner")
+    banner.get_by_text("and 2 more").wait_for()
+    assert banner.get_by_role("button", name="Restore").count() == 4
+    banner.get_by_role("button", name="Restore").first.click()
+    wait_until(page, "viewer.slice?.edited")
+    banner.get_by_text("and 1 more").wait_for()
+
+
 def crash(page: Page) -> None:
     """Kill the process of a tab without warning, as the system does when memory runs out."""
     with page.expect_event("crash"), suppress(Error):

@@ -269,7 +269,7 @@ def test_a_rejected_picture_yields_no_black_mask(page, show):
     rejected = slice_message(np.zeros((8, 8), dtype=np.bool_), status="rejected", reason="no brain")
     show(page, [start_message((8, 8)), rejected])
     page.click("#edit .edit-download button")
-    page.wait_for_function("document.querySelector('#edit').textContent.includes('nothing was segmented')")
+    page.wait_for_function("() => document.querySelector('#edit').textContent.includes('nothing was segmented')")
 
 
 def test_the_case_that_is_shown_is_in_sight_in_a_narrow_list(open_page, show):
@@ -307,3 +307,35 @@ def test_the_list_of_cases_follows_a_correction(page, show):
     page.keyboard.press("k")  # keep the largest piece
     page.wait_for_function(wait, arg="tumour, 25 px")
     assert "corrected" in page.inner_text("#cases ol")
+
+
+def test_skipped_files_are_counted_in_one_message(page, show):
+    empty = slice_message(np.zeros((8, 8), dtype=np.bool_))
+    show(page, [{**start_message((8, 8)), "skipped": [f"p/{number}.dcm" for number in range(140)]}, empty])
+    (message,) = page.locator("#messages li span").all_inner_texts()
+    assert message == "Skipped 140 files: p/0.dcm, p/1.dcm, p/2.dcm ..."
+
+
+def test_cases_of_one_name_are_told_apart_by_their_folders(page, show):
+    start = start_message((8, 8), slices=(1, 1, 1))
+    for item, name in zip(start["items"], ["all/P01/t1", "all/P02/ses-1/t1", "all/flair"], strict=True):
+        item["name"] = name
+    show(page, [start, *(slice_message(np.zeros((8, 8), dtype=np.bool_), item=item) for item in range(3))])
+    titles = page.locator("#cases b")
+    assert titles.all_inner_texts() == ["P01/t1", "P02/ses-1/t1", "flair"]
+    assert page.inner_text(".viewer .name") == "P01/t1"
+    page.click("[aria-label='Remove P02/ses-1/t1']")
+    page.wait_for_function("() => document.querySelectorAll('#cases b').length === 2")
+    assert titles.all_inner_texts() == ["t1", "flair"]
+
+
+def test_a_corrected_lesion_has_no_confidence(page, show):
+    """It was that of the automatic mask."""
+    mask = np.zeros((16, 16), dtype=np.bool_)
+    mask[4:9, 4:9] = mask[12, 12] = True
+    show(page, [start_message((16, 16)), slice_message(mask)])
+    cells = page.locator("#lesions table:not([hidden]) td:last-child")
+    assert cells.all_inner_texts() == ["1.00", "1.00"]
+    page.keyboard.press("k")
+    page.wait_for_function("() => document.querySelectorAll('#lesions table:not([hidden]) tbody tr').length === 1")
+    assert cells.all_inner_texts() == [""]

@@ -29,7 +29,7 @@ export function linkLesions(maps, width, height, fixed) {
 			around(at, width, height, (near) => { for (const step of [-1, 0, 1]) take(i + step, near); });
 		}
 	}));
-	const order = [...sizes.keys()].slice(1).sort((a, b) => sizes[b] - sizes[a]); // stable: else in the order of the slices
+	const order = [...sizes.keys()].slice(1).sort((a, b) => sizes[b] - sizes[a]);
 	const names = new Uint8Array(sizes.length);
 	order.forEach((group, i) => (names[group] = Math.min(i + 1, MOST_LESIONS)));
 	groups.forEach((group, i) => group?.forEach((number, at) => (maps[i][at] = names[number])));

@@ -37,7 +37,6 @@ export class Slice {
 		return this.labels.length - this.counts[0];
 	}
 
-	// The labels changed: forget their counts, measures and outlines.
 	touch() {
 		this.kept = this.lesions = this.shapes = null;
 	}
@@ -60,10 +59,6 @@ export class Scan {
 
 	get edited() {
 		return this.ready.some((slice) => slice.edited);
-	}
-
-	get title() {
-		return this.name.split("/").pop();
 	}
 
 	// An area in words: in mm2 where the spacing is known.
@@ -106,8 +101,8 @@ export class Scan {
 	}
 
 	measure(slice) {
-		const {labels, width, probability, prompted} = slice;
-		return (slice.lesions ??= measureLesions(labels, width, this.spacingMm, prompted ? null : probability));
+		const {labels, width, probability, edited} = slice;
+		return (slice.lesions ??= measureLesions(labels, width, this.spacingMm, edited ? null : probability));
 	}
 
 	// Lesions of the series by number: {number, voxels, first, last, largest}, the last three numbers of slices.
@@ -141,6 +136,7 @@ export class ScanList extends Source {
 
 	add(scan) {
 		this.items.push(scan);
+		this.#nameAll();
 		this.tell("change", scan);
 	}
 
@@ -148,8 +144,18 @@ export class ScanList extends Source {
 		const at = this.items.indexOf(scan);
 		if (at < 0) return;
 		this.items.splice(at, 1);
+		this.#nameAll();
 		if (this.current === scan) this.select(this.items[at] ?? this.items.at(-1) ?? null);
 		this.tell("change", scan);
+	}
+
+	// Titles: the end of the name; where several end alike, the name below the opened folder.
+	#nameAll() {
+		const ends = this.items.map(({name}) => name.split("/").pop()), met = new Set();
+		const again = new Set(ends.filter((end) => met.has(end) || !met.add(end)));
+		this.items.forEach((scan, at) => {
+			scan.title = again.has(ends[at]) ? scan.name.slice(scan.name.indexOf("/") + 1) : ends[at];
+		});
 	}
 
 	// Show a slice of a scan, or its largest mask; with null, nothing.

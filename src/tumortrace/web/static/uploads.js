@@ -1,7 +1,7 @@
 // Uploads: from files to scans that fill slice by slice. Each writes only into its own scans, until it is cancelled.
 
 import {segment} from "./api.js";
-import {Source} from "./dom.js";
+import {count, Source} from "./dom.js";
 import {identify} from "./files.js";
 import {readMask, readSlice, Scan} from "./scan.js";
 
@@ -47,7 +47,8 @@ export class Uploads extends Source {
 		const fresh = upload.scans.filter(Boolean);
 		upload.total = fresh.reduce((sum, scan) => sum + scan.count, 0);
 		for (const scan of fresh) this.scans.add(scan);
-		for (const name of skipped) this.#say(`Skipped: ${name}`, "note");
+		const some = skipped.slice(0, 3).join(", ") + (skipped.length > 3 ? " ..." : "");
+		if (some) this.#say(`Skipped ${count(skipped.length, "file")}: ${some}`, "note");
 		if (fresh.length) this.scans.select(fresh[0], 0);
 		this.#changed();
 	}

@@ -35,8 +35,10 @@ async function showOffers(state) {
 	state.forget.hidden = !all.length;
 	const open = new Map(scans.items.map((scan) => [scan.id, scan]));
 	const used = new Set(scans.items.map((scan) => states.get(scan)?.work.key));
-	const offers = all.filter(({key, scan}) => !dismissed.has(key) && !used.has(key) && (!open.size || open.has(scan)));
-	banner.replaceChildren(...offers.slice(0, MOST_OFFERS).map((work) => buildOffer(state, work, open.get(work.scan))));
+	const offers = all.filter(({key, scan}) => !dismissed.has(key) && !used.has(key) && (!open.size || state.all || open.has(scan)));
+	const more = offers.length - MOST_OFFERS;
+	banner.replaceChildren(...offers.slice(0, MOST_OFFERS).map((work) => buildOffer(state, work, open.get(work.scan))),
+		more > 0 ? `and ${more} more` : "");
 	banner.hidden = !offers.length;
 }
 
@@ -54,9 +56,11 @@ function buildOffer(state, {key, scan: id, name, changed, done}, scan) {
 		button("Not now", "edit-link", () => state.dismissed.add(key)));
 }
 
-async function reopen({panel, wanted, dismissed}, key, id) {
+async function reopen(state, key, id) {
+	const {panel, wanted, dismissed} = state;
 	const {files} = await panel.editor.store.load(key);
 	if (!files.length) return panel.editor.viewer.say("The files of this work were not stored. Open them to restore it.");
+	state.all = true; // the other offers stay
 	wanted.set(id, key);
 	dismissed.add(key);
 	return panel.section.dispatchEvent(new CustomEvent("open", {detail: {files}}));

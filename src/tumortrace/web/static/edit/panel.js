@@ -41,12 +41,11 @@ function buildTools(panel) {
 
 function chooseTool(panel, name) {
 	const {editor} = panel, {viewer} = editor;
-	viewer.tool?.cancel();
+	viewer.chosen?.cancel();
 	if (!viewer.slice?.readable) name = null; // nothing to paint on
 	panel.tool = name;
-	viewer.tool = TOOLS.find((each) => each.name === name)?.make(editor) ?? null;
+	viewer.chosen = TOOLS.find((each) => each.name === name)?.make(editor) ?? null;
 	if (viewer.tool) viewer.tool.wheel = (event) => turnWheel(editor, event);
-	viewer.host.classList.toggle("edit-brush", ["brush", "eraser", "threshold"].includes(name));
 	editor.repaint();
 	show(panel);
 }
@@ -135,8 +134,9 @@ async function startDownload(panel) {
 }
 
 function show(panel) {
-	const {editor} = panel, {settings, scan, history, viewer: {slice}} = editor;
-	TOOLS.forEach(({name}, at) => panel.tools[at].setAttribute("aria-pressed", String(panel.tool === name)));
+	const {editor} = panel, {settings, scan, history, viewer: {host, slice, tool}} = editor, used = tool && panel.tool;
+	TOOLS.forEach(({name}, at) => panel.tools[at].setAttribute("aria-pressed", String(used === name)));
+	host.classList.toggle("edit-brush", /^(brush|eraser|threshold)$/.test(used));
 	for (const button of [...panel.tools, ...panel.actions]) button.disabled = !slice?.readable;
 	panel.get.disabled = !slice;
 	OPERATIONS.forEach(({series}, at) => { panel.actions[at].hidden = Boolean(series) && scan?.slices.length === 1; });

@@ -26,7 +26,7 @@ function paint(canvas, viewer) {
 		context.fillStyle = style.getPropertyValue(colour);
 		context.fillRect(...box);
 	};
-	const areas = slices.map((slice) => slice?.areaPx ?? 0); // counted once, until their labels change
+	const areas = slices.map((slice) => slice?.areaPx ?? 0);
 	const step = width / slices.length, most = Math.max(...areas), line = 3 * ratio;
 	slices.forEach((slice, i) => {
 		const left = Math.round(i * step), wide = Math.max(1, Math.round((i + 1) * step) - left - (step > 4 * ratio ? ratio : 0));

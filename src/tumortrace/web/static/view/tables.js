@@ -83,10 +83,10 @@ function indexRow(index, viewer) {
 	return el("tr", {on: {click: () => viewer.show(index)}}, ...cells);
 }
 
-function writeRow(element, scan, {record, state, areaPx, prompted}) {
+function writeRow(element, scan, {record, state, areaPx, edited}) {
 	const [, area, confidence, note] = element.children;
 	area.textContent = areaPx ? scan.area(areaPx) : "";
-	confidence.textContent = prompted ? "" : record.confidence?.toFixed(2) ?? ""; // it was that of the automatic mask
+	confidence.textContent = edited ? "" : record.confidence?.toFixed(2) ?? ""; // it was that of the automatic mask
 	note.textContent = state.word;
 	note.title = record.reason;
 	element.className = state.kind;

@@ -18,7 +18,7 @@ const MARGIN = 12;
 export class Viewer extends EventTarget {
 	scan = null;
 	index = 0;
-	tool = null;
+	chosen = null; // a tool
 	options = {outline: true, opacity: 0.2, heat: false};
 	scale = 1; // CSS pixels per image pixel
 	ratio = 1; // device pixels per CSS pixel
@@ -43,6 +43,11 @@ export class Viewer extends EventTarget {
 	// The slice that is shown; null while its pixels have not come.
 	get slice() {
 		return this.scan?.slices[this.index] ?? null;
+	}
+
+	// The tool that was chosen; it rests where there is nothing to paint on.
+	get tool() {
+		return this.slice?.readable ? this.chosen : null;
 	}
 
 	get count() {
@@ -202,7 +207,6 @@ export class Viewer extends EventTarget {
 		requestAnimationFrame(() => this.draw());
 	}
 
-	// Draw now; what changes asks for it once a frame.
 	draw() {
 		this.#scheduled = false;
 		if (this.ratio !== globalThis.devicePixelRatio) return void this.#resize();
