@@ -118,7 +118,7 @@ def _is_dark_padding(values: NDArray[Any], rest: NDArray[Any]) -> bool:
         return False
     low, high = _ends(rest)
     gap = low - values[0]
-    air = float((rest <= low + _AIR_LEVEL * (high - low)).mean())
+    air = np.searchsorted(rest, low + _AIR_LEVEL * (high - low), side="right") / len(rest)
     return bool(gap > _WIDE_GAP * (high - low) or (gap > _GAP * (high - low) and air > _AIR))
 
 

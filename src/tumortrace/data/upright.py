@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -170,7 +169,6 @@ def _count_plain(grey: Grey, axis: int, lowest: float) -> tuple[int, int]:
     """
     ends = (slice(None), slice(_BLURRED_PX, -_BLURRED_PX)) if axis else (slice(_BLURRED_PX, -_BLURRED_PX), slice(None))
     lines = grey[ends] if grey.shape[axis] > 2 * _BLURRED_PX else grey
-    lows = cv2.reduce(lines, axis, cv2.REDUCE_MIN).ravel()
-    highs = cv2.reduce(lines, axis, cv2.REDUCE_MAX).ravel()
+    lows, highs = lines.min(axis=axis), lines.max(axis=axis)
     others = np.flatnonzero((highs - lows > PLAIN) | (lows < lowest))
     return (int(others[0]), len(lows) - 1 - int(others[-1])) if len(others) else (len(lows), 0)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -65,14 +63,12 @@ def measure_plane_features(head: Grey) -> Floats:
     turns = angles * np.float32(_DIRECTIONS / (2 * np.pi))
     lower = np.floor(turns)
     weight = turns - lower
-    cells = np.zeros((_DIRECTIONS, _CELLS, _CELLS), dtype=np.float32)
-    which = lower.astype(np.intp) % _DIRECTIONS
-    for direction in range(_DIRECTIONS):
-        share = np.where(which == direction, 1 - weight, 0) + np.where(
-            (which + 1) % _DIRECTIONS == direction, weight, 0
-        )
-        cells[direction] = cv2.resize(steps * share, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA)
-    edges = np.sqrt(cells)
+    which = lower.astype(np.intp)[np.newaxis] % _DIRECTIONS  # (1, 64, 64)
+    shares = np.zeros((_DIRECTIONS, *head.shape), dtype=np.float32)  # of each edge, between the two nearest directions
+    np.put_along_axis(shares, which, steps * (1 - weight), axis=0)
+    np.put_along_axis(shares, (which + 1) % _DIRECTIONS, steps * weight, axis=0)
+    cells = [cv2.resize(share, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA) for share in shares]
+    edges = np.sqrt(np.stack(cells))
     edges /= np.sqrt((edges**2).mean()) + np.float32(1e-3)
     return np.concatenate([picture.ravel(), edges.ravel()]).astype(np.float64)
 
@@ -118,14 +114,12 @@ def _measure_depth(head: Grey) -> Grey:
 def _measure_course(relative: Grey, depth: Grey) -> Floats:
     """Mean, deviation, lowest and highest tenth of the grey values in bands of equal depth, shape (10, 4)."""
     within = depth > 0
-    bands = np.minimum((depth[within] * np.float32(_BANDS)).astype(np.intp), _BANDS - 1)
+    bands = np.minimum((depth[within] * np.float32(_BANDS)).astype(np.uint8), _BANDS - 1)
     values = relative[within].astype(np.float64)
-    order = np.lexsort((values, bands))
-    ends = np.searchsorted(bands[order], np.arange(_BANDS + 1))
     course = np.tile([1.0, 0.0, 1.0, 1.0], (_BANDS, 1))  # of a band without a pixel
-    for band, (first, last) in enumerate(pairwise(ends)):
-        if first < last:
-            here = values[order[first:last]]
+    for band in range(_BANDS):
+        here = np.sort(values[bands == band])
+        if here.size:
             low, high = here[int(0.1 * (len(here) - 1))], here[int(0.9 * (len(here) - 1))]
             course[band] = here.mean(), here.std(), low, high
     return course

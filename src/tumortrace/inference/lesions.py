@@ -71,8 +71,8 @@ def keep_peaks(mask: NDArray[np.bool_], probability: NDArray[np.float32], lowest
     Returns:
         A mask of the same shape; the given one if it loses nothing.
     """
-    window = _surround(mask)
-    if lowest <= 0 or window is None:
+    window = _surround(mask) if lowest > 0 else None
+    if window is None:
         return mask
     labelled = label_lesions(mask[window])
     kept = np.zeros(labelled.count + 1, dtype=np.bool_)
