@@ -29,6 +29,11 @@ def some_data() -> Iterator[tuple[str, Path]]:
         yield "generated slices", data
 
 
+def as_installed() -> dict[str, str]:
+    """Return the environment of a child that keeps compiled modules, as an installation has them."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 def make_table(title: str, *headings: str) -> Table:
     """An empty table whose first column is text and whose others are numbers."""
     table = Table(title=title, title_justify="left")

@@ -9,7 +9,7 @@ import time
 
 from rich.table import Table
 
-from benchmarks.common import make_table
+from benchmarks.common import as_installed, make_table
 
 ROUNDS = 9
 COMMANDS = {
@@ -26,7 +26,7 @@ def measure() -> Table:
     for _ in range(ROUNDS):
         for name, arguments in COMMANDS.items():
             started = time.perf_counter()
-            subprocess.run([sys.executable, *arguments], capture_output=True, check=True)
+            subprocess.run([sys.executable, *arguments], capture_output=True, check=True, env=as_installed())
             seconds[name].append(time.perf_counter() - started)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     bare = medians["python -c pass"]

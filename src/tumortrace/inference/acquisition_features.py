@@ -116,7 +116,7 @@ def _measure_course(relative: Grey, depth: Grey) -> Floats:
     within = depth > 0
     bands = np.minimum((depth[within] * np.float32(_BANDS)).astype(np.uint8), _BANDS - 1)
     values = relative[within].astype(np.float64)
-    course = np.tile([1.0, 0.0, 1.0, 1.0], (_BANDS, 1))  # of a band without a pixel
+    course = np.array([[1.0, 0.0, 1.0, 1.0]] * _BANDS)  # of a band without a pixel
     for band in range(_BANDS):
         here = np.sort(values[bands == band])
         if here.size:
