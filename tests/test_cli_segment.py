@@ -27,7 +27,7 @@ from tumortrace.commands.output import report_findings
 from tumortrace.commands.segment import segment
 from tumortrace.data.findings import Finding
 from tumortrace.data.slice import write_png
-from tumortrace.errors import DataError, ModelError, TumortraceError
+from tumortrace.errors import DataError, TumortraceError
 from tumortrace.inference.batch.inputs import segment_inputs
 from tumortrace.inference.results.results_json import PARTIAL, RESULTS, TABLE
 from tumortrace.inference.segmenter import Segmenter
@@ -416,7 +416,7 @@ def test_info_says_a_line_a_field(tiny_run: Path, capsys: pytest.CaptureFixture[
 
 
 def test_info_on_no_model_prints_nothing_but_the_error(capsys: pytest.CaptureFixture[str]):
-    with pytest.raises(ModelError, match="nowhere: no such model"):
+    with pytest.raises(DataError, match="nowhere: no run, model or scan"):
         info("nowhere")
     assert capsys.readouterr().out == ""
 

@@ -41,7 +41,10 @@ def test_a_single_file_is_listed(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["empty", "missing"])
-def test_a_folder_without_scans_is_no_model_either(tmp_path: Path, name):
+def test_what_is_no_run_model_or_scan_is_answered_with_all_that_would_do(tmp_path: Path, name):
     (tmp_path / "empty").mkdir()
     done = CliRunner().invoke(app, ["info", str(tmp_path / name)])
-    assert done.exit_code != 0
+    assert str(done.exception) == (
+        f"{tmp_path / name}: no run, model or scan; "
+        "give default, fast, box, a run folder, an .onnx file, or a folder of scans"
+    )

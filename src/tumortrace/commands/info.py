@@ -14,18 +14,18 @@ from tumortrace.commands.output import console
 from tumortrace.errors import EXTRAS, DataError, installed
 from tumortrace.files import read_json
 from tumortrace.machine import usable_cores
+from tumortrace.run_folder import BOX_ENCODER, CONFIG, MODEL
+from tumortrace.wording import counted
+
+ACCEPTED = "default, fast, box, a run folder, an .onnx file, or a folder of scans"
+"""What the command describes."""
 
 if TYPE_CHECKING:
     from tumortrace.data.volume import Volume
 
 
 def info(
-    target: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="MODEL|RUN|FOLDER", help="default, fast, box, a run folder, an .onnx file, or a folder of scans."
-        ),
-    ] = None,
+    target: Annotated[str | None, typer.Argument(metavar="MODEL|RUN|FOLDER", help=f"{ACCEPTED}.")] = None,
     diff: Annotated[
         Path | None, typer.Option("--diff", metavar="RUN", help="Name what differs between this run and another.")
     ] = None,
@@ -70,17 +70,20 @@ def _describe_scans(target: str) -> list[str]:
     from tumortrace.data.scans import find_kind, open_volumes
 
     path = Path(target)
-    run = any((path / name).exists() for name in ("model.onnx", "config.toml", "box-encoder.onnx"))
-    if not path.exists() or run or (path.is_file() and find_kind(path) is None):
+    if not path.exists() or _is_run(path) or (path.is_file() and find_kind(path) is None):
         return []
     opened = open_volumes(path)
     if not opened.volumes and not opened.findings:
         return []
-    lines = [f"{target}: {len(opened.volumes)} volume{'' if len(opened.volumes) == 1 else 's'}"]
+    lines = [f"{target}: {counted(len(opened.volumes), 'volume')}"]
     for volume in opened.volumes:
         lines += ["", *_describe_volume(volume)]
     lines += ["", *(finding.line() for finding in opened.findings)] if opened.findings else []
     return [*lines, f"other files: {len(opened.others)}"] if opened.others else lines
+
+
+def _is_run(folder: Path) -> bool:
+    return any((folder / name).exists() for name in (MODEL, CONFIG, BOX_ENCODER))
 
 
 def _describe_volume(volume: Volume) -> list[str]:
@@ -88,7 +91,7 @@ def _describe_volume(volume: Volume) -> list[str]:
     sides = volume.spacing_mm
     spacing = "unknown" if sides is None else f"{sides[0]:.3f} x {sides[1]:.3f} mm (rows x columns)"
     step = "unknown" if volume.step_mm is None else f"{volume.step_mm:.3f} mm"
-    count = f"{len(volume)} slice{'' if len(volume) == 1 else 's'}"
+    count = counted(len(volume), "slice")
     lines = [
         f"{volume.name}: {volume.modality or volume.kind}, {count} of {height} x {width} pixels (rows x columns)",
         f"  spacing {spacing}, step {step}",
@@ -100,9 +103,14 @@ def _describe_volume(volume: Volume) -> list[str]:
 def _describe_model(target: str) -> list[str]:
     """All that a model says of itself, line by line; found before anything is printed: there may be no such model."""
     from tumortrace.inference.card import describe_card, read_card
-    from tumortrace.inference.model import open_model
+    from tumortrace.inference.folder_default import POINTER
+    from tumortrace.inference.model import SHIPPED, open_model
     from tumortrace.inference.prompts.model import is_prompted, open_prompt_model
 
+    path = Path(target)
+    names_default = (path / POINTER).exists()
+    if not (target in SHIPPED or is_prompted(target) or path.is_file() or _is_run(path) or names_default):
+        raise DataError(f"{target}: no run, model or scan; give {ACCEPTED}")
     model = open_prompt_model(target) if is_prompted(target) else open_model(target)
     lines = [f"model: {model.name}", f"file: {model.path}", f"sha256: {model.sha256}"]
     card = read_card(model)
