@@ -72,7 +72,7 @@ def test_segment_sample_shows_a_mask_without_a_scan(tmp_path):
     for _ in range(2):  # what stands there from the first time is replaced
         done = tumortrace("segment", "--sample", "--out", "try", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        assert "1 of 1 pictures segmented, 1 with a tumour" in done.stdout
+        assert "1 of 1 picture segmented, 1 with a tumour" in done.stdout
     names = {path.name for path in (tmp_path / "try").iterdir()}
     assert names == {"sample.png", "sample_mask.png", "sample_overlay.png", "results.json", "results.csv"}
     (tmp_path / "own").mkdir()

@@ -15,6 +15,7 @@ from tumortrace.locks import refuse_unwritable
 from tumortrace.phantoms.slices import write_phantom_dataset
 from tumortrace.reporting.figures import draw_run_losses, save_figure
 from tumortrace.reporting.tables import tables_of_scores
+from tumortrace.wording import counted
 
 COUNTS = {"TRAIN": 160, "VAL": 32, "TEST": 32}
 NO_TUMOUR = 8
@@ -52,7 +53,9 @@ def run_demo(out: Path, console: Console) -> None:
 
     console.print("4. Segmenting slices without a tumour")
     segmented = segment_inputs([str(data / "no_tumour")], out=masks, model=str(run), overlay=True)
-    console.print(f"   the model marks a tumour on {segmented.tumours} of {segmented.total} tumour-free slices")
+    console.print(
+        f"   the model marks a tumour on {segmented.tumours} of {counted(segmented.total, 'tumour-free slice')}"
+    )
 
     console.print("5. Writing all of it down on one page")
     api.report([run, scores], out=page)

@@ -100,7 +100,7 @@ def test_what_a_split_cannot_be_asked(make_survey: MakeSurvey):
         apply_split(dataset, Split((), "groups"), fold=1)
     with pytest.raises(DataError, match="parts train, val, test and no folds"):
         apply_split(dataset, parts, fold=1)
-    with pytest.raises(DataError, match="lacks 1 cases of the split, first c0"):
+    with pytest.raises(DataError, match="lacks 1 case of the split, first c0"):
         apply_split(replace(dataset, records=dataset.records[1:]), folds, fold=1)
 
 

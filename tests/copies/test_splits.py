@@ -100,7 +100,7 @@ def test_sides_without_a_tumour_are_refused(make_survey: MakeSurvey):
 
 def test_too_few_slices_for_the_folds(make_survey: MakeSurvey):
     survey = make_survey(links=[(0, 1), (1, 2)], patients=["", "", "", ""])
-    with pytest.raises(DataError, match="4 cases are only 2 different slices or patients, too few for 3 sides"):
+    with pytest.raises(DataError, match="too few different slices or patients for 3 sides: 2 among 4 cases; ask"):
         make_folds(survey, folds=3)
 
 
@@ -136,7 +136,7 @@ def test_a_survey_names_what_cannot_be_read(
     survey = survey_cases([bad, good])
     assert [case.record.case_id for case in survey.cases] == ["good.png"]
     assert [(finding.kind, finding.file) for finding in survey.findings] == [("unreadable", "bad.png")]
-    with pytest.raises(DataError, match=r"not one of 1 cases can be read; first: bad\.png"):
+    with pytest.raises(DataError, match=r"not one of 1 case can be read; first: bad\.png"):
         survey_cases([bad])
 
 

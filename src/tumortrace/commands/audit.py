@@ -12,6 +12,7 @@ import tumortrace
 from tumortrace.commands.options import LabelOption
 from tumortrace.commands.output import console, exit_if_unreadable, log, report_findings
 from tumortrace.errors import ConfigError
+from tumortrace.wording import counted
 
 if TYPE_CHECKING:
     from tumortrace.api.answers import AuditResult
@@ -74,4 +75,4 @@ def _describe_failure(kind: str, result: AuditResult) -> tuple[str, ...]:
     if kind == "leakage":
         return result.leakage
     count = len(result.faults)
-    return (f"{count} {'fault' if count == 1 else 'faults'} in the data",) if count else ()
+    return (f"{counted(count, 'fault')} in the data",) if count else ()

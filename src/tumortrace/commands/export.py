@@ -9,6 +9,7 @@ import typer
 
 from tumortrace.commands.output import console
 from tumortrace.errors import TumortraceError, require_extra
+from tumortrace.wording import counted
 
 
 def export(
@@ -38,14 +39,14 @@ def export(
     agreement, trial = written.agreement, written.trial
     console.print(
         f"Written to {written.path}: {written.size_bytes / 1e6:.2f} MB",
-        f"Compared with torch on {written.compared} slices: largest difference in probability "
+        f"Compared with torch on {counted(written.compared, 'slice')}: largest difference in probability "
         f"{agreement.difference:.2g}, IoU of the masks {agreement.mask_iou:.4f}",
         sep="\n",
     )
     if trial is not None:
         console.print(
             f"One slice: int8 {trial.int8_ms:.2f} ms, float32 {trial.float_ms:.2f} ms",
-            f"Mean Dice on {trial.slices} {trial.part} slices: "
+            f"Mean Dice on {counted(trial.slices, f'{trial.part} slice')}: "
             f"int8 {trial.int8_dice:.4f}, float32 {trial.float_dice:.4f}",
             sep="\n",
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tumortrace.progress import open_console
+from tumortrace.wording import counted
 
 if TYPE_CHECKING:
     from tumortrace.data.findings import Finding
@@ -55,7 +56,7 @@ def report_findings(findings: Sequence[Finding], *, kept_in: Path, shown: int = 
     if not findings:
         return
     counts = ", ".join(f"{count} {kind}" for kind, count in count_by_kind(findings).items())
-    log.print(f"{len(findings)} finding{'' if len(findings) == 1 else 's'} in the data: {counts}")
+    log.print(f"{counted(len(findings), 'finding')} in the data: {counts}")
     for finding in sorted(findings, key=lambda finding: finding.severity)[:shown]:
         log.print(f"  {finding.line()}")
     if len(findings) > shown:

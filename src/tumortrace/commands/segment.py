@@ -14,7 +14,7 @@ import typer
 from tumortrace.commands.options import ModelOption, RayOption
 from tumortrace.commands.output import choose_model, console, log
 from tumortrace.errors import TumortraceError, require_extra
-from tumortrace.wording import list_ranges
+from tumortrace.wording import counted, list_ranges
 
 if TYPE_CHECKING:
     from tumortrace.inference.batch.inputs import Engine
@@ -148,11 +148,14 @@ def _describe(summary: SegmentSummary) -> list[str]:
     lines = []
     if summary.total or not summary.volumes.total:
         lines += _describe_kind(
-            summary, "pictures", rejected="no brain MR slices (--no-gate segments them all the same)"
+            summary,
+            counted(summary.total, "picture"),
+            rejected="no brain MR slices (--no-gate segments them all the same)",
         )
     if summary.volumes.total:
         rejected = "no brain MR scans (--no-gate segments them all the same)"
-        lines += _describe_kind(summary.volumes, f"series and volumes ({summary.slices} slices)", rejected=rejected)
+        scans = f"{counted(summary.volumes.total, 'scan')} ({counted(summary.slices, 'slice')})"
+        lines += _describe_kind(summary.volumes, scans, rejected=rejected)
     if not (summary.ok or summary.volumes.ok) and (summary.rejected or summary.volumes.rejected):
         lines.append("No picture was segmented: there is no mask.")
     if summary.skipped:
@@ -163,7 +166,7 @@ def _describe(summary: SegmentSummary) -> list[str]:
         lines.append(f"{len(summary.objects)} skipped: DICOM objects that are no scan (named in results.json)")
         lines += _name(summary.objects[:NAMED], len(summary.objects))
     if summary.sent is not None:
-        lines.append(f"{summary.sent} DICOM-SEG{'' if summary.sent == 1 else 's'} sent, and read back the same")
+        lines.append(f"{counted(summary.sent, 'DICOM-SEG')} sent, and read back the same")
     if summary.own:
         lines.append(f"{summary.own} skipped: masks and overlays that tumortrace drew (named in results.json)")
     return [*lines, *_describe_place(summary)]
@@ -196,12 +199,12 @@ def _describe_taken(shard: ShardCounts) -> str:
     return f"{shard.taken} taken over from an earlier run" if shard.taken else "nothing taken over"
 
 
-def _describe_kind(counts: Counts, kind: str, *, rejected: str) -> list[str]:
+def _describe_kind(counts: Counts, total: str, *, rejected: str) -> list[str]:
     doubtful = counts.review - counts.rejected - counts.failed
     parts = {"segmented": doubtful, "rejected": counts.rejected, "failed": counts.failed}
     named = ", ".join(f"{count} {what}" for what, count in parts.items() if count)
     lines = [
-        f"{counts.ok} of {counts.total} {kind} segmented, {counts.tumours} with a tumour; "
+        f"{counts.ok} of {total} segmented, {counts.tumours} with a tumour; "
         f"{counts.review} to review" + (f": {named}" if named else "")
     ]
     if doubtful:

@@ -14,6 +14,7 @@ import tumortrace
 from tumortrace.commands.options import LabelOption, NegativesOption, RayOption, SeveralData
 from tumortrace.commands.output import console, exit_if_unreadable, log, name_next_command, report_findings
 from tumortrace.errors import require_extra
+from tumortrace.wording import counted
 
 if TYPE_CHECKING:
     from tumortrace.evaluation.leaderboard import Run
@@ -72,7 +73,7 @@ def _show(labels: Mapping[str, str]) -> Iterator[Watch]:
         if told is None:  # the first call, before anything is trained
             told = {run.run for run in runs}
             if told:
-                log.print(f"{len(told)} of {total} runs finished before")
+                log.print(f"{len(told)} of {counted(total, 'run')} finished before")
         for number, run in enumerate(runs, start=1):
             if run.run not in told:
                 told.add(run.run)

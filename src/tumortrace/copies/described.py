@@ -23,6 +23,7 @@ from tumortrace.data.slice import Slice
 from tumortrace.errors import DataError
 from tumortrace.metrics.lesions import label_lesions
 from tumortrace.progress import track
+from tumortrace.wording import counted
 
 _NOISE = 2  # grey levels of 255 within which a picture has one value all over
 
@@ -118,7 +119,7 @@ def describe_cases(
             stack.add(each.signature)
     if not cases:
         first = f"; {describe_main_cause(findings)}" if findings else ""
-        raise DataError(f"not one of {len(records)} cases can be read{first}")
+        raise DataError(f"not one of {counted(len(records), 'case')} can be read{first}")
     for case in cases:
         check_unchanged(case.record, case.sha256)
     findings += _find_doubtful(cases) + _find_blank(cases, findings)

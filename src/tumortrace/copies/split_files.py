@@ -23,6 +23,7 @@ from tumortrace.errors import DataError
 from tumortrace.files import read_json, write_json
 from tumortrace.machine import usable_cores
 from tumortrace.progress import track
+from tumortrace.wording import counted
 
 FORMAT = "tumortrace-split-1"
 """What a split file says that it is."""
@@ -82,8 +83,9 @@ def describe_check(document: dict[str, Any]) -> str:
     checked = document["checked"]
     cases, known = checked["cases"], checked["cases_with_patient"]
     if not known:
-        return f"checked: no copy is on two sides. Patients were not checked: none is known for the {cases} cases"
-    patients = "1 patient" if checked["patients"] == 1 else f"{checked['patients']} patients"
+        checked_cases = counted(cases, "case")
+        return f"checked: no copy is on two sides. Patients were not checked: none is known for the {checked_cases}"
+    patients = counted(checked["patients"], "patient")
     unknown = f". {cases - known} of {cases} cases name no patient and were checked for copies only"
     return f"checked: no copy and none of {patients} is on two sides{unknown if known < cases else ''}"
 
@@ -156,7 +158,9 @@ def apply_split(dataset: Dataset, split: Split, *, fold: int | None = None, sele
     records = {record.case_id: record for record in dataset.records}
     missing = [case.file for case in split.cases if case.file not in records]
     if missing:
-        raise DataError(f"{dataset.root}: lacks {len(missing)} cases of the split, first {missing[0]}; split it again")
+        raise DataError(
+            f"{dataset.root}: lacks {counted(len(missing), 'case')} of the split, first {missing[0]}; split it again"
+        )
     part_of = _parts_of_folds(split, fold, selecting=selecting)
     divided = tuple(
         replace(records[case.file], part=part_of[case.side], expected_sha256=case.sha256) for case in split.cases

@@ -12,6 +12,7 @@ from tumortrace.copies.groups import join_patients
 from tumortrace.copies.survey import Survey
 from tumortrace.data.cases import CaseRecord
 from tumortrace.errors import DataError
+from tumortrace.wording import counted
 
 ALWAYS_TRAIN = "0"
 """Side of cases in the training part of every fold: tumour-free sources, when whole sources are held out."""
@@ -173,8 +174,8 @@ def _check_blocks(survey: Survey, tumours: Sequence[bool], *, sides: int) -> Non
     """Refuse to divide fewer blocks than there are sides, or fewer blocks with tumour."""
     if len(tumours) < sides:
         raise DataError(
-            f"{len(survey.cases)} cases are only {len(tumours)} different slices or patients, too few for "
-            f"{sides} sides; ask for fewer"
+            f"too few different slices or patients for {sides} sides: {len(tumours)} among "
+            f"{counted(len(survey.cases), 'case')}; ask for fewer"
         )
     if (count := sum(tumours)) < sides:
         blocks = "1 slice or patient has" if count == 1 else f"{count or 'no'} slices or patients have"

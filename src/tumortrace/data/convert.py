@@ -27,6 +27,7 @@ from tumortrace.data.slice import encode_mask
 from tumortrace.errors import DataError
 from tumortrace.files import encode_json, read_json, refuse_inside, sync_folders_once
 from tumortrace.progress import track
+from tumortrace.wording import counted
 
 AnnotationTarget = Literal["via", "coco", "labelme", "cvat", "labelstudio", "yolo"]
 
@@ -216,7 +217,7 @@ def _find_drawn(records: Sequence[ImageAnnotation], to: AnnotationTarget) -> lis
     drawn.pop("bitmap", None)  # traced without loss
     if not drawn:
         return []
-    shapes = " and ".join(f"{count} {name}{'' if count == 1 else 's'}" for name, count in drawn.items())
+    shapes = " and ".join(counted(count, name) for name, count in drawn.items())
     cause = f"{shapes} written pixel by pixel, since {to} has no such shape; the masks are the same"
     return [Finding("shape-drawn", "warning", ".", cause, "convert to via, cvat or labelstudio to keep the shapes")]
 

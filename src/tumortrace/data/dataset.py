@@ -238,8 +238,8 @@ def exclude(dataset: Dataset, names_file: Path) -> Dataset:
     if unknown := sorted(name for name, cases in fitting.items() if not cases):
         first = ", ".join(map(repr, unknown[:3]))
         raise DataError(
-            f"{names_file}: {len(unknown)} of {len(names)} names fit no image of {dataset.root} (first: {first}); "
-            "correct or remove them"
+            f"{names_file}: {len(unknown)} of {counted(len(names), 'name')} fit no image of {dataset.root} "
+            f"(first: {first}); correct or remove them"
         )
     trainable = {r.case_id for r in dataset.records if r.part not in {"val", "test"}}
     gone = set().union(*fitting.values()) & trainable

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tumortrace.data.pictures import read_picture
 from tumortrace.data.samples import Samples
 from tumortrace.errors import DataError
+from tumortrace.wording import counted
 
 _AS_PNG = "save masks as PNG with 0 for background and 255 for tumour"
 
@@ -148,4 +149,4 @@ def _count_classes(samples: Samples) -> str:
     values = np.unique(codes)
     if len(planes) > 1:
         return f"{len(values)} different kinds of pixels"
-    return f"{len(values)} grey values" + (f": {', '.join(map(str, values))}" if len(values) <= 5 else "")
+    return f"{counted(len(values), 'grey value')}" + (f": {', '.join(map(str, values))}" if len(values) <= 5 else "")

@@ -37,6 +37,7 @@ from tumortrace.metrics.calibration import (
 )
 from tumortrace.metrics.selective import fit_confidence
 from tumortrace.progress import track
+from tumortrace.wording import counted
 
 T = TypeVar("T")
 
@@ -149,7 +150,7 @@ def _score(held: HeldOut, recipe: Recipe, survey: Survey, on_case: OnCase) -> tu
     model = replace(held.model, recipe=recipe)
     scores, findings = score_cases(model, held.records, survey, known_training(held.index), on_case=on_case)
     if not scores:
-        raise DataError(f"fold {held.fold}: none of {len(held.records)} cases can be read")
+        raise DataError(f"fold {held.fold}: none of {counted(len(held.records), 'case')} can be read")
     return scores, findings
 
 

@@ -23,6 +23,7 @@ from tumortrace.metrics.lesions import LesionCounts, count_lesions
 from tumortrace.metrics.overlap import PixelCounts, count_pixels
 from tumortrace.metrics.surface import SurfaceScores, compare_surfaces
 from tumortrace.progress import track
+from tumortrace.wording import counted
 
 TOLERANCE = 2.0
 """Tolerance of the normalised surface distance, in pixels, or in millimetres where a picture has a pixel spacing."""
@@ -158,7 +159,7 @@ def evaluate(
     findings = (*survey.findings, *unreadable)
     if not scores:
         first = f"; {describe_main_cause(findings)}" if findings else ""
-        raise DataError(f"none of {len(records)} cases can be read{first}")
+        raise DataError(f"none of {counted(len(records), 'case')} can be read{first}")
     return Evaluation(
         tuple(scores),
         findings,

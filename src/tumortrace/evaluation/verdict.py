@@ -101,8 +101,8 @@ def _doubt_clean(summary: Document) -> tuple[str, str]:
         why = "training.npz is missing beside the model, so its training slices are unknown. Evaluate a run folder"
     else:
         why = (
-            f"training.npz is missing beside the model, and {known or 'none'} of its {total} training slices are in "
-            "this data"
+            f"training.npz is missing beside the model, and {known or 'none'} of its "
+            f"{counted(total, 'training slice')} are in this data"
         )
     if not leaked:
         words = f"cannot check for training copies: {why}."
@@ -121,8 +121,8 @@ def _remark_on_copies(summary: Document) -> list[str]:
     if clean < n:
         verb = "shows" if n - clean == 1 else "show"
         remarks.append(
-            f"{n - clean} of {n} images {verb} a slice that was in training as well, mirrored or re-contrasted, or one "
-            f"of its patients; over all {n} the mean Dice is {summary['dice']['mean']:.3f}."
+            f"{n - clean} of {counted(n, 'image')} {verb} a slice that was in training as well, mirrored or "
+            f"re-contrasted, or one of its patients; over all {n} the mean Dice is {summary['dice']['mean']:.3f}."
         )
     if clean < FEW:
         verb = "image is" if clean == 1 else "images are"

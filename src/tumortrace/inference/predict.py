@@ -26,6 +26,7 @@ from tumortrace.inference.model import Model
 from tumortrace.inference.prompts.prompt import Prompt
 from tumortrace.inference.recipe import find_window, prepare, restore, tumour_probability
 from tumortrace.inference.review import find_mask_reasons, find_slice_reasons
+from tumortrace.wording import counted
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -61,7 +62,7 @@ class Prediction:
         height, width = self.mask.shape
         if self.rejected:
             return f"<Prediction of {width} x {height} px: rejected, {'; '.join(self.reasons)}>"
-        parts = f"{len(self.lesions)} lesion{'s' * (len(self.lesions) != 1)}, {int(self.mask.sum())} px"
+        parts = f"{counted(len(self.lesions), 'lesion')}, {int(self.mask.sum())} px"
         review = f", for review: {'; '.join(self.reasons)}" if self.review else ""
         pointed = " in a given box" if self.prompts else ""
         return f"<Prediction of {width} x {height} px: {parts}{pointed}, confidence {self.confidence:.2f}{review}>"

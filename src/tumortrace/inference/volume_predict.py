@@ -20,6 +20,7 @@ from tumortrace.inference.lesions import Lesion, find_lesions
 from tumortrace.inference.predict import Prediction
 from tumortrace.inference.prompts.prompt import Prompt
 from tumortrace.inference.volumes import THINNEST_MM, link_lesions, vote_on_lesions
+from tumortrace.wording import counted
 
 FEWEST_ACCEPTED = 0.5
 """Fraction of a volume's readable slices that must pass the gate; with fewer it is no brain MR scan."""
@@ -137,10 +138,11 @@ class VolumePrediction:
 
     def __repr__(self) -> str:
         count, height, width = self.labels.shape
-        size = f"<VolumePrediction of {count} slices of {width} x {height} px:"
+        size = f"<VolumePrediction of {counted(count, 'slice')} of {width} x {height} px:"
         if self.rejected or self.failed:
             return f"{size} {'rejected' if self.rejected else 'failed'}, {'; '.join(self.reasons)}>"
-        return f"{size} {len(self.lesions)} lesion{'s' * (len(self.lesions) != 1)} on {self.slices_with_tumour} slices>"
+        lesions, slices = counted(len(self.lesions), "lesion"), counted(self.slices_with_tumour, "slice")
+        return f"{size} {lesions} on {slices}>"
 
 
 def segment_slice(
@@ -232,7 +234,7 @@ def _describe_rejection(readable: Sequence[SliceResult], accepted: int) -> str:
     """The share of slices that were rejected, and the reason that most of them have."""
     causes = Counter(reason for one in readable if one.rejected for reason in one.reasons)
     count = len(readable) - accepted
-    return f"{count} of {len(readable)} slices rejected, most of them: {causes.most_common(1)[0][0]}"
+    return f"{count} of {counted(len(readable), 'slice')} rejected, most of them: {causes.most_common(1)[0][0]}"
 
 
 def _vote(
@@ -306,10 +308,13 @@ def _find_reasons(volume: Volume, slices: Sequence[SliceResult], dropped: int) -
     reasons = [finding.cause for finding in volume.findings]
     failed = [one for one in slices if one.failed]
     if failed:
-        reasons.append(f"{len(failed)} of {len(slices)} slices could not be read, first: {failed[0].reasons[0]}")
+        reasons.append(
+            f"{len(failed)} of {counted(len(slices), 'slice')} could not be read, first: {failed[0].reasons[0]}"
+        )
     if dropped:
-        lesions = "1 lesion" if dropped == 1 else f"{dropped} lesions"
-        reasons.append(f"{lesions} dropped: less than {THINNEST_MM:g} mm thick, not on the neighbouring slices")
+        reasons.append(
+            f"{counted(dropped, 'lesion')} dropped: less than {THINNEST_MM:g} mm thick, not on the neighbouring slices"
+        )
     doubtful = sum(bool(one.lesions and one.reasons) for one in slices)
     if doubtful:
         many = "1 slice with tumour is" if doubtful == 1 else f"{doubtful} slices with tumour are"

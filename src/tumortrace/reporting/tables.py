@@ -137,7 +137,7 @@ def _rows_of_copies(document: Document) -> Iterator[tuple[str, str]]:
     for pair in document["shared"]:
         yield f"{pair['part']} images with a copy in {pair['with']}", f"{pair['images']} of {pair['of']}"
     patients = document["patients"]
-    named = f"{patients['patients']}, named for {patients['images']} of {document['n']} images"
+    named = f"{patients['patients']}, named for {patients['images']} of {counted(document['n'], 'image')}"
     yield "patients", named if patients["patients"] else "unknown, so only copies were checked"
     for group in document["largest_groups"][:3]:
         linked = f"{group['linked_share']:.0%} of its pairs linked directly"
@@ -183,7 +183,7 @@ def table_of_pair(pair: Document) -> Table:
         table.add_row("outlines copied", f"{counted(pair['copied'], 'pair')}, not counted")
     if pair["classes"]["compared"]:
         conflicts = len(pair["classes"]["conflicts"])
-        table.add_row("named another class", f"{conflicts} of {pair['classes']['compared']} pairs of copies")
+        table.add_row("named another class", f"{conflicts} of {counted(pair['classes']['compared'], 'pair')} of copies")
     return table
 
 

@@ -25,6 +25,7 @@ from tumortrace.inference.acquisition import Acquisition, recognise
 from tumortrace.inference.features import PictureFeatures, measure_features
 from tumortrace.inference.recipe import find_window, prepare, prepare_mask
 from tumortrace.progress import track
+from tumortrace.wording import counted
 
 T = TypeVar("T")
 
@@ -85,7 +86,9 @@ def prepare_part(records: Sequence[CaseRecord], recipe: Recipe, *, name: str) ->
             hashes[record.case_id] = hash_case(case)
             check_unchanged(record, hashes[record.case_id])
     if records and not hashes:
-        raise DataError(f"{name}: not one of {len(records)} cases can be read; {describe_main_cause(findings)}")
+        raise DataError(
+            f"{name}: not one of {counted(len(records), 'case')} can be read; {describe_main_cause(findings)}"
+        )
     return arrays.as_part(hashes, tuple(findings))
 
 

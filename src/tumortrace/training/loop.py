@@ -46,6 +46,7 @@ from tumortrace.training.out_of_memory import explain_memory
 from tumortrace.training.pace import Pace, Work
 from tumortrace.training.sampling import Negatives, draw_epoch, peak_probabilities
 from tumortrace.training.validation import LOSS, Validation, validate
+from tumortrace.wording import counted
 
 VALIDATION_WORK = 1 / 3
 """Work of a slice in validation, which has no backward pass, as a fraction of its work in training."""
@@ -334,7 +335,7 @@ def _row(
 
 def _explain_empty(config: Config, slices: int) -> str:
     return (
-        f"the model has marked no tumour on any of {slices} VAL slices for {EMPTY_EPOCHS} epochs (threshold "
+        f"the model has marked no tumour on any of {counted(slices, 'VAL slice')} for {EMPTY_EPOCHS} epochs (threshold "
         f"{config.recipe.threshold}); if that stays so, train longer, or change training.learning_rate or training.loss"
     )
 

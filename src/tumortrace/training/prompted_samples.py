@@ -25,6 +25,7 @@ from tumortrace.machine import usable_cores
 from tumortrace.metrics.lesions import label_lesions
 from tumortrace.progress import track
 from tumortrace.training.augment import change_intensity, mostly_small, recolour_tumour
+from tumortrace.wording import counted
 
 POINTED = 0.5
 """Fraction of a lesion that lies in the box from which the box means it."""
@@ -98,7 +99,9 @@ def read_prompted_part(records: Sequence[CaseRecord], *, name: str) -> PromptedP
         findings += faults
         cases += [case] if case is not None else []
     if not cases:
-        raise DataError(f"{name}: not one of {len(records)} cases can be read; {describe_main_cause(findings)}")
+        raise DataError(
+            f"{name}: not one of {counted(len(records), 'case')} can be read; {describe_main_cause(findings)}"
+        )
     greys, truths, hashes = [], [], {}
     for record, grey, truth, sha256 in cases:
         check_unchanged(record, sha256)

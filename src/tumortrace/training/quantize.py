@@ -33,6 +33,7 @@ from tumortrace.inference.onnx_file import SEAL, seal
 from tumortrace.inference.predict import predict
 from tumortrace.inference.recipe import prepare_pixels
 from tumortrace.metrics.overlap import count_pixels
+from tumortrace.wording import counted
 
 FASTER = 0.95
 """Largest fraction of float32's time that counts as faster; medians vary by less than the rest."""
@@ -81,7 +82,8 @@ def find_drawback(trial: Trial) -> str:
     loss = round(trial.float_dice - trial.int8_dice, 9)  # 0.9 - 0.898 is a little more than 0.002 in binary
     if not loss <= DICE_COST:
         dices = f"{trial.int8_dice:.4f}, float32 {trial.float_dice:.4f}"
-        return f"costs too much: mean Dice {dices} on {trial.slices} {trial.part} slices (allowed loss {DICE_COST})"
+        slices = counted(trial.slices, f"{trial.part} slice")
+        return f"costs too much: mean Dice {dices} on {slices} (allowed loss {DICE_COST})"
     return ""
 
 

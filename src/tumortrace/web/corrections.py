@@ -20,6 +20,7 @@ from tumortrace.web.limits import Limits, RefusalError
 from tumortrace.web.opening import Opened, open_upload
 from tumortrace.web.pixels import inflate_exactly
 from tumortrace.web.uploads import FILE, Upload, UploadedFile, folder_of
+from tumortrace.wording import counted
 
 MASK = "mask"
 """Name of the field with a corrected mask; it comes once a slice."""
@@ -153,7 +154,9 @@ def _find_size(opened: Opened | None, item: int, index: int, file: UploadedFile)
     one = opened.items[item]
     if isinstance(one, VolumeFile):
         if index >= len(one.volume):
-            raise RefusalError(400, f"{file.name}: the volume has {len(one.volume)} slices; count them from 0")
+            raise RefusalError(
+                400, f"{file.name}: the volume has {counted(len(one.volume), 'slice')}; count them from 0"
+            )
         return one.volume.size_hw
     if index:
         raise RefusalError(400, f"{file.name}: a picture has one slice; call it 0")

@@ -55,7 +55,7 @@ def test_points_mark_tumour_unless_their_labels_say_otherwise():
         ([(60, 3)], None, "the point 60 3 lies outside"),
         ([(1, -0.6)], None, "lies outside"),
         ([(1, 2, 3)], None, "give pairs of numbers"),
-        ([(1, 2)], [1, 0], "1 points and 2 labels"),
+        ([(1, 2)], [1, 0], "1 point and 2 labels"),
         ([(1, 2)], [2], "label 2; give 1"),
         ([(1, 2)] * (MOST_CLICKS + 1), None, f"give at most {MOST_CLICKS}"),
     ],

@@ -363,7 +363,7 @@ def test_images_without_a_place_are_named(tmp_path: Path, model: Model, write_se
         DataError, match=r"000\.dcm: .* because the image states no ImagePositionPatient; use the NIfTI"
     ):
         encode_seg(sources, np.zeros((2, 13, 18), dtype=np.int32), model=model)
-    with pytest.raises(DataError, match=r"001\.dcm: a mask of 2 slices for 1 images"):
+    with pytest.raises(DataError, match=r"001\.dcm: a mask of 2 slices for 1 image"):
         encode_seg(sources[1:], np.zeros((2, 13, 18), dtype=np.int32), model=model)
     sources[1].path.write_bytes(b"no DICOM")
     with pytest.raises(DataError, match=r"001\.dcm: no DICOM-SEG can be made"):

@@ -104,7 +104,7 @@ def test_a_kept_picture_answers_without_its_file_and_a_click_costs_one_decoder(a
         ({"box_xyxy": [50, 50, 50, 90]}, 400, "0 x 40 pixels"),
         ({"box_xyxy": [900, 900, 950, 950]}, 400, "outside of the picture of 272 x 320"),
         ({"box_xyxy": BOX, "points_xy": [[120, 500]]}, 400, "outside of the picture"),
-        ({"box_xyxy": BOX, "points_xy": [[120, 100]], "labels": [1, 0]}, 400, "1 points and 2 labels"),
+        ({"box_xyxy": BOX, "points_xy": [[120, 100]], "labels": [1, 0]}, 400, "1 point and 2 labels"),
         ({"box_xyxy": BOX, "points_xy": [[120, 100]], "labels": [7]}, 400, "label 7"),
         ({"box_xyxy": BOX, "points_xy": [[120, 100]] * 101}, 413, "101 points, more than the limit of 100"),
         ({"box_xyxy": BOX, "points_xy": [[120.123456, 100.1234567]] * 900}, 413, "longer than 16384 bytes"),

@@ -43,6 +43,7 @@ from tumortrace.data.bitmap import Bitmap, draw_bitmap, to_bitmap
 from tumortrace.data.findings import Finding, left_out
 from tumortrace.data.geometry import Circle, Ellipse, Polygon, Region
 from tumortrace.errors import DataError
+from tumortrace.wording import counted
 
 FORMAT = "CVAT"
 ANNOTATIONS = "annotations.xml"
@@ -94,7 +95,7 @@ def _read_image(element: Element, head: Element) -> tuple[ImageAnnotation | None
     collected = collect_shapes(name, [child for child in element if child.tag not in _NOT_SHAPES], _read_shape)
     findings = list(collected.findings)
     if tags := [child.get("label", "") for child in element if child.tag == "tag"]:
-        cause = f"{len(tags)} tags ({', '.join(tags[:3])}) have no area and are not drawn"
+        cause = f"no area, so not drawn: {counted(len(tags), 'tag')} ({', '.join(tags[:3])})"
         findings.append(Finding("no-area", "warning", name, cause, "outline the tumour"))
     known = Element("image", element.attrib)
     known.extend(child for child in element if child.tag in _NOT_SHAPES)

@@ -45,6 +45,7 @@ from tumortrace.data.geometry import Circle, Polygon, Region, rasterize_region
 from tumortrace.data.pictures import decode_picture, read_image_data
 from tumortrace.errors import DataError
 from tumortrace.files import Document
+from tumortrace.wording import counted
 
 FORMAT = "labelme"
 
@@ -163,7 +164,7 @@ def _read_region(shape: Document) -> Region:
 
 def _expect(pairs: list[tuple[object, object]], count: int, name: str) -> list[tuple[object, object]]:
     if len(pairs) != count:
-        raise ShapeError("empty-region", f"a {name} of {len(pairs)} points; it needs {count}")
+        raise ShapeError("empty-region", f"a {name} of {counted(len(pairs), 'point')}; it needs {count}")
     return pairs
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tumortrace.data.annotations.shapes import ShapeError, excerpt
 from tumortrace.data.bitmap import draw_runs
 from tumortrace.data.samples import most_pixels
+from tumortrace.wording import counted
 
 _OPAQUE = 128  # Label Studio: opacity from which a brush counts
 _WORD_BITS = 8
@@ -41,7 +42,7 @@ def decode_runs(counts: object, size_hw: tuple[int, int], *, by_columns: bool) -
     ends = np.cumsum(np.array(counts, np.int64))
     if not len(ends) or ends[-1] != height * width:
         total = int(ends[-1]) if len(ends) else 0
-        raise ShapeError("empty-region", f"its run lengths add up to {total} pixels, not {width} x {height}")
+        raise ShapeError("empty-region", f"its run lengths add up to {counted(total, 'pixel')}, not {width} x {height}")
     edges = ends if len(ends) % 2 == 0 else ends[:-1]
     flat = draw_runs(edges.reshape(-1, 2), height * width)
     return flat.reshape(width, height).T if by_columns else flat.reshape(height, width)

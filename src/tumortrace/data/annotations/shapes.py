@@ -11,6 +11,7 @@ import numpy as np
 from tumortrace.data.findings import Finding
 from tumortrace.data.geometry import Polygon, Region
 from tumortrace.errors import DataError
+from tumortrace.wording import counted
 
 LARGEST_PX = 1e9
 """No picture is larger, and arithmetic on larger coordinates is no longer exact."""
@@ -129,7 +130,7 @@ def read_outline(
             "empty-region", f"an outline of {len(points):,} points, more than the limit of {MOST_POINTS:,}"
         )
     if len(points) < 3:
-        raise ShapeError("empty-region", f"an outline of {len(points)} points; it needs three")
+        raise ShapeError("empty-region", f"an outline of {counted(len(points), 'point')}; it needs three")
     points_xy = np.array(points) + shift
     # Not the shoelace area: that of a figure of eight can be zero, and yet there is something to draw.
     if np.linalg.matrix_rank(points_xy - points_xy[0]) < 2:

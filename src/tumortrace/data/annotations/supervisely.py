@@ -21,6 +21,7 @@ from tumortrace.data.annotations.shapes import (
 from tumortrace.data.bitmap import to_bitmap
 from tumortrace.data.geometry import Polygon, Region, cut_holes
 from tumortrace.files import Document
+from tumortrace.wording import counted
 
 
 def read_document(document: object, source: Source) -> AnnotationFile | None:
@@ -68,7 +69,7 @@ def _read_region(shape: Document) -> Region:
         case "rectangle":
             corners = read_pairs(_points(shape).get("exterior"))
             if len(corners) != 2:
-                raise ShapeError("empty-region", f"a rectangle of {len(corners)} points; it needs 2")
+                raise ShapeError("empty-region", f"a rectangle of {counted(len(corners), 'point')}; it needs 2")
             (x0, y0), (x1, y1) = ((read_number(x, "x"), read_number(y, "y")) for x, y in corners)
             left, right, top, bottom = min(x0, x1), max(x0, x1), min(y0, y1), max(y0, y1)
             return read_box((left - 0.5, top - 0.5, right + 0.5, bottom + 0.5))

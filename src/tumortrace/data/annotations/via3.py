@@ -24,6 +24,7 @@ from tumortrace.data.findings import Finding, left_out
 from tumortrace.data.geometry import Circle, Ellipse, Region
 from tumortrace.errors import DataError
 from tumortrace.files import Document
+from tumortrace.wording import counted
 
 _KEYS = frozenset({"project", "file", "metadata", "view"})
 _IMAGE = 2  # type of a file that is a picture; sound and videos have others
@@ -93,7 +94,7 @@ def _read_region(code: object, values: list[object]) -> Region:
         raise no_area(_NO_AREA[code])
     if code in {7, 8}:
         if len(values) % 2:
-            raise ShapeError("empty-region", f"an outline of {len(values)} coordinates")
+            raise ShapeError("empty-region", f"an outline of {counted(len(values), 'coordinate')}")
         outline = read_outline(zip(values[0::2], values[1::2], strict=True))
         (left, top), (right, bottom) = outline.points_xy.min(axis=0), outline.points_xy.max(axis=0)
         return outline if code == 7 else read_box((left, top, right, bottom))
@@ -101,7 +102,7 @@ def _read_region(code: object, values: list[object]) -> Region:
     if expected is None:
         raise ShapeError("unknown-shape", f"{excerpt(code)} is no shape of VIA 3 that is read")
     if len(values) != expected:
-        raise ShapeError("empty-region", f"{len(values)} coordinates; it needs {expected}")
+        raise ShapeError("empty-region", f"{counted(len(values), 'coordinate')}; it needs {expected}")
     x, y = read_number(values[0], "x"), read_number(values[1], "y")
     lengths = [read_length(value, "a length") for value in values[2:]]
     if code == 2:

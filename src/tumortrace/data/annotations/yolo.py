@@ -26,6 +26,7 @@ from tumortrace.data.annotations.voc_boxes import name_boxes
 from tumortrace.data.geometry import Polygon, Region, outline_region
 from tumortrace.data.tables import read_text
 from tumortrace.errors import DataError
+from tumortrace.wording import counted
 
 SUFFIX = ".txt"
 DATA_FILE = "data.yaml"
@@ -160,7 +161,9 @@ def _read_region(numbers: Sequence[float], size_hw: tuple[int, int]) -> Region:
         top, bottom = (y - box_height / 2) * height + EDGE, (y + box_height / 2) * height + EDGE
         return read_box((left, top, right, bottom))
     if len(numbers) < 6 or len(numbers) % 2:
-        raise ShapeError("empty-region", f"a line of {len(numbers)} coordinates is neither an outline nor a box")
+        raise ShapeError(
+            "empty-region", f"a line of {counted(len(numbers), 'coordinate')} is neither an outline nor a box"
+        )
     pairs = zip(numbers[0::2], numbers[1::2], strict=True)
     return read_outline([(x * width + EDGE, y * height + EDGE) for x, y in pairs])
 

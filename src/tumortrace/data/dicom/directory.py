@@ -9,6 +9,7 @@ from pathlib import Path
 from tumortrace.data.dicom.stream import parse
 from tumortrace.data.findings import Finding, left_out, warning
 from tumortrace.errors import DataError
+from tumortrace.wording import counted
 
 _REMEDY = "its files are found by looking into the folder"
 
@@ -32,7 +33,9 @@ def count_missing(path: Path, files: Iterable[Path]) -> Finding:
         return left_out("dicomdir", str(path), f"the DICOM header is damaged ({type(error).__name__})", _REMEDY)
     there = {os.path.relpath(file, path.parent).replace(os.sep, "/").casefold() for file in files}
     missing = len(named - there)
-    cause = f"an index (DICOMDIR) of {len(named)} files, {missing} of them not in the folder; it is not followed"
+    cause = (
+        f"an index (DICOMDIR) of {counted(len(named), 'file')}, {missing} of them not in the folder; it is not followed"
+    )
     return warning("dicomdir", str(path), cause, _REMEDY)
 
 

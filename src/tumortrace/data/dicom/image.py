@@ -16,6 +16,7 @@ from tumortrace.data.dicom.stream import UNDEFINED, Parsed, PixelElement, parse
 from tumortrace.data.dicom.tags import Lookup, read_groups, read_number, read_numbers, read_text, read_words
 from tumortrace.data.samples import MEGAPIXELS, MOST_PIXELS_A_SIDE, most_pixels
 from tumortrace.errors import DataError
+from tumortrace.wording import counted
 
 MOST_FRAMES = 20_000
 """Largest number of frames in one file."""
@@ -274,7 +275,9 @@ def _check_length(path: Path, element: PixelElement, frames: int, options: dict[
     """Check the declared sizes against the file, before anything is allocated."""
     if options["transfer_syntax_uid"].is_encapsulated:
         if element.length != UNDEFINED or element.held < 8 * frames + 8:
-            raise DataError(f"{path}: pixels missing ({element.held:,} bytes for {frames} frames); copy it again")
+            raise DataError(
+                f"{path}: pixels missing ({element.held:,} bytes for {counted(frames, 'frame')}); copy it again"
+            )
         return
     pixels = options["rows"] * options["columns"] * frames
     samples = 2 if options["photometric_interpretation"] == "YBR_FULL_422" else options["samples_per_pixel"]

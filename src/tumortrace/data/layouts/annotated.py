@@ -238,7 +238,7 @@ def _keep_label(opening: Opening, record: ImageAnnotation) -> ImageAnnotation:
 
 def _describe_lack(opening: Opening, record: ImageAnnotation) -> str:
     if record.regions:
-        return f"none of its {len(record.regions)} regions is labelled {opening.label!r}"
+        return f"no region of {len(record.regions)} is labelled {opening.label!r}"
     return "no region that can be drawn"
 
 

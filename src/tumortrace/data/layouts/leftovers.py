@@ -16,6 +16,7 @@ from tumortrace.data.pairs import PAIRS, strip_mask_word
 from tumortrace.data.parts import is_below_masks, part_of, read_folder_name
 from tumortrace.data.slice import read_slice
 from tumortrace.errors import DataError
+from tumortrace.wording import counted
 
 NO_ANNOTATIONS = (
     "no annotations (VIA, COCO, labelme and others), no images/ + masks/ folders, no scans with masks; "
@@ -97,7 +98,7 @@ def _name_label_pictures(opening: Opening, slices: list[str]) -> set[str]:
                 opening.leave_out("looks-like-masks", file, cause, remedy)
         elif all(_has_two_values(opening, file) for file in files[:: max(1, len(files) // _SAMPLE)][:_SAMPLE]):
             label_pictures.update(files)
-            cause = f"its {len(files)} pictures look like masks (two values only), not like slices"
+            cause = f"masks by the look of it, not slices ({counted(len(files), 'picture')} of two values only)"
             remedy = f"call the folders images/ and masks/, or list image and mask in {PAIRS}"
             opening.leave_out("looks-like-masks", f"{folder or '.'}/", cause, remedy)
     return label_pictures

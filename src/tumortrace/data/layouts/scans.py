@@ -19,6 +19,7 @@ from tumortrace.data.patients import find_patients_by_folder
 from tumortrace.data.scans import make_unique, open_files
 from tumortrace.data.volume import Volume, VolumeMask
 from tumortrace.errors import DataError
+from tumortrace.wording import counted
 
 LABEL_NAMES = "dataset.json"
 """File in which nnU-Net and MONAI name the labels."""
@@ -149,7 +150,7 @@ def _add_scan(opening: Opening, volume: Volume, masks: Sequence[tuple[str, Volum
         cause = f"several masks fit it; {masks[0][0]} is used, and not {others}"
         opening.findings.append(warning("duplicate-record", volume.name, cause, "leave one mask for each scan"))
     if not masks:
-        cause = f"a scan of {len(volume)} slices without a mask; it is not taken as free of tumour"
+        cause = f"a scan of {counted(len(volume), 'slice')} without a mask; it is not taken as free of tumour"
         opening.leave_out("annotation-missing", volume.name, cause, "add its mask as NAME_mask.nii.gz or DICOM-SEG")
     mask = masks[0][1] if masks else None
     for index, source in enumerate(volume.sources):

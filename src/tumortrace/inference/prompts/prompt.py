@@ -12,6 +12,7 @@ import numpy as np
 
 from tumortrace.errors import DataError
 from tumortrace.inference.prompts.grid import Box, Point
+from tumortrace.wording import counted
 
 MOST_CLICKS = 1000
 """Clicks on one slice, at most."""
@@ -58,7 +59,9 @@ def read_prompt(box_xyxy: object, points_xy: object, labels: object, *, size_hw:
     points = _read_points(points_xy, size_hw, name)
     marks = [True] * len(points) if labels is None else [_read_label(each, name) for each in _listed(labels)]
     if len(marks) != len(points):
-        raise DataError(f"{name}: {len(points)} points and {len(marks)} labels; give one label for each point")
+        raise DataError(
+            f"{name}: {counted(len(points), 'point')} and {counted(len(marks), 'label')}; give one label for each point"
+        )
     return Prompt(box, tuple(points), tuple(marks))
 
 

@@ -32,6 +32,7 @@ from tumortrace.files import open_regular
 from tumortrace.inference.model import Model
 from tumortrace.inference.prompts.model import PromptModel
 from tumortrace.inference.results.signed import sign_dicom
+from tumortrace.wording import counted
 
 SERIES_NUMBER = 9000
 """Number of the new series: above those that scanners give."""
@@ -113,7 +114,10 @@ def encode_seg(
     options = options or SegOptions()
     first = sources[0].path
     if len(sources) != len(pixels):
-        raise DataError(f"{first}: a mask of {len(pixels)} slices for {len(sources)} images; give one for each")
+        raise DataError(
+            f"{first}: a mask of {counted(len(pixels), 'slice')} for {counted(len(sources), 'image')}; "
+            "give one for each"
+        )
     try:
         with _silence():
             return _encode(sources, pixels, model, options)
