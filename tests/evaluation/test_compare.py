@@ -79,6 +79,16 @@ def test_three_models_make_three_pairs_and_holm_counts_them(write_folder: WriteF
     assert [row.p_holm for row in rows] == [6 / 256, 6 / 256, 1.0]
 
 
+def test_a_run_is_no_evaluation_and_the_command_that_makes_one_is_named(write_folder: WriteFolder, tmp_path: Path):
+    first, run = write_folder(tmp_path / "first", ["0.9"]), tmp_path / "run"
+    run.mkdir()
+    (run / "config.toml").touch()
+    with pytest.raises(DataError) as refused:
+        compare_evaluations([first, run])
+    command = f"tumortrace evaluate DATA --model {run}"
+    assert str(refused.value) == f"{run}: a run, not an evaluation; make one with: {command}"
+
+
 def test_cases_that_are_not_in_both_are_named(write_folder: WriteFolder, tmp_path: Path):
     first = write_folder(tmp_path / "first", ["0.9", "0.8", "0.7"])
     second = write_folder(tmp_path / "second", ["0.9", "0.8"], start=2)

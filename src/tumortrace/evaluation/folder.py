@@ -239,6 +239,9 @@ def read_evaluation(folder: Path, *, name: str = "") -> StoredEvaluation:
         table = (folder / TABLE).read_bytes()
         expected = summary["table"]["rows"], summary["table"]["sha256"]
     except OSError as error:
+        if (folder / CONFIG).is_file():
+            command = f"tumortrace evaluate DATA --model {folder}"
+            raise DataError(f"{folder}: a run, not an evaluation; make one with: {command}") from None
         raise DataError(f"{error.filename}: cannot be read ({error.strerror}); evaluate again") from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{folder}: not an evaluation of this version ({error}); evaluate again") from None
