@@ -314,7 +314,7 @@ def test_two_annotation_files_are_refused(tmp_path):
 
 
 def test_folder_that_is_missing_or_empty_or_foreign(tmp_path):
-    with pytest.raises(DataError, match=r"nowhere: no such folder"):
+    with pytest.raises(DataError, match=r"nowhere: no such folder; check the path$"):
         open_dataset(tmp_path / "nowhere")
     (tmp_path / "scan.dcm").touch()
     with pytest.raises(DataError, match=r"scan.dcm: a file; give the folder"):

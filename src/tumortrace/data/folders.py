@@ -66,9 +66,9 @@ def list_tree(root: Path) -> Tree:
         DataError: The folder is missing, a file, or cannot be opened.
     """
     if root.is_file():
-        raise DataError(f"{root}: a file; give the folder of the images and annotations")
+        raise DataError(f"{root}: a file; give the folder that holds the images")
     if not root.is_dir():
-        raise DataError(f"{root}: no such folder; give a folder of images with annotations")
+        raise DataError(f"{root}: no such folder; check the path")
     files: list[str] = []
     findings: list[Finding] = []
     folders: list[str] = []
