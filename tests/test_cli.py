@@ -253,7 +253,7 @@ def test_interrupted_training_ends_with_130_and_goes_on_with_resume(phantom_data
     assert running.returncode == 130
     assert errors.strip().splitlines()[-2:] == [
         f"continue with: tumortrace train {phantom_data} --out run --resume",
-        "interrupted; the files that were finished are kept",
+        "interrupted; finished files, if any, are kept",
     ]
     assert "Traceback" not in errors
 

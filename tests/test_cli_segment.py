@@ -78,7 +78,7 @@ def test_a_kill_ends_like_an_interruption(name: str, tmp_path: Path):
     running.send_signal(getattr(signal, name))  # `timeout` and shells send it twice
     _, errors = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert errors.decode().strip().splitlines() == ["interrupted; the files that were finished are kept"]
+    assert errors.decode().strip().splitlines() == ["interrupted; finished files, if any, are kept"]
     assert_results_name_every_mask(tmp_path / "masks")
 
 
@@ -163,7 +163,7 @@ def test_a_thread_that_hangs_does_not_keep_an_interrupted_program(tmp_path: Path
     _, errors = running.communicate(timeout=60)
     assert time.monotonic() - started < 30
     assert running.returncode == 130
-    assert errors.strip().splitlines() == ["interrupted; the files that were finished are kept"]
+    assert errors.strip().splitlines() == ["interrupted; finished files, if any, are kept"]
     (image,) = json.loads((tmp_path / "masks" / RESULTS).read_text())["images"]
     assert image["file"] == "scans/0.png"
 
@@ -349,12 +349,18 @@ def test_the_version_is_shown(capsys: pytest.CaptureFixture[str]):
     assert capsys.readouterr().out == f"tumortrace {tumortrace.__version__}\n"
 
 
-@pytest.mark.parametrize(("count", "words"), [(1, "1 finding in the data"), (2, "2 findings in the data")])
-def test_findings_are_counted_in_plain_english(count: int, words: str, capsys: pytest.CaptureFixture[str]):
-    findings = [Finding("unreadable", "left out", "a\nb.png", "broken", "fix it")] * count
-    report_findings(findings, kept_in=Path("findings.json"))
-    lines = capsys.readouterr().err.splitlines()
-    assert lines == [f"{words}: {count} unreadable", *["  a\\nb.png: broken (left out); fix it"] * count]
+def test_findings_are_counted_and_shown_one_a_cause_the_worst_first(capsys: pytest.CaptureFixture[str]):
+    boxes = [Finding("boxes", "warning", f"{n}.png", f"{n} of its regions are boxes", "outline it") for n in (2, 5, 7)]
+    broken = Finding("unreadable", "left out", "a\nb.png", "broken", "fix it")
+    report_findings(boxes[:1], listed_in=Path("findings.json"))
+    report_findings([*boxes, broken], listed_in=Path("findings.json"))
+    assert capsys.readouterr().err.splitlines() == [
+        "1 finding in the data: 1 boxes (all in findings.json)",
+        "  2.png: 2 of its regions are boxes (warning); outline it",
+        "4 findings in the data: 3 boxes, 1 unreadable (all in findings.json)",
+        "  a\\nb.png: broken (left out); fix it",
+        "  2.png: 2 of its regions are boxes (warning); outline it (and 2 more such)",
+    ]
 
 
 # --- what evaluate will not mix ---

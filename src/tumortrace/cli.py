@@ -142,7 +142,7 @@ def _end_in_one_line(run: Callable[[], object]) -> None:
         if end.code != INTERRUPTED:
             raise
         if not is_launched():
-            log.print("interrupted; the files that were finished are kept")
+            log.print("interrupted; finished files, if any, are kept")
         exit_program(INTERRUPTED)
     finally:
         interrupter.over = True

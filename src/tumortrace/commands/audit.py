@@ -52,7 +52,7 @@ def audit(
 
         for table in tables_of_audit(result.document):
             console.print(table)
-        report_findings(result.findings, kept_in=folder / "findings.json")
+        report_findings(result.findings, listed_in=folder / "findings.json")
         lists = ", doubtful.csv, doubtful.txt" if run else ""
         console.print(f"Written to {folder}: audit.html, audit.json, groups.csv, findings.json{lists}")
     failed = [line for kind in kinds for line in _describe_failure(kind, result)]

@@ -30,7 +30,7 @@ def convert(
         result = convert_to_masks(source, destination, label=label)
     else:
         result = convert_to_annotations(source, destination, to, label=label)
-    report_findings(result.findings, kept_in=destination / "findings.json")
+    report_findings(result.findings, listed_in=destination / "findings.json")
     console.print(f"{counted(result.count, 'case')} written to {destination}")
     if result.failed:
         raise typer.Exit(1)

@@ -51,7 +51,7 @@ def crossval(  # noqa: PLR0913, PLR0917 - the options of the command
             label=label,
             ray=ray,
         )
-    report_findings(result.findings, kept_in=folder / "summary.json")
+    report_findings(result.findings, listed_in=folder / "summary.json")
     print_scores(result.summary)
     console.print(
         f"Written to {folder}: per_image.csv, summary.json, split.json, a run folder for each fold",

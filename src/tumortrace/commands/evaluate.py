@@ -33,7 +33,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - the options of the command
     opened = open_model(choose_model(model))
     folder = out or Path("runs") / f"{opened.name}-{data.resolve().name}-{part}"
     result = tumortrace.evaluate(data, model=opened, part=part, split=split, fold=fold, label=label, out=folder)
-    report_findings(result.findings, kept_in=folder / "summary.json")
+    report_findings(result.findings, listed_in=folder / "summary.json")
     print_scores(result.summary)
     console.print(f"Written to {folder}: {', '.join(result.files)}")
     console.print(f"Read it as a page: tumortrace report {folder}")

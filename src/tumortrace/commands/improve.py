@@ -63,7 +63,7 @@ def improve(  # noqa: PLR0913, PLR0917 - the options of the command
             label=label,
             resume=resume,
         )
-    report_findings(result.findings, kept_in=out / "improvement.json")
+    report_findings(result.findings, listed_in=out / "improvement.json")
     if as_json:
         print(json.dumps(result.document, indent=2))  # noqa: T201 - the document itself
     else:

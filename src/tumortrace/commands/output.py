@@ -49,18 +49,21 @@ def print_scores(document: dict[str, Any]) -> None:
     console.print(f"To cite: {document['number_card']['text']}")
 
 
-def report_findings(findings: Sequence[Finding], *, kept_in: Path, shown: int = 10) -> None:
-    """Name the faults of the data on stderr: counted by kind, then the worst ones, and the file that holds them all."""
-    from tumortrace.data.findings import count_by_kind
+def report_findings(findings: Sequence[Finding], *, listed_in: Path | str) -> None:
+    """Print the faults of the data on stderr: counted by kind, then a line for each cause, the worst ones first.
+
+    Args:
+        findings: The faults.
+        listed_in: File that lists them all, or the command that does.
+    """
+    from tumortrace.data.findings import count_by_kind, group_by_cause
 
     if not findings:
         return
     counts = ", ".join(f"{count} {kind}" for kind, count in count_by_kind(findings).items())
-    log.print(f"{counted(len(findings), 'finding')} in the data: {counts}")
-    for finding in sorted(findings, key=lambda finding: finding.severity)[:shown]:
-        log.print(f"  {finding.line()}")
-    if len(findings) > shown:
-        log.print(f"  and {len(findings) - shown} more, all in {kept_in}")
+    log.print(f"{counted(len(findings), 'finding')} in the data: {counts} (all in {listed_in})")
+    for first, count in group_by_cause(sorted(findings, key=lambda finding: finding.severity)):
+        log.print(f"  {first.line()}" + (f" (and {count - 1} more such)" if count > 1 else ""))
 
 
 @contextmanager

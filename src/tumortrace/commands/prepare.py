@@ -27,7 +27,7 @@ def prepare(
     from tumortrace.sources.prepare import SOURCES, prepare_download
 
     result = prepare_download(name, download, out)
-    report_findings(result.findings, kept_in=out / "preparation.json")
+    report_findings(result.findings, listed_in=out / "preparation.json")
     console.print(f"{SOURCES[name].title}: {SOURCES[name].rule}")
     pairs = f"{counted(result.pairs, 'pair')} of image and mask" if result.pairs else counted(result.files, "file")
     patients = f" of {counted(result.patients, 'patient')}" if result.patients else ""

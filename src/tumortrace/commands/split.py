@@ -31,7 +31,7 @@ def split(
     from tumortrace.reporting.tables import table_of_split
 
     result = tumortrace.split(data, folds=folds, negatives=negatives, label=label, out=out)
-    report_findings(result.findings, kept_in=out, shown=3)
+    report_findings(result.findings, listed_in="the audit.json that tumortrace audit writes")
     console.print(table_of_split(result.document))
     console.print(f"Written to {out}; {describe_check(result.document)}")
     exit_if_unreadable(result.findings)

@@ -48,7 +48,7 @@ def sweep(
         result = tumortrace.sweep(
             data, out=folder, config=config, negatives=negatives, label=label, watch=watch, ray=ray
         )
-    report_findings(result.findings, kept_in=folder / "findings.json")
+    report_findings(result.findings, listed_in=folder / "findings.json")
     console.print(leaderboard_table(result.leaderboard, labels))
     for line in conclude(result.leaderboard, labels):
         console.print(line)

@@ -92,7 +92,7 @@ def train(  # noqa: PLR0913, PLR0917 - the options of the command
         )
     if place is not None and place.rank:
         return
-    report_findings(result.findings, kept_in=run / "manifest.json")
+    report_findings(result.findings, listed_in=run / "manifest.json")
     _write_loss_figure(run, result.kept_epoch)
     console.print(
         f"Trained on {counted(result.train_count, 'slice')}, validated on {result.val_count}; "

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Literal
 
 _NAME_OR_NUMBER = re.compile(r"\S*[./\\]\w\S*|'[^']*'|\d+")
@@ -45,11 +46,21 @@ def describe_main_cause(findings: Sequence[Finding]) -> str:
     relevant = [finding for finding in findings if finding.severity == "left out"] or list(findings)
     if not relevant:
         return ""
-    causes = [(finding.kind, _NAME_OR_NUMBER.sub("*", finding.cause)) for finding in relevant]
-    cause, times = Counter(causes).most_common(1)[0]
-    first = relevant[causes.index(cause)]
+    first, times = max(group_by_cause(relevant), key=itemgetter(1))
     share = f" ({times} of {len(relevant)} faults are of this kind)" if len(relevant) > 1 else ""
     return f"first: {first.file}: {first.cause}{share}; {first.remedy}"
+
+
+def group_by_cause(findings: Iterable[Finding]) -> list[tuple[Finding, int]]:
+    """Return the first finding of each cause, and how many there are of it, in the order of the first ones.
+
+    Causes that differ in names and numbers alone are one.
+    """
+    groups: dict[tuple[str, str, str], list[Finding]] = {}
+    for finding in findings:
+        cause = _NAME_OR_NUMBER.sub("*", finding.cause)
+        groups.setdefault((finding.severity, finding.kind, cause), []).append(finding)
+    return [(group[0], len(group)) for group in groups.values()]
 
 
 def count_by_kind(findings: Iterable[Finding]) -> dict[str, int]:
