@@ -35,7 +35,6 @@ from tumortrace.inference.batch.folder import (
     describe_folder,
     list_skipped,
     one_opencv_thread,
-    refuse_boxes,
     refuse_overwriting,
     summarise,
 )
@@ -84,7 +83,6 @@ def segment_on_cluster(
         OSError: The disk is full or fails; what was finished is kept.
         TumortraceError: The cluster cannot be used, or its workers die on whatever they are given.
     """
-    refuse_boxes(settings.boxes, inputs)
     run = _Run(segmenter, Units(inputs), settings, out)
     session = describe_session(segmenter, run.units, settings)
     with lock_folder(out), one_opencv_thread():

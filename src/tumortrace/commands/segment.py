@@ -167,6 +167,8 @@ def _describe(summary: SegmentSummary) -> list[str]:
         lines += _name(summary.objects[:NAMED], len(summary.objects))
     if summary.sent is not None:
         lines.append(f"{counted(summary.sent, 'DICOM-SEG')} sent, and read back the same")
+    if summary.unused_rows:
+        lines.append(f"{counted(len(summary.unused_rows), 'row')} of boxes used for no picture (named above)")
     if summary.own:
         lines.append(f"{summary.own} skipped: masks and overlays that tumortrace drew (named in results.json)")
     return [*lines, *_describe_place(summary)]

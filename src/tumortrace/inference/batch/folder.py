@@ -19,7 +19,6 @@ from tumortrace.inference.batch.journal import list_journals, read_journal_masks
 from tumortrace.inference.batch.pictures import place_of
 from tumortrace.inference.batch.settings import SegmentSettings
 from tumortrace.inference.batch.units import Unit, Units, count_slices, names_of, segment_units
-from tumortrace.inference.prompts.boxes import Boxes
 from tumortrace.inference.results.bids import DESCRIPTION, describe_dataset, encode_json
 from tumortrace.inference.results.results_json import open_results, read_masks
 from tumortrace.inference.results.signed import is_signed
@@ -57,11 +56,10 @@ def segment_all(
 
     Raises:
         DataError: Another run writes into ``out``, a file that would be replaced there is not ours, or ``out`` holds
-            masks of other pictures; or boxes are given for volumes, or for a picture that is none of the inputs.
+            masks of other pictures.
         OSError: The disk is full or fails; what was finished is kept.
     """
     settings = settings or SegmentSettings()
-    refuse_boxes(settings.boxes, inputs)
     units, tally = Units(inputs), RunTally()
     skipped = list_skipped(inputs)
     with lock_folder(out), one_opencv_thread():
@@ -155,22 +153,6 @@ def summarise(tally: RunTally, inputs: Inputs, out: Path) -> SegmentSummary:
         objects=tuple(f"{each.file}: {each.cause}" for each in inputs.passed),
         own=len(inputs.own) + len(tally.passed),
     )
-
-
-def refuse_boxes(boxes: Boxes | None, inputs: Inputs) -> None:
-    """Refuse boxes that fit no picture, before any work.
-
-    Raises:
-        DataError: There are volumes, or a picture with a box is none of the inputs.
-    """
-    if boxes is None:
-        return
-    if inputs.volumes:
-        raise DataError(
-            f"{inputs.volumes[0].file}: --box is for pictures, and this is a volume; "
-            "give the box to Segmenter.predict_volume with its slice_index"
-        )
-    boxes.refuse_unknown(picture.path for picture in inputs.pictures)
 
 
 def refuse_overwriting(inputs: Inputs, units: Iterable[Unit], out: Path) -> None:

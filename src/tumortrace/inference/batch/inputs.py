@@ -23,7 +23,7 @@ from tumortrace.inference.batch.settings import SegmentSettings
 from tumortrace.inference.batch.shards import Shard, read_shard, segment_shard
 from tumortrace.inference.batch.units import Units
 from tumortrace.inference.model import SHIPPED
-from tumortrace.inference.prompts.boxes import read_boxes
+from tumortrace.inference.prompts.boxes import Boxes, read_boxes
 from tumortrace.inference.results.tally import SegmentSummary
 from tumortrace.inference.results.volume_files import VolumeFile, VolumeOptions
 from tumortrace.inference.segmenter import Segmenter
@@ -111,6 +111,9 @@ def segment_inputs(  # noqa: PLR0913 - the settings of a run
     found = find_inputs(named, series_uid=series_uid, bids=options.bids)
     if send is not None and not any(item.volume.kind == "dicom" for item in found.volumes):
         raise DataError(f"{' '.join(named)}: no DICOM series, so there is nothing to send to {send}; omit --send")
+    unused: tuple[str, ...] = ()
+    if boxes is not None:
+        boxes, unused = _match_boxes(boxes, found)
     count = len(found.pictures) + sum(len(item.volume) for item in found.volumes)
     # Many pictures are fastest with one a core and one more, for when one waits for the interpreter; a few are fastest
     # with all cores on each.
@@ -124,7 +127,18 @@ def segment_inputs(  # noqa: PLR0913 - the settings of a run
         summary = segment_all(segmenter, found, out=Path(out), settings=settings, workers=workers)
     else:
         summary = segment_shard(segmenter, found, part, out=Path(out), settings=settings, workers=workers)
+    summary = replace(summary, unused_rows=unused)
     return summary if send is None else _send(summary, _list_segs(found, part, Path(out)), send)
+
+
+def _match_boxes(boxes: Boxes, inputs: Inputs) -> tuple[Boxes, tuple[str, ...]]:
+    """Find the pictures of the boxes, before any work; see ``Boxes.match``."""
+    if inputs.volumes:
+        raise DataError(
+            f"{inputs.volumes[0].file}: --box is for pictures, and this is a volume; "
+            "give the box to Segmenter.predict_volume with its slice_index"
+        )
+    return boxes.match(picture.path for picture in inputs.pictures)
 
 
 def _list_segs(found: Inputs, part: Shard | None, out: Path) -> list[Path]:

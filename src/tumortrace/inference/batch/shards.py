@@ -37,7 +37,6 @@ from tumortrace.inference.batch.folder import (
     keep_unit,
     list_skipped,
     one_opencv_thread,
-    refuse_boxes,
     refuse_overwriting,
     summarise,
 )
@@ -129,7 +128,6 @@ def segment_shard(
         OSError: The disk is full or fails; what was finished is kept.
     """
     settings = settings or SegmentSettings()
-    refuse_boxes(settings.boxes, inputs)
     work = _Work(segmenter, Units(inputs), settings, out, workers)
     mine = range(shard.index - 1, len(work.units), shard.count)
     session = describe_session(segmenter, work.units, settings)

@@ -74,6 +74,7 @@ class SegmentSummary(Counts):
         sent: Number of DICOM-SEGs that an archive has stored; None if none were to be sent.
         own: Number of masks and overlays of earlier runs that lay among the inputs and were skipped.
         shard: Shard that the counts are of; None for the whole run.
+        unused_rows: Faults of the rows of a table of boxes that are no picture's.
     """
 
     out: Path
@@ -84,11 +85,12 @@ class SegmentSummary(Counts):
     sent: int | None = None
     own: int = 0
     shard: ShardCounts | None = None
+    unused_rows: tuple[str, ...] = ()
 
     @property
     def all_failures(self) -> tuple[str, ...]:
-        """What could not be read or written, of pictures and volumes."""
-        return self.failures + self.volumes.failures
+        """What could not be used, read or written, of boxes, pictures and volumes."""
+        return self.unused_rows + self.failures + self.volumes.failures
 
 
 @dataclass
