@@ -53,6 +53,13 @@ def test_a_list_here_gives_paths_as_they_are_written(tmp_path: Path, monkeypatch
     assert found("@list.txt") == [("a/x.png", "a/x")]
 
 
+def test_quotes_around_a_whole_line_are_no_part_of_the_path(tmp_path: Path):
+    text = write_list(tmp_path, '"my scan.png"', "'b.png'", "'c'.png", "./'d'.png", '5".png')
+    assert [path for path, _ in found(text)] == [
+        f"{tmp_path}/{name}" for name in ("my scan.png", "b.png", "'c'.png", "'d'.png", '5".png')
+    ]
+
+
 def test_a_file_that_comes_twice_is_taken_once_and_names_that_meet_are_told_apart(tmp_path: Path):
     text = write_list(tmp_path, "a.png", "b/../a.png", tmp_path / "a.png", "a.jpg", "c.png", "./a.png")
     assert [name for _, name in found(text)] == ["a.png", "a.jpg", "c"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import glob
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from tumortrace.inference.batch.found_files import FoundFile
 from tumortrace.inference.batch.remote import RemoteFile, is_remote, list_objects
 
 _OUTSIDE = os.path.join(os.pardir, "")
+_QUOTED = re.compile(rb"""(["'])(.+)\1""")
 
 
 def is_picture(path: str) -> bool:
@@ -125,7 +127,7 @@ def _list_paths(manifest: str) -> Iterator[tuple[str, int]]:
 
 
 def _read_lines(manifest: str) -> Iterator[str]:
-    """Yield the lines of a text file that are not blank."""
+    """Yield the lines of a text file that are not blank, without quotes around a whole line."""
     try:
         refuse_irregular(Path(manifest))
         with open(manifest, "rb") as file:
@@ -133,6 +135,8 @@ def _read_lines(manifest: str) -> Iterator[str]:
                 text = line.rstrip(b"\r\n").removeprefix(b"\xef\xbb\xbf" if number == 0 else b"")
                 if b"\0" in text:
                     raise DataError(f"{manifest}: line {number + 1} is no path; give UTF-8 text, a path a line")
+                if quoted := _QUOTED.fullmatch(text):
+                    text = quoted[2]
                 if text.strip():
                     yield os.fsdecode(text)
     except OSError as error:
