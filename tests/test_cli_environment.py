@@ -44,3 +44,13 @@ def test_a_picture_is_segmented_in_any_environment(
     (image,) = json.loads((tmp_path / "Maß" / "results.json").read_text(encoding="utf-8"))["images"]
     assert (image["status"], image["mask"]) == ("ok", "a b_mask.png")
     assert (tmp_path / "Maß" / "a b_mask.png").is_file()
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="/proc is where even root can make no folder")
+def test_a_home_that_cannot_be_written_is_no_word_to_the_user(phantom_data: Path, tmp_path: Path):
+    environment = {name: value for name, value in os.environ.items() if name != "MPLCONFIGDIR"}
+    command = [sys.executable, "-m", "tumortrace", "audit", str(phantom_data / "TRAIN"), "--out", str(tmp_path / "out")]
+    done = subprocess.run(
+        command, env={**environment, "HOME": "/proc/none"}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
