@@ -59,11 +59,12 @@ def read_jpeg(data: bytes, path: Path) -> Samples:
     Raises:
         DataError: The file is truncated, damaged inside, or has more scans than any picture.
     """
-    if data.count(SCAN) > _MOST_SCANS:
-        raise DataError(
-            f"{path}: a JPEG of {data.count(SCAN):,} scans, more than the limit of {_MOST_SCANS}; save it as PNG"
-        )
-    if data.rfind(_END) < data.rfind(SCAN) or SCAN not in data:
+    end = _find_end(data)
+    picture = data if end is None else data[: end + len(_END)]
+    scans = picture.count(SCAN)
+    if scans > _MOST_SCANS:
+        raise DataError(f"{path}: a JPEG of {scans:,} scans, more than the limit of {_MOST_SCANS}; save it as PNG")
+    if not scans or picture.rfind(_END) < picture.rfind(SCAN):
         raise DataError(f"{path}: the picture is truncated ({len(data)} bytes); copy it again from its source")
     segments = list(walk_segments(data))
     is_grey = any(each.marker in FRAMES and data[each.start + 5] == 1 for each in segments)
@@ -74,7 +75,7 @@ def read_jpeg(data: bytes, path: Path) -> Samples:
             raise DataError(f"{path}: the JPEG is damaged inside ({error}); copy it again from its source") from None
         samples = take_samples(jpeg_factory(io.BytesIO(_without_tags(data, segments))))
     else:
-        if _has_bits_left(data):
+        if end is not None and _has_bits_left(data, end):
             cause = "the picture ends before its data do"
             raise DataError(f"{path}: the JPEG is damaged inside ({cause}); copy it again from its source")
         samples = Samples(colour[:, :, 0] if is_grey else colour)
@@ -127,14 +128,11 @@ def _without_tags(data: bytes, segments: Sequence[Segment]) -> bytes:
     return b"".join(data[start:end] for start, end in zip(starts, ends, strict=True))
 
 
-def _has_bits_left(data: bytes) -> bool:
+def _has_bits_left(data: bytes, end: int) -> bool:
     """Whether a picture is whole without the last byte of its pixels, as it is if damage made the decoder skip some.
 
     libjpeg reads eight bytes ahead and does not say whether it needed them.
     """
-    end = _find_end(data)
-    if end is None:
-        return False
     last = end - 1
     while data[last] == 0xFF:  # padding before the marker
         last -= 1
