@@ -111,7 +111,7 @@ def group_br35h(records: tuple[CaseRecord, ...]) -> tuple[dict[str, str], list[C
     names = [case.record.case_id for case in survey.cases]
     compared = []
     for pair in survey.pairs:
-        first, second = survey.ends(pair)
+        first, second = survey.cases_of(pair)
         laid = lay_mask(second.truth(), pair.to_second, first.size_hw)
         compared.append(Compared(names[pair.first], names[pair.second], count_pixels(laid, first.truth()).dice))
     return dict(zip(names, survey.groups, strict=True)), compared

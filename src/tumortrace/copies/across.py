@@ -68,7 +68,7 @@ def _compare(survey: Survey, first: str, second: str) -> Document:
     outlined = _draw_outlines(survey, across, np.random.default_rng(0))
     independent = [(pair, outlines) for pair, outlines in outlined if outlines.counts.dice < COPIED]
     groups = {name: _groups_of(survey, name) for name in (first, second)}
-    labelled = [pair for pair in across if all(case.record.tumour_class for case in survey.ends(pair))]
+    labelled = [pair for pair in across if all(case.record.tumour_class for case in survey.cases_of(pair))]
     return {
         "first": first,
         "second": second,
@@ -115,7 +115,7 @@ def _draw_outlines(
     """Compare each outline of the first dataset with that of one of its copies in the second, drawn at random."""
     copies: dict[int, list[CopyPair]] = {}
     for pair in across:
-        if all(case.tumour_px for case in survey.ends(pair)):
+        if all(case.tumour_px for case in survey.cases_of(pair)):
             copies.setdefault(pair.first, []).append(pair)
     drawn = [pairs[rng.integers(len(pairs))] for _, pairs in sorted(copies.items())]
     with ThreadPoolExecutor(usable_cores()) as pool:
@@ -160,12 +160,12 @@ def _choose_examples(outlines: Sequence[OutlinePair]) -> list[Document]:
 
 
 def _class_of(survey: Survey, pair: CopyPair) -> str:
-    named = {case.record.tumour_class for case in survey.ends(pair)} - {""}
+    named = {case.record.tumour_class for case in survey.cases_of(pair)} - {""}
     return "named differently" if _in_conflict(survey, pair) else min(named, default="unnamed")
 
 
 def _plane_of(survey: Survey, pair: CopyPair) -> str:
-    named = {case.record.plane for case in survey.ends(pair)} - {""}
+    named = {case.record.plane for case in survey.cases_of(pair)} - {""}
     return min(named, default="unnamed") if len(named) < 2 else "named differently"
 
 
@@ -178,12 +178,12 @@ _KINDS: dict[str, Callable[[Survey, CopyPair], str]] = {"class": _class_of, "pla
 
 
 def _in_conflict(survey: Survey, pair: CopyPair) -> bool:
-    one, other = (case.record.tumour_class.casefold() for case in survey.ends(pair))
+    one, other = (case.record.tumour_class.casefold() for case in survey.cases_of(pair))
     return bool(one and other and one != other)
 
 
 def _name_conflict(survey: Survey, pair: CopyPair) -> Document:
-    one, other = (case.record for case in survey.ends(pair))
+    one, other = (case.record for case in survey.cases_of(pair))
     return {
         "first": one.case_id,
         "second": other.case_id,
@@ -198,7 +198,7 @@ def _sort(survey: Survey, pair: CopyPair, first: str) -> CopyPair:
 
 
 def _sources(survey: Survey, pair: CopyPair) -> set[str]:
-    return {case.record.source for case in survey.ends(pair)}
+    return {case.record.source for case in survey.cases_of(pair)}
 
 
 def _groups_of(survey: Survey, source: str) -> set[str]:

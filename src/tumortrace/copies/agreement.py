@@ -129,7 +129,7 @@ def agree_on_masks(survey: Survey) -> dict[str, NDArray[np.bool_]]:
 def _draw_pairs(survey: Survey, rng: np.random.Generator) -> list[CopyPair]:
     partners: dict[int, list[CopyPair]] = {}
     for pair in survey.pairs:
-        if all(case.tumour_px for case in survey.ends(pair)):
+        if all(case.tumour_px for case in survey.cases_of(pair)):
             partners.setdefault(pair.first, []).append(pair)
             partners.setdefault(pair.second, []).append(pair)
     drawn = [pairs[rng.integers(len(pairs))] for _, pairs in sorted(partners.items())]
@@ -138,7 +138,7 @@ def _draw_pairs(survey: Survey, rng: np.random.Generator) -> list[CopyPair]:
 
 def compare_outlines(pair: CopyPair, survey: Survey) -> OutlinePair:
     """Compare the outlines of two copies on the first one's grid, as far as the second's picture reaches."""
-    first, second = survey.ends(pair)
+    first, second = survey.cases_of(pair)
     # What the second picture does not show, its annotator could not outline.
     truth = first.truth() & _reach(second.size_hw, pair, first.size_hw)
     laid = lay_mask(second.truth(), pair.to_second, first.size_hw)

@@ -92,7 +92,7 @@ def nearest_copies(survey: Survey) -> dict[int, CopyPair]:
 
 def describe_pair(survey: Survey, pair: CopyPair) -> str:
     """How the first of two copies differs from the second, in a few words."""
-    first, second = survey.ends(pair)
+    first, second = survey.cases_of(pair)
     return name_transform(
         first.thumbnail,
         second.thumbnail,

@@ -38,7 +38,7 @@ class Survey(DescribedCases):
         """For each case the name of its block: its copies and the slices of its patient, which are not independent."""
         return join_patients(self.groups, [case.record.patient for case in self.cases])
 
-    def ends(self, pair: CopyPair) -> tuple[SurveyedCase, SurveyedCase]:
+    def cases_of(self, pair: CopyPair) -> tuple[SurveyedCase, SurveyedCase]:
         """Return the two cases of a pair."""
         return self.cases[pair.first], self.cases[pair.second]
 

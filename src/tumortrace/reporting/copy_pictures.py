@@ -26,7 +26,7 @@ _PANEL_PX = 280
 
 def draw_pair(survey: Survey, pair: CopyPair) -> Markup:
     """Draw the first slice of a pair as it is, and the second laid onto it."""
-    first, second = survey.ends(pair)
+    first, second = survey.cases_of(pair)
     try:
         one, two = (read_image(case.record).pixels for case in (first, second))
     except DataError:

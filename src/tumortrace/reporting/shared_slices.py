@@ -65,7 +65,7 @@ def _dice_cells(scores: Document) -> list[str]:
 
 def _examples(survey: Survey, pair: Document) -> Markup:
     """Draw shared slices from the worst to the best agreement."""
-    by_ids = {frozenset(case.record.case_id for case in survey.ends(each)): each for each in survey.pairs}
+    by_ids = {frozenset(case.record.case_id for case in survey.cases_of(each)): each for each in survey.pairs}
     chosen = [
         (example, by_ids[frozenset((example["first"], example["second"]))]) for example in pair["agreement"]["examples"]
     ]
