@@ -296,7 +296,7 @@ def test_audit_finds_the_leak_and_fails_only_when_asked(phantom_data, tmp_path):
     failed = tumortrace("audit", "data", "--json", "--fail-on", "leakage", "--out", "again", cwd=tmp_path)
     assert failed.returncode == 1
     assert json.loads(failed.stdout) == json.loads((tmp_path / "again" / "audit.json").read_text())
-    assert failed.stderr.splitlines()[-1] == "Failed: 1 of 5 VAL images show a slice that is in TRAIN too"
+    assert failed.stderr.splitlines()[-1] == "Failed: 1 image of 5 in VAL shows a slice that is in TRAIN too"
     clean = tumortrace("audit", phantom_data, "--fail-on", "leakage", "--out", "clean", cwd=tmp_path)
     assert clean.returncode == 0
     faults = tumortrace("audit", phantom_data, "--fail-on", "leakage, faults", "--out", "faults", cwd=tmp_path)

@@ -64,7 +64,10 @@ def test_what_two_datasets_share(two: tuple[Path, Path]):
     ]
     assert document["groups"] == 4
     assert document["shared"] == [{"part": "B TEST", "with": "B TRAIN", "images": 1, "of": 3}]
-    assert document["leakage"] == ["1 of 3 B TEST images show a slice that is in B TRAIN too"]
+    assert document["leakage"] == [
+        "1 image of 3 in B TEST shows a slice that is in B TRAIN too",
+        "2 images of 3 in B TEST show a slice that is in A too",
+    ]
     (pair,) = document["across"]
     assert (pair["first"], pair["second"], pair["slices"], pair["pairs"]) == ("A", "B", 2, 3)
     counts = {(each["part"], each["with"]): (each["images"], each["of"]) for each in pair["shared"]}

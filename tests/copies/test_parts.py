@@ -55,13 +55,34 @@ def test_leakage_in_sentences():
             {"part": "VAL", "with": "TRAIN", "images": 0, "of": 4},
             {"part": "TEST", "with": "VAL", "images": 3, "of": 5},
         ],
+        "across": [],
         "patients_across_parts": ["a", "b", "c", "d"],
         "not_compared": [{"file": "TEST/x.png", "reason": "truncated"}],
     }
     assert describe_leakage(document) == [
-        "3 of 5 TEST images show a slice that is in VAL too",
+        "3 images of 5 in TEST show a slice that is in VAL too",
         "4 patients have slices in several parts: a, b, c, ...",
         "1 could not be compared: TEST/x.png (truncated)",
     ]
-    clean = {"shared": document["shared"][:1], "patients_across_parts": [], "not_compared": []}
+    clean = {"shared": document["shared"][:1], "across": [], "patients_across_parts": [], "not_compared": []}
     assert describe_leakage(clean) == []
+
+
+def test_a_later_part_of_one_dataset_leaks_into_an_earlier_part_of_another():
+    pairs = [
+        ("A TEST", "B TRAIN", 1),
+        ("B TRAIN", "A TEST", 2),  # the same slices, seen from B
+        ("A TRAIN", "B TRAIN", 3),
+        ("A TEST", "B TEST", 4),
+        ("B VAL", "A TRAIN", 0),
+        ("B TEST", "A VAL", 5),
+        ("A VAL", "C", 6),  # not divided: trained on
+        ("C", "A TRAIN", 7),
+    ]
+    shared = [{"part": part, "with": other, "images": images, "of": 9} for part, other, images in pairs]
+    document = {"shared": [], "across": [{"shared": shared}], "patients_across_parts": [], "not_compared": []}
+    assert describe_leakage(document) == [
+        "1 image of 9 in A TEST shows a slice that is in B TRAIN too",
+        "5 images of 9 in B TEST show a slice that is in A VAL too",
+        "6 images of 9 in A VAL show a slice that is in C too",
+    ]

@@ -9,6 +9,7 @@ from tumortrace.copies.survey import Survey
 from tumortrace.data.findings import Finding
 from tumortrace.data.parts import PARTS, part_of
 from tumortrace.files import Document
+from tumortrace.wording import counted
 
 _NAMED = 3  # patients and files that a sentence names
 
@@ -74,21 +75,33 @@ def list_uncompared(survey: Survey, findings: Iterable[Finding]) -> list[Documen
 def describe_leakage(document: Document) -> list[str]:
     """Say what leaks from part to part, one sentence each; nothing where no leak was found and all was compared.
 
+    Several datasets leak as one does, since they may be used together: images of a later part of one show a slice of an
+    earlier part of another. One that is not divided counts as TRAIN, as in a training.
+
     Args:
         document: Content of ``audit.json``.
     """
+    across = [shared for pair in document["across"] for shared in pair["shared"]]
+    leaks = [*document["shared"], *(each for each in across if _place(each["part"]) > _place(each["with"]))]
     sentences = [
-        f"{pair['images']} of {pair['of']} {pair['part']} images show a slice that is in {pair['with']} too"
-        for pair in document["shared"]
-        if pair["images"]
+        f"{counted(leak['images'], 'image')} of {leak['of']} in {leak['part']} "
+        f"{'shows' if leak['images'] == 1 else 'show'} a slice that is in {leak['with']} too"
+        for leak in leaks
+        if leak["images"]
     ]
-    if across := document["patients_across_parts"]:
-        verb = "patient has" if len(across) == 1 else "patients have"
-        sentences.append(f"{len(across)} {verb} slices in several parts: {_name_few(across)}")
+    if patients := document["patients_across_parts"]:
+        verb = "patient has" if len(patients) == 1 else "patients have"
+        sentences.append(f"{len(patients)} {verb} slices in several parts: {_name_few(patients)}")
     if uncompared := document["not_compared"]:
         files = _name_few([entry["file"] for entry in uncompared])
         sentences.append(f"{len(uncompared)} could not be compared: {files} ({uncompared[0]['reason']})")
     return sentences
+
+
+def _place(side: str) -> int:
+    """The place of a part, which its dataset may precede, in the order of a study."""
+    part = side.rpartition(" ")[2].lower()
+    return PARTS.index(part) if part in PARTS else 0
 
 
 def _name_few(names: list[str]) -> str:
