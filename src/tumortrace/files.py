@@ -389,13 +389,13 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, object]], *, columns: Sequ
 
 
 def encode_csv(rows: Iterable[Mapping[str, object]], *, columns: Sequence[str]) -> bytes:
-    """Return a table as CSV; None, NaN and keys that a row lacks become empty cells."""
+    """Return a table as CSV; None, NaN and keys that a row lacks become empty cells. What is no text is escaped."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow({key: "" if value != value else value for key, value in row.items()})  # noqa: PLR0124 - NaN
-    return text.getvalue().encode()
+    return text.getvalue().encode(errors="backslashreplace")
 
 
 def is_disk_fault(error: BaseException) -> bool:

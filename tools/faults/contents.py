@@ -22,7 +22,10 @@ MEASURED = frozenset(
 )  # fmt: skip
 """Keys and columns that say how long something took, when, or how much memory it held."""
 
-LISTS = ("results.json", "results.csv", "pairs.csv", "findings.json", "conversion.json", "summary.json", "improve.json")
+LISTS = (
+    "results.json", "results.csv", "volumes.csv", "lesions.csv", "pairs.csv", "findings.json", "conversion.json",
+    "summary.json", "improve.json",
+)  # fmt: skip
 """Files that also say how far an unfinished command came."""
 
 _GROWING = ("events.out.tfevents",)

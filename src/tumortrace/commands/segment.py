@@ -178,7 +178,8 @@ def _describe_place(summary: SegmentSummary) -> list[str]:
     """Say where the results are, and of a shard what is still to be done."""
     shard = summary.shard
     if shard is None or not shard.unfinished:
-        lines = [f"Masks, results.json and results.csv: {summary.out}"]
+        tables = ", results.csv, volumes.csv and lesions.csv" if summary.volumes.total else " and results.csv"
+        lines = [f"Masks, results.json{tables}: {summary.out}"]
     else:
         lines = [
             f"Masks: {summary.out}",

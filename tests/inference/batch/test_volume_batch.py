@@ -33,7 +33,7 @@ from tumortrace.inference.results.volume_files import VolumeFile, VolumeOptions
 from tumortrace.inference.segmenter import Segmenter
 
 SIZE_HW = (20, 24)
-RESULT_FILES = {"results.json", "results.csv"}
+RESULT_FILES = {"results.json", "results.csv", "volumes.csv", "lesions.csv"}
 
 WriteSeries = Callable[..., list[SliceSource]]
 
@@ -392,7 +392,7 @@ def test_a_full_disk_leaves_no_file_without_a_record(
     with pytest.raises(OSError, match=failing):
         run(segmenter, make_volume(blocks((2, 4, 10))), tmp_path / "out", dicom_seg=True)
     assert json.loads((tmp_path / "out/results.json").read_text())["volumes"] == []
-    assert names_in(tmp_path / "out") == RESULT_FILES
+    assert names_in(tmp_path / "out") == {"results.json", "results.csv"}
 
 
 @pytest.mark.parametrize("name", ["scan_mask.nii.gz", "scan_seg.dcm"])
@@ -433,6 +433,6 @@ def test_nothing_of_the_patient_is_in_what_is_written_or_said_but_in_a_seg_that_
     written = [path for path in (tmp_path / "out").iterdir() if not (keep_names and path.suffix == ".dcm")]
     data = [text.encode() for text in texts] + [path.read_bytes() for path in written]
     assert len(canaries) == 12
-    assert len(written) == (4 if keep_names else 5)
+    assert len(written) == (6 if keep_names else 7)
     for keyword, value in canaries.items():
         assert not any(value.encode() in one for one in data), keyword

@@ -1,4 +1,4 @@
-"""What stands in results.json and results.csv, whole whatever happens, and what is recognised as ours."""
+"""What stands in results.json and the tables, whole whatever happens, and what is recognised as ours."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ from tumortrace.inference.results.results_json import (
     RESULTS,
     TABLE,
     describe_failure,
+    describe_volume_failure,
     open_results,
     read_masks,
 )
+from tumortrace.inference.results.volume_tables import LESIONS, VOLUMES
 
 MASKS = [("scans/a.png", "a_mask.png"), ("scans/ü {}.png", "ü {}_mask.png")]
 
@@ -140,10 +142,11 @@ def fill_disk(room: int) -> Callable[..., None]:
 
 
 def volume(number: int) -> dict[str, Any]:
-    return {"file": f"{number}.nii", "series_uid": None, "mask": f"{number}_mask.nii.gz", "status": "ok", "lesions": []}
+    failed = describe_volume_failure("", file=f"{number}.nii")
+    return {**failed, "mask": f"{number}_mask.nii.gz", "status": "ok"}
 
 
-@pytest.mark.parametrize("room", range(600, 4200, 171))
+@pytest.mark.parametrize("room", [*range(600, 4200, 171), 3335, 3337])
 def test_on_a_full_disk_each_volume_that_was_added_is_there_with_its_slices(
     model: Model, out: Path, monkeypatch: pytest.MonkeyPatch, room: int
 ):
@@ -250,3 +253,49 @@ def test_the_table_has_a_row_a_picture(model: Model, out: Path):
     assert lines[1] == '"a, b.png","a, b_mask.png",ok,many; parts,true,0.9,false,8,,2,axial,,0.1,,'
     assert lines[2] == "\\udce9.png,,error,\\udce9.png: broken,,,true,,,,,,,,"
     assert tuple(lines[0].split(",")) == COLUMNS
+
+
+# --- volumes.csv and lesions.csv ---
+
+
+def test_volumes_and_their_lesions_are_tables_in_millilitres(model: Model, out: Path):
+    lesions = [
+        {"volume_mm3": 2500.0, "centroid_mm": [1.5, -2.0, 30.0], "first_slice": 4, "last_slice": 6, "confidence": 0.75},
+        {"volume_mm3": 500.0, "centroid_mm": None, "first_slice": 9, "last_slice": 9, "confidence": 0.5},
+    ]
+    found = {"status": "ok", "mask": "p1_mask.nii.gz", "lesions": lesions, "volume_mm3": 3000.0, "review": True}
+    sizes = {"slices": 12, "slices_with_tumour": 4, "largest_diameter_mm": 18.5, "reason": "a; b, c"}
+    unknown = [{"volume_mm3": None, "centroid_mm": None, "first_slice": 0, "last_slice": 1, "confidence": 0.25}]
+    with open_results(model, [], out=out) as results:
+        results.add_volume({**describe_volume_failure("", file="p1"), **found, **sizes, "series_uid": "1.2"}, [])
+        fields = {"status": "ok", "lesions": unknown, "volume_mm3": None, "review": False}
+        results.add_volume({**describe_volume_failure("", file="p2.nii"), **fields}, [])
+        results.add_volume(describe_volume_failure("\udce9.nii: broken", file="\udce9.nii"), [])
+    assert (out / VOLUMES).read_text().splitlines() == [
+        "file,series_uid,mask,status,reason,review,volume_ml,lesions,largest_diameter_mm,slices,slices_with_tumour",
+        'p1,1.2,p1_mask.nii.gz,ok,"a; b, c",true,3.0,2,18.5,12,4',
+        "p2.nii,,,ok,,false,,1,,,",
+        "\\udce9.nii,,,error,\\udce9.nii: broken,true,,,,,",
+    ]
+    assert (out / LESIONS).read_text().splitlines() == [
+        "file,series_uid,lesion,volume_ml,x_mm,y_mm,z_mm,first_slice,last_slice,confidence",
+        "p1,1.2,1,2.5,1.5,-2.0,30.0,4,6,0.75",
+        "p1,1.2,2,0.5,,,,9,9,0.5",
+        "p2.nii,,1,,,,,0,1,0.25",
+    ]
+
+
+def test_tables_of_volumes_are_empty_after_a_run_without_any(model: Model, out: Path):
+    with open_results(model, [], out=out) as results:
+        results.add_volume(describe_volume_failure("p1.nii: broken", file="p1.nii"), [])
+    assert {VOLUMES, LESIONS} <= {path.name for path in out.iterdir()}
+    read_masks(out)  # they are ours
+    write_results(model, out)
+    assert [len((out / name).read_text().splitlines()) for name in (VOLUMES, LESIONS)] == [1, 1]
+
+
+@pytest.mark.parametrize("name", [VOLUMES, LESIONS])
+def test_a_table_of_another_program_is_refused(out: Path, name: str):
+    (out / name).write_text("patient,volume_ml\n")
+    with pytest.raises(DataError, match=rf"{name}: tumortrace did not write this file"):
+        read_masks(out)

@@ -18,7 +18,7 @@ from tumortrace.data.parts import part_of
 from tumortrace.data.patients import find_patients_by_folder
 from tumortrace.files import read_json
 
-RESULTS, RESULTS_TABLE = "results.json", "results.csv"
+RESULTS, RESULTS_TABLES = "results.json", ("results.csv", "volumes.csv", "lesions.csv")
 """What ``segment`` writes beside its masks."""
 
 
@@ -136,7 +136,7 @@ def _find_own_documents(tree: Tree) -> Iterator[tuple[str, tuple[str, ...]]]:
             yield file, ()
         if name == RESULTS and (masks := _read_results(tree.root / file)) is not None:
             yield file, tuple(join(folder, made) for mask in masks for made in (mask, *_name_beside(mask)))
-            yield join(folder, RESULTS_TABLE), ()
+            yield from ((join(folder, table), ()) for table in RESULTS_TABLES)
 
 
 def _name_beside(mask: str) -> tuple[str, ...]:

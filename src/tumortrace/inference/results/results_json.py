@@ -1,4 +1,4 @@
-"""``results.json`` and ``results.csv``, written record by record."""
+"""``results.json``, ``results.csv`` and the tables of volumes, while they grow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from tumortrace.errors import DataError
-from tumortrace.files import NewFile, make_folder, read_regular_file
+from tumortrace.files import NewFile, make_folder, read_regular_file, write_atomically
 from tumortrace.inference.acquisition import UNKNOWN, Acquisition
 from tumortrace.inference.model import Model
 from tumortrace.inference.predict import Prediction
@@ -18,12 +18,20 @@ from tumortrace.inference.prompts.model import PromptModel
 from tumortrace.inference.prompts.prompt import describe_prompts
 from tumortrace.inference.results.unit_record import Record, UnitRecord
 from tumortrace.inference.results.volume_files import VolumeFile
+from tumortrace.inference.results.volume_tables import (
+    LESION_COLUMNS,
+    LESIONS,
+    VOLUME_COLUMNS,
+    VOLUMES,
+    encode_volume_tables,
+)
 from tumortrace.inference.volume_predict import SliceResult, VolumePrediction
 
 RESULTS = "results.json"
 TABLE = "results.csv"
 
 _BETWEEN_VOLUMES = len(",\n    ")
+_AROUND_VOLUMES = len("\n  ") - len(",")
 
 PARTIAL = f".{RESULTS}.partial"
 """Its neighbour while it is being written; a killed run leaves it."""
@@ -37,6 +45,8 @@ empty for an automatic mask."""
 
 FORMER_COLUMNS = (COLUMNS[:-1],)
 """Columns of earlier versions, by which their files are known as ours."""
+
+_HEADS = {TABLE: (COLUMNS, *FORMER_COLUMNS), VOLUMES: (VOLUME_COLUMNS,), LESIONS: (LESION_COLUMNS,)}
 
 
 class ResultsWriter:
@@ -60,6 +70,7 @@ class ResultsWriter:
         """
         head = {"model": model}
         self.count = 0
+        self._out = out
         self._whole = whole
         self._volumes: list[str] = []
         self._volume_bytes = 0
@@ -101,6 +112,8 @@ class ResultsWriter:
     def finish(self, skipped: Sequence[str]) -> None:
         """Bring both files into their places; one that cannot be stays beside its place, for the next run.
 
+        Beside them it writes the tables of volumes, where there are any.
+
         Args:
             skipped: Files that were passed over.
         """
@@ -112,11 +125,19 @@ class ResultsWriter:
             except OSError:  # the disk is full, but for the space that was reserved
                 self._records.append(b"", tail=self._tail([], self.count, self._volumes))
                 raise
+            self._write_volume_tables()
+
+    def _write_volume_tables(self) -> None:
+        """Write the tables of volumes; without any, only in the place of those of an earlier run."""
+        for name, data in encode_volume_tables(map(json.loads, self._volumes)).items():
+            if self._volumes or (self._out / name).exists():
+                write_atomically(self._out / name, data)
 
     def _add(self, records: Sequence[Record], volumes: Sequence[str] = ()) -> None:
         lines = [json.dumps(record) for record in records]
         text = ((",\n    " if self.count else "\n    ") + ",\n    ".join(lines)) if lines else ""
         reserve = self._volume_bytes + sum(len(line) + _BETWEEN_VOLUMES for line in volumes)
+        reserve += _AROUND_VOLUMES if volumes and not self._volumes else 0
         self._records.append(text.encode(), tail=self._tail_so_far(self.count + len(lines)), reserve=reserve)
         self._volumes += volumes
         self._volume_bytes = reserve
@@ -173,16 +194,20 @@ def read_masks(out: Path) -> list[tuple[str, str]]:
         The picture's file and its mask's, as their records have them; nothing without results.
 
     Raises:
-        DataError: Another program wrote ``results.json`` or ``results.csv``.
+        DataError: Another program wrote ``results.json`` or one of the tables.
     """
-    table = out / TABLE
+    for name, heads in _HEADS.items():
+        _refuse_foreign(out / name, heads)
+    return [*_read_results(out / RESULTS), *_read_results(out / PARTIAL)]
+
+
+def _refuse_foreign(table: Path, heads: Sequence[Sequence[str]]) -> None:
     if table.exists() and not table.is_file():
         raise not_ours(table)
     if table.is_file():
         with table.open("rb") as file:
-            if file.readline() not in {_row(columns) for columns in (COLUMNS, *FORMER_COLUMNS)}:
+            if file.readline() not in map(_row, heads):
                 raise not_ours(table)
-    return [*_read_results(out / RESULTS), *_read_results(out / PARTIAL)]
 
 
 def describe(prediction: Prediction, *, file: str, mask: str | None, spacing_mm: tuple[float, float] | None) -> Record:
