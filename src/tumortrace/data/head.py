@@ -29,6 +29,8 @@ MARGIN = 0.03
 ROUNDING = 1e-5
 """Contrast below this fraction of the brightest value is what resizing makes of a constant picture."""
 
+_BALL = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (11, 11))
+
 Mask = NDArray[np.bool_]
 
 
@@ -195,9 +197,8 @@ def _find_bright(grey: Grey) -> Mask:
 def _find_largest(bright: Mask) -> Mask | None:
     """The largest object, its gaps closed and its holes filled; None if there is none."""
     margin = 12  # so that closing does not stick to the frame
-    ball = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (11, 11))
     padded = cv2.copyMakeBorder(bright.astype(np.uint8), margin, margin, margin, margin, cv2.BORDER_CONSTANT)
-    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, ball)[margin:-margin, margin:-margin]
+    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, _BALL)[margin:-margin, margin:-margin]
     contours, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     if not contours:
         return None

@@ -17,7 +17,7 @@ GRAIN_PX = 256
 ROW_STEP = 5
 """Every so many rows of it are measured: a median of thousands of pixels needs no more."""
 
-_RAYS = 72
+_TURNS = np.linspace(0.0, 2 * np.pi, 72, endpoint=False)  # of the rays from the head's middle
 _RIM = np.linspace(0.7, 1.0, 14)  # of the way from the head's middle to its edge: what lies so far out may be skull
 _BENEATH = np.linspace(0.45, 0.675, 10)
 _INSIDE = 0.3  # of the greatest depth below the head's edge: what lies deeper is brain, not scalp or skull
@@ -173,19 +173,19 @@ def _measure_ring(grey: Grey, shape: _Shape, inside: Grey) -> dict[str, float]:
     On CT bone outshines all it encloses, all the way around, and joins what it encloses. On MR bone is black between
     bright fat and the inside.
     """
-    points, centre_xy = shape.outline[:, 0, :].astype(np.float64), shape.centre_xy
-    angles, radii = np.arctan2(*(points - centre_xy).T[::-1]), np.hypot(*(points - centre_xy).T)
+    centre_xy = shape.centre_xy
+    right, down = (shape.outline[:, 0, :] - centre_xy).T
+    angles, radii = np.arctan2(down, right), np.hypot(right, down)
     order = np.argsort(angles)
-    turns = np.linspace(0.0, 2 * np.pi, _RAYS, endpoint=False)
-    reach = np.interp(turns, angles[order], radii[order], period=2 * np.pi)
+    reach = np.interp(_TURNS, angles[order], radii[order], period=2 * np.pi)
     along = np.outer(reach, np.concatenate([_BENEATH, _RIM]))
-    x = (centre_xy[0] + along * np.cos(turns)[:, None]).astype(np.float32)
-    y = (centre_xy[1] + along * np.sin(turns)[:, None]).astype(np.float32)
+    x = (centre_xy[0] + along * np.cos(_TURNS)[:, None]).astype(np.float32)
+    y = (centre_xy[1] + along * np.sin(_TURNS)[:, None]).astype(np.float32)
     rays = cv2.remap(grey, x, y, cv2.INTER_LINEAR)
     peaks = len(_BENEATH) + rays[:, len(_BENEATH) :].argmax(axis=1)
-    darkest = np.minimum.accumulate(rays, axis=1)[np.arange(_RAYS), peaks]
+    darkest = np.minimum.accumulate(rays, axis=1)[np.arange(len(_TURNS)), peaks]
     return {
-        "bone": rank(rays[np.arange(_RAYS), peaks], 0.1) - rank(inside, 0.9),
+        "bone": rank(rays[np.arange(len(_TURNS)), peaks], 0.1) - rank(inside, 0.9),
         "skull": rank(darkest, 0.5) / max(rank(inside, 0.5), 1e-3),
     }
 
