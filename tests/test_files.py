@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tumortrace.errors import DataError
-from tumortrace.files import holds_results, refuse_inside, write_atomically
+from tumortrace.files import NewFile, holds_results, refuse_inside, write_atomically, write_in
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
 
@@ -21,6 +21,23 @@ def test_a_file_is_replaced_and_nothing_stands_beside_it(tmp_path: Path):
         write_atomically(tmp_path / "deep/er/x.txt", data)
     assert [path.name for path in (tmp_path / "deep/er").iterdir()] == ["x.txt"]
     assert (tmp_path / "deep/er/x.txt").read_bytes() == b"two"
+
+
+def test_two_processes_that_write_the_same_file_do_not_meet(tmp_path: Path):
+    """What the one is writing is neither cut off nor put in place by the other."""
+    place, (one, other) = tmp_path / "out/x.txt", (tmp_path / "work/1", tmp_path / "work/2")
+    one.mkdir(parents=True)
+    with write_in(one):
+        file = NewFile(place)
+        file.write(b"one", at=0)
+    with write_in(other):
+        write_atomically(place, b"other")
+    assert place.read_bytes() == b"other"
+    file.put_in_place()
+    assert place.read_bytes() == b"one"
+    assert [*one.iterdir(), *other.iterdir()] == []
+    write_atomically(tmp_path / "beside.txt", b"x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["beside.txt", "out", "work"]
 
 
 @pytest.mark.parametrize("length", [247, 255])

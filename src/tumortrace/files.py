@@ -50,6 +50,9 @@ _CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
 _WAITING: ContextVar[dict[Path, None] | None] = ContextVar("waiting", default=None)
 """Folders whose names are to be brought to the disk when a block ends."""
 
+_WRITING_IN: ContextVar[Path | None] = ContextVar("writing_in", default=None)
+"""Folder for files while they are written; None for that of each file."""
+
 _REMEDIES = {
     errno.ENOENT: "check the path",
     errno.ELOOP: "remove the link, which leads back to itself",
@@ -162,7 +165,8 @@ def write_atomically(path: Path, data: bytes) -> None:
     if os.path.isdir(path):
         raise DataError(f"{path}: is a folder, and a file should be written there; name a file")
     try:
-        make_folder(path.parent)
+        for folder in (path.parent, _neighbour(path).parent):
+            make_folder(folder)
         file = NewFile(path)
         try:
             file.write(data, at=0)
@@ -230,6 +234,21 @@ class NewFile:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
+
+
+@contextmanager
+def write_in(folder: Path) -> Iterator[None]:
+    """Write files in a folder, not beside their places, until the block ends: two processes may write the same ones.
+
+    Args:
+        folder: A folder of this process alone, on the file system of the places. It is made when it is needed; what a
+            killed process leaves there goes with it.
+    """
+    token = _WRITING_IN.set(folder)
+    try:
+        yield
+    finally:
+        _WRITING_IN.reset(token)
 
 
 def append_whole(path: Path, data: bytes) -> None:
@@ -440,6 +459,6 @@ def _name_type(mode: int) -> str:
 
 
 def _neighbour(path: Path) -> Path:
-    """The temporary file beside a file; its name is cut where it would be too long."""
+    """The temporary file beside a file, or in the folder of ``write_in``; a name that would be too long is cut."""
     name = os.fsencode(f".{path.name}")[: LONGEST_NAME - len(b".partial")]
-    return path.with_name(os.fsdecode(name + b".partial"))
+    return (_WRITING_IN.get() or path.parent) / os.fsdecode(name + b".partial")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import tracemalloc
 from array import array
@@ -173,3 +174,21 @@ def test_an_actor_does_as_the_single_run(
             mask = f"{number}_mask.png"
             assert (out / mask).read_bytes() == (tmp_path / "here" / mask).read_bytes()
         assert {path.name for path in (out / "work/begun").iterdir()} == ({"1"} if dead else set())
+
+
+def test_each_actor_writes_in_a_folder_of_its_own(
+    tmp_path: Path, pictures: tuple[PictureFile, ...], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "enter_site", lambda _: None)
+    (tmp_path / "work/begun").mkdir(parents=True)
+    replace, written = os.replace, dict[Path, list[str]]()
+
+    def note(source: Path, place: Path) -> None:
+        written.setdefault(source.parent, []).append(place.name)
+        replace(source, place)
+
+    monkeypatch.setattr("tumortrace.files.os.replace", note)
+    for _ in range(2):
+        act(pictures[:1], tmp_path)
+    own = [names for folder, names in written.items() if folder.parent == tmp_path / "work/writing"]
+    assert [[Path(name).suffix for name in names] for names in own] == [[".png", ".parquet"], [".png", ".parquet"]]

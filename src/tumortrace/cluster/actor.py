@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any
@@ -15,7 +16,7 @@ from tumortrace.cluster.records import make_id, write_records
 from tumortrace.cluster.site import Site, enter_site
 from tumortrace.cluster.work_folder import WorkFolder
 from tumortrace.data.findings import Finding
-from tumortrace.files import sync_folders_once
+from tumortrace.files import sync_folders_once, write_in
 from tumortrace.inference.batch.folder import one_opencv_thread
 from tumortrace.inference.batch.found_files import PictureFile
 from tumortrace.inference.batch.settings import SegmentSettings
@@ -56,11 +57,14 @@ class SegmentActor:
         enter_site(site)
         limit_cores(1)
         self._segmenter, self._settings, self._out, self._work = segmenter, settings, site.out, work
+        # A worker that seems dead may still live, and write the same files as the one in its place.
+        self._writing = work.writing / uuid.uuid4().hex
 
     def __call__(self, rows: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Segment the units of each block, and write their masks and records."""
         blocks: list[Block] = [pickle.loads(block) for block in rows[BLOCK]]  # noqa: S301 - from our own driver
-        return {DONE: np.array([self._segment(block) for block in blocks])}
+        with write_in(self._writing):
+            return {DONE: np.array([self._segment(block) for block in blocks])}
 
     def _segment(self, block: Block) -> int:
         units = block.read(self._work.listing)

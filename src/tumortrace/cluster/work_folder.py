@@ -30,3 +30,8 @@ class WorkFolder:
     def begun(self) -> Path:
         """The folder of what was begun, by which a worker that died is noticed."""
         return self.path / "begun"
+
+    @property
+    def writing(self) -> Path:
+        """The folder of what each worker is writing, in a folder of its own."""
+        return self.path / "writing"
