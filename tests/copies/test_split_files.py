@@ -107,7 +107,14 @@ def test_what_a_split_cannot_be_asked(make_survey: MakeSurvey):
 @pytest.mark.parametrize(
     ("patients", "across", "sentence"),
     [
-        (["", "", "", ""], None, "no copy is on two sides. Patients were not checked: none is known for the 4 cases"),
+        (
+            ["", "", "", ""],
+            None,
+            (
+                "no copy is on two sides. Patients were not checked: none is known for the 4 cases; "
+                "name them in a pairs.csv with the columns image and patient"
+            ),
+        ),
         (["p", "p", "q", "q"], 0, "no copy and none of 2 patients is on two sides"),
         (["p", "p", "", ""], 0, "no copy and none of 1 patient is on two sides. 2 of 4 cases name no patient and were"),
     ],

@@ -84,7 +84,10 @@ def describe_check(document: dict[str, Any]) -> str:
     cases, known = checked["cases"], checked["cases_with_patient"]
     if not known:
         checked_cases = counted(cases, "case")
-        return f"checked: no copy is on two sides. Patients were not checked: none is known for the {checked_cases}"
+        return (
+            f"checked: no copy is on two sides. Patients were not checked: none is known for the {checked_cases}; "
+            "name them in a pairs.csv with the columns image and patient"
+        )
     patients = counted(checked["patients"], "patient")
     unknown = f". {cases - known} of {cases} cases name no patient and were checked for copies only"
     return f"checked: no copy and none of {patients} is on two sides{unknown if known < cases else ''}"

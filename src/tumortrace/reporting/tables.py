@@ -138,7 +138,7 @@ def _rows_of_copies(document: Document) -> Iterator[tuple[str, str]]:
         yield f"{pair['part']} images with a copy in {pair['with']}", f"{pair['images']} of {pair['of']}"
     patients = document["patients"]
     named = f"{patients['patients']}, named for {patients['images']} of {counted(document['n'], 'image')}"
-    yield "patients", named if patients["patients"] else "unknown, so only copies were checked"
+    yield "patients", named if patients["patients"] else "unknown, so only copies were checked (a pairs.csv names them)"
     for group in document["largest_groups"][:3]:
         linked = f"{group['linked_share']:.0%} of its pairs linked directly"
         least = f"least similar {group['lowest_similarity']:.2f}"
