@@ -163,7 +163,7 @@ def _describe(summary: SegmentSummary) -> list[str]:
     if summary.objects:
         from tumortrace.inference.results.tally import NAMED
 
-        lines.append(f"{len(summary.objects)} skipped: DICOM copies or objects that are no scan (named in results.json)")
+        lines.append(f"{len(summary.objects)} skipped: DICOM copies and objects without scan (named in results.json)")
         lines += _name(summary.objects[:NAMED], len(summary.objects))
     if summary.sent is not None:
         lines.append(f"{counted(summary.sent, 'DICOM-SEG')} sent, and read back the same")
