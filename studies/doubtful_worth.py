@@ -1,4 +1,4 @@
-"""Gain of a training without doubtful outlines, judged by the outlines of both annotators.
+"""Gain of a training without doubtful outlines, by both annotators.
 
 ``python -m studies.doubtful_worth DATA --run CROSSVAL --without DIR --exclude doubtful.txt`` segments figshare's slices
 by the folds of a cross-validation, and by runs DIR/1, DIR/2, ... that were trained on the same folds without the
