@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from tumortrace.copies import similarity
-from tumortrace.copies.similarity import ORIENTATIONS, SIDE_PX, find_nearest, head_box, orient, signature
+from tumortrace.copies.similarity import ORIENTATIONS, SIDE_PX, References, head_box, orient, signature
 
 DrawHead = Callable[..., NDArray[np.uint8]]
 
@@ -122,7 +122,7 @@ def test_signature_of_a_turned_slice_is_the_turned_signature(draw_head: DrawHead
 @pytest.mark.parametrize("change", CHANGES)
 def test_changed_copy_stays_similar(draw_head: DrawHead, change: str):
     pixels = draw_head(1)
-    (match,) = find_nearest(signature(CHANGES[change](pixels))[None], signature(pixels)[None])
+    (match,) = References(signature(pixels)[None]).find_nearest(signature(CHANGES[change](pixels))[None])
     assert (match.turns, match.flip) == (0, False)
     assert 0.85 < match.similarity <= 1 + 1e-5
 
@@ -131,7 +131,7 @@ def test_changed_copy_stays_similar(draw_head: DrawHead, change: str):
 def test_every_orientation_is_recovered(draw_head: DrawHead, turns: int, flip: bool):  # noqa: FBT001 - a parameter
     references = np.stack([signature(draw_head(seed)) for seed in (2, 1, 3)])
     query = orient(draw_head(1), turns=turns, flip=flip)
-    (match,) = find_nearest(signature(resize(query, (150, 160)))[None], references)
+    (match,) = References(references).find_nearest(signature(resize(query, (150, 160)))[None])
     assert (match.index, match.turns, match.flip) == (1, turns, flip)
     assert match.similarity > 0.95
     # Turned that way, the reference lies on the query.
@@ -140,13 +140,17 @@ def test_every_orientation_is_recovered(draw_head: DrawHead, turns: int, flip: b
 
 def test_unrelated_slices_are_not_similar(draw_head: DrawHead):
     signatures = [signature(draw_head(seed)) for seed in range(6)]
-    similarities = [find_nearest(one[None], other[None])[0].similarity for one, other in combinations(signatures, 2)]
+    similarities = [
+        References(other[None]).find_nearest(one[None])[0].similarity for one, other in combinations(signatures, 2)
+    ]
     assert len(similarities) == 15
     assert max(similarities) < 0.6
 
 
 def test_constant_picture_is_like_nothing(draw_head: DrawHead):
-    (match,) = find_nearest(signature(np.full((50, 40), 90, dtype=np.uint8))[None], signature(draw_head(1))[None])
+    (match,) = References(signature(draw_head(1))[None]).find_nearest(
+        signature(np.full((50, 40), 90, dtype=np.uint8))[None]
+    )
     assert match.similarity == 0.0
 
 
@@ -156,7 +160,7 @@ def test_each_query_has_its_own_nearest(draw_head: DrawHead, monkeypatch: pytest
     monkeypatch.setattr(similarity, "_SHORTLIST", 2)
     references = np.stack([signature(draw_head(seed)) for seed in range(4)])
     queries = np.stack([signature(orient(draw_head(seed), turns=seed, flip=True)) for seed in (3, 0, 2)])
-    matches = find_nearest(queries, references)
+    matches = References(references).find_nearest(queries)
     assert [(match.index, match.turns, match.flip) for match in matches] == [(3, 3, True), (0, 0, True), (2, 2, True)]
 
 
@@ -165,7 +169,7 @@ def test_each_query_has_its_own_nearest(draw_head: DrawHead, monkeypatch: pytest
     hnp.arrays(np.float32, (3, 3, 3), elements=st.integers(-9, 9)),
 )
 def test_nearest_has_the_largest_of_all_sums_of_products(queries: NDArray[np.float32], references: NDArray[np.float32]):
-    for query, match in zip(queries, find_nearest(queries, references), strict=True):
+    for query, match in zip(queries, References(references).find_nearest(queries), strict=True):
         sums = [
             float((query * orient(reference, turns=turns, flip=flip)).sum())
             for reference in references

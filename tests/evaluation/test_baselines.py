@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tumortrace.copies.described import describe_cases
 from tumortrace.copies.lookup import HeadFrame, copy_mask
-from tumortrace.copies.similarity import ORIENTATIONS, find_nearest, orient, signature
+from tumortrace.copies.similarity import ORIENTATIONS, References, orient, signature
 from tumortrace.copies.training_index import TrainingIndex, build_training_index
 from tumortrace.data.cases import Case, CaseRecord, read_case
 from tumortrace.data.dataset import open_dataset
@@ -41,7 +41,7 @@ def memory(draw_head: DrawHead, write_case: WriteCase) -> TrainingIndex:
 
 
 def copy_nearest(pixels: NDArray[np.uint8], memory: TrainingIndex) -> tuple[NDArray[np.bool_], str]:
-    (match,) = find_nearest(signature(pixels)[None], memory.head_signatures())
+    (match,) = References(memory.head_signatures()).find_nearest(signature(pixels)[None])
     return copy_mask(match, memory.head_masks[match.index], HeadFrame.of_head(pixels)), memory.names[match.index]
 
 

@@ -17,7 +17,7 @@ from tumortrace.copies.agreement import describe_agreement, measure_agreement
 from tumortrace.copies.compare import SAME_SLICE, CopyPair
 from tumortrace.copies.lookup import HeadFrame, copy_mask
 from tumortrace.copies.parts import count_leaks, count_shared, describe_leakage, describe_patients, list_uncompared
-from tumortrace.copies.similarity import find_nearest
+from tumortrace.copies.similarity import References
 from tumortrace.copies.survey import Survey
 from tumortrace.copies.training_index import cut_head_mask
 from tumortrace.copies.transforms import name_transform
@@ -156,7 +156,7 @@ def _describe_lookup(survey: Survey) -> Document | None:
     queries, references = survey.signatures.heads(scored), survey.signatures.heads(training)
     leaked = {groups[index] for index in training}
     dices = {}
-    for index, match in zip(scored, find_nearest(queries, references), strict=True):
+    for index, match in zip(scored, References(references).find_nearest(queries), strict=True):
         nearest = training[match.index]
         head_mask = cut_head_mask(cases[nearest].truth(), survey.signatures.head_box_xywh(nearest))
         mask = copy_mask(match, head_mask, HeadFrame(cases[index].size_hw, survey.signatures.head_box_xywh(index)))

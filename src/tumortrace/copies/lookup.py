@@ -44,7 +44,7 @@ def copy_mask(match: Match, head_mask: NDArray[np.bool_], place: HeadFrame) -> N
     """Copy the mask of the most similar training slice, flipped and turned to fit: a lookup table.
 
     Args:
-        match: Match from ``find_nearest``.
+        match: Match from ``References.find_nearest``.
         head_mask: Mask of the matched slice in head coordinates, shape (MASK_PX, MASK_PX), bool.
         place: Place of the head in the slice that receives the mask.
 

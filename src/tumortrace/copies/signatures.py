@@ -79,7 +79,7 @@ class Signatures:
         return self._coarse[window]
 
     def heads(self, indices: Sequence[int] | slice = slice(None)) -> NDArray[np.float32]:
-        """Return signatures of heads, shape (N, SIDE_PX, SIDE_PX), as ``similarity.find_nearest`` takes them."""
+        """Return signatures of heads, shape (N, SIDE_PX, SIDE_PX), as ``similarity.References`` takes them."""
         heads = self.windows[indices, HEAD].astype(np.float32)
         heads /= np.float32(SIDE_PX)
         return heads

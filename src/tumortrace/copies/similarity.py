@@ -98,37 +98,45 @@ def frame_signature(pixels: NDArray[Any]) -> NDArray[np.float32]:
     return np.asarray(flat / np.linalg.norm(flat), dtype=np.float32)
 
 
-def find_nearest(queries: NDArray[np.float32], references: NDArray[np.float32]) -> list[Match]:
-    """The nearest reference of each query, over all eight orientations.
+class References:
+    """Slices among which the nearest ones are sought, prepared once."""
 
-    Averages over squares of _AVERAGED_PX pixels pick the _SHORTLIST nearest references, and all pixels decide.
+    def __init__(self, signatures: NDArray[np.float32]) -> None:
+        """Prepare slices.
 
-    Args:
-        queries: Signatures, shape (Q, SIDE_PX, SIDE_PX), float32.
-        references: Signatures, shape (R, SIDE_PX, SIDE_PX), float32; R is at least 1.
+        Args:
+            signatures: Their signatures, shape (R, SIDE_PX, SIDE_PX), float32; R is at least 1.
+        """
+        self._signatures = signatures
+        self._averages = _average(signatures).T if len(signatures) > _SHORTLIST else None
 
-    Returns:
-        One match for each query.
-    """
-    small = _average(references).T if len(references) > _SHORTLIST else None
-    starts = range(0, len(queries), _QUERIES)
-    return [match for start in starts for match in _match(queries[start : start + _QUERIES], references, small)]
+    def find_nearest(self, queries: NDArray[np.float32]) -> list[Match]:
+        """Find the nearest reference of each query, over all eight orientations.
 
+        Averages over squares of _AVERAGED_PX pixels pick the _SHORTLIST nearest references, and all pixels decide.
 
-def _match(
-    queries: NDArray[np.float32], references: NDArray[np.float32], small: NDArray[np.float32] | None
-) -> list[Match]:
-    """Match some queries; ``small`` are the references' averages as columns, None if none needs to be ruled out."""
-    # Turning the queries back is cheaper than turning the references.
-    turned_back = np.stack([[_orient_back(q, turns=turns, flip=flip) for q in queries] for turns, flip in ORIENTATIONS])
-    if small is None:
-        shortlists = np.tile(np.arange(len(references)), (len(queries), 1))
-    else:
-        alike = np.full((len(queries), len(references)), -np.inf, dtype=np.float32)
-        for each in turned_back:
-            np.maximum(alike, _average(each) @ small, out=alike)
-        shortlists = np.sort(np.argpartition(-alike, _SHORTLIST, axis=1)[:, :_SHORTLIST], axis=1)
-    return [_choose_nearest(turned_back[:, q], references, those) for q, those in enumerate(shortlists)]
+        Args:
+            queries: Signatures, shape (Q, SIDE_PX, SIDE_PX), float32.
+
+        Returns:
+            One match for each query.
+        """
+        starts = range(0, len(queries), _QUERIES)
+        return [match for start in starts for match in self._match(queries[start : start + _QUERIES])]
+
+    def _match(self, queries: NDArray[np.float32]) -> list[Match]:
+        # Turning the queries back is cheaper than turning the references.
+        turned_back = np.stack([
+            [_orient_back(query, turns=turns, flip=flip) for query in queries] for turns, flip in ORIENTATIONS
+        ])  # fmt: skip
+        if self._averages is None:
+            shortlists = np.tile(np.arange(len(self._signatures)), (len(queries), 1))
+        else:
+            alike = np.full((len(queries), len(self._signatures)), -np.inf, dtype=np.float32)
+            for each in turned_back:
+                np.maximum(alike, _average(each) @ self._averages, out=alike)
+            shortlists = np.sort(np.argpartition(-alike, _SHORTLIST, axis=1)[:, :_SHORTLIST], axis=1)
+        return [_choose_nearest(turned_back[:, q], self._signatures, those) for q, those in enumerate(shortlists)]
 
 
 def _choose_nearest(

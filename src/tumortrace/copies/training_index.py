@@ -48,7 +48,7 @@ class TrainingIndex:
     pictures: tuple[str, ...]
 
     def head_signatures(self) -> NDArray[np.float32]:
-        """Of norm 1, shape (N, SIDE_PX, SIDE_PX), as ``similarity.find_nearest`` takes them."""
+        """Of norm 1, shape (N, SIDE_PX, SIDE_PX), as ``similarity.References`` takes them."""
         return self.signatures.heads()
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.copies.lookup import HeadFrame, copy_mask
-from tumortrace.copies.similarity import find_nearest, head_box, signature
+from tumortrace.copies.similarity import References, head_box, signature
 from tumortrace.copies.training_index import MASK_PX, TrainingIndex
 from tumortrace.data.cases import Case
 from tumortrace.metrics.lesions import label_lesions
@@ -32,7 +32,7 @@ class Baselines:
         """
         self._memory = memory if memory and memory.names else None
         if self._memory:
-            self._signatures = self._memory.head_signatures()
+            self._references = References(self._memory.head_signatures())
             self._mean, self._level = mean_head_mask(self._memory)
 
     def score(self, case: Case) -> dict[str, PixelCounts]:
@@ -41,7 +41,7 @@ class Baselines:
         masks = {"all_background": np.zeros_like(case.truth), "brightest_blob": find_brightest_blob(pixels)}
         if self._memory:
             place = HeadFrame.of_head(pixels)
-            (match,) = find_nearest(signature(pixels)[None], self._signatures)
+            (match,) = self._references.find_nearest(signature(pixels)[None])
             masks["mean_mask"] = place.lay(self._mean) >= self._level
             masks["nearest_training_mask"] = copy_mask(match, self._memory.head_masks[match.index], place)
         return {name: count_pixels(mask, case.truth) for name, mask in masks.items()}

@@ -44,7 +44,7 @@ def _explain(document: Document) -> str:
         f"({document['crossval']}). The models contradict {document['contradicted']} of them: the doubt is at least "
         f"{document['contradicted_from']}, and outline and mask share less than half (Dice below {APART}). A model may "
         f"be wrong: look at each outline before you omit it. {TABLE} lists all outlines; {LIST} names the contradicted "
-        f"ones, for train --exclude.{others}"
+        f"ones: strike those that are right, then give it to train --exclude.{others}"
     )
 
 
