@@ -22,7 +22,7 @@ from reproduction.tables import write_table
 from tumortrace.cli import run_script
 from tumortrace.copies.leakage import find_leaks
 from tumortrace.copies.lookup import HeadFrame, copy_mask
-from tumortrace.copies.similarity import find_nearest, signature
+from tumortrace.copies.similarity import References, signature
 from tumortrace.copies.survey import DescribedCases, Survey, describe_cases, survey_cases
 from tumortrace.copies.training_index import TrainingIndex, build_training_index
 from tumortrace.data.cases import read_image
@@ -110,10 +110,10 @@ def write_cell(cell: worth.Cell) -> str:
 
 def look_up(cases: Sequence[worth.SurveyedCase], index: TrainingIndex) -> Masks:
     """Copy the mask of the most similar training slice onto each case."""
-    references, masks = index.head_signatures(), []
+    references, masks = References(index.head_signatures()), []
     for case in cases:
         pixels = read_image(case.record).pixels
-        (match,) = find_nearest(signature(pixels)[None], references)
+        (match,) = references.find_nearest(signature(pixels)[None])
         masks.append(copy_mask(match, index.head_masks[match.index], HeadFrame.of_head(pixels)))
     return [(worth.to_grid(mask), mask) for mask in masks]
 

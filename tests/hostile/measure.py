@@ -143,11 +143,17 @@ def segment_together(root: Path) -> tuple[Outcome, Outcome]:
     folder.mkdir()
     for number, make in enumerate([*PICTURES.values(), *SCANS.values()]):
         prepare(make, folder / f"{number}")
-    (root / "alone").mkdir()
-    for place in (folder, root / "alone"):
-        write_png(place / "slice.png", draw_phantom(np.random.default_rng(0), size_hw=(320, 272), kind="bright").pixels)
+    path = prepare(_draw_slice, root / "alone")
+    shutil.copy(path, folder)
     alone = run_command("alone", ["segment", str(root / "alone"), "--out", str(root / "out-alone")])
     return run_command("together", ["segment", str(folder), "--out", str(root / "out")]), alone
+
+
+def _draw_slice(folder: Path) -> Path:
+    """Write a generated slice; in a fork, since the threads that OpenCV starts for it are missing in later forks."""
+    path = folder / "slice.png"
+    write_png(path, draw_phantom(np.random.default_rng(0), size_hw=(320, 272), kind="bright").pixels)
+    return path
 
 
 def main(pattern: str = "") -> None:
