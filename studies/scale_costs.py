@@ -29,7 +29,7 @@ from tumortrace.cli import run_script
 from tumortrace.files import write_json
 from tumortrace.phantoms.slices import draw_phantom
 
-FEW, MANY = 4, 24
+FEW, MANY = 4, 204
 RECORDS = 20_000
 FILES = 20_000
 
