@@ -234,8 +234,10 @@ def test_a_box_and_clicks_by_touch(open_page: OpenPage, head: tuple[Path, np.nda
     session = Segmenter("fast", threads=1).point(Slice(pixels, "head.png"))
     np.testing.assert_array_equal(read_labels(page)[0] > 0, session.predict(box).mask)
     assert page.evaluate("scrollY") == top  # a finger on the picture does not scroll the page
-    page.wait_for_timeout(800)  # Chromium takes no tap right after a drag
-    page.get_by_label("Clicks take away").tap()  # below the picture, which stays in sight
+    take_away = page.get_by_label("Clicks take away")  # below the picture, which stays in sight
+    while not take_away.is_checked():  # Chromium takes no tap right after a drag
+        page.wait_for_timeout(400)
+        take_away.tap()
     page.touchscreen.tap(*place_on_screen(page, 120, 110))
     wait_until(page, "viewer.tool.prompt.points.length === 1")
     assert run_page(page, "return viewer.tool.prompt.labels") == [0]
