@@ -21,7 +21,7 @@ from tumortrace.inference.batch.folder import one_opencv_thread
 from tumortrace.inference.batch.found_files import PictureFile
 from tumortrace.inference.batch.settings import SegmentSettings
 from tumortrace.inference.batch.units import Unit, segment_unit, segment_units
-from tumortrace.inference.results.results_json import describe_failure, describe_volume_failure
+from tumortrace.inference.results.describe import describe_failure, describe_volume_failure
 from tumortrace.inference.results.unit_files import write_unit
 from tumortrace.inference.results.unit_record import UnitRecord
 from tumortrace.inference.segmenter import Segmenter

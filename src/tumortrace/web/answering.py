@@ -13,7 +13,7 @@ from tumortrace.files import Document
 from tumortrace.inference.batch.found_files import PictureFile
 from tumortrace.inference.model import Model
 from tumortrace.inference.prompts.model import PromptModel
-from tumortrace.inference.results.results_json import describe_model
+from tumortrace.inference.results.describe import describe_model
 from tumortrace.web.engine import Engine
 from tumortrace.web.limits import RefusalError
 from tumortrace.web.opening import Opened, open_upload

@@ -20,7 +20,7 @@ from tumortrace.inference.batch.segment_picture import PictureDone, encode_mask
 from tumortrace.inference.batch.volume_batch import describe_all
 from tumortrace.inference.predict import Prediction
 from tumortrace.inference.prompts.volume import combine_followed, follow_tumour
-from tumortrace.inference.results.results_json import describe, describe_slice
+from tumortrace.inference.results.describe import describe, describe_slice
 from tumortrace.inference.results.volume_files import VolumeFile
 from tumortrace.inference.segmenter import Segmenter
 from tumortrace.inference.volume_predict import keep_slice

@@ -24,7 +24,7 @@ from tumortrace.inference.model import Model
 from tumortrace.inference.overlay import draw_overlay
 from tumortrace.inference.predict import Prediction
 from tumortrace.inference.prompts.model import PromptModel
-from tumortrace.inference.results.results_json import describe_model, describe_slice, describe_volume_failure
+from tumortrace.inference.results.describe import describe_model, describe_slice, describe_volume_failure
 from tumortrace.inference.results.unit_record import Record
 from tumortrace.inference.results.volume_files import VolumeFile, VolumeOptions, encode_volume_seg
 from tumortrace.inference.segmenter import Segmenter

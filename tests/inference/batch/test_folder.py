@@ -28,7 +28,8 @@ from tumortrace.inference.batch.settings import SegmentSettings
 from tumortrace.inference.model import Model
 from tumortrace.inference.predict import Prediction
 from tumortrace.inference.results import unit_files
-from tumortrace.inference.results.results_json import PARTIAL, ResultsWriter, describe_failure, open_results
+from tumortrace.inference.results.describe import describe_failure
+from tumortrace.inference.results.results_json import PARTIAL, ResultsWriter, open_results
 from tumortrace.inference.segmenter import Segmenter
 from tumortrace.locks import lock_folder
 

@@ -15,13 +15,12 @@ from tumortrace.config import Recipe
 from tumortrace.errors import DataError
 from tumortrace.files import NewFile
 from tumortrace.inference.model import Model
+from tumortrace.inference.results.describe import describe_failure, describe_volume_failure
 from tumortrace.inference.results.results_json import (
     COLUMNS,
     PARTIAL,
     RESULTS,
     TABLE,
-    describe_failure,
-    describe_volume_failure,
     open_results,
     read_masks,
 )

@@ -19,7 +19,7 @@ from tumortrace.inference.predict import Prediction
 from tumortrace.inference.prompts.boxes import Boxes
 from tumortrace.inference.prompts.grid import Box
 from tumortrace.inference.prompts.session import merge_predictions
-from tumortrace.inference.results.results_json import describe, describe_failure
+from tumortrace.inference.results.describe import describe, describe_failure
 from tumortrace.inference.results.unit_record import Record
 from tumortrace.inference.segmenter import Segmenter
 from tumortrace.signed_png import is_signed_png_bytes, sign_png

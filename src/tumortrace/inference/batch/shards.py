@@ -55,8 +55,8 @@ from tumortrace.inference.batch.journal import (
 from tumortrace.inference.batch.settings import SegmentSettings
 from tumortrace.inference.batch.units import Unit, Units, count_slices, segment_units
 from tumortrace.inference.parallel import map_in_order
+from tumortrace.inference.results.describe import describe_model
 from tumortrace.inference.results.merging import write_results
-from tumortrace.inference.results.results_json import describe_model
 from tumortrace.inference.results.tally import RunTally, SegmentSummary, ShardCounts
 from tumortrace.inference.results.unit_files import UnitDone
 from tumortrace.inference.results.unit_record import UnitRecord

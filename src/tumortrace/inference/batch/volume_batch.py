@@ -8,7 +8,7 @@ from tumortrace.data.findings import Finding
 from tumortrace.errors import DataError
 from tumortrace.inference.batch.settings import SegmentSettings
 from tumortrace.inference.explain import explain_failure
-from tumortrace.inference.results.results_json import describe_slice, describe_volume, describe_volume_failure
+from tumortrace.inference.results.describe import describe_slice, describe_volume, describe_volume_failure
 from tumortrace.inference.results.unit_files import UnitDone, fail
 from tumortrace.inference.results.unit_record import Record, UnitRecord
 from tumortrace.inference.results.volume_files import VolumeFile, encode_files, encode_volume_seg

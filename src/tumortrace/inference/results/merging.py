@@ -16,7 +16,7 @@ def write_results(model: Record, records: Iterable[UnitRecord], skipped: Sequenc
     """Write both files of results, each atomically, as a single run over the same inputs writes them.
 
     Args:
-        model: Model that the results come from, as ``results.describe_model`` returns it.
+        model: Model that the results come from, as ``describe.describe_model`` returns it.
         records: Records of all units in the order of ``units.Units``, drawn a thousand at a time.
         skipped: Files without a record, as ``batch.list_skipped`` returns them.
         out: Folder of the results, locked.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tumortrace.errors import DataError
 from tumortrace.files import is_disk_fault, write_atomically
-from tumortrace.inference.results.results_json import describe_failure, describe_volume_failure
+from tumortrace.inference.results.describe import describe_failure, describe_volume_failure
 from tumortrace.inference.results.unit_record import Record, UnitRecord
 
 
