@@ -266,9 +266,9 @@ def drop_times(value: object) -> object:
 
 
 def study_cost(given: argparse.Namespace) -> None:
-    """Segment few and many slices on one core, here and on a cluster of one core: the difference is a slice's cost."""
+    """Segment few and many slices here and on a cluster, all on one core: the difference is a slice's cost."""
     counts = (given.slices // 5, given.slices)
-    with start_nodes(1) as cluster, one_core():
+    with one_core(), start_nodes(1) as cluster:
         for count in counts:
             words, _ = make_command("archive", given.out, count)
             for place, more in (("here", []), ("ray", ["--ray", cluster.address])):
@@ -355,7 +355,7 @@ def list_cpu() -> dict[int, tuple[str, float]]:
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """Let this process and what it starts in the block run on one core; an actor of the cluster has one of its own."""
+    """Let this process and what it starts in the block run on one core."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(before)})
     try:
