@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tumortrace.cli import run_script
-from tumortrace.data.slice import read_slice
+from tumortrace.data.slice_file import read_slice
 from tumortrace.data.upright import turn_upright
-from tumortrace.files import write_atomically, write_csv
+from tumortrace.files import write_atomically
 from tumortrace.inference.acquisition import CLIP, CONTRASTS, LOWEST, PLANES, rate
 from tumortrace.inference.acquisition_features import draw_head, measure_contrast_features, measure_plane_features
+from tumortrace.json_csv import write_csv
 from tumortrace.progress import track
 
 TABLES = Path("docs/results/tables")

@@ -31,8 +31,9 @@ from tumortrace.copies.compare import SAME_SLICE
 from tumortrace.copies.find import find_copies
 from tumortrace.copies.signatures import measure_signature, stack_signatures
 from tumortrace.data.dataset import open_dataset
-from tumortrace.data.slice import read_slice, write_png
-from tumortrace.files import write_json
+from tumortrace.data.png_writing import write_png
+from tumortrace.data.slice_file import read_slice
+from tumortrace.json_csv import write_json
 from tumortrace.progress import track
 from tumortrace.training.encoder import EfficientNetLite, load_pretrained
 

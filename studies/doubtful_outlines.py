@@ -5,7 +5,8 @@
 2. ``python studies/doubtful_foreign.py OUT``, in an environment with cleanlab, adds OUT/cleanlab.csv.
 3. ``python -m studies.doubtful_outlines score OUT`` prints the table, with ``--folds 3,4`` that of some folds.
 
-In step 1, ``--run RUN --fold 4`` judges the slices of figshare's fold 4 by one model that was not trained on it.
+In step 1, ``--run 4=RUN`` judges the slices of figshare's fold 4 by a model that was not trained on it; give it once for
+each fold.
 
 An outline counts as wrong if BRISC's outlines of the same slice agree with it at a mean Dice below 0.5. Only slices
 count whose twin in BRISC was found by the picture: the others were matched by the outline, so that they agree.
@@ -24,11 +25,11 @@ import typer
 from numpy.typing import NDArray
 
 from studies.doubtful_ranks import WRONG, rank
-from tumortrace.copies.survey import survey_cases
+from tumortrace.copies.survey import Survey, survey_cases
 from tumortrace.data.dataset import open_dataset
 from tumortrace.evaluation.doubtful import Doubt, HeldOutModels, find_doubtful, open_crossval, predict_held_out
-from tumortrace.files import write_csv
 from tumortrace.inference.model import open_model
+from tumortrace.json_csv import write_csv
 from tumortrace.progress import track
 
 SHARES = (0.05, 0.1, 0.2)
@@ -41,19 +42,14 @@ app = typer.Typer(add_completion=False)
 @app.command("list")
 def list_doubts(
     data: Path,
-    run: Annotated[Path, typer.Option()],
+    run: Annotated[list[str], typer.Option(help="CROSSVAL, or FOLD=RUN once for each fold.")],
     second: Annotated[Path, typer.Option()],
     out: Annotated[Path, typer.Option()],
-    fold: Annotated[str, typer.Option()] = "",
 ) -> None:
     """Judge all outlines and write what the other steps need."""
     agreed, folds = _read_second(second), _read_folds(data)
     survey = survey_cases(open_dataset(data).records)
-    if fold:
-        of_fold = [case for case in survey.cases if folds[Path(case.record.case_id).name] == fold]
-        held_out = HeldOutModels(run, {fold: open_model(str(run))}, {case.sha256: fold for case in of_fold})
-    else:
-        held_out = open_crossval(run)
+    held_out = _open_folds(run, survey, folds) if "=" in run[0] else open_crossval(Path(run[0]))
     doubts = {doubt.file: doubt for doubt in find_doubtful(held_out, survey)}
     rows, truths, levels = [], [], []
     judged = [case for case in survey.cases if case.record.case_id in doubts]
@@ -93,6 +89,13 @@ def score(out: Path, *, folds: Annotated[str, typer.Option()] = "1,2,3,4") -> No
                 f"{name},{share:.0%},{wrong[top].sum()},{wrong[top].sum() / wrong.sum():.3f},"
                 f"{wrong[top].sum() / max(known[top].sum(), 1):.3f}"
             )
+
+
+def _open_folds(runs: list[str], survey: Survey, folds: dict[str, str]) -> HeldOutModels:
+    """Open one model a fold of figshare, given as FOLD=RUN."""
+    models = {fold: open_model(folder) for fold, _, folder in (run.partition("=") for run in runs)}
+    fold_of = {case.sha256: folds[Path(case.record.case_id).name] for case in survey.cases}
+    return HeldOutModels(Path(runs[0]), models, {sha: fold for sha, fold in fold_of.items() if fold in models})
 
 
 def _describe(doubt: Doubt, second: float | None, fold: str) -> dict[str, object]:

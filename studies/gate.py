@@ -20,7 +20,8 @@ from studies.foreign import foreign_pictures
 from tumortrace.cli import run_script
 from tumortrace.data.dataset import open_datasets
 from tumortrace.data.pictures import IMAGE_SUFFIXES
-from tumortrace.data.slice import Slice, read_slice, slice_from_array
+from tumortrace.data.slice import Slice, slice_from_array
+from tumortrace.data.slice_file import read_slice
 from tumortrace.data.upright import turn_upright
 from tumortrace.inference.features import measure_features
 from tumortrace.inference.gate import NOT_MR, find_fault

@@ -22,8 +22,8 @@ from tumortrace.copies.groups import link
 from tumortrace.copies.signatures import measure_signature, stack_signatures
 from tumortrace.copies.similarity import ORIENTATIONS, orient
 from tumortrace.data.dataset import open_dataset
-from tumortrace.data.slice import read_slice
-from tumortrace.files import Document, write_json
+from tumortrace.data.slice_file import read_slice
+from tumortrace.json_csv import Document, write_json
 
 Picture = NDArray[np.uint8]
 Plant = Callable[[Picture, np.random.Generator], NDArray[Any]]

@@ -32,13 +32,13 @@ from tumortrace.data.masks import read_mask
 from tumortrace.data.slice import Slice
 from tumortrace.data.upright import turn_upright
 from tumortrace.evaluation.simulated_prompts import click_error, cut_to_slice, loosen_box
-from tumortrace.files import write_csv
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict
 from tumortrace.inference.prompts.grid import Box, box_of
 from tumortrace.inference.prompts.model import PromptModel, open_prompt_model
 from tumortrace.inference.prompts.session import PromptSession, keep_pointed
 from tumortrace.inference.recipe import prepare, restore, tumour_probability
+from tumortrace.json_csv import write_csv
 from tumortrace.metrics.intervals import mean_interval
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.progress import track

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from studies.prompted import read_held_out, read_pointed
 from tumortrace.cli import run_script
-from tumortrace.data.slice import Slice, write_png
+from tumortrace.data.png_writing import write_png
+from tumortrace.data.slice import Slice
 from tumortrace.inference.prompts.grid import Box
 from tumortrace.progress import track
 

@@ -22,12 +22,13 @@ from studies.prompted import GOALS, LOOSENESS, SHIFTED
 from tumortrace.cli import run_script
 from tumortrace.copies.split_files import read_split
 from tumortrace.data.geometry import rasterize_region
-from tumortrace.data.slice import Slice, write_png
+from tumortrace.data.png_writing import write_png
+from tumortrace.data.slice import Slice
 from tumortrace.evaluation.simulated_prompts import click_error, cut_to_slice, loosen_box
-from tumortrace.files import write_csv
 from tumortrace.inference.prompts.grid import box_of
 from tumortrace.inference.prompts.model import open_prompt_model
 from tumortrace.inference.prompts.session import PromptSession
+from tumortrace.json_csv import write_csv
 from tumortrace.metrics.intervals import mean_interval
 from tumortrace.phantoms.slices import draw_phantom
 

@@ -25,10 +25,10 @@ from rich.console import Console
 from studies.prompted import GOALS, MOST_CLICKS, Pointed, count_prompts, group_of, read_held_out, read_pointed, refine
 from tumortrace.cli import run_script
 from tumortrace.evaluation.simulated_prompts import click_error
-from tumortrace.files import write_csv
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict
 from tumortrace.inference.prompts.model import PromptModel, open_prompt_model
+from tumortrace.json_csv import write_csv
 from tumortrace.metrics.intervals import mean_interval
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.progress import track

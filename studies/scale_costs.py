@@ -26,7 +26,7 @@ from PIL import Image
 
 from studies.scale import Costs
 from tumortrace.cli import run_script
-from tumortrace.files import write_json
+from tumortrace.json_csv import write_json
 from tumortrace.phantoms.slices import draw_phantom
 
 FEW, MANY = 4, 204

@@ -30,9 +30,10 @@ from tumortrace.copies.split_files import read_split
 from tumortrace.copies.splits import Split
 from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.data.dataset import Dataset, open_datasets, open_negatives
-from tumortrace.files import write_atomically, write_csv, write_json
+from tumortrace.files import write_atomically
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict
+from tumortrace.json_csv import write_csv, write_json
 from tumortrace.metrics.calibration import PAINTED
 from tumortrace.metrics.intervals import mean_interval
 from tumortrace.progress import track

@@ -35,7 +35,7 @@ from tumortrace.data.dataset import Dataset, open_datasets
 from tumortrace.data.fingerprint import hash_case
 from tumortrace.data.masks import read_mask
 from tumortrace.data.pairs import Pair, encode_pairs
-from tumortrace.files import write_json
+from tumortrace.json_csv import write_json
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.progress import track
 
