@@ -25,7 +25,7 @@ from rich.table import Table
 
 from benchmarks.common import make_table
 from tumortrace.config import Recipe
-from tumortrace.data.slice import write_png
+from tumortrace.data.png_writing import write_png
 from tumortrace.inference.recipe import recipe_to_json
 from tumortrace.phantoms.slices import draw_phantom
 

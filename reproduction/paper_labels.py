@@ -19,7 +19,7 @@ from reproduction.worth_of_the_score import regions_of
 from tumortrace.cli import run_script
 from tumortrace.data.cases import read_cases
 from tumortrace.data.dataset import Dataset, open_dataset
-from tumortrace.data.slice import write_png
+from tumortrace.data.png_writing import write_png
 from tumortrace.files import refuse_inside
 from tumortrace.progress import tell, track
 

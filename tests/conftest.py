@@ -23,7 +23,7 @@ from tumortrace.copies.signatures import Signatures
 from tumortrace.copies.survey import Survey
 from tumortrace.data.cases import CaseRecord
 from tumortrace.data.dataset import open_dataset
-from tumortrace.data.slice import write_png
+from tumortrace.data.png_writing import write_png
 from tumortrace.evaluation.evaluate import CaseScore
 from tumortrace.metrics.calibration import count_logits
 from tumortrace.metrics.froc import Mark, SliceMarks

@@ -14,7 +14,7 @@ import tumortrace
 from tumortrace.config import Config, config_from_tables
 from tumortrace.data.cases import read_case
 from tumortrace.data.geometry import rasterize_region
-from tumortrace.data.slice import write_png
+from tumortrace.data.png_writing import write_png
 from tumortrace.errors import ConfigError, DataError
 from tumortrace.phantoms.slices import draw_phantom
 

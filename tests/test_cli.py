@@ -15,7 +15,8 @@ import pytest
 import typer.main
 
 from tumortrace.cli import app
-from tumortrace.data.slice import read_slice, write_png
+from tumortrace.data.png_writing import write_png
+from tumortrace.data.slice_file import read_slice
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined] # a group has commands
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tumortrace.data.slice import write_png
+from tumortrace.data.png_writing import write_png
 from tumortrace.phantoms.slices import draw_phantom
 
 PLAIN = {"LC_ALL": "C", "LANG": "", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

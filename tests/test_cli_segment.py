@@ -26,7 +26,7 @@ from tumortrace.commands.options import expand_home, refuse_empty
 from tumortrace.commands.output import report_findings
 from tumortrace.commands.segment import segment
 from tumortrace.data.findings import Finding
-from tumortrace.data.slice import write_png
+from tumortrace.data.png_writing import write_png
 from tumortrace.errors import DataError, TumortraceError
 from tumortrace.inference.batch.inputs import segment_inputs
 from tumortrace.inference.results.results_json import PARTIAL, RESULTS, TABLE

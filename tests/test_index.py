@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import tumortrace
-from tumortrace.data.slice import read_slice
+from tumortrace.data.slice_file import read_slice
 from tumortrace.inference.predict import predict
 
 

@@ -12,7 +12,7 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
 from tumortrace import evaluate, train
 from tumortrace.config import config_from_tables
-from tumortrace.data.slice import write_png
+from tumortrace.data.png_writing import write_png
 from tumortrace.phantoms.series import PhantomSeries, draw_series
 from tumortrace.phantoms.slices import draw_phantom, write_phantom_dataset
 from tumortrace.web.sample import encode_series

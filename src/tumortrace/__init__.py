@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tumortrace.api import split as split
     from tumortrace.api import sweep as sweep
     from tumortrace.api import train as train
-    from tumortrace.data.slice import read_slice as read_slice
+    from tumortrace.data.slice_file import read_slice as read_slice
     from tumortrace.inference.model import open_model as open_model
     from tumortrace.inference.predict import Prediction as Prediction
     from tumortrace.inference.predict import predict as predict
@@ -36,7 +36,7 @@ _HOME = dict.fromkeys(_API, "tumortrace.api") | {
     "Segmenter": "tumortrace.inference.segmenter",
     "open_model": "tumortrace.inference.model",
     "predict": "tumortrace.inference.predict",
-    "read_slice": "tumortrace.data.slice",
+    "read_slice": "tumortrace.data.slice_file",
 }
 
 

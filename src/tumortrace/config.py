@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tumortrace.errors import ConfigError, DataError
-from tumortrace.files import read_regular_file
+from tumortrace.regular_files import read_regular_file
 from tumortrace.typed_toml import fill, not_a_table, parse_toml, require
 
 _MOST_BYTES = 2**20  # of a settings file

@@ -31,7 +31,8 @@ class Source(Protocol):
 class StoredPath(type(Path())):  # type: ignore[misc] # the class of this system's paths
     """The path of a member of an archive or of an object, ``ARCHIVE/MEMBER``, from which it is read as from a file.
 
-    Readers take it as any other path, and open it by ``files.open_regular``. The content is read whole, into memory.
+    Readers take it as any other path, and open it by ``regular_files.open_regular``. The content is read whole, into
+    memory.
 
     Attributes:
         source: Place of its content; None for a path that leads nowhere.

@@ -22,7 +22,8 @@ from tumortrace.cluster import archive, site
 from tumortrace.cluster.actor import DEATHS
 from tumortrace.cluster.archive import segment_on_cluster
 from tumortrace.cluster.tasks import RETRIES, open_pool
-from tumortrace.data.slice import Slice, write_png
+from tumortrace.data.png_writing import write_png
+from tumortrace.data.slice import Slice
 from tumortrace.errors import DataError, TumortraceError
 from tumortrace.inference.batch.find_inputs import find_inputs
 from tumortrace.inference.batch.folder import CLUSTER_WORK

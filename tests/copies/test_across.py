@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tumortrace import audit
 from tumortrace.data.dataset import open_apart
-from tumortrace.data.slice import write_png
+from tumortrace.data.png_writing import write_png
 from tumortrace.errors import DataError
 
 DrawHead = Callable[..., NDArray[np.uint8]]

@@ -18,7 +18,7 @@ from tumortrace.copies.registration import lay_mask, lay_pixels, orientation_mat
 from tumortrace.copies.signatures import Signatures, measure_signature, stack_signatures
 from tumortrace.copies.similarity import ORIENTATIONS, SIDE_PX, orient
 from tumortrace.data.dataset import open_dataset
-from tumortrace.data.slice import read_slice
+from tumortrace.data.slice_file import read_slice
 
 DrawHead = Callable[..., NDArray[np.uint8]]
 

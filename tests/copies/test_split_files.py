@@ -24,7 +24,7 @@ from tumortrace.copies.splits import Split, make_folds, make_parts
 from tumortrace.copies.survey import Survey, survey_cases
 from tumortrace.data.cases import CaseRecord
 from tumortrace.data.dataset import Dataset
-from tumortrace.data.slice import write_png
+from tumortrace.data.png_writing import write_png
 from tumortrace.errors import DataError
 
 MakeSurvey = Callable[..., Survey]

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tumortrace.data.cases import read_case
 from tumortrace.data.dataset import Dataset, open_dataset
-from tumortrace.data.slice import write_png
+from tumortrace.data.png_writing import write_png
 from tumortrace.errors import DataError
 
 SQUARE = "0 0.25 0.25 0.75 0.25 0.75 0.75 0.25 0.75\n"

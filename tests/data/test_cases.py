@@ -11,7 +11,7 @@ import pytest
 
 from tumortrace.data.cases import read_case, read_cases
 from tumortrace.data.dataset import open_dataset
-from tumortrace.data.slice import write_png
+from tumortrace.data.png_writing import write_png
 from tumortrace.errors import DataError
 
 

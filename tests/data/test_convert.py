@@ -22,7 +22,7 @@ from tumortrace.data.dataset import open_dataset
 from tumortrace.data.geometry import Ellipse, rasterize
 from tumortrace.data.masks import read_mask
 from tumortrace.data.pairs import Pair, read_pairs
-from tumortrace.data.slice import encode_mask, write_png
+from tumortrace.data.png_writing import encode_mask, write_png
 from tumortrace.errors import DataError
 from tumortrace.locks import lock_folder
 

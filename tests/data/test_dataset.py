@@ -17,7 +17,7 @@ from tumortrace.data.cases import read_case, read_cases
 from tumortrace.data.dataset import exclude, open_any, open_dataset, open_datasets
 from tumortrace.data.folders import list_tree
 from tumortrace.data.names import natural_key
-from tumortrace.data.slice import write_png
+from tumortrace.data.png_writing import write_png
 from tumortrace.errors import DataError
 
 SQUARE = {"name": "rect", "x": 1, "y": 2, "width": 3, "height": 2}

@@ -29,7 +29,7 @@ from tumortrace.data.geometry import (
     region_area,
     region_bounds_xyxy,
 )
-from tumortrace.data.slice import read_slice
+from tumortrace.data.slice_file import read_slice
 
 DATA = os.environ.get("TUMORTRACE_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="TUMORTRACE_DATA names no folder with the Br35H slices")

@@ -11,7 +11,7 @@ from tumortrace.copies.described import describe_cases
 from tumortrace.data.cases import read_cases
 from tumortrace.data.dataset import open_datasets
 from tumortrace.data.mask_checks import MaskSummary, find_doubtful_masks, summarise_mask
-from tumortrace.data.slice import write_png
+from tumortrace.data.png_writing import write_png
 
 
 def write_pairs_of(folder: Path, painted: list[float]) -> Path:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tumortrace.data.pictures import read_picture
-from tumortrace.data.slice import read_slice
+from tumortrace.data.slice_file import read_slice
 from tumortrace.errors import DataError
 
 GREY, COLOUR, PALETTE, GREY_ALPHA, COLOUR_ALPHA = 0, 2, 3, 4, 6

@@ -10,9 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tumortrace.data.slice import read_slice, write_png
+from tumortrace.data.slice_file import read_slice
 from tumortrace.errors import DataError
-from tumortrace.files import write_atomically
 
 GREY = np.array([[0, 10, 20, 30, 40], [50, 60, 70, 80, 90], [100, 150, 200, 250, 255]], dtype=np.uint8)
 EXIF_ORIENTATION = 0x0112
@@ -174,32 +173,6 @@ def test_tiff_of_several_pages_is_refused(tmp_path):
     assert cv2.imwritemulti(str(path), [GREY, GREY])
     with pytest.raises(DataError, match=r"stack.tiff: a TIFF with 2 pages"):
         read_slice(path)
-
-
-def test_png_round_trip_of_grey_and_colour(tmp_path):
-    write_png(tmp_path / "sub" / "grey.png", GREY)
-    np.testing.assert_array_equal(read_slice(tmp_path / "sub" / "grey.png").pixels, GREY)
-    colour = np.zeros((2, 3, 3), np.uint8)
-    colour[0, 0] = (255, 1, 2)
-    write_png(tmp_path / "colour.png", colour)
-    blue_green_red = cv2.imread(str(tmp_path / "colour.png"))
-    assert blue_green_red is not None
-    np.testing.assert_array_equal(blue_green_red[0, 0], (2, 1, 255))
-
-
-def test_atomic_write_leaves_no_neighbour_and_replaces_the_old(tmp_path):
-    path = tmp_path / "a.txt"
-    write_atomically(path, b"old")
-    write_atomically(path, b"new")
-    assert path.read_bytes() == b"new"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
-
-
-def test_a_folder_in_place_of_a_file_is_told_and_nothing_is_left_beside_it(tmp_path):
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(DataError, match="folder: is a folder, and a file should be written there"):
-        write_atomically(tmp_path / "folder", b"new")
-    assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
 
 
 def test_every_real_picture_passes_the_truncation_check(br35h):

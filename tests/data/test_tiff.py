@@ -11,7 +11,7 @@ import tifffile
 from PIL import Image
 
 from tumortrace.data.pictures import read_picture
-from tumortrace.data.slice import read_slice
+from tumortrace.data.slice_file import read_slice
 from tumortrace.errors import DataError
 
 GREY = (np.arange(33 * 50).reshape(33, 50) % 251).astype(np.uint8)

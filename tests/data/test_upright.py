@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from tumortrace.data.slice import read_slice
+from tumortrace.data.slice_file import read_slice
 from tumortrace.data.upright import turn_upright
 from tumortrace.phantoms.slices import draw_phantom
 

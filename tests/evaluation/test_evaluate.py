@@ -18,7 +18,7 @@ from tumortrace.copies.training_index import build_training_index
 from tumortrace.data.cases import Case, CaseRecord, read_case
 from tumortrace.data.fingerprint import hash_case
 from tumortrace.data.geometry import Polygon
-from tumortrace.data.slice import write_png
+from tumortrace.data.png_writing import write_png
 from tumortrace.errors import DataError
 from tumortrace.evaluation.evaluate import CaseScore, Evaluation, evaluate
 from tumortrace.evaluation.provenance import known_training, trace_training

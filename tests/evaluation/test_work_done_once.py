@@ -20,7 +20,7 @@ from tumortrace.copies.training_index import load_training_index
 from tumortrace.data.cases import read_case
 from tumortrace.data.dataset import Dataset, open_dataset
 from tumortrace.data.fingerprint import hash_case
-from tumortrace.data.slice import read_slice
+from tumortrace.data.slice_file import read_slice
 from tumortrace.evaluation.crossfit import HeldOut, cross_fit
 from tumortrace.inference.model import open_model
 from tumortrace.inference.predict import predict

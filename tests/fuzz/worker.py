@@ -30,7 +30,7 @@ from tumortrace.data.convert import convert_to_annotations, convert_to_masks
 from tumortrace.data.dataset import open_dataset
 from tumortrace.data.pictures import read_size_hw
 from tumortrace.data.scans import open_volumes
-from tumortrace.data.slice import read_slice
+from tumortrace.data.slice_file import read_slice
 from tumortrace.data.upright import turn_upright
 from tumortrace.errors import TumortraceError
 from tumortrace.inference.model import open_model

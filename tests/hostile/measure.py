@@ -25,7 +25,7 @@ import numpy as np
 from tests.hostile.attacks import ANNOTATIONS, PICTURES, SCANS, Attack, add_picture
 
 from tumortrace.cli import main as run_cli
-from tumortrace.data.slice import write_png
+from tumortrace.data.png_writing import write_png
 from tumortrace.phantoms.slices import draw_phantom
 
 LIMIT_S = 20.0

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tumortrace.data.slice import read_slice
+from tumortrace.data.slice_file import read_slice
 from tumortrace.data.upright import turn_upright
 from tumortrace.inference.acquisition import (
     CONTRASTS,

@@ -12,7 +12,8 @@ import pytest
 from studies.foreign import foreign_pictures
 
 from tumortrace.data.dataset import open_datasets
-from tumortrace.data.slice import Slice, read_slice, slice_from_array
+from tumortrace.data.slice import Slice, slice_from_array
+from tumortrace.data.slice_file import read_slice
 from tumortrace.data.upright import turn_upright
 from tumortrace.inference.features import PictureFeatures, measure_features
 from tumortrace.inference.gate import (

@@ -20,8 +20,10 @@ import numpy as np
 import pytest
 
 from tumortrace.config import Recipe
+from tumortrace.data.png_writing import write_png
 from tumortrace.data.scans import open_volumes
-from tumortrace.data.slice import Slice, read_slice, write_png
+from tumortrace.data.slice import Slice
+from tumortrace.data.slice_file import read_slice
 from tumortrace.errors import DataError, ModelError
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict

@@ -10,7 +10,7 @@ from tumortrace.data.annotations.find import read_annotations
 from tumortrace.data.cases import read_case
 from tumortrace.data.dataset import open_dataset
 from tumortrace.data.geometry import Circle, Ellipse, Polygon, rasterize
-from tumortrace.data.slice import read_slice
+from tumortrace.data.slice_file import read_slice
 from tumortrace.errors import DataError
 from tumortrace.phantoms import slices as phantoms
 from tumortrace.phantoms.head import brain_contour, draw_head

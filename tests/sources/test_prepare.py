@@ -29,7 +29,7 @@ from tumortrace import split
 from tumortrace.cli import app
 from tumortrace.data.dataset import open_dataset, open_negatives
 from tumortrace.data.masks import read_mask
-from tumortrace.data.slice import read_slice
+from tumortrace.data.slice_file import read_slice
 from tumortrace.errors import DataError
 from tumortrace.locks import LOCK
 from tumortrace.phantoms.slices import draw_phantom

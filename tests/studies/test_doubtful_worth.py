@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from studies.doubtful_worth import lay, read_second
 
-from tumortrace.data.slice import write_png
+from tumortrace.data.png_writing import write_png
 
 
 def test_a_mirrored_outline_is_turned_back_and_enlarged(tmp_path: Path):

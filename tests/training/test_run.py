@@ -22,7 +22,7 @@ from tumortrace.config import Config, Recipe, config_from_tables, load_config
 from tumortrace.data.cases import read_case
 from tumortrace.data.dataset import open_dataset, open_datasets, open_negatives
 from tumortrace.data.fingerprint import hash_case, hash_part
-from tumortrace.data.slice import write_png
+from tumortrace.data.png_writing import write_png
 from tumortrace.data.upright import turn_upright
 from tumortrace.errors import ConfigError, DataError, TumortraceError
 from tumortrace.inference.model import open_model

@@ -16,7 +16,7 @@ import tumortrace
 from tumortrace.config import Config, config_from_tables, load_config
 from tumortrace.copies.split_files import read_split
 from tumortrace.copies.training_index import load_training_index
-from tumortrace.data import slice as slice_module
+from tumortrace.data import slice_file
 from tumortrace.data.dataset import Dataset, open_dataset, open_datasets
 from tumortrace.errors import ConfigError, DataError, RunFailedError
 from tumortrace.evaluation import crossfit
@@ -180,7 +180,7 @@ def test_no_slice_is_decoded_more_than_seven_times_in_five_folds(
 ):
     """Once for the survey, once in each of the four trainings that it belongs to, once to fit and once to score."""
     decoded: Counter[str] = Counter()
-    lock, read = Lock(), slice_module.read_slice
+    lock, read = Lock(), slice_file.read_slice
     model = (done[0] / "fold-1" / "model.onnx").read_bytes()
 
     def count(path: Path, *arguments: Any, **more: Any) -> Any:  # noqa: ANN401 - passes on

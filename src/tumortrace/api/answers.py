@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tumortrace.data.findings import Finding
-from tumortrace.files import Document
 from tumortrace.frames import make_frame
+from tumortrace.json_csv import Document
 from tumortrace.wording import counted
 
 if TYPE_CHECKING:

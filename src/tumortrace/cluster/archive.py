@@ -28,7 +28,6 @@ from tumortrace.cluster.records import list_unfinished, read_records
 from tumortrace.cluster.site import Site, check_nodes
 from tumortrace.cluster.work_folder import WorkFolder
 from tumortrace.errors import DataError, TumortraceError
-from tumortrace.files import write_json
 from tumortrace.inference.batch.find_inputs import Inputs
 from tumortrace.inference.batch.folder import (
     CLUSTER_WORK,
@@ -46,6 +45,7 @@ from tumortrace.inference.results.merging import write_results
 from tumortrace.inference.results.tally import RunTally, SegmentSummary
 from tumortrace.inference.results.unit_record import UnitRecord
 from tumortrace.inference.segmenter import Segmenter
+from tumortrace.json_csv import write_json
 from tumortrace.locks import lock_folder
 from tumortrace.progress import open_progress, tell
 from tumortrace.wording import counted

@@ -9,10 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tumortrace.errors import DataError
-from tumortrace.files import NewFile, open_regular
+from tumortrace.files import NewFile
 from tumortrace.inference.batch.archives import PackedTarMember, TarMember, ZipMember
 from tumortrace.inference.batch.found_files import PictureFile
 from tumortrace.inference.batch.remote import RemoteFile
+from tumortrace.regular_files import open_regular
 from tumortrace.stored_path import Source
 
 _SOURCES = {kind.__name__: kind for kind in (TarMember, PackedTarMember, ZipMember, RemoteFile)}

@@ -12,7 +12,7 @@ import typer
 import tumortrace
 from tumortrace.commands.output import console
 from tumortrace.errors import EXTRAS, DataError, installed
-from tumortrace.files import read_json
+from tumortrace.json_csv import read_json
 from tumortrace.machine import usable_cores
 from tumortrace.run_folder import BOX_ENCODER, CONFIG, MODEL
 from tumortrace.wording import counted

@@ -13,7 +13,7 @@ from tumortrace.copies.compare import CopyPair
 from tumortrace.copies.described import SurveyedCase
 from tumortrace.copies.survey import Survey
 from tumortrace.data.parts import PARTS
-from tumortrace.files import Document
+from tumortrace.json_csv import Document
 from tumortrace.machine import usable_cores
 from tumortrace.metrics.aggregate import describe_values
 from tumortrace.metrics.intervals import count_effective_groups

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tumortrace.copies.compare import CopyPair
 from tumortrace.copies.registration import lay_mask
 from tumortrace.copies.survey import Survey
-from tumortrace.files import Document
+from tumortrace.json_csv import Document
 from tumortrace.machine import usable_cores
 from tumortrace.metrics.aggregate import DISTANCES, LENGTHS, describe_values
 from tumortrace.metrics.intervals import count_effective_groups

@@ -22,7 +22,7 @@ from tumortrace.copies.survey import Survey
 from tumortrace.copies.training_index import cut_head_mask
 from tumortrace.copies.transforms import name_transform
 from tumortrace.data.dataset import Dataset
-from tumortrace.files import Document, write_csv, write_json
+from tumortrace.json_csv import Document, write_csv, write_json
 from tumortrace.machine import usable_cores
 from tumortrace.metrics.aggregate import nan_to_none
 from tumortrace.metrics.intervals import mean_interval

@@ -8,7 +8,7 @@ from itertools import combinations
 from tumortrace.copies.survey import Survey
 from tumortrace.data.findings import Finding
 from tumortrace.data.parts import PARTS, part_of
-from tumortrace.files import Document
+from tumortrace.json_csv import Document
 from tumortrace.wording import counted
 
 _NAMED = 3  # patients and files that a sentence names

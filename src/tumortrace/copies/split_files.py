@@ -20,7 +20,7 @@ from tumortrace.data.dataset import Dataset
 from tumortrace.data.findings import Finding, left_out
 from tumortrace.data.fingerprint import check_unchanged, hash_case
 from tumortrace.errors import DataError
-from tumortrace.files import read_json, write_json
+from tumortrace.json_csv import read_json, write_json
 from tumortrace.machine import usable_cores
 from tumortrace.progress import track
 from tumortrace.wording import counted

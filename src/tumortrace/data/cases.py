@@ -14,7 +14,8 @@ from tumortrace.data.findings import Finding, left_out
 from tumortrace.data.geometry import Region, count_overlap, rasterize_region, region_bounds_xyxy
 from tumortrace.data.mask_checks import find_doubtful_masks, summarise_mask
 from tumortrace.data.masks import read_mask
-from tumortrace.data.slice import Slice, read_slice
+from tumortrace.data.slice import Slice
+from tumortrace.data.slice_file import read_slice
 from tumortrace.data.volume import Volume, VolumeMask
 from tumortrace.errors import DataError
 

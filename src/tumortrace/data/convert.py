@@ -23,9 +23,10 @@ from tumortrace.data.names import natural_key
 from tumortrace.data.own_files import Write, open_output
 from tumortrace.data.pairs import PAIRS, Pair, check_pairs, encode_pairs, read_pairs
 from tumortrace.data.parts import PARTS, name_in_part
-from tumortrace.data.slice import encode_mask
+from tumortrace.data.png_writing import encode_mask
 from tumortrace.errors import DataError
-from tumortrace.files import encode_json, read_json, refuse_inside, sync_folders_once
+from tumortrace.files import refuse_inside, sync_folders_once
+from tumortrace.json_csv import encode_json, read_json
 from tumortrace.progress import track
 from tumortrace.wording import counted
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from tumortrace import __version__
 from tumortrace.errors import DataError
-from tumortrace.files import append_whole, parse_json, read_json, write_atomically, write_json
+from tumortrace.files import append_whole, write_atomically
+from tumortrace.json_csv import parse_json, read_json, write_json
 from tumortrace.locks import lock_folder
 
 MANIFEST = "conversion.json"

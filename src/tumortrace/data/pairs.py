@@ -14,7 +14,7 @@ from tumortrace.data.names import describe_unsafe, spelling_key, stem_of
 from tumortrace.data.patients import PATIENT_COLUMNS, read_patient
 from tumortrace.data.tables import list_columns, parse_table, read_text
 from tumortrace.errors import DataError, printable
-from tumortrace.files import encode_csv
+from tumortrace.json_csv import encode_csv
 
 PAIRS = "pairs.csv"
 

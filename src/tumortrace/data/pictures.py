@@ -14,7 +14,8 @@ import cv2
 from tumortrace.data import bmp, gif, jpeg, png, tiff, webp
 from tumortrace.data.samples import Header, Samples, check_header
 from tumortrace.errors import DataError, printable
-from tumortrace.files import open_regular, parse_json, read_regular_file
+from tumortrace.json_csv import parse_json
+from tumortrace.regular_files import open_regular, read_regular_file
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp"})
 """Endings of the files that are taken for pictures in a folder, in lower case."""

@@ -15,7 +15,7 @@ from tumortrace.data.pictures import DICOM_HEAD, is_dicom
 from tumortrace.data.slice import Slice
 from tumortrace.data.volume import Volume
 from tumortrace.errors import DataError, require_extra
-from tumortrace.files import open_regular
+from tumortrace.regular_files import open_regular
 
 if TYPE_CHECKING:
     from tumortrace.data.dicom.series import Group

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortrace.data.pictures import DicomFileError, read_picture, read_picture_bytes
+from tumortrace.data.samples import Samples
 from tumortrace.errors import DataError
-from tumortrace.files import write_atomically
 
 COLOURED = 0.12
 """Spread of a pixel's channels, as a fraction of white, from which it is called coloured."""
@@ -59,43 +56,6 @@ class Slice:
         return height, width
 
 
-def read_slice(
-    path: PathLike[str] | str,
-    case_id: str | None = None,
-    *,
-    spacing_mm: tuple[float, float] | None = None,
-    data: bytes | None = None,
-) -> Slice:
-    """Read a picture file, or a DICOM or NIfTI file of one slice, as grey pixels.
-
-    Colour becomes luma (ITU-R BT.601, as OpenCV computes it), transparent pixels are laid on black, and the picture is
-    turned upright as its EXIF tag says. Values of more than 8 bits are kept.
-
-    Args:
-        path: A JPEG, PNG, TIFF, BMP, GIF, WebP, DICOM or NIfTI file.
-        case_id: Name of the slice; the file's name if None.
-        spacing_mm: Distance between pixel centres along rows and columns in millimetres; None takes what the file says.
-        data: Content of the file, where it has been read; None reads it. DICOM and NIfTI files are read again.
-
-    Raises:
-        DataError: The file is missing, empty, truncated, damaged, too large, of several slices or unknown channels, or
-            not a picture; or the spacing is not two positive numbers.
-        TumortraceError: It is DICOM or NIfTI, and the library for it is not installed.
-    """
-    path = Path(path)
-    try:
-        if path.name.lower().endswith((".nii", ".nii.gz")):
-            return _read_scan(path, case_id, spacing_mm)
-        samples = read_picture(path) if data is None else read_picture_bytes(data, path)
-    except DicomFileError:
-        return _read_scan(path, case_id, spacing_mm)
-    grey = _grey(samples.colour)
-    if samples.alpha is not None and samples.alpha.any():  # transparent all over, it would show nothing
-        grey = _lay_on_black(grey, samples.alpha)
-    image = Slice(grey, case_id or path.name, colour_share=_colour_share(samples.colour), turned=samples.turned)
-    return image if spacing_mm is None else with_spacing(image, spacing_mm)
-
-
 def slice_from_array(pixels: NDArray[Any], *, case_id: str = "array") -> Slice:
     """Make a slice of an array.
 
@@ -117,6 +77,21 @@ def slice_from_array(pixels: NDArray[Any], *, case_id: str = "array") -> Slice:
     if not np.isfinite(pixels).all():
         raise DataError(f"{case_id}: holds NaN or infinity; replace them before segmenting")
     return Slice(pixels, case_id)
+
+
+def slice_from_samples(samples: Samples, case_id: str) -> Slice:
+    """Make a slice of the samples of a picture file.
+
+    Colour becomes luma (ITU-R BT.601, as OpenCV computes it), and transparent pixels are laid on black.
+
+    Args:
+        samples: Samples, upright.
+        case_id: Name of the slice.
+    """
+    grey = _grey(samples.colour)
+    if samples.alpha is not None and samples.alpha.any():  # transparent all over, it would show nothing
+        grey = _lay_on_black(grey, samples.alpha)
+    return Slice(grey, case_id, colour_share=_colour_share(samples.colour), turned=samples.turned)
 
 
 def fill_gaps(values: NDArray[Any]) -> NDArray[Any]:
@@ -144,44 +119,6 @@ def with_spacing(image: Slice, spacing_mm: tuple[float, float]) -> Slice:
     if not (len(spacing_mm) == 2 and all(0 < step < math.inf for step in spacing_mm)):
         raise DataError(f"{image.case_id}: spacing_mm {spacing_mm}; give two positive numbers, along rows and columns")
     return replace(image, spacing_mm=spacing_mm)
-
-
-def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
-    """Write a picture atomically: a killed program leaves the old file or the new one.
-
-    Args:
-        path: File to write; its folder is made if need be.
-        pixels: Shape (H, W) grey or (H, W, 3) red-green-blue, uint8.
-    """
-    write_atomically(path, encode_png(pixels))
-
-
-def encode_mask(mask: NDArray[np.bool_]) -> bytes:
-    """Return a mask, shape (H, W), bool, as PNG with 0 and 255."""
-    return encode_png(mask.astype(np.uint8) * np.uint8(255))
-
-
-def encode_png(pixels: NDArray[np.unsignedinteger[Any]]) -> bytes:
-    """Return a picture as PNG, without loss.
-
-    Args:
-        pixels: Shape (H, W) grey or (H, W, 3) red-green-blue, uint8 or uint16.
-
-    Raises:
-        DataError: It has no pixel, or another shape.
-    """
-    ordered = pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels[:, :, ::-1])
-    ok, encoded = cv2.imencode(".png", ordered)
-    if not ok:
-        raise DataError(f"a picture of shape {pixels.shape} cannot be written as PNG")
-    return encoded.tobytes()
-
-
-def _read_scan(path: Path, case_id: str | None, spacing_mm: tuple[float, float] | None) -> Slice:
-    from tumortrace.data.scans import read_single_slice
-
-    image = replace(read_single_slice(path), case_id=case_id or path.name)
-    return image if spacing_mm is None else with_spacing(image, spacing_mm)
 
 
 def _grey(colour: NDArray[Any]) -> NDArray[Any]:

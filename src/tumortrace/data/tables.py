@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tumortrace.errors import DataError
-from tumortrace.files import MOST_TEXT_BYTES, read_regular_file
+from tumortrace.json_csv import MOST_TEXT_BYTES
+from tumortrace.regular_files import read_regular_file
 
 LONGEST_FIELD = 2**23
 """Characters of the longest cell: an outline of many vertices."""

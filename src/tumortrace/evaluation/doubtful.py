@@ -23,9 +23,10 @@ from tumortrace.copies.survey import Survey
 from tumortrace.data.cases import Case
 from tumortrace.errors import DataError, ModelError
 from tumortrace.evaluation.evaluate import read_surveyed
-from tumortrace.files import Document, write_atomically, write_csv
+from tumortrace.files import write_atomically
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import Prediction, predict
+from tumortrace.json_csv import Document, write_csv
 from tumortrace.metrics.lesions import label_lesions
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.metrics.surface import compare_surfaces

@@ -20,7 +20,7 @@ from tumortrace.data.fingerprint import hash_part
 from tumortrace.errors import DataError
 from tumortrace.evaluation.evaluate import CaseScore, Evaluation
 from tumortrace.evaluation.summary import summary_document
-from tumortrace.files import Document, read_json, write_csv, write_json
+from tumortrace.json_csv import Document, read_json, write_csv, write_json
 from tumortrace.run_folder import CONFIG, MODEL
 
 TABLE, SUMMARY = "per_image.csv", "summary.json"

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
 from tumortrace.evaluation.evaluate import CaseScore
-from tumortrace.files import Document
+from tumortrace.json_csv import Document
 from tumortrace.metrics.aggregate import describe_values, interval_bounds
 from tumortrace.metrics.calibration import PAINTED
 from tumortrace.metrics.froc import PEAKS, trace_operating_points

@@ -10,9 +10,9 @@ from tumortrace.copies.survey import Survey
 from tumortrace.copies.training_index import TrainingIndex, build_training_index, load_training_index
 from tumortrace.data.fingerprint import hash_part
 from tumortrace.evaluation.baselines import Baselines
-from tumortrace.files import read_json
 from tumortrace.inference.card import read_card
 from tumortrace.inference.model import Model
+from tumortrace.json_csv import read_json
 from tumortrace.run_folder import MANIFEST, TRAINING_INDEX
 
 DIGITS = 16

@@ -12,7 +12,7 @@ from tumortrace.evaluation.evaluate import TOLERANCE, CaseScore, Evaluation
 from tumortrace.evaluation.heads import describe_false_alarms, describe_froc, describe_pooled
 from tumortrace.evaluation.number_card import make_number_card
 from tumortrace.evaluation.verdict import judge
-from tumortrace.files import Document
+from tumortrace.json_csv import Document
 from tumortrace.metrics.aggregate import (
     DISTANCES,
     LENGTHS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tumortrace.files import Document
+from tumortrace.json_csv import Document
 from tumortrace.wording import counted
 
 FEW = 20

@@ -20,7 +20,6 @@ from tumortrace.errors import ConfigError, DataError, RunFailedError
 from tumortrace.evaluation.evaluate import CaseScore, evaluate
 from tumortrace.evaluation.folder import write_evaluation
 from tumortrace.evaluation.provenance import trace_training
-from tumortrace.files import Document, write_json
 from tumortrace.improvement.judge import Judgement, judge, judgement_document
 from tumortrace.improvement.lineage import (
     DOCUMENT,
@@ -37,6 +36,7 @@ from tumortrace.improvement.settings import MINUTES
 from tumortrace.improvement.sides import Role, Side, Sides, choose_sides
 from tumortrace.inference.folder_default import write_folder_default
 from tumortrace.inference.model import Model, open_model
+from tumortrace.json_csv import Document, write_json
 from tumortrace.locks import lock_folder
 from tumortrace.progress import tell
 from tumortrace.run_folder import TRAINING_INDEX

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tumortrace import files
+from tumortrace import json_csv
 from tumortrace.copies.leakage import Leak, find_leaks
 from tumortrace.copies.survey import Survey
 from tumortrace.copies.training_index import TrainingIndex, join, load_training_index
 from tumortrace.data.findings import Finding, warning
 from tumortrace.evaluation.provenance import trace_training
-from tumortrace.files import Document
 from tumortrace.improvement.sides import Ties, pull
 from tumortrace.inference.model import SHIPPED, Model, find_model, open_model
+from tumortrace.json_csv import Document
 
 DOCUMENT = Path("improvement.json")
 """What an improvement began with and what came of it, in the run folder."""
@@ -72,7 +72,7 @@ def find_missing(models: Sequence[Model], ties: Ties) -> list[Finding]:
 def read_json(path: Path) -> Document:
     """Return what a JSON file of a run holds; empty if it is missing or damaged."""
     try:
-        return dict(files.read_json(path))
+        return dict(json_csv.read_json(path))
     except (OSError, TypeError, ValueError):
         return {}
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tumortrace.errors import ConfigError
-from tumortrace.files import Document
 from tumortrace.improvement.lineage import DOCUMENT, read_json
 from tumortrace.inference.folder_default import read_folder_default
 from tumortrace.inference.model import Model, open_model
+from tumortrace.json_csv import Document
 
 
 @dataclass(frozen=True, eq=False)

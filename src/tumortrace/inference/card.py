@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tumortrace.errors import ModelError
-from tumortrace.files import read_json
 from tumortrace.inference.model import Model
 from tumortrace.inference.prompts.model import SHIPPED, PromptModel
+from tumortrace.json_csv import read_json
 
 Card = dict[str, Any]
 

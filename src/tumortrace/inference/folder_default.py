@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tumortrace.errors import ModelError
-from tumortrace.files import read_json, write_json
+from tumortrace.json_csv import read_json, write_json
 from tumortrace.run_folder import MODEL
 
 POINTER = "tumortrace-default.json"

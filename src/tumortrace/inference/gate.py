@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from tumortrace.data.head import SMALLEST
-from tumortrace.files import parse_json
 from tumortrace.inference.features import PictureFeatures
+from tumortrace.json_csv import parse_json
 
 FeatureRange = tuple[float, float]
 """Lowest and highest usual value of a feature."""

@@ -13,12 +13,13 @@ import onnxruntime
 
 from tumortrace.config import Recipe
 from tumortrace.errors import ConfigError, ModelError
-from tumortrace.files import open_regular, parse_json
 from tumortrace.inference.confidence import FEATURES
 from tumortrace.inference.folder_default import read_folder_default
 from tumortrace.inference.gate import FeatureRange, feature_ranges_from_json
 from tumortrace.inference.recipe import recipe_from_json
 from tumortrace.inference.session import Session
+from tumortrace.json_csv import parse_json
+from tumortrace.regular_files import open_regular
 from tumortrace.run_folder import CONFIG, MODEL
 
 CLASSES = ["background", "tumour"]

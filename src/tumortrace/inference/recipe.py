@@ -18,7 +18,7 @@ from tumortrace.config import Recipe, recipe_from_table
 from tumortrace.data.head import Window
 from tumortrace.data.slice import NO_CONTRAST
 from tumortrace.data.upright import UprightSlice, turn_upright
-from tumortrace.files import parse_json
+from tumortrace.json_csv import parse_json
 
 
 def find_window(upright: UprightSlice, recipe: Recipe) -> Window:

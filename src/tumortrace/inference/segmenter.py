@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.data.scans import open_volumes
-from tumortrace.data.slice import Slice, read_slice, slice_from_array, with_spacing
+from tumortrace.data.slice import Slice, slice_from_array, with_spacing
+from tumortrace.data.slice_file import read_slice
 from tumortrace.data.volume import Volume
 from tumortrace.errors import DataError
 from tumortrace.inference.model import Model, open_model

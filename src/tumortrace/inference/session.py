@@ -15,9 +15,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from tumortrace.errors import DataError, ModelError
-from tumortrace.files import read_regular_file
 from tumortrace.inference.onnx_file import MOST_BYTES, read_onnx
 from tumortrace.machine import usable_cores
+from tumortrace.regular_files import read_regular_file
 
 
 class Session:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tumortrace.files import Document
+from tumortrace.json_csv import Document
 from tumortrace.metrics.intervals import mean_interval
 
 OVERLAP = ("precision", "recall", "dice", "iou")

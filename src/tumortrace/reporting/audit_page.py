@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tumortrace.copies.compare import CopyPair
 from tumortrace.copies.survey import Survey
-from tumortrace.files import Document
+from tumortrace.json_csv import Document
 from tumortrace.reporting import cells, html
 from tumortrace.reporting.charts import draw_group_sizes, draw_similarities
 from tumortrace.reporting.copy_pictures import FIRST_RGB, SECOND_RGB, draw_pair

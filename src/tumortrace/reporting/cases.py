@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.data.cases import Case
-from tumortrace.data.slice import write_png
+from tumortrace.data.png_writing import write_png
 from tumortrace.evaluation.evaluate import CaseScore
 from tumortrace.evaluation.folder import FIGURES, comparison_path, figure_path, gallery_path
 from tumortrace.inference.overlay import to_display

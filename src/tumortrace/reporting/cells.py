@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from tumortrace.files import Document
+from tumortrace.json_csv import Document
 from tumortrace.metrics.intervals import UNEQUAL
 from tumortrace.wording import counted
 

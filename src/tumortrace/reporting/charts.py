@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from tumortrace.files import Document
+from tumortrace.json_csv import Document
 from tumortrace.reporting.figures import MetricsRow, open_loss_axes
 
 BLUE, ORANGE, GREY, GREEN = "#0072b2", "#d55e00", "#5b6675", "#009e73"

@@ -10,8 +10,8 @@ from tumortrace.copies.described import SurveyedCase
 from tumortrace.copies.survey import Survey
 from tumortrace.errors import DataError
 from tumortrace.evaluation.doubtful import APART, KINDS, LIST, TABLE, Doubt, HeldOutModels, predict_held_out
-from tumortrace.files import Document
 from tumortrace.inference.overlay import to_display
+from tumortrace.json_csv import Document
 from tumortrace.reporting import html
 from tumortrace.reporting.copy_pictures import FIRST_RGB, SECOND_RGB, draw_outlines
 

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from tumortrace.evaluation.folder import StoredEvaluation
 from tumortrace.evaluation.verdict import Verdict, judge
-from tumortrace.files import Document
+from tumortrace.json_csv import Document
 from tumortrace.reporting import cells, html
 from tumortrace.reporting.charts import (
     BLUE,

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from tumortrace.config import load_config
 from tumortrace.errors import DataError
-from tumortrace.files import read_json
+from tumortrace.json_csv import read_json
 from tumortrace.reporting import html
 from tumortrace.reporting.charts import draw_fold_losses
 from tumortrace.reporting.figures import draw_run_losses, read_metrics

@@ -5,7 +5,7 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from tumortrace.copies.survey import Survey
-from tumortrace.files import Document
+from tumortrace.json_csv import Document
 from tumortrace.reporting import cells, html
 from tumortrace.reporting.copy_pictures import FIRST_RGB, SECOND_RGB, draw_pair
 from tumortrace.wording import counted

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.box import SIMPLE
 from rich.table import Table
 
-from tumortrace.files import Document
+from tumortrace.json_csv import Document
 from tumortrace.reporting.cells import interval, number
 from tumortrace.wording import counted, listed
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tumortrace.data.findings import Finding
 from tumortrace.data.pictures import read_picture_bytes
-from tumortrace.data.slice import encode_mask
+from tumortrace.data.png_writing import encode_mask
 from tumortrace.sources.download import Download
 from tumortrace.sources.items import (
     COLUMNS,

@@ -17,7 +17,8 @@ from tumortrace.data.findings import Finding, left_out
 from tumortrace.data.folders import is_hidden, list_tree
 from tumortrace.data.names import describe_unsafe, natural_key
 from tumortrace.errors import DataError, printable
-from tumortrace.files import is_disk_fault, read_regular_file
+from tumortrace.files import is_disk_fault
+from tumortrace.regular_files import read_regular_file
 
 MOST_FILES = 200_000
 """Largest number of files in a download; the largest that is known here has about 10,000."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.data.findings import Finding, left_out
-from tumortrace.data.slice import encode_mask, encode_png
+from tumortrace.data.png_writing import encode_mask, encode_png
 from tumortrace.errors import DataError, require_extra
 from tumortrace.sources.download import Download
 from tumortrace.sources.items import (

@@ -11,7 +11,7 @@ import numpy as np
 
 from tumortrace.data.findings import Finding
 from tumortrace.data.pictures import read_picture_bytes
-from tumortrace.data.slice import encode_mask, encode_png
+from tumortrace.data.png_writing import encode_mask, encode_png
 from tumortrace.errors import DataError
 from tumortrace.sources.download import Download
 from tumortrace.sources.items import (

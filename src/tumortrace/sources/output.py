@@ -11,7 +11,8 @@ from pathlib import Path
 from tumortrace import __version__
 from tumortrace.data.own_files import PREPARATION
 from tumortrace.errors import DataError
-from tumortrace.files import append_whole, holds_results, parse_json, write_atomically
+from tumortrace.files import append_whole, holds_results, write_atomically
+from tumortrace.json_csv import parse_json
 from tumortrace.sources.items import Item
 
 JOURNAL = ".preparation.jsonl"

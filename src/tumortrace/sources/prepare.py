@@ -10,7 +10,8 @@ from tumortrace.data.findings import Finding, left_out
 from tumortrace.data.own_files import PREPARATION
 from tumortrace.data.pairs import PAIRS
 from tumortrace.errors import DataError
-from tumortrace.files import refuse_inside, rename_folder, sync_folders_once, write_csv, write_json
+from tumortrace.files import refuse_inside, rename_folder, sync_folders_once
+from tumortrace.json_csv import write_csv, write_json
 from tumortrace.locks import lock_folder
 from tumortrace.progress import track
 from tumortrace.sources import br35h, brisc, figshare, lgg, no_tumour

@@ -17,9 +17,10 @@ from tumortrace.data.cases import Case, CaseRecord, read_cases
 from tumortrace.data.dataset import Dataset, open_dataset, open_negatives
 from tumortrace.data.fingerprint import hash_case
 from tumortrace.errors import ConfigError, DataError, ModelError
-from tumortrace.files import read_json, refuse_inside, write_atomically
+from tumortrace.files import refuse_inside, write_atomically
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.recipe import prepare_pixels
+from tumortrace.json_csv import read_json
 from tumortrace.progress import tell
 from tumortrace.run_folder import BEST, CONFIG, MANIFEST, MODEL
 from tumortrace.training.arrays import evenly_spaced

@@ -23,7 +23,7 @@ from torch.optim.swa_utils import AveragedModel
 from tumortrace.config import Config, Keep, TrainingConfig
 from tumortrace.data.fingerprint import hash_part
 from tumortrace.errors import RunFailedError, TumortraceError
-from tumortrace.files import write_csv
+from tumortrace.json_csv import write_csv
 from tumortrace.progress import open_progress, tell
 from tumortrace.run_folder import BEST, CHECKPOINT, METRICS, TENSORBOARD
 from tumortrace.training.arrays import PreparedPart

@@ -16,7 +16,8 @@ from tumortrace.config import Config, to_toml
 from tumortrace.data.dataset import Dataset
 from tumortrace.data.fingerprint import hash_part
 from tumortrace.errors import ConfigError, DataError
-from tumortrace.files import write_atomically, write_json
+from tumortrace.files import write_atomically
+from tumortrace.json_csv import write_json
 from tumortrace.locks import lock_folder
 from tumortrace.progress import tell
 from tumortrace.run_folder import BEST, CONFIG, FIRST, MANIFEST, TRAINING_INDEX, check_run_folder

@@ -22,11 +22,12 @@ from tumortrace.data.dataset import Dataset
 from tumortrace.data.findings import Finding
 from tumortrace.data.fingerprint import hash_part
 from tumortrace.errors import ConfigError, DataError
-from tumortrace.files import refuse_inside, write_atomically, write_json
+from tumortrace.files import refuse_inside, write_atomically
 from tumortrace.frames import make_frame
 from tumortrace.inference.acquisition import count_acquisitions
 from tumortrace.inference.gate import measure_feature_ranges
 from tumortrace.inference.model import Model
+from tumortrace.json_csv import write_json
 from tumortrace.locks import lock_folder
 from tumortrace.machine import usable_cores
 from tumortrace.processes import Place

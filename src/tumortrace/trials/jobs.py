@@ -13,8 +13,8 @@ from typing import Protocol
 from tumortrace.config import Config, load_config
 from tumortrace.data.dataset import Dataset
 from tumortrace.errors import DataError, RunFailedError
-from tumortrace.files import read_json
 from tumortrace.inference.model import Model
+from tumortrace.json_csv import read_json
 from tumortrace.locks import lock_folder
 from tumortrace.progress import silence, tell
 from tumortrace.run_folder import CHECKPOINT, CONFIG, MANIFEST, has_begun

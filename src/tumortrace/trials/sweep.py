@@ -24,10 +24,11 @@ from tumortrace.data.dataset import Dataset
 from tumortrace.data.findings import Finding
 from tumortrace.errors import ConfigError, DataError
 from tumortrace.evaluation.leaderboard import RESULTS, Leaderboard, Run, rank_settings
-from tumortrace.files import holds_results, write_atomically, write_json
+from tumortrace.files import holds_results, write_atomically
 from tumortrace.frames import make_frame
 from tumortrace.inference.model import open_model
 from tumortrace.inference.predict import predict
+from tumortrace.json_csv import write_json
 from tumortrace.locks import lock_folder
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.progress import tell

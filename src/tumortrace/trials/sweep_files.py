@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tumortrace.errors import DataError
 from tumortrace.evaluation.leaderboard import LEADERBOARD, RESULTS, Leaderboard, Run
-from tumortrace.files import write_csv
+from tumortrace.json_csv import write_csv
 from tumortrace.trials.sweep_space import Plan
 
 RUNS = Path("runs")

@@ -9,11 +9,11 @@ from dataclasses import replace
 
 from starlette.responses import Response
 
-from tumortrace.files import Document
 from tumortrace.inference.batch.found_files import PictureFile
 from tumortrace.inference.model import Model
 from tumortrace.inference.prompts.model import PromptModel
 from tumortrace.inference.results.describe import describe_model
+from tumortrace.json_csv import Document
 from tumortrace.web.engine import Engine
 from tumortrace.web.limits import RefusalError
 from tumortrace.web.opening import Opened, open_upload

@@ -20,9 +20,9 @@ from starlette.types import ASGIApp, Scope
 
 import tumortrace
 from tumortrace.errors import TumortraceError, installed
-from tumortrace.files import Document
 from tumortrace.inference.card import read_card
 from tumortrace.inference.model import SHIPPED, Model
+from tumortrace.json_csv import Document
 from tumortrace.web import examples
 from tumortrace.web.answering import answer, choose_media_type
 from tumortrace.web.corrections import ANNOTATED, MASK, PROMPTED

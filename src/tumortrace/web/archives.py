@@ -7,7 +7,8 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 from tumortrace.errors import printable
-from tumortrace.files import is_disk_fault, open_regular
+from tumortrace.files import is_disk_fault
+from tumortrace.regular_files import open_regular
 from tumortrace.web.limits import Limits, RefusalError, refuse_disk
 from tumortrace.web.uploads import LONGEST_NAME
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tumortrace.data.slice import Slice, read_slice
+from tumortrace.data.slice import Slice
+from tumortrace.data.slice_file import read_slice
 from tumortrace.inference.batch.found_files import PictureFile
 from tumortrace.inference.results.volume_files import VolumeFile
 from tumortrace.web.annotation_files import set_aside

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from starlette.responses import Response
 
-from tumortrace.files import Document
 from tumortrace.inference.acquisition import UNKNOWN
 from tumortrace.inference.batch.found_files import PictureFile
 from tumortrace.inference.batch.segment_picture import encode_png
 from tumortrace.inference.lesions import find_lesions
 from tumortrace.inference.model import Model
 from tumortrace.inference.results.unit_record import Record
+from tumortrace.json_csv import Document
 from tumortrace.web.annotations import ReadBack, read_back
 from tumortrace.web.answering import answer
 from tumortrace.web.corrections import Corrected, read_corrections

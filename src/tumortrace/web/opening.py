@@ -13,11 +13,12 @@ from tumortrace.data.nifti.stream import is_gzip
 from tumortrace.data.pictures import read_header
 from tumortrace.data.scans import find_kind
 from tumortrace.errors import DataError, installed
-from tumortrace.files import is_disk_fault, open_regular
+from tumortrace.files import is_disk_fault
 from tumortrace.inference.batch.archives import is_archive
 from tumortrace.inference.batch.find_inputs import Inputs, find_inputs
 from tumortrace.inference.batch.found_files import PictureFile
 from tumortrace.inference.results.volume_files import VolumeFile
+from tumortrace.regular_files import open_regular
 from tumortrace.signed_png import is_signed_png
 from tumortrace.web.archives import is_zip, unpack_zip
 from tumortrace.web.limits import Limits, RefusalError, refuse_disk

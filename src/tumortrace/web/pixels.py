@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tumortrace.data.pictures import read_picture
 from tumortrace.data.slice import Slice
-from tumortrace.files import Document
+from tumortrace.json_csv import Document
 
 WHITE = 65_535
 """Largest number that stands for a grey value."""

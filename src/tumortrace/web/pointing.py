@@ -12,9 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tumortrace.data.slice import read_slice
+from tumortrace.data.slice_file import read_slice
 from tumortrace.errors import DataError
-from tumortrace.files import Document
 from tumortrace.inference.batch.found_files import PictureFile
 from tumortrace.inference.batch.segment_picture import PictureDone, encode_mask
 from tumortrace.inference.batch.volume_batch import describe_all
@@ -24,6 +23,7 @@ from tumortrace.inference.results.describe import describe, describe_slice
 from tumortrace.inference.results.volume_files import VolumeFile
 from tumortrace.inference.segmenter import Segmenter
 from tumortrace.inference.volume_predict import keep_slice
+from tumortrace.json_csv import Document
 from tumortrace.web.engine import Engine
 from tumortrace.web.limits import Limits, RefusalError
 from tumortrace.web.opening import Opened, open_upload

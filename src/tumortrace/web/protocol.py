@@ -12,7 +12,7 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from tumortrace.files import Document
+from tumortrace.json_csv import Document
 
 CHECK_SECONDS = 0.5
 """Time between two looks at a connection."""

@@ -11,7 +11,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from tumortrace.files import Document
+from tumortrace.json_csv import Document
 from tumortrace.web.limits import RefusalError
 
 

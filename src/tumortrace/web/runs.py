@@ -8,7 +8,8 @@ import math
 from pathlib import Path
 
 from tumortrace.errors import DataError
-from tumortrace.files import Document, read_regular_file
+from tumortrace.json_csv import Document
+from tumortrace.regular_files import read_regular_file
 from tumortrace.run_folder import METRICS
 from tumortrace.web.limits import RefusalError
 

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.data.slice import Slice
-from tumortrace.files import Document
 from tumortrace.inference.batch.folder import list_skipped as list_skipped_files
 from tumortrace.inference.batch.found_files import PictureFile
 from tumortrace.inference.batch.segment_picture import PictureDone, encode_mask, segment_picture
@@ -29,6 +28,7 @@ from tumortrace.inference.results.unit_record import Record
 from tumortrace.inference.results.volume_files import VolumeFile, VolumeOptions, encode_volume_seg
 from tumortrace.inference.segmenter import Segmenter
 from tumortrace.inference.volume_predict import SliceResult, VolumePrediction, combine_slices, segment_slice
+from tumortrace.json_csv import Document
 from tumortrace.web.engine import Engine
 from tumortrace.web.opening import Opened
 from tumortrace.web.pixels import describe_colours, describe_pixels, encode_levels

@@ -18,7 +18,7 @@ from tumortrace.data.convert import WRITERS, convert_to_annotations, convert_to_
 from tumortrace.data.dataset import open_dataset
 from tumortrace.data.geometry import Circle, Ellipse, Polygon, rasterize
 from tumortrace.data.masks import read_mask
-from tumortrace.data.slice import write_png
+from tumortrace.data.png_writing import write_png
 from tumortrace.errors import DataError
 
 FORMATS = sorted(WRITERS)

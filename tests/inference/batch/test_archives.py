@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from tumortrace.config import Recipe
-from tumortrace.data.slice import write_png
+from tumortrace.data.png_writing import write_png
 from tumortrace.inference.batch import archives
 from tumortrace.inference.batch.archives import list_members
 from tumortrace.inference.batch.find_inputs import find_inputs

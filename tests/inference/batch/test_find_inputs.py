@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tests.data.dicom.conftest import make_dataset, save
 
-from tumortrace.data.slice import write_png
+from tumortrace.data.png_writing import write_png
 from tumortrace.errors import DataError
 from tumortrace.inference.batch import find_inputs as module
 from tumortrace.inference.batch.find_inputs import find_inputs

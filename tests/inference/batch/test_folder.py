@@ -16,7 +16,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tumortrace.config import Recipe
-from tumortrace.data.slice import Slice, write_png
+from tumortrace.data.png_writing import write_png
+from tumortrace.data.slice import Slice
 from tumortrace.errors import DataError, ModelError
 from tumortrace.files import write_atomically
 from tumortrace.inference.batch import segment_picture

@@ -13,7 +13,7 @@ import pytest
 from tests.inference.batch.test_shards import SIZE_HW, draw, read_all
 
 from tumortrace.config import Recipe
-from tumortrace.data.slice import write_png
+from tumortrace.data.png_writing import write_png
 from tumortrace.inference.model import Model
 
 WORK = """

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tumortrace.config import Recipe
-from tumortrace.data.slice import write_png
+from tumortrace.data.png_writing import write_png
 from tumortrace.errors import DataError
 from tumortrace.inference.batch import shards
 from tumortrace.inference.batch.find_inputs import Inputs, find_inputs

@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from tumortrace.cli import app
-from tumortrace.data.slice import read_slice, write_png
+from tumortrace.data.png_writing import write_png
+from tumortrace.data.slice_file import read_slice
 from tumortrace.errors import DataError
 from tumortrace.inference.batch.inputs import segment_inputs
 from tumortrace.inference.prompts.boxes import read_boxes

@@ -34,7 +34,7 @@ from tumortrace.data.bitmap import to_bitmap
 from tumortrace.data.findings import Finding, left_out
 from tumortrace.data.geometry import Polygon, Region, rasterize_region
 from tumortrace.errors import DataError, printable
-from tumortrace.files import Document
+from tumortrace.json_csv import Document
 
 FORMAT = "COCO"
 ANNOTATIONS = "annotations.json"

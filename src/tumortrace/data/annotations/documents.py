@@ -11,7 +11,8 @@ import numpy as np
 
 from tumortrace.data.tables import Table, decode_text, list_columns, parse_table
 from tumortrace.errors import DataError, printable
-from tumortrace.files import MOST_TEXT_BYTES, read_regular_file
+from tumortrace.json_csv import MOST_TEXT_BYTES
+from tumortrace.regular_files import read_regular_file
 
 MOST_OBJECTS = 1_000_000
 """Largest number of JSON objects or XML elements in a file."""

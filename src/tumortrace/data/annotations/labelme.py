@@ -44,7 +44,7 @@ from tumortrace.data.findings import left_out
 from tumortrace.data.geometry import Circle, Polygon, Region, rasterize_region
 from tumortrace.data.pictures import decode_picture, read_image_data
 from tumortrace.errors import DataError
-from tumortrace.files import Document
+from tumortrace.json_csv import Document
 from tumortrace.wording import counted
 
 FORMAT = "labelme"

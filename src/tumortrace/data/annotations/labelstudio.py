@@ -39,7 +39,7 @@ from tumortrace.data.annotations.shapes import (
 from tumortrace.data.bitmap import to_bitmap
 from tumortrace.data.findings import Finding, left_out
 from tumortrace.data.geometry import Circle, Ellipse, Polygon, Region, rasterize_region
-from tumortrace.files import Document
+from tumortrace.json_csv import Document
 
 FORMAT = "Label Studio"
 ANNOTATIONS = "annotations.json"

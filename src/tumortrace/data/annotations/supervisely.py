@@ -20,7 +20,7 @@ from tumortrace.data.annotations.shapes import (
 )
 from tumortrace.data.bitmap import to_bitmap
 from tumortrace.data.geometry import Polygon, Region, cut_holes
-from tumortrace.files import Document
+from tumortrace.json_csv import Document
 from tumortrace.wording import counted
 
 

@@ -37,7 +37,8 @@ from tumortrace.data.names import describe_unsafe
 from tumortrace.data.patients import find_patient
 from tumortrace.data.tables import Table
 from tumortrace.errors import DataError, printable
-from tumortrace.files import parse_json, write_atomically
+from tumortrace.files import write_atomically
+from tumortrace.json_csv import parse_json
 
 FORMAT = "VIA"
 ANNOTATIONS = "annotations.json"

@@ -23,7 +23,7 @@ from tumortrace.data.annotations.shapes import (
 from tumortrace.data.findings import Finding, left_out
 from tumortrace.data.geometry import Circle, Ellipse, Region
 from tumortrace.errors import DataError
-from tumortrace.files import Document
+from tumortrace.json_csv import Document
 from tumortrace.wording import counted
 
 _KEYS = frozenset({"project", "file", "metadata", "view"})

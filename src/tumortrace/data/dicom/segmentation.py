@@ -20,7 +20,7 @@ from tumortrace.data.dicom.stream import Parsed, open_dataset, parse
 from tumortrace.data.dicom.tags import Lookup, read_groups, read_number, read_text
 from tumortrace.data.volume import Volume
 from tumortrace.errors import DataError
-from tumortrace.files import open_regular
+from tumortrace.regular_files import open_regular
 
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """SOP classes: segmentation, label map segmentation."""

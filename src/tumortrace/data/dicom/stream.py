@@ -29,7 +29,7 @@ from pydicom.uid import (
 
 from tumortrace.data import bmp, jpeg, png, tiff
 from tumortrace.errors import DataError, printable
-from tumortrace.files import open_regular
+from tumortrace.regular_files import open_regular
 
 warnings.filterwarnings("ignore", module=r"pydicom\.")
 logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)

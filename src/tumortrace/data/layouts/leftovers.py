@@ -14,7 +14,7 @@ from tumortrace.data.layouts.opening import RESULTS, Opening, ancestors, below, 
 from tumortrace.data.names import spelling_key, stem_of
 from tumortrace.data.pairs import PAIRS, strip_mask_word
 from tumortrace.data.parts import is_below_masks, part_of, read_folder_name
-from tumortrace.data.slice import read_slice
+from tumortrace.data.slice_file import read_slice
 from tumortrace.errors import DataError
 from tumortrace.wording import counted
 

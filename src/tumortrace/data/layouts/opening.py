@@ -16,7 +16,7 @@ from tumortrace.data.geometry import Region
 from tumortrace.data.own_files import MANIFEST, PREPARATION
 from tumortrace.data.parts import part_of
 from tumortrace.data.patients import find_patients_by_folder
-from tumortrace.files import read_json
+from tumortrace.json_csv import read_json
 
 RESULTS, RESULTS_TABLES = "results.json", ("results.csv", "volumes.csv", "lesions.csv")
 """What ``segment`` writes beside its masks."""

@@ -10,7 +10,7 @@ from tumortrace.data.dicom.segmentation import Segmentation, fit_segmentation
 from tumortrace.data.nifti.mask import NiftiMask, fit_nifti_mask
 from tumortrace.data.volume import Volume, VolumeMask
 from tumortrace.errors import DataError
-from tumortrace.files import read_json
+from tumortrace.json_csv import read_json
 from tumortrace.wording import counted
 
 MOST_LABELS = 16

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tumortrace.errors import DataError
-from tumortrace.files import open_regular
+from tumortrace.regular_files import open_regular
 
 _GZIP = b"\x1f\x8b"
 

@@ -22,8 +22,8 @@ from typing import BinaryIO, cast
 
 from tumortrace.data.folders import is_hidden
 from tumortrace.errors import DataError
-from tumortrace.files import open_regular
 from tumortrace.inference.batch.found_files import FoundFile
+from tumortrace.regular_files import open_regular
 from tumortrace.stored_path import Source
 
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")

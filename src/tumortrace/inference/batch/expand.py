@@ -14,10 +14,10 @@ from tumortrace.data.folders import is_hidden
 from tumortrace.data.names import natural_key
 from tumortrace.data.pictures import IMAGE_SUFFIXES
 from tumortrace.errors import DataError
-from tumortrace.files import refuse_irregular
 from tumortrace.inference.batch.archives import is_archive, list_members
 from tumortrace.inference.batch.found_files import FoundFile
 from tumortrace.inference.batch.remote import RemoteFile, is_remote, list_objects
+from tumortrace.regular_files import refuse_irregular
 
 _OUTSIDE = os.path.join(os.pardir, "")
 _QUOTED = re.compile(rb"""(["'])(.+)\1""")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from tumortrace.data.findings import Finding
 from tumortrace.errors import DataError
-from tumortrace.files import open_regular
 from tumortrace.inference.batch.found_files import PictureFile
 from tumortrace.inference.batch.units import Unit
 from tumortrace.inference.results.volume_files import VolumeFile
+from tumortrace.regular_files import open_regular
 
 
 @dataclass(frozen=True)

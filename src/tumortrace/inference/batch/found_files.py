@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tumortrace.data.pictures import MOST_BYTES
 from tumortrace.errors import DataError
-from tumortrace.files import read_regular_file
+from tumortrace.regular_files import read_regular_file
 from tumortrace.stored_path import Source
 
 T = TypeVar("T")

@@ -13,7 +13,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortrace.data.slice import read_slice, write_png
+from tumortrace.data.png_writing import write_png
+from tumortrace.data.slice_file import read_slice
 from tumortrace.errors import DataError, require_extra
 from tumortrace.inference.batch.find_inputs import Inputs, find_inputs
 from tumortrace.inference.batch.folder import segment_all

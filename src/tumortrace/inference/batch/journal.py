@@ -16,8 +16,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tumortrace.files import Document, append_whole, cut_off
+from tumortrace.files import append_whole, cut_off
 from tumortrace.inference.results.results_json import not_ours
+from tumortrace.json_csv import Document
 
 JOURNAL = "results-{index}-of-{count}.jsonl"
 """Name of the journal of one shard, in the folder of the results."""

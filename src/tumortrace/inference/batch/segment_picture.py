@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortrace.data.slice import Slice, read_slice
+from tumortrace.data.slice import Slice
+from tumortrace.data.slice_file import read_slice
 from tumortrace.inference.batch.found_files import PictureFile
 from tumortrace.inference.explain import explain_failure
 from tumortrace.inference.overlay import draw_overlay

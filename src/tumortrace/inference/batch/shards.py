@@ -21,7 +21,7 @@ from pathlib import Path
 
 import tumortrace
 from tumortrace.errors import DataError
-from tumortrace.files import Document, sync_folders_once
+from tumortrace.files import sync_folders_once
 from tumortrace.inference.batch.find_inputs import Inputs
 from tumortrace.inference.batch.fingerprint import (
     Fingerprint,
@@ -61,6 +61,7 @@ from tumortrace.inference.results.tally import RunTally, SegmentSummary, ShardCo
 from tumortrace.inference.results.unit_files import UnitDone
 from tumortrace.inference.results.unit_record import UnitRecord
 from tumortrace.inference.segmenter import Segmenter
+from tumortrace.json_csv import Document
 from tumortrace.locks import START_SECONDS, hold_folder, lock_shard
 from tumortrace.progress import track
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from tumortrace.config import Recipe
 from tumortrace.errors import ConfigError, ModelError
-from tumortrace.files import parse_json, read_json
 from tumortrace.inference.recipe import recipe_from_json
 from tumortrace.inference.session import Session
+from tumortrace.json_csv import parse_json, read_json
 from tumortrace.run_folder import BOX_DECODER, BOX_ENCODER
 
 SHIPPED = "box"

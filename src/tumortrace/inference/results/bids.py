@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from tumortrace import __version__
-from tumortrace.files import Document
 from tumortrace.inference.model import Model
+from tumortrace.json_csv import Document
 
 DESCRIPTION = "dataset_description.json"
 """Name of the file that says what a BIDS folder holds."""

@@ -28,10 +28,10 @@ from pydicom.valuerep import DA, DS, TM
 from tumortrace import __version__
 from tumortrace.data.volume import SliceSource
 from tumortrace.errors import DataError
-from tumortrace.files import open_regular
 from tumortrace.inference.model import Model
 from tumortrace.inference.prompts.model import PromptModel
 from tumortrace.inference.results.signed import sign_dicom
+from tumortrace.regular_files import open_regular
 from tumortrace.wording import counted
 
 SERIES_NUMBER = 9000

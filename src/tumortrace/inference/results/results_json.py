@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from tumortrace.errors import DataError
-from tumortrace.files import NewFile, make_folder, read_regular_file, write_atomically
+from tumortrace.files import NewFile, make_folder, write_atomically
 from tumortrace.inference.model import Model
 from tumortrace.inference.prompts.model import PromptModel
 from tumortrace.inference.results.describe import describe_model
@@ -22,6 +22,7 @@ from tumortrace.inference.results.volume_tables import (
     VOLUMES,
     encode_volume_tables,
 )
+from tumortrace.regular_files import read_regular_file
 
 RESULTS = "results.json"
 TABLE = "results.csv"

@@ -7,7 +7,8 @@ import zlib
 from pathlib import Path
 from typing import IO
 
-from tumortrace.files import open_regular, read_json
+from tumortrace.json_csv import read_json
+from tumortrace.regular_files import open_regular
 from tumortrace.signed_png import is_signed_png
 
 _WORD = b"tumortrace "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tumortrace.files import Document
+from tumortrace.json_csv import Document
 
 Record = dict[str, Any]
 """One record of ``results.json``."""

@@ -11,12 +11,12 @@ import numpy as np
 
 from tumortrace.data.volume import Volume
 from tumortrace.errors import DataError
-from tumortrace.files import Document
 from tumortrace.inference.contact_sheet import draw_sheet
 from tumortrace.inference.model import Model
 from tumortrace.inference.prompts.model import PromptModel
 from tumortrace.inference.results.bids import describe_mask, encode_json
 from tumortrace.inference.volume_predict import VolumePrediction
+from tumortrace.json_csv import Document
 from tumortrace.signed_png import sign_png
 
 

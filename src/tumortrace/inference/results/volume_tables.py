@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tumortrace.files import encode_csv
 from tumortrace.inference.results.unit_record import Record
+from tumortrace.json_csv import encode_csv
 
 VOLUMES, LESIONS = "volumes.csv", "lesions.csv"
 

@@ -1,0 +1,85 @@
+"""JSON and CSV: reading within limits, writing atomically."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tumortrace.files import write_atomically
+from tumortrace.regular_files import open_regular
+
+Document = dict[str, Any]
+"""JSON values by name, as a JSON file holds them."""
+
+
+MOST_TEXT_BYTES = 2**28
+"""Largest JSON, CSV, XML or text file that is read: parsed, it takes ten times its size."""
+
+
+def read_json(path: Path, *, most_bytes: int = MOST_TEXT_BYTES) -> Any:  # noqa: ANN401 - any JSON value
+    """Read a JSON file.
+
+    Args:
+        path: The file.
+        most_bytes: Size above which it is refused.
+
+    Raises:
+        OSError: It cannot be read, is no regular file, or is too large.
+        ValueError: It is no JSON, or nested too deeply.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most_bytes:
+            raise OSError(errno.EFBIG, f"{size:,} bytes, more than the limit of {most_bytes:,}", str(path))
+        return parse_json(file.read())
+
+
+def parse_json(text: str | bytes) -> Any:  # noqa: ANN401 - any JSON value
+    """Parse JSON.
+
+    Raises:
+        ValueError: It is no JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def write_json(path: Path, document: object) -> None:
+    """Write a document as indented JSON, atomically.
+
+    Raises:
+        ValueError: It holds NaN or infinity, which JSON cannot express.
+    """
+    write_atomically(path, encode_json(document))
+
+
+def encode_json(document: object) -> bytes:
+    """Return a document as indented JSON.
+
+    Raises:
+        ValueError: It holds NaN or infinity, which JSON cannot express.
+    """
+    return (json.dumps(document, indent=2, allow_nan=False) + "\n").encode()
+
+
+def write_csv(path: Path, rows: Iterable[Mapping[str, object]], *, columns: Sequence[str]) -> None:
+    """Write a table as CSV, atomically; None, NaN and keys that a row lacks become empty cells."""
+    write_atomically(path, encode_csv(rows, columns=columns))
+
+
+def encode_csv(rows: Iterable[Mapping[str, object]], *, columns: Sequence[str]) -> bytes:
+    """Return a table as CSV; None, NaN and keys that a row lacks become empty cells. What is no text is escaped."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: "" if value != value else value for key, value in row.items()})  # noqa: PLR0124 - NaN
+    return text.getvalue().encode(errors="backslashreplace")
