@@ -5,8 +5,8 @@
 2. ``python studies/doubtful_foreign.py OUT``, in an environment with cleanlab, adds OUT/cleanlab.csv.
 3. ``python -m studies.doubtful_outlines score OUT`` prints the table, with ``--folds 3,4`` that of some folds.
 
-In step 1, ``--run 4=RUN`` judges the slices of figshare's fold 4 by a model that was not trained on it; give it once for
-each fold.
+In step 1, ``--run 4=RUN`` judges the slices of figshare's fold 4 by a model that was not trained on it; give it
+once for each fold.
 
 An outline counts as wrong if BRISC's outlines of the same slice agree with it at a mean Dice below 0.5. Only slices
 count whose twin in BRISC was found by the picture: the others were matched by the outline, so that they agree.
