@@ -56,7 +56,7 @@ def test_generated_heads_pass(kind: str):
         ("elongation", 3.0, "its outline is not that of a head"),
         ("width", 1.6, "its outline is not that of a head"),
         ("rectangle", 0.95, "its outline is not that of a head"),
-        ("bone", 0.6, "a closed ring of bone, as on CT"),
+        ("ring", 0.6, "a closed ring of bone, as on CT"),
         ("air", 0.6, "air inside, as in a chest"),
         ("texture", 0.001, "flat areas, as in a drawing"),
         ("variation", 0.01, "flat areas, as in a drawing"),
@@ -72,10 +72,12 @@ def test_each_rule_rejects_a_head_alone(feature: str, value: float, reason: str)
 def test_a_bright_ring_is_bone_where_no_dark_ring_lies_beneath_it():
     assert HEAD is not None
     ct = "a closed ring of bone, as on CT"
-    assert ct in find_fault(HEAD._replace(bone=0.35, skull=0.75), SIZE_HW)
-    assert find_fault(HEAD._replace(bone=0.35, skull=0.5), SIZE_HW) == ""
-    assert find_fault(HEAD._replace(bone=0.2, skull=0.75, head_area=0.65), SIZE_HW) == ""
-    assert ct in find_fault(HEAD._replace(bone=0.2, skull=0.75, head_area=0.75), SIZE_HW)
+    assert ct in find_fault(HEAD._replace(ring=0.45, skull=0.85), SIZE_HW)
+    assert find_fault(HEAD._replace(ring=0.45, skull=0.75), SIZE_HW) == ""
+    assert find_fault(HEAD._replace(ring=0.45, skull=0.85, head_area=0.2), SIZE_HW) == ""
+    assert find_fault(HEAD._replace(ring=0.6, head_area=0.2), SIZE_HW) == ""
+    assert find_fault(HEAD._replace(ring=0.4, skull=0.75, head_area=0.65), SIZE_HW) == ""
+    assert ct in find_fault(HEAD._replace(ring=0.4, skull=0.75, head_area=0.75), SIZE_HW)
 
 
 def test_shoulders_in_two_corners_pass_where_the_edges_are_dark():
@@ -127,11 +129,11 @@ def test_at_most_2_percent_of_the_real_slices_of_every_source_are_rejected():
 
 
 @pytest.mark.skipif(not DATA, reason="TUMORTRACE_DATA is not set: the real data is not here")
-def test_most_real_ct_slices_are_rejected():
+def test_nine_of_ten_real_ct_slices_are_rejected():
     slices = sorted((Path(str(DATA)) / "head_ct").glob("*.jpg"))
     assert len(slices) >= 50
     rejected = [path for path in slices if fault_of(read_slice(path))]
-    assert len(rejected) >= 0.8 * len(slices)
+    assert len(rejected) >= 0.9 * len(slices)
 
 
 # --- usual features ---

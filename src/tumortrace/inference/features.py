@@ -41,7 +41,7 @@ class PictureFeatures(NamedTuple):
         elongation: Its length over its width.
         width: Width over height of the box around it.
         rectangle: Its area over that of the smallest turned rectangle around it; 0.785 for an ellipse.
-        bone: Difference between the darkest tenth of its outer ring and the brightest tenth of its inside.
+        ring: Grey value that all but a twentieth of its outer ring exceeds, less the median inside.
         skull: Darkest grey value between the outer ring and the inside, over the median inside.
         air: Share of nearly black pixels inside.
         white: Share of nearly white pixels inside.
@@ -63,7 +63,7 @@ class PictureFeatures(NamedTuple):
     elongation: float
     width: float
     rectangle: float
-    bone: float
+    ring: float
     skull: float
     air: float
     white: float
@@ -170,8 +170,8 @@ def _overlap_with_ellipse(head: Mask, centre_xy: NDArray[np.float64], spread: ND
 def _measure_ring(grey: Grey, shape: _Shape, inside: Grey) -> dict[str, float]:
     """Measure rays from the inside to the edge.
 
-    On CT bone outshines all it encloses, all the way around, and joins what it encloses. On MR bone is black between
-    bright fat and the inside.
+    On CT bone outshines the brain, all the way around, and joins it. On MR bone is black between bright fat and the
+    inside.
     """
     centre_xy = shape.centre_xy
     right, down = (shape.outline[:, 0, :] - centre_xy).T
@@ -184,9 +184,10 @@ def _measure_ring(grey: Grey, shape: _Shape, inside: Grey) -> dict[str, float]:
     rays = cv2.remap(grey, x, y, cv2.INTER_LINEAR)
     peaks = len(_BENEATH) + rays[:, len(_BENEATH) :].argmax(axis=1)
     darkest = np.minimum.accumulate(rays, axis=1)[np.arange(len(_TURNS)), peaks]
+    middle = rank(inside, 0.5)  # not its bright end: blood is as bright as bone
     return {
-        "bone": rank(rays[np.arange(len(_TURNS)), peaks], 0.1) - rank(inside, 0.9),
-        "skull": rank(darkest, 0.5) / max(rank(inside, 0.5), 1e-3),
+        "ring": rank(rays[np.arange(len(_TURNS)), peaks], 0.05) - middle,
+        "skull": rank(darkest, 0.5) / max(middle, 1e-3),
     }
 
 

@@ -75,10 +75,11 @@ def _is_flat(features: PictureFeatures) -> bool:
 
 
 def _has_bright_bone(features: PictureFeatures) -> bool:
-    # On MR bone is black: beneath bright fat lies a dark ring. CT is mostly cut tightly around the head.
-    joined = features.bone > 0.3 and features.skull > 0.7
-    tight = features.bone > 0.15 and features.skull > 0.6 and features.head_area > 0.7
-    return features.bone > 0.5 or joined or tight
+    # On MR bone is black: beneath bright fat lies a dark ring. CT is mostly cut tightly around the head. Near the
+    # vertex the fat of a small head is a closed ring on MR, too.
+    joined = features.ring > 0.42 and features.skull > 0.8
+    tight = features.ring > 0.36 and features.skull > 0.4 and features.head_area > 0.7
+    return tight or (features.head_area > 0.25 and (features.ring > 0.56 or joined))
 
 
 def _has_other_outline(features: PictureFeatures) -> bool:
