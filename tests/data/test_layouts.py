@@ -539,6 +539,17 @@ def test_a_part_without_annotations_is_named_and_its_pictures_are_kept(tmp_path)
         dataset.select("test")
 
 
+def test_a_dataset_whose_only_part_is_unusable_is_named(tmp_path):
+    write_slice(tmp_path / "TRAIN" / "a.png")
+    with pytest.raises(DataError) as without:
+        open_dataset(tmp_path)
+    assert str(without.value).startswith(f"{tmp_path / 'TRAIN'}: no annotations (VIA")
+    (tmp_path / "TRAIN" / "via.json").write_text("{")
+    with pytest.raises(DataError) as damaged:
+        open_dataset(tmp_path)
+    assert str(damaged.value).startswith(f"{tmp_path / 'TRAIN' / 'via.json'}: not JSON")
+
+
 def test_cases_outside_the_parts_are_named(tmp_path):
     for folder in ("TRAIN", "extra"):
         write_slice(tmp_path / folder / "a.png")

@@ -327,7 +327,9 @@ def _describe_nothing(tree: Tree, dataset: Dataset) -> str:
     """Why a folder is no dataset: what is wrong with its annotations, or else the most frequent fault."""
     unusable = [f for f in dataset.findings if f.kind in {"annotations-unusable", "part-unusable"}]
     if unusable:
-        return unusable[0].cause
+        first, place = unusable[0], f"{tree.root / unusable[0].file}"
+        names_file = first.kind == "annotations-unusable" or first.cause.startswith(place)
+        return first.cause if names_file else f"{place}: {first.cause}"
     causes = [finding for finding in dataset.findings if finding.kind not in {"annotation-missing", "not-read"}]
     if causes or dataset.findings:
         return f"{tree.root}: not one usable case; {describe_main_cause(causes or dataset.findings)}"
