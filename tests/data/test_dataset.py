@@ -398,6 +398,10 @@ def test_several_datasets_open_as_one(phantom_data: Path, tmp_path: Path):
     assert [record.source for record in both.records] == ["data", "data-2"]
     assert both.parts() == {"": 2}
 
+    one, two = tmp_path / "one" / "data", tmp_path / "two" / "data"
+    with pytest.raises(DataError) as undivided:
+        both.select("val")
+    assert str(undivided.value).startswith(f"{one} {two}: is not divided into parts")
     mixed = open_datasets([phantom_data, tmp_path / "one" / "data"])
     assert mixed.parts() == {"train": 11, "val": 4, "test": 5}  # what is not divided is to be learnt from
     alone = open_datasets([phantom_data])

@@ -274,6 +274,15 @@ def test_old_data_is_mixed_in_and_a_part_of_it_is_the_standard_set(place, tmp_pa
     assert len({name for name in frozen if name.startswith("replay/")}) == 6  # they stay held out later
 
 
+def test_several_folders_that_lie_beside_the_runs_train_together(place, tmp_path):
+    flat(tmp_path / "one", 12, seed=5)
+    flat(tmp_path / "two", 12, seed=6)
+    result = place.improve("mine", corrected=[tmp_path / "one", tmp_path / "two"])  # runs/mine lies in tmp_path too
+    assert result.improvement.train_count + len(result.improvement.held_out) == 24
+    data = json.loads((place.runs / "mine" / "manifest.json").read_text())["data"]
+    assert data["folders"] == {"one": str(tmp_path / "one"), "two": str(tmp_path / "two")}
+
+
 def test_cases_that_the_model_was_trained_on_are_named_and_not_held_out(place, phantom_data, tmp_path):
     both = shutil.copytree(place.corrected, tmp_path / "both")
     result = place.improve("mine", corrected=[both, phantom_data])

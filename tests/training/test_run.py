@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,9 @@ def test_a_run_folder_inside_one_of_several_datasets_is_refused(phantom_data: Pa
     both = open_datasets([phantom_data, other])
     with pytest.raises(DataError, match="lies inside the data folder"):
         train(both, settings(), out=other / "run")
+    parts_alone = replace(both, records=tuple(record for record in both.records if record.source == "data"))
+    with pytest.raises(DataError, match="lies inside the data folder"):
+        train(parts_alone, settings(), out=other / "run")  # also where none of its cases is left
 
 
 def test_without_settings_there_must_be_a_run_to_resume(phantom_data: Path, tmp_path: Path):

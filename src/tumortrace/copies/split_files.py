@@ -162,7 +162,7 @@ def apply_split(dataset: Dataset, split: Split, *, fold: int | None = None, sele
     missing = [case.file for case in split.cases if case.file not in records]
     if missing:
         raise DataError(
-            f"{dataset.root}: lacks {counted(len(missing), 'case')} of the split, first {missing[0]}; split it again"
+            f"{dataset.given}: lacks {counted(len(missing), 'case')} of the split, first {missing[0]}; split it again"
         )
     part_of = _parts_of_folds(split, fold, selecting=selecting)
     divided = tuple(

@@ -35,7 +35,7 @@ class Dataset:
     """The cases of a folder, in natural order of their names, and the faults found without decoding images.
 
     Attributes:
-        root: The folder.
+        root: The folder; of several, the one that they lie in, or else the current folder.
         records: The cases.
         findings: The faults.
         unannotated: Pictures that have no truth and are no case, with their parts: enough to look for copies.
@@ -51,7 +51,7 @@ class Dataset:
     def __repr__(self) -> str:
         parts = ", ".join(f"{part or 'undivided'} {count}" for part, count in self.parts().items())
         cases = counted(len(self.records), "case")
-        return f"<Dataset {self.root}: {cases} ({parts}), {counted(len(self.findings), 'finding')}>"
+        return f"<Dataset {self.given}: {cases} ({parts}), {counted(len(self.findings), 'finding')}>"
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row a case: its id, part, patient, source and image file."""
@@ -65,6 +65,11 @@ class Dataset:
             }
             for record in self.records
         )
+
+    @property
+    def given(self) -> str:
+        """The folder or folders as they were given, for messages and commands."""
+        return " ".join(str(folder) for folder in self.folders.values()) or str(self.root)
 
     @property
     def name(self) -> str:
@@ -89,12 +94,12 @@ class Dataset:
             return selected
         if self.parts().keys() == {""}:
             raise DataError(
-                f"{self.root}: is not divided into parts, so there is no {part!r}; take all of it with --part all, or "
+                f"{self.given}: is not divided into parts, so there is no {part!r}; take all of it with --part all, or "
                 "the sides of a split with --split FILE (tumortrace split writes it)"
             )
         there = ", ".join(f"{name} ({count})" for name, count in self.parts().items())
         raise DataError(
-            self.why_unusable(part) or f"{self.root}: no part {part!r} here; it has: {there}; choose one, or all"
+            self.why_unusable(part) or f"{self.given}: no part {part!r} here; it has: {there}; choose one, or all"
         )
 
     def why_unusable(self, part: str) -> str | None:
@@ -238,7 +243,7 @@ def exclude(dataset: Dataset, names_file: Path) -> Dataset:
     if unknown := sorted(name for name, cases in fitting.items() if not cases):
         first = ", ".join(map(repr, unknown[:3]))
         raise DataError(
-            f"{names_file}: {len(unknown)} of {counted(len(names), 'name')} fit no image of {dataset.root} "
+            f"{names_file}: {len(unknown)} of {counted(len(names), 'name')} fit no image of {dataset.given} "
             f"(first: {first}); correct or remove them"
         )
     trainable = {r.case_id for r in dataset.records if r.part not in {"val", "test"}}

@@ -148,7 +148,7 @@ class _Work:
 
 def _refuse_nothing(work: _Work) -> None:
     """Refuse an improvement that could prove nothing, before anything is written."""
-    root, train = work.material.root, work.select("corrected", "train")
+    given, train = work.material.corrected.given, work.select("corrected", "train")
     without_proof = f"tumortrace train --from {work.models.start.name} trains without proof"
     if not work.select("corrected", "test"):
         known = {finding.file for finding in work.sides.findings if finding.kind == "known-to-model"}
@@ -158,10 +158,10 @@ def _refuse_nothing(work: _Work) -> None:
             else f"there is one slice or patient ({counted(len(train), 'case')})"
         )
         raise DataError(
-            f"{root}: {cause}, so nothing can be held out; correct slices of other patients ({without_proof})"
+            f"{given}: {cause}, so nothing can be held out; correct slices of other patients ({without_proof})"
         )
     if not train:
-        raise DataError(f"{root}: every case is held out, so there is none to train on; correct more slices")
+        raise DataError(f"{given}: every case is held out, so there is none to train on; correct more slices")
 
 
 def _freeze(work: _Work, *, resume: bool) -> None:
@@ -239,7 +239,7 @@ def _training_set(work: _Work) -> Dataset:
     """Return the training side; corrected and replayed cases are two sources, which an epoch draws equally often."""
     sources: tuple[Role, ...] = ("corrected", "replay")
     records = [replace(record, part="train", source=role) for role in sources for record in work.select(role, "train")]
-    return Dataset(work.material.root, tuple(records), ())
+    return replace(work.material.corrected, records=tuple(records), findings=(), unannotated=())
 
 
 def _stop_after(minutes: float) -> ShouldStop:

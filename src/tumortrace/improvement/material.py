@@ -24,13 +24,13 @@ class Material:
     """All cases, with ids that say their role, but for the corrected ones.
 
     Attributes:
-        root: Folder of the corrected cases.
+        corrected: The corrected cases as they were opened.
         records: The cases.
         roles: Role of each case, by its id.
         findings: Faults of the data.
     """
 
-    root: Path
+    corrected: Dataset
     records: tuple[CaseRecord, ...]
     roles: dict[str, Role]
     findings: tuple[Finding, ...]
@@ -50,14 +50,14 @@ def gather(corrected: Dataset, replay: Dataset | None, standard: Dataset | None)
     part = "test" if standard and "test" in standard.parts() else "all"
     without_test = [record for record in corrected.records if record.part != "test"]
     if not without_test:
-        raise DataError(f"{corrected.root}: every case is in its TEST part, which stays closed; give corrected cases")
+        raise DataError(f"{corrected.given}: every case is in its TEST part, which stays closed; give corrected cases")
     sets: dict[Role, list[CaseRecord]] = {
         "corrected": [replace(record, part="") for record in without_test],
         "replay": [_named("replay")(record) for record in (replay.records if replay else ()) if record.part != "test"],
         "standard": [_named("standard")(record) for record in (standard.select(part) if standard else ())],
     }
     return Material(
-        root=corrected.root,
+        corrected=corrected,
         records=tuple(record for records in sets.values() for record in records),
         roles={record.case_id: role for role, records in sets.items() for record in records},
         findings=(*corrected.findings, *(replay.findings if replay else ()), *(standard.findings if standard else ())),

@@ -72,7 +72,7 @@ def train_prompted(
     with explain_memory(config, reading=True):
         part = read_prompted_part(dataset.select("train" if dataset.parts().keys() != {""} else "all"), name="TRAIN")
     if not any(part.with_tumour):
-        raise DataError(f"{dataset.root}: none of {len(part)} training slices has a tumour; check the masks")
+        raise DataError(f"{dataset.given}: none of {len(part)} training slices has a tumour; check the masks")
     with lock_folder(out):
         check_run_folder(out, resume=resume)
         _begin(network, config, start, out=out, resume=resume)

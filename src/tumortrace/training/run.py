@@ -190,9 +190,8 @@ def _settings(config: Config | None, out: Path, start_from: Model | None, *, res
 
 
 def refuse_inside_data(out: Path, dataset: Dataset) -> None:
-    """Refuse a run folder inside the dataset; of several datasets opened as one, inside any folder of their images."""
-    alone = len({record.source for record in dataset.records}) <= 1
-    for folder in {dataset.root} if alone else {record.image_path.parent for record in dataset.records}:
+    """Refuse a run folder inside the dataset; of several datasets opened as one, inside any of their folders."""
+    for folder in dataset.folders.values() or [dataset.root]:
         refuse_inside(out, folder)
 
 
@@ -201,8 +200,8 @@ def _select(dataset: Dataset, config: Config) -> tuple[tuple[CaseRecord, ...], t
     parts = dataset.parts()
     if parts.keys() == {""}:
         tell(
-            f"{dataset.root}: is not divided into parts, so no slice is held out and none can be scored honestly; "
-            f"to hold some out, stop, run tumortrace split {dataset.root} --out split.json, and train with --split"
+            f"{dataset.given}: is not divided into parts, so no slice is held out and none can be scored honestly; "
+            "to hold some out, stop, divide the same data by tumortrace split, and train with --split"
         )
     train = dataset.select("train" if parts.keys() != {""} else "all")
     if "val" in parts:
@@ -217,7 +216,7 @@ def _select(dataset: Dataset, config: Config) -> tuple[tuple[CaseRecord, ...], t
             f"training.keep = {config.training.keep!r} chooses the epoch on the VAL part, which is unusable: {unusable}"
         )
     raise ConfigError(
-        f"training.keep = {config.training.keep!r} chooses the epoch on a VAL part, and {dataset.root} has none; "
+        f"training.keep = {config.training.keep!r} chooses the epoch on a VAL part, and {dataset.given} has none; "
         "set training.keep=last"
     )
 
@@ -237,7 +236,7 @@ def _refuse_other_data(train: PreparedPart, val: PreparedPart, dataset: Dataset,
     first = team.agree(own)
     if own != first:
         raise DataError(
-            f"{dataset.root}: process {team.place.rank} reads other data than process 0 (sha256 {own[:12]}, not "
+            f"{dataset.given}: process {team.place.rank} reads other data than process 0 (sha256 {own[:12]}, not "
             f"{first[:12]}); give all machines the same"
         )
 
@@ -245,7 +244,7 @@ def _refuse_other_data(train: PreparedPart, val: PreparedPart, dataset: Dataset,
 def _refuse_without_tumour(train: PreparedPart, dataset: Dataset) -> None:
     if not train.truths.any():
         raise DataError(
-            f"{dataset.root}: none of {len(train)} training slices has a tumour, so there is nothing to learn; "
+            f"{dataset.given}: none of {len(train)} training slices has a tumour, so there is nothing to learn; "
             "check the masks or annotations (tumortrace audit), or add slices with tumour"
         )
 
