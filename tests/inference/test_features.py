@@ -67,7 +67,7 @@ def test_a_bright_ring_around_a_darker_inside_is_bone():
 def test_a_large_bright_bleeding_hides_no_ring():
     head = oval((240, 240), (80, 90), inside=250)
     head = cv2.ellipse(head, (120, 120), (70, 80), 0, 0, 360, 80, cv2.FILLED)
-    bled = cv2.ellipse(head.copy(), (100, 120), (28, 40), 0, 0, 360, 250, cv2.FILLED)  # a fifth of what the ring encloses
+    bled = cv2.ellipse(head.copy(), (100, 120), (28, 40), 0, 0, 360, 250, cv2.FILLED)  # a fifth of the inside
     assert look(bled).ring == pytest.approx(look(head).ring, abs=0.02)
 
 
