@@ -13,7 +13,7 @@ from rich.table import Table
 
 from benchmarks.common import make_table
 from tumortrace.files import sync_folders_once, write_atomically
-from tumortrace.inference.batch.segment_picture import encode_mask
+from tumortrace.inference.results.signed import encode_signed_mask
 
 FILES = 100
 ROUNDS = 7
@@ -22,7 +22,7 @@ ROUNDS = 7
 def measure() -> Table:
     """One row a way; the ways take turns, and the medians are compared."""
     yy, xx = np.mgrid[:256, :256]
-    data = encode_mask((yy - 120) ** 2 + (xx - 90) ** 2 < 30**2)
+    data = encode_signed_mask((yy - 120) ** 2 + (xx - 90) ** 2 < 30**2)
     ways: dict[str, Callable[[Path], None]] = {
         "plain": lambda folder: _write(folder, data, Path.write_bytes),
         "each brought to the disk": lambda folder: _write(folder, data, write_atomically),

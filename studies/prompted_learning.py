@@ -32,10 +32,10 @@ from tumortrace.cli import run_script
 from tumortrace.data.cases import Case, CaseRecord, read_cases
 from tumortrace.evaluation.simulated_prompts import cut_to_slice, loosen_box
 from tumortrace.files import write_atomically
-from tumortrace.inference.batch.segment_picture import encode_mask
 from tumortrace.inference.model import open_model
 from tumortrace.inference.prompts.grid import box_of
 from tumortrace.inference.prompts.model import PromptModel, open_prompt_model
+from tumortrace.inference.results.signed import encode_signed_mask
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.progress import tell
 
@@ -93,7 +93,7 @@ def work(
         mask = point(case, model, clicks=int(way != "box"))
         path = folder / f"{len(done):04}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, encode_mask(mask))
+        write_atomically(path, encode_signed_mask(mask))
         done.append(replace(record, truth=path))
         dices.append(count_pixels(mask, case.truth).dice)
     return done, dices

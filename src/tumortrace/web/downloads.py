@@ -26,8 +26,8 @@ from tumortrace.data.patients import patient_of_folder
 from tumortrace.data.scans import make_unique
 from tumortrace.errors import DataError
 from tumortrace.inference.batch.found_files import PictureFile
-from tumortrace.inference.batch.segment_picture import encode_mask
 from tumortrace.inference.model import Model
+from tumortrace.inference.results.signed import encode_signed_mask
 from tumortrace.inference.results.volume_files import VolumeFile
 from tumortrace.web.corrections import Corrected
 from tumortrace.web.lesion_numbers import PLAIN, Labels
@@ -81,7 +81,7 @@ def make_download(corrected: Sequence[Corrected], to: str, *, model: Model) -> D
 
 def _make_masks(corrected: Sequence[Corrected], _model: Model) -> Download:
     files = {
-        f"{one.slice_name(index, name)}_mask.png": encode_mask(labels > 0)
+        f"{one.slice_name(index, name)}_mask.png": encode_signed_mask(labels > 0)
         for name, one in _name(corrected)
         for index, labels in one.labels.items()
     }
@@ -190,7 +190,7 @@ def _make_dataset(corrected: Sequence[Corrected], _model: Model) -> Download:
             picture = Path(one.item.path) if isinstance(one.item, PictureFile) else None
             image = f"{stem}{picture.suffix if picture else '.png'}"
             files[f"images/{image}"] = picture.read_bytes() if picture else _encode_slice(one, index)
-            files[f"masks/{stem}_mask.png"] = encode_mask(labels > 0)
+            files[f"masks/{stem}_mask.png"] = encode_signed_mask(labels > 0)
             size_bytes, prompted = len(files[f"images/{image}"]), index in one.prompted
             pairs.append(Pair(image, f"{stem}_mask.png", patient, size_bytes, prompted=prompted))
     files[PAIRS] = encode_pairs(pairs)

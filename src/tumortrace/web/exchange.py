@@ -11,9 +11,9 @@ from starlette.responses import Response
 
 from tumortrace.inference.acquisition import UNKNOWN
 from tumortrace.inference.batch.found_files import PictureFile
-from tumortrace.inference.batch.segment_picture import encode_png
 from tumortrace.inference.lesions import find_lesions
 from tumortrace.inference.model import Model
+from tumortrace.inference.results.signed import encode_signed_png
 from tumortrace.inference.results.unit_record import Record
 from tumortrace.json_csv import Document
 from tumortrace.web.annotations import ReadBack, read_back
@@ -99,7 +99,7 @@ def _describe_slice(number: int, one: Corrected, index: int) -> Document:
         "item": number,
         "slice_index": index,
         "record": _describe(one, index, labels, image.spacing_mm),
-        "mask_png": encode_base64(encode_png(labels)),
+        "mask_png": encode_base64(encode_signed_png(labels)),
         "pixels": describe_pixels(image) | (describe_colours(path) if path else {}),
     }
 

@@ -15,11 +15,12 @@ import numpy as np
 from tumortrace.data.slice_file import read_slice
 from tumortrace.errors import DataError
 from tumortrace.inference.batch.found_files import PictureFile
-from tumortrace.inference.batch.segment_picture import PictureDone, encode_mask
+from tumortrace.inference.batch.segment_picture import PictureDone
 from tumortrace.inference.batch.volume_batch import describe_all
 from tumortrace.inference.predict import Prediction
 from tumortrace.inference.prompts.volume import combine_followed, follow_tumour
 from tumortrace.inference.results.describe import describe, describe_slice
+from tumortrace.inference.results.signed import encode_signed_mask
 from tumortrace.inference.results.volume_files import VolumeFile
 from tumortrace.inference.segmenter import Segmenter
 from tumortrace.inference.volume_predict import keep_slice
@@ -231,7 +232,7 @@ def _answer(pointed: Pointed, picture: PointedPicture, key: str | None, wishes: 
     name = None if prediction.rejected else item.files[0]
     record = describe(prediction, file=item.path, mask=name, spacing_mm=image.spacing_mm)
     record["seconds"] = round(time.perf_counter() - started, 4)
-    mask = None if prediction.rejected else encode_mask(prediction.mask)
+    mask = None if prediction.rejected else encode_signed_mask(prediction.mask)
     done = PictureDone(record, mask, image=image, prediction=prediction)
     event = describe_picture(done, opened, wishes=wishes, path=path if path.exists() else None)
     return replace(event, extra={**event.extra, PICTURE: key})
@@ -269,7 +270,7 @@ def _describe_step(index: int, prediction: Prediction, item: VolumeFile, opened:
     if wishes.pixels or wishes.probability:
         extra = describe_extra(item.volume.read(index), result.levels, wishes)
     record = localise_record(describe_slice(result, item, mask=item.mask), opened)
-    return SliceEvent(0, index, record, encode_mask(result.mask), extra)
+    return SliceEvent(0, index, record, encode_signed_mask(result.mask), extra)
 
 
 def _finish(

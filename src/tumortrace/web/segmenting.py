@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from tumortrace.data.slice import Slice
 from tumortrace.inference.batch.folder import list_skipped as list_skipped_files
 from tumortrace.inference.batch.found_files import PictureFile
-from tumortrace.inference.batch.segment_picture import PictureDone, encode_mask, segment_picture
+from tumortrace.inference.batch.segment_picture import PictureDone, segment_picture
 from tumortrace.inference.batch.volume_batch import describe_all
 from tumortrace.inference.model import Model
 from tumortrace.inference.overlay import draw_overlay
 from tumortrace.inference.predict import Prediction
 from tumortrace.inference.prompts.model import PromptModel
 from tumortrace.inference.results.describe import describe_model, describe_slice, describe_volume_failure
+from tumortrace.inference.results.signed import encode_signed_mask
 from tumortrace.inference.results.unit_record import Record
 from tumortrace.inference.results.volume_files import VolumeFile, VolumeOptions, encode_volume_seg
 from tumortrace.inference.segmenter import Segmenter
@@ -259,7 +260,7 @@ def _segment_slice(
     result = segment_slice(item.volume, index, predict, keep_levels=wishes.probability)
     extra = describe_extra(kept[0], result.levels, wishes) if kept else {}
     record = localise_record(describe_slice(result, item, mask=item.mask), opened)
-    mask = encode_mask(result.mask) if result.judged else None
+    mask = encode_signed_mask(result.mask) if result.judged else None
     return _Step(SliceEvent(number, index, record, mask, extra), item, replace(result, levels=None))
 
 
@@ -292,7 +293,7 @@ def finish_volume(
     changed = []
     for before, after, described in zip(results, prediction.slices, records, strict=True):
         if describe_slice(before, item, mask=item.mask) != described:
-            mask = encode_mask(after.mask) if whole and after.judged else None
+            mask = encode_signed_mask(after.mask) if whole and after.judged else None
             changed.append(SliceEvent(item_number, after.index, localise_record(described, opened), mask))
     return VolumeEvent(item_number, localise_record(record, opened), tuple(changed), data)
 

@@ -7,10 +7,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
 from tumortrace.data.slice import Slice
 from tumortrace.data.slice_file import read_slice
 from tumortrace.inference.batch.found_files import PictureFile
@@ -21,9 +17,10 @@ from tumortrace.inference.prompts.boxes import Boxes
 from tumortrace.inference.prompts.grid import Box
 from tumortrace.inference.prompts.session import merge_predictions
 from tumortrace.inference.results.describe import describe, describe_failure
+from tumortrace.inference.results.signed import encode_signed_mask, encode_signed_png
 from tumortrace.inference.results.unit_record import Record
 from tumortrace.inference.segmenter import Segmenter
-from tumortrace.signed_png import is_signed_png_bytes, sign_png
+from tumortrace.signed_png import is_signed_png_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,21 +82,6 @@ def segment_picture(
     return replace(kept, record={**done.record, "seconds": round(time.perf_counter() - started, 4)}, sha256=sha256)
 
 
-def encode_png(pixels: NDArray[np.uint8]) -> bytes:
-    """Encode a picture as a PNG that says that tumortrace drew it.
-
-    Args:
-        pixels: Grey values (H, W) or red-green-blue (H, W, 3), uint8.
-    """
-    ordered = pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels[:, :, ::-1])
-    return sign_png(cv2.imencode(".png", ordered)[1].tobytes())
-
-
-def encode_mask(mask: NDArray[np.bool_]) -> bytes:
-    """Encode a mask (H, W), bool, as a PNG of 0 and 255."""
-    return encode_png(mask.astype(np.uint8) * np.uint8(255))
-
-
 def _predict(
     segmenter: Segmenter, picture: PictureFile, image: Slice, *, overlay: bool, boxes: Boxes | None
 ) -> PictureDone:
@@ -108,8 +90,8 @@ def _predict(
     record = describe(prediction, file=picture.path, mask=name, spacing_mm=image.spacing_mm)
     if prediction.rejected:
         return PictureDone(record, image=image, prediction=prediction)
-    drawn = encode_png(draw_overlay(image.pixels, prediction.mask)) if overlay else None
-    return PictureDone(record, encode_mask(prediction.mask), drawn, image, prediction)
+    drawn = encode_signed_png(draw_overlay(image.pixels, prediction.mask)) if overlay else None
+    return PictureDone(record, encode_signed_mask(prediction.mask), drawn, image, prediction)
 
 
 def _predict_boxes(segmenter: Segmenter, image: Slice, boxes: Sequence[Box]) -> Prediction:

@@ -7,9 +7,13 @@ import zlib
 from pathlib import Path
 from typing import IO
 
+import numpy as np
+from numpy.typing import NDArray
+
+from tumortrace.data.png_writing import encode_mask, encode_png
 from tumortrace.json_csv import read_json
 from tumortrace.regular_files import open_regular
-from tumortrace.signed_png import is_signed_png
+from tumortrace.signed_png import is_signed_png, sign_png
 
 _WORD = b"tumortrace "
 _LENGTH = len(_WORD) + 8  # and eight digits of a checksum
@@ -23,6 +27,20 @@ _NIFTI_MARK = slice(148, 148 + _LENGTH)
 _LONGEST_MASK = 2**29  # bytes, unpacked
 _CHUNK = 2**20
 _LONGEST_JSON = 1_000_000  # bytes: a sidecar names the files of one series
+
+
+def encode_signed_png(pixels: NDArray[np.uint8]) -> bytes:
+    """Return a picture as a PNG that says that tumortrace drew it.
+
+    Args:
+        pixels: Grey values (H, W) or red-green-blue (H, W, 3), uint8.
+    """
+    return sign_png(encode_png(pixels))
+
+
+def encode_signed_mask(mask: NDArray[np.bool_]) -> bytes:
+    """Return a mask, shape (H, W), bool, as such a PNG with 0 and 255."""
+    return sign_png(encode_mask(mask))
 
 
 def sign_dicom(data: bytes) -> bytes:

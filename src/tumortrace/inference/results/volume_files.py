@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from tumortrace.data.volume import Volume
@@ -15,9 +14,9 @@ from tumortrace.inference.contact_sheet import draw_sheet
 from tumortrace.inference.model import Model
 from tumortrace.inference.prompts.model import PromptModel
 from tumortrace.inference.results.bids import describe_mask, encode_json
+from tumortrace.inference.results.signed import encode_signed_png
 from tumortrace.inference.volume_predict import VolumePrediction
 from tumortrace.json_csv import Document
-from tumortrace.signed_png import sign_png
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ def encode_files(
     yield item.mask, encode_nifti(prediction.mask, item.volume)
     if overlay:
         sheet = draw_sheet([one.tile for one in prediction.slices], prediction.mask)
-        yield item.overlay, sign_png(cv2.imencode(".png", np.ascontiguousarray(sheet[:, :, ::-1]))[1].tobytes())
+        yield item.overlay, encode_signed_png(sheet)
     if options.bids:
         yield item.sidecar, encode_json(_describe(item, model))
 
