@@ -13,19 +13,20 @@ from typing import Protocol
 import cv2
 
 from tumortrace.errors import DataError
-from tumortrace.files import sync_folders_once, write_atomically
+from tumortrace.files import sync_folders_once
 from tumortrace.inference.batch.find_inputs import Inputs
 from tumortrace.inference.batch.journal import list_journals, read_journal_masks
 from tumortrace.inference.batch.pictures import place_of
 from tumortrace.inference.batch.settings import SegmentSettings
 from tumortrace.inference.batch.units import Unit, Units, count_slices, names_of, segment_units
-from tumortrace.inference.results.bids import DESCRIPTION, describe_dataset, encode_json
+from tumortrace.inference.results.bids import DESCRIPTION, describe_dataset
 from tumortrace.inference.results.results_json import open_results, read_masks
 from tumortrace.inference.results.signed import is_signed
 from tumortrace.inference.results.tally import Counts, RunTally, SegmentSummary
 from tumortrace.inference.results.unit_files import UnitDone, remove_files, write_unit
 from tumortrace.inference.results.unit_record import UnitRecord
 from tumortrace.inference.segmenter import Segmenter
+from tumortrace.json_csv import write_json
 from tumortrace.locks import LOCK, lock_folder
 
 CLUSTER_WORK = ".tumortrace-ray"
@@ -133,7 +134,7 @@ def forget_cluster(out: Path) -> None:
 def describe_folder(inputs: Inputs, segmenter: Segmenter, settings: SegmentSettings, out: Path) -> None:
     """Write what BIDS wants to know of the folder of the results, where its names are asked for."""
     if settings.options.bids and inputs.volumes:
-        write_atomically(out / DESCRIPTION, encode_json(describe_dataset(segmenter.model)))
+        write_json(out / DESCRIPTION, describe_dataset(segmenter.model))
 
 
 def summarise(tally: RunTally, inputs: Inputs, out: Path) -> SegmentSummary:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
@@ -76,15 +75,6 @@ def describe_mask(sources: Sequence[str], model: Model) -> Document:
         "Description": "Brain tumour: 1 inside, 0 elsewhere. Research use only.",
         "GeneratedBy": _generated_by(model),
     }
-
-
-def encode_json(document: Document) -> bytes:
-    """Encode a document as indented JSON.
-
-    Args:
-        document: Values by name.
-    """
-    return (json.dumps(document, indent=2) + "\n").encode()
 
 
 def _generated_by(model: Model) -> list[Document]:

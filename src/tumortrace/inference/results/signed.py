@@ -70,43 +70,18 @@ def is_signed(path: Path) -> bool:
         path: A file; one that cannot be read is not ours.
     """
     name = path.name.lower()
-    if name.endswith(".json"):
-        return _is_our_json(path)
-    if name.endswith(".nii.gz"):
-        return _is_signed_nifti(path)
-    if name.endswith(".dcm"):
-        return _is_signed_dicom(path)
+    try:
+        if name.endswith(".json"):
+            return bool(read_json(path, most_bytes=_LONGEST_JSON)["GeneratedBy"][0]["Name"] == "tumortrace")
+        if name.endswith(".nii.gz"):
+            with open_regular(path) as packed, gzip.open(packed) as file:
+                return _carries_mark(file, _NIFTI_MARK)
+        if name.endswith(".dcm"):
+            with open_regular(path) as file:
+                return _carries_mark(file, _DICOM_MARK)
+    except (OSError, EOFError, zlib.error, ValueError, LookupError, TypeError):
+        return False
     return is_signed_png(path)
-
-
-def _is_signed_nifti(path: Path) -> bool:
-    try:
-        if not path.is_file():  # a pipe would keep the reader waiting
-            return False
-        with open_regular(path) as packed, gzip.open(packed) as file:
-            return _carries_mark(file, _NIFTI_MARK)
-    except (OSError, EOFError, zlib.error):
-        return False
-
-
-def _is_signed_dicom(path: Path) -> bool:
-    try:
-        if not path.is_file():
-            return False
-        with open_regular(path) as file:
-            return _carries_mark(file, _DICOM_MARK)
-    except OSError:
-        return False
-
-
-def _is_our_json(path: Path) -> bool:
-    try:
-        if not path.is_file():
-            return False
-        document = read_json(path, most_bytes=_LONGEST_JSON)
-        return bool(document["GeneratedBy"][0]["Name"] == "tumortrace")
-    except (OSError, ValueError, LookupError, TypeError):
-        return False
 
 
 def _sign(data: bytes, place: slice) -> bytes:

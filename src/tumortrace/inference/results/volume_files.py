@@ -13,10 +13,10 @@ from tumortrace.errors import DataError
 from tumortrace.inference.contact_sheet import draw_sheet
 from tumortrace.inference.model import Model
 from tumortrace.inference.prompts.model import PromptModel
-from tumortrace.inference.results.bids import describe_mask, encode_json
+from tumortrace.inference.results.bids import describe_mask
 from tumortrace.inference.results.signed import encode_signed_png
 from tumortrace.inference.volume_predict import VolumePrediction
-from tumortrace.json_csv import Document
+from tumortrace.json_csv import Document, encode_json
 
 
 @dataclass(frozen=True)
