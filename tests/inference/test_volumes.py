@@ -7,16 +7,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from tumortrace.inference.volumes import SeriesLesion, link_lesions, vote_on_lesions
+from tumortrace.inference.volumes import link_lesions, vote_on_lesions
 
 
 def stack_of(*slices: str) -> NDArray[np.bool_]:
     """Slices as text, rows parted by slashes: ``"x../..x"``."""
     return np.array([[[pixel == "x" for pixel in row] for row in one.split("/")] for one in slices])
-
-
-def half(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
-    return np.full(masks.shape, 0.5, dtype=np.float32)
 
 
 def test_pixels_that_touch_across_slices_are_one_lesion():
@@ -41,37 +37,31 @@ def test_a_gap_of_one_slice_or_one_pixel_parts_lesions():
 @pytest.mark.parametrize("shape", [(0, 3, 4), (1, 3, 4), (3, 1, 1)])
 def test_empty_stacks_have_no_lesion(shape: tuple[int, ...]):
     masks = np.zeros(shape, dtype=np.bool_)
-    kept, lesions = vote_on_lesions(masks, half(masks), slice_distance_mm=1.0)
-    assert lesions == ()
+    kept, dropped = vote_on_lesions(masks, slice_distance_mm=1.0)
+    assert dropped == 0
     assert kept.shape == shape
     assert not kept.any()
 
 
-def test_a_lesion_on_one_slice_of_a_thin_sliced_series_is_doubtful():
-    masks = stack_of("....", "xx..", "....", "...x", "...x", "....")
-    probabilities = half(masks)
-    probabilities[1, 0, :2] = 0.6, 0.9
-    kept, lesions = vote_on_lesions(masks, probabilities, slice_distance_mm=2.5)
-    assert lesions == (
-        SeriesLesion(1, 1, 2, pytest.approx(0.75), doubtful=True),  # 2.5 mm
-        SeriesLesion(3, 4, 2, 0.5, doubtful=False),  # 5 mm
-    )
+def test_a_lesion_on_one_slice_of_a_thin_sliced_series_is_dropped():
+    masks = stack_of("....", "xx..", "....", "...x", "...x", "....")  # 2.5 mm, and 5 mm
+    kept, dropped = vote_on_lesions(masks, slice_distance_mm=2.5)
+    assert dropped == 1
     assert kept.tolist() == stack_of("....", "....", "....", "...x", "...x", "....").tolist()
 
 
-@pytest.mark.parametrize(("slice_distance_mm", "doubtful"), [(1.0, True), (3.9, True), (4.0, False), (None, False)])
-def test_thick_slices_and_unknown_distances_leave_no_doubt(slice_distance_mm: float | None, *, doubtful: bool):
+@pytest.mark.parametrize(("slice_distance_mm", "dropped"), [(1.0, 1), (3.9, 1), (4.0, 0), (None, 0)])
+def test_thick_slices_and_unknown_distances_drop_nothing(slice_distance_mm: float | None, dropped: int):
     masks = stack_of("...", ".x.", "...")
-    kept, (lesion,) = vote_on_lesions(masks, half(masks), slice_distance_mm=slice_distance_mm)
-    assert lesion.doubtful is doubtful
-    assert kept.any() is np.bool_(not doubtful)
+    kept, count = vote_on_lesions(masks, slice_distance_mm=slice_distance_mm)
+    assert (count, int(kept.sum())) == (dropped, 1 - dropped)
 
 
 @pytest.mark.parametrize("slices", [("x", ".", "."), (".", ".", "x"), ("x",)])
 def test_a_lesion_at_the_end_of_a_series_may_go_on_beyond_it(slices: tuple[str, ...]):
     masks = stack_of(*slices)
-    kept, (lesion,) = vote_on_lesions(masks, half(masks), slice_distance_mm=1.0)
-    assert not lesion.doubtful
+    kept, dropped = vote_on_lesions(masks, slice_distance_mm=1.0)
+    assert dropped == 0
     assert np.array_equal(kept, masks)
 
 
@@ -82,19 +72,19 @@ def test_every_pixel_belongs_to_one_lesion_whichever_way_the_stack_is_read(masks
     assert set(labels[masks].tolist()) == set(range(1, count + 1))
     assert link_lesions(masks[::-1])[1] == count
     assert link_lesions(masks.transpose(1, 0, 2))[1] == count
-    kept, lesions = vote_on_lesions(masks, half(masks), slice_distance_mm=1.0)
+    kept, dropped = vote_on_lesions(masks, slice_distance_mm=1.0)
     assert not (kept & ~masks).any()
-    assert kept.sum() == sum(lesion.voxels for lesion in lesions if not lesion.doubtful)
+    assert link_lesions(kept)[1] == count - dropped
 
 
-def test_a_lesion_beside_a_slice_that_was_not_segmented_is_not_doubtful():
+def test_a_lesion_beside_a_slice_that_was_not_segmented_is_not_dropped():
     masks = stack_of("...", "...", ".x.", "...", "...")
-    for judged, doubtful in (
-        (None, True),
-        ([True] * 5, True),
-        ([True, False, True, True, True], False),
-        ([True, True, True, False, True], False),
-        ([False, True, True, True, False], True),
+    for judged, dropped in (
+        (None, 1),
+        ([True] * 5, 1),
+        ([True, False, True, True, True], 0),
+        ([True, True, True, False, True], 0),
+        ([False, True, True, True, False], 1),
     ):
-        kept, (lesion,) = vote_on_lesions(masks, half(masks), slice_distance_mm=1.0, judged=judged)
-        assert (lesion.doubtful, bool(kept.any())) == (doubtful, not doubtful)
+        kept, count = vote_on_lesions(masks, slice_distance_mm=1.0, judged=judged)
+        assert (count, int(kept.sum())) == (dropped, 1 - dropped)

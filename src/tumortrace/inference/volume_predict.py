@@ -254,7 +254,7 @@ def _vote(
     for one, mask, probability in zip(slices, masks, probabilities, strict=True):
         probability[mask] = one.values
     judged = [one.judged for one in slices]
-    kept, voted = vote_on_lesions(masks, probabilities, slice_distance_mm=step_mm, judged=judged)
+    kept, dropped = vote_on_lesions(masks, slice_distance_mm=step_mm, judged=judged)
     numbers, count = link_lesions(kept)
     sizes = np.bincount(numbers.ravel(), minlength=count + 1)[1:]
     order = np.argsort(-sizes, kind="stable")  # of lesions of one size, the first slice comes first
@@ -265,7 +265,7 @@ def _vote(
         _measure(volume, renumbered[numbers] == number, probabilities, corner=(top, left))
         for number in range(1, count + 1)
     )
-    return labels, lesions, sum(lesion.doubtful for lesion in voted)
+    return labels, lesions, dropped
 
 
 def _measure(

@@ -1,39 +1,19 @@
 """Lesions of a series: linked across slices, and those too thin to trust.
 
 A false alarm seldom repeats on the next slice of a thin-sliced series; a tumour does. So neighbouring slices vote on
-each lesion: one that ends on both sides within a few millimetres is doubtful.
+each lesion: one that ends on both sides within a few millimetres is dropped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 THINNEST_MM = 4.0
-"""Extent across slices below which a lesion is doubtful: one slice 3 mm thick, or three slices of 1 mm."""
-
-
-@dataclass(frozen=True)
-class SeriesLesion:
-    """Pixels of neighbouring slices that touch.
-
-    Attributes:
-        first_slice: Index of the first slice that shows it.
-        last_slice: Index of the last one.
-        voxels: Number of its pixels over all slices.
-        confidence: Mean tumour probability over its pixels, 0 to 1; not calibrated.
-        doubtful: Whether it ends on both sides within less than ``THINNEST_MM``.
-    """
-
-    first_slice: int
-    last_slice: int
-    voxels: int
-    confidence: float
-    doubtful: bool
+"""Extent across slices below which a lesion is dropped: one slice 3 mm thick, or three slices of 1 mm."""
 
 
 def link_lesions(masks: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
@@ -62,39 +42,32 @@ def link_lesions(masks: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
 
 
 def vote_on_lesions(
-    masks: NDArray[np.bool_],
-    probabilities: NDArray[np.float32],
-    *,
-    slice_distance_mm: float | None,
-    judged: Sequence[bool] | None = None,
-) -> tuple[NDArray[np.bool_], tuple[SeriesLesion, ...]]:
-    """Let neighbouring slices vote on the lesions of a series.
+    masks: NDArray[np.bool_], *, slice_distance_mm: float | None, judged: Sequence[bool] | None = None
+) -> tuple[NDArray[np.bool_], int]:
+    """Let neighbouring slices vote on the lesions of a series: drop those that end on both sides within little.
 
-    A lesion that reaches the first or last slice may go on beyond it and is never doubtful, nor is one beside a slice
+    A lesion that reaches the first or last slice may go on beyond it and is never dropped, nor is one beside a slice
     that was not segmented, nor any lesion of a series whose slice distance is unknown.
 
     Args:
         masks: Shape (S, H, W), bool, in the order of the slices.
-        probabilities: Tumour probability, shape (S, H, W), float32 in [0, 1].
         slice_distance_mm: Distance between the centres of neighbouring slices; None if unknown or uneven.
         judged: Whether each slice was segmented; None if all were.
 
     Returns:
-        The masks without doubtful lesions, and all lesions in the order of their first slices.
+        The masks without the lesions thinner than ``THINNEST_MM``, and the number of these.
     """
+    if slice_distance_mm is None:
+        return masks, 0
     labels, count = link_lesions(masks)
     seen = [False, *(judged if judged is not None else [True] * len(masks)), False]  # with what lies beyond both ends
-    lesions = []
+    kept = np.arange(count + 1) > 0
     for number in range(1, count + 1):
-        inside = labels == number
-        slices = np.flatnonzero(inside.any(axis=(1, 2)))
+        slices = np.flatnonzero((labels == number).any(axis=(1, 2)))
         first, last = int(slices[0]), int(slices[-1])
         whole = seen[first] and seen[last + 2]  # the slices before and after it
-        thin = slice_distance_mm is not None and (last - first + 1) * slice_distance_mm < THINNEST_MM
-        confidence = float(probabilities[inside].mean(dtype=np.float64))
-        lesions.append(SeriesLesion(first, last, int(inside.sum()), confidence, doubtful=whole and thin))
-    kept = np.array([False, *(not lesion.doubtful for lesion in lesions)])
-    return kept[labels], tuple(lesions)
+        kept[number] = not whole or (last - first + 1) * slice_distance_mm >= THINNEST_MM
+    return kept[labels], count - int(kept.sum())
 
 
 def _touching(above: NDArray[np.int32], below: NDArray[np.int32]) -> set[tuple[int, int]]:
