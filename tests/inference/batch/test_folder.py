@@ -31,6 +31,7 @@ from tumortrace.inference.predict import Prediction
 from tumortrace.inference.results import unit_files
 from tumortrace.inference.results.describe import describe_failure
 from tumortrace.inference.results.results_json import PARTIAL, ResultsWriter, open_results
+from tumortrace.inference.results.unit_record import UnitRecord
 from tumortrace.inference.segmenter import Segmenter
 from tumortrace.locks import lock_folder
 
@@ -255,7 +256,7 @@ def test_until_the_end_the_old_results_stand_and_each_record_is_on_disk(tmp_path
     (tmp_path / "results.json").write_text("old")
     with open_results(segmenter.model, ["notes.txt"], out=tmp_path) as results:
         for count, name in enumerate("ab", start=1):
-            results.add(describe_failure("broken", file=name))
+            results.add(UnitRecord((describe_failure("broken", file=name),)))
             partial = json.loads(
                 (tmp_path / PARTIAL).read_text()
             )  # complete after each record, for when the disk fills
@@ -390,10 +391,10 @@ def test_a_full_disk_leaves_no_new_mask_without_a_record_and_no_earlier_one_is_l
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         write_atomically(path, data)
 
-    def fill_at_second(self: ResultsWriter, record: dict[str, Any]) -> None:
+    def fill_at_second(self: ResultsWriter, unit: UnitRecord) -> None:
         if failing == "results.json" and self.count == 1:
             raise OSError(errno.ENOSPC, "No space left on device", failing)
-        add(self, record)
+        add(self, unit)
 
     add = ResultsWriter.add
     monkeypatch.setattr(unit_files, "write_atomically", fill)
@@ -409,7 +410,7 @@ def test_a_full_disk_leaves_no_new_mask_without_a_record_and_no_earlier_one_is_l
 def test_an_interruption_between_a_mask_and_its_record_leaves_neither(
     tmp_path: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
 ):
-    def interrupt(_self: ResultsWriter, _record: dict[str, Any]) -> None:
+    def interrupt(_self: ResultsWriter, _unit: UnitRecord) -> None:
         assert (tmp_path / "masks/a_mask.png").is_file()
         raise KeyboardInterrupt
 

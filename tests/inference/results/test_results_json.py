@@ -24,6 +24,7 @@ from tumortrace.inference.results.results_json import (
     open_results,
     read_masks,
 )
+from tumortrace.inference.results.unit_record import UnitRecord
 from tumortrace.inference.results.volume_tables import LESIONS, VOLUMES
 
 MASKS = [("scans/a.png", "a_mask.png"), ("scans/ü {}.png", "ü {}_mask.png")]
@@ -49,8 +50,8 @@ def ok(file: str, mask: str | None, **fields: Any) -> dict[str, Any]:  # noqa: A
 def write_results(model: Model, out: Path) -> str:
     with open_results(model, ["notes.txt"], out=out) as results:
         for file, mask in MASKS:
-            results.add(ok(file, mask))
-        results.add(describe_failure("broken.png: broken", file="broken.png"))
+            results.add(UnitRecord((ok(file, mask),)))
+        results.add(UnitRecord((describe_failure("broken.png: broken", file="broken.png"),)))
     return (out / RESULTS).read_text()
 
 
@@ -154,8 +155,8 @@ def test_on_a_full_disk_each_volume_that_was_added_is_there_with_its_slices(
     def add_six() -> None:
         with open_results(model, ["notes.txt"], out=out) as results:
             for number in range(6):
-                slices = [ok(f"{number}.nii", f"{number}_mask.nii.gz"), ok(f"{number}.nii", f"{number}_mask.nii.gz")]
-                results.add_volume(volume(number), slices)
+                slices = (ok(f"{number}.nii", f"{number}_mask.nii.gz"),) * 2
+                results.add(UnitRecord(slices, volume(number)))
                 added.append(f"{number}.nii")
 
     monkeypatch.setattr(NewFile, "write", fill_disk(room))
@@ -180,7 +181,7 @@ def test_the_time_to_write_volumes_grows_with_their_number(model: Model, out: Pa
         written.append(0)
         with open_results(model, [], out=out) as results:
             for each in range(number):
-                results.add_volume(volume(each), [ok(f"{each}.nii", f"{each}_mask.nii.gz")])
+                results.add(UnitRecord((ok(f"{each}.nii", f"{each}_mask.nii.gz"),), volume(each)))
         assert len(json.loads((out / RESULTS).read_text())["volumes"]) == number
     assert written[2] < 2.1 * written[1]
 
@@ -197,7 +198,7 @@ def test_whatever_the_room_the_results_are_whole_and_hold_what_fitted(
     def add_nine() -> None:
         with open_results(model, ["notes.txt"], out=out) as results:
             for number in range(9):
-                results.add(ok(f"{number}.png", f"{number}_mask.png"))
+                results.add(UnitRecord((ok(f"{number}.png", f"{number}_mask.png"),)))
                 added.append(f"{number}.png")
 
     monkeypatch.setattr(NewFile, "write", write_what_fits)
@@ -227,9 +228,9 @@ def test_an_interruption_amid_a_record_leaves_that_record_out(model: Model, out:
 
     def add_two() -> None:
         with open_results(model, ["notes.txt"], out=out) as results:
-            results.add(ok("a.png", "a_mask.png"))
+            results.add(UnitRecord((ok("a.png", "a_mask.png"),)))
             monkeypatch.setattr(NewFile, "write", write_half)
-            results.add(ok("b.png", "b_mask.png", reason="long " * 50))
+            results.add(UnitRecord((ok("b.png", "b_mask.png", reason="long " * 50),)))
 
     with pytest.raises(KeyboardInterrupt):
         add_two()
@@ -244,8 +245,8 @@ def test_an_interruption_amid_a_record_leaves_that_record_out(model: Model, out:
 def test_the_table_has_a_row_a_picture(model: Model, out: Path):
     with open_results(model, [], out=out) as results:
         fields = {"lesions": [{}, {}], "area_mm2": None, "reason": "many; parts", "plane": "axial"}
-        results.add(ok("a, b.png", "a, b_mask.png", **fields))
-        results.add(describe_failure("\udce9.png: broken", file="\udce9.png"))
+        results.add(UnitRecord((ok("a, b.png", "a, b_mask.png", **fields),)))
+        results.add(UnitRecord((describe_failure("\udce9.png: broken", file="\udce9.png"),)))
     lines = (out / TABLE).read_text().splitlines()
     assert lines[0] == ",".join(COLUMNS)
     assert lines[0].endswith(",area_mm2,lesions,plane,contrast,seconds,slice_index,prompt")
@@ -266,10 +267,12 @@ def test_volumes_and_their_lesions_are_tables_in_millilitres(model: Model, out: 
     sizes = {"slices": 12, "slices_with_tumour": 4, "largest_diameter_mm": 18.5, "reason": "a; b, c"}
     unknown = [{"volume_mm3": None, "centroid_mm": None, "first_slice": 0, "last_slice": 1, "confidence": 0.25}]
     with open_results(model, [], out=out) as results:
-        results.add_volume({**describe_volume_failure("", file="p1"), **found, **sizes, "series_uid": "1.2"}, [])
+        results.add(
+            UnitRecord(volume={**describe_volume_failure("", file="p1"), **found, **sizes, "series_uid": "1.2"})
+        )
         fields = {"status": "ok", "lesions": unknown, "volume_mm3": None, "review": False}
-        results.add_volume({**describe_volume_failure("", file="p2.nii"), **fields}, [])
-        results.add_volume(describe_volume_failure("\udce9.nii: broken", file="\udce9.nii"), [])
+        results.add(UnitRecord(volume={**describe_volume_failure("", file="p2.nii"), **fields}))
+        results.add(UnitRecord(volume=describe_volume_failure("\udce9.nii: broken", file="\udce9.nii")))
     assert (out / VOLUMES).read_text().splitlines() == [
         "file,series_uid,mask,status,reason,review,volume_ml,lesions,largest_diameter_mm,slices,slices_with_tumour",
         'p1,1.2,p1_mask.nii.gz,ok,"a; b, c",true,3.0,2,18.5,12,4',
@@ -286,7 +289,7 @@ def test_volumes_and_their_lesions_are_tables_in_millilitres(model: Model, out: 
 
 def test_tables_of_volumes_are_empty_after_a_run_without_any(model: Model, out: Path):
     with open_results(model, [], out=out) as results:
-        results.add_volume(describe_volume_failure("p1.nii: broken", file="p1.nii"), [])
+        results.add(UnitRecord(volume=describe_volume_failure("p1.nii: broken", file="p1.nii")))
     assert {VOLUMES, LESIONS} <= {path.name for path in out.iterdir()}
     read_masks(out)  # they are ours
     write_results(model, out)

@@ -74,7 +74,7 @@ def segment_all(
         ):
             describe_folder(inputs, segmenter, settings, out)
             for one in done:
-                record = keep_unit(one, out, results, add=lambda unit: results.add_unit(unit.record))
+                record = keep_unit(one, out, results, add=lambda unit: results.add(unit.record))
                 tally.count(record)
                 skipped += [record.passed] if record.passed else []
         for path in list_journals(out):  # of shards, whose results have been replaced

@@ -29,7 +29,7 @@ def write_results(model: Record, records: Iterable[UnitRecord], skipped: Sequenc
     left = iter(records)
     try:
         while some := list(islice(left, _AT_ONCE)):
-            results.add_units(some)
+            results.add(*some)
             passed += [record.passed for record in some if record.passed]
     except BaseException:
         results.discard()

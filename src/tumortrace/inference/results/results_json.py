@@ -81,25 +81,19 @@ class ResultsWriter:
             self._rows.append(_row(COLUMNS))
             undo.pop_all()
 
-    def add(self, record: Record) -> None:
-        """Add a picture's record."""
-        self._add([record])
-
-    def add_unit(self, unit: UnitRecord) -> None:
-        """Add all records of a unit, or none."""
-        if unit.volume is not None:
-            self.add_volume(unit.volume, unit.images)
-        for image in unit.images if unit.volume is None else ():
-            self.add(image)
-
-    def add_units(self, units: Sequence[UnitRecord]) -> None:
-        """Add all records of several units at once."""
+    def add(self, *units: UnitRecord) -> None:
+        """Add all records of units, or none."""
+        images = [image for unit in units for image in unit.images]
+        lines = [json.dumps(image) for image in images]
         volumes = [json.dumps(unit.volume) for unit in units if unit.volume is not None]
-        self._add([image for unit in units for image in unit.images], volumes)
-
-    def add_volume(self, volume: Record, slices: Sequence[Record]) -> None:
-        """Add the record of a volume and those of its slices: all or none."""
-        self._add(slices, [json.dumps(volume)])
+        text = ((",\n    " if self.count else "\n    ") + ",\n    ".join(lines)) if lines else ""
+        reserve = self._volume_bytes + sum(len(line) + _BETWEEN_VOLUMES for line in volumes)
+        reserve += _AROUND_VOLUMES if volumes and not self._volumes else 0
+        self._records.append(text.encode(), tail=self._tail_so_far(self.count + len(lines)), reserve=reserve)
+        self._volumes += volumes
+        self._volume_bytes = reserve
+        self.count += len(lines)
+        self._rows.append(b"".join(_row([_cell(image, column) for column in COLUMNS]) for image in images))
 
     def discard(self) -> None:
         """Remove both files beside their places; what is in the places stays."""
@@ -129,17 +123,6 @@ class ResultsWriter:
         for name, data in encode_volume_tables(map(json.loads, self._volumes)).items():
             if self._volumes or (self._out / name).exists():
                 write_atomically(self._out / name, data)
-
-    def _add(self, records: Sequence[Record], volumes: Sequence[str] = ()) -> None:
-        lines = [json.dumps(record) for record in records]
-        text = ((",\n    " if self.count else "\n    ") + ",\n    ".join(lines)) if lines else ""
-        reserve = self._volume_bytes + sum(len(line) + _BETWEEN_VOLUMES for line in volumes)
-        reserve += _AROUND_VOLUMES if volumes and not self._volumes else 0
-        self._records.append(text.encode(), tail=self._tail_so_far(self.count + len(lines)), reserve=reserve)
-        self._volumes += volumes
-        self._volume_bytes = reserve
-        self.count += len(lines)
-        self._rows.append(b"".join(_row([_cell(record, column) for column in COLUMNS]) for record in records))
 
     def _tail_so_far(self, count: int) -> bytes:
         return self._tail([], count, []) if self._whole else b""
