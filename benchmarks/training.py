@@ -15,8 +15,8 @@ from benchmarks.common import make_table, some_data
 from tumortrace.config import Config, load_config
 from tumortrace.data.dataset import open_dataset
 from tumortrace.training.arrays import PreparedPart, prepare_part
-from tumortrace.training.checkpoint import EpochRow
 from tumortrace.training.compute import Compute, start_compute
+from tumortrace.training.epochs import EpochRow
 from tumortrace.training.loop import fit
 from tumortrace.training.losses import make_loss
 from tumortrace.training.networks import build_network

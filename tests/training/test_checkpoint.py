@@ -11,7 +11,6 @@ from torch.nn import functional
 from tumortrace.config import Config, NetworkConfig, config_from_tables
 from tumortrace.errors import ConfigError, ModelError
 from tumortrace.training.checkpoint import (
-    EpochRow,
     Saved,
     TrainingState,
     load_checkpoint,
@@ -21,6 +20,7 @@ from tumortrace.training.checkpoint import (
     save_checkpoint,
     save_weights,
 )
+from tumortrace.training.epochs import EpochRow
 from tumortrace.training.networks import UNet, build_network
 
 ROWS = [

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tumortrace.training.checkpoint import EpochRow
+from tumortrace.training.epochs import EpochRow
 from tumortrace.training.events import log_epoch, start_events
 
 

@@ -13,14 +13,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tumortrace.config import Config, Keep, config_from_tables
+from tumortrace.config import Config, config_from_tables
 from tumortrace.errors import ConfigError, TumortraceError
 from tumortrace.run_folder import BEST, CHECKPOINT
 from tumortrace.training import batches, loop, validation
 from tumortrace.training.arrays import PreparedPart
-from tumortrace.training.checkpoint import EpochRow
 from tumortrace.training.compute import Compute
-from tumortrace.training.loop import describe_epoch, fit, kept_epoch, learning_rate_at, write_metrics
+from tumortrace.training.loop import fit
 from tumortrace.training.networks import build_network
 
 Settings = Callable[..., Config]
@@ -110,40 +109,6 @@ def test_another_seed_takes_another_order(squares: PreparedPart, settings: Setti
 
 
 NAN = math.nan
-
-
-@pytest.mark.parametrize(
-    ("keep", "losses", "dices", "expected"),
-    [
-        ("last", [0.1, 0.2, 0.3], [0.9, 0.8, 0.7], 3),
-        ("last", [None], [None], 1),
-        ("best_loss", [0.3, 0.1, 0.2], [0.9, 0.8, 0.7], 2),
-        ("best_loss", [0.3, 0.1, 0.1], [None, None, None], 2),
-        ("best_loss", [NAN, 0.4, 0.5], [None, None, None], 2),
-        ("best_loss", [0.4, NAN], [None, None], 1),
-        ("best_loss", [NAN, NAN], [0.5, 0.4], 2),
-        ("best_dice", [0.1, 0.2, 0.3], [0.2, 0.6, 0.6], 2),
-        ("best_dice", [0.1, 0.2, 0.3], [None, 0.0, None], 2),
-        ("best_dice", [0.1, 0.2], [None, None], 2),
-    ],
-)
-def test_kept_epoch(keep: Keep, losses: list[float | None], dices: list[float | None], expected: int):
-    pairs = enumerate(zip(losses, dices, strict=True), start=1)
-    rows = [EpochRow(n, 1.0, loss, dice, images_per_second=1, loader_share=0, seconds=1) for n, (loss, dice) in pairs]
-    assert kept_epoch(rows, keep=keep) == expected
-
-
-def test_metrics_file_by_hand(tmp_path: Path):
-    rows = [
-        EpochRow(1, 0.5, None, None, images_per_second=20.25, loader_share=0.125, seconds=2.0),
-        EpochRow(2, NAN, 0.25, 0.75, 20.0, 0.0, 1.5, train_loss_name="dice", val_loss_name="cross_entropy"),
-    ]
-    write_metrics(tmp_path / "metrics.csv", rows)
-    assert (tmp_path / "metrics.csv").read_text() == (
-        "epoch,train_loss,val_loss,val_dice,images_per_second,loader_share,seconds,train_loss_name,val_loss_name\n"
-        "1,0.5,,,20.25,0.125,2.0,,\n"
-        "2,,0.25,0.75,20.0,0.0,1.5,dice,cross_entropy\n"
-    )
 
 
 def test_measures_by_hand(settings: Settings, compute: Compute, tmp_path: Path):
@@ -277,13 +242,6 @@ def test_a_run_that_diverges_ends_with_the_epoch(
     assert [row["epoch"] for row in read_rows(tmp_path)] == ["1"]
 
 
-def test_describe_epoch_tells_losses_speed_and_time_left():
-    rows = [EpochRow(1, 0.5, 0.25, 0.75, 10.0, 0.01, 60.0), EpochRow(2, 0.4, 0.2, None, 12.34, 0.01, 30.0)]
-    line = describe_epoch(rows, epochs=4)
-    assert line == "epoch 2/4  loss 0.4000  VAL loss 0.2000  12.3 images/s  1.5 min left"
-    assert "VAL Dice 0.750" in describe_epoch(rows[:1], epochs=1)
-
-
 def light_settings(epochs: int = 4, **training: object) -> Config:
     """Everything that the default configuration does, on the squares."""
     return config_from_tables(
@@ -362,14 +320,6 @@ def test_a_schedule_fixes_the_number_of_epochs(
         fit(first_network(longer), longer, compute=compute, train=squares, val=squares, run=tmp_path)
 
 
-def test_one_cycle_by_hand():
-    training = light_settings().training
-    rates = [learning_rate_at(step, epoch_steps=5, training=training) for step in (0, 1, 2, 11, 19)]
-    # Two steps up; then a cosine over 18: at its start 1, in its middle a half, one step before its end nearly 0.
-    end = 0.5 * (1 + math.cos(math.pi * 17 / 18))
-    assert rates == pytest.approx([0.005, 0.01, 0.01, 0.005, 0.01 * end])
-
-
 def test_the_first_epochs_are_coarse(
     squares: PreparedPart, settings: Settings, compute: Compute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -404,11 +354,6 @@ def test_work_is_counted_in_pixels(settings: Settings):
     config = settings(epochs=3, coarse_epochs=1)  # 16 x 24 pixels; coarse: 10 x 16, multiples of 2
     assert loop._work_left(config, finished=0, train=7, val=3).pixels == 7 * (160 + 2 * 384) + 3 * 384
     assert loop._work_left(config, finished=2, train=7, val=3) == loop.Work(7 * 384 + 384, 1)
-
-
-def test_a_constant_rate_stays():
-    training = light_settings(schedule="constant").training
-    assert {learning_rate_at(step, epoch_steps=9, training=training) for step in range(9)} == {0.01}
 
 
 @pytest.mark.parametrize(("side", "expected"), [(256, 160), (64, 32), (32, 32), (96, 64)])

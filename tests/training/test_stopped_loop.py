@@ -24,7 +24,8 @@ from tumortrace.training import batches, loop
 from tumortrace.training.arrays import PreparedPart
 from tumortrace.training.checkpoint import TrainingState, read_state
 from tumortrace.training.compute import Compute, start_compute
-from tumortrace.training.loop import fit, kept_epoch
+from tumortrace.training.epochs import kept_epoch
+from tumortrace.training.loop import fit
 from tumortrace.training.networks import UNet, build_network
 from tumortrace.training.out_of_memory import explain_memory
 

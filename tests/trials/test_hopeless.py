@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tumortrace.training.checkpoint import EpochRow
+from tumortrace.training.epochs import EpochRow
 from tumortrace.trials import hopeless
 from tumortrace.trials.hopeless import FirstRun, HopelessRule, is_hopeless
 from tumortrace.trials.jobs import NotYetError

@@ -23,8 +23,8 @@ from tumortrace.errors import ConfigError, DataError, RunFailedError
 from tumortrace.locks import LOCK
 from tumortrace.phantoms.slices import write_phantom_dataset
 from tumortrace.training.arrays import PreparedPart
-from tumortrace.training.checkpoint import EpochRow
 from tumortrace.training.compute import Compute
+from tumortrace.training.epochs import EpochRow
 from tumortrace.training.loop import ShouldStop, fit
 from tumortrace.training.networks import build_network
 from tumortrace.trials import hopeless, jobs, sweep

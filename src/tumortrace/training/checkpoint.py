@@ -1,8 +1,8 @@
 """Checkpoints: all that a run needs to continue, in one safetensors file.
 
 It holds the weights, their average, the optimizer's moments, the peaks by which hard slices are drawn, and the history
-as JSON. One file can be replaced in one
-step, so a kill at any moment leaves a complete checkpoint: the old one or the new one.
+as JSON. One file can be replaced in one step, so a kill at any moment leaves a complete checkpoint: the old one or the
+new one.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from tumortrace.config import Config, config_from_tables
 from tumortrace.errors import ConfigError, ModelError
 from tumortrace.files import write_atomically
+from tumortrace.training.epochs import EpochRow
 from tumortrace.training.folded import unfold
 from tumortrace.wording import counted
 
@@ -32,34 +33,6 @@ _NETWORK = "network."
 _AVERAGE = "average."
 _OPTIMIZER = "optimizer."
 _PEAKS = "peaks"
-
-
-@dataclass(frozen=True)
-class EpochRow:
-    """One epoch, a row of ``metrics.csv``.
-
-    Attributes:
-        epoch: Number of the epoch, from 1.
-        train_loss: Mean of the configured loss over the slices while they were trained on.
-        val_loss: Mean cross-entropy on VAL after the epoch; None without a VAL part.
-        val_dice: Mean Dice on VAL at the recipe's thresholds, on the network's grid, over the slices where it is
-            defined; None without.
-        images_per_second: Training speed, validation excluded.
-        loader_share: Fraction of the training time spent on fetching batches, 0 to 1.
-        seconds: Wall time of the epoch, validation included.
-        train_loss_name: Name of the loss in ``train_loss``, a value of ``training.loss``.
-        val_loss_name: Name of the loss in ``val_loss``; empty without one.
-    """
-
-    epoch: int
-    train_loss: float
-    val_loss: float | None
-    val_dice: float | None
-    images_per_second: float
-    loader_share: float
-    seconds: float
-    train_loss_name: str = ""
-    val_loss_name: str = ""
 
 
 @dataclass

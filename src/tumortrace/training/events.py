@@ -16,7 +16,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from tumortrace.files import append_whole, make_folder
-from tumortrace.training.checkpoint import EpochRow
+from tumortrace.training.epochs import EpochRow
 
 
 def start_events(folder: Path, *, epoch: int) -> Path:

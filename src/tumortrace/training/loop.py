@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,17 +20,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from tumortrace.config import Config, Keep, TrainingConfig
+from tumortrace.config import Config, Keep
 from tumortrace.data.fingerprint import hash_part
-from tumortrace.errors import RunFailedError, TumortraceError
-from tumortrace.json_csv import write_csv
+from tumortrace.errors import TumortraceError
 from tumortrace.progress import open_progress, tell
 from tumortrace.run_folder import BEST, CHECKPOINT, METRICS, TENSORBOARD
 from tumortrace.training.arrays import PreparedPart
 from tumortrace.training.average import average_weights
 from tumortrace.training.batches import coarse_size, fetch_varied, is_coarse, shrink
 from tumortrace.training.checkpoint import (
-    EpochRow,
     Saved,
     TrainingState,
     load_checkpoint,
@@ -40,8 +38,10 @@ from tumortrace.training.checkpoint import (
     save_weights,
 )
 from tumortrace.training.compute import Compute
+from tumortrace.training.epochs import EpochRow, describe_epoch, kept_epoch, write_metrics
 from tumortrace.training.events import log_epoch, start_events
 from tumortrace.training.losses import make_loss
+from tumortrace.training.optimizer import make_optimizer, refuse_diverged, set_learning_rate, update_weights
 from tumortrace.training.out_of_memory import explain_memory
 from tumortrace.training.pace import Pace, Work
 from tumortrace.training.sampling import Negatives, draw_epoch, peak_probabilities
@@ -109,7 +109,7 @@ def fit(  # noqa: PLR0913 - what a training is made of
             started = time.perf_counter()
             with _epoch_bar(epoch, config, total=trainer.epoch_slices + len(val)) as tick:
                 trained = _train_epoch(trainer, epoch, tick=tick)
-                _refuse_diverged(epoch, trained.loss)
+                refuse_diverged(epoch, trained.loss)
                 validated = _validate(trainer, val, tick=tick) if len(val) else None
             row = _row(epoch, trained, validated, config, seconds=time.perf_counter() - started)
             state.rows.append(EpochRow(**json.loads(compute.team.agree(json.dumps(asdict(row))))))  # times differ
@@ -121,50 +121,6 @@ def fit(  # noqa: PLR0913 - what a training is made of
             trainer.pace.end_epoch()
     network.load_state_dict(trainer.kept.state_dict())
     return state
-
-
-def learning_rate_at(step: int, *, epoch_steps: int, training: TrainingConfig) -> float:
-    """Return the learning rate of one step.
-
-    Args:
-        step: Number of the step, from 0, over the whole training.
-        epoch_steps: Steps of an epoch.
-        training: Highest rate and schedule: constant, or a linear rise over the first tenth of the steps and a cosine
-            down to 0.
-    """
-    if training.schedule == "constant":
-        return training.learning_rate
-    steps = training.epochs * epoch_steps
-    rise = max(steps // 10, 1)
-    if step < rise:
-        return training.learning_rate * (step + 1) / rise
-    return training.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(steps - rise, 1)))
-
-
-def kept_epoch(rows: Sequence[EpochRow], *, keep: Keep) -> int:
-    """Return the number of the epoch whose weights are kept; of equal ones the first; an undefined score never wins."""
-    if keep == "last":
-        return rows[-1].epoch
-    scores = [row.val_loss if keep == "best_loss" else row.val_dice for row in rows]
-    values = np.array([np.nan if score is None else score for score in scores])
-    if np.isnan(values).all():
-        return rows[-1].epoch
-    return rows[int(np.nanargmin(values) if keep == "best_loss" else np.nanargmax(values))].epoch
-
-
-def describe_epoch(rows: Sequence[EpochRow], *, epochs: int) -> str:
-    """Return the last epoch as one line, with the time that the rest will take at the mean speed so far."""
-    row = rows[-1]
-    pieces = [f"epoch {row.epoch}/{epochs}", f"loss {row.train_loss:.4f}"]
-    pieces += [f"VAL loss {row.val_loss:.4f}"] if row.val_loss is not None else []
-    pieces += [f"VAL Dice {row.val_dice:.3f}"] if row.val_dice is not None else []
-    seconds_left = (epochs - row.epoch) * sum(each.seconds for each in rows) / len(rows)
-    return "  ".join([*pieces, f"{row.images_per_second:.1f} images/s", f"{seconds_left / 60:.1f} min left"])
-
-
-def write_metrics(path: Path, rows: Sequence[EpochRow]) -> None:
-    """Write ``metrics.csv``: a row an epoch, empty cells where nothing was measured."""
-    write_csv(path, (asdict(row) for row in rows), columns=[field.name for field in fields(EpochRow)])
 
 
 @dataclass(frozen=True)
@@ -211,8 +167,7 @@ def _start(
 ) -> tuple[TrainingState, _Trainer]:
     """Return a fresh state and trainer, or those of the checkpoint under the settings of now."""
     training = config.training
-    kind = torch.optim.AdamW if training.optimizer == "adamw" else torch.optim.Adam
-    optimizer = kind(network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
+    optimizer = make_optimizer(network, training)
     threads = torch.get_num_threads() * compute.team.place.local_size
     order = hashlib.sha256(json.dumps([list(train.hashes), list(val.hashes)]).encode()).hexdigest()
     state = TrainingState(config, hash_part(train.hashes | val.hashes), threads=threads, order=order)
@@ -270,8 +225,7 @@ def _train_epoch(trainer: _Trainer, epoch: int, *, tick: Tick) -> _TrainedEpoch:
             images, truths = shrink(images, truths, step=2**trainer.config.network.poolings)
         loading += time.perf_counter() - fetching
         step = (epoch - 1) * len(batches) + number
-        for group in trainer.optimizer.param_groups:
-            group["lr"] = learning_rate_at(step, epoch_steps=len(batches), training=training)
+        set_learning_rate(trainer.optimizer, step, epoch_steps=len(batches), training=training)
         loss, trainer.peaks[indices] = _step(trainer, images, truths, loss_of, count=len(indices))
         total_loss += loss * len(indices)
         tick(len(indices), f"loss {loss.item():.4f}")
@@ -294,11 +248,7 @@ def _step(
     loss = loss_of(logits, team.gather(truths, count))
     trainer.optimizer.zero_grad()
     team.backward(loss)
-    if trainer.config.training.clip:
-        nn.utils.clip_grad_norm_(trainer.network.parameters(), trainer.config.training.clip)
-    trainer.optimizer.step()
-    if trainer.average is not None:
-        trainer.average.update_parameters(trainer.network)
+    update_weights(trainer.network, trainer.optimizer, trainer.average, clip=trainer.config.training.clip)
     return loss.detach(), peak_probabilities(logits.detach()).cpu()
 
 
@@ -377,11 +327,3 @@ def _epoch_bar(epoch: int, config: Config, *, total: int) -> Iterator[Tick]:
             progress.update(task, advance=images, note=f"{note} {rate}")
 
         yield tick
-
-
-def _refuse_diverged(epoch: int, loss: float) -> None:
-    if not math.isfinite(loss):
-        raise RunFailedError(
-            f"training diverged in epoch {epoch} (loss {loss}); lower training.learning_rate and train into another "
-            "--out"
-        )

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from tumortrace.config import Config
 from tumortrace.data.fingerprint import hash_part
-from tumortrace.errors import RunFailedError, TumortraceError
+from tumortrace.errors import TumortraceError
 from tumortrace.evaluation.simulated_prompts import click_error
 from tumortrace.inference.prompts.grid import Square, draw_clicks
 from tumortrace.progress import open_progress, tell
@@ -26,7 +26,6 @@ from tumortrace.run_folder import BEST, CHECKPOINT, METRICS
 from tumortrace.training.average import average_weights
 from tumortrace.training.batches import coarse_size, is_coarse
 from tumortrace.training.checkpoint import (
-    EpochRow,
     Saved,
     TrainingState,
     load_checkpoint,
@@ -36,8 +35,9 @@ from tumortrace.training.checkpoint import (
     save_weights,
 )
 from tumortrace.training.compute import Compute
-from tumortrace.training.loop import describe_epoch, learning_rate_at, write_metrics
+from tumortrace.training.epochs import EpochRow, describe_epoch, write_metrics
 from tumortrace.training.losses import LossFunction, make_loss
+from tumortrace.training.optimizer import make_optimizer, refuse_diverged, set_learning_rate, update_weights
 from tumortrace.training.prompted_network import PromptedNet
 from tumortrace.training.prompted_samples import PromptedPart, Sample, draw_sample
 from tumortrace.training.sampling import Negatives, draw_epoch
@@ -89,11 +89,7 @@ def fit_prompted(
     for epoch in range(len(state.rows) + 1, config.training.epochs + 1):
         started = time.perf_counter()
         loss, speed, loading = _train_epoch(trainer, epoch)
-        if not np.isfinite(loss):
-            raise RunFailedError(
-                f"training diverged in epoch {epoch} (loss {loss}); lower training.learning_rate and train into "
-                "another --out"
-            )
+        refuse_diverged(epoch, loss)
         seconds = round(time.perf_counter() - started, 2)
         state.rows.append(EpochRow(epoch, loss, None, None, speed, loading, seconds, config.training.loss))
         save_checkpoint(run / CHECKPOINT, trainer.saved, state)
@@ -112,8 +108,7 @@ def _start(
     network: PromptedNet, config: Config, *, compute: Compute, train: PromptedPart, checkpoint: Path
 ) -> tuple[TrainingState, _Trainer]:
     training = config.training
-    kind = torch.optim.AdamW if training.optimizer == "adamw" else torch.optim.Adam
-    optimizer = kind(network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
+    optimizer = make_optimizer(network, training)
     state = TrainingState(config, hash_part(train.hashes), threads=torch.get_num_threads())
     if checkpoint.is_file():
         before = read_state(checkpoint)
@@ -151,8 +146,7 @@ def _train_epoch(trainer: _Trainer, epoch: int) -> tuple[float, float, float]:
             samples = [draw_sample(part, index, settings, rng, grid=grid) for index in indices.tolist()]
             loading += time.perf_counter() - drawing
             step = (epoch - 1) * len(batches) + number
-            for group in trainer.optimizer.param_groups:
-                group["lr"] = learning_rate_at(step, epoch_steps=len(batches), training=training)
+            set_learning_rate(trainer.optimizer, step, epoch_steps=len(batches), training=training)
             loss = _step(trainer, samples, rng)
             total += loss * len(indices)
             progress.update(task, advance=len(indices), note=f"loss {loss:.4f}")
@@ -174,10 +168,7 @@ def _step(trainer: _Trainer, samples: list[Sample], rng: np.random.Generator) ->
     loss = trainer.loss_of(logits.float(), torch.cat([truths, truths]))
     trainer.optimizer.zero_grad()
     torch.autograd.backward(loss)
-    if trainer.config.training.clip:
-        nn.utils.clip_grad_norm_(network.parameters(), trainer.config.training.clip)
-    trainer.optimizer.step()
-    trainer.average.update_parameters(network)
+    update_weights(network, trainer.optimizer, trainer.average, clip=trainer.config.training.clip)
     return float(loss.detach())
 
 

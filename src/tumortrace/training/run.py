@@ -44,10 +44,11 @@ from tumortrace.run_folder import (
     check_run_folder,
 )
 from tumortrace.training.arrays import PreparedPart, evenly_spaced, prepare_part, prepare_training_part
-from tumortrace.training.checkpoint import EpochRow, TrainingState, load_weights, read_state, refuse_other_settings
+from tumortrace.training.checkpoint import TrainingState, load_weights, read_state, refuse_other_settings
 from tumortrace.training.compute import Compute, start_compute
+from tumortrace.training.epochs import EpochRow, kept_epoch
 from tumortrace.training.export import EXPORT_SAMPLES, ExportDifference, ModelCard, export_onnx
-from tumortrace.training.loop import ShouldStop, fit, kept_epoch, never
+from tumortrace.training.loop import ShouldStop, fit, never
 from tumortrace.training.manifest import (
     RunFacts,
     build_manifest,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from tumortrace.training.checkpoint import EpochRow
+from tumortrace.training.epochs import EpochRow
 from tumortrace.trials.jobs import NotYetError, read_rows
 
 JUDGED_AGAINST = 4

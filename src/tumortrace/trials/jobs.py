@@ -18,7 +18,8 @@ from tumortrace.json_csv import read_json
 from tumortrace.locks import lock_folder
 from tumortrace.progress import silence, tell
 from tumortrace.run_folder import CHECKPOINT, CONFIG, MANIFEST, has_begun
-from tumortrace.training.checkpoint import EpochRow, read_state, refuse_other_settings
+from tumortrace.training.checkpoint import read_state, refuse_other_settings
+from tumortrace.training.epochs import EpochRow
 from tumortrace.training.loop import ShouldStop, never
 from tumortrace.training.pace import describe_seconds
 from tumortrace.training.run import train

@@ -32,9 +32,9 @@ from tumortrace.json_csv import write_json
 from tumortrace.locks import lock_folder
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.progress import tell
-from tumortrace.training.checkpoint import EpochRow
 from tumortrace.training.compute import start_compute
-from tumortrace.training.loop import kept_epoch, never
+from tumortrace.training.epochs import EpochRow, kept_epoch
+from tumortrace.training.loop import never
 from tumortrace.trials.folds import keep_split
 from tumortrace.trials.hopeless import FirstRun, HopelessRule, third_row
 from tumortrace.trials.jobs import Here, Job, Pool, describe_left, ignore, read_rows, run_jobs
