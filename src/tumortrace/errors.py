@@ -26,6 +26,11 @@ class TumortraceError(Exception):
         return printable(super().__str__())
 
 
+def without_path(error: TumortraceError) -> str:
+    """Return an error's text without the file that it begins with, where a finding names the file beside it."""
+    return str(error).partition(": ")[2] or str(error)
+
+
 SHORTAGES = (
     "failed to map segment",
     "cannot allocate memory",

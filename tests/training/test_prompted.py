@@ -136,7 +136,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_part_is_read_with_its_grey_values_upright(data: Path):
-    part = read_prompted_part(open_dataset(data).select("train"), name="TRAIN")
+    part = read_prompted_part(open_dataset(data).select("train"))
     assert len(part) == len(part.hashes) == len(part.greys)
     assert sum(part.with_tumour) >= 8
     assert part.greys[0].dtype == part.truths[0].dtype == np.uint8

@@ -20,7 +20,7 @@ from tumortrace.data.findings import Finding, describe_main_cause, left_out
 from tumortrace.data.fingerprint import check_unchanged, hash_case, hash_slice
 from tumortrace.data.mask_checks import find_doubtful_masks, summarise_mask
 from tumortrace.data.slice import Slice
-from tumortrace.errors import DataError
+from tumortrace.errors import DataError, without_path
 from tumortrace.metrics.lesions import label_lesions
 from tumortrace.progress import track
 from tumortrace.wording import counted
@@ -150,8 +150,7 @@ def _describe(index: int, record: CaseRecord, *, on_case: OnCase, as_pictures: b
             return _describe_picture(read_image(record), record, measure)
         case, findings = read_case(record)
     except DataError as error:
-        cause = str(error).partition(": ")[2] or str(error)
-        unreadable = [left_out("unreadable", record.case_id, cause, "correct or remove it")]
+        unreadable = [left_out("unreadable", record.case_id, without_path(error), "correct or remove it")]
         if as_pictures and record.truth is not None:
             again = _describe(index, replace(record, truth=None), on_case=on_case, as_pictures=False, measure=measure)
             return _Described(again.case, again.signature, unreadable)

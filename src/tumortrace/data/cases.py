@@ -17,7 +17,7 @@ from tumortrace.data.masks import read_mask
 from tumortrace.data.slice import Slice
 from tumortrace.data.slice_file import read_slice
 from tumortrace.data.volume import Volume, VolumeMask
-from tumortrace.errors import DataError
+from tumortrace.errors import DataError, without_path
 
 NOISE = 2
 """Grey levels by which the pixels of a blank image may differ from black or white."""
@@ -130,17 +130,18 @@ def read_cases(records: Sequence[CaseRecord]) -> Iterator[tuple[CaseRecord, Case
     """
     masks = []
     for number, record in enumerate(records, 1):
-        case, findings = _try_case(record)
+        case, findings = try_case(record)
         if case is not None and record.has_mask:
             masks.append(summarise_mask(record.case_id, case.truth, source=record.source))
         yield record, case, findings + (find_doubtful_masks(masks) if number == len(records) else [])
 
 
-def _try_case(record: CaseRecord) -> tuple[Case | None, list[Finding]]:
+def try_case(record: CaseRecord) -> tuple[Case | None, list[Finding]]:
+    """Decode one case as ``read_case`` does; None, with the finding that says why, if it cannot be read."""
     try:
         return read_case(record)
     except DataError as error:
-        return None, [left_out("unreadable", record.case_id, _without_path(error), "correct or remove it")]
+        return None, [left_out("unreadable", record.case_id, without_path(error), "correct or remove it")]
 
 
 def _describe_blank(image: Slice) -> str | None:
@@ -162,7 +163,7 @@ def _read_mask_of(image: Slice, path: Path) -> NDArray[np.bool_]:
     try:
         truth = read_mask(path)
     except DataError as error:
-        raise DataError(f"{image.case_id}: its mask {name} cannot be used: {_without_path(error)}") from None
+        raise DataError(f"{image.case_id}: its mask {name} cannot be used: {without_path(error)}") from None
     if truth.shape != image.size_hw:
         turned = " after its EXIF tag turned it" if image.turned and truth.shape == image.size_hw[::-1] else ""
         remedy = "turn the mask likewise" if turned else "export the mask again on the image's own grid"
@@ -233,9 +234,3 @@ def _is_outside(region: Region, size_hw: tuple[int, int]) -> bool:
 def _describe_box(region: Region) -> str:
     left, top, right, bottom = region_bounds_xyxy(region)
     return f"x {left:.1f}..{right:.1f}, y {top:.1f}..{bottom:.1f}"
-
-
-def _without_path(error: DataError) -> str:
-    """The error's cause alone: the finding names the file already, and briefly."""
-    _, _, cause = str(error).partition(": ")
-    return cause or str(error)

@@ -11,7 +11,7 @@ from tumortrace.copies.leakage import Leak
 from tumortrace.copies.survey import Survey
 from tumortrace.data.cases import Case, CaseRecord, read_image
 from tumortrace.data.findings import Finding, describe_main_cause, left_out
-from tumortrace.errors import DataError
+from tumortrace.errors import DataError, without_path
 from tumortrace.evaluation.baselines import Baselines
 from tumortrace.evaluation.provenance import Provenance
 from tumortrace.inference.confidence import mask_features
@@ -202,9 +202,8 @@ def score_cases(
         try:
             case = read_surveyed(each.surveyed)
         except DataError as error:
-            cause = str(error).partition(": ")[2] or str(error)
             remedy = "check the file and evaluate again"
-            findings.append(left_out("unreadable", each.surveyed.record.case_id, cause, remedy))
+            findings.append(left_out("unreadable", each.surveyed.record.case_id, without_path(error), remedy))
             continue
         prediction = predict(model, case.slice)
         score = _score(each, case, prediction, provenance.baselines, threshold=model.recipe.threshold)

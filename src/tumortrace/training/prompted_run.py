@@ -70,7 +70,7 @@ def train_prompted(
     network = build_prompted(config.network, seed=config.training.seed)
     start = _start_from_run(network, Path(start_from)) if start_from else resume_start(out, network) if resume else None
     with explain_memory(config, reading=True):
-        part = read_prompted_part(dataset.select("train" if dataset.parts().keys() != {""} else "all"), name="TRAIN")
+        part = read_prompted_part(dataset.select("train" if dataset.parts().keys() != {""} else "all"))
     if not any(part.with_tumour):
         raise DataError(f"{dataset.given}: none of {len(part)} training slices has a tumour; check the masks")
     with lock_folder(out):

@@ -12,8 +12,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from tumortrace.config import AugmentationConfig
-from tumortrace.data.cases import Case, CaseRecord, read_case
-from tumortrace.data.findings import Finding, describe_main_cause, left_out
+from tumortrace.data.cases import Case, CaseRecord, try_case
+from tumortrace.data.findings import Finding, describe_main_cause
 from tumortrace.data.fingerprint import check_unchanged, hash_case
 from tumortrace.data.upright import turn_upright
 from tumortrace.errors import DataError
@@ -83,24 +83,23 @@ class Sample:
     truth: NDArray[np.uint8]
 
 
-def read_prompted_part(records: Sequence[CaseRecord], *, name: str) -> PromptedPart:
-    """Decode every case of a part, in threads.
+def read_prompted_part(records: Sequence[CaseRecord]) -> PromptedPart:
+    """Decode every training case, in threads.
 
     Args:
         records: The cases.
-        name: Name of the part, for the progress bar and messages.
 
     Raises:
         DataError: Not one case can be read, or one changed since a split was made of it.
     """
-    read = map_in_order(_try_case, records, workers=usable_cores())
+    read = map_in_order(_read, records, workers=usable_cores())
     cases, findings = [], []
-    for case, faults in track(read, f"Reading {name}", total=len(records)):
+    for case, faults in track(read, "Reading TRAIN", total=len(records)):
         findings += faults
         cases += [case] if case is not None else []
     if not cases:
         raise DataError(
-            f"{name}: not one of {counted(len(records), 'case')} can be read; {describe_main_cause(findings)}"
+            f"TRAIN: not one of {counted(len(records), 'case')} can be read; {describe_main_cause(findings)}"
         )
     greys, truths, hashes = [], [], {}
     for record, grey, truth, sha256 in cases:
@@ -115,12 +114,10 @@ def read_prompted_part(records: Sequence[CaseRecord], *, name: str) -> PromptedP
 _Read = tuple[CaseRecord, NDArray[np.uint8], NDArray[np.uint8], str]
 
 
-def _try_case(record: CaseRecord) -> tuple[_Read | None, list[Finding]]:
-    try:
-        case, findings = read_case(record)
-    except DataError as error:
-        cause = str(error).partition(": ")[2] or str(error)
-        return None, [left_out("unreadable", record.case_id, cause, "correct or remove it")]
+def _read(record: CaseRecord) -> tuple[_Read | None, list[Finding]]:
+    case, findings = try_case(record)
+    if case is None:
+        return None, findings
     return (record, _to_bytes(case), case.truth.astype(np.uint8), hash_case(case)), findings
 
 

@@ -8,7 +8,7 @@ from tumortrace.data.folders import is_picture, join
 from tumortrace.data.layouts.annotated import ImageFinder, use_annotations
 from tumortrace.data.layouts.opening import Opening, below
 from tumortrace.data.names import stem_of
-from tumortrace.errors import DataError
+from tumortrace.errors import DataError, without_path
 
 _OTHER_FOLDERS = ("SegmentationObject", "SegmentationObjectPNG", "SegmentationClassVisualization", "ImageSets")
 
@@ -30,7 +30,7 @@ def open_voc(opening: Opening, folder: str) -> None:
         try:
             record = read_class_mask(tree.root / file, stem_of(file.rpartition("/")[2]), names)
         except DataError as error:
-            opening.leave_out("unreadable", file, str(error).partition(": ")[2], "correct or remove it")
+            opening.leave_out("unreadable", file, without_path(error), "correct or remove it")
             continue
         use_annotations(opening, folder, {file: AnnotationFile((record,))}, finder)
 
@@ -42,5 +42,5 @@ def _read_names(opening: Opening, file: str) -> dict[Colour, str] | None:
     try:
         return read_label_map(opening.tree.root / file)
     except DataError as error:
-        opening.leave_out("not-annotations", file, str(error).partition(": ")[2], "correct the file")
+        opening.leave_out("not-annotations", file, without_path(error), "correct the file")
         return None

@@ -16,7 +16,7 @@ from tumortrace.data.names import spelling_key, stem_of
 from tumortrace.data.parts import is_below_masks, read_folder_name
 from tumortrace.data.pictures import read_size_hw
 from tumortrace.data.tables import read_text
-from tumortrace.errors import DataError
+from tumortrace.errors import DataError, without_path
 
 _YAML = (".yaml", ".yml")
 
@@ -74,7 +74,7 @@ def _read(opening: Opening, file: str, image: str, classes: dict[int, str]) -> A
         return read_labels(text, image, read_size_hw(opening.tree.root / image), classes)
     except DataError as error:
         opening.used |= {file, image}
-        opening.leave_out("unreadable", image, str(error).partition(": ")[2], "correct or remove it")
+        opening.leave_out("unreadable", image, without_path(error), "correct or remove it")
         return None
 
 
@@ -87,7 +87,7 @@ def _read_names(opening: Opening, folder: str) -> dict[int, str]:
             try:
                 classes = read_classes(opening.tree.root / file)
             except DataError as error:
-                cause, remedy = str(error).partition(": ")[2], "correct the file, or remove it"
+                cause, remedy = without_path(error), "correct the file, or remove it"
                 opening.leave_out("not-annotations", file, cause, remedy)
                 opening.used.add(file)
                 continue
