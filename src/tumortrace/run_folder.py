@@ -39,7 +39,7 @@ BOX_DECODER = Path("box-decoder.onnx")
 """Decoder of a prompted network: features and prompts to a mask; written before the encoder."""
 
 TRAINING_INDEX = Path("training.npz")
-"""Thumbnails of the training slices and their masks, with which an evaluation finds copies and computes baselines."""
+"""Signatures and masks of the training slices, with which an evaluation finds copies and computes baselines."""
 
 SPLIT = Path("split.json")
 """The folds of a cross-validation."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,9 +15,8 @@ from tumortrace.commands.output import (
     exit_if_unreadable,
     name_next_command,
     report_findings,
-    resume_words,
+    words_to_continue,
 )
-from tumortrace.run_folder import has_begun
 from tumortrace.wording import counted
 
 if TYPE_CHECKING:
@@ -52,7 +50,7 @@ def improve(  # noqa: PLR0913, PLR0917 - the options of the command
 
     Example: tumortrace improve corrected/ --from fast --out runs/mine
     """
-    with name_next_command(lambda: _words_to_continue(out)):
+    with name_next_command(lambda: words_to_continue(out, drop=("--from", "--set"))):
         result = tumortrace.improve(
             corrected,
             out=out,
@@ -87,9 +85,3 @@ def _print_result(result: ImproveResult) -> None:
     console.print(
         f"All scores, case by case: {done.folder / 'scores'}; held-out cases: {done.folder / 'held_out.json'}"
     )
-
-
-def _words_to_continue(run: Path) -> list[str]:
-    """Return the words of the command that continues the run, or starts it again if it has not begun."""
-    words = sys.argv[1:]
-    return resume_words(words, out=run, drop=("--from", "--set")) if has_begun(run) else words

@@ -14,7 +14,7 @@ from tumortrace.commands.output import console
 from tumortrace.errors import EXTRAS, DataError, installed
 from tumortrace.json_csv import read_json
 from tumortrace.machine import usable_cores
-from tumortrace.run_folder import BOX_ENCODER, CONFIG, MODEL
+from tumortrace.run_folder import BOX_ENCODER, CONFIG, MODEL, NETWORK
 from tumortrace.wording import counted
 
 ACCEPTED = "default, fast, box, a run folder, an .onnx file, or a folder of scans"
@@ -118,7 +118,7 @@ def _describe_model(target: str) -> list[str]:
         lines += describe_card(card).splitlines()
     lines += [*_lines_of("recipe", asdict(model.recipe)), *_lines_of("card", model.card)]
     lines += _describe_improvement(model.path.with_name("improvement.json"))
-    layers = model.path.with_name("network.txt")
+    layers = model.path.with_name(NETWORK.name)
     if layers.is_file():
         total = [line for line in layers.read_text(encoding="utf-8").splitlines() if line.startswith("Parameters")]
         lines += [*total, f"layers: {layers}"]

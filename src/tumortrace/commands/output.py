@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tumortrace.progress import open_console
+from tumortrace.run_folder import has_begun
 from tumortrace.wording import counted
 
 if TYPE_CHECKING:
@@ -78,6 +80,17 @@ def name_next_command(words: Callable[[], Sequence[str]]) -> Iterator[None]:
     except KeyboardInterrupt:
         log.print(f"continue with: tumortrace {shlex.join(words())}")
         raise
+
+
+def words_to_continue(run: Path, *, drop: Sequence[str]) -> list[str]:
+    """Return the words of the command that continues a run, or starts it again if it has not begun.
+
+    Args:
+        run: The run folder.
+        drop: Options with a value that do not go with ``--resume``.
+    """
+    words = sys.argv[1:]
+    return resume_words(words, out=run, drop=drop) if has_begun(run) else words
 
 
 def resume_words(words: Sequence[str], *, out: Path, drop: Sequence[str]) -> list[str]:

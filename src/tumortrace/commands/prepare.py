@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from tumortrace.commands.output import console, report_findings
+from tumortrace.commands.output import console, exit_if_unreadable, report_findings
 from tumortrace.wording import counted
 
 Name = Literal["br35h", "brisc", "figshare", "lgg", "no_tumour"]
@@ -34,5 +34,4 @@ def prepare(
     console.print(
         f"{pairs}{patients} written to {out}; {counted(result.not_used, 'other file')} of the download not used"
     )
-    if any(finding.kind == "unreadable" for finding in result.findings):
-        raise typer.Exit(1)
+    exit_if_unreadable(result.findings)

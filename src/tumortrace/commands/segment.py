@@ -88,21 +88,33 @@ def segment(  # noqa: PLR0913 - the options of the command
     _refuse_contradictions(inputs, sample=sample, box=box, tta=tta, shard=shard, ray=ray, as_json=as_json)
     # The sample goes into a folder of its own, so that trying it out is not in the way of the first real scans.
     folder = out or Path("tumortrace-sample" if sample else "tumortrace-masks")
-    always = partial(segment_inputs, inputs) if inputs else segment_sample
-    run = partial(always, out=folder, model=choose_model(model), tta=tta, gate=not no_gate, spacing_mm=spacing_mm)
-    if inputs:
-        options = VolumeOptions(
-            dicom_seg=dicom_seg or send is not None,
-            empty_seg=not no_empty_seg,
-            seg_all_frames=seg_all_frames,
-            seg_fractional=seg_fractional,
-            bids=bids,
-            keep_names=keep_names,
+    chosen, gate = choose_model(model), not no_gate
+    if not inputs:
+        summary = segment_sample(out=folder, model=chosen, tta=tta, gate=gate, spacing_mm=spacing_mm)
+    else:
+        summary = segment_inputs(
+            inputs,
+            out=folder,
+            model=chosen,
+            overlay=overlay,
+            tta=tta,
+            gate=gate,
+            spacing_mm=spacing_mm,
+            series_uid=series,
+            options=VolumeOptions(
+                dicom_seg=dicom_seg or send is not None,
+                empty_seg=not no_empty_seg,
+                seg_all_frames=seg_all_frames,
+                seg_fractional=seg_fractional,
+                bids=bids,
+                keep_names=keep_names,
+            ),
+            send=send,
+            box=box,
+            shard=shard,
+            engine=None if ray is None else _open_engine(ray),
         )
-        engine = None if ray is None else _open_engine(ray)
-        run = partial(run, overlay=overlay, series_uid=series, send=send, box=box, shard=shard)
-        run = partial(run, options=options, engine=engine)
-    _show(run(), folder, as_json=as_json)
+    _show(summary, folder, as_json=as_json)
 
 
 def _refuse_contradictions(  # noqa: PLR0913 - the options that exclude each other
@@ -147,17 +159,18 @@ def _describe(summary: SegmentSummary) -> list[str]:
     """Say what became of the pictures and volumes, line by line."""
     lines = []
     if summary.total or not summary.volumes.total:
-        lines += _describe_kind(
-            summary,
-            counted(summary.total, "picture"),
-            rejected="no brain MR slices (--no-gate segments them all the same)",
-        )
+        lines += _describe_kind(summary, counted(summary.total, "picture"), rejected="slices")
     if summary.volumes.total:
-        rejected = "no brain MR scans (--no-gate segments them all the same)"
         scans = f"{counted(summary.volumes.total, 'scan')} ({counted(summary.slices, 'slice')})"
-        lines += _describe_kind(summary.volumes, scans, rejected=rejected)
+        lines += _describe_kind(summary.volumes, scans, rejected="scans")
     if not (summary.ok or summary.volumes.ok) and (summary.rejected or summary.volumes.rejected):
         lines.append("No picture was segmented: there is no mask.")
+    return [*lines, *_describe_others(summary), *_describe_place(summary)]
+
+
+def _describe_others(summary: SegmentSummary) -> list[str]:
+    """Say what was skipped, sent or used for nothing."""
+    lines = []
     if summary.skipped:
         lines.append(f"{summary.skipped} skipped: files of other types (named in results.json)")
     if summary.objects:
@@ -171,7 +184,7 @@ def _describe(summary: SegmentSummary) -> list[str]:
         lines.append(f"{counted(len(summary.unused_rows), 'row')} of boxes used for no picture (named above)")
     if summary.own:
         lines.append(f"{summary.own} skipped: masks and overlays that tumortrace drew (named in results.json)")
-    return [*lines, *_describe_place(summary)]
+    return lines
 
 
 def _describe_place(summary: SegmentSummary) -> list[str]:
@@ -213,7 +226,8 @@ def _describe_kind(counts: Counts, total: str, *, rejected: str) -> list[str]:
     if doubtful:
         lines += [f"{doubtful} segmented, to review:", *_name(counts.doubtful, doubtful)]
     if counts.rejected:
-        lines += [f"{counts.rejected} rejected: {rejected}", *_name(counts.rejections, counts.rejected)]
+        what = f"no brain MR {rejected} (--no-gate segments them all the same)"
+        lines += [f"{counts.rejected} rejected: {what}", *_name(counts.rejections, counts.rejected)]
     if counts.failed:
         lines.append(f"{counts.failed} failed: could not be read or segmented (named above and in results.json)")
     return lines

@@ -26,12 +26,11 @@ from tumortrace.commands.output import (
     log,
     name_next_command,
     report_findings,
-    resume_words,
+    words_to_continue,
 )
 from tumortrace.errors import TumortraceError, installed
 from tumortrace.processes import LOST, PeerLostError, Place, find_place, is_launched, launch, watch_launcher
 from tumortrace.progress import silence
-from tumortrace.run_folder import has_begun
 from tumortrace.wording import counted
 
 
@@ -72,11 +71,12 @@ def train(  # noqa: PLR0913, PLR0917 - the options of the command
     """
     run = out or Path("runs") / Path(config or "default").stem
     place = _find_place(devices, nodes)
+    name_next = name_next_command(lambda: words_to_continue(run, drop=("--config", "--set", "--from")))
     if place is None and (devices or 1) * (nodes or 1) > 1:
-        with name_next_command(lambda: _words_to_continue(run)):
+        with name_next:
             command = [sys.executable, "-m", "tumortrace", *sys.argv[1:]]
             raise typer.Exit(launch(command, devices=devices or 1, nodes=nodes or 1))
-    with _as_one_of(place) if place else name_next_command(lambda: _words_to_continue(run)):
+    with _as_one_of(place) if place else name_next:
         result = tumortrace.train(
             data,
             out=run,
@@ -130,12 +130,6 @@ def _as_one_of(place: Place) -> Iterator[None]:
         if is_launched():
             raise typer.Exit(LOST) from None
         raise
-
-
-def _words_to_continue(run: Path) -> list[str]:
-    """Return the words of the command that continues the run, or starts it again if it has not begun."""
-    words = sys.argv[1:]
-    return resume_words(words, out=run, drop=("--config", "--set", "--from")) if has_begun(run) else words
 
 
 def _write_loss_figure(run: Path, kept_epoch: int) -> None:
