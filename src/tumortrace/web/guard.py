@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from collections.abc import Iterable
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -101,13 +100,9 @@ def is_loopback(host: str) -> bool:
     return host.lower() == _LOCAL if address is None else address.is_loopback
 
 
-def list_origins(host: str) -> Iterable[str]:
-    """Return the origins of a page that a host serves; a host without a port has that of its scheme."""
-    return (f"http://{host}", f"https://{host}")
-
-
 def _is_same(origin: str, host: str) -> bool:
-    return origin.lower() in {each.lower() for each in list_origins(host)}
+    """Whether an origin is that of a page that a host serves; a host without a port has that of its scheme."""
+    return origin.lower() in {f"http://{host}".lower(), f"https://{host}".lower()}
 
 
 def _read_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

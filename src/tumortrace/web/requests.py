@@ -35,13 +35,13 @@ class UploadReply(Response):
     folder of the files exists for as long. A client that leaves ends the work.
     """
 
-    def __init__(self, engine: Engine, work: Work, *, names: Collection[str] = ()) -> None:
+    def __init__(self, engine: Engine, work: Work, *, names: Collection[str]) -> None:
         """Prepare the reply.
 
         Args:
             engine: Queue and threads.
             work: Function that makes the reply from the upload.
-            names: Names that fields and query may have; empty takes all.
+            names: Names that fields and query may have.
         """
         super().__init__()
         self._names = names

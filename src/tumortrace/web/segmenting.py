@@ -6,6 +6,7 @@ import asyncio
 import base64
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -159,20 +160,19 @@ async def segment_opened(
     Yields:
         An event a slice, and one a volume after its slices.
     """
-    running: deque[asyncio.Future[_Step]] = deque()
     results: list[SliceResult] = []
-    try:
-        for task in _list_tasks(opened, segmenter, wishes):
-            running.append(engine.start(task))
-            if len(running) > engine.workers:
-                async for event in _take(running, results, opened, segmenter, engine, wishes):
-                    yield event
-        while running:
-            async for event in _take(running, results, opened, segmenter, engine, wishes):
-                yield event
-    finally:
-        for future in running:
-            future.cancel()
+    async with aclosing(_run_ahead(_list_tasks(opened, segmenter, wishes), engine)) as steps:
+        async for step in steps:
+            yield step.event
+            if step.volume is None or step.result is None:
+                continue
+            results.append(step.result)
+            if len(results) == len(step.volume.volume):
+                whole, results = results, []
+                number = step.event.item
+                yield await engine.run(
+                    finish_volume, step.volume, whole, opened, segmenter, item_number=number, wishes=wishes
+                )
 
 
 @dataclass(frozen=True)
@@ -184,27 +184,21 @@ class _Step:
     result: SliceResult | None = None
 
 
-async def _take(
-    running: deque[asyncio.Future[_Step]],
-    results: list[SliceResult],
-    opened: Opened,
-    segmenter: Segmenter,
-    engine: Engine,
-    wishes: Wishes,
-) -> AsyncGenerator[Event, None]:
-    """Wait for the first slice; yield its event, and that of its volume after the last slice."""
-    step = await running[0]
-    running.popleft()
-    yield step.event
-    if step.volume is None or step.result is None:
-        return
-    results.append(step.result)
-    if len(results) == len(step.volume.volume):
-        whole = list(results)
-        results.clear()
-        yield await engine.run(
-            finish_volume, step.volume, whole, opened, segmenter, item_number=step.event.item, wishes=wishes
-        )
+async def _run_ahead(tasks: Iterator[Callable[[], _Step]], engine: Engine) -> AsyncGenerator[_Step, None]:
+    """Run tasks in threads, as many ahead of the reader as there are; yield what they return, in their order."""
+    running: deque[asyncio.Future[_Step]] = deque()
+    try:
+        for task in tasks:
+            running.append(engine.start(task))
+            if len(running) > engine.workers:
+                yield await running[0]
+                running.popleft()
+        while running:
+            yield await running[0]
+            running.popleft()
+    finally:
+        for future in running:
+            future.cancel()
 
 
 def _list_tasks(opened: Opened, segmenter: Segmenter, wishes: Wishes) -> Iterator[Callable[[], _Step]]:

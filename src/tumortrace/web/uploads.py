@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from email.message import Message
 from pathlib import Path
-from types import MappingProxyType
 from typing import BinaryIO
 
 from python_multipart.exceptions import FormParserError
@@ -85,8 +84,8 @@ async def receive_upload(
     folder: Path,
     *,
     limits: Limits,
-    query: Mapping[str, str] = MappingProxyType({}),
-    names: Collection[str] = (),
+    query: Mapping[str, str],
+    names: Collection[str],
 ) -> Upload:
     """Write the files of a multipart body into a folder while they arrive.
 
@@ -96,7 +95,7 @@ async def receive_upload(
         folder: Folder for the files; one folder a field is made in it.
         limits: Limits on bytes, parts and time.
         query: Values of the query.
-        names: Names that fields and query may have; empty takes all.
+        names: Names that fields and query may have.
 
     Raises:
         RefusalError: It is no multipart body, it is damaged, it exceeds a limit, or it has a field of another name.
@@ -183,7 +182,7 @@ def _shorten(part: str) -> str:
 
 def _check_name(name: str, names: Collection[str]) -> None:
     """Refuse a field that means nothing: a misspelt one would be ignored, and its default taken for what was asked."""
-    if names and name not in names:
+    if name not in names:
         raise RefusalError(400, f"{printable(name)[:40]}: no field of this request; it may have {', '.join(names)}")
 
 

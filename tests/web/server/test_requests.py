@@ -50,7 +50,7 @@ async def ask(engine: Engine, work: Work, *, leave_after_s: float = 60.0) -> lis
     async def send(message: Any) -> None:  # noqa: ANN401 - an ASGI message
         sent.append(message)
 
-    await UploadReply(engine, work)(SCOPE, receive, send)
+    await UploadReply(engine, work, names=("file", "a"))(SCOPE, receive, send)
     return sent
 
 

@@ -14,6 +14,7 @@ from tumortrace.web.limits import Limits, RefusalError
 from tumortrace.web.uploads import DEEPEST, LONGEST_NAME, Upload, make_safe, receive_upload
 
 TYPE = "multipart/form-data; boundary=BB"
+NAMES = ("file", "mask", "pixels")
 
 
 def part(name: str, data: bytes, file: str | None = None) -> bytes:
@@ -28,8 +29,8 @@ def receive(folder: Path, body: bytes, *, content_type: str = TYPE, size: int = 
         for at in range(0, len(body), size):
             yield body[at : at + size]
 
-    headers = Headers({"content-type": content_type})
-    return asyncio.run(receive_upload(headers, pieces(), folder, limits=Limits(**limits)))  # type: ignore[arg-type]
+    headers, most = Headers({"content-type": content_type}), Limits(**limits)  # type: ignore[arg-type]
+    return asyncio.run(receive_upload(headers, pieces(), folder, limits=most, query={}, names=NAMES))
 
 
 def test_files_and_fields_arrive_as_sent(tmp_path):
