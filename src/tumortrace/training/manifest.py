@@ -6,17 +6,22 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+from torch import nn
 
 import tumortrace
+from tumortrace.config import Config
 from tumortrace.data.dataset import Dataset
 from tumortrace.data.findings import Finding
 from tumortrace.data.fingerprint import hash_part
+from tumortrace.training.compute import Compute
+from tumortrace.training.epochs import EpochRow, kept_epoch
 
 try:
     import resource
@@ -56,6 +61,33 @@ class RunFacts:
     epoch_seconds: float
     peak_memory_bytes: Mapping[str, int | None]
     onnx_largest_difference: float
+
+
+def measure_run(
+    network: nn.Module, config: Config, compute: Compute, rows: Sequence[EpochRow], *, started: float, difference: float
+) -> RunFacts:
+    """Gather the facts about a run whose model has just been exported.
+
+    Args:
+        network: The trained network.
+        config: Settings of the run.
+        compute: What it computed with.
+        rows: Its epochs, at least one.
+        started: Time of ``time.perf_counter`` when this call began.
+        difference: Largest difference in tumour probability between torch and ONNX Runtime.
+    """
+    return RunFacts(
+        device=str(compute.device),
+        processes=compute.team.place.size,
+        precision=compute.precision,
+        seed=config.training.seed,
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        kept_epoch=kept_epoch(rows, keep=config.training.keep),
+        wall_seconds=time.perf_counter() - started,
+        epoch_seconds=sum(row.seconds for row in rows),
+        peak_memory_bytes=peak_memory_bytes(),
+        onnx_largest_difference=difference,
+    )
 
 
 def build_manifest(

@@ -23,15 +23,9 @@ from tumortrace.progress import tell
 from tumortrace.run_folder import BEST, CONFIG, FIRST, MANIFEST, TRAINING_INDEX, check_run_folder
 from tumortrace.training.arrays import evenly_spaced
 from tumortrace.training.checkpoint import load_weights
-from tumortrace.training.compute import Compute, start_compute
+from tumortrace.training.compute import start_compute
 from tumortrace.training.export import EXPORT_SAMPLES
-from tumortrace.training.manifest import (
-    RunFacts,
-    build_manifest,
-    describe_data,
-    describe_environment,
-    peak_memory_bytes,
-)
+from tumortrace.training.manifest import build_manifest, describe_data, describe_environment, measure_run
 from tumortrace.training.out_of_memory import explain_memory
 from tumortrace.training.prompted_export import export_prompted
 from tumortrace.training.prompted_loop import fit_prompted
@@ -83,7 +77,13 @@ def train_prompted(
         rows = tuple(state.rows)
         findings = dataset.findings + part.findings
         result = RunResult(out, rows, rows[-1].epoch, findings, train_count=len(part), val_count=0)
-        manifest = _describe(result, network, config, compute, part, started, difference, dataset, start)
+        manifest = build_manifest(
+            measure_run(network, config, compute, rows, started=started, difference=difference),
+            environment=describe_environment(),
+            data=describe_data(dataset, part.hashes, {}),
+            findings=findings,
+            start=asdict(start) if start else None,
+        )
         write_json(out / MANIFEST, manifest)
     return result
 
@@ -128,36 +128,3 @@ def _draw_samples(part: PromptedPart, config: Config) -> Tensor:
     grid = config.recipe.size_hw[0]
     drawn = [draw_sample(part, index, config.augmentation, rng, grid=grid) for index in chosen]
     return torch.from_numpy(np.stack([np.stack([each.grey, each.box]) for each in drawn]))
-
-
-def _describe(  # noqa: PLR0913, PLR0917 - the facts of a run
-    result: RunResult,
-    network: PromptedNet,
-    config: Config,
-    compute: Compute,
-    part: PromptedPart,
-    started: float,
-    difference: float,
-    dataset: Dataset,
-    start: WarmStart | None,
-) -> dict[str, object]:
-    """Return the manifest of a run."""
-    facts = RunFacts(
-        device=str(compute.device),
-        processes=1,
-        precision=compute.precision,
-        seed=config.training.seed,
-        parameters=sum(parameter.numel() for parameter in network.parameters()),
-        kept_epoch=result.kept_epoch,
-        wall_seconds=time.perf_counter() - started,
-        epoch_seconds=sum(row.seconds for row in result.rows),
-        peak_memory_bytes=peak_memory_bytes(),
-        onnx_largest_difference=difference,
-    )
-    return build_manifest(
-        facts,
-        environment=describe_environment(),
-        data=describe_data(dataset, part.hashes, {}),
-        findings=result.findings,
-        start=asdict(start) if start else None,
-    )

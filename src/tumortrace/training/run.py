@@ -49,13 +49,7 @@ from tumortrace.training.compute import Compute, start_compute
 from tumortrace.training.epochs import EpochRow, kept_epoch
 from tumortrace.training.export import EXPORT_SAMPLES, ExportDifference, ModelCard, export_onnx
 from tumortrace.training.loop import ShouldStop, fit, never
-from tumortrace.training.manifest import (
-    RunFacts,
-    build_manifest,
-    describe_data,
-    describe_environment,
-    peak_memory_bytes,
-)
+from tumortrace.training.manifest import build_manifest, describe_data, describe_environment, measure_run
 from tumortrace.training.networks import build_network, describe_network
 from tumortrace.training.out_of_memory import explain_memory
 from tumortrace.training.team import Team, open_team
@@ -300,17 +294,8 @@ def _finish(run: _Run, result: RunResult, *, started: float) -> None:
     """Export the kept weights and write the manifest."""
     load_weights(run.folder / BEST, run.network)
     difference = _export(run)
-    facts = RunFacts(
-        device=str(run.compute.device),
-        processes=run.compute.team.place.size,
-        precision=run.compute.precision,
-        seed=run.config.training.seed,
-        parameters=sum(parameter.numel() for parameter in run.network.parameters()),
-        kept_epoch=result.kept_epoch,
-        wall_seconds=time.perf_counter() - started,
-        epoch_seconds=sum(row.seconds for row in result.rows),
-        peak_memory_bytes=peak_memory_bytes(),
-        onnx_largest_difference=difference.difference,
+    facts = measure_run(
+        run.network, run.config, run.compute, result.rows, started=started, difference=difference.difference
     )
     manifest = build_manifest(
         facts,
