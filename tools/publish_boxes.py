@@ -21,8 +21,8 @@ from tools.publish_weights import DATA, LICENCE, SOURCES, WEIGHTS
 from tumortrace.cli import run_script
 from tumortrace.copies.split_files import read_split
 from tumortrace.files import write_atomically
-from tumortrace.inference.onnx_file import SEAL, seal
-from tumortrace.inference.prompts.model import SHIPPED
+from tumortrace.inference.onnx_file import CARD, SEAL, seal
+from tumortrace.inference.prompts.model import BOX_MODEL
 from tumortrace.metrics.aggregate import interval_bounds
 from tumortrace.metrics.intervals import mean_interval
 from tumortrace.run_folder import BOX_DECODER, BOX_ENCODER, MANIFEST
@@ -46,15 +46,15 @@ def main(run: Path, scores: Annotated[Path, typer.Option()], split: Annotated[Pa
     for name in (BOX_DECODER, BOX_ENCODER):
         model = onnx.load(run / name)
         properties = {entry.key: entry.value for entry in model.metadata_props if entry.key != SEAL}
-        card = json.loads(properties["tumortrace.card"]) | {"name": SHIPPED}
-        renewed = {"tumortrace.card": json.dumps(card, sort_keys=True)}
+        card = json.loads(properties[CARD]) | {"name": BOX_MODEL}
+        renewed = {CARD: json.dumps(card, sort_keys=True)}
         onnx.helper.set_model_props(model, properties | renewed)  # it drops what it is not given
         store_onnx_in_half(model)
         data = seal(model.SerializeToString())
         write_atomically(WEIGHTS / name, data)
         print(f"{WEIGHTS / name}: {len(data) / 2**20:.1f} MiB")
     document = describe(run, scores, groups, sha256=_hash_both())
-    write_atomically(WEIGHTS / f"{SHIPPED}.json", (json.dumps(document, indent=1) + "\n").encode())
+    write_atomically(WEIGHTS / f"{BOX_MODEL}.json", (json.dumps(document, indent=1) + "\n").encode())
 
 
 def _hash_both() -> str:

@@ -27,7 +27,7 @@ from tumortrace.errors import DataError
 from tumortrace.evaluation.folder import ImageRow, read_evaluation
 from tumortrace.evaluation.provenance import DIGITS
 from tumortrace.files import write_atomically
-from tumortrace.inference.onnx_file import SEAL, seal
+from tumortrace.inference.onnx_file import CARD, RECIPE, SEAL, seal
 from tumortrace.inference.recipe import recipe_to_json
 from tumortrace.metrics.aggregate import interval_bounds
 from tumortrace.metrics.calibration import PAINTED
@@ -130,10 +130,10 @@ def main(
     recipe = load_config(str(groups / "calibrated.toml")).recipe
     model = onnx.load(run / "model.onnx")
     properties = {entry.key: entry.value for entry in model.metadata_props if entry.key != SEAL}
-    card = json.loads(properties["tumortrace.card"]) | {"name": name}
+    card = json.loads(properties[CARD]) | {"name": name}
     network = (config := load_config(str(run / "config.toml"))).network
     recipe = replace(recipe, size_hw=config.recipe.size_hw)
-    renewed = {"tumortrace.recipe": recipe_to_json(recipe), "tumortrace.card": json.dumps(card, sort_keys=True)}
+    renewed = {RECIPE: recipe_to_json(recipe), CARD: json.dumps(card, sort_keys=True)}
     onnx.helper.set_model_props(model, properties | renewed)  # it drops what it is not given
     store_onnx_in_half(model)
     data = seal(model.SerializeToString())

@@ -186,7 +186,7 @@ def test_a_run_says_which_one_it_began_from_also_after_a_kill(
     api.train(data, out=tmp_path / "first", config="box", overrides=TINY)
     stopped = tmp_path / "second"
     with monkeypatch.context() as patch:
-        patch.setattr(prompted_run, "export_run", stop)
+        patch.setattr(prompted_run, "_export", stop)
         with pytest.raises(Killed):
             api.train(data, out=stopped, config="box", overrides=TINY, start_from=str(tmp_path / "first"))
     api.train(data, out=stopped, resume=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from tumortrace.errors import ModelError
 from tumortrace.inference.model import Model
-from tumortrace.inference.prompts.model import SHIPPED, PromptModel
+from tumortrace.inference.prompts.model import BOX_MODEL, PromptModel
 from tumortrace.json_csv import read_json
 
 Card = dict[str, Any]
@@ -18,7 +18,7 @@ def read_card(model: Model | PromptModel) -> Card | None:
     Raises:
         ModelError: It is damaged, or belongs to other weights.
     """
-    path = model.path / f"{SHIPPED}.json" if isinstance(model, PromptModel) else model.path.with_suffix(".json")
+    path = model.path / f"{BOX_MODEL}.json" if isinstance(model, PromptModel) else model.path.with_suffix(".json")
     if not path.is_file():
         return None
     try:

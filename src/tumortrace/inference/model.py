@@ -16,13 +16,14 @@ from tumortrace.errors import ConfigError, ModelError
 from tumortrace.inference.confidence import FEATURES
 from tumortrace.inference.folder_default import read_folder_default
 from tumortrace.inference.gate import FeatureRange, feature_ranges_from_json
+from tumortrace.inference.onnx_file import CARD, FEATURE_RANGES, RECIPE
 from tumortrace.inference.recipe import recipe_from_json
 from tumortrace.inference.session import Session
 from tumortrace.json_csv import parse_json
 from tumortrace.regular_files import open_regular
 from tumortrace.run_folder import CONFIG, MODEL
 
-CLASSES = ["background", "tumour"]
+CLASSES = ("background", "tumour")
 """Classes of the network's output, in order."""
 
 _CARD_HEAD = 256  # bytes
@@ -57,6 +58,11 @@ class Model:
     session: Session = field(repr=False)
 
 
+def weights_folder() -> Path:
+    """Return the folder of the models in the package."""
+    return Path(str(resources.files("tumortrace") / "weights"))
+
+
 def find_model(name_or_path: str) -> Path:
     """Return the ONNX file that a user means.
 
@@ -68,7 +74,7 @@ def find_model(name_or_path: str) -> Path:
         ModelError: There is none; says what to give.
     """
     if name_or_path in SHIPPED:
-        shipped = Path(str(resources.files("tumortrace") / "weights" / f"{name_or_path}.onnx"))
+        shipped = weights_folder() / f"{name_or_path}.onnx"
         if shipped.is_file():
             return shipped
         raise ModelError(
@@ -103,9 +109,9 @@ def open_model(name_or_path: str, *, threads: int = 0) -> Model:
     session = Session(path, threads=threads, expected=_read_shipped_sha256(path))
     metadata = session.runtime.get_modelmeta().custom_metadata_map
     try:
-        recipe = recipe_from_json(metadata["tumortrace.recipe"])
-        card = dict(parse_json(metadata.get("tumortrace.card", "{}")))
-        ranges = feature_ranges_from_json(metadata.get("tumortrace.familiar", "{}"))
+        recipe = recipe_from_json(metadata[RECIPE])
+        card = dict(parse_json(metadata.get(CARD, "{}")))
+        ranges = feature_ranges_from_json(metadata.get(FEATURE_RANGES, "{}"))
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise ModelError(
             f"{path}: no recipe of tumortrace in its metadata ({error}); export it with tumortrace"
@@ -122,7 +128,7 @@ def _read_shipped_sha256(path: Path) -> str:
     Raises:
         ModelError: The card is missing or damaged.
     """
-    if path.parent != Path(str(resources.files("tumortrace") / "weights")):
+    if path.parent != weights_folder():
         return ""
     card = path.with_suffix(".json")
     try:
@@ -140,12 +146,12 @@ def _find_misfit(session: Session, recipe: Recipe, card: dict[str, Any]) -> str:
         if [value.name for value in values] != [name]:
             return f"it has the {kind}s {', '.join(value.name for value in values)}, not just {name!r}"
     height, width = recipe.size_hw
-    classes = card.get("classes", CLASSES)
+    classes = card.get("classes", list(CLASSES))
     weights = len(FEATURES) + 1
     return (
         _find_other_shape(inputs[0], (1, height, width))
         or _find_other_shape(outputs[0], (len(CLASSES), height, width))
-        or ("" if classes == CLASSES else f"its classes are {classes!r}, not background and tumour")
+        or ("" if classes == list(CLASSES) else f"its classes are {classes!r}, not background and tumour")
         or (
             f"its recipe has {len(recipe.confidence)} weights for the confidence, not {weights}"
             if len(recipe.confidence) not in (0, weights)

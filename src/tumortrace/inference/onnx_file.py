@@ -15,10 +15,15 @@ from tumortrace.errors import ModelError
 MOST_BYTES = 2**30
 """Largest model that is read."""
 
+RECIPE, CARD = "tumortrace.recipe", "tumortrace.card"
+"""Metadata that hold the recipe and the card of a model, as JSON."""
+
+FEATURE_RANGES = "tumortrace.familiar"
+"""Metadata that hold the usual values among the training slices, as JSON."""
+
 SEAL = "tumortrace.sha256"
 """Metadata that holds the SHA-256 of the rest of the file."""
 
-_RECIPE = "tumortrace.recipe"
 _DOMAINS = frozenset({"", "ai.onnx"})
 _RUNTIME_DOMAINS = ("ai.onnx.", "com.microsoft", "com.ms.internal.", "org.pytorch.aten")
 """Beginnings of the operator sets of ONNX Runtime itself, which its quantisation lists without using them."""
@@ -71,8 +76,8 @@ def read_onnx(data: bytes) -> OnnxFile:
         raise ModelError(f"not an ONNX model ({error}); give a file that tumortrace exported") from None
     if "" not in found.opsets:
         raise ModelError("not an ONNX model (it names no operator set); give a file that tumortrace exported")
-    if _RECIPE not in found.metadata:
-        raise ModelError(f"no recipe of tumortrace in its metadata ({_RECIPE!r} is missing); export it with tumortrace")
+    if RECIPE not in found.metadata:
+        raise ModelError(f"no recipe of tumortrace in its metadata ({RECIPE!r} is missing); export it with tumortrace")
     return found
 
 

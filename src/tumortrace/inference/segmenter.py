@@ -19,7 +19,7 @@ from tumortrace.errors import DataError
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.parallel import map_in_order
 from tumortrace.inference.predict import Prediction, predict
-from tumortrace.inference.prompts.model import SHIPPED, PromptModel, open_prompt_model
+from tumortrace.inference.prompts.model import BOX_MODEL, PromptModel, open_prompt_model
 from tumortrace.inference.prompts.session import PromptSession
 from tumortrace.inference.prompts.volume import carry_box
 from tumortrace.inference.volume_predict import VolumePrediction, combine_slices, segment_slice
@@ -56,7 +56,7 @@ class Segmenter:
         threads: int = 0,
         tta: bool = False,
         gate: bool = True,
-        prompted: str | PathLike[str] | PromptModel = SHIPPED,
+        prompted: str | PathLike[str] | PromptModel = BOX_MODEL,
     ) -> None:
         """Open a model.
 

@@ -22,7 +22,8 @@ from tumortrace.config import Recipe
 from tumortrace.errors import ModelError
 from tumortrace.files import write_atomically
 from tumortrace.inference.gate import FeatureRange
-from tumortrace.inference.onnx_file import seal
+from tumortrace.inference.model import CLASSES
+from tumortrace.inference.onnx_file import CARD, FEATURE_RANGES, RECIPE, seal
 from tumortrace.inference.recipe import apply_temperature, recipe_to_json, tumour_probability
 from tumortrace.machine import usable_cores
 
@@ -34,10 +35,6 @@ SAME_MASK = 0.999
 
 EXPORT_SAMPLES = 16
 """Slices on which an exported model is compared with torch."""
-
-
-CLASSES = ("background", "tumour")
-"""Meaning of the channels of a network's output, in order."""
 
 
 @dataclass(frozen=True)
@@ -145,10 +142,28 @@ def make_onnx(
         ModelError: torch exported nothing.
     """
     network.cpu().eval()
-    model = _convert(network, sample)
-    texts = {"recipe": recipe_to_json(recipe), "card": json.dumps(card, sort_keys=True)}
-    texts["familiar"] = json.dumps(feature_ranges)
-    onnx.helper.set_model_props(model, {f"tumortrace.{name}": text for name, text in texts.items()})
+    return encode_onnx(_convert(network, sample), recipe=recipe, card=card, feature_ranges=feature_ranges)
+
+
+def encode_onnx(
+    model: onnx.ModelProto,
+    *,
+    recipe: Recipe,
+    card: Mapping[str, object],
+    feature_ranges: Mapping[str, FeatureRange] | None = None,
+) -> bytes:
+    """Return a model as a sealed ONNX file.
+
+    Args:
+        model: The model, to whose metadata the others are added.
+        recipe: Stored as ``tumortrace.recipe``.
+        card: Stored as ``tumortrace.card``.
+        feature_ranges: Stored as ``tumortrace.familiar``; None stores none.
+    """
+    texts = {RECIPE: recipe_to_json(recipe), CARD: json.dumps(card, sort_keys=True)}
+    if feature_ranges is not None:
+        texts[FEATURE_RANGES] = json.dumps(feature_ranges)
+    onnx.helper.set_model_props(model, texts)
     return seal(model.SerializeToString())
 
 

@@ -18,7 +18,7 @@ from tumortrace.data.dataset import Dataset, open_dataset, open_negatives
 from tumortrace.data.fingerprint import hash_case
 from tumortrace.errors import ConfigError, DataError, ModelError
 from tumortrace.files import refuse_inside, write_atomically
-from tumortrace.inference.model import Model, open_model
+from tumortrace.inference.model import CLASSES, Model, open_model
 from tumortrace.inference.recipe import prepare_pixels
 from tumortrace.json_csv import read_json
 from tumortrace.progress import tell
@@ -26,7 +26,6 @@ from tumortrace.run_folder import BEST, CONFIG, MANIFEST, MODEL
 from tumortrace.training.arrays import evenly_spaced
 from tumortrace.training.checkpoint import load_weights
 from tumortrace.training.export import (
-    CLASSES,
     EXPORT_SAMPLES,
     ExportDifference,
     compare,

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime
 import torch
 from torch import Tensor, nn
@@ -15,11 +13,10 @@ from torch import Tensor, nn
 from tumortrace.config import Recipe
 from tumortrace.errors import ModelError
 from tumortrace.files import write_atomically
-from tumortrace.inference.onnx_file import seal
 from tumortrace.inference.prompts.grid import PROMPT_CHANNELS
-from tumortrace.inference.recipe import recipe_to_json, tumour_probability
+from tumortrace.inference.recipe import tumour_probability
 from tumortrace.run_folder import BOX_DECODER, BOX_ENCODER
-from tumortrace.training.export import TOLERANCE, convert
+from tumortrace.training.export import TOLERANCE, convert, encode_onnx
 from tumortrace.training.prompted_network import PromptedNet
 
 
@@ -48,16 +45,12 @@ def export_prompted(
     names = [f"features_{level}" for level in range(len(features))]
     encoder = convert(network.encode, (samples[:1],), inputs=["images"], outputs=names)
     decoder = convert(_Flat(network.decode), (*features, prompts[:1]), inputs=[*names, "prompts"], outputs=["logits"])
-    texts = {"recipe": recipe_to_json(recipe), "card": json.dumps(card, sort_keys=True)}
-    files = []
-    for model in (encoder, decoder):
-        onnx.helper.set_model_props(model, {f"tumortrace.{name}": text for name, text in texts.items()})
-        files.append(seal(model.SerializeToString()))
-    difference = _compare(network, files[0], files[1], samples)
+    encoder_file, decoder_file = (encode_onnx(model, recipe=recipe, card=card) for model in (encoder, decoder))
+    difference = _compare(network, encoder_file, decoder_file, samples)
     if not difference <= TOLERANCE:
         raise ModelError(f"{folder}: not written, torch and ONNX differ by {difference:.2g} (allowed {TOLERANCE})")
-    write_atomically(folder / BOX_DECODER, files[1])
-    write_atomically(folder / BOX_ENCODER, files[0])
+    write_atomically(folder / BOX_DECODER, decoder_file)
+    write_atomically(folder / BOX_ENCODER, encoder_file)
     return difference
 
 

@@ -73,7 +73,7 @@ def train_prompted(
         tell(f"Training on {counted(len(part), 'slice')}, {sum(part.with_tumour)} with tumour; {compute.describe()}")
         with explain_memory(config):
             state = fit_prompted(network, config, compute=compute, train=part, run=out)
-        difference = export_run(network, config, part, out=out, start=start)
+        difference = _export(network, config, part, out=out, start=start)
         rows = tuple(state.rows)
         findings = dataset.findings + part.findings
         result = RunResult(out, rows, rows[-1].epoch, findings, train_count=len(part), val_count=0)
@@ -104,9 +104,7 @@ def _begin(network: PromptedNet, config: Config, start: WarmStart | None, *, out
         keep_start(out, network, start)
 
 
-def export_run(
-    network: PromptedNet, config: Config, part: PromptedPart, *, out: Path, start: WarmStart | None = None
-) -> float:
+def _export(network: PromptedNet, config: Config, part: PromptedPart, *, out: Path, start: WarmStart | None) -> float:
     """Write the kept weights of a run as ONNX; return the largest difference in probability from torch."""
     tell("Exporting to ONNX ...")
     load_weights(out / BEST, network)

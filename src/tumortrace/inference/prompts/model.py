@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from tumortrace.config import Recipe
 from tumortrace.errors import ConfigError, ModelError
+from tumortrace.inference.model import weights_folder
+from tumortrace.inference.onnx_file import CARD, RECIPE
 from tumortrace.inference.recipe import recipe_from_json
 from tumortrace.inference.session import Session
 from tumortrace.json_csv import parse_json, read_json
 from tumortrace.run_folder import BOX_DECODER, BOX_ENCODER
 
-SHIPPED = "box"
+BOX_MODEL = "box"
 """Name of the prompted model in the package."""
 
 
@@ -47,7 +48,7 @@ class PromptModel:
         return self.recipe.size_hw[0]
 
 
-def find_prompt_model(name_or_path: str = SHIPPED) -> Path:
+def find_prompt_model(name_or_path: str) -> Path:
     """Return the folder of a prompted model.
 
     Args:
@@ -56,8 +57,8 @@ def find_prompt_model(name_or_path: str = SHIPPED) -> Path:
     Raises:
         ModelError: There is none; says what to give.
     """
-    shipped = name_or_path == SHIPPED and not Path(SHIPPED).is_dir()
-    folder = Path(str(resources.files("tumortrace") / "weights")) if shipped else Path(name_or_path)
+    shipped = name_or_path == BOX_MODEL and not Path(BOX_MODEL).is_dir()
+    folder = weights_folder() if shipped else Path(name_or_path)
     if (folder / BOX_ENCODER).is_file() and (folder / BOX_DECODER).is_file():
         return folder
     if shipped:
@@ -67,17 +68,17 @@ def find_prompt_model(name_or_path: str = SHIPPED) -> Path:
 
 def is_prompted(name_or_path: str) -> bool:
     """Return whether a name or path is that of a prompted model."""
-    return name_or_path == SHIPPED or (Path(name_or_path) / BOX_ENCODER).is_file()
+    return name_or_path == BOX_MODEL or (Path(name_or_path) / BOX_ENCODER).is_file()
 
 
 def _read_card_sha256(folder: Path) -> str:
     try:
-        return str(read_json(folder / f"{SHIPPED}.json")["sha256"])
+        return str(read_json(folder / f"{BOX_MODEL}.json")["sha256"])
     except (OSError, KeyError, TypeError, ValueError):
         return ""
 
 
-def open_prompt_model(name_or_path: str = SHIPPED, *, threads: int = 0) -> PromptModel:
+def open_prompt_model(name_or_path: str, *, threads: int = 0) -> PromptModel:
     """Open a prompted model for inference on the CPU.
 
     Args:
@@ -91,14 +92,14 @@ def open_prompt_model(name_or_path: str = SHIPPED, *, threads: int = 0) -> Promp
     encoder, decoder = (Session(folder / name, threads=threads) for name in (BOX_ENCODER, BOX_DECODER))
     metadata = encoder.runtime.get_modelmeta().custom_metadata_map
     try:
-        recipe = recipe_from_json(metadata["tumortrace.recipe"])
-        card = dict(parse_json(metadata.get("tumortrace.card", "{}")))
+        recipe = recipe_from_json(metadata[RECIPE])
+        card = dict(parse_json(metadata.get(CARD, "{}")))
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise ModelError(f"{encoder.path}: no recipe of tumortrace in it ({error}); train it again") from None
     features = [value.name for value in encoder.runtime.get_outputs()]
     if [value.name for value in decoder.runtime.get_inputs()] != [*features, "prompts"]:
         raise ModelError(f"{decoder.path}: does not belong to {encoder.path.name} beside it; train both again")
     sha256 = hashlib.sha256((encoder.sha256 + decoder.sha256).encode()).hexdigest()
-    if folder == Path(str(resources.files("tumortrace") / "weights")) and sha256 != _read_card_sha256(folder):
+    if folder == weights_folder() and sha256 != _read_card_sha256(folder):
         raise ModelError(f"{folder}: not the model for boxes of this version; install tumortrace again")
     return PromptModel(str(card.get("name") or folder.name), folder, sha256, recipe, card, encoder, decoder)

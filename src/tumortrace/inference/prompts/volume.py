@@ -29,13 +29,13 @@ SURE = 0.85
 LEAST_PX = 8
 """Smallest mask in pixels that is followed."""
 
-Point = Callable[[Slice], PromptSession]
+Prepare = Callable[[Slice], PromptSession]
 """Function that prepares a slice, as ``Segmenter.point`` does."""
 
 
 def follow_tumour(
     volume: Volume,
-    point: Point,
+    prepare: Prepare,
     *,
     box_xyxy: object,
     slice_index: object,
@@ -50,7 +50,7 @@ def follow_tumour(
 
     Args:
         volume: The volume.
-        point: Function that prepares a slice.
+        prepare: Function that prepares a slice.
         box_xyxy: Loose box around the tumour on the first slice.
         slice_index: Number of that slice, from 0.
         points_xy: Pixels that refine the box on that slice, as ``PromptSession.predict`` takes them.
@@ -63,12 +63,12 @@ def follow_tumour(
         DataError: The box cannot be used, or there is no such slice or it cannot be read.
     """
     start = _check_index(volume, slice_index)
-    first = point(volume.read(start)).predict(box_xyxy, points_xy, labels)
+    first = prepare(volume.read(start)).predict(box_xyxy, points_xy, labels)
     yield start, first
     for step in (1, -1):
         before, index = first.mask, start + step
         while 0 <= index < len(volume) and before.any():
-            found = _find_next(volume, point, index, before)
+            found = _find_next(volume, prepare, index, before)
             if found is None:
                 break
             yield index, found
@@ -77,7 +77,7 @@ def follow_tumour(
 
 def carry_box(
     volume: Volume,
-    point: Point,
+    prepare: Prepare,
     *,
     box_xyxy: object,
     slice_index: object,
@@ -88,7 +88,7 @@ def carry_box(
 
     Args:
         volume: The volume.
-        point: Function that prepares a slice.
+        prepare: Function that prepares a slice.
         box_xyxy: Loose box around the tumour on that slice.
         slice_index: Number of that slice, from 0.
         points_xy: Pixels that refine the box on that slice, as ``PromptSession.predict`` takes them.
@@ -98,7 +98,7 @@ def carry_box(
         DataError: As ``follow_tumour``.
     """
     followed = follow_tumour(
-        volume, point, box_xyxy=box_xyxy, slice_index=slice_index, points_xy=points_xy, labels=labels
+        volume, prepare, box_xyxy=box_xyxy, slice_index=slice_index, points_xy=points_xy, labels=labels
     )
     return combine_followed(volume, dict(followed))
 
@@ -125,7 +125,7 @@ def _check_index(volume: Volume, slice_index: object) -> int:
     raise DataError(f"{volume.file}: slice_index = {slice_index!r}; give the slice of the box, 0 to {len(volume) - 1}")
 
 
-def _find_next(volume: Volume, point: Point, index: int, before: NDArray[np.bool_]) -> Prediction | None:
+def _find_next(volume: Volume, prepare: Prepare, index: int, before: NDArray[np.bool_]) -> Prediction | None:
     """Return the answer on the next slice if a lesion of it continues the mask; None if the tumour has ended.
 
     The lesions beside that one stay: a box means all that lies in it, and many tumours show in pieces on a slice.
@@ -135,7 +135,7 @@ def _find_next(volume: Volume, point: Point, index: int, before: NDArray[np.bool
     except DataError:
         return None
     box = _box_for_next(before)
-    prediction = point(image).predict(box)
+    prediction = prepare(image).predict(box)
     _, labels = cv2.connectedComponents(prediction.mask.astype(np.uint8), connectivity=8)
     continued = np.unique(np.asarray(labels)[before & prediction.mask])
     mask = np.asarray(np.isin(labels, continued) & prediction.mask)
