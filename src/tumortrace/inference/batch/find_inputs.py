@@ -27,7 +27,7 @@ from tumortrace.inference.batch.found_files import (
     PictureFile,
     PictureFiles,
     hash_texts,
-    resolve_meeting,
+    resolve_collisions,
 )
 from tumortrace.inference.batch.pictures import describe_no_pictures, sort_files
 from tumortrace.inference.batch.remote import RemoteFile
@@ -191,7 +191,7 @@ def _name(pictures: FoundFiles, volumes: Sequence[Volume], *, bids: bool) -> Inp
         return _with_suffix(volumes[at], scans[at]) if at >= 0 else pictures.relative(number)
 
     total = range(count + len(scans))
-    names = resolve_meeting(hash_texts(map(plain, total)), plain, full) if scans else {}
+    names = resolve_collisions(hash_texts(map(plain, total)), plain, full) if scans else {}
     renamed |= {number: name for number, name in names.items() if number < count}
     chosen = [names.get(count + at, name) for at, name in enumerate(scans)]
     items = tuple(VolumeFile(volume, name, bids) for volume, name in zip(volumes, chosen, strict=True))

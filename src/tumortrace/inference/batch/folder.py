@@ -15,8 +15,8 @@ import cv2
 from tumortrace.errors import DataError
 from tumortrace.files import sync_folders_once
 from tumortrace.inference.batch.find_inputs import Inputs
+from tumortrace.inference.batch.found_files import place_of
 from tumortrace.inference.batch.journal import list_journals, read_journal_masks
-from tumortrace.inference.batch.pictures import place_of
 from tumortrace.inference.batch.settings import SegmentSettings
 from tumortrace.inference.batch.units import Unit, Units, count_slices, names_of, segment_units
 from tumortrace.inference.results.bids import DESCRIPTION, describe_dataset

@@ -140,7 +140,7 @@ class FoundFiles(_Lazy[FoundFile]):
             self._blocks.append(zlib.compress(b"".join(self._open), level=1))
             self._open.clear()
         self._starts.append(one.start)
-        self._places.append(hash(_find_place(one.path)))
+        self._places.append(hash(place_of(one.path)))
         self._names.append(hash(self._name(len(self) - 1, one)))
 
     def path(self, number: int) -> str:
@@ -165,17 +165,17 @@ class FoundFiles(_Lazy[FoundFile]):
 
     def without_repeats(self) -> FoundFiles:
         """Return each file once, in the place where it comes first, however its path is written."""
-        groups = group_equal(np.asarray(self._places), lambda number: _find_place(self.path(number)))
+        groups = group_equal(np.asarray(self._places), lambda number: place_of(self.path(number)))
         again = {number for group in groups for number in group[1:]}
         return FoundFiles(one for number, one in enumerate(self) if number not in again) if again else self
 
     def resolve_names(self) -> dict[int, str]:
         """Make the names of results unique; return those that differ from the plain ones, by the files' numbers.
 
-        Where two plain names meet, they keep their suffix; where these meet too, they are numbered.
+        Where two plain names collide, they keep their suffix; where these collide too, they are numbered.
         """
         hashes = np.asarray(self._names)
-        return resolve_meeting(hashes, self.name, lambda number: self.relative(number).replace(os.sep, "/"))
+        return resolve_collisions(hashes, self.name, lambda number: self.relative(number).replace(os.sep, "/"))
 
     def _open_block(self, block: int) -> bytes:
         last, paths = self._last
@@ -224,8 +224,9 @@ def plain_name(relative: str) -> str:
     return os.path.splitext(relative)[0].replace(os.sep, "/")
 
 
-def _find_place(path: str) -> str:
-    """The path from the root by which a file is recognised, however it is written."""
+def place_of(path: str) -> str:
+    """Return a file's path from the root, by which it is recognised however it was named."""
+    # abspath is slow, and of a million paths most are from the root already.
     return path if path.startswith("/") and "/." not in path and "//" not in path else os.path.abspath(path)
 
 
@@ -234,13 +235,13 @@ def hash_texts(texts: Iterable[str]) -> Hashes:
     return np.asarray(array("q", map(hash, texts)))
 
 
-def resolve_meeting(hashes: Hashes, plain: Callable[[int], str], full: Callable[[int], str]) -> dict[int, str]:
+def resolve_collisions(hashes: Hashes, plain: Callable[[int], str], full: Callable[[int], str]) -> dict[int, str]:
     """Make names unique; return those that differ from the plain ones, by their numbers.
 
     Args:
         hashes: Hashes of the plain names.
         plain: Function that returns the name to use where no other one is equal.
-        full: Function that returns the name to use where one is; where these meet too, they are numbered.
+        full: Function that returns the name to use where one is; where these collide too, they are numbered.
     """
     groups = group_equal(hashes, plain)
     if not groups:

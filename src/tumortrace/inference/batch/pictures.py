@@ -11,7 +11,7 @@ from tumortrace.data.pictures import READABLE
 from tumortrace.errors import DataError
 from tumortrace.files import refuse_inside
 from tumortrace.inference.batch.expand import expand, is_manifest, is_picture, list_folder, list_folders, match_input
-from tumortrace.inference.batch.found_files import FoundFile, FoundFiles
+from tumortrace.inference.batch.found_files import FoundFile, FoundFiles, place_of
 from tumortrace.regular_files import open_regular
 from tumortrace.signed_png import is_signed_png
 from tumortrace.wording import counted
@@ -34,19 +34,19 @@ def sort_files(inputs: Sequence[str]) -> tuple[FoundFiles, list[FoundFile]]:
         DataError: An input does not exist.
     """
     matches = [path for text in inputs for path in match_input(text)]
-    named = {os.path.abspath(text) for text in inputs if os.path.lexists(text)}
+    named = {place_of(text) for text in inputs if os.path.lexists(text)}
     found = FoundFiles()
     others: list[FoundFile] = []
     for match in matches:
         for one in expand(match):
             if one.fault or is_picture(one.path):
                 found.append(one)
-            elif one.named or os.path.abspath(one.path) in named:
+            elif one.named or place_of(one.path) in named:
                 found.append(one._replace(named=True))
             else:
                 others.append(one)
     if len(matches) != 1 or is_manifest(matches[0]):  # within one folder no file comes twice
-        others = list({os.path.abspath(one.path): one for one in reversed(others)}.values())[::-1]
+        others = list({place_of(one.path): one for one in reversed(others)}.values())[::-1]
         found = found.without_repeats()
     return found, others
 
@@ -62,11 +62,6 @@ def describe_no_pictures(inputs: Sequence[str], files: Sequence[FoundFile], othe
     if files:
         return DataError(files[0].fault)
     return DataError(f"{' '.join(inputs)}: no picture there ({READABLE}); {counted(len(others), 'other file')}")
-
-
-def place_of(path: str) -> str:
-    """Return a file's path from the root, by which it is recognised however it was named."""
-    return os.path.abspath(path)
 
 
 def refuse_out_among_pictures(out: Path, inputs: Sequence[str]) -> None:
