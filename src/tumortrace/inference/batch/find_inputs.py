@@ -72,35 +72,64 @@ def find_inputs(inputs: Sequence[str], *, series_uid: str | None = None, bids: b
         DataError: An input does not exist, there is nothing to segment, or no series of that UID.
         TumortraceError: There are scans alone, and a library for them is not installed.
     """
+    found, paths = _find(inputs)
+    if series_uid is not None:
+        found = _keep_series(found, series_uid, paths, inputs)
+    if not (found.volumes or found.refused or found.has_pictures):
+        if found.passed:
+            raise DataError(f"{' '.join(inputs)}: nothing to segment; {describe_main_cause(found.passed)}")
+        raise describe_no_pictures(inputs, found.pictures, len(found.skipped) + len(found.own))
+    return _name(found, bids=bids)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """As ``Inputs``, before the results have names."""
+
+    pictures: FoundFiles
+    volumes: list[Volume]
+    refused: list[Finding]
+    passed: list[Finding]
+    skipped: list[str]
+    own: list[str]
+
+    @property
+    def has_pictures(self) -> bool:
+        return any(not one.fault for one in self.pictures)
+
+
+def _find(inputs: Sequence[str]) -> tuple[_Found, dict[str, Path]]:
+    """Find what lies behind inputs, and the path by which each file that may be a scan is opened."""
     files, others = sort_files(inputs)
     named = [one for _, one in files.odd() if one.named]
     pictures = FoundFiles(one for one in files if not one.named) if named else files
-    others, unlike = [one for one in others if _may_be_scan(one)], [one.path for one in others if not _may_be_scan(one)]
-    paths = _locate([*named, *others])
-    own = [one.path for one in others if is_signed(paths[one.path])]
+    likely, unlike = [one for one in others if _may_be_scan(one)], [one.path for one in others if not _may_be_scan(one)]
+    paths = _locate([*named, *likely])
+    own = [one.path for one in likely if is_signed(paths[one.path])]
     ours = set(own)
-    candidates = [*named, *(one for one in others if one.path not in ours)]
-    volumes, findings, rest = _open(candidates, paths, needed=not any(not one.fault for one in pictures))
-    asked = {one.path for one in named}
-    refused = [each for each in findings if each.kind == "scan-refused" or each.file in asked]
-    passed = [each for each in findings if each not in refused]
-    left = set(rest)
+    candidates = [*named, *(one for one in likely if one.path not in ours)]
+    volumes, findings, rest = _open(candidates, paths, needed=all(one.fault for one in pictures))
+    asked, left = {one.path for one in named}, set(rest)
     for one in named:
         if one.path in left:  # a file that the user names is taken for a picture
             pictures.append(one)
-    skipped = [*(one.path for one in others if one.path in left), *unlike]
-    if series_uid is not None:
-        skipped += [one.path for one in pictures if not one.fault]
-        pictures = FoundFiles(one for one in pictures if one.fault)  # its files may lie behind them
-        others_of = [each for each in refused if not may_be_of_series(paths[each.file], series_uid)]
-        skipped += [each.file for each in others_of]
-        volumes, refused = _pick(volumes, series_uid, inputs), [each for each in refused if each not in others_of]
-    if not (volumes or refused or any(not one.fault for one in pictures)):
-        if passed:
-            raise DataError(f"{' '.join(inputs)}: nothing to segment; {describe_main_cause(passed)}")
-        raise describe_no_pictures(inputs, pictures, others)
-    inside = _name(pictures, volumes, bids=bids)
-    return replace(inside, refused=tuple(refused), passed=tuple(passed), skipped=tuple(skipped), own=tuple(own))
+    refused = [each for each in findings if each.kind == "scan-refused" or each.file in asked]
+    passed = [each for each in findings if each not in refused]
+    skipped = [*(one.path for one in likely if one.path in left), *unlike]
+    return _Found(pictures, volumes, refused, passed, skipped, own), paths
+
+
+def _keep_series(found: _Found, series_uid: str, paths: Mapping[str, Path], inputs: Sequence[str]) -> _Found:
+    """Keep one series, and what cannot be read and may belong to it; the rest is skipped."""
+    others = [each for each in found.refused if not may_be_of_series(paths[each.file], series_uid)]
+    readable = [one.path for one in found.pictures if not one.fault]
+    return replace(
+        found,
+        pictures=FoundFiles(one for one in found.pictures if one.fault),  # its files may lie behind them
+        volumes=_pick(found.volumes, series_uid, inputs),
+        refused=[each for each in found.refused if each not in others],
+        skipped=[*found.skipped, *readable, *(each.file for each in others)],
+    )
 
 
 def _may_be_scan(one: FoundFile) -> bool:
@@ -176,8 +205,9 @@ def _pick(volumes: Sequence[Volume], series_uid: str, inputs: Sequence[str]) -> 
     raise DataError(f"{' '.join(inputs)}: no series {series_uid}; {there}")
 
 
-def _name(pictures: FoundFiles, volumes: Sequence[Volume], *, bids: bool) -> Inputs:
+def _name(found: _Found, *, bids: bool) -> Inputs:
     """Name the results of all, so that no two write the same file."""
+    pictures, volumes = found.pictures, found.volumes
     renamed, count = pictures.resolve_names(), len(pictures)
     stems = PictureFiles(pictures, renamed)
     scans = [volume.name for volume in volumes]
@@ -195,7 +225,14 @@ def _name(pictures: FoundFiles, volumes: Sequence[Volume], *, bids: bool) -> Inp
     renamed |= {number: name for number, name in names.items() if number < count}
     chosen = [names.get(count + at, name) for at, name in enumerate(scans)]
     items = tuple(VolumeFile(volume, name, bids) for volume, name in zip(volumes, chosen, strict=True))
-    return Inputs(PictureFiles(pictures, renamed), items)
+    return Inputs(
+        PictureFiles(pictures, renamed),
+        items,
+        refused=tuple(found.refused),
+        passed=tuple(found.passed),
+        skipped=tuple(found.skipped),
+        own=tuple(found.own),
+    )
 
 
 def _with_suffix(volume: Volume, name: str) -> str:

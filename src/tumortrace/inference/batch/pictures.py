@@ -51,17 +51,17 @@ def sort_files(inputs: Sequence[str]) -> tuple[FoundFiles, list[FoundFile]]:
     return found, others
 
 
-def describe_no_pictures(inputs: Sequence[str], files: Sequence[FoundFile], others: Sequence[FoundFile]) -> DataError:
+def describe_no_pictures(inputs: Sequence[str], files: Sequence[FoundFile], others: int) -> DataError:
     """Return the error of inputs without a picture.
 
     Args:
         inputs: Inputs as typed by the user.
         files: Folders that cannot be opened.
-        others: Files of other types.
+        others: Number of other files.
     """
     if files:
         return DataError(files[0].fault)
-    return DataError(f"{' '.join(inputs)}: no picture there ({READABLE}); {counted(len(others), 'other file')}")
+    return DataError(f"{' '.join(inputs)}: no picture there ({READABLE}); {counted(others, 'other file')}")
 
 
 def refuse_out_among_pictures(out: Path, inputs: Sequence[str]) -> None:
