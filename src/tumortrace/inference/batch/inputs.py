@@ -95,30 +95,20 @@ def segment_inputs(  # noqa: PLR0913 - the settings of a run
         ModelError: There is no such model.
     """
     if send is not None:
-        require_extra("formats", purpose="write DICOM-SEGs")
-        from tumortrace.inference.batch.dicomweb import check_url
-
-        check_url(send)
+        _check_archive(send)
     named = [os.fspath(each) for each in ([inputs] if isinstance(inputs, str | PathLike) else inputs)]
     if not os.fspath(out).strip():
         raise DataError("out is empty; name a folder for the results")
     _check_spacing(spacing_mm)
-    boxes = None if box is None else read_boxes(box)
-    if boxes is not None and model == "fast":
-        raise DataError("fast is no model for boxes; omit --model, or give the run folder of a prompted model")
+    boxes = None if box is None else _read_boxes(box, model)
     part = None if shard is None else read_shard(shard)
     refuse_out_among_pictures(Path(out), named)
     options = options or VolumeOptions()
     found = find_inputs(named, series_uid=series_uid, bids=options.bids)
     if send is not None and not any(item.volume.kind == "dicom" for item in found.volumes):
         raise DataError(f"{' '.join(named)}: no DICOM series, so there is nothing to send to {send}; omit --send")
-    unused: tuple[str, ...] = ()
-    if boxes is not None:
-        boxes, unused = _match_boxes(boxes, found)
-    count = len(found.pictures) + sum(len(item.volume) for item in found.volumes)
-    # Many pictures are fastest with one a core and one more, for when one waits for the interpreter; a few are fastest
-    # with all cores on each.
-    workers = usable_cores() + 1 if count >= ONE_A_CORE else 1
+    boxes, unused = (None, ()) if boxes is None else _match_boxes(boxes, found)
+    workers = _choose_workers(found)
     models = {"model": model} if boxes is None or model in SHIPPED else {"prompted": model}
     segmenter = Segmenter(**models, threads=1 if workers > 1 or engine else 0, tta=tta, gate=gate)
     settings = SegmentSettings(overlay, spacing_mm, options, boxes)
@@ -130,6 +120,31 @@ def segment_inputs(  # noqa: PLR0913 - the settings of a run
         summary = segment_shard(segmenter, found, part, out=Path(out), settings=settings, workers=workers)
     summary = replace(summary, unused_rows=unused)
     return summary if send is None else _send(summary, _list_segs(found, part, Path(out)), send)
+
+
+def _check_archive(url: str) -> None:
+    """Refuse a wrong address before any work, and what cannot write what is sent."""
+    require_extra("formats", purpose="write DICOM-SEGs")
+    from tumortrace.inference.batch.dicomweb import check_url
+
+    check_url(url)
+
+
+def _read_boxes(box: str, model: str) -> Boxes:
+    boxes = read_boxes(box)
+    if model == "fast":
+        raise DataError("fast is no model for boxes; omit --model, or give the run folder of a prompted model")
+    return boxes
+
+
+def _choose_workers(inputs: Inputs) -> int:
+    """Choose how many pictures or slices are segmented at a time.
+
+    Many are fastest with one a core and one more, for when one waits for the interpreter; a few are fastest with all
+    cores on each.
+    """
+    count = len(inputs.pictures) + sum(len(item.volume) for item in inputs.volumes)
+    return usable_cores() + 1 if count >= ONE_A_CORE else 1
 
 
 def _match_boxes(boxes: Boxes, inputs: Inputs) -> tuple[Boxes, tuple[str, ...]]:
