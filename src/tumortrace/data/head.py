@@ -29,6 +29,9 @@ MARGIN = 0.03
 ROUNDING = 1e-5
 """Contrast below this fraction of the brightest value is what resizing makes of a constant picture."""
 
+BRAIN_DEPTH = 0.3
+"""Fraction of the greatest depth below the head's edge from which there is brain, not scalp or skull."""
+
 _BALL = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (11, 11))
 
 Mask = NDArray[np.bool_]
@@ -165,6 +168,19 @@ def scale(grey: Grey, ends: tuple[float, float]) -> Grey:
     """Scale grey values to 0 to 1 between two ends, and cut them off there."""
     low, high = ends
     return np.asarray(np.clip((grey - low) / (high - low), 0.0, 1.0), dtype=np.float32)
+
+
+def measure_depth(head: NDArray[np.bool_] | NDArray[np.uint8]) -> Grey:
+    """Return the distance of each pixel to the head's edge; the frame is an edge too.
+
+    Args:
+        head: Shape (H, W), bool, or uint8 of 0 and 1.
+
+    Returns:
+        In pixels, shape (H, W), float32; 0 outside.
+    """
+    padded = cv2.copyMakeBorder(head.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+    return np.asarray(cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1], dtype=np.float32)
 
 
 def rank(values: NDArray[Any], fraction: float) -> float:

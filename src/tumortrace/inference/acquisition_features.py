@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortrace.data.head import rank
+from tumortrace.data.head import BRAIN_DEPTH, measure_depth, rank
 from tumortrace.data.upright import UprightSlice
 
 SIDE_PX = 64
@@ -14,7 +14,6 @@ SIDE_PX = 64
 
 _PICTURE_PX = 24
 _CELLS, _DIRECTIONS = 8, 8
-_DEEP = 0.3  # of the greatest depth below the head's edge: what lies deeper is brain, not scalp or skull
 _BANDS = 10
 _RANKS = (0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97, 0.99)
 _DETAIL_RANKS = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
@@ -85,8 +84,8 @@ def measure_contrast_features(head: Grey) -> Floats:
     Returns:
         Shape (89,), finite.
     """
-    depth = _measure_depth(head)
-    inside = depth > _DEEP
+    depth = _relative_depth(head)
+    inside = depth > BRAIN_DEPTH
     if not inside.any():
         return np.zeros(len(_RANKS) + 4 * _BANDS + len(_DETAIL_RANKS) + 1 + 30)
     relative = head / (rank(head[inside], 0.5) + np.float32(1e-3))
@@ -100,14 +99,13 @@ def measure_contrast_features(head: Grey) -> Floats:
     return np.concatenate([ranks, courses, 5 * _ranks(detail, _DETAIL_RANKS), [skew], 3 * np.sqrt(joint)])
 
 
-def _measure_depth(head: Grey) -> Grey:
+def _relative_depth(head: Grey) -> Grey:
     """Depth of each pixel below the head's edge, as a fraction of the greatest; 0 outside."""
     bright = (head > 0.12 * rank(head, 0.98)).astype(np.uint8)
     closed = cv2.morphologyEx(bright, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
     contours, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     filled = cv2.drawContours(np.zeros_like(closed), contours, -1, 1, cv2.FILLED)
-    padded = cv2.copyMakeBorder(filled, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
-    depth = np.asarray(cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1], dtype=np.float32)
+    depth = measure_depth(np.asarray(filled, dtype=np.uint8))
     return depth / max(float(depth.max()), 1.0)
 
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortrace.data.head import SmallPicture, rank, shrink
+from tumortrace.data.head import BRAIN_DEPTH, SmallPicture, measure_depth, rank, shrink
 from tumortrace.data.upright import UprightSlice, two_ends
 
 GRAIN_PX = 256
@@ -20,7 +20,6 @@ ROW_STEP = 5
 _TURNS = np.linspace(0.0, 2 * np.pi, 72, endpoint=False)  # of the rays from the head's middle
 _RIM = np.linspace(0.7, 1.0, 14)  # of the way from the head's middle to its edge: what lies so far out may be skull
 _BENEATH = np.linspace(0.45, 0.675, 10)
-_INSIDE = 0.3  # of the greatest depth below the head's edge: what lies deeper is brain, not scalp or skull
 
 Grey = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -89,8 +88,8 @@ def measure_features(upright: UprightSlice, *, colour_share: float = 0.0) -> Pic
     small = upright.head.close
     detail = _detail(small.grey)
     shape = _trace(small.head)
-    depth = _depth_below_edge(small.head)
-    inside = depth > _INSIDE * depth.max()
+    depth = measure_depth(small.head)
+    inside = depth > BRAIN_DEPTH * depth.max()
     return PictureFeatures(
         colour=colour_share,
         roughness=float(detail.std() / small.grey.std()),
@@ -107,12 +106,6 @@ def measure_features(upright: UprightSlice, *, colour_share: float = 0.0) -> Pic
 
 def _detail(grey: Grey) -> Grey:
     return np.asarray(grey - cv2.GaussianBlur(grey, (0, 0), 1.0), dtype=np.float32)
-
-
-def _depth_below_edge(head: Mask) -> Grey:
-    """Distance of each pixel to the head's edge; the frame is an edge too."""
-    padded = cv2.copyMakeBorder(head.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
-    return np.asarray(cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1], dtype=np.float32)
 
 
 def _measure_frame(grey: Grey) -> dict[str, float]:

@@ -13,6 +13,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from tumortrace.config import AugmentationConfig
+from tumortrace.data.head import measure_depth
 from tumortrace.inference.recipe import standardise
 from tumortrace.training.erase import erase
 
@@ -114,9 +115,7 @@ def strip_skull(grey: Grey, truth: Truth, *, depth: float) -> Grey:
         return grey
     largest = max(contours, key=cv2.contourArea)
     filled = cv2.drawContours(np.zeros_like(head), [largest], -1, 1, cv2.FILLED)
-    inwards = cv2.distanceTransform(cv2.copyMakeBorder(filled, 1, 1, 1, 1, cv2.BORDER_CONSTANT), cv2.DIST_L2, 3)[
-        1:-1, 1:-1
-    ]
+    inwards = measure_depth(np.asarray(filled, dtype=np.uint8))
     inside = cv2.resize((inwards > depth * inwards.max()).astype(np.float32), grey.shape[::-1])
     rim = cv2.dilate(truth, np.ones((7, 7), np.uint8))
     return np.asarray(grey * ((inside >= 0.5) | (rim > 0)), dtype=np.float32)
