@@ -26,7 +26,7 @@ from tumortrace.data.dataset import Dataset
 from tumortrace.files import write_atomically
 from tumortrace.inference.model import open_model
 from tumortrace.inference.predict import predict
-from tumortrace.metrics.calibration import PAINTED
+from tumortrace.metrics.calibration import FALSE_ALARM_AREA
 from tumortrace.metrics.intervals import mean_interval
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.progress import tell
@@ -111,7 +111,7 @@ def score(run: Path, dataset: Dataset, group_of: dict[str, str]) -> dict[str, An
                 {"file": record.case_id, "source": record.source, "group": group_of[record.case_id], "dice": dice}
             )
         else:
-            painted.append(float(mask.mean() > PAINTED))
+            painted.append(float(mask.mean() > FALSE_ALARM_AREA))
     by_source = {}
     for source in sorted({case["source"] for case in cases}):
         values = [case["dice"] for case in cases if case["source"] == source]

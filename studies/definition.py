@@ -33,7 +33,7 @@ from tumortrace.inference.lesions import keep_peaks
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict
 from tumortrace.inference.recipe import apply_temperature
-from tumortrace.metrics.calibration import PAINTED
+from tumortrace.metrics.calibration import FALSE_ALARM_AREA
 from tumortrace.metrics.intervals import mean_interval
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.progress import track
@@ -105,7 +105,7 @@ def measure_source(
         probability = predict(model, case.slice).probability
         mask = segment_as(thresholds, probability)
         if not case.truth.any():
-            painted.append(float(mask.mean() > PAINTED))
+            painted.append(float(mask.mean() > FALSE_ALARM_AREA))
             continue
         dices.append(dice_of_variants(probability, case.truth))
         segmented.append(count_pixels(mask, case.truth).dice)

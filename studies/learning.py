@@ -34,7 +34,7 @@ from tumortrace.improvement.models import Models
 from tumortrace.improvement.settings import settings_of
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict
-from tumortrace.metrics.calibration import PAINTED
+from tumortrace.metrics.calibration import FALSE_ALARM_AREA
 from tumortrace.metrics.intervals import mean_interval
 from tumortrace.progress import tell, track
 from tumortrace.reporting.figures import save_figure
@@ -146,7 +146,7 @@ def score(model: Model, hospital: Hospital) -> Scores:
         if case.truth.any():
             dices[record.case_id] = 2 * float((mask & case.truth).sum()) / float(mask.sum() + case.truth.sum())
         else:
-            marked.append(float(mask.mean() > PAINTED))
+            marked.append(float(mask.mean() > FALSE_ALARM_AREA))
     return Scores(dices, marked)
 
 

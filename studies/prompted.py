@@ -31,10 +31,10 @@ from tumortrace.data.head import Window
 from tumortrace.data.masks import read_mask
 from tumortrace.data.slice import Slice
 from tumortrace.data.upright import turn_upright
-from tumortrace.evaluation.simulated_prompts import click_error, cut_to_slice, loosen_box
+from tumortrace.evaluation.simulated_prompts import click_error, loosen_box
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict
-from tumortrace.inference.prompts.grid import Box, box_of
+from tumortrace.inference.prompts.grid import Box, box_of, cut_to_slice
 from tumortrace.inference.prompts.model import PromptModel, open_prompt_model
 from tumortrace.inference.prompts.session import PromptSession, keep_pointed
 from tumortrace.inference.recipe import prepare, restore, tumour_probability

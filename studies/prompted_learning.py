@@ -30,10 +30,10 @@ from studies.prompted import refine
 from studies.prompted_worth import BOX_S, CLICK_S, OUTLINE_S
 from tumortrace.cli import run_script
 from tumortrace.data.cases import Case, CaseRecord, read_cases
-from tumortrace.evaluation.simulated_prompts import cut_to_slice, loosen_box
+from tumortrace.evaluation.simulated_prompts import loosen_box
 from tumortrace.files import write_atomically
 from tumortrace.inference.model import open_model
-from tumortrace.inference.prompts.grid import box_of
+from tumortrace.inference.prompts.grid import box_of, cut_to_slice
 from tumortrace.inference.prompts.model import PromptModel, open_prompt_model
 from tumortrace.inference.results.signed import encode_signed_mask
 from tumortrace.metrics.overlap import count_pixels

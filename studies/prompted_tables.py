@@ -24,8 +24,8 @@ from tumortrace.copies.split_files import read_split
 from tumortrace.data.geometry import rasterize_region
 from tumortrace.data.png_writing import write_png
 from tumortrace.data.slice import Slice
-from tumortrace.evaluation.simulated_prompts import click_error, cut_to_slice, loosen_box
-from tumortrace.inference.prompts.grid import box_of
+from tumortrace.evaluation.simulated_prompts import click_error, loosen_box
+from tumortrace.inference.prompts.grid import box_of, cut_to_slice
 from tumortrace.inference.prompts.model import open_prompt_model
 from tumortrace.inference.prompts.session import PromptSession
 from tumortrace.json_csv import write_csv

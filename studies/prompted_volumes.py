@@ -27,11 +27,11 @@ from tumortrace.data.cases import Case, read_cases
 from tumortrace.data.findings import Finding
 from tumortrace.data.slice import Slice
 from tumortrace.data.volume import SliceSource, Volume
-from tumortrace.evaluation.simulated_prompts import cut_to_slice, loosen_box
+from tumortrace.evaluation.simulated_prompts import loosen_box
 from tumortrace.inference.model import open_model
 from tumortrace.inference.predict import predict
 from tumortrace.inference.prompts import volume as prompt_volume
-from tumortrace.inference.prompts.grid import box_of
+from tumortrace.inference.prompts.grid import box_of, cut_to_slice
 from tumortrace.inference.prompts.model import open_prompt_model
 from tumortrace.inference.prompts.session import PromptSession
 from tumortrace.json_csv import write_csv

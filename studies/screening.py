@@ -34,7 +34,7 @@ from tumortrace.files import write_atomically
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict
 from tumortrace.json_csv import write_csv, write_json
-from tumortrace.metrics.calibration import PAINTED
+from tumortrace.metrics.calibration import FALSE_ALARM_AREA
 from tumortrace.metrics.intervals import mean_interval
 from tumortrace.progress import track
 from tumortrace.run_folder import BEST, CONFIG, MODEL
@@ -149,7 +149,7 @@ def fit(rows: Sequence[Row]) -> tuple[int, float]:
     ill, free = [row for row in rows if row.truth], [row for row in rows if not row.truth]
     index = int(np.argmax(np.mean([row.dice for row in ill], axis=0)))
     for peak in PEAKS:
-        alarms = sum(row.marked[index] > PAINTED and row.peak >= peak for row in free)
+        alarms = sum(row.marked[index] > FALSE_ALARM_AREA and row.peak >= peak for row in free)
         if alarms <= FALSE_ALARMS * len(free):
             return index, peak
     return index, PEAKS[-1]
@@ -173,7 +173,7 @@ def cross_fit(rows: Sequence[Row]) -> list[tuple[Row, float, bool]]:
 
 
 def _is_marked(row: Row, index: int, peak: float) -> bool:
-    return row.peak >= peak and row.marked[index] > (0 if row.truth else PAINTED)
+    return row.peak >= peak and row.marked[index] > (0 if row.truth else FALSE_ALARM_AREA)
 
 
 def summarise(rows_of: dict[str, list[Row]]) -> list[list[str]]:

@@ -24,7 +24,7 @@ from tumortrace.data.dataset import Dataset, open_datasets
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict
 from tumortrace.inference.recipe import prepare_pixels
-from tumortrace.metrics.calibration import PAINTED
+from tumortrace.metrics.calibration import FALSE_ALARM_AREA
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.progress import track
 from tumortrace.training.arrays import evenly_spaced
@@ -48,7 +48,8 @@ def score(crossval: Path, whole: Dataset, *, every: int) -> list[Scored]:
             predictions = [predict(model, case.slice), predict(model, case.slice, tta=True), predict(small, case.slice)]
             counts = [count_pixels(one.mask, case.truth) for one in predictions]
             healthy = not case.truth.any()
-            first, second, third = (float(c.fp > PAINTED * case.truth.size) if healthy else c.dice for c in counts)
+            alarm_px = FALSE_ALARM_AREA * case.truth.size
+            first, second, third = (float(each.fp > alarm_px) if healthy else each.dice for each in counts)
             scored.append(Scored(record.source, group_of[record.case_id], healthy, (first, second, third)))
     return scored
 

@@ -30,7 +30,7 @@ from tumortrace.files import write_atomically
 from tumortrace.inference.onnx_file import CARD, RECIPE, SEAL, seal
 from tumortrace.inference.recipe import recipe_to_json
 from tumortrace.metrics.aggregate import interval_bounds
-from tumortrace.metrics.calibration import PAINTED
+from tumortrace.metrics.calibration import FALSE_ALARM_AREA
 from tumortrace.metrics.intervals import mean_interval, ratio_interval
 from tumortrace.run_folder import TRAINING_INDEX
 from tumortrace.training.folded import list_folded, read_initializers
@@ -217,9 +217,9 @@ def _dice(rows: list[ImageRow]) -> dict[str, Any]:
 
 
 def _false_alarms(rows: list[ImageRow]) -> dict[str, Any]:
-    """Share of each source's tumour-free slices with more than ``PAINTED`` of the frame painted."""
+    """Share of each source's tumour-free slices with more than ``FALSE_ALARM_AREA`` of the frame painted."""
     free = [row for row in rows if not row.tumour_px]
-    return _describe(free, [float(row.fp > PAINTED * (row.fp + row.tn)) for row in free])
+    return _describe(free, [float(row.fp > FALSE_ALARM_AREA * (row.fp + row.tn)) for row in free])
 
 
 def _pooled(all_rows: list[ImageRow]) -> dict[str, Any]:

@@ -5,16 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tumortrace.evaluation.simulated_prompts import Click, click_error, cut_to_slice, draw_loose_box, loosen_box
+from tumortrace.evaluation.simulated_prompts import Click, click_error, draw_loose_box, loosen_box
 
 
 def test_a_box_is_loosened_on_each_side_and_then_shifted():
     assert loosen_box((10, 20, 30, 60), 0.25) == (5, 10, 35, 70)
     assert loosen_box((10, 20, 30, 60), 0.0, (0.5, -0.25)) == (20, 10, 40, 50)
-
-
-def test_a_box_is_cut_to_the_slice():
-    assert cut_to_slice((-3, 2, 50, 90), (40, 30)) == (0, 2, 30, 40)
 
 
 def test_drawn_boxes_cover_most_of_the_tumour_and_are_at_most_half_as_wide_again_on_each_side():

@@ -27,7 +27,7 @@ PROBABILITY = np.array(
 
 
 def trace(slices: list[SliceMarks], heads: list[str], *peaks: float) -> tuple[OperatingPoint, ...]:
-    return trace_operating_points(slices, heads, painted_fraction=0.1, peaks=peaks)
+    return trace_operating_points(slices, heads, alarm_area=0.1, peaks=peaks)
 
 
 def test_marks_by_hand():

@@ -10,7 +10,6 @@ import numpy as np
 
 from tumortrace.copies.agreement import COPIED, OutlinePair, compare_outlines
 from tumortrace.copies.compare import CopyPair
-from tumortrace.copies.described import SurveyedCase
 from tumortrace.copies.survey import Survey
 from tumortrace.data.parts import PARTS
 from tumortrace.json_csv import Document
@@ -24,12 +23,6 @@ DISAGREE = 0.5
 
 _SMALL, _LARGE = 0.02, 0.08  # fractions of the frame that part small, medium and large tumours, as in an evaluation
 _EXAMPLES = 8
-
-
-def name_side(case: SurveyedCase, *, several: bool) -> str:
-    """The part of a case, preceded by its dataset where there are several."""
-    part = case.record.part.upper()
-    return f"{case.record.source} {part}".strip() if several else part
 
 
 def list_sources(survey: Survey) -> list[str]:
@@ -101,11 +94,11 @@ def _count(survey: Survey, source: str, other: str) -> list[Document]:
 
 
 def _by_side(survey: Survey, source: str) -> dict[str, list[str]]:
-    """The group of each image of a dataset, by the image's part."""
+    """The group of each image of a dataset, by the dataset and the image's part."""
     sides: dict[str, list[str]] = {}
     for case, group in zip(survey.cases, survey.groups, strict=True):
         if case.record.source == source:
-            sides.setdefault(name_side(case, several=True), []).append(group)
+            sides.setdefault(f"{source} {case.record.part.upper()}".strip(), []).append(group)
     return sides
 
 

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from tumortrace.evaluation.evaluate import CaseScore
 from tumortrace.json_csv import Document
 from tumortrace.metrics.aggregate import describe_values, interval_bounds
-from tumortrace.metrics.calibration import PAINTED
+from tumortrace.metrics.calibration import FALSE_ALARM_AREA
 from tumortrace.metrics.froc import PEAKS, trace_operating_points
 from tumortrace.metrics.intervals import mean_interval, ratio_interval
 from tumortrace.metrics.overlap import PixelCounts
@@ -26,15 +26,15 @@ def describe_false_alarms(scores: Sequence[CaseScore]) -> Document:
         scores: Scores, at least one.
     """
     free = [score for score in scores if not score.tumour_px]
-    painted = [float(score.predicted_px > PAINTED * score.frame_px) for score in free]
-    interval = ratio_interval(painted, [1.0] * len(free), [score.group for score in free]) if free else (math.nan,) * 2
+    alarms = [float(score.predicted_px > FALSE_ALARM_AREA * score.frame_px) for score in free]
+    interval = ratio_interval(alarms, [1.0] * len(free), [score.group for score in free]) if free else (math.nan,) * 2
     false_lesions: dict[str, float] = {}
     for score in scores:
         false_lesions[score.group] = false_lesions.get(score.group, 0) + score.lesions.false_lesions
     counts = list(false_lesions.values())
     return {
         "tumour_free_slices": len(free),
-        "painted": {"share": sum(painted) / len(free) if free else math.nan, "ci95": interval_bounds(interval)},
+        "painted": {"share": sum(alarms) / len(free) if free else math.nan, "ci95": interval_bounds(interval)},
         "heads": len(counts),
         "false_lesions_per_head": {
             "mean": sum(counts) / len(counts),
@@ -51,7 +51,7 @@ def describe_froc(scores: Sequence[CaseScore], *, chosen: float) -> list[Documen
         chosen: The model's own peak threshold, which is one of the points.
     """
     slices, heads = [score.marks for score in scores], [score.group for score in scores]
-    points = trace_operating_points(slices, heads, painted_fraction=PAINTED, peaks=sorted({*PEAKS, chosen}))
+    points = trace_operating_points(slices, heads, alarm_area=FALSE_ALARM_AREA, peaks=sorted({*PEAKS, chosen}))
     return [
         {key: interval_bounds(value) if key.endswith("_ci95") else value for key, value in asdict(point).items()}
         for point in points

@@ -42,13 +42,6 @@ def loosen_box(box_xyxy: Box, looseness: float, shift_xy: tuple[float, float] = 
     return x0 + across, y0 + down, x1 + across, y1 + down
 
 
-def cut_to_slice(box_xyxy: Box, size_hw: tuple[int, int]) -> Box:
-    """Return the part of a box that lies on the slice."""
-    height, width = size_hw
-    x0, y0, x1, y1 = box_xyxy
-    return max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))
-
-
 def draw_loose_box(box_xyxy: Box, rng: Generator) -> Box:
     """Return a box as it is drawn in haste: 0 to 30 % too wide on each side, a little uneven, or shifted.
 

@@ -25,10 +25,10 @@ Far from both, almost every pixel is trivially correct.
 
 RELIABILITY_BINS = 15
 
-PAINTED = 0.001
+FALSE_ALARM_AREA = 0.001
 """Fraction of the frame above which a mask on a tumour-free slice is a false alarm."""
 
-FALSE_ALARMS = 0.05
+ACCEPTED_ALARMS = 0.05
 """Fraction of tumour-free slices on which a false alarm is accepted."""
 
 _BINS = 320
@@ -186,7 +186,7 @@ def choose_threshold(histograms: Sequence[CaseHistogram], temperature: float) ->
 
 
 def choose_peak_threshold(histograms: Sequence[CaseHistogram], temperature: float, threshold: float) -> float:
-    """Return the lowest peak threshold with few false alarms on tumour-free cases (``FALSE_ALARMS``, ``PAINTED``).
+    """Return the lowest peak threshold with at most ``ACCEPTED_ALARMS`` on tumour-free cases.
 
     The count uses the highest probability of the whole case. A case may have several lesions, each of which has to
     reach the peak threshold by itself, so the fraction of false alarms is at most the one counted here.
@@ -201,10 +201,10 @@ def choose_peak_threshold(histograms: Sequence[CaseHistogram], temperature: floa
     """
     healthy = np.array([each.whole[0] for each in histograms if not each.whole[1].any()]).reshape(-1, _BINS)
     above = np.cumsum(healthy[:, ::-1], axis=1)[:, ::-1]
-    painted = above[:, _edge(threshold, temperature)] > PAINTED * above[:, 0]
+    marked = above[:, _edge(threshold, temperature)] > FALSE_ALARM_AREA * above[:, 0]
     for peak in (0.0, *(peak for peak in _PEAKS if peak > threshold)):
         reached = above[:, _edge(peak, temperature)] > 0 if peak else True
-        if (painted & reached).sum() <= FALSE_ALARMS * len(healthy):
+        if (marked & reached).sum() <= ACCEPTED_ALARMS * len(healthy):
             return peak
     return _PEAKS[-1]
 

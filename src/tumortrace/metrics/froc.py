@@ -116,29 +116,29 @@ def measure_marks(probability: NDArray[np.float32], truth: NDArray[np.bool_], *,
 
 
 def trace_operating_points(
-    slices: Sequence[SliceMarks], heads: Sequence[str], *, painted_fraction: float, peaks: Sequence[float] = PEAKS
+    slices: Sequence[SliceMarks], heads: Sequence[str], *, alarm_area: float, peaks: Sequence[float] = PEAKS
 ) -> tuple[OperatingPoint, ...]:
     """Measure the scores under each peak threshold.
 
     Args:
         slices: Lesions of each slice, at least one slice.
         heads: Name of the head that each slice shows.
-        painted_fraction: Fraction of the frame above which a mask on a tumour-free slice is a false alarm.
+        alarm_area: Fraction of the frame above which a mask on a tumour-free slice is a false alarm.
         peaks: Peak thresholds, in rising order.
     """
     pairs = list(zip(slices, heads, strict=True))
-    return tuple(_measure(pairs, peak, painted_fraction) for peak in peaks)
+    return tuple(_measure(pairs, peak, alarm_area) for peak in peaks)
 
 
 _Pairs = Sequence[tuple[SliceMarks, str]]
 
 
-def _measure(pairs: _Pairs, peak: float, painted_fraction: float) -> OperatingPoint:
+def _measure(pairs: _Pairs, peak: float, alarm_area: float) -> OperatingPoint:
     ill = [pair for pair in pairs if pair[0].tumour_px]
     free = [pair for pair in pairs if not pair[0].tumour_px]
     sensitivity = _rate(ill, lambda each: sum(reached >= peak for reached in each.found), lambda each: len(each.found))
     dice = _rate(ill, lambda each: each.dice(peak), lambda _: 1)
-    painted = _rate(free, lambda each: each.predicted_px(peak) > painted_fraction * each.frame_px, lambda _: 1)
+    alarms = _rate(free, lambda each: each.predicted_px(peak) > alarm_area * each.frame_px, lambda _: 1)
     false: dict[str, int] = {}
     for each, head in pairs:
         false[head] = false.get(head, 0) + each.false_lesions(peak)
@@ -150,8 +150,8 @@ def _measure(pairs: _Pairs, peak: float, painted_fraction: float) -> OperatingPo
         false_lesions_ci95=mean_interval(list(false.values()), list(false), shares=False),
         dice=dice[0],
         dice_ci95=dice[1],
-        painted=painted[0],
-        painted_ci95=painted[1],
+        painted=alarms[0],
+        painted_ci95=alarms[1],
     )
 
 

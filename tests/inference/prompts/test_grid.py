@@ -11,6 +11,7 @@ from tumortrace.inference.prompts.grid import (
     Square,
     box_of,
     cut_square,
+    cut_to_slice,
     draw_box,
     draw_clicks,
     draw_prompts,
@@ -20,6 +21,10 @@ from tumortrace.inference.prompts.grid import (
     square_around,
     widen_box,
 )
+
+
+def test_a_box_is_cut_to_the_slice():
+    assert cut_to_slice((-3, 2, 50, 90), (40, 30)) == (0, 2, 30, 40)
 
 
 def test_a_box_holds_the_marked_pixels_and_no_more():

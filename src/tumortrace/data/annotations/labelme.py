@@ -141,19 +141,19 @@ def _read_region(shape: Document) -> Region:
             return read_outline(pairs, shift=EDGE)
         case "rectangle":
             numbers = [
-                read_number(value, "a corner") + EDGE for pair in _expect(pairs, 2, "rectangle") for value in pair
+                read_number(value, "a corner") + EDGE for pair in _require_two(pairs, "rectangle") for value in pair
             ]
             return read_box((numbers[0], numbers[1], numbers[2], numbers[3]))
         case "circle":
             (x, y), (edge_x, edge_y) = (
-                (read_number(x, "x"), read_number(y, "y")) for x, y in _expect(pairs, 2, "circle")
+                (read_number(x, "x"), read_number(y, "y")) for x, y in _require_two(pairs, "circle")
             )
             radius = math.hypot(edge_x - x, edge_y - y)
             if radius <= 0:
                 raise ShapeError("empty-region", "a circle of radius 0")
             return Circle((x + EDGE, y + EDGE), radius)
         case "mask":
-            return _read_mask(shape, _expect(pairs, 2, "mask"))
+            return _read_mask(shape, _require_two(pairs, "mask"))
         case "points":
             raise no_area("a set of points")
         case "point" | "line" | "linestrip" as name:
@@ -162,9 +162,9 @@ def _read_region(shape: Document) -> Region:
             raise ShapeError("unknown-shape", f"{excerpt(name)} is no shape of labelme")
 
 
-def _expect(pairs: list[tuple[object, object]], count: int, name: str) -> list[tuple[object, object]]:
-    if len(pairs) != count:
-        raise ShapeError("empty-region", f"a {name} of {counted(len(pairs), 'point')}; it needs {count}")
+def _require_two(pairs: list[tuple[object, object]], name: str) -> list[tuple[object, object]]:
+    if len(pairs) != 2:
+        raise ShapeError("empty-region", f"a {name} of {counted(len(pairs), 'point')}; it needs 2")
     return pairs
 
 

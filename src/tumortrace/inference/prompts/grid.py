@@ -90,6 +90,13 @@ def widen_box(box_xyxy: Box, share: float, *, least_px: float = 0.0) -> Box:
     return x0 - across, y0 - down, x1 + across, y1 + down
 
 
+def cut_to_slice(box_xyxy: Box, size_hw: tuple[int, int]) -> Box:
+    """Return the part of a box that lies on the slice; beyond it a side may be 0 or less."""
+    height, width = size_hw
+    x0, y0, x1, y1 = box_xyxy
+    return max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))
+
+
 def square_around(box_xyxy: Box) -> Square:
     """Return the square that the network sees of a box."""
     x0, y0, x1, y1 = box_xyxy

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tumortrace.errors import DataError
-from tumortrace.inference.prompts.grid import Box, Point
+from tumortrace.inference.prompts.grid import Box, Point, cut_to_slice
 from tumortrace.wording import counted
 
 MOST_CLICKS = 1000
@@ -83,7 +83,7 @@ def _read_box(box_xyxy: object, size_hw: tuple[int, int], name: str) -> Box:
     if x1 - x0 < LEAST_BOX_PX or y1 - y0 < LEAST_BOX_PX:
         raise DataError(f"{name}: the box {shown} is {x1 - x0:g} x {y1 - y0:g} pixels; draw it around the tumour")
     height, width = size_hw
-    cut = max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))
+    cut = cut_to_slice((x0, y0, x1, y1), size_hw)
     if cut[2] - cut[0] < LEAST_BOX_PX or cut[3] - cut[1] < LEAST_BOX_PX:
         raise DataError(f"{name}: the box {shown} lies outside of the picture of {width} x {height} pixels; move it")
     return cut
