@@ -71,7 +71,7 @@ def measure_run(
     Args:
         network: The trained network.
         config: Settings of the run.
-        compute: What it computed with.
+        compute: Device, precision and team.
         rows: Its epochs, at least one.
         started: Time of ``time.perf_counter`` when this call began.
         difference: Largest difference in tumour probability between torch and ONNX Runtime.

@@ -7,13 +7,13 @@ and writing by 0.5. Angles are in degrees, clockwise on the screen. Masks run ro
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from copy import deepcopy
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 import numpy as np
 
+from tumortrace.data.annotations.cvat_tracks import read_degrees, spread_tracks
 from tumortrace.data.annotations.paths import clean_name
 from tumortrace.data.annotations.records import (
     NO_IMAGE,
@@ -42,19 +42,11 @@ from tumortrace.data.annotations.shapes import (
 from tumortrace.data.bitmap import Bitmap, draw_bitmap, to_bitmap
 from tumortrace.data.findings import Finding, left_out
 from tumortrace.data.geometry import Circle, Ellipse, Polygon, Region
-from tumortrace.errors import DataError
 from tumortrace.wording import counted
 
 FORMAT = "CVAT"
 ANNOTATIONS = "annotations.xml"
 
-_MOVING = {"box": ("xtl", "ytl", "xbr", "ybr"), "ellipse": ("cx", "cy", "rx", "ry")}
-"""Numbers that CVAT changes evenly between the keyframes of a track, by the kind of shape."""
-
-_WITH_AREA = frozenset({"box", "ellipse", "polygon", "mask"})
-_MOST_FRAMES = 20_000
-_MOST_MOVED = 50_000
-_ENDLESS = 2**31
 
 _NOT_SHAPES = frozenset({"attribute", "tag"})
 
@@ -73,7 +65,7 @@ def read_document(document: object, _source: Source) -> AnnotationFile | None:
         record, faults = _read_image(element, head)
         images += [record] if record else []
         findings += faults
-    records, faults = _read_tracks(document)
+    records, faults = _read_frames(document)
     return AnnotationFile((*images, *records), (*findings, *faults))
 
 
@@ -120,78 +112,9 @@ def _declared_size(element: Element) -> tuple[int, int] | None:
     return (int(texts[0]), int(texts[1])) if known else None
 
 
-def _read_tracks(document: Element) -> tuple[list[ImageAnnotation], list[Finding]]:
-    """The shapes of each frame that tracks mark. Boxes and ellipses move evenly from one keyframe to the next.
-
-    A frame is left out if an outline or mask is on its way there: only CVAT knows how it changes between keyframes.
-    """
-    by_frame: dict[int, list[Element]] = {}
-    unknown: dict[int, str] = {}
-    spans: list[tuple[int, int, str]] = []
-    moved = 0
-    step = _frame_step(document)
-    for track in document.findall("track"):
-        shapes = sorted(
-            (child for child in track if _is_frame(child.get("frame", ""))),
-            key=lambda each: int(each.get("frame", "")),
-        )
-        for shape, later in zip(shapes, [*shapes[1:], None][: len(shapes)], strict=True):
-            visible = by_frame.setdefault(int(shape.get("frame", "")), [])
-            if shape.get("outside") == "1":
-                continue
-            shape.set("label", track.get("label", ""))
-            visible.append(shape)
-            last = int(later.get("frame", "")) if later is not None else _ENDLESS
-            moved += (
-                max(last - int(shape.get("frame", "")), 0) // step if shape.tag in _MOVING and later is not None else 0
-            )
-            if moved > _MOST_MOVED:
-                raise DataError(f"tracks of more than {_MOST_MOVED:,} shapes in all; export fewer frames")
-            spans += _fill_span(by_frame, shape, later, step, last, excerpt(track.get("id")))
-    frames = sorted(by_frame)
-    for first, last, name in spans:
-        within = frames[bisect_right(frames, first) : bisect_left(frames, last)]
-        moved += len(within)
-        if moved > _MOST_MOVED:
-            raise DataError(f"tracks of more than {_MOST_MOVED:,} shapes in all; export fewer frames")
-        unknown |= dict.fromkeys(within, name)
-    return _make_records(document, by_frame, unknown)
-
-
-def _fill_span(
-    by_frame: dict[int, list[Element]], shape: Element, later: Element | None, step: int, last: int, track: str
-) -> list[tuple[int, int, str]]:
-    """Add a shape to the frames up to its next keyframe; if that is not possible, return these frames as unknown."""
-    first = int(shape.get("frame", ""))
-    if shape.tag not in _WITH_AREA or last - first <= step:
-        return []
-    keys = _MOVING.get(shape.tag)
-    if later is None or keys is None or later.tag != shape.tag or last - first > _MOST_FRAMES * step:
-        return [(first, last, track)]
-    try:
-        moved = {at: _move(shape, later, keys, (at - first) / (last - first)) for at in range(first + step, last, step)}
-    except ShapeError:  # the damaged keyframe is named where it is read
-        return [(first, last, track)]
-    for frame, each in moved.items():
-        by_frame.setdefault(frame, []).append(each)
-    return []
-
-
-def _move(shape: Element, later: Element, keys: Sequence[str], part: float) -> Element:
-    """A box or ellipse on its way to the next keyframe, as CVAT shows it: it turns by the shorter way."""
-    moved = Element(shape.tag, shape.attrib)
-    for key in keys:
-        start, end = (parse_number(each.get(key), key) for each in (shape, later))
-        moved.set(key, repr(start + (end - start) * part))
-    turn = (_degrees(later) - _degrees(shape) + 180) % 360 - 180
-    moved.set("rotation", repr(_degrees(shape) + turn * part))
-    return moved
-
-
-def _make_records(
-    document: Element, by_frame: dict[int, list[Element]], unknown: dict[int, str]
-) -> tuple[list[ImageAnnotation], list[Finding]]:
-    """Records of the frames whose shapes are all known, and findings on the others."""
+def _read_frames(document: Element) -> tuple[list[ImageAnnotation], list[Finding]]:
+    """Records of the frames of a video whose shapes are all known, and findings on the others."""
+    by_frame, unknown = spread_tracks(document)
     original = document.find(".//original_size")
     size = None if original is None else Element("image", {child.tag: child.text or "" for child in original})
     records, findings = [], []
@@ -205,16 +128,6 @@ def _make_records(
         records.append(_to_record(name, collected, None if size is None else _declared_size(size), Original("")))
         findings += collected.findings
     return records, findings
-
-
-def _is_frame(text: str) -> bool:
-    return text.isdecimal() and len(text) < 10
-
-
-def _frame_step(document: Element) -> int:
-    """Frames from one annotated frame to the next, as the job selected them."""
-    step = (document.findtext(".//frame_filter") or "").removeprefix("step=")
-    return max(1, int(step)) if step.isdecimal() and len(step) < 9 else 1
 
 
 def _read_shape(shape: object) -> Drawn:
@@ -233,11 +146,11 @@ def _read_region(shape: Element) -> Region:
             return read_outline([(parse_number(x, "x"), parse_number(y, "y")) for x, y in points], shift=EDGE)
         case "box":
             left, top, right, bottom = (_number(shape, key) + EDGE for key in ("xtl", "ytl", "xbr", "ybr"))
-            return read_box((left, top, right, bottom), degrees=_degrees(shape))
+            return read_box((left, top, right, bottom), degrees=read_degrees(shape))
         case "ellipse":
             radii_xy = read_length(_number(shape, "rx"), "rx"), read_length(_number(shape, "ry"), "ry")
             center_xy = _number(shape, "cx") + EDGE, _number(shape, "cy") + EDGE
-            return Ellipse(center_xy, radii_xy, math.radians(_degrees(shape)))
+            return Ellipse(center_xy, radii_xy, math.radians(read_degrees(shape)))
         case "mask":
             return _read_mask(shape)
         case "points":
@@ -250,10 +163,6 @@ def _read_region(shape: Element) -> Region:
 
 def _number(shape: Element, key: str) -> float:
     return parse_number(shape.get(key), key)
-
-
-def _degrees(shape: Element) -> float:
-    return parse_number(shape.get("rotation", "0"), "rotation")
 
 
 def _read_mask(shape: Element) -> Bitmap:
