@@ -10,6 +10,7 @@ import numpy as np
 
 from tumortrace.copies.agreement import COPIED, OutlinePair, compare_outlines
 from tumortrace.copies.compare import CopyPair
+from tumortrace.copies.described import LARGE, SMALL
 from tumortrace.copies.survey import Survey
 from tumortrace.data.parts import PARTS
 from tumortrace.json_csv import Document
@@ -21,7 +22,6 @@ from tumortrace.progress import track
 DISAGREE = 0.5
 """Dice below which two outlines of one slice disagree: most of them then mean another structure."""
 
-_SMALL, _LARGE = 0.02, 0.08  # fractions of the frame that part small, medium and large tumours, as in an evaluation
 _EXAMPLES = 8
 
 
@@ -164,7 +164,7 @@ def _plane_of(survey: Survey, pair: CopyPair) -> str:
 
 def _size_of(survey: Survey, pair: CopyPair) -> str:
     share = survey.cases[pair.first].tumour_share
-    return "small" if share < _SMALL else "large" if share > _LARGE else "medium"
+    return "small" if share < SMALL else "large" if share > LARGE else "medium"
 
 
 _KINDS: dict[str, Callable[[Survey, CopyPair], str]] = {"class": _class_of, "plane": _plane_of, "size": _size_of}

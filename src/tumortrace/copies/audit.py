@@ -6,6 +6,7 @@ Reads only; writes ``groups.csv``, ``audit.json`` and ``findings.json`` into a f
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -153,14 +154,8 @@ def _describe_lookup(survey: Survey) -> Document | None:
     ]
     if not training or not scored:
         return None
-    queries, references = survey.signatures.heads(scored), survey.signatures.heads(training)
+    dices = _score_lookup(survey, training, scored)
     leaked = {groups[index] for index in training}
-    dices = {}
-    for index, match in zip(scored, References(references).find_nearest(queries), strict=True):
-        nearest = training[match.index]
-        head_mask = cut_head_mask(cases[nearest].truth(), survey.signatures.head_box_xywh(nearest))
-        mask = copy_mask(match, head_mask, HeadFrame(cases[index].size_hw, survey.signatures.head_box_xywh(index)))
-        dices[index] = count_pixels(mask, cases[index].truth()).dice
     sides = {
         "all": scored,
         "leaked": [index for index in scored if groups[index] in leaked],
@@ -172,6 +167,19 @@ def _describe_lookup(survey: Survey) -> Document | None:
             for name, chosen in sides.items()
         }
     }
+
+
+def _score_lookup(survey: Survey, training: Sequence[int], scored: Sequence[int]) -> dict[int, float]:
+    """Dice of the mask of the most similar training case on each case, by the index of the case."""
+    cases, signatures = survey.cases, survey.signatures
+    references = References(signatures.heads(training))
+    dices = {}
+    for index, match in zip(scored, references.find_nearest(signatures.heads(scored)), strict=True):
+        nearest = training[match.index]
+        head_mask = cut_head_mask(cases[nearest].truth(), signatures.head_box_xywh(nearest))
+        mask = copy_mask(match, head_mask, HeadFrame(cases[index].size_hw, signatures.head_box_xywh(index)))
+        dices[index] = count_pixels(mask, cases[index].truth()).dice
+    return dices
 
 
 def _describe_dice(dices: list[float], blocks: list[str]) -> Document:

@@ -25,6 +25,9 @@ from tumortrace.metrics.lesions import label_lesions
 from tumortrace.progress import track
 from tumortrace.wording import counted
 
+SMALL, LARGE = 0.02, 0.08
+"""Fractions of the frame below and above which a tumour is called small and large."""
+
 _NOISE = 2  # grey levels of 255 within which a picture has one value all over
 
 

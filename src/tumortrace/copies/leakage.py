@@ -26,18 +26,18 @@ class Leak:
     why: str
 
 
-def find_leaks(survey: Survey, memory: TrainingIndex) -> dict[str, Leak]:
+def find_leaks(survey: Survey, training: TrainingIndex) -> dict[str, Leak]:
     """Find the cases that are not clean.
 
     Args:
         survey: The cases to be scored, and any others.
-        memory: The training slices of the model.
+        training: The training slices of the model.
 
     Returns:
         Leaks by case id; a case that is missing shares neither a slice nor its patient with the training slices.
     """
-    copies = _find_copies(survey, memory)
-    patients = {patient.casefold() for patient in memory.patients if patient}
+    copies = _find_copies(survey, training)
+    patients = {patient.casefold() for patient in training.patients if patient}
     named = {index for index, case in enumerate(survey.cases) if _name_patient(case.record) & patients}
     leaked_groups = {survey.groups[index] for index in copies}
     leaked_blocks = {survey.blocks[index] for index in copies.keys() | named}
@@ -60,13 +60,13 @@ def _name_patient(record: CaseRecord) -> set[str]:
     return {name.casefold() for name in (record.patient, alone, f"{record.source}/{alone}")}
 
 
-def _find_copies(survey: Survey, memory: TrainingIndex) -> dict[int, Leak]:
+def _find_copies(survey: Survey, training: TrainingIndex) -> dict[int, Leak]:
     """Find the cases that are training slices, by their hashes, or copies of one, by their looks.
 
     The same picture with another outline is a training slice as well.
     """
-    by_hash = dict(zip(memory.pictures, memory.names, strict=True)) | dict(
-        zip(memory.hashes, memory.names, strict=True)
+    by_hash = dict(zip(training.pictures, training.names, strict=True)) | dict(
+        zip(training.hashes, training.names, strict=True)
     )
     copies = {}
     others = []
@@ -76,8 +76,8 @@ def _find_copies(survey: Survey, memory: TrainingIndex) -> dict[int, Leak]:
             copies[index] = Leak(nearest, 1.0, "copy")
         else:
             others.append(index)
-    for pair in find_copies(survey.signatures.select(others), memory.signatures) if others else []:
+    for pair in find_copies(survey.signatures.select(others), training.signatures) if others else []:
         index = others[pair.first]
         if index not in copies or pair.similarity > copies[index].similarity:
-            copies[index] = Leak(memory.names[pair.second], pair.similarity, "copy")
+            copies[index] = Leak(training.names[pair.second], pair.similarity, "copy")
     return copies

@@ -93,20 +93,20 @@ def join(first: TrainingIndex, second: TrainingIndex) -> TrainingIndex:
     )
 
 
-def save_training_index(memory: TrainingIndex, path: Path) -> None:
-    """Write a memory as a compressed ``.npz`` without pickle, atomically: about 15 kB a slice."""
+def save_training_index(training: TrainingIndex, path: Path) -> None:
+    """Write a training index as a compressed ``.npz`` without pickle, atomically: about 15 kB a slice."""
     buffer = io.BytesIO()
-    windows = np.rint(memory.signatures.windows.astype(np.float32) * _SCALE)
+    windows = np.rint(training.signatures.windows.astype(np.float32) * _SCALE)
     np.savez_compressed(
         buffer,
-        names=np.array(memory.names, dtype=np.str_),
-        hashes=np.array(memory.hashes, dtype=np.str_),
-        patients=np.array(memory.patients, dtype=np.str_),
-        pictures=np.array(memory.pictures, dtype=np.str_),
+        names=np.array(training.names, dtype=np.str_),
+        hashes=np.array(training.hashes, dtype=np.str_),
+        patients=np.array(training.patients, dtype=np.str_),
+        pictures=np.array(training.pictures, dtype=np.str_),
         windows=np.clip(windows, -127, 127).astype(np.int8),
-        boxes_xywh=memory.signatures.boxes_xywh,
-        cut_ltrb=memory.signatures.cut_ltrb,
-        head_masks=np.packbits(memory.head_masks),
+        boxes_xywh=training.signatures.boxes_xywh,
+        cut_ltrb=training.signatures.cut_ltrb,
+        head_masks=np.packbits(training.head_masks),
     )
     write_atomically(path, buffer.getvalue())
 
@@ -127,14 +127,8 @@ def load_training_index(path: Path) -> TrainingIndex:
         masks = bits.reshape(len(names), MASK_PX, MASK_PX).astype(np.bool_)
     except Exception as error:  # noqa: BLE001 - numpy, zip and zlib raise whatever a damaged byte leads them to
         raise DataError(f"{path}: cannot be read ({error}); train again, or evaluate without it") from None
-    if (
-        not len(names)
-        == len(hashes)
-        == len(patients)
-        == len(pictures)
-        == len(signatures.windows)
-        == len(signatures.boxes_xywh)
-    ):
+    lists = (names, hashes, patients, pictures, signatures.windows, signatures.boxes_xywh)
+    if len(set(map(len, lists))) > 1:
         raise DataError(f"{path}: its lists differ in length; train again, or evaluate without it")
     return TrainingIndex(names, hashes, patients, signatures, masks, pictures)
 

@@ -24,39 +24,39 @@ _LEVELS = np.linspace(0.02, 0.98, 49)
 class Baselines:
     """The trivial predictions that every evaluation is compared with."""
 
-    def __init__(self, memory: TrainingIndex | None) -> None:
+    def __init__(self, training: TrainingIndex | None) -> None:
         """Prepare the predictions.
 
         Args:
-            memory: The training slices; without them only the baselines that need no training are scored.
+            training: The training slices; without them only the baselines that need no training are scored.
         """
-        self._memory = memory if memory and memory.names else None
-        if self._memory:
-            self._references = References(self._memory.head_signatures())
-            self._mean, self._level = mean_head_mask(self._memory)
+        self._training = training if training and training.names else None
+        if self._training:
+            self._references = References(self._training.head_signatures())
+            self._mean, self._level = mean_head_mask(self._training)
 
     def score(self, case: Case) -> dict[str, PixelCounts]:
         """Return the pixel counts of each baseline on a case, by its name."""
         pixels = case.slice.pixels
         masks = {"all_background": np.zeros_like(case.truth), "brightest_blob": find_brightest_blob(pixels)}
-        if self._memory:
+        if self._training:
             place = HeadFrame.of_head(pixels)
             (match,) = self._references.find_nearest(signature(pixels)[None])
             masks["mean_mask"] = place.lay(self._mean) >= self._level
-            masks["nearest_training_mask"] = copy_mask(match, self._memory.head_masks[match.index], place)
+            masks["nearest_training_mask"] = copy_mask(match, self._training.head_masks[match.index], place)
         return {name: count_pixels(mask, case.truth) for name, mask in masks.items()}
 
 
-def mean_head_mask(memory: TrainingIndex) -> tuple[NDArray[np.float32], float]:
+def mean_head_mask(training: TrainingIndex) -> tuple[NDArray[np.float32], float]:
     """Average the training masks, and choose the level at which the average fits them best.
 
     Returns:
         Fraction of the training slices with tumour at each place of the head, shape (MASK_PX, MASK_PX), float32; and
         the level, in (0, 1), with the best mean Dice on the training masks.
     """
-    mean = memory.head_masks.mean(axis=0, dtype=np.float32)
-    sizes = memory.head_masks.sum(axis=(1, 2))
-    flat = memory.head_masks.reshape(len(sizes), MASK_PX**2)
+    mean = training.head_masks.mean(axis=0, dtype=np.float32)
+    sizes = training.head_masks.sum(axis=(1, 2))
+    flat = training.head_masks.reshape(len(sizes), MASK_PX**2)
     dices = []
     for level in _LEVELS:
         cut = mean.reshape(-1) >= level

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 
 from tumortrace.copies.agreement import describe_agreement
+from tumortrace.copies.described import LARGE, SMALL
 from tumortrace.data.fingerprint import hash_part
 from tumortrace.evaluation.evaluate import TOLERANCE, CaseScore, Evaluation
 from tumortrace.evaluation.heads import describe_false_alarms, describe_froc, describe_pooled
@@ -25,9 +26,6 @@ from tumortrace.metrics.aggregate import (
 from tumortrace.metrics.calibration import expected_calibration_error, reliability
 from tumortrace.metrics.intervals import ratio_interval
 from tumortrace.metrics.selective import LOW_DICE, caught_share, risk_coverage
-
-SMALL, LARGE = 0.02, 0.08
-"""Fractions of the frame below and above which a tumour is called small and large."""
 
 FLAGGED = 0.2
 """Fraction of the masks that is reviewed, least confident first."""
