@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortrace.copies.signatures import METHOD, WINDOWS, Signature, measure_signature
+from tumortrace.copies.signatures import METHOD, WINDOWS, Signature
 from tumortrace.copies.similarity import SIDE_PX
 
 SWITCH = "TUMORTRACE_CACHE"
@@ -39,7 +39,7 @@ _FORGET = "DELETE FROM signatures WHERE key IN (SELECT key FROM signatures ORDER
 
 
 @contextmanager
-def open_signatures(measure: Measure = measure_signature) -> Iterator[Measure]:
+def open_signatures(measure: Measure) -> Iterator[Measure]:
     """Yield a function that measures signatures, and remembers them by the content of the slice.
 
     The cache is an SQLite file, readable by its owner alone. It is a convenience: where it is turned off, cannot be

@@ -59,7 +59,11 @@ def read_text(path: Path, *, most_bytes: int = MOST_TEXT_BYTES) -> str:
 
 
 def decode_text(data: bytes, path: Path) -> str:
-    """Return the text of a file's content; see ``read_text``."""
+    """Return the text of a file's content, UTF-8 or UTF-16 with a mark.
+
+    Raises:
+        DataError: It is neither.
+    """
     try:
         return data.decode("utf-16" if data.startswith(_UTF16_MARKS) else "utf-8-sig")
     except UnicodeDecodeError:

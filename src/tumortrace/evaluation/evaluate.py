@@ -234,7 +234,11 @@ def _look_up(records: Sequence[CaseRecord], survey: Survey, provenance: Provenan
 
 
 def read_surveyed(surveyed: SurveyedCase) -> Case:
-    """Decode the picture of a surveyed case; its truth was drawn by the survey."""
+    """Decode the picture of a surveyed case; its truth was drawn by the survey.
+
+    Raises:
+        DataError: It is not annotated, cannot be read, or changed since.
+    """
     record = surveyed.record
     if surveyed.packed_truth is None:
         raise DataError(f"{record.case_id}: is not annotated; outline the tumour, or leave the image out")

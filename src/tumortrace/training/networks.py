@@ -72,13 +72,7 @@ class LightUNet(nn.Module):
     bilinearly: an outline interpolated from smooth logits is finer than their grid.
     """
 
-    def __init__(
-        self,
-        widths: tuple[int, ...] = (16, 32, 48, 64),
-        *,
-        maps: int = 1,
-        encoder: LiteEncoder = "efficientnet-lite0",
-    ) -> None:
+    def __init__(self, widths: tuple[int, ...], *, maps: int, encoder: LiteEncoder) -> None:
         """Build it with random weights.
 
         Args:
@@ -117,7 +111,7 @@ class FullUNet(nn.Module):
     the input's own resolution, the image itself), and two 3 x 3 convolutions mix them.
     """
 
-    def __init__(self, widths: tuple[int, ...], *, maps: int = 1, encoder: LiteEncoder = "efficientnet-lite2") -> None:
+    def __init__(self, widths: tuple[int, ...], *, maps: int, encoder: LiteEncoder) -> None:
         """Build it with random weights.
 
         Args:

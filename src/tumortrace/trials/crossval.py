@@ -73,8 +73,8 @@ def cross_validate(  # noqa: PLR0913 - the settings of a cross-validation
         list_sources(records)
     _keep_settings(config, out)
     with lock_folder(out):
-        epochs = counted(config.training.epochs, "epoch")
-        tell(f"Cross-validation on {counted(len(records), 'slice')}, {epochs} a fold; {_describe(config)}")
+        epochs, place = counted(config.training.epochs, "epoch"), start_compute(config.training).describe()
+        tell(f"Cross-validation on {counted(len(records), 'slice')}, {epochs} a fold; {place}")
         survey = survey_cases(records)
         split = keep_split(survey, folds=folds, by=by, out=out)
         tell(f"{counted(len(split.sides), 'fold')}; {describe_check(split_document(split, survey))}")
@@ -85,10 +85,6 @@ def cross_validate(  # noqa: PLR0913 - the settings of a cross-validation
         fitted = replace(fitted, evaluation=replace(fitted.evaluation, findings=findings))
         write_atomically(out / CALIBRATED, to_toml(replace(config, recipe=fitted.recipe)).encode())
         return fitted, [_describe_fold(fold, fitted) for fold in made]
-
-
-def _describe(config: Config) -> str:
-    return start_compute(config.training).describe()
 
 
 def _keep_settings(config: Config, out: Path) -> None:

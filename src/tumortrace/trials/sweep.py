@@ -174,11 +174,18 @@ class _Sweep:
     def _waiting(self, running: Sequence[Job], *, here: bool) -> Iterator[Job]:
         """Yield the jobs that may begin: one of each setting that was not given up and has none under way."""
         busy = {self.trials[job.label].setting.name for job in running}
-        for trial in _left(list(self.trials.values()), self.runs):
+        for trial in self._list_left():
             if trial.setting.name not in busy:
                 busy.add(trial.setting.name)
                 self._note(trial, [], others=len(running))
                 yield self._make_job(trial, here=here)
+
+    def _list_left(self) -> list[_Trial]:
+        """Return the trials that are left, without those of settings that were given up."""
+        done = {run.run for run in self.runs}
+        given_up = {run.setting for run in self.runs if run.outcome != "finished"}
+        trials = self.trials.values()
+        return [trial for trial in trials if trial.name not in done and trial.setting.name not in given_up]
 
     def _make_job(self, trial: _Trial, *, here: bool) -> Job:
         parts, _ = _hold_out(self.dataset, self.split, trial)
@@ -211,14 +218,14 @@ class _Sweep:
             [*self.runs, _describe_run(trial, job.folder, dices, failure=failure)], key=lambda run: order.index(run.run)
         )
         write_results(self.runs, self.plan, self.out)
-        left = len(_left(list(self.trials.values()), self.runs))
+        left = len(self._list_left())
         self.watch(tuple(self.runs), len(self.runs) + left, "")
         if left and len(self.runs) == self.finished_before + 1:
             tell(describe_left(left, [run.seconds for run in self.runs]))
 
     def _note(self, trial: _Trial, rows: Sequence[EpochRow], others: int = 0) -> None:
         doing = f"{describe_setting(trial.setting, self.plan.varied)}, seed {trial.seed}, fold {trial.fold}"
-        left = len(_left(list(self.trials.values()), self.runs))
+        left = len(self._list_left())
         if rows:
             dice = rows[-1].val_dice
             doing += f": epoch {rows[-1].epoch}" + ("" if dice is None else f", Dice {dice:.3f}")
@@ -256,13 +263,6 @@ def _list_trials(plan: Plan, split: Split) -> list[_Trial]:
         for seed, fold in blocks
         for setting in plan.settings
     ]
-
-
-def _left(trials: Sequence[_Trial], runs: Sequence[Run]) -> list[_Trial]:
-    """Return the trials that are left, without those of settings that were given up."""
-    done = {run.run for run in runs}
-    given_up = {run.setting for run in runs if run.outcome != "finished"}
-    return [trial for trial in trials if trial.name not in done and trial.setting.name not in given_up]
 
 
 def _hold_out(dataset: Dataset, split: Split, trial: _Trial) -> tuple[Dataset, tuple[CaseRecord, ...]]:

@@ -24,7 +24,11 @@ _CIFTI = range(3000, 3100)  # intent codes of connectivity matrices
 
 
 def pair(path: Path) -> tuple[Path, Path]:
-    """Return the files of header and voxels; the first exists."""
+    """Return the files of header and voxels; the first exists.
+
+    Raises:
+        DataError: The file holds voxels, and there is no header beside it.
+    """
     for own, other in ((".hdr", ".img"), (".img", ".hdr")):
         for end in (own, f"{own}.gz"):
             if path.name.lower().endswith(end):
@@ -64,7 +68,11 @@ def read_header(path: Path) -> Any:  # noqa: ANN401 - nibabel has no types
 
 
 def read_shape(header: Any, path: Path) -> tuple[tuple[int, int, int], int]:  # noqa: ANN401
-    """The shape of the first volume, and the number of volumes."""
+    """The shape of the first volume, and the number of volumes.
+
+    Raises:
+        DataError: The header is damaged, or that of a matrix (CIFTI).
+    """
     intent, dims = int(header["intent_code"]), [int(side) for side in header["dim"]]
     if intent in _CIFTI:
         raise DataError(f"{path}: CIFTI (intent {intent}), a matrix, not a picture; give an image volume")

@@ -30,7 +30,7 @@ def describe(prediction: Prediction, *, file: str, mask: str | None, spacing_mm:
         mask: Path of its mask within the folder of the results; None for a rejected picture.
         spacing_mm: Distance between pixel centres along rows and columns; None if unknown.
     """
-    measured = _nothing() if prediction.rejected else _measure(prediction, spacing_mm)
+    measured = _nothing() if prediction.rejected else _rate(prediction, spacing_mm, review=prediction.review)
     return {
         "file": file,
         "slice_index": None,
@@ -126,10 +126,6 @@ def describe_failure(reason: str, *, file: str) -> Record:
         file: Path of the picture.
     """
     return {"file": file, "slice_index": None, "mask": None, "status": "error", "reason": reason, **_nothing()}
-
-
-def _measure(prediction: Prediction, spacing_mm: tuple[float, float] | None) -> Record:
-    return _rate(prediction, spacing_mm, review=prediction.review)
 
 
 def _rate(one: Prediction | SliceResult, spacing_mm: tuple[float, float] | None, *, review: bool) -> Record:
