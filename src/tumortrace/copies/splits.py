@@ -138,36 +138,46 @@ def find_heads(split: Split, records: Sequence[CaseRecord]) -> dict[str, str]:
 
 
 def _assign(survey: Survey, shares: dict[str, float]) -> Split:
-    blocks = np.array(survey.blocks)
-    members = [np.flatnonzero(blocks == block) for block in np.unique(blocks)]
-    tumours = [any(survey.cases[index].tumour_px for index in block) for block in members]
-    _check_blocks(survey, tumours, sides=len(shares))
+    """Divide all cases into sides of such shares; the cases of a block stay together."""
+    _, block_of = np.unique(survey.blocks, return_inverse=True)
+    tumours = np.bincount(block_of, [case.tumour_px > 0 for case in survey.cases]) > 0
+    _check_blocks(survey, tumours.tolist(), sides=len(shares))
     traits = _traits(survey)
-    weights = 1 / np.maximum(traits.sum(axis=0), 1)
-    order = np.random.default_rng(0).permutation(len(members))  # chance decides among equals
-    order = order[np.argsort([-len(members[index]) for index in order], kind="stable")]
-    sides = list(shares)
-    targets = np.outer(list(shares.values()), traits.sum(axis=0))
-    filled = np.zeros_like(targets)
-    side_of = np.empty(len(blocks), dtype=np.intp)
-    without, left = set(range(len(sides))), sum(tumours)  # sides without a tumour; blocks with one to come
-    for index in order:
-        added = traits[members[index]].sum(axis=0)
-        # How far from its target each side would be, in fractions of the whole: the largest blocks choose first.
-        missing = ((targets - filled) * weights * added).sum(axis=1)
-        if tumours[index] and left <= len(without):  # the last ones go where no tumour is yet
-            missing[[side for side in range(len(sides)) if side not in without]] = -np.inf
-        side = int(missing.argmax())
-        filled[side] += added
-        side_of[members[index]] = side
-        if tumours[index]:
-            without.discard(side)
-            left -= 1
+    blocks = np.zeros((len(tumours), traits.shape[1]))
+    np.add.at(blocks, block_of, traits)
+    names, sides = list(shares), _choose_sides(blocks, tumours, list(shares.values()))
     cases = (
-        SplitCase(case.record.case_id, case.sha256, sides[side], group)
-        for case, side, group in zip(survey.cases, side_of.tolist(), survey.groups, strict=True)
+        SplitCase(case.record.case_id, case.sha256, names[side], group)
+        for case, side, group in zip(survey.cases, sides[block_of].tolist(), survey.groups, strict=True)
     )
     return Split(tuple(cases), "groups")
+
+
+def _choose_sides(blocks: NDArray[np.float64], tumours: NDArray[np.bool_], shares: Sequence[float]) -> NDArray[np.intp]:
+    """Choose the side of each block. The largest choose first, each where most of what it has is missing.
+
+    Args:
+        blocks: Number of cases of each block with each trait (``_traits``), shape (blocks, traits).
+        tumours: Whether each block has a tumour; every side gets one that has.
+        shares: Fraction of all cases on each side.
+    """
+    total = blocks.sum(axis=0)
+    targets, weights = np.outer(shares, total), 1 / np.maximum(total, 1)
+    filled = np.zeros_like(targets)
+    order = np.random.default_rng(0).permutation(len(blocks))  # chance decides among equals
+    chosen = np.empty(len(blocks), dtype=np.intp)
+    without, left = np.ones(len(shares), dtype=np.bool_), int(tumours.sum())  # no tumour yet; blocks with one to come
+    for block in order[np.argsort(-blocks[order, 0], kind="stable")]:
+        # How far from its target each side would be, in fractions of the whole.
+        missing = ((targets - filled) * weights * blocks[block]).sum(axis=1)
+        if tumours[block] and left <= without.sum():  # the last ones go where no tumour is yet
+            missing[~without] = -np.inf
+        chosen[block] = side = int(missing.argmax())
+        filled[side] += blocks[block]
+        if tumours[block]:
+            without[side] = False
+            left -= 1
+    return chosen
 
 
 def _check_blocks(survey: Survey, tumours: Sequence[bool], *, sides: int) -> None:

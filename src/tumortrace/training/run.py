@@ -309,10 +309,25 @@ def _finish(run: _Run, result: RunResult, *, started: float) -> None:
 
 def _export(run: _Run) -> ExportDifference:
     tell("Exporting to ONNX ...")
+    difference = export_onnx(
+        run.network,
+        run.folder / MODEL,
+        recipe=run.config.recipe,
+        card=asdict(_make_card(run)),
+        feature_ranges=measure_feature_ranges(run.train.features),
+        samples=run.train.images[evenly_spaced(range(len(run.train)), EXPORT_SAMPLES)],
+    )
+    if not difference.marked:
+        samples = min(len(run.train), EXPORT_SAMPLES)
+        tell(f"the model marks no tumour on any of {samples} training slices; train it longer (training.epochs)")
+    return difference
+
+
+def _make_card(run: _Run) -> ModelCard:
     config, start = run.config, run.start
     seedless = replace(config, training=replace(config.training, seed=0))
     settings = to_toml(seedless) + (start.sha256 if start else "")
-    card = ModelCard(
+    return ModelCard(
         name=run.folder.name,
         trained_on=hash_part(run.train.hashes),
         selected_on="" if config.training.keep == "last" else hash_part(run.val.hashes),
@@ -324,15 +339,3 @@ def _export(run: _Run) -> ExportDifference:
         remembered=start is None or start.remembered,
         acquisitions=count_acquisitions(run.train.acquisitions),
     )
-    difference = export_onnx(
-        run.network,
-        run.folder / MODEL,
-        recipe=config.recipe,
-        card=asdict(card),
-        feature_ranges=measure_feature_ranges(run.train.features),
-        samples=run.train.images[evenly_spaced(range(len(run.train)), EXPORT_SAMPLES)],
-    )
-    if not difference.marked:
-        samples = min(len(run.train), EXPORT_SAMPLES)
-        tell(f"the model marks no tumour on any of {samples} training slices; train it longer (training.epochs)")
-    return difference

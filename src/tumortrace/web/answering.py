@@ -16,7 +16,7 @@ from tumortrace.inference.results.describe import describe_model
 from tumortrace.json_csv import Document
 from tumortrace.web.engine import Engine
 from tumortrace.web.limits import RefusalError
-from tumortrace.web.opening import Opened, open_upload
+from tumortrace.web.opening import Opened
 from tumortrace.web.pointing import PICTURE, find_picture, open_pointed, point, read_pointed
 from tumortrace.web.replies import EventStream, reply_document, reply_file
 from tumortrace.web.segmenting import (
@@ -62,12 +62,7 @@ async def answer(upload: Upload, engine: Engine, *, media_type: str) -> Response
     segmenter = await engine.run(engine.segmenter, upload.fields.get("model", ""))
     pointed = read_pointed(upload, engine.limits)
     known = find_picture(upload, engine) if pointed else None
-    if known:
-        opened = known.opened
-    elif pointed:
-        opened = await engine.run(open_pointed, upload, pointed, engine.limits)
-    else:
-        opened = await engine.run(open_upload, upload, engine.limits)
+    opened = known.opened if known else await engine.run(open_pointed, upload, pointed, engine.limits)
     if wishes.file:
         _check_single(opened, media_type)
     if media_type == JSON and (wishes.pixels or wishes.probability):

@@ -130,22 +130,22 @@ def find_picture(upload: Upload, engine: Engine) -> PointedPicture | None:
     return found
 
 
-def open_pointed(upload: Upload, pointed: Pointed, limits: Limits) -> Opened:
-    """Open the picture or series that a prompt points at.
+def open_pointed(upload: Upload, pointed: Pointed | None, limits: Limits) -> Opened:
+    """Open the pictures and series of a request, or the one that its prompt points at.
 
     The grey values of a slice may come in place of a file, as a stream with ``pixels=1`` has them: zlib data of
     little-endian uint16, row by row.
 
     Args:
         upload: The request.
-        pointed: Its prompt.
+        pointed: Its prompt; None for automatic masks.
         limits: Limits on files, bytes and pixels.
 
     Raises:
         RefusalError: There is nothing to segment, a limit is exceeded, or the grey values do not fill ``size_hw``.
     """
     sent = upload.of_part(GREY)
-    if not sent:
+    if pointed is None or not sent:
         return open_upload(upload, limits)
     height, width = _read_size(pointed.size_hw, limits)
     numbers = inflate_exactly(sent[0].path.read_bytes(), 2 * height * width)
