@@ -12,7 +12,7 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.tag import Tag
 from pydicom.uid import UID, JPEGExtended12Bit
 
-from tumortrace.data.dicom.stream import UNDEFINED, Parsed, PixelElement, parse
+from tumortrace.data.dicom.stream import UNDEFINED, Parsed, PixelElement, parse, reading_header
 from tumortrace.data.dicom.tags import Lookup, read_groups, read_number, read_numbers, read_text, read_words
 from tumortrace.data.samples import MEGAPIXELS, MOST_PIXELS_A_SIDE, most_pixels
 from tumortrace.errors import DataError
@@ -152,14 +152,9 @@ def read_frames(path: Path) -> list[Frame]:
         DataError: The file is damaged or truncated, holds no picture, or stores one in a way that is not read.
     """
     parsed = parse(path, _TAGS)
-    try:
+    with reading_header(path):
         image = _read_image(parsed, path)
         return [_read_frame(parsed.dataset, image, index) for index in range(image.frames)]
-    except DataError:
-        raise
-    except Exception as error:  # noqa: BLE001 - a tag of any value may raise anything; its text may hold values
-        kind = type(error).__name__
-        raise DataError(f"{path}: the DICOM header is damaged ({kind}); copy it again from its source") from None
 
 
 def _read_image(parsed: Parsed, path: Path) -> ImageFile:

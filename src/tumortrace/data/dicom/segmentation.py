@@ -16,7 +16,7 @@ from tumortrace.data.dicom.geometry import SAME_DIRECTION, read_directions
 from tumortrace.data.dicom.image import ImageFile, read_layout
 from tumortrace.data.dicom.pixels import decode_frame
 from tumortrace.data.dicom.series import DicomReader
-from tumortrace.data.dicom.stream import Parsed, open_dataset, parse
+from tumortrace.data.dicom.stream import Parsed, open_dataset, parse, reading_header
 from tumortrace.data.dicom.tags import Lookup, read_groups, read_number, read_text
 from tumortrace.data.volume import Volume
 from tumortrace.errors import DataError
@@ -127,13 +127,8 @@ def read_segmentation(path: Path) -> Segmentation | None:
         DataError: The file is damaged, or stores its frames in a way that is not read.
     """
     parsed = parse(path, _TAGS)
-    try:
+    with reading_header(path):
         return _read(parsed, path) if parsed.dataset.get("SOPClassUID") in SEGMENTATIONS else None
-    except DataError:
-        raise
-    except Exception as error:  # noqa: BLE001 - a tag of any value may raise anything; its text may hold values
-        kind = type(error).__name__
-        raise DataError(f"{path}: the DICOM header is damaged ({kind}); copy it again from its source") from None
 
 
 def fit_segmentation(seg: Segmentation, volume: Volume) -> SegMask:

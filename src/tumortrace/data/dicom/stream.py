@@ -10,6 +10,7 @@ import logging
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import count
@@ -145,14 +146,23 @@ def parse(path: Path, tags: Sequence[str]) -> Parsed:
     Raises:
         DataError: No DICOM file, a damaged one, or one without transfer syntax.
     """
+    with reading_header(path), open_regular(path) as file:
+        return _parse(file, path, [Tag(keyword) for keyword in tags])
+
+
+@contextmanager
+def reading_header(path: Path) -> Iterator[None]:
+    """Turn whatever the reading of a header raises into a ``DataError`` that names the file.
+
+    On damaged bytes a parser may raise anything. Its text may hold values of the header, so it is not quoted.
+    """
     try:
-        with open_regular(path) as file:
-            return _parse(file, path, [Tag(keyword) for keyword in tags])
+        yield
     except DataError as error:
         if str(error).startswith(printable(str(path))):
             raise
         raise DataError(f"{path}: {error}") from None
-    except Exception as error:  # noqa: BLE001 - on damaged bytes a parser may raise anything; its text may hold values
+    except Exception as error:  # noqa: BLE001 - see above
         if isinstance(error, OSError) and error.strerror:
             raise DataError(f"{path}: cannot be read ({error.strerror}); check the file") from None
         kind = type(error).__name__
