@@ -185,7 +185,7 @@ def test_a_case_that_cannot_be_read_is_a_finding(records: list[CaseRecord], brok
     assert [score.file for score in evaluation.scores] == [SHIFTED]
     assert [(finding.kind, finding.file) for finding in evaluation.findings] == [("unreadable", BROKEN)]
     survey = survey_cases(records[:1])
-    with pytest.raises(DataError, match=r"none of 1 case can be read"):
+    with pytest.raises(DataError, match=r"not one of 1 case can be read"):
         evaluate(MODEL, [broken], survey, trace_training(MODEL, survey))
 
 

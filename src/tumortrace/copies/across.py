@@ -25,15 +25,10 @@ DISAGREE = 0.5
 _EXAMPLES = 8
 
 
-def list_sources(survey: Survey) -> list[str]:
-    """The datasets that the cases come from, in order."""
-    return list(dict.fromkeys(case.record.source for case in survey.cases))
-
-
 def describe_datasets(survey: Survey) -> list[Document]:
     """Describe each dataset by its number of images, of different slices and of images in each part."""
     described = []
-    for source in list_sources(survey):
+    for source in _list_datasets(survey):
         own = [index for index, case in enumerate(survey.cases) if case.record.source == source]
         parts = [survey.cases[index].record.part for index in own]
         described.append(
@@ -53,7 +48,12 @@ def compare_datasets(survey: Survey) -> list[Document]:
     Args:
         survey: Survey of all cases together.
     """
-    return [_compare(survey, first, second) for first, second in combinations(list_sources(survey), 2)]
+    return [_compare(survey, first, second) for first, second in combinations(_list_datasets(survey), 2)]
+
+
+def _list_datasets(survey: Survey) -> list[str]:
+    """The datasets that the cases come from, in order."""
+    return list(dict.fromkeys(case.record.source for case in survey.cases))
 
 
 def _compare(survey: Survey, first: str, second: str) -> Document:

@@ -16,14 +16,13 @@ from tumortrace.copies.signature_cache import Measure, open_signatures
 from tumortrace.copies.signatures import Signature, Signatures, SignatureStack
 from tumortrace.copies.transforms import Thumbnail, make_thumbnail
 from tumortrace.data.cases import Case, CaseRecord, read_case, read_image
-from tumortrace.data.findings import Finding, describe_main_cause, left_out
+from tumortrace.data.findings import Finding, describe_none_read, left_out
 from tumortrace.data.fingerprint import check_unchanged, hash_case, hash_slice
 from tumortrace.data.mask_checks import find_doubtful_masks, summarise_mask
 from tumortrace.data.slice import Slice
 from tumortrace.errors import DataError, without_path
 from tumortrace.metrics.lesions import label_lesions
 from tumortrace.progress import track
-from tumortrace.wording import counted
 
 SMALL, LARGE = 0.02, 0.08
 """Fractions of the frame below and above which a tumour is called small and large."""
@@ -121,8 +120,7 @@ def describe_cases(
             cases.append(each.case)
             stack.add(each.signature)
     if not cases:
-        first = f"; {describe_main_cause(findings)}" if findings else ""
-        raise DataError(f"not one of {counted(len(records), 'case')} can be read{first}")
+        raise DataError(describe_none_read(len(records), findings))
     for case in cases:
         check_unchanged(case.record, case.sha256)
     findings += _find_doubtful(cases) + _find_blank(cases, findings)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Literal
 
+from tumortrace.wording import counted
+
 _NAME_OR_NUMBER = re.compile(r"\S*[./\\]\w\S*|'[^']*'|\d+")
 
 Severity = Literal["left out", "warning"]
@@ -49,6 +51,12 @@ def describe_main_cause(findings: Sequence[Finding]) -> str:
     first, times = max(group_by_cause(relevant), key=itemgetter(1))
     share = f" ({times} of {len(relevant)} faults are of this kind)" if len(relevant) > 1 else ""
     return f"first: {first.file}: {first.cause}{share}; {first.remedy}"
+
+
+def describe_none_read(cases: int, findings: Sequence[Finding]) -> str:
+    """Say that not one of some cases can be read, and why."""
+    cause = describe_main_cause(findings)
+    return f"not one of {counted(cases, 'case')} can be read" + (f"; {cause}" if cause else "")
 
 
 def group_by_cause(findings: Iterable[Finding]) -> list[tuple[Finding, int]]:

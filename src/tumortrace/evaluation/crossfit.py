@@ -18,7 +18,7 @@ from tumortrace.copies.agreement import measure_agreement
 from tumortrace.copies.survey import Survey
 from tumortrace.copies.training_index import TrainingIndex
 from tumortrace.data.cases import CaseRecord
-from tumortrace.data.findings import Finding
+from tumortrace.data.findings import Finding, describe_none_read
 from tumortrace.errors import DataError
 from tumortrace.evaluation.evaluate import CaseScore, Evaluation, OnCase, read_surveyed, score_cases
 from tumortrace.evaluation.provenance import known_training
@@ -37,7 +37,6 @@ from tumortrace.metrics.calibration import (
 )
 from tumortrace.metrics.selective import fit_confidence
 from tumortrace.progress import track
-from tumortrace.wording import counted
 
 T = TypeVar("T")
 
@@ -150,7 +149,7 @@ def _score(held: HeldOut, recipe: Recipe, survey: Survey, on_case: OnCase) -> tu
     model = replace(held.model, recipe=recipe)
     scores, findings = score_cases(model, held.records, survey, known_training(held.index), on_case=on_case)
     if not scores:
-        raise DataError(f"fold {held.fold}: none of {counted(len(held.records), 'case')} can be read")
+        raise DataError(f"fold {held.fold}: {describe_none_read(len(held.records), findings)}")
     return scores, findings
 
 

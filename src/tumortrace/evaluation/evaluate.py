@@ -10,7 +10,7 @@ from tumortrace.copies.described import SurveyedCase
 from tumortrace.copies.leakage import Leak
 from tumortrace.copies.survey import Survey
 from tumortrace.data.cases import Case, CaseRecord, read_image
-from tumortrace.data.findings import Finding, describe_main_cause, left_out
+from tumortrace.data.findings import Finding, describe_none_read, left_out
 from tumortrace.errors import DataError, without_path
 from tumortrace.evaluation.baselines import Baselines
 from tumortrace.evaluation.provenance import Provenance
@@ -23,7 +23,6 @@ from tumortrace.metrics.lesions import LesionCounts, count_lesions
 from tumortrace.metrics.overlap import PixelCounts, count_pixels
 from tumortrace.metrics.surface import SurfaceScores, compare_surfaces
 from tumortrace.progress import track
-from tumortrace.wording import counted
 
 TOLERANCE = 2.0
 """Tolerance of the normalised surface distance, in pixels, or in millimetres where a picture has a pixel spacing."""
@@ -158,8 +157,7 @@ def evaluate(
     scores, unreadable = score_cases(model, records, survey, provenance, on_case=on_case)
     findings = (*survey.findings, *unreadable)
     if not scores:
-        first = f"; {describe_main_cause(findings)}" if findings else ""
-        raise DataError(f"none of {counted(len(records), 'case')} can be read{first}")
+        raise DataError(describe_none_read(len(records), findings))
     return Evaluation(
         tuple(scores),
         findings,

@@ -16,7 +16,7 @@ from tumortrace.copies.agreement import agree_on_masks
 from tumortrace.copies.described import DescribedCases, describe_cases
 from tumortrace.copies.survey import Survey, survey_cases
 from tumortrace.data.cases import Case, CaseRecord, read_cases
-from tumortrace.data.findings import Finding, describe_main_cause
+from tumortrace.data.findings import Finding, describe_none_read
 from tumortrace.data.fingerprint import check_unchanged, hash_case
 from tumortrace.data.head import Window
 from tumortrace.data.upright import turn_upright
@@ -25,7 +25,6 @@ from tumortrace.inference.acquisition import Acquisition, recognise
 from tumortrace.inference.features import PictureFeatures, measure_features
 from tumortrace.inference.recipe import find_window, prepare, prepare_mask
 from tumortrace.progress import track
-from tumortrace.wording import counted
 
 T = TypeVar("T")
 
@@ -86,9 +85,7 @@ def prepare_part(records: Sequence[CaseRecord], recipe: Recipe, *, name: str) ->
             hashes[record.case_id] = hash_case(case)
             check_unchanged(record, hashes[record.case_id])
     if records and not hashes:
-        raise DataError(
-            f"{name}: not one of {counted(len(records), 'case')} can be read; {describe_main_cause(findings)}"
-        )
+        raise DataError(f"{name}: {describe_none_read(len(records), findings)}")
     return arrays.as_part(hashes, tuple(findings))
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tumortrace.config import AugmentationConfig
 from tumortrace.data.cases import Case, CaseRecord, try_case
-from tumortrace.data.findings import Finding, describe_main_cause
+from tumortrace.data.findings import Finding, describe_none_read
 from tumortrace.data.fingerprint import check_unchanged, hash_case
 from tumortrace.data.upright import turn_upright
 from tumortrace.errors import DataError
@@ -25,7 +25,6 @@ from tumortrace.machine import usable_cores
 from tumortrace.metrics.lesions import label_lesions
 from tumortrace.progress import track
 from tumortrace.training.augment import change_intensity, mostly_small, recolour_tumour
-from tumortrace.wording import counted
 
 POINTED = 0.5
 """Fraction of a lesion that lies in the box from which the box means it."""
@@ -98,9 +97,7 @@ def read_prompted_part(records: Sequence[CaseRecord]) -> PromptedPart:
         findings += faults
         cases += [case] if case is not None else []
     if not cases:
-        raise DataError(
-            f"TRAIN: not one of {counted(len(records), 'case')} can be read; {describe_main_cause(findings)}"
-        )
+        raise DataError(f"TRAIN: {describe_none_read(len(records), findings)}")
     greys, truths, hashes = [], [], {}
     for record, grey, truth, sha256 in cases:
         check_unchanged(record, sha256)
