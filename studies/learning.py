@@ -28,7 +28,7 @@ from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.data.dataset import Dataset, open_datasets
 from tumortrace.errors import DataError
 from tumortrace.improvement.improve import improve
-from tumortrace.improvement.lineage import DOCUMENT, read_json
+from tumortrace.improvement.lineage import DOCUMENT, read_json_or_empty
 from tumortrace.improvement.material import gather
 from tumortrace.improvement.models import Models
 from tumortrace.improvement.settings import settings_of
@@ -163,11 +163,11 @@ def describe(scores: Scores, base: Scores, hospital: Hospital) -> dict[str, obje
 
 def learn(hospital: Hospital, corrected: Sequence[CaseRecord], base: Model, run: Path) -> dict[str, object]:
     """Improve the base on corrected slices, unless that was done before, and return what the improvement says."""
-    if read_json(run / DOCUMENT).get("unfinished", True):
+    if read_json_or_empty(run / DOCUMENT).get("unfinished", True):
         material = gather(replace(hospital.dataset, records=tuple(corrected), findings=()), None, None)
         settings, resume = settings_of(base, SHORTER), (run / CONFIG).is_file()
         improve(material, Models(base, None), settings, out=run, resume=resume, minutes=math.inf)
-    document = read_json(run / DOCUMENT)
+    document = read_json_or_empty(run / DOCUMENT)
     patients = len({hospital.patients[record.case_id] for record in corrected})
     return {"trained": document["trained_on"]["corrected"], "verdict": document["verdict"], "patients": patients}
 

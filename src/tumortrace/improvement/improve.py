@@ -26,7 +26,7 @@ from tumortrace.improvement.lineage import (
     FROZEN,
     find_missing,
     join_frozen,
-    read_json,
+    read_json_or_empty,
     shipped_ancestors,
     tie_to,
 )
@@ -171,7 +171,8 @@ def _freeze(work: _Work, *, resume: bool) -> None:
     document: Document = json.loads(json.dumps(split_document(split, work.survey)))
     whole = document | {"all_cases_sha256": _hash_sides(work)}
     if resume:
-        if read_json(work.out / HELD_OUT) not in (whole, document):  # the latter is what an earlier version wrote
+        begun = read_json_or_empty(work.out / HELD_OUT)
+        if begun not in (whole, document):  # the latter is what an earlier version wrote
             raise ConfigError(
                 f"{work.out / HELD_OUT}: was made from other cases; restore them, or improve again with "
                 f"--from {work.out} and another --out, which keeps the held-out part"

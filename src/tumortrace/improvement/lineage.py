@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tumortrace import json_csv
 from tumortrace.copies.leakage import Leak, find_leaks
 from tumortrace.copies.survey import Survey
 from tumortrace.copies.training_index import TrainingIndex, join, load_training_index
@@ -13,7 +12,7 @@ from tumortrace.data.findings import Finding, warning
 from tumortrace.evaluation.provenance import trace_training
 from tumortrace.improvement.sides import Ties, pull
 from tumortrace.inference.model import SHIPPED, Model, find_model, open_model
-from tumortrace.json_csv import Document
+from tumortrace.json_csv import Document, read_json
 
 DOCUMENT = Path("improvement.json")
 """What an improvement began with and what came of it, in the run folder."""
@@ -69,10 +68,10 @@ def find_missing(models: Sequence[Model], ties: Ties) -> list[Finding]:
     return [warning("held-out-missing", name, cause, remedy) for name in sorted(names - here)]
 
 
-def read_json(path: Path) -> Document:
+def read_json_or_empty(path: Path) -> Document:
     """Return what a JSON file of a run holds; empty if it is missing or damaged."""
     try:
-        return dict(json_csv.read_json(path))
+        return dict(read_json(path))
     except (OSError, TypeError, ValueError):
         return {}
 
@@ -82,7 +81,7 @@ def shipped_ancestors(model: Model) -> list[str]:
     if is_shipped(model):
         return [model.path.stem]
     began_from = str(model.card.get("began_from", ""))
-    known = read_json(model.path.with_name(DOCUMENT.name)).get("shipped_ancestors", [])
+    known = read_json_or_empty(model.path.with_name(DOCUMENT.name)).get("shipped_ancestors", [])
     return sorted({*known, *({began_from} & set(SHIPPED))} & set(SHIPPED))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tumortrace.errors import ConfigError
-from tumortrace.improvement.lineage import DOCUMENT, read_json
+from tumortrace.improvement.lineage import DOCUMENT, read_json_or_empty
 from tumortrace.inference.folder_default import read_folder_default
 from tumortrace.inference.model import Model, open_model
 from tumortrace.json_csv import Document
@@ -44,7 +44,7 @@ def open_models(start_from: str | None, *, out: Path, resume: bool) -> Models:
         ModelError: A model cannot be opened.
     """
     pointer = read_folder_default(out.parent)
-    begun = read_json(out / DOCUMENT) if resume else {}
+    begun = read_json_or_empty(out / DOCUMENT) if resume else {}
     if resume and "from" not in begun:
         raise ConfigError(
             f"{out}: no improvement to resume (no {DOCUMENT}); improve without --resume into another --out"
