@@ -211,7 +211,7 @@ def keep_slice(index: int, prediction: Prediction, *, keep_levels: bool = False)
         prediction: Prediction for it.
         keep_levels: Whether to keep all probabilities.
     """
-    levels = np.rint(prediction.probability * np.float32(255)).astype(np.uint8) if keep_levels else None
+    levels = to_levels(prediction.probability) if keep_levels else None
     return SliceResult(
         index,
         prediction.mask,
@@ -224,6 +224,11 @@ def keep_slice(index: int, prediction: Prediction, *, keep_levels: bool = False)
         levels=levels,
         prompts=prediction.prompts,
     )
+
+
+def to_levels(probability: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return a probability in steps of 1/255, of the same shape, as results hold that of many slices."""
+    return np.asarray(np.rint(probability * np.float32(255)), dtype=np.uint8)
 
 
 def _no_mask(volume: Volume) -> NDArray[np.bool_]:

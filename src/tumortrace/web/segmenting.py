@@ -29,7 +29,7 @@ from tumortrace.inference.results.signed import encode_signed_mask
 from tumortrace.inference.results.unit_record import Record
 from tumortrace.inference.results.volume_files import VolumeFile, VolumeOptions, encode_volume_seg
 from tumortrace.inference.segmenter import Segmenter
-from tumortrace.inference.volume_predict import SliceResult, VolumePrediction, combine_slices, segment_slice
+from tumortrace.inference.volume_predict import SliceResult, VolumePrediction, combine_slices, segment_slice, to_levels
 from tumortrace.json_csv import Document
 from tumortrace.web.engine import Engine
 from tumortrace.web.opening import Opened
@@ -233,7 +233,7 @@ def describe_picture(
     extra: Document = {}
     overlay = None
     if done.image is not None and done.prediction is not None:
-        levels = np.rint(done.prediction.probability * np.float32(255)).astype(np.uint8)
+        levels = to_levels(done.prediction.probability)
         extra = describe_extra(done.image, levels, wishes, path=path)
         if wishes.file == "jpg" and done.mask is not None:
             drawn = draw_overlay(done.image.pixels, done.prediction.mask)
