@@ -50,14 +50,27 @@ def test_a_tumour_without_outline():
     assert (kind, reason) == ("not outlined", "no outline, but the model marks 12 pixels")
 
 
-def test_an_outline_where_the_model_sees_nothing_counts_more_the_surer_the_model_is():
+def test_an_empty_mask_doubts_an_outline_by_its_best_guess_alone():
     truth = draw(slice(2, 5), slice(3, 7)) > 0
-    sure, kind, reason = judge_outline(predict_as(truth * 0.1), truth)
-    unsure, _, _ = judge_outline(predict_as(truth * 0.4), truth)
-    assert sure == pytest.approx(0.9**0.5 * (1 - 2 * 1.2 / (12 + 12 * 0.1**2)))
-    assert unsure == pytest.approx(0.6**0.5 * (1 - 2 * 4.8 / (12 + 12 * 0.4**2)))
+    doubt, kind, reason = judge_outline(predict_as(truth * 0.1), truth)
+    assert doubt == pytest.approx(0, abs=1e-6)  # what it would mark first is the outline
     assert kind == "nothing there"
     assert reason == "the model marks nothing; its highest probability in the outline is 0.10"
+
+
+def test_an_empty_mask_doubts_more_the_more_probable_its_guess_elsewhere_is():
+    truth = draw(slice(2, 5), slice(3, 7)) > 0
+    elsewhere = draw(slice(5, 7), slice(8, 10)) + draw(
+        7, slice(8, 10), value=0.25
+    )  # 4 px, and 2 that it does not guess
+    weak, strong = (judge_outline(predict_as(elsewhere * level), truth)[0] for level in (0.1, 0.4))
+    expected = 2 * 4 / (4 + 4.5)
+    assert weak == pytest.approx((0.1 * expected) ** 0.5)
+    assert strong == pytest.approx((0.4 * expected) ** 0.5)
+
+
+def test_an_empty_map_doubts_nothing():
+    assert judge_outline(predict_as(draw(0, 0, value=0.0)), draw(1, 1) > 0)[0] == pytest.approx(0, abs=1e-3)
 
 
 def test_of_two_equal_masks_the_surer_model_doubts_more():

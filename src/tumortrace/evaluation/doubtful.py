@@ -162,14 +162,17 @@ def judge_outline(prediction: Prediction, truth: NDArray[np.bool_]) -> tuple[flo
 
     Returns:
         The doubt, the kind and the reason. The doubt is the root of the model's certainty (``_certainty``) times 1
-        minus the Dice of its probabilities and the outline (``_soft_dice``); 0 if mask and outline are both empty.
+        minus the Dice of its probabilities and the outline (``_soft_dice``). Where it marks nothing, its best guess is
+        compared (``_guess``), and the doubt is as small as the guess is weak. It is 0 if mask and outline are both
+        empty.
     """
     inside = float(prediction.probability[truth].max(initial=0.0))
     kind, reason = _explain(prediction, truth, inside=inside)
     if not truth.any() and not prediction.mask.any():
         return 0.0, kind, reason
+    mask, probability, highest = _guess(prediction)
     # The root: the certainty says how far to trust the difference, and an unsure model can still be right.
-    return math.sqrt(_certainty(prediction)) * (1 - _soft_dice(prediction.probability, truth)), kind, reason
+    return math.sqrt(highest * _certainty(mask, probability)) * (1 - _soft_dice(probability, truth)), kind, reason
 
 
 def write_doubts(doubts: Sequence[Doubt], out: Path) -> None:
@@ -215,17 +218,26 @@ def _judge_case(surveyed: SurveyedCase, held_out: HeldOutModels) -> Doubt | None
     )
 
 
-def _certainty(prediction: Prediction) -> float:
-    """The Dice that a model expects of its own mask if its probabilities are right, 0 to 1.
+def _guess(prediction: Prediction) -> tuple[NDArray[np.bool_], NDArray[np.float32], float]:
+    """Return mask, probabilities and 1; of a model that marks nothing, its best guess and how probable that is.
 
-    That is twice the probability within the mask, divided by the mask's area plus all probability. Of an empty mask it
-    is 1 minus the highest probability.
+    A model misses tumours more often than a person outlines one where there is none. So an empty mask says little
+    against an outline. The guess is what reaches half of the highest probability.
     """
-    mask, probability = prediction.mask, prediction.probability
-    if not mask.any():
-        return 1 - float(probability.max())
+    if prediction.mask.any():
+        return prediction.mask, prediction.probability, 1.0
+    highest = max(float(prediction.probability.max()), 1e-6)
+    scaled = prediction.probability / np.float32(highest)
+    return scaled >= 0.5, scaled, highest
+
+
+def _certainty(mask: NDArray[np.bool_], probability: NDArray[np.float32]) -> float:
+    """The Dice that a model expects of its mask if its probabilities are right, 0 to 1; 0 of an empty mask.
+
+    That is twice the probability within the mask, divided by the mask's area plus all probability.
+    """
     inside = float(probability[mask].sum(dtype=np.float64))
-    return 2 * inside / (int(mask.sum()) + float(probability.sum(dtype=np.float64)))
+    return 2 * inside / (int(mask.sum()) + float(probability.sum(dtype=np.float64))) if inside else 0.0
 
 
 def _soft_dice(probability: NDArray[np.float32], truth: NDArray[np.bool_]) -> float:
