@@ -40,10 +40,11 @@ def test_the_answer_is_printed_and_shown_by_info(folder: Path, monkeypatch: pyte
     assert lines[2].startswith("Standard set: no difference shown from tiny")
     assert lines[3:6] == [
         "Verdict: no difference shown.",
-        "The default of the folder stays.",
+        "The default of the folder stays (held-out part: no difference shown from tiny).",
         "Use the new model with --model runs/mine",
     ]
-    assert "Held out: 4 of 8 corrected cases, which show 4 different slices; training on 4" in done.stderr
+    begin = "Held out: 4 of 8 corrected cases, in 4 groups of copies and patients; training on 4; too small to tell: "
+    assert f"{begin}no difference can be shown with fewer than 6 groups, so correct more first\n" in done.stderr
     shown = CliRunner().invoke(app, ["info", "runs/mine"])
     assert f"improvement: {lines[1]}" in shown.stdout
     again = CliRunner().invoke(app, [*words[:6], "--resume", "--json"])

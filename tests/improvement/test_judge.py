@@ -32,7 +32,9 @@ def test_a_gain_on_every_slice_of_six_groups_is_better(make_score):
     assert (found.n, found.groups, found.higher, found.lower, found.verdict) == (6, 6, 6, 0, "better")
     assert found.p == 2 / 64
     assert found.difference == pytest.approx(0.87 / 6)
-    assert found.sentence.startswith("Held-out part: better than old; mean Dice 0.695 after 0.550, +0.145 (95 % CI +0.")
+    assert found.sentence.startswith(
+        "Held-out part: better than old; mean Dice 0.695 against 0.550, +0.145 (95 % CI +0."
+    )
     assert found.sentence.endswith("p = 0.031, n = 6, 6 groups)")
     assert verdict(make_score, new, old).verdict == "worse"
 
@@ -68,6 +70,12 @@ def test_one_gain_everywhere_is_better_though_it_has_no_interval(make_score):
     found = verdict(make_score, [0.5] * 8, [0.75] * 8)
     assert math.isnan(found.ci95[0])
     assert found.verdict == "better"
+
+
+def test_a_p_value_is_never_said_to_be_zero(make_score):
+    found = verdict(make_score, [0.1] * 30, [0.2 + i / 100 for i in range(30)])
+    assert 0 < found.p < 0.001
+    assert "p < 0.001, n = 30" in found.sentence
 
 
 def test_a_mark_on_a_tumour_free_slice_counts(make_score):

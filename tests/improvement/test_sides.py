@@ -104,7 +104,7 @@ def test_a_case_of_the_model_s_training_trains_and_is_named(make_survey):
     sides = sides_of(survey, ties=Ties({}, {"c0": same("old/a.png"), "c1": Leak("", math.nan, "copy of a copy")}))
     assert (sides.of["c0"], sides.of["c1"]) == ("train", "train")
     assert kinds(sides) == {"c0": "known-to-model", "c1": "known-to-model"}
-    assert "the model was trained on it (the same as old/a.png); it trains" in sides.findings[0].cause
+    assert "one of the models was trained on it (the same as old/a.png); it trains" in sides.findings[0].cause
 
 
 def test_a_new_case_tied_to_both_sides_is_omitted(make_survey):

@@ -81,7 +81,10 @@ def _print_result(result: ImproveResult) -> None:
     if result.is_default:
         console.print(f"{done.folder} is now the default of its folder ({done.default_file}).")
     else:
-        console.print("The default of the folder stays.", f"Use the new model with --model {done.folder}", sep="\n")
+        from tumortrace.improvement.improve import speaks_against
+
+        console.print(f"The default of the folder stays ({speaks_against(done.judgements)[0].outcome}).")
+        console.print(f"Use the new model with --model {done.folder}")
     console.print(
         f"All scores, case by case: {done.folder / 'scores'}; held-out cases: {done.folder / 'held_out.json'}"
     )

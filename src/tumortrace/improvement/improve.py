@@ -20,11 +20,12 @@ from tumortrace.errors import ConfigError, DataError, RunFailedError
 from tumortrace.evaluation.evaluate import CaseScore, evaluate
 from tumortrace.evaluation.folder import write_evaluation
 from tumortrace.evaluation.provenance import trace_training
-from tumortrace.improvement.judge import Judgement, judge, judgement_document
+from tumortrace.improvement.judge import FEWEST_GROUPS, TOO_FEW, Judgement, judge, judgement_document
 from tumortrace.improvement.lineage import (
     DOCUMENT,
     FROZEN,
     find_missing,
+    is_shipped,
     join_frozen,
     read_json_or_empty,
     shipped_ancestors,
@@ -149,11 +150,13 @@ class _Work:
 def _refuse_nothing(work: _Work) -> None:
     """Refuse an improvement that could prove nothing, before anything is written."""
     given, train = work.material.corrected.given, work.select("corrected", "train")
-    without_proof = f"tumortrace train --from {work.models.start.name} trains without proof"
+    start = work.models.start
+    named = start.name if is_shipped(start) else start.path
+    without_proof = f"tumortrace train {given} --from {named} trains without proof"
     if not work.select("corrected", "test"):
         known = {finding.file for finding in work.sides.findings if finding.kind == "known-to-model"}
         cause = (
-            f"the model was trained on all of {counted(len(train), 'case')}"
+            f"{' or '.join(each.name for each in work.models.all)} was trained on all of {counted(len(train), 'case')}"
             if train and known.issuperset(record.case_id for record in train)
             else f"there is one slice or patient ({counted(len(train), 'case')})"
         )
@@ -227,12 +230,17 @@ def _name(model: Model) -> Document:
 
 def _describe(work: _Work) -> str:
     train, held = (work.select("corrected", side) for side in ("train", "test"))
-    groups = {group for case, group in zip(work.survey.cases, work.survey.groups, strict=True) if case.record in held}
+    groups = {group for case, group in zip(work.survey.cases, work.survey.blocks, strict=True) if case.record in held}
     replayed = work.select("replay", "train")
     return (
-        f"Held out: {len(held)} of {counted(len(held) + len(train), 'corrected case')}, which show "
-        f"{counted(len(groups), 'different slice')}; training on {len(train)}"
+        f"Held out: {len(held)} of {counted(len(held) + len(train), 'corrected case')}, in "
+        f"{counted(len(groups), 'group')} of copies and patients; training on {len(train)}"
         + (f" and {len(replayed)} replayed" if replayed else "")
+        + (
+            ""
+            if len(groups) >= FEWEST_GROUPS
+            else f"; too small to tell: {TOO_FEW}, so correct more first"
+        )
     )
 
 

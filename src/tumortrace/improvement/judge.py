@@ -21,6 +21,9 @@ Verdict = Literal["better", "no difference shown", "worse"]
 FEWEST_GROUPS = 6
 """Fewest groups with which any difference can be shown: 2 of the 64 ways to flip six signs are as extreme as all."""
 
+TOO_FEW = f"no difference can be shown with fewer than {FEWEST_GROUPS} groups"
+"""Why there is no answer."""
+
 LEVEL = 0.05
 """Highest p-value at which a difference counts as shown."""
 
@@ -58,18 +61,24 @@ class Judgement:
     verdict: Verdict
 
     @property
+    def outcome(self) -> str:
+        """Part, verdict and old model, without numbers."""
+        link = "from" if self.verdict == "no difference shown" else "than"
+        return f"{self.part}: {self.verdict} {link} {self.old_model}"
+
+    @property
     def sentence(self) -> str:
         """Verdict, differences, n and groups as a sentence."""
         size = f"n = {self.n}, {counted(self.groups, 'group')}"
-        name = self.part.capitalize()
         if not self.n:
-            return f"{name}: {self.verdict}, because no slice counts"
+            return f"{self.part.capitalize()}: {self.verdict}, because no slice counts"
         low, high = self.ci95
         interval = "" if math.isnan(low) else f"95 % CI {low:+.3f} to {high:+.3f}, "
-        link = "from" if self.verdict == "no difference shown" else "than"
+        p = "p < 0.001" if self.p < 0.001 else f"p = {self.p:.3f}"
+        outcome = self.outcome[0].upper() + self.outcome[1:]
         return (
-            f"{name}: {self.verdict} {link} {self.old_model}; mean Dice {self.new:.3f} after {self.old:.3f}, "
-            f"{self.difference:+.3f} ({interval}p = {self.p:.3f}, {size}){_say_too_few(self.groups)}"
+            f"{outcome}; mean Dice {self.new:.3f} against {self.old:.3f}, "
+            f"{self.difference:+.3f} ({interval}{p}, {size}){_say_too_few(self.groups)}"
         )
 
 
@@ -124,7 +133,7 @@ def _word(differences: np.ndarray, groups: int, interval: tuple[float, float], p
 def _say_too_few(groups: int) -> str:
     if groups >= FEWEST_GROUPS:
         return ""
-    return f"; too small to tell: no difference can be shown with fewer than {FEWEST_GROUPS} groups"
+    return f"; too small to tell: {TOO_FEW}"
 
 
 def _mean(values: np.ndarray) -> float:

@@ -116,7 +116,7 @@ class _Tied:
 
     def describe_trained(self) -> str:
         """Return the finding's cause for a case that the model was trained on."""
-        return f"the model was trained on it ({_describe(self.name, self.trained, self.training)})"
+        return f"one of the models was trained on it ({_describe(self.name, self.trained, self.training)})"
 
 
 def _settle_standard(case: _Tied) -> tuple[Side, Finding | None]:
