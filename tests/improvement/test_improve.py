@@ -293,7 +293,7 @@ def test_cases_that_the_model_was_trained_on_are_named_and_not_held_out(place, p
 
 
 def test_what_proves_nothing_is_refused_before_anything_is_written(place, phantom_data, data, tmp_path):
-    known = r"tiny was trained on all of 10 cases, so nothing .* --from .*base.model\.onnx trains without proof"
+    known = r"tiny was trained on all of 10 cases, .* --config .*config\.toml --from .*model\.onnx trains without proof"
     with pytest.raises(DataError, match=known):
         place.improve("x", corrected=phantom_data / "TRAIN")
     one = tmp_path / "one"

@@ -33,7 +33,7 @@ from tumortrace.improvement.lineage import (
 )
 from tumortrace.improvement.material import Material, open_phantoms
 from tumortrace.improvement.models import Models
-from tumortrace.improvement.settings import MINUTES
+from tumortrace.improvement.settings import MINUTES, find_config
 from tumortrace.improvement.sides import Role, Side, Sides, choose_sides
 from tumortrace.inference.folder_default import write_folder_default
 from tumortrace.inference.model import Model, open_model
@@ -108,7 +108,7 @@ def improve(
     _freeze(work, resume=resume)
     tell(_describe(work))
     settings = config if resume else fit_epochs(config, minutes=minutes)
-    job = Job(out.name, out, settings, _training_set(work), _stop_after(minutes), models.start)
+    job = Job("New model", out, settings, _training_set(work), _stop_after(minutes), models.start)
     if failure := run_job(job):
         raise RunFailedError(failure)
     with lock_folder(out):
@@ -152,7 +152,7 @@ def _refuse_nothing(work: _Work) -> None:
     given, train = work.material.corrected.given, work.select("corrected", "train")
     start = work.models.start
     named = start.name if is_shipped(start) else start.path
-    without_proof = f"tumortrace train {given} --from {named} trains without proof"
+    without_proof = f"tumortrace train {given} --config {find_config(start)} --from {named} trains without proof"
     if not work.select("corrected", "test"):
         known = {finding.file for finding in work.sides.findings if finding.kind == "known-to-model"}
         cause = (
@@ -236,11 +236,7 @@ def _describe(work: _Work) -> str:
         f"Held out: {len(held)} of {counted(len(held) + len(train), 'corrected case')}, in "
         f"{counted(len(groups), 'group')} of copies and patients; training on {len(train)}"
         + (f" and {len(replayed)} replayed" if replayed else "")
-        + (
-            ""
-            if len(groups) >= FEWEST_GROUPS
-            else f"; too small to tell: {TOO_FEW}, so correct more first"
-        )
+        + ("" if len(groups) >= FEWEST_GROUPS else f"; too small to tell: {TOO_FEW}, so correct more first")
     )
 
 

@@ -36,7 +36,7 @@ def settings_of(model: Model, overrides: Iterable[str] = ()) -> Config:
         ConfigError: An unknown setting, or a recipe other than the model's.
     """
     find_weights(model)
-    known = load_config(_config_of(model))
+    known = load_config(find_config(model))
     base = replace(known, recipe=model.recipe, network=replace(known.network, pretrained=False))
     training = replace(
         base.training,
@@ -55,8 +55,12 @@ def _was_improved(model: Model) -> bool:
     return model.path.with_name(DOCUMENT.name).is_file()
 
 
-def _config_of(model: Model) -> str:
-    """Return the configuration of a model: the file in its run folder, or the shipped one of its name."""
+def find_config(model: Model) -> str:
+    """Return the configuration of a model: the file in its run folder, or the shipped one of its name.
+
+    Raises:
+        ModelError: There is none.
+    """
     beside = model.path.with_name(CONFIG.name)
     if beside.is_file():
         return str(beside)
