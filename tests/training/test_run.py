@@ -251,6 +251,16 @@ def test_a_run_says_at_its_start_what_it_trains_on_and_with(
     assert result.folder == tmp_path
 
 
+@pytest.mark.usefixtures("shown")
+@pytest.mark.parametrize("coarse", [0, 1])
+def test_a_run_says_if_no_epoch_trains_at_full_size(
+    coarse: int, phantom_data: Path, tmp_path: Path, train_only: Train, capsys: pytest.CaptureFixture[str]
+):
+    train_only(phantom_data, settings(epochs=1, coarse_epochs=coarse), tmp_path)
+    line = "no epoch trains at full size (training.coarse_epochs = 1, training.epochs = 1); lower"
+    assert (line in capsys.readouterr().err) is (coarse == 1)
+
+
 def test_a_resumed_run_keeps_its_threads(
     phantom_data: Path, tmp_path: Path, train_only: Train, monkeypatch: pytest.MonkeyPatch
 ):

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import tumortrace
-from tumortrace.config import Config, load_config, to_toml
+from tumortrace.config import Config, TrainingConfig, load_config, to_toml
 from tumortrace.copies.described import DescribedCases
 from tumortrace.copies.training_index import build_training_index, save_training_index
 from tumortrace.data.cases import CaseRecord
@@ -145,6 +145,7 @@ def train(  # noqa: PLR0913 - what a run is made of
                 _begin(run, described, start_from, resume=resume)
             _settle_threads(run, began)
             tell(describe_start(train_part, val_part, compute))
+            _say_if_all_coarse(settings.training)
             state = fit(
                 network, settings, compute=compute, train=train_part, val=val_part, run=out, should_stop=should_stop
             )
@@ -173,6 +174,15 @@ def describe_start(train: PreparedPart, val: PreparedPart, compute: Compute) -> 
     with_tumour = int(train.truths.flatten(1).any(dim=1).sum())
     validating = f"validating on {len(val)}" if len(val) else "no validation"
     return f"Training on {counted(len(train), 'slice')}, {with_tumour} with tumour; {validating}; {compute.describe()}"
+
+
+def _say_if_all_coarse(training: TrainingConfig) -> None:
+    """Say that no epoch has slices of full size, as where only ``epochs`` was lowered."""
+    if training.epochs <= training.coarse_epochs:
+        tell(
+            f"no epoch trains at full size (training.coarse_epochs = {training.coarse_epochs}, training.epochs = "
+            f"{training.epochs}); lower training.coarse_epochs too"
+        )
 
 
 def _settings(config: Config | None, out: Path, start_from: Model | None, *, resume: bool) -> Config:
