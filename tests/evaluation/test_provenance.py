@@ -114,8 +114,8 @@ def test_a_card_of_other_slices_leaves_copies_unknown(model: Model, survey: Surv
 def test_without_a_card_or_run_nothing_is_known_and_train_gives_the_baselines(model: Model, survey: Survey):
     provenance = trace_training(model, survey)
     assert (provenance.index, provenance.total, provenance.complete) == (None, None, False)
-    assert provenance.baselines._memory is not None
-    assert provenance.baselines._memory.names == ("train-a.png", "train-b.png")
+    assert provenance.baselines._training is not None
+    assert provenance.baselines._training.names == ("train-a.png", "train-b.png")
 
 
 def redrawn(survey: Survey) -> Survey:
