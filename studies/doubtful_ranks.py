@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from tumortrace.evaluation.doubtful import measure_doubt
+
 WRONG = 0.5
 """Dice with the second outline below which an outline counts as wrong."""
 
@@ -23,8 +25,7 @@ def rank(truths: Masks, levels: NDArray[np.float32]) -> dict[str, NDArray[np.flo
     dice = 2 * (truth * mask).sum(1) / np.maximum(truth.sum(1) + mask.sum(1), 1)
     soft = 2 * (truth * level).sum(1) / np.maximum(truth.sum(1) + (level**2).sum(1), 1e-6)
     expected = 2 * (mask * level).sum(1) / np.maximum(mask.sum(1) + level.sum(1), 1e-6)
-    empty, highest = ~mask.any(1), level.max(1)
-    expected = np.where(empty, 1 - highest, expected)
+    expected = np.where(mask.any(1), expected, 1 - level.max(1))
     outside, inside = (level * (1 - truth)).max(1), (level * truth).max(1)
     return {
         "1 - Dice": 1 - dice,
@@ -34,20 +35,9 @@ def rank(truths: Masks, levels: NDArray[np.float32]) -> dict[str, NDArray[np.flo
         "expected Dice x (1 - Dice)": expected * (1 - dice),
         "expected Dice x (1 - soft Dice)": expected * (1 - soft),
         "root of expected Dice x (1 - soft Dice)": np.sqrt(expected) * (1 - soft),
-        "the doubt": _doubt(truth, level),
+        "the doubt": np.array([measure_doubt(each >= MARKED, each, t) for t, each in zip(truths, levels, strict=True)]),
         "1 - best Dice at any threshold": 1 - _find_best(truth, level),
     }
-
-
-def _doubt(truth: NDArray[np.float64], level: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The doubt of ``evaluation.doubtful``: the same root, but an empty mask becomes a guess."""
-    highest = np.maximum(level.max(1), 1e-6)
-    empty = highest < MARKED
-    scaled = np.where(empty[:, None], level / highest[:, None], level)
-    mask = scaled >= MARKED
-    soft = 2 * (truth * scaled).sum(1) / np.maximum(truth.sum(1) + (scaled**2).sum(1), 1e-6)
-    expected = 2 * (mask * scaled).sum(1) / np.maximum(mask.sum(1) + scaled.sum(1), 1e-6)
-    return np.asarray(np.sqrt(np.where(empty, highest, 1.0) * expected) * (1 - soft))
 
 
 def _find_best(truth: NDArray[np.float64], level: NDArray[np.float64]) -> NDArray[np.float64]:

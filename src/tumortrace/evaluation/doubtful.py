@@ -161,18 +161,38 @@ def judge_outline(prediction: Prediction, truth: NDArray[np.bool_]) -> tuple[flo
         truth: The outlined pixels, shape (H, W), bool.
 
     Returns:
-        The doubt, the kind and the reason. The doubt is the root of the model's certainty (``_certainty``) times 1
-        minus the Dice of its probabilities and the outline (``_soft_dice``). Where it marks nothing, its best guess is
-        compared (``_guess``), and the doubt is as small as the guess is weak. It is 0 if mask and outline are both
-        empty.
+        The doubt (``measure_doubt``), the kind and the reason.
     """
     inside = float(prediction.probability[truth].max(initial=0.0))
     kind, reason = _explain(prediction, truth, inside=inside)
-    if not truth.any() and not prediction.mask.any():
-        return 0.0, kind, reason
-    mask, probability, highest = _guess(prediction)
+    return measure_doubt(prediction.mask, prediction.probability, truth), kind, reason
+
+
+def measure_doubt(mask: NDArray[np.bool_], probability: NDArray[np.float32], truth: NDArray[np.bool_]) -> float:
+    """Measure how surely a model contradicts an outline.
+
+    A model misses tumours more often than a person outlines one where there is none. So an empty mask says little
+    against an outline: its best guess is compared, which is what reaches half of the highest probability, and the
+    doubt is as small as the guess is weak.
+
+    Args:
+        mask: The model's mask, shape (H, W), bool.
+        probability: Its probabilities, shape (H, W), float32, in [0, 1].
+        truth: The outlined pixels, shape (H, W), bool.
+
+    Returns:
+        The root of the model's certainty (``_certainty``) times 1 minus the Dice of its probabilities and the outline
+        (``_soft_dice``), 0 to 1; 0 if mask and outline are both empty.
+    """
+    highest = 1.0
+    if not mask.any():
+        if not truth.any():
+            return 0.0
+        highest = max(float(probability.max()), 1e-6)
+        probability = probability / np.float32(highest)
+        mask = probability >= 0.5
     # The root: the certainty says how far to trust the difference, and an unsure model can still be right.
-    return math.sqrt(highest * _certainty(mask, probability)) * (1 - _soft_dice(probability, truth)), kind, reason
+    return math.sqrt(highest * _certainty(mask, probability)) * (1 - _soft_dice(probability, truth))
 
 
 def write_doubts(doubts: Sequence[Doubt], out: Path) -> None:
@@ -216,19 +236,6 @@ def _judge_case(surveyed: SurveyedCase, held_out: HeldOutModels) -> Doubt | None
         outlined_px=int(case.truth.sum()),
         marked_px=int(prediction.mask.sum()),
     )
-
-
-def _guess(prediction: Prediction) -> tuple[NDArray[np.bool_], NDArray[np.float32], float]:
-    """Return mask, probabilities and 1; of a model that marks nothing, its best guess and how probable that is.
-
-    A model misses tumours more often than a person outlines one where there is none. So an empty mask says little
-    against an outline. The guess is what reaches half of the highest probability.
-    """
-    if prediction.mask.any():
-        return prediction.mask, prediction.probability, 1.0
-    highest = max(float(prediction.probability.max()), 1e-6)
-    scaled = prediction.probability / np.float32(highest)
-    return scaled >= 0.5, scaled, highest
 
 
 def _certainty(mask: NDArray[np.bool_], probability: NDArray[np.float32]) -> float:
