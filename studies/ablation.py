@@ -8,7 +8,6 @@ not promise. ``--row NAME`` runs one row alone.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,9 +22,9 @@ from tumortrace.config import load_config
 from tumortrace.copies.split_files import apply_split
 from tumortrace.data.cases import read_cases
 from tumortrace.data.dataset import Dataset
-from tumortrace.files import write_atomically
 from tumortrace.inference.model import open_model
 from tumortrace.inference.predict import predict
+from tumortrace.json_csv import read_json, write_json
 from tumortrace.metrics.calibration import FALSE_ALARM_AREA
 from tumortrace.metrics.intervals import mean_interval
 from tumortrace.metrics.overlap import count_pixels
@@ -92,8 +91,8 @@ def run_row(name: str, dataset: Dataset, group_of: dict[str, str], out: Path) ->
     if not path.is_file():
         tell(f"{name} ...")
         train(dataset, load_config("fast", (*SCREENING, *ROWS[name])), out=folder)
-        write_atomically(path, (json.dumps(score(folder, dataset, group_of), indent=1) + "\n").encode())
-    return dict(json.loads(path.read_text()))
+        write_json(path, score(folder, dataset, group_of))
+    return dict(read_json(path))
 
 
 def score(run: Path, dataset: Dataset, group_of: dict[str, str]) -> dict[str, Any]:
