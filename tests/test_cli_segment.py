@@ -44,7 +44,10 @@ def write_scans(folder: Path, count: int) -> None:
 
 
 def start_segmenting(cwd: Path, **options: object) -> subprocess.Popen[bytes]:
-    """Start to segment more than can be done at once; go on when the first records are there."""
+    """Start to segment more than can be done at once; go on when two records are there.
+
+    A signal amid the writing of a record takes that record back, so that of one there may be none.
+    """
     write_scans(cwd / "scans", 600)
     command = [sys.executable, "-m", "tumortrace", "segment", "scans", "--out", "masks"]
     before = {
@@ -55,7 +58,7 @@ def start_segmenting(cwd: Path, **options: object) -> subprocess.Popen[bytes]:
         signal.signal(ending, handler)
     partial = cwd / "masks" / PARTIAL
     deadline = time.monotonic() + 120
-    while not (partial.is_file() and partial.read_text().count("\n") > 10) and time.monotonic() < deadline:
+    while not (partial.is_file() and partial.read_text().count('"file": ') > 1) and time.monotonic() < deadline:
         time.sleep(0.02)
     return running
 
