@@ -126,16 +126,18 @@ def open_team(place: Place | None, device: Device) -> Iterator[Team]:
     if place is None:
         yield ALONE
         return
-    team = Team(place, _connect(place, device))
+    fabric = _connect(place, device)
     try:
-        yield team
+        yield Team(place, fabric)
     except RuntimeError as error:
         if not isinstance(error, torch.distributed.DistError) and "gloo" not in str(error):
             raise
+        if fabric.device.type == "cpu":
+            torch.distributed.destroy_process_group()  # else gloo's threads may abort the program at its end
         raise PeerLostError(
             "another process of this training has ended; its own message says why; continue with --resume"
         ) from None
-    torch.distributed.destroy_process_group()  # not after an error: it would wait for those that are gone
+    torch.distributed.destroy_process_group()  # not after other errors: it would wait for what is under way
 
 
 def _connect(place: Place, device: Device) -> Fabric:
