@@ -18,6 +18,7 @@ from tumortrace.data.dataset import Dataset, open_any, open_dataset
 from tumortrace.data.findings import Finding
 from tumortrace.errors import DataError
 from tumortrace.reporting.audit_page import write_audit_page
+from tumortrace.reporting.tables import tables_of_audit
 
 DrawHead = Callable[..., NDArray[np.uint8]]
 WriteCase = Callable[..., CaseRecord]
@@ -82,6 +83,28 @@ def test_the_page_shows_the_pairs_and_needs_nothing_else(audited: tuple[Dataset,
     assert "no such image" in page
     for outside in ("<script", "http://", "https://", 'src="/', "@import", "url("):
         assert outside not in page.replace("http://www.w3.org", "")
+
+
+def test_a_copied_mask_that_is_as_empty_as_the_truth_has_no_dice(
+    draw_head: DrawHead, write_case: WriteCase, tmp_path: Path
+):
+    """One pixel of a large slice is lost where masks are kept in small."""
+    size_hw = (900, 800)
+    pixel = np.zeros(size_hw, dtype=np.bool_)
+    pixel[301, 301] = True
+    records = (
+        write_case("t", draw_head(1, size_hw), pixel),
+        write_case("v", draw_head(2, size_hw), np.zeros(size_hw, dtype=np.bool_), part="val"),
+    )
+    survey = survey_cases(records)
+    document = audit_document(Dataset(tmp_path, records, ()), survey)
+    undefined = {"n": 1, "mean_dice": None, "ci95": None}
+    lookup = {"all": undefined, "leaked": undefined | {"n": 0}, "clean": undefined}
+    assert document["baselines"] == {"nearest_training_mask": lookup}
+    write_audit_page(survey, document, tmp_path / "audit.html")
+    assert "mean Dice - on all (1), - on clean (1)" in (tmp_path / "audit.html").read_text(encoding="utf-8")
+    cells = [cell for table in tables_of_audit(document) for column in table.columns for cell in column.cells]
+    assert "all - (n 1), clean - (n 1)" in cells
 
 
 def test_a_folder_of_pictures_without_annotations(draw_head: DrawHead, tmp_path: Path):

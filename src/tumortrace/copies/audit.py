@@ -25,8 +25,7 @@ from tumortrace.copies.transforms import name_transform
 from tumortrace.data.dataset import Dataset
 from tumortrace.json_csv import Document, write_csv, write_json
 from tumortrace.machine import usable_cores
-from tumortrace.metrics.aggregate import nan_to_none
-from tumortrace.metrics.intervals import mean_interval
+from tumortrace.metrics.aggregate import describe_values, nan_to_none
 from tumortrace.metrics.overlap import count_pixels
 
 GROUP_COLUMNS = ("file", "split", "group", "transform", "similarity", "nearest")
@@ -183,6 +182,5 @@ def _score_lookup(survey: Survey, training: Sequence[int], scored: Sequence[int]
 
 
 def _describe_dice(dices: list[float], blocks: list[str]) -> Document:
-    defined = [dice for dice in dices if not np.isnan(dice)]
-    mean = float(np.mean(defined)) if defined else float("nan")
-    return {"n": len(dices), "mean_dice": mean, "ci95": list(mean_interval(dices, blocks))}
+    described = describe_values(dices, blocks)
+    return {"n": len(dices), "mean_dice": described["mean"], "ci95": described["ci95"]}

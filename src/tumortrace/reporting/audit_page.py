@@ -102,7 +102,8 @@ def _sentences(document: Document) -> list[str]:
     sentences = [_COPIES]
     lookup = (document["baselines"] or {}).get("nearest_training_mask")
     if lookup:
-        sides = ", ".join(f"{s['mean_dice']:.3f} on {name} ({s['n']})" for name, s in lookup.items() if s["n"])
+        scored = {side: scores for side, scores in lookup.items() if scores["n"]}
+        sides = ", ".join(f"{cells.number(each['mean_dice'])} on {side} ({each['n']})" for side, each in scored.items())
         sentences.append(
             f"Copying the mask of the most similar TRAIN slice, without a network, reaches mean Dice {sides}. A model "
             "below that does not beat a lookup table."

@@ -157,8 +157,8 @@ def _rows_of_scores(document: Document) -> Iterator[tuple[str, str]]:
         counts = f"{counted(agreement['pairs'], 'pair')} of outlines, {counted(agreement['groups'], 'slice')}"
         yield "annotators agree", f"{scores} ({counts})"
     if document["baselines"]:
-        lookup = document["baselines"]["nearest_training_mask"]
-        sides = (f"{side} {score['mean_dice']:.3f} (n {score['n']})" for side, score in lookup.items() if score["n"])
+        scored = {side: each for side, each in document["baselines"]["nearest_training_mask"].items() if each["n"]}
+        sides = (f"{side} {number(each['mean_dice'])} (n {each['n']})" for side, each in scored.items())
         yield "Dice of copying TRAIN masks", ", ".join(sides)
 
 
