@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -129,6 +130,18 @@ def test_a_folder_that_cannot_be_made_is_no_obstacle(
 ):
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setenv(SWITCH, "")
+    measured.all(draw_head(1))
+    assert measured.count == 1
+
+
+def test_a_user_without_a_home_has_no_cache(
+    draw_head: DrawHead, monkeypatch: pytest.MonkeyPatch, measured: Measured
+):
+    """A container may run under a number that no user has; ``Path.home`` then raises an error."""
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("LOCALAPPDATA", raising=False)
     monkeypatch.setenv(SWITCH, "")
     measured.all(draw_head(1))
     assert measured.count == 1

@@ -48,7 +48,7 @@ def open_signatures(measure: Measure) -> Iterator[Measure]:
     Args:
         measure: Function that measures what is not remembered: ``measure_signature``, or the same done elsewhere.
     """
-    connection = None if os.environ.get(SWITCH, "").strip().lower() == "off" else _connect(find_cache_folder())
+    connection = None if os.environ.get(SWITCH, "").strip().lower() == "off" else _connect()
     if connection is None:
         yield measure
         return
@@ -63,6 +63,9 @@ def find_cache_folder() -> Path:
     """Return the folder for files that may be removed at any time, which need not exist.
 
     It is ``tumortrace`` in ``$XDG_CACHE_HOME`` where that is set, or else in the system's usual place.
+
+    Raises:
+        RuntimeError: That is in the user's home, and the user has none.
     """
     given = Path(os.environ.get("XDG_CACHE_HOME", ""))
     if given.is_absolute():  # the standard has relative paths ignored
@@ -72,10 +75,10 @@ def find_cache_folder() -> Path:
     return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "tumortrace"
 
 
-def _connect(folder: Path) -> sqlite3.Connection | None:
+def _connect() -> sqlite3.Connection | None:
     """Open the file, made anew if it is damaged; None if that is impossible."""
-    path = folder / "signatures.sqlite"
-    with suppress(OSError, sqlite3.OperationalError):  # no such place, in use, or on a disk that is full
+    with suppress(OSError, RuntimeError, sqlite3.OperationalError):  # no home, no such place, in use, or a full disk
+        path = find_cache_folder() / "signatures.sqlite"
         try:
             return _open(path)
         except sqlite3.OperationalError:
