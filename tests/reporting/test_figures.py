@@ -163,6 +163,11 @@ def test_dollars_in_a_name_are_no_formula(tmp_path: Path):
     assert "a$^$b.jpg" in texts_of(draw_cases([case("a$^$b.jpg")], title="Best cases"))
 
 
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+def test_a_name_in_a_script_that_the_font_lacks_is_drawn_without_a_warning(suffix: str, tmp_path: Path):
+    save_figure(draw_cases([case("\u5934.jpg\nDice 0.667")], title="Best cases"), tmp_path / f"cases.{suffix}")
+
+
 def test_losses_are_drawn_raw_and_smoothed_with_the_kept_epoch():
     (axes,) = draw_losses(losses([0.8, 0.4, 0.2, 0.2, 0.1], [0.9, 0.3, 0.6, 0.5, 0.5]), kept_epoch=2).axes
     raw_train, smooth_train, raw_val, smooth_val, kept = axes.lines

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -88,6 +89,11 @@ def test_a_page_of_ours_is_written_over_and_no_other_file(tmp_path: Path):
     with pytest.raises(DataError, match=r"page\.html: is not a page that tumortrace wrote"):
         html.write_page(page, html.page("three", "", []))
     assert "my own notes" in page.read_text()
+
+
+def test_a_folder_whose_name_is_not_utf_8_is_escaped(tmp_path: Path):
+    html.write_page(tmp_path / "page.html", html.page("Audit", os.fsdecode(b"/data/k\xf6pfe"), []))
+    assert "/data/k\\udcf6pfe" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["summary.json", "page.pdf", "page", "per_image.csv"])

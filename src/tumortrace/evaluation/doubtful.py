@@ -198,7 +198,8 @@ def measure_doubt(mask: NDArray[np.bool_], probability: NDArray[np.float32], tru
 def write_doubts(doubts: Sequence[Doubt], out: Path) -> None:
     """Write ``doubtful.csv``, a row a case, and ``doubtful.txt``, the names that ``train --exclude`` reads."""
     write_csv(out / TABLE, (asdict(doubt) for doubt in doubts), columns=[field.name for field in fields(Doubt)])
-    write_atomically(out / LIST, "".join(f"{doubt.file}\n" for doubt in contradicted(doubts)).encode())
+    names = "".join(f"{doubt.file}\n" for doubt in contradicted(doubts))
+    write_atomically(out / LIST, names.encode(errors="backslashreplace"))  # a folder's name may not be UTF-8
 
 
 def contradicted(doubts: Iterable[Doubt]) -> list[Doubt]:

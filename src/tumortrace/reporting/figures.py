@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,6 @@ from typing import Any
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
@@ -211,14 +211,19 @@ def _read_epoch(row: Mapping[str, str]) -> dict[str, float | None]:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG or SVG by the path's suffix, atomically; the same figure gives the same bytes."""
-    kind = path.suffix.removeprefix(".")
+    """Write a figure as PNG or SVG by the path's suffix, atomically."""
+    write_atomically(path, encode_figure(figure, path.suffix.removeprefix(".")))
+
+
+def encode_figure(figure: Figure, kind: str) -> bytes:
+    """Return a figure as a file, ``"png"`` or ``"svg"``; the same figure gives the same bytes."""
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure)
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
-    with rc_context({"svg.hashsalt": "tumortrace"}):  # else the names inside an SVG are drawn at random
+    # Without a salt, the names inside an SVG are drawn at random.
+    with rc_context({"svg.hashsalt": "tumortrace"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a file's name in a script that it lacks
         figure.savefig(buffer, format=kind, dpi=160, metadata=metadata)
-    write_atomically(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def _measured(rows: Sequence[MetricsRow], key: str) -> NDArray[np.float64]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import functools
-import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,14 +18,13 @@ import cv2
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from matplotlib import rc_context
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 import tumortrace
 from tumortrace.errors import DataError
 from tumortrace.files import write_atomically
+from tumortrace.reporting.figures import encode_figure
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _LONGEST_WORD = 24  # characters
@@ -101,13 +99,13 @@ def refuse_foreign_page(path: Path) -> None:
 
 
 def write_page(path: Path, markup: str) -> None:
-    """Write a page.
+    """Write a page; what is no text, as in the path of a folder whose name is not UTF-8, is escaped.
 
     Raises:
         DataError: Another file or a folder stands there (``refuse_foreign_page``).
     """
     refuse_foreign_page(path)
-    write_atomically(path, markup.encode())
+    write_atomically(path, markup.encode(errors="backslashreplace"))
 
 
 def paragraph(words: str) -> Markup:
@@ -159,12 +157,8 @@ def findings(found: Sequence[Mapping[str, Any]], *, shown: int, file: str) -> Ma
 
 
 def chart(figure: Figure, *, alt: str, caption: str) -> Markup:
-    """Return a matplotlib figure as a picture that stays sharp in print; the same figure gives the same bytes."""
-    buffer = io.BytesIO()
-    FigureCanvasSVG(figure)
-    with rc_context({"svg.hashsalt": "tumortrace", "svg.fonttype": "path"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return _figure("image/svg+xml", buffer.getvalue(), alt=alt, caption=caption)
+    """Return a matplotlib figure as a picture that stays sharp in print."""
+    return _figure("image/svg+xml", encode_figure(figure, "svg"), alt=alt, caption=caption)
 
 
 def picture(pixels: NDArray[np.uint8], *, alt: str, caption: str) -> Markup:
