@@ -15,6 +15,7 @@ import pytest
 import typer.main
 
 from tumortrace.cli import app
+from tumortrace.config import config_names
 from tumortrace.metrics.overlap import count_pixels
 
 ROOT = Path(__file__).parent.parent
@@ -54,6 +55,11 @@ def test_help_examples_parse(command):
     name, *arguments = shlex.split(example[1])
     assert name == command
     COMMANDS[command].make_context(command, list(arguments))  # raises on what the command does not understand
+
+
+def test_the_help_of_train_names_every_configuration():
+    config = next(parameter for parameter in COMMANDS["train"].params if parameter.name == "config")
+    assert set(config_names()) <= set(re.findall(r"\w+", config.help))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -134,6 +134,12 @@ def test_other_settings_or_folds_or_a_foreign_folder_are_refused(done: Done, dat
         cross_validate(open_dataset(data), CONFIG, folds=3, by="groups", out=tmp_path)
 
 
+def test_a_network_for_boxes_is_refused_before_anything_is_written(data: Path, tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"'prompted' cannot be cross-validated; train it with train --config box$"):
+        cross_validate(open_dataset(data), load_config("box"), folds=3, by="groups", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_a_killed_cross_validation_left_is_its_own(tmp_path: Path):
     (tmp_path / f".{RUN_CONFIG}.partial").write_text("[tra")
     (tmp_path / LOCK).touch()

@@ -11,7 +11,6 @@ import typer
 import tumortrace
 from tumortrace.commands.options import (
     By,
-    ConfigOption,
     LabelOption,
     NegativesOption,
     RayOption,
@@ -23,7 +22,12 @@ from tumortrace.commands.output import console, exit_if_unreadable, name_next_co
 
 def crossval(  # noqa: PLR0913, PLR0917 - the options of the command
     data: SeveralData,
-    config: ConfigOption = None,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            "--config", metavar="NAME|FILE", help="default, fast, narrow, paper, smoke, or TOML file [default]."
+        ),
+    ] = None,
     overrides: SetOption = None,
     folds: Annotated[int, typer.Option("--folds", metavar="K", min=2, help="Number of folds.")] = 5,
     by: Annotated[By, typer.Option("--by", help="Folds of groups, or hold out one source (DATA).")] = "groups",

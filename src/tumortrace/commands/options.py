@@ -18,10 +18,6 @@ Colours = Literal["safe", "paper"]
 
 DataArgument = Annotated[Path, typer.Argument(metavar="DATA", help="Folder of images or scans, annotated.")]
 SeveralData = Annotated[list[Path], typer.Argument(metavar="DATA...", help="Folders of images or scans, annotated.")]
-ConfigOption = Annotated[
-    str | None,
-    typer.Option("--config", metavar="NAME|FILE", help="default, fast, narrow, paper, smoke, or TOML file."),
-]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; may be repeated.")
 ]

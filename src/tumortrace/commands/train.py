@@ -12,7 +12,6 @@ import typer
 
 import tumortrace
 from tumortrace.commands.options import (
-    ConfigOption,
     FoldOption,
     LabelOption,
     NegativesOption,
@@ -36,7 +35,12 @@ from tumortrace.wording import counted
 
 def train(  # noqa: PLR0913, PLR0917 - the options of the command
     data: SeveralData,
-    config: ConfigOption = None,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            "--config", metavar="NAME|FILE", help="box, default, fast, narrow, paper, smoke, or TOML file [default]."
+        ),
+    ] = None,
     overrides: SetOption = None,
     split: SplitOption = None,
     fold: FoldOption = None,

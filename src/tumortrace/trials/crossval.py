@@ -63,11 +63,14 @@ def cross_validate(  # noqa: PLR0913 - the settings of a cross-validation
         The scores, and a row for each fold: number, cases, mean Dice, seconds and recipe.
 
     Raises:
-        ConfigError: ``out`` holds a cross-validation under other settings, or something else.
+        ConfigError: ``out`` holds a cross-validation under other settings, or something else; or the network is a
+            prompted one.
         DataError: Too few different slices, the data changed since the folds were made, or another run writes to
             ``out``.
         TumortraceError: As ``train``.
     """
+    if config.network.decoder == "prompted":
+        raise ConfigError("network.decoder = 'prompted' cannot be cross-validated; train it with train --config box")
     records = tuple(record for record in dataset.records if record.part != "test")
     if by == "source":
         list_sources(records)
