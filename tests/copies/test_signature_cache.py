@@ -135,9 +135,7 @@ def test_a_folder_that_cannot_be_made_is_no_obstacle(
     assert measured.count == 1
 
 
-def test_a_user_without_a_home_has_no_cache(
-    draw_head: DrawHead, monkeypatch: pytest.MonkeyPatch, measured: Measured
-):
+def test_a_user_without_a_home_has_no_cache(draw_head: DrawHead, monkeypatch: pytest.MonkeyPatch, measured: Measured):
     """A container may run under a number that no user has; ``Path.home`` then raises an error."""
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
