@@ -5,61 +5,60 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from torch import nn
 
+from tumortrace.config import Config
 from tumortrace.data.dataset import Dataset
 from tumortrace.data.findings import Finding
 from tumortrace.data.fingerprint import hash_part
 from tumortrace.training import manifest
+from tumortrace.training.compute import Compute
+from tumortrace.training.epochs import EpochRow
 from tumortrace.training.manifest import (
-    RunFacts,
     build_manifest,
     describe_data,
     describe_environment,
+    describe_run,
     peak_memory_bytes,
 )
+from tumortrace.training.warm_start import WarmStart
 
-MEASURED = RunFacts(
-    device="cpu",
-    processes=2,
-    precision="32-true",
-    seed=7,
-    parameters=4850,
-    kept_epoch=2,
-    wall_seconds=12.345,
-    epoch_seconds=10.06,
-    peak_memory_bytes={"cpu": 900, "gpu": None},
-    onnx_largest_difference=1.5e-7,
-)
+
+def test_a_run_by_hand(settings: Callable[..., Config], compute: Compute, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(time, "perf_counter", lambda: 112.345)
+    monkeypatch.setattr(manifest, "peak_memory_bytes", lambda: {"cpu": 900, "gpu": None})
+    rows = [EpochRow(1, 0.5, 0.3, None, 9.0, 0.1, 4.03), EpochRow(2, 0.4, 0.4, None, 9.0, 0.1, 6.03)]
+    network = nn.Linear(4, 3)  # 12 weights and 3 biases
+    config = settings(seed=7, keep="best_loss")
+    described = describe_run(network, config, compute, rows, started=100.0, difference=1.5e-7)
+    assert described == {
+        "device": "cpu",
+        "processes": 1,
+        "precision": "32-true",
+        "seed": 7,
+        "parameters": 15,
+        "kept_epoch": 1,
+        "wall_seconds": 12.3,
+        "epoch_seconds": 10.1,
+        "peak_memory_bytes": {"cpu": 900, "gpu": None},
+        "onnx_largest_difference": 1.5e-7,
+    }
 
 
 def test_manifest_by_hand():
     finding = Finding("unreadable", "left out", "TRAIN/b.png", cause="cut short", remedy="mend it")
     dataset = Dataset(Path(), (), (), folders={"one": Path("data/one")})
     data = describe_data(dataset, {"a": "aa", "b": "bb"}, {})
-    origin = {"name": "default", "sha256": "cc", "remembered": False}
-    document = build_manifest(
-        MEASURED,
-        environment={"python": "3.11"},
-        data=data,
-        findings=[finding],
-        start=origin,
-    )
+    document = build_manifest({"seed": 7}, data=data, findings=[finding], start=WarmStart("default", "cc", False))
+    assert {key: document.pop(key) for key in describe_environment()} == describe_environment()
     assert json.loads(json.dumps(document)) == {
-        "python": "3.11",
-        "device": "cpu",
-        "processes": 2,
-        "precision": "32-true",
         "seed": 7,
-        "parameters": 4850,
-        "kept_epoch": 2,
-        "wall_seconds": 12.3,
-        "epoch_seconds": 10.1,
-        "peak_memory_bytes": {"cpu": 900, "gpu": None},
-        "onnx_largest_difference": 1.5e-7,
-        "began_from": origin,
+        "began_from": {"name": "default", "sha256": "cc", "remembered": False},
         "data": {
             "root": ".",
             "folders": {"one": str(Path("data/one"))},

@@ -14,7 +14,7 @@ from tumortrace import api, files
 from tumortrace.config import AugmentationConfig, NetworkConfig, load_config
 from tumortrace.data.dataset import open_dataset
 from tumortrace.data.slice import slice_from_array
-from tumortrace.errors import ConfigError, DataError
+from tumortrace.errors import ConfigError, DataError, TumortraceError
 from tumortrace.inference.prompts.model import open_prompt_model
 from tumortrace.inference.prompts.session import PromptSession
 from tumortrace.phantoms.slices import draw_phantom, write_phantom_dataset
@@ -153,6 +153,18 @@ def test_a_resumed_training_ends_as_one_that_was_not_stopped(data: Path, tmp_pat
     assert [row.epoch for row in whole.rows] == [1, 2]
     manifest = json.loads((tmp_path / "a/manifest.json").read_text(encoding="utf-8"))
     assert manifest["parameters"] > 2_000_000
+
+
+def test_a_training_does_not_go_on_with_its_slices_in_another_order(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(prompted_run, "export_prompted", lambda *_, **__: 0.0)
+    other = tmp_path / "other"
+    write_phantom_dataset(other, counts={"TRAIN": 2}, no_tumour=0, seed=1)
+    once = (*TINY, "training.epochs=1", "training.schedule=constant")
+    api.train([data, other], out=tmp_path / "run", config="box", overrides=once)
+    with pytest.raises(TumortraceError, match="the same slices in another order"):
+        api.train([other, data], out=tmp_path / "run", overrides=("training.epochs=2",), resume=True)
 
 
 def test_a_run_killed_behind_its_last_checkpoint_ends_as_one_that_was_not(

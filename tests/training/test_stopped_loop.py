@@ -20,7 +20,7 @@ from tumortrace.config import Config, config_from_tables
 from tumortrace.errors import ConfigError, TumortraceError
 from tumortrace.reporting.figures import read_metrics
 from tumortrace.run_folder import CHECKPOINT
-from tumortrace.training import batches, loop
+from tumortrace.training import batches, checkpoint, loop
 from tumortrace.training.arrays import PreparedPart
 from tumortrace.training.checkpoint import TrainingState, read_state
 from tumortrace.training.compute import Compute, start_compute
@@ -227,7 +227,7 @@ def test_the_same_slices_in_another_order_are_refused(
     run(squares, other_squares)
     state = read_state(tmp_path / CHECKPOINT)
     with pytest.MonkeyPatch.context() as patch:  # a run of an earlier version goes on
-        patch.setattr(loop, "read_state", lambda _: replace(state, order=""))
+        patch.setattr(checkpoint, "read_state", lambda _: replace(state, order=""))
         run(turned, other_squares)
 
 

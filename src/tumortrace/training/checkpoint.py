@@ -7,9 +7,10 @@ new one.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -20,7 +21,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from tumortrace.config import Config, config_from_tables
-from tumortrace.errors import ConfigError, ModelError
+from tumortrace.data.fingerprint import hash_part
+from tumortrace.errors import ConfigError, ModelError, TumortraceError
 from tumortrace.files import write_atomically
 from tumortrace.training.epochs import EpochRow
 from tumortrace.training.folded import unfold
@@ -52,6 +54,19 @@ class TrainingState:
     rows: list[EpochRow] = field(default_factory=list)
     threads: int = 0
     order: str = ""
+
+
+def new_state(config: Config, train: dict[str, str], val: dict[str, str], *, threads: int) -> TrainingState:
+    """Return the state of a run before its first epoch.
+
+    Args:
+        config: Settings of the run.
+        train: SHA-256 of each training case, by case_id, in their order.
+        val: The same of the validation cases; may be empty.
+        threads: CPU threads of the training.
+    """
+    order = hashlib.sha256(json.dumps([list(train), list(val)]).encode()).hexdigest()
+    return TrainingState(config, hash_part(train | val), threads=threads, order=order)
 
 
 def save_weights(path: Path, network: nn.Module, *, about: Mapping[str, str] = MappingProxyType({})) -> None:
@@ -135,6 +150,33 @@ def read_state(path: Path) -> TrainingState:
         return TrainingState(config, document["data_hash"], rows, threads, order)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, ConfigError) as error:
         raise _no_checkpoint(path, _cause(error)) from None
+
+
+def resume_state(path: Path, *, fresh: TrainingState) -> TrainingState:
+    """Return the history of a checkpoint under the settings of now.
+
+    Args:
+        path: The checkpoint.
+        fresh: State from ``new_state``.
+
+    Raises:
+        ConfigError: The run began under other settings.
+        ModelError: The file is no checkpoint, or damaged.
+        TumortraceError: It was trained on other slices, or on the same ones in another order.
+    """
+    state = read_state(path)
+    refuse_other_settings(path, state.config, fresh.config)
+    if state.data_hash != fresh.data_hash:
+        raise TumortraceError(
+            f"{path}: was trained on other data (sha256 {state.data_hash[:12]}, now {fresh.data_hash[:12]}); "
+            "restore the data, or train into another --out"
+        )
+    if state.order not in {"", fresh.order}:
+        raise TumortraceError(
+            f"{path}: was trained on the same slices in another order or on other sides; give folders and split as at "
+            "first, or train into another --out"
+        )
+    return replace(fresh, rows=state.rows)
 
 
 def refuse_other_settings(path: Path, began: Config, now: Config) -> None:

@@ -6,13 +6,12 @@ is killed and resumed from its last complete epoch therefore ends, on a CPU, wit
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +20,6 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from tumortrace.config import Config, Keep
-from tumortrace.data.fingerprint import hash_part
-from tumortrace.errors import TumortraceError
 from tumortrace.progress import open_progress, tell
 from tumortrace.run_folder import BEST, CHECKPOINT, METRICS, TENSORBOARD
 from tumortrace.training.arrays import PreparedPart
@@ -32,8 +29,8 @@ from tumortrace.training.checkpoint import (
     Saved,
     TrainingState,
     load_checkpoint,
-    read_state,
-    refuse_other_settings,
+    new_state,
+    resume_state,
     save_checkpoint,
     save_weights,
 )
@@ -169,10 +166,9 @@ def _start(
     training = config.training
     optimizer = make_optimizer(network, training)
     threads = torch.get_num_threads() * compute.team.place.local_size
-    order = hashlib.sha256(json.dumps([list(train.hashes), list(val.hashes)]).encode()).hexdigest()
-    state = TrainingState(config, hash_part(train.hashes | val.hashes), threads=threads, order=order)
+    state = new_state(config, train.hashes, val.hashes, threads=threads)
     if checkpoint.is_file():
-        state = _resumed(checkpoint, fresh=state)
+        state = resume_state(checkpoint, fresh=state)
     drawn = training.epoch_slices or len(train)
     steps = len(state.rows) * -(-drawn // training.batch_size)
     average = average_weights(network, decay=training.average, steps=steps) if training.average else None
@@ -183,23 +179,6 @@ def _start(
         load_checkpoint(checkpoint, Saved(network, average.module if average else None, optimizer, peaks))
     forward = compute.team.join_network(network)
     return state, _Trainer(network, average, optimizer, compute, config, train, pace, peaks, forward)
-
-
-def _resumed(checkpoint: Path, *, fresh: TrainingState) -> TrainingState:
-    """Return the history of a checkpoint under the settings of now."""
-    state = read_state(checkpoint)
-    refuse_other_settings(checkpoint, state.config, fresh.config)
-    if state.data_hash != fresh.data_hash:
-        raise TumortraceError(
-            f"{checkpoint}: was trained on other data (sha256 {state.data_hash[:12]}, now {fresh.data_hash[:12]}); "
-            "restore the data, or train into another --out"
-        )
-    if state.order not in {"", fresh.order}:
-        raise TumortraceError(
-            f"{checkpoint}: was trained on the same slices in another order or on other sides; give folders and "
-            "split as at first, or train into another --out"
-        )
-    return replace(fresh, rows=state.rows)
 
 
 def _train_epoch(trainer: _Trainer, epoch: int, *, tick: Tick) -> _TrainedEpoch:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from tumortrace.data.findings import Finding
 from tumortrace.data.fingerprint import hash_part
 from tumortrace.training.compute import Compute
 from tumortrace.training.epochs import EpochRow, kept_epoch
+from tumortrace.training.warm_start import WarmStart
 
 try:
     import resource
@@ -34,39 +35,10 @@ _LIBRARIES = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class RunFacts:
-    """Facts about a finished run.
-
-    Attributes:
-        device: Device of the training, as torch names it.
-        processes: Number of processes that trained together.
-        precision: ``"32-true"`` or ``"bf16-mixed"``.
-        seed: Seed of the training.
-        parameters: Number of trained parameters.
-        kept_epoch: Number of the epoch whose weights are kept, from 1.
-        wall_seconds: Time of this call, with reading and export.
-        epoch_seconds: Time of all epochs, with those before a resumption.
-        peak_memory_bytes: Peak memory bytes from ``peak_memory_bytes``.
-        onnx_largest_difference: Largest difference in tumour probability between torch and ONNX Runtime.
-    """
-
-    device: str
-    processes: int
-    precision: str
-    seed: int
-    parameters: int
-    kept_epoch: int
-    wall_seconds: float
-    epoch_seconds: float
-    peak_memory_bytes: Mapping[str, int | None]
-    onnx_largest_difference: float
-
-
-def measure_run(
+def describe_run(
     network: nn.Module, config: Config, compute: Compute, rows: Sequence[EpochRow], *, started: float, difference: float
-) -> RunFacts:
-    """Gather the facts about a run whose model has just been exported.
+) -> dict[str, object]:
+    """Return what the manifest says about a training whose model has just been exported.
 
     Args:
         network: The trained network.
@@ -76,51 +48,40 @@ def measure_run(
         started: Time of ``time.perf_counter`` when this call began.
         difference: Largest difference in tumour probability between torch and ONNX Runtime.
     """
-    return RunFacts(
-        device=str(compute.device),
-        processes=compute.team.place.size,
-        precision=compute.precision,
-        seed=config.training.seed,
-        parameters=sum(parameter.numel() for parameter in network.parameters()),
-        kept_epoch=kept_epoch(rows, keep=config.training.keep),
-        wall_seconds=time.perf_counter() - started,
-        epoch_seconds=sum(row.seconds for row in rows),
-        peak_memory_bytes=peak_memory_bytes(),
-        onnx_largest_difference=difference,
-    )
+    return {
+        "device": str(compute.device),
+        "processes": compute.team.place.size,
+        "precision": compute.precision,
+        "seed": config.training.seed,
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "kept_epoch": kept_epoch(rows, keep=config.training.keep),
+        "wall_seconds": round(time.perf_counter() - started, 1),  # of this call, with reading and export
+        "epoch_seconds": round(sum(row.seconds for row in rows), 1),  # with those before a resumption
+        "peak_memory_bytes": peak_memory_bytes(),
+        "onnx_largest_difference": difference,
+    }
 
 
 def build_manifest(
-    facts: RunFacts,
+    facts: Mapping[str, object],
     *,
-    environment: Mapping[str, object],
     data: Mapping[str, object],
     findings: Sequence[Finding],
-    start: Mapping[str, object] | None,
+    start: WarmStart | None,
 ) -> dict[str, object]:
     """Return the manifest of a run, as it is written to JSON.
 
     Args:
-        facts: Facts about the run.
-        environment: Environment from ``describe_environment``; its keys come first in the manifest.
+        facts: Facts from ``describe_run``.
         data: Data from ``describe_data``.
         findings: Faults of the data, each a table in the manifest.
         start: The model that training started from; None if it started from no model.
     """
     return {
-        **environment,
-        "device": facts.device,
-        "processes": facts.processes,
-        "precision": facts.precision,
-        "seed": facts.seed,
-        "parameters": facts.parameters,
-        "kept_epoch": facts.kept_epoch,
-        "wall_seconds": round(facts.wall_seconds, 1),
-        "epoch_seconds": round(facts.epoch_seconds, 1),
-        "peak_memory_bytes": dict(facts.peak_memory_bytes),
-        "onnx_largest_difference": facts.onnx_largest_difference,
-        "began_from": start,
-        "data": dict(data),
+        **describe_environment(),
+        **facts,
+        "began_from": asdict(start) if start else None,
+        "data": data,
         "findings": [asdict(finding) for finding in findings],
     }
 
@@ -133,10 +94,9 @@ def describe_data(dataset: Dataset, train: dict[str, str], val: dict[str, str]) 
         train: SHA-256 of each training case, by case_id.
         val: SHA-256 of each validation case; may be empty.
     """
-    folders = {source: str(folder) for source, folder in dataset.folders.items()}
     return {
         "root": str(dataset.root),
-        "folders": folders,
+        "folders": {source: str(folder) for source, folder in dataset.folders.items()},
         "train": _describe_part(train),
         "val": _describe_part(val),
     }

@@ -86,7 +86,7 @@ class LightUNet(nn.Module):
         below = [*widths[1:], skips[-1]]
         self.narrowings = nn.ModuleList(nn.Conv2d(deep, fine, 1) for deep, fine in zip(below, widths, strict=True))
         self.laterals = nn.ModuleList(nn.Conv2d(skip, fine, 1) for skip, fine in zip(skips, widths, strict=False))
-        self.mixers = nn.ModuleList(_normalised_convolution(fine, fine) for fine in widths)
+        self.mixers = nn.ModuleList(normalised_convolution(fine, fine) for fine in widths)
         self.head = _make_head(widths[0], maps=maps)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -124,7 +124,7 @@ class FullUNet(nn.Module):
         *skips, coarsest = [1, *self.encoder.feature_widths]
         below = [*widths[1:], coarsest]
         self.mixers = nn.ModuleList(
-            nn.Sequential(_normalised_convolution(deep + skip, fine), _normalised_convolution(fine, fine))
+            nn.Sequential(normalised_convolution(deep + skip, fine), normalised_convolution(fine, fine))
             for deep, skip, fine in zip(below, skips, widths, strict=True)
         )
         self.head = _make_head(widths[0], maps=maps)
@@ -140,9 +140,12 @@ class FullUNet(nn.Module):
         return logits if self.training or logits.shape[1] == 2 else join_maps(logits)
 
 
-def _normalised_convolution(before: int, after: int) -> nn.Sequential:
+def normalised_convolution(before: int, after: int, *, stride: int = 1) -> nn.Sequential:
+    """Return a 3 x 3 convolution, a batch normalisation and a ReLU."""
     return nn.Sequential(
-        nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)
+        nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False),
+        nn.BatchNorm2d(after),
+        nn.ReLU(inplace=True),
     )
 
 

@@ -13,11 +13,10 @@ from torch import Tensor, nn
 from tumortrace.config import Recipe
 from tumortrace.errors import ModelError
 from tumortrace.files import write_atomically
-from tumortrace.inference.prompts.grid import PROMPT_CHANNELS
 from tumortrace.inference.recipe import tumour_probability
 from tumortrace.run_folder import BOX_DECODER, BOX_ENCODER
 from tumortrace.training.export import TOLERANCE, convert, encode_onnx
-from tumortrace.training.prompted_network import PromptedNet
+from tumortrace.training.prompted_network import PromptedNet, prompt_with_boxes
 
 
 def export_prompted(
@@ -39,7 +38,7 @@ def export_prompted(
         ModelError: They differ by more than ``TOLERANCE``; nothing is written.
     """
     network.cpu().eval()
-    prompts = _box_alone(samples)
+    prompts = prompt_with_boxes(samples[:, 1])
     with torch.no_grad():
         features = network.encode(samples[:1])
     names = [f"features_{level}" for level in range(len(features))]
@@ -66,12 +65,6 @@ class _Flat(nn.Module):
         return logits
 
 
-def _box_alone(samples: Tensor) -> Tensor:
-    """Return prompts (N, 4, H, W) without clicks for samples (N, 2, H, W)."""
-    nothing = torch.zeros_like(samples[:, :1]).expand(-1, PROMPT_CHANNELS - 1, -1, -1)
-    return torch.cat([samples[:, 1:], nothing], dim=1)
-
-
 def _compare(network: PromptedNet, encoder: bytes, decoder: bytes, samples: Tensor) -> float:
     """Return the largest difference in probability; infinity if a side returns NaN."""
     options = onnxruntime.SessionOptions()
@@ -81,7 +74,7 @@ def _compare(network: PromptedNet, encoder: bytes, decoder: bytes, samples: Tens
     ]
     worst = 0.0
     for sample in torch.split(samples, 1):
-        prompts = _box_alone(sample)
+        prompts = prompt_with_boxes(sample[:, 1])
         with torch.no_grad():
             expected = tumour_probability(network(sample, prompts).numpy())
         features = opened[0].run(None, {"images": sample.numpy()})

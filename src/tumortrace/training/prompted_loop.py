@@ -17,8 +17,6 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from tumortrace.config import Config
-from tumortrace.data.fingerprint import hash_part
-from tumortrace.errors import TumortraceError
 from tumortrace.evaluation.simulated_prompts import click_error
 from tumortrace.inference.prompts.grid import Square, draw_clicks
 from tumortrace.progress import open_progress, tell
@@ -29,8 +27,8 @@ from tumortrace.training.checkpoint import (
     Saved,
     TrainingState,
     load_checkpoint,
-    read_state,
-    refuse_other_settings,
+    new_state,
+    resume_state,
     save_checkpoint,
     save_weights,
 )
@@ -38,7 +36,7 @@ from tumortrace.training.compute import Compute
 from tumortrace.training.epochs import EpochRow, describe_epoch, write_metrics
 from tumortrace.training.losses import LossFunction, make_loss
 from tumortrace.training.optimizer import make_optimizer, refuse_diverged, set_learning_rate, update_weights
-from tumortrace.training.prompted_network import PromptedNet
+from tumortrace.training.prompted_network import PromptedNet, prompt_with_boxes
 from tumortrace.training.prompted_samples import PromptedPart, Sample, draw_sample
 from tumortrace.training.sampling import Negatives, draw_epoch
 
@@ -109,13 +107,9 @@ def _start(
 ) -> tuple[TrainingState, _Trainer]:
     training = config.training
     optimizer = make_optimizer(network, training)
-    state = TrainingState(config, hash_part(train.hashes), threads=torch.get_num_threads())
+    state = new_state(config, train.hashes, {}, threads=torch.get_num_threads())
     if checkpoint.is_file():
-        before = read_state(checkpoint)
-        refuse_other_settings(checkpoint, before.config, config)
-        if before.data_hash != state.data_hash:
-            raise TumortraceError(f"{checkpoint}: was trained on other data; restore it, or train into another --out")
-        state.rows[:] = before.rows
+        state = resume_state(checkpoint, fresh=state)
     drawn = training.epoch_slices or len(train)
     steps = len(state.rows) * -(-drawn // training.batch_size)
     average = average_weights(network, decay=training.average, steps=steps)
@@ -161,7 +155,7 @@ def _step(trainer: _Trainer, samples: list[Sample], rng: np.random.Generator) ->
     truths = torch.from_numpy(np.stack([each.truth for each in samples])).to(device).long()
     with trainer.compute.autocast():
         features = network.encode(images.contiguous(memory_format=torch.channels_last))
-        alone = _prompts_without_clicks(samples).to(device)
+        alone = prompt_with_boxes(images[:, 1])
         clicked = _simulate_clicks(network, features, samples, alone, rng)
         twice = tuple(torch.cat([level, level]) for level in features)
         logits = network.decode(twice, torch.cat([alone, clicked]))
@@ -170,13 +164,6 @@ def _step(trainer: _Trainer, samples: list[Sample], rng: np.random.Generator) ->
     torch.autograd.backward(loss)
     update_weights(network, trainer.optimizer, trainer.average, clip=trainer.config.training.clip)
     return float(loss.detach())
-
-
-def _prompts_without_clicks(samples: list[Sample]) -> Tensor:
-    """Return the decoder's prompts (N, 4, H, W) of boxes alone."""
-    boxes = np.stack([each.box for each in samples])
-    nothing = np.zeros_like(boxes)
-    return torch.from_numpy(np.stack([boxes, nothing, nothing, nothing], axis=1))
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from torch.nn import functional
 from tumortrace.config import NetworkConfig
 from tumortrace.inference.prompts.grid import PROMPT_CHANNELS
 from tumortrace.training.encoder import EfficientNetLite, load_pretrained
+from tumortrace.training.networks import normalised_convolution
 
 
 class PromptedEncoder(nn.Module):
@@ -55,11 +56,11 @@ class PromptedDecoder(nn.Module):
         """
         super().__init__()
         steps = list(pairwise([PROMPT_CHANNELS, *widths]))
-        self.prompts = nn.ModuleList(_convolution(before, after, stride=2) for before, after in steps)
+        self.prompts = nn.ModuleList(normalised_convolution(before, after, stride=2) for before, after in steps)
         below = [*widths[1:], widths[-1]]
         self.narrowings = nn.ModuleList(nn.Conv2d(deep, fine, 1) for deep, fine in zip(below, widths, strict=True))
         self.mixers = nn.ModuleList(
-            nn.Sequential(*(_convolution(width, width) for _ in range(1 if level == 0 else 2)))
+            nn.Sequential(*(normalised_convolution(width, width) for _ in range(1 if level == 0 else 2)))
             for level, width in enumerate(widths)
         )
         self.head = nn.Conv2d(widths[0], 2, 3, padding=1)
@@ -94,6 +95,13 @@ class PromptedNet(nn.Module):
         return cast("Tensor", self.decode(self.encode(images), prompts))
 
 
+def prompt_with_boxes(boxes: Tensor) -> Tensor:
+    """Return the decoder's prompts (N, 4, H, W) of boxes (N, H, W) without a click."""
+    prompts = boxes.new_zeros(len(boxes), PROMPT_CHANNELS, *boxes.shape[1:])
+    prompts[:, 0] = boxes
+    return prompts
+
+
 def build_prompted(config: NetworkConfig, *, seed: int) -> PromptedNet:
     """Return a prompted network whose first weights depend on the seed alone.
 
@@ -106,11 +114,3 @@ def build_prompted(config: NetworkConfig, *, seed: int) -> PromptedNet:
     if config.pretrained:
         load_pretrained(network.encode.encoder)
     return network
-
-
-def _convolution(before: int, after: int, *, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False),
-        nn.BatchNorm2d(after),
-        nn.ReLU(inplace=True),
-    )

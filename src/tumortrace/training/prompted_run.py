@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,7 @@ from tumortrace.training.arrays import evenly_spaced
 from tumortrace.training.checkpoint import load_weights
 from tumortrace.training.compute import start_compute
 from tumortrace.training.export import EXPORT_SAMPLES
-from tumortrace.training.manifest import build_manifest, describe_data, describe_environment, measure_run
+from tumortrace.training.manifest import build_manifest, describe_data, describe_run
 from tumortrace.training.out_of_memory import explain_memory
 from tumortrace.training.prompted_export import export_prompted
 from tumortrace.training.prompted_loop import fit_prompted
@@ -77,14 +76,9 @@ def train_prompted(
         rows = tuple(state.rows)
         findings = dataset.findings + part.findings
         result = RunResult(out, rows, rows[-1].epoch, findings, train_count=len(part), val_count=0)
-        manifest = build_manifest(
-            measure_run(network, config, compute, rows, started=started, difference=difference),
-            environment=describe_environment(),
-            data=describe_data(dataset, part.hashes, {}),
-            findings=findings,
-            start=asdict(start) if start else None,
-        )
-        write_json(out / MANIFEST, manifest)
+        facts = describe_run(network, config, compute, rows, started=started, difference=difference)
+        data = describe_data(dataset, part.hashes, {})
+        write_json(out / MANIFEST, build_manifest(facts, data=data, findings=findings, start=start))
     return result
 
 

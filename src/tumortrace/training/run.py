@@ -49,7 +49,7 @@ from tumortrace.training.compute import Compute, start_compute
 from tumortrace.training.epochs import EpochRow, kept_epoch
 from tumortrace.training.export import EXPORT_SAMPLES, ExportDifference, ModelCard, export_onnx
 from tumortrace.training.loop import ShouldStop, fit, never
-from tumortrace.training.manifest import build_manifest, describe_data, describe_environment, measure_run
+from tumortrace.training.manifest import build_manifest, describe_data, describe_run
 from tumortrace.training.networks import build_network, describe_network
 from tumortrace.training.out_of_memory import explain_memory
 from tumortrace.training.team import Team, open_team
@@ -303,18 +303,10 @@ def _result(run: _Run, state: TrainingState) -> RunResult:
 def _finish(run: _Run, result: RunResult, *, started: float) -> None:
     """Export the kept weights and write the manifest."""
     load_weights(run.folder / BEST, run.network)
-    difference = _export(run)
-    facts = measure_run(
-        run.network, run.config, run.compute, result.rows, started=started, difference=difference.difference
-    )
-    manifest = build_manifest(
-        facts,
-        environment=describe_environment(),
-        data=describe_data(run.dataset, run.train.hashes, run.val.hashes),
-        findings=result.findings,
-        start=asdict(run.start) if run.start else None,
-    )
-    write_json(run.folder / MANIFEST, manifest)
+    difference = _export(run).difference
+    facts = describe_run(run.network, run.config, run.compute, result.rows, started=started, difference=difference)
+    data = describe_data(run.dataset, run.train.hashes, run.val.hashes)
+    write_json(run.folder / MANIFEST, build_manifest(facts, data=data, findings=result.findings, start=run.start))
 
 
 def _export(run: _Run) -> ExportDifference:
