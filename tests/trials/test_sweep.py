@@ -308,6 +308,13 @@ def test_every_run_is_scored_on_the_fold_that_was_held_out_from_it(done: Done):
         assert load_config(str(out / "runs" / run.run / "config.toml")).training.seed == run.seed
 
 
+def test_a_held_out_slice_that_is_gone_meanwhile_is_not_passed_over(done: Done, data: Path, tmp_path: Path):
+    first, second = open_dataset(data).select("train")[:2]
+    gone = replace(second, image_path=tmp_path / "gone.jpg")
+    with pytest.raises(DataError, match=r"gone\.jpg"):
+        sweep._score(done[0] / "runs" / "s1-seed0-fold1", (first, gone))
+
+
 def test_the_files_say_what_was_found(done: Done):
     out, plan, text, result, _, notes = done
     assert (out / "sweep.toml").read_text() == text

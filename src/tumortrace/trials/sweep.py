@@ -19,7 +19,7 @@ from tumortrace.config import Config
 from tumortrace.copies.split_files import apply_split
 from tumortrace.copies.splits import Split, find_heads
 from tumortrace.copies.survey import survey_cases
-from tumortrace.data.cases import CaseRecord, read_cases
+from tumortrace.data.cases import CaseRecord, read_case
 from tumortrace.data.dataset import Dataset
 from tumortrace.data.findings import Finding
 from tumortrace.errors import ConfigError, DataError
@@ -277,11 +277,13 @@ def _hold_out(dataset: Dataset, split: Split, trial: _Trial) -> tuple[Dataset, t
 
 
 def _score(folder: Path, records: tuple[CaseRecord, ...]) -> dict[str, float]:
+    """Return the Dice of each held-out slice with tumour; all runs must be scored on the same ones."""
     model = open_model(str(folder))
+    cases = (read_case(record)[0] for record in records)
     dices = {
-        record.case_id: count_pixels(predict(model, case.slice).mask, case.truth).dice
-        for record, case, _ in read_cases(records)
-        if case is not None and case.truth.any()
+        case.record.case_id: count_pixels(predict(model, case.slice).mask, case.truth).dice
+        for case in cases
+        if case.truth.any()
     }
     if not dices:
         raise DataError(f"{folder}: no slice with a tumour in the held-out fold to score on; ask for fewer folds")
