@@ -203,13 +203,6 @@ def test_a_run_folder_inside_one_of_several_datasets_is_refused(phantom_data: Pa
         train(parts_alone, settings(), out=other / "run")  # also where none of its cases is left
 
 
-def test_without_settings_there_must_be_a_run_to_resume(phantom_data: Path, tmp_path: Path):
-    with pytest.raises(ConfigError, match="no settings are given"):
-        train(open_dataset(phantom_data), None, out=tmp_path)
-    with pytest.raises(ConfigError, match=r"no run to resume \(no config\.toml\)"):
-        train(open_dataset(phantom_data), None, out=tmp_path, resume=True)
-
-
 def test_slices_without_any_tumour_are_nothing_to_learn(phantom_data: Path, tmp_path: Path):
     dataset = open_negatives(phantom_data / "no_tumour")
     with pytest.raises(DataError, match=r"none of 3 training slices has a tumour, so there is nothing to learn"):

@@ -136,7 +136,7 @@ def test_a_run_stopped_in_its_first_epoch_continues_without_the_model(
         patch.setattr(run_module, "fit", stop)
         with pytest.raises(TumortraceError, match="stopped"):
             train(dataset, config, out=stopped, start_from=open_model(str(tiny_run)))
-    train(dataset, None, out=stopped, resume=True)
+    train(dataset, config, out=stopped, resume=True)
     assert (stopped / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
     assert set(load_training_index(stopped / "training.npz").hashes) == set(
         load_training_index(whole / "training.npz").hashes
@@ -188,18 +188,11 @@ def test_a_run_stopped_before_it_had_begun_starts_again_with_the_same_result(
         with pytest.raises(TumortraceError, match="stopped"):
             train(dataset, config, out=stopped, start_from=model)
     with pytest.raises(ConfigError, match=r"no run to resume|stopped before it began to train; start it without"):
-        train(dataset, None, out=stopped, resume=True)
+        train(dataset, config, out=stopped, resume=True)
     assert not has_begun(stopped)
     train(dataset, config, out=stopped, start_from=model)
     for name in ("best.safetensors", "training.npz"):
         assert (stopped / name).read_bytes() == (whole / name).read_bytes()
-
-
-def test_a_resumed_run_starts_from_no_other_model(tiny_run: Path, other_data: Path, tmp_path: Path):
-    for name in ("config.toml", "training.npz"):
-        shutil.copy(tiny_run / name, tmp_path / name)
-    with pytest.raises(ConfigError, match="--resume continues from the run's own weights; omit --from"):
-        train(open_dataset(other_data), None, out=tmp_path, resume=True, start_from=open_model(str(tiny_run)))
 
 
 def test_first_weights_that_do_not_say_where_they_are_from(tiny_run: Path, other_data: Path, tmp_path: Path):

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import tumortrace
-from tumortrace.config import Config, TrainingConfig, load_config, to_toml
+from tumortrace.config import Config, TrainingConfig, to_toml
 from tumortrace.copies.described import DescribedCases
 from tumortrace.copies.training_index import build_training_index, save_training_index
 from tumortrace.data.cases import CaseRecord
@@ -93,7 +93,7 @@ class RunResult:
 
 def train(  # noqa: PLR0913 - what a run is made of
     dataset: Dataset,
-    config: Config | None,
+    config: Config,
     *,
     out: Path,
     start_from: Model | None = None,
@@ -108,9 +108,9 @@ def train(  # noqa: PLR0913 - what a run is made of
 
     Args:
         dataset: Training data.
-        config: All settings; None, in a run that is resumed, takes those in the run folder.
+        config: All settings; of a run that is resumed, its own (``resumed_settings``).
         out: The run folder; it is made if it does not exist.
-        start_from: Model whose weights training starts from.
+        start_from: Model whose weights training starts from; None in a run that is resumed, which keeps its first ones.
         resume: Continue the run in the folder. Settings must stay; device, threads and, under a constant learning
             rate, the number of epochs may differ.
         should_stop: Function that may end the run after an epoch, as a complete one.
@@ -125,29 +125,29 @@ def train(  # noqa: PLR0913 - what a run is made of
         TumortraceError: The device is missing, memory ran out, training diverged, or the checkpoint does not fit.
     """
     started = time.perf_counter()
-    settings = _settings(config, out, start_from, resume=resume)
+    check_run_folder(out, resume=resume)
     refuse_inside_data(out, dataset)
-    records = _select(dataset, settings)
+    records = _select(dataset, config)
     began = read_state(out / CHECKPOINT) if (out / CHECKPOINT).is_file() else None
     if began is not None:
-        refuse_other_settings(out / CHECKPOINT, began.config, settings)
-    with open_team(place, settings.training.device) as team:
-        compute = start_compute(settings.training, team)
-        network = build_network(settings.network, size_hw=settings.recipe.size_hw, seed=settings.training.seed)
+        refuse_other_settings(out / CHECKPOINT, began.config, config)
+    with open_team(place, config.training.device) as team:
+        compute = start_compute(config.training, team)
+        network = build_network(config.network, size_hw=config.recipe.size_hw, seed=config.training.seed)
         start = start_from_model(network, start_from) if start_from else resume_start(out, network) if resume else None
-        train_part, val_part, described = _read(*records, settings)
+        train_part, val_part, described = _read(*records, config)
         _refuse_without_tumour(train_part, dataset)
         _refuse_other_data(train_part, val_part, dataset, team)
-        run = _Run(out, dataset, settings, compute, network, start, train_part, val_part)
+        run = _Run(out, dataset, config, compute, network, start, train_part, val_part)
         with lock_folder(out) if team.leads else nullcontext():
             if team.leads:
                 check_run_folder(out, resume=resume)  # again: another run may have come while the data was read
                 _begin(run, described, start_from, resume=resume)
             _settle_threads(run, began)
             tell(describe_start(train_part, val_part, compute))
-            _say_if_all_coarse(settings.training)
+            _say_if_all_coarse(config.training)
             state = fit(
-                network, settings, compute=compute, train=train_part, val=val_part, run=out, should_stop=should_stop
+                network, config, compute=compute, train=train_part, val=val_part, run=out, should_stop=should_stop
             )
             result = _result(run, state)
             if team.leads:
@@ -183,15 +183,6 @@ def _say_if_all_coarse(training: TrainingConfig) -> None:
             f"no epoch trains at full size (training.coarse_epochs = {training.coarse_epochs}, training.epochs = "
             f"{training.epochs}); lower training.coarse_epochs too"
         )
-
-
-def _settings(config: Config | None, out: Path, start_from: Model | None, *, resume: bool) -> Config:
-    check_run_folder(out, resume=resume)
-    if resume and start_from is not None:
-        raise ConfigError("--resume continues from the run's own weights; omit --from")
-    if config is None and not resume:
-        raise ConfigError("no settings are given; only a run that is resumed has its own")
-    return config or load_config(str(out / CONFIG))
 
 
 def refuse_inside_data(out: Path, dataset: Dataset) -> None:
