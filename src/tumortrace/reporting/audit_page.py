@@ -83,15 +83,11 @@ def _summary(document: Document) -> Markup:
     datasets = document["datasets"]
     each = html.table(
         ["dataset", "parts", "images", "different slices"],
-        [[one["name"], _list_parts(one["parts"]), one["n"], one["groups"]] for one in datasets],
+        [[one["name"], cells.parts(one["parts"]), one["n"], one["groups"]] for one in datasets],
         text_columns=2,
     )
     words = Markup().join(map(html.paragraph, _sentences(document)))
     return html.headline(boxes) + (each if len(datasets) > 1 else Markup()) + words
-
-
-def _list_parts(parts: Document) -> str:
-    return ", ".join(f"{name or 'undivided'} {count}" for name, count in parts.items())
 
 
 def _show(images: int) -> str:
@@ -172,9 +168,8 @@ def _groups(survey: Survey, document: Document) -> Markup:
         files = group["files"]
         tiles = [by_name[file].thumbnail for file in files[:_MEMBERS]]
         left_out = f"; {len(tiles)} of {len(files)} drawn" if len(files) > len(tiles) else ""
-        parts = ", ".join(f"{name or 'undivided'} {count}" for name, count in group["parts"].items())
         caption = (
-            f"{group['group']}: {counted(group['size'], 'image')} ({parts}){left_out}. "
+            f"{group['group']}: {counted(group['size'], 'image')} ({cells.parts(group['parts'])}){left_out}. "
             f"{group['linked_share']:.0%} of its pairs are copies directly, the others through other members; the "
             f"least similar direct pair has {group['lowest_similarity']:.3f}."
         )

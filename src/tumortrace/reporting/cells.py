@@ -36,3 +36,8 @@ def independent_groups(scores: Document) -> str:
     count, effective = scores["independent_groups"], scores["effective_groups"]
     words = counted(count, "independent group")
     return f"{words}, which count as {effective:.0f} equal ones: too narrow" if effective < UNEQUAL * count else words
+
+
+def parts(counts: Document) -> str:
+    """Return the parts of a dataset with their numbers of images: "TRAIN 500, VAL 201"."""
+    return ", ".join(f"{name or 'undivided'} {count}" for name, count in counts.items())

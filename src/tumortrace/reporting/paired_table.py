@@ -14,9 +14,9 @@ from tumortrace.wording import counted
 
 def comparison_tables(comparison: Comparison) -> list[Table]:
     """Return the models with their mean Dice, the differences of every pair, and the spread over seeds if known."""
-    models = open_table(f"{counted(comparison.n, 'common image')}; {len(comparison.left_out)} left out")
-    models.add_column("model")
-    models.add_column("mean Dice", justify="right")
+    title = f"{counted(comparison.n, 'common image')}; {len(comparison.left_out)} left out"
+    models = open_table(title, "model")
+    models.add_column("mean Dice", justify="right")  # also the reason why an image was left out
     for name, mean in zip(comparison.names, comparison.means, strict=True):
         models.add_row(name, number(mean))
     for file, reason in comparison.left_out[:5]:
@@ -27,10 +27,8 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
 
 
 def _table_of_differences(comparison: Comparison) -> Table:
-    table = open_table("First minus second, on the same images; p of a sign-flip test over groups, and after Holm")
-    table.add_column("", overflow="fold")
-    for heading in ("mean", "95 % interval", "p", "Holm", "n", "+/-"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    title = "First minus second, on the same images; p of a sign-flip test over groups, and after Holm"
+    table = open_table(title, "", numbers=("mean", "95 % interval", "p", "Holm", "n", "+/-"))
     pair = ("", "")
     for row in sorted(comparison.differences, key=lambda row: (row.first, row.second)):
         if (row.first, row.second) != pair:
@@ -68,9 +66,8 @@ def training_lines(comparison: Comparison) -> list[str]:
 def _tables_of_seeds(comparison: Comparison) -> list[Table]:
     if not comparison.seeds:
         return []
-    table = open_table("The same settings under several seeds: mean Dice")
-    for heading in ("models", "seeds", "mean", "standard deviation"):
-        table.add_column(heading, overflow="fold")
+    title = "The same settings under several seeds: mean Dice"
+    table = open_table(title, "models", "seeds", "mean", "standard deviation")
     for spread in comparison.seeds:
         seeds = ", ".join(map(str, spread.seeds))
         table.add_row(", ".join(spread.models), seeds, number(spread.mean), number(spread.deviation))

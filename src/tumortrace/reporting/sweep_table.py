@@ -46,12 +46,11 @@ def progress_table(runs: Sequence[Run], labels: Mapping[str, str], *, total: int
     """
     best = sorted(runs, key=lambda run: -math.inf if run.dice_mean is None else run.dice_mean, reverse=True)
     table = open_table(
-        f"Sweep: {len(runs)} of {counted(total, 'run')}" + (f", the best {SHOWN}" if len(runs) > SHOWN else "")
+        f"Sweep: {len(runs)} of {counted(total, 'run')}" + (f", the best {SHOWN}" if len(runs) > SHOWN else ""),
+        "setting",
+        numbers=("seed", "fold", "Dice", "VAL loss", "epochs", "s"),
     )
     table.caption, table.caption_justify = doing, "left"
-    table.add_column("setting", overflow="fold")
-    for heading in ("seed", "fold", "Dice", "VAL loss", "epochs", "s"):
-        table.add_column(heading, justify="right", no_wrap=True)
     for run in best[:SHOWN]:
         numbers = [number(run.dice_mean), number(run.val_loss, digits=4), str(run.epochs), f"{run.seconds:.0f}"]
         table.add_row(labels[run.setting], str(run.seed), run.fold, *numbers)
@@ -68,12 +67,11 @@ def leaderboard_table(board: Leaderboard, labels: Mapping[str, str]) -> Table:
     table = open_table(
         f"Mean Dice of {counted(board.runs, 'run')} a setting on {counted(board.slices, 'held-out slice')} with a "
         f"tumour, {counted(board.groups, 'group')}; "
-        f"95 % interval over groups, behind the first, p corrected for {counted(board.pairs, 'pair')}"
+        f"95 % interval over groups, behind the first, p corrected for {counted(board.pairs, 'pair')}",
+        "",
+        "setting",
+        numbers=("Dice", "over seeds", "95 % interval", "behind", "p"),
     )
-    table.add_column("")
-    table.add_column("setting", overflow="fold")
-    for heading in ("Dice", "over seeds", "95 % interval", "behind", "p"):
-        table.add_column(heading, justify="right", no_wrap=True)
     for rank, place in enumerate(board.places, start=1):
         deviation = "-" if math.isnan(place.seed_deviation) else f"± {place.seed_deviation:.3f}"
         numbers = [number(place.mean), deviation, interval(place.ci95), number(place.behind), p_value(place.p)]

@@ -8,7 +8,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from tumortrace.json_csv import Document
-from tumortrace.reporting.cells import interval, number
+from tumortrace.reporting.cells import interval, number, parts
 from tumortrace.wording import counted, listed
 
 NAMES = {
@@ -34,11 +34,11 @@ def tables_of_scores(document: Document) -> list[Table]:
     some_clean = clean is not None and 0 < clean["n"] < document["n"]
     table = open_table(
         f"{document['model']['name']}, threshold {document['threshold']:g}; distances in {document['distance_unit']}, "
-        f"95 % intervals of the mean over {counted(document['groups'], 'group')} of copies and patients"
+        f"95 % intervals of the mean over {counted(document['groups'], 'group')} of copies and patients",
+        "",
+        numbers=("mean", "95 % interval", "median", "5 %", "95 %", "undef."),
     )
-    table.add_column("", no_wrap=True)
-    for heading in ("mean", "95 % interval", "median", "5 %", "95 %", "undef."):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table.columns[0].no_wrap = True
     _add_metrics(table, f"all {counted(document['n'], 'image')}{', all clean' if all_clean else ''}", document)
     if some_clean:
         _add_metrics(table, counted(clean["n"], "clean image"), clean)
@@ -92,9 +92,8 @@ def table_of_split(document: Document) -> Table:
     Args:
         document: Content of the split's file.
     """
-    table = open_table("Sides of the split")
-    for heading in ("side", "cases", "slices", "patients", "tumour-free", "> 1 lesion", "median tumour"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    headings = ("side", "cases", "slices", "patients", "tumour-free", "> 1 lesion", "median tumour")
+    table = open_table("Sides of the split", numbers=headings)
     for name, side in document["sides"].items():
         share = side["median_tumour_share"]
         counts = [side[key] for key in ("cases", "groups", "patients", "tumour_free", "several_lesions")]
@@ -109,10 +108,7 @@ def tables_of_audit(document: Document) -> list[Table]:
         document: Content of ``audit.json``.
     """
     names = [dataset["name"] for dataset in document["datasets"]]
-    table = open_table(f"Audit of {document['root'] if len(names) == 1 else listed(names)}")
-    table.show_header = False
-    table.add_column("", no_wrap=True)
-    table.add_column("", overflow="fold")
+    table = _open_facts(f"Audit of {document['root'] if len(names) == 1 else listed(names)}")
     for row in (*_rows_of_images(document), *_rows_of_copies(document), *_rows_of_scores(document)):
         table.add_row(*row)
     return [table, *(table_of_pair(pair) for pair in document["across"])]
@@ -120,8 +116,7 @@ def tables_of_audit(document: Document) -> list[Table]:
 
 def _rows_of_images(document: Document) -> Iterator[tuple[str, str]]:
     """Yield how many images there are, of how many slices."""
-    parts = ", ".join(f"{name or 'undivided'} {count}" for name, count in document["parts"].items())
-    yield "images", f"{document['n']} ({parts})"
+    yield "images", f"{document['n']} ({parts(document['parts'])})"
     yield "different slices", f"{document['groups']} (registered similarity below {document['same_slice']})"
     if document["unannotated"]:
         yield "images without annotation", f"{document['unannotated']}, compared as pictures"
@@ -164,10 +159,7 @@ def _rows_of_scores(document: Document) -> Iterator[tuple[str, str]]:
 
 def table_of_pair(pair: Document) -> Table:
     """Return what two datasets share."""
-    table = open_table(f"{pair['first']} and {pair['second']}: {counted(pair['slices'], 'slice')} in both")
-    table.show_header = False
-    table.add_column("", no_wrap=True)
-    table.add_column("", overflow="fold")
+    table = _open_facts(f"{pair['first']} and {pair['second']}: {counted(pair['slices'], 'slice')} in both")
     for shared in pair["shared"]:
         table.add_row(
             f"{shared['part']} images with a copy in {shared['with']}", f"{shared['images']} of {shared['of']}"
@@ -209,18 +201,33 @@ def _add_annotators(table: Table, document: Document) -> None:
 
 
 def _table_of_detection(document: Document) -> Table:
-    table = open_table("Lesions found and false alarms")
-    table.add_column("", overflow="fold")
-    for heading in ("value", "95 % interval", "of"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = open_table("Lesions found and false alarms", "", numbers=("value", "95 % interval", "of"))
     for name, value, bounds, n in list_rates(document):
         table.add_row(name, number(value), interval(bounds), str(n))
     return table
 
 
-def open_table(title: str) -> Table:
-    """Return a table without columns, for a terminal."""
-    return Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left", title=title)
+def open_table(title: str, *words: str, numbers: Sequence[str] = ()) -> Table:
+    """Return a table without rows, for a terminal.
+
+    Args:
+        title: Its title.
+        words: Headings of columns of words, which wrap.
+        numbers: Headings of columns of numbers behind them, which do not.
+    """
+    table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left", title=title)
+    for heading in words:
+        table.add_column(heading, overflow="fold")
+    for heading in numbers:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def _open_facts(title: str) -> Table:
+    """Return a table of facts: a name that does not wrap and what there is to say, without headings."""
+    table = open_table(title, "", "")
+    table.show_header, table.columns[0].no_wrap = False, True
+    return table
 
 
 def _cells(spread: Document) -> list[str]:
