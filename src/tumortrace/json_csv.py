@@ -70,6 +70,18 @@ def encode_json(document: object) -> bytes:
     return (json.dumps(document, indent=2, allow_nan=False) + "\n").encode()
 
 
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Read a table that ``write_csv`` wrote: a row as its cells by column; undefined ones are empty.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is not UTF-8.
+        csv.Error: It is no table.
+    """
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def write_csv(path: Path, rows: Iterable[Mapping[str, object]], *, columns: Sequence[str]) -> None:
     """Write a table as CSV, atomically; None, NaN and keys that a row lacks become empty cells."""
     write_atomically(path, encode_csv(rows, columns=columns))

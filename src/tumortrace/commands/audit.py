@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +9,7 @@ import typer
 
 import tumortrace
 from tumortrace.commands.options import LabelOption
-from tumortrace.commands.output import console, exit_if_unreadable, log, report_findings
+from tumortrace.commands.output import console, exit_if_unreadable, log, print_json, report_findings
 from tumortrace.errors import ConfigError
 from tumortrace.wording import counted
 
@@ -46,7 +45,7 @@ def audit(
     folder = out or Path("runs") / f"{'-'.join(each.resolve().name for each in data)}-audit"
     result = tumortrace.audit(data, label=label, run=run, out=folder)
     if as_json:
-        print(json.dumps(result.document, indent=2))  # noqa: T201 - the document itself, untouched by rich
+        print_json(result.document)
     else:
         from tumortrace.reporting.tables import tables_of_audit
 

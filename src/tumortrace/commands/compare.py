@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import tumortrace
-from tumortrace.commands.output import console
+from tumortrace.commands.output import console, print_json
 
 
 def compare(
@@ -28,7 +27,7 @@ def compare(
     from tumortrace.reporting.paired_table import comparison_tables, power_lines, training_lines
 
     if as_json:
-        print(json.dumps(comparison_document(result), indent=2))  # noqa: T201 - the document itself
+        print_json(comparison_document(result))
         return
     for table in comparison_tables(result):
         console.print(table)

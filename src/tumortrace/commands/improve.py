@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +13,7 @@ from tumortrace.commands.output import (
     console,
     exit_if_unreadable,
     name_next_command,
+    print_json,
     report_findings,
     words_to_continue,
 )
@@ -63,7 +63,7 @@ def improve(  # noqa: PLR0913, PLR0917 - the options of the command
         )
     report_findings(result.findings, listed_in=out / "improvement.json")
     if as_json:
-        print(json.dumps(result.document, indent=2))  # noqa: T201 - the document itself
+        print_json(result.document)
     else:
         _print_result(result)
     exit_if_unreadable(result.findings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -38,6 +39,11 @@ def choose_model(model: str | None) -> str:
         log.print(found.describe())
         return str(found.model)
     return model or "default"
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """Print a document on stdout as its file holds it, untouched by rich."""
+    print(json.dumps(document, indent=2))  # noqa: T201
 
 
 def print_scores(document: dict[str, Any]) -> None:

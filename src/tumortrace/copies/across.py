@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 
 import numpy as np
@@ -14,10 +13,8 @@ from tumortrace.copies.described import LARGE, SMALL
 from tumortrace.copies.survey import Survey
 from tumortrace.data.parts import PARTS
 from tumortrace.json_csv import Document
-from tumortrace.machine import usable_cores
 from tumortrace.metrics.aggregate import describe_values
 from tumortrace.metrics.intervals import count_effective_groups
-from tumortrace.progress import track
 
 DISAGREE = 0.5
 """Dice below which two outlines of one slice disagree: most of them then mean another structure."""
@@ -111,9 +108,7 @@ def _draw_outlines(
         if all(case.tumour_px for case in survey.cases_of(pair)):
             copies.setdefault(pair.first, []).append(pair)
     drawn = [pairs[rng.integers(len(pairs))] for _, pairs in sorted(copies.items())]
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        compared = pool.map(lambda pair: compare_outlines(pair, survey), drawn)
-        return list(zip(drawn, track(compared, "Comparing outlines", total=len(drawn)), strict=True))
+    return list(zip(drawn, compare_outlines(drawn, survey), strict=True))
 
 
 def _describe_agreement(survey: Survey, compared: Sequence[tuple[CopyPair, OutlinePair]]) -> Document | None:

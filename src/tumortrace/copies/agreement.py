@@ -73,11 +73,7 @@ def measure_agreement(survey: Survey) -> Agreement | None:
     Returns:
         None if no slice was outlined twice.
     """
-    drawn = _draw_pairs(survey, np.random.default_rng(0))
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        compared = list(
-            track(pool.map(lambda pair: compare_outlines(pair, survey), drawn), "Comparing outlines", total=len(drawn))
-        )
+    compared = compare_outlines(_draw_pairs(survey, np.random.default_rng(0)), survey)
     independent = tuple(pair for pair in compared if pair.counts.dice < COPIED)
     copied = len(compared) - len(independent)
     return Agreement(independent, copied) if independent else None
@@ -136,8 +132,15 @@ def _draw_pairs(survey: Survey, rng: np.random.Generator) -> list[CopyPair]:
     return list({(pair.first, pair.second): pair for pair in drawn}.values())
 
 
-def compare_outlines(pair: CopyPair, survey: Survey) -> OutlinePair:
-    """Compare the outlines of two copies on the first one's grid, as far as the second's picture reaches."""
+def compare_outlines(pairs: Sequence[CopyPair], survey: Survey) -> list[OutlinePair]:
+    """Compare the outlines of each two copies, in threads."""
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        compared = pool.map(lambda pair: _compare_pair(pair, survey), pairs)
+        return list(track(compared, "Comparing outlines", total=len(pairs)))
+
+
+def _compare_pair(pair: CopyPair, survey: Survey) -> OutlinePair:
+    """Compare two outlines on the first one's grid, as far as the second's picture reaches."""
     first, second = survey.cases_of(pair)
     # What the second picture does not show, its annotator could not outline.
     truth = first.truth() & _reach(second.size_hw, pair, first.size_hw)

@@ -17,7 +17,7 @@ from tumortrace.errors import DataError
 from tumortrace.evaluation.folder import ImageRow, StoredEvaluation, read_evaluations
 from tumortrace.frames import make_frame
 from tumortrace.json_csv import Document
-from tumortrace.metrics.aggregate import nan_to_none
+from tumortrace.metrics.aggregate import nan_to_none, summarise
 from tumortrace.metrics.intervals import holm, mean_interval, paired_p_value
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def compare_evaluations(folders: Sequence[Path]) -> Comparison:
     if not common:
         raise DataError(f"{folders[0]} and {folders[1]}: no case in common; evaluate both on the same data")
     rows = {name: [table[file] for file in common] for name, table in zip(names, tables, strict=True)}
-    means = [_mean_dice(rows[name]) for name in names]
+    means = [summarise(_values(rows[name], "dice")).mean for name in names]
     groups = _join_groups(list(rows.values()))
     differences = tuple(row for metric in COMPARED for row in _compare_metric(metric, rows, groups))
     return Comparison(
@@ -187,7 +187,7 @@ def _compare_pair(
         n=int(defined.sum()),
         groups=len({group for group, kept in zip(groups, defined, strict=True) if kept}),
         undefined=int((~defined).sum()),
-        mean=float(differences[defined].mean()) if defined.any() else math.nan,
+        mean=summarise(differences).mean,
         ci95=(low, high),
         p=paired_p_value(differences, groups),
         p_holm=math.nan,
@@ -215,11 +215,6 @@ def _spread_seeds(evaluations: Sequence[StoredEvaluation], means: Sequence[float
 
 def _count_trained_on(rows: Sequence[ImageRow]) -> int | None:
     return None if any(row.clean is None for row in rows) else sum(not row.clean for row in rows)
-
-
-def _mean_dice(rows: Sequence[ImageRow]) -> float:
-    values = _values(rows, "dice")
-    return float(np.nanmean(values)) if not np.isnan(values).all() else math.nan
 
 
 def _values(rows: Sequence[ImageRow], metric: str) -> NDArray[np.float64]:

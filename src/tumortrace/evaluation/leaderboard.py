@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tumortrace.metrics.aggregate import summarise
 from tumortrace.metrics.intervals import FLIPS, mean_interval
 
 Floats = NDArray[np.float64]
@@ -269,7 +270,7 @@ def _give_up(name: str, runs: Sequence[Run], dices: DiceByRun, groups: Mapping[s
     return Standing(
         setting=name,
         runs=len(scored),
-        mean=float(np.mean([dice for _, dice in pairs])) if pairs else math.nan,
+        mean=summarise(dice for _, dice in pairs).mean,
         seed_deviation=math.nan,
         ci95=mean_interval([dice for _, dice in pairs], [groups[case] for case, _ in pairs]),
         behind=math.nan,

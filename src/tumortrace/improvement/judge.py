@@ -12,7 +12,7 @@ import numpy as np
 from tumortrace.evaluation.evaluate import CaseScore
 from tumortrace.evaluation.summary import judged_dice
 from tumortrace.json_csv import Document
-from tumortrace.metrics.aggregate import nan_to_none
+from tumortrace.metrics.aggregate import nan_to_none, summarise
 from tumortrace.metrics.intervals import mean_interval, paired_p_value
 from tumortrace.wording import counted
 
@@ -107,9 +107,9 @@ def judge(old: Sequence[CaseScore], new: Sequence[CaseScore], *, part: str, old_
         old_model=old_model,
         n=len(common),
         groups=len(set(groups)),
-        old=_mean(olds),
-        new=_mean(news),
-        difference=_mean(differences),
+        old=summarise(olds).mean,
+        new=summarise(news).mean,
+        difference=summarise(differences).mean,
         ci95=interval,
         p=p,
         higher=int((differences > 0).sum()),
@@ -134,7 +134,3 @@ def _say_too_few(groups: int) -> str:
     if groups >= FEWEST_GROUPS:
         return ""
     return f"; too small to tell: {TOO_FEW}"
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if len(values) else math.nan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,8 +81,7 @@ def open_phantoms(run: Path) -> Dataset:
     except DataError:
         dataset = None
     if dataset is None or len(dataset.records) < PHANTOM_COUNT:
-        for path in sorted(folder.rglob("*"), reverse=True):
-            path.unlink() if path.is_file() else path.rmdir()
+        shutil.rmtree(folder, ignore_errors=True)
         write_phantom_dataset(folder, counts={"TEST": PHANTOM_COUNT}, no_tumour=0, seed=PHANTOM_SEED)
         dataset = open_dataset(folder)
     return dataset

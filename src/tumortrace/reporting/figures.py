@@ -22,6 +22,7 @@ from tumortrace.config import load_config
 from tumortrace.errors import DataError
 from tumortrace.files import write_atomically
 from tumortrace.inference.overlay import to_display
+from tumortrace.json_csv import read_csv
 from tumortrace.reporting.error_map import LEGENDS, Colours, compare_on_slice
 from tumortrace.run_folder import CONFIG, METRICS
 
@@ -192,8 +193,7 @@ def read_metrics(path: Path) -> list[MetricsRow]:
         DataError: The file is missing, holds no epoch, or is no table of epochs.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [_read_epoch(row) for row in csv.DictReader(file)]
+        rows = [_read_epoch(row) for row in read_csv(path)]
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); give a run folder") from None
     except (ValueError, TypeError, csv.Error) as error:

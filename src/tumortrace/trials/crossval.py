@@ -19,6 +19,7 @@ from tumortrace.evaluation.evaluate import OnCase
 from tumortrace.files import holds_results, write_atomically
 from tumortrace.inference.model import open_model
 from tumortrace.locks import lock_folder
+from tumortrace.metrics.aggregate import nan_to_none, summarise
 from tumortrace.progress import tell
 from tumortrace.run_folder import CALIBRATED, CONFIG, MANIFEST, TRAINING_INDEX
 from tumortrace.training.compute import start_compute
@@ -127,12 +128,11 @@ def _hold_out(fold: _Fold) -> HeldOut:
 
 def _describe_fold(fold: _Fold, fitted: CrossFit) -> dict[str, Any]:
     dices = [score.counts.dice for score in fitted.evaluation.scores if score.fold == fold.side]
-    defined = [dice for dice in dices if dice == dice]  # noqa: PLR0124 - NaN differs from itself
     recipe = fitted.fold_recipes[fold.side]
     return {
         "fold": fold.side,
         "n": len(dices),
-        "dice_mean": sum(defined) / len(defined) if defined else None,
+        "dice_mean": nan_to_none(summarise(dices).mean),
         "seconds": round(read_seconds(fold.job.folder), 1),
         "threshold": recipe.threshold,
         "peak_threshold": recipe.peak_threshold,

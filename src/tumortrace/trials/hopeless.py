@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from tumortrace.json_csv import read_csv
 from tumortrace.training.epochs import EpochRow
 from tumortrace.trials.jobs import NotYetError, read_rows
 
@@ -70,7 +70,8 @@ class HopelessRule:
 
     def _read(self) -> list[float] | None:
         """Read the defined Dice of the runs before; None while one may still come to it."""
-        finished = _read_finished(self.results)  # before the runs: one that finishes meanwhile is asked again
+        # Before the runs: one that finishes meanwhile is asked again.
+        finished = {row["run"] for row in read_csv(self.results)} if self.results.is_file() else set()
         dices = []
         for run in self.before:
             rows = read_rows(run.folder)
@@ -105,10 +106,3 @@ def is_hopeless(rows: Sequence[EpochRow], *, epochs: int, lowest: float | None) 
     """
     row = third_row(rows, epochs)
     return lowest is not None and row is not None and row.val_dice is not None and row.val_dice < lowest
-
-
-def _read_finished(results: Path) -> set[str]:
-    if not results.is_file():
-        return set()
-    with results.open(newline="", encoding="utf-8") as file:
-        return {row["run"] for row in csv.DictReader(file)}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
 from tumortrace.errors import DataError
 from tumortrace.evaluation.leaderboard import LEADERBOARD, RESULTS, Leaderboard, Run
-from tumortrace.json_csv import write_csv
+from tumortrace.json_csv import read_csv, write_csv
 from tumortrace.trials.sweep_space import Plan
 
 RUNS = Path("runs")
@@ -36,7 +35,7 @@ def read_results(out: Path) -> list[Run]:
     if not (out / RESULTS).is_file():
         return []
     try:
-        runs = [_read_run(row) for row in _read_csv(out / RESULTS)]
+        runs = [_read_run(row) for row in read_csv(out / RESULTS)]
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{out / RESULTS}: not the results of a sweep ({error}); remove it to score again") from None
     return [run for run in runs if run.dice_mean is None or (out / RUNS / run.run / SCORES).is_file()]
@@ -55,7 +54,7 @@ def read_scores(run: Path) -> dict[str, float]:
     """
     path = run / SCORES
     try:
-        return {row["file"]: float(row["dice"]) for row in _read_csv(path)}
+        return {row["file"]: float(row["dice"]) for row in read_csv(path)}
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: not the scores of a run ({error}); remove it to score again") from None
 
@@ -95,8 +94,3 @@ def _read_run(row: Mapping[str, str]) -> Run:
         outcome=row["outcome"],
         **numbers,
     )
-
-
-def _read_csv(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
