@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from tumortrace.inference.volume_predict import SliceResult, describe_rejection
 from tumortrace.inference.volumes import link_lesions, vote_on_lesions
 
 
@@ -88,3 +89,21 @@ def test_a_lesion_beside_a_slice_that_was_not_segmented_is_not_dropped():
     ):
         kept, count = vote_on_lesions(masks, slice_distance_mm=1.0, judged=judged)
         assert (count, int(kept.sum())) == (dropped, 1 - dropped)
+
+
+def test_the_most_frequent_reason_of_a_rejected_volume_stands_with_its_number():
+    def slice_of(reason: str, *, rejected: bool = True) -> SliceResult:
+        return SliceResult(
+            0, np.zeros((2, 3), dtype=np.bool_), np.empty(0, np.float32), reasons=(reason,), rejected=rejected
+        )
+
+    mixed = [
+        slice_of("noise"),
+        slice_of("air"),
+        slice_of("air"),
+        slice_of("bone"),
+        slice_of("tiny mask", rejected=False),
+    ]
+    assert describe_rejection(mixed) == "4 of 5 slices rejected, 2 of them: air"
+    assert describe_rejection(mixed[1:3]) == "2 of 2 slices rejected: air"
+    assert describe_rejection(mixed[:1]) == "1 of 1 slice rejected: noise"

@@ -195,7 +195,7 @@ def combine_slices(
         return VolumePrediction(nothing, (), tuple(slices), failed=True, reasons=slices[0].reasons)
     if gate and accepted < FEWEST_ACCEPTED * len(readable):
         nothing = np.zeros(shape, dtype=np.int32)
-        reason = _describe_rejection(readable, accepted)
+        reason = describe_rejection(readable)
         return VolumePrediction(nothing, (), tuple(slices), rejected=True, reasons=(reason,))
     labels, lesions, dropped = _vote(volume, slices, step_mm=volume.step_mm if vote else None)
     voted = tuple(_apply_vote(one, labels[one.index] > 0, volume) for one in slices)
@@ -235,11 +235,17 @@ def _no_mask(volume: Volume) -> NDArray[np.bool_]:
     return np.zeros(volume.size_hw, dtype=np.bool_)
 
 
-def _describe_rejection(readable: Sequence[SliceResult], accepted: int) -> str:
-    """The share of slices that were rejected, and the reason that most of them have."""
-    causes = Counter(reason for one in readable if one.rejected for reason in one.reasons)
-    count = len(readable) - accepted
-    return f"{count} of {counted(len(readable), 'slice')} rejected, most of them: {causes.most_common(1)[0][0]}"
+def describe_rejection(slices: Sequence[SliceResult]) -> str:
+    """Say how many slices were rejected, and the most frequent reason with its number where it is not the only one.
+
+    Args:
+        slices: The slices that could be read; at least one of them is rejected.
+    """
+    causes = Counter(reason for one in slices for reason in one.reasons if one.rejected)
+    cause, number = causes.most_common(1)[0]
+    count = sum(one.rejected for one in slices)
+    of_them = "" if number == count else f", {number} of them"
+    return f"{count} of {counted(len(slices), 'slice')} rejected{of_them}: {cause}"
 
 
 def _vote(
