@@ -34,7 +34,8 @@ def audit(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print audit.json on stdout, and nothing else.")] = False,
     fail_on: Annotated[
-        str, typer.Option("--fail-on", metavar="KINDS", help="Exit with status 1 on: leakage, faults, or both.")
+        str,
+        typer.Option("--fail-on", metavar="KINDS", help="Exit with status 1 on leakage, faults, or leakage,faults."),
     ] = "",
 ) -> None:
     """Find leaked copies, agreement, doubtful outlines and faults.

@@ -26,13 +26,15 @@ def segment(  # noqa: PLR0913 - the options of the command
         list[str] | None,
         typer.Argument(
             metavar="INPUT...",
-            help="Pictures, DICOM or NIfTI files, folders, archives, s3:// addresses, patterns, or @FILE: one a line.",
+            help="Pictures, DICOM or NIfTI files, folders, archives, s3:// addresses, patterns, or a list as @FILE.",
         ),
     ] = None,
     model: ModelOption = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Folder for the masks [tumortrace-masks, tumortrace-sample]."),
+        typer.Option(
+            "--out", metavar="DIR", help="Folder for the masks [tumortrace-masks; of --sample tumortrace-sample]."
+        ),
     ] = None,
     *,
     box: Annotated[

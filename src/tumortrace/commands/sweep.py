@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 def sweep(
     data: SeveralData,
     config: Annotated[
-        str, typer.Option("--config", metavar="FILE", help="What is searched, a TOML file [the student paper's grid].")
+        str,
+        typer.Option("--config", metavar="NAME|FILE", help="sweep, the student paper's grid, or a TOML file."),
     ] = "sweep",
     negatives: NegativesOption = None,
     label: LabelOption = None,
