@@ -16,7 +16,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from studies.definition import MISSED
+from studies.left_out import MISSED
 from tumortrace.cli import run_script
 from tumortrace.copies.split_files import read_split
 from tumortrace.evaluation.folder import ImageRow, read_evaluation

@@ -17,12 +17,14 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from studies.definition import MISSED
 from tumortrace.cli import run_script
 from tumortrace.evaluation.folder import ImageRow, read_evaluations
 from tumortrace.evaluation.summary import FLAGGED
 from tumortrace.metrics.intervals import mean_interval
 from tumortrace.metrics.selective import LOW_DICE, caught_share
+
+MISSED = 0.1
+"""A tumour is missed whose mask has a lower Dice."""
 
 
 def describe(rows: Sequence[ImageRow]) -> dict[str, float]:

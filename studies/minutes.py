@@ -51,7 +51,7 @@ def draw_curve(curve: Curve, *, threads: int) -> Figure:
     axes.plot(*zip(*curve, strict=True), marker="o", markersize=3, color="black", label="average of the weights")
     axes.axhline(AIM, color="grey", linestyle="--", label=f"{AIM}")
     axes.set(xlabel=f"minutes of training, threads: {threads}", ylabel="mean Dice, slices of a fold left out")
-    axes.set(title="Br35H, configuration default", ylim=(0.5, 1.0), xlim=(0, None))
+    axes.set(title="Br35H, configuration fast", ylim=(0.5, 1.0), xlim=(0, None))
     axes.legend(loc="lower right")
     axes.grid(alpha=0.3)
     return figure

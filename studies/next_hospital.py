@@ -1,15 +1,18 @@
 """Number of own slices that a new hospital needs for fine-tuning.
 
-``python -m studies.next_hospital DATA... --negatives DIR --sources CROSSVAL --out DIR`` takes the folds that
-``tumortrace crossval --by source`` trained. Of the source that a model never saw, half of the groups (patients) give
-the training slices, so many at a time, and all slices with tumour of the other half are scored. What is trained is
-what a user trains: the default configuration, once begun from that model and once from ImageNet. A row is kept in
-``DIR/next_hospital.csv`` as soon as it is measured, and not measured again.
+``python -m studies.next_hospital DATA --sources DIR --run lgg=RUN --out OUT`` takes runs that were trained without a
+source. Half of that source's groups (patients) give the training slices, so many at a time, one of each group in turn;
+all slices with tumour of the other half are scored. What is trained is what a user trains: the configuration ``fast``,
+once begun from that run and once from ImageNet. A row is kept in ``OUT/next_hospital.csv`` as soon as it is measured,
+and not measured again.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Annotated
 
@@ -20,12 +23,10 @@ from reproduction.tables import read_table, write_table
 from rich.console import Console
 from rich.table import Table
 
+from studies.hospitals import Hospital, open_hospitals
 from tumortrace.cli import run_script
 from tumortrace.config import load_config
-from tumortrace.copies.split_files import apply_split, read_split
-from tumortrace.copies.splits import find_heads
 from tumortrace.data.cases import CaseRecord, read_cases
-from tumortrace.data.dataset import Dataset, open_datasets
 from tumortrace.errors import DataError
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict
@@ -36,6 +37,7 @@ from tumortrace.training.run import train
 COUNTS = (10, 40, 160)
 """Training slices."""
 
+AS_IT_CAME = "as it came"
 BEGINNINGS = ("the model that travelled", "ImageNet")
 FIELDS = (
     "source",
@@ -53,82 +55,60 @@ FIELDS = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Hospital:
-    """A source that a model never saw.
-
-    Attributes:
-        name: Name of the source.
-        model: Trained on all others.
-        dataset: All of them.
-        learnable: Its training slices, group by group in random order.
-        scored: Its other slices with tumour.
-        group_of: Group of each case, copies and slices of its patient, by case_id.
-    """
-
-    name: str
-    model: Model
-    dataset: Dataset
-    learnable: tuple[CaseRecord, ...]
-    scored: tuple[CaseRecord, ...]
-    group_of: dict[str, str]
-
-
-def open_hospitals(crossval: Path, whole: Dataset) -> list[Hospital]:
-    """A hospital for each fold of a cross-validation by source."""
-    split = read_split(crossval / "split.json")
-    group_of = find_heads(split, whole.records)
-    hospitals = []
-    for side in split.sides:
-        records = apply_split(whole, split, fold=int(side)).select("test")
-        learnable, scored = halve(records, group_of)
-        model = open_model(str(crossval / f"fold-{side}"))
-        hospitals.append(Hospital(records[0].source, model, whole, learnable, scored, group_of))
-    return hospitals
-
-
 def halve(
-    records: tuple[CaseRecord, ...], group_of: dict[str, str]
+    records: Sequence[CaseRecord], group_of: Mapping[str, str]
 ) -> tuple[tuple[CaseRecord, ...], tuple[CaseRecord, ...]]:
-    """The slices of half of the groups in a random order of the groups, and those of the other half."""
+    """Return the slices of half of the groups, drawn at random, one of each group in turn, and all other slices."""
+    rng = np.random.default_rng(0)
     names = sorted({group_of[record.case_id] for record in records})
-    order = [names[index] for index in np.random.default_rng(0).permutation(len(names))]
-    rank = {name: index for index, name in enumerate(order)}
-    half = len(order) // 2
-    ordered = sorted(records, key=lambda record: rank[group_of[record.case_id]])
-    first = tuple(record for record in ordered if rank[group_of[record.case_id]] < half)
-    return first, tuple(record for record in ordered if rank[group_of[record.case_id]] >= half)
+    order = {name: place for place, name in enumerate(rng.permutation(names))}
+    turns: dict[str, int] = defaultdict(int)
+    drawn = []
+    for index in rng.permutation(len(records)):
+        group = group_of[records[index].case_id]
+        drawn.append((turns[group], order[group], records[index]))
+        turns[group] += 1
+    half = len(names) // 2
+    learnable = sorted((each for each in drawn if each[1] < half), key=lambda each: each[:2])
+    others = {record.case_id for _, place, record in drawn if place >= half}
+    return tuple(record for *_, record in learnable), tuple(r for r in records if r.case_id in others)
 
 
-def score(model: Model, hospital: Hospital) -> dict[str, float]:
-    """Dice of each scored slice with tumour, by case_id; of a mask at 0.5."""
+def score(model: Model, records: Sequence[CaseRecord]) -> dict[str, float]:
+    """Dice of each slice with tumour, by case_id; of a mask at 0.5."""
     dices = {}
-    for record, case, _ in read_cases(hospital.scored):
+    for record, case, _ in read_cases(records):
         if case is not None and case.truth.any():
             mask = predict(model, case.slice).probability >= 0.5
             dices[record.case_id] = 2 * float((mask & case.truth).sum()) / float(mask.sum() + case.truth.sum())
     return dices
 
 
-def measure(
-    hospital: Hospital, *, count: int, begins_from: str, before: dict[str, float], run: Path
-) -> dict[str, object]:
-    """Train on the first so many slices, and score; compared in pairs with what the model gave before."""
-    learnt = tuple(replace(record, part="") for record in hospital.learnable[:count])
-    if len(learnt) < count:
-        raise DataError(f"{hospital.name}: half of its groups has {len(learnt)} slices, not {count}")
-    config = load_config("fast", ("training.threads=1",))
-    dataset = replace(hospital.dataset, records=learnt, findings=())
+def learn(hospital: Hospital, learnt: tuple[CaseRecord, ...], *, begins_from: str, run: Path) -> float:
+    """Train on these slices; return the minutes that it took."""
     model = hospital.model if begins_from == BEGINNINGS[0] else None
-    result = train(dataset, config, out=run, start_from=model)
-    minutes = sum(row.seconds for row in result.rows) / 60
-    groups = {hospital.group_of[record.case_id] for record in learnt}
-    return describe(hospital, score(open_model(str(run)), hospital), before) | {
-        "begins_from": begins_from,
-        "slices": count,
-        "patients": len(groups),
-        "minutes": round(minutes, 2),
-    }
+    dataset = replace(hospital.dataset, records=learnt)
+    result = train(dataset, load_config("fast", ("training.threads=1",)), out=run, start_from=model)
+    return sum(row.seconds for row in result.rows) / 60
+
+
+def measure(hospital: Hospital, out: Path, done: set[tuple[str, ...]]) -> Iterator[dict[str, object]]:
+    """Train and score each row of a hospital that is not done, and compare it in pairs with the model as it came."""
+    learnable, others = halve(hospital.records, hospital.group_of)
+    before = score(hospital.model, others)
+    if (hospital.name, AS_IT_CAME, "0") not in done:
+        yield describe(hospital, before, before) | {"begins_from": AS_IT_CAME, "slices": 0}
+    for count, begins_from in product(COUNTS, BEGINNINGS):
+        if (hospital.name, begins_from, str(count)) in done:
+            continue
+        if len(learnable) < count:
+            raise DataError(f"{hospital.name}: half of its groups has {len(learnable)} slices, not {count}")
+        tell(f"{hospital.name}: {count} slices, from {begins_from}")
+        run = out / f"{hospital.name}-{count}-{'from' if begins_from == BEGINNINGS[0] else 'imagenet'}"
+        minutes = learn(hospital, learnable[:count], begins_from=begins_from, run=run)
+        groups = {hospital.group_of[record.case_id] for record in learnable[:count]}
+        row = {"begins_from": begins_from, "slices": count, "patients": len(groups), "minutes": round(minutes, 2)}
+        yield describe(hospital, score(open_model(str(run)), others), before) | row
 
 
 def describe(hospital: Hospital, dices: dict[str, float], before: dict[str, float]) -> dict[str, object]:
@@ -165,27 +145,17 @@ def tabulate(rows: list[dict[str, str]]) -> Table:
 
 
 def main(
-    data: Annotated[list[Path], typer.Argument(help="The folders that the cross-validation had.")],
-    sources: Annotated[Path, typer.Option(help="Folder of tumortrace crossval --by source.")],
+    data: Path,
+    sources: Annotated[Path, typer.Option(help="Folder that studies.sources wrote.")],
+    run: Annotated[list[str], typer.Option(help="SOURCE=RUN, a run that was trained without the source.")],
     out: Annotated[Path, typer.Option(help="Folder for the runs and the rows.")],
-    negatives: Annotated[Path | None, typer.Option(help="Folder of slices without tumour.")] = None,
 ) -> None:
     """Measure every row that is not there yet, and print them all."""
     table = out / "next_hospital.csv"
     rows = read_table(table)
     done = {(row["source"], row["begins_from"], row["slices"]) for row in rows}
-    for hospital in open_hospitals(sources, open_datasets(data, negatives=negatives)):
-        before = score(hospital.model, hospital)
-        plan = [("as it came", 0)] + [(begins_from, count) for count in COUNTS for begins_from in BEGINNINGS]
-        for begins_from, count in plan:
-            if (hospital.name, begins_from, str(count)) in done:
-                continue
-            tell(f"{hospital.name}: {count} slices, from {begins_from}")
-            if count:
-                run = out / f"{hospital.name}-{count}-{'from' if begins_from == BEGINNINGS[0] else 'imagenet'}"
-                row = measure(hospital, count=count, begins_from=begins_from, before=before, run=run)
-            else:
-                row = describe(hospital, before, before) | {"begins_from": begins_from, "slices": 0}
+    for hospital in open_hospitals(data, sources, run):
+        for row in measure(hospital, out, done):
             rows.append({field: str(row.get(field, "")) for field in FIELDS})
             write_table(table, rows)
     Console().print(tabulate(rows))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -10,11 +10,13 @@ import pytest
 import torch
 from benchmarks.steps import count_gflop
 from studies.ablation import compare
-from studies.definition import GROWTHS, THRESHOLDS, dice_of_variants, mend, segment_as
+from studies.definition import GROWTHS, THRESHOLDS, dice_of_variants, mend
+from studies.next_hospital import halve
 from studies.review import COVERAGES, Judged, curve, kind_of, order_by
 from torch.utils.flop_counter import FlopCounterMode
 
-from tumortrace.config import Recipe, load_config
+from tumortrace.config import load_config
+from tumortrace.data.cases import CaseRecord
 from tumortrace.inference.model import open_model
 from tumortrace.training.networks import build_network
 
@@ -49,17 +51,20 @@ def test_growing_a_mask_mends_a_narrow_one_and_no_threshold_does():
     assert np.ptp(dices[:, GROWTHS.index(0.0)]) == 0
 
 
-def test_a_recipe_warms_the_probability_before_its_thresholds():
-    # Logits of 2, 1, 3 and 1.4, halved by the temperature: 0.73, 0.62, 0.82 and 0.67. A wall parts two lesions.
-    probability = 1 / (1 + np.exp(-np.array([[2.0, 1.0, -9.0, 3.0, 1.4]], dtype=np.float32)))
-    recipe = Recipe(size_hw=(8, 8), pad_to_square=False, threshold=0.65, peak_threshold=0.8, temperature=2.0)
-    assert segment_as(recipe, probability).tolist() == [[False, False, False, True, True]]
-    assert segment_as(replace(recipe, peak_threshold=0.0), probability).tolist() == [[True, False, False, True, True]]
-
-
 def test_no_mask_has_no_dice():
     nothing = np.zeros((20, 30), dtype=np.float32)
     assert not dice_of_variants(nothing, np.eye(20, 30, dtype=np.bool_)).any()
+
+
+def test_half_of_the_patients_give_slices_one_each_in_turn():
+    names = [f"{patient}{number}" for patient in "abcde" for number in range(3)]
+    records = [CaseRecord(name, "", Path(name), truth=()) for name in names]
+    learnable, others = halve(records, {name: name[0] for name in names})
+    first = [record.case_id[0] for record in learnable]
+    assert len(set(first)) == 2
+    assert first == first[:2] * 3
+    assert sorted(record.case_id for record in (*learnable, *others)) == names
+    assert {record.case_id[0] for record in others} == set("abcde") - set(first)
 
 
 def test_each_half_is_mended_by_the_other():
