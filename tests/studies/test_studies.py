@@ -9,7 +9,7 @@ import onnx
 import pytest
 import torch
 from benchmarks.steps import count_gflop
-from studies.ablation import compare
+from studies.ablation import compare, stand_in
 from studies.definition import GROWTHS, THRESHOLDS, dice_of_variants, mend
 from studies.next_hospital import halve
 from studies.review import COVERAGES, Judged, curve, kind_of, order_by
@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tumortrace.config import load_config
 from tumortrace.data.cases import CaseRecord
+from tumortrace.data.dataset import Dataset
 from tumortrace.inference.model import open_model
 from tumortrace.training.networks import build_network
 
@@ -36,6 +37,15 @@ def test_a_gain_weighs_every_source_alike():
     gain, (low, high) = compare(changed, default)
     assert gain == pytest.approx((0.2 - 0.4) / 2)  # source a gains 0.2 on average, source b loses 0.4
     assert low < gain < high
+
+
+def test_slices_of_one_source_train_in_place_of_another():
+    names = ("a/1", "a/2", "a/3", "b/1", "b/2", "c/1")
+    train = [CaseRecord(name, "train", Path(name), truth=(), source=name[0]) for name in names]
+    dataset = Dataset(Path(), (*train, CaseRecord("a/4", "test", Path("a/4"), truth=(), source="a")), ())
+    changed = stand_in(dataset, "a", "b").records
+    assert [record.case_id for record in changed] == [*names, "a/4"]
+    assert [str(record.image_path) for record in changed] == ["b/1", "b/2", "b/1", "b/1", "b/2", "c/1", "a/4"]
 
 
 def test_growing_a_mask_mends_a_narrow_one_and_no_threshold_does():
