@@ -138,6 +138,7 @@ class AugmentationConfig:
         appearance: The skull removed, the tumour brighter or darker, text and borders drawn in.
         erasures: Tumours replaced by other tissue of the slice, which is then tumour-free; and tissue beside tumours
             replaced likewise, so that the replacement itself means nothing.
+        implants: Tumours of other slices in tumour-free ones, so that no hospital as such means tumour-free.
     """
 
     flips: bool = False
@@ -145,6 +146,7 @@ class AugmentationConfig:
     intensity: bool = False
     appearance: bool = False
     erasures: bool = False
+    implants: bool = False
 
 
 @dataclass(frozen=True)

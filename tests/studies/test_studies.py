@@ -46,6 +46,7 @@ def test_slices_of_one_source_train_in_place_of_another():
     changed = stand_in(dataset, "a", "b").records
     assert [record.case_id for record in changed] == [*names, "a/4"]
     assert [str(record.image_path) for record in changed] == ["b/1", "b/2", "b/1", "b/1", "b/2", "c/1", "a/4"]
+    assert [record.source for record in changed] == ["a", "a", "a", "b", "b", "c", "a"]
 
 
 def test_growing_a_mask_mends_a_narrow_one_and_no_threshold_does():

@@ -40,7 +40,10 @@ def test_nothing_asked_is_nothing_changed_but_the_scale():
     np.testing.assert_array_equal(outline, truth)
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(AugmentationConfig)])
+KINDS = sorted({field.name for field in fields(AugmentationConfig)} - {"implants"})  # which take a second slice
+
+
+@pytest.mark.parametrize("name", KINDS)
 def test_each_kind_changes_the_slice(name: str):
     image, truth = head()
     unchanged = augment(image, truth, AugmentationConfig(), np.random.default_rng(0))[0]

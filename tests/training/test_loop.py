@@ -364,3 +364,14 @@ def test_coarse_slices_keep_multiples_that_the_network_can_halve(side: int, expe
     assert small.shape == (2, 1, expected, 32)
     assert outlines.shape == (2, expected, 32)
     assert outlines.float().mean().item() == 0.5
+
+
+def test_only_slices_that_show_no_tumour_count_as_hard(
+    squares: PreparedPart, settings: Settings, compute: Compute, tmp_path: Path
+):
+    free = replace(squares, truths=squares.truths.clone())
+    free.truths[2:5] = 0
+    fit(first_network(settings(epochs=1)), settings(epochs=1), compute=compute, train=free, val=squares, run=tmp_path)
+    peaks = load_file(tmp_path / CHECKPOINT)["peaks"]
+    assert (peaks[2:5] < 1).all()
+    assert (peaks[[0, 1, 5, 6]] == 1).all()  # as before the first epoch

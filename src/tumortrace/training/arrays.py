@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -54,6 +55,11 @@ class PreparedPart:
     def __len__(self) -> int:
         """Number of cases."""
         return len(self.images)
+
+    @cached_property
+    def with_tumour(self) -> Tensor:
+        """Whether each slice holds tumour, shape (N,), bool."""
+        return self.truths.flatten(1).any(dim=1)
 
 
 def evenly_spaced(items: Sequence[T], count: int) -> list[T]:

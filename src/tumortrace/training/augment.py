@@ -107,18 +107,34 @@ def strip_skull(grey: Grey, truth: Truth, *, depth: float) -> Grey:
     Returns:
         A new slice; the same if there is no head in it.
     """
+    inside = find_inside(grey, depth)
+    if not inside.any():
+        return grey
+    rim = cv2.dilate(truth, np.ones((7, 7), np.uint8))
+    return np.asarray(grey * (inside | (rim > 0)), dtype=np.float32)
+
+
+def find_inside(grey: Grey, depth: float) -> NDArray[np.bool_]:
+    """Return the head without its rim, roughly.
+
+    Args:
+        grey: Shape (H, W), float32 in 0..1.
+        depth: Depth of the rim, as a share of the distance from the head's edge to its middle.
+
+    Returns:
+        Shape (H, W), bool; empty if there is no head.
+    """
     small = cv2.resize(grey, (64, 64), interpolation=cv2.INTER_AREA)
     head = (small > 0.08 + 0.4 * float(small.mean())).astype(np.uint8)
     closed = cv2.morphologyEx(head, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
     contours, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     if not contours:
-        return grey
+        return np.zeros(grey.shape, dtype=np.bool_)
     largest = max(contours, key=cv2.contourArea)
     filled = cv2.drawContours(np.zeros_like(head), [largest], -1, 1, cv2.FILLED)
     inwards = measure_depth(np.asarray(filled, dtype=np.uint8))
     inside = cv2.resize((inwards > depth * inwards.max()).astype(np.float32), grey.shape[::-1])
-    rim = cv2.dilate(truth, np.ones((7, 7), np.uint8))
-    return np.asarray(grey * ((inside >= 0.5) | (rim > 0)), dtype=np.float32)
+    return np.asarray(inside >= 0.5)
 
 
 def recolour_tumour(grey: Grey, truth: Truth, rng: Generator) -> Grey:

@@ -6,12 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from tumortrace.config import AugmentationConfig, TrainingConfig
 from tumortrace.training.arrays import PreparedPart
 from tumortrace.training.augment import augment
+from tumortrace.training.implant import IMPLANTED, implant
+
+Drawn = tuple[NDArray[np.float32], NDArray[np.uint8]]
 
 COARSE = 0.625
 """Scale of the slices in the coarse epochs."""
@@ -42,12 +46,22 @@ def fetch_varied(
     if settings == AugmentationConfig() or not len(indices):
         return fetch(part, indices, device)
     variants = [
-        augment(part.images[index, 0].numpy(), part.truths[index].numpy(), settings, rng)
+        augment(*_choose(part, index, settings, rng), settings, rng)
         for index, rng in zip(indices.tolist(), rngs, strict=True)
     ]
     images = torch.from_numpy(np.stack([image for image, _ in variants])).unsqueeze(1)  # (N, 1, H, W)
     truths = torch.from_numpy(np.stack([truth for _, truth in variants]))
     return images.to(device, memory_format=torch.channels_last), truths.to(device).long()
+
+
+def _choose(part: PreparedPart, index: int, settings: AugmentationConfig, rng: np.random.Generator) -> Drawn:
+    """Return a slice and its truth; now and then, if it is tumour-free, with a tumour of another slice."""
+    image, truth = part.images[index, 0].numpy(), part.truths[index].numpy()
+    if not settings.implants or part.with_tumour[index] or rng.random() >= IMPLANTED or not part.with_tumour.any():
+        return image, truth
+    donor = int(rng.choice(part.with_tumour.nonzero()[:, 0].numpy()))
+    implanted = implant(image, part.images[donor, 0].numpy(), part.truths[donor].numpy(), rng)
+    return implanted or (image, truth)
 
 
 def shrink(images: Tensor, truths: Tensor, *, step: int) -> tuple[Tensor, Tensor]:

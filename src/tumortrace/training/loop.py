@@ -186,10 +186,11 @@ def _train_epoch(trainer: _Trainer, epoch: int, *, tick: Tick) -> _TrainedEpoch:
     share = compute.team.share
     loss_of = make_loss(training.loss)
     coarse = is_coarse(training, epoch)
-    with_tumour = part.truths.flatten(1).any(dim=1).tolist()
     count = trainer.epoch_slices
     negatives = Negatives(training.negatives, training.hard_negatives, trainer.peaks)
-    order = draw_epoch(part.sources, with_tumour, count=count, negatives=negatives, seed=training.seed, epoch=epoch)
+    order = draw_epoch(
+        part.sources, part.with_tumour.tolist(), count=count, negatives=negatives, seed=training.seed, epoch=epoch
+    )
     batches = torch.split(order, training.batch_size)
     trainer.network.train()
     total_loss = torch.zeros((), device=compute.device)
@@ -205,7 +206,9 @@ def _train_epoch(trainer: _Trainer, epoch: int, *, tick: Tick) -> _TrainedEpoch:
         loading += time.perf_counter() - fetching
         step = (epoch - 1) * len(batches) + number
         set_learning_rate(trainer.optimizer, step, epoch_steps=len(batches), training=training)
-        loss, trainer.peaks[indices] = _step(trainer, images, truths, loss_of, count=len(indices))
+        loss, peaks = _step(trainer, images, truths, loss_of, count=len(indices))
+        tumour_free = ~peaks.isnan()
+        trainer.peaks[indices[tumour_free]] = peaks[tumour_free]
         total_loss += loss * len(indices)
         tick(len(indices), f"loss {loss.item():.4f}")
         trainer.pace.step(len(indices) * math.prod(images.shape[2:]))
@@ -219,16 +222,19 @@ def _step(
     """Take one step on a batch and return its loss, and the highest tumour probability of each slice, on the CPU.
 
     Slices and truths are this process's share of the batch, ``count`` slices; what is returned is of the whole batch.
+    The probability is NaN where the truth is not empty: a tumour that was implanted makes no slice hard.
     """
     team = trainer.compute.team
     with trainer.compute.autocast():
         logits = trainer.forward(images)
     logits = team.gather(logits.float(), count)
-    loss = loss_of(logits, team.gather(truths, count))
+    truths = team.gather(truths, count)
+    loss = loss_of(logits, truths)
     trainer.optimizer.zero_grad()
     team.backward(loss)
     update_weights(trainer.network, trainer.optimizer, trainer.average, clip=trainer.config.training.clip)
-    return loss.detach(), peak_probabilities(logits.detach()).cpu()
+    peaks = peak_probabilities(logits.detach()).masked_fill(truths.flatten(1).any(dim=1), math.nan)
+    return loss.detach(), peaks.cpu()
 
 
 def _validate(trainer: _Trainer, part: PreparedPart, *, tick: Tick) -> Validation:
