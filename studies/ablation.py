@@ -94,7 +94,9 @@ def stand_in(dataset: Dataset, absent: str, present: str) -> Dataset:
     """Return a dataset in which slices of one source, in turn, train in place of those of another."""
     instead = cycle([record for record in dataset.select("train") if record.source == present])
     records = (
-        replace(next(instead), case_id=record.case_id) if record.source == absent and record.part == "train" else record
+        replace(next(instead), case_id=record.case_id, source=absent)  # sources are drawn equally often
+        if record.source == absent and record.part == "train"
+        else record
         for record in dataset.records
     )
     return replace(dataset, records=tuple(records))
