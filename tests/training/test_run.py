@@ -446,7 +446,7 @@ def test_runs_killed_at_any_moment_end_as_if_nothing_had_happened(
         check_run_folder(folder, resume=True)
         rows = read_metrics(folder / "metrics.csv") if (folder / "metrics.csv").exists() else []
         assert len(rows) < EPOCHS, folder
-        result = train_only(phantom_data, None, folder, resume=True)
+        result = train_only(phantom_data, settings(keep=keep), folder, resume=True)
         assert (folder / "best.safetensors").read_bytes() == weights, folder
         resumed = load_file(folder / CHECKPOINT)
         assert resumed.keys() == tensors.keys()
