@@ -44,14 +44,14 @@ class Definition(NamedTuple):
         source: Its name.
         groups: Group of each slice.
         before: Dice of each slice at a threshold of 0.5, shape (slices,).
-        mended: Dice at the threshold and growth that are best on the other half of the groups.
+        adjusted: Dice of each slice with the threshold and growth that were chosen on the other half of the groups.
         chosen: Threshold and growth of either half.
     """
 
     source: str
     groups: list[str]
     before: Floats
-    mended: Floats
+    adjusted: Floats
     chosen: list[tuple[float, float]]
 
 
@@ -74,8 +74,8 @@ def dice_of_variants(probability: NDArray[np.float32], truth: NDArray[np.bool_])
     return dices
 
 
-def mend(dices: Floats, groups: list[str]) -> tuple[Floats, list[tuple[int, int]]]:
-    """Each case's Dice at the threshold and growth that are best on the other half of the groups.
+def adjust(dices: Floats, groups: list[str]) -> tuple[Floats, list[tuple[int, int]]]:
+    """Return the Dice of each case with the threshold and growth that score best on the other half of the groups.
 
     Args:
         dices: Shape (cases, thresholds, growths).
@@ -86,16 +86,16 @@ def mend(dices: Floats, groups: list[str]) -> tuple[Floats, list[tuple[int, int]
     """
     names = sorted(set(groups))
     half = np.isin(groups, np.random.default_rng(0).permutation(names)[: len(names) // 2])
-    mended, chosen = np.empty(len(dices)), []
+    adjusted, chosen = np.empty(len(dices)), []
     for scored in (half, ~half):
         best = np.unravel_index(dices[~scored].mean(axis=0).argmax(), dices.shape[1:])
-        mended[scored] = dices[scored, best[0], best[1]]
+        adjusted[scored] = dices[scored, best[0], best[1]]
         chosen.append((int(best[0]), int(best[1])))
-    return mended, chosen
+    return adjusted, chosen
 
 
 def measure(hospital: Hospital, *, every: int) -> Definition:
-    """Segment a source's slices with tumour by a model that never saw it, and mend the masks."""
+    """Segment the slices with tumour of a source that the model never saw, at every threshold and growth."""
     dices, groups = [], []
     records = hospital.records[::every]
     for record, case, _ in track(read_cases(records), hospital.name, total=len(records)):
@@ -103,9 +103,9 @@ def measure(hospital: Hospital, *, every: int) -> Definition:
             dices.append(dice_of_variants(predict(hospital.model, case.slice).probability, case.truth))
             groups.append(hospital.group_of[record.case_id])
     stacked = np.stack(dices)
-    mended, chosen = mend(stacked, groups)
+    adjusted, chosen = adjust(stacked, groups)
     pairs = [(THRESHOLDS[row], GROWTHS[column]) for row, column in chosen]
-    return Definition(hospital.name, groups, stacked[:, *AS_IT_IS], mended, pairs)
+    return Definition(hospital.name, groups, stacked[:, *AS_IT_IS], adjusted, pairs)
 
 
 def read_in_domain(scores: Path) -> dict[str, float]:
@@ -121,17 +121,17 @@ def tabulate(results: list[Definition], in_domain: dict[str, float]) -> Table:
     """A row a source."""
     table = make_table(
         "What a new hospital costs, on slices with tumour, and how much of it is the definition",
-        *("source", "n", "held out", "mended", "gain", "in domain", "of the gap", "threshold, growth"),
+        *("source", "n", "held out", "adjusted", "gain", "in domain", "of the gap", "threshold, growth"),
     )
     for result in results:
-        gains = result.mended - result.before
+        gains = result.adjusted - result.before
         low, high = mean_interval(gains, result.groups, shares=False)
         gap = in_domain[result.source] - result.before.mean()
         table.add_row(
             result.source,
             str(len(gains)),
             f"{result.before.mean():.3f}",
-            f"{result.mended.mean():.3f}",
+            f"{result.adjusted.mean():.3f}",
             f"{gains.mean():+.3f} [{low:+.3f}, {high:+.3f}]",
             f"{in_domain[result.source]:.3f}",
             f"{gains.mean() / gap:.0%}" if gap > 0 else "",

@@ -10,7 +10,7 @@ import pytest
 import torch
 from benchmarks.steps import count_gflop
 from studies.ablation import compare, stand_in
-from studies.definition import GROWTHS, THRESHOLDS, dice_of_variants, mend
+from studies.definition import GROWTHS, THRESHOLDS, adjust, dice_of_variants
 from studies.next_hospital import halve
 from studies.review import COVERAGES, Judged, curve, kind_of, order_by
 from torch.utils.flop_counter import FlopCounterMode
@@ -49,7 +49,7 @@ def test_slices_of_one_source_train_in_place_of_another():
     assert [record.source for record in changed] == ["a", "a", "a", "b", "b", "c", "a"]
 
 
-def test_growing_a_mask_mends_a_narrow_one_and_no_threshold_does():
+def test_growing_corrects_a_narrow_mask_and_no_threshold_does():
     truth = np.zeros((200, 200), dtype=np.bool_)
     truth[80:120, 60:140] = True
     probability = np.zeros((200, 200), dtype=np.float32)
@@ -78,14 +78,14 @@ def test_half_of_the_patients_give_slices_one_each_in_turn():
     assert {record.case_id[0] for record in others} == set("abcde") - set(first)
 
 
-def test_each_half_is_mended_by_the_other():
+def test_each_half_takes_the_threshold_of_the_other():
     dices = np.zeros((4, len(THRESHOLDS), len(GROWTHS)))
     groups = ["p", "p", "q", "q"]
     # Group p is best at one pair, group q at another: neither profits from the other's choice.
     dices[:2, 1, 2], dices[2:, 3, 4] = 0.9, 0.8
     dices[:2, 3, 4], dices[2:, 1, 2] = 0.3, 0.2
-    mended, chosen = mend(dices, groups)
-    assert mended.tolist() == [0.3, 0.3, 0.2, 0.2]
+    adjusted, chosen = adjust(dices, groups)
+    assert adjusted.tolist() == [0.3, 0.3, 0.2, 0.2]
     assert sorted(chosen) == [(1, 2), (3, 4)]
 
 

@@ -65,7 +65,7 @@ def find_cache_folder() -> Path:
     It is ``tumortrace`` in ``$XDG_CACHE_HOME`` where that is set, or else in the system's usual place.
 
     Raises:
-        RuntimeError: That is in the user's home, and the user has none.
+        RuntimeError: The usual place is below the home folder, and the user has none.
     """
     given = Path(os.environ.get("XDG_CACHE_HOME", ""))
     if given.is_absolute():  # the standard has relative paths ignored
