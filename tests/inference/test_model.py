@@ -40,6 +40,14 @@ def test_missing_file_is_named(tmp_path: Path):
         find_model(str(tmp_path / "none.onnx"))
 
 
+@pytest.mark.parametrize("file", ["", "box-encoder.onnx"])
+def test_model_for_boxes_asks_for_a_box(file: str, tmp_path: Path):
+    name = "box" if not file else str(tmp_path)
+    (tmp_path / (file or "other")).touch()
+    with pytest.raises(ModelError, match=r": needs a box on each picture; give default or fast, or .* with --box$"):
+        find_model(name)
+
+
 def test_folder_that_is_no_run_is_named(tmp_path: Path):
     with pytest.raises(ModelError, match=r"a folder without model\.onnx; give a finished run folder or an \.onnx file"):
         find_model(str(tmp_path))

@@ -170,6 +170,11 @@ def test_folds_that_cannot_be(base: Path):
         plan_sweep(f"base = '{base}'\nfolds = 2\n{space}", "x.toml")
 
 
+def test_a_network_for_boxes_is_refused_before_anything_is_trained():
+    with pytest.raises(ConfigError, match=r"'prompted' cannot be searched; train it with train --config box$"):
+        plan_sweep(f"base = 'box'\n{GRID}", "x.toml")
+
+
 def test_a_file_that_is_not_there_is_named():
     with pytest.raises(ConfigError, match=r"no configuration 'mine\.toml': give a TOML file or one of sweep"):
         read_sweep("mine.toml")

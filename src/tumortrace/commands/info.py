@@ -104,8 +104,8 @@ def _describe_model(target: str) -> list[str]:
     """All that a model says of itself, line by line; found before anything is printed: there may be no such model."""
     from tumortrace.inference.card import describe_card, read_card
     from tumortrace.inference.folder_default import POINTER
-    from tumortrace.inference.model import SHIPPED, open_model
-    from tumortrace.inference.prompts.model import is_prompted, open_prompt_model
+    from tumortrace.inference.model import SHIPPED, is_prompted, open_model
+    from tumortrace.inference.prompts.model import open_prompt_model
 
     path = Path(target)
     names_default = (path / POINTER).exists()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tumortrace.errors import ModelError
-from tumortrace.inference.model import Model
-from tumortrace.inference.prompts.model import BOX_MODEL, PromptModel
+from tumortrace.inference.model import BOX_MODEL, Model
+from tumortrace.inference.prompts.model import PromptModel
 from tumortrace.json_csv import read_json
 
 Card = dict[str, Any]

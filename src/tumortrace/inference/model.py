@@ -21,7 +21,7 @@ from tumortrace.inference.recipe import recipe_from_json
 from tumortrace.inference.session import Session
 from tumortrace.json_csv import parse_json
 from tumortrace.regular_files import open_regular
-from tumortrace.run_folder import CONFIG, MODEL
+from tumortrace.run_folder import BOX_ENCODER, CONFIG, MODEL
 
 CLASSES = ("background", "tumour")
 """Classes of the network's output, in order."""
@@ -33,6 +33,9 @@ _CHANNELS = {"images": "1 (grey)", "logits": "2 (background and tumour)"}
 
 SHIPPED = ("default", "fast")
 """Models in the package: the most accurate one, and one at a seventh of its arithmetic."""
+
+BOX_MODEL = "box"
+"""The prompted model in the package, which outlines what lies in a box."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,17 +84,24 @@ def find_model(name_or_path: str) -> Path:
             f"this version ships no model {name_or_path!r}; give --model with a run folder or an .onnx file"
         )
     path = Path(name_or_path)
-    if path.is_dir():
-        if (path / MODEL).is_file():
-            return path / MODEL
-        if (local := read_folder_default(path)) is not None:
-            return local.model / MODEL
-        if (path / CONFIG).is_file():
-            raise ModelError(f"{path}: training has not finished, there are no weights yet; go on with train --resume")
-        raise ModelError(f"{path}: a folder without {MODEL}; give a finished run folder or an .onnx file")
-    if not path.is_file():
+    if path.is_file():
+        return path
+    if (path / MODEL).is_file():
+        return path / MODEL
+    if is_prompted(name_or_path):
+        raise ModelError(f"{path}: needs a box on each picture; give default or fast, or call segment with --box")
+    if not path.is_dir():
         raise ModelError(f"{path}: no such model; give default, fast, a run folder or an .onnx file")
-    return path
+    if (local := read_folder_default(path)) is not None:
+        return local.model / MODEL
+    if (path / CONFIG).is_file():
+        raise ModelError(f"{path}: training has not finished, there are no weights yet; go on with train --resume")
+    raise ModelError(f"{path}: a folder without {MODEL}; give a finished run folder or an .onnx file")
+
+
+def is_prompted(name_or_path: str) -> bool:
+    """Return whether a name or path is that of a model for boxes."""
+    return name_or_path == BOX_MODEL or (Path(name_or_path) / BOX_ENCODER).is_file()
 
 
 def open_model(name_or_path: str, *, threads: int = 0) -> Model:

@@ -16,10 +16,10 @@ from tumortrace.data.slice import Slice, slice_from_array, with_spacing
 from tumortrace.data.slice_file import read_slice
 from tumortrace.data.volume import Volume
 from tumortrace.errors import DataError
-from tumortrace.inference.model import Model, open_model
+from tumortrace.inference.model import BOX_MODEL, Model, open_model
 from tumortrace.inference.parallel import map_in_order
 from tumortrace.inference.predict import Prediction, predict
-from tumortrace.inference.prompts.model import BOX_MODEL, PromptModel, open_prompt_model
+from tumortrace.inference.prompts.model import PromptModel, open_prompt_model
 from tumortrace.inference.prompts.session import PromptSession
 from tumortrace.inference.prompts.volume import carry_box
 from tumortrace.inference.volume_predict import VolumePrediction, combine_slices, segment_slice

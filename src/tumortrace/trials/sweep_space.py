@@ -159,6 +159,8 @@ def _build_settings(
         config = _change(base, values)
         if any(config == other.config for other in settings):
             raise ConfigError(f"{values} is there twice; name each setting once")
+        if config.network.decoder == "prompted":
+            raise ConfigError("network.decoder = 'prompted' cannot be searched; train it with train --config box")
         if config.training.keep != "last" and options.folds < 3:
             raise ConfigError(
                 f"training.keep = {config.training.keep!r} chooses the epoch on a fold of its own, and folds = "

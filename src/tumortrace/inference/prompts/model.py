@@ -9,15 +9,12 @@ from typing import Any
 
 from tumortrace.config import Recipe
 from tumortrace.errors import ConfigError, ModelError
-from tumortrace.inference.model import weights_folder
+from tumortrace.inference.model import BOX_MODEL, weights_folder
 from tumortrace.inference.onnx_file import CARD, RECIPE
 from tumortrace.inference.recipe import recipe_from_json
 from tumortrace.inference.session import Session
 from tumortrace.json_csv import parse_json, read_json
 from tumortrace.run_folder import BOX_DECODER, BOX_ENCODER
-
-BOX_MODEL = "box"
-"""Name of the prompted model in the package."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,11 +61,6 @@ def find_prompt_model(name_or_path: str) -> Path:
     if shipped:
         raise ModelError("this version ships no model for boxes; give --model with a run folder of --config box")
     raise ModelError(f"{folder}: no {BOX_ENCODER} and {BOX_DECODER} there; give box, or a run folder of --config box")
-
-
-def is_prompted(name_or_path: str) -> bool:
-    """Return whether a name or path is that of a prompted model."""
-    return name_or_path == BOX_MODEL or (Path(name_or_path) / BOX_ENCODER).is_file()
 
 
 def _read_card_sha256(folder: Path) -> str:
