@@ -137,6 +137,16 @@ def test_values_that_are_no_labels_are_refused(tmp_path: Path, value: float, wor
         mask.count_labels()
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_mask_with_nan_or_infinity_is_refused(tmp_path: Path, value: float):
+    """Of a scan NaN becomes the darkest value, and in a mask of NaN and 1 that would be tumour everywhere."""
+    voxels = np.where(LABELS > 0, np.float32(1), np.float32(value))
+    scan = open_it(write(tmp_path / "scan.nii", voxel_of_each(LABELS)))
+    mask = fit_nifti_mask(open_it(write(tmp_path / "mask.nii", voxels)), scan)
+    with pytest.raises(DataError, match=r"mask\.nii: NaN or infinity, which are no labels"):
+        mask.count_labels()
+
+
 def test_whole_numbers_of_floats_are_labels(tmp_path: Path):
     scan = open_it(write(tmp_path / "scan.nii", voxel_of_each(LABELS)))
     mask = fit_nifti_mask(open_it(write(tmp_path / "mask.nii", LABELS.astype(np.float64))), scan)

@@ -136,6 +136,10 @@ def _read_labels(reader: NiftiReader, _version: tuple[int, int]) -> NDArray[np.u
     labels = np.zeros((slices, rows, columns), dtype=np.uint16)
     for index in range(slices):
         values = reader.read(index).pixels
+        if not np.isfinite(values).all():
+            raise DataError(
+                f"{reader.path}: NaN or infinity, which are no labels; save the mask as whole numbers from 0"
+            )
         whole = np.rint(values)
         if values.min() < 0 or values.max() > np.iinfo(np.uint16).max or np.abs(values - whole).max() > 1e-3:
             odd = float(values.flat[int(np.abs(values - whole).argmax())])

@@ -33,7 +33,7 @@ class NiftiReader:
         axes: Stored axes of columns, rows and slices.
         flips: Whether columns, rows and slices run against their stored axes.
         volumes: Number of volumes in the file.
-        is_mask: Whether it is read as a mask, which may be empty and then packs a thousandfold.
+        is_mask: Whether it is read as a mask, which may be empty and then packs a thousandfold. Its NaN stay.
     """
 
     path: Path
@@ -54,7 +54,7 @@ class NiftiReader:
         if values.dtype.names:
             return slice_from_array(np.stack([values[channel] for channel in "RGB"], axis=2), case_id=name)
         scaled = np.ascontiguousarray(self._scale(values))
-        return Slice(fill_gaps(scaled), name)
+        return Slice(scaled if self.is_mask else fill_gaps(scaled), name)
 
     def inspect(self) -> tuple[Finding, ...]:
         """Find voxels that are no numbers, and volumes of labels; see ``SliceReader``."""
