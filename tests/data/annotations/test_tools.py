@@ -114,6 +114,22 @@ def test_ids_of_coco_may_be_texts_or_whole_floats(tmp_path: Path):
         assert (len(record.regions), [*record.labels[0].values()]) == (1, ["tumour"])
 
 
+def test_annotations_of_an_id_that_several_images_have_belong_to_none(tmp_path: Path):
+    """Two files that were joined by hand number their images alike: each image would get the tumours of both."""
+    names = {1: ("a.png", "b.png"), 2: ("c.png", "c.png"), 3: ("d.png", "e.png")}
+    images = [{"id": number, "file_name": name} for number, each in names.items() for name in each]
+    outlined = [{"image_id": number, "segmentation": [[0, 0, 3, 0, 3, 2]]} for number in (1, 2)]
+    (tmp_path / "a.json").write_text(json.dumps({"images": images, "annotations": outlined}))
+    content = read_annotations(tmp_path / "a.json")
+    assert [(each.filename, len(each.regions)) for each in content.images] == [
+        ("c.png", 1), ("c.png", 1), ("d.png", 0), ("e.png", 0)
+    ]  # fmt: skip
+    assert [(each.kind, each.severity, each.file) for each in content.findings] == [
+        ("image-ambiguous", "left out", "a.png"), ("image-ambiguous", "left out", "b.png")
+    ]  # fmt: skip
+    assert "several images have the id 1" in content.findings[0].cause
+
+
 def test_coco_results_orphans_and_segment_anything(tmp_path: Path):
     (tmp_path / "r.json").write_text(json.dumps([{"image_id": 1, "segmentation": {}, "score": 0.5}]))
     with pytest.raises(DataError, match=r"r.json: a list of COCO results"):

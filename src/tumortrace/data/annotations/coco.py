@@ -58,9 +58,15 @@ def read_document(document: object, source: Source) -> AnnotationFile | None:
         return None
     shapes, orphans = _by_image(document["annotations"], images, single="images" not in document)
     names = _name_categories(document.get("categories"))
+    shared = _find_shared_ids(images)
     records, findings = [], list(orphans)
     for image in images:
-        record, faults = _read_image(image, shapes.get(_image_id(image), []), names, document)
+        number = _image_id(image)
+        record, faults = _read_image(image, shapes.get(number, []), names, document)
+        if record and shapes.get(number) and number in shared:
+            cause = f"several images have the id {printable(number)[:40]}: it is unknown whose its annotations are"
+            faults = [left_out("image-ambiguous", record.filename, cause, "give each image an id of its own")]
+            record = None
         records += [record] if record else []
         findings += faults
     return AnnotationFile(tuple(records), tuple(findings))
@@ -123,6 +129,15 @@ def _id_key(value: object) -> str:
 def _image_id(image: object) -> str:
     known = image if isinstance(image, dict) else {}
     return _id_key(known.get("id", known.get("image_id")))
+
+
+def _find_shared_ids(images: Sequence[object]) -> set[str]:
+    """The ids that images of several names have, as in files that were joined by hand."""
+    names: dict[str, set[str]] = {}
+    for image in images:
+        if isinstance(image, dict):
+            names.setdefault(_image_id(image), set()).add(str(image.get("file_name")))
+    return {number for number, files in names.items() if len(files) > 1}
 
 
 def _name_categories(categories: object) -> dict[str, str]:
