@@ -39,6 +39,9 @@ def test_there_and_back(tmp_path_factory, written):
         ("sep=;\nimage;mask;PatientID\na.png;b.png;Ann\n", Pair("a.png", "b.png", "Ann")),
         ("img\tmask_path\tSUBJECT\nimages\\a.png\tb.png\tAnn  Lee\n", Pair("images/a.png", "b.png", "Ann Lee")),
         ("filename,mask,participant_id\na.png,b.png,nan\n", Pair("a.png", "b.png")),
+        ("\timage\tmask\tpatient\n0\ta.png\tb.png\tAnn\n", Pair("a.png", "b.png", "Ann")),  # with its index
+        ("#\timage\tmask\n1\ta.png\tb.png\n", Pair("a.png", "b.png")),
+        ("\n \t\n# image,mask\na.png,b.png\n", Pair("a.png", "b.png")),
     ],
 )
 def test_tables_that_lack_something(tmp_path, table, expected):

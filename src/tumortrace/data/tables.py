@@ -83,7 +83,8 @@ def parse_table(text: str) -> Table:
     if len(text) > 2 * LONGEST_FIELD and _find_longest_line(text) > 2 * LONGEST_FIELD:
         raise csv.Error(f"a line longer than the limit of {2 * LONGEST_FIELD:,} characters")
     declared = re.match(r"\s*\"?sep=(.)\"?\r?\n", text, flags=re.IGNORECASE)
-    body = (text[declared.end() :] if declared else text).lstrip("# \t\r\n")
+    # A tab before the header is the end of a first name that is empty, as of an index.
+    body = re.sub(r"\A(\s*[\r\n])?[# ]*", "", text[declared.end() :] if declared else text)
     delimiter = declared[1] if declared else _find_delimiter(body.partition("\n")[0])
     header, *lines = list(csv.reader(io.StringIO(body, newline=""), delimiter=delimiter, strict=True)) or [[]]
     names = tuple(name.strip() for name in header)
