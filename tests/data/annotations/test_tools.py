@@ -447,6 +447,7 @@ def test_every_shape_of_supervisely(tmp_path: Path):
 def test_every_shape_of_via_3(tmp_path: Path):
     codes = [[2, 1, 2, 4, 3], [3, 5, 5, 2], [4, 5, 5, 3, 2], [7, 1, 1, 5, 1, 5, 4], [8, 1, 3, 4, 1, 7, 2, 5, 6]]
     codes += [[1, 2, 2], [5, 1, 1, 2, 2], [6, 1, 1, 2, 2, 3, 1], [9, 1, 1], [3, 1], [2, 1, 2, 0, 3], [7, 1, 2, 3]]
+    codes += [[[7], 1, 1]]
     shapes = {str(number): {"vid": "1", "z": [], "xy": xy, "av": {"1": "0"}} for number, xy in enumerate(codes)}
     shapes["z"] = {"vid": "1", "z": [1.5], "xy": [], "av": {}}
     document = {
@@ -465,7 +466,9 @@ def test_every_shape_of_via_3(tmp_path: Path):
         [[1, 1], [7, 1], [7, 6], [1, 6]],
     ]
     assert image.labels[0] == {"label": "glioma"}
-    assert [kind for kind, _ in findings] == ["no-area"] * 3 + ["unknown-shape"] + ["empty-region"] * 3
+    assert [kind for kind, _ in findings] == ["no-area"] * 3 + ["unknown-shape"] + ["empty-region"] * 3 + [
+        "unknown-shape"
+    ]
     document["file"]["1"]["type"] = 4  # type: ignore[index]
     (tmp_path / "a.json").write_text(json.dumps(document))
     with pytest.raises(DataError, match="without a picture"):

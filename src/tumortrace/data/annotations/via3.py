@@ -92,7 +92,7 @@ def _read_shape(shape: object, attributes: Document) -> Drawn:
 def _read_region(code: object, values: list[object]) -> Region:
     if isinstance(code, int) and code in _NO_AREA:
         raise no_area(_NO_AREA[code])
-    if code in {7, 8}:
+    if code in (7, 8):  # no set: a damaged file may have a list here
         if len(values) % 2:
             raise ShapeError("empty-region", f"an outline of {counted(len(values), 'coordinate')}")
         outline = read_outline(zip(values[0::2], values[1::2], strict=True))
