@@ -70,6 +70,22 @@ def test_files_that_are_no_split(tmp_path: Path, text: str):
         read_split(tmp_path / "none.json")
 
 
+@pytest.mark.parametrize(
+    ("cases", "words"),
+    [
+        ([("a", "1"), ("b", "train")], "its sides '1' and 'train' are neither folds nor train, val and test"),
+        ([("a", 1), ("b", 2)], "its sides 1 and 2 are neither"),
+        ([("a", "train"), ("b", "test"), ("a", "test")], "a is listed 2 times"),
+    ],
+)
+def test_a_split_that_was_edited_by_hand(tmp_path: Path, cases: list[tuple[str, object]], words: str):
+    rows = [{"file": file, "sha256": "", "side": side, "group": "g"} for file, side in cases]
+    document = {"format": "tumortrace-split-1", "by": "groups", "cases": rows, "left_out": []}
+    (tmp_path / "split.json").write_text(json.dumps(document))
+    with pytest.raises(DataError, match=f"split.json: not a split .{words}"):
+        read_split(tmp_path / "split.json")
+
+
 def test_a_fold_is_held_out_and_the_next_one_chooses_if_anything_is_chosen(make_survey: MakeSurvey):
     survey = make_survey(links=[], patients=[""] * 12)
     split, dataset = make_folds(survey, folds=3), dataset_of(survey)

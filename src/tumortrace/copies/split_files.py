@@ -13,7 +13,7 @@ import numpy as np
 
 from tumortrace.copies.compare import SAME_SLICE
 from tumortrace.copies.groups import link_patients
-from tumortrace.copies.splits import ALWAYS_TRAIN, Split, SplitCase, are_folds
+from tumortrace.copies.splits import ALWAYS_TRAIN, PARTS_SHARES, Split, SplitCase, are_folds
 from tumortrace.copies.survey import Survey
 from tumortrace.data.cases import CaseRecord, read_case
 from tumortrace.data.dataset import Dataset
@@ -23,7 +23,7 @@ from tumortrace.errors import DataError
 from tumortrace.json_csv import read_json, write_json
 from tumortrace.machine import usable_cores
 from tumortrace.progress import track
-from tumortrace.wording import counted
+from tumortrace.wording import counted, listed
 
 FORMAT = "tumortrace-split-1"
 """What a split file says that it is."""
@@ -116,12 +116,26 @@ def read_split(path: Path) -> Split:
         if document["format"] != FORMAT:
             raise DataError(f"{path}: a split of format {document['format']!r}, not {FORMAT!r}; split again")
         cases = tuple(SplitCase(**case) for case in document["cases"])
+        _check_cases(cases)
         left_out = tuple((entry["file"], entry["reason"]) for entry in document["left_out"])
         return Split(cases, str(document["by"]), left_out)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); make it with: tumortrace split") from None
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: not a split ({error}); make it with: tumortrace split DATA --out FILE") from None
+
+
+def _check_cases(cases: Sequence[SplitCase]) -> None:
+    """Raise ``ValueError`` for unknown sides, or a case that is listed twice, as a file edited by hand may have."""
+    sides = {case.side for case in cases}
+    known = all(isinstance(side, str) for side in sides) and (are_folds(sides) or sides <= PARTS_SHARES.keys())
+    if not known:
+        raise ValueError(
+            f"its sides {listed(sorted(map(repr, sides)))} are neither folds nor {listed([*PARTS_SHARES])}"
+        )
+    for file, times in Counter(case.file for case in cases).most_common(1):
+        if times > 1:
+            raise ValueError(f"{file} is listed {times} times")
 
 
 def refuse_foreign(path: Path) -> None:
