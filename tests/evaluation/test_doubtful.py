@@ -38,8 +38,8 @@ def test_no_doubt_where_outline_and_mask_are_the_same():
 
 def test_no_doubt_where_both_are_empty():
     nothing = np.zeros((8, 12), dtype=np.bool_)
-    doubt, _, _ = judge_outline(predict_as(nothing * 0.2), nothing)
-    assert doubt == 0.0
+    doubt, kind, reason = judge_outline(predict_as(nothing * 0.2), nothing)
+    assert (doubt, kind, reason) == (0.0, "none", "no outline, and the model marks nothing")
 
 
 def test_a_tumour_without_outline():

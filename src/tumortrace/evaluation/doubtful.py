@@ -53,7 +53,7 @@ class Doubt:
         fold: The fold that held it out.
         doubt: 0 (the model agrees) to 1 (the model is sure of something else).
         dice: Dice of the outline and the model's mask; 1 if both are empty.
-        kind: Kind of contradiction, as ``KINDS`` names them.
+        kind: Kind of contradiction, as ``KINDS`` names them; ``AGREED`` where outline and mask are both empty.
         reason: The model's own view, in words.
         outlined_px: Number of pixels of the outline.
         marked_px: Number of pixels of the model's mask.
@@ -79,6 +79,9 @@ KINDS = {
     "border": "outline and mask differ along the border",
 }
 """Kinds of contradiction, the first that fits counts."""
+
+AGREED = "none"
+"""Kind where neither outline nor mask has a pixel."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,6 +265,8 @@ def _dice(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
 def _explain(prediction: Prediction, truth: NDArray[np.bool_], *, inside: float) -> tuple[str, str]:
     """Name the kind of contradiction, and say in words what the model says instead."""
     mask = prediction.mask
+    if not truth.any() and not mask.any():
+        return AGREED, "no outline, and the model marks nothing"
     if not truth.any():
         return "not outlined", f"no outline, but the model marks {counted(int(mask.sum()), 'pixel')}"
     if not mask.any():

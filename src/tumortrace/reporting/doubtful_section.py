@@ -14,6 +14,7 @@ from tumortrace.inference.overlay import to_display
 from tumortrace.json_csv import Document
 from tumortrace.reporting import html
 from tumortrace.reporting.copy_pictures import FIRST_RGB, SECOND_RGB, draw_outlines
+from tumortrace.wording import counted
 
 SHOWN = 24
 """Number of outlines with a picture."""
@@ -37,8 +38,8 @@ def draw_doubts(document: Document, doubts: Sequence[Doubt], held_out: HeldOutMo
 
 
 def _explain(document: Document) -> str:
-    missing = document["not_judged"]
-    others = f" {missing} annotated images were in no fold and are not judged." if missing else ""
+    missing = counted(document["not_judged"], "annotated image")
+    others = f" Not judged: {missing} in no fold, or changed since." if document["not_judged"] else ""
     return (
         f"Each of {document['judged']} outlines was judged by a model that was not trained on its slice "
         f"({document['crossval']}). The models contradict {document['contradicted']} of them: the doubt is at least "
