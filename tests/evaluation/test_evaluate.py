@@ -207,3 +207,9 @@ def test_a_region_that_leaves_the_image_is_cut_and_told(records: list[CaseRecord
     evaluation = evaluate_alone([record])
     assert [finding.kind for finding in evaluation.findings] == ["region-outside"]
     assert evaluation.scores[0].shape == "polygon"
+
+
+def test_a_slice_without_an_outline_is_of_no_kind_of_outline(records: list[CaseRecord]):
+    """A slice of --negatives is no slice of mixed outlines, whose Dice it would lower by its false alarms."""
+    evaluation = evaluate_alone([CaseRecord(EMPTY, "test", records[2].image_path, ())])
+    assert evaluation.scores[0].shape == "none"

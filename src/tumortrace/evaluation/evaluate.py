@@ -41,7 +41,7 @@ class CaseScore:
         group: Name of the cases that are not independent of this one: its copies, and the slices of its patient.
         leak: The training slice or patient that it shares; None if none is known.
         clean: Whether it shares nothing with any training slice; None if some of these are not at hand.
-        shape: Kind of its outlines: polygon, ellipse, circle, mixed, mask, or another shape.
+        shape: Kind of its outlines: polygon, ellipse, circle, mixed, mask, or another shape; none without an outline.
         in_mm: Whether distances are in millimetres.
         counts: Its pixels at the image's own resolution.
         surface: Distances between the borders of mask and truth.
@@ -277,4 +277,4 @@ def _name_shape(record: CaseRecord) -> str:
     if not isinstance(record.truth, tuple):
         return "mask"
     shapes = {type(region).__name__.lower() for region in record.truth}
-    return shapes.pop() if len(shapes) == 1 else "mixed"
+    return "mixed" if len(shapes) > 1 else next(iter(shapes), "none")
