@@ -23,6 +23,7 @@ from tumortrace.inference.model import open_model
 from tumortrace.metrics.overlap import PixelCounts
 from tumortrace.reporting import side_by_side
 from tumortrace.reporting.page import write_report
+from tumortrace.reporting.run_sections import find_runs
 
 MakeScore = Callable[..., CaseScore]
 
@@ -168,6 +169,13 @@ def test_a_run_alone_has_no_scores_and_says_so(tiny_run: Path, tmp_path: Path):
     assert headings(read(tmp_path / "report.html")) == [
         "Training curves", "Training data", "Settings", "Manifest",
     ]  # fmt: skip
+
+
+def test_ten_folds_come_in_their_order(tmp_path: Path):
+    for number in range(1, 11):
+        (tmp_path / f"fold-{number}").mkdir()
+        (tmp_path / f"fold-{number}" / "manifest.json").touch()
+    assert [*find_runs(tmp_path, "cv")] == [f"fold-{number}" for number in range(1, 11)]
 
 
 def test_settings_that_are_gone_are_one_line(tiny_run: Path, tmp_path: Path):

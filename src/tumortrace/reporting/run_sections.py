@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from tumortrace.config import load_config
+from tumortrace.data.names import natural_key
 from tumortrace.errors import DataError
 from tumortrace.json_csv import read_json
 from tumortrace.reporting import html
@@ -23,7 +24,8 @@ from tumortrace.wording import counted
 def find_runs(folder: Path, name: str) -> dict[str, Path]:
     """Return the finished runs in a folder by name: the folder itself, or the folds of a cross-validation."""
     runs = {name: folder} if (folder / MANIFEST).is_file() else {}
-    return runs | {path.parent.name: path.parent for path in sorted(folder.glob(f"fold-*/{MANIFEST}"))}
+    folds = (path.parent for path in folder.glob(f"fold-*/{MANIFEST}"))
+    return runs | {fold.name: fold for fold in sorted(folds, key=lambda fold: natural_key(fold.name))}
 
 
 def curves_section(runs: Mapping[str, Path]) -> Section:
@@ -49,8 +51,8 @@ def _draw_curves(runs: Mapping[str, Path]) -> Markup:
         return html.chart(figure, alt="Loss by epoch", caption="Loss by epoch of the run.")
     loss = load_config(str(next(iter(runs.values())) / CONFIG)).training.loss
     figure = draw_fold_losses({name: read_metrics(folder / METRICS) for name, folder in runs.items()}, loss=loss)
-    caption = "Training loss of each fold. The held-out fold is not used in training."
-    return html.chart(figure, alt="Training loss by epoch of each fold", caption=caption)
+    caption = "Losses of each fold by epoch. The held-out fold is not used in training."
+    return html.chart(figure, alt="Losses by epoch of each fold", caption=caption)
 
 
 def _describe_training(runs: Mapping[str, Path]) -> Markup:
