@@ -118,6 +118,15 @@ def test_without_a_card_or_run_nothing_is_known_and_train_gives_the_baselines(mo
     assert provenance.baselines._training.names == ("train-a.png", "train-b.png")
 
 
+def test_no_baseline_is_made_from_the_slices_that_are_scored(model: Model, survey: Survey):
+    """A lookup table would find each of them in itself, and no model could beat it."""
+    provenance = trace_training(model, survey, scored={"train-a.png", "new.png"})
+    assert provenance.baselines._training is not None
+    assert provenance.baselines._training.names == ("train-b.png",)
+    scored = {case.record.case_id for case in survey.cases}
+    assert trace_training(model, survey, scored=scored).baselines._training is None
+
+
 def redrawn(survey: Survey) -> Survey:
     """The same pictures; the truth of the first one has changed, and so has its hash."""
     first = replace(survey.cases[0], sha256="f" * 64, packed_truth=np.zeros_like(survey.cases[0].packed_truth))
@@ -137,6 +146,24 @@ def test_a_training_slice_with_another_outline_is_known_by_its_picture(model: Mo
     save_training_index(build_training_index(survey, only=[0]), model.path.with_name("training.npz"))
     leak = trace_training(model, redrawn(survey)).find_leaks(redrawn(survey))["train-a.png"]
     assert (leak.nearest, leak.similarity) == ("train-a.png", 1.0)
+
+
+def test_two_outlines_of_one_picture_are_one_training_slice(model: Model, survey: Survey):
+    """Counted twice, they would stand for a training slice that is not at hand, and copies of it would be clean."""
+    card = {
+        "sha256": model.sha256,
+        "training_sha256": [survey.cases[0].sha256[:DIGITS], "0" * DIGITS],
+        "training_pictures_sha256": [survey.cases[0].picture_sha256[:DIGITS], "0" * DIGITS],
+    }
+    model.path.with_suffix(".json").write_text(json.dumps(card))
+    again = replace(redrawn(survey).cases[0], record=replace(survey.cases[0].record, case_id="again.png"))
+    both = replace(
+        survey, cases=(again, *survey.cases[1:], survey.cases[0]), groups=(*survey.groups, survey.groups[0]),
+        signatures=survey.signatures.select([0, 1, 2, 3, 0]),
+    )  # fmt: skip
+    provenance = trace_training(model, both)
+    assert (provenance.total, provenance.at_hand, provenance.complete) == (2, 1, False)
+    assert leaks_of(provenance, both)["again.png"] == "train-a.png"
 
 
 def test_the_shipped_models_list_their_training_pictures():

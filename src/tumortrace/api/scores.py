@@ -67,7 +67,7 @@ def evaluate(  # noqa: PLR0913 - the settings of an evaluation
     # Outlines of training slices count in the annotators' agreement; other parts stay closed.
     scored = {record.case_id for record in records}
     survey = survey_cases([record for record in dataset.records if record.case_id in scored or record.part == "train"])
-    provenance = trace_training(opened, survey)
+    provenance = trace_training(opened, survey, scored=scored)
     if folder is None:
         result = score(opened, records, survey, provenance)
         result = dataclasses.replace(result, findings=(*dataset.findings, *result.findings))

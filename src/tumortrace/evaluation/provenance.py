@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from tumortrace.copies.described import DescribedCases
+from tumortrace.copies.described import DescribedCases, SurveyedCase
 from tumortrace.copies.leakage import Leak, find_leaks
 from tumortrace.copies.survey import Survey
 from tumortrace.copies.training_index import TrainingIndex, build_training_index, load_training_index
@@ -26,7 +27,7 @@ class Provenance:
     Attributes:
         index: Those training slices that scored slices can be compared with; None if there are none.
         total: Number of different training slices; None if unknown.
-        baselines: Predictions without a network, made from the index, or else from the TRAIN part of the data.
+        baselines: Predictions without a network, made from the index, or else from what TRAIN has beside scored slices.
         choosers: SHA-256 of the slices that the kept epoch was chosen on, as far as they are known.
     """
 
@@ -50,7 +51,7 @@ class Provenance:
         return find_leaks(survey, self.index) if self.index else {}
 
 
-def trace_training(model: Model, survey: DescribedCases) -> Provenance:
+def trace_training(model: Model, survey: DescribedCases, *, scored: Collection[str] = ()) -> Provenance:
     """Find out what a model was trained on.
 
     A run folder remembers all its training slices (``training.npz``). The card of a shipped model lists their hashes
@@ -59,6 +60,7 @@ def trace_training(model: Model, survey: DescribedCases) -> Provenance:
     Args:
         model: Model from ``open_model``; its run folder is the folder of its file.
         survey: The data that the model is scored on, its TRAIN part included, and any other that it may be trained on.
+        scored: Ids of the scored cases: where TRAIN stands for unknown training slices, no baseline is made from these.
 
     Raises:
         DataError: ``training.npz`` is damaged.
@@ -72,13 +74,9 @@ def trace_training(model: Model, survey: DescribedCases) -> Provenance:
     card = read_card(model) or {}
     listed = {sha256[:DIGITS] for sha256 in card.get("training_sha256", ())}
     pictures = {sha256[:DIGITS] for sha256 in card.get("training_pictures_sha256", ())}
-    at_hand = [
-        number
-        for number, case in enumerate(survey.cases)
-        if case.sha256[:DIGITS] in listed or case.picture_sha256[:DIGITS] in pictures
-    ]
+    at_hand = _list_at_hand(survey.cases, listed, pictures)
     index = build_training_index(survey, only=at_hand) if at_hand else None
-    return Provenance(index, len(listed) or None, Baselines(index or _index_train(survey)))
+    return Provenance(index, len(listed) or None, Baselines(index or _index_train(survey, scored)))
 
 
 def known_training(index: TrainingIndex) -> Provenance:
@@ -96,6 +94,18 @@ def _read_choosers(model: Model) -> frozenset[str]:
     return frozenset(cases.values()) if chose else frozenset()
 
 
-def _index_train(survey: DescribedCases) -> TrainingIndex | None:
-    train = [number for number, case in enumerate(survey.cases) if case.record.part == "train"]
+def _list_at_hand(cases: Sequence[SurveyedCase], listed: set[str], pictures: set[str]) -> list[int]:
+    """List the cases that are training slices: by their hash, or one for each picture outlined anew."""
+    chosen = [number for number, case in enumerate(cases) if case.sha256[:DIGITS] in listed]
+    known = {cases[number].picture_sha256 for number in chosen}
+    for number, case in enumerate(cases):
+        if case.picture_sha256[:DIGITS] in pictures and case.picture_sha256 not in known:
+            known.add(case.picture_sha256)
+            chosen.append(number)
+    return sorted(chosen)
+
+
+def _index_train(survey: DescribedCases, scored: Collection[str]) -> TrainingIndex | None:
+    records = [case.record for case in survey.cases]
+    train = [n for n, record in enumerate(records) if record.part == "train" and record.case_id not in scored]
     return build_training_index(survey, only=train) if train else None
