@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tumortrace.copies.agreement import agree_on_masks, describe_agreement, measure_agreement
+from tumortrace.copies.agreement import agree_on_masks, compare_outlines, describe_agreement, measure_agreement
 from tumortrace.copies.survey import survey_cases
 from tumortrace.data.cases import CaseRecord
 from tumortrace.data.dataset import open_dataset
+from tumortrace.data.volume import Volume
 from tumortrace.metrics.intervals import mean_interval
 
 DrawHead = Callable[..., NDArray[np.uint8]]
@@ -37,6 +40,24 @@ def test_two_outlines_of_a_mirrored_slice(draw_head: DrawHead, write_case: Write
     assert (pair.first, pair.second, agreement.copied) == ("a.png", "b.png", 0)
     assert pair.counts.dice == pytest.approx(400 / 480, abs=0.02)
     assert pair.surface.hd95 == pytest.approx(4, abs=1.01)
+
+
+def test_distances_in_scans_are_in_millimetres_as_those_of_a_model(draw_head: DrawHead, write_case: WriteCase):
+    # The right borders are 4 columns of 3 mm apart.
+    first, second = block(slice(60, 80), slice(50, 60)), block(slice(60, 80), slice(50, 64))
+    survey = survey_cases([write_case("a", draw_head(1), first), write_case("b", draw_head(1), second)])
+    (in_px,) = compare_outlines(survey.pairs, survey)
+    scans = [Volume("a", "a", "nifti", Mock(), (), case.size_hw, spacing_mm=(1.0, 3.0)) for case in survey.cases]
+    cases = [
+        replace(case, record=replace(case.record, volume=scan)) for case, scan in zip(survey.cases, scans, strict=True)
+    ]
+    survey = replace(survey, cases=tuple(cases))
+    (in_mm,) = compare_outlines(survey.pairs, survey)
+    assert (in_px.surface.hd95, in_px.in_mm) == (4, False)
+    assert (in_mm.surface.hd95, in_mm.in_mm) == (12, True)
+    told = describe_agreement(measure_agreement(survey))
+    assert told is not None
+    assert told["distance_unit"] == "mm"
 
 
 def test_the_interval_is_over_patients_where_they_are_named(draw_head: DrawHead, write_case: WriteCase):

@@ -30,7 +30,7 @@ COPIED = 0.998
 
 @dataclass(frozen=True)
 class OutlinePair:
-    """Two outlines of one slice, compared on the first one's grid, in its pixels.
+    """Two outlines of one slice, compared on the first one's grid.
 
     Attributes:
         first: Case id of the one.
@@ -38,7 +38,8 @@ class OutlinePair:
         group: Group of copies that both belong to.
         block: Block of the first (``Survey.blocks``), over which intervals are.
         counts: The second's pixels against the first's.
-        surface: Distances between both borders, in pixels of the first.
+        surface: Distances between both borders.
+        in_mm: Whether distances are in millimetres, as they are where the first belongs to a scan with a pixel spacing.
     """
 
     first: str
@@ -47,6 +48,7 @@ class OutlinePair:
     block: str
     counts: PixelCounts
     surface: SurfaceScores
+    in_mm: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ def describe_agreement(agreement: Agreement | None) -> Document | None:
         "groups": len({pair.group for pair in agreement.pairs}),
         "independent_groups": len(set(blocks)),
         "effective_groups": round(count_effective_groups(blocks), 1),
+        "distance_unit": " or ".join(sorted({"mm" if pair.in_mm else "px" for pair in agreement.pairs})),
         **{metric: describe_values(listed, blocks, shares=metric not in LENGTHS) for metric, listed in values.items()},
     }
 
@@ -145,13 +148,16 @@ def _compare_pair(pair: CopyPair, survey: Survey) -> OutlinePair:
     # What the second picture does not show, its annotator could not outline.
     truth = first.truth() & _reach(second.size_hw, pair, first.size_hw)
     laid = lay_mask(second.truth(), pair.to_second, first.size_hw)
+    scan = first.record.volume
+    spacing_mm = None if scan is None else scan.spacing_mm
     return OutlinePair(
         first=first.record.case_id,
         second=second.record.case_id,
         group=survey.groups[pair.first],
         block=survey.blocks[pair.first],
         counts=count_pixels(laid, truth),
-        surface=compare_surfaces(laid, truth),
+        surface=compare_surfaces(laid, truth, spacing=spacing_mm or (1.0, 1.0)),
+        in_mm=spacing_mm is not None,
     )
 
 

@@ -148,7 +148,8 @@ def _rows_of_scores(document: Document) -> Iterator[tuple[str, str]]:
         models = "by models not trained on their slices"
         yield "outlines contradicted", f"{doubtful['contradicted']} of {doubtful['judged']}, {models}"
     if agreement := document["agreement"]:
-        scores = f"Dice {_mean(agreement['dice'])}, NSD {_mean(agreement['nsd'])}, HD95 {_mean(agreement['hd95'])} px"
+        distance = f"HD95 {_mean(agreement['hd95'])} {agreement['distance_unit']}"
+        scores = f"Dice {_mean(agreement['dice'])}, NSD {_mean(agreement['nsd'])}, {distance}"
         counts = f"{counted(agreement['pairs'], 'pair')} of outlines, {counted(agreement['groups'], 'slice')}"
         yield "annotators agree", f"{scores} ({counts})"
     if document["baselines"]:
