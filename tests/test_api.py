@@ -130,6 +130,8 @@ def test_a_program_meets_the_checks_of_the_commands(phantom_data, tiny, tiny_run
         tumortrace.train(phantom_data, out=phantom_data / "run", config=tiny)
     with pytest.raises(DataError, match="lies inside the data folder"):
         tumortrace.evaluate(tumortrace.open_dataset(phantom_data), model=str(tiny_run), out=phantom_data / "TEST" / "x")
+    with pytest.raises(DataError, match="lies inside the data folder"):  # beside the folders of its parts
+        tumortrace.split(tumortrace.open_dataset(phantom_data), out=phantom_data / "split.json")
     (tmp_path / "notes.txt").touch()
     for function in (tumortrace.train, tumortrace.audit, tumortrace.crossval, tumortrace.evaluate, tumortrace.sweep):
         with pytest.raises(DataError, match=r"notes.txt: a file, where a folder is to be"):

@@ -80,7 +80,7 @@ class SplitResult:
         return f"<SplitResult: {cases} on {sides}, {counted(len(self.findings), 'finding')}>"
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return one row a case: its file, side, group and patient."""
+        """Return one row a case: its file, SHA-256, side and group."""
         return make_frame(self.document["cases"])
 
 

@@ -53,9 +53,9 @@ def open_data(data: Data, negatives: FilePath | None, label: str | None) -> Data
 
 
 def list_folders(data: Data) -> Sequence[FilePath]:
-    """Return the folders of data, or those that hold the images of an opened dataset."""
+    """Return the folders of data, opened or not."""
     if isinstance(data, Dataset):
-        return sorted({record.image_path.parent for record in data.records})
+        return data.roots
     return [data] if isinstance(data, str | PathLike) else list(data)
 
 

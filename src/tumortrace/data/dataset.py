@@ -67,9 +67,14 @@ class Dataset:
         )
 
     @property
+    def roots(self) -> tuple[Path, ...]:
+        """The folder, or the folders of several sources."""
+        return tuple(self.folders.values()) or (self.root,)
+
+    @property
     def given(self) -> str:
         """The folder or folders as they were given, for messages and commands."""
-        return " ".join(str(folder) for folder in self.folders.values()) or str(self.root)
+        return " ".join(map(str, self.roots))
 
     @property
     def name(self) -> str:

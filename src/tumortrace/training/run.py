@@ -187,7 +187,7 @@ def _say_if_all_coarse(training: TrainingConfig) -> None:
 
 def refuse_inside_data(out: Path, dataset: Dataset) -> None:
     """Refuse a run folder inside the dataset; of several datasets opened as one, inside any of their folders."""
-    for folder in dataset.folders.values() or [dataset.root]:
+    for folder in dataset.roots:
         refuse_inside(out, folder)
 
 
