@@ -14,6 +14,7 @@ import pytest
 
 import tumortrace
 from tumortrace.api.answers import ImproveResult
+from tumortrace.config import Config
 from tumortrace.copies.leakage import Leak
 from tumortrace.copies.training_index import load_training_index
 from tumortrace.errors import ConfigError, DataError, ModelError
@@ -21,7 +22,8 @@ from tumortrace.evaluation.folder import read_evaluation
 from tumortrace.improvement import improve as improve_module
 from tumortrace.improvement.improve import speaks_against
 from tumortrace.improvement.lineage import find_missing, join_frozen
-from tumortrace.improvement.models import open_models
+from tumortrace.improvement.material import Material
+from tumortrace.improvement.models import Models, open_models
 from tumortrace.improvement.sides import Ties
 from tumortrace.inference.folder_default import POINTER, read_folder_default, write_folder_default
 from tumortrace.inference.model import find_model, open_model
@@ -290,6 +292,22 @@ def test_cases_that_the_model_was_trained_on_are_named_and_not_held_out(place, p
     assert known == {f"data/TRAIN/{path.name}" for path in (phantom_data / "TRAIN").iterdir() if path.suffix != ".json"}
     assert not known & set(result.improvement.held_out)
     assert not any(name.startswith("data/TEST/") for name in result.improvement.held_out)  # TEST stays closed
+
+
+def test_the_run_keeps_the_label_of_the_corrected_cases_and_not_that_of_the_model_before(place, monkeypatch):
+    settings = place.runs / "base" / "config.toml"
+    settings.write_text(settings.read_text().replace('label = ""', 'label = "oedema"'))
+    seen: list[str] = []
+
+    def note(_material: Material, _models: Models, config: Config, **_more: object) -> None:
+        seen.append(config.training.label)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(improve_module, "improve", note)
+    for label in (None, "tumour"):
+        with pytest.raises(KeyboardInterrupt):
+            place.improve("mine", label=label)
+    assert seen == ["", "tumour"]
 
 
 def test_what_proves_nothing_is_refused_before_anything_is_written(place, phantom_data, data, tmp_path):

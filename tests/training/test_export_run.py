@@ -21,6 +21,7 @@ from tumortrace.config import load_config, to_toml
 from tumortrace.data.cases import Case, read_case
 from tumortrace.data.dataset import open_dataset, open_datasets
 from tumortrace.data.fingerprint import hash_case
+from tumortrace.data.png_writing import encode_png
 from tumortrace.errors import ConfigError, DataError, ModelError, TumortraceError
 from tumortrace.inference.model import open_model
 from tumortrace.phantoms.slices import write_phantom_dataset
@@ -203,6 +204,28 @@ def test_the_cases_of_datasets_that_do_not_lie_side_by_side(phantom_data: Path, 
     folders, records = find_records(open_run(run))
     assert folders == (free, one)
     assert hashes.keys() <= records.keys()
+
+
+def test_the_cases_of_a_run_that_was_trained_on_one_label(copy_run: CopyRun, tmp_path: Path):
+    regions = [
+        {
+            "shape_attributes": {"name": "rect", "x": x, "y": 5, "width": 8, "height": 8},
+            "region_attributes": {"label": label},
+        }
+        for x, label in ((4, "tumour"), (20, "oedema"))
+    ]
+    data = tmp_path / "labelled"
+    data.mkdir()
+    size = (data / "one.png").write_bytes(encode_png(np.arange(1024).reshape(32, 32).astype(np.uint8)))
+    document = {f"one.png{size}": {"filename": "one.png", "size": size, "regions": regions, "file_attributes": {}}}
+    (data / "via.json").write_text(json.dumps(document))
+    (record,) = open_dataset(data, label="tumour").records
+    hashes = {record.case_id: hash_case(read_case(record)[0])}
+    run = copy_run(root=str(data), train=hashes, val={})
+    settings = (run / "config.toml").read_text()
+    (run / "config.toml").write_text(settings.replace('label = ""', 'label = "tumour"'))
+    _, records = find_records(open_run(run))
+    assert {name: hash_case(read_case(each)[0]) for name, each in records.items()} == hashes
 
 
 def test_nothing_is_written_into_data_or_over_the_run_s_own_model(tiny_run: Path, phantom_data: Path):

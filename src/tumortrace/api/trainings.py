@@ -260,7 +260,9 @@ def improve(  # noqa: PLR0913 - the settings of an improvement
     from tumortrace.improvement.settings import settings_of
 
     settings = resumed_settings(run, overrides) if resume else settings_of(models.start, overrides)
-    opened = [None if data is None else open_data(data, None, label) for data in (replay, standard)]
-    material = gather(open_data(corrected, None, label), *opened)
+    settings = with_label(settings, label)
+    chosen = settings.training.label or None
+    opened = [None if data is None else open_data(data, None, chosen) for data in (replay, standard)]
+    material = gather(open_data(corrected, None, chosen), *opened)
     improvement = improve_run(material, models, settings, out=run, resume=resume)
     return ImproveResult(improvement, improvement_document(improvement, models), improvement.findings)

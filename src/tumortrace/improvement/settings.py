@@ -25,7 +25,8 @@ MINUTES = 7.0
 def settings_of(model: Model, overrides: Iterable[str] = ()) -> Config:
     """Return the settings that train a model further: its own network and recipe, and a short training.
 
-    Thresholds, temperature and confidence stay as the model has them: nothing is fitted on what is held out.
+    Thresholds, temperature and confidence stay as the model has them: nothing is fitted on what is held out. Corrected
+    cases have labels of their own, so that all of their regions count.
 
     Args:
         model: A shipped model, or one in a run folder.
@@ -46,6 +47,7 @@ def settings_of(model: Model, overrides: Iterable[str] = ()) -> Config:
         learning_rate=base.training.learning_rate * (1 if _was_improved(model) else RATE),
         keep="last",
         threads=0,
+        label="",
     )
     return override(replace(base, training=training), overrides)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,7 @@ class FinishedRun:
         folders: Folder of each source of several; empty in a run of an earlier version.
         train_hashes: SHA-256 of each training case, by case_id.
         val_hashes: SHA-256 of each validation case, by case_id; may be empty.
+        label: Label of the annotated regions that it was trained on; empty for all.
     """
 
     folder: Path
@@ -68,6 +70,7 @@ class FinishedRun:
     folders: dict[str, Path]
     train_hashes: dict[str, str]
     val_hashes: dict[str, str]
+    label: str
 
 
 @dataclass(frozen=True)
@@ -109,8 +112,8 @@ def open_run(folder: Path) -> FinishedRun:
     )
     load_weights(folder / BEST, network)
     weights_sha256 = hashlib.sha256((folder / BEST).read_bytes()).hexdigest()
-    root, folders, train_hashes, val_hashes = _read_manifest(folder / MANIFEST)
-    return FinishedRun(folder, model, network.eval(), weights_sha256, root, folders, train_hashes, val_hashes)
+    data = _read_manifest(folder / MANIFEST)
+    return FinishedRun(folder, model, network.eval(), weights_sha256, *data, config.training.label)
 
 
 def export_run(run: FinishedRun, out: Path, *, int8: bool = False, calibrated: Path | None = None) -> Exported:
@@ -165,7 +168,8 @@ def find_records(run: FinishedRun) -> tuple[tuple[Path, ...], dict[str, CaseReco
         The folders of its datasets, and the cases found there by the case ids that ``open_datasets`` gave them.
     """
     case_ids = run.train_hashes.keys() | run.val_hashes.keys()
-    alone = {record.case_id: record for record in _open_if_any(open_dataset, run.root)}
+    open_annotated = partial(open_dataset, label=run.label or None)
+    alone = {record.case_id: record for record in _open_if_any(open_annotated, run.root)}
     if case_ids <= alone.keys():
         return (run.root,), alone
     sources = sorted({case_id.partition("/")[0] for case_id in case_ids})
@@ -173,7 +177,7 @@ def find_records(run: FinishedRun) -> tuple[tuple[Path, ...], dict[str, CaseReco
     records: dict[str, CaseRecord] = {}
     for source in sources:
         folder = folders[source]
-        found = _open_if_any(open_dataset, folder) or _open_if_any(open_negatives, folder)
+        found = _open_if_any(open_annotated, folder) or _open_if_any(open_negatives, folder)
         named = [replace(record, case_id=f"{source}/{record.case_id}", source=source) for record in found]
         records |= {record.case_id: record for record in named}
     if case_ids & alone.keys() and len(case_ids & alone.keys()) >= len(case_ids & records.keys()):
