@@ -341,6 +341,32 @@ def test_a_nifti_scan_has_no_dicom_segmentation(client: Client) -> None:
     assert reply.json()["error"] == "head: a DICOM-SEG belongs to DICOM images, and this is NIfTI; choose nifti"
 
 
+def test_a_file_that_cannot_hold_a_mask_has_the_name_that_the_client_gave_it(client: Client) -> None:
+    source: Files = []
+    for name, data in write_dicom():
+        image = dcmread(io.BytesIO(data))
+        del image.PixelSpacing
+        with io.BytesIO() as file:
+            image.save_as(file)
+            source.append((name, file.getvalue()))
+    reply = post(client, "/api/export", in_group(source), [("0/0/0.png", EMPTY)], to="seg")
+    cause = "no DICOM-SEG can be made, because the image states no PixelSpacing; use the NIfTI mask"
+    assert (reply.status_code, reply.json()) == (415, {"error": f"study/IM000.dcm: {cause}"})
+
+
+def test_a_damaged_picture_does_not_end_the_others(client: Client) -> None:
+    cut, whole = ("heads/a.png", png_of(draw_head(2))[:300]), ("heads/b.png", png_of(draw_head(1)))
+    region = {"shape_attributes": {"name": "rect", "x": 1, "y": 2, "width": 4, "height": 3}, "region_attributes": {}}
+    document = {
+        name: {"filename": f"{name}.png", "size": -1, "regions": [region], "file_attributes": {}} for name in "ab"
+    }
+    masks, lines = drop(client, [cut, whole, ("heads/via.json", json.dumps(document).encode())])
+    assert [line["type"] for line in lines] == ["start", "slice", "slice", "end"]
+    record = lines[1]["record"]
+    assert (record["status"], record["reason"][:13]) == ("error", "heads/a.png: ")
+    assert list(masks) == [(1, 0)]
+
+
 def test_a_mask_alone_asks_for_its_picture(client: Client) -> None:
     reply = post(client, "/api/annotations", [("one_mask.png", EMPTY)])
     assert reply.json()["error"] == "one_mask.png: an annotation alone; open it together with its picture or scan"

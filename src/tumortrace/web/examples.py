@@ -15,7 +15,7 @@ _LESION = {
 
 _IMAGE = {
     "file": "scan.nii.gz", "slice_index": 11, "mask": "scan_mask.nii.gz", "status": "ok", "reason": "", "tumour": True,
-    "confidence": 0.88, "review": False, "plane": "axial", "plane_confidence": 0.97, "contrast": "t1c",
+    "confidence": 0.88, "review": False, "plane": "axial", "plane_confidence": 0.97, "contrast": "T1 with contrast",
     "contrast_confidence": 0.91, "area_px": 412, "area_mm2": 226.9, "lesions": [_LESION], "seconds": 0.08,
     "mask_png": "iVBORw0KGgo...",
 }  # fmt: skip

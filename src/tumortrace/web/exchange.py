@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 from starlette.responses import Response
 
+from tumortrace.errors import DataError
 from tumortrace.inference.acquisition import UNKNOWN
 from tumortrace.inference.batch.found_files import PictureFile
 from tumortrace.inference.lesions import find_lesions
 from tumortrace.inference.model import Model
+from tumortrace.inference.results.describe import describe_failure
 from tumortrace.inference.results.signed import encode_signed_png
 from tumortrace.inference.results.unit_record import Record
 from tumortrace.json_csv import Document
@@ -23,6 +25,7 @@ from tumortrace.web.downloads import Download, make_download
 from tumortrace.web.engine import Engine
 from tumortrace.web.lesion_numbers import Labels
 from tumortrace.web.limits import Limits, RefusalError
+from tumortrace.web.opening import Opened
 from tumortrace.web.pixels import describe_colours, describe_pixels
 from tumortrace.web.replies import EventStream, reply_file
 from tumortrace.web.segmenting import describe_start, encode_base64
@@ -83,21 +86,25 @@ async def _list_lines(found: ReadBack, engine: Engine, model: Model) -> AsyncGen
             continue
         one = Corrected(item, labels)
         for index in range(1 if isinstance(item, PictureFile) else len(item.volume)):
-            yield await engine.run(_describe_slice, number, one, index)
+            yield await engine.run(_describe_slice, number, one, index, found.opened)
         if not isinstance(item, PictureFile):
             yield {"type": "volume", "item": number, "record": None, "changed": []}
     yield {"type": "end", "seconds": round(time.perf_counter() - started, 3)}
 
 
-def _describe_slice(number: int, one: Corrected, index: int) -> Document:
-    """One line of the stream; a slice that no annotation names has no lesion."""
-    image = one.read(index)
+def _describe_slice(number: int, one: Corrected, index: int, opened: Opened) -> Document:
+    """One line of the stream; a slice that no annotation names has no lesion, and one that is damaged has no mask."""
+    head = {"type": "slice", "item": number, "slice_index": index}
+    try:
+        image = one.read(index)
+    except DataError as error:
+        record = describe_failure(opened.localise(str(error)), file=one.name)
+        place = {"slice_index": None if isinstance(one.item, PictureFile) else index, "seconds": 0.0}
+        return {**head, "record": {**record, **place}, "mask_png": None}
     labels = one.labels.get(index, np.zeros(image.size_hw, dtype=np.uint8))
     path = Path(one.item.path) if isinstance(one.item, PictureFile) and image.colour_share > 0 else None
     return {
-        "type": "slice",
-        "item": number,
-        "slice_index": index,
+        **head,
         "record": _describe(one, index, labels, image.spacing_mm),
         "mask_png": encode_base64(encode_signed_png(labels)),
         "pixels": describe_pixels(image) | (describe_colours(path) if path else {}),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+import re
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from tumortrace.errors import TumortraceError
+from tumortrace.errors import DataError, TumortraceError
 from tumortrace.web.engine import Engine, Place, refuse_closing
 from tumortrace.web.limits import RefusalError
 from tumortrace.web.replies import EventStream, reply_refusal
@@ -64,15 +66,15 @@ class UploadReply(Response):
             check_length(request.headers, self._engine.limits)
             self._place = self._engine.enter()
             async with request_folder(self._place) as folder:
-                upload = await _or_stop(self._receive(request, folder), self._engine)
-                await _or_stop(self._answer(upload, scope, receive, note_start), self._engine, receive=receive)
+                with _refuse_errors(folder):
+                    upload = await _or_stop(self._receive(request, folder), self._engine)
+                    await _or_stop(self._answer(upload, scope, receive, note_start), self._engine, receive=receive)
         except (_GoneError, ClientDisconnect):
             return
-        except TumortraceError as error:
+        except RefusalError as refusal:
             if started and isinstance(self._reply, EventStream):
-                await self._reply.fail(send, str(error))
+                await self._reply.fail(send, str(refusal))
             elif not started:
-                refusal = error if isinstance(error, RefusalError) else RefusalError(501, str(error))
                 await reply_refusal(refusal)(scope, receive, send)
         finally:
             self._leave()
@@ -96,6 +98,26 @@ class UploadReply(Response):
     def _leave(self) -> None:
         if self._place is not None:
             self._place.leave()
+
+
+@contextmanager
+def _refuse_errors(folder: Path) -> Iterator[None]:
+    """Turn errors into refusals; a file of the request has the name in them that the client gave it.
+
+    Args:
+        folder: Folder of the request, which the client does not know.
+
+    Raises:
+        RefusalError: In place of any other error for the user: 415 for a file that cannot be used, 501 for a library
+            that is not installed.
+    """
+    try:
+        yield
+    except RefusalError:
+        raise
+    except TumortraceError as error:
+        text = re.sub(rf"{re.escape(str(folder))}/(group-[0-9]+/)?[^/]+/", "", str(error))
+        raise RefusalError(415 if isinstance(error, DataError) else 501, text) from None
 
 
 async def _or_stop(work: Coroutine[Any, Any, R], engine: Engine, *, receive: Receive | None = None) -> R:
