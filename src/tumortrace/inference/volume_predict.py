@@ -100,7 +100,7 @@ class VolumePrediction:
             int32. Lesions that the neighbours voted out are gone.
         lesions: Lesions, largest first: number 1 is the first.
         slices: Result of each slice, after the vote.
-        rejected: Whether fewer than half of the slices that could be read are brain MR.
+        rejected: Whether fewer than half of the slices that could be read are brain MR, or that of a given box is none.
         failed: Whether no slice could be read.
         reasons: Reasons for the review, the rejection or the failure; empty if there is nothing to look at.
         prompts: Box by which a person pointed at the tumour on one slice; empty for an automatic mask.

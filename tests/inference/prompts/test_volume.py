@@ -14,7 +14,7 @@ from tumortrace.data.slice import Slice
 from tumortrace.data.volume import SliceSource, Volume
 from tumortrace.errors import DataError
 from tumortrace.inference.prompts.model import PromptModel
-from tumortrace.inference.prompts.session import PromptSession
+from tumortrace.inference.prompts.session import EMPTY, PromptSession
 from tumortrace.inference.prompts.volume import carry_box, follow_tumour
 
 BOX = (20, 20, 44, 40)
@@ -102,3 +102,16 @@ def test_each_slice_and_the_volume_state_their_prompt(point: partial[PromptSessi
     assert [each.labels for each in found.prompts] == [(False,)]
     assert [bool(one.prompts) for one in found.slices] == [True, True, False]
     assert found.slices[1].prompts[0].box_xyxy == (26.0, 24.0, 40.0, 38.0)  # the mask's box, two pixels wider
+
+
+def test_a_box_in_which_nothing_is_left_says_so(point: partial[PromptSession]):
+    volume = volume_of(stack_of(None, None))
+    found = carry_box(volume, point, box_xyxy=BOX, points_xy=[(30, 30)], labels=[0], slice_index=0)
+    assert (found.mask.any(), found.review, found.reasons) == (False, True, (EMPTY,))
+
+
+def test_a_box_on_a_slice_that_the_gate_rejects_says_so(hand_prompt_model: PromptModel):
+    volume = volume_of(stack_of(None, None))
+    found = carry_box(volume, partial(PromptSession, hand_prompt_model), box_xyxy=BOX, slice_index=0)
+    assert (found.rejected, found.review, found.reasons) == (True, True, found.slices[0].reasons)
+    assert found.reasons[0].startswith("not a brain MR slice")

@@ -106,6 +106,8 @@ def carry_box(
 def combine_followed(volume: Volume, followed: Mapping[int, Prediction]) -> VolumePrediction:
     """Make one answer of the slices on which a tumour was found; the others stay empty.
 
+    Where the slice of the box was rejected, or nothing was found on it, the reasons say so.
+
     Args:
         volume: The volume.
         followed: Predictions by the number of their slice, that of the box first; at least one.
@@ -113,8 +115,10 @@ def combine_followed(volume: Volume, followed: Mapping[int, Prediction]) -> Volu
     nothing = np.zeros(volume.size_hw, dtype=np.bool_)
     empty = (SliceResult(index, nothing, np.empty(0, np.float32)) for index in range(len(volume)))
     slices = [keep_slice(one.index, followed[one.index]) if one.index in followed else one for one in empty]
-    prompts = next(iter(followed.values())).prompts
-    return replace(combine_slices(volume, slices, gate=False, vote=False), prompts=prompts)
+    first = next(iter(followed.values()))
+    whole = combine_slices(volume, slices, gate=False, vote=False)
+    reasons = whole.reasons if first.mask.any() else (*whole.reasons, *first.reasons)
+    return replace(whole, prompts=first.prompts, rejected=first.rejected, reasons=reasons)
 
 
 def _check_index(volume: Volume, slice_index: object) -> int:
