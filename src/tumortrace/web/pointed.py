@@ -75,6 +75,7 @@ class PointedPictures:
         if picture.pixels > MOST_PIXELS:
             return False
         self._pictures[picture.key] = picture, time.monotonic()
+        self._pictures.move_to_end(picture.key)  # it may have been sent before
         while len(self) > MOST_PICTURES or sum(one.pixels for one, _ in self._pictures.values()) > MOST_PIXELS:
             self._pictures.popitem(last=False)
         if self._timer is None:

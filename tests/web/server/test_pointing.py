@@ -251,3 +251,21 @@ def test_only_the_last_pictures_are_kept_and_none_for_ever(monkeypatch):
         assert len(kept) == 0
 
     asyncio.run(use())
+
+
+def test_a_picture_that_is_sent_again_keeps_no_other_longer(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(pointed.time, "monotonic", lambda: now)
+
+    async def use() -> None:
+        nonlocal now
+        kept = PointedPictures()
+        kept.keep(picture("a"))
+        kept.keep(picture("b"))
+        now = pointed.KEPT_SECONDS / 2
+        kept.keep(picture("a"))
+        now = pointed.KEPT_SECONDS
+        kept.forget_unused()
+        assert (kept.find("a") is None, kept.find("b") is None) == (False, True)
+
+    asyncio.run(use())
