@@ -52,7 +52,7 @@ SLOW = "slow: other programs take the CPU (load 9.1 on 2 cores); this training c
 @pytest.mark.parametrize(
     ("threads", "cpu", "load", "expected"),
     [
-        (2, 8.0, 9.1, SLOW + "continue with --resume --set training.threads=1, which waits less"),
+        (2, 8.0, 9.1, SLOW + "interrupt it, and continue with --set training.threads=1 too, which waits less"),
         (1, 4.0, 9.1, SLOW + "stop one of them"),
         (2, 13.0, 9.1, ""),  # it gets enough all the same
         (2, 8.0, 2.0, ""),  # nobody else computes: the threads wait for each other

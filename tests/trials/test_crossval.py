@@ -148,6 +148,13 @@ def test_what_a_killed_cross_validation_left_is_its_own(tmp_path: Path):
     _keep_settings(CONFIG, tmp_path)
 
 
+def test_it_continues_with_fewer_threads_as_a_slow_training_advises(tmp_path: Path):
+    _keep_settings(replace(CONFIG, training=replace(CONFIG.training, threads=0)), tmp_path)
+    _keep_settings(CONFIG, tmp_path)  # one thread
+    with pytest.raises(ConfigError, match="under other settings"):
+        _keep_settings(replace(CONFIG, training=replace(CONFIG.training, seed=1)), tmp_path)
+
+
 def test_whole_sources_are_left_out(data: Path, tmp_path: Path):
     write_phantom_dataset(tmp_path / "other", counts={"TRAIN": 4}, no_tumour=0, seed=8)
     both = open_datasets([data, tmp_path / "other"])

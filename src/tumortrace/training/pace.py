@@ -78,9 +78,8 @@ class Pace:
         busy = (time.process_time() - self.cpu) / max(wall, 1e-9) / threads
         if busy >= LOW_CPU or load < cores + 0.5:
             return ""
-        remedy = (
-            "continue with --resume --set training.threads=1, which waits less" if threads > 1 else "stop one of them"
-        )
+        waits_less = "interrupt it, and continue with --set training.threads=1 too, which waits less"
+        remedy = waits_less if threads > 1 else "stop one of them"
         return (
             f"slow: other programs take the CPU (load {load:.1f} on {cores} cores); this training computes "
             f"{100 * busy:.0f} % of the time; {remedy}"

@@ -49,7 +49,7 @@ def cross_validate(  # noqa: PLR0913 - the settings of a cross-validation
 ) -> tuple[CrossFit, list[dict[str, Any]]]:
     """Train and score every fold; a second call with the same settings continues where the first one stopped.
 
-    The TEST part of a divided dataset is never opened.
+    Device and threads may differ in it, as where a run is resumed. The TEST part of a divided dataset is never opened.
 
     Args:
         dataset: Data to train on and to score.
@@ -93,7 +93,8 @@ def cross_validate(  # noqa: PLR0913 - the settings of a cross-validation
 
 def _keep_settings(config: Config, out: Path) -> None:
     if (out / CONFIG).is_file():
-        if load_config(str(out / CONFIG)) != config:
+        kept, training = load_config(str(out / CONFIG)), config.training
+        if replace(kept, training=replace(kept.training, device=training.device, threads=training.threads)) != config:
             raise ConfigError(f"{out}: holds a cross-validation under other settings; choose another --out")
     elif holds_results(out):
         raise ConfigError(f"{out}: is not empty and holds no cross-validation; choose another --out")
