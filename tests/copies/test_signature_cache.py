@@ -164,9 +164,9 @@ def test_the_folder_follows_the_standard(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 
 def test_the_number_of_the_method_is_raised_with_the_method(draw_head: DrawHead):
-    """These values are those of METHOD 1: where they change, raise METHOD and write the new ones here."""
+    """These values are those of METHOD 2: where they change, raise METHOD and write the new ones here."""
     signature = measure_signature(draw_head(1))
-    assert signature_cache.METHOD == 1
+    assert signature_cache.METHOD == 2
     values = signature.windows[:, ::48, ::48].astype(float).ravel()
     assert signature.boxes_xywh[1].tolist() == [6, 13, 121, 151]
     assert values == pytest.approx(VALUES, abs=0.02)

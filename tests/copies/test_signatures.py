@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tumortrace.copies.signatures import Signature, SignatureStack
+from tumortrace.copies.lookup import HeadFrame
+from tumortrace.copies.signatures import Signature, SignatureStack, measure_signature, stack_signatures
 from tumortrace.copies.similarity import SIDE_PX
 
 
@@ -28,3 +29,17 @@ def test_a_stack_holds_what_was_added_and_not_the_room_left(count: int):
     assert signatures.windows[:, 1, 5, 7].tolist() == [1.0, 2.0][:count]
     assert signatures.boxes_xywh[:, 1, 3].tolist() == [10.0, 20.0][:count]
     assert signatures.cut_ltrb[:, 2] == pytest.approx([0.1, 0.2][:count])
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_the_box_of_a_head_ends_with_the_picture(axis: int):
+    """Measured at two thirds, the head covers columns 81 to 253 of 254: 121.5 and 259.5 pixels round to 382 of 381."""
+    y, x = np.mgrid[:384, :381]
+    inside = ((x - 257) / 124) ** 2 + ((y - 192) / 154) ** 2 < 1
+    pixels = np.where(inside, 150, 0).astype(np.uint8)
+    pixels = pixels.T if axis == 0 else pixels
+    signatures = stack_signatures([measure_signature(pixels)])
+    frame = HeadFrame((pixels.shape[0], pixels.shape[1]), signatures.head_box_xywh(0))
+    left, top, width, height = frame.box_xywh
+    assert (top + height, left + width)[axis] == 381
+    assert frame.lay(np.ones((192, 192))).sum() == width * height

@@ -24,7 +24,7 @@ COARSE_PX = 24
 MEASURED_PX = 256
 """Longer side of the picture that a signature is measured on: more would only take time."""
 
-METHOD = 1
+METHOD = 2
 """Number of the way in which signatures are measured. Raise it with every change that changes a signature."""
 
 _COARSE_SIGMA_PX = 3.0
@@ -107,6 +107,8 @@ def measure_signature(pixels: NDArray[Any]) -> Signature:
     windows = np.stack([frame_signature(upright.grey), frame_signature(upright.grey[rows, columns])])
     head_xywh = np.array([columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start])
     head_xywh = np.rint(head_xywh * np.tile([width / small_width, height / small_height], 2))
+    # Place and size are rounded alone: where both end in a half, the box would reach a pixel beyond the picture.
+    head_xywh[2:] = np.minimum(head_xywh[2:], (width, height) - head_xywh[:2])
     # Multiplied by SIDE_PX the values have a spread of 1, where half precision is at its best.
     return Signature(
         (windows * SIDE_PX).astype(np.float16), np.array([(0, 0, width, height), head_xywh]), _measure_ends(upright)
