@@ -32,7 +32,7 @@ _CHANNELS = {"images": "1 (grey)", "logits": "2 (background and tumour)"}
 
 
 SHIPPED = ("default", "fast")
-"""Models in the package: the most accurate one, and one at a seventh of its arithmetic."""
+"""Models in the package: the most accurate one, and one at an eighth of its arithmetic."""
 
 BOX_MODEL = "box"
 """The prompted model in the package, which outlines what lies in a box."""
