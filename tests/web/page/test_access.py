@@ -121,8 +121,8 @@ def test_a_slice_is_announced_when_scrolling_stops(page, show):
     page.keyboard.press("Home")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
-    page.wait_for_function("() => document.querySelector('#say').textContent !== ''")
-    assert page.inner_text("#say") == "Slice 3 of 4: tumour, check it."
+    # On a busy machine the steps may be so slow that a slice before it is announced too.
+    page.wait_for_function("() => document.querySelector('#say').textContent === 'Slice 3 of 4: tumour, check it.'")
 
 
 def test_motion_is_reduced_where_that_is_asked_for(open_page):
