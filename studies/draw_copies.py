@@ -19,7 +19,7 @@ from tumortrace.metrics.overlap import count_pixels
 from tumortrace.phantoms.slices import draw_phantom
 from tumortrace.reporting.figures import save_figure
 
-IMAGES = Path(__file__).parent / "images"
+IMAGES = Path(__file__).parents[1] / "docs" / "images"
 
 
 def main() -> None:
