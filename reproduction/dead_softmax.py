@@ -20,6 +20,7 @@ from typing import Annotated, Any
 import typer
 from torch import nn
 
+from reproduction.runs import finish_run
 from reproduction.tables import write_table
 from tumortrace.cli import run_script
 from tumortrace.config import load_config
@@ -28,12 +29,11 @@ from tumortrace.data.dataset import Dataset, open_dataset
 from tumortrace.inference.model import open_model
 from tumortrace.progress import tell
 from tumortrace.reporting.figures import read_metrics
-from tumortrace.run_folder import BEST, CONFIG, MANIFEST, METRICS
+from tumortrace.run_folder import BEST, CONFIG, METRICS
 from tumortrace.training.arrays import PreparedPart, evenly_spaced, prepare_part
 from tumortrace.training.checkpoint import load_weights
 from tumortrace.training.losses import make_loss
 from tumortrace.training.networks import build_network
-from tumortrace.training.run import train
 
 LOSSES = ("tversky", "dice", "cross_entropy", "dice_cross_entropy")
 EPOCHS = 4
@@ -83,10 +83,9 @@ def try_out(name: str, dataset: Dataset, *, run: Path, out: Path) -> dict[str, A
     """Train one of ``TRIALS``; its last epoch's scores on the slices that were held out."""
     goes_on, changes = TRIALS[name]
     folder = out / f"{list(TRIALS).index(name) + 1}"
-    if not (folder / MANIFEST).is_file():
-        tell(name)
-        config = load_config(str(run / CONFIG), (f"training.epochs={EPOCHS}", *changes))
-        train(dataset, config, out=folder, start_from=open_model(str(run)) if goes_on else None)
+    tell(name)
+    config = load_config(str(run / CONFIG), (f"training.epochs={EPOCHS}", *changes))
+    finish_run(dataset, config, folder, start_from=open_model(str(run)) if goes_on else None)
     last = read_metrics(folder / METRICS)[-1]
     return {"trial": name, **{key: last[key] for key in ("epoch", "train_loss", "val_loss", "val_dice")}}
 

@@ -24,14 +24,14 @@ from reproduction import (
     worth_of_the_score,
 )
 from reproduction.committed_numbers import NumbersMissingError
+from reproduction.runs import finish_run
 from reproduction.size import SIZES, SizeName, load_size, resize_sweep
 from reproduction.tables import read_table, write_table
 from tumortrace.api import crossval, evaluate, sweep
-from tumortrace.config import Config, load_config
+from tumortrace.config import load_config
 from tumortrace.data.dataset import open_dataset
 from tumortrace.files import write_atomically
 from tumortrace.run_folder import MANIFEST
-from tumortrace.training.run import train
 
 SWEEPS = Path(__file__).parent / "sweeps"
 
@@ -108,12 +108,6 @@ def run_sweep(folders: Folders, name: str, overrides: tuple[str, ...] = ()) -> N
         write_atomically(folders.results / f"{name}_{table}.csv", (folders.sweep(name) / f"{table}.csv").read_bytes())
 
 
-def finish_run(data: Path, config: Config, run: Path) -> None:
-    """Train unless the run is finished; one that was stopped goes on."""
-    if not (run / MANIFEST).is_file():
-        train(open_dataset(data), config, out=run)
-
-
 def make_table_1(folders: Folders) -> None:
     """Train the student paper's network on TRAIN and score it on VAL."""
     _finish_paper_run(folders)
@@ -128,7 +122,7 @@ def train_on_paper_labels(folders: Folders) -> None:
     written, empty = paper_labels.write_labelled(open_dataset(folders.data), labels)
     size = SIZES[folders.size]
     # The folder has no VAL to choose an epoch on.
-    finish_run(labels, load_config(size.base, [*size.run, "training.keep=last"]), _labels_run(folders))
+    finish_run(open_dataset(labels), load_config(size.base, [*size.run, "training.keep=last"]), _labels_run(folders))
     write_table(folders.results / "labels.csv", [{"slices": written, "with_an_empty_label": empty}])
 
 
@@ -215,7 +209,7 @@ def draw_figures(folders: Folders) -> None:
 
 def _finish_paper_run(folders: Folders) -> None:
     size = SIZES[folders.size]
-    finish_run(folders.data, load_config(size.base, size.run), folders.run)
+    finish_run(open_dataset(folders.data), load_config(size.base, size.run), folders.run)
 
 
 def _labels_run(folders: Folders) -> Path:

@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 from benchmarks.common import make_table
 from matplotlib.figure import Figure
+from reproduction.runs import finish_run
 from rich.console import Console
 
 from tumortrace.cli import run_script
@@ -29,7 +30,6 @@ from tumortrace.files import write_atomically
 from tumortrace.machine import usable_cores
 from tumortrace.reporting.figures import read_metrics, save_figure
 from tumortrace.run_folder import METRICS
-from tumortrace.training.run import train
 
 FOLDS = 5
 AIM = 0.88
@@ -69,7 +69,7 @@ def main(
     config = load_config("fast", [f"training.threads={threads}"])
     divided = apply_split(dataset, split, fold=fold)
     watched = tuple(replace(record, part="val") if record.part == "test" else record for record in divided.records)
-    train(replace(divided, records=watched), config, out=out)
+    finish_run(replace(divided, records=watched), config, out)
     curve = read_curve(out)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")

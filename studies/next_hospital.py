@@ -19,6 +19,7 @@ from typing import Annotated
 import numpy as np
 import typer
 from benchmarks.common import make_table
+from reproduction.runs import finish_run
 from reproduction.tables import read_table, write_table
 from rich.console import Console
 from rich.table import Table
@@ -32,7 +33,7 @@ from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict
 from tumortrace.metrics.intervals import mean_interval
 from tumortrace.progress import tell
-from tumortrace.training.run import train
+from tumortrace.trials.jobs import read_seconds
 
 COUNTS = (10, 40, 160)
 """Training slices."""
@@ -88,8 +89,8 @@ def learn(hospital: Hospital, learnt: tuple[CaseRecord, ...], *, begins_from: st
     """Train on these slices; return the minutes that it took."""
     model = hospital.model if begins_from == BEGINNINGS[0] else None
     dataset = replace(hospital.dataset, records=learnt)
-    result = train(dataset, load_config("fast", ("training.threads=1",)), out=run, start_from=model)
-    return sum(row.seconds for row in result.rows) / 60
+    finish_run(dataset, load_config("fast", ("training.threads=1",)), run, start_from=model)
+    return read_seconds(run) / 60
 
 
 def measure(hospital: Hospital, out: Path, done: set[tuple[str, ...]]) -> Iterator[dict[str, object]]:

@@ -19,6 +19,7 @@ from tumortrace.cli import run_script
 from tumortrace.config import Config, config_from_tables, load_config, to_toml
 from tumortrace.data.dataset import Dataset
 from tumortrace.errors import DataError
+from tumortrace.trials import jobs
 from tumortrace.trials.sweep_space import Plan, plan_sweep
 
 
@@ -192,13 +193,14 @@ def test_only_what_was_swept_here_is_condensed(run, tmp_path, monkeypatch):
 
 
 def test_runs_are_trained_once_and_scored(run, tiny_run, tmp_path, monkeypatch):
-    def learn(dataset: Dataset, config: Config, *, out: Path) -> None:
+    def learn(dataset: Dataset, config: Config, *, out: Path, **_: object) -> None:
         trained[out.name] = (len(dataset.records), config)
         shutil.copytree(tiny_run, out)
+        (out / "config.toml").write_text(to_toml(config))
 
     trained: dict[str, tuple[int, Config]] = {}
     scored: list[list[str]] = []
-    monkeypatch.setattr(steps, "train", learn)
+    monkeypatch.setattr(jobs, "train", learn)
     monkeypatch.setattr(steps.worth_of_the_score, "main", lambda _data, *, model, **_: scored.append(model))
     assert run(*only("worth_of_the_score", "table_1", "labels")) == 0
     narrow = load_config("narrow", ["training.threads=1"])
@@ -206,7 +208,7 @@ def test_runs_are_trained_once_and_scored(run, tiny_run, tmp_path, monkeypatch):
     results, runs = tmp_path / "into" / "results", tmp_path / "runs" / "small"
     assert len(read_table(results / "scores.csv")) == 4  # VAL
     assert read_table(results / "labels.csv")[0]["slices"] == "10"  # TRAIN
-    monkeypatch.setattr(steps, "train", None)  # calling it would fail
+    monkeypatch.setattr(jobs, "train", None)  # calling it would fail
     assert run(*only("worth_of_the_score")) == 0
     places = [f"{SMALL.network}={runs / 'run'}", f"the same, from its own labels={runs / 'paper-labels-run'}"]
     assert scored == [["default", *places]] * 2

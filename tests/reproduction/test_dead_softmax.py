@@ -9,11 +9,12 @@ import torch
 from reproduction.dead_softmax import EPOCHS, TRIALS, measure_gradients, try_out
 
 from reproduction import dead_softmax
-from tumortrace.config import NetworkConfig, Recipe
+from tumortrace.config import Config, NetworkConfig, Recipe, to_toml
 from tumortrace.data.dataset import Dataset, open_dataset
 from tumortrace.errors import ConfigError
 from tumortrace.training.arrays import prepare_part
 from tumortrace.training.networks import UNet, build_network
+from tumortrace.trials import jobs
 
 
 @pytest.fixture
@@ -46,13 +47,14 @@ def test_a_trial_changes_what_it_says_and_is_not_repeated(
 ):
     seen = []
 
-    def pretend(_dataset: Dataset, config: object, *, out: Path, start_from: object) -> None:
+    def pretend(_dataset: Dataset, config: Config, *, out: Path, start_from: object, **_: object) -> None:
         seen.append((config, start_from))
         out.mkdir(parents=True)
+        (out / "config.toml").write_text(to_toml(config))
         (out / "manifest.json").write_text("{}")
         (out / "metrics.csv").write_text("epoch,train_loss,val_loss,val_dice\n4,0.5,0.25,0.125\n")
 
-    monkeypatch.setattr(dead_softmax, "train", pretend)
+    monkeypatch.setattr(jobs, "train", pretend)
     rows = [try_out(name, dataset, run=tiny_run, out=tmp_path) for _ in range(2)]
     assert rows == [{"trial": name, "epoch": 4.0, "train_loss": 0.5, "val_loss": 0.25, "val_dice": 0.125}] * 2
     ((config, start_from),) = seen
