@@ -1,9 +1,9 @@
 """Ablation: one change to the recipe at a time, on one grouped fold.
 
 ``python -m studies.ablation DATA --sources DIR --out DIR`` trains every row of ``ROWS`` on three folds of
-``studies.sources`` and scores it on every second slice of the fourth; finished rows are not trained again, so that
-several processes can share the rows. The screening is smaller than the real training (``SCREENING``): it ranks, it does
-not promise. ``--row NAME`` runs one row alone.
+``studies.sources`` and scores it on every second slice of the fourth. Each training is smaller than a real one
+(``SCREENING``), so the table ranks changes and does not predict scores. Finished rows are not trained again, so that
+several processes can share them: ``--row NAME`` runs one row alone. The table has all finished rows.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 from benchmarks.common import make_table
+from reproduction.runs import finish_run
 from rich.console import Console
 from rich.table import Table
 
@@ -24,6 +25,7 @@ from tumortrace.config import load_config
 from tumortrace.copies.split_files import apply_split
 from tumortrace.data.cases import read_cases
 from tumortrace.data.dataset import Dataset
+from tumortrace.errors import ConfigError
 from tumortrace.inference.model import open_model
 from tumortrace.inference.predict import predict
 from tumortrace.json_csv import read_json, write_json
@@ -31,7 +33,6 @@ from tumortrace.metrics.calibration import FALSE_ALARM_AREA
 from tumortrace.metrics.intervals import mean_interval
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.progress import tell
-from tumortrace.training.run import train
 
 SCREENING = (
     "recipe.size_hw=[160, 160]",
@@ -41,11 +42,11 @@ SCREENING = (
     "training.threads=1",
 )
 FOLD, EVERY = 4, 2
-"""The fold that is held out, and how many of its slices count."""
+"""The fold that is held out, of which every second slice counts."""
 
 
 def one_map(loss: str) -> tuple[str, ...]:
-    """Settings of a network with a single map of tumour, which learns by this loss."""
+    """Return the settings of a network with a single map of tumour, trained with this loss."""
     return ("network.maps=1", f"training.loss={loss}")
 
 
@@ -81,7 +82,7 @@ ROWS: dict[str, tuple[str, ...]] = {
 }
 
 ONE_OUTLINE = {"figshare's outlines alone": ("brisc", "figshare"), "BRISC's outlines alone": ("figshare", "brisc")}
-"""Source whose outlines a row does not learn, and the one that takes its place: both show nearly the same slices."""
+"""Source whose outlines are not trained on, and the one in its place: both show nearly the same slices."""
 
 
 def open_held_out(data: Path, sources: Path) -> tuple[Dataset, dict[str, str]]:
@@ -102,20 +103,38 @@ def stand_in(dataset: Dataset, absent: str, present: str) -> Dataset:
     return replace(dataset, records=tuple(records))
 
 
-def run_row(name: str, dataset: Dataset, group_of: dict[str, str], out: Path) -> dict[str, Any]:
-    """Train and score one row, or read what was found before."""
-    folder = out / name.replace(" ", "-").replace("'", "").replace(":", "")
-    path = folder / "scores.json"
+def run_row(name: str, dataset: Dataset, group_of: dict[str, str], out: Path) -> None:
+    """Train and score one row, unless that was done before."""
+    path = scores_of(name, out)
     if not path.is_file():
         tell(f"{name} ...")
         learnt = stand_in(dataset, *ONE_OUTLINE[name]) if name in ONE_OUTLINE else dataset
-        train(learnt, load_config("fast", (*SCREENING, *ROWS[name])), out=folder)
-        write_json(path, score(folder, dataset, group_of))
-    return dict(read_json(path))
+        finish_run(learnt, load_config("fast", (*SCREENING, *ROWS[name])), path.parent)
+        write_json(path, score(path.parent, dataset, group_of))
+
+
+def scores_of(name: str, out: Path) -> Path:
+    """Return the file for the scores of a row, in its run folder."""
+    return out / name.replace(" ", "-").replace("'", "").replace(":", "") / "scores.json"
+
+
+def read_finished(out: Path) -> dict[str, dict[str, Any]]:
+    """Return the scores of all finished rows, in the order of ``ROWS``."""
+    return {name: read_json(scores_of(name, out)) for name in ROWS if scores_of(name, out).is_file()}
 
 
 def score(run: Path, dataset: Dataset, group_of: dict[str, str]) -> dict[str, Any]:
-    """Dice of the held-out slices with tumour and its mean by source, and the share of tumour-free ones painted."""
+    """Return Dice of the held-out slices with tumour, its mean by source, and the false-positive rate.
+
+    Args:
+        run: Run folder of the model.
+        dataset: Slices with the held-out fold as TEST, of which every second one counts.
+        group_of: Group of each slice, by case id.
+
+    Returns:
+        ``dice`` by source (mean, ``ci95`` over groups, number), ``painted`` (fraction of the tumour-free slices with a
+        false alarm), ``tumour_free`` (their number), and ``cases`` with the Dice of each slice.
+    """
     model = open_model(str(run), threads=1)
     cases: list[dict[str, Any]] = []
     painted = []
@@ -138,9 +157,9 @@ def score(run: Path, dataset: Dataset, group_of: dict[str, str]) -> dict[str, An
     return {"dice": by_source, "painted": sum(painted) / len(painted), "tumour_free": len(painted), "cases": cases}
 
 
-def compare(result: dict[str, Any], default: dict[str, Any]) -> tuple[float, tuple[float, float]]:
-    """Gain in Dice over the default on the same slices, every source weighing the same, with its 95 % interval."""
-    before = {case["file"]: case["dice"] for case in default["cases"]}
+def compare(result: dict[str, Any], unchanged: dict[str, Any]) -> tuple[float, tuple[float, float]]:
+    """Return the gain in Dice over ``fast`` on the same slices, and its 95 % interval; every source weighs the same."""
+    before = {case["file"]: case["dice"] for case in unchanged["cases"]}
     counts = {source: score["n"] for source, score in result["dice"].items()}
     whole = sum(counts.values()) / len(counts)
     gains = [(case["dice"] - before[case["file"]]) * whole / counts[case["source"]] for case in result["cases"]]
@@ -149,9 +168,9 @@ def compare(result: dict[str, Any], default: dict[str, Any]) -> tuple[float, tup
 
 
 def tabulate(results: dict[str, dict[str, Any]]) -> Table:
-    """A row a change: means by source, and the gain over the default on the same slices."""
+    """Return a row for each change: means by source, and the gain over ``fast`` on the same slices."""
     sources = sorted(next(iter(results.values()))["dice"])
-    table = make_table("One change at a time, one grouped fold", "change", "gain", *sources, "painted")
+    table = make_table("One change at a time, one grouped fold", "change", "gain", *sources, "false-positive rate")
     for name, result in results.items():
         cells = [result["dice"][source] for source in sources]
         written = [f"{cell['mean']:.3f} [{cell['ci95'][0]:.3f}, {cell['ci95'][1]:.3f}]" for cell in cells]
@@ -169,10 +188,18 @@ def main(
     out: Annotated[Path, typer.Option()] = Path("runs/ablation"),
     row: Annotated[list[str] | None, typer.Option()] = None,
 ) -> None:
-    """Run the rows that are named, or all; then print every row that is finished."""
+    """Run the rows that are named, or all; then print every row that is finished.
+
+    Raises:
+        ConfigError: There is no such row.
+    """
+    for name in row or ():
+        if name not in ROWS:
+            raise ConfigError(f"--row {name}: no such row; the rows are {', '.join(ROWS)}")
     dataset, group_of = open_held_out(data, sources)
-    results = {name: run_row(name, dataset, group_of, out) for name in row or ROWS}
-    Console(width=140).print(tabulate(results))
+    for name in row or ROWS:
+        run_row(name, dataset, group_of, out)
+    Console(width=140).print(tabulate(read_finished(out)))
 
 
 if __name__ == "__main__":

@@ -9,15 +9,17 @@ import onnx
 import pytest
 import torch
 from benchmarks.steps import count_gflop
-from studies.ablation import compare, stand_in
+from studies.ablation import ROWS, compare, stand_in
 from studies.definition import GROWTHS, THRESHOLDS, adjust, dice_of_variants
 from studies.next_hospital import halve
 from studies.review import COVERAGES, Judged, curve, kind_of, order_by
 from torch.utils.flop_counter import FlopCounterMode
 
+from studies import ablation
 from tumortrace.config import load_config
 from tumortrace.data.cases import CaseRecord
 from tumortrace.data.dataset import Dataset
+from tumortrace.errors import ConfigError
 from tumortrace.inference.model import open_model
 from tumortrace.training.networks import build_network
 
@@ -37,6 +39,23 @@ def test_a_gain_weighs_every_source_alike():
     gain, (low, high) = compare(changed, default)
     assert gain == pytest.approx((0.2 - 0.4) / 2)  # source a gains 0.2 on average, source b loses 0.4
     assert low < gain < high
+
+
+def test_one_row_is_printed_beside_all_that_are_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    interval = {"mean": 0.5, "ci95": [0.4, 0.6], "n": 1}
+    case = {"file": "a/1", "source": "a", "group": "g", "dice": 0.5}
+    scores = {"dice": {"a": interval}, "painted": 0.25, "tumour_free": 4, "cases": [case]}
+    monkeypatch.setattr(ablation, "open_held_out", lambda *_: (None, {}))
+    monkeypatch.setattr(ablation, "finish_run", lambda _data, _config, run: run.mkdir(parents=True))
+    monkeypatch.setattr(ablation, "score", lambda *_: scores)
+    for name in ("fast", "192 x 192"):
+        ablation.main(tmp_path, tmp_path, tmp_path, [name])
+    printed = capsys.readouterr().out.rpartition("One change at a time")[2]
+    assert [name for name in ROWS if f" {name} " in printed] == ["fast", "192 x 192"]
+    with pytest.raises(ConfigError, match="--row 200 x 200: no such row; the rows are fast, second seed"):
+        ablation.main(tmp_path, tmp_path, tmp_path, ["200 x 200"])
 
 
 def test_slices_of_one_source_train_in_place_of_another():
