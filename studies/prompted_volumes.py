@@ -1,9 +1,10 @@
 """A box on one slice, carried through a scan whose every slice has an outline.
 
-``python -m studies.prompted_volumes LGG OTHER --split FILE --fold 4 --automatic MODEL --model RUN`` stacks the slices
-of each patient of the held-out fold, draws a box 15 % too wide on each side around the largest outline, and carries it
-to the neighbours. It prints the Dice over the whole scan, beside a box on every slice and the automatic mask, and where
-the tumour was thought to end. ``--choose`` tries several limits on the other folds.
+``python -m studies.prompted_volumes LGG OTHER --split FILE --fold 4 --automatic MODEL --model RUN --out DIR`` stacks the
+slices of each patient of the held-out fold. It draws a box 15 % too wide on each side around the largest outline, and
+carries it to the neighbours. It prints the Dice over the whole scan, beside a box on every slice and the automatic
+mask, and where the tumour was thought to end; ``volumes.csv`` in the folder has a row for each scan. ``--choose`` tries
+several limits on the other folds, and writes nothing.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def stack_patients(cases: Sequence[Case]) -> list[Scan]:
 
 
 def measure(scan: Scan, point: partial[PromptSession]) -> dict[str, float]:
-    """Return the Dice of a carried box and of a box on every slice, and slices marked or missed beyond the truth."""
+    """Return the Dice of a carried box and of a box on every slice with tumour, and the numbers of slices marked."""
     volume, truth = scan
     start = int(truth.sum(axis=(1, 2)).argmax())
     size_hw = volume.size_hw
@@ -94,12 +95,17 @@ def measure(scan: Scan, point: partial[PromptSession]) -> dict[str, float]:
         each[index] = point(volume.read(int(index))).predict(own).mask
     there, marked = truth.any(axis=(1, 2)), carried.any(axis=(1, 2))
     return {
-        "carried": count_pixels(carried.reshape(-1, size_hw[1]), truth.reshape(-1, size_hw[1])).dice,
-        "a box a slice": count_pixels(each.reshape(-1, size_hw[1]), truth.reshape(-1, size_hw[1])).dice,
+        "carried": dice_of_scan(carried, truth),
+        "a box a slice": dice_of_scan(each, truth),
         "slices with tumour": int(there.sum()),
         "of them marked": int((there & marked).sum()),
         "tumour-free slices marked": int((~there & marked).sum()),
     }
+
+
+def dice_of_scan(masks: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+    """Return the Dice over all pixels of a scan; both arrays have the shape (slices, rows, columns)."""
+    return count_pixels(*(each.reshape(len(each), -1) for each in (masks, truth))).dice
 
 
 def main(  # noqa: PLR0913 - the options of a study
@@ -125,11 +131,11 @@ def main(  # noqa: PLR0913 - the options of a study
             row = {"patient": scan.volume.name, **measure(scan, point)}
             if not choose:
                 masks = np.stack([predict(alone, scan.volume.read(i)).mask for i in range(len(scan.volume))])
-                width = scan.volume.size_hw[1]
-                row["automatic"] = count_pixels(masks.reshape(-1, width), scan.truth.reshape(-1, width)).dice
+                row["automatic"] = dice_of_scan(masks, scan.truth)
             rows.append(row)
         print_means(rows, console, sure)
-    write_csv(out / "volumes.csv", rows, columns=list(rows[0]))
+    if not choose:
+        write_csv(out / "volumes.csv", rows, columns=list(rows[0]))
 
 
 def print_means(rows: Sequence[dict[str, object]], console: Console, sure: float) -> None:
