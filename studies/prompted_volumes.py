@@ -1,8 +1,8 @@
 """A box on one slice, carried through a scan whose every slice has an outline.
 
-``python -m studies.prompted_volumes LGG OTHER --split FILE --fold 4 --automatic MODEL --model RUN --out DIR`` stacks the
-slices of each patient of the held-out fold. It draws a box 15 % too wide on each side around the largest outline, and
-carries it to the neighbours. It prints the Dice over the whole scan, beside a box on every slice and the automatic
+``python -m studies.prompted_volumes LGG OTHER --split FILE --fold 4 --automatic MODEL --model RUN --out DIR`` stacks
+the slices of each patient of the held-out fold. It draws a box 15 % too wide on each side around the largest outline,
+and carries it to the neighbours. It prints the Dice over the whole scan, beside a box on every slice and the automatic
 mask, and where the tumour was thought to end; ``volumes.csv`` in the folder has a row for each scan. ``--choose`` tries
 several limits on the other folds, and writes nothing.
 """
