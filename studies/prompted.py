@@ -3,7 +3,7 @@
 ``python -m studies.prompted DATA... --split FILE --fold 4 --model RUN --out DIR`` draws boxes around the outlines of a
 held-out fold, too wide on each side by 0 to 30 %, or shifted. It scores what each way makes of them: the ellipse within
 the box, GrabCut (OpenCV), the automatic mask, an automatic model that is shown the box's surroundings alone, and the
-prompted model, also with simulated clicks on its largest error. Surroundings and threshold of the third were chosen on
+prompted model, also with simulated clicks on its largest error. Surroundings and threshold of the fourth were chosen on
 the other folds (``--choose``). The folder gets a row a slice and box in ``boxes.csv``, and a row a slice in
 ``clicks.csv``; ``--masks DIR`` scores further masks, ``FILE_LOOSENESS.png``, beside them.
 """
@@ -58,7 +58,7 @@ LEAST_PX = 20
 """Smallest outline in pixels that a box is drawn around."""
 
 MOST_CLICKS = 20
-"""Clicks after which a goal counts as missed, the field's convention."""
+"""Prompts, the box among them, after which a goal counts as missed: the field's convention."""
 
 GOALS = (0.85, 0.90)
 
@@ -70,10 +70,17 @@ CHOICES = tuple((side, threshold) for side in (1.4, 2.0, 3.0) for threshold in (
 
 
 class Pointed(NamedTuple):
-    """A held-out slice and its boxes, by their looseness."""
+    """A held-out slice.
+
+    Attributes:
+        case: The slice with its truth.
+        boxes: Its boxes, by their looseness.
+        group: Name of its group, over which intervals are computed.
+    """
 
     case: Case
     boxes: dict[str, Box]
+    group: str
 
 
 def draw_boxes(case: Case, rng: np.random.Generator) -> dict[str, Box]:
@@ -131,7 +138,7 @@ def look_closely(model: Model, image: Slice, box: Box, *, surroundings: float) -
 def choose_closely(model: Model, pointed: Sequence[Pointed]) -> dict[tuple[float, float], float]:
     """Return the mean Dice of each surroundings and threshold, on boxes 15 % too wide."""
     dices: dict[tuple[float, float], list[float]] = {choice: [] for choice in CHOICES}
-    for case, boxes in track(pointed, "Choosing", total=len(pointed)):
+    for case, boxes, _ in track(pointed, "Choosing", total=len(pointed)):
         for side in sorted({side for side, _ in CHOICES}):
             probability = look_closely(model, case.slice, boxes["0.15"], surroundings=side)
             for threshold in (threshold for each, threshold in CHOICES if each == side):
@@ -145,8 +152,8 @@ def score_boxes(
 ) -> list[dict[str, object]]:
     """Return a row for each slice, box and way."""
     rows = []
-    for case, boxes in track(pointed, "Boxes", total=len(pointed)):
-        name = {"source": case.record.source, "file": case.record.case_id, "group": group_of(case.record)}
+    for case, boxes, group in track(pointed, "Boxes", total=len(pointed)):
+        name = {"source": case.record.source, "file": case.record.case_id, "group": group}
         for looseness, box in boxes.items():
             for way, segment in ways.items():
                 if way.endswith(SLOW) and looseness not in FEW_BOXES:
@@ -178,10 +185,11 @@ def refine(model: PromptModel, case: Case, box: Box) -> Iterator[Mask]:
 def score_clicks(pointed: Sequence[Pointed], model: PromptModel) -> list[dict[str, object]]:
     """Return a row for each slice: Dice after a box 15 % too wide and 0, 1, 2 ... clicks, and the prompts to a goal.
 
-    The box counts as the first prompt, and a goal that 20 prompts miss as 20.
+    The box counts as the first prompt, and a goal that 20 prompts miss as 20. ``false_px_outside`` adds up, over all
+    prompts, the false pixels that are more than one pixel outside of the box.
     """
     rows = []
-    for case, boxes in track(pointed, "Clicks", total=len(pointed)):
+    for case, boxes, group in track(pointed, "Clicks", total=len(pointed)):
         dices: list[float] = []
         outside = 0
         for mask in islice(refine(model, case, boxes["0.15"]), MOST_CLICKS):
@@ -189,7 +197,7 @@ def score_clicks(pointed: Sequence[Pointed], model: PromptModel) -> list[dict[st
             dices.append(count_pixels(mask, case.truth).dice)
             if dices[-1] >= max(GOALS):
                 break
-        name = {"source": case.record.source, "file": case.record.case_id, "group": group_of(case.record)}
+        name = {"source": case.record.source, "file": case.record.case_id, "group": group}
         reached = {f"prompts_to_{goal}": count_prompts(dices, goal) for goal in GOALS}
         after = {f"dice_{count}": round(dices[min(count, len(dices) - 1)], 5) for count in range(6)}
         rows.append({**name, **reached, **after, "false_px_outside": outside})
@@ -208,15 +216,10 @@ def fill_box(box: Box, shape_hw: tuple[int, ...]) -> Mask:
     return inside
 
 
-def group_of(record: CaseRecord) -> str:
-    """Return the patient of a slice; a figshare slice, whose patients are not known, is a group of its own."""
-    return record.case_id if record.source in {"figshare", "br35h"} or not record.patient else record.patient
-
-
 def time_prompts(pointed: Sequence[Pointed], model: PromptModel) -> tuple[float, float]:
     """Return median milliseconds of the first answer in a box, and of each further click."""
     first, further = [], []
-    for case, boxes in pointed:
+    for case, boxes, _ in pointed:
         session = PromptSession(model, case.slice, gate=False)
         middle = [(round((boxes["0"][0] + boxes["0"][2]) / 2), round((boxes["0"][1] + boxes["0"][3]) / 2))]
         for points, times in (([], first), (middle, further), (middle * 2, further)):
@@ -274,11 +277,19 @@ def read_held_out(
     return tuple(record for record in records if record.case_id in chosen)
 
 
-def read_pointed(records: Sequence[CaseRecord], *, every: int) -> list[Pointed]:
-    """Read every n-th case with a tumour of at least ``LEAST_PX`` pixels, and draw its boxes."""
+def read_pointed(records: Sequence[CaseRecord], split: Path | None, *, every: int) -> list[Pointed]:
+    """Read every n-th case with a tumour of at least ``LEAST_PX`` pixels, and draw its boxes.
+
+    Args:
+        records: The cases.
+        split: Split that names the group of each case; without one, the patient is the group, or else the case.
+        every: One of so many cases is taken.
+    """
     rng = np.random.default_rng(0)
+    groups = {} if split is None else {case.file: case.group for case in read_split(split).cases}
     cases = [case for _, case, _ in read_cases(tuple(records)) if case is not None and case.truth.sum() >= LEAST_PX]
-    return [Pointed(case, draw_boxes(case, rng)) for case in cases[::every]]
+    named = [(case, groups.get(case.record.case_id) or case.record.patient or case.record.case_id) for case in cases]
+    return [Pointed(case, draw_boxes(case, rng), group) for case, group in named[::every]]
 
 
 def main(  # noqa: PLR0913, PLR0917 - the options of a study
@@ -298,7 +309,7 @@ def main(  # noqa: PLR0913, PLR0917 - the options of a study
     """Score every way and print the tables."""
     console = Console(width=180)
     records = read_held_out(data, split, fold, others=choose)
-    pointed = read_pointed(records, every=every)
+    pointed = read_pointed(records, split, every=every)
     shown = None if automatic is None else open_model(automatic)
     if choose and shown:
         for choice, dice in choose_closely(shown, pointed).items():

@@ -73,8 +73,8 @@ def main(
 
     network = model(root=str(out / "checkpoint"))
     seconds = []
-    pointed = read_pointed(read_held_out(data, split, fold), every=every)
-    for case, boxes in track(pointed, "LiteMedSAM", total=len(pointed)):
+    pointed = read_pointed(read_held_out(data, split, fold), split, every=every)
+    for case, boxes, _ in track(pointed, "LiteMedSAM", total=len(pointed)):
         started = time.perf_counter()
         picture, factor = scale(case.slice)
         with torch.no_grad():

@@ -22,7 +22,7 @@ from benchmarks.common import make_table
 from numpy.typing import NDArray
 from rich.console import Console
 
-from studies.prompted import GOALS, MOST_CLICKS, Pointed, count_prompts, group_of, read_held_out, read_pointed, refine
+from studies.prompted import GOALS, MOST_CLICKS, Pointed, count_prompts, read_held_out, read_pointed, refine
 from tumortrace.cli import run_script
 from tumortrace.evaluation.simulated_prompts import click_error
 from tumortrace.inference.model import Model, open_model
@@ -86,7 +86,7 @@ def measure(pointed: Pointed, automatic: Model, model: PromptModel) -> dict[str,
     row: dict[str, object] = {
         "source": case.record.source,
         "file": case.record.case_id,
-        "group": group_of(case.record),
+        "group": pointed.group,
         "dice_automatic": round(dice, 5),
         "dice_box": round(dices[0], 5),
     }
@@ -110,7 +110,7 @@ def main(  # noqa: PLR0913, PLR0917 - the options of a study
     every: Annotated[int, typer.Option()] = 1,
 ) -> None:
     """Measure every slice and print the means."""
-    pointed = read_pointed(read_held_out(data, split, fold), every=every)
+    pointed = read_pointed(read_held_out(data, split, fold), split, every=every)
     first, prompted = open_model(automatic), open_prompt_model(model)
     rows = [measure(each, first, prompted) for each in track(pointed, "Slices", total=len(pointed))]
     write_csv(out / "worth.csv", rows, columns=list(rows[0]))

@@ -36,8 +36,8 @@ def test_the_training_loop_and_its_bare_arithmetic_compute_alike(phantom_data: P
     part = prepare_part(open_dataset(phantom_data).select("train")[:2], config.recipe, name="slices")
     bare: set[tuple[object, ...]] = set()
     monkeypatch.setattr(training, "_network", lambda _config: Watched(bare))
-    training._rate_of_bare_steps(training._batches(part, config, device=compute.device), config, compute=compute)  # noqa: SLF001
+    training._rate_of_bare_steps(training._batches(part, config, device=compute.device), config, compute=compute)
     loop: set[tuple[object, ...]] = set()
     monkeypatch.setattr(training, "_network", lambda _config: Watched(loop))
-    training._run_loop(part, config, compute=compute)  # noqa: SLF001
+    training._run_loop(part, config, compute=compute)
     assert bare == loop == {((64, 64), torch.bfloat16)}

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from studies.prompted import MOST_CLICKS, SHIFTED, count_prompts, cut_by_colour, draw_boxes, inscribe_ellipse
+from studies.prompted import (
+    MOST_CLICKS,
+    SHIFTED,
+    count_prompts,
+    cut_by_colour,
+    draw_boxes,
+    inscribe_ellipse,
+    read_pointed,
+)
 from studies.prompted_worth import BOX_S, CLICK_S, MOST_STROKES, OUTLINE_S, count_strokes, seconds_of_prompts
 
 from studies import prompted_tables
+from tumortrace.copies.split_files import FORMAT
 from tumortrace.data.cases import Case, CaseRecord
+from tumortrace.data.dataset import open_dataset
 from tumortrace.data.slice import Slice
+from tumortrace.json_csv import write_json
 
 
 def case_of(truth: np.ndarray, pixels: np.ndarray) -> Case:
@@ -25,6 +37,17 @@ def test_boxes_are_drawn_around_the_outline_and_cut_to_the_slice():
     assert boxes["0"] == (40, 0, 50, 20)
     assert boxes["0.3"] == (37, 0, 53, 26)
     assert len(boxes[SHIFTED]) == 4
+
+
+def test_the_split_names_the_groups_of_slices(phantom_data: Path, tmp_path: Path):
+    records = open_dataset(phantom_data).select("train")[:3]
+    named = (replace(records[0], patient="p"), replace(records[1], patient="q"), records[2])
+    assert [each.group for each in read_pointed(named, None, every=1)] == ["p", "q", records[2].case_id]
+    cases = [{"file": each.case_id, "sha256": "", "side": "1", "group": "run"} for each in records[:2]]
+    split = tmp_path / "folds.json"
+    write_json(split, {"format": FORMAT, "by": "groups", "left_out": [], "cases": cases})
+    assert [each.group for each in read_pointed(named, split, every=2)] == ["run", records[2].case_id]
+    assert [each.group for each in read_pointed(named, split, every=1)] == ["run", "run", records[2].case_id]
 
 
 def test_the_inscribed_ellipse_fills_pi_quarters_of_its_box():
