@@ -1,9 +1,10 @@
 """Dice and false alarms of several models on one held-out fold.
 
-``python -m studies.screening DATA --sources DIR --fold 4 --model default --model RUN --out OUT`` segments every slice
-of the fold, and the head CTs, with each model, and keeps what it measured in ``OUT/NAME.json``; a file that is there is
-not made again. RUN may be a run that is still training: its kept weights are taken. Thresholds are fitted on one half
-of the groups and scored on the other, in turn, for every model alike.
+``python -m studies.screening DATA --sources DIR --fold 4 --model NAME=RUN --model RUN --out OUT`` takes runs that were
+trained without the fold. It segments every slice of the fold, and the head CTs, with each model, and keeps what it
+measured in ``OUT/NAME.json``; a file that is there is not made again. RUN may be a run that is still training: its kept
+weights are taken. Thresholds are fitted on one half of the groups and scored on the other, in turn, for every model
+alike. The shipped models were trained on all folds: give their twins.
 
 One fold and one seed: a screening.
 """
