@@ -8,7 +8,6 @@ whole sources. It writes ``docs/results/tables/acquisition_*.csv`` and, from all
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from tumortrace.data.upright import turn_upright
 from tumortrace.files import write_atomically
 from tumortrace.inference.acquisition import CLIP, CONTRASTS, LOWEST, PLANES, rate
 from tumortrace.inference.acquisition_features import draw_head, measure_contrast_features, measure_plane_features
-from tumortrace.json_csv import write_csv
+from tumortrace.json_csv import read_csv, write_csv
 from tumortrace.progress import track
 
 TABLES = Path("docs/results/tables")
@@ -77,30 +76,25 @@ def list_slices(data: Path) -> list[Labelled]:
     return [*_list_t1_with_contrast(data), *_list_tumour_free(data), *_list_lgg(data)]
 
 
-def _rows(path: Path) -> Iterator[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        yield from csv.DictReader(file)
-
-
 def _list_t1_with_contrast(data: Path) -> Iterator[Labelled]:
     contrast = CONTRASTS[1]
-    for row in _rows(data / "figshare" / "pairs.csv"):
+    for row in read_csv(data / "figshare" / "pairs.csv"):
         path = data / "figshare" / "images" / row["image"]
         yield Labelled(path, "figshare", f"figshare fold {row['fold']}", row["plane"], contrast)
-    for row in _rows(data / "brisc" / "pairs.csv"):
+    for row in read_csv(data / "brisc" / "pairs.csv"):
         if not row["fold"]:  # the others show slices of figshare
             yield Labelled(data / "brisc" / row["image"], "figshare", "brisc without a twin", row["plane"], contrast)
 
 
 def _list_tumour_free(data: Path) -> Iterator[Labelled]:
-    for row in _rows(data / "no_tumour_extra" / "sources.csv"):
+    for row in read_csv(data / "no_tumour_extra" / "sources.csv"):
         source, plane = SHORT[row["source"]], row["plane"].replace("oblique", "")
         path, subject = data / "no_tumour_extra" / row["file"], f"{source} {row['subject']}"
         yield Labelled(path, source, subject, plane, SEQUENCES.get(row["sequence"], ""))
 
 
 def _list_lgg(data: Path) -> Iterator[Labelled]:
-    for row in _rows(data / "lgg" / "pairs.csv"):
+    for row in read_csv(data / "lgg" / "pairs.csv"):
         yield Labelled(data / "lgg" / "images" / row["image"], "lgg", row["patient"], "axial", "FLAIR")
 
 
@@ -115,7 +109,7 @@ def list_brats(data: Path) -> list[Labelled]:
             "axial",
             SEQUENCES.get(row["sequence"], CONTRASTS[1]),
         )
-        for row in _rows(folder / "pairs.csv")
+        for row in read_csv(folder / "pairs.csv")
     ]
 
 

@@ -14,7 +14,6 @@ count whose twin in BRISC was found by the picture: the others were matched by t
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from pathlib import Path
 from typing import Annotated
@@ -29,7 +28,7 @@ from tumortrace.copies.survey import Survey, survey_cases
 from tumortrace.data.dataset import open_dataset
 from tumortrace.evaluation.doubtful import Doubt, HeldOutModels, find_doubtful, open_crossval, predict_held_out
 from tumortrace.inference.model import open_model
-from tumortrace.json_csv import write_csv
+from tumortrace.json_csv import read_csv, write_csv
 from tumortrace.progress import track
 
 SHARES = (0.05, 0.1, 0.2)
@@ -67,11 +66,11 @@ def list_doubts(
 @app.command()
 def score(out: Path, *, folds: Annotated[str, typer.Option()] = "1,2,3,4") -> None:
     """Print, for each list and part of it, how many wrong outlines it holds."""
-    rows = list(csv.DictReader((out / "doubts.csv").open()))
+    rows = read_csv(out / "doubts.csv")
     chosen = np.array([row["fold"] in folds.split(",") for row in rows])
-    lists = {name: np.array([float(row[name]) for row in rows]) for name in ("doubt",)}
+    lists = {"doubt": np.array([float(row["doubt"]) for row in rows])}
     if (out / "cleanlab.csv").is_file():
-        scores = list(csv.DictReader((out / "cleanlab.csv").open()))
+        scores = read_csv(out / "cleanlab.csv")
         lists |= {name: np.array([-float(row[name]) for row in scores]) for name in scores[0]}
     with np.load(out / "arrays.npz") as arrays:
         lists |= rank(arrays["truths"], arrays["levels"].astype(np.float32))
@@ -112,16 +111,14 @@ def _describe(doubt: Doubt, second: float | None, fold: str) -> dict[str, object
 def _read_second(path: Path) -> dict[str, float]:
     """Mean Dice of BRISC's outlines with figshare's, by the picture of figshare."""
     dices = defaultdict(list)
-    with path.open(encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if row["link"] == "image" and row["twin_figshare"] and row["outline_dice"]:
-                dices[f"{int(row['twin_figshare']):04d}.jpg"].append(float(row["outline_dice"]))
+    for row in read_csv(path):
+        if row["link"] == "image" and row["twin_figshare"] and row["outline_dice"]:
+            dices[f"{int(row['twin_figshare']):04d}.jpg"].append(float(row["outline_dice"]))
     return {name: float(np.mean(values)) for name, values in dices.items()}
 
 
 def _read_folds(data: Path) -> dict[str, str]:
-    with (data / "pairs.csv").open(encoding="utf-8") as file:
-        return {row["image"]: row["fold"] for row in csv.DictReader(file)}
+    return {row["image"]: row["fold"] for row in read_csv(data / "pairs.csv")}
 
 
 def _shrink(picture: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -10,7 +10,6 @@ list for each way of ranking, ten draws on average.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import typer
 from numpy.typing import NDArray
 
 from studies.doubtful_ranks import WRONG, rank
+from tumortrace.json_csv import read_csv
 
 PLANTED, LISTED = 0.05, 0.1
 DRAWS, TRIES = 10, 20
@@ -31,7 +31,7 @@ Plant = Callable[[Masks, np.random.Generator], Masks]
 
 def main(out: Path, *, folds: str = "1,2,3,4") -> None:
     """Print the table for some of figshare's folds."""
-    rows = list(csv.DictReader((out / "doubts.csv").open()))
+    rows = read_csv(out / "doubts.csv")
     apart = np.array([row["second"] == "" and row["fold"] in folds.split(",") for row in rows])
     with np.load(out / "arrays.npz") as arrays:
         truths, levels = arrays["truths"][apart], arrays["levels"][apart].astype(np.float32)

@@ -9,7 +9,6 @@ the picture. BRISC's outlines took no part in either training nor in the list.
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from benchmarks.common import make_table
 from numpy.typing import NDArray
 from rich.console import Console
 
-from studies.sources import RUN
+from studies.sources import figshare_group
 from tumortrace.cli import run_script
 from tumortrace.copies.split_files import read_split
 from tumortrace.data.cases import read_cases
@@ -31,6 +30,7 @@ from tumortrace.data.dataset import open_dataset
 from tumortrace.data.masks import read_mask
 from tumortrace.inference.model import open_model
 from tumortrace.inference.predict import predict
+from tumortrace.json_csv import read_csv
 from tumortrace.metrics.intervals import mean_interval
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.progress import track
@@ -41,7 +41,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Scored:
-    """A slice: its group, whether its outline is doubtful, and Dice with and without such outlines in the training.
+    """A slice of figshare, and its scores by a training with doubtful outlines and one without.
 
     Attributes:
         group: Slices of one patient, by figshare's numbers.
@@ -101,7 +101,7 @@ def score_slices(data: Path, run: Path, without: Path, doubtful: set[str]) -> li
         others = [lay(path, case.truth.shape, mirrored=mirrored) for path, mirrored in second.get(name, ())]
         scored.append(
             Scored(
-                f"figshare-{int(Path(name).stem) // RUN}",
+                figshare_group(int(Path(name).stem)),
                 name in doubtful,
                 (count_pixels(masks[0], case.truth).dice, count_pixels(masks[1], case.truth).dice),
                 (_mean_dice(masks[0], others), _mean_dice(masks[1], others)) if others else None,
@@ -113,11 +113,10 @@ def score_slices(data: Path, run: Path, without: Path, doubtful: set[str]) -> li
 def read_second(brisc: Path) -> Mapping[str, list[tuple[Path, bool]]]:
     """Return BRISC's masks of each picture of figshare, and whether they are mirrored; only twins by the picture."""
     found: dict[str, list[tuple[Path, bool]]] = defaultdict(list)
-    with (brisc / "pairs.csv").open(encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if row["link"] == "image" and row["twin_figshare"]:
-                mirrored = row["twin_transform"] == "mirrored"
-                found[f"{int(row['twin_figshare']):04d}.jpg"].append((brisc / row["mask"], mirrored))
+    for row in read_csv(brisc / "pairs.csv"):
+        if row["link"] == "image" and row["twin_figshare"]:
+            mirrored = row["twin_transform"] == "mirrored"
+            found[f"{int(row['twin_figshare']):04d}.jpg"].append((brisc / row["mask"], mirrored))
     return found
 
 

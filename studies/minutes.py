@@ -7,8 +7,6 @@ It draws Dice against the minutes of training, measuring included; ``DIR/minutes
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
@@ -26,7 +24,7 @@ from tumortrace.copies.split_files import apply_split
 from tumortrace.copies.splits import make_folds
 from tumortrace.copies.survey import survey_cases
 from tumortrace.data.dataset import open_datasets
-from tumortrace.files import write_atomically
+from tumortrace.json_csv import write_csv
 from tumortrace.machine import usable_cores
 from tumortrace.reporting.figures import read_metrics, save_figure
 from tumortrace.run_folder import METRICS
@@ -71,11 +69,8 @@ def main(
     watched = tuple(replace(record, part="val") if record.part == "test" else record for record in divided.records)
     finish_run(replace(divided, records=watched), config, out)
     curve = read_curve(out)
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["minutes", "dice"])
-    writer.writerows((f"{minutes:.2f}", f"{dice:.4f}") for minutes, dice in curve)
-    write_atomically(out / "minutes.csv", text.getvalue().encode())
+    rows = ({"minutes": f"{minutes:.2f}", "dice": f"{dice:.4f}"} for minutes, dice in curve)
+    write_csv(out / "minutes.csv", rows, columns=("minutes", "dice"))
     save_figure(draw_curve(curve, threads=threads or usable_cores()), out / "minutes.png")
     table = make_table("Dice of slices left out", "minutes", "Dice")
     for minutes, dice in curve:

@@ -8,7 +8,6 @@ writes ``prompted_*.csv`` into ``docs/results/tables``, and ``prompted_curves.pn
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -28,7 +27,7 @@ from tumortrace.evaluation.simulated_prompts import click_error, loosen_box
 from tumortrace.inference.prompts.grid import box_of, cut_to_slice
 from tumortrace.inference.prompts.model import open_prompt_model
 from tumortrace.inference.prompts.session import PromptSession
-from tumortrace.json_csv import write_csv
+from tumortrace.json_csv import read_csv, write_csv
 from tumortrace.metrics.intervals import mean_interval
 from tumortrace.phantoms.slices import draw_phantom
 
@@ -70,9 +69,8 @@ def main(  # noqa: PLR0913, PLR0917 - the options of a program
 
 
 def read(path: Path) -> list[Row]:
-    """Return the rows of a CSV file."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    """Return the rows of a CSV file, with the groups of the split where it names them."""
+    rows = read_csv(path)
     return [{**row, "group": GROUPS.get(row["file"], row.get("group", ""))} if "file" in row else row for row in rows]
 
 

@@ -6,8 +6,6 @@ trained, damages each fold's held-out slices (every ``--every``-th) in each way,
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -26,9 +24,9 @@ from tumortrace.copies.split_files import apply_split, read_split
 from tumortrace.data.cases import read_cases
 from tumortrace.data.dataset import Dataset, open_datasets
 from tumortrace.data.slice import Slice
-from tumortrace.files import write_atomically
 from tumortrace.inference.model import open_model
 from tumortrace.inference.predict import predict
+from tumortrace.json_csv import write_csv
 from tumortrace.metrics.intervals import mean_interval
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.progress import track
@@ -157,11 +155,12 @@ def main(
 ) -> None:
     """Score every damage, print the table, and keep each slice's Dice as CSV."""
     dices = score(crossval, open_datasets(data, negatives=negatives), every=every)
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["file", "damage", "dice"])
-    writer.writerows([case, name, f"{dice:.4f}"] for name, of_case in dices.items() for case, dice in of_case.items())
-    write_atomically(out, text.getvalue().encode())
+    rows = (
+        {"file": case, "damage": name, "dice": f"{dice:.4f}"}
+        for name, of_case in dices.items()
+        for case, dice in of_case.items()
+    )
+    write_csv(out, rows, columns=("file", "damage", "dice"))
     group_of = {case.file: case.group for case in read_split(crossval / "split.json").cases}
     Console(width=100).print(tabulate(dices, group_of))
 

@@ -12,9 +12,7 @@ The shard then begins again after a pause, with what it has finished or without.
 
 from __future__ import annotations
 
-import csv
 import heapq
-import io
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
@@ -25,7 +23,7 @@ import numpy as np
 import typer
 
 from tumortrace.cli import run_script
-from tumortrace.files import write_atomically
+from tumortrace.json_csv import write_csv
 
 COSTS = Path(__file__).parent / "scale_costs.json"
 REPEATS = 20
@@ -276,15 +274,6 @@ def find_limits(costs: Costs) -> list[dict[str, str]]:
     ]
 
 
-def write_table(path: Path, rows: list[dict[str, str]]) -> None:
-    """Write rows as CSV."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(path, text.getvalue().encode())
-
-
 def read_costs(path: Path = COSTS) -> Costs:
     """Return the measured costs."""
     return Costs(**json.loads(path.read_text(encoding="utf-8"))["costs"])
@@ -299,9 +288,13 @@ def main(
     """Simulate large archives and write the tables."""
     costs, cluster = read_costs(), Cluster(stops_an_hour=stops)
     prices = Prices(core_hour=core_hour, gb_month=gb_month)
-    write_table(out / "scale_shards.csv", compare_shards(costs, cluster))
-    write_table(out / "scale_plan.csv", plan(costs, prices, cluster))
-    write_table(out / "scale_limits.csv", find_limits(costs))
+    tables = {
+        "shards": compare_shards(costs, cluster),
+        "plan": plan(costs, prices, cluster),
+        "limits": find_limits(costs),
+    }
+    for name, rows in tables.items():
+        write_csv(out / f"scale_{name}.csv", rows, columns=list(rows[0]))
     print(json.dumps({"cluster": asdict(cluster), "prices": asdict(prices)}))
 
 

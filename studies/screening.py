@@ -25,12 +25,13 @@ import typer
 from benchmarks.common import make_table
 from rich.console import Console
 
+from studies.sources import open_linked
 from tumortrace.cli import run_script
 from tumortrace.config import load_config
 from tumortrace.copies.split_files import read_split
 from tumortrace.copies.splits import Split
 from tumortrace.data.cases import CaseRecord, read_cases
-from tumortrace.data.dataset import Dataset, open_datasets, open_negatives
+from tumortrace.data.dataset import Dataset, open_negatives
 from tumortrace.files import write_atomically
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict
@@ -93,8 +94,7 @@ def open_anyhow(name: str) -> Model:
 
 def open_sources(data: Path, sources: Path) -> tuple[Dataset, Split]:
     """Return all slices of ``studies.sources``, and its folds."""
-    folders = [data / "figshare", sources / "brisc", data / "lgg", sources / "br35h"]
-    return open_datasets(folders, negatives=sources / "tumour_free"), read_split(sources / "folds.json")
+    return open_linked(data, sources), read_split(sources / "folds.json")
 
 
 def open_fold(data: Path, sources: Path, fold: str) -> tuple[list[CaseRecord], Split]:

@@ -15,7 +15,6 @@ are read where they are. No score is looked at:
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -35,7 +34,7 @@ from tumortrace.data.dataset import Dataset, open_datasets
 from tumortrace.data.fingerprint import hash_case
 from tumortrace.data.masks import read_mask
 from tumortrace.data.pairs import Pair, encode_pairs
-from tumortrace.json_csv import write_json
+from tumortrace.json_csv import read_csv, write_json
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.progress import track
 
@@ -76,8 +75,19 @@ def link_sources(data: Path, out: Path, brisc: Iterable[Row]) -> None:
     (out / "brisc" / "pairs.csv").write_bytes(encode_pairs(list(rows)))
 
 
+def open_linked(data: Path, out: Path) -> Dataset:
+    """Return all slices of the sources.
+
+    Args:
+        data: Folder of the downloaded sources.
+        out: Folder that this module wrote.
+    """
+    folders = [data / "figshare", out / "brisc", data / "lgg", out / "br35h"]
+    return open_datasets(folders, negatives=out / "tumour_free")
+
+
 def _flat(name: str) -> str:
-    """``train/images/x.jpg`` as ``train/x.jpg``, its name below ``images/``."""
+    """Return ``train/images/x.jpg`` as ``train/x.jpg``, its name below ``images/``."""
     part, _, file = name.split("/")
     return f"{part}/{file}"
 
@@ -150,8 +160,8 @@ def deal_out(groups: Iterable[str]) -> dict[str, str]:
 
 def name_subjects(data: Path, names: Iterable[str]) -> dict[str, str]:
     """Return the subject of each tumour-free slice, by case id; a run of consecutive names where it is unknown."""
-    with (data / "no_tumour_extra" / "sources.csv").open(newline="", encoding="utf-8") as file:
-        known = {f"tumour_free/{row['file']}": row["subject"] for row in csv.DictReader(file)}
+    rows = read_csv(data / "no_tumour_extra" / "sources.csv")
+    known = {f"tumour_free/{row['file']}": row["subject"] for row in rows}
     seen: dict[str, int] = defaultdict(int)
     subjects = {}
     for name in sorted(names):
@@ -168,10 +178,9 @@ def assign_folds(
     placed: dict[str, tuple[str, str]] = {}
     for row in brisc:
         number = row["twin_figshare"]
-        placed[_brisc_id(row)] = (_figshare_group(int(number)) if number else f"brisc-{row['group']}", row["fold"])
-    with (data / "figshare" / "pairs.csv").open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            placed[f"figshare/images/{row['image']}"] = _figshare_group(int(Path(row["image"]).stem)), row["fold"]
+        placed[_brisc_id(row)] = (figshare_group(int(number)) if number else f"brisc-{row['group']}", row["fold"])
+    for row in read_csv(data / "figshare" / "pairs.csv"):
+        placed[f"figshare/images/{row['image']}"] = figshare_group(int(Path(row["image"]).stem)), row["fold"]
     others = {record.case_id: record.patient or "" for record in dataset.records if record.source == "lgg"}
     folders: dict[str, dict[str, str]] = {"lgg": others, "br35h": dict(br35h)}
     subjects = name_subjects(data, (r.case_id for r in dataset.records if r.source == "tumour_free"))
@@ -183,8 +192,8 @@ def assign_folds(
     return placed
 
 
-def _figshare_group(number: int) -> str:
-    """Return the group of a slice of figshare, whose numbers rise patient by patient."""
+def figshare_group(number: int) -> str:
+    """Return the group of a slice of figshare by its number; the numbers rise patient by patient."""
     return f"figshare-{number // RUN}"
 
 
@@ -218,11 +227,9 @@ def _describe(split: Split, dataset: Dataset) -> dict[str, dict[str, int]]:
 
 def main(data: Path, out: Annotated[Path, typer.Option(help="Folder for the links and the splits.")]) -> None:
     """Write the sources and their splits; print what each rule left out."""
-    with (data / "brisc" / "pairs.csv").open(newline="", encoding="utf-8") as file:
-        brisc = list(csv.DictReader(file))
+    brisc = read_csv(data / "brisc" / "pairs.csv")
     link_sources(data, out, brisc)
-    folders = [data / "figshare", out / "brisc", data / "lgg", out / "br35h"]
-    dataset = open_datasets(folders, negatives=out / "tumour_free")
+    dataset = open_linked(data, out)
     br35h, compared = group_br35h(tuple(r for r in dataset.records if r.source == "br35h"))
     untrue = find_untrue([*compare_brisc(data, brisc), *compared])
     write_splits(dataset, assign_folds(data, dataset, brisc, br35h), untrue, out)

@@ -7,7 +7,6 @@ precision, and ``box.json`` into ``src/tumortrace/weights``.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from tumortrace.copies.split_files import read_split
 from tumortrace.files import write_atomically
 from tumortrace.inference.onnx_file import CARD, SEAL, seal
 from tumortrace.inference.prompts.model import BOX_MODEL
+from tumortrace.json_csv import read_csv
 from tumortrace.metrics.aggregate import interval_bounds
 from tumortrace.metrics.intervals import mean_interval
 from tumortrace.run_folder import BOX_DECODER, BOX_ENCODER, MANIFEST
@@ -87,8 +87,7 @@ def describe(run: Path, scores: Path, group_of: Mapping[str, str], *, sha256: st
 
 def score(path: Path, box: str, group_of: Mapping[str, str]) -> dict[str, Any]:
     """Return mean Dice, interval over the split's groups and number of slices by source, for boxes of one looseness."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["way"] == "box" and row["box"] == box]
+    rows = [row for row in read_csv(path) if row["way"] == "box" and row["box"] == box]
     described = {}
     for source in sorted({row["source"] for row in rows}):
         dices = [float(row["dice"]) for row in rows if row["source"] == source]
