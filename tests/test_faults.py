@@ -15,7 +15,7 @@ import onnx
 import pytest
 import torch
 from tools.faults.commands import KILLED, WRITING, Command, make_material
-from tools.faults.contents import find_left
+from tools.faults.contents import find_left, read_content
 from tools.faults.injector import Calls, Fault, find_disorder, inject
 from tools.faults.limits import can_mount, try_disk, try_memory, try_read_only
 from tools.faults.once import convert_once, draw_once
@@ -201,6 +201,15 @@ def test_equal_networks_are_converted_once_and_equal_cases_drawn_once():
     for figure, buffer in zip((*figures, figures[1]), pictures, strict=True):
         figure.savefig(buffer, format="png")
     assert pictures[0].getvalue() == pictures[1].getvalue() == pictures[2].getvalue()
+
+
+@pytest.mark.parametrize("name", ["x.json", "x.csv", "x.safetensors"])
+def test_a_damaged_file_has_the_content_of_its_bytes(tmp_path: Path, name: str):
+    contents = set()
+    for data in (b"\xff damaged", b"\xff damaged too"):
+        (tmp_path / name).write_bytes(data)
+        contents.add(read_content(tmp_path / name))
+    assert len(contents) == 2
 
 
 def test_what_a_record_holds_is_not_tried_again(tmp_path: Path):

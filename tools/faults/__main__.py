@@ -1,7 +1,7 @@
 """Tables of what becomes of each command under faults, kills and limits.
 
-Without options all of it, which takes hours; ``--limit 3 --kills 2`` draws some, and ``--record FILE`` goes on where a
-call was stopped.
+Without options it tries all of it, in about an hour. ``--limit 3 --kills 2`` draws some, and ``--record FILE`` goes on
+where a call was stopped.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def _begin(title: str, *columns: str) -> Table:
 
 
 def _add(table: Table, *cells: str) -> None:
-    """Add a row, and show it at once on stderr: all rows take an hour."""
+    """Add a row, and show it at once on stderr: all rows together take an hour."""
     table.add_row(*cells)
     print(*cells, sep="  ", file=sys.stderr, flush=True)
 

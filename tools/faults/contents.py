@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from tumortrace.locks import LOCK
 
@@ -24,7 +24,7 @@ MEASURED = frozenset(
 
 LISTS = (
     "results.json", "results.csv", "volumes.csv", "lesions.csv", "pairs.csv", "findings.json", "conversion.json",
-    "summary.json", "improve.json",
+    "summary.json",
 )  # fmt: skip
 """Files that also say how far an unfinished command came."""
 
@@ -59,7 +59,7 @@ def read_content(path: Path) -> str:
             data = _read_tensors(path)
         elif path.suffix == ".html":
             data = re.sub(rb"\d+(\.\d+)? (s|ms|min|h|GiB|MiB|images/s)\b", b"", data)
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, SafetensorError) as error:
         data = f"damaged: {error}".encode() + data
     return hashlib.sha256(data).hexdigest()
 

@@ -1,4 +1,4 @@
-"""Outcomes of faults, kept in a file: a run of hours goes on where it was stopped."""
+"""Outcomes of faults, kept in a file: a long run goes on where it was stopped."""
 
 from __future__ import annotations
 
