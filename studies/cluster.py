@@ -13,8 +13,6 @@ Each prints its rows and appends them to ``results.jsonl`` in the folder.
 from __future__ import annotations
 
 import argparse
-import csv
-import hashlib
 import json
 import os
 import random
@@ -30,13 +28,14 @@ from pathlib import Path
 
 import numpy as np
 from benchmarks.scale import write_model, write_slices
+from tools.faults.contents import read_tree
 
 from studies.cluster_nodes import Cluster, add_node, start_nodes
 from tumortrace.phantoms.slices import write_phantom_dataset
 
 KINDS = ("node", "worker", "driver")
-TIMES = {"seconds", "images_per_second", "loader_share"}
-"""Columns and keys that say how long something took."""
+UNEQUAL = {"tensorboard", "last", "manifest.json", "losses.png", ".tumortrace.lock"}
+"""Files and folders that differ from run to run."""
 
 DRAWN = 250
 """Different slices of an archive."""
@@ -174,7 +173,7 @@ def run_with_kills(
             driver.wait(rng.uniform(3.0, given.pause))
         if driver.poll() is None and left:
             kind = rng.choice(left)
-            if kill(kind, cluster, driver):
+            if kill(kind, cluster, driver, rng):
                 kills[kind] += 1
                 done[kind] += 1
         if driver.poll() == -signal.SIGKILL:
@@ -194,8 +193,15 @@ def start_driver(cluster: Cluster, words: Sequence[str], out: Path) -> subproces
         )
 
 
-def kill(kind: str, cluster: Cluster, driver: subprocess.Popen[bytes]) -> bool:
-    """Kill one part, as a power cut would; return whether there was one."""
+def kill(kind: str, cluster: Cluster, driver: subprocess.Popen[bytes], rng: random.Random) -> bool:
+    """Kill one part, as a power cut would; return whether there was one.
+
+    Args:
+        kind: One of ``KINDS``.
+        cluster: Cluster whose node or worker is killed.
+        driver: Process of the command.
+        rng: Chooses the worker.
+    """
     if kind == "driver":
         driver.kill()
         driver.wait()
@@ -206,7 +212,7 @@ def kill(kind: str, cluster: Cluster, driver: subprocess.Popen[bytes]) -> bool:
         return True
     workers = list_workers()
     if workers:
-        os.kill(random.choice(workers), signal.SIGKILL)  # noqa: S311
+        os.kill(rng.choice(workers), signal.SIGKILL)
     return bool(workers)
 
 
@@ -225,41 +231,15 @@ def list_workers() -> list[int]:
 
 def compare_folders(here: Path, there: Path) -> dict[str, object]:
     """Compare two folders of results file by file, but for times."""
-    names = [{str(path.relative_to(each)): path for path in list_results(each)} for each in (here, there)]
-    missing = sorted(names[0].keys() - names[1].keys())
-    extra = sorted(names[1].keys() - names[0].keys())
-    differing = [name for name in sorted(names[0].keys() & names[1].keys()) if not same(names[0][name], names[1][name])]
-    return {"files": len(names[0]), "missing": len(missing), "extra": len(extra), "differing": " ".join(differing)}
+    one, two = list_results(here), list_results(there)
+    differing = [name for name in sorted(one.keys() & two.keys()) if one[name] != two[name]]
+    missing, extra = one.keys() - two.keys(), two.keys() - one.keys()
+    return {"files": len(one), "missing": len(missing), "extra": len(extra), "differing": " ".join(differing)}
 
 
-def list_results(folder: Path) -> Iterator[Path]:
-    """Yield the files that must be the same: neither pictures of curves nor what holds times in a binary form."""
-    for path in folder.rglob("*"):
-        held = {"tensorboard", "last"} & set(path.parts)
-        if path.is_file() and not held and path.name not in {"manifest.json", "losses.png", ".tumortrace.lock"}:
-            yield path
-
-
-def same(one: Path, two: Path) -> bool:
-    """Whether two files are the same, but for times."""
-    if one.suffix == ".csv":
-        return read_table(one) == read_table(two)
-    if one.suffix == ".json":
-        return drop_times(json.loads(one.read_text())) == drop_times(json.loads(two.read_text()))
-    return hashlib.sha256(one.read_bytes()).digest() == hashlib.sha256(two.read_bytes()).digest()
-
-
-def read_table(path: Path) -> list[dict[str, str]]:
-    """Read a table without the columns of times."""
-    with path.open(newline="") as file:
-        return [{key: value for key, value in row.items() if key not in TIMES} for row in csv.DictReader(file)]
-
-
-def drop_times(value: object) -> object:
-    """Return values of JSON without the keys of times."""
-    if isinstance(value, dict):
-        return {key: drop_times(each) for key, each in value.items() if key not in TIMES}
-    return [drop_times(each) for each in value] if isinstance(value, list) else value
+def list_results(folder: Path) -> dict[str, str]:
+    """Return a hash of each file that must be the same, by its path, without measured times."""
+    return {name: content for name, content in read_tree(folder).items() if not UNEQUAL & set(Path(name).parts)}
 
 
 # ---- what it costs
