@@ -1,4 +1,4 @@
-"""Measures which planted copies the search finds, and which strangers it joins.
+"""Planted copies that the search finds, and strangers that it joins.
 
 ``python studies/planted_copies.py DATA... --out FILE`` changes slices of each dataset in one way after the other and
 looks for them among all of its slices. Two slices are strangers if the dataset names different patients for them.
