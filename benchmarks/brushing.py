@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from playwright.sync_api import Page, sync_playwright
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.common import make_table
+from benchmarks.page import open_page
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 SIDE_PX = 512
 SIZES_PX = (5, 40, 200)
 MOVES = 150
-CHROMIUM = "/usr/bin/chromium"
 
 AWAIT_SLICE = """async () => {
     const {viewer} = await import("/app.js");
@@ -47,7 +43,8 @@ def measure() -> Table:
     table = make_table(
         f"Brush handler at {SIDE_PX} x {SIDE_PX}, ms an event", "diameter", "events", "p50", "p95", "most"
     )
-    with _open_page() as page:
+    with open_page("fast") as page:
+        _open_noise(page)
         for size_px in SIZES_PX:
             times_ms = _paint(page, size_px)
             p50, p95 = np.percentile(times_ms, [50, 95])
@@ -55,29 +52,12 @@ def measure() -> Table:
     return table
 
 
-@contextmanager
-def _open_page() -> Iterator[Page]:
-    """The page of a server with a picture that the gate rejects, so that nothing is segmented meanwhile."""
-    command = [sys.executable, "-m", "tumortrace", "serve", "--port", "0", "--model", "fast"]
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server,
-        sync_playwright() as playwright,
-    ):
-        assert server.stdout is not None
-        url = next(found[0] for line in server.stdout if (found := re.search(r"http://[\w.:]+", line)))
-        picture = Path(folder) / "noise.png"
-        cv2.imwrite(str(picture), np.random.default_rng(0).integers(0, 255, (SIDE_PX, SIDE_PX), dtype=np.uint8))
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.goto(url)
-        page.locator("#files").set_input_files(picture)
-        page.evaluate(AWAIT_SLICE)
-        try:
-            yield page
-        finally:
-            browser.close()
-            server.terminate()
+def _open_noise(page: Page) -> None:
+    """Open a picture that the gate rejects, so that nothing is segmented meanwhile."""
+    noise = np.random.default_rng(0).integers(0, 255, (SIDE_PX, SIDE_PX), dtype=np.uint8)
+    data = cv2.imencode(".png", noise)[1].tobytes()
+    page.locator("#files").set_input_files({"name": "noise.png", "mimeType": "image/png", "buffer": data})
+    page.evaluate(AWAIT_SLICE)
 
 
 def _paint(page: Page, size_px: int) -> list[float]:

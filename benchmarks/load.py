@@ -1,7 +1,7 @@
 """The server under load: idle sockets, many clients, and SIGTERM amid requests.
 
-``python -m benchmarks.load`` runs 60 s of each base and crowd, and then five minutes of 64 clients; ``--quick`` a sixth
-of it. All traffic goes to this machine. Compare only the columns of one run.
+``python -m benchmarks.load`` measures a client for 60 s alone and for 60 s beside silent sockets, and then 64 clients
+for five minutes; ``--quick`` takes a sixth of that. All traffic goes to this machine. Compare only numbers of one run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.common import make_table
-from benchmarks.serving import SIZE_HW, Server, _encode_body, _headers, run_server
+from benchmarks.serving import SIZE_HW, Server, encode_body, make_headers, run_server
 from tumortrace.phantoms.slices import draw_phantom
 
 SOCKETS = 200
@@ -73,7 +73,7 @@ def measure(*, seconds: float, crowd_seconds: float) -> tuple[list[Table], list[
         crowd_seconds: Seconds of many clients.
     """
     pixels = draw_phantom(np.random.default_rng(0), size_hw=SIZE_HW, kind="bright").pixels
-    body = _encode_body("head.png", cv2.imencode(".png", pixels)[1].tobytes())
+    body = encode_body("head.png", cv2.imencode(".png", pixels)[1].tobytes())
     with run_server("fast") as server:
         ask_for(server, body, seconds=3.0)  # warms up
         silent, wrong = _measure_silent(server, body, seconds)
@@ -122,7 +122,7 @@ def _measure_crowd(server: Server, body: bytes, seconds: float) -> tuple[Table, 
     for status, count in sorted(load.statuses.items()):
         table.add_row(names.get(status, f"status {status}"), f"{count:,}")
     first, last = statistics.mean(load.resident_mib[4:9]), statistics.mean(load.resident_mib[-5:])
-    table.add_row("memory in the second fifth, MiB", f"{first:.1f}")
+    table.add_row("memory in the second quarter, MiB", f"{first:.1f}")
     table.add_row("memory in the last quarter, MiB", f"{last:.1f}")
     return table, _find_wrong(load.statuses)
 
@@ -163,7 +163,7 @@ def _ask(server: Server, body: bytes, load: Load) -> int:
     started = time.monotonic()
     connection = http.client.HTTPConnection(*server.address, timeout=120)
     try:
-        connection.request("POST", "/api/segment", body, _headers("application/json"))
+        connection.request("POST", "/api/segment", body, make_headers("application/json"))
         reply = connection.getresponse()
         data, status = reply.read(), reply.status
         if status == 200:
@@ -188,7 +188,7 @@ def _come_and_go(server: Server, body: bytes, stop: float, load: Load, seed: int
             continue
         with suppress(OSError), socket.create_connection(server.address, timeout=30) as connection:
             head = f"POST /api/segment HTTP/1.1\r\nHost: {server.address[0]}\r\nContent-Length: {len(body)}\r\n"
-            kind = _headers("application/json")["Content-Type"]
+            kind = make_headers("application/json")["Content-Type"]
             connection.sendall(f"{head}Content-Type: {kind}\r\n\r\n".encode())
             connection.sendall(body[: rng.choice([100, len(body) // 2, len(body)])])
             time.sleep(rng.uniform(0, 0.3))

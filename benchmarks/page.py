@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
-import re
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.common import make_table
+from benchmarks.serving import run_server
 from tumortrace.inference.segmenter import Segmenter
 from tumortrace.phantoms.series import draw_series
 from tumortrace.phantoms.slices import draw_phantom
@@ -125,7 +124,7 @@ def measure(model: str = "default") -> Table:
         model: Model of the server.
     """
     table = make_table(f"The page, model {model}, Chromium without GPU", "what", "p50", "p95", "unit")
-    with _open_page(model) as page:
+    with open_page(model) as page:
         pictures = [_drop(page, f"{seed}.png", _draw_png(seed))[0] for seed in range(DROPS + 1)][1:]  # one to warm up
         table.add_row(f"drop to outline, {DROPS} pictures of 512 x 512", *_quantiles(pictures), "s")
         first_box, boxes, clicks = page.evaluate(POINT, list(BOX))
@@ -187,24 +186,23 @@ def _draw_nifti() -> bytes:
 
 
 @contextmanager
-def _open_page(model: str) -> Iterator[Page]:
+def open_page(model: str) -> Iterator[Page]:
+    """Open the page of a server of its own in Chromium.
+
+    Args:
+        model: Model of the server.
+    """
     from playwright.sync_api import sync_playwright  # noqa: PLC0415
 
-    command = [sys.executable, "-m", "tumortrace", "serve", "--port", "0", "--model", model]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert server.stdout is not None
-    try:
-        address = next(found[0] for line in server.stdout if (found := re.search(r"http://[\w.:]+", line)))
-        with sync_playwright() as playwright:
-            flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-            page = browser.new_page(viewport={"width": 1440, "height": 900})
-            page.goto(address)
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with run_server(model) as server, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.goto("http://{}:{}".format(*server.address))
+        try:
             yield page
+        finally:
             browser.close()
-    finally:
-        server.terminate()
-        server.wait(timeout=10)
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def measure() -> Table:
     table = make_table(f"The server on {usable_cores()} cores", "what", "median", "95 %", "over bare inference")
     segmenter = Segmenter("default", threads=1)
     pixels = draw_phantom(np.random.default_rng(0), size_hw=SIZE_HW, kind="bright").pixels
-    body = _encode_body("head.png", cv2.imencode(".png", pixels)[1].tobytes())
+    body = encode_body("head.png", cv2.imencode(".png", pixels)[1].tobytes())
     with run_server("default") as server:
         _ask(server, body, clients=2, count=8)  # warms up
         for clients in CLIENTS:
@@ -105,7 +105,7 @@ def measure_memory() -> Table:
     """Memory of the server with the small model before and after 2,000 requests of 4 clients."""
     table = make_table(f"Memory of the server, {MEMORY_REQUESTS:,} requests", "what", "MiB")
     pixels = draw_phantom(np.random.default_rng(0), size_hw=SIZE_HW, kind="bright").pixels
-    body = _encode_body("head.png", cv2.imencode(".png", pixels)[1].tobytes())
+    body = encode_body("head.png", cv2.imencode(".png", pixels)[1].tobytes())
     with run_server("fast") as server:
         table.add_row("at its start", f"{server.resident_mib:.1f}")
         _ask(server, body, clients=4, count=MEMORY_WARM_UP)
@@ -133,7 +133,7 @@ def _time_bare(segmenter: Segmenter, pixels: NDArray[np.uint8]) -> tuple[float, 
 def _time_series(server: Server, segmenter: Segmenter) -> Iterator[Sequence[str]]:
     """Rows of a series: all of it by bare inference, the first slice of the reply, and its end."""
     series = draw_series(seed=0, slices=SERIES, size_hw=SERIES_HW)
-    body = _encode_body("series.nii.gz", encode_series(series))
+    body = encode_body("series.nii.gz", encode_series(series))
     started = time.perf_counter()
     for _ in map_in_order(segmenter.predict, list(series.pixels), workers=usable_cores()):
         pass
@@ -150,7 +150,7 @@ def _read_stream(server: Server, body: bytes, query: str) -> tuple[float, float]
     """Seconds from the request to its first slice, and to its end."""
     connection = http.client.HTTPConnection(*server.address, timeout=600)
     started = time.perf_counter()
-    connection.request("POST", f"/api/segment{query}", body, _headers("application/x-ndjson"))
+    connection.request("POST", f"/api/segment{query}", body, make_headers("application/x-ndjson"))
     first = 0.0
     for line in connection.getresponse():
         first = first or (time.perf_counter() - started if b'"slice"' in line[:20] else 0.0)
@@ -175,18 +175,20 @@ def _ask_often(server: Server, body: bytes, count: int, keep: Callable[[float], 
     connection = http.client.HTTPConnection(*server.address, timeout=600)
     for _ in range(count):
         started = time.perf_counter()
-        connection.request("POST", "/api/segment", body, _headers("application/json"))
+        connection.request("POST", "/api/segment", body, make_headers("application/json"))
         reply = connection.getresponse()
         document = json.loads(reply.read())
         assert reply.status == 200, document
         keep(time.perf_counter() - started)
 
 
-def _headers(accept: str) -> dict[str, str]:
+def make_headers(accept: str) -> dict[str, str]:
+    """Return the headers of a request whose body ``encode_body`` made."""
     return {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}", "Accept": accept}
 
 
-def _encode_body(name: str, data: bytes) -> bytes:
+def encode_body(name: str, data: bytes) -> bytes:
+    """Return the body of a request with one file."""
     head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'
     return head.encode() + data + f"\r\n--{BOUNDARY}--\r\n".encode()
 
