@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 import zipfile
 from pathlib import Path
 
@@ -73,6 +74,15 @@ def test_what_is_prepared_opens_without_a_finding(tmp_path):
         ("101", "pituitary"),
         ("102", "meningioma"),
     ]
+
+
+def test_folds_that_cannot_be_read_are_named_once_with_what_they_cost(tmp_path):
+    write_mat(tmp_path / "article" / "1.mat")
+    write_tree(tmp_path / "article", {"cvind.mat": b"no"})
+    (finding,) = prepare_download("figshare", tmp_path / "article", tmp_path / "out").findings
+    cause = "not a MATLAB 7.3 file, so the column fold stays empty (left out)"
+    assert finding.line() == f"cvind.mat: {cause}; download it again"
+    assert read_table(tmp_path / "out")[0]["fold"] == ""
 
 
 def test_a_zip_of_zips_gives_the_same_folder(tmp_path):
@@ -305,6 +315,14 @@ def test_a_folder_that_is_there_is_not_touched(tmp_path):
     assert (tmp_path / "out" / "mine.txt").read_bytes() == b"mine"
 
 
+def test_a_folder_without_a_name_is_not_replaced(tmp_path, monkeypatch):
+    write_mat(tmp_path / "article" / "1.mat")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(DataError, match=r"^--out \. has no name of its own; name a new folder, for example figshare$"):
+        prepare_download("figshare", tmp_path / "article", Path())
+
+
 def test_another_download_is_refused_in_one_line(tmp_path):
     write_tree(tmp_path / "download", {"a/b.txt": b"x"})
     for name in SOURCES:
@@ -315,6 +333,9 @@ def test_another_download_is_refused_in_one_line(tmp_path):
     (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04 cut off")
     with pytest.raises(DataError, match="cannot be read as a zip"):
         prepare_download("lgg", tmp_path / "broken.zip", tmp_path / "out")
+    os.mkfifo(tmp_path / "pipe.zip")  # to read it would wait for ever
+    with pytest.raises(DataError, match="a named pipe, not a file"):
+        prepare_download("lgg", tmp_path / "pipe.zip", tmp_path / "out")
     assert not (tmp_path / "out.partial").exists()
 
 

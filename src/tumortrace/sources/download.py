@@ -18,7 +18,7 @@ from tumortrace.data.folders import is_hidden, list_tree
 from tumortrace.data.names import describe_unsafe, natural_key
 from tumortrace.errors import DataError, printable
 from tumortrace.files import is_disk_fault
-from tumortrace.regular_files import read_regular_file
+from tumortrace.regular_files import read_regular_file, refuse_irregular
 
 MOST_FILES = 200_000
 """Largest number of files in a download; the largest that is known here has about 10,000."""
@@ -81,7 +81,7 @@ def open_download(root: Path, *, scratch: Path) -> Iterator[Download]:
         scratch: Folder for temporary files, which hold the zips within a zip.
 
     Raises:
-        DataError: There is no such file or folder, it is no zip, or it holds more than ``MOST_FILES`` files.
+        DataError: There is no such file or folder, it is a pipe or no zip, or it holds more than ``MOST_FILES`` files.
     """
     if not root.exists():
         raise DataError(f"{root}: no such file or folder; give the download, as a zip or unpacked")
@@ -90,6 +90,7 @@ def open_download(root: Path, *, scratch: Path) -> Iterator[Download]:
         if root.is_dir():
             lister.list_folder(root)
         else:
+            refuse_irregular(root)  # a pipe could keep the reader waiting
             lister.list_zip(root, prefix="", depth=1)
             if lister.findings and not lister.members:
                 raise DataError(f"{root}: {lister.findings[0].cause}; {lister.findings[0].remedy}")

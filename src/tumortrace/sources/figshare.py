@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortrace.data.findings import Finding, left_out
+from tumortrace.data.findings import Finding
 from tumortrace.data.png_writing import encode_mask, encode_png
 from tumortrace.errors import DataError, require_extra
 from tumortrace.sources.download import Download
@@ -21,6 +22,7 @@ from tumortrace.sources.items import (
     Plan,
     Source,
     match_files,
+    name_failed,
     name_second,
     require_same_size,
 )
@@ -57,7 +59,8 @@ def _find_folds(download: Download) -> tuple[tuple[str, ...], list[Finding]]:
     try:
         _read_folds(download.read(path, most_bytes=MOST_BYTES), path)
     except DataError as error:
-        return (), [left_out("unreadable", path, str(error), "without it the column fold stays empty")]
+        failed = name_failed(path, error, download.root)
+        return (), [replace(failed, cause=f"{failed.cause}, so the column fold stays empty")]
     return (path,), []
 
 

@@ -142,6 +142,19 @@ def name_unpaired(path: str, lacks: str) -> Finding:
     return left_out(kind, path, f"there is no {lacks} for it", "download it again")
 
 
+def name_failed(path: str, error: DataError, root: Path) -> Finding:
+    """Return the finding of a file of a download that cannot be used, of the error that says why.
+
+    Args:
+        path: Path in the download.
+        error: Error that names the file, the fault and perhaps a remedy.
+        root: The download.
+    """
+    text = str(error).removeprefix(f"{root / path}: ").removeprefix(f"{path}: ")
+    cause, _, remedy = text.partition("; ")
+    return left_out("unreadable", path, cause, remedy or "download it again")
+
+
 def pair_up(images: Mapping[str, str], masks: Mapping[str, str]) -> tuple[list[str], list[Finding]]:
     """Pair images with masks.
 

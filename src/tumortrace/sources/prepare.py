@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tumortrace import __version__
-from tumortrace.data.findings import Finding, left_out
+from tumortrace.data.findings import Finding
 from tumortrace.data.own_files import PREPARATION
 from tumortrace.data.pairs import PAIRS
 from tumortrace.errors import DataError
@@ -16,7 +16,7 @@ from tumortrace.locks import lock_folder
 from tumortrace.progress import track
 from tumortrace.sources import br35h, brisc, figshare, lgg, no_tumour
 from tumortrace.sources.download import Download, open_download
-from tumortrace.sources.items import MOST_BYTES, Item, Plan, Source
+from tumortrace.sources.items import MOST_BYTES, Item, Plan, Source, name_failed
 from tumortrace.sources.output import Journal, Record, sha256
 
 SOURCES: dict[str, Source] = {
@@ -61,10 +61,12 @@ def prepare_download(name: str, download: Path, out: Path) -> Preparation:
         out: Folder to make.
 
     Raises:
-        DataError: The download does not hold this dataset, ``out`` is there already or lies inside the download, or
-            nothing could be made.
+        DataError: The download does not hold this dataset, ``out`` has no name, is there already or lies inside the
+            download, or nothing could be made.
     """
     refuse_inside(out, download)
+    if not out.name:
+        raise DataError(f"--out {out} has no name of its own; name a new folder, for example {out / name}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out}: is there already; choose another --out, or remove it")
     partial = out.with_name(f"{out.name}.partial")
@@ -88,7 +90,7 @@ def _prepare(name: str, download: Download, folder: Path) -> Preparation:
         try:
             records.append(_prepare_item(item, download, journal))
         except DataError as error:
-            findings.append(_name_failed(item, error, download.root))
+            findings.append(name_failed(item.sources[0], error, download.root))
     if not records:
         raise DataError(f"{download.root}: no file of it could be used; first: {findings[0].line()}")
     not_used = _list_unused(download, plan, findings)
@@ -107,12 +109,6 @@ def _prepare_item(item: Item, download: Download, journal: Journal) -> Record:
         return record
     made = item.make(contents)
     return journal.write(item, made.files, hashes, dict(made.row))
-
-
-def _name_failed(item: Item, error: DataError, root: Path) -> Finding:
-    path, text = item.sources[0], str(error)
-    cause, _, remedy = text.removeprefix(f"{root / path}: ").removeprefix(f"{path}: ").partition("; ")
-    return left_out("unreadable", path, cause, remedy or "download it again")
 
 
 def _list_unused(download: Download, plan: Plan, findings: list[Finding]) -> list[str]:
