@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tumortrace.config import (
@@ -48,12 +48,14 @@ def test_default_selects_nothing_on_val():
     seed=st.integers(0, 2**63 - 1),
     sides=st.tuples(st.integers(1, 64), st.integers(1, 64)),
     square=st.booleans(),
+    label=st.text(st.characters(exclude_categories=["Cs"])),
 )
-def test_toml_round_trip(epochs, learning_rate, seed, sides, square):
+@example(epochs=1, learning_rate=0.1, seed=0, sides=(1, 1), square=False, label='"tumour" \\ Größe \n\x7f 🧠')
+def test_toml_round_trip(epochs, learning_rate, seed, sides, square, label):
     config = Config(
         recipe=Recipe(size_hw=(sides[0] * 4, sides[1] * 4), pad_to_square=square),
         network=NetworkConfig(widths=(3, 5, 7)),
-        training=TrainingConfig(epochs=epochs, learning_rate=learning_rate, seed=seed),
+        training=TrainingConfig(epochs=epochs, learning_rate=learning_rate, seed=seed, label=label),
     )
     assert config_from_tables(tomllib.loads(to_toml(config))) == config
 

@@ -339,10 +339,17 @@ def to_toml(config: Config) -> str:
     for section in dataclasses.fields(config):
         lines.append(f"[{section.name}]")
         values = dataclasses.asdict(getattr(config, section.name))
-        # Numbers, strings, booleans and flat lists look the same in JSON and TOML.
-        lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+        lines += [f"{key} = {_format_value(value)}" for key, value in values.items()]
         lines.append("")
     return "\n".join(lines)
+
+
+def _format_value(value: object) -> str:
+    """Format as JSON: numbers, strings, booleans and flat lists look the same in TOML, but for two kinds of characters.
+
+    TOML knows no surrogates, by which JSON escapes what lies beyond 16 bits, and wants DEL escaped.
+    """
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _without_removed(tables: Mapping[str, Any]) -> dict[str, Any]:
