@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tumortrace
-from tumortrace.config import Config, config_from_tables
+from tumortrace.config import Config, config_from_tables, to_toml
 from tumortrace.data.cases import read_case
 from tumortrace.data.geometry import rasterize_region
 from tumortrace.data.png_writing import write_png
@@ -159,8 +159,8 @@ def test_weights_left_by_a_stopped_run_do_not_start_another(phantom_data, tiny, 
     assert np.isclose(plain.rows[0].train_loss, fresh.rows[0].train_loss, rtol=0, atol=0)
 
 
-def test_a_label_chooses_the_regions_that_are_tumour(tmp_path):
-    folder = tmp_path / "data"
+def write_two_labels(folder: Path) -> Path:
+    """A picture with a square of 9 pixels labelled tumour and another one labelled skull."""
     write_png(folder / "a.png", np.full((20, 30), 90, dtype=np.uint8))
     shapes = {"tumour": (2, 4), "skull": (10, 6)}  # first column and row of a square of 4 px
     regions = [
@@ -173,6 +173,11 @@ def test_a_label_chooses_the_regions_that_are_tumour(tmp_path):
     size = (folder / "a.png").stat().st_size
     record = {"filename": "a.png", "size": size, "regions": regions, "file_attributes": {}}
     (folder / "via.json").write_text(json.dumps({f"a.png{size}": record}))
+    return folder
+
+
+def test_a_label_chooses_the_regions_that_are_tumour(tmp_path):
+    folder = write_two_labels(tmp_path / "data")
     united = tumortrace.open_dataset(folder)
     assert [finding.kind for finding in united.findings] == ["labels-united"]
     chosen = tumortrace.open_dataset(folder, label="tumour")
@@ -181,6 +186,21 @@ def test_a_label_chooses_the_regions_that_are_tumour(tmp_path):
     assert case.truth[4:7, 2:5].all()
     with pytest.raises(DataError, match="no region is labelled 'nose'"):
         tumortrace.open_dataset(folder, label="nose")
+
+
+def test_a_sweep_takes_the_label_of_its_base(tiny, tmp_path, monkeypatch):
+    labelled = dataclasses.replace(tiny, training=dataclasses.replace(tiny.training, label="tumour"))
+    (tmp_path / "base.toml").write_text(to_toml(labelled))
+    (tmp_path / "space.toml").write_text(f"base = '{tmp_path / 'base.toml'}'\n[grid]\n'training.epochs' = [1]\n")
+    opened = []
+    monkeypatch.setattr("tumortrace.trials.sweep.run_sweep", lambda dataset, *_, **__: opened.append(dataset))
+    data, config = write_two_labels(tmp_path / "data"), str(tmp_path / "space.toml")
+    tumortrace.sweep(data, out=tmp_path / "out", config=config)
+    tumortrace.sweep(data, out=tmp_path / "out", config=config, label="skull")
+    truths = [read_case(dataset.records[0])[0].truth for dataset in opened]
+    assert [truth.sum() for truth in truths] == [9, 9]
+    assert truths[0][4:7, 2:5].all()
+    assert truths[1][6:9, 10:13].all()
 
 
 def test_every_name_of_the_front_door_is_documented():

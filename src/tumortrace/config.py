@@ -293,6 +293,13 @@ def override(config: Config, overrides: Iterable[str]) -> Config:
     return _override(tomllib.loads(to_toml(config)), overrides)
 
 
+def with_label(config: Config, label: str | None) -> Config:
+    """Return a configuration with a label of tumour that was given, so that it is kept; None changes nothing."""
+    if label is None:
+        return config
+    return dataclasses.replace(config, training=dataclasses.replace(config.training, label=label))
+
+
 def config_from_tables(tables: Mapping[str, Any]) -> Config:
     """Return a configuration from nested tables, as ``tomllib`` returns them; other settings keep their defaults.
 

@@ -134,6 +134,7 @@ def test_the_shipped_sweep_is_the_reports_grid():
         ("", "[grid]\ntraining.batch_size = [2]", r"grid: 'training' is not of the form \"section\.key\" in quotes"),
         ("", '[grid]\n"training.batch_size" = [2]\nseeds = [0, 1]', r"'seeds' is not of the form .* before \[grid\]"),
         ("", '[grid]\n"training.seed" = [0, 1]', r"grid: training\.seed is set by seeds = \[\.\.\.\]"),
+        ("", '[grid]\n"training.label" = ["a", "b"]', r"grid: training\.label is the same .* give it as --label$"),
         ("", '[[settings]]\n"training.clipp" = 1.0', r"unknown key 'training\.clipp'; did you mean 'training\.clip'\?"),
         ("", '[settings]\n"training.clip" = 1.0', r"must be a list of tables, each under its own \[\[settings\]\]"),
         ("", "[[settings]]", r"settings must be a table of keys to search"),
@@ -158,6 +159,20 @@ def test_each_mistake_has_its_own_line(base: Path, head: str, space: str, messag
     with pytest.raises(ConfigError, match=message) as caught:
         plan_sweep(text_of(base, head, space=space), "x.toml")
     assert "\n" not in str(caught.value)
+
+
+def test_all_settings_have_the_label_that_is_given_or_else_that_of_the_base(base: Path, tmp_path: Path):
+    assert plan_sweep(text_of(base), "x.toml").label == ""
+    labelled = tmp_path / "labelled.toml"
+    labelled.write_text(base.read_text().replace('label = ""', 'label = "core"'))
+    text = text_of(labelled)
+    for given, kept in ((None, "core"), ("oedema", "oedema")):
+        plan = plan_sweep(text, "x.toml", label=given)
+        assert [setting.config.training.label for setting in plan.settings] == [kept, kept]
+        assert plan.label == kept
+        (tmp_path / kept).mkdir()
+        _keep_plan(plan, text, tmp_path / kept)
+        _keep_plan(plan, text, tmp_path / kept)  # a second call continues
 
 
 def test_folds_that_cannot_be(base: Path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
@@ -88,12 +87,3 @@ def read_settings(config: Config | str | None, overrides: Iterable[str]) -> Conf
             raise ConfigError("overrides go with the name or file of a configuration, not with a Config")
         return config
     return load_config(config or "default", overrides)
-
-
-def with_label(settings: Config, label: str | None) -> Config:
-    """Return the settings with a label that was given; a resumed run then keeps it."""
-    return (
-        settings
-        if label is None
-        else dataclasses.replace(settings, training=dataclasses.replace(settings.training, label=label))
-    )

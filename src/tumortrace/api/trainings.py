@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tumortrace.api.answers import EvaluationResult, ImproveResult
-from tumortrace.api.arguments import Data, FilePath, check_output, divide, open_data, read_settings, with_label
-from tumortrace.config import Config
+from tumortrace.api.arguments import Data, FilePath, check_output, divide, open_data, read_settings
+from tumortrace.config import Config, with_label
 from tumortrace.data.dataset import exclude as exclude_cases
 from tumortrace.errors import ConfigError, require_extra
 
@@ -180,10 +180,10 @@ def sweep(  # noqa: PLR0913 - the settings of a sweep
     from tumortrace.trials.sweep_space import plan_sweep, read_sweep
 
     text = read_sweep(config)
-    plan = plan_sweep(text, config)
+    plan = plan_sweep(text, config, label=label)
     folder = check_output(out, data, negatives) or Path()
     _check_ray(ray)
-    dataset = open_data(data, negatives, label)
+    dataset = open_data(data, negatives, plan.label or None)
     from tumortrace.trials.sweep import run_sweep  # torch takes seconds: mistakes above are reported first
 
     with _open_pool(ray, [setting.config for setting in plan.settings], folder) as pool:

@@ -247,7 +247,8 @@ def _describe_plan(plan: Plan, slices: int) -> str:
 
 def _keep_plan(plan: Plan, text: str, out: Path) -> None:
     if (out / SWEEP).is_file():
-        if plan_sweep((out / SWEEP).read_text(encoding="utf-8"), str(out / SWEEP)) != plan:
+        kept = (out / SWEEP).read_text(encoding="utf-8")
+        if plan_sweep(kept, str(out / SWEEP), label=plan.label) != plan:
             raise ConfigError(f"{out}: holds a sweep under other settings; choose another --out")
     elif holds_results(out):
         raise ConfigError(f"{out}: is not empty and holds no sweep; choose another --out")

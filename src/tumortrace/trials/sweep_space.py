@@ -13,12 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from tumortrace.config import SWEEP, Config, config_from_tables, load_config, read_settings
+from tumortrace.config import SWEEP, Config, config_from_tables, load_config, read_settings, with_label
 from tumortrace.errors import ConfigError
 from tumortrace.typed_toml import fill, parse_toml, suggest
 
 SEED = "training.seed"
 """Setting that ``seeds`` varies, apart from the settings that are searched."""
+
+LABEL = "training.label"
+"""Setting that ``--label`` or the base gives, the same for all settings: it says what the data is."""
 
 _SPACES = ("grid", "random", "settings")
 """Tables that can hold the search space; a file has one of them."""
@@ -98,6 +101,11 @@ class Plan:
     settings: tuple[Setting, ...]
 
     @property
+    def label(self) -> str:
+        """Label of the regions that are tumour; empty for all regions."""
+        return self.settings[0].config.training.label
+
+    @property
     def varied(self) -> list[str]:
         """The keys in which settings differ; all keys if there is but one setting."""
         keys = list(self.settings[0].values)
@@ -114,12 +122,13 @@ def read_sweep(name_or_path: str) -> str:
     return read_settings(name_or_path, shipped=[SWEEP])
 
 
-def plan_sweep(text: str, name: str) -> Plan:
+def plan_sweep(text: str, name: str, *, label: str | None = None) -> Plan:
     """Build and check every setting of a sweep.
 
     Args:
         text: Text of its TOML file.
         name: Name of the file, for the messages.
+        label: Label of the regions that are tumour; None takes that of the base.
 
     Raises:
         ConfigError: Not TOML, an unknown key, a wrong value, or a search space without a setting.
@@ -132,7 +141,7 @@ def plan_sweep(text: str, name: str) -> Plan:
     options = fill(SweepOptions, {key: value for key, value in tables.items() if key in known})
     if len(tables.keys() & set(_SPACES)) != 1:
         raise ConfigError(f"{name}: give what is searched in one way, as [grid], [random] or [[settings]]")
-    base = asdict(load_config(options.base))
+    base = asdict(with_label(load_config(options.base), label))
     if "grid" in tables:
         return Plan(options, _build_settings(options, base, _walk_grid(tables["grid"])))
     if "random" in tables:
@@ -234,6 +243,8 @@ def _searched(table: object, name: str) -> Iterator[tuple[str, Any]]:
             )
         if path == SEED:
             raise ConfigError(f"{name}: {SEED} is set by seeds = [...]; omit it here")
+        if path == LABEL:
+            raise ConfigError(f"{name}: {LABEL} is the same for all settings; omit it here, and give it as --label")
         yield path, value
 
 
