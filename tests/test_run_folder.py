@@ -92,6 +92,13 @@ def test_a_cross_validation_is_not_overwritten_by_a_run(tmp_path: Path):
         check_run_folder(put(tmp_path, CONFIG, SPLIT), resume=False)
 
 
+@pytest.mark.parametrize("names", [(CONFIG, SPLIT), (SPLIT,)])
+def test_resuming_a_cross_validation_or_a_sweep_as_a_run_names_the_way(names: tuple[Path, ...], tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"a sweep \(split\.json\); call that command again to continue it$"):
+        check_run_folder(put(tmp_path, *names), resume=True)
+    check_run_folder(put(tmp_path / "run", CONFIG, TRAINING_INDEX, SPLIT), resume=True)  # a split that a user put there
+
+
 def test_a_resumed_run_has_its_own_settings_and_those_that_are_changed(tmp_path: Path):
     put(tmp_path, CONFIG, TRAINING_INDEX).joinpath(CONFIG).write_text("[training]\nepochs = 3\nseed = 5")
     config = resumed_settings(tmp_path, ["training.threads=1"])

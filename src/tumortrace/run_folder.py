@@ -60,6 +60,8 @@ def check_run_folder(run: Path, *, resume: bool) -> None:
         ConfigError: A new run where there is one already, nothing to resume, or files that a run which starts from its
             first epoch would overwrite.
     """
+    if resume and (run / SPLIT).exists() and not has_begun(run):
+        raise ConfigError(f"{run}: holds a cross-validation or a sweep ({SPLIT}); call that command again to continue it")
     if resume and not (run / CONFIG).is_file():
         raise ConfigError(f"{run}: no run to resume (no {CONFIG}); train without --resume first")
     kept = [name for name in (CHECKPOINT, BEST, MODEL) if (run / name).is_file()]

@@ -25,6 +25,7 @@ from tumortrace.evaluation.summary import summary_document
 from tumortrace.locks import LOCK
 from tumortrace.phantoms.slices import write_phantom_dataset
 from tumortrace.run_folder import CONFIG as RUN_CONFIG
+from tumortrace.run_folder import TRAINING_INDEX
 from tumortrace.training import run as run_module
 from tumortrace.training.export import ExportDifference
 from tumortrace.trials import jobs
@@ -153,6 +154,13 @@ def test_it_continues_with_fewer_threads_as_a_slow_training_advises(tmp_path: Pa
     _keep_settings(CONFIG, tmp_path)  # one thread
     with pytest.raises(ConfigError, match="under other settings"):
         _keep_settings(replace(CONFIG, training=replace(CONFIG.training, seed=1)), tmp_path)
+
+
+def test_the_run_of_one_training_is_left_alone_though_its_settings_are_the_same(tmp_path: Path):
+    _keep_settings(CONFIG, tmp_path)
+    (tmp_path / TRAINING_INDEX).touch()  # a run folder has the same config.toml
+    with pytest.raises(ConfigError, match=r"holds the run of one training; choose another --out$"):
+        _keep_settings(CONFIG, tmp_path)
 
 
 def test_whole_sources_are_left_out(data: Path, tmp_path: Path):

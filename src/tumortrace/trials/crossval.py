@@ -21,7 +21,7 @@ from tumortrace.inference.model import open_model
 from tumortrace.locks import lock_folder
 from tumortrace.metrics.aggregate import nan_to_none, summarise
 from tumortrace.progress import tell
-from tumortrace.run_folder import CALIBRATED, CONFIG, MANIFEST, TRAINING_INDEX
+from tumortrace.run_folder import CALIBRATED, CONFIG, MANIFEST, TRAINING_INDEX, has_begun
 from tumortrace.training.compute import start_compute
 from tumortrace.trials.folds import By, keep_split
 from tumortrace.trials.jobs import Here, Job, Pool, describe_left, read_seconds, run_jobs
@@ -92,6 +92,8 @@ def cross_validate(  # noqa: PLR0913 - the settings of a cross-validation
 
 
 def _keep_settings(config: Config, out: Path) -> None:
+    if has_begun(out):
+        raise ConfigError(f"{out}: holds the run of one training; choose another --out")
     if (out / CONFIG).is_file():
         kept, training = load_config(str(out / CONFIG)), config.training
         if replace(kept, training=replace(kept.training, device=training.device, threads=training.threads)) != config:
