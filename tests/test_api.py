@@ -16,6 +16,7 @@ from tumortrace.data.cases import read_case
 from tumortrace.data.geometry import rasterize_region
 from tumortrace.data.png_writing import write_png
 from tumortrace.errors import ConfigError, DataError
+from tumortrace.locks import lock_folder
 from tumortrace.phantoms.slices import draw_phantom
 
 TINY = {
@@ -97,6 +98,15 @@ def test_audit_and_split_return_their_tables(phantom_data):
     pandas = pytest.importorskip("pandas", reason="pandas is not installed")
     assert isinstance(audited.to_pandas(), pandas.DataFrame)
     assert list(divided.to_pandas()["side"].unique()) in (["1", "2"], ["2", "1"])
+
+
+def test_an_audit_replaces_no_file_of_anyone_and_writes_beside_no_other_run(phantom_data, tmp_path):
+    (tmp_path / "groups.csv").write_text("mine")
+    with pytest.raises(DataError, match=r"holds groups\.csv, but no audit"):
+        tumortrace.audit(phantom_data, out=tmp_path)
+    assert (tmp_path / "groups.csv").read_text() == "mine"
+    with lock_folder(tmp_path / "busy"), pytest.raises(DataError, match="another run of tumortrace is writing there"):
+        tumortrace.audit(phantom_data, out=tmp_path / "busy")
 
 
 def test_results_are_shown_in_a_line(phantom_data):

@@ -61,7 +61,9 @@ def check_run_folder(run: Path, *, resume: bool) -> None:
             first epoch would overwrite.
     """
     if resume and (run / SPLIT).exists() and not has_begun(run):
-        raise ConfigError(f"{run}: holds a cross-validation or a sweep ({SPLIT}); call that command again to continue it")
+        raise ConfigError(
+            f"{run}: holds a cross-validation or a sweep ({SPLIT}); call that command again to continue it"
+        )
     if resume and not (run / CONFIG).is_file():
         raise ConfigError(f"{run}: no run to resume (no {CONFIG}); train without --resume first")
     kept = [name for name in (CHECKPOINT, BEST, MODEL) if (run / name).is_file()]

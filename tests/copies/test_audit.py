@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tumortrace.copies.audit import audit_document, write_audit
+from tumortrace.copies.audit import audit_document, refuse_foreign_audit, write_audit
 from tumortrace.copies.compare import SAME_SLICE
 from tumortrace.copies.survey import Survey, survey_cases
 from tumortrace.data.cases import CaseRecord
@@ -71,6 +71,15 @@ def test_files_of_an_audit(audited: tuple[Dataset, Survey], tmp_path: Path):
     assert rows["t2.png"]["transform"] == ""
     assert json.loads((tmp_path / "out" / "audit.json").read_text()) == document
     assert json.loads((tmp_path / "out" / "findings.json").read_text()) == document["findings"]
+    refuse_foreign_audit(tmp_path / "out")  # another audit may replace this one
+
+
+@pytest.mark.parametrize("name", ["groups.csv", "findings.json", "audit.json"])
+def test_files_that_no_audit_wrote_are_not_replaced(name: str, tmp_path: Path):
+    refuse_foreign_audit(tmp_path)
+    (tmp_path / name).write_text("[1]")
+    with pytest.raises(DataError, match=rf": holds {name}, but no audit of tumortrace; choose another --out$"):
+        refuse_foreign_audit(tmp_path)
 
 
 def test_the_page_shows_the_pairs_and_needs_nothing_else(audited: tuple[Dataset, Survey], tmp_path: Path):

@@ -10,8 +10,15 @@ import pytest
 from tumortrace.api import audit
 from tumortrace.config import config_from_tables
 from tumortrace.data.dataset import open_dataset
-from tumortrace.errors import ModelError
-from tumortrace.evaluation.doubtful import CONTRADICTED, Doubt, judge_outline, open_crossval, write_doubts
+from tumortrace.errors import DataError, ModelError
+from tumortrace.evaluation.doubtful import (
+    CONTRADICTED,
+    Doubt,
+    judge_outline,
+    open_crossval,
+    refuse_edited_list,
+    write_doubts,
+)
 from tumortrace.inference.predict import Prediction
 from tumortrace.phantoms.slices import write_phantom_dataset
 from tumortrace.trials.crossval import cross_validate
@@ -129,6 +136,24 @@ def test_the_list_names_the_contradicted_outlines_alone(tmp_path: Path):
     with (tmp_path / "doubtful.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [float(row["doubt"]) for row in rows] == [0.95, 0.4, CONTRADICTED, CONTRADICTED - 0.01]
+
+
+def test_a_list_that_somebody_edited_is_not_replaced(tmp_path: Path):
+    refuse_edited_list(tmp_path)
+    doubts = [
+        Doubt(f"{number}.png", "1", 0.9, 0.1, "elsewhere", "the model marks another place", 4, 5) for number in (1, 2)
+    ]
+    write_doubts(doubts, tmp_path)
+    refuse_edited_list(tmp_path)  # as it was written
+    for text in ("2.png\n", ""):
+        (tmp_path / "doubtful.txt").write_text(text)
+        with pytest.raises(
+            DataError, match=r"doubtful\.txt: was edited since an audit wrote it; move it elsewhere, or"
+        ):
+            refuse_edited_list(tmp_path)
+    (tmp_path / "doubtful.csv").unlink()
+    with pytest.raises(DataError, match="was edited"):
+        refuse_edited_list(tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,14 @@ Heavy libraries are imported by the function that needs them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from tumortrace.api.answers import AuditResult, SplitResult
 from tumortrace.api.arguments import Data, FilePath, check_output, list_folders, open_data
 from tumortrace.data.dataset import Dataset, open_apart, open_datasets
 from tumortrace.errors import DataError, require_extra
+from tumortrace.locks import lock_folder
 
 
 def open_dataset(*folders: FilePath, negatives: FilePath | None = None, label: str | None = None) -> Dataset:
@@ -48,19 +50,37 @@ def audit(
 
     Raises:
         TumortraceError: The extra ``report`` is not installed.
-        DataError: A folder cannot be opened or is given twice, or ``out`` lies inside one.
+        DataError: A folder cannot be opened or is given twice; or ``out`` lies inside one, another run writes there, or
+            it holds files that no audit wrote, or a ``doubtful.txt`` that was edited.
         ModelError: ``run`` is no finished cross-validation, or one on other data.
     """
     require_extra("report", purpose="audit a dataset")
+    folder = check_output(out, data)
+    if folder is not None:
+        _refuse_foreign_files(folder, doubts=run is not None)  # before the survey, which takes minutes
+    with nullcontext() if folder is None else lock_folder(folder):
+        return _audit(data, label, run, folder)
+
+
+def _refuse_foreign_files(folder: Path, *, doubts: bool) -> None:
+    """Refuse a folder in which an audit would replace files that no audit wrote, or that were edited since."""
+    from tumortrace.copies.audit import refuse_foreign_audit
+    from tumortrace.evaluation.doubtful import refuse_edited_list
+    from tumortrace.reporting.html import refuse_foreign_page
+
+    refuse_foreign_page(folder / "audit.html")
+    refuse_foreign_audit(folder)
+    if doubts:
+        refuse_edited_list(folder)
+
+
+def _audit(
+    data: FilePath | Sequence[FilePath], label: str | None, run: FilePath | None, folder: Path | None
+) -> AuditResult:
     from tumortrace.copies.audit import audit_document, write_audit
     from tumortrace.copies.survey import survey_cases
     from tumortrace.evaluation.doubtful import describe_doubts, find_doubtful, open_crossval, write_doubts
 
-    folder = check_output(out, data)
-    if folder is not None:
-        from tumortrace.reporting.html import refuse_foreign_page
-
-        refuse_foreign_page(folder / "audit.html")  # before the survey, which takes minutes
     dataset = open_apart([Path(root) for root in list_folders(data)], label=label)
     held_out = open_crossval(Path(run)) if run is not None else None
     survey = survey_cases((*dataset.records, *dataset.unannotated), as_pictures=True)

@@ -23,11 +23,13 @@ from tumortrace.copies.survey import Survey
 from tumortrace.copies.training_index import cut_head_mask
 from tumortrace.copies.transforms import name_transform
 from tumortrace.data.dataset import Dataset
-from tumortrace.json_csv import Document, write_csv, write_json
+from tumortrace.errors import DataError
+from tumortrace.json_csv import Document, read_json, write_csv, write_json
 from tumortrace.machine import usable_cores
 from tumortrace.metrics.aggregate import describe_values, nan_to_none
 from tumortrace.metrics.overlap import count_pixels
 
+DOCUMENT, GROUPS, FINDINGS = "audit.json", "groups.csv", "findings.json"
 GROUP_COLUMNS = ("file", "split", "group", "transform", "similarity", "nearest")
 
 _EDGES = np.round(np.linspace(0, 1, 41), 3)
@@ -73,11 +75,28 @@ def audit_document(dataset: Dataset, survey: Survey) -> Document:
     return dict(nan_to_none(document | {"leakage": describe_leakage(document)}))
 
 
+def refuse_foreign_audit(out: Path) -> None:
+    """Refuse to replace files that ``write_audit`` did not write.
+
+    Raises:
+        DataError: The folder holds one of the names without the ``audit.json`` of an audit.
+    """
+    there = [name for name in (DOCUMENT, GROUPS, FINDINGS) if (out / name).exists()]
+    if not there:
+        return
+    try:
+        document = read_json(out / DOCUMENT)
+    except (OSError, ValueError):
+        document = None
+    if not isinstance(document, dict) or "same_slice" not in document:
+        raise DataError(f"{out}: holds {there[0]}, but no audit of tumortrace; choose another --out")
+
+
 def write_audit(document: Document, survey: Survey, out: Path) -> None:
-    """Write ``groups.csv``, ``audit.json`` and ``findings.json``."""
-    write_csv(out / "groups.csv", group_rows(survey), columns=GROUP_COLUMNS)
-    write_json(out / "audit.json", document)
-    write_json(out / "findings.json", document["findings"])
+    """Write ``audit.json``, by which the folder is known as that of an audit, ``groups.csv`` and ``findings.json``."""
+    write_json(out / DOCUMENT, document)
+    write_csv(out / GROUPS, group_rows(survey), columns=GROUP_COLUMNS)
+    write_json(out / FINDINGS, document["findings"])
 
 
 def nearest_copies(survey: Survey) -> dict[int, CopyPair]:

@@ -7,6 +7,7 @@ model. An outline ranks by how much it differs from the model's probabilities an
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -26,7 +27,7 @@ from tumortrace.evaluation.evaluate import read_surveyed
 from tumortrace.files import write_atomically
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import Prediction, predict
-from tumortrace.json_csv import Document, write_csv
+from tumortrace.json_csv import Document, read_csv, write_csv
 from tumortrace.metrics.lesions import label_lesions
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.metrics.surface import compare_surfaces
@@ -198,16 +199,37 @@ def measure_doubt(mask: NDArray[np.bool_], probability: NDArray[np.float32], tru
     return math.sqrt(highest * _certainty(mask, probability)) * (1 - _soft_dice(probability, truth))
 
 
+def refuse_edited_list(out: Path) -> None:
+    """Refuse to replace a ``doubtful.txt`` from which somebody struck names since ``write_doubts`` wrote it.
+
+    Raises:
+        DataError: It names other cases than the ``doubtful.csv`` beside it contradicts.
+    """
+    if not (out / LIST).exists():
+        return
+    try:
+        numbers = [(row["file"], float(row["doubt"]), float(row["dice"])) for row in read_csv(out / TABLE)]
+        written = _list_names(file for file, doubt, dice in numbers if is_contradicted(doubt, dice))
+    except (OSError, KeyError, TypeError, ValueError, csv.Error):
+        written = None
+    if (out / LIST).read_bytes() != written:
+        raise DataError(f"{out / LIST}: was edited since an audit wrote it; move it elsewhere, or choose another --out")
+
+
 def write_doubts(doubts: Sequence[Doubt], out: Path) -> None:
     """Write ``doubtful.csv``, a row a case, and ``doubtful.txt``, the names that ``train --exclude`` reads."""
     write_csv(out / TABLE, (asdict(doubt) for doubt in doubts), columns=[field.name for field in fields(Doubt)])
-    names = "".join(f"{doubt.file}\n" for doubt in contradicted(doubts))
-    write_atomically(out / LIST, names.encode(errors="backslashreplace"))  # a folder's name may not be UTF-8
+    write_atomically(out / LIST, _list_names(doubt.file for doubt in contradicted(doubts)))
 
 
 def contradicted(doubts: Iterable[Doubt]) -> list[Doubt]:
     """Return the doubts of at least ``CONTRADICTED`` about outlines that share less than half with the model's mask."""
-    return [doubt for doubt in doubts if doubt.doubt >= CONTRADICTED and doubt.dice < APART]
+    return [doubt for doubt in doubts if is_contradicted(doubt.doubt, doubt.dice)]
+
+
+def is_contradicted(doubt: float, dice: float) -> bool:
+    """Return whether an outline of this doubt and this Dice with the model's mask is named in ``doubtful.txt``."""
+    return doubt >= CONTRADICTED and dice < APART
 
 
 def describe_doubts(doubts: Sequence[Doubt], *, crossval: Path, survey: Survey) -> Document:
@@ -222,6 +244,11 @@ def describe_doubts(doubts: Sequence[Doubt], *, crossval: Path, survey: Survey) 
         "contradicted": len(listed),
         "kinds": {kind: count for kind, count in counts.items() if count},
     }
+
+
+def _list_names(files: Iterable[str]) -> bytes:
+    """Return names, one a line; what is no text, as in a folder's name that is not UTF-8, is escaped."""
+    return "".join(f"{file}\n" for file in files).encode(errors="backslashreplace")
 
 
 def _judge_case(surveyed: SurveyedCase, held_out: HeldOutModels) -> Doubt | None:
