@@ -433,8 +433,26 @@ def test_info_on_no_model_prints_nothing_but_the_error(capsys: pytest.CaptureFix
 def test_a_cluster_takes_all_of_ones_own_inputs():
     with pytest.raises(TumortraceError, match="omit --sample"):
         segment(None, sample=True, ray="auto")
-    with pytest.raises(TumortraceError, match="omit --shard"):
+    with pytest.raises(TumortraceError, match="--ray is about all of your inputs; omit it, or --shard"):
         segment(["x.png"], shard="1/2", ray="auto")
+
+
+@pytest.mark.parametrize("option", ["no_empty_seg", "seg_all_frames", "seg_fractional", "keep_names"])
+def test_what_a_dicom_seg_holds_is_not_said_of_none(option: str):
+    named = f"--{option.replace('_', '-')}"
+    with pytest.raises(TumortraceError, match=rf"^{named} says what a DICOM-SEG holds, .* add --dicom-seg$"):
+        segment(["x"], **{option: True})
+    with pytest.raises(DataError, match="no such file"):  # past the options
+        segment(["x"], dicom_seg=True, **{option: True})
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("dicom_seg", True), ("send", "https://archive.example"), ("bids", True), ("series", "1.2"), ("keep_names", True)],
+)
+def test_the_sample_refuses_what_it_would_not_do(option: str, value: object):
+    with pytest.raises(TumortraceError, match=rf"^--{option.replace('_', '-')} is for your own .*; omit --sample$"):
+        segment(None, sample=True, **{option: value})
 
 
 def test_the_address_of_a_cluster_is_checked_first(monkeypatch: pytest.MonkeyPatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -87,7 +87,23 @@ def segment(  # noqa: PLR0913 - the options of the command
     from tumortrace.inference.batch.inputs import segment_inputs, segment_sample
     from tumortrace.inference.results.volume_files import VolumeOptions
 
-    _refuse_contradictions(inputs, sample=sample, box=box, tta=tta, shard=shard, ray=ray, as_json=as_json)
+    of_seg = {
+        "--no-empty-seg": no_empty_seg,
+        "--seg-all-frames": seg_all_frames,
+        "--seg-fractional": seg_fractional,
+        "--keep-names": keep_names,
+    }
+    if sample:
+        own = {"--box": box, "--series": series, "--dicom-seg": dicom_seg, "--send": send, "--bids": bids}
+        _refuse({**own, **of_seg, "--shard": shard, "--ray": ray}, "is for your own pictures and scans; omit --sample")
+    if not dicom_seg and send is None:
+        _refuse(of_seg, "says what a DICOM-SEG holds, and none is written; add --dicom-seg")
+    if box is not None:
+        _refuse({"--tta": tta}, "averages automatic masks; omit it with --box")
+    if shard is not None:
+        _refuse({"--ray": ray, "--json": as_json}, "is about all of your inputs; omit it, or --shard")
+    if sample == bool(inputs):
+        raise TumortraceError("give pictures, folders or patterns to segment, or --sample alone to see it work")
     # The sample goes into a folder of its own, so that trying it out is not in the way of the first real scans.
     folder = out or Path("tumortrace-sample" if sample else "tumortrace-masks")
     chosen, gate = choose_model(model), not no_gate
@@ -119,27 +135,16 @@ def segment(  # noqa: PLR0913 - the options of the command
     _show(summary, folder, as_json=as_json)
 
 
-def _refuse_contradictions(  # noqa: PLR0913 - the options that exclude each other
-    inputs: Sequence[str] | None,
-    *,
-    sample: bool,
-    box: str | None,
-    tta: bool,
-    shard: str | None,
-    ray: str | None,
-    as_json: bool,
-) -> None:
-    """Refuse options that do not go together, each with the one to omit."""
-    if sample and box is not None:
-        raise TumortraceError("--box is for your own pictures; omit --sample")
-    if tta and box is not None:
-        raise TumortraceError("--tta averages automatic masks; omit it with --box")
-    if ray is not None and (sample or shard is not None):
-        raise TumortraceError(f"--ray segments all of your own inputs; omit {'--sample' if sample else '--shard'}")
-    if shard is not None and (sample or as_json):
-        raise TumortraceError(f"--shard is a part of your own inputs; omit {'--sample' if sample else '--json'}")
-    if sample == bool(inputs):
-        raise TumortraceError("give pictures, folders or patterns to segment, or --sample alone to see it work")
+def _refuse(options: Mapping[str, object], why: str) -> None:
+    """Refuse the first option that was given.
+
+    Args:
+        options: Value of each option; None and False stand for one that was not given.
+        why: End of the message, with the remedy.
+    """
+    for option, value in options.items():
+        if value is not None and value is not False:
+            raise TumortraceError(f"{option} {why}")
 
 
 def _show(summary: SegmentSummary, folder: Path, *, as_json: bool) -> None:
