@@ -222,6 +222,16 @@ def test_the_headline_says_what_the_number_is_worth(
     assert words in page
 
 
+def test_the_headline_counts_the_groups_behind_its_number(make_score: MakeScore, tmp_path: Path):
+    leaked = [make_score(f"y{i}", PixelCounts(i, 1, 1, 90), clean=False) for i in range(3)]
+    clean = [make_score(f"z{i}", PixelCounts(9, 1, 1, 90), group="one patient") for i in range(2)]
+    scores = (*leaked, *clean)  # 5 images in 4 groups, of which the 2 clean ones are one
+    write_evaluation(Evaluation(scores, (), {"name": "m", "sha256": ""}, 0.5), tmp_path / "scores")
+    write_report([tmp_path / "scores"], tmp_path / "report.html")
+    boxes = re.findall(r"<div><b>(.*?)</b><span>(.*?)</span></div>", read(tmp_path / "report.html"))
+    assert boxes[1:] == [("2", "of 5 scored images behind this number"), ("1", "group of copies and patients")]
+
+
 def test_a_model_below_a_lookup_table_is_told_so(make_score: MakeScore, tmp_path: Path):
     better = {"all_background": PixelCounts(0, 0, 5, 87), "nearest_training_mask": PixelCounts(50, 0, 0, 42)}
     write_report([write_scores(tmp_path / "scores", make_score, baselines=better)], tmp_path / "report.html")

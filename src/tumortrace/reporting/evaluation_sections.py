@@ -59,13 +59,13 @@ def model_section(evaluation: StoredEvaluation) -> Section:
 
 
 def _headline(summary: Document, verdict: Verdict) -> Markup:
-    dice = verdict.scores["dice"]
+    dice, card = verdict.scores["dice"], summary["number_card"]
     boxes = [
         (cells.number(dice["mean"]), f"mean Dice on {verdict.images}, 95 % interval {cells.interval(dice['ci95'])}"),
         (str(verdict.scores["n"]), f"of {counted(summary['n'], 'scored image')} behind this number"),
-        (str(summary["groups"]), f"{'group' if summary['groups'] == 1 else 'groups'} of copies and patients"),
+        (str(card["groups"]), f"{'group' if card['groups'] == 1 else 'groups'} of copies and patients"),
     ]
-    words = [*summary["verdict"], f"To cite: {summary['number_card']['text']}"]
+    words = [*summary["verdict"], f"To cite: {card['text']}"]
     return html.headline(boxes) + Markup().join(map(html.paragraph, words))
 
 
