@@ -118,6 +118,15 @@ def test_results_are_shown_in_a_line(phantom_data):
     assert dataset.to_pandas()["part"].value_counts().to_dict() == {"train": 10, "test": 5, "val": 4}
 
 
+def test_one_folder_needs_no_list_around_it(tiny_run, tmp_path):
+    page = tmp_path / "page.html"
+    assert tumortrace.report(str(tiny_run), out=page).path == page
+    with pytest.raises(DataError, match="name at least two folders"):
+        tumortrace.compare(str(tiny_run))
+    with pytest.raises(DataError, match="no folder to report on; give what train, evaluate or crossval wrote"):
+        tumortrace.report([])
+
+
 def test_results_are_frozen(phantom_data):
     audited = tumortrace.audit(phantom_data)
     with pytest.raises(dataclasses.FrozenInstanceError):

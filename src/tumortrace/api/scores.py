@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tumortrace.api.answers import EvaluationResult, ReportResult
-from tumortrace.api.arguments import Data, FilePath, check_output, divide, open_data
-from tumortrace.errors import require_extra
+from tumortrace.api.arguments import Data, FilePath, check_output, divide, list_folders, open_data
+from tumortrace.errors import DataError, require_extra
 from tumortrace.files import sync_folders_once
 from tumortrace.locks import lock_folder
 
@@ -86,7 +86,7 @@ def evaluate(  # noqa: PLR0913 - the settings of an evaluation
     return EvaluationResult(result, summary, result.findings, files)
 
 
-def compare(folders: Sequence[FilePath]) -> Comparison:
+def compare(folders: FilePath | Sequence[FilePath]) -> Comparison:
     """Compare evaluations of the same cases, with intervals and permutation tests.
 
     Args:
@@ -98,23 +98,27 @@ def compare(folders: Sequence[FilePath]) -> Comparison:
     require_extra("report", purpose="compare evaluations")
     from tumortrace.evaluation.compare import compare_evaluations
 
-    return compare_evaluations([Path(folder) for folder in folders])
+    return compare_evaluations([Path(folder) for folder in list_folders(folders)])
 
 
-def report(folders: Sequence[FilePath], *, out: FilePath | None = None, colours: Colours = "safe") -> ReportResult:
+def report(
+    folders: FilePath | Sequence[FilePath], *, out: FilePath | None = None, colours: Colours = "safe"
+) -> ReportResult:
     """Write one self-contained page on runs, evaluations and cross-validations.
 
     Args:
-        folders: Runs, evaluations and cross-validations.
+        folders: Runs, evaluations and cross-validations; or one of them.
         out: The page; None writes ``report.html`` into the last folder.
         colours: ``"safe"`` for all eyes and grey print, or those of the student paper.
 
     Raises:
-        DataError: A folder holds neither a finished run nor an evaluation.
+        DataError: There is no folder, or one holds neither a finished run nor an evaluation.
     """
     require_extra("report", purpose="draw the page's figures")
     from tumortrace.reporting.page import write_report
 
-    sources = [Path(folder) for folder in folders]
+    sources = [Path(folder) for folder in list_folders(folders)]
+    if not sources:
+        raise DataError("no folder to report on; give what train, evaluate or crossval wrote")
     page = Path(out) if out is not None else sources[-1] / "report.html"
     return ReportResult(page, tuple(write_report(sources, page, colours=colours)))
