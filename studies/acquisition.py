@@ -1,8 +1,8 @@
 """How well plane and contrast are recognised, and the weights that do it.
 
 ``python -m studies.acquisition DATA`` takes the folder that holds ``figshare``, ``brisc``, ``lgg``, ``no_tumour_extra``
-and ``brats2013``. Subjects are held out by turns (those of a source that names none are all held out together), then
-whole sources. It writes ``docs/results/tables/acquisition_*.csv`` and, from all slices,
+and ``brats2013``. Subjects are held out in turn (those of a source that names none all together), then whole
+sources. It writes ``docs/results/tables/acquisition_*.csv`` and, from all slices,
 ``src/tumortrace/weights/acquisition.npz``.
 """
 
@@ -54,7 +54,7 @@ MEASURES = {"plane": measure_plane_features, "contrast": measure_contrast_featur
 
 @dataclass(frozen=True)
 class Labelled:
-    """A slice with what is known of it; empty where nothing is."""
+    """A slice with its source, subject, plane and contrast; plane and contrast are empty where they are unknown."""
 
     path: Path
     source: str

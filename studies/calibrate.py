@@ -19,7 +19,7 @@ from typing import Annotated
 
 import typer
 
-from studies.review import Doubts
+from studies.review import Reasons
 from studies.screening import half_of, open_sources
 from tumortrace.cli import run_script
 from tumortrace.config import load_config, to_toml
@@ -68,8 +68,8 @@ def main(
     dataset, split = open_sources(data, sources)
     wanted = {case.file for case in split.cases if case.side in runs}
     records = [record for record in dataset.records if record.case_id in wanted][::every]
-    doubts = Doubts()
-    fitted = cross_fit(hold_out(runs, records, split), survey_cases(records), on_case=doubts.note)
+    reasons = Reasons()
+    fitted = cross_fit(hold_out(runs, records, split), survey_cases(records), on_case=reasons.note)
     write_evaluation(fitted.evaluation, out)
     write_atomically(out / SPLIT, (sources / "folds.json").read_bytes())
     for fold, folder in runs.items():
@@ -78,7 +78,7 @@ def main(
     config = load_config(str(next(iter(runs.values())) / CONFIG))
     write_atomically(out / "calibrated.toml", to_toml(replace(config, recipe=fitted.recipe)).encode())
     print(fitted.recipe)
-    doubts.print_worth(fitted)
+    reasons.print_worth(fitted)
 
 
 if __name__ == "__main__":

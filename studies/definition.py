@@ -1,4 +1,4 @@
-"""Share of the loss on an unseen hospital that is its definition of a tumour.
+"""The part of the loss on an unseen hospital that is its definition of a tumour.
 
 ``python -m studies.definition DATA --sources DIR --run lgg=RUN --in-domain SCORES`` takes runs that were trained
 without a source. It makes the masks of that source again at other thresholds, grown and shrunk. The best pair of the
@@ -30,7 +30,7 @@ from tumortrace.progress import track
 
 THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
 GROWTHS = (-0.02, -0.01, -0.005, 0.0, 0.005, 0.01, 0.02, 0.03)
-"""By which a mask's outline is moved outwards, as shares of the slice's longer side."""
+"""Distances that a mask's outline is moved outwards, as fractions of the slice's longer side."""
 
 AS_IT_IS = (THRESHOLDS.index(0.5), GROWTHS.index(0.0))
 
@@ -56,7 +56,7 @@ class Definition(NamedTuple):
 
 
 def dice_of_variants(probability: NDArray[np.float32], truth: NDArray[np.bool_]) -> Floats:
-    """Dice of the mask at every threshold and growth.
+    """Return the Dice of the mask at every threshold and growth.
 
     Returns:
         Shape (thresholds, growths), float64; an empty mask has 0.
@@ -95,7 +95,7 @@ def adjust(dices: Floats, groups: list[str]) -> tuple[Floats, list[tuple[int, in
 
 
 def measure(hospital: Hospital, *, every: int) -> Definition:
-    """Segment the slices with tumour of a source that the model never saw, at every threshold and growth."""
+    """Segment the slices with tumour of a source that the model was not trained on, at every threshold and growth."""
     dices, groups = [], []
     records = hospital.records[::every]
     for record, case, _ in track(read_cases(records), hospital.name, total=len(records)):
@@ -109,7 +109,7 @@ def measure(hospital: Hospital, *, every: int) -> Definition:
 
 
 def read_in_domain(scores: Path) -> dict[str, float]:
-    """Mean Dice of each source's slices with tumour, by models that were trained on others of it."""
+    """Return the mean Dice of each source's slices with tumour, by models that were trained on others of it."""
     dices: dict[str, list[float]] = {}
     for row in read_evaluation(scores).rows:
         if row.tumour_px:
@@ -118,7 +118,7 @@ def read_in_domain(scores: Path) -> dict[str, float]:
 
 
 def tabulate(results: list[Definition], in_domain: dict[str, float]) -> Table:
-    """A row a source."""
+    """Return a table with a row for each source."""
     table = make_table(
         "What a new hospital costs, on slices with tumour, and how much of it is the definition",
         *("source", "n", "held out", "adjusted", "gain", "in domain", "of the gap", "threshold, growth"),

@@ -18,9 +18,9 @@ class Scored(NamedTuple):
 
     Attributes:
         source: Its dataset.
-        group: It and its copies.
-        healthy: It holds no tumour.
-        values: One a way: its Dice or, of a healthy one, whether it was painted.
+        group: Name of its group of copies and patients.
+        healthy: Whether it has no tumour.
+        values: A value for each way: Dice or, of a healthy one, 1.0 for a false alarm and 0.0 for none.
     """
 
     source: str
@@ -35,7 +35,7 @@ def list_trained(crossval: Path, split: Split) -> list[str]:
 
 
 def tabulate_gains(title: str, first: str, others: Sequence[str], scored: Sequence[Scored]) -> Table:
-    """A row a source, one for all slices with tumour, and one for those without.
+    """Return a row for each source, one for all slices with tumour, and one for those without.
 
     Args:
         title: Title of the table.
@@ -46,7 +46,7 @@ def tabulate_gains(title: str, first: str, others: Sequence[str], scored: Sequen
     table = make_table(title, "slices", "n", first, *others)
     ill = [one for one in scored if not one.healthy]
     rows = {source: [one for one in ill if one.source == source] for source in sorted({one.source for one in ill})}
-    rows |= {"all with tumour": ill, "tumour-free: painted": [one for one in scored if one.healthy]}
+    rows |= {"all with tumour": ill, "tumour-free: false alarms": [one for one in scored if one.healthy]}
     for name, part in rows.items():
         if part:
             mean = sum(one.values[0] for one in part) / len(part)

@@ -16,11 +16,11 @@ from tumortrace.inference.model import Model, open_model
 
 @dataclass(frozen=True, eq=False)
 class Hospital:
-    """A source that a model never saw.
+    """A source that a model was not trained on.
 
     Attributes:
         name: Name of the source.
-        model: Trained on others.
+        model: Model that was trained on other sources.
         dataset: Slices of all sources.
         records: Its slices, without those whose outlines ``studies.sources`` leaves out.
         group_of: Group of each slice by case_id: its patient or copies, of figshare and brisc a run of 13 slices.

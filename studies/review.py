@@ -34,7 +34,7 @@ LOW = 0.5
 
 
 class Judged(NamedTuple):
-    """A slice, its Dice (NaN without tumour), and what was said of its mask."""
+    """A slice: Dice (NaN if mask and truth are empty), confidence, reasons for review, and whether it has no tumour."""
 
     dice: float
     confidence: float
@@ -43,38 +43,38 @@ class Judged(NamedTuple):
 
 
 def judge(score: CaseScore, kinds: tuple[str, ...], review_below: float) -> Judged:
-    """Join a case's score with the doubts that do not come from its confidence."""
+    """Join a case's score with the reasons for review other than its confidence."""
     low = (LOW_CONFIDENCE,) if score.confidence < review_below else ()
     return Judged(score.counts.dice, score.confidence, (*low, *kinds), healthy=not score.tumour_px)
 
 
 def kind_of(reason: str) -> str:
-    """A doubt without its numbers: ``low confidence (0.61)`` is ``low confidence``."""
+    """Return a reason without its numbers: ``low confidence (0.61)`` is ``low confidence``."""
     return reason.partition(":")[0].partition(" (")[0]
 
 
-def order_by(judged: Sequence[Judged], *, doubts: bool) -> NDArray[np.int64]:
-    """Indices from the mask to keep longest to the first to be looked at: the least confident first.
+def order_by(judged: Sequence[Judged], *, reasons: bool) -> NDArray[np.int64]:
+    """Return indices, from the mask to keep longest to the first to review: the least confident first.
 
     Args:
         judged: The slices.
-        doubts: Masks with another doubt than low confidence go before all others.
+        reasons: Whether masks with another reason than low confidence are reviewed before all others.
     """
-    other = [doubts and any(kind != LOW_CONFIDENCE for kind in one.kinds) for one in judged]
+    other = [reasons and any(kind != LOW_CONFIDENCE for kind in one.kinds) for one in judged]
     return np.lexsort([[-one.confidence for one in judged], other])
 
 
 def curve(judged: Sequence[Judged], order: NDArray[np.int64]) -> list[tuple[float, float]]:
-    """Mean Dice of the masks kept, and how many of them are bad, at each of the coverages."""
+    """Return the mean Dice of the masks kept and the fraction of bad ones, at each of ``COVERAGES``."""
     dices = np.array([judged[index].dice for index in order])
     kept = [dices[: max(round(coverage * len(dices)), 1)] for coverage in COVERAGES]
     return [(float(values.mean()), float((values < LOW).mean())) for values in kept]
 
 
-def tabulate_doubts(judged: Sequence[Judged]) -> Table:
-    """A row a doubt: how often it is raised, and how good the masks are with it and without."""
+def tabulate_reasons(judged: Sequence[Judged]) -> Table:
+    """Return a row for each reason: how often it is given, and how good the masks are with it and without."""
     headings = ("slices with tumour", "Dice with it", "Dice without", "of bad masks", "tumour-free slices")
-    table = make_table("Doubts about a mask", "doubt", *headings)
+    table = make_table("Reasons for review", "reason", *headings)
     ill, healthy = ([one for one in judged if one.healthy == which] for which in (False, True))
     dices = np.array([one.dice for one in ill])
     for kind in [*sorted({kind for one in judged for kind in one.kinds}), "any"]:
@@ -99,24 +99,26 @@ def _mean(values: NDArray[np.float64]) -> str:
 
 
 def tabulate_curve(judged: Sequence[Judged]) -> Table:
-    """A row a way of choosing which masks to look at again."""
+    """Return a row for each way of choosing the masks to review."""
     table = make_table(
-        "Mean Dice of the masks kept, and the share of bad ones", "kept", *[f"{coverage:.0%}" for coverage in COVERAGES]
+        "Mean Dice of the masks kept, and the fraction of bad ones",
+        "kept",
+        *[f"{coverage:.0%}" for coverage in COVERAGES],
     )
     ways = {
         "at random": [curve(judged, np.arange(len(judged)))[0]] * len(COVERAGES),
-        "the least confident go": curve(judged, order_by(judged, doubts=False)),
-        "those with another doubt go first": curve(judged, order_by(judged, doubts=True)),
+        "the least confident first": curve(judged, order_by(judged, reasons=False)),
+        "those with another reason first": curve(judged, order_by(judged, reasons=True)),
     }
     for name, points in ways.items():
         table.add_row(name, *[f"{dice:.3f} ({bad:.1%})" for dice, bad in points])
     return table
 
 
-class Doubts:
-    """What is said of each mask, beside its confidence.
+class Reasons:
+    """Reasons for review of each mask, other than its confidence.
 
-    What the confidence is in a fold is fitted after all have been predicted: it is joined last.
+    The confidence of a fold is fitted after all slices were predicted, so it is joined last.
     """
 
     def __init__(self) -> None:
@@ -124,7 +126,7 @@ class Doubts:
         self._kinds: dict[str, tuple[str, ...]] = {}
 
     def note(self, case: Case, prediction: Prediction, _score: CaseScore) -> None:
-        """Keep what is said of one mask."""
+        """Keep the reasons of one mask."""
         kinds = tuple(kind_of(reason) for reason in prediction.reasons)
         self._kinds[case.record.case_id] = tuple(kind for kind in kinds if kind != LOW_CONFIDENCE)
 
@@ -133,7 +135,7 @@ class Doubts:
         scores = fitted.evaluation.scores
         judged = [judge(score, self._kinds[score.file], fitted.recipe.review_below) for score in scores]
         console = Console(width=160)
-        console.print(tabulate_doubts(judged))
+        console.print(tabulate_reasons(judged))
         console.print(tabulate_curve([one for one in judged if not one.healthy]))
 
 
@@ -143,7 +145,7 @@ def main(
     negatives: Annotated[Path | None, typer.Option()] = None,
 ) -> None:
     """Segment every held-out slice; print the tables."""
-    doubts = Doubts()
+    reasons = Reasons()
     split = read_split(crossval / "split.json")
     fitted, _ = cross_validate(
         open_datasets(data, negatives=negatives),
@@ -151,9 +153,9 @@ def main(
         folds=len(split.sides),
         by="source" if split.by == "source" else "groups",
         out=crossval,
-        on_case=doubts.note,
+        on_case=reasons.note,
     )
-    doubts.print_worth(fitted)
+    reasons.print_worth(fitted)
 
 
 if __name__ == "__main__":

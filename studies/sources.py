@@ -3,7 +3,7 @@
 ``python -m studies.sources DATA --out DIR`` reads the downloaded sources below DATA and writes to DIR, with links in
 place of copies: ``brisc`` (images, masks, pairs.csv), ``br35h`` (TRAIN and VAL), ``tumour_free``, ``folds.json``
 (``train --split DIR/folds.json --fold I``) and ``all.json`` (``train --split DIR/all.json``). ``figshare`` and ``lgg``
-are read where they are. No score is looked at:
+are read where they are. No rule uses a score:
 
 - An outline that disagrees (Dice below 0.5) with more than half of the other outlines of its slice is left out. Where
   there are two outlines that disagree, neither stays.

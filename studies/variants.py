@@ -1,8 +1,9 @@
 """Gain and cost of the mirror image and of int8, on held-out slices.
 
 ``python -m studies.variants DATA... --negatives DIR --crossval DIR`` takes the folds that ``tumortrace crossval``
-trained. Each fold's held-out slices (every ``--every``-th) are segmented by its model in one look, with its mirror
-image as well, and in one look of the model quantised to 8 bits with slices that it was trained on; all at 0.5.
+trained. The model of each fold segments its held-out slices (every ``--every``-th) in one forward pass, and with the
+mirror image as well. So does, in one pass, the model quantised to 8 bits with slices that it was trained on. All masks
+are cut at 0.5.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def score(crossval: Path, whole: Dataset, *, every: int) -> list[Scored]:
     scored = []
     for side in list_trained(crossval, split):
         parts = apply_split(whole, split, fold=int(side))
-        model = one_look(open_model(str(crossval / f"fold-{side}")))
+        model = one_pass(open_model(str(crossval / f"fold-{side}")))
         small = in_8_bits(model, parts.select("train"))
         records = parts.select("test")[::every]
         for record, case, _ in track(read_cases(records), f"Fold {side}", total=len(records)):
@@ -55,17 +56,17 @@ def score(crossval: Path, whole: Dataset, *, every: int) -> list[Scored]:
 
 
 def in_8_bits(model: Model, learnt: Sequence[CaseRecord]) -> Model:
-    """The model as ``export --int8`` makes it, its ranges set on slices that it was trained on."""
+    """Return the model as ``export --int8`` makes it, with ranges from slices that it was trained on."""
     cases = [case for _, case, _ in read_cases(tuple(evenly_spaced(learnt, CALIBRATION))) if case is not None]
     data = quantize(model.path.read_bytes(), [prepare_pixels(case.slice.pixels, model.recipe) for case in cases])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "int8.onnx"
         path.write_bytes(data)
-        return one_look(open_model(str(path)))
+        return one_pass(open_model(str(path)))
 
 
-def one_look(model: Model) -> Model:
-    """The model without its recipe's mirror image."""
+def one_pass(model: Model) -> Model:
+    """Return the model without its recipe's mirror image."""
     return replace(model, recipe=replace(model.recipe, average_mirror=False))
 
 
@@ -78,7 +79,7 @@ def main(
     """Segment in all ways; print the table."""
     scored = score(crossval, open_datasets(data, negatives=negatives), every=every)
     others = ("gain of the mirror image", "gain of 8 bits")
-    Console(width=130).print(tabulate_gains("The network's variants", "one look", others, scored))
+    Console(width=130).print(tabulate_gains("The network's variants", "one pass", others, scored))
 
 
 if __name__ == "__main__":

@@ -108,24 +108,24 @@ def test_each_half_takes_the_threshold_of_the_other():
     assert sorted(chosen) == [(1, 2), (3, 4)]
 
 
-def test_a_doubt_is_known_without_its_numbers():
+def test_a_reason_is_known_without_its_numbers():
     assert kind_of("low confidence (0.61)") == "low confidence"
     assert kind_of("unlike the training data: grain 0.05, usual 0.01 to 0.02") == "unlike the training data"
     assert kind_of("the mask touches the border of the picture") == "the mask touches the border of the picture"
 
 
-def test_masks_are_kept_by_confidence_and_other_doubts_go_first():
+def test_masks_are_kept_by_confidence_and_other_reasons_go_first():
     judged = [
         Judged(0.9, 0.8, (), healthy=False),
         Judged(0.2, 0.9, ("tiny mask",), healthy=False),
         Judged(0.4, 0.3, ("low confidence",), healthy=False),
         Judged(0.8, 0.7, (), healthy=False),
     ]
-    assert order_by(judged, doubts=False).tolist() == [1, 0, 3, 2]
-    assert order_by(judged, doubts=True).tolist() == [0, 3, 2, 1]
+    assert order_by(judged, reasons=False).tolist() == [1, 0, 3, 2]
+    assert order_by(judged, reasons=True).tolist() == [0, 3, 2, 1]
     # Of four masks, all, four (3.6), three (3.2), three (2.8), two (2.4) and two are kept.
     assert COVERAGES == (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
-    points = curve(judged, order_by(judged, doubts=True))
+    points = curve(judged, order_by(judged, reasons=True))
     assert [dice for dice, _ in points] == pytest.approx([2.3 / 4, 2.3 / 4, 2.1 / 3, 2.1 / 3, 0.85, 0.85])
     assert [bad for _, bad in points] == pytest.approx([0.5, 0.5, 1 / 3, 1 / 3, 0, 0])
 

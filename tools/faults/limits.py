@@ -101,7 +101,7 @@ def _run(
 
 
 def _judge(done: subprocess.CompletedProcess[str], what: str, out: Path | None = None) -> End:
-    """Judge an end; an output that lies in a namespace which is gone cannot be looked at."""
+    """Judge an end; an output in a namespace that has gone cannot be read."""
     lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     said = done.stderr.strip().splitlines()
     if done.returncode == 0 and (out is None or read_tree(out)):
