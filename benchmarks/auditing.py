@@ -62,7 +62,7 @@ print(len(survey.cases), len(set(survey.groups)), seconds, own / 2**20, max(peak
 
 
 def measure() -> Table:
-    """The whole command on real slices where there are some: decoding, copies, agreement, baseline, page."""
+    """Time the whole command on real slices where there are some: decoding, copies, agreement, baseline, page."""
     with some_data() as (name, data), tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         command = [sys.executable, "-m", "tumortrace", "audit", str(data), "--out", folder]
@@ -85,7 +85,7 @@ def make_slices(data: Path, count: int) -> list[Path]:
 
 
 def grow(folders: list[Path]) -> Table:
-    """Time and memory of decoding, comparing and grouping the first slices, each number in its own process."""
+    """Measure time and memory of decoding, comparing and grouping so many slices, each number in its own process."""
     rows = []
     sizes = [size for size in SIZES if size <= FOLDER_SLICES * len(folders)]
     for size in track(sizes, "Growing", total=len(sizes)):

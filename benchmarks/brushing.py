@@ -39,7 +39,7 @@ TIME_HANDLERS = """async () => {
 
 
 def measure() -> Table:
-    """Handler of the brush on a picture of 512 x 512 pixels in Chromium: fast strokes across the whole picture."""
+    """Time the handler of the brush in Chromium, with fast strokes across a picture of 512 x 512 pixels."""
     table = make_table(
         f"Brush handler at {SIDE_PX} x {SIDE_PX}, ms an event", "diameter", "events", "p50", "p95", "most"
     )
@@ -61,7 +61,7 @@ def _open_noise(page: Page) -> None:
 
 
 def _paint(page: Page, size_px: int) -> list[float]:
-    """Times in milliseconds of each event of strokes of 10 movements; every second stroke erases."""
+    """Return the milliseconds of each event of strokes of 10 movements; every second stroke erases."""
     rng = np.random.default_rng(size_px)
     box = page.locator(".viewer canvas").bounding_box()
     assert box is not None

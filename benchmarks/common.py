@@ -1,4 +1,4 @@
-"""What the benchmarks share: the data they run on, and how a table looks."""
+"""Data and tables of the benchmarks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tumortrace.phantoms.slices import write_phantom_dataset
 
 @contextmanager
 def some_data() -> Iterator[tuple[str, Path]]:
-    """The real Br35H slices where ``TUMORTRACE_DATA`` names them, else generated ones; with what they are called."""
+    """Yield the name and folder of Br35H where ``TUMORTRACE_DATA`` names it, or else of generated slices."""
     root = os.environ.get("TUMORTRACE_DATA")
     if root:
         yield "Br35H", Path(root) / "br35h"
@@ -35,7 +35,7 @@ def as_installed() -> dict[str, str]:
 
 
 def make_table(title: str, *headings: str) -> Table:
-    """An empty table whose first column is text and whose others are numbers."""
+    """Return an empty table whose first column is text and whose others are numbers."""
     table = Table(title=title, title_justify="left")
     for index, heading in enumerate(headings):
         table.add_column(heading, justify="right" if index else "left", no_wrap=not index)

@@ -13,7 +13,7 @@ from tumortrace.data.geometry import Circle, Ellipse, Polygon, Region, mask_to_p
 
 
 def measure() -> Table:
-    """One column a part of the dataset."""
+    """Compare the masks of all regions; a column for each part of the dataset."""
     with some_data() as (name, data):
         dataset = open_dataset(data)
         columns = {

@@ -48,7 +48,7 @@ main()
 
 
 def measure() -> Table:
-    """A row a way of work, a pair of columns a model: single slices in turns first, a folder, then whole processes."""
+    """Time single slices in turns, a folder, and whole processes; a row for each way, two columns for each model."""
     title = f"The engine on {usable_cores()} cores, slices of the median size"
     table = make_table(title, "what", *(f"{name}, {which}" for name in MODELS for which in ("median", "95 %")))
     with tempfile.TemporaryDirectory() as name:
@@ -61,7 +61,7 @@ def measure() -> Table:
 
 
 def _measure_model(name: str, folder: Path, picture: Path) -> dict[str, tuple[str, str]]:
-    """Median and 95th percentile, or largest of a few processes, of each way of work."""
+    """Return median and 95th percentile of each way of work; of whole processes the largest."""
     slices = _time_slices(name, picture).items()
     cells = {row: (f"{np.median(ms):.2f} ms", f"{np.quantile(ms, 0.95):.2f} ms") for row, ms in slices}
     bare, whole = _time_folder(name, folder)
@@ -81,7 +81,7 @@ def _rate(seconds: float) -> str:
 
 
 def _write_pictures(folder: Path, count: int) -> Path:
-    """Generated slices as JPEG files; the path of one."""
+    """Write generated slices as JPEG files and return the path of one."""
     folder.mkdir()
     for index in range(count):
         phantom = draw_phantom(np.random.default_rng(index), size_hw=SIZE_HW, kind=KINDS[index % len(KINDS)])
@@ -90,7 +90,7 @@ def _write_pictures(folder: Path, count: int) -> Path:
 
 
 def _time_slices(name: str, picture: Path) -> dict[str, list[float]]:
-    """Milliseconds of one slice on all cores, the ways in turns."""
+    """Return the milliseconds of one slice on all cores, by the way of work; the ways take turns."""
     model = open_model(name)
     once = replace(model, recipe=replace(model.recipe, average_mirror=False))
     segmenter, glancer = Segmenter(model), Segmenter(once)
@@ -113,7 +113,7 @@ def _time_slices(name: str, picture: Path) -> dict[str, list[float]]:
 
 
 def _time_folder(name: str, folder: Path) -> tuple[float, float]:
-    """Seconds a slice: the network alone, and all of it, both with one slice a core; the better of two rounds each."""
+    """Return seconds a slice of the network alone and of all work, one slice a core; the better of two rounds each."""
     model = open_model(name, threads=1)
     segmenter = Segmenter(model)
     inputs = find_inputs([str(folder / "pictures")])
@@ -150,7 +150,7 @@ def _time_processes(name: str, folder: Path, picture: Path) -> tuple[list[float]
 
 
 def _run(name: str, folder: Path, source: Path) -> tuple[float, float]:
-    """Wall seconds of the command, and the largest memory of its process in MiB, as Linux counts it."""
+    """Return the wall seconds of the command and the largest memory of its process in MiB, as Linux counts it."""
     arguments = ["segment", str(source), "--model", name, "--out", str(folder / f"out-{name}")]
     started = time.perf_counter()
     command = [sys.executable, "-c", PROGRAM, *arguments]

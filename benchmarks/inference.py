@@ -39,7 +39,7 @@ DEFAULT = "tumortrace default"
 
 
 class Cost(NamedTuple):
-    """Of one network in one runtime."""
+    """Cost of one network in one runtime; ``gflop`` is that of one forward pass."""
 
     milliseconds: list[float]
     gflop: float
@@ -47,7 +47,7 @@ class Cost(NamedTuple):
 
 
 def measure() -> Table:
-    """A row a network and runtime, with what it costs as a multiple of ``default`` and of its floor."""
+    """Time each network in each runtime, as a multiple of ``default`` and of its floor."""
     torch.set_num_threads(usable_cores())
     rate = matrix_rate()
     title = f"One slice, bare inference, {usable_cores()} threads; matrices: {rate:.0f} GFLOP/s in float32"
@@ -71,7 +71,7 @@ def measure() -> Table:
 
 
 def matrix_rate() -> float:
-    """GFLOP/s of multiplying two large float32 matrices on all cores, the best of several."""
+    """Return the GFLOP/s of multiplying two large float32 matrices on all cores, the best of several."""
     left, right = (torch.randn(MATRIX, MATRIX, generator=torch.Generator().manual_seed(0)) for _ in range(2))
     seconds = []
     for _ in range(5):
@@ -82,7 +82,7 @@ def matrix_rate() -> float:
 
 
 def _networks() -> dict[str, tuple[Callable[[], nn.Module], tuple[int, int]]]:
-    """How to build each, and its input's height and width."""
+    """Return a function that builds each network, and the height and width of its input."""
     default, paper = load_config("default"), load_config("paper")
     size_hw, paper_hw = default.recipe.size_hw, paper.recipe.size_hw
     others = make_networks(load_config("fast", [f"recipe.size_hw={list(size_hw)}"]))
@@ -113,7 +113,7 @@ def _time_network(name: str, build: Callable[[], nn.Module], size_hw: tuple[int,
 
 
 def _time(work: Callable[[], object]) -> list[float]:
-    """Milliseconds of each call, the first few left out."""
+    """Return the milliseconds of each call, without the first few."""
     times: list[float] = []
     began = time.perf_counter()
     while len(times) < WARM_UP + ROUNDS and (len(times) < 3 or time.perf_counter() - began < SECONDS):

@@ -153,7 +153,7 @@ def _drop(page: Page, name: str, data: bytes) -> tuple[float, float]:
 
 
 def _point_bare() -> tuple[list[float], list[float]]:
-    """Milliseconds of each box and each click with ``Segmenter.point``, on one thread as in the server."""
+    """Return the milliseconds of each box and each click with ``Segmenter.point``, on one thread as in the server."""
     session = Segmenter("fast", threads=1).point(_draw(DROPS))
     left, top, right, bottom = BOX
     session.predict(BOX)

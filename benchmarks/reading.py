@@ -18,7 +18,7 @@ ROUNDS = 3
 
 
 def measure() -> Table:
-    """Cases a second, of both ways in turn; the best of several rounds each."""
+    """Count the cases a second of both ways, in turn; the best of several rounds each."""
     with some_data() as (name, data):
         started = time.perf_counter()
         records = open_dataset(data).records
@@ -47,7 +47,7 @@ def _rate(read: Callable[[CaseRecord], object], records: tuple[CaseRecord, ...])
 
 
 def _read_bare(record: CaseRecord) -> tuple[np.ndarray, np.ndarray]:
-    """No check of anything, and outlines painted half a pixel too wide: what the quickest script would do."""
+    """Read a case as the quickest script would: without checks, and with outlines half a pixel too wide."""
     pixels = cv2.imread(str(record.image_path), cv2.IMREAD_GRAYSCALE)
     mask = np.zeros(pixels.shape, np.uint8)
     if not isinstance(record.truth, Path):

@@ -110,7 +110,7 @@ def watch(folder: Path, model: Path) -> list[Sample]:
 
 
 def _sample(pid: int, records: int) -> list[Sample]:
-    """One sample from /proc; none once the process has ended."""
+    """Return one sample from /proc; none once the process has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
@@ -121,7 +121,7 @@ def _sample(pid: int, records: int) -> list[Sample]:
 
 
 def _at(samples: list[Sample], records: int) -> Sample:
-    """The first sample with so many records."""
+    """Return the first sample with so many records."""
     return next((sample for sample in samples if sample.records >= records), samples[-1])
 
 

@@ -79,7 +79,7 @@ def run_server(model: str) -> Iterator[Server]:
 
 
 def measure() -> Table:
-    """Requests of 1, 4 and 16 clients, then a series, each beside bare inference on the same slices."""
+    """Time requests of 1, 4 and 16 clients, then a series, each beside bare inference on the same slices."""
     table = make_table(f"The server on {usable_cores()} cores", "what", "median", "95 %", "over bare inference")
     segmenter = Segmenter("default", threads=1)
     pixels = draw_phantom(np.random.default_rng(0), size_hw=SIZE_HW, kind="bright").pixels
@@ -102,7 +102,7 @@ def measure() -> Table:
 
 
 def measure_memory() -> Table:
-    """Memory of the server with the small model before and after 2,000 requests of 4 clients."""
+    """Measure the memory of the server with the small model before and after 2,000 requests of 4 clients."""
     table = make_table(f"Memory of the server, {MEMORY_REQUESTS:,} requests", "what", "MiB")
     pixels = draw_phantom(np.random.default_rng(0), size_hw=SIZE_HW, kind="bright").pixels
     body = encode_body("head.png", cv2.imencode(".png", pixels)[1].tobytes())
@@ -118,7 +118,7 @@ def measure_memory() -> Table:
 
 
 def _time_bare(segmenter: Segmenter, pixels: NDArray[np.uint8]) -> tuple[float, float]:
-    """Median seconds of a slice on one core, and seconds a slice where each core has its own."""
+    """Return the median seconds of a slice on one core, and the seconds a slice where each core has its own."""
     times = []
     for _ in range(ROUNDS):
         started = time.perf_counter()
@@ -131,7 +131,7 @@ def _time_bare(segmenter: Segmenter, pixels: NDArray[np.uint8]) -> tuple[float, 
 
 
 def _time_series(server: Server, segmenter: Segmenter) -> Iterator[Sequence[str]]:
-    """Rows of a series: all of it by bare inference, the first slice of the reply, and its end."""
+    """Yield the rows of a series: all of it by bare inference, the first slice of the reply, and its end."""
     series = draw_series(seed=0, slices=SERIES, size_hw=SERIES_HW)
     body = encode_body("series.nii.gz", encode_series(series))
     started = time.perf_counter()
@@ -147,7 +147,7 @@ def _time_series(server: Server, segmenter: Segmenter) -> Iterator[Sequence[str]
 
 
 def _read_stream(server: Server, body: bytes, query: str) -> tuple[float, float]:
-    """Seconds from the request to its first slice, and to its end."""
+    """Return the seconds from the request to its first slice, and to its end."""
     connection = http.client.HTTPConnection(*server.address, timeout=600)
     started = time.perf_counter()
     connection.request("POST", f"/api/segment{query}", body, make_headers("application/x-ndjson"))

@@ -1,4 +1,4 @@
-"""How long a user waits before anything happens."""
+"""Start-up time of the program, beside bare Python."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COMMANDS = {
 
 
 def measure() -> Table:
-    """Median wall time of each command, taken in turn so that a drifting machine treats them alike."""
+    """Take the median wall time of each command; the commands take turns, because the speed of a machine drifts."""
     seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
     for _ in range(ROUNDS):
         for name, arguments in COMMANDS.items():

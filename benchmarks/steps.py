@@ -48,7 +48,7 @@ NETWORK = "network"
 
 
 def measure() -> Table:
-    """A row a step; bare inference and the whole are taken in turns."""
+    """Time each step; bare inference and the whole take turns."""
     model = open_model("default")
     pixels = draw_phantom(np.random.default_rng(0), size_hw=SIZE_HW, kind="bright").pixels
     batch = np.zeros((2 if model.recipe.average_mirror else 1, 1, *model.recipe.size_hw), dtype=np.float32)

@@ -27,7 +27,7 @@ ONE_FULL_EPOCH = ("training.epochs=1", "training.coarse_epochs=0")
 
 
 def measure() -> Table:
-    """Slices a second of the configuration fast: the loop as users run it, and its arithmetic alone.
+    """Count the slices a second of the configuration fast: the loop as users run it, and its arithmetic alone.
 
     Both take the same slices at full size and in the same precision, in turns after a warm-up; the best round of each
     counts. The loop also shuffles and varies the slices, clips gradients and averages weights.
@@ -61,7 +61,7 @@ def _network(config: Config) -> nn.Module:
 
 
 def _batches(part: PreparedPart, config: Config, *, device: torch.device) -> list[tuple[Tensor, Tensor]]:
-    """The slices in batches, ready on the device."""
+    """Return images (N, 1, H, W) and truths (N, H, W) in batches, ready on the device."""
     order = torch.arange(len(part))
     return [
         (

@@ -20,7 +20,7 @@ ROUNDS = 7
 
 
 def measure() -> Table:
-    """One row a way; the ways take turns, and the medians are compared."""
+    """Time each way; the ways take turns, and the medians are compared."""
     yy, xx = np.mgrid[:256, :256]
     data = encode_signed_mask((yy - 120) ** 2 + (xx - 90) ** 2 < 30**2)
     ways: dict[str, Callable[[Path], None]] = {

@@ -97,7 +97,7 @@ def _search_ours(pictures: list[Picture], planted: list[Picture]) -> Found:
 
 
 def _search_embedding(pictures: list[Picture], planted: list[Picture]) -> Found:
-    """Cosine distance of pooled EfficientNet-Lite0 features, as general tools for near-duplicates use them."""
+    """Compare pooled EfficientNet-Lite0 features by cosine distance, as general tools for near-duplicates do."""
     encoder = EfficientNetLite("efficientnet-lite0")
     load_pretrained(encoder)
     encoder.eval()

@@ -1,8 +1,8 @@
 """Search for planted copies with other tools, without tumortrace.
 
 ``python studies/copy_peers_foreign.py planted`` needs imgleakcheck, cleanvision and imagededup
-(``studies/copy_peers.py`` makes the copies). Of imagededup only the
-hashes run: the weights of its network would be downloaded.
+(``studies/copy_peers.py`` makes the copies). Of imagededup only the hashes run: the weights of its network would be
+downloaded.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ TRAIN, TEST = "train", "test"
 
 
 def run_leakcheck(folder: Path) -> dict:
-    """The nearest training picture by perceptual hash, at the tool's default of 5 bits; all pairs up to 20 bits."""
+    """Compare pictures by imgleakcheck's perceptual hash; all pairs up to 20 bits, the tool's default is 5."""
     import leakcheck
 
     train, test = leakcheck.hash_folder(folder / TRAIN), leakcheck.hash_folder(folder / TEST)
@@ -31,7 +31,7 @@ def run_leakcheck(folder: Path) -> dict:
 
 
 def run_cleanvision(folder: Path) -> dict:
-    """Sets of exact and near duplicates as the tool reports them, over both folders."""
+    """Return the pairs in the sets of exact and near duplicates that cleanvision reports over both folders."""
     from cleanvision import Imagelab
 
     files = [str(path) for name in (TRAIN, TEST) for path in sorted((folder / name).glob("*.png"))]
@@ -47,7 +47,7 @@ def run_cleanvision(folder: Path) -> dict:
 
 
 def run_imagededup(folder: Path) -> dict:
-    """Perceptual hashes of 64 bits at the tool's default of 10 bits; all pairs up to 20 bits."""
+    """Compare pictures by imagededup's hash of 64 bits; all pairs up to 20 bits, the tool's default is 10."""
     import imagededup
 
     for name in ("methods", "utils"):  # packages whose own modules would import the network

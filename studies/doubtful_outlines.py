@@ -109,7 +109,7 @@ def _describe(doubt: Doubt, second: float | None, fold: str) -> dict[str, object
 
 
 def _read_second(path: Path) -> dict[str, float]:
-    """Mean Dice of BRISC's outlines with figshare's, by the picture of figshare."""
+    """Return the mean Dice of BRISC's outlines with figshare's, by the picture of figshare."""
     dices = defaultdict(list)
     for row in read_csv(path):
         if row["link"] == "image" and row["twin_figshare"] and row["outline_dice"]:

@@ -57,7 +57,7 @@ def plant_errors(truths: Masks, rng: np.random.Generator) -> tuple[Masks, NDArra
 
 
 def plant(truth: Masks, rng: np.random.Generator) -> Masks | None:
-    """Another outline of a slice; None if none is found that differs enough."""
+    """Return another outline of a slice; None if none is found that differs enough."""
     if truth.sum() < FEWEST_PX:
         return None
     for _ in range(TRIES):
@@ -68,7 +68,7 @@ def plant(truth: Masks, rng: np.random.Generator) -> Masks | None:
 
 
 def _keep_part(truth: Masks, rng: np.random.Generator) -> Masks:
-    """What lies on one side of a line."""
+    """Return the part of an outline on one side of a line."""
     rows, columns = np.nonzero(truth)
     angle = rng.uniform(0, 2 * np.pi)
     along = np.cos(angle) * columns + np.sin(angle) * rows
@@ -103,7 +103,7 @@ def _draw(like: Masks, rows: NDArray[np.generic], columns: NDArray[np.generic]) 
 
 
 def _radius_px(truth: Masks) -> float:
-    """Radius of the circle of the same area."""
+    """Return the radius of the circle of the same area, in pixels."""
     return float(np.sqrt(truth.sum() / np.pi))
 
 

@@ -41,7 +41,7 @@ def rank(truths: Masks, levels: NDArray[np.float32]) -> dict[str, NDArray[np.flo
 
 
 def _find_best(truth: NDArray[np.float64], level: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The highest Dice of each outline with the mask at any threshold; both arrays have the shape (N, pixels)."""
+    """Return the highest Dice of each outline with the mask at any threshold; both have the shape (N, pixels)."""
     best = np.zeros(len(truth))
     for threshold in _THRESHOLDS:
         mask = level >= threshold

@@ -61,7 +61,7 @@ def _draw_copies(pixels: NDArray[np.uint8], truth: NDArray[np.bool_]) -> Figure:
 
 
 def _draw_outlines(pixels: NDArray[np.uint8], truth: NDArray[np.bool_]) -> Figure:
-    """Two annotators' outlines of a slice and its mirrored copy; the second drew a little wider, and lower."""
+    """Draw two annotators' outlines of a slice and its mirrored copy; the second is a little wider, and lower."""
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7))
     wider = np.roll(np.asarray(cv2.dilate(truth.astype(np.uint8), kernel)) > 0, 3, axis=0)
     copy, its_outline = np.ascontiguousarray(pixels[:, ::-1]), np.ascontiguousarray(wider[:, ::-1])

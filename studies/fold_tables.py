@@ -53,7 +53,7 @@ def _source(row: ImageRow) -> str:
 
 
 def _kind(row: ImageRow) -> str:
-    """The folder of a tumour-free slice."""
+    """Return the source of a slice; of a tumour-free one its folder."""
     source, _, inside = row.file.partition("/")
     return inside.partition("/")[0] if source == "tumour_free" else source
 

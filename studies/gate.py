@@ -63,7 +63,7 @@ def judge_folder(folder: Path) -> list[Fault]:
 
 
 def tabulate(title: str, faults: Iterable[Fault]) -> Table:
-    """A row a kind of picture: how many there are, how many are rejected, why, and which are not."""
+    """Return a row for each kind of picture: how many there are, how many are rejected, why, and which are not."""
     table = make_table(title, "kind", "n", "rejected", "why", "passed")
     by_kind: dict[str, list[Fault]] = {}
     for fault in faults:

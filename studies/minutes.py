@@ -36,14 +36,14 @@ Curve = list[tuple[float, float]]
 
 
 def read_curve(run: Path) -> Curve:
-    """Minutes and Dice after every epoch."""
+    """Return minutes and Dice after every epoch."""
     rows = read_metrics(run / METRICS)
     minutes = accumulate((row["seconds"] or 0.0) / 60 for row in rows)
     return [(passed, row["val_dice"] or 0.0) for passed, row in zip(minutes, rows, strict=True)]
 
 
 def draw_curve(curve: Curve, *, threads: int) -> Figure:
-    """Dice against minutes, with the aim as a line."""
+    """Draw Dice against minutes, with the aim as a line."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     axes.plot(*zip(*curve, strict=True), marker="o", markersize=3, color="black", label="average of the weights")
@@ -57,7 +57,7 @@ def draw_curve(curve: Curve, *, threads: int) -> Figure:
 
 def main(
     data: Path,
-    fold: Annotated[int, typer.Option(help="Left out, and measured on.")] = 1,
+    fold: Annotated[int, typer.Option(help="Fold that is held out and measured on.")] = 1,
     threads: Annotated[int, typer.Option(help="0 takes all cores.")] = 0,
     out: Annotated[Path, typer.Option()] = Path("runs/minutes"),
 ) -> None:

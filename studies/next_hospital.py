@@ -76,7 +76,7 @@ def halve(
 
 
 def score(model: Model, records: Sequence[CaseRecord]) -> dict[str, float]:
-    """Dice of each slice with tumour, by case_id; of a mask at 0.5."""
+    """Return the Dice of each slice with tumour at a threshold of 0.5, by case_id."""
     dices = {}
     for record, case, _ in read_cases(records):
         if case is not None and case.truth.any():
@@ -113,7 +113,7 @@ def measure(hospital: Hospital, out: Path, done: set[tuple[str, ...]]) -> Iterat
 
 
 def describe(hospital: Hospital, dices: dict[str, float], before: dict[str, float]) -> dict[str, object]:
-    """Mean Dice and gain over ``before``, with intervals over the groups."""
+    """Return mean Dice and gain over ``before``, with 95 % intervals over the groups."""
     groups = [hospital.group_of[case_id] for case_id in dices]
     now, then = (np.array([each[case_id] for case_id in dices]) for each in (dices, before))
     low, high = mean_interval(now, groups)
@@ -129,7 +129,7 @@ def describe(hospital: Hospital, dices: dict[str, float], before: dict[str, floa
 
 
 def tabulate(rows: list[dict[str, str]]) -> Table:
-    """A row a training."""
+    """Return a table with a row for each training."""
     table = make_table(
         "Slices of its own that a new hospital needs: mean Dice of its other patients' slices with tumour, at 0.5",
         *("source", "begins from", "slices", "patients", "minutes", "n", "Dice", "gain over the model as it came"),

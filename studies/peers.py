@@ -98,7 +98,7 @@ def run_network(name: str, build: Callable[[], nn.Module], terms: Terms, out: Pa
 
 
 def time_slice(run: Path, *, rounds: int = 30) -> float:
-    """Median milliseconds of one slice in ONNX Runtime on all cores, bare inference."""
+    """Return the median milliseconds of one slice in ONNX Runtime on all cores, bare inference."""
     model = open_model(str(run))
     image = np.zeros((1, 1, *model.recipe.size_hw), np.float32)
     seconds = []
@@ -110,7 +110,7 @@ def time_slice(run: Path, *, rounds: int = 30) -> float:
 
 
 def tabulate(results: dict[str, dict[str, Any]]) -> Table:
-    """A row a network."""
+    """Return a table with a row for each network."""
     sources = sorted(next(iter(results.values()))["dice"])
     table = make_table(
         "Same data, same minutes",

@@ -74,7 +74,7 @@ def measure(folder: Path, plants: dict[str, Plant]) -> Document:
 
 
 def _count(copies: list[CopyPair], chosen: list[int], groups: list[int], patients: list[str | None]) -> Document:
-    """Number of planted copies that lead to their own slice's group, and of pairs with a stranger."""
+    """Count the planted copies that lead to their own slice's group, and the pairs with a stranger."""
     found = {pair.first for pair in copies if groups[pair.second] == groups[chosen[pair.first]]}
     strangers = sum(_are_strangers(patients, chosen[pair.first], pair.second) for pair in copies)
     return {"found": len(found), "strangers": strangers}
@@ -202,7 +202,7 @@ def change_all_and_crop(picture: Picture, rng: np.random.Generator) -> Picture:
 
 
 def change_all_and_invert(picture: Picture, rng: np.random.Generator) -> Picture:
-    """All of the above without the crop, then exchange dark and bright."""
+    """Change all but the crop of one edge, then exchange dark and bright."""
     return invert(change_all(picture, rng), rng)
 
 

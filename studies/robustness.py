@@ -38,23 +38,23 @@ Damage = Callable[[Grey, Truth], tuple[Grey, Truth]]
 
 
 def on_grey(change: Callable[[Grey], Grey]) -> Damage:
-    """A damage to the grey values alone; what leaves 0..1 is cut off, as in a file."""
+    """Return a damage to the grey values alone; what leaves 0..1 is cut off, as in a file."""
     return lambda grey, truth: (np.clip(change(grey), 0, 1).astype(np.float32), truth)
 
 
 def jpeg(grey: Grey) -> Grey:
-    """Stored as JPEG of quality 20."""
+    """Store as JPEG of quality 20."""
     data = cv2.imencode(".jpg", (grey * 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 20])[1]
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) / np.float32(255), dtype=np.float32)
 
 
 def noisy(grey: Grey) -> Grey:
-    """Gaussian noise of 5 % of the range."""
+    """Add Gaussian noise of 5 % of the range."""
     return grey + np.float32(0.05) * np.random.default_rng(0).standard_normal(grey.shape, dtype=np.float32)
 
 
 def warped(angle_deg: float, scale: float) -> Damage:
-    """Turned and scaled about the middle, in a frame of the same size."""
+    """Return a damage that turns and scales about the middle, in a frame of the same size."""
 
     def damage(grey: Grey, truth: Truth) -> tuple[Grey, Truth]:
         height, width = grey.shape
@@ -66,7 +66,7 @@ def warped(angle_deg: float, scale: float) -> Damage:
 
 
 def halved(grey: Grey, truth: Truth) -> tuple[Grey, Truth]:
-    """Half the width and height."""
+    """Halve width and height."""
     size_wh = (grey.shape[1] // 2, grey.shape[0] // 2)
     return cv2.resize(grey, size_wh, interpolation=cv2.INTER_AREA), cv2.resize(
         truth, size_wh, interpolation=cv2.INTER_NEAREST_EXACT
@@ -74,7 +74,7 @@ def halved(grey: Grey, truth: Truth) -> tuple[Grey, Truth]:
 
 
 def bordered(grey: Grey, truth: Truth) -> tuple[Grey, Truth]:
-    """A tenth of black on every side, and a white frame around it."""
+    """Add a tenth of black on every side, and a white frame around it."""
     side = max(grey.shape) // 10
     wide = cv2.copyMakeBorder(grey, side, side, side, side, cv2.BORDER_CONSTANT, value=0)
     cv2.rectangle(wide, (0, 0), (wide.shape[1] - 1, wide.shape[0] - 1), 1.0, 2)
@@ -82,7 +82,7 @@ def bordered(grey: Grey, truth: Truth) -> tuple[Grey, Truth]:
 
 
 def labelled(grey: Grey) -> Grey:
-    """Text in two corners, as viewers write it."""
+    """Write text in two corners, as viewers do."""
     drawn = np.zeros(grey.shape, np.uint8)
     size = max(grey.shape) / 700
     cv2.putText(drawn, "R  SLICE 12", (4, int(30 * size) + 4), cv2.FONT_HERSHEY_SIMPLEX, size, 1, 1)
@@ -113,7 +113,7 @@ DAMAGES: dict[str, Damage] = {
 
 
 def score(crossval: Path, whole: Dataset, *, every: int) -> dict[str, dict[str, float]]:
-    """Mean Dice of the slices with tumour, undamaged (``none``) and damaged, by case."""
+    """Return the Dice of each slice with tumour by its case id, for each of ``DAMAGES``; ``none`` is undamaged."""
     split = read_split(crossval / "split.json")
     dices: dict[str, dict[str, float]] = {name: {} for name in DAMAGES}
     for side in list_trained(crossval, split):
@@ -135,7 +135,7 @@ def score(crossval: Path, whole: Dataset, *, every: int) -> dict[str, dict[str, 
 
 
 def tabulate(dices: dict[str, dict[str, float]], group_of: dict[str, str]) -> Table:
-    """A row a damage: mean Dice, and what it lost on the same slices, with the 95 % interval over groups."""
+    """Return a row for each damage: mean Dice, and its loss on the same slices with the 95 % interval over groups."""
     table = make_table("Out-of-fold Dice of damaged slices", "damage", "slices", "Dice", "lost", "95 %")
     for name, of_case in dices.items():
         losses = [dices["none"][case] - dice for case, dice in of_case.items()]

@@ -36,7 +36,7 @@ class Costs:
     """What was measured on one machine (``studies.scale_costs``).
 
     Attributes:
-        start_seconds: Core time of a command before its first slice.
+        start_seconds: Core time of a command before its first slice, with ``fast``.
         slice_seconds: Core time of a slice with ``default``, from the file to the mask in a file.
         fast_slice_seconds: The same with ``fast``.
         check_seconds: Core time to find that a slice is finished, when a shard begins again.

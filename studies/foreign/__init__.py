@@ -46,7 +46,7 @@ class ForeignPicture:
 
 
 def foreign_pictures(*, held_out: bool) -> Iterator[ForeignPicture]:
-    """100 pictures; the two sets (``held_out`` False and True) share no random state and no photograph.
+    """Yield 100 pictures; the two sets (``held_out`` False and True) share no random state and no photograph.
 
     Args:
         held_out: False for the set to tune on, True for the set to report on.

@@ -188,10 +188,10 @@ def _photographed(page: Pixels, rng: Generator) -> Pixels:
 
 
 def some_words(rng: Generator, count: int) -> str:
-    """So many words with spaces between."""
+    """Draw so many words, with spaces between."""
     return " ".join(rng.choice(_WORDS, count))
 
 
 def heading(rng: Generator, words: int) -> str:
-    """So many words, the first with a capital."""
+    """Draw so many words, the first with a capital."""
     return some_words(rng, words).capitalize()
