@@ -1,8 +1,8 @@
 """The mean of the weights of two runs or more, as a run of its own.
 
 ``python -m studies.mean_of_runs RUN RUN --out MEAN`` averages the kept weights of runs of which each began from the one
-before, batch statistics included. MEAN has settings, training index and manifest of the last run, which knows all
-slices of the others.
+before, batch statistics included. MEAN has settings, training index and manifest of the last run, which must know all
+training slices of the others.
 
 Source: Wortsman et al. 2022, "Model soups".
 """
@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tumortrace.cli import run_script
+from tumortrace.copies.training_index import load_training_index
 from tumortrace.errors import ModelError
 from tumortrace.files import write_atomically
 from tumortrace.run_folder import BEST, CONFIG, MANIFEST, MODEL, NETWORK, TRAINING_INDEX
@@ -43,8 +44,23 @@ def average(runs: Sequence[Path]) -> dict[str, Tensor]:
     }
 
 
+def check_last_knows_all(runs: Sequence[Path]) -> None:
+    """Check that the last run remembers the training slices of all others, since the mean takes its index.
+
+    Raises:
+        ModelError: It lacks some, so that an evaluation of the mean would call their copies clean.
+    """
+    *others, last = (set(load_training_index(run / TRAINING_INDEX).hashes) for run in runs)
+    for run, hashes in zip(runs, others, strict=False):
+        if lacking := len(hashes - last):
+            raise ModelError(
+                f"{runs[-1]}: does not know {lacking} training slices of {run}; start the last run from it"
+            )
+
+
 def main(runs: list[Path], out: Annotated[Path, typer.Option()]) -> None:
     """Write the folder of the mean."""
+    check_last_knows_all(runs)
     out.mkdir(parents=True)
     for name in (CONFIG, NETWORK, TRAINING_INDEX, MANIFEST, MODEL):
         shutil.copyfile(runs[-1] / name, out / name)

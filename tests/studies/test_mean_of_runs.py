@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from studies.mean_of_runs import average
 
+from studies import mean_of_runs
 from tumortrace.errors import ModelError
 
 
@@ -31,3 +33,14 @@ def test_runs_of_different_networks_have_no_mean(tmp_path: Path):
     second = run_with(tmp_path / "b", weight=torch.zeros(3, 2))
     with pytest.raises(ModelError, match="different networks"):
         average([first, second])
+
+
+def test_the_last_run_knows_the_slices_of_all_others(monkeypatch: pytest.MonkeyPatch):
+    hashes = {"first": ("a", "b"), "last": ("a", "b", "c")}
+    monkeypatch.setattr(
+        mean_of_runs, "load_training_index", lambda path: SimpleNamespace(hashes=hashes[path.parent.name])
+    )
+    first, last = Path("first"), Path("last")
+    mean_of_runs.check_last_knows_all([first, last])
+    with pytest.raises(ModelError, match="first: does not know 1 training slices of last; start the last run from it"):
+        mean_of_runs.main([last, first], out=Path("mean"))
