@@ -26,7 +26,7 @@ import torch
 import typer
 from numpy.typing import NDArray
 
-from studies.planted_copies import PLANTED, PLANTS, Picture
+from studies.planted_copies import PLANTED, PLANTS, Picture, are_strangers
 from tumortrace.copies.compare import SAME_SLICE
 from tumortrace.copies.find import find_copies
 from tumortrace.copies.signatures import measure_signature, stack_signatures
@@ -132,8 +132,11 @@ def _choose_threshold(found: dict[str, Any], document: dict[str, Any]) -> float:
     """Return the largest distance at which at most ``FALSE_SHARE`` of the pairs of strangers are joined."""
     origin = {row["file"]: row["of"] for row in document["planted"]}
     patients = document["patients"]
-    false = sorted(distance for test, train, distance in found["pairs"] if patients[origin[test]] != patients[train])
-    allowed = int(FALSE_SHARE * len(origin) * len(patients))
+    false = sorted(
+        distance for test, train, distance in found["pairs"] if are_strangers(patients[origin[test]], patients[train])
+    )
+    pairs = sum(are_strangers(patients[name], other) for name in origin.values() for other in patients.values())
+    allowed = int(FALSE_SHARE * pairs)
     return np.nextafter(false[allowed], -1) if len(false) > allowed else float("inf")
 
 
@@ -142,11 +145,11 @@ def _count(found: dict[str, Any], document: dict[str, Any], near: Callable[[floa
     patients = document["patients"]
     kept = [(test, train) for test, train, distance in found["pairs"] if near(distance)]
     # A neighbouring slice of the same scan may be as near as the slice itself: that counts as found.
-    right = {test for test, train in kept if patients[origin[test]] == patients[train]}
+    right = {test for test, train in kept if origin[test] == train or patients[origin[test]] == patients[train] != ""}
     rows: dict[str, object] = dict.fromkeys(PLANTS, 0)
     for row in document["planted"]:
         rows[row["change"]] += row["file"] in right
-    strangers = sum(patients[origin[test]] != patients[train] for test, train in kept)
+    strangers = sum(are_strangers(patients[origin[test]], patients[train]) for test, train in kept)
     return rows | {"pairs of strangers": strangers, "CPU seconds": round(found["seconds"])}
 
 

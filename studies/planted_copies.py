@@ -53,7 +53,7 @@ def measure(folder: Path, plants: dict[str, Plant]) -> Document:
     pairs = [pair for pair in score_pairs(signatures) if pair.similarity >= SAME_SLICE]
     seconds = time.process_time() - start
     groups = link(len(pictures), [(pair.first, pair.second) for pair in pairs])
-    strangers = sum(_are_strangers(patients, pair.first, pair.second) for pair in pairs)
+    strangers = sum(are_strangers(patients[pair.first], patients[pair.second]) for pair in pairs)
     print(f"{folder.name}: {len(set(groups))} groups of {len(pictures)} slices, {strangers} pairs of strangers")
     chosen = np.random.default_rng(0).permutation(len(pictures))[:PLANTED].tolist()
     found: Document = {}
@@ -76,12 +76,13 @@ def measure(folder: Path, plants: dict[str, Plant]) -> Document:
 def _count(copies: list[CopyPair], chosen: list[int], groups: list[int], patients: list[str | None]) -> Document:
     """Count the planted copies that lead to their own slice's group, and the pairs with a stranger."""
     found = {pair.first for pair in copies if groups[pair.second] == groups[chosen[pair.first]]}
-    strangers = sum(_are_strangers(patients, chosen[pair.first], pair.second) for pair in copies)
+    strangers = sum(are_strangers(patients[chosen[pair.first]], patients[pair.second]) for pair in copies)
     return {"found": len(found), "strangers": strangers}
 
 
-def _are_strangers(patients: list[str | None], first: int, second: int) -> bool:
-    return bool(patients[first] and patients[second] and patients[first] != patients[second])
+def are_strangers(first: str | None, second: str | None) -> bool:
+    """Return whether two patients are known and not the same."""
+    return bool(first and second and first != second)
 
 
 def turn(picture: Picture, rng: np.random.Generator) -> Picture:
