@@ -132,6 +132,21 @@ def test_file_that_is_not_toml(tmp_path: Path):
         load_config(str(path))
 
 
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("training.epoch = 3", "unknown key 'training.epoch'; did you mean 'training.epochs'?"),
+        ("training.epochs = 0", "training.epochs = 0 must be at least 1"),
+    ],
+)
+def test_the_file_with_a_wrong_setting_is_named(line: str, fault: str, tmp_path: Path):
+    path = tmp_path / "mine.toml"
+    path.write_text(line)
+    with pytest.raises(ConfigError) as caught:
+        load_config(str(path))
+    assert str(caught.value) == f"{path}: {fault}"
+
+
 def test_file_that_is_not_text(tmp_path: Path):
     path = tmp_path / "binary.toml"
     path.write_bytes(b"\xff\xfe\x00")

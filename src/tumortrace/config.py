@@ -281,7 +281,13 @@ def load_config(name_or_path: str, overrides: Iterable[str] = ()) -> Config:
     Raises:
         ConfigError: No such configuration, not TOML, an unknown key, a wrong type, or a value out of range.
     """
-    return _override(parse_toml(read_settings(name_or_path, shipped=config_names()), name_or_path), overrides)
+    tables, changes = parse_toml(read_settings(name_or_path, shipped=config_names()), name_or_path), list(overrides)
+    try:
+        return _override(tables, changes)
+    except ConfigError as error:
+        if changes:
+            raise  # the fault may be in either
+        raise ConfigError(f"{name_or_path}: {error}") from None
 
 
 def override(config: Config, overrides: Iterable[str]) -> Config:

@@ -59,6 +59,16 @@ def test_run_that_has_not_finished_says_how_to_go_on(tmp_path: Path):
         find_model(str(tmp_path))
 
 
+@pytest.mark.parametrize("names", [("config.toml", "split.json"), ("split.json",)], ids=["crossval", "sweep"])
+def test_the_folder_of_several_runs_is_no_model(names: tuple[str, ...], tmp_path: Path):
+    for name in names:
+        (tmp_path / name).touch()
+    with pytest.raises(
+        ModelError, match=r": a cross-validation or a sweep, a model each .*; give one of their folders$"
+    ):
+        find_model(str(tmp_path))
+
+
 @pytest.mark.parametrize("name", ["default", "fast"])
 def test_a_model_that_is_not_shipped_says_what_to_give(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(resources, "files", lambda _: tmp_path)

@@ -21,7 +21,7 @@ from tumortrace.inference.recipe import recipe_from_json
 from tumortrace.inference.session import Session
 from tumortrace.json_csv import parse_json
 from tumortrace.regular_files import open_regular
-from tumortrace.run_folder import BOX_ENCODER, CONFIG, MODEL
+from tumortrace.run_folder import BOX_ENCODER, CONFIG, MODEL, SPLIT, has_begun
 
 CLASSES = ("background", "tumour")
 """Classes of the network's output, in order."""
@@ -94,6 +94,8 @@ def find_model(name_or_path: str) -> Path:
         raise ModelError(f"{path}: no such model; give default, fast, a run folder or an .onnx file")
     if (local := read_folder_default(path)) is not None:
         return local.model / MODEL
+    if (path / SPLIT).is_file() and not has_begun(path):
+        raise ModelError(f"{path}: a cross-validation or a sweep, a model each fold or run; give one of their folders")
     if (path / CONFIG).is_file():
         raise ModelError(f"{path}: training has not finished, there are no weights yet; go on with train --resume")
     raise ModelError(f"{path}: a folder without {MODEL}; give a finished run folder or an .onnx file")
