@@ -27,6 +27,7 @@ def summary(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
         "training": {"slices": 50, "compared_slices": 50, "leaked_images": 4},
         "card": {},
         "data": {"sha256": "d"},
+        "folds": [],
     }
     return {**plain, **fields}
 
@@ -157,6 +158,11 @@ def test_few_clean_images_tell_little(n: int, words: str):
     sentences = judge(summary(n=n, clean={"n": n, **dice(0.6)})).sentences
     assert sentences[0].startswith(words)
     assert len(sentences) == 1 + bool(words)
+
+
+def test_a_cross_validation_of_few_images_is_not_told_to_be_one():
+    remark = judge(summary(clean={"n": 19, **dice(0.6)}, folds=[{"fold": "1"}, {"fold": "2"}])).sentences[1]
+    assert remark == "Only 19 images are clean, too few to say much; annotate more slices."
 
 
 def test_the_annotators_are_the_ceiling():

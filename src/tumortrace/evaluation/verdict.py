@@ -126,7 +126,8 @@ def _remark_on_copies(summary: Document) -> list[str]:
         )
     if clean < FEW:
         verb = "image is" if clean == 1 else "images are"
-        remarks.append(f"Only {clean} {verb} clean, too few to say much; run a grouped cross-validation instead.")
+        remedy = "annotate more slices" if summary["folds"] else "run a grouped cross-validation instead"
+        remarks.append(f"Only {clean} {verb} clean, too few to say much; {remedy}.")
     return remarks
 
 
