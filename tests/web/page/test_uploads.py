@@ -205,7 +205,11 @@ def test_a_corrected_case_is_not_replaced_by_the_same_file(page):
     page.evaluate(begin)
     page.wait_for_function("() => window.streams.length === 1")
     send(page, 0, start_message((8, 8)), two_slices(3, index=0))
-    page.evaluate('async () => { (await import("/app.js")).viewer.slice.edited = true; }')
+    page.evaluate(
+        'async () => { const { viewer } = await import("/app.js");'
+        " while (!viewer.slice) await new Promise((next) => setTimeout(next, 10));"
+        " viewer.slice.edited = true; }"
+    )
     page.evaluate(begin)
     page.wait_for_function("() => window.streams.length === 2")
     send(page, 1, start_message((8, 8)), two_slices(5, index=0))
