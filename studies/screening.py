@@ -36,7 +36,7 @@ from tumortrace.files import write_atomically
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict
 from tumortrace.json_csv import write_csv, write_json
-from tumortrace.metrics.calibration import FALSE_ALARM_AREA
+from tumortrace.metrics.calibration import ACCEPTED_ALARMS, FALSE_ALARM_AREA
 from tumortrace.metrics.intervals import mean_interval
 from tumortrace.progress import track
 from tumortrace.run_folder import BEST, CONFIG, MODEL
@@ -47,8 +47,6 @@ from tumortrace.training.networks import build_network
 THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
 PEAKS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99)
 CT = "head_ct"
-FALSE_ALARMS = 0.05
-"""Fraction of tumour-free slices on which a tumour may be marked, where the peak threshold is fitted."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +149,7 @@ def fit(rows: Sequence[Row]) -> tuple[int, float]:
     index = int(np.argmax(np.mean([row.dice for row in ill], axis=0)))
     for peak in PEAKS:
         alarms = sum(row.marked[index] > FALSE_ALARM_AREA and row.peak >= peak for row in free)
-        if alarms <= FALSE_ALARMS * len(free):
+        if alarms <= ACCEPTED_ALARMS * len(free):
             return index, peak
     return index, PEAKS[-1]
 
