@@ -61,16 +61,20 @@ def check_last_knows_all(runs: Sequence[Path]) -> None:
 def main(runs: list[Path], out: Annotated[Path, typer.Option()]) -> None:
     """Write the folder of the mean."""
     check_last_knows_all(runs)
-    out.mkdir(parents=True)
+    if out.exists():
+        raise ModelError(f"{out}: is there already; choose another --out, or remove it")
+    partial = out.with_name(f"{out.name}.partial")  # until the end it holds the model of the last run
+    partial.mkdir(parents=True, exist_ok=True)
     for name in (CONFIG, NETWORK, TRAINING_INDEX, MANIFEST, MODEL):
-        shutil.copyfile(runs[-1] / name, out / name)
-    save_file(average(runs), out / BEST)
-    run = open_run(out)
+        shutil.copyfile(runs[-1] / name, partial / name)
+    save_file(average(runs), partial / BEST)
+    run = open_run(partial)
     sample = torch.zeros(1, 1, *run.model.recipe.size_hw)
     card = run.model.card | {"name": out.name, "weights_sha256": run.weights_sha256}
     ranges = run.model.feature_ranges
     data = make_onnx(run.network, recipe=run.model.recipe, card=card, feature_ranges=ranges, sample=sample)
-    write_atomically(out / MODEL, data)
+    write_atomically(partial / MODEL, data)
+    partial.rename(out)
     print(f"{out}: the mean of {len(runs)} runs")
 
 
