@@ -68,10 +68,22 @@ def test_a_head_that_is_small_in_its_frame_is_found_as_exactly(factor: int):
     assert (small.close is small.whole) == (factor == 2)
 
 
-def test_a_second_object_lies_outside():
-    pixels = draw_head((300, 300), (100, 150), (60, 80))
-    pixels[100:140, 240:280] = 200
-    assert head_of(pixels).outside == pytest.approx(1600 / (1600 + math.pi * 62 * 82), rel=0.08)
+def two_objects(other: int) -> NDArray[np.uint8]:
+    """An ellipse of 120 and 60 x 80 half axes, and a square of 40 x 40 of another value."""
+    pixels = cv2.ellipse(np.zeros((300, 300), np.uint8), (100, 150), (60, 80), 0, 0, 360, 120, cv2.FILLED)
+    pixels[100:140, 240:280] = other
+    return pixels
+
+
+def test_a_second_object_as_bright_as_the_head_counts_by_its_area():
+    assert head_of(two_objects(120)).outside == pytest.approx(1600 / (1600 + math.pi * 60 * 80), rel=0.05)
+
+
+def test_a_second_object_hardly_brighter_than_the_background_hardly_counts():
+    # The mean grey value is about 0.17, so the background ends at 0.163; the square is at 0.25, the head at 1.
+    head = head_of(two_objects(30))
+    assert (head.whole.bright & ~head.whole.head).sum() > 100
+    assert head.outside == pytest.approx(1600 * 0.087 / (1600 * 0.087 + math.pi * 60 * 80 * 0.837), rel=0.15)
 
 
 @pytest.mark.parametrize(

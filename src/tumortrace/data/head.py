@@ -123,8 +123,12 @@ class Head:
 
     @property
     def outside(self) -> float:
-        """Fraction of the slice's bright pixels outside the head."""
-        return float((self.whole.bright & ~self.whole.head).sum() / self.whole.bright.sum())
+        """Fraction of the slice's brightness above the background that lies outside the head.
+
+        A count of pixels would make an object of faint noise in the air around a head.
+        """
+        above = np.where(self.whole.bright, self.whole.grey - _background_level(self.whole.grey), 0.0)
+        return float(above[~self.whole.head].sum() / above.sum())
 
 
 def find_head(grey: Grey, small: Grey | None = None) -> Head | None:
@@ -205,9 +209,14 @@ def _draw_small(small: Grey, window: Window) -> SmallPicture | None:
 
 
 def _find_bright(grey: Grey) -> Mask:
-    """Pixels that stand out of the background, single ones left out; the level follows how bright the whole is."""
-    above = (grey > 0.12 + 0.25 * float(grey.mean())).astype(np.uint8)
+    """Pixels that stand out of the background, single ones left out."""
+    above = (grey > _background_level(grey)).astype(np.uint8)
     return np.asarray(cv2.morphologyEx(above, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0)
+
+
+def _background_level(grey: Grey) -> float:
+    """Grey value up to which a pixel is background; it follows how bright the whole is."""
+    return 0.12 + 0.25 * float(grey.mean())
 
 
 def _find_largest(bright: Mask) -> Mask | None:

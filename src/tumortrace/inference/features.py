@@ -34,7 +34,7 @@ class PictureFeatures(NamedTuple):
         dark_frame: Share of dark pixels along the four edges.
         bright_corner: Grey value of the second brightest of the four corners.
         head_area: Share of the frame that the largest bright object fills, its holes included; 0 if there is none.
-        outside: Share of the bright pixels that lie outside that object.
+        outside: Share of the brightness above the background that lies outside that object.
         solidity: Its area over that of its convex hull.
         ellipse: Overlap (IoU) with the ellipse of its own moments; a little below 1 for a head.
         elongation: Its length over its width.
