@@ -123,21 +123,18 @@ def test_the_right_temperature_calibrates():
     assert before > 0.08
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 2**31), st.booleans()), min_size=1, max_size=4),
-    st.sampled_from([0.4, 1.0, 1.37, 2.5]),
-)
-def test_the_threshold_is_the_best_of_the_grid(drawn: list[tuple[int, bool]], temperature: float):
+@given(st.lists(st.integers(0, 2**31), min_size=1, max_size=4), st.sampled_from([0.4, 1.0, 1.37, 2.5]))
+def test_the_threshold_is_one_of_the_best_and_the_nearest_to_one_half(seeds: list[int], temperature: float):
     cases = []
-    for seed, has_tumour in drawn:
+    for seed in seeds:
         rng = np.random.default_rng(seed)
         logits = (rng.integers(-60, 60, (9, 12)) + 0.5) / 10  # centres of bins: on no edge
-        cases.append((logits, has_tumour & (rng.random((9, 12)) < sigmoid(logits / 1.7 - 1))))
+        cases.append((logits, rng.random((9, 12)) < sigmoid(logits / 1.7 - 1)))
     grid = [round(0.05 * step, 2) for step in range(1, 20)]
     means = [np.mean([dice_at(threshold, temperature, *case) for case in cases]) for threshold in grid]
-    ties = [threshold for threshold, mean in zip(grid, means, strict=True) if mean >= max(means) - 1e-12]
+    good = [threshold for threshold, mean in zip(grid, means, strict=True) if mean >= max(means) - 0.005]
     histograms = [count_logits(sigmoid(logits).astype(np.float32), truth, truth) for logits, truth in cases]
-    assert choose_threshold(histograms, temperature) == min(ties, key=lambda each: (round(abs(each - 0.5), 6), each))
+    assert choose_threshold(histograms, temperature) == min(good, key=lambda each: (round(abs(each - 0.5), 6), each))
 
 
 def dice_at(threshold: float, temperature: float, logits: Floats, truth: NDArray[np.bool_]) -> float:
@@ -155,20 +152,32 @@ def test_a_threshold_by_hand():
     assert choose_threshold([count_logits(probability, truth, truth)], 1.0) == 0.65
 
 
-def test_a_tumour_free_case_raises_the_threshold_that_marks_it():
+def test_a_tumour_free_case_does_not_raise_the_threshold():
     truth, empty = np.array([[True, True, False]]), np.zeros((1, 3), dtype=np.bool_)
     tumour = count_logits(np.array([[0.9, 0.52, 0.1]], dtype=np.float32), truth, truth)
     healthy = count_logits(np.array([[0.1, 0.64, 0.1]], dtype=np.float32), empty, empty)
-    assert choose_threshold([tumour], 1.0) == 0.5
-    # At 0.5 they average (1 + 0) / 2; from 0.65 on (2 / 3 + 1) / 2.
-    assert choose_threshold([tumour, healthy], 1.0) == 0.65
+    assert choose_threshold([tumour, healthy], 1.0) == choose_threshold([tumour], 1.0) == 0.5
+    assert choose_threshold([healthy], 1.0) == 0.5
 
 
-def test_equal_thresholds_go_to_the_middle():
-    truth = np.array([[True, False, False]])
-    sharp = np.array([[1.0, 0.0, 0.0]], dtype=np.float32)
-    assert choose_threshold([count_logits(sharp, truth, truth)], 1.0) == 0.5
+def test_of_equal_thresholds_the_nearest_to_one_half_wins():
+    truth = np.array([[True, True, False]])
+    sharp = count_logits(np.array([[1.0, 1.0, 0.0]], dtype=np.float32), truth, truth)
+    assert choose_threshold([sharp], 1.0) == 0.5
+    # From 0.45 down both are marked: Dice 1 in place of 2/3.
+    unsure = count_logits(np.array([[1.0, 0.46, 0.0]], dtype=np.float32), truth, truth)
+    assert choose_threshold([unsure], 1.0) == 0.45
     assert choose_threshold([], 1.0) == 0.5
+
+
+def test_a_hardly_better_threshold_does_not_win_and_a_better_one_does():
+    truth = np.zeros((1, 1000), dtype=np.bool_)
+    truth[0, :400] = True
+    # 4 or 10 background pixels more up to a threshold of 0.6: Dice 1 above; 800 / 804 = 0.995 or 800 / 810 below.
+    for added, chosen in ((4, 0.5), (10, 0.65)):
+        probability = np.where(truth, 0.99, 0.01).astype(np.float32)
+        probability[0, 400 : 400 + added] = 0.63
+        assert choose_threshold([count_logits(probability, truth, truth)], 1.0) == chosen
 
 
 def healthy_with_peak(peak: float) -> CaseHistogram:

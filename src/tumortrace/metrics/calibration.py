@@ -31,6 +31,9 @@ FALSE_ALARM_AREA = 0.001
 ACCEPTED_ALARMS = 0.05
 """Fraction of tumour-free slices on which a false alarm is accepted."""
 
+EQUAL_DICE = 0.005
+"""Difference in mean Dice that does not choose between thresholds: two seeds of a training differ by more."""
+
 _BINS = 320
 _LIMIT = 16.0  # logits beyond it, probabilities within 1e-7 of 0 or 1, count as it
 _EDGES = np.linspace(-_LIMIT, _LIMIT, _BINS + 1)
@@ -159,30 +162,32 @@ def expected_calibration_error(bins: Sequence[ReliabilityBin]) -> float:
 
 
 def choose_threshold(histograms: Sequence[CaseHistogram], temperature: float) -> float:
-    """Return the threshold with the highest mean Dice, from 0.05 to 0.95 in steps of 0.05.
+    """Return the threshold nearest to 0.5 with nearly the highest mean Dice, from 0.05 to 0.95 in steps of 0.05.
+
+    The mean is over the cases with tumour. Many thresholds are within ``EQUAL_DICE`` of the highest, and chance would
+    choose among them, while they differ in the tumours that they miss (docs/decisions/0040). Of two as near to 0.5 the
+    lower one wins.
 
     The logit of a threshold, before the temperature, is rounded up to the next edge of the histogram, a multiple of
-    0.1; Dice is exact there. A logit beyond the histogram counts as its first or last bin. A case without tumour counts
-    as 1 where nothing is marked and as 0 otherwise. Of equal thresholds, the one nearest to 0.5 wins, then the lower.
+    0.1; Dice is exact there. A logit beyond the histogram counts as its first or last bin.
 
     Args:
-        histograms: Predictions on cases that the model was not trained on.
+        histograms: Predictions on cases that the model was not trained on; those without tumour do not count.
         temperature: Divisor of the logits; thresholds are probabilities after it.
 
     Returns:
-        0.5 without a case.
+        0.5 without a case with tumour.
     """
-    if not histograms:
+    ill = [each.whole for each in histograms if each.whole[1].any()]
+    if not ill:
         return 0.5
     # Tumour and background pixels at or above each edge, shape (cases, 320).
-    above = np.cumsum(np.stack([each.whole for each in histograms])[:, :, ::-1], axis=2)[:, :, ::-1]
-    truth = above[:, 1, 0]
+    above = np.cumsum(np.stack(ill)[:, :, ::-1], axis=2)[:, :, ::-1]
     edges = _edge(_THRESHOLDS, temperature)
     tp, fp = above[:, 1, edges], above[:, 0, edges]
-    sums = tp + fp + truth[:, None]
-    dices = np.where(sums > 0, 2 * tp / np.maximum(sums, 1), 1.0).mean(axis=0)
-    best = np.flatnonzero(dices >= dices.max() - 1e-12)
-    return float(_THRESHOLDS[best[np.argmin(np.abs(_THRESHOLDS[best] - 0.5))]])
+    dices = (2 * tp / (tp + fp + above[:, 1, :1])).mean(axis=0)
+    good = _THRESHOLDS[dices >= dices.max() - EQUAL_DICE]
+    return float(good[np.argmin(np.round(np.abs(good - 0.5), 6))])
 
 
 def choose_peak_threshold(histograms: Sequence[CaseHistogram], temperature: float, threshold: float) -> float:
