@@ -86,7 +86,12 @@ SOURCES = "python -m studies.sources DATA --out sources"
 TRAIN = "tumortrace train DATA/figshare sources/brisc DATA/lgg sources/br35h --negatives sources/tumour_free"
 FOLDS = f"{TRAIN} --split sources/folds.json --fold 4 --set training.threads=1"
 SMOOTH = "--set training.average=0.995"
+IMPLANTS = "--set augmentation.implants=true --set training.negatives=0.45"
 FINER = "--set training.coarse_epochs=0 --set training.learning_rate=5e-4"
+LAST_OF_FAST = (
+    f"{TRAIN} --split sources/all.json --set training.threads=1 --config fast --from runs/first {SMOOTH} "
+    "--set training.epoch_slices=1280 --set training.epochs=14 --set training.coarse_epochs=0"
+)
 RETRAIN = {
     "default": (
         f"{SOURCES} && {FOLDS} --config default --set augmentation.erasures=false --set training.hard_negatives=0 "
@@ -102,9 +107,8 @@ RETRAIN = {
     "fast": (
         f"{SOURCES} && {FOLDS} --config fast {SMOOTH} --set training.epoch_slices=2048 --set training.epochs=24 "
         "--set training.coarse_epochs=14 --set recipe.size_hw=[192,192] --out runs/first"
-        f" && {TRAIN} --split sources/all.json --set training.threads=1 --config fast --from runs/first {SMOOTH} "
-        "--set training.epoch_slices=1280 --set training.epochs=14 --set training.coarse_epochs=0 --out runs/last"
-        " && python -m studies.mean_of_runs runs/first runs/last --out runs/fast"
+        f" && {LAST_OF_FAST} --out runs/last && {LAST_OF_FAST} {IMPLANTS} --out runs/implants"
+        " && python -m studies.mean_of_runs runs/first runs/last runs/implants --out runs/fast"
     ),
 }
 LICENCE = "CC BY-NC-SA 4.0 (part of the data is non-commercial and share-alike); the code is Apache-2.0"
