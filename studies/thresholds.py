@@ -1,4 +1,4 @@
-"""Dice, missed tumours and false positives at every threshold, on slices and hospitals that took no part.
+"""Dice, missed tumours and false positives of held-out slices at every threshold.
 
 ``python -m studies.thresholds DATA --sources DIR --fold 4=RUN --run lgg=RUN`` takes runs that were trained without
 a fold of ``studies.sources``, and runs that were trained without a source. A threshold above one half drops the lesions
