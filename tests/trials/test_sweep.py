@@ -120,7 +120,7 @@ def test_the_shipped_sweep_is_the_reports_grid():
         (
             "",
             '[grid]\n"training.batchsize" = [2]',
-            r"^unknown key 'training\.batchsize'; did you mean 'training\.batch_size'\?$",
+            r"^x\.toml: unknown key 'training\.batchsize'; did you mean 'training\.batch_size'\?$",
         ),
         ("", '[grid]\n"trainings.batch_size" = [2]', r"unknown key 'trainings'; did you mean 'training'\?"),
         ("", '[grid]\n"training.batch_size" = [2, 0]', r"training\.batch_size = 0 must be at least 1"),
@@ -158,6 +158,7 @@ def test_the_shipped_sweep_is_the_reports_grid():
 def test_each_mistake_has_its_own_line(base: Path, head: str, space: str, message: str):
     with pytest.raises(ConfigError, match=message) as caught:
         plan_sweep(text_of(base, head, space=space), "x.toml")
+    assert str(caught.value).startswith("x.toml: ")
     assert "\n" not in str(caught.value)
 
 

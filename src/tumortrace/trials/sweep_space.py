@@ -134,13 +134,20 @@ def plan_sweep(text: str, name: str, *, label: str | None = None) -> Plan:
         ConfigError: Not TOML, an unknown key, a wrong value, or a search space without a setting.
     """
     tables = parse_toml(text, name)
+    try:
+        return _plan_tables(tables, label)
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from None
+
+
+def _plan_tables(tables: Mapping[str, Any], label: str | None) -> Plan:
     known = [field.name for field in fields(SweepOptions)]
     for key in tables:
         if key not in {*known, *_SPACES}:
-            raise ConfigError(f"{name}: unknown key {key!r}{suggest(key, [*known, *_SPACES])}")
+            raise ConfigError(f"unknown key {key!r}{suggest(key, [*known, *_SPACES])}")
     options = fill(SweepOptions, {key: value for key, value in tables.items() if key in known})
     if len(tables.keys() & set(_SPACES)) != 1:
-        raise ConfigError(f"{name}: give what is searched in one way, as [grid], [random] or [[settings]]")
+        raise ConfigError("give what is searched in one way, as [grid], [random] or [[settings]]")
     base = asdict(with_label(load_config(options.base), label))
     if "grid" in tables:
         return Plan(options, _build_settings(options, base, _walk_grid(tables["grid"])))
