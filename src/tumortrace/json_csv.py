@@ -75,11 +75,13 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
     Raises:
         OSError: It cannot be read.
-        ValueError: It is not UTF-8.
-        csv.Error: It is no table.
+        ValueError: It is not UTF-8, or no table.
     """
     with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        try:
+            return list(csv.DictReader(file))
+        except csv.Error as error:
+            raise ValueError(str(error)) from None
 
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, object]], *, columns: Sequence[str]) -> None:
@@ -89,9 +91,27 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, object]], *, columns: Sequ
 
 def encode_csv(rows: Iterable[Mapping[str, object]], *, columns: Sequence[str]) -> bytes:
     """Return a table as CSV; None, NaN and keys that a row lacks become empty cells. What is no text is escaped."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    text = CsvText()
+    writer = csv.DictWriter(text, columns, lineterminator=CsvText.END)
     writer.writeheader()
     for row in rows:
         writer.writerow({key: "" if value != value else value for key, value in row.items()})  # noqa: PLR0124 - NaN
-    return text.getvalue().encode(errors="backslashreplace")
+    return text.encode()
+
+
+class CsvText(io.StringIO):
+    """Text of a CSV table whose lines end with a line feed.
+
+    A writer quotes a cell with a carriage return only if its line terminator holds one (before Python 3.13), and a bare
+    one would end the row. So the writer is given ``END``.
+    """
+
+    END = "\r\n"
+
+    def write(self, line: str) -> int:
+        """Add a line that a writer ended with ``END``."""
+        return super().write(line.removesuffix(self.END) + "\n")
+
+    def encode(self) -> bytes:
+        """Return the text as UTF-8; what is no text is escaped."""
+        return self.getvalue().encode(errors="backslashreplace")

@@ -29,6 +29,7 @@ from tumortrace.training.loop import ShouldStop, fit
 from tumortrace.training.networks import build_network
 from tumortrace.trials import hopeless, jobs, sweep
 from tumortrace.trials.sweep import SWEEP, SweepResult, _keep_plan, run_sweep
+from tumortrace.trials.sweep_files import read_results, read_scores
 from tumortrace.trials.sweep_space import Plan, describe_setting, plan_sweep, read_sweep
 
 BASE = config_from_tables(
@@ -334,6 +335,16 @@ def test_a_held_out_slice_that_is_gone_meanwhile_is_not_passed_over(done: Done, 
     gone = replace(second, image_path=tmp_path / "gone.jpg")
     with pytest.raises(DataError, match=r"gone\.jpg"):
         sweep._score(done[0] / "runs" / "s1-seed0-fold1", (first, gone))
+
+
+def test_a_table_that_is_damaged_is_named(tmp_path: Path):
+    long = "a" * (csv.field_size_limit() + 1)
+    (tmp_path / "results.csv").write_text(f"run,setting\n{long},s1\n")
+    (tmp_path / "scores.csv").write_text(f"file,dice\n{long},0.5\n")
+    with pytest.raises(DataError, match=r"results\.csv: not the results of a sweep \(field larger than"):
+        read_results(tmp_path)
+    with pytest.raises(DataError, match=r"scores\.csv: not the scores of a run \(field larger than"):
+        read_scores(tmp_path)
 
 
 def test_the_files_say_what_was_found(done: Done):

@@ -71,21 +71,21 @@ def decode_text(data: bytes, path: Path) -> str:
 
 
 def parse_table(text: str) -> Table:
-    """Parse CSV text whose cells are divided by commas, semicolons or tabs.
+    """Parse CSV text whose cells are divided by commas, semicolons or tabs, and whose lines end in any usual way.
 
     A ``#`` before the header and a first line ``sep=;`` are passed over.
 
     Raises:
         csv.Error: The text is not CSV, or longer than any table.
     """
-    if text.count("\n") > MOST_LINES:
+    if max(text.count("\n"), text.count("\r")) > MOST_LINES:
         raise csv.Error(f"more than the limit of {MOST_LINES:,} lines")
     if len(text) > 2 * LONGEST_FIELD and _find_longest_line(text) > 2 * LONGEST_FIELD:
         raise csv.Error(f"a line longer than the limit of {2 * LONGEST_FIELD:,} characters")
-    declared = re.match(r"\s*\"?sep=(.)\"?\r?\n", text, flags=re.IGNORECASE)
+    declared = re.match(r"\s*\"?sep=(.)\"?(\r\n?|\n)", text, flags=re.IGNORECASE)
     # A tab before the header is the end of a first name that is empty, as of an index.
     body = re.sub(r"\A(\s*[\r\n])?[# ]*", "", text[declared.end() :] if declared else text)
-    delimiter = declared[1] if declared else _find_delimiter(body.partition("\n")[0])
+    delimiter = declared[1] if declared else _find_delimiter(re.split(r"[\r\n]", body, maxsplit=1)[0])
     header, *lines = list(csv.reader(io.StringIO(body, newline=""), delimiter=delimiter, strict=True)) or [[]]
     names = tuple(name.strip() for name in header)
     rows = (dict(zip(names, [*line, *[""] * (len(names) - len(line))], strict=False)) for line in lines)

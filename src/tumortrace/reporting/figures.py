@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -196,7 +195,7 @@ def read_metrics(path: Path) -> list[MetricsRow]:
         rows = [_read_epoch(row) for row in read_csv(path)]
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); give a run folder") from None
-    except (ValueError, TypeError, csv.Error) as error:
+    except (ValueError, TypeError) as error:
         raise DataError(f"{path}: not a table of epochs ({error}); give the file as train wrote it") from None
     if not rows:
         raise DataError(f"{path}: no epoch in it yet; wait for the first or go on with train --resume")

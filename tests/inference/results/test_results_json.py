@@ -26,6 +26,7 @@ from tumortrace.inference.results.results_json import (
 )
 from tumortrace.inference.results.unit_record import UnitRecord
 from tumortrace.inference.results.volume_tables import LESIONS, VOLUMES
+from tumortrace.json_csv import read_csv
 
 MASKS = [("scans/a.png", "a_mask.png"), ("scans/ü {}.png", "ü {}_mask.png")]
 
@@ -253,6 +254,12 @@ def test_the_table_has_a_row_a_picture(model: Model, out: Path):
     assert lines[1] == '"a, b.png","a, b_mask.png",ok,many; parts,true,0.9,false,8,,2,axial,,0.1,,'
     assert lines[2] == "\\udce9.png,,error,\\udce9.png: broken,,,true,,,,,,,,"
     assert tuple(lines[0].split(",")) == COLUMNS
+
+
+def test_a_name_with_a_carriage_return_is_one_cell(model: Model, out: Path):
+    with open_results(model, [], out=out) as results:
+        results.add(UnitRecord((ok("a\rb.png", "a\rb_mask.png"),)))
+    assert [row["file"] for row in read_csv(out / TABLE)] == ["a\rb.png"]
 
 
 # --- volumes.csv and lesions.csv ---

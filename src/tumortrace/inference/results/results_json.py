@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -22,6 +21,7 @@ from tumortrace.inference.results.volume_tables import (
     VOLUMES,
     encode_volume_tables,
 )
+from tumortrace.json_csv import CsvText
 from tumortrace.regular_files import read_regular_file
 
 RESULTS = "results.json"
@@ -288,9 +288,9 @@ def _cell(record: Record, column: str) -> object:
 
 def _row(cells: Sequence[object]) -> bytes:
     """A row of CSV; what is no text in a name is escaped."""
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue().encode(errors="backslashreplace")
+    text = CsvText()
+    csv.writer(text, lineterminator=CsvText.END).writerow(cells)
+    return text.encode()
 
 
 def _dump(document: Record) -> str:
