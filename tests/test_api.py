@@ -165,6 +165,8 @@ def test_a_program_meets_the_checks_of_the_commands(phantom_data, tiny, tiny_run
         tumortrace.train(phantom_data, out=tiny_run, config=tiny, resume=True)
     with pytest.raises(ConfigError, match="give its file with --split"):
         tumortrace.train(phantom_data, out=tmp_path / "x", config=tiny, fold=1)
+    with pytest.raises(ConfigError, match=r"--folds 3: --by source makes each dataset a fold; omit one of them"):
+        tumortrace.crossval([phantom_data], out=tmp_path / "x", config=tiny, folds=3, by="source")
     assert not (tmp_path / "x").exists()
 
 

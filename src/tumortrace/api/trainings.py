@@ -102,7 +102,7 @@ def crossval(  # noqa: PLR0913 - the settings of a cross-validation
     out: FilePath,
     config: Config | str | None = None,
     overrides: Iterable[str] = (),
-    folds: int = 5,
+    folds: int | None = None,
     by: By = "groups",
     negatives: FilePath | None = None,
     label: str | None = None,
@@ -117,14 +117,15 @@ def crossval(  # noqa: PLR0913 - the settings of a cross-validation
         out: Folder for the folds' runs and the scores.
         config: Configuration, the name of a shipped one or a TOML file; None takes ``default``.
         overrides: Single settings, each ``"section.key=value"``.
-        folds: Number of folds, if ``by`` is ``"groups"``.
+        folds: Number of folds; None takes 5, or one a dataset if ``by`` is ``"source"``.
         by: ``"groups"`` keeps copies and patients together; ``"source"`` holds out one dataset after the other.
         negatives: Folder of images known to hold no tumour.
         label: Label of the regions that are tumour; None takes all regions.
         ray: Address of a Ray cluster that trains the folds (``"auto"`` or ``HOST:PORT``); None trains them here.
 
     Raises:
-        ConfigError: ``out`` holds a cross-validation under other settings.
+        ConfigError: ``out`` holds a cross-validation under other settings, or ``folds`` is given although ``by`` is
+            ``"source"``.
         DataError: Too few different slices, or the data changed since the folds were made.
         TumortraceError: The cluster cannot be used.
     """
@@ -133,6 +134,8 @@ def crossval(  # noqa: PLR0913 - the settings of a cross-validation
     from tumortrace.evaluation.folder import write_evaluation
     from tumortrace.reporting.cases import CasePictures
 
+    if by == "source" and folds is not None:
+        raise ConfigError(f"--folds {folds}: --by source makes each dataset a fold; omit one of them")
     folder = check_output(out, data, negatives) or Path()
     settings = with_label(read_settings(config, overrides), label)
     _check_ray(ray)
@@ -140,9 +143,10 @@ def crossval(  # noqa: PLR0913 - the settings of a cross-validation
     from tumortrace.trials.crossval import cross_validate
 
     pictures = CasePictures(folder)
+    count = 5 if folds is None else folds
     with _open_pool(ray, [settings], folder) as pool:
         fitted, rows = cross_validate(
-            dataset, settings, folds=folds, by=by, out=folder, on_case=pictures.add, pool=pool
+            dataset, settings, folds=count, by=by, out=folder, on_case=pictures.add, pool=pool
         )
     evaluation = fitted.evaluation
     pictures.write()

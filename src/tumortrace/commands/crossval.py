@@ -29,7 +29,7 @@ def crossval(  # noqa: PLR0913, PLR0917 - the options of the command
         ),
     ] = None,
     overrides: SetOption = None,
-    folds: Annotated[int, typer.Option("--folds", metavar="K", min=2, help="Number of folds.")] = 5,
+    folds: Annotated[int | None, typer.Option("--folds", metavar="K", min=2, help="Number of folds [5].")] = None,
     by: Annotated[By, typer.Option("--by", help="Folds of groups, or hold out one source (DATA).")] = "groups",
     negatives: NegativesOption = None,
     label: LabelOption = None,
