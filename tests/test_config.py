@@ -180,6 +180,14 @@ def test_a_loss_of_two_maps_and_a_network_of_two_maps_need_each_other():
     assert load_config("default", ["network.maps=1", "training.loss=dice"]).network.maps == 1
     with pytest.raises(ConfigError, match=r"network.maps.*1 for the plain encoder"):
         load_config("paper", ["network.maps=2"])
+    with pytest.raises(ConfigError, match=r"network.maps = 2 must be 1 for the prompted decoder"):
+        load_config("box", ["network.maps=2", "training.loss=where_and_whether"])
+
+
+@pytest.mark.parametrize("encoder", ["efficientnet-lite1", "plain"])
+def test_the_prompted_decoder_has_one_encoder(encoder):
+    with pytest.raises(ConfigError, match=r"network.encoder = .* must be 'efficientnet-lite0' for the prompted"):
+        load_config("box", [f"network.encoder={encoder}", "network.pretrained=false"])
 
 
 def test_a_removed_setting_is_ignored_at_the_value_that_changed_nothing():

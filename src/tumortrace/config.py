@@ -90,15 +90,16 @@ class NetworkConfig:
     """The network's shape.
 
     Attributes:
-        encoder: ``"plain"``, the student paper's U-Net, or a pretrained EfficientNet-Lite under one of two decoders.
+        encoder: ``"plain"``, the student paper's U-Net, or a pretrained EfficientNet-Lite under a decoder.
         pretrained: Start the encoder from ImageNet weights; the plain one has none.
         decoder: Decoder of an EfficientNet-Lite: ``"light"`` adds skips and makes its logits at half the input's
-            resolution; ``"full"`` concatenates skips up to the input's own resolution. The plain encoder ignores it.
+            resolution; ``"full"`` concatenates skips up to the input's own resolution; ``"prompted"`` is asked by boxes
+            and clicks, and has EfficientNet-Lite0 before it. The plain encoder ignores the first two.
         widths: Channels at each resolution, finest first. Plain U-Net: the last is the bottleneck's, so there are
             ``len(widths) - 1`` poolings. Light decoder: at 1/2, 1/4, 1/8 and 1/16 of the input. Full decoder: at 1/1,
             1/2, 1/4, 1/8 and 1/16.
         maps: 1, a map of tumour; or 2, a location map (where the tumour is if there is one) and a presence map
-            (whether there is one), for the losses named after them. The plain encoder has one.
+            (whether there is one), for the losses named after them. Plain encoder and prompted decoder have one.
     """
 
     encoder: Encoder = "plain"
@@ -120,6 +121,10 @@ class NetworkConfig:
             expected = f"{word} positive numbers, finest resolution first, for the {self.decoder} decoder"
             require(positive and len(self.widths) == count, "network.widths", self.widths, expected)
             require(self.maps in (1, 2), "network.maps", self.maps, "1 or 2")
+        if self.decoder == "prompted":
+            lite0 = self.encoder == "efficientnet-lite0"
+            require(lite0, "network.encoder", self.encoder, "'efficientnet-lite0' for the prompted decoder")
+            require(self.maps == 1, "network.maps", self.maps, "1 for the prompted decoder")
 
     @property
     def poolings(self) -> int:
