@@ -133,6 +133,20 @@ def test_a_unit_whose_mask_is_gone_is_done_again(tmp_path: Path):
     assert list(list_unfinished(run.work.records, units, tmp_path)) == [0, 1]
 
 
+def test_what_failed_in_an_earlier_call_is_done_again(tmp_path: Path):
+    units = Units(Inputs(PICTURES))
+    run = archive._Run(None, units, SegmentSettings(), tmp_path)  # type: ignore[arg-type] # no segmenter is needed
+    archive._keep_session(run, {"session": "a"})
+    for numbers, statuses in (([0, 1, 2], ["ok", "error", "rejected"]), ([3, 4], ["error"] * 2), ([5], ["ok"])):
+        ids = [make_id(number, units[number]) for number in numbers]
+        records = [UnitRecord(images=({"mask": None, "status": status},)) for status in statuses]
+        write_records(run.work.records, numbers, ids, records)
+    assert not list_unfinished(run.work.records, units, tmp_path)  # nor is it begun again and again in one call
+    (run.work.records / "half.parquet").write_bytes(b"PAR1")
+    archive._keep_session(run, {"session": "a"})
+    assert list(list_unfinished(run.work.records, units, tmp_path)) == [1, 3, 4]
+
+
 @pytest.fixture(autouse=True)
 def unlimited(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the limit of an actor, which has a process to itself, from the tests that follow in this one."""

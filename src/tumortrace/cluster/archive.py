@@ -24,7 +24,7 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset
 from tumortrace.cluster.actor import BLOCK, DONE, SegmentActor
 from tumortrace.cluster.blocks import divide_units
 from tumortrace.cluster.connect import connect, start_aside
-from tumortrace.cluster.records import list_unfinished, read_records
+from tumortrace.cluster.records import forget_failures, list_unfinished, read_records
 from tumortrace.cluster.site import Site, check_nodes
 from tumortrace.cluster.work_folder import WorkFolder
 from tumortrace.errors import DataError, TumortraceError
@@ -68,8 +68,8 @@ def segment_on_cluster(
 ) -> SegmentSummary:
     """Segment all inputs as ``segment_all`` does, on a cluster.
 
-    A second call after a kill continues: units with a record of the same model, settings and files, and with their
-    masks, are not done again.
+    A second call after a kill continues: units with a record of the same model, settings and files, without a failure
+    and with their masks, are not done again.
 
     Args:
         address: Address as ``connect`` takes it.
@@ -116,11 +116,14 @@ class _Run:
 
 
 def _keep_session(run: _Run, session: dict[str, str]) -> None:
-    """Keep what an earlier run of the same session has done, and nothing else."""
+    """Keep what an earlier run of the same session has done, and nothing else; what failed there is tried again."""
     path = run.work.path / "session.json"
+    kept = None
     with suppress(OSError, ValueError):
-        if json.loads(path.read_text(encoding="utf-8")) == session:
-            return
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    if kept == session:
+        forget_failures(run.work.records)
+        return
     shutil.rmtree(run.work.path, ignore_errors=True)
     write_json(path, session)
     run.work.begun.mkdir()

@@ -24,6 +24,9 @@ from tumortrace.inference.results.unit_record import UnitRecord
 ID, NUMBER, RECORD = "id", "number", "record"
 """Columns: what a unit is and what its files were; its number in the order of a run; its record as JSON."""
 
+FAILED = '"status": "error"'
+"""Text in the record of a unit that failed, in whole or in part."""
+
 AT_ONCE = 1000
 """Records that are read at a time."""
 
@@ -47,10 +50,37 @@ def write_records(folder: Path, numbers: Sequence[int], ids: Sequence[str], reco
         OSError: The disk is full or fails.
     """
     texts = [json.dumps(record.to_json()) for record in records]
-    data = io.BytesIO()
-    pq.write_table(pa.table({ID: ids, NUMBER: list(numbers), RECORD: texts}), data)
     digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
-    write_atomically(folder / f"{numbers[0]:010}-{digest}.parquet", data.getvalue())
+    _write_table(
+        folder / f"{numbers[0]:010}-{digest}.parquet", pa.table({ID: ids, NUMBER: list(numbers), RECORD: texts})
+    )
+
+
+def forget_failures(folder: Path) -> None:
+    """Remove the records of units that failed: disk, bucket or worker may have been the cause, and work now.
+
+    Args:
+        folder: Folder of the records; it need not exist.
+
+    Raises:
+        OSError: The disk is full or fails.
+    """
+    for path in folder.glob("*.parquet"):
+        try:
+            table = pq.read_table(path)
+        except (pa.ArrowException, OSError):
+            continue  # its units come again
+        kept = table.filter(pc.invert(pc.match_substring(table[RECORD], FAILED)))
+        if not kept.num_rows:
+            path.unlink()
+        elif kept.num_rows < table.num_rows:
+            _write_table(path, kept)
+
+
+def _write_table(path: Path, table: pa.Table) -> None:
+    data = io.BytesIO()
+    pq.write_table(table, data)
+    write_atomically(path, data.getvalue())
 
 
 def read_records(folder: Path, units: Units) -> Iterator[UnitRecord | None]:
