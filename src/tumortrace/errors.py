@@ -55,6 +55,10 @@ def is_shortage(error: BaseException) -> bool:
     return False
 
 
+WORKER_DIED = "its worker died"
+"""Words by which a failure begins that says nothing about the work: the same command tries it again."""
+
+
 class ConfigError(TumortraceError):
     """A configuration file or a ``--set`` that does not say something tumortrace understands."""
 

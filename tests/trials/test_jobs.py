@@ -86,7 +86,7 @@ def test_jobs_run_until_none_waits_and_what_one_led_to_changes_the_rest(job: Job
 class Three:
     """A pool that runs three jobs at a time and finishes the last one first, the first one at its second try."""
 
-    size = 3
+    at_once = size = 3
 
     def __init__(self) -> None:
         self.running: list[Job] = []
@@ -143,8 +143,13 @@ def test_seconds_of_a_run_come_from_its_manifest(tiny_run: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("left", "seconds", "expected"),
-    [(1, [40.0], "1 training left, about 40 s"), (3, [1200.0, 2400.0], "3 trainings left, about 1.5 h")],
+    ("left", "seconds", "at_once", "expected"),
+    [
+        (1, [40.0], 1, "1 training left, about 40 s"),
+        (3, [1200.0, 2400.0], 1, "3 trainings left, about 1.5 h"),
+        (7, [1200.0, 2400.0], 3, "7 trainings left, about 1.5 h"),
+        (2, [40.0], 16, "2 trainings left, about 40 s"),
+    ],
 )
-def test_the_rest_is_told_by_the_mean_of_what_is_done(left: int, seconds: list[float], expected: str):
-    assert describe_left(left, seconds) == f"{expected} at the speed so far"
+def test_the_rest_is_told_by_the_mean_of_what_is_done(left: int, seconds: list[float], at_once: int, expected: str):
+    assert describe_left(left, seconds, at_once=at_once) == f"{expected} at the speed so far"

@@ -29,7 +29,7 @@ from tumortrace.training.loop import ShouldStop, fit
 from tumortrace.training.networks import build_network
 from tumortrace.trials import hopeless, jobs, sweep
 from tumortrace.trials.sweep import SWEEP, SweepResult, _keep_plan, run_sweep
-from tumortrace.trials.sweep_files import read_results, read_scores
+from tumortrace.trials.sweep_files import read_results, read_scores, write_results
 from tumortrace.trials.sweep_space import Plan, describe_setting, plan_sweep, read_sweep
 
 BASE = config_from_tables(
@@ -420,6 +420,26 @@ def test_a_killed_sweep_goes_on_where_it_stopped(
         weights = [(folder / "runs" / run.run / "best.safetensors").read_bytes() for folder in (out, copy)]
         assert weights[0] == weights[1]
     assert (copy / "leaderboard.csv").read_text() == (out / "leaderboard.csv").read_text()
+
+
+def test_a_run_whose_worker_died_is_tried_again_and_one_that_diverged_is_not(
+    done: Done, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    out, plan, text, result, _, _ = done
+    copy = tmp_path / "out"
+    shutil.copytree(out, copy)
+    first, second, third, fourth = result.runs
+    died = replace(
+        third, dice_mean=None, val_loss=None, outcome="its worker died 4 times, the last time: NodeDiedError"
+    )
+    diverged = replace(fourth, dice_mean=None, val_loss=None, outcome="training diverged")
+    write_results([first, second, died, diverged], plan, copy)
+    shutil.rmtree(copy / "runs" / third.run)
+    trained = watch_training(monkeypatch)
+    again = run_sweep(open_dataset(data), plan, text=text, out=copy)
+    assert trained == [third.run]
+    assert [run.outcome for run in again.runs] == ["finished"] * 3 + ["training diverged"]
+    assert again.runs[2].dice_mean == third.dice_mean
 
 
 def test_a_run_that_was_trained_but_not_scored_is_only_scored(

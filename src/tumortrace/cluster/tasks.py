@@ -12,7 +12,7 @@ import ray
 
 from tumortrace.cluster.connect import connect
 from tumortrace.cluster.site import Site, enter_site
-from tumortrace.errors import TumortraceError
+from tumortrace.errors import WORKER_DIED, TumortraceError
 from tumortrace.machine import limit_cores
 from tumortrace.progress import tell
 from tumortrace.wording import counted
@@ -83,9 +83,14 @@ class TaskPool(Generic[P]):
         self._start: Callable[[P], ray.ObjectRef[Any]] = lambda piece: run.remote(work, piece, share, site)
 
     @property
+    def at_once(self) -> int:
+        """Number of pieces that run at a time; nodes come and go."""
+        return _count_slots(self._share)
+
+    @property
     def size(self) -> int:
-        """Number of pieces that may be under way at a time; nodes come and go."""
-        return QUEUED * _count_slots(self._share)
+        """Number of pieces that may be under way at a time, those that wait for room included."""
+        return QUEUED * self.at_once
 
     def start(self, piece: P) -> None:
         """Send a piece of work to the cluster."""
@@ -111,7 +116,7 @@ class TaskPool(Generic[P]):
                     raise  # a bug: it keeps its traceback
                 except ray.exceptions.RayError as error:
                     if not self._try_again(one, error):
-                        return one.piece, f"its worker died {one.count} times, the last time: {_name(error)}"
+                        return one.piece, f"{WORKER_DIED} {one.count} times, the last time: {_name(error)}"
                     continue
                 if isinstance(answer, Exception):
                     raise answer

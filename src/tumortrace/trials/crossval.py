@@ -119,7 +119,7 @@ def _train_folds(folds: list[_Fold], pool: Pool) -> None:
         waiting.remove(job)
         if waiting and any(not (each.folder / MANIFEST).is_file() for each in waiting):
             done = [read_seconds(fold.job.folder) for fold in folds if fold.job not in waiting]
-            tell(describe_left(len(waiting), done))
+            tell(describe_left(len(waiting), done, at_once=pool.at_once))
 
     run_jobs(lambda running: [job for job in waiting if job not in running], finish, pool=pool)
 

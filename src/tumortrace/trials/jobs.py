@@ -72,8 +72,12 @@ class Pool(Protocol):
     """A place where jobs run."""
 
     @property
+    def at_once(self) -> int:
+        """Number of jobs that run at a time."""
+
+    @property
     def size(self) -> int:
-        """Number of jobs that may be under way at a time."""
+        """Number of jobs that may be under way at a time, those that wait for room included."""
 
     def start(self, job: Job, /) -> None:
         """Begin a job."""
@@ -85,7 +89,7 @@ class Pool(Protocol):
 class Here:
     """This process: one job at a time."""
 
-    size = 1
+    at_once = size = 1
 
     def __init__(self, *, shown: bool = True) -> None:
         """Make a pool.
@@ -203,12 +207,14 @@ def read_seconds(run: Path) -> float:
         ) from None
 
 
-def describe_left(left: int, seconds: Sequence[float]) -> str:
+def describe_left(left: int, seconds: Sequence[float], *, at_once: int) -> str:
     """Return how long the trainings that are left will take, as a line.
 
     Args:
         left: Number of trainings.
         seconds: Seconds that each finished training took, at least one.
+        at_once: Number of trainings that run at a time.
     """
-    expected = describe_seconds(left * sum(seconds) / len(seconds))
+    rounds = -(-left // at_once)
+    expected = describe_seconds(rounds * sum(seconds) / len(seconds))
     return f"{counted(left, 'training')} left, about {expected} at the speed so far"

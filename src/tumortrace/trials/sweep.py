@@ -22,7 +22,7 @@ from tumortrace.copies.survey import survey_cases
 from tumortrace.data.cases import CaseRecord, read_case
 from tumortrace.data.dataset import Dataset
 from tumortrace.data.findings import Finding
-from tumortrace.errors import ConfigError, DataError
+from tumortrace.errors import WORKER_DIED, ConfigError, DataError
 from tumortrace.evaluation.leaderboard import RESULTS, Leaderboard, Run, rank_settings
 from tumortrace.files import holds_results, write_atomically
 from tumortrace.frames import make_frame
@@ -163,11 +163,20 @@ class _Sweep:
         self.watch = watch
         self.trials = {trial.name: trial for trial in _list_trials(plan, split)}
         self.runs = read_results(out)
+        self._forget_deaths()
         self.finished_before = len(self.runs)
+
+    def _forget_deaths(self) -> None:
+        """Try runs again whose workers died in an earlier call: that says nothing about their settings."""
+        kept = [run for run in self.runs if not run.outcome.startswith(WORKER_DIED)]
+        if kept != self.runs:
+            self.runs = kept
+            write_results(kept, self.plan, self.out)
 
     def run(self, pool: Pool | None) -> list[Run]:
         here = pool is None
-        run_jobs(lambda running: self._waiting(running, here=here), self._finish, pool=pool or Here(shown=False))
+        place = pool or Here(shown=False)
+        run_jobs(lambda running: self._waiting(running, here=here), partial(self._finish, place), pool=place)
         self.watch(tuple(self.runs), len(self.runs), "")
         return self.runs
 
@@ -207,7 +216,7 @@ class _Sweep:
         runs = tuple(FirstRun(self.out / RUNS / each.name, each.config.training.epochs) for each in before)
         return HopelessRule(trial.config.training.epochs, runs, self.out / RESULTS)
 
-    def _finish(self, job: Job, failure: str) -> None:
+    def _finish(self, pool: Pool, job: Job, failure: str) -> None:
         trial = self.trials[job.label]
         dices: dict[str, float] = {}
         if not failure:
@@ -221,7 +230,8 @@ class _Sweep:
         left = len(self._list_left())
         self.watch(tuple(self.runs), len(self.runs) + left, "")
         if left and len(self.runs) == self.finished_before + 1:
-            tell(describe_left(left, [run.seconds for run in self.runs]))
+            at_once = min(pool.at_once, len(self.plan.settings))  # one run of each setting at a time
+            tell(describe_left(left, [run.seconds for run in self.runs], at_once=at_once))
 
     def _note(self, trial: _Trial, rows: Sequence[EpochRow], others: int = 0) -> None:
         doing = f"{describe_setting(trial.setting, self.plan.varied)}, seed {trial.seed}, fold {trial.fold}"
