@@ -99,7 +99,9 @@ DAMAGES: dict[str, Damage] = {
     "brightness - 0.15": on_grey(lambda grey: grey - 0.15),
     "brightness + 0.15": on_grey(lambda grey: grey + 0.15),
     "JPEG 20": on_grey(jpeg),
-    "blur 1 % of the width": on_grey(lambda grey: cv2.GaussianBlur(grey, (0, 0), max(grey.shape) / 200)),
+    "blur (sigma 0.5 % of the longer side)": on_grey(
+        lambda grey: cv2.GaussianBlur(grey, (0, 0), max(grey.shape) / 200)
+    ),
     "noise 5 %": on_grey(noisy),
     "rotation 30 degrees": warped(30, 1),
     "scale 0.7": warped(0, 0.7),
