@@ -77,6 +77,16 @@ def test_links_within_the_documentation_lead_to_a_heading(page):
         assert anchor in anchors, f"{page.name} -> {target}#{anchor}"
 
 
+def test_the_index_of_decisions_names_each_one_by_its_title():
+    index = (ROOT / "docs" / "decisions" / "README.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^- (\d+): \[(.*)\]\((\d{4}-[a-z-]+\.md)\)", index, flags=re.MULTILINE)
+    pages = sorted((ROOT / "docs" / "decisions").glob("0*.md"))
+    titles = [page.read_text(encoding="utf-8").partition("\n")[0] for page in pages]
+    assert sorted((file, f"# {number}. {title}") for number, title, file in listed) == [
+        (page.name, title) for page, title in zip(pages, titles, strict=True)
+    ]
+
+
 def test_table_of_degenerate_cases_is_what_the_code_does():
     page = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (empty|not empty) \| (empty|not empty) \| (.*) \|$", page, flags=re.MULTILINE)

@@ -37,7 +37,7 @@ CHAPTERS = {
     "Reference": [f"{REFERENCE}/{name}.md" for name in ("commands", "python", "files", "settings")],
     "Explanation": ["trust", "model", "metrics", "design", "reliability"],
     "Results": ["paper", "results/*", "reproduce", "dataset_cards", "MODEL_CARD.md", "checklist"],
-    "Decisions": ["decisions/*"],
+    "Decisions": ["decisions/README", "decisions/0*"],
     "More": [],
 }
 """Chapters with their pages: a path, or the name of a page in docs/; ``*`` stands for all in a folder."""
