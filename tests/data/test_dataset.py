@@ -509,6 +509,25 @@ def test_named_images_are_not_learnt_from_and_counted(tmp_path: Path):
     assert exclude(dataset, tmp_path / "names.txt").records == dataset.records
 
 
+def test_every_case_is_excluded_by_its_id_alone(tmp_path: Path):
+    for name in (" 1", "1", "#2", "e\\f", "'3"):
+        write_image(tmp_path / f"flat/{name}.png")
+        write_image(tmp_path / f"flat/{name}_mask.png")
+    odd = ("a\nb", " c", "d\udce9")  # names of folders; an image of such a name is left out when it is opened
+    for name in odd:
+        for folder in ("images", "masks"):
+            write_image(tmp_path / "plain" / folder / "p.png")  # OpenCV cannot write to a folder of such a name
+        (tmp_path / "plain").rename(tmp_path / name)
+    alone = open_dataset(tmp_path / "flat")
+    joined = open_datasets([tmp_path / name for name in ("flat", *odd)])
+    assert (len(alone.records), len(joined.records)) == (5, 8)
+    for dataset in (alone, joined):
+        for case_id in [record.case_id for record in dataset.records]:
+            (tmp_path / "names.txt").write_text(f"{case_id}\n", encoding="utf-8")
+            left = exclude(dataset, tmp_path / "names.txt").records
+            assert {record.case_id for record in dataset.records} - {record.case_id for record in left} == {case_id}
+
+
 def test_a_name_of_no_image_and_a_file_that_is_no_text_are_refused(tmp_path: Path):
     dataset = divided(tmp_path / "data")
     (tmp_path / "names.txt").write_text("1.png\n.png\n9.png\n")

@@ -22,7 +22,7 @@ from tumortrace.data.names import natural_key, spelling_key
 from tumortrace.data.parts import PARTS, is_below_masks, part_of, read_folder_name
 from tumortrace.data.pictures import READABLE
 from tumortrace.data.tables import read_text
-from tumortrace.errors import DataError
+from tumortrace.errors import DataError, printable
 from tumortrace.frames import make_frame
 from tumortrace.wording import counted
 
@@ -181,7 +181,7 @@ def _refuse_repeated(roots: Sequence[Path]) -> None:
 
 def _join(opened: Sequence[Dataset], *, undivided: str) -> Dataset:
     """Several datasets as one; cases without a part go to ``undivided``."""
-    names = _unique([dataset.name for dataset in opened])
+    names = _unique([printable(dataset.name) for dataset in opened])
     named = [_in_source(dataset, name, undivided) for name, dataset in zip(names, opened, strict=True)]
     parents = {dataset.root.parent for dataset in opened}
     return Dataset(
@@ -237,13 +237,13 @@ def exclude(dataset: Dataset, names_file: Path) -> Dataset:
 
     Args:
         dataset: Dataset from ``open_datasets``.
-        names_file: Text, one name a line: a case_id or its end from a slash on (``y12.jpg``); blank lines are skipped.
+        names_file: Text, one name a line: a case_id or its end from a slash on (``y12.jpg``). Blank lines are skipped,
+            and so are blanks around a name that no case has as it stands.
 
     Raises:
         DataError: The file cannot be read as text, or a name fits no case.
     """
-    lines = read_text(names_file).splitlines()
-    names = {line.strip() for line in lines if line.strip()}
+    names = {line for line in read_text(names_file).splitlines() if line.strip()}
     fitting = {name: _find_named(dataset.records, name) for name in names}
     if unknown := sorted(name for name, cases in fitting.items() if not cases):
         first = ", ".join(map(repr, unknown[:3]))
@@ -277,10 +277,12 @@ def _unique(names: list[str]) -> list[str]:
 
 
 def _find_named(records: Sequence[CaseRecord], name: str) -> set[str]:
-    """The cases whose id is a name or ends with it after a slash; spelt exactly so, or else in another way."""
-    exact = {record.case_id for record in records if f"/{record.case_id}".endswith(f"/{name}")}
-    key = f"/{spelling_key(name)}"
-    return exact or {record.case_id for record in records if f"/{spelling_key(record.case_id)}".endswith(key)}
+    """The cases whose id is a name or ends with it after a slash: as it stands, without blanks, or spelt otherwise."""
+    for exactly in (name, name.strip()):
+        if found := {record.case_id for record in records if f"/{record.case_id}".endswith(f"/{exactly}")}:
+            return found
+    key = f"/{spelling_key(name.strip())}"
+    return {record.case_id for record in records if f"/{spelling_key(record.case_id)}".endswith(key)}
 
 
 def _open_folder(root: Path, label: str | None) -> tuple[Tree, Dataset]:
