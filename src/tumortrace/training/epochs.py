@@ -57,8 +57,10 @@ def describe_epoch(rows: Sequence[EpochRow], *, epochs: int) -> str:
     pieces = [f"epoch {row.epoch}/{epochs}", f"loss {row.train_loss:.4f}"]
     pieces += [f"VAL loss {row.val_loss:.4f}"] if row.val_loss is not None else []
     pieces += [f"VAL Dice {row.val_dice:.3f}"] if row.val_dice is not None else []
+    pieces += [f"{row.images_per_second:.1f} images/s"]
     seconds_left = (epochs - row.epoch) * sum(each.seconds for each in rows) / len(rows)
-    return "  ".join([*pieces, f"{row.images_per_second:.1f} images/s", f"{seconds_left / 60:.1f} min left"])
+    pieces += [f"{seconds_left / 60:.1f} min left"] if row.epoch < epochs else []
+    return "  ".join(pieces)
 
 
 def write_metrics(path: Path, rows: Sequence[EpochRow]) -> None:
