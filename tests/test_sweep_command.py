@@ -74,7 +74,9 @@ def test_a_mistake_is_one_line_and_leaves_nothing(phantom_data: Path, tmp_path: 
     write_sweep(tmp_path, key="training.learning_rat")
     done = tumortrace("sweep", phantom_data, "--config", "mine.toml", cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr == "error: unknown key 'training.learning_rat'; did you mean 'training.learning_rate'?\n"
+    assert done.stderr == (
+        "error: mine.toml: unknown key 'training.learning_rat'; did you mean 'training.learning_rate'?\n"
+    )
     assert not (tmp_path / "runs").exists()
     inside = tumortrace("sweep", phantom_data, "--out", phantom_data / "sweep", cwd=tmp_path)
     assert inside.returncode == 2
