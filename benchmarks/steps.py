@@ -34,7 +34,7 @@ STEPS = {
     "prepare": "network's input",
     "tumour_probability": "probabilities from logits",
     "restore": "back onto the slice's grid, tempered",
-    "keep_peaks": "lesions without a peak dropped",
+    "cut_mask": "the mask, without specks",
     "find_lesions": "lesions measured",
     "_rate_mask": "confidence",
     "recognise": "plane and contrast",

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from skimage.measure import label, regionprops
 
-from tumortrace.inference.lesions import Lesion, find_lesions, keep_peaks
+from tumortrace.inference.lesions import Lesion, find_lesions
 
 masks = hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, max_side=10))
 spacings = st.tuples(st.sampled_from([0.5, 1.0, 2.0]), st.sampled_from([0.25, 1.0, 3.0]))
@@ -144,23 +144,3 @@ def test_diameter_is_the_longest_of_all_distances_between_corners(
         expected_mm.append(math.sqrt((steps_mm**2).sum(axis=2).max()))
     found_mm = [lesion.diameter_mm for lesion in measure(mask, spacing_mm)]
     assert sorted(found_mm) == pytest.approx(sorted(expected_mm))
-
-
-def test_lesions_that_are_nowhere_sure_are_dropped_whole():
-    probability = np.array(
-        [
-            [0.6, 0.0, 0.0, 0.7, 0.8],
-            [0.0, 0.6, 0.0, 0.0, 0.7],
-            [0.9, 0.0, 0.0, 0.0, 0.0],
-        ],
-        dtype=np.float32,
-    )
-    mask = probability >= 0.5
-    # The left one reaches 0.9 over its corner (8-connected); the right one has 0.8 at most.
-    right = np.zeros_like(mask)
-    right[:2, 3:] = mask[:2, 3:]
-    np.testing.assert_array_equal(keep_peaks(mask, probability, 0.85), mask & ~right)
-    assert keep_peaks(mask, probability, 0.75).sum() == 6
-    assert not keep_peaks(mask, probability, 0.95).any()
-    assert keep_peaks(mask, probability, 0.0) is mask
-    assert not keep_peaks(np.zeros_like(mask), probability, 0.5).any()

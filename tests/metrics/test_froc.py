@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tumortrace.inference.lesions import keep_peaks
+from tumortrace.inference.mask import keep_peaks
 from tumortrace.metrics.froc import Mark, OperatingPoint, SliceMarks, measure_marks, trace_operating_points
 from tumortrace.metrics.intervals import ratio_interval
 from tumortrace.metrics.lesions import count_lesions
@@ -33,7 +33,7 @@ def trace(slices: list[SliceMarks], heads: list[str], *peaks: float) -> tuple[Op
 def test_marks_by_hand():
     truth = np.zeros((4, 5), dtype=np.bool_)
     truth[0, 1], truth[2:, 0], truth[1, 3:] = True, True, True
-    marks = measure_marks(PROBABILITY, truth, threshold=0.5)
+    marks = measure_marks(PROBABILITY >= 0.5, PROBABILITY, truth)
     # In the first row by a pixel of 0.5, whose lesion reaches 0.9; at the left, 0.4 is no lesion; at the right, 0.6.
     assert sorted(marks.found) == pytest.approx([-1.0, 0.6, 0.9])
     assert (marks.frame_px, marks.tumour_px) == (20, 5)
@@ -45,15 +45,15 @@ def test_marks_by_hand():
 def test_a_true_lesion_under_two_marks_has_the_higher_peak():
     truth = np.ones((1, 5), dtype=np.bool_)
     probability = np.array([[0.6, 0.0, 0.8, 0.0, 0.55]], dtype=np.float32)
-    marks = measure_marks(probability, truth, threshold=0.5)
+    marks = measure_marks(probability >= 0.5, probability, truth)
     assert marks.found == (pytest.approx(0.8),)
     assert [mark.tumour_px for mark in marks.marks] == [1, 1, 1]
 
 
 def test_nothing_predicted_and_nothing_there():
     nothing, truth = np.zeros((2, 3), dtype=np.float32), np.array([[True, False, False], [False, False, True]])
-    assert measure_marks(nothing, truth, threshold=0.5) == SliceMarks(6, 2, (-1.0, -1.0), ())
-    empty = measure_marks(nothing, ~np.ones_like(truth), threshold=0.5)
+    assert measure_marks(nothing >= 0.5, nothing, truth) == SliceMarks(6, 2, (-1.0, -1.0), ())
+    empty = measure_marks(nothing >= 0.5, nothing, ~np.ones_like(truth))
     assert empty == SliceMarks(6, 0, (), ())
     assert math.isnan(empty.dice(0.5))
 
@@ -100,7 +100,7 @@ def test_a_point_has_the_scores_of_the_mask_under_its_threshold(seed: int, peak:
     truth = rng.random((9, 12)) < 0.1
     mask = keep_peaks(probability >= 0.55, probability, peak)
     counts = count_lesions(mask, truth)
-    (point,) = trace([measure_marks(probability, truth, threshold=0.55)], ["h"], peak)
+    (point,) = trace([measure_marks(probability >= 0.55, probability, truth)], ["h"], peak)
     assert point.false_lesions_per_head == counts.false_lesions
     if counts.true_lesions:
         assert point.sensitivity == pytest.approx(counts.found_lesions / counts.true_lesions)

@@ -15,6 +15,7 @@ from tumortrace.errors import DataError, without_path
 from tumortrace.evaluation.baselines import Baselines
 from tumortrace.evaluation.provenance import Provenance
 from tumortrace.inference.confidence import mask_features
+from tumortrace.inference.mask import drop_specks
 from tumortrace.inference.model import Model
 from tumortrace.inference.predict import Prediction, predict
 from tumortrace.metrics.calibration import CaseHistogram, count_logits
@@ -263,7 +264,7 @@ def _score(known: _Known, case: Case, prediction: Prediction, baselines: Baselin
         counts=count_pixels(mask, truth),
         surface=compare_surfaces(mask, truth, spacing=spacing_mm or (1.0, 1.0), tolerance=TOLERANCE),
         lesions=count_lesions(mask, truth),
-        marks=measure_marks(probability, truth, threshold=threshold),
+        marks=measure_marks(drop_specks(probability >= threshold, probability), probability, truth),
         confidence=prediction.confidence,
         features=tuple(mask_features(probability, mask).tolist()),
         histogram=count_logits(probability, mask, truth),

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tumortrace.inference.mask import surround
 from tumortrace.metrics.lesions import label_lesions
 
 
@@ -47,7 +48,7 @@ def find_lesions(
     Returns:
         One for each component; none for an empty mask.
     """
-    window = _surround(mask)
+    window = surround(mask)
     if window is None:
         return ()
     corner_xy = window[1].start, window[0].start
@@ -58,36 +59,6 @@ def find_lesions(
     ]
     # OpenCV labels in blocks of 2 x 2 pixels, not row by row.
     return tuple(sorted(found, key=lambda lesion: (-lesion.area_px, lesion.bbox_xyxy[1], lesion.bbox_xyxy[0])))
-
-
-def keep_peaks(mask: NDArray[np.bool_], probability: NDArray[np.float32], lowest: float) -> NDArray[np.bool_]:
-    """Drop the lesions of a mask whose probability nowhere reaches a level.
-
-    Args:
-        mask: Shape (H, W), bool.
-        probability: Shape (H, W), float32 in [0, 1].
-        lowest: Probability that a lesion must reach somewhere; 0 keeps all lesions.
-
-    Returns:
-        A mask of the same shape; the given one if it loses nothing.
-    """
-    window = _surround(mask) if lowest > 0 else None
-    if window is None:
-        return mask
-    labelled = label_lesions(mask[window])
-    kept = np.zeros(labelled.count + 1, dtype=np.bool_)
-    kept[labelled.labels[mask[window] & (probability[window] >= lowest)]] = True
-    if kept[1:].all():
-        return mask
-    peaks = np.zeros_like(mask)
-    peaks[window] = kept[labelled.labels]
-    return peaks
-
-
-def _surround(mask: NDArray[np.bool_]) -> tuple[slice, slice] | None:
-    """Rows and columns of the box around a mask: everything else would be work for nothing. None if it is empty."""
-    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
-    return (slice(top, top + height), slice(left, left + width)) if width else None
 
 
 def _measure(

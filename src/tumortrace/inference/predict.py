@@ -21,7 +21,8 @@ from tumortrace.inference.acquisition import (
 from tumortrace.inference.confidence import estimate_confidence, mask_features
 from tumortrace.inference.features import measure_features
 from tumortrace.inference.gate import find_fault, find_unusual_feature
-from tumortrace.inference.lesions import Lesion, find_lesions, keep_peaks
+from tumortrace.inference.lesions import Lesion, find_lesions
+from tumortrace.inference.mask import cut_mask
 from tumortrace.inference.model import Model
 from tumortrace.inference.prompts.prompt import Prompt
 from tumortrace.inference.recipe import find_window, prepare, restore, tumour_probability
@@ -91,7 +92,7 @@ def predict(model: Model, image: Slice, *, gate: bool = False, tta: bool = False
     mirror = tta or model.recipe.average_mirror
     inferred = _infer(model, upright, window, mirror=mirror, case_id=image.case_id)
     probability = restore(inferred, image.size_hw, window, temperature=model.recipe.temperature)
-    mask = keep_peaks(probability >= model.recipe.threshold, probability, model.recipe.peak_threshold)
+    mask = cut_mask(probability, model.recipe)
     lesions = find_lesions(mask, probability, spacing_mm=image.spacing_mm)
     confidence = _rate_mask(probability, mask, model.recipe.confidence) if features else 0.0
     reasons = find_mask_reasons(mask, lesions, confidence, review_below=model.recipe.review_below)

@@ -95,15 +95,15 @@ class OperatingPoint:
     painted_ci95: Interval
 
 
-def measure_marks(probability: NDArray[np.float32], truth: NDArray[np.bool_], *, threshold: float) -> SliceMarks:
+def measure_marks(mask: NDArray[np.bool_], probability: NDArray[np.float32], truth: NDArray[np.bool_]) -> SliceMarks:
     """Measure the lesions of one slice.
 
     Args:
+        mask: The prediction before any peak threshold, shape (H, W), bool.
         probability: Probability of tumour, shape (H, W), float32 in [0, 1].
         truth: Shape (H, W), bool.
-        threshold: Probability from which a pixel counts as tumour.
     """
-    predicted, true = label_lesions(probability >= threshold), label_lesions(truth)
+    predicted, true = label_lesions(mask), label_lesions(truth)
     marked = predicted.labels > 0
     both = marked & truth
     peaks, found = np.zeros(predicted.count + 1), np.full(true.count + 1, -1.0)

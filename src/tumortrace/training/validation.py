@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from tumortrace.config import Recipe
-from tumortrace.inference.lesions import keep_peaks
+from tumortrace.inference.mask import cut_mask
 from tumortrace.inference.recipe import apply_temperature
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.training import batches
@@ -86,11 +85,6 @@ def _score(
     losses = functional.cross_entropy(logits, truths, reduction="none").mean(dim=(1, 2))
     rows = []
     for probability, truth in zip(logits.softmax(dim=1)[:, 1].cpu().numpy(), truths.cpu().numpy(), strict=True):
-        mask = _mask(probability, recipe)
+        mask = cut_mask(apply_temperature(probability, recipe.temperature), recipe)
         rows.append((count_pixels(mask, truth == 1).dice, float(mask.any())))
     return losses, torch.tensor(rows, dtype=torch.float64).reshape(-1, 2)
-
-
-def _mask(probability: NDArray[np.float32], recipe: Recipe) -> NDArray[np.bool_]:
-    calibrated = apply_temperature(probability, recipe.temperature)
-    return keep_peaks(calibrated >= recipe.threshold, calibrated, recipe.peak_threshold)
