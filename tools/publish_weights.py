@@ -78,7 +78,7 @@ SUMMARIES = {
 }
 SCORED_ON = {
     "default": "slices of fold 4, by a twin that was trained in the same way without them; the model was trained on "
-    "them",
+    "them. Its false lesions were counted before specks were dropped",
     "fast": "slices of four folds, each by a model that was trained in the same way without them; the shipped one was "
     "trained on them",
 }
