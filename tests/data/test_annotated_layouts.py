@@ -76,6 +76,21 @@ def test_yolo_of_a_picture_that_cannot_be_read(tmp_path: Path):
     assert sorted(kinds(dataset)) == ["not-annotations", "unreadable"]
 
 
+def test_a_label_file_that_fits_two_pictures_is_given_to_neither(tmp_path: Path):
+    for name in ("a.jpg.png", "a.png", "a.bmp", "b.png"):
+        write_picture(tmp_path / "images" / name)
+    for name in ("a.txt", "a.jpg.txt", "b.txt"):
+        write_text(tmp_path / "labels" / name, SQUARE)
+    dataset = open_dataset(tmp_path)
+    assert areas(dataset) == {"images/a.jpg.png": 24, "images/b.png": 24}
+    named = {(finding.kind, finding.file) for finding in dataset.findings}
+    assert named == {
+        ("image-ambiguous", "labels/a.txt"),
+        ("annotation-missing", "images/a.bmp"),
+        ("annotation-missing", "images/a.png"),
+    }
+
+
 def write_class_mask(path: Path, colours: dict[tuple[int, int], tuple[int, int, int]]) -> None:
     mask = np.zeros((8, 12, 3), np.uint8)
     for (row, column), colour in colours.items():
@@ -99,6 +114,14 @@ def test_voc_class_masks_choose_a_class_by_its_colour(tmp_path: Path):
     (fault,) = [finding for finding in dataset.findings if finding.kind == "unreadable"]
     assert "the colour (9, 9, 9) has no name" in fault.cause
     assert areas(open_dataset(tmp_path)) == {"JPEGImages/a.png": 3}
+
+
+def test_names_with_dots_are_found_without_their_suffix(tmp_path: Path):
+    write_picture(tmp_path / "JPEGImages" / "1.2.840.png")
+    write_class_mask(tmp_path / "SegmentationClass" / "1.2.840.png", {(2, 3): (128, 0, 0)})
+    dataset = open_dataset(tmp_path)
+    assert areas(dataset) == {"JPEGImages/1.2.840.png": 1}
+    assert kinds(dataset) == []
 
 
 def test_voc_colours_of_the_challenge_and_ignored_pixels(tmp_path: Path):

@@ -41,19 +41,22 @@ class FileLookup:
         for folder in folders:
             if (exact := join(folder, plain)) in self._exact:
                 return [exact]
+        # What stands behind a dot may be no suffix: 1.2.840 means 1.2.840.png where no file is called 1.2.840.
+        endings = (True,) if is_picture(plain) else (True, False)
         for folder in folders:
-            if found := self._find_below(folder, spelling_key(plain)):
-                return found
+            for with_suffix in endings:
+                if found := self._find_below(folder, spelling_key(plain), with_suffix=with_suffix):
+                    return found
         return []
 
-    def _find_below(self, folder: str, wanted: str) -> list[str]:
+    def _find_below(self, folder: str, wanted: str, *, with_suffix: bool) -> list[str]:
         parts = PurePosixPath(wanted).parts
         found = []
         for file in self._by_name.get(PurePosixPath(wanted).name, []):
             if folder and not file.startswith(f"{folder}/"):
                 continue
             there = spelling_key(file[len(folder) + 1 :] if folder else file)
-            own = PurePosixPath(there if is_picture(wanted) or "." in parts[-1] else stem_of(there)).parts
+            own = PurePosixPath(there if with_suffix else stem_of(there)).parts
             shorter = min(len(own), len(parts))
             if own[-shorter:] == parts[-shorter:]:
                 found.append((len(own) != len(parts), file))

@@ -40,7 +40,7 @@ def open_yolo(opening: Opening, folder: str) -> None:
 
 
 def _list_labels(opening: Opening, folder: str) -> dict[str, str]:
-    """The picture of each label file; a file that fits none, or several, is none."""
+    """The picture of each label file. One that fits none is no label file; one that fits several is a finding."""
     tree = opening.tree
     places = (folder, *list_annotation_folders(opening, folder))
     texts = {place: tree.files_in(place) if place == folder else below(tree.files, place) for place in places}
@@ -48,20 +48,25 @@ def _list_labels(opening: Opening, folder: str) -> dict[str, str]:
     if not any(texts.values()):
         return {}
     pictures = [file for file in below(tree.pictures, folder) if not is_below_masks(file)]
-    by_stem = {spelling_key(stem_of(file)): file for file in pictures}
+    by_stem: dict[str, list[str]] = {}
     by_name: dict[str, list[str]] = {}
     for file in pictures:
-        by_name.setdefault(spelling_key(stem_of(file.rpartition("/")[2])), []).append(file)
+        by_stem.setdefault(spelling_key(stem_of(file)), []).append(file)
+        by_name.setdefault(spelling_key(stem_of(_last(file))), []).append(file)
     image_folders = [child for child in tree.children(folder) if read_folder_name(_last(child)).role == "images"]
     labels = {}
     for place, files in texts.items():
         for file in (file for file in files if file not in opening.used):
             rest = stem_of(file[len(place) + 1 :] if place else file)
             stems = [join(each, rest) for each in (*image_folders, folder)]
-            exact = [by_stem[key] for key in map(spelling_key, stems) if key in by_stem]
-            found = exact[:1] or by_name.get(spelling_key(_last(rest)), [])
+            exact = next((by_stem[key] for key in map(spelling_key, stems) if key in by_stem), [])
+            found = exact or by_name.get(spelling_key(_last(rest)), [])
             if len(found) == 1:
                 labels[file] = found[0]
+            elif exact:
+                opening.used.add(file)
+                cause = f"its name fits {len(exact)} images ({', '.join(exact[:3])}), so none of them uses it"
+                opening.leave_out("image-ambiguous", file, cause, "give each image a name and a label file of its own")
     return labels
 
 
