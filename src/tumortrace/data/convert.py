@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from tumortrace.data.annotations import coco, cvat, labelme, labelstudio, via, yolo
 from tumortrace.data.annotations.records import ImageAnnotation, Writer, list_classes
@@ -21,7 +21,7 @@ from tumortrace.data.folders import is_picture, list_tree
 from tumortrace.data.masks import read_mask
 from tumortrace.data.names import natural_key
 from tumortrace.data.own_files import Write, open_output
-from tumortrace.data.pairs import PAIRS, Pair, check_pairs, encode_pairs, read_pairs
+from tumortrace.data.pairs import PAIRS, Pair, check_pairs, encode_pairs, encode_patients, read_pairs
 from tumortrace.data.parts import PARTS, name_in_part
 from tumortrace.data.png_writing import encode_mask
 from tumortrace.errors import DataError
@@ -49,6 +49,14 @@ _PART_FOLDERS = tuple(part.upper() for part in PARTS)
 
 Traced = tuple[str, ImageAnnotation | None, list[Finding]]
 """The part's folder, the record of an image (None if it could not be read), and its findings."""
+
+
+class _Image(NamedTuple):
+    """An image that may be written: its part's folder, its path within that, and its patient where known."""
+
+    folder: str
+    name: str
+    patient: str | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +121,8 @@ def convert_to_annotations(
     """Write the annotations of a dataset in another format, ``DST/[TRAIN|VAL|TEST/]...``, to be put beside the images.
 
     What an annotator drew stays as drawn where the format has such a shape; masks become one region a lesion. Where
-    the source has the same format, what tumortrace does not know of it stays as it is.
+    the source has the same format, what tumortrace does not know of it stays as it is. Where patients are known,
+    ``pairs.csv`` beside the annotations names them.
 
     The source is a dataset, or a folder of ``NAME_mask.png`` files (in parts or not, subfolders searched) such as
     ``convert_to_masks`` and ``segment`` write. A folder that opens as a dataset is taken as one, whatever masks lie
@@ -139,17 +148,12 @@ def convert_to_annotations(
         if not masks:
             raise
         pairs, findings = _find_images(source)
-        images = [
-            (folder, pairs[_prefix(folder) + name].image.removeprefix(_prefix(folder)))
-            if _prefix(folder) + name in pairs
-            else (folder, name)
-            for folder, name in masks
-        ]
+        images = [_find_image(folder, name, pairs.get(_prefix(folder) + name)) for folder, name in masks]
         return _write_annotations(_trace_masks(source, masks, pairs), destination, to, images, findings=findings)
     if any(record.volume for record in dataset.records):
         raise DataError(f"{source}: holds slices of scans, which {to} cannot name; convert them --to masks")
     names = _name_images(dataset.records)
-    images = [(record.part.upper(), names[record.case_id]) for record in dataset.records]
+    images = [_Image(record.part.upper(), names[record.case_id], record.patient) for record in dataset.records]
     return _write_annotations(_trace_cases(dataset), destination, to, images, findings=dataset.findings)
 
 
@@ -157,7 +161,7 @@ def _write_annotations(
     traced: Iterable[Traced],
     destination: Path,
     to: AnnotationTarget,
-    images: Sequence[tuple[str, str]],
+    images: Sequence[_Image],
     *,
     findings: Sequence[Finding],
 ) -> Conversion:
@@ -167,14 +171,18 @@ def _write_annotations(
         traced: Records of the images.
         destination: Folder to write to.
         to: The format.
-        images: Part's folder and path within it of each image that may be written.
+        images: Images that may be written.
         findings: Faults of the source.
     """
     writer = WRITERS[to]
     by_folder: dict[str, list[ImageAnnotation]] = {}
     all_findings = list(findings)
     failed = 0
-    files = {_prefix(folder) + writer.name_file(image) for folder, image in images}
+    names: dict[str, list[str]] = {}
+    for image in images:
+        names.setdefault(image.folder, []).append(image.name)
+    files = {_prefix(folder) + file for folder, listed in names.items() for file in writer.list_files(listed)}
+    files |= {_prefix(image.folder) + PAIRS for image in images if image.patient}
     planned = [*sorted(files), *writer.describe((), ()), FINDINGS]
     with open_output(destination, planned) as write, sync_folders_once():
         try:
@@ -191,6 +199,8 @@ def _write_annotations(
             for folder, listed in by_folder.items():
                 for name, content in _encode(destination / folder, writer, listed, classes).items():
                     write(_prefix(folder) + name, content)
+                if patients := {record.filename: record.patient for record in listed if record.patient}:
+                    write(_prefix(folder) + PAIRS, encode_patients(patients))
             for name, content in writer.describe(list(by_folder), classes).items():
                 write(name, content)
             _write_findings(destination, all_findings, write)
@@ -237,6 +247,7 @@ def _trace_cases(dataset: Dataset) -> Iterator[Traced]:
             filename=names[record.case_id],
             size_bytes=record.image_path.stat().st_size,
             regions=regions,
+            patient=record.patient,
             size_hw=case.slice.size_hw,
         )
         yield record.part.upper(), traced, faults
@@ -259,7 +270,13 @@ def _trace_masks(source: Path, masks: Sequence[tuple[str, str]], pairs: dict[str
             pair = Pair(prefix + name, name, size_bytes=path.stat().st_size)
         image, regions = pair.image.removeprefix(prefix), tuple(split_lesions(mask))
         height, width = mask.shape
-        yield folder, ImageAnnotation(image, pair.size_bytes, regions, size_hw=(height, width)), faults
+        annotation = ImageAnnotation(image, pair.size_bytes, regions, patient=pair.patient, size_hw=(height, width))
+        yield folder, annotation, faults
+
+
+def _find_image(folder: str, mask: str, pair: Pair | None) -> _Image:
+    """The image of a mask in a part's folder; without a pair, the mask itself stands for it."""
+    return _Image(folder, pair.image.removeprefix(_prefix(folder)), pair.patient) if pair else _Image(folder, mask)
 
 
 def _find_masks(source: Path) -> list[tuple[str, str]]:

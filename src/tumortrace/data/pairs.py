@@ -130,6 +130,16 @@ def encode_pairs(pairs: Sequence[Pair]) -> bytes:
     return encode_csv(rows, columns=columns)
 
 
+def encode_patients(patients: Mapping[str, str]) -> bytes:
+    """Return the content of a ``pairs.csv`` without masks, which names the patients of images.
+
+    Args:
+        patients: Patients by the image's path.
+    """
+    rows = [{"image": image, "patient": patient} for image, patient in patients.items()]
+    return encode_csv(rows, columns=("image", "patient"))
+
+
 def check_pairs(pairs: Iterable[Pair], *, prefix: str) -> tuple[list[Pair], list[Finding]]:
     """Leave out pairs whose names lead out of their folder, and all but the first of an image.
 

@@ -125,6 +125,48 @@ def test_outlines_keep_their_vertices(tmp_path: Path, to: str):
     np.testing.assert_allclose(region.points_xy, outline.points_xy, atol=1e-3, rtol=0)
 
 
+def test_shapes_without_a_pixel_do_not_stop_labelme(tmp_path: Path):
+    """An ellipse becomes a mask there, and a mask without a pixel is no picture."""
+    small, large = Ellipse((20.5, 17.5), (0.3, 0.3)), Ellipse((20.0, 17.0), (5.0, 4.0))
+    write_pictures(tmp_path / "data", {"a.png": (40, 53)})
+    write_records(tmp_path / "data", "cvat", [ImageAnnotation("a.png", -1, (small, large), size_hw=(40, 53))])
+    result = convert_to_annotations(tmp_path / "data", tmp_path / "out", "labelme")
+    assert [finding.kind for finding in result.findings] == ["region-lost", "shape-drawn"]
+    (record,) = read_annotations(tmp_path / "out" / "a.json").images
+    np.testing.assert_array_equal(rasterize(record.regions, (40, 53)), rasterize([large], (40, 53)))
+
+
+def test_a_file_of_labelme_that_keeps_the_suffix_replaces_no_other(tmp_path: Path):
+    write_pictures(tmp_path / "data" / "images", {"a.png": (8, 9), "a.bmp": (8, 9)})
+    for number in range(2):
+        mask = np.zeros((8, 9), np.uint8)
+        mask[number, 2] = 255
+        write_png(tmp_path / "data" / "masks" / f"m{number}.png", mask)
+    (tmp_path / "data" / "pairs.csv").write_text("image,mask\na.png,m0.png\na.bmp,m1.png\n")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.png.json").write_text("drawn by hand")
+    with pytest.raises(DataError, match=r"a\.png\.json: is there already, and tumortrace did not write it"):
+        convert_to_annotations(tmp_path / "data", tmp_path / "out", "labelme")
+    assert (tmp_path / "out" / "a.png.json").read_text() == "drawn by hand"
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_patients_go_with_their_images(tmp_path: Path, to: str):
+    patients = {"TRAIN/images/p/a.png": "Ann", "TRAIN/images/b.png": "B, C", "TEST/images/a.png": None}
+    for image in patients:
+        write_pictures(tmp_path / "data", {image: (6, 7)})
+        write_png(tmp_path / "data" / image.replace("images", "masks"), np.eye(6, 7, dtype=np.uint8) * 255)
+    (tmp_path / "data" / "pairs.csv").write_text('image,patient\nTRAIN/images/p/a.png,Ann\nTRAIN/images/b.png,"B, C"\n')
+    convert_to_masks(tmp_path / "data", tmp_path / "masks")
+    for source in ("data", "masks"):
+        out = tmp_path / f"{to} of {source}"
+        convert_to_annotations(tmp_path / source, out, to)
+        assert not (out / "TEST" / "pairs.csv").exists()
+        write_pictures(out, {image.replace("images/", ""): (6, 7) for image in patients})
+        found = {record.case_id: record.patient for record in open_dataset(out).records}
+        assert found == {image.replace("images/", ""): patient for image, patient in patients.items()}
+
+
 @pytest.mark.parametrize("to", FORMATS)
 def test_convert_and_convert_back(tmp_path: Path, to: str):
     masks = {"TRAIN": draw_random(3), "TEST": draw_random(5)}

@@ -286,4 +286,4 @@ def _to_shape(region: Region, size_hw: tuple[int, int]) -> Document:
     }
 
 
-WRITER = Writer(encode_coco, lambda _image: ANNOTATIONS, keeps=(Polygon,))
+WRITER = Writer(encode_coco, lambda _images: [ANNOTATIONS], keeps=(Polygon,))

@@ -222,4 +222,4 @@ def _set(shape: Element, **values: float) -> None:
         shape.set(key, repr(value if isinstance(value, int) else float(np.float64(value))))
 
 
-WRITER = Writer(encode_cvat, lambda _image: ANNOTATIONS, keeps=(Polygon, Ellipse, Circle, Bitmap))
+WRITER = Writer(encode_cvat, lambda _images: [ANNOTATIONS], keeps=(Polygon, Ellipse, Circle, Bitmap))

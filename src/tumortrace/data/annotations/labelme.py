@@ -96,15 +96,20 @@ def encode_labelme(records: Sequence[ImageAnnotation], _classes: Sequence[str]) 
     }
 
 
+def list_files(images: Sequence[str]) -> set[str]:
+    """Return the paths of all files that may be written for images; where some fail, others need no suffix."""
+    return {*map(_name_file, images), *_name_files(images).values()}
+
+
 def _name_files(images: Sequence[str]) -> dict[str, str]:
     """The path of the file of each image; the image's suffix stays where two would meet."""
-    short = {image: name_file(image) for image in images}
+    short = {image: _name_file(image) for image in images}
     times = Counter(short.values())
     return {image: f"{image}.json" if times[path] > 1 else path for image, path in short.items()}
 
 
-def name_file(image: str) -> str:
-    """Return the path of the file of an image."""
+def _name_file(image: str) -> str:
+    """The path of the file of an image."""
     return PurePosixPath(image).with_suffix(".json").as_posix()
 
 
@@ -182,14 +187,16 @@ def _to_document(record: ImageAnnotation) -> Document:
     known = known if isinstance(known, dict) else {"version": _VERSION, "flags": {}}
     shapes = []
     for region, name, shape in zip(record.regions, classes_of(record), original_shapes(record, FORMAT), strict=True):
-        shapes.append(shape if shape is not None else _to_shape(region, name, record.size_hw or (0, 0)))
+        drawn = shape if shape is not None else _to_shape(region, name, record.size_hw or (0, 0))
+        shapes += [] if drawn is None else [drawn]
     undrawn = record.original.undrawn if record.original and record.original.format == FORMAT else ()
     height, width = record.size_hw or (None, None)
     own = {"imagePath": record.filename.rpartition("/")[2], "imageHeight": height, "imageWidth": width}
     return {"imageData": None, **known, "shapes": [*shapes, *undrawn], **own}
 
 
-def _to_shape(region: Region, name: str, size_hw: tuple[int, int]) -> Document:
+def _to_shape(region: Region, name: str, size_hw: tuple[int, int]) -> Document | None:
+    """A region as a shape of labelme; None for one that would be a mask and covers no pixel."""
     shape: Document = {"label": name, "points": [], "group_id": None, "description": "", "flags": {}, "mask": None}
     if isinstance(region, Polygon):
         return shape | {"shape_type": "polygon", "points": (region.points_xy - EDGE).tolist()}
@@ -197,10 +204,12 @@ def _to_shape(region: Region, name: str, size_hw: tuple[int, int]) -> Document:
         x, y = region.center_xy[0] - EDGE, region.center_xy[1] - EDGE
         return shape | {"shape_type": "circle", "points": [[x, y], [x + region.radius, y]]}
     bitmap = region if isinstance(region, Bitmap) else to_bitmap(rasterize_region(region, size_hw))
+    if not len(bitmap.runs):
+        return None
     (left, top), (height, width) = bitmap.origin_xy, bitmap.size_hw
     _, png = cv2.imencode(".png", draw_bitmap(bitmap).astype(np.uint8) * np.uint8(255))
     points = [[left, top], [left + width - 1, top + height - 1]]
     return shape | {"shape_type": "mask", "points": points, "mask": base64.b64encode(png.tobytes()).decode()}
 
 
-WRITER = Writer(encode_labelme, name_file, keeps=(Polygon, Circle, Bitmap))
+WRITER = Writer(encode_labelme, list_files, keeps=(Polygon, Circle, Bitmap))

@@ -264,4 +264,4 @@ def _labelled(kind: str, name: str, value: Document) -> Document:
     return {"type": kind, "value": {**value, kind: [name]}}
 
 
-WRITER = Writer(encode_labelstudio, lambda _image: ANNOTATIONS, keeps=(Polygon, Ellipse, Circle))
+WRITER = Writer(encode_labelstudio, lambda _images: [ANNOTATIONS], keeps=(Polygon, Ellipse, Circle))

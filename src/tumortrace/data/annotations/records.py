@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -109,13 +109,13 @@ class Writer:
     Attributes:
         encode: Function of the records of one part and the classes of the whole dataset that returns the content of
             each file by its path; an image's size is known in each record.
-        name_file: Function that returns the path of the annotation file of an image.
+        list_files: Function of the images of one part that returns the paths of all files that may be written for them.
         describe: Function of the folders of the parts and the classes that returns what stands beside them.
         keeps: Shapes that are written as they are; any other is drawn or traced.
     """
 
     encode: Callable[[Sequence[ImageAnnotation], Sequence[str]], Mapping[str, bytes]]
-    name_file: Callable[[str], str]
+    list_files: Callable[[Sequence[str]], Collection[str]]
     keeps: tuple[type, ...]
     describe: Callable[[Sequence[str], Sequence[str]], Mapping[str, bytes]] = lambda _folders, _classes: {}
 

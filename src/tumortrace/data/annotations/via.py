@@ -326,4 +326,4 @@ def _length(shape: dict[str, object], key: str) -> float:
     return read_length(shape.get(key), key)
 
 
-WRITER = Writer(encode_via, lambda _image: ANNOTATIONS, keeps=(Polygon, Ellipse, Circle))
+WRITER = Writer(encode_via, lambda _images: [ANNOTATIONS], keeps=(Polygon, Ellipse, Circle))

@@ -168,4 +168,4 @@ def _read_region(numbers: Sequence[float], size_hw: tuple[int, int]) -> Region:
     return read_outline([(x * width + EDGE, y * height + EDGE) for x, y in pairs])
 
 
-WRITER = Writer(encode_yolo, name_file, keeps=(Polygon,), describe=describe_yolo)
+WRITER = Writer(encode_yolo, lambda images: [*map(name_file, images)], keeps=(Polygon,), describe=describe_yolo)
