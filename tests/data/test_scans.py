@@ -91,6 +91,9 @@ def test_a_single_slice_is_read_as_any_picture(tmp_path: Path):
     assert read_slice(tmp_path / "a.dcm", "x", spacing_mm=(2, 3)).spacing_mm == (2, 3)
     write_nifti(tmp_path / "b.nii", np.arange(24, dtype=np.int16).reshape(6, 4, 1))
     assert read_slice(tmp_path / "b.nii").size_hw == (4, 6)
+    nibabel.Nifti1Pair(np.arange(24, dtype=np.int16).reshape(6, 4, 1), np.eye(4)).to_filename(tmp_path / "d.hdr")
+    for half in ("d.hdr", "d.img"):
+        assert read_slice(tmp_path / half).pixels[0].tolist() == [23, 19, 15, 11, 7, 3]  # the front comes first
     write_nifti(tmp_path / "c.nii", np.arange(24, dtype=np.int16).reshape(2, 3, 4))
     with pytest.raises(DataError, match=r"c\.nii: 4 slices, and one is needed here"):
         read_slice(tmp_path / "c.nii")

@@ -54,6 +54,10 @@ def test_grey_values_of_every_real_type_are_taken(segmenter: Segmenter, dtype: t
     assert np.array_equal(segmenter.predict(PHANTOM.astype(dtype)).mask, segmenter.predict(PHANTOM).mask)
 
 
+def test_a_matrix_is_taken_as_an_array(segmenter: Segmenter):
+    assert np.array_equal(segmenter.predict(PHANTOM.view(np.matrix)).mask, segmenter.predict(PHANTOM).mask)
+
+
 def test_three_equal_channels_are_grey_and_a_coloured_picture_is_rejected(segmenter: Segmenter):
     grey = np.repeat(PHANTOM[:, :, None], 3, axis=2)
     assert np.array_equal(segmenter.predict(grey).mask, segmenter.predict(PHANTOM).mask)

@@ -67,6 +67,7 @@ def slice_from_array(pixels: NDArray[Any], *, case_id: str = "array") -> Slice:
     Raises:
         DataError: Another shape or dtype, no pixel at all, or a value that is not finite.
     """
+    pixels = np.asarray(pixels)  # not a np.matrix, whose rows stay two-dimensional
     if pixels.size and pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.dtype in (np.uint8, np.uint16):
         return Slice(_grey(np.ascontiguousarray(pixels)), case_id, colour_share=_colour_share(pixels))
     if not pixels.size or pixels.ndim != 2 or pixels.dtype.kind not in "uif":

@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 
 from tumortrace.data.pictures import DicomFileError, read_picture, read_picture_bytes
-from tumortrace.data.scans import read_single_slice
+from tumortrace.data.scans import NIFTI_SUFFIXES, read_single_slice
 from tumortrace.data.slice import Slice, slice_from_samples, with_spacing
 
 
@@ -36,7 +36,7 @@ def read_slice(
     """
     path = Path(path)
     try:
-        if path.name.lower().endswith((".nii", ".nii.gz")):
+        if path.name.lower().endswith(NIFTI_SUFFIXES):
             return _read_scan(path, case_id, spacing_mm)
         samples = read_picture(path) if data is None else read_picture_bytes(data, path)
     except DicomFileError:

@@ -19,6 +19,7 @@ from tumortrace.data.annotations.find import READERS, read_annotations
 from tumortrace.data.annotations.paths import clean_name, names_of_url
 from tumortrace.data.annotations.records import ImageAnnotation, Source
 from tumortrace.data.annotations.rle import encode_brush
+from tumortrace.data.annotations.voc_boxes import BOXES
 from tumortrace.data.geometry import Circle, Ellipse, Polygon, Region, rasterize
 from tumortrace.errors import DataError
 
@@ -310,6 +311,33 @@ def test_xml_that_is_refused(tmp_path: Path, text: str, cause: str):
     (tmp_path / "a.xml").write_text(text)
     with pytest.raises(DataError, match=cause):
         read_annotations(tmp_path / "a.xml")
+
+
+# --- Pascal VOC ---
+
+
+def test_an_outline_of_pascal_voc_goes_before_its_box(tmp_path: Path):
+    box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>7</ymax></bndbox>"
+    outline = "<polygon><x1>1</x1><y1>1</y1><x2>9</x2><y2>1.5</y2><x3>4</x3><y3>7</y3></polygon>"
+    objects = [
+        box + outline,
+        box + outline + outline.replace("<x1>1<", "<x1>2<"),
+        box + "<polygon><x1>1</x1><y1>1</y1><x2>9</x2></polygon>",
+        box + "<polygon><pt><x>1</x><y>1</y></pt></polygon>",
+        box,
+        "<name>no box</name>",
+    ]
+    text = "".join(f"<object><name>glioma</name>{each}</object>" for each in objects)
+    image, findings = read(tmp_path / "a.xml", f"<annotation><filename>a.png</filename>{text}</annotation>")
+    triangle, rectangle = [[0.5, 0.5], [8.5, 1.0], [3.5, 6.5]], [[0.5, 0.5], [8.5, 0.5], [8.5, 6.5], [0.5, 6.5]]
+    moved = [[1.5, 0.5], *triangle[1:]]
+    assert [plain(region) for region in image.regions] == [triangle, triangle, moved, rectangle, rectangle]
+    assert image.labels == ({"label": "glioma"},) * 5
+    assert [(kind, cause.partition(":")[0]) for kind, cause in findings] == [
+        ("empty-region", "region 3"),
+        ("no-area", "region 6"),
+        ("boxes", f"2 of its regions {BOXES}"),
+    ]
 
 
 # --- Label Studio ---

@@ -1,23 +1,37 @@
-"""Boxes of Pascal VOC, one XML file an image, read.
+"""Boxes and outlines of Pascal VOC, one XML file an image, read.
 
-Corners count from the outer corner of the first pixel, as CVAT and labelme write them. The challenge's own files
+Coordinates count from the outer corner of the first pixel, as CVAT and labelme write them. The challenge's own files
 count pixels from 1, so their boxes begin one pixel too far right and too low.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from xml.etree.ElementTree import Element
 
 from tumortrace.data.annotations.paths import clean_name
 from tumortrace.data.annotations.records import AnnotationFile, ImageAnnotation, Source
-from tumortrace.data.annotations.shapes import EDGE, Drawn, ShapeError, collect_shapes, parse_number, read_box
+from tumortrace.data.annotations.shapes import (
+    EDGE,
+    Drawn,
+    ShapeError,
+    collect_shapes,
+    parse_number,
+    read_box,
+    read_outline,
+)
 from tumortrace.data.findings import Finding
+from tumortrace.data.geometry import Polygon
 
 BOXES = "are boxes, which hold healthy tissue in their corners; they are drawn as they are"
 
 
 def read_document(document: object, source: Source) -> AnnotationFile | None:
-    """Read the boxes of one image; None for a document of another format."""
+    """Read the objects of one image: the outline where there is one, as Roboflow writes it, or else the box.
+
+    Returns:
+        None for a document of another format.
+    """
     if not isinstance(document, Element) or document.tag != "annotation":
         return None
     if document.find("source/sourceAnnotation") is not None and document.find("object/polygon") is not None:
@@ -25,8 +39,9 @@ def read_document(document: object, source: Source) -> AnnotationFile | None:
     name = clean_name(document.findtext("filename") or "") or source.path.stem
     collected = collect_shapes(name, document.findall("object"), _read_object)
     findings = list(collected.findings)
-    if collected.regions:
-        findings.append(name_boxes(name, len(collected.regions)))
+    boxes = [shape for shape in collected.originals if isinstance(shape, Element) and not _list_outlines(shape)]
+    if boxes:
+        findings.append(name_boxes(name, len(boxes)))
     return AnnotationFile(
         (
             ImageAnnotation(
@@ -55,9 +70,30 @@ def _declared_size(document: Element) -> tuple[int, int] | None:
 
 
 def _read_object(shape: object) -> Drawn:
-    box = shape.find("bndbox") if isinstance(shape, Element) else None
-    if not isinstance(shape, Element) or box is None:
+    if not isinstance(shape, Element):
+        raise ShapeError("empty-region", "it is no element")
+    label = (shape.findtext("name") or "").strip()
+    regions = [_read_outline(texts) for texts in _list_outlines(shape)] or [_read_box(shape)]
+    return Drawn(regions, {"label": label} if label else {})
+
+
+def _list_outlines(shape: Element) -> list[dict[str, str | None]]:
+    """The coordinates of each outline of an object, by their names: x1, y1, x2 and so on."""
+    outlines = [{child.tag: child.text for child in polygon} for polygon in shape.findall("polygon")]
+    return [texts for texts in outlines if "x1" in texts]
+
+
+def _read_outline(texts: Mapping[str, str | None]) -> Polygon:
+    points = [
+        (parse_number(texts.get(f"x{n}"), f"x{n}"), parse_number(texts.get(f"y{n}"), f"y{n}"))
+        for n in range(1, len(texts) // 2 + 1)
+    ]
+    return read_outline(points, shift=EDGE)
+
+
+def _read_box(shape: Element) -> Polygon:
+    box = shape.find("bndbox")
+    if box is None:
         raise ShapeError("no-area", "an object without a box")
     corners = [parse_number(box.findtext(key), key) + EDGE for key in ("xmin", "ymin", "xmax", "ymax")]
-    label = (shape.findtext("name") or "").strip()
-    return Drawn([read_box((corners[0], corners[1], corners[2], corners[3]))], {"label": label} if label else {})
+    return read_box((corners[0], corners[1], corners[2], corners[3]))
