@@ -37,7 +37,11 @@ class FileLookup:
             path: Path as a table or annotation file has it.
             folders: Folders that it may be relative to, the most likely one first.
         """
-        plain = PurePosixPath(path.strip()).as_posix()
+        # A name may begin or end with a blank, and so may the cell of another name.
+        return self._find(path, folders) or self._find(path.strip(), folders)
+
+    def _find(self, path: str, folders: Sequence[str]) -> list[str]:
+        plain = PurePosixPath(path).as_posix()
         for folder in folders:
             if (exact := join(folder, plain)) in self._exact:
                 return [exact]

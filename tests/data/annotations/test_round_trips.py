@@ -168,6 +168,14 @@ def test_patients_go_with_their_images(tmp_path: Path, to: str):
 
 
 @pytest.mark.parametrize("to", FORMATS)
+def test_a_blank_at_the_start_of_a_name_stays(tmp_path: Path, to: str):
+    write_pictures(tmp_path, {" a.png": (40, 53)})
+    size = (tmp_path / " a.png").stat().st_size
+    write_records(tmp_path, to, [ImageAnnotation(" a.png", size, tuple(ELLIPSES), size_hw=(40, 53))])
+    assert [record.case_id for record in open_dataset(tmp_path).records] == [" a.png"]
+
+
+@pytest.mark.parametrize("to", FORMATS)
 def test_convert_and_convert_back(tmp_path: Path, to: str):
     masks = {"TRAIN": draw_random(3), "TEST": draw_random(5)}
     for part, mask in masks.items():

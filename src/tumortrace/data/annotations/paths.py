@@ -17,7 +17,8 @@ def clean_name(name: str) -> str | None:
     Returns:
         None if not even the last part can be used.
     """
-    plain = name.strip().replace("\\", "/")
+    # Line breaks are those of the file around the name; a blank may be part of it.
+    plain = (name if name.isprintable() else name.strip()).replace("\\", "/")
     if describe_unsafe(plain):
         plain = plain.rpartition("/")[2].rpartition(":")[2]
     return None if describe_unsafe(plain) else PurePosixPath(plain).as_posix()
