@@ -323,6 +323,21 @@ def test_a_conversion_replaces_its_own_files_unless_they_were_changed(tmp_path):
     assert np.argwhere(read_mask(tmp_path / "masks" / "a_mask.png")).tolist() == [[0, 1]]
 
 
+@pytest.mark.parametrize("to", ["masks", "labelme", "yolo"])
+def test_nothing_stays_of_an_image_that_can_no_longer_be_read(tmp_path, to):
+    write_via_folder(tmp_path / "data", {"a.png": 1, "b.png": 2})
+    written = {"masks": "a_mask.png", "labelme": "a.json", "yolo": "a.txt"}[to]
+    for failed in (0, 1):
+        if to == "masks":
+            result = convert_to_masks(tmp_path / "data", tmp_path / "out")
+        else:
+            result = convert_to_annotations(tmp_path / "data", tmp_path / "out", to)
+        assert (result.failed, (tmp_path / "out" / written).exists()) == (failed, not failed)
+        listed = json.loads((tmp_path / "out" / "conversion.json").read_text())["files"]
+        assert (written in listed) == (not failed)
+        (tmp_path / "data" / "a.png").write_bytes(b"no picture")
+
+
 KILLED = """
 import itertools, os, signal, sys
 from pathlib import Path

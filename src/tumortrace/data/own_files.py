@@ -34,7 +34,8 @@ def open_output(folder: Path, planned: Iterable[str]) -> Iterator[Write]:
 
     Args:
         folder: The output folder.
-        planned: Paths within the folder that may be written.
+        planned: Paths within the folder that may be written; of those that are not, what an earlier conversion left is
+            removed at the end, unless the block is interrupted.
 
     Yields:
         A function that writes a file. The journal names it first, so that a kill between the two leaves no file that
@@ -44,6 +45,7 @@ def open_output(folder: Path, planned: Iterable[str]) -> Iterator[Write]:
         DataError: Another run writes into the folder; or one of the files is there already, and tumortrace did not
             write it, or it was changed since.
     """
+    planned = list(planned)
     with lock_folder(folder):
         known = _read_manifest(folder)
         for name, digest in _read_journal(folder):
@@ -66,6 +68,8 @@ def open_output(folder: Path, planned: Iterable[str]) -> Iterator[Write]:
 
         try:
             yield write
+            for name in set(planned) - written.keys():
+                (folder / name).unlink(missing_ok=True)
         finally:
             files = {name: _hash(folder / name) for name in known.keys() - written.keys()}
             files = {name: digest for name, digest in files.items() if digest in known[name]} | written
