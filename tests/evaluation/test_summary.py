@@ -141,6 +141,22 @@ def test_model_and_annotators_are_compared_on_the_same_slices(evaluation: Evalua
     assert summary_document(evaluation)["outlined_twice"] is None  # its pair is of slices that are not scored
 
 
+def test_the_card_to_cite_counts_only_the_images_behind_its_number(evaluation: Evaluation, make_score: MakeScore):
+    copied = Leak("TRAIN/t.png", 0.97, "copy")
+    healthy = [make_score(f"{n}.png", PixelCounts(0, 0, 0, 100), clean=False, leak=copied) for n in "efg"]
+    marked = make_score("h.png", PixelCounts(0, 9, 0, 91), lesions=LesionCounts(0, 0, 1, 0))
+    pair = OutlinePair("TEST/a.png", "TEST/b.png", "g1", "g1", PixelCounts(3, 1, 1, 9), SurfaceScores(0.8, 2.0, 0.5))
+    scores = (*evaluation.scores, *healthy, marked)
+    document = summary_document(replace(evaluation, scores=scores, agreement=Agreement((pair,), 0)))
+    card = document["number_card"]
+    # The three tumour-free training slices and the leaked slice b, on which the model is perfect, prove nothing.
+    assert (document["false_alarms"]["tumour_free_slices"], document["outlined_twice"]["n"]) == (5, 2)
+    assert (card["tumour_free_slices"], card["marked_tumour_free"]["share"]) == (2, 0.5)
+    assert (card["heads"], card["false_lesions_per_head"]["mean"]) == (4, 0.5)  # a, c, d and h: one each on c and h
+    assert (card["annotators"]["n"], card["annotators"]["model"]["mean"]) == (1, pytest.approx(2 / 3))
+    assert "of 2 tumour-free slices" in card["text"]
+
+
 def test_baselines_stand_for_all_images_and_for_clean_ones(evaluation: Evaluation):
     background = summary_document(evaluation)["baselines"]["all_background"]
     assert (background["n"], background["clean"]["n"]) == (4, 3)

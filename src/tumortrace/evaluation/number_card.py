@@ -27,7 +27,8 @@ def make_number_card(summary: Document, verdict: Verdict, groups: Sequence[str])
     """Gather what a reader needs to judge the mean Dice of an evaluation.
 
     Args:
-        summary: Content of ``summary.json``, as far as it is made.
+        summary: Content of ``summary.json``, as far as it is made; false alarms and slices outlined twice are those of
+            the images behind the number.
         verdict: Verdict on it.
         groups: Group of each image behind the number.
     """

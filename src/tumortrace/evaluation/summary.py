@@ -69,7 +69,7 @@ def summary_document(evaluation: Evaluation, *, folds: Sequence[Document] = ()) 
             "training": _describe_training(evaluation),
             "baselines": describe_baselines(scores),
             "agreement": describe_agreement(evaluation.agreement),
-            "outlined_twice": _describe_outlined_twice(evaluation),
+            "outlined_twice": _describe_outlined_twice(evaluation, scores),
             "calibration": _describe_calibration(evaluation),
             "folds": list(folds),
             "model": evaluation.model,
@@ -80,7 +80,9 @@ def summary_document(evaluation: Evaluation, *, folds: Sequence[Document] = ()) 
     )
     verdict = judge(document)
     judged = clean if verdict.scores is document["clean"] else scores
-    card = make_number_card(document, verdict, [score.group for score in judged])
+    alarms, twice = describe_false_alarms(judged), _describe_outlined_twice(evaluation, judged)
+    beside = nan_to_none({"false_alarms": alarms, "outlined_twice": twice})
+    card = make_number_card(document | beside, verdict, [score.group for score in judged])
     return {**document, "verdict": list(verdict.sentences), "number_card": card}
 
 
@@ -143,8 +145,8 @@ def _describe_images(scores: Sequence[CaseScore]) -> Document:
     }
 
 
-def _describe_outlined_twice(evaluation: Evaluation) -> Document | None:
-    """Describe the Dice of model and annotators on the same slices; None if no scored slice was outlined twice.
+def _describe_outlined_twice(evaluation: Evaluation, scores: Sequence[CaseScore]) -> Document | None:
+    """Describe the Dice of model and annotators on the same slices; None if none of these slices was outlined twice.
 
     The annotators' Dice of a slice is the mean over the pairs of outlines that it is in.
     """
@@ -152,7 +154,7 @@ def _describe_outlined_twice(evaluation: Evaluation) -> Document | None:
     for pair in evaluation.agreement.pairs if evaluation.agreement else ():
         for file in (pair.first, pair.second):
             agreed.setdefault(file, []).append(pair.counts.dice)
-    scores = [score for score in evaluation.scores if score.file in agreed]
+    scores = [score for score in scores if score.file in agreed]
     if not scores:
         return None
     dices = {score.file: sum(agreed[score.file]) / len(agreed[score.file]) for score in scores}
