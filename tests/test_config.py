@@ -89,6 +89,7 @@ def test_whole_number_stands_for_a_float():
         ("recipe.size_hw=64", r"recipe.size_hw = 64 must be a list of whole numbers"),
         ("recipe.size_hw=[64]", r"recipe.size_hw = \[64\] must be a list of 2 values"),
         ("recipe.size_hw=[64, 'a']", r"recipe.size_hw\[1\] = 'a' must be a whole number"),
+        ("recipe.confidence=[1, 2]", r"recipe.confidence = \(1.0, 2.0\) must be 7 finite numbers, or \[\] for none"),
         ("recipe.size_hw=[0, 64]", r"must be two positive numbers"),
         ("recipe.threshold=1.0", r"recipe.threshold = 1.0 must be a number between 0 and 1"),
         ("network.widths=[8]", r"network.widths = \(8,\) must be at least two positive numbers"),

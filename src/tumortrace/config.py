@@ -43,6 +43,9 @@ Loss = Literal[
 Optimizer = Literal["adam", "adamw"]
 Schedule = Literal["constant", "one_cycle"]
 
+CONFIDENCE_WEIGHTS = 7
+"""Weights of a confidence: the constant, and one for each of ``inference.confidence.FEATURES``."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -81,7 +84,8 @@ class Recipe:
         require(0.0 < self.threshold < 1.0, "recipe.threshold", self.threshold, "a number between 0 and 1")
         require(0.0 <= self.peak_threshold <= 1.0, "recipe.peak_threshold", self.peak_threshold, "a number from 0 to 1")
         require(0.0 < self.temperature < math.inf, "recipe.temperature", self.temperature, "a positive number")
-        require(all(map(math.isfinite, self.confidence)), "recipe.confidence", self.confidence, "a list of numbers")
+        ok = len(self.confidence) in (0, CONFIDENCE_WEIGHTS) and all(map(math.isfinite, self.confidence))
+        require(ok, "recipe.confidence", self.confidence, f"{CONFIDENCE_WEIGHTS} finite numbers, or [] for none")
         require(0.0 <= self.review_below <= 1.0, "recipe.review_below", self.review_below, "a number from 0 to 1")
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from tumortrace.config import CONFIDENCE_WEIGHTS
 from tumortrace.inference.confidence import FEATURES, estimate_confidence, mask_features
 
 
@@ -17,7 +18,7 @@ def test_features_by_hand():
     features = mask_features(probability, probability >= 0.5)
     # Over the mask 1.5 / 2; expected Dice 2 x 1.5 / (2.1 + 2); from 0.3 on 3 pixels, from 0.7 on 1: 2 x 1 / 4.
     assert features.tolist() == pytest.approx([0.75, 3 / 4.1, 0.9, 0.5, math.log10(2.1 / 6), 0.0], abs=1e-6)
-    assert len(features) == len(FEATURES)
+    assert len(features) == len(FEATURES) == CONFIDENCE_WEIGHTS - 1
 
 
 def test_an_empty_mask():

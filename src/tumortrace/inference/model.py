@@ -13,7 +13,6 @@ import onnxruntime
 
 from tumortrace.config import Recipe
 from tumortrace.errors import ConfigError, ModelError
-from tumortrace.inference.confidence import FEATURES
 from tumortrace.inference.folder_default import read_folder_default
 from tumortrace.inference.gate import FeatureRange, feature_ranges_from_json
 from tumortrace.inference.onnx_file import CARD, FEATURE_RANGES, RECIPE
@@ -159,16 +158,10 @@ def _find_misfit(session: Session, recipe: Recipe, card: dict[str, Any]) -> str:
             return f"it has the {kind}s {', '.join(value.name for value in values)}, not just {name!r}"
     height, width = recipe.size_hw
     classes = card.get("classes", list(CLASSES))
-    weights = len(FEATURES) + 1
     return (
         _find_other_shape(inputs[0], (1, height, width))
         or _find_other_shape(outputs[0], (len(CLASSES), height, width))
         or ("" if classes == list(CLASSES) else f"its classes are {classes!r}, not background and tumour")
-        or (
-            f"its recipe has {len(recipe.confidence)} weights for the confidence, not {weights}"
-            if len(recipe.confidence) not in (0, weights)
-            else ""
-        )
         or _try_out(session, recipe)
     )
 
