@@ -48,6 +48,38 @@ def test_steps_come_back_with_their_place_in_the_history(run: Run) -> None:
     assert left == []
 
 
+def test_restored_work_takes_the_place_of_what_was_drawn_since(run: Run) -> None:
+    body = """const store = await m.openStore();
+        const wait = () => new Promise((go) => setTimeout(go, 50));
+        const first = open([["....", "...."], ["11..", "...."]], {id: "since"});
+        first.editor.store = store;
+        first.editor.set({size: 1});
+        first.stroke(m.brush(first.editor), [0, 0]);
+        await wait();
+        const again = open([["....", "...."], ["11..", "...."]], {id: "since"});
+        again.editor.store = store;
+        again.editor.set({size: 1});
+        again.stroke(m.brush(again.editor), [3, 0]); // before the banner is seen
+        again.viewer.show(1);
+        again.stroke(m.brush(again.editor), [3, 1]);
+        await wait();
+        const drawn = again.editor.stateOf(again.scan).work.key;
+        await again.editor.restore(again.scan, first.editor.stateOf(first.scan).work.key);
+        const restored = again.shown(), edited = again.slices.map((slice) => slice.edited);
+        again.editor.undo();
+        const undone = again.shown();
+        await again.editor.restore(again.scan, drawn); // it is kept
+        const back = again.shown();
+        await store.forget(drawn);
+        await store.forget(first.editor.stateOf(first.scan).work.key);
+        return [restored, edited, undone, back]"""
+    restored, edited, undone, back = run(body)
+    assert restored == [["1...", "...."], ["11..", "...."]]
+    assert edited == [True, False]
+    assert undone == [["....", "...."], ["11..", "...."]]
+    assert back == [["...1", "...."], ["11..", "...1"]]
+
+
 def test_a_step_after_an_undo_replaces_what_was_undone(run: Run) -> None:
     body = """const store = await m.openStore();
         const one = open([["...."]], {id: "two"});

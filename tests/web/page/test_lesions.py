@@ -100,13 +100,13 @@ def test_components_are_those_of_the_package_when_a_mask_has_many(bare):
     mask[::2, ::2] = True  # 400 single pixels, more than there are numbers
     found = bare.evaluate(
         """async (mask) => { const { labelComponents } = await import("/lesions.js");
-        const labels = new Uint8Array(1600); const count = labelComponents(Uint8Array.from(mask), 40, 40, labels);
-        return [count, [...labels]]; }""",
+        const labels = new Uint8Array(1600); labelComponents(Uint8Array.from(mask), 40, 40, labels);
+        return [...labels]; }""",
         mask.ravel().astype(int).tolist(),
     )
     assert label_lesions(mask).count == 400
-    assert found[0] == 254
-    assert np.array_equal(np.array(found[1]).reshape(40, 40) > 0, mask)
+    assert max(found) == 254
+    assert np.array_equal(np.array(found).reshape(40, 40) > 0, mask)
 
 
 def test_cases_are_ordered_least_confident_first_with_every_fourth_at_random(bare):

@@ -1,7 +1,6 @@
 // Files that a person dropped or chose, folders included, each with its path.
 
-// Files of a drop: {files: [{file, path}], hidden: number}. Its entries are valid only within the drop event, so all are
-// taken before anything is awaited.
+// Files of a drop: {files: [{file, path}], hidden: number}. Its entries end with the drop event, so all are taken first.
 export async function collectDropped({items}) {
 	const entries = [...items].map((item) => item.kind === "file" && (item.webkitGetAsEntry?.() ?? item.getAsFile()));
 	const found = [];
@@ -34,7 +33,7 @@ function sorted(all) {
 	return {files, hidden: all.length - files.length};
 }
 
-// Identity of a case that is opened again: an FNV-1a hash of the paths, sizes and dates of its files.
+// Identity of a case: an FNV-1a hash of the paths, sizes and dates of its files.
 export function identify(files, item) {
 	const text = files.map(({file, path}) => `${path}|${file.size}|${file.lastModified}`).join("\n");
 	let hash = 0xcbf29ce484222325n;

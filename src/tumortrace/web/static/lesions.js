@@ -1,13 +1,12 @@
-// Lesions of masks: numbering within a slice, linking across the slices of a series, measuring.
+// Lesions: numbering within a slice, linking across a series, measuring.
 
 import {around, findPieces, MOST_LESIONS} from "./edit/labels.js";
 
-// Write the numbers of the 8-connected components of a mask into `labels`, in the order of their first pixels, and return
-// how many there are; more than 254 share the last number.
+// Write the numbers of the 8-connected components of a mask into `labels`, in the order of their first pixels; more than
+// 254 share the last number.
 export function labelComponents(mask, width, height, labels) {
-	const {piece, pieces} = findPieces({labels: mask.map((value) => value > 0), width, height});
+	const {piece} = findPieces({labels: mask.map((value) => value > 0), width, height});
 	piece.forEach((number, at) => (labels[at] = Math.min(number + 1, MOST_LESIONS)));
-	return Math.min(pieces.length, MOST_LESIONS);
 }
 
 // Number the components of a stack of label maps, largest first. What touches within a slice or between neighbouring

@@ -1,4 +1,4 @@
-// The banner that offers saved work: all of it at first, then what belongs to the open scans.
+// The banner that offers saved work: all of it, then that of the open scans.
 
 import {count, el, on} from "../dom.js";
 import {openStore} from "./store.js";

@@ -1,4 +1,4 @@
-// Downloads of the corrected masks, which are recognised when they are dropped again.
+// Downloads of corrected masks, which are recognised when dropped again.
 
 import {send} from "../api.js";
 import {el} from "../dom.js";
@@ -56,7 +56,7 @@ export const deflate = (values) => new Response(new Blob([values]).stream().pipe
 
 const MASK_NAME = /(^|[ _/-])(mask|masks|seg|segmentation|labels?)\.(png|tiff?|bmp|nii|nii\.gz|dcm)$/i;
 
-// Whether files that were dropped together hold masks or annotations; zips show it in their directory.
+// Whether files hold masks or annotations; zips show it in their directory.
 export async function hasAnnotations(files) {
 	for (const {file, path} of files) {
 		if (path.toLowerCase().endsWith(".json") || MASK_NAME.test(path)) return true;

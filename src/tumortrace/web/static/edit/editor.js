@@ -9,7 +9,7 @@ import {OPERATIONS} from "./tools.js";
 const SAVE_EVERY_MS = 400; // while a stroke is being drawn
 export const SIZES = {px: [1, 200], mm: [0.5, 100]};
 
-// Events: change (settings, history or scan), saved, unsaved (detail: why), told (detail: a sentence for the person).
+// Events: change (settings, history or scan), saved, unsaved (detail: why), told (detail: a sentence).
 export class Editor extends Source {
 	settings = {size: 10, unit: "px", lesion: 1, over: false, tolerance: 10, away: false};
 	stroke = null;
@@ -187,13 +187,18 @@ export class Editor extends Source {
 		writing.then(() => this.tell("saved"), (error) => this.tell("unsaved", error?.name ?? "unknown"));
 	}
 
-	// Take up saved work on a scan that is open, slice by slice as they come.
+	// Take up saved work on an open scan, slice by slice as they come, in place of what was drawn since.
 	async restore(scan, key) {
-		this.commit();
 		const {work, steps, bases} = await this.store.load(key);
 		if (!work) return;
+		this.commit();
+		for (const [index, base] of this.stateOf(scan).bases) {
+			const slice = scan.slices[index];
+			if (slice?.edited) Object.assign(slice, {edited: false}).labels.set(unpackLabels(base));
+		}
 		this.states.set(scan, {history: new History(steps, Math.min(work.done, steps.length)), bases, work, stored: true, applied: new WeakSet()});
 		for (const slice of scan.ready) this.bringBack(scan, slice);
+		this.viewer.forget(scan.ready);
 		const last = steps[work.done - 1];
 		if (last && scan === this.scan) this.viewer.show(last.index);
 		this.changed();

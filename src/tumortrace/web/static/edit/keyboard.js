@@ -71,7 +71,7 @@ const ACTIONS = {
 	z: ({editor}) => editor.undo(), y: ({editor}) => editor.redo(),
 };
 
-// The place that arrows move: a pixel of the slice. It begins on the lesion that is chosen, or in the middle.
+// The pixel that arrows move. It begins on the chosen lesion, or in the middle.
 class Cursor {
 	point = null;
 	scan = null;
@@ -86,7 +86,7 @@ class Cursor {
 		return first ? {x: first.x, y: first.y} : {x: nearest(width / 2), y: nearest(height / 2)};
 	}
 
-	// A pixel of each lesion, the one that is chosen first: the nearest one to its centre.
+	// The pixel of each lesion nearest to its centre, the chosen one first.
 	lesions() {
 		const {settings, scan, viewer: {slice}} = this.editor;
 		return scan.measure(slice).map(({number, x, y}) => ({number, ...pixelNear(slice, number, x, y)}))

@@ -43,7 +43,7 @@ function addLine(spans, from, to, {width, height}) {
 	}
 }
 
-// The pixel in whose square a coordinate lies: its square reaches from -0.5 to before +0.5.
+// The pixel in whose square, from -0.5 to before +0.5, a coordinate lies.
 export const nearest = (value) => Math.floor(value + 0.5);
 
 // Pixels inside a closed polygon (the non-zero rule). A centre on the outline is inside where the polygon lies to its

@@ -50,7 +50,7 @@ function chooseTool(panel, name) {
 	show(panel);
 }
 
-// Shift or Alt and the wheel change the size; browsers turn the wheel sideways while Shift is held.
+// Shift or Alt and the wheel change the size; with Shift, browsers turn it sideways.
 function turnWheel(editor, event) {
 	if (!event.shiftKey && !event.altKey) return false;
 	editor.resize((event.deltaY || event.deltaX) < 0 ? 1 : -1);

@@ -1,6 +1,6 @@
-// Unfinished work in the browser (IndexedDB), so that it survives a killed tab. It never leaves this computer. One piece
-// of work is one scan: its files, the first labels of each slice that was changed (`bases`), every step, and how many of
-// them are done. Each stroke is one small transaction; undone steps stay until they are replaced.
+// Unfinished work in the browser (IndexedDB), so that it survives a killed tab. One piece of work is one scan: its files,
+// the first labels of each slice that was changed (`bases`), every step, and how many of them are done. Each stroke is one
+// transaction; undone steps stay until they are replaced.
 
 import {applyRuns, diffLabels} from "./labels.js";
 

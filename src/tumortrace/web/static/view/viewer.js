@@ -115,7 +115,7 @@ export class Viewer extends EventTarget {
 		this.#changed("viewchange");
 	}
 
-	// Enlarge by a factor about a point of the screen (its middle if none is given).
+	// Enlarge by a factor about a point of the screen (by default its middle).
 	zoom(factor, at = this.#middle) {
 		if (!this.scan?.sizeHw) return;
 		const fixed = this.fromScreen(at.x, at.y);
