@@ -183,6 +183,20 @@ def test_late_replies_of_a_cancelled_upload_change_nothing(page):
     assert "stopped" in page.inner_text("#cases")
 
 
+def test_the_other_cases_of_an_upload_go_on_when_one_is_removed(page):
+    page.evaluate(STREAMS)
+    choose(page, ("a.nii", b"a"), ("b.nii", b"b"))
+    page.wait_for_function("() => window.streams.length === 1")
+    send(page, 0, start_message((8, 8), slices=(2, 2)), two_slices(3, index=0))
+    page.click("[aria-label='Remove case 0']")
+    send(page, 0, two_slices(4, index=1), {**two_slices(2, index=0), "item": 1})
+    assert state(page) == [["case 1", [0], [2]]]
+    page.click("[aria-label='Remove case 1']")  # nothing is left to wait for
+    send(page, 0, {**two_slices(2, index=1), "item": 1})
+    wait_for_end(page)
+    assert state(page) == []
+
+
 def test_late_replies_of_a_replaced_upload_change_nothing(page):
     page.evaluate(STREAMS)
     file = "new File(['a'], 'a.nii', {lastModified: 5})"

@@ -144,6 +144,8 @@ export class ScanList extends Source {
 		const at = this.items.indexOf(scan);
 		if (at < 0) return;
 		this.items.splice(at, 1);
+		const awaited = ({upload, complete}) => upload === scan.upload && !complete;
+		if (awaited(scan) && !this.items.some(awaited)) scan.upload.cancel(); // else it goes on for the others
 		this.#nameAll();
 		if (this.current === scan) this.select(this.items[at] ?? this.items.at(-1) ?? null);
 		this.tell("change", scan);

@@ -70,7 +70,6 @@ export class Uploads extends Source {
 			this.#say(`${scan.name}: is open already, with your corrections; remove it to segment it anew.`, "note");
 			return false;
 		}
-		if (same && !same.complete) same.upload.cancel();
 		if (same) this.scans.remove(same);
 		return true;
 	}

@@ -62,7 +62,6 @@ function item({scan, random}, scans) {
 
 function close(scan, scans) {
 	if (scan.edited && !confirm(`Remove ${scan.name} with your corrections?`)) return;
-	if (!scan.complete) scan.upload.cancel();
 	scans.remove(scan);
 }
 
