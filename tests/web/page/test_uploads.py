@@ -125,6 +125,17 @@ def test_a_drop_on_the_page_is_segmented(page, reply_with):
     assert "1 lesion" in page.inner_text("#notice")
 
 
+def test_a_drop_that_the_browser_cannot_read_is_said(page):
+    page.evaluate("""() => {
+      const file = (_, fail) => fail(new DOMException("A file could not be read", "NotReadableError"));
+      const items = [{ kind: "file", webkitGetAsEntry: () => ({ isFile: true, fullPath: "/a.png", file }) }];
+      const drop = new Event("drop", { bubbles: true, cancelable: true });
+      document.body.dispatchEvent(Object.assign(drop, { dataTransfer: { types: ["Files"], items } }));
+    }""")
+    page.wait_for_selector("#messages li")
+    assert "A file could not be read" in page.inner_text("#messages")
+
+
 STREAMS = """() => {
   window.streams = [];
   window.fetch = (url) => {

@@ -77,11 +77,11 @@ function mountOpening() {
 
 function mountDropping() {
 	const drop = find("#drop");
-	on(document, "dragover drop dragleave", async (event) => {
+	on(document, "dragover drop dragleave", (event) => {
 		drop.hidden = event.type === "dragleave" ? !event.relatedTarget || drop.hidden : event.type === "drop";
 		if (event.type === "dragleave" || !event.dataTransfer?.types.includes("Files")) return;
 		event.preventDefault();
-		if (event.type === "drop") begin(await collectDropped(event.dataTransfer));
+		if (event.type === "drop") collectDropped(event.dataTransfer).then(begin, ({message}) => tell(message));
 	});
 }
 
@@ -143,7 +143,7 @@ function press(event) {
 	}
 }
 
-// Say which slice is shown, once the person stops scrolling.
+// Say which slice is shown, once scrolling stops.
 function announce() {
 	const {slice, count: slices, index} = viewer;
 	if (!slice || slices < 2) return;
