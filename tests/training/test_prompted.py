@@ -167,6 +167,18 @@ def test_a_training_does_not_go_on_with_its_slices_in_another_order(
         api.train([other, data], out=tmp_path / "run", overrides=("training.epochs=2",), resume=True)
 
 
+def test_a_refused_resumption_leaves_the_settings_of_the_run(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(prompted_run, "export_prompted", lambda *_, **__: 0.0)
+    once = (*TINY, "training.epochs=1", "training.schedule=constant")
+    api.train(data, out=tmp_path, config="box", overrides=once)
+    settings = (tmp_path / "config.toml").read_text(encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"began under training\.clip = 1\.0, not 2\.0"):
+        api.train(data, out=tmp_path, overrides=("training.clip=2.0",), resume=True)
+    assert (tmp_path / "config.toml").read_text(encoding="utf-8") == settings
+
+
 def test_a_run_killed_behind_its_last_checkpoint_ends_as_one_that_was_not(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

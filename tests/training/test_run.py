@@ -368,6 +368,20 @@ def test_resuming_with_other_data_is_refused(phantom_data: Path, tmp_path: Path,
         train_only(data, settings(), tmp_path / "run", resume=True)
 
 
+def test_a_refused_resumption_leaves_the_training_slices_of_the_run(
+    phantom_data: Path, tmp_path: Path, train_only: Train
+):
+    data, index = tmp_path / "data", tmp_path / "run/training.npz"
+    shutil.copytree(phantom_data, data)
+    train_only(data, settings(epochs=1), tmp_path / "run")
+    known = index.read_bytes()
+    one, other, *_ = sorted((data / "TRAIN").glob("*.jpg"))
+    shutil.copy(one, other)
+    with pytest.raises(TumortraceError, match="was trained on other data"):
+        train_only(data, settings(), tmp_path / "run", resume=True)
+    assert index.read_bytes() == known  # an evaluation asks it which images are clean
+
+
 # Trains into OUT/KEEP-MOMENT in children that die by SIGKILL, each at its moment: one import of torch for all of them.
 KILLS = """
 import os, signal, sys, time

@@ -19,9 +19,9 @@ from tumortrace.files import write_atomically
 from tumortrace.json_csv import write_json
 from tumortrace.locks import lock_folder
 from tumortrace.progress import tell
-from tumortrace.run_folder import BEST, CONFIG, FIRST, MANIFEST, TRAINING_INDEX, check_run_folder
+from tumortrace.run_folder import BEST, CHECKPOINT, CONFIG, FIRST, MANIFEST, TRAINING_INDEX, check_run_folder
 from tumortrace.training.arrays import evenly_spaced
-from tumortrace.training.checkpoint import load_weights
+from tumortrace.training.checkpoint import load_weights, new_state, resume_state
 from tumortrace.training.compute import start_compute
 from tumortrace.training.export import EXPORT_SAMPLES
 from tumortrace.training.manifest import build_manifest, describe_data, describe_run
@@ -68,6 +68,8 @@ def train_prompted(
         raise DataError(f"{dataset.given}: none of {len(part)} training slices has a tumour; check the masks")
     with lock_folder(out):
         check_run_folder(out, resume=resume)
+        if resume:  # before anything in the folder is replaced
+            resume_state(out / CHECKPOINT, fresh=new_state(config, part.hashes, {}, threads=0))
         _begin(network, config, start, out=out, resume=resume)
         tell(f"Training on {counted(len(part), 'slice')}, {sum(part.with_tumour)} with tumour; {compute.describe()}")
         with explain_memory(config):

@@ -44,7 +44,14 @@ from tumortrace.run_folder import (
     check_run_folder,
 )
 from tumortrace.training.arrays import PreparedPart, evenly_spaced, prepare_part, prepare_training_part
-from tumortrace.training.checkpoint import TrainingState, load_weights, read_state, refuse_other_settings
+from tumortrace.training.checkpoint import (
+    TrainingState,
+    load_weights,
+    new_state,
+    read_state,
+    refuse_other_settings,
+    resume_state,
+)
 from tumortrace.training.compute import Compute, start_compute
 from tumortrace.training.epochs import EpochRow, kept_epoch
 from tumortrace.training.export import EXPORT_SAMPLES, ExportDifference, ModelCard, export_onnx
@@ -138,6 +145,8 @@ def train(  # noqa: PLR0913 - what a run is made of
         train_part, val_part, described = _read(*records, config)
         _refuse_without_tumour(train_part, dataset)
         _refuse_other_data(train_part, val_part, dataset, team)
+        if began is not None:  # before anything in the folder is replaced
+            resume_state(out / CHECKPOINT, fresh=new_state(config, train_part.hashes, val_part.hashes, threads=0))
         run = _Run(out, dataset, config, compute, network, start, train_part, val_part)
         with lock_folder(out) if team.leads else nullcontext():
             if team.leads:
