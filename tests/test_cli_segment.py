@@ -148,7 +148,7 @@ def test_a_thread_that_hangs_does_not_keep_an_interrupted_program(tmp_path: Path
         "import sys, threading, time\nimport tumortrace.inference.batch.segment_picture as one\n"
         "read = one.read_slice\n"
         "def hang(path, **options):\n"
-        "    if path.endswith('1.png'):\n        print('hangs', flush=True)\n        threading.Event().wait()\n"
+        "    if path.name == '1.png':\n        print('hangs', flush=True)\n        threading.Event().wait()\n"
         "    return read(path, **options)\n"
         "one.read_slice = hang\n"
         "from tumortrace.cli import main\nmain()\n"

@@ -34,7 +34,7 @@ def read_slice(
             not a picture; or the spacing is not two positive numbers.
         TumortraceError: It is DICOM or NIfTI, and the library for it is not installed.
     """
-    path = Path(path)
+    path = path if isinstance(path, Path) else Path(path)  # the path of a member of an archive stays one
     try:
         if path.name.lower().endswith(NIFTI_SUFFIXES):
             return _read_scan(path, case_id, spacing_mm)

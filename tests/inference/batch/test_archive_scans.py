@@ -114,6 +114,23 @@ def test_volumes_of_an_archive_are_taken_over_until_it_changes(
     assert take_fingerprint(again) == take_fingerprint(volume)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_dicom_file_that_is_called_a_picture_is_read_in_an_archive_too(
+    tmp_path: Path, write_series: WriteSeries, segmenter: Segmenter, kind: str
+):
+    (source,) = write_series(tmp_path / "scans", draw(1, 3).astype(np.uint16))
+    source.path.rename(source.path.with_suffix(".png"))
+    archive = pack(tmp_path / "scans", tmp_path / f"x.{kind}", backwards=False)
+    records = []
+    for place in (tmp_path / "scans", archive):
+        segment_all(segmenter, find_inputs([str(place)]), out=tmp_path / f"out-{place.name}")
+        results = json.loads((tmp_path / f"out-{place.name}" / "results.json").read_text())
+        records += [{**image, "file": "", "seconds": 0} for image in results["images"]]
+    plain, packed = records
+    assert plain["status"] == "ok"
+    assert packed == plain
+
+
 def test_a_damaged_member_is_named_with_its_archive(tmp_path: Path, folder: Path, segmenter: Segmenter):
     archive = pack(folder, tmp_path / "x.zip", backwards=True)
     inputs = find_inputs([str(archive)])

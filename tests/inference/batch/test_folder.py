@@ -304,10 +304,10 @@ def test_whatever_a_picture_does_is_its_own_record_and_the_others_go_on(
 ):
     read = segment_picture.read_slice
 
-    def read_or_fail(path: str, **options: Any) -> Slice:  # noqa: ANN401
-        if Path(path).name != "b.png":
+    def read_or_fail(path: Path, **options: Any) -> Slice:  # noqa: ANN401
+        if path.name != "b.png":
             return read(path, **options)
-        raise DataError(str(error).replace("@", path)) if "@" in str(error) else error
+        raise DataError(str(error).replace("@", str(path))) if "@" in str(error) else error
 
     monkeypatch.setattr(segment_picture, "read_slice", read_or_fail)
     pictures = [PictureFile(str(write_block(tmp_path / f"{name}.png")), name) for name in "abc"]

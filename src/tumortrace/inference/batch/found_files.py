@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tumortrace.data.pictures import MOST_BYTES
 from tumortrace.errors import DataError
 from tumortrace.regular_files import read_regular_file
-from tumortrace.stored_path import Source
+from tumortrace.stored_path import Source, StoredPath
 
 T = TypeVar("T")
 
@@ -70,6 +70,11 @@ class PictureFile:
     def files(self) -> tuple[str, ...]:
         """Its mask and its overlay, within the folder of the results; none if there is a fault."""
         return () if self.fault else (f"{self.name}_mask.png", f"{self.name}_overlay.png")
+
+    @property
+    def place(self) -> Path:
+        """Path by which its content is opened; that of a member leads into its archive."""
+        return Path(self.path) if self.source is None else StoredPath(self.path, self.source)
 
     def read(self) -> bytes:
         """Read the file whole.

@@ -73,7 +73,7 @@ def segment_picture(
         if is_signed_png_bytes(data):
             return None
         sha256 = hashlib.sha256(data).hexdigest()
-        image = read_slice(picture.path, spacing_mm=spacing_mm, data=data)
+        image = read_slice(picture.place, spacing_mm=spacing_mm, data=data)
         del data
         done = _predict(segmenter, picture, image, overlay=overlay, boxes=boxes)
     except Exception as error:  # noqa: BLE001 - whatever a picture does to a decoder or the model, the others go on
