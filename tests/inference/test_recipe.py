@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from tumortrace.config import Recipe
+from tumortrace.config import CONFIDENCE_WEIGHTS, Recipe
 from tumortrace.data.head import Window
 from tumortrace.data.upright import turn_upright
 from tumortrace.errors import ConfigError
@@ -289,7 +289,7 @@ def test_temperature_divides_the_logit():
         pad_to_square=st.booleans(),
         threshold=st.floats(0, 1, exclude_min=True, exclude_max=True),
         temperature=st.floats(0.01, 100),
-        confidence=st.lists(st.floats(-50, 50), max_size=7).map(tuple),
+        confidence=st.just(()) | st.tuples(*[st.floats(-50, 50)] * CONFIDENCE_WEIGHTS),
         review_below=st.floats(0, 1),
     )
 )
