@@ -36,7 +36,7 @@ from tumortrace.files import write_atomically
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict
 from tumortrace.json_csv import write_csv, write_json
-from tumortrace.metrics.calibration import ACCEPTED_ALARMS, EQUAL_DICE, FALSE_ALARM_AREA
+from tumortrace.metrics.calibration import ACCEPTED_ALARMS, FALSE_ALARM_AREA, find_nearest_to_half
 from tumortrace.metrics.intervals import mean_interval
 from tumortrace.progress import track
 from tumortrace.run_folder import BEST, CONFIG, MODEL
@@ -146,9 +146,7 @@ def name_kind(record: CaseRecord, *, with_tumour: bool) -> str:
 def fit(rows: Sequence[Row]) -> tuple[int, float]:
     """Return the index of the threshold and the lowest peak threshold, chosen as ``metrics.calibration`` does."""
     ill, free = [row for row in rows if row.truth], [row for row in rows if not row.truth]
-    dices = np.mean([row.dice for row in ill], axis=0)
-    good = np.flatnonzero(dices >= dices.max() - EQUAL_DICE)
-    index = int(good[np.argmin(np.round(np.abs(np.array(THRESHOLDS)[good] - 0.5), 6))])
+    index = find_nearest_to_half(np.array(THRESHOLDS), np.mean([row.dice for row in ill], axis=0))
     for peak in PEAKS:
         alarms = sum(row.marked[index] > FALSE_ALARM_AREA and row.peak >= peak for row in free)
         if alarms <= ACCEPTED_ALARMS * len(free):

@@ -186,8 +186,21 @@ def choose_threshold(histograms: Sequence[CaseHistogram], temperature: float) ->
     edges = _edge(_THRESHOLDS, temperature)
     tp, fp = above[:, 1, edges], above[:, 0, edges]
     dices = (2 * tp / (tp + fp + above[:, 1, :1])).mean(axis=0)
-    good = _THRESHOLDS[dices >= dices.max() - EQUAL_DICE]
-    return float(good[np.argmin(np.round(np.abs(good - 0.5), 6))])
+    return float(_THRESHOLDS[find_nearest_to_half(_THRESHOLDS, dices)])
+
+
+def find_nearest_to_half(thresholds: Floats, dices: Floats) -> int:
+    """Return the index of the threshold nearest to 0.5 whose mean Dice is within ``EQUAL_DICE`` of the highest.
+
+    Args:
+        thresholds: Rising, shape (N,), at least one.
+        dices: Mean Dice at each, shape (N,).
+
+    Returns:
+        Of two as near to 0.5 that of the lower one.
+    """
+    good = np.flatnonzero(dices >= dices.max() - EQUAL_DICE)
+    return int(good[np.argmin(np.round(np.abs(thresholds[good] - 0.5), 6))])
 
 
 def choose_peak_threshold(histograms: Sequence[CaseHistogram], temperature: float, threshold: float) -> float:
