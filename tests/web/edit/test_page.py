@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -242,6 +243,30 @@ def test_downloads_are_identical_when_dropped_again(page: Page, tmp_path: Path, 
             np.testing.assert_array_equal(one > 0, other > 0)
         else:
             np.testing.assert_array_equal(one, other)
+
+
+def test_a_dataset_holds_what_somebody_corrected_alone(page: Page, tmp_path: Path) -> None:
+    open_files(page, write_noise(tmp_path / "a.png"), write_noise(tmp_path / "b.png", 1))
+    page.get_by_label("Format").select_option("dataset")
+    page.keyboard.press("Control+s")
+    page.get_by_text("A dataset holds corrected slices: correct one first.").wait_for()
+    page.keyboard.press("b")
+    drag(page, (5, 5), (20, 9))
+    run(page, "m.scans.select(m.scans.items[1])")
+    drag(page, (5, 5), (20, 9))
+    page.locator(".badge", has_text="corrected").nth(1).wait_for()
+    page.keyboard.press("z")
+    page.locator(".case", has_text="b.png").get_by_text("rejected").wait_for()
+    with page.expect_download() as download:
+        page.keyboard.press("Control+s")
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert [name for name in archive.namelist() if name.startswith("masks/")] == ["masks/a_mask.png"]
+    page.keyboard.press("Escape")  # the dialog with the command that trains
+    run(page, "m.scans.select(m.scans.items[0])")
+    page.keyboard.press("z")
+    page.wait_for_timeout(200)  # "Saved in this browser." would replace the message
+    page.keyboard.press("Control+s")
+    page.get_by_text("A dataset holds corrected slices: correct one first.").wait_for()
 
 
 def read_slice(page: Page, item: int) -> NDArray[np.uint8]:

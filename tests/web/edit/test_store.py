@@ -65,7 +65,7 @@ def test_restored_work_takes_the_place_of_what_was_drawn_since(run: Run) -> None
         await wait();
         const drawn = again.editor.stateOf(again.scan).work.key;
         await again.editor.restore(again.scan, first.editor.stateOf(first.scan).work.key);
-        const restored = again.shown(), edited = again.slices.map((slice) => slice.edited);
+        const restored = again.shown(), edited = again.slices.map(({edited, fixed}) => [edited, fixed]);
         again.editor.undo();
         const undone = again.shown();
         await again.editor.restore(again.scan, drawn); // it is kept
@@ -75,7 +75,7 @@ def test_restored_work_takes_the_place_of_what_was_drawn_since(run: Run) -> None
         return [restored, edited, undone, back]"""
     restored, edited, undone, back = run(body)
     assert restored == [["1...", "...."], ["11..", "...."]]
-    assert edited == [True, False]
+    assert edited == [[True, True], [False, False]]
     assert undone == [["....", "...."], ["11..", "...."]]
     assert back == [["...1", "...."], ["11..", "...1"]]
 

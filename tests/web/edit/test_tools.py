@@ -153,11 +153,12 @@ def test_operations_change_the_whole_slice_in_one_step(run: Run, operation: str,
         editor.operate(given.operation);
         const after = shown();
         editor.undo();
-        return [after, shown()[1], slices[1].edited]"""
-    (before, changed, last), undone, edited = run(body, operation=operation)
+        return [after, shown()[1], slices[1].edited, slices[1].fixed]"""
+    (before, changed, last), undone, edited, fixed = run(body, operation=operation)
     assert changed == wanted
     assert undone == ["111.9", "1.1..", "111.."]
-    assert edited  # it has a step, so the numbering of the series leaves it alone
+    assert not edited
+    assert fixed  # it has a step that can be redone, so the numbering of the series leaves it alone
     assert (before, last) == (["....3", ".....", "3...."], ["..7..", ".7...", "....."])
 
 

@@ -93,7 +93,7 @@ def test_the_own_threshold_shows_the_mask_of_the_server_and_others_cut_the_proba
 
 def test_the_threshold_leaves_a_corrected_slice_alone(page, show):
     show(page, [start_message((16, 16)), slice_message(square())])
-    look(page, "viewer.slice.labels[0] = 1; viewer.slice.edited = true; viewer.redraw()")
+    look(page, "viewer.slice.labels[0] = 1; viewer.slice.fixed = true; viewer.redraw()")
     move_threshold(page, 99)
     assert look(page, "return viewer.slice.areaPx") == 26
     assert page.is_visible("#display p")

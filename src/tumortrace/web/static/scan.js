@@ -6,7 +6,8 @@ import {bytesFromBase64, decodeGreyPng, inflate} from "./png.js";
 
 // One slice: index, width, height, pixels (Uint16Array; null if it has rgb, an ImageBitmap, and grey), slope, intercept,
 // record, labels and automatic (Uint8Array, n for lesion n: as a person corrects it, and as the server gave it),
-// probability (Uint8Array, 255 = 1, or null), edited, prompted (whether its mask began with a box).
+// probability (Uint8Array, 255 = 1, or null), edited (whether a stroke is done), fixed (or was undone: threshold and
+// numbering leave it alone), prompted (whether its mask began with a box).
 export class Slice {
 	constructor(index, fields) {
 		Object.assign(this, {index, edited: false, ...fields});
@@ -84,10 +85,10 @@ export class Scan {
 		return this.slices.reduce((best, slice, i) => (slice?.areaPx > (this.slices[best]?.areaPx ?? 0) ? i : best), this.count >> 1);
 	}
 
-	// Cut the probability at a threshold, on slices that nobody edited; at the model's own, take its mask.
+	// Cut the probability at a threshold, on slices that are not fixed; at the model's own, take its mask.
 	applyThreshold(threshold, slices = this.ready) {
 		this.threshold = threshold;
-		for (const slice of slices) if (!slice.edited) cut(slice, threshold, this.model.threshold);
+		for (const slice of slices) if (!slice.fixed) cut(slice, threshold, this.model.threshold);
 		if (slices.length === this.ready.length) this.link();
 	}
 
@@ -95,7 +96,7 @@ export class Scan {
 	link() {
 		const {ready} = this;
 		if (this.annotated || !ready.length) return;
-		const fixed = new Set(ready.keys().filter((i) => ready[i].edited));
+		const fixed = new Set(ready.keys().filter((i) => ready[i].fixed));
 		linkLesions(ready.map((slice) => slice.labels), this.sizeHw[1], this.sizeHw[0], fixed);
 		for (const slice of ready) slice.touch();
 	}

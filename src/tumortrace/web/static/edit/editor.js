@@ -76,7 +76,7 @@ export class Editor extends Source {
 		const {scan} = this, {slice} = this.viewer;
 		if (!slice) return null;
 		this.stroke = {scan, slice, name, before: slice.labels.slice(), timer: 0, partial: false};
-		slice.edited = true; // the threshold and the numbering of the series leave it alone from now on
+		slice.edited = slice.fixed = true;
 		return slice;
 	}
 
@@ -94,7 +94,7 @@ export class Editor extends Source {
 		const step = history.add(slice.index, name, before, slice.labels);
 		if (step) this.save(scan, history.position - 1, step, before);
 		else this.endWithout(stroke);
-		this.mark(scan, slice);
+		history.mark(slice);
 		this.viewer.redraw();
 		this.changed();
 	}
@@ -104,11 +104,8 @@ export class Editor extends Source {
 		this.commit(); // nothing changed, so that it is no step
 	}
 
-	mark(scan, slice) { slice.prompted = this.stateOf(scan).history.isPrompted(slice.index); }
-
 	// End a stroke that changed nothing.
-	endWithout({scan, slice, partial}) {
-		slice.edited = this.stateOf(scan).history.touches(slice.index);
+	endWithout({scan, partial}) {
 		if (partial && this.store) this.saveWhole(scan); // steps that can be redone were replaced by what it saved
 	}
 
@@ -146,7 +143,7 @@ export class Editor extends Source {
 		if (!next) return void this.viewer.say(`Nothing to ${way}.`);
 		if (!scan.slices[next.index]) return void this.viewer.say(`Slice ${next.index + 1} is still loading.`);
 		history[way]((index) => scan.slices[index].labels);
-		this.mark(scan, scan.slices[next.index]);
+		history.mark(scan.slices[next.index]);
 		this.viewer.show(next.index);
 		this.viewer.redraw();
 		if (stored) this.guard(this.store.savePosition(work, history.position));
@@ -194,7 +191,7 @@ export class Editor extends Source {
 		this.commit();
 		for (const [index, base] of this.stateOf(scan).bases) {
 			const slice = scan.slices[index];
-			if (slice?.edited) Object.assign(slice, {edited: false}).labels.set(unpackLabels(base));
+			if (slice?.fixed) Object.assign(slice, {edited: false, fixed: false, prompted: false}).labels.set(unpackLabels(base));
 		}
 		this.states.set(scan, {history: new History(steps, Math.min(work.done, steps.length)), bases, work, stored: true, applied: new WeakSet()});
 		for (const slice of scan.ready) this.bringBack(scan, slice);
@@ -206,12 +203,11 @@ export class Editor extends Source {
 
 	bringBack(scan, slice) {
 		const state = this.states.get(scan), base = state?.bases.get(slice?.index);
-		if (!base || state.applied.has(slice) || slice.edited || base.length !== slice.labels.length) return;
+		if (!base || state.applied.has(slice) || slice.fixed || base.length !== slice.labels.length) return;
 		state.applied.add(slice);
 		slice.labels.set(unpackLabels(base));
 		state.history.replay(slice.index, slice.labels);
-		slice.edited = true;
-		this.mark(scan, slice);
+		state.history.mark(slice);
 		this.viewer.forget([slice]);
 		this.changed();
 	}

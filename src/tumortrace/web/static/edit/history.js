@@ -35,16 +35,17 @@ export class History {
 		applyRuns(labelsOf(index), runs);
 	}
 
-	// Whether any step concerns a slice, done or undone.
-	touches(index) { return this.steps.some((step) => step.index === index); }
+	// The done steps of one slice.
+	doneOn(index) { return this.steps.slice(0, this.position).filter((step) => step.index === index); }
 
-	// Whether the mask of a slice began with a box.
-	isPrompted(index) {
-		return this.steps.slice(0, this.position).some((step) => step.index === index && PROMPTED.includes(step.name));
-	}
+	// Bring them onto its first labels, in place.
+	replay(index, labels) { for (const {runs} of this.doneOn(index)) applyRuns(labels, runs); }
 
-	// Bring the done steps of one slice onto its first labels, in place.
-	replay(index, labels) {
-		this.steps.slice(0, this.position).forEach((step) => { if (step.index === index) applyRuns(labels, step.runs); });
+	// Note on a slice what its steps make of it.
+	mark(slice) {
+		const done = this.doneOn(slice.index);
+		slice.edited = done.length > 0;
+		slice.prompted = done.some(({name}) => PROMPTED.includes(name));
+		slice.fixed = this.steps.some(({index}) => index === slice.index);
 	}
 }

@@ -27,7 +27,7 @@ export function mountDisplay(section, viewer, scans) {
 		put(threshold, "disabled", !slice?.probability);
 		put(find("output", threshold.parentElement), "value", scan.threshold.toFixed(2) + own);
 		put(find("output", opacity.parentElement), "value", `${opacity.value} %`);
-		put(find("p", section), "hidden", !slice?.edited);
+		put(find("p", section), "hidden", !slice?.fixed);
 		put(find("fieldset", section), "disabled", !slice?.pixels);
 		for (const each of [centre, width]) {
 			if (document.activeElement !== each) put(each, "value", `${Number(window[each.name].toPrecision(4))}`);
