@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from tumortrace.config import Config, load_config
-from tumortrace.errors import TumortraceError
+from tumortrace.errors import ConfigError, TumortraceError
+from tumortrace.processes import Place
 from tumortrace.training.compute import Compute, has_bfloat16, start_compute
+from tumortrace.training.team import Team
 
 Settings = Callable[..., Config]
 
@@ -89,6 +91,16 @@ def test_all_cores_that_the_process_may_use_are_taken(settings: Settings, monkey
     taken: list[int] = []
     monkeypatch.setattr(torch, "set_num_threads", taken.append)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 2, 4}, raising=False)
-    for threads in (0, 5):
-        start_compute(settings(threads=threads).training)
-    assert taken == [3, 5]
+    for threads, began_with in [(0, 0), (2, 0), (0, 1), (0, 8), (3, 1)]:
+        start_compute(settings(threads=threads).training, began_with=began_with)
+    assert taken == [3, 2, 1, 3, 3]
+
+
+def test_more_threads_than_cores_are_refused(settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 2, 4}, raising=False)
+    message = r"^training\.threads = 4, but this process may use 3 CPU cores; set training\.threads=0 to use all, or"
+    with pytest.raises(ConfigError, match=message):
+        start_compute(settings(threads=4).training)
+    pair = Team(Place(rank=0, size=2, local_rank=0, local_size=2))
+    start_compute(settings(threads=2).training, pair)  # one for each process of the machine
+    assert torch.get_num_threads() == 1

@@ -18,7 +18,7 @@ from tumortrace.errors import ConfigError, DataError, TumortraceError
 from tumortrace.inference.prompts.model import open_prompt_model
 from tumortrace.inference.prompts.session import PromptSession
 from tumortrace.phantoms.slices import draw_phantom, write_phantom_dataset
-from tumortrace.training import prompted_run
+from tumortrace.training import compute, prompted_run
 from tumortrace.training.encoder import EfficientNetLite, load_pretrained
 from tumortrace.training.networks import build_network
 from tumortrace.training.prompted_export import export_prompted
@@ -153,6 +153,20 @@ def test_a_resumed_training_ends_as_one_that_was_not_stopped(data: Path, tmp_pat
     assert [row.epoch for row in whole.rows] == [1, 2]
     manifest = json.loads((tmp_path / "a/manifest.json").read_text(encoding="utf-8"))
     assert manifest["parameters"] > 2_000_000
+
+
+def test_a_run_that_goes_on_where_there_are_more_cores_keeps_its_threads(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(prompted_run, "export_prompted", lambda *_, **__: 0.0)
+    once = (*TINY, "training.epochs=1", "training.schedule=constant", "training.threads=0")
+    threads = []
+    for cores, overrides, resume in [(2, once, False), (4, ("training.epochs=2",), True)]:
+        monkeypatch.setattr(compute, "usable_cores", lambda cores=cores: cores)
+        api.train(data, out=tmp_path, config=None if resume else "box", overrides=overrides, resume=resume)
+        threads.append(torch.get_num_threads())
+    torch.set_num_threads(1)
+    assert threads == [2, 2]
 
 
 def test_a_training_does_not_go_on_with_its_slices_in_another_order(

@@ -32,6 +32,7 @@ from tumortrace.locks import lock_folder
 from tumortrace.phantoms.slices import write_phantom_dataset
 from tumortrace.reporting.figures import read_metrics
 from tumortrace.run_folder import CHECKPOINT, check_run_folder
+from tumortrace.training import compute as compute_module
 from tumortrace.training import run as run_module
 from tumortrace.training.arrays import PreparedPart
 from tumortrace.training.export import ExportDifference
@@ -258,7 +259,7 @@ def test_a_resumed_run_keeps_its_threads(
     phantom_data: Path, tmp_path: Path, train_only: Train, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(run_module, "settle_threads", lambda *_: torch.set_num_threads(2))
-    monkeypatch.setattr(run_module, "usable_cores", lambda: 4)
+    monkeypatch.setattr(compute_module, "usable_cores", lambda: 4)
     train_only(phantom_data, settings(epochs=1, threads=0), tmp_path)
     torch.set_num_threads(1)
     monkeypatch.setattr(run_module, "settle_threads", lambda *_: torch.set_num_threads(1))

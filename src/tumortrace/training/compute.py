@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 
 from tumortrace.config import TrainingConfig
-from tumortrace.errors import TumortraceError
+from tumortrace.errors import ConfigError, TumortraceError
 from tumortrace.machine import keep_freed_memory, usable_cores
 from tumortrace.training.team import ALONE, Team
 from tumortrace.wording import counted
@@ -47,17 +47,27 @@ class Compute:
         return f"{name}, {number_format}"
 
 
-def start_compute(training: TrainingConfig, team: Team = ALONE) -> Compute:
+def start_compute(training: TrainingConfig, team: Team = ALONE, *, began_with: int = 0) -> Compute:
     """Choose device and precision, and prepare the process for training: threads and memory.
 
     Args:
         training: Settings. The processes on one machine divide ``training.threads``, or all cores, among them.
         team: The processes that train together.
+        began_with: CPU threads that a resumed run began with, which settings that leave them open keep as far as there
+            are cores; 0 for a new run.
 
     Raises:
+        ConfigError: ``training.threads`` is more than the cores that the process may use.
         TumortraceError: The device that the configuration names is missing.
     """
-    torch.set_num_threads(max((training.threads or usable_cores()) // team.place.local_size, 1))
+    cores = usable_cores()
+    threads = max((training.threads or min(began_with or cores, cores)) // team.place.local_size, 1)
+    if threads > cores:
+        raise ConfigError(
+            f"training.threads = {training.threads}, but this process may use {counted(cores, 'CPU core')}; set "
+            "training.threads=0 to use all, or a smaller number"
+        )
+    torch.set_num_threads(threads)
     keep_freed_memory()
     if training.device == "cuda" and not torch.cuda.is_available():
         raise TumortraceError("training.device = 'cuda', but torch sees no GPU; set training.device=auto")

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from torch import nn
 
 import tumortrace
@@ -29,7 +28,6 @@ from tumortrace.inference.gate import measure_feature_ranges
 from tumortrace.inference.model import Model
 from tumortrace.json_csv import write_json
 from tumortrace.locks import lock_folder
-from tumortrace.machine import usable_cores
 from tumortrace.processes import Place
 from tumortrace.progress import tell
 from tumortrace.run_folder import (
@@ -124,8 +122,8 @@ def train(  # noqa: PLR0913 - what a run is made of
         place: Place of this process among those that train together, each of which calls this; None trains alone.
 
     Raises:
-        ConfigError: The folder holds a run and ``resume`` is not set, or there is none to resume; or it began under
-            other settings.
+        ConfigError: The folder holds a run and ``resume`` is not set, or there is none to resume; it began under other
+            settings; or it wants more threads than there are cores.
         DataError: The data cannot be read, has no tumour to learn, or lacks the VAL part that chooses the epoch; or
             ``out`` lies inside it.
         ModelError: The weights of ``start_from`` are missing or do not fit the network.
@@ -139,7 +137,7 @@ def train(  # noqa: PLR0913 - what a run is made of
     if began is not None:
         refuse_other_settings(out / CHECKPOINT, began.config, config)
     with open_team(place, config.training.device) as team:
-        compute = start_compute(config.training, team)
+        compute = start_compute(config.training, team, began_with=began.threads if began else 0)
         network = build_network(config.network, size_hw=config.recipe.size_hw, seed=config.training.seed)
         start = start_from_model(network, start_from) if start_from else resume_start(out, network) if resume else None
         train_part, val_part, described = _read(*records, config)
@@ -152,7 +150,8 @@ def train(  # noqa: PLR0913 - what a run is made of
             if team.leads:
                 check_run_folder(out, resume=resume)  # again: another run may have come while the data was read
                 _begin(run, described, start_from, resume=resume)
-            _settle_threads(run, began)
+            if not (began and began.threads):
+                _settle_threads(run)
             tell(describe_start(train_part, val_part, compute))
             _say_if_all_coarse(config.training)
             state = fit(
@@ -269,17 +268,13 @@ def _begin(run: _Run, described: DescribedCases, start_from: Model | None, *, re
     save_training_index(index, out / TRAINING_INDEX)
 
 
-def _settle_threads(run: _Run, began: TrainingState | None) -> None:
-    """Set torch's threads if the settings leave them open: those that the run began with, or those that are fastest.
+def _settle_threads(run: _Run) -> None:
+    """Set torch's threads to those that are fastest, if the settings leave them open.
 
     Processes that share a machine keep their part of its cores: trials beside each other would measure each other.
     """
-    if run.config.training.threads or run.compute.device.type != "cpu":
-        return
-    sharing = run.compute.team.place.local_size
-    if began is not None and began.threads:
-        torch.set_num_threads(max(min(began.threads, usable_cores()) // sharing, 1))
-    elif sharing == 1:
+    alone = run.compute.team.place.local_size == 1
+    if alone and run.compute.device.type == "cpu" and not run.config.training.threads:
         settle_threads(run.network, run.config, run.compute, run.train)
 
 
