@@ -58,6 +58,18 @@ def test_yolo_beside_its_images_with_boxes_and_bad_lines(tmp_path: Path):
     assert any(finding.line().startswith("a.png: a.txt: region 2: ") for finding in dataset.findings)
 
 
+@pytest.mark.parametrize("folders", [("train/images", "train/labels"), ("images", "labels"), ("", "")])
+def test_keypoints_of_yolo_are_not_read_as_outlines(tmp_path: Path, folders: tuple[str, str]):
+    images, labels = folders
+    write_picture(tmp_path / images / "a.png")
+    write_text(tmp_path / labels / "a.txt", "0 0.5 0.5 0.5 0.5 0.3 0.3 2 0.6 0.6 2\n")
+    write_text(tmp_path / "data.yaml", "kpt_shape: [2, 3]\nnames: [glioma]\n")
+    with pytest.raises(DataError) as raised:
+        open_dataset(tmp_path)
+    cause = "kpt_shape says that the label files hold keypoints, not outlines; export them for segmentation"
+    assert str(raised.value) == f"{tmp_path}/data.yaml: {cause}"
+
+
 def test_yolo_below_a_folder_with_two_pictures_of_one_name(tmp_path: Path):
     for place in ("ds", "ds/images"):
         write_picture(tmp_path / place / "a.png")

@@ -340,7 +340,7 @@ def _describe_nothing(tree: Tree, dataset: Dataset) -> str:
     unusable = [f for f in dataset.findings if f.kind in {"annotations-unusable", "part-unusable"}]
     if unusable:
         first, place = unusable[0], f"{tree.root / unusable[0].file}"
-        names_file = first.kind == "annotations-unusable" or first.cause.startswith(place)
+        names_file = first.kind == "annotations-unusable" or first.cause.startswith((place, f"{tree.root}"))
         return first.cause if names_file else f"{place}: {first.cause}"
     causes = [finding for finding in dataset.findings if finding.kind not in {"annotation-missing", "not-read"}]
     if causes or dataset.findings:

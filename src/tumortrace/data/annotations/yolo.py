@@ -7,6 +7,7 @@ the centre and size of a box.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -36,6 +37,11 @@ NAME_FILES = ("classes.txt", "obj.names", "_darknet.labels")
 
 _MOST_BYTES = 2**20  # of a list of names
 _OUTSIDE = 2.0  # fraction from which coordinates are in pixels
+_POSES = re.compile(r"^kpt_shape\s*:", flags=re.MULTILINE)
+
+
+class PosesError(DataError):
+    """The label files of a dataset hold boxes and keypoints, which must not be read as outlines."""
 
 
 def looks_like_labels(text: str) -> bool:
@@ -68,10 +74,15 @@ def read_classes(path: Path) -> dict[int, str]:
 
     Raises:
         DataError: The file cannot be read.
+        PosesError: It describes keypoints.
     """
     text = read_text(path, most_bytes=_MOST_BYTES)
     if path.suffix.lower() not in {".yaml", ".yml"}:
         return dict(enumerate(line.strip() for line in text.splitlines() if line.strip()))
+    if _POSES.search(text):
+        raise PosesError(
+            f"{path}: kpt_shape says that the label files hold keypoints, not outlines; export them for segmentation"
+        )
     try:
         import yaml  # noqa: PLC0415 - an extra
     except ImportError:

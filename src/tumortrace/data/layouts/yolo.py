@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from tumortrace.data.annotations.records import AnnotationFile
-from tumortrace.data.annotations.yolo import NAME_FILES, SUFFIX, looks_like_labels, read_classes, read_labels
+from tumortrace.data.annotations.yolo import (
+    NAME_FILES,
+    SUFFIX,
+    PosesError,
+    looks_like_labels,
+    read_classes,
+    read_labels,
+)
 from tumortrace.data.folders import join, parent_of
 from tumortrace.data.layouts.annotated import (
     ImageFinder,
@@ -28,7 +35,12 @@ def open_yolo(opening: Opening, folder: str) -> None:
     labels = _list_labels(opening, folder)
     if not labels:
         return
-    classes = _read_names(opening, folder)
+    try:
+        classes = _read_names(opening, folder)
+    except PosesError as error:
+        opening.used |= set(labels)
+        opening.faults[folder] = str(error)
+        return
     finder = ImageFinder(opening, "")  # the pictures are found already, by their whole paths
     for file, image in labels.items():
         if image in opening.used:
@@ -84,19 +96,24 @@ def _read(opening: Opening, file: str, image: str, classes: dict[int, str]) -> A
 
 
 def _read_names(opening: Opening, folder: str) -> dict[int, str]:
-    """The names of the classes, from the nearest file that lists them, in the folder or above."""
+    """Return the names of the classes, from the nearest file that lists them, in the folder or above.
+
+    Raises:
+        PosesError: The file describes keypoints.
+    """
     for place in ancestors(join(folder, "x")):
         for file in opening.tree.files_in(place):
             if _last(file) not in NAME_FILES and not file.lower().endswith(_YAML):
                 continue
+            opening.used.add(file)
             try:
                 classes = read_classes(opening.tree.root / file)
+            except PosesError:
+                raise
             except DataError as error:
                 cause, remedy = without_path(error), "correct the file, or remove it"
                 opening.leave_out("not-annotations", file, cause, remedy)
-                opening.used.add(file)
                 continue
-            opening.used.add(file)
             if classes:
                 return classes
     return {}
