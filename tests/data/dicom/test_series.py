@@ -123,6 +123,22 @@ def test_repeated_positions_are_told_and_split(tmp_path: Path, tags, how):
     assert [volume.name for volume in opened.volumes] == ["s_part-1", "s_part-2"]
 
 
+def test_frames_that_all_name_one_position_are_one_series_without_positions(tmp_path: Path):
+    save(make_enhanced([7, 7, 7], [2, 1, 3]), tmp_path / "a.dcm")
+    write_slices(tmp_path / "s", [30, 10, 20])
+    for path in (tmp_path / "s").iterdir():
+        image = dcmread(path)
+        image.ImagePositionPatient[2] = 0
+        image.save_as(path)
+    opened = open_volumes(tmp_path)
+    assert values(opened) == [[20, 10, 30], [30, 10, 20]]  # in the order of their numbers
+    assert kinds(opened) == [["places-repeat", "orientation-unknown"]] * 2
+    assert [(volume.step_mm, volume.affine, volume.positions_mm) for volume in opened.volumes] == [(None,) * 3] * 2
+    assert opened.volumes[0].spacing_mm == (0.5, 1.2)
+    cause = "all 3 images name the same position, which is ignored: they are read as one series"
+    assert opened.volumes[0].findings[0].cause == cause
+
+
 def test_a_missing_slice_is_told_with_its_neighbours(tmp_path: Path):
     write_slices(tmp_path, [0, 3, 6, 12])
     (volume,) = open_volumes(tmp_path).volumes

@@ -36,6 +36,8 @@ PROJECTIONS = frozenset(
 )
 """Values of ImageType that mark a projection through many slices."""
 
+_BY_NUMBER = "the order of their numbers"
+
 
 @dataclass(frozen=True, eq=False)
 class DicomReader:
@@ -77,7 +79,8 @@ def group_frames(frames: Iterable[Frame]) -> tuple[list[Group], list[Finding]]:
     """Split frames into volumes: by series, coordinate system, matrix, spacing, orientation, echo and time.
 
     Where places still repeat, frames are split by what else differs at one place (image type, b-value, gradient,
-    acquisition), and else by the order of their numbers. Each split is a finding.
+    acquisition), and else by the order of their numbers. Each split is a finding. Frames that all name one place, and
+    differ in nothing else, are one volume of unknown places.
 
     Returns:
         The volumes in the order of their first frames, and findings on files left out: copies.
@@ -238,7 +241,7 @@ def _tell_split(parts: Sequence[_Part], count: int) -> tuple[Finding, ...]:
 
 
 def _split_places(part: _Part) -> list[Group]:
-    """Put a part in order; split it where places repeat."""
+    """Put a part in order; split it where places repeat, or ignore the one place that all frames name for no reason."""
     frames = sorted(part.frames, key=lambda frame: frame.order)
     if part.directions is None:
         return [Group(tuple(frames), None, part.marks)]
@@ -251,6 +254,10 @@ def _split_places(part: _Part) -> list[Group]:
     for at, key in enumerate(keys):
         members[key].append(at)
     places = len(set(rows.tolist()))
+    if places == 1 and how == _BY_NUMBER:
+        cause = f"all {len(frames)} images name the same position, which is ignored: they are read as one series"
+        told = warning("places-repeat", str(frames[0].path), cause, "export them with the position of each slice")
+        return [Group(tuple(frames), None, part.marks, (told,))]
     cause = f"positions repeat: {len(frames)} images at {places} positions, split into {len(members)} volumes by {how}"
     told = warning("places-repeat", str(frames[0].path), cause, "choose the one that you mean")
     return [
@@ -288,7 +295,7 @@ def _explain_repeats(frames: Sequence[Frame], rows: NDArray[np.int64]) -> tuple[
     for row in rows.tolist():
         turns.append(seen[row])
         seen[row] += 1
-    return "the order of their numbers", turns
+    return _BY_NUMBER, turns
 
 
 def _is_unique(rows: NDArray[np.int64], keys: Sequence[Hashable]) -> bool:
