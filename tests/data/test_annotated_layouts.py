@@ -173,6 +173,29 @@ def test_coco_files_of_two_parts_in_one_folder(tmp_path: Path):
     assert areas(dataset) == {"images/train/train.png": 12, "images/val/val.png": 12}
 
 
+@pytest.mark.parametrize(
+    ("images", "file"),
+    [
+        ("images/{}", "annotations/instances_{}.json"),
+        ("{}2017", "annotations/instances_{}2017.json"),
+        ("{}", "{}.json"),
+        ("{}", "{}/_annotations.coco.json"),
+    ],
+)
+def test_parts_with_the_same_image_names(tmp_path: Path, images: str, file: str):
+    for number, part in enumerate(("train", "val", "test")):
+        write_picture(tmp_path / images.format(part) / "000001.png")
+        document = coco("000001.png")
+        document["annotations"][0]["segmentation"] = [[2, 2, 6 + number, 2, 6 + number, 5, 2, 5]]
+        document["annotations"].append({"id": 2, "image_id": 1, "category_id": 1, "bbox": [1, 1, 2, 2]})
+        write_text(tmp_path / file.format(part), document)
+    dataset = open_dataset(tmp_path)
+    names = [f"{images.format(part)}/000001.png" for part in ("train", "val", "test")]
+    assert areas(dataset) == dict(zip(names, (12, 15, 18), strict=True))
+    assert [record.part for record in dataset.records] == ["train", "val", "test"]
+    assert sorted(finding.file for finding in dataset.findings if finding.kind == "no-area") == sorted(names)
+
+
 def test_regions_of_a_picture_of_another_size_are_refused(tmp_path: Path):
     write_picture(tmp_path / "a.png")
     write_text(tmp_path / "a.json", coco("a.png", (80, 120)))

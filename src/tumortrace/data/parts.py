@@ -29,6 +29,7 @@ _ROLE_OF_WORD: dict[str, Role] = {}
 _ROLE_OF_WORD.update(dict.fromkeys(IMAGE_WORDS, "images"))
 _ROLE_OF_WORD.update(dict.fromkeys(MASK_WORDS, "masks"))
 _NNUNET = re.compile(r"(images|labels)(tr|ts|val)")
+_PART_AND_YEAR = re.compile(r"^(train|val|test)20\d\d$")  # as COCO calls its folders
 _NNUNET_PARTS = {"tr": "train", "ts": "test", "val": "val"}
 
 
@@ -49,12 +50,19 @@ def read_folder_name(name: str) -> FolderName:
     lowered = re.sub(r"ground[ _-]?truth", "gt", name.casefold())
     if nnunet := _NNUNET.fullmatch(lowered):
         return FolderName(_NNUNET_PARTS[nnunet[2]], _ROLE_OF_WORD[nnunet[1]])
-    words = re.split(r"[ _-]", lowered)
+    words = [_PART_AND_YEAR.sub(r"\1", word) for word in re.split(r"[ _-]", lowered)]
     parts = [_PART_OF_WORD[word] for word in words if word in _PART_OF_WORD]
     roles = [_ROLE_OF_WORD[word] for word in words if word in _ROLE_OF_WORD]
     if len(parts) > 1 or len(roles) > 1 or len(parts) + len(roles) < len(words):
         return FolderName("", None)
     return FolderName(parts[0] if parts else "", roles[0] if roles else None)
+
+
+def part_in_name(stem: str) -> str:
+    """The part that the name of a file says, such as ``instances_train2017``; ``""`` if it says none or several."""
+    words = re.split(r"[^a-z]+", stem.casefold())
+    parts = {_PART_OF_WORD[word] for word in words if word in _PART_OF_WORD}
+    return parts.pop() if len(parts) == 1 else ""
 
 
 def part_of(path: str) -> str:

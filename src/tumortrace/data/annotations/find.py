@@ -46,7 +46,9 @@ class ChosenFiles:
 
 
 def choose_annotations(
-    paths: Sequence[Path], size_of: Callable[[str], tuple[int, int] | None] = lambda _name: None
+    paths: Sequence[Path],
+    size_of: Callable[[str], tuple[int, int] | None],
+    name_images: Callable[[Path, AnnotationFile], AnnotationFile],
 ) -> ChosenFiles:
     """Read the files that may be annotations, and choose those that count.
 
@@ -56,13 +58,14 @@ def choose_annotations(
     Args:
         paths: The files.
         size_of: Function that returns height and width of an image by its name; see ``Source``.
+        name_images: Function that tells apart the images of a file whose names occur in others too.
     """
     readable: list[tuple[Path, AnnotationFile]] = []
     findings = []
     damaged = []
     for path in paths:
         try:
-            readable.append((path, read_annotations(path, size_of)))
+            readable.append((path, name_images(path, read_annotations(path, size_of))))
         except UnknownFormatError as error:
             findings.append(_name_foreign(path, str(error)))
         except DataError as error:
@@ -115,7 +118,8 @@ def _drop_repeated(
             if regions and drawn[name] and regions != drawn[name]:
                 names = ", ".join(each.name for each, _ in readable[:5])
                 cause = f"several annotation files ({names}), of which {other.name} and {path.name} differ on {name}"
-                return [], findings, f"{path.parent}: {cause}; leave the one that counts"
+                remedy = "leave the one that counts, or put each beside its own images"
+                return [], findings, f"{path.parent}: {cause}; {remedy}"
         if shared and all(name in first and (first[name][1] or not regions) for name, regions in drawn.items()):
             cause = f"holds the same annotations as {first[shared[0]][0].name}, which is used"
             findings.append(left_out("annotations-repeated", str(path), cause, "nothing to do"))

@@ -14,7 +14,7 @@ from tumortrace.data.findings import Finding, left_out
 from tumortrace.data.folders import is_picture, join
 from tumortrace.data.layouts.opening import Opening, ancestors, below
 from tumortrace.data.lookup import FileLookup
-from tumortrace.data.parts import is_below_masks, read_folder_name
+from tumortrace.data.parts import is_below_masks, part_in_name, part_of, read_folder_name
 from tumortrace.data.pictures import read_size_hw
 from tumortrace.errors import DataError
 
@@ -27,7 +27,8 @@ def open_annotations(opening: Opening, folder: str) -> None:
         return
     opening.used |= set(files)
     images = ImageFinder(opening, folder)
-    chosen = choose_annotations([tree.root / file for file in files], images.size_of)
+    paths = [tree.root / file for file in files]
+    chosen = choose_annotations(paths, images.size_of, lambda path, content: _name_by_part(path.stem, content, images))
     opening.findings += [
         replace(finding, file=PurePosixPath(finding.file).relative_to(tree.root.as_posix()).as_posix())
         for finding in chosen.findings
@@ -97,6 +98,10 @@ class ImageFinder:
         found = (self._lookup.find(name, folders=folders) for name in names)
         return next((files for files in found if files), [])
 
+    def relative(self, file: str) -> str:
+        """Return the path of a file below the folder, as an annotation file may name it."""
+        return file[len(self._folder) + 1 :] if self._folder else file
+
     def size_of(self, name: str) -> tuple[int, int] | None:
         """Return height and width of the one image that a name means; None if there is none, or it cannot be read."""
         files = [file for file in self.find([name]) if is_picture(file)]
@@ -162,6 +167,24 @@ def _list_candidates(opening: Opening, folder: str) -> list[str]:
 
 def _is_below_annotations(opening: Opening, folder: str) -> bool:
     return any(each and holds_annotations_only(opening, each) for each in ancestors(folder))
+
+
+def _name_by_part(stem: str, content: AnnotationFile, images: ImageFinder) -> AnnotationFile:
+    """Tell apart images of one name in several parts, where the file is called after a part: ``instances_val.json``."""
+    part = part_in_name(stem)
+    paths: dict[str, str] = {}
+    for record in content.images if part else ():
+        found = images.find([record.filename, *record.other_names], image_folder=content.image_folder)
+        inside = [image for image in found if part_of(image) == part]
+        if len(inside) == 1 < len(found):
+            paths[record.filename] = images.relative(inside[0])
+    if not paths:
+        return content
+    return replace(
+        content,
+        images=tuple(replace(each, filename=paths.get(each.filename, each.filename)) for each in content.images),
+        findings=tuple(replace(fault, file=paths.get(fault.file, fault.file)) for fault in content.findings),
+    )
 
 
 def _place(fault: Finding, folder: str, file: str) -> Finding:
