@@ -36,6 +36,16 @@ def test_what_flagging_catches():
     assert math.isnan(caught_share([0.5], [0.9], flagged=0.2))
 
 
+def test_the_order_of_masks_of_equal_confidence_does_not_matter():
+    dices = [0.1, 0.4, 0.9, 0.8]
+    for ordered in (dices, dices[::-1]):
+        # One of four is reviewed. By chance it is one of the two bad masks half of the time.
+        assert caught_share([0.7] * 4, ordered, flagged=0.25) == pytest.approx(0.25)
+        points = risk_coverage([0.7] * 4, ordered)
+        assert [point.mean_dice for point in points] == pytest.approx([0.55] * 4)
+        assert [point.low_dice_share for point in points] == pytest.approx([0.5] * 4)
+
+
 def test_confidence_weights_are_the_maximum_likelihood_ones():
     rng = np.random.default_rng(0)
     features = rng.normal(size=(400, 3)) * [1.0, 20.0, 0.1] + [0, 5, -2]
@@ -92,10 +102,10 @@ def test_a_better_feature_gives_a_higher_confidence(seed: int, rising: bool, sca
     assert np.corrcoef(rated, quality)[0, 1] > 0.7
 
 
-def test_flagging_takes_ties_in_order_and_leaves_undefined_out():
+def test_flagging_leaves_undefined_out():
     dices = [0.1, math.nan, 0.9, 0.2, 0.9, 0.9]
-    # Five count; the one flagged of equally confident masks is the first.
-    assert caught_share([0.5] * 6, dices, flagged=0.2) == 0.5
+    # Five count, and one of them is flagged: it is one of the two bad masks in two of five cases.
+    assert caught_share([0.5] * 6, dices, flagged=0.2) == pytest.approx(2 / 5 / 2)
     assert caught_share([0.5] * 6, dices, flagged=0.0) == 0.0
     assert caught_share([0.5, 0.0, 0.9, 0.1, 0.9, 0.9], dices, flagged=0.4) == 1.0
     assert caught_share([0.1, 0.2], [0.5, 0.49], flagged=0.5) == 0.0  # 0.5 itself is not low

@@ -78,11 +78,11 @@ def risk_coverage(confidences: Sequence[float], dices: Sequence[float]) -> tuple
     Returns:
         At most 50 points, from all masks to the most confident ones; none without a mask.
     """
-    confident = _by_confidence(confidences, dices)[::-1]
-    count = len(confident)
+    means, lows = (each[::-1] for each in _by_confidence(confidences, dices))
+    count = len(means)
     kept = sorted({max(1, round(count * step / _POINTS)) for step in range(1, _POINTS + 1)} if count else set())
     return tuple(
-        RiskPoint(number / count, float(confident[:number].mean()), float((confident[:number] < LOW_DICE).mean()))
+        RiskPoint(number / count, float(means[:number].mean()), float(lows[:number].mean()))
         for number in reversed(kept)
     )
 
@@ -95,9 +95,8 @@ def caught_share(confidences: Sequence[float], dices: Sequence[float], *, flagge
         dices: One value per mask; masks with NaN are omitted.
         flagged: Fraction of the masks that is reviewed, least confident first.
     """
-    ordered = _by_confidence(confidences, dices)
-    bad = ordered < LOW_DICE
-    return float(bad[: round(flagged * len(ordered))].sum() / bad.sum()) if bad.any() else math.nan
+    _, bad = _by_confidence(confidences, dices)
+    return float(bad[: round(flagged * len(bad))].sum() / bad.sum()) if bad.any() else math.nan
 
 
 def _minimise_logistic_loss(design: Floats, targets: Floats, penalty: Floats) -> Floats:
@@ -120,8 +119,15 @@ def _minimise_logistic_loss(design: Floats, targets: Floats, penalty: Floats) ->
     return np.asarray(found.x, dtype=np.float64)
 
 
-def _by_confidence(confidences: Sequence[float], dices: Sequence[float]) -> Floats:
-    """Order Dice from the least to the most confident mask; ties keep their order."""
+def _by_confidence(confidences: Sequence[float], dices: Sequence[float]) -> tuple[Floats, Floats]:
+    """Return the Dice of each mask, and whether it is low (1 or 0), from the least to the most confident mask.
+
+    Masks of equal confidence each get the mean over all of these, which is what chance would give: the order of the
+    files says nothing.
+    """
     values = np.asarray(dices, dtype=np.float64)
-    order = np.argsort(np.asarray(confidences, dtype=np.float64), kind="stable")
-    return np.asarray(values[order][~np.isnan(values[order])])
+    known = ~np.isnan(values)
+    _, level = np.unique(np.asarray(confidences, dtype=np.float64)[known], return_inverse=True)
+    counts = np.bincount(level)
+    means, lows = (np.bincount(level, each[known]) / counts for each in (values, values < LOW_DICE))
+    return np.repeat(means, counts), np.repeat(lows, counts)
