@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,7 +10,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from tumortrace.metrics.intervals import count_effective_groups, holm, mean_interval, paired_p_value, ratio_interval
+from tumortrace.metrics.intervals import (
+    count_effective_groups,
+    holm,
+    mean_interval,
+    paired_p_value,
+    ratio_interval,
+    sum_flipped,
+)
 
 Floats = NDArray[np.float64]
 
@@ -110,6 +118,27 @@ def test_p_value_by_hand():
     assert paired_p_value([math.nan, 1.0], ["a", "b"]) == 1.0
     assert math.isnan(paired_p_value([math.nan], ["a"]))
     assert paired_p_value(np.zeros(3), list("abc")) == 1.0
+
+
+def test_differences_that_cancel_out_are_no_difference():
+    # They add up to 0 but for rounding, which all 16 flips reach.
+    assert paired_p_value([0.1, 0.1, 0.1, -0.3], list("abcd")) == 1.0
+
+
+def test_a_test_over_many_groups_needs_little_memory():
+    differences = np.random.default_rng(0).normal(size=600)
+    tracemalloc.start()
+    paired_p_value(differences, names(np.arange(600)))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 20e6  # all 10,000 flips at once would take 96 MB
+
+
+def test_flips_in_blocks_are_those_of_a_single_draw():
+    values = np.random.default_rng(0).normal(size=(13, 2))
+    signs = np.random.default_rng(5).choice([-1.0, 1.0], size=(2500, 13))
+    flipped = sum_flipped(values, rng=np.random.default_rng(5), flips=2500)
+    assert flipped == pytest.approx(signs @ values)
 
 
 def test_p_agrees_with_scipy():

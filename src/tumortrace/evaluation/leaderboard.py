@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.metrics.aggregate import summarise
-from tumortrace.metrics.intervals import FLIPS, mean_interval
+from tumortrace.metrics.intervals import FLIPS, mean_interval, sum_flipped
 
 Floats = NDArray[np.float64]
 
@@ -191,8 +191,7 @@ def compare_with_best(scores: Scores, *, seed: int = 0, draws: int = FLIPS) -> F
     run_variance = _residual_variance(blocks, freedom) / blocks.shape[1]
     parts = _split_by_group(scores)
     best = int(scores.dices.mean(axis=(1, 2)).argmax())
-    alike = np.ones((1, len(parts.weights)))
-    means, tilts = _sum_up(parts, alike)
+    means, tilts = _part(parts.columns.sum(axis=0, keepdims=True))
     error = np.sqrt(_group_variances(parts, best, slice(None), means, tilts) + 2 * run_variance)
     observed = _standardise(means - means[:, [best]], error)[0]
     behind = np.abs(means - means[:, [best]])[0]
@@ -218,6 +217,11 @@ class _Parts:
     sums: Floats
     weights: Floats
     squares: Floats
+
+    @property
+    def columns(self) -> Floats:
+        """The contributions, and the same weighted once more, shape (groups, 2 x settings)."""
+        return np.hstack([self.sums, self.weights[:, None] * self.sums])
 
 
 def _stack(by_setting: Mapping[str, Sequence[Run]], dices: DiceByRun, groups: Mapping[str, str]) -> Scores:
@@ -301,17 +305,18 @@ def _split_by_group(scores: Scores) -> _Parts:
     return _Parts(sums, np.bincount(which) / len(which), squares)
 
 
-def _sum_up(parts: _Parts, signs: Floats) -> tuple[Floats, Floats]:
-    """Return the settings' means with groups flipped, and the same weighted once more, each (draws, settings)."""
-    return signs @ parts.sums, signs @ (parts.weights[:, None] * parts.sums)
+def _part(sums: Floats) -> tuple[Floats, Floats]:
+    """Return the settings' means, and the same weighted once more, each (draws, settings), of sums of the columns."""
+    means, tilts = np.hsplit(sums, 2)
+    return means, tilts
 
 
 def _draw_largest(
     parts: _Parts, run_variance: float, freedom: int, *, rng: np.random.Generator, draws: int
 ) -> tuple[Floats, Floats]:
     """Draw searches among equals: the largest statistic of a pair and the range of the runs only, shapes (draws,)."""
-    groups, count = parts.sums.shape
-    means, tilts = _sum_up(parts, rng.choice([-1.0, 1.0], size=(draws, groups)))
+    count = parts.sums.shape[1]
+    means, tilts = _part(sum_flipped(parts.columns, rng=rng, flips=draws))
     # A chi-square for each draw: few runs estimate their own spread badly.
     scale = np.sqrt(run_variance * freedom / rng.chisquare(freedom, size=(draws, 1)))
     runs = scale * rng.standard_normal((draws, count))
