@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from tumortrace.copies.agreement import Agreement, OutlinePair
@@ -14,6 +15,7 @@ from tumortrace.data.fingerprint import hash_part
 from tumortrace.evaluation.evaluate import CaseScore, Evaluation
 from tumortrace.evaluation.summary import summary_document
 from tumortrace.evaluation.verdict import judge
+from tumortrace.metrics.calibration import count_logits
 from tumortrace.metrics.lesions import LesionCounts
 from tumortrace.metrics.overlap import PixelCounts
 from tumortrace.metrics.surface import SurfaceScores
@@ -170,6 +172,23 @@ def test_agreement_has_its_intervals_and_counts(evaluation: Evaluation):
     assert agreement["dice"]["mean"] == pytest.approx(6 / 7)
     assert agreement["dice"]["ci95"] is None  # one slice says nothing about others
     assert summary_document(replace(evaluation, agreement=None))["agreement"] is None
+
+
+def test_each_fold_is_uncalibrated_by_its_own_temperature(evaluation: Evaluation, make_score: MakeScore):
+    # The network gave 0.8 to two tumours. Divided by 2, its logit of 1.39 is that of 2/3; by 1/2, that of 16/17.
+    tumour = np.ones((4, 4), dtype=np.bool_)
+    scores = [
+        make_score(
+            f"{number}.png",
+            PixelCounts(16, 0, 0, 0),
+            histogram=count_logits(np.full((4, 4), after, dtype=np.float32), tumour, tumour),
+            temperature=temperature,
+        )
+        for number, (temperature, after) in enumerate([(2.0, 2 / 3), (0.5, 16 / 17)])
+    ]
+    calibration = summary_document(replace(evaluation, scores=tuple(scores)))["calibration"]
+    assert calibration["ece_before"] == pytest.approx(0.2, abs=0.0125)  # the bins' centres stand for logits
+    assert calibration["ece"] == pytest.approx((1 / 3 + 1 / 17) / 2, abs=0.0125)
 
 
 def test_calibration_counts_an_empty_mask_of_a_tumour_free_slice_as_right(evaluation: Evaluation):

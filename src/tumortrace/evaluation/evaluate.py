@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from tumortrace.config import Recipe
 from tumortrace.copies.agreement import Agreement, measure_agreement
 from tumortrace.copies.described import SurveyedCase
 from tumortrace.copies.leakage import Leak
@@ -55,6 +56,7 @@ class CaseScore:
         fold: The fold in which the case was held out; empty outside a cross-validation.
         tumour_class: Class of its tumour as the dataset states it; empty if it does not.
         plane: Plane of the slice as the dataset states it, or else as it is recognised; empty if neither tells.
+        temperature: Temperature that the probabilities include; in a cross-validation that of the case's fold.
     """
 
     file: str
@@ -78,6 +80,7 @@ class CaseScore:
     fold: str = ""
     tumour_class: str = ""
     plane: str = ""
+    temperature: float = 1.0
 
     @property
     def tumour_px(self) -> int:
@@ -205,7 +208,7 @@ def score_cases(
             findings.append(left_out("unreadable", each.surveyed.record.case_id, without_path(error), remedy))
             continue
         prediction = predict(model, case.slice)
-        score = _score(each, case, prediction, provenance.baselines, threshold=model.recipe.threshold)
+        score = _score(each, case, prediction, provenance.baselines, model.recipe)
         scores.append(score)
         on_case(case, prediction, score)
     return scores, findings
@@ -247,7 +250,7 @@ def read_surveyed(surveyed: SurveyedCase) -> Case:
     return Case(record, image, surveyed.truth())
 
 
-def _score(known: _Known, case: Case, prediction: Prediction, baselines: Baselines, *, threshold: float) -> CaseScore:
+def _score(known: _Known, case: Case, prediction: Prediction, baselines: Baselines, recipe: Recipe) -> CaseScore:
     truth, mask, probability = case.truth, prediction.mask, prediction.probability
     spacing_mm = case.slice.spacing_mm
     return CaseScore(
@@ -264,13 +267,14 @@ def _score(known: _Known, case: Case, prediction: Prediction, baselines: Baselin
         counts=count_pixels(mask, truth),
         surface=compare_surfaces(mask, truth, spacing=spacing_mm or (1.0, 1.0), tolerance=TOLERANCE),
         lesions=count_lesions(mask, truth),
-        marks=measure_marks(drop_specks(probability >= threshold, probability), probability, truth),
+        marks=measure_marks(drop_specks(probability >= recipe.threshold, probability), probability, truth),
         confidence=prediction.confidence,
         features=tuple(mask_features(probability, mask).tolist()),
         histogram=count_logits(probability, mask, truth),
         baselines=baselines.score(case),
         tumour_class=case.record.tumour_class,
         plane=case.record.plane or prediction.acquisition.plane or "",
+        temperature=recipe.temperature,
     )
 
 

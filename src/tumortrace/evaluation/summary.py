@@ -236,9 +236,10 @@ _SORTERS: dict[str, Callable[[CaseScore], str]] = {
 
 
 def _describe_calibration(evaluation: Evaluation) -> Document:
-    """Describe calibration and confidence; the probabilities include the model's temperature already."""
+    """Describe calibration and confidence; the probabilities include the temperatures already."""
     histograms = [score.histogram for score in evaluation.scores]
     bins = reliability(histograms, 1.0)
+    before = reliability(histograms, [1 / score.temperature for score in evaluation.scores])
     confidences = [score.confidence for score in evaluation.scores]
     dices = [judged_dice(score) for score in evaluation.scores]
     return {
@@ -246,7 +247,7 @@ def _describe_calibration(evaluation: Evaluation) -> Document:
         "threshold": evaluation.threshold,
         "peak_threshold": evaluation.peak_threshold,
         "ece": expected_calibration_error(bins),
-        "ece_before": expected_calibration_error(reliability(histograms, 1 / evaluation.temperature)),
+        "ece_before": expected_calibration_error(before),
         "bins": [asdict(each) for each in bins],
         "risk_coverage": [asdict(point) for point in risk_coverage(confidences, dices)],
         "flagged_share": FLAGGED,

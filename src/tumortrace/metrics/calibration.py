@@ -122,22 +122,28 @@ def fit_temperature(histograms: Sequence[CaseHistogram]) -> float:
     return 1 / float(brentq(slope, low, high))
 
 
-def reliability(histograms: Sequence[CaseHistogram], temperature: float) -> tuple[ReliabilityBin, ...]:
+def reliability(
+    histograms: Sequence[CaseHistogram], temperature: float | Sequence[float]
+) -> tuple[ReliabilityBin, ...]:
     """Compare the mean probability with the fraction of tumour, in bins of equal width, over the pixels of all bands.
 
     Args:
         histograms: One per case; without a case, or without a band, the bins have no pixels.
-        temperature: Divisor of the logits.
+        temperature: Divisor of the logits, the same for all cases or one for each.
 
     Returns:
         15 bins from 0 to 1. Centres of the histogram's bins stand for logits: a probability is off by 0.0125 at most.
     """
-    background, tumour = sum((each.band.astype(np.int64) for each in histograms), np.zeros((2, _BINS), np.int64))
-    probabilities = expit(_CENTRES / temperature)
-    which = np.minimum((probabilities * RELIABILITY_BINS).astype(np.intp), RELIABILITY_BINS - 1)
-    pixels = np.bincount(which, background + tumour, RELIABILITY_BINS)
-    sums = np.bincount(which, (background + tumour) * probabilities, RELIABILITY_BINS)
-    tumours = np.bincount(which, tumour, RELIABILITY_BINS)
+    divisors = np.broadcast_to(np.asarray(temperature, dtype=np.float64), len(histograms))
+    pixels, sums, tumours = np.zeros((3, RELIABILITY_BINS))
+    for divisor in np.unique(divisors):
+        bands = (each.band.astype(np.int64) for each, own in zip(histograms, divisors, strict=True) if own == divisor)
+        background, tumour = sum(bands, np.zeros((2, _BINS), np.int64))
+        probabilities = expit(_CENTRES / divisor)
+        which = np.minimum((probabilities * RELIABILITY_BINS).astype(np.intp), RELIABILITY_BINS - 1)
+        pixels += np.bincount(which, background + tumour, RELIABILITY_BINS)
+        sums += np.bincount(which, (background + tumour) * probabilities, RELIABILITY_BINS)
+        tumours += np.bincount(which, tumour, RELIABILITY_BINS)
     return tuple(
         ReliabilityBin(
             low=index / RELIABILITY_BINS,

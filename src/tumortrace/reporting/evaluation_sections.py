@@ -218,9 +218,12 @@ def _describe_calibration(summary: Document) -> Markup:
     if not calibration["risk_coverage"] or calibration["ece"] is None:
         return Markup()
     caught = calibration["caught"]
+    temperature = (
+        "each fold's temperature" if summary["folds"] else f"the temperature of {calibration['temperature']:.2f}"
+    )
     words = (
         f"Near the borders of mask and truth, probabilities are off by {calibration['ece']:.3f} on average "
-        f"({calibration['ece_before']:.3f} before the temperature of {calibration['temperature']:.2f}). "
+        f"({calibration['ece_before']:.3f} before {temperature}). "
     )
     if caught is not None:
         words += (
