@@ -10,8 +10,8 @@ from tumortrace.evaluation.number_card import make_number_card
 from tumortrace.evaluation.verdict import judge
 
 
-def dice(mean: float | None, ci95: tuple[float, float] | None = None) -> dict[str, Any]:
-    return {"mean": mean, "median": 0.0, "ci95": ci95}
+def dice(mean: float | None, ci95: tuple[float, float] | None = None, *, undefined: int = 0) -> dict[str, Any]:
+    return {"mean": mean, "median": 0.0, "ci95": ci95, "undefined": undefined}
 
 
 def summary(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
@@ -55,6 +55,16 @@ def test_the_clean_images_and_all_that_belongs_beside_them():
         "The best prediction without a network (mean mask) reaches 0.250 (95 % CI 0.200 to 0.300). "
         "False lesions per head: 0.50 (95 % CI 0.100 to 1.250) over 4 heads. "
         "No epoch was chosen by scores."
+    )
+
+
+def test_images_without_a_dice_are_not_behind_it():
+    clean = {"n": 20, "dice": dice(0.6, (0.5, 0.66), undefined=16)}
+    card = card_of(summary(clean=clean), groups="aabc")
+    assert (card["n"], card["undefined"], card["groups"]) == (20, 16, 3)
+    assert card["text"].startswith(
+        "Mean Dice 0.600 (95 % CI 0.500 to 0.660) on 4 of 20 clean images in 3 groups of copies and patients; "
+        "16 without tumour were left empty and have no Dice (24 scored, 20 clean)."
     )
 
 
@@ -107,7 +117,8 @@ def test_a_number_that_cannot_be_believed_is_marked():
 
 def test_no_dice_at_all():
     nothing = {"all_background": {"dice": dice(None), "clean": {"dice": dice(None)}}}
-    card = card_of(summary(dice=dice(None), clean=None, baselines=nothing))
+    card = card_of(summary(dice=dice(None, undefined=24), clean=None, baselines=nothing), groups="")
     assert card["best_baseline"] is None
-    assert card["text"].startswith("Mean Dice undefined on all 24 images")
+    assert (card["groups"], card["effective_groups"]) == (0, 0.0)
+    assert card["text"].startswith("Mean Dice undefined on all 24 images (24 scored")
     assert "(24 scored, unknown how many clean)" in card["text"]

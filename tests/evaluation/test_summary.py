@@ -155,6 +155,7 @@ def test_the_card_to_cite_counts_only_the_images_behind_its_number(evaluation: E
     assert (document["false_alarms"]["tumour_free_slices"], document["outlined_twice"]["n"]) == (5, 2)
     assert (card["tumour_free_slices"], card["marked_tumour_free"]["share"]) == (2, 0.5)
     assert (card["heads"], card["false_lesions_per_head"]["mean"]) == (4, 0.5)  # a, c, d and h: one each on c and h
+    assert (card["n"], card["undefined"], card["groups"]) == (4, 1, 3)  # nothing is marked on d
     assert (card["annotators"]["n"], card["annotators"]["model"]["mean"]) == (1, pytest.approx(2 / 3))
     assert "of 2 tumour-free slices" in card["text"]
 

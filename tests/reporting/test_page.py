@@ -232,6 +232,26 @@ def test_the_headline_counts_the_groups_behind_its_number(make_score: MakeScore,
     assert boxes[1:] == [("2", "of 5 scored images behind this number"), ("1", "group of copies and patients")]
 
 
+def test_images_and_patients_without_a_dice_are_behind_no_number(make_score: MakeScore, tmp_path: Path):
+    ill = [make_score(f"y{i}", PixelCounts(9, 1, 1, 90), patient="p", group="p") for i in range(2)]
+    healthy = [make_score(f"z{i}", PixelCounts(0, 0, 0, 100), patient=f"q{i}", group=f"q{i}") for i in range(3)]
+    write_evaluation(Evaluation((*ill, *healthy), (), {"name": "m", "sha256": ""}, 0.5), tmp_path / "scores")
+    write_report([tmp_path / "scores"], tmp_path / "report.html")
+    page = read(tmp_path / "report.html")
+    assert "<b>2</b><span>of 5 scored images behind this number</span>" in page
+    assert "<b>1</b><span>group of copies and patients</span>" in page
+    assert "Dice over all pixels of a patient, mean over 1 patient: 0.900" in page
+
+
+def test_a_cross_validation_names_the_temperatures_of_its_folds(make_score: MakeScore, tmp_path: Path):
+    scores = tuple(make_score(f"y{i}", PixelCounts(9, 1, 1, 90), fold=str(i)) for i in (1, 2))
+    evaluation = Evaluation(scores, (), {"name": "m", "sha256": ""}, 0.5, temperature=1.3)
+    for folds, words in (([], "the temperature of 1.30"), ([{"fold": "1"}], "each fold&#39;s temperature")):
+        write_evaluation(evaluation, tmp_path / "scores", folds=folds)
+        write_report([tmp_path / "scores"], tmp_path / "report.html")
+        assert f" before {words})" in read(tmp_path / "report.html")
+
+
 def test_a_model_below_a_lookup_table_is_told_so(make_score: MakeScore, tmp_path: Path):
     better = {"all_background": PixelCounts(0, 0, 5, 87), "nearest_training_mask": PixelCounts(50, 0, 0, 42)}
     write_report([write_scores(tmp_path / "scores", make_score, baselines=better)], tmp_path / "report.html")

@@ -30,7 +30,7 @@ def make_number_card(summary: Document, verdict: Verdict, groups: Sequence[str])
         summary: Content of ``summary.json``, as far as it is made; false alarms and slices outlined twice are those of
             the images behind the number.
         verdict: Verdict on it.
-        groups: Group of each image behind the number.
+        groups: Group of each image that has a Dice, of those behind the number.
     """
     known = {name: dice for name, dice in verdict.baselines.items() if dice["mean"] is not None}
     best = max(known, key=lambda name: known[name]["mean"], default=None)
@@ -39,6 +39,7 @@ def make_number_card(summary: Document, verdict: Verdict, groups: Sequence[str])
         "believable": not verdict.heading.startswith("Not"),
         "images": verdict.images,
         "n": verdict.scores["n"],
+        "undefined": verdict.scores["dice"]["undefined"],
         "scored": summary["n"],
         "clean": None if clean is None else clean["n"],
         "groups": len(set(groups)),
@@ -72,8 +73,8 @@ def _find_chosen_on(summary: Document) -> str:
 def _describe(card: Document, heading: str) -> list[str]:
     """Return the card in sentences, each of which stands on its own; a number not to believe says so at once."""
     clean = "unknown how many" if card["clean"] is None else card["clean"]
-    where = f"{card['images']} in {counted(card['groups'], 'group')} of copies and patients"
-    sentences = [f"Mean Dice {_show(card['dice'])} on {where} ({card['scored']} scored, {clean} clean)."]
+    where = f"{_name_images(card)} ({card['scored']} scored, {clean} clean)"
+    sentences = [f"Mean Dice {_show(card['dice'])} on {where}."]
     sentences += [] if card["believable"] else [f"{heading}."]
     sentences += [_warn_of_groups(card)] if card["effective_groups"] < UNEQUAL * card["groups"] else []
     if best := card["best_baseline"]:
@@ -96,6 +97,16 @@ def _describe(card: Document, heading: str) -> list[str]:
         f"{counted(card['heads'], 'head')}."
     )
     return [*sentences, CHOSEN[card["chosen_on"]]]
+
+
+def _name_images(card: Document) -> str:
+    """Name the images that the mean is of, and those that have no Dice."""
+    undefined, defined = card["undefined"], card["n"] - card["undefined"]
+    if not defined:
+        return str(card["images"])
+    some = f"{defined} of {card['images']}" if undefined else card["images"]
+    without = f"; {undefined} without tumour were left empty and have no Dice" if undefined else ""
+    return f"{some} in {counted(card['groups'], 'group')} of copies and patients{without}"
 
 
 def _warn_of_groups(card: Document) -> str:

@@ -82,7 +82,8 @@ def summary_document(evaluation: Evaluation, *, folds: Sequence[Document] = ()) 
     judged = clean if verdict.scores is document["clean"] else scores
     alarms, twice = describe_false_alarms(judged), _describe_outlined_twice(evaluation, judged)
     beside = nan_to_none({"false_alarms": alarms, "outlined_twice": twice})
-    card = make_number_card(document | beside, verdict, [score.group for score in judged])
+    groups = [score.group for score in judged if not math.isnan(score.counts.dice)]
+    card = make_number_card(document | beside, verdict, groups)
     return {**document, "verdict": list(verdict.sentences), "number_card": card}
 
 

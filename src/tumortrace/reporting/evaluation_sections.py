@@ -62,7 +62,7 @@ def _headline(summary: Document, verdict: Verdict) -> Markup:
     dice, card = verdict.scores["dice"], summary["number_card"]
     boxes = [
         (cells.number(dice["mean"]), f"mean Dice on {verdict.images}, 95 % interval {cells.interval(dice['ci95'])}"),
-        (str(verdict.scores["n"]), f"of {counted(summary['n'], 'scored image')} behind this number"),
+        (str(card["n"] - card["undefined"]), f"of {counted(summary['n'], 'scored image')} behind this number"),
         (str(card["groups"]), f"{'group' if card['groups'] == 1 else 'groups'} of copies and patients"),
     ]
     words = [*summary["verdict"], f"To cite: {card['text']}"]
@@ -131,11 +131,16 @@ def _metric_rows(scores: Document) -> list[Sequence[object]]:
 def _describe_pooled(pooled: Document | None) -> Markup:
     if pooled is None:
         return Markup()
-    dice, patients = pooled["dice"], counted(pooled["patients"], "patient")
+    dice, patients = pooled["dice"], counted(_count_scored(pooled), "patient")
     return html.paragraph(
         f"Dice over all pixels of a patient, mean over {patients}: {cells.number(dice['mean'])} (95 % interval "
         f"{cells.interval(dice['ci95'])})."
     )
+
+
+def _count_scored(pooled: Document) -> int:
+    """Count the patients that have a Dice: one without tumour, of whom nothing was marked, has none."""
+    return int(pooled["patients"] - pooled["dice"]["undefined"])
 
 
 def _describe_detection(summary: Document) -> Markup:
@@ -174,7 +179,7 @@ def _draw_subgroups(summary: Document) -> Markup:
 def _tabulate_pooled(by: Document) -> Markup:
     """Tabulate Dice over all pixels of a patient, by what divides whole patients or their slices."""
     rows: list[Sequence[object]] = [
-        [title, name, scores["pooled"]["patients"], cells.number(dice["mean"]), cells.interval(dice["ci95"])]
+        [title, name, _count_scored(scores["pooled"]), cells.number(dice["mean"]), cells.interval(dice["ci95"])]
         for title in ("tumour class", "plane", "tumour size", "source")
         for name, scores in by[title].items()
         if len(by[title]) > 1 and scores["pooled"] is not None and name != "no tumour"
