@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import math
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from tumortrace.evaluation.folder import (
     read_evaluations,
     write_evaluation,
 )
+from tumortrace.json_csv import write_csv
 from tumortrace.metrics.overlap import PixelCounts
 from tumortrace.metrics.surface import SurfaceScores
 
@@ -110,6 +112,15 @@ def test_a_table_that_was_edited_is_refused(folder: Path, change: Callable[[str]
     table.write_text(change(table.read_text()))
     with pytest.raises(DataError, match=r"per_image\.csv: .*that summary\.json was computed from; evaluate again"):
         read_evaluation(folder, name="scores")
+
+
+def test_a_table_of_another_version_is_refused(evaluation: Evaluation, folder: Path):
+    write_csv(folder / "per_image.csv", [{"file": score.file} for score in evaluation.scores], columns=["file"])
+    summary = json.loads((folder / "summary.json").read_text())
+    summary["table"]["sha256"] = hashlib.sha256((folder / "per_image.csv").read_bytes()).hexdigest()
+    (folder / "summary.json").write_text(json.dumps(summary))
+    with pytest.raises(DataError, match=r"scores: not an evaluation of this version \('clean'\); evaluate again"):
+        read_evaluation(folder)
 
 
 def test_what_is_no_evaluation_is_one_line(folder: Path, tmp_path: Path):

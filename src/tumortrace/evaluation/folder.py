@@ -237,7 +237,8 @@ def read_evaluation(folder: Path, *, name: str = "") -> StoredEvaluation:
         if summary.get("unfinished"):
             raise DataError(f"{folder}: the evaluation was interrupted; evaluate again")
         table = (folder / TABLE).read_bytes()
-        expected = summary["table"]["rows"], summary["table"]["sha256"]
+        _check_table(folder / TABLE, table, rows=summary["table"]["rows"], sha256=summary["table"]["sha256"])
+        rows = tuple(map(_parse, csv.DictReader(io.StringIO(table.decode("utf-8"), newline=""))))
     except OSError as error:
         if (folder / CONFIG).is_file():
             command = f"tumortrace evaluate DATA --model {folder}"
@@ -245,8 +246,6 @@ def read_evaluation(folder: Path, *, name: str = "") -> StoredEvaluation:
         raise DataError(f"{error.filename}: cannot be read ({error.strerror}); evaluate again") from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{folder}: not an evaluation of this version ({error}); evaluate again") from None
-    _check_table(folder / TABLE, table, rows=expected[0], sha256=expected[1])
-    rows = tuple(map(_parse, csv.DictReader(io.StringIO(table.decode("utf-8"), newline=""))))
     return StoredEvaluation(folder, name or folder.resolve().name, rows, summary)
 
 

@@ -60,9 +60,10 @@ def model_section(evaluation: StoredEvaluation) -> Section:
 
 def _headline(summary: Document, verdict: Verdict) -> Markup:
     dice, card = verdict.scores["dice"], summary["number_card"]
+    behind = verdict.scores["n"] - dice["undefined"]
     boxes = [
         (cells.number(dice["mean"]), f"mean Dice on {verdict.images}, 95 % interval {cells.interval(dice['ci95'])}"),
-        (str(card["n"] - card["undefined"]), f"of {counted(summary['n'], 'scored image')} behind this number"),
+        (str(behind), f"of {counted(summary['n'], 'scored image')} behind this number"),
         (str(card["groups"]), f"{'group' if card['groups'] == 1 else 'groups'} of copies and patients"),
     ]
     words = [*summary["verdict"], f"To cite: {card['text']}"]
