@@ -75,6 +75,13 @@ def test_unequal_groups_are_named():
     assert "The groups are unequal (5 count as 2 equal ones), so the intervals are too narrow." in card["text"]
 
 
+def test_few_groups_are_named():
+    words = "The groups are few (4), so the intervals are too narrow."
+    assert words in card_of(summary(), "aabbccdd")["text"]
+    assert "too narrow" not in card_of(summary(), "aabbccddeeffgghhiijj")["text"]
+    assert "too narrow" not in card_of(summary(), "a")["text"]  # there is no interval
+
+
 def test_annotators_on_the_same_images_and_false_alarms():
     twice = {"n": 7, "model": dice(0.55), "annotators": dice(0.81, (0.7, 0.9))}
     alarms = {

@@ -9,9 +9,11 @@ from tumortrace.reporting import cells
     ("count", "effective", "words"),
     [
         (1, 1.0, "1 independent group"),
-        (9, 6.0, "9 independent groups"),
+        (2, 2.0, "2 independent groups: too narrow"),
+        (9, 6.0, "9 independent groups: too narrow"),
+        (10, 7.0, "10 independent groups"),
         (9, 2.9, "9 independent groups, which count as 3 equal ones: too narrow"),
     ],
 )
-def test_an_interval_over_unequal_groups_is_called_too_narrow(count: int, effective: float, words: str):
+def test_an_interval_over_unequal_or_few_groups_is_called_too_narrow(count: int, effective: float, words: str):
     assert cells.independent_groups({"independent_groups": count, "effective_groups": effective}) == words

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from tumortrace.evaluation.verdict import Verdict, which_chose
 from tumortrace.json_csv import Document
 from tumortrace.metrics.aggregate import nan_to_none
-from tumortrace.metrics.intervals import UNEQUAL, count_effective_groups
+from tumortrace.metrics.intervals import FEW, UNEQUAL, count_effective_groups
 from tumortrace.wording import counted
 
 CHOSEN = {
@@ -76,7 +76,7 @@ def _describe(card: Document, heading: str) -> list[str]:
     where = f"{_name_images(card)} ({card['scored']} scored, {clean} clean)"
     sentences = [f"Mean Dice {_show(card['dice'])} on {where}."]
     sentences += [] if card["believable"] else [f"{heading}."]
-    sentences += [_warn_of_groups(card)] if card["effective_groups"] < UNEQUAL * card["groups"] else []
+    sentences += _warn_of_groups(card)
     if best := card["best_baseline"]:
         name = best["name"].replace("_", " ")
         sentences.append(f"The best prediction without a network ({name}) reaches {_show(best['dice'])}.")
@@ -109,9 +109,16 @@ def _name_images(card: Document) -> str:
     return f"{some} in {counted(card['groups'], 'group')} of copies and patients{without}"
 
 
-def _warn_of_groups(card: Document) -> str:
-    sizes = f"{card['groups']} count as {card['effective_groups']:.0f} equal ones"
-    return f"The groups are unequal ({sizes}), so the intervals are too narrow."
+def _warn_of_groups(card: Document) -> list[str]:
+    """Say why the intervals are too narrow; nothing where they are not, or where there are none."""
+    count, effective = card["groups"], card["effective_groups"]
+    if count < 2:
+        return []
+    if effective < UNEQUAL * count:
+        return [
+            f"The groups are unequal ({count} count as {effective:.0f} equal ones), so the intervals are too narrow."
+        ]
+    return [f"The groups are few ({count}), so the intervals are too narrow."] if count < FEW else []
 
 
 def _show(dice: Document) -> str:

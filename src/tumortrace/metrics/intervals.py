@@ -23,6 +23,9 @@ FLIPS = 10_000
 UNEQUAL = 2 / 3
 """Effective groups as a fraction of all, below which the intervals are too narrow."""
 
+FEW = 10
+"""Groups below which they are too narrow as well: no resampling of three groups knows of a fourth."""
+
 _LEVEL = 0.95
 _Z = 1.959964  # of the normal distribution, two-sided, 95 %
 _ENUMERATED = 12  # groups up to which all flips of sign are tried

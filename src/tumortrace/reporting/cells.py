@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from tumortrace.json_csv import Document
-from tumortrace.metrics.intervals import UNEQUAL
+from tumortrace.metrics.intervals import FEW, UNEQUAL
 from tumortrace.wording import counted
 
 
@@ -28,14 +28,16 @@ def p_value(value: float) -> str:
 
 
 def independent_groups(scores: Document) -> str:
-    """Return the number of groups that an interval is over, with a warning where they are too unequal for it.
+    """Return the number of groups that an interval is over, with a warning where they are too unequal or few for it.
 
     Args:
         scores: Entry of ``audit.json`` with ``independent_groups`` and ``effective_groups``.
     """
     count, effective = scores["independent_groups"], scores["effective_groups"]
     words = counted(count, "independent group")
-    return f"{words}, which count as {effective:.0f} equal ones: too narrow" if effective < UNEQUAL * count else words
+    if effective < UNEQUAL * count:
+        return f"{words}, which count as {effective:.0f} equal ones: too narrow"
+    return f"{words}: too narrow" if 1 < count < FEW else words
 
 
 def parts(counts: Document) -> str:
