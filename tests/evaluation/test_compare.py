@@ -61,6 +61,18 @@ def test_a_pair_by_hand(write_folder: WriteFolder, tmp_path: Path):
     assert (nsd.metric, nsd.mean, nsd.p) == ("nsd", 0.0, 1.0)
 
 
+def test_tumour_free_images_that_only_one_model_marks_are_counted(make_score: MakeScore, tmp_path: Path):
+    # a, b: tumours that both find; c: only the first marks something there; d: both leave it empty.
+    found, marked, empty = PixelCounts(8, 2, 2, 88), PixelCounts(0, 5, 0, 95), PixelCounts(0, 0, 0, 100)
+    for name, third in (("first", marked), ("second", empty)):
+        scores = tuple(make_score(*each) for each in zip("abcd", (found, found, third, empty), strict=True))
+        write_evaluation(Evaluation(scores, (), {"name": "m", "sha256": "0"}, 0.5), tmp_path / name)
+    comparison = compare_evaluations([tmp_path / "first", tmp_path / "second"])
+    assert comparison.means == (pytest.approx((0.8 + 0.8 + 0) / 3), pytest.approx(0.8))
+    (dice, *_) = comparison.differences
+    assert (dice.n, dice.undefined, dice.only_first, dice.only_second, dice.mean) == (2, 2, 1, 0, 0.0)
+
+
 def test_images_that_one_evaluation_has_in_one_group_are_in_one(write_folder: WriteFolder, tmp_path: Path):
     apart = write_folder(tmp_path / "apart", ["0.9", "0.8", "0.7"])
     joined = write_folder(tmp_path / "joined", ["0.8", "0.6", "0.7"], group="g1")

@@ -2,15 +2,16 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import replace
 
 from rich.console import Console
 
 from tumortrace.evaluation.compare import Comparison, Difference, SeedSpread
-from tumortrace.reporting.paired_table import comparison_tables, power_lines, training_lines
+from tumortrace.reporting.paired_table import alarm_lines, comparison_tables, power_lines, training_lines
 
-DICE = Difference("dice", "first", "second", 40, 9, 1, 0.0312, (0.004, 0.061), 0.0004, 0.02, 30, 8, 0.041)
+DICE = Difference("dice", "first", "second", 40, 9, 1, 0, 0, 0.0312, (0.004, 0.061), 0.0004, 0.02, 30, 8, 0.041)
 NOTHING = Difference(
-    "hd95", "first", "second", 0, 0, 41, math.nan, (math.nan, math.nan), math.nan, math.nan, 0, 0, math.nan
+    "hd95", "first", "second", 0, 0, 41, 0, 0, math.nan, (math.nan, math.nan), math.nan, math.nan, 0, 0, math.nan
 )
 
 
@@ -47,6 +48,13 @@ def test_without_seeds_there_is_no_table_of_them():
 def test_the_smallest_difference_that_would_be_seen():
     (line,) = power_lines(Comparison(("first", "second"), 41, (), (0.72, 0.69), (DICE, NOTHING), (), (0, 0)))
     assert line.startswith("first - second: with these 9 groups, a true difference in mean Dice below 0.041 is missed")
+
+
+def test_false_alarms_that_no_difference_counts_are_named():
+    alarmed = replace(DICE, only_first=2)
+    (line,) = alarm_lines(Comparison(("first", "second"), 42, (), (0.4, 0.7), (alarmed, NOTHING), (), (0, 0)))
+    assert "tumour-free images that only one of them marks (first 2, second 0) have a Dice of 0 in its mean" in line
+    assert not alarm_lines(Comparison(("first", "second"), 41, (), (0.4, 0.4), (DICE, NOTHING), (), (0, 0)))
 
 
 def test_a_model_that_was_trained_on_the_images_is_named():

@@ -24,12 +24,12 @@ def compare(
     """
     result = tumortrace.compare(folders)
     from tumortrace.evaluation.compare import comparison_document
-    from tumortrace.reporting.paired_table import comparison_tables, power_lines, training_lines
+    from tumortrace.reporting.paired_table import alarm_lines, comparison_tables, power_lines, training_lines
 
     if as_json:
         print_json(comparison_document(result))
         return
     for table in comparison_tables(result):
         console.print(table)
-    for line in power_lines(result) + training_lines(result):
+    for line in power_lines(result) + alarm_lines(result) + training_lines(result):
         console.print(line)

@@ -41,6 +41,8 @@ class Difference:
         n: Number of images on which both have a value.
         groups: Number of groups of these images.
         undefined: Number of common images on which one of them has no value.
+        only_first: Number of these on which only the first has one: for Dice, tumour-free images that only it marks.
+        only_second: The same of the second.
         mean: Mean of first minus second.
         ci95: 95 % interval of the mean, over groups; NaN with fewer than two groups.
         p: P-value of no difference (sign-flip test over groups).
@@ -56,6 +58,8 @@ class Difference:
     n: int
     groups: int
     undefined: int
+    only_first: int
+    only_second: int
     mean: float
     ci95: tuple[float, float]
     p: float
@@ -177,7 +181,8 @@ def _compare_metric(metric: str, rows: dict[str, list[ImageRow]], groups: Sequen
 def _compare_pair(
     metric: str, first: str, second: str, rows: dict[str, list[ImageRow]], groups: Sequence[str]
 ) -> Difference:
-    differences = _values(rows[first], metric) - _values(rows[second], metric)
+    one, other = _values(rows[first], metric), _values(rows[second], metric)
+    differences = one - other
     defined = ~np.isnan(differences)
     low, high = mean_interval(differences, groups, shares=False)
     return Difference(
@@ -187,6 +192,8 @@ def _compare_pair(
         n=int(defined.sum()),
         groups=len({group for group, kept in zip(groups, defined, strict=True) if kept}),
         undefined=int((~defined).sum()),
+        only_first=int((~np.isnan(one) & np.isnan(other)).sum()),
+        only_second=int((np.isnan(one) & ~np.isnan(other)).sum()),
         mean=summarise(differences).mean,
         ci95=(low, high),
         p=paired_p_value(differences, groups),

@@ -49,6 +49,16 @@ def power_lines(comparison: Comparison) -> list[str]:
     ]
 
 
+def alarm_lines(comparison: Comparison) -> list[str]:
+    """Return a line for each pair of models with tumour-free images that only one marks: no difference counts these."""
+    return [
+        f"{row.first} - {row.second}: tumour-free images that only one of them marks ({row.first} {row.only_first}, "
+        f"{row.second} {row.only_second}) have a Dice of 0 in its mean, and are not in the difference."
+        for row in comparison.differences
+        if row.metric == "dice" and (row.only_first or row.only_second)
+    ]
+
+
 def training_lines(comparison: Comparison) -> list[str]:
     """Return a line for each model whose score is no evidence, because of what it was trained on."""
     lines = []
