@@ -29,9 +29,11 @@ from tumortrace.inference.batch.folder import segment_all
 from tumortrace.inference.batch.settings import SegmentSettings
 from tumortrace.inference.model import Model
 from tumortrace.inference.results import unit_files
+from tumortrace.inference.results.describe import describe_slice
 from tumortrace.inference.results.tally import SegmentSummary
 from tumortrace.inference.results.volume_files import VolumeFile, VolumeOptions
 from tumortrace.inference.segmenter import Segmenter
+from tumortrace.inference.volume_predict import SliceResult
 
 SIZE_HW = (20, 24)
 RESULT_FILES = {"results.json", "results.csv", "volumes.csv", "lesions.csv"}
@@ -217,6 +219,16 @@ def test_a_volume_that_is_no_head_is_rejected_as_a_whole(
     assert {image["status"] for image in results["images"]} == {"rejected"}
     assert names_in(tmp_path / "out") == RESULT_FILES
     assert (summary.volumes.rejected, summary.all_failures) == (1, ())
+
+
+def test_a_slice_of_a_rejected_volume_says_why_it_is_rejected(make_volume: Callable[..., VolumeFile]):
+    item, nothing = make_volume(blocks()), np.zeros(SIZE_HW, dtype=np.bool_)
+    judged = SliceResult(0, nothing, np.empty(0, np.float32), reasons=("low confidence (0.40)",))
+    rejected = replace(judged, index=1, reasons=("it is in colour",), rejected=True)
+    whole = "4 of 6 slices rejected: it is in colour"
+    for one, reason in ((judged, whole), (replace(judged, reasons=()), whole), (rejected, "it is in colour")):
+        record = describe_slice(one, item, mask=None, reason=whole)
+        assert (record["status"], record["reason"]) == ("rejected", reason)
 
 
 def test_scans_that_cannot_be_opened_are_records_of_their_own(tmp_path: Path, segmenter: Segmenter):

@@ -55,7 +55,8 @@ def describe_slice(one: SliceResult, item: VolumeFile, *, mask: str | None, reas
     if one.failed:
         record = describe_failure(reasons, file=file)
     elif one.rejected or reason:
-        record = {"file": file, "mask": None, "status": "rejected", "reason": reasons or reason, **_nothing()}
+        cause = reasons if one.rejected else reason
+        record = {"file": file, "mask": None, "status": "rejected", "reason": cause, **_nothing()}
     else:
         rated = _rate(one, item.volume.spacing_mm, review=bool(one.reasons))
         record = {"file": file, "mask": mask, "status": "ok", "reason": reasons, **rated}
