@@ -51,6 +51,13 @@ def test_a_lesion_on_one_slice_of_a_thin_sliced_series_is_dropped():
     assert kept.tolist() == stack_of("....", "....", "....", "...x", "...x", "....").tolist()
 
 
+def test_a_distance_that_a_header_rounds_drops_nothing_more():
+    # An affine of 32 bits makes 0.99999994 mm of 1 mm; three slices are too thin, four are not.
+    masks = stack_of("...", "x..", "x..", "x..", "x..", "...", "..x", "..x", "..x", "...")
+    kept, dropped = vote_on_lesions(masks, slice_distance_mm=0.99999994)
+    assert (dropped, int(kept.sum())) == (1, 4)
+
+
 @pytest.mark.parametrize(("slice_distance_mm", "dropped"), [(1.0, 1), (3.9, 1), (4.0, 0), (None, 0)])
 def test_thick_slices_and_unknown_distances_drop_nothing(slice_distance_mm: float | None, dropped: int):
     masks = stack_of("...", ".x.", "...")

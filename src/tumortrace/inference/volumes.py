@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 THINNEST_MM = 4.0
 """Extent across slices below which a lesion is dropped: one slice 3 mm thick, or three slices of 1 mm."""
 
+_ROUNDED = 0.999  # headers round: four slices of 0.99999 mm are 4 mm thick
+
 
 def link_lesions(masks: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
     """Number the lesions of a stack of masks.
@@ -66,7 +68,7 @@ def vote_on_lesions(
         slices = np.flatnonzero((labels == number).any(axis=(1, 2)))
         first, last = int(slices[0]), int(slices[-1])
         whole = seen[first] and seen[last + 2]  # the slices before and after it
-        kept[number] = not whole or (last - first + 1) * slice_distance_mm >= THINNEST_MM
+        kept[number] = not whole or (last - first + 1) * slice_distance_mm >= _ROUNDED * THINNEST_MM
     return kept[labels], count - int(kept.sum())
 
 
