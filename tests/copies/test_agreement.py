@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tumortrace.copies.agreement import agree_on_masks, compare_outlines, describe_agreement, measure_agreement
-from tumortrace.copies.survey import survey_cases
+from tumortrace.copies.survey import Survey, survey_cases
 from tumortrace.data.cases import CaseRecord
 from tumortrace.data.dataset import open_dataset
 from tumortrace.data.volume import Volume
@@ -18,6 +18,7 @@ from tumortrace.metrics.intervals import mean_interval
 
 DrawHead = Callable[..., NDArray[np.uint8]]
 WriteCase = Callable[..., CaseRecord]
+MakeSurvey = Callable[..., Survey]
 
 
 def block(rows: slice, columns: slice) -> NDArray[np.bool_]:
@@ -82,6 +83,21 @@ def test_copied_outlines_say_nothing_about_annotators(draw_head: DrawHead, write
     outline = block(slice(60, 80), slice(50, 60))
     records = [write_case("a", draw_head(1), outline), write_case("b", draw_head(1), outline)]
     assert measure_agreement(survey_cases(records)) is None
+
+
+def test_outlines_beyond_what_both_pictures_show_are_not_copied(make_survey: MakeSurvey):
+    # The second picture begins at column 60 of the first: neither shows the tumour of the other.
+    left, right, wide = (block(slice(60, 80), columns) for columns in (slice(10, 20), slice(90, 99), slice(88, 99)))
+    shifted = np.array([[1.0, 0.0, -60.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    survey = make_survey(links=[(0, 1), (2, 3)], patients=[""] * 4)
+    truths = [np.packbits(mask[:100, :100]) for mask in (left, right, right, wide)]
+    cases = tuple(replace(case, packed_truth=truth) for case, truth in zip(survey.cases, truths, strict=True))
+    first, second = survey.scored
+    agreement = measure_agreement(replace(survey, cases=cases, scored=(replace(first, to_second=shifted), second)))
+    assert agreement is not None
+    (pair,) = agreement.pairs
+    assert (pair.first, agreement.copied) == ("c2", 0)
+    assert pair.counts.dice == pytest.approx(2 * 9 / (9 + 11))
 
 
 def test_tumour_free_copies_and_single_slices_are_no_outlines(draw_head: DrawHead, write_case: WriteCase):

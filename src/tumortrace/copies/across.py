@@ -66,7 +66,7 @@ def _compare(survey: Survey, first: str, second: str) -> Document:
         "pairs": len(across),
         "shared": [*_count(survey, first, second), *_count(survey, second, first)],
         "agreement": _describe_agreement(survey, independent),
-        "copied": len(outlined) - len(independent),
+        "copied": sum(outlines.counts.dice >= COPIED for _, outlines in outlined),
         "classes": {
             "compared": len(labelled),
             "conflicts": [_name_conflict(survey, pair) for pair in labelled if _in_conflict(survey, pair)],

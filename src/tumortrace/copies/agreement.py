@@ -77,7 +77,7 @@ def measure_agreement(survey: Survey) -> Agreement | None:
     """
     compared = compare_outlines(_draw_pairs(survey, np.random.default_rng(0)), survey)
     independent = tuple(pair for pair in compared if pair.counts.dice < COPIED)
-    copied = len(compared) - len(independent)
+    copied = sum(pair.counts.dice >= COPIED for pair in compared)  # not those whose common part holds no outline
     return Agreement(independent, copied) if independent else None
 
 
