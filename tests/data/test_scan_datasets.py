@@ -52,6 +52,17 @@ LAYOUTS = {
 }
 
 
+PATIENTS = {
+    "beside": "p1/scan",
+    "nnU-Net": "train/head_001",
+    "BraTS": "brats-1/brats-1",
+    "within parts": "test/p1",
+    "another folder": "truth/p1",
+    "BIDS": "sub-07",
+}
+"""Names of the patients where they are not ``p1``."""
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_layouts_of_nifti_files(tmp_path: Path, layout: str):
     scan, mask = LAYOUTS[layout]
@@ -62,6 +73,7 @@ def test_layouts_of_nifti_files(tmp_path: Path, layout: str):
     first = dataset.records[0]
     assert first.case_id == f"{scan.removesuffix('.gz').removesuffix('.nii')}/slice-000"
     assert first.image_path == tmp_path / scan
+    assert first.patient == PATIENTS.get(layout, "p1")
     assert first.part == {"within parts": "test", "nnU-Net": ""}.get(layout, "")
     assert kinds(dataset) == [("labels-united", mask)]
 
@@ -107,7 +119,7 @@ def test_one_mask_serves_the_scans_of_one_geometry_and_one_patient(tmp_path: Pat
         "case_1/case_1_t1",
         "case_1/case_1_flair",
     }
-    assert len({record.patient for record in dataset.records}) == 1
+    assert {record.patient for record in dataset.records} == {"case_1/case_1"}  # the mask without what says so
     assert ("mask-serves-several", "case_1/case_1_seg.nii.gz") in kinds(dataset)
     assert ("annotation-missing", "case_1/case_1_thick") in kinds(dataset)
 

@@ -31,7 +31,7 @@ class ScanName:
     @property
     def path(self) -> str:
         """Folder and name."""
-        return f"{self.folder}/{self.stem}".removeprefix("/")
+        return f"{self.folder}/{self.stem}".strip("/")
 
 
 def is_mask_name(path: str) -> bool:

@@ -16,7 +16,7 @@ from tumortrace.data.layouts.scan_masks import LaidMask, choose_labels, lay_nift
 from tumortrace.data.layouts.scan_names import is_mask_name, match_scans, read_scan_name
 from tumortrace.data.parts import part_of
 from tumortrace.data.patients import find_patients_by_folder
-from tumortrace.data.scans import make_unique, open_files
+from tumortrace.data.scans import make_unique, open_files, strip_suffix
 from tumortrace.data.volume import Volume, VolumeMask
 from tumortrace.errors import DataError
 from tumortrace.wording import counted
@@ -177,8 +177,8 @@ def _name_patients(opening: Opening, scans: Sequence[Volume], masks: dict[int, s
         counted = f"DICOM patient {numbers[key]}" if key else None
         first, second = (counted, by_folder.get(place)) if len(numbers) > 1 else (by_folder.get(place), counted)
         name = read_scan_name(volume.name)
-        other = read_scan_name(masks[number], mask=True).path if number in masks else volume.name
-        patients.append(named or first or second or name.subject.partition("_")[0] or other)
+        mask = read_scan_name(strip_suffix(masks[number]), mask=True).path if number in masks else ""
+        patients.append(named or first or second or name.subject.partition("_")[0] or mask or volume.name)
     return patients
 
 
