@@ -137,6 +137,7 @@ def test_brisc_as_it_unzips(tmp_path):
         ("a.png", "a_mask.png", ""),
         ("a.png", "mask_a.png", ""),
         ("a.png", "a_seg.tif", ""),
+        ("image_1.png", "mask_1.png", ""),
         ("deep/er/a.tif", "deep/er/A-Label.png", ""),
     ],
 )
@@ -496,6 +497,15 @@ def test_masks_without_images_are_named(tmp_path):
     dataset = open_any(tmp_path)
     assert [record.case_id for record in dataset.records] == ["a.png"]
     assert named(dataset) == {("image-missing", "labels/b.png")}
+    assert dataset.findings[0].remedy == "give both one name, in folders images/ and masks/, or list both in pairs.csv"
+
+
+@pytest.mark.parametrize(("name", "remedy"), [("1.mat", "tumortrace prepare figshare"), ("a.nrrd", "scans as NIfTI")])
+def test_what_to_do_with_files_that_are_not_read(tmp_path, name, remedy):
+    write_slice(tmp_path / "a.png")
+    (tmp_path / name).write_bytes(b"x")
+    (finding,) = (finding for finding in open_any(tmp_path).findings if finding.kind == "not-read")
+    assert remedy in finding.remedy
 
 
 # --- messages ---

@@ -177,6 +177,13 @@ def test_unsafe_and_repeated_names():
         (["u\u0308.jpg"], ["\u00fc.png"], {"u\u0308.jpg": "\u00fc.png"}),
         (["c0_0000.png"], ["c0.png"], {"c0_0000.png": "c0.png"}),
         (["1.png"], ["mask_1.png"], {"1.png": "mask_1.png"}),
+        (
+            ["img_1.png", "Image 2.png"],
+            ["mask_1.png", "2_labels.png"],
+            {"img_1.png": "mask_1.png", "Image 2.png": "2_labels.png"},
+        ),
+        (["p/1-slice.png"], ["p/1.png"], {"p/1-slice.png": "p/1.png"}),
+        (["img_1.png", "1.png"], ["mask_1.png"], {"img_1.png": "", "1.png": "mask_1.png"}),
         (["p0/s0.png", "p1/s1.png"], ["s0.png", "x/s1_seg.png"], {"p0/s0.png": "s0.png", "p1/s1.png": "x/s1_seg.png"}),
         (["a.png", "a_mask.png"], ["a.png", "a_mask.png"], {"a.png": "a.png", "a_mask.png": "a_mask.png"}),
         (["a.png"], ["b.png", "_mask.png"], {"a.png": ""}),

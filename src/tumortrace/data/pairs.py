@@ -24,8 +24,11 @@ IMAGE_COLUMNS = ("image", "image_path", "image_file", "image_name", "img", "file
 MASK_COLUMNS = ("mask", "mask_path", "mask_file", "mask_name", "segmentation", "seg")
 """Headers of the column that names the mask, likewise."""
 
-MASK_ENDINGS = ("mask", "masks", "seg", "segmentation", "label", "gt")
+MASK_ENDINGS = ("mask", "masks", "seg", "segmentation", "label", "labels", "gt")
 """What stands behind or before the image's name in that of its mask, with ``_``, ``-`` or a blank between them."""
+
+IMAGE_ENDINGS = ("image", "img", "scan", "slice")
+"""What may stand there in the image's name instead: ``img_7`` has the mask ``mask_7``."""
 
 CLASS_COLUMNS = ("class", "tumour_class", "tumor_class", "tumour_type", "tumor_type", "diagnosis")
 """Headers of the column that names the class of the tumour, likewise."""
@@ -37,9 +40,6 @@ PROMPTED = "prompted"
 """Header of the column that says which masks began with a box; it is written only where there are any."""
 
 _YES = "yes"
-_WORD = f"(?:{'|'.join(MASK_ENDINGS)})"
-_BEHIND = re.compile(rf"(.+)[ _-]{_WORD}", flags=re.IGNORECASE | re.DOTALL)
-_BEFORE = re.compile(rf"{_WORD}[ _-](.+)", flags=re.IGNORECASE | re.DOTALL)
 _CHANNEL = re.compile(r"_\d{4}")  # nnU-Net: case_0000.png is the first channel of case.png
 
 
@@ -169,6 +169,8 @@ def check_pairs(pairs: Iterable[Pair], *, prefix: str) -> tuple[list[Pair], list
 def match_names(images: Sequence[str], masks: Sequence[str]) -> tuple[list[Pair], list[Finding], set[str]]:
     """Pair ``NAME.*`` with ``NAME.*``, or else with ``NAME_mask.*`` or another of the ``MASK_ENDINGS``.
 
+    The image may have one of the ``IMAGE_ENDINGS`` in its place.
+
     Args:
         images: Paths within the folder of the images.
         masks: Paths within the folder of the masks.
@@ -184,6 +186,7 @@ def match_names(images: Sequence[str], masks: Sequence[str]) -> tuple[list[Pair]
         image: by_stem.get(stem) or (by_stem.get(stem[:-5], []) if _CHANNEL.fullmatch(stem[-5:]) else [])
         for image, stem in stems.items()
     }
+    claims |= _match_image_words(claims, stems, by_stem)
     claims |= _match_apart(claims, masks)
     claimed = Counter(claim[0] for claim in claims.values() if claim)
     pairs, findings = [], []
@@ -205,17 +208,34 @@ def strip_mask_word(stem: str) -> str | None:
 
     Empty for a mask that is called ``mask`` or ``seg`` alone.
     """
+    return "" if stem.rpartition("/")[2].casefold() in MASK_ENDINGS else _strip_word(stem, MASK_ENDINGS)
+
+
+def strip_image_word(stem: str) -> str | None:
+    """A stem without the word that says that it is an image; None if it has none."""
+    return _strip_word(stem, IMAGE_ENDINGS)
+
+
+def _strip_word(stem: str, words: Sequence[str]) -> str | None:
     folder, slash, name = stem.rpartition("/")
-    if name.casefold() in MASK_ENDINGS:
-        return ""
-    match = _BEHIND.fullmatch(name) or _BEFORE.fullmatch(name)
-    return f"{folder}{slash}{match[1]}" if match else None
+    word = "|".join(words)
+    match = re.fullmatch(rf"(.+)[ _-](?:{word})|(?:{word})[ _-](.+)", name, flags=re.IGNORECASE | re.DOTALL)
+    return f"{folder}{slash}{match[1] or match[2]}" if match else None
 
 
 def _name_shared(image: str, mask: str, images: Sequence[str]) -> Finding:
     others = ", ".join(other for other in images if other != image)
     cause = f"its mask {mask} would serve {others} as well, so none of them uses it"
     return left_out("mask-shared", image, cause, "give each image a mask of its own")
+
+
+def _match_image_words(
+    claims: Mapping[str, list[str]], stems: Mapping[str, str], by_stem: Mapping[str, list[str]]
+) -> dict[str, list[str]]:
+    """Masks for images without one whose name has a word of its own: ``img_7`` and ``mask_7``."""
+    plain = {image: strip_image_word(stem) for image, stem in stems.items() if not claims[image]}
+    taken = set(stems.values())
+    return {image: by_stem[stem] for image, stem in plain.items() if stem in by_stem and stem not in taken}
 
 
 def _match_apart(claims: Mapping[str, list[str]], masks: Sequence[str]) -> dict[str, list[str]]:

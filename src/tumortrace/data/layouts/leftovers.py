@@ -10,6 +10,7 @@ import numpy as np
 from tumortrace.data.cases import CaseRecord
 from tumortrace.data.findings import describe_main_cause
 from tumortrace.data.folders import is_picture, parent_of
+from tumortrace.data.layouts.masks import IMAGE_OF_MASK_MISSING
 from tumortrace.data.layouts.opening import RESULTS, Opening, ancestors, below, is_below_any
 from tumortrace.data.names import spelling_key, stem_of
 from tumortrace.data.pairs import PAIRS, strip_mask_word
@@ -26,6 +27,8 @@ NO_ANNOTATIONS = (
 _DOCUMENT_SUFFIXES = frozenset({".md", ".rst", ".pdf", ".html", ".htm", ".docx", ".py", ".ipynb", ".db", ".ini"})
 _DOCUMENT_NAMES = re.compile(r"(readme|licen[cs]e|citation|changelog|checksums?)\b.*", flags=re.IGNORECASE)
 _SAMPLE = 3
+_REMEDY = "save pictures as PNG, JPEG or TIFF, and scans as NIfTI; remove what is no data"
+_REMEDIES = {".mat": "use tumortrace prepare figshare for the figshare download; save other pictures as PNG"}
 
 
 def name_leftovers(opening: Opening) -> tuple[CaseRecord, ...]:
@@ -69,7 +72,7 @@ def _name_mask_or_overlay(opening: Opening, file: str, stems: set[str]) -> bool:
     elif image in stems or image == "":
         cause, remedy = "a mask or overlay by its name; it is not used", f"list it in {PAIRS}, or remove it"
     elif is_below_masks(file):
-        opening.leave_out("image-missing", file, "a mask without an image", "add its image, or remove the mask")
+        opening.leave_out("image-missing", file, *IMAGE_OF_MASK_MISSING)
         return True
     else:
         return False
@@ -171,7 +174,7 @@ def _name_other_kinds(opening: Opening) -> None:
     for suffix, files in by_suffix.items():
         what = f"{suffix} files are" if suffix else "files without a suffix are"
         cause = f"{what} not read; there are {len(files)}" if len(files) > 1 else f"{what} not read"
-        opening.leave_out("not-read", files[0], cause, "save pictures as PNG, JPEG or TIFF; remove what is no data")
+        opening.leave_out("not-read", files[0], cause, _REMEDIES.get(suffix, _REMEDY))
 
 
 def _is_document(name: str) -> bool:

@@ -7,8 +7,14 @@ from dataclasses import replace
 from tumortrace.data.folders import is_picture, join
 from tumortrace.data.layouts.opening import Opening, within
 from tumortrace.data.names import spelling_key, stem_of
-from tumortrace.data.pairs import PAIRS, match_names, strip_mask_word
+from tumortrace.data.pairs import PAIRS, match_names, strip_image_word, strip_mask_word
 from tumortrace.data.parts import is_below_masks, read_folder_name
+
+IMAGE_OF_MASK_MISSING = (
+    "a mask without an image of its name",
+    f"give both one name, in folders images/ and masks/, or list both in {PAIRS}",
+)
+"""Cause and remedy of a mask that no image has."""
 
 
 def open_mask_folders(opening: Opening, folder: str) -> None:
@@ -30,6 +36,7 @@ def open_masks_beside(opening: Opening, folder: str) -> None:
     free = [file for file in opening.tree.files_in(folder) if is_picture(file)]
     free = [file for file in free if file not in opening.used and file not in opening.machine_made]
     stems = {spelling_key(stem_of(file)) for file in free}
+    stems |= {plain for stem in stems if (plain := strip_image_word(stem))}
     masks = [file for file in free if strip_mask_word(spelling_key(stem_of(file))) in stems]
     if not masks:
         return
@@ -49,7 +56,7 @@ def _pair_folders(opening: Opening, image_folder: str, mask_folder: str) -> None
         for image in (image for image in images if image not in named):
             opening.leave_out("annotation-missing", image, cause, remedy)
         for mask in masks:
-            _name_imageless(opening, mask, f"a mask that no row of {PAIRS} names")
+            _name_imageless(opening, mask, f"a mask that no row of {PAIRS} names", "add its row, or remove the mask")
         return
     pairs, faults, claimed = match_names(within(images, image_folder), within(masks, mask_folder))
     opening.findings += [replace(fault, file=join(image_folder, fault.file)) for fault in faults]
@@ -63,9 +70,9 @@ def _pair_folders(opening: Opening, image_folder: str, mask_folder: str) -> None
             cause = f"no mask {stem_of(pair.image)}.png in {mask_folder}/"
             opening.leave_out("annotation-missing", image, cause, "add the mask; all black if free of tumour")
     for mask in opening.free_pictures(mask_folder):
-        _name_imageless(opening, mask, "a mask without an image")
+        _name_imageless(opening, mask, *IMAGE_OF_MASK_MISSING)
 
 
-def _name_imageless(opening: Opening, mask: str, cause: str) -> None:
-    opening.leave_out("image-missing", mask, cause, "add its image, or remove the mask")
+def _name_imageless(opening: Opening, mask: str, cause: str, remedy: str) -> None:
+    opening.leave_out("image-missing", mask, cause, remedy)
     opening.used.add(mask)
