@@ -170,6 +170,8 @@ def test_no_tumour_is_one_flat_folder(tmp_path):
     pictures = {path.name for path in (tmp_path / "out").glob("*.jpg")}
     assert pictures == {"Tr-no_0010.jpg", "Te-no_0011.jpg", "Training-same.jpg", "Testing-same.jpg"}
     assert len(open_negatives(tmp_path / "out").records) == 4
+    result = prepare_download("no_tumour", download / "Testing" / "notumor", tmp_path / "class")
+    assert (result.files, result.not_used) == (2, 0)
 
 
 def test_br35h_is_kept_byte_for_byte(phantom_data, tmp_path):

@@ -15,7 +15,8 @@ _FOLDERS = frozenset({"notumor", "no_tumor", "notumour", "no_tumour", "no"})
 
 def plan(download: Download) -> Plan:
     """Plan every picture directly in a folder of tumour-free slices; two of one name get their outer folder's name."""
-    paths = [path for path in download.members if is_picture(path) and _is_tumour_free(path)]
+    own = download.root.resolve().name  # the class folder itself may be given
+    paths = [path for path in download.members if is_picture(path) and _is_tumour_free(f"{own}/{path}")]
     names = Counter(_file_name(path).casefold() for path in paths)
     items: dict[str, Item] = {}
     findings = []
@@ -29,8 +30,7 @@ def plan(download: Download) -> Plan:
 
 
 def _is_tumour_free(path: str) -> bool:
-    folders = PurePosixPath(path).parts[:-1]
-    return bool(folders) and folders[-1].casefold() in _FOLDERS
+    return PurePosixPath(path).parent.name.casefold() in _FOLDERS
 
 
 def _file_name(path: str) -> str:
