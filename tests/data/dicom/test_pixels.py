@@ -273,6 +273,10 @@ def test_high_throughput_jpeg_2000_is_available():
             {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.88.59", "PixelData": None},
             r"no pixels \(Key Object Selection Document\), not a picture",
         ),
+        (
+            {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.481.3", "PixelData": None},
+            r"outlines of radiotherapy \(RT Structure Set\), which are not read; convert them to DICOM-SEG",
+        ),
         ({"PixelData": None}, r"no pixels \(MR Image\): cut off, or never there"),
     ],
 )

@@ -24,6 +24,9 @@ MOST_FRAMES = 20_000
 DICOMDIR = "1.2.840.10008.1.3.10"
 """SOP class of an index of files."""
 
+RT_OUTLINES = "1.2.840.10008.5.1.4.1.1.481.3"
+"""SOP class of the outlines of radiotherapy."""
+
 REFUSED = {
     "1.2.840.10008.5.1.4.1.1.481.2": "a radiotherapy dose",
     "1.2.840.10008.5.1.4.1.1.66.4": "a segmentation",
@@ -211,6 +214,9 @@ def _refuse_other_objects(header: Dataset, element: PixelElement | None, path: P
     kind = sop_class.name.removesuffix(" Storage") if sop_class.name != sop_class else _UNKNOWN
     if sop_class == DICOMDIR:
         raise NoImageError(f"{path}: an index of files (DICOMDIR), not a picture; give the folder beside it")
+    if sop_class == RT_OUTLINES:
+        cause = "outlines of radiotherapy (RT Structure Set), which are not read"
+        raise NoImageError(f"{path}: {cause}; convert them to DICOM-SEG or to a NIfTI mask")
     if sop_class in REFUSED:
         raise NoImageError(f"{path}: {REFUSED[sop_class]}, not a picture; give the images")
     if element is None and ("Image" in kind or kind == _UNKNOWN):
