@@ -21,7 +21,7 @@ from tumortrace.evaluation.evaluate import CaseScore, Evaluation
 from tumortrace.evaluation.folder import write_evaluation
 from tumortrace.inference.model import open_model
 from tumortrace.metrics.overlap import PixelCounts
-from tumortrace.reporting import side_by_side
+from tumortrace.reporting import evaluation_sections, side_by_side
 from tumortrace.reporting.page import write_report
 from tumortrace.reporting.run_sections import find_runs
 
@@ -241,6 +241,24 @@ def test_images_and_patients_without_a_dice_are_behind_no_number(make_score: Mak
     assert "<b>2</b><span>of 5 scored images behind this number</span>" in page
     assert "<b>1</b><span>group of copies and patients</span>" in page
     assert "Dice over all pixels of a patient, mean over 1 patient: 0.900" in page
+
+
+def test_tumour_free_images_are_no_subgroup_with_a_dice(
+    make_score: MakeScore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    counts = {"a": (1, 0, 0, 99), "b": (5, 0, 0, 95), "c": (0, 0, 0, 100), "d": (0, 9, 0, 91)}  # small, medium, two free
+    planes = {"a": "axial", "b": "coronal", "c": "coronal", "d": "coronal"}
+    scores = tuple(make_score(name, PixelCounts(*each), plane=planes[name]) for name, each in counts.items())
+    write_evaluation(Evaluation(scores, (), {"name": "m", "sha256": ""}, 0.5), tmp_path / "scores")
+    drawn: dict[str, list[str]] = {}
+    monkeypatch.setattr(
+        evaluation_sections,
+        "draw_dots",
+        lambda dots, *, xlabel, **_: drawn.update({xlabel: [dot.label for dot in dots]}) or Figure(),
+    )
+    write_report([tmp_path / "scores"], tmp_path / "report.html")
+    assert drawn["mean Dice by tumour size"] == ["small (< 2%) (n 1)", "medium (n 1)"]
+    assert drawn["mean Dice by plane"] == ["axial (n 1)", "coronal (n 2)"]  # the false alarm counts, the empty one not
 
 
 def test_a_cross_validation_names_the_temperatures_of_its_folds(make_score: MakeScore, tmp_path: Path):

@@ -50,7 +50,7 @@ def draw_dots(dots: Sequence[Dot], *, xlabel: str, ceiling: Dot | None = None) -
         low, high = ceiling.ci95 or (ceiling.mean, ceiling.mean)
         axes.axvspan(low, max(high, low + 0.004), color=GREEN, alpha=0.25, linewidth=0)
         axes.axvline(ceiling.mean, color=GREEN, linewidth=1.4, linestyle="--", label=ceiling.label)
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False, fontsize=9)
+        _name_above(axes)
     for row, dot in enumerate(dots):
         if dot.ci95 is not None:
             axes.plot(dot.ci95, [row, row], color=dot.colour, linewidth=2.4, solid_capstyle="butt")
@@ -101,7 +101,7 @@ def draw_risk(calibration: Document) -> Figure:
     flagged = calibration["flagged_share"]
     axes.axvline(1 - flagged, color=GREY, linewidth=1, linestyle=":", label=f"{flagged:.0%} set aside")
     axes.set(xlabel="fraction of the masks that is kept, most confident first", xlim=(1, 0), ylim=(0, 1))
-    axes.legend(frameon=False, fontsize=8.5, loc="center right")
+    _name_above(axes)
     _clean(axes)
     axes.grid(visible=True, linewidth=0.3, color="0.85")
     return figure
@@ -169,7 +169,7 @@ def draw_similarities(document: Document) -> Figure:
     )
     axes.set(xlabel="similarity of two slices after registration", ylabel="pairs", xlim=(0.2, 1.0))
     axes.set_yscale("symlog", linthresh=10)
-    axes.legend(frameon=False, fontsize=9, loc="upper left")
+    _name_above(axes, columns=3)
     _clean(axes)
     return figure
 
@@ -207,6 +207,11 @@ def draw_fold_losses(runs: Mapping[str, Sequence[MetricsRow]], *, loss: str) -> 
         axes.legend(frameon=False, fontsize=8.5, ncols=2)
         _clean(axes)
     return figure
+
+
+def _name_above(axes: Axes, *, columns: int = 1) -> None:
+    """Write the legend above the axes, where it covers nothing."""
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False, fontsize=9, ncols=columns)
 
 
 def _clean(axes: Axes) -> None:

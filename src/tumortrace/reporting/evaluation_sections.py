@@ -166,11 +166,15 @@ def _describe_detection(summary: Document) -> Markup:
 
 
 def _draw_subgroups(summary: Document) -> Markup:
+    """Draw the mean Dice of each subgroup with tumour: a tumour-free image has a Dice of 0, or none."""
     shown = Markup()
     for title, members in summary["by"].items():
-        dots = [_dot(f"{name} (n {scores['n']})", scores["dice"], BLUE) for name, scores in members.items()]
-        dots = [dot for dot in dots if dot.mean == dot.mean]
-        if len(members) > 1 and dots:
+        dots = [
+            _dot(f"{name} (n {scores['n'] - scores['dice']['undefined']})", scores["dice"], BLUE)
+            for name, scores in members.items()
+            if scores["recall"]["mean"] is not None
+        ]
+        if len(dots) > 1:
             figure = draw_dots(dots, xlabel=f"mean Dice by {title}")
             shown += html.chart(figure, alt=f"Mean Dice by {title}", caption=f"By {title}, with 95 % intervals.")
     pooled = _tabulate_pooled(summary["by"])
