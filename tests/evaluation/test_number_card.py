@@ -76,7 +76,7 @@ def test_unequal_groups_are_named():
 
 
 def test_few_groups_are_named():
-    words = "The groups are few (4), so the intervals are too narrow."
+    words = "The groups are few (4), so the intervals are rough and mostly too narrow."
     assert words in card_of(summary(), "aabbccdd")["text"]
     assert "too narrow" not in card_of(summary(), "aabbccddeeffgghhiijj")["text"]
     assert "too narrow" not in card_of(summary(), "a")["text"]  # there is no interval

@@ -48,6 +48,10 @@ def test_without_seeds_there_is_no_table_of_them():
 def test_the_smallest_difference_that_would_be_seen():
     (line,) = power_lines(Comparison(("first", "second"), 41, (), (0.72, 0.69), (DICE, NOTHING), (), (0, 0)))
     assert line.startswith("first - second: with these 9 groups, a true difference in mean Dice below 0.041 is missed")
+    assert line.endswith(" The groups are few: intervals and this difference are mostly too small; rely on p.")
+    many = replace(DICE, groups=10)
+    (line,) = power_lines(Comparison(("first", "second"), 41, (), (0.72, 0.69), (many, NOTHING), (), (0, 0)))
+    assert line.endswith("one time in five.")
 
 
 def test_false_alarms_that_no_difference_counts_are_named():

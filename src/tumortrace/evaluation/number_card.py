@@ -118,7 +118,7 @@ def _warn_of_groups(card: Document) -> list[str]:
         return [
             f"The groups are unequal ({count} count as {effective:.0f} equal ones), so the intervals are too narrow."
         ]
-    return [f"The groups are few ({count}), so the intervals are too narrow."] if count < FEW else []
+    return [f"The groups are few ({count}), so the intervals are rough and mostly too narrow."] if count < FEW else []
 
 
 def _show(dice: Document) -> str:

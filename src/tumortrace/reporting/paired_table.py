@@ -7,6 +7,7 @@ import math
 from rich.table import Table
 
 from tumortrace.evaluation.compare import Comparison, Difference
+from tumortrace.metrics.intervals import FEW
 from tumortrace.reporting.cells import number, p_value
 from tumortrace.reporting.tables import NAMES, open_table
 from tumortrace.wording import counted
@@ -43,10 +44,14 @@ def power_lines(comparison: Comparison) -> list[str]:
     """Return a line for each pair of models: the smallest difference in mean Dice that these images would show."""
     return [
         f"{row.first} - {row.second}: with these {counted(row.groups, 'group')}, a true difference in mean Dice below "
-        f"{row.detectable:.3f} is missed more often than one time in five."
+        f"{row.detectable:.3f} is missed more often than one time in five.{_warn_of_few(row.groups)}"
         for row in comparison.differences
         if row.metric == "dice" and not math.isnan(row.detectable)
     ]
+
+
+def _warn_of_few(groups: int) -> str:
+    return " The groups are few: intervals and this difference are mostly too small; rely on p." if groups < FEW else ""
 
 
 def alarm_lines(comparison: Comparison) -> list[str]:
