@@ -44,6 +44,11 @@ def rows_of(lines: list[str], name: str) -> list[list[str]]:
     return [row for row in cells if row[0] == name]
 
 
+def test_a_cross_validation_has_a_threshold_for_each_fold(evaluation: Evaluation):
+    title = render(tables_of_scores(summary_document(evaluation, folds=[{"fold": "1", "threshold": 0.3}])))[0]
+    assert title.startswith("first, each fold at its own threshold; distances in px")
+
+
 def test_all_images_and_clean_ones_stand_below_each_other(evaluation: Evaluation):
     lines = render(tables_of_scores(summary_document(evaluation)))
     assert lines[0].startswith("first, threshold 0.25")

@@ -150,9 +150,10 @@ def _describe_detection(summary: Document) -> Markup:
     points, chosen = summary["froc"], summary["calibration"]["peak_threshold"]
     if len(points) < 2 or points[0]["sensitivity"] is None:
         return shown
+    own = "that of the recipe for the next model" if summary["folds"] else "the model's own"
     words = (
         "Each point is one peak threshold, the probability that a lesion has to reach somewhere. The filled point is "
-        "the model's own, with 95 % intervals over heads."
+        f"{own}, with 95 % intervals over heads."
     )
     alt = "Lesions found against false lesions per head (FROC)"
     charts = [html.chart(draw_froc(points, chosen=chosen), alt=alt, caption=f"Free-response ROC. {words}")]

@@ -32,8 +32,9 @@ def tables_of_scores(document: Document) -> list[Table]:
     clean = document["clean"]
     all_clean = clean is not None and clean["n"] == document["n"]
     some_clean = clean is not None and 0 < clean["n"] < document["n"]
+    threshold = "each fold at its own threshold" if document["folds"] else f"threshold {document['threshold']:g}"
     table = open_table(
-        f"{document['model']['name']}, threshold {document['threshold']:g}; distances in {document['distance_unit']}, "
+        f"{document['model']['name']}, {threshold}; distances in {document['distance_unit']}, "
         f"95 % intervals of the mean over {counted(document['groups'], 'group')} of copies and patients",
         "",
         numbers=("mean", "95 % interval", "median", "5 %", "95 %", "undef."),
