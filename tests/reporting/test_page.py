@@ -243,10 +243,24 @@ def test_images_and_patients_without_a_dice_are_behind_no_number(make_score: Mak
     assert "Dice over all pixels of a patient, mean over 1 patient: 0.900" in page
 
 
+def test_sections_that_count_training_images_say_so(make_score: MakeScore, tmp_path: Path):
+    scores = tuple(make_score(f"y{i}", PixelCounts(9, 1, 1, 90), clean=i > 0) for i in range(3))
+    for listed, times in ((scores, 3), (scores[1:], 0)):  # lesions, subgroups, calibration
+        write_evaluation(Evaluation(listed, (), {"name": "m", "sha256": ""}, 0.5), tmp_path / f"{times}")
+        write_report([tmp_path / f"{times}"], tmp_path / "report.html")
+        words = "On 3 images; 1 of them shares a slice or a patient with the training slices."
+        assert read(tmp_path / "report.html").count(words) == times
+
+
 def test_tumour_free_images_are_no_subgroup_with_a_dice(
     make_score: MakeScore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    counts = {"a": (1, 0, 0, 99), "b": (5, 0, 0, 95), "c": (0, 0, 0, 100), "d": (0, 9, 0, 91)}  # small, medium, two free
+    counts = {
+        "a": (1, 0, 0, 99),
+        "b": (5, 0, 0, 95),
+        "c": (0, 0, 0, 100),
+        "d": (0, 9, 0, 91),
+    }  # small, medium, two free
     planes = {"a": "axial", "b": "coronal", "c": "coronal", "d": "coronal"}
     scores = tuple(make_score(name, PixelCounts(*each), plane=planes[name]) for name, each in counts.items())
     write_evaluation(Evaluation(scores, (), {"name": "m", "sha256": ""}, 0.5), tmp_path / "scores")

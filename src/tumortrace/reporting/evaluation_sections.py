@@ -44,9 +44,9 @@ def evaluation_sections(evaluation: StoredEvaluation, *, colours: Colours) -> li
         Section("In one picture", _draw_in_one_picture(summary, verdict)),
         Section("Gallery, worst first", draw_gallery(evaluation, colours=colours)),
         Section("All metrics", _tabulate_metrics(summary)),
-        Section("Lesions and false alarms", _describe_detection(summary)),
-        Section("Subgroups", _draw_subgroups(summary)),
-        Section("Calibration and review", _describe_calibration(summary)),
+        Section("Lesions and false alarms", _name_leaked(summary, _describe_detection(summary))),
+        Section("Subgroups", _name_leaked(summary, _draw_subgroups(summary))),
+        Section("Calibration and review", _name_leaked(summary, _describe_calibration(summary))),
         Section("Faults of the data", html.findings(summary["findings"], shown=_FINDINGS, file="summary.json")),
     ]
 
@@ -142,6 +142,18 @@ def _describe_pooled(pooled: Document | None) -> Markup:
 def _count_scored(pooled: Document) -> int:
     """Count the patients that have a Dice: one without tumour, of whom nothing was marked, has none."""
     return int(pooled["patients"] - pooled["dice"]["undefined"])
+
+
+def _name_leaked(summary: Document, shown: Markup) -> Markup:
+    """Say above what is shown, if anything, that it counts training images too, unlike the number of the page."""
+    leaked = summary["training"]["leaked_images"]
+    if not leaked or not shown:
+        return shown
+    verb = "shares" if leaked == 1 else "share"
+    words = (
+        f"On {counted(summary['n'], 'image')}; {leaked} of them {verb} a slice or a patient with the training slices."
+    )
+    return html.paragraph(words) + shown
 
 
 def _describe_detection(summary: Document) -> Markup:
