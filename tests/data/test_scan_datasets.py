@@ -172,7 +172,8 @@ def test_a_dicom_series_with_a_seg_or_a_nifti_mask(tmp_path: Path):
     dataset = open_dataset(tmp_path)
     sums = (LABELS > 0).sum(axis=(1, 2)).tolist()
     assert [areas(dataset)[f"{name}/slice-00{index}"] for name in "ab" for index in range(4)] == sums * 2
-    assert [record.patient for record in dataset.records] == ["DICOM patient 1"] * 4 + ["DICOM patient 2"] * 4
+    one, two = (f"DICOM patient {number} of {tmp_path.name}" for number in (1, 2))  # another folder's 1 is another one
+    assert [record.patient for record in dataset.records] == [one] * 4 + [two] * 4
     assert "SECRET" not in repr(dataset.records) + repr(dataset.findings)
     assert sum(areas(open_dataset(tmp_path / "a", label="part 2")).values()) == 4
 
@@ -181,7 +182,9 @@ def test_series_of_one_patient_are_one_and_one_id_for_all_says_nothing(tmp_path:
     for folder, patient in (("x1", "A"), ("x2", "A"), ("y1", "B")):
         write_seg(tmp_path / folder / "s.dcm", write_series(tmp_path / folder, PatientID=patient), LABELS)
     patients = [record.patient for record in open_dataset(tmp_path).records][::4]
-    assert patients == ["DICOM patient 1", "DICOM patient 1", "DICOM patient 2"]
+    assert [patient and patient.partition(" of ")[0] for patient in patients] == [
+        "DICOM patient 1", "DICOM patient 1", "DICOM patient 2",
+    ]  # fmt: skip
     for folder in ("patient 1", "patient 2"):
         images = write_series(tmp_path / "z" / folder, PatientID="ANON")
         write_seg(tmp_path / "z" / folder / "s.dcm", images, LABELS)

@@ -163,8 +163,9 @@ def _name_patients(opening: Opening, scans: Sequence[Volume], masks: dict[int, s
     """The patient of each scan, who is never on two sides of a split.
 
     A table names the patient. Else DICOM series of one PatientID (without one, of one study) are one patient, who gets
-    a number in place of the ID; but folders count where all series have the same ID, as some anonymisers write it. Else
-    a folder names the patient, or BIDS. Other scans that share a mask are one patient of its name.
+    a number in place of the ID, and with it the name of the folder: number 1 of another folder is another patient. But
+    folders count where all series have the same ID, as some anonymisers write it. Else a folder names the patient, or
+    BIDS. Other scans that share a mask are one patient of its name.
     """
     places = [f"{volume.name}/slice" if volume.kind == "dicom" else volume.name for volume in scans]
     by_folder = find_patients_by_folder(places)
@@ -174,7 +175,7 @@ def _name_patients(opening: Opening, scans: Sequence[Volume], masks: dict[int, s
     for number, (volume, place, key) in enumerate(zip(scans, places, keys, strict=True)):
         files = dict.fromkeys(_within(opening, source.path) for source in volume.sources)
         named = next((opening.patients[file] for file in files if file in opening.patients), None)
-        counted = f"DICOM patient {numbers[key]}" if key else None
+        counted = f"DICOM patient {numbers[key]} of {opening.tree.root.resolve().name}" if key else None
         first, second = (counted, by_folder.get(place)) if len(numbers) > 1 else (by_folder.get(place), counted)
         name = read_scan_name(volume.name)
         mask = read_scan_name(strip_suffix(masks[number]), mask=True).path if number in masks else ""
