@@ -50,10 +50,29 @@ def test_what_an_audit_says(audited: tuple[Dataset, Survey]):
     assert (group["size"], group["files"], group["linked_share"]) == (2, ["t1.png", "v1.png"], 1.0)
     assert document["agreement"]["dice"]["mean"] == pytest.approx(400 / 480, abs=0.02)
     lookup = document["baselines"]["nearest_training_mask"]
-    assert (lookup["leaked"]["n"], lookup["clean"]["n"], lookup["all"]["n"]) == (1, 1, 2)
-    assert lookup["leaked"]["mean_dice"] == pytest.approx(400 / 480, abs=0.03)
+    # v1 is a copy of a training slice, and v2 shows the patient of one: neither is clean.
+    assert (lookup["leaked"]["n"], lookup["clean"]["n"], lookup["all"]["n"]) == (2, 0, 2)
     assert [finding["kind"] for finding in document["findings"]] == ["image-missing", "unreadable"]
     assert sum(document["similarities"]["counts"]) >= 1
+
+
+def test_copied_masks_score_on_copies_and_on_clean_slices(draw_head: DrawHead, write_case: WriteCase, tmp_path: Path):
+    outline, wider, empty = (np.zeros((170, 140), dtype=np.bool_) for _ in range(3))
+    outline[60:80, 50:60], wider[60:80, 50:64] = True, True
+    records = (
+        write_case("t1", draw_head(1), outline),
+        write_case("t2", draw_head(2), empty),
+        write_case("v1", draw_head(1)[:, ::-1], wider[:, ::-1], part="val"),
+        write_case("v2", draw_head(3), outline, part="val"),
+        write_case("v3", draw_head(2), outline, part="val"),  # a copy of a tumour-free training slice
+    )
+    few, all_five = (
+        audit_document(Dataset(tmp_path, some, ()), survey_cases(some))["baselines"]["nearest_training_mask"]
+        for some in (records[:4], records)
+    )
+    assert (few["leaked"]["n"], few["clean"]["n"]) == (1, 1)
+    assert few["leaked"]["mean_dice"] == pytest.approx(400 / 480, abs=0.03)
+    assert (all_five["leaked"]["n"], all_five["clean"]["n"]) == (2, 1)
 
 
 def test_files_of_an_audit(audited: tuple[Dataset, Survey], tmp_path: Path):

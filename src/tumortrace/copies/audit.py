@@ -163,7 +163,7 @@ def _describe_largest(survey: Survey) -> list[Document]:
 
 def _describe_lookup(survey: Survey) -> Document | None:
     """Dice of copying the nearest TRAIN mask onto VAL and TEST, with no network at all."""
-    cases, groups = survey.cases, survey.groups
+    cases, blocks = survey.cases, survey.blocks
     training = [index for index, case in enumerate(cases) if case.record.part == "train" and case.tumour_px]
     scored = [
         index
@@ -173,15 +173,15 @@ def _describe_lookup(survey: Survey) -> Document | None:
     if not training or not scored:
         return None
     dices = _score_lookup(survey, training, scored)
-    leaked = {groups[index] for index in training}
+    leaked = {block for case, block in zip(cases, blocks, strict=True) if case.record.part == "train"}
     sides = {
         "all": scored,
-        "leaked": [index for index in scored if groups[index] in leaked],
-        "clean": [index for index in scored if groups[index] not in leaked],
+        "leaked": [index for index in scored if blocks[index] in leaked],
+        "clean": [index for index in scored if blocks[index] not in leaked],
     }
     return {
         "nearest_training_mask": {
-            name: _describe_dice([dices[index] for index in chosen], [survey.blocks[index] for index in chosen])
+            name: _describe_dice([dices[index] for index in chosen], [blocks[index] for index in chosen])
             for name, chosen in sides.items()
         }
     }
