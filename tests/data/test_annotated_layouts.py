@@ -196,6 +196,23 @@ def test_parts_with_the_same_image_names(tmp_path: Path, images: str, file: str)
     assert sorted(finding.file for finding in dataset.findings if finding.kind == "no-area") == sorted(names)
 
 
+@pytest.mark.parametrize(("boxes", "told"), [(11, True), (10, False)])
+def test_a_dataset_of_boxes_is_named_once(tmp_path: Path, boxes: int, *, told: bool):
+    """Of 20 regions, an upright rectangle is a box; a rectangle that is turned, and one of five corners, is none."""
+    box, turned = [2, 2, 6, 2, 6, 5, 2, 5], [4, 1, 7, 4, 4, 7, 1, 4]
+    five = [*box, 2, 4]
+    shapes = [box] * boxes + [turned, five] + [turned] * (18 - boxes)
+    document = coco("a.png")
+    document["annotations"] = [
+        {"id": number, "image_id": 1, "category_id": 1, "segmentation": [shape]} for number, shape in enumerate(shapes)
+    ]
+    write_picture(tmp_path / "a.png")
+    write_text(tmp_path / "a.json", document)
+    causes = [finding.cause for finding in open_dataset(tmp_path).findings if finding.kind == "boxes"]
+    whole = "11 of 20 regions are boxes, which hold healthy tissue in their corners; they are drawn as they are"
+    assert causes == ([whole] if told else [])
+
+
 def test_regions_of_a_picture_of_another_size_are_refused(tmp_path: Path):
     write_picture(tmp_path / "a.png")
     write_text(tmp_path / "a.json", coco("a.png", (80, 120)))

@@ -117,6 +117,15 @@ def region_bounds_xyxy(region: Region) -> tuple[float, float, float, float]:
     return x - reach_x, y - reach_y, x + reach_x, y + reach_y
 
 
+def is_box(region: Region) -> bool:
+    """Whether a region is an upright rectangle of four vertices."""
+    return (
+        isinstance(region, Polygon)
+        and len(region.points_xy) == 4
+        and all(len(set(values)) == 2 for values in region.points_xy.T.tolist())
+    )
+
+
 def region_area(region: Region) -> float:
     """Analytic area in square pixels: the shoelace formula, pi a b, the number of marked pixels.
 

@@ -124,7 +124,8 @@ class _Lister:
         try:
             archive = self._stack.enter_context(zipfile.ZipFile(file))
         except _ZIP_ERRORS as error:
-            self._leave_out(prefix.rstrip("/") or str(file), f"cannot be read as a zip ({_words(error)})", _AGAIN)
+            remedy = f"{_AGAIN}, or give the unpacked folder"
+            self._leave_out(prefix.rstrip("/") or str(file), f"cannot be read as a zip ({_words(error)})", remedy)
             return
         for entry in archive.infolist():
             path = prefix + entry.filename.replace("\\", "/")

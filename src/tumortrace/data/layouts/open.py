@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from tumortrace.data.annotations.labels import find_united
-from tumortrace.data.findings import warning
+from tumortrace.data.annotations.voc_boxes import BOXES
+from tumortrace.data.findings import Finding, warning
 from tumortrace.data.folders import Tree, is_picture
+from tumortrace.data.geometry import is_box
 from tumortrace.data.layouts.annotated import open_annotations
 from tumortrace.data.layouts.masks import open_mask_folders, open_masks_beside
 from tumortrace.data.layouts.opening import Opening
@@ -15,6 +17,9 @@ from tumortrace.data.names import natural_key
 from tumortrace.data.parts import PARTS
 from tumortrace.data.scans import find_kind
 from tumortrace.errors import installed
+
+FEWEST_REGIONS = 20
+"""Fewest regions of a dataset for a statement on most of them."""
 
 
 def open_layouts(tree: Tree, *, label: str | None) -> Opening:
@@ -42,11 +47,23 @@ def open_layouts(tree: Tree, *, label: str | None) -> Opening:
     _open_scans(opening)
     if label is None and opening.labelled_files:
         opening.findings += find_united(opening.labelled_files[-1], opening.labels)
+    opening.findings += _find_boxes(opening)
     if label is not None and opening.records and not any(opening.labels.values()):
         cause = f"no region or mask has a label, so that --label {label} chooses nothing: all of them count as tumour"
         opening.findings.append(warning("labels-missing", opening.records[0].case_id, cause, "omit --label"))
     opening.records.sort(key=lambda record: ((*PARTS, "").index(record.part), natural_key(record.case_id)))
     return opening
+
+
+def _find_boxes(opening: Opening) -> list[Finding]:
+    """A warning where most regions of the dataset are boxes; images that are named already do not count."""
+    named = {finding.file for finding in opening.findings if finding.kind == "boxes"}
+    drawn = [(record.case_id, record.truth) for record in opening.records if isinstance(record.truth, tuple)]
+    regions = [(case_id, region) for case_id, truth in drawn if case_id not in named for region in truth]
+    boxes = [case_id for case_id, region in regions if is_box(region)]
+    if len(regions) < FEWEST_REGIONS or 2 * len(boxes) <= len(regions):
+        return []
+    return [warning("boxes", boxes[0], f"{len(boxes)} of {len(regions)} regions {BOXES}", "outline the tumours")]
 
 
 def _open_scans(opening: Opening) -> None:
