@@ -134,6 +134,16 @@ def test_a_test_over_many_groups_needs_little_memory():
     assert most < 20e6  # all 10,000 flips at once would take 96 MB
 
 
+def test_intervals_over_many_groups_need_little_memory():
+    values = np.random.default_rng(0).random(1000)
+    tracemalloc.start()
+    for count in range(991, 999):  # as many subgroups of an evaluation as are kept
+        mean_interval(values[:count], names(np.arange(count)))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 30e6  # with 8 bytes for each number of all resamples, 128 MB
+
+
 def test_flips_in_blocks_are_those_of_a_single_draw():
     values = np.random.default_rng(0).normal(size=(13, 2))
     signs = np.random.default_rng(5).choice([-1.0, 1.0], size=(2500, 13))

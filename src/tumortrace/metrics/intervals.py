@@ -30,6 +30,7 @@ _LEVEL = 0.95
 _Z = 1.959964  # of the normal distribution, two-sided, 95 %
 _ENUMERATED = 12  # groups up to which all flips of sign are tried
 _FLIPPED = 1000  # flips that are drawn at a time
+_DRAWN = 20  # parts in which resamples are summed up
 
 
 def mean_interval(values: ArrayLike, clusters: Sequence[str], *, shares: bool = True) -> tuple[float, float]:
@@ -74,8 +75,9 @@ def ratio_interval(numerators: ArrayLike, denominators: ArrayLike, clusters: Seq
     ratio = tops.sum() / bottoms.sum()
     if _all_agree(tops, bottoms):
         return _wilson(ratio, count) if 0 <= ratio <= 1 else (float(ratio), float(ratio))
-    draws = _draw_clusters(count)
-    drawn = np.sort((draws @ tops) / (draws @ bottoms))
+    sums = np.column_stack([tops, bottoms])
+    blocks = np.array_split(_draw_clusters(count), _DRAWN)
+    drawn = np.sort(np.concatenate([np.divide(*(block.astype(np.float64) @ sums).T) for block in blocks]))
     low, high = np.quantile(drawn, _corrected_levels(tops, bottoms, drawn))
     return float(low), float(high)
 
@@ -149,10 +151,13 @@ def count_effective_groups(clusters: Sequence[str]) -> float:
 
 
 @functools.lru_cache(maxsize=8)
-def _draw_clusters(count: int) -> Floats:
-    """Draw how often each group counts, shape (RESAMPLES, count); the same for all metrics of one evaluation."""
-    drawn = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
-    return drawn.astype(np.float64)
+def _draw_clusters(count: int) -> NDArray[np.uint8]:
+    """Draw how often each group counts, shape (RESAMPLES, count); the same for all metrics of one evaluation.
+
+    A byte for each number, which is seldom above 10: those of several thousand groups are kept for several subgroups.
+    """
+    rng, shares = np.random.default_rng(0), np.full(count, 1 / count)
+    return np.stack([rng.multinomial(count, shares).astype(np.uint8) for _ in range(RESAMPLES)])
 
 
 def _sum_by_cluster(numerators: ArrayLike, denominators: ArrayLike, clusters: Sequence[str]) -> tuple[Floats, Floats]:
