@@ -235,7 +235,7 @@ def _match_image_words(
     """Masks for images without one whose name has a word of its own: ``img_7`` and ``mask_7``."""
     plain = {image: strip_image_word(stem) for image, stem in stems.items() if not claims[image]}
     taken = set(stems.values())
-    return {image: by_stem[stem] for image, stem in plain.items() if stem in by_stem and stem not in taken}
+    return {image: by_stem[stem] for image, stem in plain.items() if stem and stem in by_stem and stem not in taken}
 
 
 def _match_apart(claims: Mapping[str, list[str]], masks: Sequence[str]) -> dict[str, list[str]]:
