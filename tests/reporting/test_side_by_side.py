@@ -43,6 +43,14 @@ def test_the_chart_says_which_images_it_is_on(row: MakeRow):
     assert "All on the same 2 images, clean for every model." in drawn
 
 
+def test_images_that_only_some_models_mark_are_counted(row: MakeRow):
+    one = [row("a"), row("b", dice=0.0), row("c", dice=math.nan), row("e", dice=math.nan)]
+    other = [row("a"), row("b", dice=math.nan), row("c", dice=math.nan)]
+    drawn = draw_side_by_side([stored("one", one), stored("other", other)])
+    assert "compare for that. 1 tumour-free image counts only for models that mark something on it" in drawn
+    assert "tumour-free" not in draw_side_by_side([stored("one", one[:1]), stored("other", other[:1])])
+
+
 def test_nothing_in_common_is_said(row: MakeRow):
     for one, other in (([row("a")], [row("b")]), ([row("a", dice=math.nan)], [row("a", dice=math.nan)])):
         text = draw_side_by_side([stored("one", one), stored("other", other)])

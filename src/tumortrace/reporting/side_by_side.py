@@ -28,7 +28,7 @@ def draw_side_by_side(evaluations: Sequence[StoredEvaluation]) -> Markup:
         return html.paragraph("These evaluations share no scored image, so they cannot be set side by side.")
     caption = (
         f"All on {which}. Overlapping intervals say little about a difference on the same images; use tumortrace "
-        "compare for that."
+        f"compare for that.{_count_empty(evaluations, files)}"
     )
     figure = draw_dots(dots, xlabel=f"mean Dice on {which}")
     return html.chart(figure, alt="Mean Dice of several evaluations on the same images", caption=caption)
@@ -50,6 +50,18 @@ def same_images(tables: Sequence[Sequence[ImageRow]]) -> tuple[list[str], str]:
     if known:
         return known, f"the same {counted(len(known), 'image')}, clean for every model"
     return common, f"the same {counted(len(common), 'image')}, not known to be clean for every model"
+
+
+def _count_empty(evaluations: Sequence[StoredEvaluation], files: Sequence[str]) -> str:
+    """Count the images that are in the means of some models alone, as a sentence; empty if there are none."""
+    empty = [{row.file for row in evaluation.rows if math.isnan(row.dice)} & set(files) for evaluation in evaluations]
+    count = len(set.union(*empty) - set.intersection(*empty))
+    if not count:
+        return ""
+    verb, them = ("counts", "it") if count == 1 else ("count", "them")
+    return (
+        f" {counted(count, 'tumour-free image')} {verb} only for models that mark something on {them}, as a Dice of 0."
+    )
 
 
 def _dot(evaluation: StoredEvaluation, files: Sequence[str]) -> Dot:
