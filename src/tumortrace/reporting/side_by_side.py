@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -54,8 +55,9 @@ def same_images(tables: Sequence[Sequence[ImageRow]]) -> tuple[list[str], str]:
 
 def _count_empty(evaluations: Sequence[StoredEvaluation], files: Sequence[str]) -> str:
     """Count the images that are in the means of some models alone, as a sentence; empty if there are none."""
-    empty = [{row.file for row in evaluation.rows if math.isnan(row.dice)} & set(files) for evaluation in evaluations]
-    count = len(set.union(*empty) - set.intersection(*empty))
+    chosen = set(files)
+    empty = Counter(row.file for each in evaluations for row in each.rows if row.file in chosen and math.isnan(row.dice))
+    count = sum(models < len(evaluations) for models in empty.values())
     if not count:
         return ""
     verb, them = ("counts", "it") if count == 1 else ("count", "them")
