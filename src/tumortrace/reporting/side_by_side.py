@@ -56,7 +56,9 @@ def same_images(tables: Sequence[Sequence[ImageRow]]) -> tuple[list[str], str]:
 def _count_empty(evaluations: Sequence[StoredEvaluation], files: Sequence[str]) -> str:
     """Count the images that are in the means of some models alone, as a sentence; empty if there are none."""
     chosen = set(files)
-    empty = Counter(row.file for each in evaluations for row in each.rows if row.file in chosen and math.isnan(row.dice))
+    empty = Counter(
+        row.file for each in evaluations for row in each.rows if row.file in chosen and math.isnan(row.dice)
+    )
     count = sum(models < len(evaluations) for models in empty.values())
     if not count:
         return ""
