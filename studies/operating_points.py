@@ -1,4 +1,4 @@
-"""Lesions found and false positives of several evaluations at every peak threshold, in one picture.
+"""FROC curves of several evaluations, and Dice against false positives.
 
 ``python -m studies.operating_points "fast, four folds=runs/full-scores" "fast, brats2013=runs/brats" --out FILE.svg``
 draws the curves that ``tumortrace evaluate`` and ``studies.calibrate`` wrote. A filled circle, with its intervals over
@@ -31,20 +31,20 @@ LABELS = {
     "painted": "tumour-free slices marked (fraction)",
     "dice": "mean Dice of slices with tumour",
 }
-STYLES = ((BLUE, "-"), (ORANGE, "-"), (BLUE, ":"), (ORANGE, ":"), (GREEN, "-"), (GREY, "-"))
+COLOURS = (BLUE, ORANGE, GREEN, GREY)
 
 
 def draw_operating_points(summaries: Mapping[str, Document]) -> Figure:
     """Draw the FROC curves and, of evaluations with tumour-free slices, the Dice against the false-positive rate.
 
     Args:
-        summaries: The ``summary.json`` of each evaluation, at most six.
+        summaries: The ``summary.json`` of each evaluation, at most four.
     """
     figure = Figure(figsize=(9.6, 4.0), facecolor="white", layout="constrained")
     for axes, keys in zip(figure.subplots(1, 2), (FROC, TRADE_OFF), strict=True):
-        for (name, summary), (colour, line) in zip(summaries.items(), STYLES, strict=False):
+        for (name, summary), colour in zip(summaries.items(), COLOURS, strict=False):
             if all(point[key] is not None for point in summary["froc"] for key in keys[::2]):
-                _draw_curve(axes, summary, keys, label=name, color=colour, linestyle=line)
+                _draw_curve(axes, summary, keys, label=name, color=colour)
         axes.set(xlabel=LABELS[keys[0]], ylabel=LABELS[keys[2]], ylim=(0, 1))
         axes.set_xlim(left=0)
         axes.grid(visible=True, linewidth=0.3, color="0.85")
