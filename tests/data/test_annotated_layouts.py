@@ -213,6 +213,18 @@ def test_a_dataset_of_boxes_is_named_once(tmp_path: Path, boxes: int, *, told: b
     assert causes == ([whole] if told else [])
 
 
+def test_outlines_of_tiny_lesions_are_no_boxes(tmp_path: Path):
+    """Traced along pixel edges, a lesion of one pixel is a square and one of 2 x 3 pixels a rectangle."""
+    shapes = [[2, 2, 3, 2, 3, 3, 2, 3], [5, 2, 7, 2, 7, 5, 5, 5]] * 10
+    document = coco("a.png")
+    document["annotations"] = [
+        {"id": number, "image_id": 1, "category_id": 1, "segmentation": [shape]} for number, shape in enumerate(shapes)
+    ]
+    write_picture(tmp_path / "a.png")
+    write_text(tmp_path / "a.json", document)
+    assert [finding for finding in open_dataset(tmp_path).findings if finding.kind == "boxes"] == []
+
+
 def test_regions_of_a_picture_of_another_size_are_refused(tmp_path: Path):
     write_picture(tmp_path / "a.png")
     write_text(tmp_path / "a.json", coco("a.png", (80, 120)))

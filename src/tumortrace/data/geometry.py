@@ -26,6 +26,7 @@ Edge = tuple[int, int, int]
 _STEPS_XY = ((1, 0), (0, 1), (-1, 0), (0, -1))
 _RIGHT, _DOWN, _LEFT, _UP = range(4)
 _MOST_CROSSINGS = 2**22
+_SPECK_SIDE_PX = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,11 +119,14 @@ def region_bounds_xyxy(region: Region) -> tuple[float, float, float, float]:
 
 
 def is_box(region: Region) -> bool:
-    """Whether a region is an upright rectangle of four vertices."""
+    """Whether a region is an upright rectangle of four vertices and more than two pixels on each side.
+
+    The outline of a lesion of one or two pixels is such a rectangle too.
+    """
     return (
         isinstance(region, Polygon)
         and len(region.points_xy) == 4
-        and all(len(set(values)) == 2 for values in region.points_xy.T.tolist())
+        and all(len(set(values)) == 2 and np.ptp(values) > _SPECK_SIDE_PX for values in region.points_xy.T.tolist())
     )
 
 
