@@ -9,7 +9,7 @@ import numpy as np
 from tumortrace.copies.compare import CopyPair
 from tumortrace.copies.described import SurveyedCase
 from tumortrace.copies.registration import lay_mask
-from tumortrace.data.findings import Finding
+from tumortrace.data.findings import Finding, warning
 
 SAME_PICTURE = 0.95
 """Similarity from which two pictures show one slice, and not its neighbour: in lgg, neighbours reach 0.89."""
@@ -44,7 +44,7 @@ def _compare_truths(cases: Sequence[SurveyedCase], pair: CopyPair) -> list[Findi
     name = first.record.case_id
     cause = f"has no tumour, but {name}, which shows the same slice, has one"
     remedy = "check both: one of the truths is wrong"
-    return [Finding("truths-disagree", "warning", second.record.case_id, cause, remedy)]
+    return [warning("truths-disagree", second.record.case_id, cause, remedy)]
 
 
 def _compare_classes(cases: Sequence[SurveyedCase], pair: CopyPair) -> list[Finding]:
@@ -54,7 +54,7 @@ def _compare_classes(cases: Sequence[SurveyedCase], pair: CopyPair) -> list[Find
     if not one or not other or one.casefold() == other.casefold():
         return []
     cause = f"is called {other}, but {first.case_id}, which shows the same slice, {one}"
-    return [Finding("classes-disagree", "warning", second.case_id, cause, "check both: one of the classes is wrong")]
+    return [warning("classes-disagree", second.case_id, cause, "check both: one of the classes is wrong")]
 
 
 def _find_similar_patients(cases: Sequence[SurveyedCase], scored: Sequence[CopyPair]) -> list[Finding]:
@@ -77,4 +77,4 @@ def _name_similar(cases: Sequence[SurveyedCase], pair: CopyPair) -> Finding:
         f"(similarity {pair.similarity:.2f})"
     )
     remedy = "check whether they are one patient; if so, give them the same name"
-    return Finding("patients-similar", "warning", first.case_id, cause, remedy)
+    return warning("patients-similar", first.case_id, cause, remedy)

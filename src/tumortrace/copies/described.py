@@ -16,7 +16,7 @@ from tumortrace.copies.signature_cache import Measure, open_signatures
 from tumortrace.copies.signatures import Signature, Signatures, SignatureStack
 from tumortrace.copies.transforms import Thumbnail, make_thumbnail
 from tumortrace.data.cases import Case, CaseRecord, read_case, read_image
-from tumortrace.data.findings import Finding, describe_none_read, left_out
+from tumortrace.data.findings import Finding, describe_none_read, left_out, warning
 from tumortrace.data.fingerprint import check_unchanged, hash_case, hash_slice
 from tumortrace.data.mask_checks import find_doubtful_masks, summarise_mask
 from tumortrace.data.slice import Slice
@@ -197,4 +197,4 @@ def _find_blank(cases: Sequence[SurveyedCase], findings: Sequence[Finding]) -> l
     named = {finding.file for finding in findings if finding.kind == "image-blank"}
     blank = [case.record.case_id for case in cases if case.is_blank and case.record.case_id not in named]
     cause, remedy = "has the same grey value in every pixel; it is compared with nothing", "copy it again, or remove it"
-    return [Finding("image-blank", "warning", case_id, cause, remedy) for case_id in blank]
+    return [warning("image-blank", case_id, cause, remedy) for case_id in blank]

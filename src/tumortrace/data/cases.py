@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.data.annotations.records import ImageAnnotation
-from tumortrace.data.findings import Finding, left_out
+from tumortrace.data.findings import Finding, left_out, warning
 from tumortrace.data.geometry import Region, count_overlap, rasterize_region, region_bounds_xyxy
 from tumortrace.data.mask_checks import find_doubtful_masks, summarise_mask
 from tumortrace.data.masks import read_mask
@@ -117,9 +117,7 @@ def read_case(record: CaseRecord) -> tuple[Case, list[Finding]]:
         truth = record.truth.read(record.index)
     if truth.any() and (blank := _describe_blank(image)):
         cause = f"the image is {blank} in every pixel, and yet a tumour is marked on it"
-        findings.append(
-            Finding("image-blank", "warning", record.case_id, cause, "copy the image again from its source")
-        )
+        findings.append(warning("image-blank", record.case_id, cause, "copy the image again from its source"))
     return Case(record, image, truth), findings
 
 
@@ -190,7 +188,7 @@ def _find_turned(image: Slice) -> list[Finding]:
         return []
     cause = "its EXIF tag turns or mirrors the image; a mask drawn on the stored pixels does not fit"
     remedy = "check the mask; store the image upright, without the tag"
-    return [Finding("image-turned", "warning", image.case_id, cause, remedy)]
+    return [warning("image-turned", image.case_id, cause, remedy)]
 
 
 def _draw_regions(image: Slice, regions: tuple[Region, ...]) -> tuple[NDArray[np.bool_], list[Finding]]:
@@ -205,10 +203,10 @@ def _draw_regions(image: Slice, regions: tuple[Region, ...]) -> tuple[NDArray[np
         findings += _find_outside(region, which, image)
         if not drawn.any() and not _is_outside(region, image.size_hw):
             cause = f"{which} ({_describe_box(region)}) is too thin to cover a pixel"
-            findings.append(Finding("region-lost", "warning", image.case_id, cause, "outline it again, or remove it"))
+            findings.append(warning("region-lost", image.case_id, cause, "outline it again, or remove it"))
         if twice > MOST_OVERLAP * drawn.sum():
             cause = f"the outline of {which} goes round {twice} of its {drawn.sum()} pixels twice; all are filled"
-            findings.append(Finding("outline-overlaps", "warning", image.case_id, cause, "outline the tumour once"))
+            findings.append(warning("outline-overlaps", image.case_id, cause, "outline the tumour once"))
     if regions and not truth.any():
         raise DataError(f"{image.case_id}: no region covers a pixel of the image; outline the tumour again")
     return truth, findings
@@ -223,7 +221,7 @@ def _find_outside(region: Region, which: str, image: Slice) -> list[Finding]:
     box = f"{_describe_box(region)} in an image of {width} x {height}"
     cause = f"{which} lies {'wholly' if whole else 'partly'} outside the image ({box})"
     remedy = "check that the annotation belongs to this image" if whole else "nothing to do: it is cut at the border"
-    return [Finding("region-outside", "warning", image.case_id, cause, remedy)]
+    return [warning("region-outside", image.case_id, cause, remedy)]
 
 
 def _is_outside(region: Region, size_hw: tuple[int, int]) -> bool:

@@ -16,7 +16,7 @@ from tumortrace.data.annotations.records import ImageAnnotation, Writer, list_cl
 from tumortrace.data.bitmap import split_lesions
 from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.data.dataset import Dataset, open_dataset
-from tumortrace.data.findings import Finding
+from tumortrace.data.findings import Finding, left_out, warning
 from tumortrace.data.folders import is_picture, list_tree
 from tumortrace.data.masks import read_mask
 from tumortrace.data.names import natural_key
@@ -230,7 +230,7 @@ def _find_drawn(records: Sequence[ImageAnnotation], to: AnnotationTarget) -> lis
         return []
     shapes = " and ".join(counted(count, name) for name, count in drawn.items())
     cause = f"{shapes} written pixel by pixel, since {to} has no such shape; the masks are the same"
-    return [Finding("shape-drawn", "warning", ".", cause, "convert to via, cvat or labelstudio to keep the shapes")]
+    return [warning("shape-drawn", ".", cause, "convert to via, cvat or labelstudio to keep the shapes")]
 
 
 def _trace_cases(dataset: Dataset) -> Iterator[Traced]:
@@ -260,13 +260,13 @@ def _trace_masks(source: Path, masks: Sequence[tuple[str, str]], pairs: dict[str
             mask = read_mask(path)
         except DataError as error:
             cause = str(error).removeprefix(f"{path}: ")
-            yield folder, None, [Finding("unreadable", "left out", prefix + name, cause, "repair or remove it")]
+            yield folder, None, [left_out("unreadable", prefix + name, cause, "repair or remove it")]
             continue
         faults: list[Finding] = []
         pair = pairs.get(prefix + name)
         if pair is None:
             cause = "no pairs.csv or results.json names an image for it alone, so the record refers to the mask"
-            faults.append(Finding("image-unknown", "warning", prefix + name, cause, "set the file name there"))
+            faults.append(warning("image-unknown", prefix + name, cause, "set the file name there"))
             pair = Pair(prefix + name, name, size_bytes=path.stat().st_size)
         image, regions = pair.image.removeprefix(prefix), tuple(split_lesions(mask))
         height, width = mask.shape

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tumortrace.data.annotations.labels import describe_labels
 from tumortrace.data.cases import CaseRecord
-from tumortrace.data.findings import Finding, describe_main_cause, left_out
+from tumortrace.data.findings import Finding, describe_main_cause, left_out, warning
 from tumortrace.data.folders import Tree, list_tree
 from tumortrace.data.layouts.leftovers import NO_ANNOTATIONS, name_leftovers
 from tumortrace.data.layouts.open import open_layouts
@@ -259,7 +259,7 @@ def exclude(dataset: Dataset, names_file: Path) -> Dataset:
     findings = [
         left_out("excluded", record.case_id, cause, "nothing to do")
         if record.case_id in gone
-        else Finding("not-excluded", "warning", record.case_id, f"{cause}, but {record.part.upper()} {why}", remedy)
+        else warning("not-excluded", record.case_id, f"{cause}, but {record.part.upper()} {why}", remedy)
         for record in dataset.records
         if record.case_id in gone | idle
     ]

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortrace.data.findings import Finding
+from tumortrace.data.findings import Finding, warning
 
 MOST = 0.5
 """Fraction of the frame that no tumour fills in most slices of a dataset."""
@@ -77,14 +77,14 @@ def _find_mostly_inverted(source: str, masks: Sequence[MaskSummary]) -> list[Fin
         return []
     cause = f"of {len(masks)} masks, half mark {median:.0%} of the frame or more as tumour"
     remedy = "check whether they are inverted: 0 must be background"
-    return [Finding("masks-inverted", "warning", source or "masks", cause, remedy)]
+    return [warning("masks-inverted", source or "masks", cause, remedy)]
 
 
 def _find_inverted(masks: Sequence[MaskSummary]) -> list[Finding]:
     """One warning for each mask that marks most of the frame, its border included, but not all of it."""
     remedy = "check whether it is inverted: 0 must be background"
     return [
-        Finding("masks-inverted", "warning", mask.case_id, f"its mask marks {mask.marked:.0%} of the frame", remedy)
+        warning("masks-inverted", mask.case_id, f"its mask marks {mask.marked:.0%} of the frame", remedy)
         for mask in masks
         if MOST < mask.marked < 1 and mask.marked_border > MOST_BORDER
     ]
@@ -110,7 +110,7 @@ def _find_blank(masks: Iterable[MaskSummary]) -> list[Finding]:
 
 def _name_blank(mask: MaskSummary) -> Finding:
     cause = "its mask is blank, but the slices before and after have a tumour at the same place"
-    return Finding("mask-blank", "warning", mask.case_id, cause, "check whether the mask is lost")
+    return warning("mask-blank", mask.case_id, cause, "check whether the mask is lost")
 
 
 def _overlap(one: MaskSummary, other: MaskSummary) -> float:

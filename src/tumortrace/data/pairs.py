@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from tumortrace.data.findings import Finding, left_out
+from tumortrace.data.findings import Finding, left_out, warning
 from tumortrace.data.names import describe_unsafe, spelling_key, stem_of
 from tumortrace.data.patients import PATIENT_COLUMNS, read_patient
 from tumortrace.data.tables import list_columns, parse_table, read_text
@@ -158,9 +158,7 @@ def check_pairs(pairs: Iterable[Pair], *, prefix: str) -> tuple[list[Pair], list
             findings.append(left_out("unsafe-filename", file, cause, remedy))
         elif image in first:
             cause = f"listed again, with mask {pair.mask!r}; its first row, with mask {first[image].mask!r}, is used"
-            findings.append(
-                Finding("duplicate-record", "warning", prefix + image, cause, "leave one row for each image")
-            )
+            findings.append(warning("duplicate-record", prefix + image, cause, "leave one row for each image"))
         else:
             first[image] = replace(pair, image=image)
     return list(first.values()), findings
@@ -199,7 +197,7 @@ def match_names(images: Sequence[str], masks: Sequence[str]) -> tuple[list[Pair]
             )
         elif len(claim) > 1:
             cause = f"several masks ({', '.join(claim)}); {claim[0]} is used"
-            findings.append(Finding("duplicate-record", "warning", image, cause, "leave one mask for each image"))
+            findings.append(warning("duplicate-record", image, cause, "leave one mask for each image"))
     return pairs, findings, {mask for claim in claims.values() for mask in claim}
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from tumortrace.data.findings import Finding
+from tumortrace.data.findings import Finding, left_out
 from tumortrace.data.folders import is_picture, list_tree
 from tumortrace.data.pictures import DICOM_HEAD, is_dicom
 from tumortrace.data.slice import Slice
@@ -267,4 +267,4 @@ def make_unique(names: Sequence[str]) -> list[str]:
 def _refused(kind: str, path: Path, error: DataError) -> Finding:
     text = str(error).removeprefix(f"{path}: ")
     cause, _, remedy = text.rpartition("; ")
-    return Finding(kind, "left out", str(path), cause or text, remedy if cause else "give another file")
+    return left_out(kind, str(path), cause or text, remedy if cause else "give another file")

@@ -40,7 +40,7 @@ from tumortrace.data.annotations.shapes import (
     read_outline,
 )
 from tumortrace.data.bitmap import Bitmap, draw_bitmap, to_bitmap
-from tumortrace.data.findings import Finding, left_out
+from tumortrace.data.findings import Finding, left_out, warning
 from tumortrace.data.geometry import Circle, Ellipse, Polygon, Region
 from tumortrace.wording import counted
 
@@ -88,7 +88,7 @@ def _read_image(element: Element, head: Element) -> tuple[ImageAnnotation | None
     findings = list(collected.findings)
     if tags := [child.get("label", "") for child in element if child.tag == "tag"]:
         cause = f"no area, so not drawn: {counted(len(tags), 'tag')} ({', '.join(tags[:3])})"
-        findings.append(Finding("no-area", "warning", name, cause, "outline the tumour"))
+        findings.append(warning("no-area", name, cause, "outline the tumour"))
     known = Element("image", element.attrib)
     known.extend(child for child in element if child.tag in _NOT_SHAPES)
     return _to_record(name, collected, _declared_size(element), Original(FORMAT, head, known)), findings

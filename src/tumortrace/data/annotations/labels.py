@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from tumortrace.data.annotations.records import ImageAnnotation, keep_regions
-from tumortrace.data.findings import Finding
+from tumortrace.data.findings import Finding, warning
 
 _MOST_LISTED = 8
 
@@ -42,7 +42,7 @@ def find_united(file: str, counts: Mapping[str, Counter[str]]) -> list[Finding]:
     if not several:
         return []
     cause = f"the regions have several labels ({describe_labels(several)}); all are united into the tumour"
-    return [Finding("labels-united", "warning", file, cause, "choose the tumour's label with --label NAME")]
+    return [warning("labels-united", file, cause, "choose the tumour's label with --label NAME")]
 
 
 def _describe_counter(counter: Counter[str]) -> str:

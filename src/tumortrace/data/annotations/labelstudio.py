@@ -37,7 +37,7 @@ from tumortrace.data.annotations.shapes import (
     read_pairs,
 )
 from tumortrace.data.bitmap import to_bitmap
-from tumortrace.data.findings import Finding, left_out
+from tumortrace.data.findings import Finding, left_out, warning
 from tumortrace.data.geometry import Circle, Ellipse, Polygon, Region, rasterize_region
 from tumortrace.json_csv import Document
 
@@ -98,7 +98,7 @@ def _read_task(task: Document, number: int, source: Source) -> tuple[ImageAnnota
     if len(valid) > 1:
         which = "the accepted one" if chosen.get("ground_truth") else "the first"
         cause = f"task {number} has {len(valid)} annotations; {which} is used"
-        findings.append(Finding("duplicate-record", "warning", names[0], cause, "accept one as ground truth"))
+        findings.append(warning("duplicate-record", names[0], cause, "accept one as ground truth"))
     kept = {name: value for name, value in chosen.items() if name != "result"}
     others = [each for each in task[key] if each is not chosen]
     whole = {**task, key: [kept, *others]}

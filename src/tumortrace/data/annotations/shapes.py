@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tumortrace.data.findings import Finding
+from tumortrace.data.findings import Finding, warning
 from tumortrace.data.geometry import Polygon, Region
 from tumortrace.errors import DataError
 from tumortrace.wording import counted
@@ -90,11 +90,10 @@ def collect_shapes(filename: str, shapes: Iterable[object], read: Callable[[obje
         except ShapeError as fault:
             kind, cause = fault.args
             undrawn.append(shape)
-            findings.append(Finding(kind, "warning", filename, f"region {number}: {cause}", _REMEDY))
+            findings.append(warning(kind, filename, f"region {number}: {cause}", _REMEDY))
             continue
         findings += [
-            Finding(kind, "warning", filename, f"region {number}: {cause}", remedy)
-            for kind, cause, remedy in drawn.notes
+            warning(kind, filename, f"region {number}: {cause}", remedy) for kind, cause, remedy in drawn.notes
         ]
         regions += drawn.regions
         labels += [drawn.labels] * len(drawn.regions)

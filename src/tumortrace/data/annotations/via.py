@@ -31,7 +31,7 @@ from tumortrace.data.annotations.shapes import (
     read_outline,
 )
 from tumortrace.data.bitmap import Bitmap, draw_bitmap
-from tumortrace.data.findings import Finding, left_out
+from tumortrace.data.findings import Finding, left_out, warning
 from tumortrace.data.geometry import Circle, Ellipse, Polygon, Region, mask_to_polygons
 from tumortrace.data.names import describe_unsafe
 from tumortrace.data.patients import find_patient
@@ -247,7 +247,7 @@ def _read_record(raw: _RawRecord) -> tuple[ImageAnnotation | None, list[Finding]
     if raw.declared > len(raw.regions):
         cause = f"only {len(raw.regions)} of its {raw.declared} regions (region_count) are in the table"
         remedy = "export the annotations from VIA again"
-        findings.append(Finding("regions-missing", "warning", filename, cause, remedy))
+        findings.append(warning("regions-missing", filename, cause, remedy))
     patient = find_patient(raw.file_attributes) if isinstance(raw.file_attributes, dict) else None
     original = Original(FORMAT, raw.document, raw.record, collected.originals, collected.undrawn)
     image = ImageAnnotation(

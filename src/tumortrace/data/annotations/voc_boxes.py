@@ -20,7 +20,7 @@ from tumortrace.data.annotations.shapes import (
     read_box,
     read_outline,
 )
-from tumortrace.data.findings import Finding
+from tumortrace.data.findings import Finding, warning
 from tumortrace.data.geometry import Polygon
 
 BOXES = "are boxes, which hold healthy tissue in their corners; they are drawn as they are"
@@ -60,7 +60,7 @@ def read_document(document: object, source: Source) -> AnnotationFile | None:
 
 def name_boxes(name: str, count: int) -> Finding:
     """Return the warning that regions of an image are boxes."""
-    return Finding("boxes", "warning", name, f"{count} of its regions {BOXES}", "outline the tumour itself")
+    return warning("boxes", name, f"{count} of its regions {BOXES}", "outline the tumour itself")
 
 
 def _declared_size(document: Element) -> tuple[int, int] | None:

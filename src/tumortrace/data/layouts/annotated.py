@@ -10,7 +10,7 @@ from tumortrace.data.annotations.documents import SUFFIXES
 from tumortrace.data.annotations.find import choose_annotations
 from tumortrace.data.annotations.labels import count_labels, keep_label
 from tumortrace.data.annotations.records import NO_IMAGE, AnnotationFile, ImageAnnotation, region_key
-from tumortrace.data.findings import Finding, left_out
+from tumortrace.data.findings import Finding, left_out, warning
 from tumortrace.data.folders import is_picture, join
 from tumortrace.data.layouts.opening import Opening, ancestors, below
 from tumortrace.data.lookup import FileLookup
@@ -248,7 +248,7 @@ def _add_annotated(opening: Opening, image: str, described: list[tuple[str, Imag
         file = next(file for file, each in described if each is record)
         cause = f"its record in {file.rpartition('/')[2]} has no region, so it counts as free of tumour"
         remedy = "remove the record if the image is not annotated yet"
-        opening.findings.append(Finding("no-region", "warning", image, cause, remedy))
+        opening.findings.append(warning("no-region", image, cause, remedy))
     opening.add_case(image, counted.regions, patient=record.patient, annotation=counted)
 
 

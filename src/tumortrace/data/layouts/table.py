@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tumortrace.data.findings import Finding
+from tumortrace.data.findings import warning
 from tumortrace.data.folders import Tree, is_picture, parent_of
 from tumortrace.data.layouts.opening import Opening, is_below_any
 from tumortrace.data.lookup import FileLookup
@@ -38,7 +38,7 @@ def open_table(opening: Opening, folder: str) -> None:
         opening.faults[folder] = str(error)
         return
     if table.fault:
-        opening.findings.append(Finding("pairs-columns", "warning", file, *table.fault))
+        opening.findings.append(warning("pairs-columns", file, *table.fault))
     rows = _find_rows(opening, folder, table)
     opening.patients |= {row.image: row.pair.patient for row in rows if row.pair.patient}
     opening.kinds |= {row.image: (row.pair.tumour_class, row.pair.plane) for row in rows}
@@ -94,7 +94,7 @@ def _add_cases(opening: Opening, rows: Sequence[_Row]) -> None:
     for image, mask, pair in rows:
         if image in opening.used:
             cause = "listed again in other letters; its first row is used"
-            opening.findings.append(Finding("duplicate-record", "warning", image, cause, "leave one row an image"))
+            opening.findings.append(warning("duplicate-record", image, cause, "leave one row an image"))
         elif mask is None:
             cause = f"no mask {pair.mask or stem_of(image.rpartition('/')[2]) + '.png'} in masks/"
             opening.leave_out("annotation-missing", image, cause, "add the mask; all black if free of tumour")
