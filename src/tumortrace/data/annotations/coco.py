@@ -18,6 +18,7 @@ from tumortrace.data.annotations.records import (
     Source,
     Writer,
     classes_of,
+    original_of,
     original_shapes,
 )
 from tumortrace.data.annotations.rle import decode_runs, encode_runs, pack_counts, unpack_counts
@@ -27,8 +28,10 @@ from tumortrace.data.annotations.shapes import (
     ShapeError,
     collect_shapes,
     excerpt,
-    no_area,
     read_outline,
+    read_size_hw,
+    to_marked,
+    to_record,
 )
 from tumortrace.data.bitmap import to_bitmap
 from tumortrace.data.findings import Finding, left_out
@@ -74,7 +77,7 @@ def read_document(document: object, source: Source) -> AnnotationFile | None:
 
 def encode_coco(records: Sequence[ImageAnnotation], classes: Sequence[str]) -> dict[str, bytes]:
     """Return the content of a COCO file by its name; polygons stay polygons, other shapes become run lengths."""
-    originals = [record.original for record in records if record.original and record.original.format == FORMAT]
+    originals = [original for record in records if (original := original_of(record, FORMAT))]
     first = originals[0].document if originals else None
     document = {**first} if isinstance(first, dict) else {"info": {}, "licenses": []}
     listed = document.get("categories")
@@ -162,9 +165,9 @@ def _renumber(annotation: Document, record: ImageAnnotation, ids: Mapping[str, o
         ids: Numbers of the categories in the written file, by their names.
         listed: Categories whose numbers the written file keeps.
     """
-    own = _categories_of(record.original)
-    from_coco = record.original is not None and record.original.format == FORMAT
-    if not from_coco or own == listed or "category_id" not in annotation:
+    original = original_of(record, FORMAT)
+    own = _categories_of(original)
+    if original is None or own == listed or "category_id" not in annotation:
         return annotation
     key = _id_key(annotation["category_id"])
     name = _name_categories(own).get(key, key)
@@ -178,22 +181,12 @@ def _read_image(
     if not isinstance(image, dict) or not isinstance(filename, str) or not (name := clean_name(filename)):
         cause = f"image {printable(_image_id(image))[:40]} has no file name that can be used ({excerpt(filename)})"
         return None, [left_out("unsafe-filename", NO_IMAGE, cause, "name the image relative to the annotation file")]
-    width, height = image.get("width"), image.get("height")
-    size_hw = (height, width) if type(height) is int and type(width) is int and height > 0 and width > 0 else None
+    size_hw = read_size_hw(image.get("height"), image.get("width"))
     # Captions outline nothing, and do not say that there is something to outline.
     outlined = [each for each in shapes if not (isinstance(each, dict) and "caption" in each)]
     collected = collect_shapes(name, outlined, lambda shape: _read_shape(shape, size_hw, names))
     known = {key: value for key, value in document.items() if key not in {"images", "image", "annotations"}}
-    original = Original(FORMAT, known, image, collected.originals, collected.undrawn)
-    record = ImageAnnotation(
-        name,
-        -1,
-        collected.regions,
-        collected.labels,
-        undrawn=len(collected.undrawn),
-        size_hw=size_hw,
-        original=original,
-    )
+    record = to_record(name, collected, size_hw=size_hw, original=Original(FORMAT, known, image))
     return record, list(collected.findings)
 
 
@@ -238,16 +231,13 @@ def _read_rle(segmentation: Document, size_hw: tuple[int, int] | None) -> Region
     if size_hw and (height, width) != size_hw:
         raise ShapeError("empty-region", f"its mask is {width} x {height}, and its image {size_hw[1]} x {size_hw[0]}")
     mask = decode_runs(unpack_counts(counts) if isinstance(counts, str) else counts, (height, width), by_columns=True)
-    if not mask.any():
-        raise no_area("a mask without a marked pixel")
-    return to_bitmap(mask)
+    return to_marked(mask)
 
 
 def _to_images(records: Sequence[ImageAnnotation]) -> list[Document]:
     """The images; those that come from COCO keep all they have, and their ids where no two are the same."""
-    known = [
-        record.original.record if record.original and record.original.format == FORMAT else None for record in records
-    ]
+    originals = [original_of(record, FORMAT) for record in records]
+    known = [None if original is None else original.record for original in originals]
     ids = [each.get("id") if isinstance(each, dict) else None for each in known]
     keep = all(number is not None for number in ids) and len(set(map(str, ids))) == len(ids)
     images = []
@@ -262,13 +252,13 @@ def _to_annotations(record: ImageAnnotation, image_id: object, ids: Mapping[str,
     height, width = record.size_hw or (0, 0)
     annotations: list[Document] = []
     shapes = original_shapes(record, FORMAT)
-    from_coco = record.original is not None and record.original.format == FORMAT
+    original = original_of(record, FORMAT)
     for region, name, shape in zip(record.regions, classes_of(record), shapes, strict=True):
         if isinstance(shape, dict):
             annotations.append({**shape, "image_id": image_id})
-        elif not from_coco:  # else a further part of the annotation before
+        elif original is None:  # else a further part of the annotation before
             annotations.append({"image_id": image_id, "category_id": ids[name], **_to_shape(region, (height, width))})
-    kept = record.original.undrawn if from_coco and record.original else ()
+    kept = original.undrawn if original else ()
     return [*annotations, *({**each, "image_id": image_id} for each in kept if isinstance(each, dict))]
 
 

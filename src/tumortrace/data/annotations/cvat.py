@@ -23,23 +23,26 @@ from tumortrace.data.annotations.records import (
     Source,
     Writer,
     classes_of,
+    original_of,
     original_shapes,
 )
 from tumortrace.data.annotations.rle import decode_runs, encode_runs
 from tumortrace.data.annotations.shapes import (
     EDGE,
-    Collected,
     Drawn,
     ShapeError,
     collect_shapes,
     excerpt,
     no_area,
     parse_number,
+    parse_size_hw,
     read_box,
     read_length,
     read_outline,
+    to_marked,
+    to_record,
 )
-from tumortrace.data.bitmap import Bitmap, draw_bitmap, to_bitmap
+from tumortrace.data.bitmap import Bitmap, draw_bitmap
 from tumortrace.data.findings import Finding, left_out, warning
 from tumortrace.data.geometry import Circle, Ellipse, Polygon, Region
 from tumortrace.wording import counted
@@ -71,7 +74,7 @@ def read_document(document: object, _source: Source) -> AnnotationFile | None:
 
 def encode_cvat(records: Sequence[ImageAnnotation], classes: Sequence[str]) -> dict[str, bytes]:
     """Return the content of a CVAT 1.1 file by its name; polygons, ellipses and masks stay, circles become ellipses."""
-    heads = [record.original.document for record in records if record.original and record.original.format == FORMAT]
+    heads = [original.document for record in records if (original := original_of(record, FORMAT))]
     root = deepcopy(heads[0]) if heads and isinstance(heads[0], Element) else _make_head(classes)
     for number, record in enumerate(records):
         _add_image(root, record, number)
@@ -91,32 +94,14 @@ def _read_image(element: Element, head: Element) -> tuple[ImageAnnotation | None
         findings.append(warning("no-area", name, cause, "outline the tumour"))
     known = Element("image", element.attrib)
     known.extend(child for child in element if child.tag in _NOT_SHAPES)
-    return _to_record(name, collected, _declared_size(element), Original(FORMAT, head, known)), findings
-
-
-def _to_record(name: str, collected: Collected, size_hw: tuple[int, int] | None, original: Original) -> ImageAnnotation:
-    return ImageAnnotation(
-        name,
-        -1,
-        collected.regions,
-        collected.labels,
-        undrawn=len(collected.undrawn),
-        size_hw=size_hw,
-        original=Original(FORMAT, original.document, original.record, collected.originals, collected.undrawn),
-    )
-
-
-def _declared_size(element: Element) -> tuple[int, int] | None:
-    texts = element.get("height", ""), element.get("width", "")
-    known = all(text.isascii() and text.isdecimal() and 0 < len(text) < 10 and int(text) > 0 for text in texts)
-    return (int(texts[0]), int(texts[1])) if known else None
+    size_hw = parse_size_hw(element.get("height"), element.get("width"))
+    return to_record(name, collected, size_hw=size_hw, original=Original(FORMAT, head, known)), findings
 
 
 def _read_frames(document: Element) -> tuple[list[ImageAnnotation], list[Finding]]:
     """Records of the frames of a video whose shapes are all known, and findings on the others."""
     by_frame, unknown = spread_tracks(document)
-    original = document.find(".//original_size")
-    size = None if original is None else Element("image", {child.tag: child.text or "" for child in original})
+    size_hw = parse_size_hw(document.findtext(".//original_size/height"), document.findtext(".//original_size/width"))
     records, findings = [], []
     for frame, shapes in sorted(by_frame.items()):
         name = f"frame_{frame:06d}"
@@ -125,7 +110,7 @@ def _read_frames(document: Element) -> tuple[list[ImageAnnotation], list[Finding
             findings.append(left_out("regions-missing", name, cause, "export all frames as CVAT for images 1.1"))
             continue
         collected = collect_shapes(name, shapes, _read_shape)
-        records.append(_to_record(name, collected, None if size is None else _declared_size(size), Original("")))
+        records.append(to_record(name, collected, size_hw=size_hw, original=Original(FORMAT)))
         findings += collected.findings
     return records, findings
 
@@ -168,10 +153,7 @@ def _number(shape: Element, key: str) -> float:
 def _read_mask(shape: Element) -> Bitmap:
     width, height, left, top = (int(_number(shape, key)) for key in ("width", "height", "left", "top"))
     counts = [int(parse_number(text, "rle")) for text in shape.get("rle", "").split(",")]
-    bitmap = to_bitmap(decode_runs(counts, (height, width), by_columns=False), (left, top))
-    if not len(bitmap.runs):
-        raise no_area("a mask without a marked pixel")
-    return bitmap
+    return to_marked(decode_runs(counts, (height, width), by_columns=False), (left, top))
 
 
 def _make_head(classes: Sequence[str]) -> Element:
@@ -186,7 +168,7 @@ def _make_head(classes: Sequence[str]) -> Element:
 
 
 def _add_image(root: Element, record: ImageAnnotation, number: int) -> None:
-    original = record.original if record.original and record.original.format == FORMAT else Original(FORMAT)
+    original = original_of(record, FORMAT) or Original(FORMAT)
     known = original.record if isinstance(original.record, Element) else Element("image")
     height, width = record.size_hw or (0, 0)
     own = {"name": record.filename, "width": str(width), "height": str(height)}

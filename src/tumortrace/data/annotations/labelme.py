@@ -11,6 +11,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 import cv2
@@ -25,6 +26,7 @@ from tumortrace.data.annotations.records import (
     Source,
     Writer,
     classes_of,
+    original_of,
     original_shapes,
 )
 from tumortrace.data.annotations.shapes import (
@@ -38,6 +40,9 @@ from tumortrace.data.annotations.shapes import (
     read_number,
     read_outline,
     read_pairs,
+    read_size_hw,
+    to_marked,
+    to_record,
 )
 from tumortrace.data.bitmap import Bitmap, draw_bitmap, to_bitmap
 from tumortrace.data.findings import left_out
@@ -63,7 +68,7 @@ def read_document(document: object, source: Source) -> AnnotationFile | None:
     collected = collect_shapes(name, document["shapes"], _read_shape)
     findings = list(collected.findings)
     has_picture = isinstance(document.get("imageData"), str)
-    size_hw = _declared_size(document)
+    size_hw = read_size_hw(document.get("imageHeight"), document.get("imageWidth"))
     if has_picture and size_hw is None:
         try:
             size_hw = _size_of_picture(source)
@@ -72,19 +77,10 @@ def read_document(document: object, source: Source) -> AnnotationFile | None:
             findings.append(
                 left_out("unreadable", name, f"the picture in {source.path.name}: {error}", "add the image")
             )
-    original = Original(FORMAT, None, document, collected.originals, collected.undrawn)
-    image = ImageAnnotation(
-        name,
-        -1,
-        collected.regions,
-        collected.labels,
-        undrawn=len(collected.undrawn),
-        size_hw=size_hw,
-        other_names=tuple(dict.fromkeys((name.rpartition("/")[2], source.path.stem))),
-        has_picture=has_picture,
-        original=original,
-    )
-    return AnnotationFile((image,), tuple(findings))
+    other_names = tuple(dict.fromkeys((name.rpartition("/")[2], source.path.stem)))
+    original = Original(FORMAT, record=document)
+    image = to_record(name, collected, size_hw=size_hw, other_names=other_names, original=original)
+    return AnnotationFile((replace(image, has_picture=has_picture),), tuple(findings))
 
 
 def encode_labelme(records: Sequence[ImageAnnotation], _classes: Sequence[str]) -> dict[str, bytes]:
@@ -111,11 +107,6 @@ def _name_files(images: Sequence[str]) -> dict[str, str]:
 def _name_file(image: str) -> str:
     """The path of the file of an image."""
     return PurePosixPath(image).with_suffix(".json").as_posix()
-
-
-def _declared_size(document: Document) -> tuple[int, int] | None:
-    height, width = document.get("imageHeight"), document.get("imageWidth")
-    return (height, width) if type(height) is int and type(width) is int and height > 0 and width > 0 else None
 
 
 def _size_of_picture(source: Source) -> tuple[int, int]:
@@ -176,23 +167,19 @@ def _require_two(pairs: list[tuple[object, object]], name: str) -> list[tuple[ob
 def _read_mask(shape: Document, corners: list[tuple[object, object]]) -> Bitmap:
     (left, top), _ = corners
     origin_xy = int(read_number(left, "x")), int(read_number(top, "y"))
-    bitmap = to_bitmap(decode_mask_picture(shape.get("mask")), origin_xy)
-    if not len(bitmap.runs):
-        raise no_area("a mask without a marked pixel")
-    return bitmap
+    return to_marked(decode_mask_picture(shape.get("mask")), origin_xy)
 
 
 def _to_document(record: ImageAnnotation) -> Document:
-    known = record.original.record if record.original and record.original.format == FORMAT else None
-    known = known if isinstance(known, dict) else {"version": _VERSION, "flags": {}}
+    original = original_of(record, FORMAT) or Original(FORMAT)
+    known = original.record if isinstance(original.record, dict) else {"version": _VERSION, "flags": {}}
     shapes = []
     for region, name, shape in zip(record.regions, classes_of(record), original_shapes(record, FORMAT), strict=True):
         drawn = shape if shape is not None else _to_shape(region, name, record.size_hw or (0, 0))
         shapes += [] if drawn is None else [drawn]
-    undrawn = record.original.undrawn if record.original and record.original.format == FORMAT else ()
     height, width = record.size_hw or (None, None)
     own = {"imagePath": record.filename.rpartition("/")[2], "imageHeight": height, "imageWidth": width}
-    return {"imageData": None, **known, "shapes": [*shapes, *undrawn], **own}
+    return {"imageData": None, **known, "shapes": [*shapes, *original.undrawn], **own}
 
 
 def _to_shape(region: Region, name: str, size_hw: tuple[int, int]) -> Document | None:

@@ -20,6 +20,7 @@ from tumortrace.data.annotations.records import (
     Source,
     Writer,
     classes_of,
+    original_of,
     original_shapes,
 )
 from tumortrace.data.annotations.rle import decode_brush, encode_brush
@@ -35,8 +36,10 @@ from tumortrace.data.annotations.shapes import (
     read_number,
     read_outline,
     read_pairs,
+    read_size_hw,
+    to_marked,
+    to_record,
 )
-from tumortrace.data.bitmap import to_bitmap
 from tumortrace.data.findings import Finding, left_out, warning
 from tumortrace.data.geometry import Circle, Ellipse, Polygon, Region, rasterize_region
 from tumortrace.json_csv import Document
@@ -94,17 +97,14 @@ def _read_task(task: Document, number: int, source: Source) -> tuple[ImageAnnota
         cause = f"task {number} has no annotation that was submitted"
         return None, [left_out("annotation-missing", names[0], cause, "annotate the image")]
     chosen = next((each for each in valid if each.get("ground_truth")), valid[0])
-    record, findings = _read_results(names, chosen["result"], source)
+    kept = {name: value for name, value in chosen.items() if name != "result"}
+    others = [each for each in task[key] if each is not chosen]
+    record, findings = _read_results(names, chosen["result"], source, task={**task, key: [kept, *others]})
     if len(valid) > 1:
         which = "the accepted one" if chosen.get("ground_truth") else "the first"
         cause = f"task {number} has {len(valid)} annotations; {which} is used"
         findings.append(warning("duplicate-record", names[0], cause, "accept one as ground truth"))
-    kept = {name: value for name, value in chosen.items() if name != "result"}
-    others = [each for each in task[key] if each is not chosen]
-    whole = {**task, key: [kept, *others]}
-    original = record.original or Original(FORMAT)
-    whole_original = Original(FORMAT, None, whole, original.shapes, original.undrawn)
-    return _with_original(record, whole_original), findings
+    return record, findings
 
 
 def _read_short(task: Document, number: int, source: Source) -> tuple[ImageAnnotation | None, list[Finding]]:
@@ -118,19 +118,6 @@ def _read_short(task: Document, number: int, source: Source) -> tuple[ImageAnnot
     return _read_results(names, results, source)
 
 
-def _with_original(record: ImageAnnotation, original: Original) -> ImageAnnotation:
-    return ImageAnnotation(
-        record.filename,
-        record.size_bytes,
-        record.regions,
-        record.labels,
-        undrawn=record.undrawn,
-        size_hw=record.size_hw,
-        other_names=record.other_names,
-        original=original,
-    )
-
-
 def _name_images(data: Mapping[str, object]) -> list[str]:
     """The names that the image of a task may have: what is called image, or else ends like a picture."""
     texts = {key: value for key, value in data.items() if isinstance(value, str)}
@@ -140,22 +127,15 @@ def _name_images(data: Mapping[str, object]) -> list[str]:
 
 
 def _read_results(
-    names: Sequence[str], results: Sequence[object], source: Source
+    names: Sequence[str], results: Sequence[object], source: Source, *, task: Document | None = None
 ) -> tuple[ImageAnnotation, list[Finding]]:
+    """The record of an image by its results; ``task`` is what the file holds beside them, kept for writing it back."""
     shapes = _unite_by_id(results)
     declared = next((size for shape in shapes if (size := _declared_size(shape))), None)
     size_hw = declared or next((size for name in names if (size := source.size_of(name))), None)
     collected = collect_shapes(names[0], shapes, lambda shape: _read_shape(shape, size_hw))
-    record = ImageAnnotation(
-        names[0],
-        -1,
-        collected.regions,
-        collected.labels,
-        undrawn=len(collected.undrawn),
-        size_hw=size_hw,
-        other_names=tuple(names[1:]),
-        original=Original(FORMAT, None, None, collected.originals, collected.undrawn),
-    )
+    original = Original(FORMAT, record=task)
+    record = to_record(names[0], collected, size_hw=size_hw, other_names=tuple(names[1:]), original=original)
     return record, list(collected.findings)
 
 
@@ -175,8 +155,7 @@ def _unite_by_id(results: Sequence[object]) -> list[Document]:
 
 
 def _declared_size(result: Document) -> tuple[int, int] | None:
-    height, width = result.get("original_height"), result.get("original_width")
-    return (height, width) if type(height) is int and type(width) is int and height > 0 and width > 0 else None
+    return read_size_hw(result.get("original_height"), result.get("original_width"))
 
 
 def _read_shape(shape: object, size_hw: tuple[int, int] | None) -> Drawn:
@@ -206,9 +185,7 @@ def _read_region(value: Document, size_hw: tuple[int, int]) -> Region:
             raise ShapeError(
                 "empty-region", f"its mask is {mask.shape[1]} x {mask.shape[0]}, its image {width} x {height}"
             )
-        if not mask.any():
-            raise no_area("a brush without a marked pixel")
-        return to_bitmap(mask)
+        return to_marked(mask, what="brush")
     if "points" in value:
         if value.get("closed") is False:
             raise no_area("an outline that is not closed")
@@ -229,7 +206,7 @@ def _read_region(value: Document, size_hw: tuple[int, int]) -> Region:
 
 
 def _to_task(record: ImageAnnotation, number: int) -> Document:
-    original = record.original if record.original and record.original.format == FORMAT else Original(FORMAT)
+    original = original_of(record, FORMAT) or Original(FORMAT)
     results = []
     shapes = original_shapes(record, FORMAT)
     for index, (region, name, shape) in enumerate(zip(record.regions, classes_of(record), shapes, strict=True), 1):

@@ -165,9 +165,12 @@ def list_classes(images: Iterable[ImageAnnotation]) -> list[str]:
     return sorted({name for image in images for name in classes_of(image)}) or [DEFAULT_CLASS]
 
 
+def original_of(image: ImageAnnotation, format_name: str) -> Original | None:
+    """Return what a file of this format holds of an image; None where the image comes from no such file."""
+    return image.original if image.original and image.original.format == format_name else None
+
+
 def original_shapes(image: ImageAnnotation, format_name: str) -> list[object]:
     """Return what stood for each region in a file of the same format; None for each where there is no such file."""
-    original = image.original
-    if original is None or original.format != format_name:
-        return [None] * len(image.regions)
-    return list(original.shapes)
+    original = original_of(image, format_name)
+    return [None] * len(image.regions) if original is None else list(original.shapes)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from tumortrace.data.annotations.records import ImageAnnotation, Original
+from tumortrace.data.bitmap import Bitmap, to_bitmap
 from tumortrace.data.findings import Finding, warning
 from tumortrace.data.geometry import Polygon, Region
 from tumortrace.errors import DataError
@@ -99,6 +103,64 @@ def collect_shapes(filename: str, shapes: Iterable[object], read: Callable[[obje
         labels += [drawn.labels] * len(drawn.regions)
         originals += [shape if first == 0 else None for first in range(len(drawn.regions))]
     return Collected(tuple(regions), tuple(labels), tuple(originals), tuple(undrawn), tuple(findings))
+
+
+def to_record(
+    filename: str,
+    collected: Collected,
+    *,
+    size_hw: tuple[int, int] | None = None,
+    other_names: tuple[str, ...] = (),
+    original: Original | None = None,
+) -> ImageAnnotation:
+    """Make the record of an image of its shapes.
+
+    Args:
+        filename: Path of the image; see ``ImageAnnotation`` for this and the next two.
+        collected: Its shapes.
+        size_hw: Height and width of the image.
+        other_names: Further names that the image may have.
+        original: Content of the file but for the shapes, where the format can be written back.
+    """
+    if original is not None:
+        original = replace(original, shapes=collected.originals, undrawn=collected.undrawn)
+    return ImageAnnotation(
+        filename,
+        -1,
+        collected.regions,
+        collected.labels,
+        undrawn=len(collected.undrawn),
+        size_hw=size_hw,
+        other_names=other_names,
+        original=original,
+    )
+
+
+def read_size_hw(height: object, width: object) -> tuple[int, int] | None:
+    """Return height and width that a file declares in pixels; None where they are no whole numbers above 0."""
+    return (height, width) if type(height) is int and type(width) is int and min(height, width) > 0 else None
+
+
+def parse_size_hw(height: str | None, width: str | None) -> tuple[int, int] | None:
+    """Return height and width that a file declares as texts; None where they are no whole numbers above 0."""
+    numbers = [int(text) if text and re.fullmatch("[0-9]{1,9}", text) else 0 for text in (height, width)]
+    return read_size_hw(*numbers)
+
+
+def to_marked(mask: NDArray[np.bool_], origin_xy: tuple[int, int] = (0, 0), *, what: str = "mask") -> Bitmap:
+    """Return a mask as a region.
+
+    Args:
+        mask: Shape (H, W), bool.
+        origin_xy: Column and row of its first pixel in the image.
+        what: Name of such a shape in the format.
+
+    Raises:
+        ShapeError: No pixel is marked.
+    """
+    if not mask.any():
+        raise no_area(f"a {what} without a marked pixel")
+    return to_bitmap(mask, origin_xy)
 
 
 def no_area(what: str) -> ShapeError:

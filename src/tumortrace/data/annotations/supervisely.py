@@ -6,7 +6,7 @@ Coordinates are whole pixels, counted from 0: vertices lie at pixel centres, and
 from __future__ import annotations
 
 from tumortrace.data.annotations.pixels import decode_mask_picture
-from tumortrace.data.annotations.records import AnnotationFile, ImageAnnotation, Source
+from tumortrace.data.annotations.records import AnnotationFile, Source
 from tumortrace.data.annotations.shapes import (
     Drawn,
     ShapeError,
@@ -17,8 +17,10 @@ from tumortrace.data.annotations.shapes import (
     read_number,
     read_outline,
     read_pairs,
+    read_size_hw,
+    to_marked,
+    to_record,
 )
-from tumortrace.data.bitmap import to_bitmap
 from tumortrace.data.geometry import Polygon, Region, cut_holes
 from tumortrace.json_csv import Document
 from tumortrace.wording import counted
@@ -31,17 +33,9 @@ def read_document(document: object, source: Source) -> AnnotationFile | None:
     size = document.get("size")
     if not isinstance(size, dict):
         return None
-    height, width = size.get("height"), size.get("width")
     collected = collect_shapes(source.path.stem, document["objects"], _read_object)
-    image = ImageAnnotation(
-        source.path.stem,
-        -1,
-        collected.regions,
-        collected.labels,
-        undrawn=len(collected.undrawn),
-        size_hw=(height, width) if type(height) is int and type(width) is int else None,
-    )
-    return AnnotationFile((image,), collected.findings)
+    size_hw = read_size_hw(size.get("height"), size.get("width"))
+    return AnnotationFile((to_record(source.path.stem, collected, size_hw=size_hw),), collected.findings)
 
 
 def _read_object(shape: object) -> Drawn:
@@ -59,10 +53,8 @@ def _read_region(shape: Document) -> Region:
                 raise ShapeError("empty-region", f"its bitmap is {excerpt(bitmap)}")
             (x, y), *_ = read_pairs([bitmap.get("origin")])
             mask = decode_mask_picture(bitmap.get("data"), deflated=True)
-            drawn = to_bitmap(mask, (int(read_number(x, "origin")), int(read_number(y, "origin"))))
-            if not len(drawn.runs):
-                raise no_area("a bitmap without a marked pixel")
-            return drawn
+            origin_xy = int(read_number(x, "origin")), int(read_number(y, "origin"))
+            return to_marked(mask, origin_xy, what="bitmap")
         case "polygon":
             outline, holes = _read_rings(shape)
             return cut_holes(outline, holes)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from tumortrace.data.annotations.records import (
     Original,
     Source,
     Writer,
+    original_of,
     original_shapes,
 )
 from tumortrace.data.annotations.shapes import (
@@ -29,6 +31,7 @@ from tumortrace.data.annotations.shapes import (
     read_length,
     read_number,
     read_outline,
+    to_record,
 )
 from tumortrace.data.bitmap import Bitmap, draw_bitmap
 from tumortrace.data.findings import Finding, left_out, warning
@@ -104,7 +107,7 @@ def encode_via(records: Sequence[ImageAnnotation], _classes: Sequence[str]) -> d
             raise DataError(f"VIA cannot tell two records apart ({key!r}); give each image one record")
         filenames.add(record.filename)
         entries[key] = _to_entry(record)
-    documents = [record.original.document for record in records if record.original and record.original.format == FORMAT]
+    documents = [original.document for record in records if (original := original_of(record, FORMAT))]
     project = next((document for document in documents if isinstance(document, dict)), None)
     document = entries if project is None else {**project, "_via_img_metadata": entries}
     if project is not None and "_via_image_id_list" in project:
@@ -129,7 +132,7 @@ def shape_attributes(region: Polygon | Ellipse | Circle) -> dict[str, object]:
 
 def _to_entry(record: ImageAnnotation) -> dict[str, object]:
     """One record; what is unknown in a record of VIA stays as it is."""
-    original = record.original if record.original and record.original.format == FORMAT else Original(FORMAT)
+    original = original_of(record, FORMAT) or Original(FORMAT)
     known = original.record if isinstance(original.record, dict) else {"file_attributes": {}}
     regions: list[object] = []
     labels = record.labels or ({},) * len(record.regions)
@@ -249,18 +252,9 @@ def _read_record(raw: _RawRecord) -> tuple[ImageAnnotation | None, list[Finding]
         remedy = "export the annotations from VIA again"
         findings.append(warning("regions-missing", filename, cause, remedy))
     patient = find_patient(raw.file_attributes) if isinstance(raw.file_attributes, dict) else None
-    original = Original(FORMAT, raw.document, raw.record, collected.originals, collected.undrawn)
-    image = ImageAnnotation(
-        filename.replace("\\", "/"),
-        raw.size_bytes,
-        collected.regions,
-        collected.labels,
-        patient,
-        len(collected.undrawn),
-        other_names=other_names,
-        original=original,
-    )
-    return image, findings
+    original = Original(FORMAT, raw.document, raw.record)
+    image = to_record(filename.replace("\\", "/"), collected, other_names=other_names, original=original)
+    return replace(image, size_bytes=raw.size_bytes, patient=patient), findings
 
 
 def _strip_root(filename: str) -> tuple[str, tuple[str, ...]]:

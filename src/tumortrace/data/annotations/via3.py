@@ -19,6 +19,7 @@ from tumortrace.data.annotations.shapes import (
     read_length,
     read_number,
     read_outline,
+    to_record,
 )
 from tumortrace.data.findings import Finding, left_out
 from tumortrace.data.geometry import Circle, Ellipse, Region
@@ -78,8 +79,7 @@ def _read_image(name: str, shapes: list[Document], attributes: object) -> tuple[
     # A record without coordinates describes the whole picture.
     regions = [shape for shape in shapes if shape.get("xy")]
     collected = collect_shapes(name, regions, lambda shape: _read_shape(shape, known))
-    record = ImageAnnotation(name, -1, collected.regions, collected.labels, undrawn=len(collected.undrawn))
-    return record, list(collected.findings)
+    return to_record(name, collected), list(collected.findings)
 
 
 def _read_shape(shape: object, attributes: Document) -> Drawn:

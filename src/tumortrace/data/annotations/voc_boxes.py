@@ -10,15 +10,17 @@ from collections.abc import Mapping
 from xml.etree.ElementTree import Element
 
 from tumortrace.data.annotations.paths import clean_name
-from tumortrace.data.annotations.records import AnnotationFile, ImageAnnotation, Source
+from tumortrace.data.annotations.records import AnnotationFile, Source
 from tumortrace.data.annotations.shapes import (
     EDGE,
     Drawn,
     ShapeError,
     collect_shapes,
     parse_number,
+    parse_size_hw,
     read_box,
     read_outline,
+    to_record,
 )
 from tumortrace.data.findings import Finding, warning
 from tumortrace.data.geometry import Polygon
@@ -42,31 +44,14 @@ def read_document(document: object, source: Source) -> AnnotationFile | None:
     boxes = [shape for shape in collected.originals if isinstance(shape, Element) and not _list_outlines(shape)]
     if boxes:
         findings.append(name_boxes(name, len(boxes)))
-    return AnnotationFile(
-        (
-            ImageAnnotation(
-                name,
-                -1,
-                collected.regions,
-                collected.labels,
-                undrawn=len(collected.undrawn),
-                size_hw=_declared_size(document),
-                other_names=(source.path.stem,),
-            ),
-        ),
-        tuple(findings),
-    )
+    size_hw = parse_size_hw(document.findtext("size/height"), document.findtext("size/width"))
+    image = to_record(name, collected, size_hw=size_hw, other_names=(source.path.stem,))
+    return AnnotationFile((image,), tuple(findings))
 
 
 def name_boxes(name: str, count: int) -> Finding:
     """Return the warning that regions of an image are boxes."""
     return warning("boxes", name, f"{count} of its regions {BOXES}", "outline the tumour itself")
-
-
-def _declared_size(document: Element) -> tuple[int, int] | None:
-    texts = document.findtext("size/height") or "", document.findtext("size/width") or ""
-    known = all(text.isascii() and text.isdecimal() and 0 < len(text) < 10 and int(text) > 0 for text in texts)
-    return (int(texts[0]), int(texts[1])) if known else None
 
 
 def _read_object(shape: object) -> Drawn:

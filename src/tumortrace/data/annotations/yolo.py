@@ -22,6 +22,7 @@ from tumortrace.data.annotations.shapes import (
     parse_number,
     read_box,
     read_outline,
+    to_record,
 )
 from tumortrace.data.annotations.voc_boxes import name_boxes
 from tumortrace.data.geometry import Polygon, Region, outline_region
@@ -63,10 +64,7 @@ def read_labels(text: str, name: str, size_hw: tuple[int, int], classes: Mapping
     findings = list(collected.findings)
     boxes = sum(len(line.split()) == 5 for line in lines if line not in collected.undrawn)
     findings += [name_boxes(name, boxes)] if boxes else []
-    image = ImageAnnotation(
-        name, -1, collected.regions, collected.labels, undrawn=len(collected.undrawn), size_hw=size_hw
-    )
-    return AnnotationFile((image,), tuple(findings))
+    return AnnotationFile((to_record(name, collected, size_hw=size_hw),), tuple(findings))
 
 
 def read_classes(path: Path) -> dict[int, str]:
