@@ -31,6 +31,18 @@ def without_path(error: TumortraceError) -> str:
     return str(error).partition(": ")[2] or str(error)
 
 
+def split_remedy(error: TumortraceError, path: object) -> tuple[str, str]:
+    """Return what an error says of a file that it names, and the remedy; empty if it has none."""
+    text = str(error).removeprefix(f"{path}: ")
+    cause, _, remedy = text.rpartition("; ")
+    return (cause, remedy) if cause else (text, "")
+
+
+def describe_cause(error: Exception) -> str:
+    """Return why something cannot be read: what the system says, else the error's text, else its type."""
+    return str(getattr(error, "strerror", None) or error) or type(error).__name__
+
+
 SHORTAGES = (
     "failed to map segment",
     "cannot allocate memory",

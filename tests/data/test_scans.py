@@ -19,8 +19,9 @@ from tests.data.dicom.conftest import RAMP, make_dataset, save
 
 from tumortrace.data.dicom.image import read_frames
 from tumortrace.data.dicom.pixels import decode_frame
+from tumortrace.data.names import make_unique
 from tumortrace.data.png_writing import write_png
-from tumortrace.data.scans import find_kind, make_unique, open_volumes, strip_suffix
+from tumortrace.data.scans import find_kind, open_volumes, strip_suffix
 from tumortrace.data.slice_file import read_slice
 from tumortrace.data.volume import Volume
 from tumortrace.errors import DataError

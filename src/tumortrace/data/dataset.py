@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count, permutations
+from itertools import permutations
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from tumortrace.data.findings import Finding, describe_main_cause, left_out, war
 from tumortrace.data.folders import Tree, list_tree
 from tumortrace.data.layouts.leftovers import NO_ANNOTATIONS, name_leftovers
 from tumortrace.data.layouts.open import open_layouts
-from tumortrace.data.names import natural_key, spelling_key
+from tumortrace.data.names import make_unique, natural_key, spelling_key
 from tumortrace.data.parts import PARTS, is_below_masks, part_of, read_folder_name
 from tumortrace.data.pictures import READABLE
 from tumortrace.data.tables import read_text
@@ -145,9 +145,7 @@ def open_datasets(roots: Sequence[Path], *, negatives: Path | None = None, label
         DataError: As ``open_dataset``, for any of the folders; none is given, or one twice; or the negatives are
             annotated.
     """
-    if not roots:
-        raise DataError("no dataset is given; name at least one folder")
-    _refuse_repeated(roots)
+    _check_roots(roots)
     opened = [open_dataset(root, label=label) for root in roots] + ([open_negatives(negatives)] if negatives else [])
     if len(opened) == 1:
         (dataset,) = opened
@@ -163,14 +161,15 @@ def open_apart(roots: Sequence[Path], *, label: str | None = None) -> Dataset:
     Raises:
         DataError: As ``open_any``, for any of the folders; or none is given, or one twice.
     """
-    if not roots:
-        raise DataError("no dataset is given; name at least one folder")
-    _refuse_repeated(roots)
+    _check_roots(roots)
     opened = [open_any(root, label=label) for root in roots]
     return opened[0] if len(opened) == 1 else _join(opened, undivided="")
 
 
-def _refuse_repeated(roots: Sequence[Path]) -> None:
+def _check_roots(roots: Sequence[Path]) -> None:
+    """Refuse no folder at all, one that is given twice, and one inside another."""
+    if not roots:
+        raise DataError("no dataset is given; name at least one folder")
     resolved = [root.resolve() for root in roots]
     if again := [root for index, root in enumerate(roots) if resolved[index] in resolved[:index]]:
         raise DataError(f"{again[0]}: is given twice; name each folder once")
@@ -181,7 +180,7 @@ def _refuse_repeated(roots: Sequence[Path]) -> None:
 
 def _join(opened: Sequence[Dataset], *, undivided: str) -> Dataset:
     """Several datasets as one; cases without a part go to ``undivided``."""
-    names = _unique([printable(dataset.name) for dataset in opened])
+    names = make_unique([printable(dataset.name) for dataset in opened])
     named = [_in_source(dataset, name, undivided) for name, dataset in zip(names, opened, strict=True)]
     parents = {dataset.root.parent for dataset in opened}
     return Dataset(
@@ -265,15 +264,6 @@ def exclude(dataset: Dataset, names_file: Path) -> Dataset:
     ]
     kept = tuple(record for record in dataset.records if record.case_id not in gone)
     return replace(dataset, records=kept, findings=(*dataset.findings, *findings))
-
-
-def _unique(names: list[str]) -> list[str]:
-    """The names, with a number behind those that came before."""
-    unique: list[str] = []
-    for name in names:
-        numbered = (name if number == 1 else f"{name}-{number}" for number in count(1))
-        unique.append(next(each for each in numbered if each not in unique))
-    return unique
 
 
 def _find_named(records: Sequence[CaseRecord], name: str) -> set[str]:

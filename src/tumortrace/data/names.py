@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from pathlib import PurePosixPath, PureWindowsPath
 
 
@@ -21,6 +22,22 @@ def spelling_key(name: str) -> str:
 def stem_of(name: str) -> str:
     """A path without its suffix."""
     return PurePosixPath(name).with_suffix("").as_posix() if PurePosixPath(name).name else name
+
+
+def make_unique(names: Sequence[str]) -> list[str]:
+    """Number names that come again: ``a``, ``a-2``, ``a-3``."""
+    taken: set[str] = set()
+    counts: dict[str, int] = {}
+    unique = []
+    for name in names:
+        numbered, count = name, counts.get(name, 1)
+        while numbered in taken:
+            count += 1
+            numbered = f"{name}-{count}"
+        counts[name] = count
+        taken.add(numbered)
+        unique.append(numbered)
+    return unique
 
 
 def describe_unsafe(filename: str) -> str | None:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from tumortrace.data.findings import Finding, left_out
 from tumortrace.data.folders import is_picture, list_tree
+from tumortrace.data.names import make_unique
 from tumortrace.data.pictures import DICOM_HEAD, is_dicom
 from tumortrace.data.slice import Slice
 from tumortrace.data.volume import Volume
-from tumortrace.errors import DataError, require_extra
+from tumortrace.errors import DataError, require_extra, split_remedy
 from tumortrace.regular_files import open_regular
 
 if TYPE_CHECKING:
@@ -248,23 +249,6 @@ def _relative(path: Path, root: Path, name: str) -> str:
     return PurePosixPath(os.path.relpath(path.with_name(name), root).replace(os.sep, "/")).as_posix()
 
 
-def make_unique(names: Sequence[str]) -> list[str]:
-    """Number names that come again: ``a``, ``a-2``, ``a-3``."""
-    taken: set[str] = set()
-    counts: dict[str, int] = {}
-    unique = []
-    for name in names:
-        numbered, count = name, counts.get(name, 1)
-        while numbered in taken:
-            count += 1
-            numbered = f"{name}-{count}"
-        counts[name] = count
-        taken.add(numbered)
-        unique.append(numbered)
-    return unique
-
-
 def _refused(kind: str, path: Path, error: DataError) -> Finding:
-    text = str(error).removeprefix(f"{path}: ")
-    cause, _, remedy = text.rpartition("; ")
-    return left_out(kind, str(path), cause or text, remedy if cause else "give another file")
+    cause, remedy = split_remedy(error, path)
+    return left_out(kind, str(path), cause, remedy or "give another file")

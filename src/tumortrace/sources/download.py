@@ -16,7 +16,7 @@ from typing import IO
 from tumortrace.data.findings import Finding, left_out
 from tumortrace.data.folders import is_hidden, list_tree
 from tumortrace.data.names import describe_unsafe, natural_key
-from tumortrace.errors import DataError, printable
+from tumortrace.errors import DataError, describe_cause, printable
 from tumortrace.files import is_disk_fault
 from tumortrace.regular_files import read_regular_file, refuse_irregular
 
@@ -125,7 +125,9 @@ class _Lister:
             archive = self._stack.enter_context(zipfile.ZipFile(file))
         except _ZIP_ERRORS as error:
             remedy = f"{_AGAIN}, or give the unpacked folder"
-            self._leave_out(prefix.rstrip("/") or str(file), f"cannot be read as a zip ({_words(error)})", remedy)
+            self._leave_out(
+                prefix.rstrip("/") or str(file), f"cannot be read as a zip ({printable(describe_cause(error))})", remedy
+            )
             return
         for entry in archive.infolist():
             path = prefix + entry.filename.replace("\\", "/")
@@ -150,7 +152,7 @@ class _Lister:
         except _ZIP_ERRORS as error:
             if isinstance(error, OSError) and is_disk_fault(error):  # of the disk that it is unpacked to
                 raise OSError(error.errno, error.strerror, str(self._scratch)) from None
-            self._leave_out(prefix.rstrip("/"), f"cannot be unpacked ({_words(error)})", _AGAIN)
+            self._leave_out(prefix.rstrip("/"), f"cannot be unpacked ({printable(describe_cause(error))})", _AGAIN)
             return
         self.list_zip(copy, prefix=prefix, depth=depth)
 
@@ -175,8 +177,4 @@ def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: str, _mo
     try:
         return archive.read(entry)
     except (*_ZIP_ERRORS, MemoryError) as error:
-        raise DataError(f"{path}: cannot be unpacked ({_words(error)}); {_AGAIN}") from None
-
-
-def _words(error: BaseException) -> str:
-    return printable(str(getattr(error, "strerror", None) or error) or type(error).__name__)
+        raise DataError(f"{path}: cannot be unpacked ({describe_cause(error)}); {_AGAIN}") from None

@@ -6,7 +6,7 @@ import stat
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from tumortrace.errors import printable
+from tumortrace.errors import describe_cause, printable
 from tumortrace.files import is_disk_fault
 from tumortrace.regular_files import open_regular
 from tumortrace.web.limits import Limits, RefusalError, refuse_disk
@@ -64,7 +64,9 @@ def unpack_zip(path: Path, folder: Path, *, name: str, limits: Limits) -> int:
     except Exception as error:  # noqa: BLE001 - on damaged bytes zipfile may raise anything
         if isinstance(error, OSError) and is_disk_fault(error):
             raise refuse_disk(error) from None
-        raise RefusalError(415, f"{name}: the zip cannot be unpacked ({_words(error)}); make it again") from None
+        raise RefusalError(
+            415, f"{name}: the zip cannot be unpacked ({describe_cause(error)}); make it again"
+        ) from None
     return len(entries)
 
 
@@ -144,7 +146,3 @@ def _unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> Non
 
 def _shown(entry: zipfile.ZipInfo) -> str:
     return printable(entry.filename)[:LONGEST_NAME]
-
-
-def _words(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error) or type(error).__name__

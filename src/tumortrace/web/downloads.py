@@ -21,9 +21,9 @@ from tumortrace.data.annotations.coco import encode_coco
 from tumortrace.data.annotations.records import DEFAULT_CLASS, ImageAnnotation
 from tumortrace.data.annotations.via import encode_via
 from tumortrace.data.bitmap import to_bitmap
+from tumortrace.data.names import make_unique
 from tumortrace.data.pairs import PAIRS, Pair, encode_pairs
 from tumortrace.data.patients import patient_of_folder
-from tumortrace.data.scans import make_unique
 from tumortrace.errors import DataError
 from tumortrace.inference.batch.found_files import PictureFile
 from tumortrace.inference.model import Model

@@ -14,11 +14,12 @@ from tumortrace.data.findings import Finding, warning
 from tumortrace.data.layouts.opening import Opening
 from tumortrace.data.layouts.scan_masks import LaidMask, choose_labels, lay_nifti, lay_seg, read_label_names
 from tumortrace.data.layouts.scan_names import is_mask_name, match_scans, read_scan_name
+from tumortrace.data.names import make_unique
 from tumortrace.data.parts import part_of
 from tumortrace.data.patients import find_patients_by_folder
-from tumortrace.data.scans import make_unique, open_files, strip_suffix
+from tumortrace.data.scans import open_files, strip_suffix
 from tumortrace.data.volume import Volume, VolumeMask
-from tumortrace.errors import DataError
+from tumortrace.errors import DataError, split_remedy
 from tumortrace.wording import counted
 
 LABEL_NAMES = "dataset.json"
@@ -194,9 +195,8 @@ def _find_label_names(opening: Opening) -> dict[int, str]:
 
 
 def _refuse(opening: Opening, path: Path, error: DataError) -> None:
-    text = str(error).removeprefix(f"{path}: ")
-    cause, _, remedy = text.rpartition("; ")
-    opening.leave_out("mask-unusable", _within(opening, path), cause or text, remedy if cause else "correct it")
+    cause, remedy = split_remedy(error, path)
+    opening.leave_out("mask-unusable", _within(opening, path), cause, remedy or "correct it")
 
 
 def _relative(opening: Opening, finding: Finding) -> Finding:

@@ -11,8 +11,8 @@ import nibabel
 import numpy as np
 
 from tumortrace.data.findings import Finding, warning
-from tumortrace.data.nifti.stream import describe_cause, open_bytes
-from tumortrace.errors import DataError
+from tumortrace.data.nifti.stream import open_bytes
+from tumortrace.errors import DataError, describe_cause
 
 _HEADER = 540  # bytes of a NIfTI-2 header; a NIfTI-1 header has 348
 

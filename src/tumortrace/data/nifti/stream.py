@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
-from tumortrace.errors import DataError
+from tumortrace.errors import DataError, describe_cause
 from tumortrace.regular_files import open_regular
 
 _GZIP = b"\x1f\x8b"
@@ -110,8 +110,3 @@ def _unpack_whole(path: Path, offset: int, length: int, rest: int, fold: int | N
 def _skip(file: gzip.GzipFile, count: int) -> None:
     while count and (piece := file.read(min(_CHUNK, count))):
         count -= len(piece)
-
-
-def describe_cause(error: Exception) -> str:
-    """Return why a file cannot be read, in a few words."""
-    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__

@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
 from tumortrace.data.folders import is_hidden
-from tumortrace.errors import DataError
+from tumortrace.errors import DataError, describe_cause
 from tumortrace.inference.batch.found_files import FoundFile
 from tumortrace.regular_files import open_regular
 from tumortrace.stored_path import Source
@@ -226,7 +226,7 @@ def list_members(path: str) -> Iterator[FoundFile]:
         if next(members, None) is not None:
             yield _refuse_rest(path, f"it has more than {MOST_MEMBERS:,} members")
     except Exception as error:  # noqa: BLE001 - on damaged bytes tarfile and zipfile may raise anything
-        yield _refuse_rest(path, str(getattr(error, "strerror", None) or error) or type(error).__name__)
+        yield _refuse_rest(path, describe_cause(error))
 
 
 def _refuse_rest(path: str, cause: str) -> FoundFile:
@@ -365,5 +365,4 @@ def _stamp(path: str) -> str:
 
 
 def _unreadable(path: str, error: Exception) -> DataError:
-    cause = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-    return DataError(f"{path}: a member cannot be read ({cause}); make the archive again")
+    return DataError(f"{path}: a member cannot be read ({describe_cause(error)}); make the archive again")
