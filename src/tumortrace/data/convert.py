@@ -17,7 +17,7 @@ from tumortrace.data.bitmap import split_lesions
 from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.data.dataset import Dataset, open_dataset
 from tumortrace.data.findings import Finding, left_out, warning
-from tumortrace.data.folders import is_picture, list_tree
+from tumortrace.data.folders import is_picture, join, list_tree
 from tumortrace.data.masks import read_mask
 from tumortrace.data.names import natural_key
 from tumortrace.data.own_files import Write, open_output
@@ -96,20 +96,20 @@ def convert_to_masks(source: Path, destination: Path, *, label: str | None = Non
     pairs: dict[str, list[Pair]] = {}
     names = _name_images(dataset.records)
     masks = _name_masks(dataset.records, names)
-    planned = {f"{_prefix(record.part.upper())}{masks[record.case_id]}" for record in dataset.records}
-    tables = {f"{_prefix(record.part.upper())}{PAIRS}" for record in dataset.records}
+    planned = {join(record.part.upper(), masks[record.case_id]) for record in dataset.records}
+    tables = {join(record.part.upper(), PAIRS) for record in dataset.records}
     with open_output(destination, [*sorted(planned), *sorted(tables), FINDINGS]) as write, sync_folders_once():
         try:
             for record, case, faults in track(read_cases(dataset.records), "Writing masks", total=len(dataset.records)):
                 findings += faults
                 if case is not None:
                     folder, mask = record.part.upper(), masks[record.case_id]
-                    write(_prefix(folder) + mask, encode_mask(case.truth))
+                    write(join(folder, mask), encode_mask(case.truth))
                     pair = Pair(names[record.case_id], mask, record.patient, record.image_path.stat().st_size)
                     pairs.setdefault(folder, []).append(pair)
         finally:
             for folder, written in pairs.items():
-                write(_prefix(folder) + PAIRS, encode_pairs(written))
+                write(join(folder, PAIRS), encode_pairs(written))
             _write_findings(destination, findings, write)
     count = sum(map(len, pairs.values()))
     return Conversion(count, len(dataset.records) - count, tuple(findings))
@@ -148,7 +148,7 @@ def convert_to_annotations(
         if not masks:
             raise
         pairs, findings = _find_images(source)
-        images = [_find_image(folder, name, pairs.get(_prefix(folder) + name)) for folder, name in masks]
+        images = [_find_image(folder, name, pairs.get(join(folder, name))) for folder, name in masks]
         return _write_annotations(_trace_masks(source, masks, pairs), destination, to, images, findings=findings)
     if any(record.volume for record in dataset.records):
         raise DataError(f"{source}: holds slices of scans, which {to} cannot name; convert them --to masks")
@@ -181,8 +181,8 @@ def _write_annotations(
     names: dict[str, list[str]] = {}
     for image in images:
         names.setdefault(image.folder, []).append(image.name)
-    files = {_prefix(folder) + file for folder, listed in names.items() for file in writer.list_files(listed)}
-    files |= {_prefix(image.folder) + PAIRS for image in images if image.patient}
+    files = {join(folder, file) for folder, listed in names.items() for file in writer.list_files(listed)}
+    files |= {join(image.folder, PAIRS) for image in images if image.patient}
     planned = [*sorted(files), *writer.describe((), ()), FINDINGS]
     with open_output(destination, planned) as write, sync_folders_once():
         try:
@@ -198,9 +198,9 @@ def _write_annotations(
             classes = list_classes(records)
             for folder, listed in by_folder.items():
                 for name, content in _encode(destination / folder, writer, listed, classes).items():
-                    write(_prefix(folder) + name, content)
+                    write(join(folder, name), content)
                 if patients := {record.filename: record.patient for record in listed if record.patient}:
-                    write(_prefix(folder) + PAIRS, encode_patients(patients))
+                    write(join(folder, PAIRS), encode_patients(patients))
             for name, content in writer.describe(list(by_folder), classes).items():
                 write(name, content)
             _write_findings(destination, all_findings, write)
@@ -255,20 +255,20 @@ def _trace_cases(dataset: Dataset) -> Iterator[Traced]:
 
 def _trace_masks(source: Path, masks: Sequence[tuple[str, str]], pairs: dict[str, Pair]) -> Iterator[Traced]:
     for folder, name in track(masks, "Tracing", total=len(masks)):
-        path, prefix = source / folder / name, _prefix(folder)
+        path, file = source / folder / name, join(folder, name)
         try:
             mask = read_mask(path)
         except DataError as error:
             cause = str(error).removeprefix(f"{path}: ")
-            yield folder, None, [left_out("unreadable", prefix + name, cause, "repair or remove it")]
+            yield folder, None, [left_out("unreadable", file, cause, "repair or remove it")]
             continue
         faults: list[Finding] = []
-        pair = pairs.get(prefix + name)
+        pair = pairs.get(file)
         if pair is None:
             cause = "no pairs.csv or results.json names an image for it alone, so the record refers to the mask"
-            faults.append(warning("image-unknown", prefix + name, cause, "set the file name there"))
-            pair = Pair(prefix + name, name, size_bytes=path.stat().st_size)
-        image, regions = pair.image.removeprefix(prefix), tuple(split_lesions(mask))
+            faults.append(warning("image-unknown", file, cause, "set the file name there"))
+            pair = Pair(file, name, size_bytes=path.stat().st_size)
+        image, regions = pair.image.removeprefix(join(folder, "")), tuple(split_lesions(mask))
         height, width = mask.shape
         annotation = ImageAnnotation(image, pair.size_bytes, regions, patient=pair.patient, size_hw=(height, width))
         yield folder, annotation, faults
@@ -276,7 +276,7 @@ def _trace_masks(source: Path, masks: Sequence[tuple[str, str]], pairs: dict[str
 
 def _find_image(folder: str, mask: str, pair: Pair | None) -> _Image:
     """The image of a mask in a part's folder; without a pair, the mask itself stands for it."""
-    return _Image(folder, pair.image.removeprefix(_prefix(folder)), pair.patient) if pair else _Image(folder, mask)
+    return _Image(folder, pair.image.removeprefix(join(folder, "")), pair.patient) if pair else _Image(folder, mask)
 
 
 def _find_masks(source: Path) -> list[tuple[str, str]]:
@@ -293,13 +293,12 @@ def _find_images(source: Path) -> tuple[dict[str, Pair], list[Finding]]:
     pairs: dict[str, Pair] = {}
     findings: list[Finding] = []
     for folder in ("", *_PART_FOLDERS):
-        prefix = _prefix(folder)
         listed = _read_results(source / folder / "results.json")
         if (source / folder / PAIRS).is_file():
             listed += read_pairs(source / folder / PAIRS).pairs
         by_mask = {pair.mask: pair for pair in listed}
-        checked, faults = check_pairs(by_mask.values(), prefix=prefix)
-        pairs |= {prefix + pair.mask: replace(pair, image=prefix + pair.image) for pair in checked}
+        checked, faults = check_pairs(by_mask.values(), prefix=join(folder, ""))
+        pairs |= {join(folder, pair.mask): replace(pair, image=join(folder, pair.image)) for pair in checked}
         findings += faults
     return pairs, findings
 
@@ -361,7 +360,3 @@ def _write_findings(destination: Path, findings: Sequence[Finding], write: Write
         write(FINDINGS, encode_json([asdict(finding) for finding in findings]))
     else:
         (destination / FINDINGS).unlink(missing_ok=True)  # those of an earlier conversion
-
-
-def _prefix(folder: str) -> str:
-    return f"{folder}/" if folder else ""
