@@ -6,7 +6,6 @@ A directory's entries may all claim the same megabyte as their value. A library 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from tumortrace.errors import DataError
@@ -76,7 +75,7 @@ def walk(data: bytes | memoryview) -> Directories:
         entries, following = _read_directory(data, offset, form)
     except struct.error:
         raise DataError("its list of tags is cut off or damaged") from None
-    return Directories(entries, 1 + _count(data, {offset}, following, form), order)
+    return Directories(entries, _count(data, offset, following, form), order)
 
 
 def read_whole(data: bytes | memoryview, entry: Entry | None, order: str) -> int | None:
@@ -112,18 +111,15 @@ def _read_directory(data: bytes | memoryview, offset: int, form: _Form) -> tuple
     return entries, 0 if end else struct.unpack_from(form.offset, data, following)[0]
 
 
-def _count(data: bytes | memoryview, seen: set[int], offset: int, form: _Form) -> int:
-    """The number of further directories; one that was seen before ends them."""
-    return sum(1 for _ in _follow(data, seen, offset, form))
-
-
-def _follow(data: bytes | memoryview, seen: set[int], offset: int, form: _Form) -> Iterator[int]:
+def _count(data: bytes | memoryview, first: int, offset: int, form: _Form) -> int:
+    """The number of directories, from the second one's place on; one that was seen before ends them."""
     step, head = (20, 8) if form.is_big else (12, 2)
+    seen = {first}
     while offset and offset not in seen and len(seen) < MOST_PAGES:
         seen.add(offset)
-        yield offset
         try:
             (count,) = struct.unpack_from(form.length, data, offset)
             (offset,) = struct.unpack_from(form.offset, data, offset + head + count * step)
         except (struct.error, OverflowError):  # past the end, by less or more than 2^63 bytes
-            return
+            break
+    return len(seen)
