@@ -137,8 +137,7 @@ def region_area(region: Region) -> float:
     drawn area can be larger.
     """
     if isinstance(region, Polygon):
-        x, y = (region.points_xy - region.points_xy[0]).T
-        return float(abs(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)) / 2)
+        return abs(_signed_area(region))
     if isinstance(region, Bitmap):
         return float((region.runs[:, 1] - region.runs[:, 0]).sum())
     radius_x, radius_y = _as_ellipse(region).radii_xy
@@ -179,17 +178,17 @@ def cut_holes(outline: Polygon, holes: Sequence[Polygon]) -> Polygon:
         holes: Borders of the holes, inside the outer border and apart from each other.
     """
     ring = [*outline.points_xy]
-    first, turns = outline.points_xy[0], _turns_right(outline)
+    first, turns_right = outline.points_xy[0], _signed_area(outline) > 0
     for hole in holes:
-        points = hole.points_xy[::-1] if _turns_right(hole) == turns else hole.points_xy
+        points = hole.points_xy[::-1] if (_signed_area(hole) > 0) == turns_right else hole.points_xy
         ring += [first, *points, points[0]]
     return Polygon(np.array([*ring, first] if holes else ring))
 
 
-def _turns_right(polygon: Polygon) -> bool:
-    """Whether an outline runs clockwise on the screen."""
+def _signed_area(polygon: Polygon) -> float:
+    """Area by the shoelace formula, above 0 where the outline runs clockwise on the screen."""
     x, y = (polygon.points_xy - polygon.points_xy[0]).T
-    return bool(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y) > 0)
+    return float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)) / 2
 
 
 def _outline_component(bitmap: Bitmap) -> Polygon:
@@ -216,17 +215,12 @@ def _pixel_window(region: Region, size_hw: tuple[int, int]) -> tuple[int, int, i
 
 def _fill(region: Region, window: tuple[int, int, int, int]) -> NDArray[np.bool_]:
     if isinstance(region, Polygon):
-        return _fill_polygon(region, window)
+        return np.asarray(_count_turns(region, window) != 0)  # the non-zero rule
     if isinstance(region, Bitmap):
         top, bottom, left, right = window
         first_x, first_y = region.origin_xy
         return draw_bitmap(region)[top - first_y : bottom - first_y, left - first_x : right - first_x]
     return _fill_ellipse(region, window)
-
-
-def _fill_polygon(polygon: Polygon, window: tuple[int, int, int, int]) -> NDArray[np.bool_]:
-    """Fill what the outline goes round at least once (the non-zero rule)."""
-    return np.asarray(_count_turns(polygon, window) != 0)
 
 
 def _count_turns(polygon: Polygon, window: tuple[int, int, int, int]) -> NDArray[np.intp]:
