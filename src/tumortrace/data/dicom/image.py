@@ -90,6 +90,10 @@ class ImageFile:
     padding: tuple[int, int] | None
     tables: Dataset | None
 
+    def name_frame(self, number: int) -> str:
+        """Return the file, with the number of a frame where it holds several."""
+        return str(self.path) if self.frames == 1 else f"{self.path}, frame {number}"
+
 
 @dataclass(frozen=True, eq=False)
 class Frame:
@@ -156,13 +160,9 @@ def read_frames(path: Path) -> list[Frame]:
     """
     parsed = parse(path, _TAGS)
     with reading_header(path):
-        image = _read_image(parsed, path)
+        _refuse_other_objects(parsed.dataset, parsed.pixels, path)
+        image = read_layout(parsed, path)
         return [_read_frame(parsed.dataset, image, index) for index in range(image.frames)]
-
-
-def _read_image(parsed: Parsed, path: Path) -> ImageFile:
-    _refuse_other_objects(parsed.dataset, parsed.pixels, path)
-    return read_layout(parsed, path)
 
 
 def read_layout(parsed: Parsed, path: Path, *, bits: Sequence[int] = (8, 16, 32)) -> ImageFile:

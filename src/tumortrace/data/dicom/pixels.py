@@ -62,7 +62,7 @@ def decode_frame(image: ImageFile, number: int) -> NDArray[Any]:
     Raises:
         DataError: The frame is damaged, of another size than the header says, or the file is gone.
     """
-    name = f"{image.path}" if image.frames == 1 else f"{image.path}, frame {number}"
+    name = image.name_frame(number)
     try:
         pixels = _decode(image, number, name)
     except DataError:
@@ -93,7 +93,7 @@ def read_grey(frame: Frame) -> Slice:
         DataError: As ``decode_frame``.
     """
     image = frame.image
-    name = str(image.path) if image.frames == 1 else f"{image.path}, frame {frame.number}"
+    name = image.name_frame(frame.number)
     stored = decode_frame(image, frame.number)
     if image.photometric not in MONOCHROME:
         return slice_from_array(_colour(stored, image, name), case_id=name)
