@@ -111,9 +111,7 @@ class ImageFinder:
             return None
 
 
-def choose_record(
-    records: Sequence[ImageAnnotation], size_bytes: int
-) -> tuple[ImageAnnotation | None, tuple[str, str] | None]:
+def choose_record(records: Sequence[ImageAnnotation], size_bytes: int) -> tuple[ImageAnnotation | None, str]:
     """Choose the record of an image among those that have its name.
 
     VIA tells files of one name apart by their size, so only records of the file's size count, or else those of unknown
@@ -124,22 +122,22 @@ def choose_record(
         size_bytes: Size of the image file.
 
     Returns:
-        The record, None if it is not clear which one; and a severity and cause if there is more than one.
+        The record, None if it is not clear which one; and the cause of a finding if there is more than one, else "".
     """
     if len(records) == 1:
-        return records[0], None
+        return records[0], ""
     fitting = [record for record in records if record.size_bytes == size_bytes]
     candidates = fitting or [record for record in records if record.size_bytes == -1]
     drawn = [record for record in candidates if record.regions]
     sizes = ", ".join(str(record.size_bytes) for record in records)
     if not candidates:
         cause = f"{len(records)} records have this name, and none the file's size of {size_bytes} bytes ({sizes})"
-        return None, ("left out", cause)
+        return None, cause
     if len({_describe_regions(record) for record in drawn}) > 1:
-        return None, ("left out", f"{len(drawn)} records have this name and size, but different regions")
+        return None, f"{len(drawn)} records have this name and size, but different regions"
     chosen = (drawn or candidates)[0]
     which = "the one with the file's size" if fitting and len(fitting) < len(records) else "the first with a region"
-    return chosen, ("warning", f"{len(records)} records have this name; {which} is used")
+    return chosen, f"{len(records)} records have this name; {which} is used"
 
 
 def list_annotation_folders(opening: Opening, folder: str) -> list[str]:
@@ -152,10 +150,15 @@ def holds_annotations_only(opening: Opening, folder: str) -> bool:
     return read_folder_name(folder.rpartition("/")[2]).role == "masks" and not below(opening.tree.pictures, folder)
 
 
+def is_within_annotations(opening: Opening, folder: str) -> bool:
+    """Whether a folder is one that ``holds_annotations_only``, or lies below one."""
+    return any(each and holds_annotations_only(opening, each) for each in [folder, *ancestors(folder)])
+
+
 def _list_candidates(opening: Opening, folder: str) -> list[str]:
     """Files in a folder that may be annotations, and those in a folder ``annotations`` that holds no pictures."""
     tree = opening.tree
-    if folder and (holds_annotations_only(opening, folder) or _is_below_annotations(opening, folder)):
+    if is_within_annotations(opening, folder):
         return []
     files = [*tree.files_in(folder)]
     for child in list_annotation_folders(opening, folder):
@@ -163,10 +166,6 @@ def _list_candidates(opening: Opening, folder: str) -> list[str]:
     json_first = sorted(files, key=lambda file: not file.lower().endswith(".json"))
     own = opening.own_documents
     return [file for file in json_first if PurePosixPath(file).suffix.lower() in SUFFIXES and file not in own]
-
-
-def _is_below_annotations(opening: Opening, folder: str) -> bool:
-    return any(each and holds_annotations_only(opening, each) for each in ancestors(folder))
 
 
 def _name_by_part(stem: str, content: AnnotationFile, images: ImageFinder) -> AnnotationFile:
@@ -234,9 +233,8 @@ def _add_annotated(opening: Opening, image: str, described: list[tuple[str, Imag
     """Add an image by the record that fits it; a record without any shape says that there is no tumour."""
     record, several = choose_record([record for _, record in described], _size_of(opening, image))
     if several:
-        severity, cause = several
-        finding = left_out("duplicate-record", image, cause, "leave one record an image")
-        opening.findings.append(finding if severity == "left out" else replace(finding, severity="warning"))
+        find = left_out if record is None else warning
+        opening.findings.append(find("duplicate-record", image, several, "leave one record an image"))
     if record is None:
         return
     counted = _keep_label(opening, record)

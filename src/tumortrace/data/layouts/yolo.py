@@ -14,7 +14,7 @@ from tumortrace.data.annotations.yolo import (
 from tumortrace.data.folders import join, parent_of
 from tumortrace.data.layouts.annotated import (
     ImageFinder,
-    holds_annotations_only,
+    is_within_annotations,
     list_annotation_folders,
     use_annotations,
 )
@@ -30,7 +30,7 @@ _YAML = (".yaml", ".yml")
 
 def open_yolo(opening: Opening, folder: str) -> None:
     """Use the label files in a folder, and in its folders ``labels``, that are called like a picture."""
-    if folder and any(each and holds_annotations_only(opening, each) for each in [folder, *ancestors(folder)]):
+    if is_within_annotations(opening, folder):
         return
     labels = _list_labels(opening, folder)
     if not labels:
