@@ -62,7 +62,14 @@ def read_document(document: object, source: Source) -> AnnotationFile | None:
         return None
     images, findings = [], []
     for number, task in enumerate(tasks, start=1):
-        record, faults = _read_task(task, number, source) if _is_task(task) else _read_short(task, number, source)
+        names = _name_images(task["data"] if _is_task(task) else task)
+        if not names:
+            cause = f"task {number} has no image whose name can be used"
+            remedy = "give the path of the image in its data"
+            findings.append(left_out("unsafe-filename", NO_IMAGE, cause, remedy))
+            continue
+        read = _read_task if _is_task(task) else _read_short
+        record, faults = read(task, names, number, source)
         images += [record] if record else []
         findings += faults
     return AnnotationFile(tuple(images), tuple(findings))
@@ -80,16 +87,19 @@ def _is_task(task: Document) -> bool:
 
 def _is_short(task: Document) -> bool:
     """Whether a task is of JSON-MIN: its values stand under the names of the controls."""
-    values = [value for listed in task.values() if isinstance(listed, list) for value in listed]
-    is_labelled = any(isinstance(value, dict) and "original_width" in value for value in values)
+    is_labelled = any("original_width" in value for value in _list_values(task))
     return ("annotation_id" in task or is_labelled) and bool(_name_images(task))
 
 
-def _read_task(task: Document, number: int, source: Source) -> tuple[ImageAnnotation | None, list[Finding]]:
-    names = _name_images(task["data"])
-    if not names:
-        cause = f"task {number} has no image whose name can be used"
-        return None, [left_out("unsafe-filename", NO_IMAGE, cause, "give the path of the image in its data")]
+def _list_values(task: Document) -> list[Document]:
+    """What stands under the names of the controls in a task of JSON-MIN."""
+    listed = [value for values in task.values() if isinstance(values, list) for value in values]
+    return [value for value in listed if isinstance(value, dict)]
+
+
+def _read_task(
+    task: Document, names: Sequence[str], number: int, source: Source
+) -> tuple[ImageAnnotation | None, list[Finding]]:
     key = "annotations" if "annotations" in task else "completions"
     listed = [each for each in task[key] if isinstance(each, dict) and isinstance(each.get("result"), list)]
     valid = [each for each in listed if not each.get("was_cancelled")]
@@ -107,15 +117,11 @@ def _read_task(task: Document, number: int, source: Source) -> tuple[ImageAnnota
     return record, findings
 
 
-def _read_short(task: Document, number: int, source: Source) -> tuple[ImageAnnotation | None, list[Finding]]:
+def _read_short(
+    task: Document, names: Sequence[str], _number: int, source: Source
+) -> tuple[ImageAnnotation | None, list[Finding]]:
     """A task of JSON-MIN, whose values are not wrapped in results."""
-    names = _name_images(task)
-    if not names:
-        cause = f"task {number} has no image whose name can be used"
-        return None, [left_out("unsafe-filename", NO_IMAGE, cause, "give the path of the image in its data")]
-    values = [value for listed in task.values() if isinstance(listed, list) for value in listed]
-    results = [{**value, "value": value} for value in values if isinstance(value, dict)]
-    return _read_results(names, results, source)
+    return _read_results(names, [{**value, "value": value} for value in _list_values(task)], source)
 
 
 def _name_images(data: Mapping[str, object]) -> list[str]:
