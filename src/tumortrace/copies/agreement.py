@@ -1,7 +1,7 @@
 """Agreement of annotators, measured on copies of one slice.
 
-Two outlines of one slice are two opinions about one tumour. How well they agree is the ceiling of any honest score
-against one of them: a model above it has learnt one annotator's hand.
+Two outlines of one slice are two opinions about one tumour. How well they agree is the yardstick of a score against
+one of them. A model whose outlines lie between the two can pass it by a little.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ from tumortrace.progress import track
 
 COPIED = 0.998
 """Outlines that agree to this Dice were copied along with the picture: they say nothing about annotators."""
+
+ABOVE_THE_ANNOTATORS = "A model much above that imitates one annotator, or was trained on these slices."
+"""What a score above the annotators' agreement means, behind a sentence that gives the agreement."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tumortrace.copies.agreement import ABOVE_THE_ANNOTATORS
 from tumortrace.json_csv import Document
 from tumortrace.wording import counted
 
@@ -149,4 +150,4 @@ def _compare_with_annotators(summary: Document) -> str:
     if not agreement or agreement["dice"]["mean"] is None:
         return ""
     mean = agreement["dice"]["mean"]
-    return f"Two outlines of one slice agree at mean Dice {mean:.3f}: no model can honestly score above that."
+    return f"Two outlines of one slice agree at mean Dice {mean:.3f}. {ABOVE_THE_ANNOTATORS}"

@@ -10,6 +10,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from tumortrace.copies.agreement import ABOVE_THE_ANNOTATORS
 from tumortrace.copies.compare import CopyPair
 from tumortrace.copies.survey import Survey
 from tumortrace.json_csv import Document
@@ -110,7 +111,7 @@ def _sentences(document: Document) -> list[str]:
             f"Copies were outlined independently: two outlines of one slice agree at mean Dice "
             f"{agreement['dice']['mean']:.3f} (95 % interval {cells.interval(agreement['dice']['ci95'])}, "
             f"{counted(agreement['pairs'], 'pair')} of {counted(agreement['groups'], 'slice')}, "
-            f"{cells.independent_groups(agreement)}). No model can honestly score above that."
+            f"{cells.independent_groups(agreement)}). {ABOVE_THE_ANNOTATORS}"
         )
     if document["patients_across_parts"]:
         names = ", ".join(document["patients_across_parts"][:10])

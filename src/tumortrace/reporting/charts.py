@@ -36,20 +36,20 @@ class Dot:
     colour: str = BLUE
 
 
-def draw_dots(dots: Sequence[Dot], *, xlabel: str, ceiling: Dot | None = None) -> Figure:
-    """Draw means with 95 % intervals, one below the other; the ceiling as a band behind them.
+def draw_dots(dots: Sequence[Dot], *, xlabel: str, yardstick: Dot | None = None) -> Figure:
+    """Draw means with 95 % intervals, one below the other; the yardstick as a band behind them.
 
     Args:
         dots: Dots, at least one, from top to bottom.
         xlabel: Label of the common axis, which runs from 0 to 1.
-        ceiling: The score that no model can honestly exceed.
+        yardstick: The score to compare all others with.
     """
     figure = Figure(figsize=(7.6, 0.42 * len(dots) + 1.25), facecolor="white", layout="constrained")
     axes = figure.subplots()
-    if ceiling is not None:
-        low, high = ceiling.ci95 or (ceiling.mean, ceiling.mean)
+    if yardstick is not None:
+        low, high = yardstick.ci95 or (yardstick.mean, yardstick.mean)
         axes.axvspan(low, max(high, low + 0.004), color=GREEN, alpha=0.25, linewidth=0)
-        axes.axvline(ceiling.mean, color=GREEN, linewidth=1.4, linestyle="--", label=ceiling.label)
+        axes.axvline(yardstick.mean, color=GREEN, linewidth=1.4, linestyle="--", label=yardstick.label)
         _name_above(axes)
     for row, dot in enumerate(dots):
         if dot.ci95 is not None:

@@ -77,8 +77,8 @@ def _draw_in_one_picture(summary: Document, verdict: Verdict) -> Markup:
     if not dots:
         return Markup()
     agreement = summary["agreement"]
-    ceiling = _dot("two annotators agree (mean and 95 % interval)", agreement["dice"], BLUE) if agreement else None
-    figure = draw_dots(dots, xlabel=f"mean Dice on {verdict.images}", ceiling=ceiling)
+    yardstick = _dot("two annotators agree (mean and 95 % interval)", agreement["dice"], BLUE) if agreement else None
+    figure = draw_dots(dots, xlabel=f"mean Dice on {verdict.images}", yardstick=yardstick)
     caption = (
         f"Model and baselines on {verdict.images}, with 95 % intervals over groups. Squares are predictions without a "
         "network."
