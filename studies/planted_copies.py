@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from tumortrace.copies.compare import SAME_SLICE, CopyPair
 from tumortrace.copies.find import find_copies, score_pairs
-from tumortrace.copies.groups import link
 from tumortrace.copies.signatures import measure_signature, stack_signatures
 from tumortrace.copies.similarity import ORIENTATIONS, orient
+from tumortrace.data.components import link
 from tumortrace.data.dataset import open_dataset
 from tumortrace.data.slice_file import read_slice
 from tumortrace.json_csv import Document, write_json

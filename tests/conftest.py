@@ -18,10 +18,11 @@ from tumortrace import progress
 from tumortrace.config import Config, config_from_tables
 from tumortrace.copies.compare import CopyPair
 from tumortrace.copies.described import SurveyedCase
-from tumortrace.copies.groups import link, name_groups
+from tumortrace.copies.groups import name_groups
 from tumortrace.copies.signatures import Signatures
 from tumortrace.copies.survey import Survey
 from tumortrace.data.cases import CaseRecord
+from tumortrace.data.components import link
 from tumortrace.data.dataset import open_dataset
 from tumortrace.data.png_writing import write_png
 from tumortrace.evaluation.evaluate import CaseScore

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from tumortrace.copies.compare import SAME_SLICE, CopyPair
 from tumortrace.copies.find import find_copies, score_pairs
-from tumortrace.copies.groups import link
 from tumortrace.copies.registration import lay_mask, lay_pixels, orientation_matrix, window_matrix
 from tumortrace.copies.signatures import Signatures, measure_signature, stack_signatures
 from tumortrace.copies.similarity import ORIENTATIONS, SIDE_PX, orient
+from tumortrace.data.components import link
 from tumortrace.data.dataset import open_dataset
 from tumortrace.data.slice_file import read_slice
 

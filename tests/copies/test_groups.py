@@ -3,7 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tumortrace.copies.groups import join_patients, link, link_patients, name_groups
+from tumortrace.copies.groups import join_patients, link_patients, name_groups
+from tumortrace.data.components import link
 
 
 def test_links_chain():

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tumortrace.copies.groups import link, link_patients
+from tumortrace.copies.groups import link_patients
 from tumortrace.copies.split_files import apply_split, check_split
 from tumortrace.copies.splits import Split, find_heads, leave_sources_out, make_folds, make_parts
 from tumortrace.copies.survey import Survey, survey_cases
 from tumortrace.data.cases import CaseRecord
+from tumortrace.data.components import link
 from tumortrace.data.dataset import Dataset, open_datasets
 from tumortrace.errors import DataError
 

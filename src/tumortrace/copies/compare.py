@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,7 +131,8 @@ def _register(likely: Candidate, views: Views, others: Views) -> CopyPair | None
     pair = _compare(likely, warp, views, others)
     if _HOPEFUL <= pair.similarity < _FITS:
         warp = refine(first, second, guess=warp)
-        pair = max(pair, _compare(likely, warp, views, others), key=_similarity) if warp is not None else pair
+        if warp is not None:
+            pair = max(pair, _compare(likely, warp, views, others), key=attrgetter("similarity"))
     return pair if pair.similarity > 0 else None
 
 
@@ -142,7 +144,3 @@ def _compare(likely: Candidate, warp: Matrix, views: Views, others: Views) -> Co
     second = others.get(likely.second, HEAD).full
     similarity = compare_detail(views.get(likely.first, HEAD), -second if likely.negative else second, between_heads)
     return CopyPair(likely.first, likely.second, similarity, to_second)
-
-
-def _similarity(pair: CopyPair) -> float:
-    return pair.similarity

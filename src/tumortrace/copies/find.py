@@ -15,8 +15,8 @@ import numpy as np
 from tumortrace.copies.apart import FEWEST_PAIRS, open_helpers
 from tumortrace.copies.candidates import NEAREST, Candidates, best_between, find_candidates
 from tumortrace.copies.compare import SAME_SLICE, CopyPair, Views
-from tumortrace.copies.groups import link
 from tumortrace.copies.signatures import Signatures
+from tumortrace.data.components import link
 from tumortrace.progress import track
 
 _BATCH = 128  # pairs that a process compares at a time

@@ -2,31 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-
-def link(count: int, links: Iterable[tuple[int, int]]) -> list[int]:
-    """Connected components.
-
-    Args:
-        count: Number of items.
-        links: Pairs of indices.
-
-    Returns:
-        For each item the index of its component's first member.
-    """
-    parents = list(range(count))
-
-    def find(item: int) -> int:
-        while parents[item] != item:
-            parents[item] = parents[parents[item]]  # keeps the paths short
-            item = parents[item]
-        return item
-
-    for first, second in links:
-        low, high = sorted((find(first), find(second)))
-        parents[high] = low
-    return [find(item) for item in range(count)]
+from tumortrace.data.components import link
 
 
 def name_groups(firsts: Sequence[int]) -> tuple[str, ...]:

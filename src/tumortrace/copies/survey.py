@@ -12,8 +12,9 @@ from tumortrace.copies.compare import SAME_SLICE, CopyPair
 from tumortrace.copies.contradictions import find_contradictions
 from tumortrace.copies.described import DescribedCases, OnCase, SurveyedCase, describe_cases
 from tumortrace.copies.find import score_pairs
-from tumortrace.copies.groups import join_patients, link, name_groups
+from tumortrace.copies.groups import join_patients, name_groups
 from tumortrace.data.cases import CaseRecord
+from tumortrace.data.components import link
 
 
 @dataclass(frozen=True, eq=False)

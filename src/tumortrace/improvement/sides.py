@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tumortrace.copies.described import SurveyedCase
-from tumortrace.copies.groups import link, link_patients
+from tumortrace.copies.groups import link_patients
 from tumortrace.copies.leakage import Leak
 from tumortrace.copies.survey import Survey
+from tumortrace.data.components import link
 from tumortrace.data.findings import Finding, left_out, warning
 from tumortrace.improvement.judge import FEWEST_GROUPS
 

@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tumortrace.data.components import link
+
 THINNEST_MM = 4.0
 """Extent across slices below which a lesion is dropped: one slice 3 mm thick, or three slices of 1 mm."""
 
@@ -30,16 +32,15 @@ def link_lesions(masks: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
         Numbers from 1, 0 outside lesions, shape (S, H, W), in the order of their first slices; and how many there are.
     """
     labels = np.zeros(masks.shape, dtype=np.int32)
-    parents = [0]
+    links: list[tuple[int, int]] = []
+    total = 0
     for index, mask in enumerate(masks):
         count, found = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-        labels[index] = np.where(mask, np.asarray(found) + len(parents) - 1, 0)
-        parents += range(len(parents), len(parents) + count - 1)
+        labels[index] = np.where(mask, np.asarray(found) + total, 0)
+        total += count - 1
         if index:
-            for above, below in _touching(labels[index - 1], labels[index]):
-                _join(parents, above, below)
-    roots = np.array([_root(parents, label) for label in range(len(parents))])
-    _, numbers = np.unique(roots, return_inverse=True)
+            links += _touching(labels[index - 1], labels[index])
+    _, numbers = np.unique(link(total + 1, links), return_inverse=True)
     return numbers.astype(np.int32)[labels], int(numbers.max())
 
 
@@ -83,14 +84,3 @@ def _touching(above: NDArray[np.int32], below: NDArray[np.int32]) -> set[tuple[i
             both = (shifted > 0) & (below > 0)
             pairs |= set(zip(shifted[both].tolist(), below[both].tolist(), strict=True))
     return pairs
-
-
-def _root(parents: list[int], label: int) -> int:
-    while parents[label] != label:
-        label = parents[label]
-    return label
-
-
-def _join(parents: list[int], first: int, second: int) -> None:
-    low, high = sorted((_root(parents, first), _root(parents, second)))
-    parents[high] = low
