@@ -108,10 +108,7 @@ class Session:
         if self.expected != sha256:
             self._check(data)
         try:
-            # Without enable_fallback=0 it prints about other hardware, and tries the same again.
-            opened = onnxruntime.InferenceSession(
-                data, _choose_options(self.threads), providers=["CPUExecutionProvider"], enable_fallback=0
-            )
+            opened = open_runtime(data, threads=self.threads)
             _read_names(opened)
         except Exception as error:  # noqa: BLE001 - as above
             cause = _describe(error)
@@ -143,14 +140,21 @@ def _reopen(path: str, threads: int, sha256: str, expected: str) -> Session:
     return Session(Path(path), threads=threads, sha256=sha256, expected=expected)
 
 
-def _choose_options(threads: int) -> onnxruntime.SessionOptions:
+def open_runtime(data: bytes, *, threads: int = 0) -> onnxruntime.InferenceSession:
+    """Open a model on the CPU, unchecked and without a word about other hardware.
+
+    Args:
+        data: Content of its file.
+        threads: Number of CPU threads; 0 for as many as the process may use.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or usable_cores()
     options.inter_op_num_threads = 1
     # Threads that spin between slices take a core from decoding, and on a shared machine from each other: 15 ms, not 5.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # errors only: its warnings are about its own optimiser
-    return options
+    # Without enable_fallback=0 it prints about other hardware, and tries the same again.
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"], enable_fallback=0)
 
 
 def _read_names(opened: onnxruntime.InferenceSession) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from torch import Tensor, nn
 
@@ -25,7 +24,7 @@ from tumortrace.inference.gate import FeatureRange
 from tumortrace.inference.model import CLASSES
 from tumortrace.inference.onnx_file import CARD, FEATURE_RANGES, RECIPE, seal
 from tumortrace.inference.recipe import apply_temperature, recipe_to_json, tumour_probability
-from tumortrace.machine import usable_cores
+from tumortrace.inference.session import open_runtime
 
 TOLERANCE = 1e-3
 """Largest allowed difference in tumour probability between torch and ONNX Runtime."""
@@ -179,10 +178,7 @@ def compare(network: nn.Module, data: bytes, *, recipe: Recipe, samples: Tensor)
     Raises:
         ModelError: The network returns NaN.
     """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = usable_cores()
-    options.log_severity_level = 3  # errors only: its warnings are about its own optimiser
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    session = open_runtime(data)
     differences = []
     both = either = marked = 0
     for sample in torch.split(samples, 1):

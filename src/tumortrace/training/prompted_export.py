@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import Tensor, nn
 
@@ -14,6 +13,7 @@ from tumortrace.config import Recipe
 from tumortrace.errors import ModelError
 from tumortrace.files import write_atomically
 from tumortrace.inference.recipe import tumour_probability
+from tumortrace.inference.session import open_runtime
 from tumortrace.run_folder import BOX_DECODER, BOX_ENCODER
 from tumortrace.training.export import TOLERANCE, convert, encode_onnx
 from tumortrace.training.prompted_network import PromptedNet, prompt_with_boxes
@@ -67,11 +67,7 @@ class _Flat(nn.Module):
 
 def _compare(network: PromptedNet, encoder: bytes, decoder: bytes, samples: Tensor) -> float:
     """Return the largest difference in probability; infinity if a side returns NaN."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    opened = [
-        onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"]) for data in (encoder, decoder)
-    ]
+    opened = [open_runtime(data) for data in (encoder, decoder)]
     worst = 0.0
     for sample in torch.split(samples, 1):
         prompts = prompt_with_boxes(sample[:, 1])
