@@ -205,9 +205,14 @@ def keep_pointed(mask: NDArray[np.bool_], box: Box) -> NDArray[np.bool_]:
         box: The box.
     """
     kept = mask & fill_box(widen_box(box, BEYOND, least_px=LEAST_BEYOND_PX), mask.shape)
-    _, labels = cv2.connectedComponents(kept.astype(np.uint8), connectivity=8)
-    touching = np.unique(np.asarray(labels)[fill_box(box, mask.shape) & kept])
-    return np.asarray(np.isin(labels, touching) & kept)
+    return keep_touching(kept, fill_box(box, mask.shape))
+
+
+def keep_touching(mask: NDArray[np.bool_], place: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the lesions of a mask that have a pixel in a place; both of one shape (H, W)."""
+    _, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    touching = np.unique(np.asarray(labels)[place & mask])
+    return np.asarray(np.isin(labels, touching) & mask)
 
 
 def fill_box(box: Box, shape_hw: tuple[int, ...]) -> NDArray[np.bool_]:

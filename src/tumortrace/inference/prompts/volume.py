@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,8 +12,8 @@ from tumortrace.data.slice import Slice
 from tumortrace.data.volume import Volume
 from tumortrace.errors import DataError
 from tumortrace.inference.predict import Prediction
-from tumortrace.inference.prompts.grid import Box, box_of, widen_box
-from tumortrace.inference.prompts.session import PromptSession
+from tumortrace.inference.prompts.grid import box_of, widen_box
+from tumortrace.inference.prompts.session import PromptSession, keep_touching
 from tumortrace.inference.volume_predict import SliceResult, VolumePrediction, combine_slices, keep_slice
 
 WIDENED = 0.05
@@ -138,15 +137,9 @@ def _find_next(volume: Volume, prepare: Prepare, index: int, before: NDArray[np.
         image = volume.read(index)
     except DataError:
         return None
-    box = _box_for_next(before)
+    box = widen_box(box_of(before), WIDENED, least_px=LEAST_WIDENED_PX)
     prediction = prepare(image).predict(box)
-    _, labels = cv2.connectedComponents(prediction.mask.astype(np.uint8), connectivity=8)
-    continued = np.unique(np.asarray(labels)[before & prediction.mask])
-    mask = np.asarray(np.isin(labels, continued) & prediction.mask)
+    mask = keep_touching(prediction.mask, before)
     if mask.sum() < LEAST_PX or prediction.probability[mask].mean() < SURE:
         return None
     return prediction
-
-
-def _box_for_next(mask: NDArray[np.bool_]) -> Box:
-    return widen_box(box_of(mask), WIDENED, least_px=LEAST_WIDENED_PX)
