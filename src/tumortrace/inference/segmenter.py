@@ -124,8 +124,7 @@ class Segmenter:
         """
         if box_xyxy is not None:
             return self.point(image, spacing_mm=spacing_mm).predict(box_xyxy, points_xy, labels)
-        if points_xy is not None or labels is not None:
-            raise DataError("points refine a box; give box_xyxy too, a loose box around the tumour")
+        _refuse_points(points_xy, labels)
         opened = _with_spacing(_open(image), spacing_mm)
         return predict(self.model, opened, gate=self.gate, tta=self.tta)
 
@@ -181,8 +180,7 @@ class Segmenter:
             return carry_box(
                 opened, self.point, box_xyxy=box_xyxy, slice_index=slice_index, points_xy=points_xy, labels=labels
             )
-        if points_xy is not None or labels is not None:
-            raise DataError("points refine a box; give box_xyxy too, a loose box around the tumour")
+        _refuse_points(points_xy, labels)
         if slice_index is not None:
             raise DataError(f"slice_index = {slice_index!r} without a box; give box_xyxy too")
         work = partial(segment_slice, opened, predict=self.predict)
@@ -229,6 +227,12 @@ def _name_single(images: object) -> str:
         one = images.ndim < 3 or (images.ndim == 3 and images.shape[2] == 3)
         return f"an array of shape {images.shape}" if one else ""
     return repr(images) if isinstance(images, str | bytes | PathLike) else ""
+
+
+def _refuse_points(points_xy: object, labels: object) -> None:
+    """Refuse clicks without a box."""
+    if points_xy is not None or labels is not None:
+        raise DataError("points refine a box; give box_xyxy too, a loose box around the tumour")
 
 
 def _require_count(number: object, name: str) -> None:
