@@ -14,7 +14,7 @@ from tumortrace.inference.acquisition import UNKNOWN
 from tumortrace.inference.batch.found_files import PictureFile
 from tumortrace.inference.lesions import find_lesions
 from tumortrace.inference.model import Model
-from tumortrace.inference.results.describe import describe_failure
+from tumortrace.inference.results.describe import describe_acquisition, describe_failure
 from tumortrace.inference.results.signed import encode_signed_png
 from tumortrace.inference.results.unit_record import Record
 from tumortrace.json_csv import Document
@@ -26,9 +26,8 @@ from tumortrace.web.engine import Engine
 from tumortrace.web.lesion_numbers import Labels
 from tumortrace.web.limits import Limits, RefusalError
 from tumortrace.web.opening import Opened
-from tumortrace.web.pixels import describe_colours, describe_pixels
 from tumortrace.web.replies import EventStream, reply_file
-from tumortrace.web.segmenting import describe_start, encode_base64
+from tumortrace.web.segmenting import Wishes, describe_extra, describe_start, encode_base64
 from tumortrace.web.uploads import Upload
 
 
@@ -102,12 +101,12 @@ def _describe_slice(number: int, one: Corrected, index: int, opened: Opened) -> 
         place = {"slice_index": None if isinstance(one.item, PictureFile) else index, "seconds": 0.0}
         return {**head, "record": {**record, **place}, "mask_png": None}
     labels = one.labels.get(index, np.zeros(image.size_hw, dtype=np.uint8))
-    path = Path(one.item.path) if isinstance(one.item, PictureFile) and image.colour_share > 0 else None
+    path = Path(one.item.path) if isinstance(one.item, PictureFile) else None
     return {
         **head,
         "record": _describe(one, index, labels, image.spacing_mm),
         "mask_png": encode_base64(encode_signed_png(labels)),
-        "pixels": describe_pixels(image) | (describe_colours(path) if path else {}),
+        **describe_extra(image, None, Wishes(pixels=True), path=path),
     }
 
 
@@ -125,10 +124,7 @@ def _describe(one: Corrected, index: int, labels: Labels, spacing_mm: tuple[floa
         "tumour": area_px > 0,
         "confidence": None,
         "review": False,
-        "plane": UNKNOWN.plane,
-        "plane_confidence": UNKNOWN.plane_confidence,
-        "contrast": UNKNOWN.contrast,
-        "contrast_confidence": UNKNOWN.contrast_confidence,
+        **describe_acquisition(UNKNOWN),
         "area_px": area_px,
         "area_mm2": area_px * spacing_mm[0] * spacing_mm[1] if spacing_mm else None,
         "lesions": [{**vars(lesion), "confidence": None} for lesion in lesions],

@@ -330,8 +330,9 @@ def describe_extra(
     if wishes.probability:
         extra["probability_png"] = None if levels is None else encode_base64(encode_levels(levels))
     if wishes.pixels:
-        coloured = path is not None and image.colour_share > 0
-        extra["pixels"] = describe_pixels(image) | (describe_colours(path) if coloured and path is not None else {})
+        extra["pixels"] = describe_pixels(image)
+        if path is not None and image.colour_share > 0:
+            extra["pixels"] |= describe_colours(path)
     return extra
 
 

@@ -135,14 +135,15 @@ def _rate(one: Prediction | SliceResult, spacing_mm: tuple[float, float] | None,
         "tumour": area_px > 0,
         "confidence": round(one.confidence, 4),
         "review": review,
-        **_describe_acquisition(one.acquisition),
+        **describe_acquisition(one.acquisition),
         "area_px": area_px,
         "area_mm2": area_px * spacing_mm[0] * spacing_mm[1] if spacing_mm else None,
         "lesions": [vars(lesion) for lesion in one.lesions],
     }
 
 
-def _describe_acquisition(acquisition: Acquisition) -> Record:
+def describe_acquisition(acquisition: Acquisition) -> Record:
+    """Describe plane and contrast of a slice, as far as they are recognised."""
     return {
         "plane": acquisition.plane,
         "plane_confidence": round(acquisition.plane_confidence, 4),
@@ -154,6 +155,6 @@ def _describe_acquisition(acquisition: Acquisition) -> Record:
 def _nothing() -> Record:
     """Nothing is known of a picture without a mask: neither that there is a tumour nor that there is none."""
     unknown = dict.fromkeys(("tumour", "confidence"))
-    acquisition = dict.fromkeys(_describe_acquisition(UNKNOWN))
+    acquisition = dict.fromkeys(describe_acquisition(UNKNOWN))
     sizes: Record = {"area_px": None, "area_mm2": None, "lesions": []}
     return {**unknown, "review": True, **acquisition, **sizes, "prompt": None}
