@@ -10,6 +10,7 @@ from dataclasses import replace
 from starlette.responses import Response
 
 from tumortrace.inference.batch.found_files import PictureFile
+from tumortrace.inference.batch.units import count_slices
 from tumortrace.inference.model import Model
 from tumortrace.inference.prompts.model import PromptModel
 from tumortrace.inference.results.describe import describe_model
@@ -189,7 +190,7 @@ async def _open_stream(
     first: list[Event] = []
     if not opened.items:
         raise RefusalError(415, describe_refused(opened)[0]["reason"])
-    if wait or sum(1 if isinstance(item, PictureFile) else len(item.volume) for item in opened.items) == 1:
+    if wait or count_slices(opened.items) == 1:
         first.append(await anext(events))
         if first[0].record["status"] == "error":
             raise RefusalError(415, first[0].record["reason"])

@@ -84,18 +84,14 @@ def _check_directory(path: Path, *, name: str, limits: Limits) -> None:
     count = int.from_bytes(tail[at + 10 : at + 12], "little")
     length = int.from_bytes(tail[at + 12 : at + 16], "little")
     if count > limits.parts or length > limits.parts * _ENTRY_BYTES:
-        raise RefusalError(
-            413, f"{name}: the zip has more than the limit of {limits.parts:,} files; send fewer", limit="parts"
-        )
+        raise _too_many(name, limits)
 
 
 def _check_entries(entries: list[zipfile.ZipInfo], *, name: str, limits: Limits) -> None:
     if not entries:
         raise RefusalError(415, f"{name}: the zip is empty; put pictures or scans into it")
     if len(entries) > limits.parts:
-        raise RefusalError(
-            413, f"{name}: the zip has more than the limit of {limits.parts:,} files; send fewer", limit="parts"
-        )
+        raise _too_many(name, limits)
     if sum(entry.file_size for entry in entries) > limits.unpacked_bytes:
         text = f"{name}: the zip unpacks to more than the limit of {limits.unpacked_bytes:,} bytes; send a part of it"
         raise RefusalError(413, text, limit="unpacked_bytes")
@@ -109,6 +105,11 @@ def _check_entries(entries: list[zipfile.ZipInfo], *, name: str, limits: Limits)
             raise RefusalError(415, f"{name}: {_shown(entry)} is encrypted; make the zip without a password")
         if entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
             raise RefusalError(415, f"{name}: {_shown(entry)} is packed by a rare method; make a usual zip (deflate)")
+
+
+def _too_many(name: str, limits: Limits) -> RefusalError:
+    text = f"{name}: the zip has more than the limit of {limits.parts:,} files; send fewer"
+    return RefusalError(413, text, limit="parts")
 
 
 def _place(entry: zipfile.ZipInfo, *, name: str) -> PurePosixPath:
