@@ -152,8 +152,26 @@ def read_state(path: Path) -> TrainingState:
         raise _no_checkpoint(path, _cause(error)) from None
 
 
+def read_begun(path: Path, config: Config) -> TrainingState | None:
+    """Return settings and history of a run that has begun; None if there is no checkpoint.
+
+    Args:
+        path: The checkpoint.
+        config: Settings of now.
+
+    Raises:
+        ModelError: The checkpoint is damaged.
+        ConfigError: It began under other settings.
+    """
+    if not path.is_file():
+        return None
+    state = read_state(path)
+    refuse_other_settings(path, state.config, config)
+    return state
+
+
 def resume_state(path: Path, *, fresh: TrainingState) -> TrainingState:
-    """Return the history of a checkpoint under the settings of now.
+    """Return the history of a checkpoint under the settings of now; the fresh state if there is no checkpoint.
 
     Args:
         path: The checkpoint.
@@ -161,11 +179,12 @@ def resume_state(path: Path, *, fresh: TrainingState) -> TrainingState:
 
     Raises:
         ConfigError: The run began under other settings.
-        ModelError: The file is no checkpoint, or damaged.
+        ModelError: The checkpoint is damaged.
         TumortraceError: It was trained on other slices, or on the same ones in another order.
     """
-    state = read_state(path)
-    refuse_other_settings(path, state.config, fresh.config)
+    state = read_begun(path, fresh.config)
+    if state is None:
+        return fresh
     if state.data_hash != fresh.data_hash:
         raise TumortraceError(
             f"{path}: was trained on other data (sha256 {state.data_hash[:12]}, now {fresh.data_hash[:12]}); "

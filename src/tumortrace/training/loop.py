@@ -166,9 +166,7 @@ def _start(
     training = config.training
     optimizer = make_optimizer(network, training)
     threads = torch.get_num_threads() * compute.team.place.local_size
-    state = new_state(config, train.hashes, val.hashes, threads=threads)
-    if checkpoint.is_file():
-        state = resume_state(checkpoint, fresh=state)
+    state = resume_state(checkpoint, fresh=new_state(config, train.hashes, val.hashes, threads=threads))
     drawn = training.epoch_slices or len(train)
     steps = len(state.rows) * -(-drawn // training.batch_size)
     average = average_weights(network, decay=training.average, steps=steps) if training.average else None

@@ -107,9 +107,8 @@ def _start(
 ) -> tuple[TrainingState, _Trainer]:
     training = config.training
     optimizer = make_optimizer(network, training)
-    state = new_state(config, train.hashes, {}, threads=torch.get_num_threads())
-    if checkpoint.is_file():
-        state = resume_state(checkpoint, fresh=state)
+    fresh = new_state(config, train.hashes, {}, threads=torch.get_num_threads())
+    state = resume_state(checkpoint, fresh=fresh)
     drawn = training.epoch_slices or len(train)
     steps = len(state.rows) * -(-drawn // training.batch_size)
     average = average_weights(network, decay=training.average, steps=steps)

@@ -21,7 +21,7 @@ from tumortrace.locks import lock_folder
 from tumortrace.progress import tell
 from tumortrace.run_folder import BEST, CHECKPOINT, CONFIG, FIRST, MANIFEST, TRAINING_INDEX, check_run_folder
 from tumortrace.training.arrays import evenly_spaced
-from tumortrace.training.checkpoint import load_weights, new_state, read_state, refuse_other_settings, resume_state
+from tumortrace.training.checkpoint import load_weights, new_state, read_begun, resume_state
 from tumortrace.training.compute import start_compute
 from tumortrace.training.export import EXPORT_SAMPLES
 from tumortrace.training.manifest import build_manifest, describe_data, describe_run
@@ -60,9 +60,7 @@ def train_prompted(
         raise ConfigError(f"training.keep = {config.training.keep!r}; a prompted network keeps its last weights: last")
     check_run_folder(out, resume=resume)
     refuse_inside_data(out, dataset)
-    began = read_state(out / CHECKPOINT) if (out / CHECKPOINT).is_file() else None
-    if began is not None:
-        refuse_other_settings(out / CHECKPOINT, began.config, config)
+    began = read_begun(out / CHECKPOINT, config)
     compute = start_compute(config.training, began_with=began.threads if began else 0)
     network = build_prompted(config.network, seed=config.training.seed)
     start = _start_from_run(network, Path(start_from)) if start_from else resume_start(out, network) if resume else None
@@ -72,8 +70,8 @@ def train_prompted(
         raise DataError(f"{dataset.given}: none of {len(part)} training slices has a tumour; check the masks")
     with lock_folder(out):
         check_run_folder(out, resume=resume)  # again: another run may have come while the data was read
-        if began is not None:  # before anything in the folder is replaced
-            resume_state(out / CHECKPOINT, fresh=new_state(config, part.hashes, {}, threads=0))
+        # Other data is refused before anything in the folder is replaced.
+        resume_state(out / CHECKPOINT, fresh=new_state(config, part.hashes, {}, threads=0))
         _begin(network, config, start, out=out, resume=resume)
         tell(f"Training on {counted(len(part), 'slice')}, {sum(part.with_tumour)} with tumour; {compute.describe()}")
         with explain_memory(config):

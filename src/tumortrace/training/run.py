@@ -46,8 +46,7 @@ from tumortrace.training.checkpoint import (
     TrainingState,
     load_weights,
     new_state,
-    read_state,
-    refuse_other_settings,
+    read_begun,
     resume_state,
 )
 from tumortrace.training.compute import Compute, start_compute
@@ -133,9 +132,7 @@ def train(  # noqa: PLR0913 - what a run is made of
     check_run_folder(out, resume=resume)
     refuse_inside_data(out, dataset)
     records = _select(dataset, config)
-    began = read_state(out / CHECKPOINT) if (out / CHECKPOINT).is_file() else None
-    if began is not None:
-        refuse_other_settings(out / CHECKPOINT, began.config, config)
+    began = read_begun(out / CHECKPOINT, config)
     with open_team(place, config.training.device) as team:
         compute = start_compute(config.training, team, began_with=began.threads if began else 0)
         network = build_network(config.network, size_hw=config.recipe.size_hw, seed=config.training.seed)
@@ -143,8 +140,8 @@ def train(  # noqa: PLR0913 - what a run is made of
         train_part, val_part, described = _read(*records, config)
         _refuse_without_tumour(train_part, dataset)
         _refuse_other_data(train_part, val_part, dataset, team)
-        if began is not None:  # before anything in the folder is replaced
-            resume_state(out / CHECKPOINT, fresh=new_state(config, train_part.hashes, val_part.hashes, threads=0))
+        # Other data is refused before anything in the folder is replaced.
+        resume_state(out / CHECKPOINT, fresh=new_state(config, train_part.hashes, val_part.hashes, threads=0))
         run = _Run(out, dataset, config, compute, network, start, train_part, val_part)
         with lock_folder(out) if team.leads else nullcontext():
             if team.leads:
@@ -179,9 +176,9 @@ class _Run:
 
 def describe_start(train: PreparedPart, val: PreparedPart, compute: Compute) -> str:
     """Return the line that a training starts with: its slices, device, threads and number format."""
-    with_tumour = int(train.truths.flatten(1).any(dim=1).sum())
     validating = f"validating on {len(val)}" if len(val) else "no validation"
-    return f"Training on {counted(len(train), 'slice')}, {with_tumour} with tumour; {validating}; {compute.describe()}"
+    slices = f"{counted(len(train), 'slice')}, {int(train.with_tumour.sum())} with tumour"
+    return f"Training on {slices}; {validating}; {compute.describe()}"
 
 
 def _say_if_all_coarse(training: TrainingConfig) -> None:
