@@ -40,8 +40,7 @@ def augment(image: Grey, truth: Truth, settings: AugmentationConfig, rng: Genera
         New arrays of the same shapes: the slice standardised to mean 0 and standard deviation 1, and its truth of 0
         and 1.
     """
-    low, high = float(image.min()), float(image.max())
-    grey: Grey = (image - low) / max(high - low, 1e-6)
+    grey = scale_to_unit(image)
     if settings.flips:
         grey, truth = _flip(grey, truth, rng)
     if settings.erasures:
@@ -53,6 +52,12 @@ def augment(image: Grey, truth: Truth, settings: AugmentationConfig, rng: Genera
     if settings.intensity:
         grey = change_intensity(grey, rng)
     return standardise(grey), np.ascontiguousarray(truth)
+
+
+def scale_to_unit(image: Grey) -> Grey:
+    """Return a slice with its grey values scaled to 0..1."""
+    low, high = float(image.min()), float(image.max())
+    return (image - low) / max(high - low, 1e-6)
 
 
 def _flip(grey: Grey, truth: Truth, rng: Generator) -> tuple[Grey, Truth]:

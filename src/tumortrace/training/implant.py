@@ -14,7 +14,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from tumortrace.training.augment import find_inside
+from tumortrace.training.augment import find_inside, scale_to_unit
 from tumortrace.training.erase import LARGEST, TISSUE, TRIES
 
 Grey = NDArray[np.float32]
@@ -52,8 +52,8 @@ def implant(image: Grey, donor: Grey, outline: Truth, rng: Generator) -> tuple[G
         The slice in 0..1 and the outline in it; None where the tumour is large or missing, or no place was found for it
         in ``TRIES`` draws.
     """
-    grey = _scale(image)
-    given = _prepare_donor(_scale(donor), outline, rng)
+    grey = scale_to_unit(image)
+    given = _prepare_donor(scale_to_unit(donor), outline, rng)
     if given is None:
         return None
     placed = _place(grey, given, rng)
@@ -67,11 +67,6 @@ def implant(image: Grey, donor: Grey, outline: Truth, rng: Generator) -> tuple[G
     tumour = np.clip(there + (moved - given.around) * np.float32(gain), 0, 1)
     soft = cv2.GaussianBlur(truth.astype(np.float32), (0, 0), float(rng.uniform(0.8, 2.0)))
     return np.asarray(grey + soft * (tumour - grey), dtype=np.float32), truth
-
-
-def _scale(image: Grey) -> Grey:
-    low, high = float(image.min()), float(image.max())
-    return (image - low) / max(high - low, 1e-6)
 
 
 def _prepare_donor(grey: Grey, outline: Truth, rng: Generator) -> _Donor | None:

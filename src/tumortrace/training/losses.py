@@ -75,14 +75,14 @@ def _dice(logits: Tensor, truths: Tensor) -> Tensor:
 
     s = SMOOTHING * truths[0].numel()
     loss = DiceLoss(include_background=False, to_onehot_y=True, softmax=True, smooth_nr=s, smooth_dr=s)
-    return cast("Tensor", loss(logits, _with_channel(truths)))
+    return cast("Tensor", loss(logits, truths.unsqueeze(1)))  # MONAI takes truths (N, 1, H, W)
 
 
 def _pooled_dice(logits: Tensor, truths: Tensor) -> Tensor:
     from monai.losses.dice import DiceLoss
 
     loss = DiceLoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
-    return cast("Tensor", loss(logits, _with_channel(truths)))
+    return cast("Tensor", loss(logits, truths.unsqueeze(1)))
 
 
 def _tversky(logits: Tensor, truths: Tensor) -> Tensor:
@@ -92,21 +92,21 @@ def _tversky(logits: Tensor, truths: Tensor) -> Tensor:
     loss = TverskyLoss(
         include_background=False, to_onehot_y=True, softmax=True, alpha=0.3, beta=0.7, smooth_nr=s, smooth_dr=s
     )
-    return cast("Tensor", loss(logits, _with_channel(truths)))
+    return cast("Tensor", loss(logits, truths.unsqueeze(1)))
 
 
 def _focal(logits: Tensor, truths: Tensor) -> Tensor:
     from monai.losses.focal_loss import FocalLoss
 
     loss = FocalLoss(to_onehot_y=True, use_softmax=True, gamma=2.0)
-    return cast("Tensor", loss(logits, _with_channel(truths)))
+    return cast("Tensor", loss(logits, truths.unsqueeze(1)))
 
 
 def _unified_focal(logits: Tensor, truths: Tensor) -> Tensor:
     from monai.losses.unified_focal_loss import AsymmetricUnifiedFocalLoss
 
     loss = AsymmetricUnifiedFocalLoss(to_onehot_y=True)  # takes its input as probabilities
-    return cast("Tensor", loss(logits.softmax(dim=1), _with_channel(truths)))
+    return cast("Tensor", loss(logits.softmax(dim=1), truths.unsqueeze(1)))
 
 
 def _where_and_whether(where_loss: LossFunction) -> LossFunction:
@@ -117,8 +117,3 @@ def _where_and_whether(where_loss: LossFunction) -> LossFunction:
         return loss + where_loss(where[present], truths[present]) if present.any() else loss
 
     return sum_over_maps
-
-
-def _with_channel(truths: Tensor) -> Tensor:
-    """Return truths in the shape that MONAI expects, (N, 1, H, W)."""
-    return truths.unsqueeze(1)
