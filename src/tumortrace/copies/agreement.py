@@ -28,7 +28,7 @@ COPIED = 0.998
 """Outlines that agree to this Dice were copied along with the picture: they say nothing about annotators."""
 
 ABOVE_THE_ANNOTATORS = "A model much above that imitates one annotator, or was trained on these slices."
-"""What a score above the annotators' agreement means, behind a sentence that gives the agreement."""
+"""What a score above the annotators' agreement means; stands behind a sentence that gives the agreement."""
 
 
 @dataclass(frozen=True)

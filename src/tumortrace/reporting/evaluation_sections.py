@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from tumortrace.copies.agreement import ABOVE_THE_ANNOTATORS
 from tumortrace.evaluation.folder import StoredEvaluation
 from tumortrace.evaluation.verdict import Verdict, judge
 from tumortrace.json_csv import Document
@@ -220,8 +221,8 @@ def _tabulate_outlined_twice(twice: Document | None) -> Markup:
         if len(members) > 1:
             rows += [_twice_row(title, name, each) for name, each in members.items()]
     words = (
-        "Slices that were outlined twice, the same ones for model and annotators. Where the model is above the "
-        "annotators, it has learnt one annotator's hand."
+        "Slices that were outlined twice, the same ones for model and annotators. A model whose outlines lie between "
+        f"those of two annotators can be a little above them. {ABOVE_THE_ANNOTATORS}"
     )
     head = ["by", "", "slices", "Dice of the model", "95 % interval", "Dice of two annotators", "95 % interval"]
     return html.paragraph(words) + html.table(head, rows, text_columns=2)
