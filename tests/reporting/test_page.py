@@ -267,12 +267,29 @@ def test_tumour_free_images_are_no_subgroup_with_a_dice(
     drawn: dict[str, list[str]] = {}
     monkeypatch.setattr(
         evaluation_sections,
-        "draw_dots",
-        lambda dots, *, xlabel, **_: drawn.update({xlabel: [dot.label for dot in dots]}) or Figure(),
+        "draw_dot_groups",
+        lambda groups, **_: (
+            drawn.update({title: [dot.label for dot in dots] for title, dots in groups.items()}) or Figure()
+        ),
     )
     write_report([tmp_path / "scores"], tmp_path / "report.html")
-    assert drawn["mean Dice by tumour size"] == ["small (< 2%) (n 1)", "medium (n 1)"]
-    assert drawn["mean Dice by plane"] == ["axial (n 1)", "coronal (n 2)"]  # the false alarm counts, the empty one not
+    assert drawn["tumour size"] == ["small (< 2%) (n 1)", "medium (n 1)"]
+    assert drawn["plane"] == ["axial (n 1)", "coronal (n 2)"]  # the false alarm counts, the empty one not
+
+
+def test_the_bad_masks_that_a_review_catches_are_counted(make_score: MakeScore, tmp_path: Path):
+    """Of ten masks, two have a Dice of 0.2; one of these is among the least confident two."""
+    bad = {0: 0.1, 5: 0.95}
+    scores = tuple(
+        make_score(
+            f"y{i}", PixelCounts(*((1, 4, 4, 91) if i in bad else (9, 1, 1, 89))), confidence=bad.get(i, 0.9 - i / 50)
+        )
+        for i in range(10)
+    )
+    write_evaluation(Evaluation(scores, (), {"name": "m", "sha256": ""}, 0.5), tmp_path / "scores")
+    write_report([tmp_path / "scores"], tmp_path / "report.html")
+    words = "Reviewing the least confident 20% of the masks catches 1 of 2 masks with a Dice below 0.5."
+    assert words in read(tmp_path / "report.html")
 
 
 def test_a_cross_validation_names_the_temperatures_of_its_folds(make_score: MakeScore, tmp_path: Path):

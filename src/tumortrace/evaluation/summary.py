@@ -253,5 +253,6 @@ def _describe_calibration(evaluation: Evaluation) -> Document:
         "risk_coverage": [asdict(point) for point in risk_coverage(confidences, dices)],
         "flagged_share": FLAGGED,
         "low_dice": LOW_DICE,
+        "low_masks": sum(dice < LOW_DICE for dice in dices),
         "caught": caught_share(confidences, dices, flagged=FLAGGED),
     }

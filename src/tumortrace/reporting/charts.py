@@ -16,6 +16,7 @@ from tumortrace.reporting.figures import MetricsRow, open_loss_axes
 BLUE, ORANGE, GREY, GREEN = "#0072b2", "#d55e00", "#5b6675", "#009e73"
 """Colours that all eyes distinguish, and grey print by their lightness and marks."""
 
+_ROW = 0.42
 _MARKS = {BLUE: "o", ORANGE: "s", GREY: "D", GREEN: "^"}
 
 
@@ -44,13 +45,37 @@ def draw_dots(dots: Sequence[Dot], *, xlabel: str, yardstick: Dot | None = None)
         xlabel: Label of the common axis, which runs from 0 to 1.
         yardstick: The score to compare all others with.
     """
-    figure = Figure(figsize=(7.6, 0.42 * len(dots) + 1.25), facecolor="white", layout="constrained")
+    figure = Figure(figsize=(7.6, _ROW * len(dots) + 1.25), facecolor="white", layout="constrained")
     axes = figure.subplots()
     if yardstick is not None:
         low, high = yardstick.ci95 or (yardstick.mean, yardstick.mean)
         axes.axvspan(low, max(high, low + 0.004), color=GREEN, alpha=0.25, linewidth=0)
         axes.axvline(yardstick.mean, color=GREEN, linewidth=1.4, linestyle="--", label=yardstick.label)
         _name_above(axes)
+    _draw_rows(axes, dots)
+    axes.set_xlabel(xlabel)
+    return figure
+
+
+def draw_dot_groups(groups: Mapping[str, Sequence[Dot]], *, xlabel: str) -> Figure:
+    """Draw groups of means with 95 % intervals below each other, on one axis from 0 to 1.
+
+    Args:
+        groups: Dots, at least one, from top to bottom by the title of their group; at least one group.
+        xlabel: Label of the common axis.
+    """
+    rows = [len(dots) for dots in groups.values()]
+    size = (7.6, _ROW * sum(rows) + 0.5 * len(rows) + 0.5)
+    figure = Figure(figsize=size, facecolor="white", layout="constrained")
+    parts = figure.subplots(len(rows), 1, sharex=True, squeeze=False, height_ratios=rows)[:, 0]
+    for axes, (title, dots) in zip(parts, groups.items(), strict=True):
+        _draw_rows(axes, dots)
+        axes.set_title(title, loc="left", fontsize=10, fontweight="bold", parse_math=False)
+    parts[-1].set_xlabel(xlabel)
+    return figure
+
+
+def _draw_rows(axes: Axes, dots: Sequence[Dot]) -> None:
     for row, dot in enumerate(dots):
         if dot.ci95 is not None:
             axes.plot(dot.ci95, [row, row], color=dot.colour, linewidth=2.4, solid_capstyle="butt")
@@ -58,11 +83,10 @@ def draw_dots(dots: Sequence[Dot], *, xlabel: str, yardstick: Dot | None = None)
         axes.annotate(
             f"{dot.mean:.3f}", (dot.mean, row), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=8
         )
-    axes.set(xlim=(-0.02, 1.02), ylim=(len(dots) - 0.5, -0.75), xlabel=xlabel)
+    axes.set(xlim=(-0.02, 1.02), ylim=(len(dots) - 0.5, -0.75))
     axes.set_yticks(range(len(dots)), [dot.label for dot in dots], parse_math=False)
     _clean(axes)
     axes.grid(visible=True, axis="x", linewidth=0.4, color="0.85")
-    return figure
 
 
 def draw_reliability(calibration: Document) -> Figure:

@@ -16,6 +16,7 @@ from tumortrace.reporting.charts import (
     BLUE,
     ORANGE,
     Dot,
+    draw_dot_groups,
     draw_dots,
     draw_froc,
     draw_reliability,
@@ -26,7 +27,7 @@ from tumortrace.reporting.error_map import Colours
 from tumortrace.reporting.gallery import draw_gallery
 from tumortrace.reporting.html import Section
 from tumortrace.reporting.tables import NAMES, list_rates
-from tumortrace.wording import counted
+from tumortrace.wording import counted, listed
 
 _FINDINGS = 50
 
@@ -181,16 +182,20 @@ def _describe_detection(summary: Document) -> Markup:
 
 def _draw_subgroups(summary: Document) -> Markup:
     """Draw the mean Dice of each subgroup with tumour: a tumour-free image has a Dice of 0, or none."""
-    shown = Markup()
-    for title, members in summary["by"].items():
-        dots = [
+    groups = {
+        title: [
             _dot(f"{name} (n {scores['n'] - scores['dice']['undefined']})", scores["dice"], BLUE)
             for name, scores in members.items()
             if scores["recall"]["mean"] is not None
         ]
-        if len(dots) > 1:
-            figure = draw_dots(dots, xlabel=f"mean Dice by {title}")
-            shown += html.chart(figure, alt=f"Mean Dice by {title}", caption=f"By {title}, with 95 % intervals.")
+        for title, members in summary["by"].items()
+    }
+    compared = {title: dots for title, dots in groups.items() if len(dots) > 1}
+    shown = Markup()
+    if compared:
+        figure = draw_dot_groups(compared, xlabel="mean Dice")
+        caption = "Mean Dice, with 95 % intervals over groups; n is the number of images that have a Dice."
+        shown += html.chart(figure, alt=f"Mean Dice by {listed(list(compared))}", caption=caption)
     pooled = _tabulate_pooled(summary["by"])
     return (shown + pooled) or html.paragraph("All images are of one kind; there is nothing to compare.")
 
@@ -250,9 +255,10 @@ def _describe_calibration(summary: Document) -> Markup:
         f"({calibration['ece_before']:.3f} before {temperature}). "
     )
     if caught is not None:
+        low = calibration["low_masks"]
         words += (
-            f"Reviewing the least confident {calibration['flagged_share']:.0%} of the masks catches {caught:.0%} of "
-            f"those with a Dice below {calibration['low_dice']:g}."
+            f"Reviewing the least confident {calibration['flagged_share']:.0%} of the masks catches "
+            f"{round(caught * low)} of {counted(low, 'mask')} with a Dice below {calibration['low_dice']:g}."
         )
     left = html.chart(
         draw_reliability(calibration),
