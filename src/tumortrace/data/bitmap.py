@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.metrics.lesions import label_lesions
+from tumortrace.metrics.masks import surround
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,13 +34,14 @@ def to_bitmap(mask: NDArray[np.bool_], origin_xy: tuple[int, int] = (0, 0)) -> B
         mask: Shape (H, W), bool.
         origin_xy: Column and row of the mask's first pixel in the image.
     """
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
+    box = surround(mask)
+    if box is None:
         return Bitmap(origin_xy, (0, 0), np.zeros((0, 2), np.int64))
-    (top, bottom), (left, right) = (int(rows[0]), int(rows[-1]) + 1), (int(columns[0]), int(columns[-1]) + 1)
-    flat = np.concatenate([[False], mask[top:bottom, left:right].ravel(), [False]])
+    marked = mask[box]
+    flat = np.concatenate([[False], marked.ravel(), [False]])
     runs = np.flatnonzero(flat[1:] != flat[:-1]).astype(np.int64).reshape(-1, 2)
-    return Bitmap((origin_xy[0] + left, origin_xy[1] + top), (bottom - top, right - left), runs)
+    rows, columns = box
+    return Bitmap((origin_xy[0] + columns.start, origin_xy[1] + rows.start), marked.shape, runs)
 
 
 def draw_bitmap(bitmap: Bitmap) -> NDArray[np.bool_]:

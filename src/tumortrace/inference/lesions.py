@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortrace.inference.mask import surround
 from tumortrace.metrics.lesions import label_lesions
+from tumortrace.metrics.masks import surround
 
 
 @dataclass(frozen=True)

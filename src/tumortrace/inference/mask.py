@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.config import Recipe
 from tumortrace.metrics.lesions import LabelledMask, label_lesions
+from tumortrace.metrics.masks import surround
 
 SPECK_SHARE = 0.02
 """Fraction of the largest lesion of a slice below which another may be a speck."""
@@ -67,12 +67,6 @@ def keep_peaks(mask: NDArray[np.bool_], probability: NDArray[np.float32], lowest
         return mask
     labelled = label_lesions(mask[window])
     return _keep(mask, window, labelled, _reaching(labelled, probability[window], lowest))
-
-
-def surround(mask: NDArray[np.bool_]) -> tuple[slice, slice] | None:
-    """Rows and columns of the box around a mask: everything else would be work for nothing. None if it is empty."""
-    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
-    return (slice(top, top + height), slice(left, left + width)) if width else None
 
 
 def _reaching(labelled: LabelledMask, probability: NDArray[np.float32], level: float) -> NDArray[np.bool_]:

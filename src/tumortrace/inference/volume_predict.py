@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +19,7 @@ from tumortrace.inference.lesions import Lesion, find_lesions
 from tumortrace.inference.predict import Prediction
 from tumortrace.inference.prompts.prompt import Prompt
 from tumortrace.inference.volumes import THINNEST_MM, link_lesions, vote_on_lesions
+from tumortrace.metrics.masks import surround
 from tumortrace.wording import counted
 
 FEWEST_ACCEPTED = 0.5
@@ -256,10 +256,10 @@ def _vote(
     Only the box around all masks is looked at: the rest of a volume is empty.
     """
     labels = np.zeros((len(slices), *volume.size_hw), dtype=np.int32)
-    left, top, width, height = cv2.boundingRect(np.any([one.mask for one in slices], axis=0).view(np.uint8))
-    box = np.s_[top : top + height, left : left + width]
-    if not width:
+    box = surround(np.any([one.mask for one in slices], axis=0))
+    if box is None:
         return labels, (), 0
+    rows, columns = box
     masks = np.stack([one.mask[box] for one in slices])
     probabilities = np.zeros(masks.shape, dtype=np.float32)
     for one, mask, probability in zip(slices, masks, probabilities, strict=True):
@@ -271,9 +271,9 @@ def _vote(
     order = np.argsort(-sizes, kind="stable")  # of lesions of one size, the first slice comes first
     renumbered = np.zeros(count + 1, dtype=np.int32)
     renumbered[order + 1] = np.arange(1, count + 1)
-    labels[:, box[0], box[1]] = renumbered[numbers]
+    labels[:, rows, columns] = renumbered[numbers]
     lesions = tuple(
-        _measure(volume, renumbered[numbers] == number, probabilities, corner=(top, left))
+        _measure(volume, renumbered[numbers] == number, probabilities, corner=(rows.start, columns.start))
         for number in range(1, count + 1)
     )
     return labels, lesions, dropped

@@ -1,11 +1,18 @@
-"""The check that every metric makes of its two masks."""
+"""Masks: the box around one, and the check that every metric makes of two."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+
+def surround(mask: NDArray[np.bool_]) -> tuple[slice, slice] | None:
+    """Rows and columns of the box around a mask: everything else would be work for nothing. None if it is empty."""
+    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return (slice(top, top + height), slice(left, left + width)) if width else None
 
 
 def check_masks(prediction: NDArray[Any], truth: NDArray[Any]) -> None:

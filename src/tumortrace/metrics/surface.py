@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from tumortrace.metrics.masks import check_masks
+from tumortrace.metrics.masks import check_masks, surround
 
 Distances = NDArray[np.float64]
 
@@ -61,7 +61,7 @@ def compare_surfaces(
     if not (prediction.any() and truth.any()):
         nsd = 0.0 if prediction.any() or truth.any() else math.nan
         return SurfaceScores(nsd, math.nan, math.nan)
-    window = _common_box(prediction | truth)
+    window = surround(prediction | truth)
     first, second = _border(prediction[window]), _border(truth[window])
     there = _distances(first, second, spacing)
     back = _distances(second, first, spacing)
@@ -71,11 +71,6 @@ def compare_surfaces(
         hd95=float(max(np.percentile(there, 95), np.percentile(back, 95))),
         assd=float(both.mean()),
     )
-
-
-def _common_box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def _border(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -73,8 +73,8 @@ def pixel_of(point_xy: Point) -> tuple[int, int]:
 
 def box_of(mask: NDArray[np.bool_]) -> Box:
     """Return the smallest box around the marked pixels of a mask (H, W), of which there is at least one."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return float(left), float(top), float(left + width), float(top + height)
 
 
 def widen_box(box_xyxy: Box, share: float, *, least_px: float = 0.0) -> Box:
