@@ -20,7 +20,7 @@ from tumortrace.errors import ConfigError, DataError, RunFailedError
 from tumortrace.evaluation.evaluate import CaseScore, evaluate
 from tumortrace.evaluation.folder import write_evaluation
 from tumortrace.evaluation.provenance import trace_training
-from tumortrace.improvement.judge import FEWEST_GROUPS, TOO_FEW, Judgement, judge, judgement_document
+from tumortrace.improvement.judge import Judgement, judge, judgement_document, say_too_few
 from tumortrace.improvement.lineage import (
     DOCUMENT,
     FROZEN,
@@ -232,11 +232,12 @@ def _describe(work: _Work) -> str:
     train, held = (work.select("corrected", side) for side in ("train", "test"))
     groups = {group for case, group in zip(work.survey.cases, work.survey.blocks, strict=True) if case.record in held}
     replayed = work.select("replay", "train")
+    too_few = say_too_few(len(groups))
     return (
         f"Held out: {len(held)} of {counted(len(held) + len(train), 'corrected case')}, in "
         f"{counted(len(groups), 'group')} of copies and patients; training on {len(train)}"
         + (f" and {len(replayed)} replayed" if replayed else "")
-        + ("" if len(groups) >= FEWEST_GROUPS else f"; too small to tell: {TOO_FEW}, so correct more first")
+        + (f"{too_few}, so correct more first" if too_few else "")
     )
 
 

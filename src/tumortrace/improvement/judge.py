@@ -21,9 +21,6 @@ Verdict = Literal["better", "no difference shown", "worse"]
 FEWEST_GROUPS = 6
 """Fewest groups with which any difference can be shown: 2 of the 64 ways to flip six signs are as extreme as all."""
 
-TOO_FEW = f"no difference can be shown with fewer than {FEWEST_GROUPS} groups"
-"""Why there is no answer."""
-
 LEVEL = 0.05
 """Highest p-value at which a difference counts as shown."""
 
@@ -78,7 +75,7 @@ class Judgement:
         outcome = self.outcome[0].upper() + self.outcome[1:]
         return (
             f"{outcome}; mean Dice {self.new:.3f} against {self.old:.3f}, "
-            f"{self.difference:+.3f} ({interval}{p}, {size}){_say_too_few(self.groups)}"
+            f"{self.difference:+.3f} ({interval}{p}, {size}){say_too_few(self.groups)}"
         )
 
 
@@ -130,7 +127,8 @@ def _word(differences: np.ndarray, groups: int, interval: tuple[float, float], p
     return "better" if differences.mean() > 0 else "worse"
 
 
-def _say_too_few(groups: int) -> str:
+def say_too_few(groups: int) -> str:
+    """Return why a number of groups gives no answer, as the end of a sentence; empty if it can give one."""
     if groups >= FEWEST_GROUPS:
         return ""
-    return f"; too small to tell: {TOO_FEW}"
+    return f"; too small to tell: no difference can be shown with fewer than {FEWEST_GROUPS} groups"

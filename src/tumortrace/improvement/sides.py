@@ -11,15 +11,13 @@ Copies and slices of one patient form a block, and a block is on one side. Three
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from tumortrace.copies.described import SurveyedCase
-from tumortrace.copies.groups import link_patients
 from tumortrace.copies.leakage import Leak
 from tumortrace.copies.survey import Survey
-from tumortrace.data.components import link
 from tumortrace.data.findings import Finding, left_out, warning
 from tumortrace.improvement.judge import FEWEST_GROUPS
 
@@ -198,13 +196,11 @@ def _target(blocks: int) -> int:
     return max(round(SHARE * blocks), min(FEWEST_GROUPS, blocks // 2))
 
 
-def _blocks(survey: Survey) -> Iterator[list[SurveyedCase]]:
-    links = [(pair.first, pair.second) for pair in survey.pairs]
-    links += link_patients([case.record.patient for case in survey.cases])
-    members: dict[int, list[SurveyedCase]] = {}
-    for case, block in zip(survey.cases, link(len(survey.cases), links), strict=True):
+def _blocks(survey: Survey) -> list[list[SurveyedCase]]:
+    members: dict[str, list[SurveyedCase]] = {}
+    for case, block in zip(survey.cases, survey.blocks, strict=True):
         members.setdefault(block, []).append(case)
-    yield from members.values()
+    return list(members.values())
 
 
 def _role_of(block: Sequence[SurveyedCase], roles: Mapping[str, Role]) -> Role:
