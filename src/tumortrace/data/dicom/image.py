@@ -13,7 +13,7 @@ from pydicom.tag import Tag
 from pydicom.uid import UID, JPEGExtended12Bit
 
 from tumortrace.data.dicom.stream import UNDEFINED, Parsed, PixelElement, parse, reading_header
-from tumortrace.data.dicom.tags import Lookup, read_groups, read_number, read_numbers, read_text, read_words
+from tumortrace.data.dicom.tags import Lookup, read_number, read_numbers, read_text, read_words
 from tumortrace.data.samples import MEGAPIXELS, MOST_PIXELS_A_SIDE, most_pixels
 from tumortrace.errors import DataError
 from tumortrace.wording import counted
@@ -317,9 +317,7 @@ def _read_tables(header: Dataset, photometric: str) -> Dataset | None:
 
 
 def _read_frame(header: Dataset, image: ImageFile, index: int) -> Frame:
-    own = read_groups(header, "PerFrameFunctionalGroupsSequence", index)
-    groups = [*own, *read_groups(header, "SharedFunctionalGroupsSequence", 0)]
-    get = Lookup(header, groups)
+    get = Lookup.of_frame(header, index)
     spacing = get.numbers("PixelMeasuresSequence", "PixelSpacing", 2)
     thickness = get.numbers("PixelMeasuresSequence", "SliceThickness", 1) or get.numbers(
         "PixelMeasuresSequence", "SpacingBetweenSlices", 1

@@ -17,7 +17,7 @@ from tumortrace.data.dicom.image import ImageFile, read_layout
 from tumortrace.data.dicom.pixels import decode_frame
 from tumortrace.data.dicom.series import DicomReader
 from tumortrace.data.dicom.stream import Parsed, open_dataset, parse, reading_header
-from tumortrace.data.dicom.tags import Lookup, read_groups, read_number, read_text
+from tumortrace.data.dicom.tags import Lookup, read_number, read_text
 from tumortrace.data.volume import Volume
 from tumortrace.errors import DataError
 from tumortrace.regular_files import open_regular
@@ -214,8 +214,7 @@ def _is_of_one_type(header: Dataset) -> bool:
 
 
 def _read_frame(header: Dataset, index: int, kind: str, path: Path) -> SegFrame:
-    own = read_groups(header, "PerFrameFunctionalGroupsSequence", index)
-    get = Lookup(header, [*own, *read_groups(header, "SharedFunctionalGroupsSequence", 0)])
+    get = Lookup.of_frame(header, index)
     segment = read_number(get.item("SegmentIdentificationSequence"), "ReferencedSegmentNumber")
     if segment is None and kind != "LABELMAP":
         raise DataError(f"{path}: frame {index + 1} names no segment; export it again")

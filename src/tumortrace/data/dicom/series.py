@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -175,7 +176,7 @@ def _tell_systems(frames: Sequence[Frame], *, apart: bool) -> tuple[Finding, ...
 
 def _split_series(frames: Sequence[Frame], *, by_system: bool) -> list[_Part]:
     found: list[Directions] = []
-    parts: dict[Hashable, list[Frame]] = defaultdict(list)
+    parts: dict[tuple[Any, ...], list[Frame]] = defaultdict(list)
     for frame in frames:
         turn = _find_direction(frame, found)
         spacing = tuple(round(side, 3) for side in frame.spacing_mm or ())
@@ -184,10 +185,11 @@ def _split_series(frames: Sequence[Frame], *, by_system: bool) -> list[_Part]:
             frame.image.options["samples_per_pixel"],
         )  # fmt: skip
         parts[key].append(frame)
-    marks = [_mark(members[0], None if key[0] is None else found[key[0]]) for key, members in parts.items()]  # type: ignore[index]
+    directions = [None if turn is None else found[turn] for turn, *_ in parts]
+    marks = [_mark(members[0], turned) for members, turned in zip(parts.values(), directions, strict=True)]
     return [
-        _Part(members, None if key[0] is None else found[key[0]], _distinguish(mark, marks))  # type: ignore[index]
-        for (key, members), mark in zip(parts.items(), marks, strict=True)
+        _Part(members, turned, _distinguish(mark, marks))
+        for members, turned, mark in zip(parts.values(), directions, marks, strict=True)
     ]
 
 

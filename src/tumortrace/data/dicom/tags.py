@@ -41,6 +41,12 @@ class Lookup:
     header: Dataset
     groups: Sequence[Dataset]
 
+    @classmethod
+    def of_frame(cls, header: Dataset, index: int) -> Lookup:
+        """Return the values of the frame of an index."""
+        own = _read_groups(header, "PerFrameFunctionalGroupsSequence", index)
+        return cls(header, [*own, *_read_groups(header, "SharedFunctionalGroupsSequence", 0)])
+
     def item(self, sequence: str) -> Dataset:
         """Return the first item of a sequence of the groups; the file's tags if none has it."""
         for group in self.groups:
@@ -64,8 +70,7 @@ class Lookup:
         return next((words for group in self.groups for words in _frame_types(group, keyword)), ())
 
 
-def read_groups(header: Dataset, keyword: str, index: int) -> list[Dataset]:
-    """Return the functional groups of one frame, or of all for index 0 of the shared ones; empty if there are none."""
+def _read_groups(header: Dataset, keyword: str, index: int) -> list[Dataset]:
     items = header.get(keyword)
     return [items[index]] if items and index < len(items) else []
 
