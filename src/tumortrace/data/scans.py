@@ -180,7 +180,7 @@ def _open_niftis(paths: Sequence[Path], *, root: Path, file: str) -> tuple[list[
     require_extra("formats", purpose="read NIfTI files")
     from tumortrace.data.nifti.reader import open_nifti
 
-    headers = {str(path).removesuffix(".gz")[:-4] for path in paths if path.name.lower().endswith((".hdr", ".hdr.gz"))}
+    headers = {strip_suffix(str(path)) for path in paths if path.name.lower().endswith((".hdr", ".hdr.gz"))}
     chosen = [path for path in paths if not _is_second_half(path, headers)]
     names = make_unique([_relative(path, root, strip_suffix(path.name)) for path in chosen])
     for path, name in zip(chosen, names, strict=True):
@@ -192,7 +192,7 @@ def _open_niftis(paths: Sequence[Path], *, root: Path, file: str) -> tuple[list[
 
 
 def _is_second_half(path: Path, headers: set[str]) -> bool:
-    return path.name.lower().endswith((".img", ".img.gz")) and str(path).removesuffix(".gz")[:-4] in headers
+    return path.name.lower().endswith((".img", ".img.gz")) and strip_suffix(str(path)) in headers
 
 
 def _open_series(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -35,16 +36,13 @@ def read_slice(
         TumortraceError: It is DICOM or NIfTI, and the library for it is not installed.
     """
     path = path if isinstance(path, Path) else Path(path)  # the path of a member of an archive stays one
-    try:
-        if path.name.lower().endswith(NIFTI_SUFFIXES):
-            return _read_scan(path, case_id, spacing_mm)
-        samples = read_picture(path) if data is None else read_picture_bytes(data, path)
-    except DicomFileError:
-        return _read_scan(path, case_id, spacing_mm)
-    image = slice_from_samples(samples, case_id or path.name)
+    image = _read(path, case_id or path.name, data)
     return image if spacing_mm is None else with_spacing(image, spacing_mm)
 
 
-def _read_scan(path: Path, case_id: str | None, spacing_mm: tuple[float, float] | None) -> Slice:
-    image = replace(read_single_slice(path), case_id=case_id or path.name)
-    return image if spacing_mm is None else with_spacing(image, spacing_mm)
+def _read(path: Path, case_id: str, data: bytes | None) -> Slice:
+    if not path.name.lower().endswith(NIFTI_SUFFIXES):
+        with suppress(DicomFileError):
+            samples = read_picture(path) if data is None else read_picture_bytes(data, path)
+            return slice_from_samples(samples, case_id)
+    return replace(read_single_slice(path), case_id=case_id)
