@@ -151,7 +151,7 @@ class _Reader:
 
     def _find(self, name: str, beside: str) -> list[tuple[int, int]]:
         """Slices of a name with or without suffix: in the folder of the annotation, or else anywhere."""
-        stem = spelling_key(PurePosixPath(name).name)
+        stem = _last(name)
         places = {place: path for path, place in self._list_names() if stem in (_last(path), _last(stem_of(path)))}
         exact = spelling_key((PurePosixPath(beside).parent / name).as_posix())
         near = [place for place, path in places.items() if spelling_key(path) in (exact, stem_of(exact))]
@@ -198,9 +198,8 @@ def draw_labels(image: ImageAnnotation, size_hw: tuple[int, int]) -> Labels:
 
 
 def _number(image: ImageAnnotation) -> Iterable[tuple[int, Region]]:
-    labels = image.labels or ({},) * len(image.regions)
     shapes: Sequence[object] = image.original.shapes if image.original else ()
-    for order, (region, known) in enumerate(zip(image.regions, labels, strict=True)):
+    for order, (region, known) in enumerate(zip(image.regions, image.region_labels, strict=True)):
         shape = shapes[order] if order < len(shapes) else None
         extra = shape.get("attributes") if isinstance(shape, dict) else None
         text = str(known.get(LESION) or (extra.get(LESION) if isinstance(extra, dict) else "") or "")

@@ -69,6 +69,11 @@ class ImageAnnotation:
     has_picture: bool = False
     original: Original | None = field(default=None, compare=False, repr=False)
 
+    @property
+    def region_labels(self) -> tuple[Mapping[str, str], ...]:
+        """Label of each region, one without an attribute if the file has no labels."""
+        return self.labels or ({},) * len(self.regions)
+
 
 @dataclass(frozen=True)
 class AnnotationFile:
@@ -156,8 +161,7 @@ def class_of(labels: Mapping[str, str]) -> str:
 
 def classes_of(image: ImageAnnotation) -> list[str]:
     """Return the class of each region of an image."""
-    labels = image.labels or ({},) * len(image.regions)
-    return [class_of(each) for each in labels]
+    return [class_of(each) for each in image.region_labels]
 
 
 def list_classes(images: Iterable[ImageAnnotation]) -> list[str]:

@@ -135,8 +135,8 @@ def _to_entry(record: ImageAnnotation) -> dict[str, object]:
     original = original_of(record, FORMAT) or Original(FORMAT)
     known = original.record if isinstance(original.record, dict) else {"file_attributes": {}}
     regions: list[object] = []
-    labels = record.labels or ({},) * len(record.regions)
-    for region, attributes, shape in zip(record.regions, labels, original_shapes(record, FORMAT), strict=True):
+    shapes = original_shapes(record, FORMAT)
+    for region, attributes, shape in zip(record.regions, record.region_labels, shapes, strict=True):
         if shape is not None:
             regions.append(shape)
             continue
