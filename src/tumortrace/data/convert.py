@@ -17,7 +17,7 @@ from tumortrace.data.bitmap import split_lesions
 from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.data.dataset import Dataset, open_dataset
 from tumortrace.data.findings import Finding, left_out, warning
-from tumortrace.data.folders import is_picture, join, list_tree
+from tumortrace.data.folders import is_picture, join, list_tree, name_of, parent_of
 from tumortrace.data.masks import read_mask
 from tumortrace.data.names import natural_key
 from tumortrace.data.own_files import Write, open_output
@@ -339,8 +339,7 @@ def _short_name(record: CaseRecord) -> str:
     if record.annotation is None or is_picture(name):
         return name
     # The picture stands in its annotation file, which is no name for it.
-    folder, slash, _ = name.rpartition("/")
-    return folder + slash + record.annotation.filename.rpartition("/")[2]
+    return join(parent_of(name), name_of(record.annotation.filename))
 
 
 def _name_masks(records: Sequence[CaseRecord], names: dict[str, str]) -> dict[str, str]:

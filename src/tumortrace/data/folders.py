@@ -102,6 +102,11 @@ def parent_of(path: str) -> str:
     return path.rpartition("/")[0]
 
 
+def name_of(path: str) -> str:
+    """The own name of a file or folder."""
+    return path.rpartition("/")[2]
+
+
 def join(folder: str, name: str) -> str:
     """A path within a folder, which may be ``""``."""
     return f"{folder}/{name}" if folder else name

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from tumortrace.data.findings import Finding, left_out, warning
+from tumortrace.data.folders import name_of
 from tumortrace.data.names import describe_unsafe, spelling_key, stem_of
 from tumortrace.data.patients import PATIENT_COLUMNS, read_patient
 from tumortrace.data.tables import list_columns, parse_table, read_text
@@ -206,7 +207,7 @@ def strip_mask_word(stem: str) -> str | None:
 
     Empty for a mask that is called ``mask`` or ``seg`` alone.
     """
-    return "" if stem.rpartition("/")[2].casefold() in MASK_ENDINGS else _strip_word(stem, MASK_ENDINGS)
+    return "" if name_of(stem).casefold() in MASK_ENDINGS else _strip_word(stem, MASK_ENDINGS)
 
 
 def strip_image_word(stem: str) -> str | None:

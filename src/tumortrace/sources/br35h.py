@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from functools import partial
 
-from tumortrace.data.folders import is_picture, parent_of
+from tumortrace.data.folders import is_picture, name_of, parent_of
 from tumortrace.errors import DataError
 from tumortrace.sources.download import Download
 from tumortrace.sources.items import Item, Made, Plan, Source, keep_picture, name_second
@@ -18,7 +18,7 @@ def plan(download: Download) -> Plan:
     """Plan the folders TRAIN, VAL and TEST that hold pictures and a JSON file; all else is not used."""
     by_folder: dict[str, list[str]] = {}
     for path in download.members:
-        if parent_of(path).rpartition("/")[2].upper() in _PARTS:
+        if name_of(parent_of(path)).upper() in _PARTS:
             by_folder.setdefault(parent_of(path), []).append(path)
     items: dict[str, Item] = {}
     findings = []
@@ -26,7 +26,7 @@ def plan(download: Download) -> Plan:
         if not any(path.lower().endswith(".json") for path in paths):
             continue
         for path in paths:
-            output = f"{folder.rpartition('/')[2].upper()}/{path.rpartition('/')[2]}"
+            output = f"{name_of(folder).upper()}/{name_of(path)}"
             if output in items:
                 findings.append(name_second(path, items[output].sources[0]))
             elif item := _plan_file(path, output):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.data.findings import Finding
+from tumortrace.data.folders import name_of
 from tumortrace.data.png_writing import encode_mask, encode_png
 from tumortrace.errors import DataError, require_extra
 from tumortrace.sources.download import Download
@@ -53,7 +54,7 @@ def plan(download: Download) -> Plan:
 
 def _find_folds(download: Download) -> tuple[tuple[str, ...], list[Finding]]:
     """The path of the author's folds if they can be read; else none, with the finding."""
-    path = next((path for path in download.members if path.rpartition("/")[2] == _FOLDS), None)
+    path = next((path for path in download.members if name_of(path) == _FOLDS), None)
     if path is None:
         return (), []
     try:

@@ -6,7 +6,7 @@ from collections import Counter
 from functools import partial
 from pathlib import PurePosixPath
 
-from tumortrace.data.folders import is_picture
+from tumortrace.data.folders import is_picture, name_of
 from tumortrace.sources.download import Download
 from tumortrace.sources.items import Item, Plan, Source, keep_picture, name_second
 
@@ -17,11 +17,11 @@ def plan(download: Download) -> Plan:
     """Plan every picture directly in a folder of tumour-free slices; two of one name get their outer folder's name."""
     own = download.root.resolve().name  # the class folder itself may be given
     paths = [path for path in download.members if is_picture(path) and _is_tumour_free(f"{own}/{path}")]
-    names = Counter(_file_name(path).casefold() for path in paths)
+    names = Counter(name_of(path).casefold() for path in paths)
     items: dict[str, Item] = {}
     findings = []
     for path in paths:
-        output = _file_name(path) if names[_file_name(path).casefold()] == 1 else _long_name(path)
+        output = name_of(path) if names[name_of(path).casefold()] == 1 else _long_name(path)
         if output.casefold() in items:
             findings.append(name_second(path, items[output.casefold()].sources[0]))
         else:
@@ -31,10 +31,6 @@ def plan(download: Download) -> Plan:
 
 def _is_tumour_free(path: str) -> bool:
     return PurePosixPath(path).parent.name.casefold() in _FOLDERS
-
-
-def _file_name(path: str) -> str:
-    return path.rpartition("/")[2]
 
 
 def _long_name(path: str) -> str:

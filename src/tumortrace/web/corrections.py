@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from tumortrace.data.folders import name_of
 from tumortrace.data.slice import Slice
 from tumortrace.data.slice_file import read_slice
 from tumortrace.inference.batch.found_files import PictureFile
@@ -55,7 +56,7 @@ class Corrected:
     @property
     def name(self) -> str:
         """Name of its results, without folders."""
-        return self.item.name.rpartition("/")[2]
+        return name_of(self.item.name)
 
     def slice_name(self, index: int, name: str = "") -> str:
         """Return the name of a slice, without suffix; slices of a volume count from 1, as the page counts them.

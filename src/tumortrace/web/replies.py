@@ -11,6 +11,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from tumortrace.data.folders import name_of
 from tumortrace.json_csv import Document
 from tumortrace.web.limits import RefusalError
 
@@ -54,7 +55,7 @@ def reply_file(data: bytes, *, media_type: str, name: str) -> Response:
         media_type: Type of the content.
         name: Name of the file; characters beyond ASCII letters, digits and ``._-`` become ``_``.
     """
-    plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in name.rpartition("/")[2])
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in name_of(name))
     return Response(data, media_type=media_type, headers={"Content-Disposition": f'attachment; filename="{plain}"'})
 
 

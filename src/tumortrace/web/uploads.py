@@ -16,6 +16,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
 from starlette.datastructures import Headers
 
+from tumortrace.data.folders import join, name_of, parent_of
 from tumortrace.errors import printable
 from tumortrace.files import is_disk_fault
 from tumortrace.web.limits import Limits, RefusalError, refuse_disk
@@ -283,8 +284,8 @@ class _Form:
         unique, number = name, 1
         while (part, unique.casefold()) in self._taken or self._is_folder(part, unique):
             number += 1
-            stem, dot, suffix = name.rpartition("/")[2].partition(".")
-            unique = f"{name.rpartition('/')[0]}/{stem}-{number}{dot}{suffix}".removeprefix("/")
+            stem, dot, suffix = name_of(name).partition(".")
+            unique = join(parent_of(name), f"{stem}-{number}{dot}{suffix}")
         self._taken.add((part, unique.casefold()))
         path = self._folder / part / unique
         with suppress(FileExistsError, NotADirectoryError):

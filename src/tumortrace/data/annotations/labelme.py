@@ -46,6 +46,7 @@ from tumortrace.data.annotations.shapes import (
 )
 from tumortrace.data.bitmap import Bitmap, draw_bitmap, to_bitmap
 from tumortrace.data.findings import left_out
+from tumortrace.data.folders import name_of
 from tumortrace.data.geometry import Circle, Polygon, Region, rasterize_region
 from tumortrace.data.pictures import decode_picture, read_image_data
 from tumortrace.errors import DataError
@@ -77,7 +78,7 @@ def read_document(document: object, source: Source) -> AnnotationFile | None:
             findings.append(
                 left_out("unreadable", name, f"the picture in {source.path.name}: {error}", "add the image")
             )
-    other_names = tuple(dict.fromkeys((name.rpartition("/")[2], source.path.stem)))
+    other_names = tuple(dict.fromkeys((name_of(name), source.path.stem)))
     original = Original(FORMAT, record=document)
     image = to_record(name, collected, size_hw=size_hw, other_names=other_names, original=original)
     return AnnotationFile((replace(image, has_picture=has_picture),), tuple(findings))
@@ -178,7 +179,7 @@ def _to_document(record: ImageAnnotation) -> Document:
         drawn = shape if shape is not None else _to_shape(region, name, record.size_hw or (0, 0))
         shapes += [] if drawn is None else [drawn]
     height, width = record.size_hw or (None, None)
-    own = {"imagePath": record.filename.rpartition("/")[2], "imageHeight": height, "imageWidth": width}
+    own = {"imagePath": name_of(record.filename), "imageHeight": height, "imageWidth": width}
     return {"imageData": None, **known, "shapes": [*shapes, *original.undrawn], **own}
 
 

@@ -6,6 +6,7 @@ import re
 from pathlib import PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tumortrace.data.folders import name_of
 from tumortrace.data.names import describe_unsafe
 
 _UPLOAD = re.compile(r"[0-9a-f]{8}-(.+)")  # Label Studio puts this before the name of an uploaded file
@@ -20,7 +21,7 @@ def clean_name(name: str) -> str | None:
     # Line breaks are those of the file around the name; a blank may be part of it.
     plain = (name if name.isprintable() else name.strip()).replace("\\", "/")
     if describe_unsafe(plain):
-        plain = plain.rpartition("/")[2].rpartition(":")[2]
+        plain = name_of(plain).rpartition(":")[2]
     return None if describe_unsafe(plain) else PurePosixPath(plain).as_posix()
 
 
@@ -30,7 +31,7 @@ def names_of_url(url: str) -> list[str]:
     path = unquote(parts.path) if parts else url
     local = parse_qs(parts.query).get("d") if parts else None
     plain = (clean_name(local[0] if local else path.lstrip("/")) or "").removeprefix("./")
-    last = plain.rpartition("/")[2]
+    last = name_of(plain)
     upload = _UPLOAD.fullmatch(last)
     names = [plain, last, *([upload[1]] if upload else [])]
     return [name for name in dict.fromkeys(names) if name and not describe_unsafe(name)]

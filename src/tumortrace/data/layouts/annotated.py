@@ -11,7 +11,7 @@ from tumortrace.data.annotations.find import choose_annotations
 from tumortrace.data.annotations.labels import count_labels, keep_label
 from tumortrace.data.annotations.records import NO_IMAGE, AnnotationFile, ImageAnnotation, region_key
 from tumortrace.data.findings import Finding, left_out, warning
-from tumortrace.data.folders import is_picture, join
+from tumortrace.data.folders import is_picture, join, name_of
 from tumortrace.data.layouts.opening import Opening, ancestors, below
 from tumortrace.data.lookup import FileLookup
 from tumortrace.data.parts import is_below_masks, part_in_name, part_of, read_folder_name
@@ -147,7 +147,7 @@ def list_annotation_folders(opening: Opening, folder: str) -> list[str]:
 
 def holds_annotations_only(opening: Opening, folder: str) -> bool:
     """Whether a folder is called like one of masks and holds no pictures; its files belong to the folder above."""
-    return read_folder_name(folder.rpartition("/")[2]).role == "masks" and not below(opening.tree.pictures, folder)
+    return read_folder_name(name_of(folder)).role == "masks" and not below(opening.tree.pictures, folder)
 
 
 def is_within_annotations(opening: Opening, folder: str) -> bool:
@@ -188,7 +188,7 @@ def _name_by_part(stem: str, content: AnnotationFile, images: ImageFinder) -> An
 
 def _place(fault: Finding, folder: str, file: str) -> Finding:
     """A fault of an annotation file, with the path of the image and the name of the file."""
-    name = file.rpartition("/")[2]
+    name = name_of(file)
     if fault.file == NO_IMAGE:
         return replace(fault, file=file)
     return replace(fault, file=join(folder, fault.file), cause=f"{name}: {fault.cause}")
@@ -244,7 +244,7 @@ def _add_annotated(opening: Opening, image: str, described: list[tuple[str, Imag
         return
     if not record.regions:
         file = next(file for file, each in described if each is record)
-        cause = f"its record in {file.rpartition('/')[2]} has no region, so it counts as free of tumour"
+        cause = f"its record in {name_of(file)} has no region, so it counts as free of tumour"
         remedy = "remove the record if the image is not annotated yet"
         opening.findings.append(warning("no-region", image, cause, remedy))
     opening.add_case(image, counted.regions, patient=record.patient, annotation=counted)

@@ -9,7 +9,7 @@ import numpy as np
 
 from tumortrace.data.cases import CaseRecord
 from tumortrace.data.findings import describe_main_cause
-from tumortrace.data.folders import is_picture, parent_of
+from tumortrace.data.folders import is_picture, name_of, parent_of
 from tumortrace.data.layouts.masks import IMAGE_OF_MASK_MISSING
 from tumortrace.data.layouts.opening import RESULTS, Opening, ancestors, below, is_below_any
 from tumortrace.data.names import spelling_key, stem_of
@@ -135,7 +135,7 @@ def _name_unusable_parts(opening: Opening) -> list[str]:
 
 
 def _names_a_part(folder: str) -> bool:
-    name = read_folder_name(folder.rpartition("/")[2])
+    name = read_folder_name(name_of(folder))
     return bool(name.part) and name.role != "masks" and not is_below_masks(folder)
 
 
@@ -166,7 +166,7 @@ def _name_other_kinds(opening: Opening) -> None:
         if file not in opening.used
         and file not in opening.own_documents
         and not is_picture(file)
-        and not _is_document(file.rpartition("/")[2])
+        and not _is_document(name_of(file))
     ]
     by_suffix: dict[str, list[str]] = {}
     for file in others:

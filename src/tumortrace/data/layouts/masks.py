@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tumortrace.data.folders import is_picture, join
+from tumortrace.data.folders import is_picture, join, name_of
 from tumortrace.data.layouts.opening import Opening, within
 from tumortrace.data.names import spelling_key, stem_of
 from tumortrace.data.pairs import PAIRS, match_names, strip_image_word, strip_mask_word
@@ -21,7 +21,7 @@ def open_mask_folders(opening: Opening, folder: str) -> None:
     """Pair each folder of images directly in a folder with the folder of masks for the same part."""
     by_part: dict[str, dict[str, str]] = {}
     for child in opening.tree.children(folder):
-        part, role = read_folder_name(child.rpartition("/")[2])
+        part, role = read_folder_name(name_of(child))
         if role and opening.free_pictures(child):
             by_part.setdefault(part, {}).setdefault(role, child)
     for folders in by_part.values():

@@ -11,7 +11,7 @@ from pathlib import Path
 from tumortrace.data.annotations.records import ImageAnnotation
 from tumortrace.data.cases import CaseRecord
 from tumortrace.data.findings import Finding, left_out
-from tumortrace.data.folders import Tree, is_picture, join, parent_of
+from tumortrace.data.folders import Tree, is_picture, join, name_of, parent_of
 from tumortrace.data.geometry import Region
 from tumortrace.data.own_files import MANIFEST, PREPARATION
 from tumortrace.data.parts import part_of
@@ -131,7 +131,7 @@ def is_below_any(file: str, folders: Collection[str]) -> bool:
 
 def _find_own_documents(tree: Tree) -> Iterator[tuple[str, tuple[str, ...]]]:
     for file in tree.files:
-        folder, name = parent_of(file), file.rpartition("/")[2]
+        folder, name = parent_of(file), name_of(file)
         if name in {MANIFEST, PREPARATION}:
             yield file, ()
         if name == RESULTS and (masks := _read_results(tree.root / file)) is not None:

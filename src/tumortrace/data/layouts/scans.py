@@ -11,6 +11,7 @@ from tumortrace.data.cases import CaseRecord
 from tumortrace.data.dicom.patients import read_patient_key
 from tumortrace.data.dicom.segmentation import Segmentation, read_segmentation
 from tumortrace.data.findings import Finding, warning
+from tumortrace.data.folders import name_of
 from tumortrace.data.layouts.opening import Opening
 from tumortrace.data.layouts.scan_masks import LaidMask, choose_labels, lay_nifti, lay_seg, read_label_names
 from tumortrace.data.layouts.scan_names import is_mask_name, match_scans, read_scan_name
@@ -186,7 +187,7 @@ def _name_patients(opening: Opening, scans: Sequence[Volume], masks: dict[int, s
 
 def _find_label_names(opening: Opening) -> dict[int, str]:
     """Names of labels in the ``dataset.json`` nearest to the top."""
-    files = [file for file in opening.tree.files if file.rpartition("/")[2] == LABEL_NAMES]
+    files = [file for file in opening.tree.files if name_of(file) == LABEL_NAMES]
     for file in sorted(files, key=lambda each: each.count("/")):
         if names := read_label_names(opening.tree.root / file):
             opening.used.add(file)

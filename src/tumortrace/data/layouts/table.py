@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tumortrace.data.findings import warning
-from tumortrace.data.folders import Tree, is_picture, parent_of
+from tumortrace.data.folders import Tree, is_picture, name_of, parent_of
 from tumortrace.data.layouts.opening import Opening, is_below_any
 from tumortrace.data.lookup import FileLookup
 from tumortrace.data.names import stem_of
@@ -28,7 +28,7 @@ class _Row(NamedTuple):
 def open_table(opening: Opening, folder: str) -> None:
     """Use the ``pairs.csv`` of a folder, if there is one: its pairs are cases, its patients are known."""
     tree = opening.tree
-    file = next((each for each in tree.files_in(folder) if each.rpartition("/")[2].casefold() == PAIRS), None)
+    file = next((each for each in tree.files_in(folder) if name_of(each).casefold() == PAIRS), None)
     if file is None:
         return
     opening.used.add(file)
@@ -57,7 +57,7 @@ def is_scan(file: str) -> bool:
 def image_folder_of(image: str) -> str:
     """The folder of images that an image lies in, itself or further up; its own folder if there is none."""
     folder = parent_of(image)
-    while folder and read_folder_name(folder.rpartition("/")[2]).role != "images":
+    while folder and read_folder_name(name_of(folder)).role != "images":
         folder = parent_of(folder)
     return folder or parent_of(image)
 
@@ -96,7 +96,7 @@ def _add_cases(opening: Opening, rows: Sequence[_Row]) -> None:
             cause = "listed again in other letters; its first row is used"
             opening.findings.append(warning("duplicate-record", image, cause, "leave one row an image"))
         elif mask is None:
-            cause = f"no mask {pair.mask or stem_of(image.rpartition('/')[2]) + '.png'} in masks/"
+            cause = f"no mask {pair.mask or stem_of(name_of(image)) + '.png'} in masks/"
             opening.leave_out("annotation-missing", image, cause, "add the mask; all black if free of tumour")
         elif served[mask] > 1:
             cause = f"its mask {mask} serves {served[mask]} images in {PAIRS}, so none of them uses it"
@@ -108,4 +108,4 @@ def _add_cases(opening: Opening, rows: Sequence[_Row]) -> None:
 
 def _folders(tree: Tree, folder: str, role: Role) -> list[str]:
     """The folders of images, or of masks, directly in a folder."""
-    return [child for child in tree.children(folder) if read_folder_name(child.rpartition("/")[2]).role == role]
+    return [child for child in tree.children(folder) if read_folder_name(name_of(child)).role == role]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tumortrace.data.annotations.records import AnnotationFile
 from tumortrace.data.annotations.voc_masks import LABEL_MAP, MASK_FOLDERS, Colour, read_class_mask, read_label_map
-from tumortrace.data.folders import is_picture, join
+from tumortrace.data.folders import is_picture, join, name_of
 from tumortrace.data.layouts.annotated import ImageFinder, use_annotations
 from tumortrace.data.layouts.opening import Opening, below
 from tumortrace.data.names import stem_of
@@ -28,7 +28,7 @@ def open_voc(opening: Opening, folder: str) -> None:
     finder = ImageFinder(opening, folder)
     for file in files:
         try:
-            record = read_class_mask(tree.root / file, stem_of(file.rpartition("/")[2]), names)
+            record = read_class_mask(tree.root / file, stem_of(name_of(file)), names)
         except DataError as error:
             opening.leave_out("unreadable", file, without_path(error), "correct or remove it")
             continue

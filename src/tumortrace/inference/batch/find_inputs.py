@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path, PurePosixPath
 
 from tumortrace.data.findings import Finding, describe_main_cause, left_out
+from tumortrace.data.folders import name_of
 from tumortrace.data.scans import (
     DICOM_SUFFIXES,
     NIFTI_SUFFIXES,
@@ -240,4 +241,4 @@ def _with_suffix(volume: Volume, name: str) -> str:
     if volume.kind == "dicom":
         return name
     file = volume.sources[0].path.name
-    return name + file[len(name.rpartition("/")[2]) :]
+    return name + file[len(name_of(name)) :]

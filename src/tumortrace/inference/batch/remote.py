@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from tumortrace.data.folders import is_hidden
+from tumortrace.data.folders import is_hidden, name_of
 from tumortrace.data.names import natural_key
 from tumortrace.errors import DataError, TumortraceError
 from tumortrace.inference.batch.archives import MOST_MEMBER_BYTES
@@ -80,7 +80,7 @@ def list_objects(url: str) -> Iterator[FoundFile]:
         if kind == FileType.NotFound:
             raise DataError(f"{url}: nothing there; check the bucket and the prefix")
         if kind == FileType.File:
-            yield FoundFile(url, len(url) - len(path.rpartition("/")[2]), named=True, source=RemoteFile(url))
+            yield FoundFile(url, len(url) - len(name_of(path)), named=True, source=RemoteFile(url))
             return
         start = len(head) + len(path.rstrip("/")) + 1
         for one in _walk(system, path):

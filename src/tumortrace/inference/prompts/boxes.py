@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tumortrace.data.folders import name_of
 from tumortrace.data.tables import list_columns, parse_table, read_text
 from tumortrace.errors import DataError
 from tumortrace.inference.prompts.grid import Box
@@ -81,7 +82,7 @@ class Boxes:
         fitting: dict[str, list[str]] = {name: [] for name in (*self.by_file, *(name for name, _ in self.faults))}
         by_name = defaultdict(list)
         for name in fitting:
-            by_name[name.rpartition("/")[2]].append(name)
+            by_name[name_of(name)].append(name)
         for path in paths:
             for name in by_name[Path(path).name]:
                 if _ends_with(path, name):
