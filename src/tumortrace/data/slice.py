@@ -107,6 +107,14 @@ def fill_gaps(values: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(np.nan_to_num(values, nan=low, posinf=high, neginf=low))
 
 
+def rescale(stored: NDArray[Any], slope: float, intercept: float) -> NDArray[Any]:
+    """Return stored values times a slope plus an intercept, in floating point unless these change nothing."""
+    if slope == 1 and intercept == 0:
+        return stored
+    wide = stored.astype(np.result_type(stored.dtype, np.float32))
+    return np.asarray(wide * wide.dtype.type(slope) + wide.dtype.type(intercept))
+
+
 def with_spacing(image: Slice, spacing_mm: tuple[float, float]) -> Slice:
     """Return the same slice with another pixel spacing.
 

@@ -18,7 +18,7 @@ from pydicom.uid import RLELossless
 from tumortrace.data.dicom.codestream import read_code_size
 from tumortrace.data.dicom.image import MONOCHROME, Frame, ImageFile
 from tumortrace.data.dicom.stream import open_dataset
-from tumortrace.data.slice import Slice, fill_gaps, slice_from_array
+from tumortrace.data.slice import Slice, fill_gaps, rescale, slice_from_array
 from tumortrace.errors import DataError
 
 logging.getLogger("openjpeg").setLevel(logging.CRITICAL + 1)  # what it finds odd, we say
@@ -190,10 +190,7 @@ def _colour(stored: NDArray[Any], image: ImageFile, name: str) -> NDArray[Any]:
 def _scale(stored: NDArray[Any], frame: Frame) -> NDArray[Any]:
     if frame.image.tables is not None:
         return np.asarray(apply_modality_lut(stored, frame.image.tables)).astype(np.float32)
-    if frame.slope == 1 and frame.intercept == 0:
-        return stored
-    wide = stored.astype(np.result_type(stored.dtype, np.float32))
-    return np.asarray(wide * wide.dtype.type(frame.slope) + wide.dtype.type(frame.intercept))
+    return rescale(stored, frame.slope, frame.intercept)
 
 
 def _pivot(frame: Frame) -> float:

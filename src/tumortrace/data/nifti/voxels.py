@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tumortrace.data.findings import Finding, warning
 from tumortrace.data.nifti.stream import MOST_FOLD, is_gzip, stamp, unpack
-from tumortrace.data.slice import Slice, fill_gaps, slice_from_array
+from tumortrace.data.slice import Slice, fill_gaps, rescale, slice_from_array
 from tumortrace.stored_path import StoredPath
 
 LABELS = 16
@@ -97,10 +97,7 @@ class NiftiReader:
         native = values.astype(values.dtype.newbyteorder("="))
         if native.dtype.itemsize > 8:  # long double, which OpenCV and ONNX do not know
             native = native.astype(np.float64)
-        if self.slope == 1 and self.intercept == 0:
-            return native
-        wide = native.astype(np.result_type(native.dtype, np.float32))
-        return np.asarray(wide * wide.dtype.type(self.slope) + wide.dtype.type(self.intercept))
+        return rescale(native, self.slope, self.intercept)
 
 
 def label_map(path: Path, cause: str) -> Finding:
