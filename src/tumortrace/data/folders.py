@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from tumortrace.data.findings import Finding, left_out
 from tumortrace.data.names import describe_unprintable, natural_key
@@ -114,7 +115,7 @@ def join(folder: str, name: str) -> str:
 
 def is_picture(name: str) -> bool:
     """Whether a file is a picture by its suffix."""
-    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - asked of a million files; a Path takes five times as long
 
 
 def is_hidden(name: str) -> bool:

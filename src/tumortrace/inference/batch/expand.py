@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tumortrace.data.folders import is_hidden
+from tumortrace.data.folders import is_hidden, is_picture
 from tumortrace.data.names import natural_key
-from tumortrace.data.pictures import IMAGE_SUFFIXES
 from tumortrace.errors import DataError
 from tumortrace.inference.batch.archives import is_archive, list_members
 from tumortrace.inference.batch.found_files import FoundFile
@@ -21,11 +20,6 @@ from tumortrace.regular_files import refuse_irregular
 
 _OUTSIDE = os.path.join(os.pardir, "")
 _QUOTED = re.compile(rb"""(["'])(.+)\1""")
-
-
-def is_picture(path: str) -> bool:
-    """Return whether a file is a picture by its suffix."""
-    return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES
 
 
 def is_manifest(text: str) -> bool:

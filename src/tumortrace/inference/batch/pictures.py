@@ -6,11 +6,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from tumortrace.data.folders import is_picture
 from tumortrace.data.parts import read_folder_name
 from tumortrace.data.pictures import READABLE
 from tumortrace.errors import DataError
 from tumortrace.files import refuse_inside
-from tumortrace.inference.batch.expand import expand, is_manifest, is_picture, list_folder, list_folders, match_input
+from tumortrace.inference.batch.expand import expand, is_manifest, list_folder, list_folders, match_input
 from tumortrace.inference.batch.found_files import FoundFile, FoundFiles, place_of
 from tumortrace.regular_files import open_regular
 from tumortrace.signed_png import is_signed_png
