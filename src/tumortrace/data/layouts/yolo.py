@@ -11,7 +11,7 @@ from tumortrace.data.annotations.yolo import (
     read_classes,
     read_labels,
 )
-from tumortrace.data.folders import join, parent_of
+from tumortrace.data.folders import join, name_of
 from tumortrace.data.layouts.annotated import (
     ImageFinder,
     is_within_annotations,
@@ -64,15 +64,15 @@ def _list_labels(opening: Opening, folder: str) -> dict[str, str]:
     by_name: dict[str, list[str]] = {}
     for file in pictures:
         by_stem.setdefault(spelling_key(stem_of(file)), []).append(file)
-        by_name.setdefault(spelling_key(stem_of(_last(file))), []).append(file)
-    image_folders = [child for child in tree.children(folder) if read_folder_name(_last(child)).role == "images"]
+        by_name.setdefault(spelling_key(stem_of(name_of(file))), []).append(file)
+    image_folders = [child for child in tree.children(folder) if read_folder_name(name_of(child)).role == "images"]
     labels = {}
     for place, files in texts.items():
         for file in (file for file in files if file not in opening.used):
             rest = stem_of(file[len(place) + 1 :] if place else file)
             stems = [join(each, rest) for each in (*image_folders, folder)]
             exact = next((by_stem[key] for key in map(spelling_key, stems) if key in by_stem), [])
-            found = exact or by_name.get(spelling_key(_last(rest)), [])
+            found = exact or by_name.get(spelling_key(name_of(rest)), [])
             if len(found) == 1:
                 labels[file] = found[0]
             elif exact:
@@ -103,7 +103,7 @@ def _read_names(opening: Opening, folder: str) -> dict[int, str]:
     """
     for place in ancestors(join(folder, "x")):
         for file in opening.tree.files_in(place):
-            if _last(file) not in NAME_FILES and not file.lower().endswith(_YAML):
+            if name_of(file) not in NAME_FILES and not file.lower().endswith(_YAML):
                 continue
             opening.used.add(file)
             try:
@@ -117,7 +117,3 @@ def _read_names(opening: Opening, folder: str) -> dict[int, str]:
             if classes:
                 return classes
     return {}
-
-
-def _last(path: str) -> str:
-    return path.removeprefix(parent_of(path)).removeprefix("/")
