@@ -48,7 +48,7 @@ def erase(grey: Grey, truth: Truth, rng: Generator) -> tuple[Grey, Truth]:
     """
     chance = rng.random()
     if chance < ERASED and truth.any():
-        erased = _replace(grey, _widen(truth), truth, rng)
+        erased = _replace(grey, widen(truth, MARGIN), truth, rng)
         return (grey, truth) if erased is None else (erased, np.zeros_like(truth))
     if chance > 1 - ERASED:
         region = _draw_region(grey, truth, rng)
@@ -57,8 +57,9 @@ def erase(grey: Grey, truth: Truth, rng: Generator) -> tuple[Grey, Truth]:
     return grey, truth
 
 
-def _widen(mask: Truth) -> Truth:
-    return np.asarray(cv2.dilate(mask, np.ones((2 * MARGIN + 1, 2 * MARGIN + 1), np.uint8)), dtype=np.uint8)
+def widen(mask: Truth, margin_px: int) -> Truth:
+    """Widen a mask, of 0 and 1, by a margin to all sides and corners."""
+    return np.asarray(cv2.dilate(mask, np.ones((2 * margin_px + 1,) * 2, np.uint8)), dtype=np.uint8)
 
 
 def _draw_region(grey: Grey, truth: Truth, rng: Generator) -> Truth | None:
@@ -72,7 +73,7 @@ def _draw_region(grey: Grey, truth: Truth, rng: Generator) -> Truth | None:
     centre_xy = (int(columns[place]), int(rows[place]))
     region = np.zeros_like(truth)
     cv2.ellipse(region, centre_xy, axes, float(rng.uniform(0, 180)), 0, 360, 1, cv2.FILLED)
-    return None if (region & _widen(truth)).any() else region
+    return None if (region & widen(truth, MARGIN)).any() else region
 
 
 def _replace(grey: Grey, region: Truth, tumour: Truth, rng: Generator) -> Grey | None:
@@ -81,7 +82,7 @@ def _replace(grey: Grey, region: Truth, tumour: Truth, rng: Generator) -> Grey |
     framed[1:-1, 1:-1] = 0
     if framed.any() or region.mean() > LARGEST or min(cv2.boundingRect(region)[2:]) < _THINNEST_PX:
         return None
-    tissue = (grey > TISSUE) & (_widen(tumour) == 0)
+    tissue = (grey > TISSUE) & (widen(tumour, MARGIN) == 0)
     source, found = grey, tissue
     if rng.random() < 0.5:
         source, found = np.ascontiguousarray(grey[:, ::-1]), tissue[:, ::-1]

@@ -15,7 +15,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from tumortrace.training.augment import find_inside, scale_to_unit
-from tumortrace.training.erase import LARGEST, TISSUE, TRIES
+from tumortrace.training.erase import LARGEST, TISSUE, TRIES, widen
 
 Grey = NDArray[np.float32]
 Truth = NDArray[np.uint8]
@@ -93,7 +93,7 @@ def _place(grey: Grey, donor: _Donor, rng: Generator) -> tuple[NDArray[np.float6
         if not truth.any() or _reaches_edge(truth) or deep[truth > 0].mean() < 0.8:
             continue
         around = _measure_around(grey, truth, gap_px=_FREE_PX)
-        if around is not None and (grey[_widen(truth, _FREE_PX)] > TISSUE).mean() >= 0.9:
+        if around is not None and (grey[widen(truth, _FREE_PX) > 0] > TISSUE).mean() >= 0.9:
             return move, truth, around
     return None
 
@@ -103,11 +103,7 @@ def _reaches_edge(truth: Truth) -> bool:
     return bool(truth.sum() > inner.sum())
 
 
-def _widen(mask: Truth, margin_px: int) -> NDArray[np.bool_]:
-    return np.asarray(cv2.dilate(mask, np.ones((2 * margin_px + 1,) * 2, np.uint8))) > 0
-
-
 def _measure_around(grey: Grey, tumour: Truth, *, gap_px: int) -> float | None:
     """Median grey level of the tissue around a tumour; None where there is hardly any."""
-    ring = _widen(tumour, _RING_PX) & ~_widen(tumour, gap_px) & (grey > TISSUE)
+    ring = (widen(tumour, _RING_PX) > widen(tumour, gap_px)) & (grey > TISSUE)
     return float(np.median(grey[ring])) if ring.sum() >= _FEWEST_PX else None
