@@ -43,6 +43,11 @@ def describe_cause(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error) or type(error).__name__
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text, else its type."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 SHORTAGES = (
     "failed to map segment",
     "cannot allocate memory",

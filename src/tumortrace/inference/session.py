@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from tumortrace.errors import DataError, ModelError
+from tumortrace.errors import DataError, ModelError, first_line
 from tumortrace.inference.onnx_file import MOST_BYTES, read_onnx
 from tumortrace.machine import usable_cores
 from tumortrace.regular_files import read_regular_file
@@ -84,7 +84,7 @@ class Session:
         try:
             outputs = self.runtime.run(None, inputs)
         except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions share no public base class
-            raise ModelError(f"{self.path}: cannot be run ({_first_line(error)}); export the model again") from None
+            raise ModelError(f"{self.path}: cannot be run ({first_line(error)}); export the model again") from None
         return [np.asarray(output) for output in outputs]
 
     def leave_to_parent(self) -> None:
@@ -168,11 +168,7 @@ def _describe(error: Exception) -> str:
     found = re.search(r"Opset (\d+) is under development.* till opset (\d+)", str(error), re.DOTALL)
     if found:
         return f"it needs operator set {found[1]}, and this onnxruntime knows those up to {found[2]}"
-    return _first_line(error)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return first_line(error)
 
 
 def _leave_all_to_parent() -> None:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from tumortrace.config import Config, config_from_tables
 from tumortrace.data.fingerprint import hash_part
-from tumortrace.errors import ConfigError, ModelError, TumortraceError
+from tumortrace.errors import ConfigError, ModelError, TumortraceError, first_line
 from tumortrace.files import write_atomically
 from tumortrace.training.epochs import EpochRow
 from tumortrace.training.folded import unfold
@@ -91,7 +91,7 @@ def load_weights(path: Path, network: nn.Module, *, folded: Path | None = None) 
             tensors |= unfold(folded, tensors, network)
         misfit = _find_misfit(tensors, network)
     except (OSError, SafetensorError) as error:
-        misfit = _cause(error)
+        misfit = first_line(error)
     if misfit:
         raise ModelError(
             f"{path}: not the weights of this network ({misfit}); give the --config that they were trained with, "
@@ -149,7 +149,7 @@ def read_state(path: Path) -> TrainingState:
         threads, order = int(document.get("threads", 0)), str(document.get("order", ""))
         return TrainingState(config, document["data_hash"], rows, threads, order)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, ConfigError) as error:
-        raise _no_checkpoint(path, _cause(error)) from None
+        raise _no_checkpoint(path, first_line(error)) from None
 
 
 def read_begun(path: Path, config: Config) -> TrainingState | None:
@@ -229,7 +229,7 @@ def load_checkpoint(path: Path, saved: Saved) -> None:
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise _no_checkpoint(path, _cause(error)) from None
+        raise _no_checkpoint(path, first_line(error)) from None
     for module, prefix in ((saved.network, _NETWORK), (saved.average, _AVERAGE)):
         if module is not None:
             own = _with_prefix(tensors, prefix)
@@ -280,8 +280,3 @@ def _find_misfit(tensors: Mapping[str, Tensor], network: nn.Module) -> str:
 
 def _no_checkpoint(path: Path, cause: str) -> ModelError:
     return ModelError(f"{path}: cannot be resumed from ({cause}); train into another --out")
-
-
-def _cause(error: Exception) -> str:
-    """Return the first line of an error's text."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
