@@ -136,7 +136,7 @@ def _pairs(survey: Survey) -> Markup:
 
 
 def _is_across(survey: Survey, pair: CopyPair) -> bool:
-    first, second = (survey.cases[index].record for index in (pair.first, pair.second))
+    first, second = (case.record for case in survey.cases_of(pair))
     return first.source == second.source and first.part != second.part
 
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -22,6 +21,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 import tumortrace
+from tumortrace.data.png_writing import encode_png
 from tumortrace.errors import DataError
 from tumortrace.files import write_atomically
 from tumortrace.reporting.figures import encode_figure
@@ -163,9 +163,7 @@ def chart(figure: Figure, *, alt: str, caption: str) -> Markup:
 
 def picture(pixels: NDArray[np.uint8], *, alt: str, caption: str) -> Markup:
     """Return a picture, shape (H, W) grey or (H, W, 3) red-green-blue, uint8."""
-    ordered = pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels[:, :, ::-1])
-    _, encoded = cv2.imencode(".png", ordered)
-    return _figure("image/png", encoded.tobytes(), alt=alt, caption=caption)
+    return _figure("image/png", encode_png(pixels), alt=alt, caption=caption)
 
 
 def gallery(figures: Iterable[Markup]) -> Markup:

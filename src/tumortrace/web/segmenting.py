@@ -20,11 +20,12 @@ from tumortrace.inference.batch.folder import list_skipped as list_skipped_files
 from tumortrace.inference.batch.found_files import PictureFile
 from tumortrace.inference.batch.segment_picture import PictureDone, segment_picture
 from tumortrace.inference.batch.volume_batch import describe_all
+from tumortrace.inference.batch.volume_batch import describe_refused as describe_refused_scan
 from tumortrace.inference.model import Model
 from tumortrace.inference.overlay import draw_overlay
 from tumortrace.inference.predict import Prediction
 from tumortrace.inference.prompts.model import PromptModel
-from tumortrace.inference.results.describe import describe_model, describe_slice, describe_volume_failure
+from tumortrace.inference.results.describe import describe_model, describe_slice
 from tumortrace.inference.results.signed import encode_signed_mask
 from tumortrace.inference.results.unit_record import Record
 from tumortrace.inference.results.volume_files import VolumeFile, VolumeOptions, encode_volume_seg
@@ -138,10 +139,7 @@ def list_skipped(opened: Opened) -> list[str]:
 
 def describe_refused(opened: Opened) -> list[Record]:
     """Return the records of scans that cannot be opened."""
-    return [
-        localise_record(describe_volume_failure(f"{each.file}: {each.cause}; {each.remedy}", file=each.file), opened)
-        for each in opened.inputs.refused
-    ]
+    return [localise_record(describe_refused_scan(each), opened) for each in opened.inputs.refused]
 
 
 async def segment_opened(
