@@ -68,7 +68,8 @@ def write_dataset_cards(cards: dict[str, dict[str, Any]]) -> str:
     """Return the dataset cards: every dataset of any shipped model, and how many of its slices each model used."""
     datasets: dict[str, dict[str, Any]] = {data["name"]: data for card in cards.values() for data in card["data"]}
     lines = ["# Dataset cards", "", NOTE, ""]
-    lines += ["Page, authors, citation and known faults of each source: [data_sources.md](data_sources.md).", ""]
+    lines += ["This page lists the training data of the shipped models."]
+    lines += ["[Data sources](data_sources.md) gives page, authors, citation and known faults of each source.", ""]
     for name, data in datasets.items():
         section = next(anchor for begin, anchor in SECTIONS.items() if name.startswith(begin))
         lines += [f"## {name}", "", f"- **What the mask marks**: {data['mask']}.", f"- **Licence**: {data['licence']}."]
