@@ -80,7 +80,7 @@ SCORED_ON = {
     "default": "slices of fold 4, by a twin that was trained in the same way without them; the model was trained on "
     "them. Its false lesions were counted before specks were dropped",
     "fast": "slices of four folds, each by a model that was trained in the same way without them; the shipped one was "
-    "trained on them. Choices of its recipe were made with them in view",
+    "trained on them. Choices of its recipe were made on these slices",
 }
 SOURCES = "python -m studies.sources DATA --out sources"
 TRAIN = "tumortrace train DATA/figshare sources/brisc DATA/lgg sources/br35h --negatives sources/tumour_free"
