@@ -80,8 +80,7 @@ def test_random_masks_come_back_identically(tmp_path: Path, to: str):
     assert [record.case_id for record in dataset.records] == list(masks)
     for record in dataset.records:
         np.testing.assert_array_equal(read_case(record)[0].truth, masks[record.case_id], err_msg=record.case_id)
-    kinds = {finding.kind for finding in dataset.findings}
-    assert kinds - {"boxes"} == {"no-region"}  # of the empty masks; single pixels are traced as boxes
+    assert {finding.kind for finding in dataset.findings} == {"no-region"}  # of the empty masks
 
 
 ELLIPSES = [
