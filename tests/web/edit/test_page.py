@@ -249,7 +249,7 @@ def test_a_dataset_holds_what_somebody_corrected_alone(page: Page, tmp_path: Pat
     open_files(page, write_noise(tmp_path / "a.png"), write_noise(tmp_path / "b.png", 1))
     page.get_by_label("Format").select_option("dataset")
     page.keyboard.press("Control+s")
-    page.get_by_text("A dataset holds corrected slices: correct one first.").wait_for()
+    page.get_by_text("A dataset holds corrected and accepted slices: correct or accept one first.").wait_for()
     page.keyboard.press("b")
     drag(page, (5, 5), (20, 9))
     run(page, "m.scans.select(m.scans.items[1])")
@@ -266,7 +266,38 @@ def test_a_dataset_holds_what_somebody_corrected_alone(page: Page, tmp_path: Pat
     page.keyboard.press("z")
     page.wait_for_timeout(200)  # "Saved in this browser." would replace the message
     page.keyboard.press("Control+s")
-    page.get_by_text("A dataset holds corrected slices: correct one first.").wait_for()
+    page.get_by_text("A dataset holds corrected and accepted slices: correct or accept one first.").wait_for()
+
+
+def test_a_mask_that_is_right_is_accepted_for_the_dataset(page: Page, tmp_path: Path) -> None:
+    head = draw_phantom(np.random.default_rng(0), size_hw=(320, 272), kind="bright")
+    cv2.imwrite(str(tmp_path / "head.png"), head.pixels)
+    open_files(page, tmp_path / "head.png", write_noise(tmp_path / "noise.png"))
+    accept, badge = page.get_by_role("button", name="Accept mask"), page.locator(".badge", has_text="accepted")
+    run(page, "m.scans.select(m.scans.items[1])")
+    assert accept.is_disabled()  # it was rejected, so there is no mask
+    page.keyboard.press("q")
+    run(page, "m.scans.select(m.scans.items[0])")
+    accept.click()
+    badge.wait_for()
+    assert badge.count() == 1
+    assert accept.is_disabled()
+    page.keyboard.press("z")
+    badge.wait_for(state="detached")
+    page.keyboard.press("y")
+    badge.wait_for()
+    page.get_by_text("Saved in this browser.").wait_for()
+    page.get_by_label("Format").select_option("dataset")
+    with page.expect_download() as download:
+        page.keyboard.press("Control+s")
+    with zipfile.ZipFile(download.value.path()) as archive:
+        (name,) = [name for name in archive.namelist() if name.startswith("masks/")]
+        mask = cv2.imdecode(np.frombuffer(archive.read(name), np.uint8), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(mask > 0, read_slice(page, 0) > 0)
+    assert mask.any()
+    page.reload()
+    page.get_by_role("button", name="Restore").click()
+    badge.wait_for()
 
 
 def read_slice(page: Page, item: int) -> NDArray[np.uint8]:

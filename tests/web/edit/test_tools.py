@@ -176,6 +176,28 @@ def test_an_operation_that_changes_nothing_is_no_step(run: Run) -> None:
     assert said[4:] == [f"Copy {way}: there is no such slice." for way in ("previous", "next")]
 
 
+def test_an_accepted_mask_is_a_step_until_it_is_painted_on(run: Run) -> None:
+    body = """const {editor, slices: [slice], stroke, shown} = open([["11", ".."]]);
+        const states = [], note = () => states.push([editor.history.position, Boolean(slice.edited), Boolean(slice.accepted)]);
+        slice.record = {status: "rejected"};
+        editor.operate("accept");
+        note();
+        slice.record = {status: "ok"};
+        for (const times of [1, 2]) editor.operate("accept");
+        note();
+        editor.set({size: 1});
+        stroke(m.TOOLS.find(({name}) => name === "brush").make(editor), [1, 1]);
+        note();
+        editor.undo();
+        note();
+        editor.undo();
+        note();
+        return [states, shown()]"""
+    states, shown = run(body)
+    assert states == [[0, False, False], [1, True, True], [2, True, False], [1, True, True], [0, False, True]]
+    assert shown == [["11", ".."]]
+
+
 def test_undo_jumps_to_the_slice_and_forgets_nothing(run: Run) -> None:
     body = """const {editor, viewer, stroke, shown} = open([given.empty, given.empty, given.empty]);
         editor.set({size: 1});

@@ -7,7 +7,8 @@ import {bytesFromBase64, decodeGreyPng, inflate} from "./png.js";
 // One slice: index, width, height, pixels (Uint16Array; null if it has rgb, an ImageBitmap, and grey), slope, intercept,
 // record, labels and automatic (Uint8Array, n for lesion n: as a person corrects it, and as the server gave it),
 // probability (Uint8Array, 255 = 1, or null), edited (whether a stroke is done), fixed (or was undone: threshold and
-// numbering leave it alone), prompted (whether its mask began with a box).
+// numbering leave it alone), prompted (whether its mask began with a box), accepted (or
+// was found right as it was).
 export class Slice {
 	constructor(index, fields) {
 		Object.assign(this, {index, edited: false, ...fields});
@@ -15,7 +16,7 @@ export class Slice {
 
 	// What became of it, as {word, kind}: both empty for a mask without doubt.
 	get state() {
-		if (this.edited) return {word: this.prompted ? "prompted" : "corrected", kind: "good"};
+		if (this.edited) return {word: this.prompted ? "prompted" : this.accepted ? "accepted" : "corrected", kind: "good"};
 		if (this.record.status === "rejected") return {word: "rejected", kind: "bad"};
 		if (this.record.status === "error") return {word: "failed", kind: "bad"};
 		return this.record.review ? {word: "check", kind: "warn"} : {word: "", kind: ""};

@@ -19,7 +19,7 @@ export async function download(scan, scans, to) {
 	form.append("to", to);
 	const wanted = to === "dataset" ? scans.filter(({edited}) => edited) : [scan];
 	const taken = wanted.length || !scan.annotated ? wanted : [scan];
-	if (!taken.length) throw new Error("A dataset holds corrected slices: correct one first.");
+	if (!taken.length) throw new Error("A dataset holds corrected and accepted slices: correct or accept one first.");
 	// A black mask would say that there is no tumour.
 	if (taken.every(({ready}) => ready.every(({state}) => state.kind === "bad"))) throw new Error("No mask to download: nothing was segmented. Paint one first.");
 	await appendScans(form, taken, to === "dataset");

@@ -118,10 +118,11 @@ export class Editor extends Source {
 	}
 
 	operate(key) {
-		const {label, change} = OPERATIONS.find(({name}) => name === key);
+		const {label, change, fits} = OPERATIONS.find(({name}) => name === key);
 		this.commit();
 		const {scan} = this, {slice, index} = this.viewer;
 		if (!slice) return;
+		if (fits && !fits(slice)) return void this.viewer.say(`${label}: nothing to change.`);
 		const labels = change({slice, before: scan.slices[index - 1], after: scan.slices[index + 1]});
 		if (!labels) return void this.viewer.say(`${label}: there is no such slice.`);
 		this.begin(label);

@@ -2,6 +2,7 @@
 
 import {applyRuns, diffLabels} from "./labels.js";
 
+export const ACCEPT = "Accept mask"; // a step that changes nothing
 const PROMPTED = ["Box", "Click", "Carried box"]; // names of steps
 
 export class History {
@@ -13,10 +14,10 @@ export class History {
 	get canUndo() { return this.position > 0; }
 	get canRedo() { return this.position < this.steps.length; }
 
-	// Note a step that is done already; returns null if nothing changed.
+	// Note a step that is done already; returns null if nothing changed, and nothing was accepted.
 	add(index, name, before, after) {
 		const runs = diffLabels(before, after);
-		if (!runs.length) return null;
+		if (!runs.length && name !== ACCEPT) return null;
 		const step = {index, name, runs};
 		this.steps.length = this.position;
 		this.steps.push(step);
@@ -45,6 +46,7 @@ export class History {
 	mark(slice) {
 		const done = this.doneOn(slice.index);
 		slice.edited = done.length > 0;
+		slice.accepted = done.every(({name}) => name === ACCEPT);
 		slice.prompted = done.some(({name}) => PROMPTED.includes(name));
 		slice.fixed = this.steps.some(({index}) => index === slice.index);
 	}

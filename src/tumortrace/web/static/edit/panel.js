@@ -139,7 +139,10 @@ function show(panel) {
 	host.classList.toggle("edit-brush", /^(brush|eraser|threshold)$/.test(used));
 	for (const button of [...panel.tools, ...panel.actions]) button.disabled = !slice?.readable;
 	panel.get.disabled = !slice;
-	OPERATIONS.forEach(({series}, at) => { panel.actions[at].hidden = Boolean(series) && scan?.slices.length === 1; });
+	OPERATIONS.forEach(({series, fits}, at) => {
+		panel.actions[at].hidden = Boolean(series) && scan?.slices.length === 1;
+		panel.actions[at].disabled ||= Boolean(fits) && !fits(slice);
+	});
 	panel.undo.disabled = !history.canUndo;
 	panel.redo.disabled = !history.canRedo;
 	for (const name of ["over", "away"]) panel[name].checked = settings[name];

@@ -3,6 +3,7 @@
 
 import {deleteSpecks, fillHoles, keepLargest, nearest, paint, polygonSpans, separateLesions, sweepSpans}
 	from "./labels.js";
+import {ACCEPT} from "./history.js";
 import {pointer} from "./prompt.js";
 import {drawBox, drawOutline, drawRing} from "./shapes.js";
 
@@ -140,7 +141,8 @@ export const TOOLS = [
 		icon: "M3 6V3h3M14 3h3v3M17 14v3h-3M6 17H3v-3M7 8h.5M12 7h.5M9 12h.5M13 13h.5"},
 ];
 
-// Changes of a whole slice in one step: from {slice, before, after} to labels, or null where there are none.
+// Changes of a whole slice in one step: from {slice, before, after} to labels, or null where there are none. `fits` says
+// on which slices; on all others as well without it.
 export const OPERATIONS = [
 	{name: "fill", label: "Fill holes", key: "F", change: ({slice}) => fillHoles(slice)},
 	{name: "largest", label: "Keep largest", key: "K", change: ({slice}) => keepLargest(slice)},
@@ -148,4 +150,5 @@ export const OPERATIONS = [
 	{name: "automatic", label: "Automatic mask", key: "R", change: ({slice}) => slice.automatic},
 	{name: "before", label: "Copy previous", key: "C", series: true, change: ({slice, before}) => copyOf(slice, before)},
 	{name: "after", label: "Copy next", key: "V", series: true, change: ({slice, after}) => copyOf(slice, after)},
+	{name: "accept", label: ACCEPT, key: "Q", fits: ({edited, record}) => !edited && record.status === "ok", change: ({slice}) => slice.labels},
 ];
