@@ -82,12 +82,17 @@ def signature(pixels: NDArray[Any]) -> NDArray[np.float32]:
     return frame_signature(upright.grey[rows_and_columns(upright)])
 
 
+def average_to_square(grey: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Bring a picture (H, W) to SIDE_PX x SIDE_PX by averaging."""
+    # One axis at a time: where one shrinks and the other grows, OpenCV would average over neither.
+    narrow = cv2.resize(grey, (SIDE_PX, grey.shape[0]), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(narrow, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA), dtype=np.float32)
+
+
 def frame_signature(pixels: NDArray[Any]) -> NDArray[np.float32]:
     """The same of the whole frame: a change of contrast cannot move its box, but a border does."""
     grey = pixels.astype(np.float32) - np.float32(pixels.min())
-    # One axis at a time: where one shrinks and the other grows, OpenCV would average over neither.
-    narrow = cv2.resize(grey, (SIDE_PX, grey.shape[0]), interpolation=cv2.INTER_AREA)
-    small = cv2.resize(narrow, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
+    small = average_to_square(grey)
     spread = float(small.std())
     if spread <= NO_CONTRAST * float(small.max()):
         return np.zeros((SIDE_PX, SIDE_PX), dtype=np.float32)

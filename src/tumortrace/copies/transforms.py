@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.copies.registration import Matrix, lay_pixels, window_matrix
-from tumortrace.copies.similarity import SIDE_PX
+from tumortrace.copies.similarity import SIDE_PX, average_to_square
 from tumortrace.data.grey import scale_grey
 
 Thumbnail = NDArray[np.uint8]
@@ -51,9 +51,7 @@ def make_thumbnail(pixels: NDArray[Any]) -> Thumbnail:
         grey = pixels.astype(np.float32) / np.float32(257)
     else:
         grey = np.clip(scale_grey(pixels), 0, 1) * np.float32(255)
-    narrow = cv2.resize(grey, (SIDE_PX, pixels.shape[0]), interpolation=cv2.INTER_AREA)
-    small = cv2.resize(narrow, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
-    return np.rint(small).astype(np.uint8)
+    return np.rint(average_to_square(grey)).astype(np.uint8)
 
 
 def name_transform(
