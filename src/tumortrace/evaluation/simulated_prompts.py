@@ -10,6 +10,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from tumortrace.inference.prompts.grid import Box, widen_box
+from tumortrace.metrics.lesions import label_lesions
 
 DEEP = 0.5
 """A click falls where the distance to the border of the error is at least this fraction of the largest."""
@@ -71,12 +72,10 @@ def click_error(mask: NDArray[np.bool_], truth: NDArray[np.bool_], rng: Generato
     """
     deepest, best = None, 0
     for error, on_tumour in ((truth & ~mask, True), (mask & ~truth, False)):
-        count, labels, stats, _ = cv2.connectedComponentsWithStats(error.astype(np.uint8), connectivity=8)
-        if count > 1:
-            label = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
-            area = int(stats[label, cv2.CC_STAT_AREA])
-            if area > best:
-                deepest, best = (labels == label, on_tumour), area
+        parts = label_lesions(error)
+        area = int(parts.areas_px.max(initial=0))
+        if area > best:
+            deepest, best = (parts.labels == 1 + parts.areas_px.argmax(), on_tumour), area
     return None if deepest is None else Click(*_pick(deepest[0], rng), deepest[1])
 
 
