@@ -15,11 +15,11 @@ import numpy as np
 from tumortrace.data.slice_file import read_slice
 from tumortrace.errors import DataError
 from tumortrace.inference.batch.found_files import PictureFile
-from tumortrace.inference.batch.segment_picture import PictureDone
+from tumortrace.inference.batch.segment_picture import finish_picture
 from tumortrace.inference.batch.volume_batch import describe_all
 from tumortrace.inference.predict import Prediction
 from tumortrace.inference.prompts.volume import combine_followed, follow_tumour
-from tumortrace.inference.results.describe import describe, describe_slice
+from tumortrace.inference.results.describe import describe_slice
 from tumortrace.inference.results.signed import encode_signed_mask
 from tumortrace.inference.results.volume_files import VolumeFile
 from tumortrace.inference.segmenter import Segmenter
@@ -224,17 +224,13 @@ def _open_picture(item: PictureFile, opened: Opened, segmenter: Segmenter) -> Po
 
 def _answer(pointed: Pointed, picture: PointedPicture, key: str | None, wishes: Wishes) -> SliceEvent:
     started = time.perf_counter()
-    opened, image = picture.opened, picture.session.image
     item = picture.item
     path = Path(item.path)
     with picture.lock:
         prediction = _predict(pointed, picture)
-    name = None if prediction.rejected else item.files[0]
-    record = describe(prediction, file=item.path, mask=name, spacing_mm=image.spacing_mm)
-    record["seconds"] = round(time.perf_counter() - started, 4)
-    mask = None if prediction.rejected else encode_signed_mask(prediction.mask)
-    done = PictureDone(record, mask, image=image, prediction=prediction)
-    event = describe_picture(done, opened, wishes=wishes, path=path if path.exists() else None)
+    done = finish_picture(item, picture.session.image, prediction)
+    done = replace(done, record={**done.record, "seconds": round(time.perf_counter() - started, 4)})
+    event = describe_picture(done, picture.opened, wishes=wishes, path=path if path.exists() else None)
     return replace(event, extra={**event.extra, PICTURE: key})
 
 

@@ -75,17 +75,18 @@ def segment_picture(
         sha256 = hashlib.sha256(data).hexdigest()
         image = read_slice(picture.place, spacing_mm=spacing_mm, data=data)
         del data
-        done = _predict(segmenter, picture, image, overlay=overlay, boxes=boxes)
+        prediction = (
+            segmenter.predict(image) if boxes is None else _predict_boxes(segmenter, image, boxes.of(picture.path))
+        )
+        done = finish_picture(picture, image, prediction, overlay=overlay)
     except Exception as error:  # noqa: BLE001 - whatever a picture does to a decoder or the model, the others go on
         done = PictureDone(describe_failure(explain_failure(error, picture.path), file=picture.path))
     kept = done if keep else replace(done, image=None, prediction=None)
     return replace(kept, record={**done.record, "seconds": round(time.perf_counter() - started, 4)}, sha256=sha256)
 
 
-def _predict(
-    segmenter: Segmenter, picture: PictureFile, image: Slice, *, overlay: bool, boxes: Boxes | None
-) -> PictureDone:
-    prediction = segmenter.predict(image) if boxes is None else _predict_boxes(segmenter, image, boxes.of(picture.path))
+def finish_picture(picture: PictureFile, image: Slice, prediction: Prediction, *, overlay: bool = False) -> PictureDone:
+    """Describe a segmented picture, and encode its mask and, where it is asked for, an overlay."""
     name = None if prediction.rejected else picture.files[0]
     record = describe(prediction, file=picture.path, mask=name, spacing_mm=image.spacing_mm)
     if prediction.rejected:
