@@ -115,9 +115,7 @@ def _read_frames(document: Element) -> tuple[list[ImageAnnotation], list[Finding
     return records, findings
 
 
-def _read_shape(shape: object) -> Drawn:
-    if not isinstance(shape, Element):
-        raise ShapeError("empty-region", "it is no element")
+def _read_shape(shape: Element) -> Drawn:
     label = shape.get("label", "").strip()
     return Drawn([_read_region(shape)], {"label": label} if label else {})
 

@@ -164,9 +164,7 @@ def _declared_size(result: Document) -> tuple[int, int] | None:
     return read_size_hw(result.get("original_height"), result.get("original_width"))
 
 
-def _read_shape(shape: object, size_hw: tuple[int, int] | None) -> Drawn:
-    if not isinstance(shape, dict):
-        raise ShapeError("empty-region", f"it is {excerpt(shape)}, not a result")
+def _read_shape(shape: Document, size_hw: tuple[int, int] | None) -> Drawn:
     if shape.get("image_rotation"):
         raise ShapeError("unknown-shape", f"its image was turned by {excerpt(shape['image_rotation'])} degrees")
     size_hw = _declared_size(shape) or size_hw

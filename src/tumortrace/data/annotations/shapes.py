@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from tumortrace.data.findings import Finding, warning
 from tumortrace.data.geometry import Polygon, Region
 from tumortrace.errors import DataError
 from tumortrace.wording import counted
+
+T = TypeVar("T")
 
 LARGEST_PX = 1e9
 """No picture is larger, and arithmetic on larger coordinates is no longer exact."""
@@ -70,7 +73,7 @@ class Collected:
     findings: tuple[Finding, ...]
 
 
-def collect_shapes(filename: str, shapes: Iterable[object], read: Callable[[object], Drawn]) -> Collected:
+def collect_shapes(filename: str, shapes: Iterable[T], read: Callable[[T], Drawn]) -> Collected:
     """Read the shapes of an image; one that cannot be drawn is a finding, and the others are read.
 
     Args:

@@ -82,8 +82,8 @@ def _read_image(name: str, shapes: list[Document], attributes: object) -> tuple[
     return to_record(name, collected), list(collected.findings)
 
 
-def _read_shape(shape: object, attributes: Document) -> Drawn:
-    if not isinstance(shape, dict) or not isinstance(shape["xy"], list):
+def _read_shape(shape: Document, attributes: Document) -> Drawn:
+    if not isinstance(shape["xy"], list):
         raise ShapeError("empty-region", "its coordinates are no list")
     code, *values = shape["xy"]
     return Drawn([_read_region(code, values)], dict(_read_labels(shape.get("av"), attributes)))

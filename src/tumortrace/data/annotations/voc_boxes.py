@@ -54,9 +54,7 @@ def name_boxes(name: str, count: int) -> Finding:
     return warning("boxes", name, f"{count} of its regions {BOXES}", "outline the tumour itself")
 
 
-def _read_object(shape: object) -> Drawn:
-    if not isinstance(shape, Element):
-        raise ShapeError("empty-region", "it is no element")
+def _read_object(shape: Element) -> Drawn:
     label = (shape.findtext("name") or "").strip()
     regions = [_read_outline(texts) for texts in _list_outlines(shape)] or [_read_box(shape)]
     return Drawn(regions, {"label": label} if label else {})

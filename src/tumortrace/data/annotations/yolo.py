@@ -60,7 +60,7 @@ def read_labels(text: str, name: str, size_hw: tuple[int, int], classes: Mapping
         classes: Names of the classes by their number.
     """
     lines = [line for line in text.splitlines() if line.strip()]
-    collected = collect_shapes(name, lines, lambda line: _read_line(str(line), size_hw, classes))
+    collected = collect_shapes(name, lines, lambda line: _read_line(line, size_hw, classes))
     findings = list(collected.findings)
     boxes = sum(len(line.split()) == 5 for line in lines if line not in collected.undrawn)
     findings += [name_boxes(name, boxes)] if boxes else []

@@ -66,8 +66,7 @@ def fit_nifti_mask(mask: Volume, volume: Volume) -> NiftiMask:
             message says which.
     """
     reader = mask.reader
-    if not isinstance(reader, NiftiReader):
-        raise DataError(f"{mask.sources[0].path}: no NIfTI file; give the mask as NIfTI")
+    assert isinstance(reader, NiftiReader)  # noqa: S101 - that of all volumes from open_nifti
     if mask.affine is None and volume.affine is None and volume.kind == "nifti":  # both as stored
         fitted = replace(reader, axes=volume.stored_axes, flips=volume.stored_flips, is_mask=True)
         _check_shape(mask, volume, tuple(mask.stored_axes.index(axis) for axis in volume.stored_axes))
