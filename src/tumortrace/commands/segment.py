@@ -18,7 +18,7 @@ from tumortrace.wording import counted, list_ranges
 
 if TYPE_CHECKING:
     from tumortrace.inference.batch.inputs import Engine
-    from tumortrace.inference.results.tally import Counts, SegmentSummary, ShardCounts
+    from tumortrace.inference.results.tally import Counts, SegmentSummary
 
 
 def segment(  # noqa: PLR0913 - the options of the command
@@ -205,7 +205,10 @@ def _describe_place(summary: SegmentSummary) -> list[str]:
             f"Masks: {summary.out}",
             f"Shards to run: {list_ranges(shard.unfinished)}; the last one writes results.json and results.csv",
         ]
-    return lines if shard is None else [f"Shard {shard.index} of {shard.count}: {_describe_taken(shard)}", *lines]
+    if shard is None:
+        return lines
+    taken = f"{shard.taken} taken over from an earlier run" if shard.taken else "nothing taken over"
+    return [f"Shard {shard.index} of {shard.count}: {taken}", *lines]
 
 
 def _open_engine(address: str) -> Engine:
@@ -216,10 +219,6 @@ def _open_engine(address: str) -> Engine:
 
     check_address(address)
     return partial(segment_on_cluster, address)
-
-
-def _describe_taken(shard: ShardCounts) -> str:
-    return f"{shard.taken} taken over from an earlier run" if shard.taken else "nothing taken over"
 
 
 def _describe_kind(counts: Counts, total: str, *, rejected: str) -> list[str]:

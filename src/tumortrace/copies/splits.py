@@ -55,7 +55,9 @@ class Split:
     def sides(self) -> list[str]:
         """Names of the sides: folds in order, or train, val, test."""
         names = {case.side for case in self.cases} - {ALWAYS_TRAIN}
-        return sorted(names, key=lambda name: (int(name), name)) if are_folds(names) else sorted(names, key=_part)
+        if are_folds(names):
+            return sorted(names, key=lambda name: (int(name), name))
+        return sorted(names, key=list(PARTS_SHARES).index)
 
 
 def make_folds(survey: Survey, *, folds: int) -> Split:
@@ -216,7 +218,3 @@ def _traits(survey: Survey) -> NDArray[np.float64]:
 def are_folds(names: Sequence[str] | set[str]) -> bool:
     """Return whether sides are folds and not parts."""
     return all(name.isdecimal() for name in names)
-
-
-def _part(name: str) -> int:
-    return list(PARTS_SHARES).index(name)

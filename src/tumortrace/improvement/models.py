@@ -9,7 +9,6 @@ from tumortrace.errors import ConfigError
 from tumortrace.improvement.lineage import DOCUMENT, read_json_or_empty
 from tumortrace.inference.folder_default import read_folder_default
 from tumortrace.inference.model import Model, open_model
-from tumortrace.json_csv import Document
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,12 +52,8 @@ def open_models(start_from: str | None, *, out: Path, resume: bool) -> Models:
         default = str(pointer.model)
     else:
         default = (begun.get("default_before") or begun.get("from", {})).get("path", "default")
-    start = open_model(start_from or _path_of(begun) or default)
+    start = open_model(start_from or (begun["from"]["path"] if begun else default))
     if resume and start.sha256 != begun["from"]["sha256"]:
         raise ConfigError(f"{out}: began from {begun['from']['name']}, which is another model or changed; omit --from")
     incumbent = open_model(default)
     return Models(start, None if incumbent.sha256 == start.sha256 else incumbent)
-
-
-def _path_of(begun: Document) -> str | None:
-    return begun["from"]["path"] if begun else None

@@ -36,22 +36,14 @@ class _Shown:
     truth: NDArray[np.bool_]
 
 
-def _rank_worst(shown: _Shown) -> tuple[float, float]:
-    return shown.score.counts.dice, shown.order
-
-
-def _rank_best(shown: _Shown) -> tuple[float, float]:
-    return -shown.score.counts.dice, -shown.order
-
-
 def _rank_random(shown: _Shown) -> tuple[float, float]:
     digest = hashlib.sha256(shown.score.file.encode()).digest()
     return int.from_bytes(digest[:6], "big"), shown.order
 
 
 _RANKS: dict[str, Callable[[_Shown], tuple[float, float]]] = {
-    "best": _rank_best,
-    "worst": _rank_worst,
+    "best": lambda shown: (-shown.score.counts.dice, -shown.order),
+    "worst": lambda shown: (shown.score.counts.dice, shown.order),
     "random": _rank_random,
 }
 
