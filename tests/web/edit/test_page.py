@@ -97,7 +97,7 @@ def test_tools_by_pointer_and_wheel(page: Page, tmp_path: Path) -> None:
     page.mouse.up()
     expected[19:22, 29:32] = 1
     np.testing.assert_array_equal(read_labels(page)[0], expected)
-    page.get_by_role("button", name="Polygon that adds").click()
+    page.get_by_role("button", name="Add with a polygon").click()
     for corner in [(39.5, 9.5), (49.5, 9.5), (49.5, 19.5), (39.5, 19.5), (39.5, 9.5)]:
         page.mouse.click(*place_on_screen(page, *corner))
     expected[10:20, 40:50] = 1

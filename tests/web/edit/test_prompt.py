@@ -234,7 +234,7 @@ def test_a_box_and_clicks_by_touch(open_page: OpenPage, head: tuple[Path, np.nda
     session = Segmenter("fast", threads=1).point(Slice(pixels, "head.png"))
     np.testing.assert_array_equal(read_labels(page)[0] > 0, session.predict(box).mask)
     assert page.evaluate("scrollY") == top  # a finger on the picture does not scroll the page
-    take_away = page.get_by_label("Clicks take away")  # below the picture, which stays in sight
+    take_away = page.get_by_label("Clicks remove")  # below the picture, which stays in sight
     while not take_away.is_checked():  # Chromium takes no tap right after a drag
         page.wait_for_timeout(400)
         take_away.tap()

@@ -10,11 +10,11 @@ const FAR = 10; // pixels that an arrow moves the cursor with Shift
 const rows = (list) => list.map(({key, label}) => [key, label]);
 
 export const EDIT_KEYS = [
-	...rows(TOOLS), ["Escape", "Cancel the stroke; put the tool away"],
+	...rows(TOOLS), ["Escape", "Cancel the stroke; deselect the tool"],
 	["Arrows, Shift and arrows", "Move the cursor of the tool by a pixel, by ten"],
 	["Enter", "Lower or lift the brush; set a corner"],
 	["Shift+Enter", "Paint once; close the polygon"], ["Backspace", "Remove the last corner"],
-	["Drag, click", "With a box: draw it, add"], ["I, Alt and click", "Clicks take away"],
+	["Drag, click", "With a box: draw it, add"], ["I, Alt and click", "Clicks remove"],
 	["W", "Carry the box through the series; stop"], ["[ ], Shift and wheel", "Smaller, larger brush"],
 	["1 to 9, L, G", "Choose a lesion; a new one; go to the next one"],
 	...rows(OPERATIONS), ["Z, Y, Ctrl+Z, Ctrl+Y", "Undo, redo"], ["Ctrl+S", "Download"],

@@ -67,7 +67,7 @@ function buildBrush(panel) {
 	const size = el("label", {class: "field"}, "Size", ...slider("size", {step: 0.5}));
 	panel.unit = el("select", {"aria-label": "Unit of the size", on: {change: () => changeUnit(editor, panel.unit.value)}},
 		el("option", {text: "px"}), el("option", {text: "mm"}));
-	panel.toleranceRow = el("label", {class: "field", title: "Share of the window by which grey values may differ from the start"},
+	panel.toleranceRow = el("label", {class: "field", title: "How far grey values may differ from the first one, as a fraction of the window"},
 		"Grey range", ...slider("tolerance", {min: 1, max: 50}));
 	return el("div", {class: "edit-size"}, size, panel.unit, panel.toleranceRow);
 }
@@ -83,7 +83,7 @@ function buildPointing(panel) {
 	panel.carry = button("", "W", () => editor.viewer.tool.carry(), "Carry the box through the series");
 	const said = el("p", {class: "quiet small", role: "status"});
 	on(editor, "told", ({detail}) => put(said, "textContent", detail));
-	return (panel.pointing = el("div", {class: "edit-lesions"}, checkbox(panel, "away", "Clicks take away (I, or hold Alt)"), panel.carry, said));
+	return (panel.pointing = el("div", {class: "edit-lesions"}, checkbox(panel, "away", "Clicks remove (I, or hold Alt)"), panel.carry, said));
 }
 
 function checkbox(panel, name, text) {

@@ -61,7 +61,7 @@ function similarTo(editor, slice, point) {
 	return (index) => Math.abs(grey.values[index] - start) <= reach;
 }
 
-// A polygon by clicks or freehand by dragging, that adds or takes off.
+// A polygon by clicks or freehand by dragging, that adds or removes.
 export function polygon(editor, {erase = false} = {}) {
 	let points = [], cursor = null, dragging = false;
 	const far = (one, other, px) => Math.hypot(one.x - other.x, one.y - other.y) * editor.viewer.scale > px;
@@ -131,9 +131,9 @@ export const TOOLS = [
 		icon: "M11 3l6 6-7 7H6l-3-3zM7 7l6 6M5 18h12"},
 	{name: "threshold", label: "Threshold brush", short: "Threshold", key: "T",
 		make: (editor) => brush(editor, {ranged: true}), icon: "M3 17l9-9M12 3v2M12 11v2M7 8h2M15 8h2M15 5l-1 1M15 11l-1-1"},
-	{name: "polygon", label: "Polygon that adds", short: "Polygon", key: "P", make: (editor) => polygon(editor),
+	{name: "polygon", label: "Add with a polygon", short: "Polygon", key: "P", make: (editor) => polygon(editor),
 		icon: "M4 8l7-5 6 6-4 8-8-2zM8 10h5M10.5 7.5v5"},
-	{name: "cut", label: "Polygon that takes off", short: "Cut", key: "X",
+	{name: "cut", label: "Remove with a polygon", short: "Cut", key: "X",
 		make: (editor) => polygon(editor, {erase: true}), icon: "M4 8l7-5 6 6-4 8-8-2zM8 10h5"},
 	{name: "box", label: "Box and clicks", short: "Box", key: "M", make: pointer,
 		icon: "M3 3h14v14H3zM7 10h6M10 7v6"},
