@@ -178,7 +178,8 @@ def test_an_operation_that_changes_nothing_is_no_step(run: Run) -> None:
 
 def test_an_accepted_mask_is_a_step_until_it_is_painted_on(run: Run) -> None:
     body = """const {editor, slices: [slice], stroke, shown} = open([["11", ".."]]);
-        const states = [], note = () => states.push([editor.history.position, Boolean(slice.edited), Boolean(slice.accepted)]);
+        const states = [];
+        const note = () => states.push([editor.history.position, Boolean(slice.edited), Boolean(slice.accepted)]);
         slice.record = {status: "rejected"};
         editor.operate("accept");
         note();
