@@ -101,12 +101,6 @@ class _Lazy(Sequence[T]):
             return [self._make(one) for one in range(*number.indices(len(self)))]
         return self._make(range(len(self))[number])
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and list(self) == list(other)
-
-    def __hash__(self) -> int:
-        return hash(tuple(self))
-
     def _make(self, number: int) -> T:
         raise NotImplementedError
 
