@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -367,8 +366,6 @@ def test_findings_are_counted_and_shown_one_a_cause_the_worst_first(capsys: pyte
 
 
 # --- what evaluate will not mix ---
-
-Evaluate = Callable[..., None]
 
 
 @pytest.fixture

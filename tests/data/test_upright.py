@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -20,7 +19,6 @@ from tumortrace.data.upright import turn_upright
 from tumortrace.phantoms.slices import draw_phantom
 
 DATA = os.environ.get("TUMORTRACE_DATA")
-Change = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
 
 def phantom(seed: int = 0) -> NDArray[np.uint8]:
