@@ -13,7 +13,7 @@ from tumortrace.reporting import html
 from tumortrace.reporting.error_map import Colours
 from tumortrace.reporting.evaluation_sections import evaluation_sections, model_section
 from tumortrace.reporting.html import Chapter, Section
-from tumortrace.reporting.run_sections import curves_section, find_runs, run_sections
+from tumortrace.reporting.run_sections import find_runs, run_sections
 from tumortrace.reporting.side_by_side import draw_side_by_side
 from tumortrace.wording import listed
 
@@ -80,12 +80,10 @@ def _describe_other(folder: Path) -> str:
 
 def _sections(source: _Source, colours: Colours) -> list[Section]:
     """Return the scores first, then how the model was trained."""
+    of_runs = run_sections(source.runs) if source.runs else []
     if source.evaluation is None:
-        return [curves_section(source.runs), *run_sections(source.runs)]
-    sections = evaluation_sections(source.evaluation, colours=colours)
-    if not source.runs:
-        return [*sections, model_section(source.evaluation)]
-    return [*sections, curves_section(source.runs), *run_sections(source.runs)]
+        return of_runs
+    return [*evaluation_sections(source.evaluation, colours=colours), *(of_runs or [model_section(source.evaluation)])]
 
 
 def _title(sources: Sequence[_Source]) -> str:

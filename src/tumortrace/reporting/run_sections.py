@@ -28,14 +28,10 @@ def find_runs(folder: Path, name: str) -> dict[str, Path]:
     return runs | {fold.name: fold for fold in sorted(folds, key=lambda fold: natural_key(fold.name))}
 
 
-def curves_section(runs: Mapping[str, Path]) -> Section:
-    """Show the losses of a run, or of all folds."""
-    return Section("Training curves", _draw_curves(runs))
-
-
 def run_sections(runs: Mapping[str, Path]) -> list[Section]:
-    """Show where the weights come from; empty sections without a run."""
+    """Show where the weights come from: one run, or all folds."""
     return [
+        Section("Training curves", _draw_curves(runs)),
         Section("Training data", _describe_training(runs)),
         Section("Settings", _show_settings(runs)),
         Section("Manifest", _show_manifests(runs)),
@@ -43,8 +39,6 @@ def run_sections(runs: Mapping[str, Path]) -> list[Section]:
 
 
 def _draw_curves(runs: Mapping[str, Path]) -> Markup:
-    if not runs:
-        return Markup()
     if len(runs) == 1:
         (folder,) = runs.values()
         figure = draw_run_losses(folder, kept_epoch=int(_load_manifest(folder)["kept_epoch"]))
@@ -71,13 +65,11 @@ def _describe_training(runs: Mapping[str, Path]) -> Markup:
             ]
         )
     head = ["run", "trained on (sha256)", "parameters", "kept epoch", "time of epochs", "device"]
-    return html.table(head, rows, text_columns=2) if rows else Markup()
+    return html.table(head, rows, text_columns=2)
 
 
 def _show_settings(runs: Mapping[str, Path]) -> Markup:
     """Show the settings of the run; the folds of a cross-validation share theirs."""
-    if not runs:
-        return Markup()
     path = next(iter(runs.values())) / CONFIG
     try:
         return html.verbatim(path.read_text(encoding="utf-8"))
