@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from tumortrace.data import png
 from tumortrace.data.folders import name_of
 from tumortrace.data.slice import Slice
 from tumortrace.data.slice_file import read_slice
@@ -34,7 +35,6 @@ ANNOTATED = "annotated"
 """Name of the field that lists the groups that were opened together with annotations, separated by commas."""
 
 _MASK_NAME = re.compile(r"(\d{1,6})/(\d{1,6})/(\d{1,6})\.(?:png|zlib)")
-_PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +179,7 @@ def _read_labels(file: UploadedFile, size_hw: tuple[int, int]) -> Labels:
                 415, f"{file.name}: no zlib data of a byte for each of {size_hw[0]} x {size_hw[1]} pixels"
             )
         return np.frombuffer(numbers, np.uint8).reshape(size_hw)
-    if not data.startswith(_PNG_HEAD) or len(data) < 26:
+    if not data.startswith(png.SIGNATURE) or len(data) < 26:
         raise RefusalError(415, f"{file.name}: no PNG file; send lesion numbers as 8-bit grey PNG")
     width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
     if (height, width) != size_hw:
