@@ -63,9 +63,9 @@ def interval_bounds(interval: tuple[float, float]) -> list[float] | None:
 
 
 def nan_to_none(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """Replace NaN by null in a JSON document."""
+    """Replace NaN and infinity by null in a JSON document."""
     if isinstance(value, dict):
         return {key: nan_to_none(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [nan_to_none(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from tumortrace.data.folders import name_of
 from tumortrace.json_csv import Document
+from tumortrace.metrics.aggregate import nan_to_none
 from tumortrace.web.limits import RefusalError
 
 
@@ -21,16 +20,8 @@ def encode_document(document: Document) -> bytes:
     try:
         text = json.dumps(document, allow_nan=False, separators=(",", ":"))
     except ValueError:
-        text = json.dumps(_replace_odd_numbers(document), separators=(",", ":"))
+        text = json.dumps(nan_to_none(document), separators=(",", ":"))
     return text.encode()
-
-
-def _replace_odd_numbers(value: Any) -> Any:  # noqa: ANN401 - values of JSON
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _replace_odd_numbers(each) for key, each in value.items()}
-    return [_replace_odd_numbers(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def reply_document(document: Document, *, status: int = 200) -> Response:
