@@ -10,22 +10,12 @@ import pytest
 
 from tumortrace.training.epochs import EpochRow
 from tumortrace.trials import hopeless
-from tumortrace.trials.hopeless import FirstRun, HopelessRule, is_hopeless
+from tumortrace.trials.hopeless import FirstRun, HopelessRule
 from tumortrace.trials.jobs import NotYetError
 
 
 def row(epoch: int, dice: float | None) -> EpochRow:
     return EpochRow(epoch, 0.5, 0.4, dice, 10.0, 0.1, 1.0)
-
-
-def test_hopeless_by_hand():
-    rows = [row(1, 0.1), row(2, 0.3), row(3, 0.9)]
-    assert not is_hopeless(rows[:1], epochs=4, lowest=0.5)  # a third of 4, rounded up, is 2
-    assert is_hopeless(rows[:2], epochs=4, lowest=0.5)
-    assert is_hopeless(rows, epochs=4, lowest=0.5)  # a run that is resumed is judged by its second epoch still
-    assert not is_hopeless(rows[:2], epochs=4, lowest=0.3)
-    assert not is_hopeless(rows[:2], epochs=4, lowest=None)
-    assert not is_hopeless([row(1, None)], epochs=3, lowest=0.5)
 
 
 @pytest.fixture
@@ -48,6 +38,8 @@ def test_a_run_is_judged_by_the_median_of_those_before(before: dict[str, list[Ep
     assert rule([row(1, 1.0), row(2, 0.29)])
     assert not rule([row(1, 0.0), row(2, 0.31)])
     assert not rule([row(1, 0.0)])
+    assert rule([row(1, 1.0), row(2, 0.29), row(3, 0.9)])  # a run that is resumed is judged by its second epoch still
+    assert not rule([row(1, 0.0), row(2, None)])
     assert pickle.loads(pickle.dumps(rule)) == rule  # noqa: S301 - it goes to other processes
     before["s5"] = [row(1, 0.9), row(2, None)]
     assert not rule([row(1, 1.0), row(2, 0.0)])  # three defined ones are too few

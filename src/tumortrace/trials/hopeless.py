@@ -56,17 +56,15 @@ class HopelessRule:
         Raises:
             NotYetError: Runs before it have not come to a third of their epochs.
         """
-        if len(self.before) < JUDGED_AGAINST or len(rows) < third(self.epochs):
+        row = third_row(rows, self.epochs)
+        if len(self.before) < JUDGED_AGAINST or row is None:
             return False
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            dices = self._read()
-            if dices is not None:
-                lowest = median(dices) if len(dices) >= JUDGED_AGAINST else None
-                return is_hopeless(rows, epochs=self.epochs, lowest=lowest)
+        while (dices := self._read()) is None:
             if time.monotonic() > deadline:
                 raise NotYetError
             time.sleep(POLL_SECONDS)
+        return row.val_dice is not None and len(dices) >= JUDGED_AGAINST and row.val_dice < median(dices)
 
     def _read(self) -> list[float] | None:
         """Read the defined Dice of the runs before; None while one may still come to it."""
@@ -83,26 +81,7 @@ class HopelessRule:
         return dices
 
 
-def third(epochs: int) -> int:
-    """Return the number of the epoch after which a run is judged: a third of all, rounded up."""
-    return -(-epochs // 3)
-
-
 def third_row(rows: Sequence[EpochRow], epochs: int) -> EpochRow | None:
-    """Return the epoch after which a run is judged; None if it has not come so far."""
-    return next(iter(rows[third(epochs) - 1 :]), None)
-
-
-def is_hopeless(rows: Sequence[EpochRow], *, epochs: int, lowest: float | None) -> bool:
-    """Return whether a run was below a Dice that it had to reach after a third of its epochs (rounded up).
-
-    Args:
-        rows: The epochs so far.
-        epochs: Number of epochs that the run is to have.
-        lowest: Dice that it had to reach; None for a run that is not judged.
-
-    Returns:
-        False before that epoch, and where the Dice is undefined.
-    """
-    row = third_row(rows, epochs)
-    return lowest is not None and row is not None and row.val_dice is not None and row.val_dice < lowest
+    """Return the epoch after which a run is judged, a third of all, rounded up; None if it has not come so far."""
+    third = -(-epochs // 3)
+    return rows[third - 1] if len(rows) >= third else None
