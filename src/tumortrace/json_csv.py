@@ -6,6 +6,7 @@ import csv
 import errno
 import io
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -82,6 +83,15 @@ def read_csv(path: Path) -> list[dict[str, str]]:
             return list(csv.DictReader(file))
         except csv.Error as error:
             raise ValueError(str(error)) from None
+
+
+def nan_to_none(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Replace NaN and infinity by null in a JSON document."""
+    if isinstance(value, dict):
+        return {key: nan_to_none(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [nan_to_none(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, object]], *, columns: Sequence[str]) -> None:

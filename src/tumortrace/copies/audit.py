@@ -24,9 +24,9 @@ from tumortrace.copies.training_index import cut_head_mask
 from tumortrace.copies.transforms import name_transform
 from tumortrace.data.dataset import Dataset
 from tumortrace.errors import DataError
-from tumortrace.json_csv import Document, read_json, write_csv, write_json
+from tumortrace.json_csv import Document, nan_to_none, read_json, write_csv, write_json
 from tumortrace.machine import usable_cores
-from tumortrace.metrics.aggregate import describe_values, nan_to_none
+from tumortrace.metrics.aggregate import describe_values
 from tumortrace.metrics.overlap import count_pixels
 
 DOCUMENT, GROUPS, FINDINGS = "audit.json", "groups.csv", "findings.json"

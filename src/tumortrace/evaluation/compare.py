@@ -16,8 +16,8 @@ from tumortrace.copies.groups import join_patients
 from tumortrace.errors import DataError
 from tumortrace.evaluation.folder import ImageRow, StoredEvaluation, read_evaluations
 from tumortrace.frames import make_frame
-from tumortrace.json_csv import Document
-from tumortrace.metrics.aggregate import nan_to_none, summarise
+from tumortrace.json_csv import Document, nan_to_none
+from tumortrace.metrics.aggregate import summarise
 from tumortrace.metrics.intervals import holm, mean_interval, paired_p_value
 
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tumortrace.evaluation.verdict import Verdict, which_chose
-from tumortrace.json_csv import Document
-from tumortrace.metrics.aggregate import nan_to_none
+from tumortrace.json_csv import Document, nan_to_none
 from tumortrace.metrics.intervals import FEW, UNEQUAL, count_effective_groups
 from tumortrace.wording import counted
 

@@ -13,7 +13,7 @@ from tumortrace.evaluation.evaluate import TOLERANCE, CaseScore, Evaluation
 from tumortrace.evaluation.heads import describe_false_alarms, describe_froc, describe_pooled
 from tumortrace.evaluation.number_card import make_number_card
 from tumortrace.evaluation.verdict import judge
-from tumortrace.json_csv import Document
+from tumortrace.json_csv import Document, nan_to_none
 from tumortrace.metrics.aggregate import (
     DISTANCES,
     LENGTHS,
@@ -21,7 +21,6 @@ from tumortrace.metrics.aggregate import (
     OVERLAP,
     describe_values,
     interval_bounds,
-    nan_to_none,
 )
 from tumortrace.metrics.calibration import expected_calibration_error, reliability
 from tumortrace.metrics.intervals import ratio_interval

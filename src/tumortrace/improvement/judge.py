@@ -11,8 +11,8 @@ import numpy as np
 
 from tumortrace.evaluation.evaluate import CaseScore
 from tumortrace.evaluation.summary import judged_dice
-from tumortrace.json_csv import Document
-from tumortrace.metrics.aggregate import nan_to_none, summarise
+from tumortrace.json_csv import Document, nan_to_none
+from tumortrace.metrics.aggregate import summarise
 from tumortrace.metrics.intervals import mean_interval, paired_p_value
 from tumortrace.wording import counted
 

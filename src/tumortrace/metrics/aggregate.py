@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
@@ -60,12 +59,3 @@ def describe_values(values: Sequence[float], groups: Sequence[str], *, shares: b
 def interval_bounds(interval: tuple[float, float]) -> list[float] | None:
     """Return an interval as JSON holds it; None where it is undefined."""
     return None if math.isnan(interval[0]) else list(interval)
-
-
-def nan_to_none(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """Replace NaN and infinity by null in a JSON document."""
-    if isinstance(value, dict):
-        return {key: nan_to_none(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [nan_to_none(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -18,8 +18,9 @@ from tumortrace.evaluation.crossfit import CrossFit, HeldOut, cross_fit
 from tumortrace.evaluation.evaluate import OnCase
 from tumortrace.files import holds_results, write_atomically
 from tumortrace.inference.model import open_model
+from tumortrace.json_csv import nan_to_none
 from tumortrace.locks import lock_folder
-from tumortrace.metrics.aggregate import nan_to_none, summarise
+from tumortrace.metrics.aggregate import summarise
 from tumortrace.progress import tell
 from tumortrace.run_folder import CALIBRATED, CONFIG, MANIFEST, TRAINING_INDEX, has_begun
 from tumortrace.training.compute import start_compute

@@ -10,8 +10,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from tumortrace.data.folders import name_of
-from tumortrace.json_csv import Document
-from tumortrace.metrics.aggregate import nan_to_none
+from tumortrace.json_csv import Document, nan_to_none
 from tumortrace.web.limits import RefusalError
 
 
