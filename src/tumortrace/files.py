@@ -109,7 +109,7 @@ class NewFile:
             os.fsync(self._descriptor)
             self.close()
         os.replace(self._neighbour, self._path)
-        sync_folder(self._path.parent)
+        _sync_folder(self._path.parent)
 
     def discard(self) -> None:
         """Close the file and remove the neighbour, if it is there still."""
@@ -193,7 +193,7 @@ def make_folder(folder: Path) -> None:
     for new in reversed(missing[:-1]):
         with suppress(FileExistsError):  # another process made it meanwhile
             os.mkdir(new)
-            sync_folder(new.parent)
+            _sync_folder(new.parent)
     if not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
 
@@ -225,12 +225,12 @@ def rename_folder(folder: Path, place: Path) -> None:
     """
     try:
         os.replace(folder, place)
-        sync_folder(place.parent)
+        _sync_folder(place.parent)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(place)) from None
 
 
-def sync_folder(folder: Path) -> None:
+def _sync_folder(folder: Path) -> None:
     """Bring the names in a folder to the disk, now or, within ``sync_folders_once``, when that block ends.
 
     Where a system cannot do so (Windows, some network folders) nothing happens.
@@ -266,11 +266,11 @@ def sync_folders_once() -> Iterator[None]:
         _WAITING.reset(token)
         for folder in waiting:
             with suppress(OSError):  # the first fault is the one that is raised
-                sync_folder(folder)
+                _sync_folder(folder)
         raise
     _WAITING.reset(token)
     for folder in waiting:
-        sync_folder(folder)
+        _sync_folder(folder)
 
 
 def is_disk_fault(error: BaseException) -> bool:

@@ -99,7 +99,7 @@ def write_audit(document: Document, survey: Survey, out: Path) -> None:
     write_json(out / FINDINGS, document["findings"])
 
 
-def nearest_copies(survey: Survey) -> dict[int, CopyPair]:
+def _nearest_copies(survey: Survey) -> dict[int, CopyPair]:
     """Of each case that was registered with any other: the pair with the most similar one, the case being its first."""
     nearest: dict[int, CopyPair] = {}
     for pair in survey.scored:
@@ -123,7 +123,7 @@ def describe_pair(survey: Survey, pair: CopyPair) -> str:
 
 def group_rows(survey: Survey) -> list[dict[str, object]]:
     """Return one row an image: its group, and how it differs from the most similar other image."""
-    nearest = nearest_copies(survey)
+    nearest = _nearest_copies(survey)
     with ThreadPoolExecutor(usable_cores()) as pool:
         words = dict(zip(nearest, pool.map(lambda pair: describe_pair(survey, pair), nearest.values()), strict=True))
     rows: list[dict[str, object]] = []

@@ -130,7 +130,7 @@ def find_doubtful(held_out: HeldOutModels, survey: Survey) -> tuple[Doubt, ...]:
     Raises:
         ModelError: No case of the dataset was in the cross-validation.
     """
-    annotated = list_annotated(survey)
+    annotated = _list_annotated(survey)
     known = [case for case in annotated if case.sha256 in held_out.fold_of]
     if not known:
         raise ModelError(
@@ -141,7 +141,7 @@ def find_doubtful(held_out: HeldOutModels, survey: Survey) -> tuple[Doubt, ...]:
     return tuple(sorted((doubt for doubt in doubts if doubt), key=lambda doubt: (-doubt.doubt, doubt.file)))
 
 
-def list_annotated(survey: Survey) -> list[SurveyedCase]:
+def _list_annotated(survey: Survey) -> list[SurveyedCase]:
     """Return the cases of a survey that have an annotation, be it an empty one."""
     return [case for case in survey.cases if case.packed_truth is not None]
 
@@ -208,7 +208,7 @@ def refuse_edited_list(out: Path) -> None:
         return
     try:
         numbers = [(row["file"], float(row["doubt"]), float(row["dice"])) for row in read_csv(out / TABLE)]
-        written = _list_names(file for file, doubt, dice in numbers if is_contradicted(doubt, dice))
+        written = _list_names(file for file, doubt, dice in numbers if _is_contradicted(doubt, dice))
     except (OSError, KeyError, TypeError, ValueError):
         written = None
     if (out / LIST).read_bytes() != written:
@@ -223,10 +223,10 @@ def write_doubts(doubts: Sequence[Doubt], out: Path) -> None:
 
 def contradicted(doubts: Iterable[Doubt]) -> list[Doubt]:
     """Return the doubts of at least ``CONTRADICTED`` about outlines that share less than half with the model's mask."""
-    return [doubt for doubt in doubts if is_contradicted(doubt.doubt, doubt.dice)]
+    return [doubt for doubt in doubts if _is_contradicted(doubt.doubt, doubt.dice)]
 
 
-def is_contradicted(doubt: float, dice: float) -> bool:
+def _is_contradicted(doubt: float, dice: float) -> bool:
     """Return whether an outline of this doubt and this Dice with the model's mask is named in ``doubtful.txt``."""
     return doubt >= CONTRADICTED and dice < APART
 
@@ -238,7 +238,7 @@ def describe_doubts(doubts: Sequence[Doubt], *, crossval: Path, survey: Survey) 
     return {
         "crossval": str(crossval),
         "judged": len(doubts),
-        "not_judged": len(list_annotated(survey)) - len(doubts),
+        "not_judged": len(_list_annotated(survey)) - len(doubts),
         "contradicted_from": CONTRADICTED,
         "contradicted": len(listed),
         "kinds": {kind: count for kind, count in counts.items() if count},

@@ -30,7 +30,7 @@ FLAGGED = 0.2
 """Fraction of the masks that is reviewed, least confident first."""
 
 
-def metric_of(score: CaseScore, metric: str) -> float:
+def _metric_of(score: CaseScore, metric: str) -> float:
     """Return one metric of one case, NaN where it is undefined."""
     return float(getattr(score.surface if metric in DISTANCES else score.counts, metric))
 
@@ -57,16 +57,16 @@ def summary_document(evaluation: Evaluation, *, folds: Sequence[Document] = ()) 
             "distance_unit": " or ".join(sorted({"mm" if score.in_mm else "px" for score in scores})),
             "tolerance": TOLERANCE,
             "groups": len({score.group for score in scores}),
-            **describe_scores(scores),
+            **_describe_scores(scores),
             "pooled": describe_pooled(scores),
             "lesions": _describe_lesions(scores),
             "images": _describe_images(scores),
             "false_alarms": describe_false_alarms(scores),
             "froc": describe_froc(scores, chosen=evaluation.peak_threshold),
             "by": _describe_subgroups(scores),
-            "clean": None if unknown else {"n": len(clean), **describe_scores(clean)},
+            "clean": None if unknown else {"n": len(clean), **_describe_scores(clean)},
             "training": _describe_training(evaluation),
-            "baselines": describe_baselines(scores),
+            "baselines": _describe_baselines(scores),
             "agreement": describe_agreement(evaluation.agreement),
             "outlined_twice": _describe_outlined_twice(evaluation, scores),
             "calibration": _describe_calibration(evaluation),
@@ -86,16 +86,16 @@ def summary_document(evaluation: Evaluation, *, folds: Sequence[Document] = ()) 
     return {**document, "verdict": list(verdict.sentences), "number_card": card}
 
 
-def describe_scores(scores: Sequence[CaseScore]) -> Document:
+def _describe_scores(scores: Sequence[CaseScore]) -> Document:
     """Describe each metric over images, with the 95 % interval of its mean over groups."""
     groups = [score.group for score in scores]
     return {
-        metric: describe_values([metric_of(score, metric) for score in scores], groups, shares=metric not in LENGTHS)
+        metric: describe_values([_metric_of(score, metric) for score in scores], groups, shares=metric not in LENGTHS)
         for metric in METRICS
     }
 
 
-def describe_baselines(scores: Sequence[CaseScore]) -> Document:
+def _describe_baselines(scores: Sequence[CaseScore]) -> Document:
     """Describe the overlap metrics of each trivial baseline, on all images and on the clean ones."""
     described = {
         name: _describe_overlap(scores, name)
@@ -195,7 +195,7 @@ def _describe_training(evaluation: Evaluation) -> Document:
 def _describe_subgroups(scores: Sequence[CaseScore]) -> Document:
     return {
         title: {
-            name: {"n": len(members), **describe_scores(members), "pooled": describe_pooled(members)}
+            name: {"n": len(members), **_describe_scores(members), "pooled": describe_pooled(members)}
             for name, members in _divide(scores, sort).items()
         }
         for title, sort in _SORTERS.items()

@@ -35,13 +35,13 @@ def tie_to(models: Sequence[Model], survey: Survey) -> Ties:
     trained: dict[str, Leak] = {}
     for model in _with_ancestors(models):
         _merge(trained, trace_training(model, survey).find_leaks(survey))
-    for index in map(frozen_index, models):
+    for index in map(_frozen_index, models):
         if index is not None:
             _merge(held_out, find_leaks(survey, index))
     return Ties(held_out, trained)
 
 
-def frozen_index(model: Model) -> TrainingIndex | None:
+def _frozen_index(model: Model) -> TrainingIndex | None:
     """Return the slices that a model's run held out, those of the runs before it included; None without any."""
     path = model.path.with_name(FROZEN.name)
     return load_training_index(path) if path.is_file() else None
@@ -49,7 +49,7 @@ def frozen_index(model: Model) -> TrainingIndex | None:
 
 def join_frozen(own: TrainingIndex, models: Sequence[Model]) -> TrainingIndex:
     """Return the held-out slices of a run together with those of the models before it."""
-    for index in map(frozen_index, models):
+    for index in map(_frozen_index, models):
         own = join(index, own) if index is not None else own
     return own
 
@@ -62,7 +62,7 @@ def find_missing(models: Sequence[Model], ties: Ties) -> list[Finding]:
         ties: Ties of the cases.
     """
     here = {leak.nearest for leak in ties.held_out.values()}
-    indices = [index for index in map(frozen_index, models) if index is not None]
+    indices = [index for index in map(_frozen_index, models) if index is not None]
     names = {name for index in indices for name in index.names if not name.startswith("replay/")}
     cause, remedy = "was held out by an earlier run, and is not in the data given", "give its folder as well"
     return [warning("held-out-missing", name, cause, remedy) for name in sorted(names - here)]

@@ -155,14 +155,14 @@ def open_loss_axes(figure: Figure, loss: str, curves: Iterable[str]) -> dict[str
     names = list(dict.fromkeys(wanted[curve] for curve in curves)) or [loss]
     axes_of_loss = dict(zip(names, figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0], strict=True))
     for name, axes in axes_of_loss.items():
-        axes.set_ylabel(describe_loss(name))
+        axes.set_ylabel(_describe_loss(name))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(visible=True, linewidth=0.3, color="0.8")
     figure.axes[-1].set_xlabel("epoch")
     return {curve: axes_of_loss[name] for curve, name in wanted.items() if name in axes_of_loss}
 
 
-def describe_loss(name: str) -> str:
+def _describe_loss(name: str) -> str:
     """Return the label of an axis by the name of a loss."""
     return "mean cross-entropy (nat per pixel)" if name == CROSS_ENTROPY else f"{name.replace('_', ' ')} loss"
 

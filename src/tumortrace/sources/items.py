@@ -136,7 +136,7 @@ def name_second(path: str, first: str) -> Finding:
     return left_out("duplicate-record", path, cause, "give one copy of the download")
 
 
-def name_unpaired(path: str, lacks: str) -> Finding:
+def _name_unpaired(path: str, lacks: str) -> Finding:
     """Return the finding of an image without mask, or of a mask without image."""
     kind = "annotation-missing" if lacks == "mask" else "image-missing"
     return left_out(kind, path, f"there is no {lacks} for it", "download it again")
@@ -165,6 +165,6 @@ def pair_up(images: Mapping[str, str], masks: Mapping[str, str]) -> tuple[list[s
     Returns:
         The names that have both, in the order of the images; and a finding for each file without a partner.
     """
-    findings = [name_unpaired(path, "mask") for name, path in images.items() if name not in masks]
-    findings += [name_unpaired(path, "image") for name, path in masks.items() if name not in images]
+    findings = [_name_unpaired(path, "mask") for name, path in images.items() if name not in masks]
+    findings += [_name_unpaired(path, "image") for name, path in masks.items() if name not in images]
     return [name for name in images if name in masks], findings

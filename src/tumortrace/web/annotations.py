@@ -119,7 +119,7 @@ class _Reader:
                 self.faults.append(f"{file.name}: {image.filename}: {many}; open it together with its picture")
                 continue
             (place,) = places
-            yield place, draw_labels(image, self._size_hw(place))
+            yield place, _draw_labels(image, self._size_hw(place))
 
     def _read_picture(self, file: UploadedFile) -> tuple[tuple[int, int], Labels]:
         own = stem_of(PurePosixPath(file.name).name)
@@ -181,7 +181,7 @@ def _last(path: str) -> str:
     return spelling_key(PurePosixPath(path).name)
 
 
-def draw_labels(image: ImageAnnotation, size_hw: tuple[int, int]) -> Labels:
+def _draw_labels(image: ImageAnnotation, size_hw: tuple[int, int]) -> Labels:
     """Draw the regions of an image as numbered lesions; the first region of a pixel keeps it.
 
     Args:

@@ -14,7 +14,7 @@ from tumortrace.json_csv import Document, nan_to_none
 from tumortrace.web.limits import RefusalError
 
 
-def encode_document(document: Document) -> bytes:
+def _encode_document(document: Document) -> bytes:
     """Encode a document as one line of JSON, without the line's end; JSON lacks NaN and infinity: they become null."""
     try:
         text = json.dumps(document, allow_nan=False, separators=(",", ":"))
@@ -25,7 +25,7 @@ def encode_document(document: Document) -> bytes:
 
 def reply_document(document: Document, *, status: int = 200) -> Response:
     """Reply with a document."""
-    return Response(encode_document(document), status_code=status, media_type="application/json")
+    return Response(_encode_document(document), status_code=status, media_type="application/json")
 
 
 def reply_refusal(refusal: RefusalError) -> Response:
@@ -70,7 +70,7 @@ class EventStream(Response):
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         async with aclosing(self._lines) as lines:
             async for line in lines:
-                await send({"type": "http.response.body", "body": encode_document(line) + b"\n", "more_body": True})
+                await send({"type": "http.response.body", "body": _encode_document(line) + b"\n", "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def fail(self, send: Send, text: str) -> None:
@@ -80,5 +80,5 @@ class EventStream(Response):
             send: Way to the client.
             text: The error.
         """
-        line = encode_document({"type": "error", "item": None, "message": text}) + b"\n"
+        line = _encode_document({"type": "error", "item": None, "message": text}) + b"\n"
         await send({"type": "http.response.body", "body": line, "more_body": False})

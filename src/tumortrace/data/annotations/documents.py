@@ -38,7 +38,7 @@ def load_document(path: Path) -> object:
         DataError: The file cannot be read, or is neither.
     """
     data = read_regular_file(path, most_bytes=MOST_TEXT_BYTES)
-    check_amount(data, path)
+    _check_amount(data, path)
     text = decode_text(data, path)
     del data
     stripped = text.lstrip("# \t\r\n")
@@ -58,7 +58,7 @@ def load_document(path: Path) -> object:
         raise DataError(f"{path}: not JSON ({error}); export the annotations again") from None
 
 
-def check_amount(data: bytes, path: Path) -> None:
+def _check_amount(data: bytes, path: Path) -> None:
     """Refuse what holds more than any annotation, before it is parsed: a number of a text takes ten times its bytes.
 
     Args:

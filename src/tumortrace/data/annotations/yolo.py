@@ -110,7 +110,7 @@ def encode_yolo(records: Sequence[ImageAnnotation], classes: Sequence[str]) -> d
     files: dict[str, bytes] = {}
     images: dict[str, str] = {}
     for record in records:
-        path = name_file(record.filename)
+        path = _name_file(record.filename)
         if path in files:
             raise DataError(
                 f"{images[path]} and {record.filename} would share the label file {path}; rename one of them"
@@ -126,7 +126,7 @@ def encode_yolo(records: Sequence[ImageAnnotation], classes: Sequence[str]) -> d
     return files
 
 
-def name_file(image: str) -> str:
+def _name_file(image: str) -> str:
     """Return the path of the label file: in ``labels/`` for an image in ``images/``, or else beside the image."""
     path = PurePosixPath(image).with_suffix(SUFFIX)
     folders = list(path.parts[:-1])
@@ -177,4 +177,4 @@ def _read_region(numbers: Sequence[float], size_hw: tuple[int, int]) -> Region:
     return read_outline([(x * width + EDGE, y * height + EDGE) for x, y in pairs])
 
 
-WRITER = Writer(encode_yolo, lambda images: [*map(name_file, images)], keeps=(Polygon,), describe=describe_yolo)
+WRITER = Writer(encode_yolo, lambda images: [*map(_name_file, images)], keeps=(Polygon,), describe=describe_yolo)

@@ -13,7 +13,7 @@ LONGEST_TEXT = 1024
 """Bytes of the longest number or word that is read, of several values together."""
 
 
-def get_short(dataset: Dataset, keyword: str) -> object:
+def _get_short(dataset: Dataset, keyword: str) -> object:
     """Return the value of a tag; None if it is missing or too long for a number or word, and then it is not parsed."""
     if keyword not in dataset:
         return None
@@ -25,7 +25,7 @@ def get_short(dataset: Dataset, keyword: str) -> object:
 
 def read_text(dataset: Dataset, keyword: str) -> str:
     """Return the value of a tag as a text; empty if it is missing."""
-    value = get_short(dataset, keyword)
+    value = _get_short(dataset, keyword)
     return "" if value is None else str(value)
 
 
@@ -92,7 +92,7 @@ def read_number(dataset: Dataset, keyword: str) -> int | None:
 def read_numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
     """Return a tag's values as finite numbers; None if missing, of another count (0: any from 1), or no numbers."""
     try:
-        value = get_short(dataset, keyword)
+        value = _get_short(dataset, keyword)
         values = [value] if isinstance(value, int | float | str) else list(value or [])  # type: ignore[call-overload]
         numbers = tuple(float(each) for each in values)
     except Exception:  # noqa: BLE001 - what is no number is unknown
@@ -104,7 +104,7 @@ def read_numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...
 
 def read_words(dataset: Dataset, keyword: str) -> tuple[str, ...]:
     """Return the values of a tag as texts; empty if it is missing."""
-    value = get_short(dataset, keyword)
+    value = _get_short(dataset, keyword)
     if value is None:
         return ()
     return (value,) if isinstance(value, str) else tuple(map(str, value))  # type: ignore[call-overload]

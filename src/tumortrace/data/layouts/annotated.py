@@ -111,7 +111,7 @@ class ImageFinder:
             return None
 
 
-def choose_record(records: Sequence[ImageAnnotation], size_bytes: int) -> tuple[ImageAnnotation | None, str]:
+def _choose_record(records: Sequence[ImageAnnotation], size_bytes: int) -> tuple[ImageAnnotation | None, str]:
     """Choose the record of an image among those that have its name.
 
     VIA tells files of one name apart by their size, so only records of the file's size count, or else those of unknown
@@ -142,17 +142,17 @@ def choose_record(records: Sequence[ImageAnnotation], size_bytes: int) -> tuple[
 
 def list_annotation_folders(opening: Opening, folder: str) -> list[str]:
     """Return the folders directly in a folder that are called like those of masks and hold no picture."""
-    return [child for child in opening.tree.children(folder) if holds_annotations_only(opening, child)]
+    return [child for child in opening.tree.children(folder) if _holds_annotations_only(opening, child)]
 
 
-def holds_annotations_only(opening: Opening, folder: str) -> bool:
+def _holds_annotations_only(opening: Opening, folder: str) -> bool:
     """Whether a folder is called like one of masks and holds no pictures; its files belong to the folder above."""
     return read_folder_name(name_of(folder)).role == "masks" and not below(opening.tree.pictures, folder)
 
 
 def is_within_annotations(opening: Opening, folder: str) -> bool:
-    """Whether a folder is one that ``holds_annotations_only``, or lies below one."""
-    return any(each and holds_annotations_only(opening, each) for each in [folder, *ancestors(folder)])
+    """Whether a folder is one that ``_holds_annotations_only``, or lies below one."""
+    return any(each and _holds_annotations_only(opening, each) for each in [folder, *ancestors(folder)])
 
 
 def _list_candidates(opening: Opening, folder: str) -> list[str]:
@@ -231,7 +231,7 @@ def _name_covered(opening: Opening, annotation_file: str, images: list[str]) -> 
 
 def _add_annotated(opening: Opening, image: str, described: list[tuple[str, ImageAnnotation]]) -> None:
     """Add an image by the record that fits it; a record without any shape says that there is no tumour."""
-    record, several = choose_record([record for _, record in described], _size_of(opening, image))
+    record, several = _choose_record([record for _, record in described], _size_of(opening, image))
     if several:
         find = left_out if record is None else warning
         opening.findings.append(find("duplicate-record", image, several, "leave one record an image"))

@@ -42,19 +42,19 @@ def open_table(opening: Opening, folder: str) -> None:
     rows = _find_rows(opening, folder, table)
     opening.patients |= {row.image: row.pair.patient for row in rows if row.pair.patient}
     opening.kinds |= {row.image: (row.pair.tumour_class, row.pair.plane) for row in rows}
-    opening.scan_masks |= {row.image: row.mask for row in rows if row.mask and is_scan(row.image)}
-    rows = [row for row in rows if not is_scan(row.image)]
+    opening.scan_masks |= {row.image: row.mask for row in rows if row.mask and _is_scan(row.image)}
+    rows = [row for row in rows if not _is_scan(row.image)]
     if table.names_masks and (rows or not opening.scan_masks):
-        opening.listed |= {image_folder_of(row.image) for row in rows} | set(_folders(tree, folder, "images"))
+        opening.listed |= {_image_folder_of(row.image) for row in rows} | set(_folders(tree, folder, "images"))
         _add_cases(opening, rows)
 
 
-def is_scan(file: str) -> bool:
+def _is_scan(file: str) -> bool:
     """Whether a file is a NIfTI file by its suffix."""
     return file.lower().endswith(NIFTI_SUFFIXES)
 
 
-def image_folder_of(image: str) -> str:
+def _image_folder_of(image: str) -> str:
     """The folder of images that an image lies in, itself or further up; its own folder if there is none."""
     folder = parent_of(image)
     while folder and read_folder_name(name_of(folder)).role != "images":
@@ -71,11 +71,11 @@ def _find_rows(opening: Opening, folder: str, table: PairsTable) -> list[_Row]:
     opening.findings += faults
     images = FileLookup(file for file in tree.files if not is_below_masks(file))
     masks = FileLookup(
-        file for file in tree.files if (is_picture(file) or is_scan(file)) and not is_below_any(file, image_folders)
+        file for file in tree.files if (is_picture(file) or _is_scan(file)) and not is_below_any(file, image_folders)
     )
     for pair in table.pairs:
         found = masks.find(pair.mask, folders=[*mask_folders, folder]) if pair.mask else []
-        opening.used.update(file for file in found if not is_scan(file))
+        opening.used.update(file for file in found if not _is_scan(file))
     rows = []
     for pair in pairs:
         found = images.find(pair.image, folders=[*image_folders, folder])

@@ -164,7 +164,7 @@ class FoundFiles(_Lazy[FoundFile]):
 
     def without_repeats(self) -> FoundFiles:
         """Return each file once, in the place where it comes first, however its path is written."""
-        groups = group_equal(np.asarray(self._places), lambda number: place_of(self.path(number)))
+        groups = _group_equal(np.asarray(self._places), lambda number: place_of(self.path(number)))
         again = {number for group in groups for number in group[1:]}
         return FoundFiles(one for number, one in enumerate(self) if number not in again) if again else self
 
@@ -184,7 +184,7 @@ class FoundFiles(_Lazy[FoundFile]):
         return paths
 
     def _name(self, number: int, one: FoundFile) -> str:
-        return f"\0{number}" if one.fault else plain_name(one.relative)
+        return f"\0{number}" if one.fault else _plain_name(one.relative)
 
     def _make(self, number: int) -> FoundFile:
         return self._odd.get(number) or FoundFile(self.path(number), self._starts[number])
@@ -214,11 +214,11 @@ class PictureFiles(_Lazy[PictureFile]):
         one = self._files[number]
         name = self._renamed.get(number)
         return PictureFile(
-            one.path, "" if one.fault else plain_name(one.relative) if name is None else name, one.fault, one.source
+            one.path, "" if one.fault else _plain_name(one.relative) if name is None else name, one.fault, one.source
         )
 
 
-def plain_name(relative: str) -> str:
+def _plain_name(relative: str) -> str:
     """Return the name of a picture's results where no other one has it: its path without suffix, forward slashes."""
     return os.path.splitext(relative)[0].replace(os.sep, "/")
 
@@ -242,7 +242,7 @@ def resolve_collisions(hashes: Hashes, plain: Callable[[int], str], full: Callab
         plain: Function that returns the name to use where no other one is equal.
         full: Function that returns the name to use where one is; where these collide too, they are numbered.
     """
-    groups = group_equal(hashes, plain)
+    groups = _group_equal(hashes, plain)
     if not groups:
         return {}
     taken = _Names(hashes, plain)
@@ -256,7 +256,7 @@ def resolve_collisions(hashes: Hashes, plain: Callable[[int], str], full: Callab
     return renamed
 
 
-def group_equal(hashes: Hashes, text: Callable[[int], str]) -> list[list[int]]:
+def _group_equal(hashes: Hashes, text: Callable[[int], str]) -> list[list[int]]:
     """Return the numbers of equal texts, in ascending order, for each text that comes more than once.
 
     Args:

@@ -54,7 +54,7 @@ def write_unit(done: UnitDone, out: Path) -> UnitDone:
         if is_disk_fault(error):
             raise
         remove_files(done.names, out)
-        return fail_to_write(done, (error.strerror if isinstance(error, OSError) else None) or str(error))
+        return _fail_to_write(done, (error.strerror if isinstance(error, OSError) else None) or str(error))
     return done
 
 
@@ -66,7 +66,7 @@ def remove_files(names: Iterable[str], out: Path) -> None:
                 (out / name).unlink()
 
 
-def fail_to_write(done: UnitDone, cause: str) -> UnitDone:
+def _fail_to_write(done: UnitDone, cause: str) -> UnitDone:
     """Return a unit as a failure, because its files cannot be written: of its slices nothing is left either.
 
     Args:

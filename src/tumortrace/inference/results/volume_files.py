@@ -136,7 +136,7 @@ def encode_volume_seg(
 
     if not options.dicom_seg or item.volume.kind != "dicom" or not (prediction.lesions or options.empty_seg):
         return None
-    pixels = stack_levels(prediction) if options.seg_fractional else prediction.labels
+    pixels = _stack_levels(prediction) if options.seg_fractional else prediction.labels
     held = SegOptions(
         omit_empty_frames=not options.seg_all_frames,
         fractional=options.seg_fractional,
@@ -146,7 +146,7 @@ def encode_volume_seg(
     return encode_seg(item.volume.sources, pixels, model=model, options=held)
 
 
-def stack_levels(prediction: VolumePrediction) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def _stack_levels(prediction: VolumePrediction) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     """Return the probabilities of all slices in 255ths, shape (slices, rows, columns), uint8; 0 where a slice has none.
 
     Raises:
