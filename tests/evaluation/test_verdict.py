@@ -9,12 +9,14 @@ import pytest
 from tumortrace.evaluation.verdict import judge
 
 
-def dice(mean: float | None) -> dict[str, Any]:
-    return {"dice": {"mean": mean, "ci95": None}}
+def dice(
+    mean: float | None, *, ci95: tuple[float, float] | None = None, undefined: int = 0
+) -> dict[str, dict[str, Any]]:
+    return {"dice": {"mean": mean, "ci95": ci95, "undefined": undefined}}
 
 
 def summary(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
-    """24 images, 20 of them clean; the model beats one baseline on the clean ones, and not on all."""
+    """24 images, 20 of them clean; the model is above both baselines on the clean ones, and not on all."""
     plain: dict[str, Any] = {
         "n": 24,
         **dice(0.8),
@@ -41,7 +43,7 @@ def test_the_clean_images_are_judged_beside_baselines_on_the_same():
     best = "the best prediction without a network (mean mask: 0.500)"
     assert leaked.startswith("4 of 24 images show a slice that was in training as well")
     assert leaked.endswith("over all 24 the mean Dice is 0.800.")
-    assert beside == f"On 20 clean images the model's mean Dice of 0.600 beats {best}."
+    assert beside == f"On 20 clean images the model's mean Dice of 0.600 is above {best}."
 
 
 @pytest.mark.parametrize(
@@ -146,8 +148,8 @@ def test_without_any_dice_there_is_no_number():
     assert len(verdict.sentences) == 1
 
 
-@pytest.mark.parametrize(("mean", "verb"), [(0.6, "beats"), (0.5001, "is no better than"), (0.4, "is below")])
-def test_the_best_baseline_is_what_a_model_has_to_beat(mean: float, verb: str):
+@pytest.mark.parametrize(("mean", "verb"), [(0.6, "is above"), (0.5001, "equals"), (0.4, "is below")])
+def test_the_best_baseline_stands_beside_the_model(mean: float, verb: str):
     clean = {"n": 24, **dice(mean)}
     (sentence,) = judge(summary(clean=clean)).sentences
     assert f"mean Dice of {mean:.3f} {verb} the best prediction without a network (mean mask: 0.500)" in sentence
@@ -160,6 +162,25 @@ def test_few_clean_images_tell_little(n: int, words: str):
     assert len(sentences) == 1 + bool(words)
 
 
+@pytest.mark.parametrize(("bounds", "overlap"), [((0.55, 0.66), True), ((0.56, 0.66), False), (None, False)])
+def test_intervals_that_overlap_are_named(bounds: tuple[float, float] | None, overlap: bool):  # noqa: FBT001 - a parameter
+    baselines = {"mean_mask": {**dice(0.9), "clean": dice(0.5, ci95=(0.4, 0.55))}}
+    sentence = judge(summary(clean={"n": 24, **dice(0.6, ci95=bounds)}, baselines=baselines)).sentences[-1]
+    assert sentence.endswith("(mean mask: 0.500); their 95 % intervals overlap.") == overlap
+
+
+def test_means_over_different_images_are_told_apart():
+    # The model left 9 of 24 images empty, rightly; the mask of the baseline is never empty.
+    sentence = judge(summary(clean={"n": 24, **dice(0.6, undefined=9)})).sentences[-1]
+    assert "(mean mask: 0.500). These means are over 15 and 24 images: a tumour-free image counts as 0 if" in sentence
+
+
+def test_clean_images_without_a_dice_say_nothing_of_the_mean():
+    verdict = judge(summary(n=24, clean={"n": 24, **dice(0.9, undefined=23)}))
+    assert verdict.heading == "The number to believe, from few images"
+    assert verdict.sentences[0].startswith("Only 1 of 24 clean images has a Dice, too few to say much")
+
+
 def test_a_cross_validation_of_few_images_is_not_told_to_be_one():
     remark = judge(summary(clean={"n": 19, **dice(0.6)}, folds=[{"fold": "1"}, {"fold": "2"}])).sentences[1]
     assert remark == "Only 19 images are clean, too few to say much; annotate more slices."
@@ -169,7 +190,7 @@ def test_the_annotators_are_the_yardstick():
     agreement = {"pairs": 13, "groups": 13, **dice(0.94)}
     last = judge(summary(agreement=agreement)).sentences[-1]
     assert last == (
-        "Two outlines of one slice agree at mean Dice 0.940. A model much above that imitates one annotator, or was "
-        "trained on these slices."
+        "Two outlines of one slice agree at mean Dice 0.940 (13 pairs, also of other images of this data). A model "
+        "midway between two outlines is above that; one far above may imitate one annotator, or know the slices."
     )
     assert len(judge(summary(agreement={**agreement, **dice(None)})).sentences) == 2

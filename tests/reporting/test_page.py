@@ -52,8 +52,8 @@ def test_a_run_and_its_evaluation_fill_every_section(tiny_run: Path, scores: Pat
     page = read(tmp_path / "report.html")
     assert headings(page) == ["tiny-test", "tiny"]
     assert sections(page) == [
-        "The number to believe", "In one picture", "Gallery, worst first", "All metrics", "Lesions and false alarms",
-        "Subgroups", "Calibration and review", "Faults of the data", "Model",
+        "The number to believe, from few images", "In one picture", "Gallery, worst first", "All metrics",
+        "Lesions and false alarms", "Subgroups", "Calibration and review", "Faults of the data", "Model",
         "Training curves", "Training data", "Settings", "Manifest",
     ]  # fmt: skip
     links = re.findall(r'<a href="#.*?">(.*?)</a>', page)
@@ -204,7 +204,7 @@ def test_names_are_text_and_never_markup(make_score: MakeScore, tmp_path: Path):
 @pytest.mark.parametrize(
     ("clean", "heading", "words"),
     [
-        (True, "The number to believe", "Only 5 images are clean"),
+        (True, "The number to believe, from few images", "Only 5 images are clean"),
         (False, "Not a number to believe: no image is clean", "the model was trained on what it is scored on"),
         (
             None,

@@ -1,7 +1,7 @@
 """Agreement of annotators, measured on copies of one slice.
 
 Two outlines of one slice are two opinions about one tumour. How well they agree is the yardstick of a score against
-one of them. A model whose outlines lie between the two can pass it by a little.
+one of them, not a limit: a model midway between the two differs from each about half as much as they differ.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from tumortrace.progress import track
 COPIED = 0.998
 """Outlines that agree to this Dice were copied along with the picture: they say nothing about annotators."""
 
-ABOVE_THE_ANNOTATORS = "A model much above that imitates one annotator, or was trained on these slices."
+ABOVE_THE_ANNOTATORS = (
+    "A model midway between two outlines is above that; one far above may imitate one annotator, or know the slices."
+)
 """What a score above the annotators' agreement means; stands behind a sentence that gives the agreement."""
 
 

@@ -10,7 +10,7 @@ from tumortrace.json_csv import Document
 from tumortrace.wording import counted
 
 FEW = 20
-"""Number of clean images below which a mean says little."""
+"""Number of clean images with a Dice below which their mean says little."""
 
 _CHOSEN = "the kept epoch was chosen on {} images, so the score is too high."
 
@@ -52,6 +52,7 @@ def judge(summary: Document) -> Verdict:
     sentences += _remark_on_copies(summary) if chosen else []
     sentences += [_compare_with_baselines(scores, images, baselines), _compare_with_annotators(summary)]
     heading = f"Not a number to believe: {doubt[0]}" if doubt else "The number to believe"
+    heading += ", from few images" if not doubt and _count_behind(scores) < FEW else ""
     return Verdict(heading, scores, images, baselines, tuple(each for each in sentences if each))
 
 
@@ -125,11 +126,19 @@ def _remark_on_copies(summary: Document) -> list[str]:
             f"{n - clean} of {counted(n, 'image')} {verb} a slice that was in training as well, mirrored or "
             f"re-contrasted, or one of its patients; over all {n} the mean Dice is {summary['dice']['mean']:.3f}."
         )
-    if clean < FEW:
-        verb = "image is" if clean == 1 else "images are"
+    behind = _count_behind(summary["clean"])
+    if behind < FEW:
+        images = counted(clean, "clean image")
+        some = f"{behind} of {images} {'has' if behind == 1 else 'have'} a Dice"
+        words = f"{clean} {'image is' if clean == 1 else 'images are'} clean" if behind == clean else some
         remedy = "annotate more slices" if summary["folds"] else "run a grouped cross-validation instead"
-        remarks.append(f"Only {clean} {verb} clean, too few to say much; {remedy}.")
+        remarks.append(f"Only {words}, too few to say much; {remedy}.")
     return remarks
+
+
+def _count_behind(scores: Document) -> int:
+    """Count the images behind a mean Dice: a tumour-free image that was left empty has none."""
+    return int(scores["n"] - scores["dice"]["undefined"])
 
 
 def _compare_with_baselines(scores: Document, images: str, baselines: Mapping[str, Document]) -> str:
@@ -140,9 +149,25 @@ def _compare_with_baselines(scores: Document, images: str, baselines: Mapping[st
         return ""
     name = max(known, key=lambda each: known[each])
     lead = round(mean, 3) - round(known[name], 3)  # as a reader sees them
-    verb = "beats" if lead > 0 else "is below" if lead < 0 else "is no better than"
+    verb = "is above" if lead > 0 else "is below" if lead < 0 else "equals"
     what = f"the best prediction without a network ({name.replace('_', ' ')}: {known[name]:.3f})"
-    return f"On {images} the model's mean Dice of {mean:.3f} {verb} {what}."
+    overlap = _say_overlap(scores["dice"], baselines[name])
+    words = f"On {images} the model's mean Dice of {mean:.3f} {verb} {what}{overlap}."
+    own, other = (scores["n"] - each["undefined"] for each in (scores["dice"], baselines[name]))
+    if own == other:
+        return words
+    return (
+        f"{words} These means are over {own} and {other} images: a tumour-free image counts as 0 if anything is marked "
+        "on it, and has no Dice if nothing is."
+    )
+
+
+def _say_overlap(first: Document, second: Document) -> str:
+    """Say that two means may differ by chance, as their intervals overlap; nothing where one of these is unknown."""
+    if not first["ci95"] or not second["ci95"]:
+        return ""
+    (low, high), (other_low, other_high) = first["ci95"], second["ci95"]
+    return "; their 95 % intervals overlap" if low <= other_high and other_low <= high else ""
 
 
 def _compare_with_annotators(summary: Document) -> str:
@@ -150,4 +175,5 @@ def _compare_with_annotators(summary: Document) -> str:
     if not agreement or agreement["dice"]["mean"] is None:
         return ""
     mean = agreement["dice"]["mean"]
-    return f"Two outlines of one slice agree at mean Dice {mean:.3f}. {ABOVE_THE_ANNOTATORS}"
+    pairs = f"{counted(agreement['pairs'], 'pair')}, also of other images of this data"
+    return f"Two outlines of one slice agree at mean Dice {mean:.3f} ({pairs}). {ABOVE_THE_ANNOTATORS}"

@@ -79,14 +79,15 @@ def _draw_in_one_picture(summary: Document, verdict: Verdict) -> Markup:
     if not dots:
         return Markup()
     agreement = summary["agreement"]
-    yardstick = _dot("two annotators agree (mean and 95 % interval)", agreement["dice"], BLUE) if agreement else None
+    yardstick = _dot("two outlines agree (mean and 95 % interval)", agreement["dice"], BLUE) if agreement else None
     figure = draw_dots(dots, xlabel=f"mean Dice on {verdict.images}", yardstick=yardstick)
     caption = (
         f"Model and baselines on {verdict.images}, with 95 % intervals over groups. Squares are predictions without a "
         "network."
     )
     if agreement:
-        caption += f" The annotators are compared on {counted(agreement['pairs'], 'pair')} of outlines of one slice."
+        pairs = counted(agreement["pairs"], "pair")
+        caption += f" Two outlines of one slice are compared in {pairs}, also of other images of this data."
     return html.chart(figure, alt="Mean Dice of model and baselines beside the annotators", caption=caption)
 
 
@@ -226,10 +227,10 @@ def _tabulate_outlined_twice(twice: Document | None) -> Markup:
         if len(members) > 1:
             rows += [_twice_row(title, name, each) for name, each in members.items()]
     words = (
-        "Slices that were outlined twice, the same ones for model and annotators. A model whose outlines lie between "
-        f"those of two annotators can be a little above them. {ABOVE_THE_ANNOTATORS}"
+        "Slices that were outlined twice, the same ones for the model and for two outlines of each. "
+        f"{ABOVE_THE_ANNOTATORS}"
     )
-    head = ["by", "", "slices", "Dice of the model", "95 % interval", "Dice of two annotators", "95 % interval"]
+    head = ["by", "", "slices", "Dice of the model", "95 % interval", "Dice of two outlines", "95 % interval"]
     return html.paragraph(words) + html.table(head, rows, text_columns=2)
 
 
