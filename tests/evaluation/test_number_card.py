@@ -53,7 +53,8 @@ def test_the_clean_images_and_all_that_belongs_beside_them():
         "Mean Dice 0.600 (95 % CI 0.500 to 0.660) on 20 clean images in 10 groups of copies and patients "
         "(24 scored, 20 clean). "
         "The best prediction without a network (mean mask) reaches 0.250 (95 % CI 0.200 to 0.300). "
-        "False lesions per head: 0.50 (95 % CI 0.100 to 1.250) over 4 heads. "
+        "False lesions per head: 0.50 (95 % CI 0.100 to 1.250) over 4 heads "
+        "(patients, or groups of copies where no patient is named). "
         "No epoch was chosen by scores."
     )
 
@@ -91,10 +92,18 @@ def test_annotators_on_the_same_images_and_false_alarms():
         "false_lesions_per_head": {"mean": 2.0, "ci95": None},
     }
     text = card_of(summary(outlined_twice=twice, false_alarms=alarms))["text"]
-    assert "On the 7 images outlined twice, two annotators agree at mean Dice 0.810 (95 % CI 0.700 to 0.900)" in text
+    assert "On the 7 images outlined twice, two outlines agree at mean Dice 0.810 (95 % CI 0.700 to 0.900)" in text
     assert "and the model reaches 0.550." in text
-    assert "The model marks a tumour on 10.0 % (95 % CI 2.0 to 25.0 %) of 30 tumour-free slices." in text
-    assert "False lesions per head: 2.00 over 1 head." in text
+    marked = "marks more than 0.1 % of the frame on 3 of 30 tumour-free slices: 10.0 % (95 % CI 2.0 to 25.0 %)."
+    assert f"The model {marked}" in text
+    assert "False lesions per head: 2.00 over 1 head (patients, or groups" in text
+
+
+def test_tumour_free_images_that_count_as_0_are_counted():
+    alarms = summary()["false_alarms"] | {"tumour_free_slices": 6, "painted": {"share": 0.5, "ci95": None}}
+    clean = {"n": 20, "dice": dice(0.6, undefined=1)}
+    text = card_of(summary(clean=clean, false_alarms=alarms))["text"]
+    assert "; 1 without tumour was left empty and has no Dice; 5 without tumour were marked, Dice 0 (24 scored" in text
 
 
 @pytest.mark.parametrize(

@@ -131,13 +131,13 @@ def test_where_clean_images_are_unknown_the_reason_is_given(
 def test_images_that_chose_the_model_are_named_beside_another_doubt():
     training = {"slices": None, "compared_slices": 0, "leaked_images": 0}
     sentences = judge(summary(clean=None, training=training, card={"selected_on": "d"})).sentences
-    assert sentences[1] == "The kept epoch was chosen on these images, so the score is too high."
+    assert sentences[1] == "The kept epoch was chosen on these images, so the score is likely too high."
 
 
 def test_it_is_said_how_many_images_chose_the_model():
     training = {"slices": 50, "compared_slices": 50, "leaked_images": 4, "chose_epoch": 5}
     first = judge(summary(training=training)).sentences[0]
-    words = "the kept epoch was chosen on 5 of these 20 images, so the score is too high."
+    words = "the kept epoch was chosen on 5 of these 20 images, so the score is likely too high."
     assert first == f"Not a number to believe: {words}"
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from rich.console import Console
 
 from tumortrace.evaluation.compare import Comparison, Difference, SeedSpread
-from tumortrace.reporting.paired_table import alarm_lines, comparison_tables, power_lines, training_lines
+from tumortrace.reporting.paired_table import alarm_lines, comparison_tables, miss_lines, power_lines, training_lines
 
 DICE = Difference("dice", "first", "second", 40, 9, 1, 0, 0, 0.0312, (0.004, 0.061), 0.0004, 0.02, 30, 8, 0.041)
 NOTHING = Difference(
@@ -61,9 +61,25 @@ def test_false_alarms_that_no_difference_counts_are_named():
     assert not alarm_lines(Comparison(("first", "second"), 41, (), (0.4, 0.4), (DICE, NOTHING), (), (0, 0)))
 
 
+def test_few_groups_show_no_difference():
+    # Of the 32 ways to flip five signs two are as extreme as all: p is 0.0625 at least.
+    five, six = (replace(DICE, groups=groups) for groups in (5, 6))
+    (line,) = power_lines(Comparison(("first", "second"), 41, (), (0.72, 0.69), (five,), (), (0, 0)))
+    assert line == "first - second: no difference can be shown with 5 groups: p is never below 0.062."
+    (line,) = power_lines(Comparison(("first", "second"), 41, (), (0.72, 0.69), (six,), (), (0, 0)))
+    assert "below 0.041 is missed" in line
+
+
+def test_tumours_that_only_one_model_misses_are_named():
+    missed = replace(NOTHING, only_first=3, only_second=1)  # the first alone has a distance where the second is empty
+    (line,) = miss_lines(Comparison(("first", "second"), 42, (), (0.4, 0.7), (DICE, missed), (), (0, 0)))
+    assert "that only one of them leaves empty (first 1, second 3) have no HD95" in line
+    assert not miss_lines(Comparison(("first", "second"), 42, (), (0.4, 0.7), (DICE, NOTHING), (), (0, 0)))
+
+
 def test_a_model_that_was_trained_on_the_images_is_named():
     comparison = Comparison(("a", "b", "c"), 35, (), (0.9, 0.5, 0.4), (), (), (35, 0, None))
     first, last = training_lines(comparison)
     assert first.startswith("a: the model was trained on 35 of these 35 images")
-    assert first.endswith("its score is too high.")
+    assert first.endswith("its score is likely too high.")
     assert last == "c: it is unknown which of these images the model was trained on."

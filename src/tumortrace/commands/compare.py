@@ -18,18 +18,24 @@ def compare(
 ) -> None:
     """Compare evaluations of the same cases.
 
-    Differences come with intervals and permutation tests, corrected after Holm where there are several.
+    Differences come with intervals and permutation tests, adjusted by Holm for the pairs of models.
 
     Example: tumortrace compare runs/first-val runs/second-val
     """
     result = tumortrace.compare(folders)
     from tumortrace.evaluation.compare import comparison_document
-    from tumortrace.reporting.paired_table import alarm_lines, comparison_tables, power_lines, training_lines
+    from tumortrace.reporting.paired_table import (
+        alarm_lines,
+        comparison_tables,
+        miss_lines,
+        power_lines,
+        training_lines,
+    )
 
     if as_json:
         print_json(comparison_document(result))
         return
     for table in comparison_tables(result):
         console.print(table)
-    for line in power_lines(result) + alarm_lines(result) + training_lines(result):
+    for line in power_lines(result) + alarm_lines(result) + miss_lines(result) + training_lines(result):
         console.print(line)

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 
 from tumortrace.evaluation.verdict import Verdict, which_chose
 from tumortrace.json_csv import Document, nan_to_none
+from tumortrace.metrics.calibration import FALSE_ALARM_AREA
 from tumortrace.metrics.intervals import FEW, UNEQUAL, count_effective_groups
 from tumortrace.wording import counted
 
 CHOSEN = {
     "nothing": "No epoch was chosen by scores.",
-    "these images": "The epoch was chosen on these very images, so the score is too high.",
-    "some of these images": "The epoch was chosen on some of these very images, so the score is too high.",
+    "these images": "The epoch was chosen on these very images, so the score is likely too high.",
+    "some of these images": "The epoch was chosen on some of these very images, so the score is likely too high.",
     "other images": "The epoch was chosen on other images.",
     "unknown": "The model does not say what its epoch was chosen on.",
 }
@@ -81,30 +82,35 @@ def _describe(card: Document, heading: str) -> list[str]:
         sentences.append(f"The best prediction without a network ({name}) reaches {_show(best['dice'])}.")
     if twice := card["annotators"]:
         sentences.append(
-            f"On the {counted(twice['n'], 'image')} outlined twice, two annotators agree at mean Dice "
+            f"On the {counted(twice['n'], 'image')} outlined twice, two outlines agree at mean Dice "
             f"{_show(twice['annotators'])} and the model reaches {_show(twice['model'])}."
         )
     if card["tumour_free_slices"]:
         marked = card["marked_tumour_free"]
         sentences.append(
-            f"The model marks a tumour on {100 * marked['share']:.1f} %{_interval(marked['ci95'], percent=True)} of "
-            f"{counted(card['tumour_free_slices'], 'tumour-free slice')}."
+            f"The model marks more than {100 * FALSE_ALARM_AREA:g} % of the frame on "
+            f"{round(marked['share'] * card['tumour_free_slices'])} of "
+            f"{counted(card['tumour_free_slices'], 'tumour-free slice')}: "
+            f"{100 * marked['share']:.1f} %{_interval(marked['ci95'], percent=True)}."
         )
     false_lesions = card["false_lesions_per_head"]
     sentences.append(
         f"False lesions per head: {false_lesions['mean']:.2f}{_interval(false_lesions['ci95'])} over "
-        f"{counted(card['heads'], 'head')}."
+        f"{counted(card['heads'], 'head')} (patients, or groups of copies where no patient is named)."
     )
     return [*sentences, CHOSEN[card["chosen_on"]]]
 
 
 def _name_images(card: Document) -> str:
-    """Name the images that the mean is of, and those that have no Dice."""
+    """Name the images that the mean is of, and the tumour-free ones: with no Dice, or with a Dice of 0."""
     undefined, defined = card["undefined"], card["n"] - card["undefined"]
     if not defined:
         return str(card["images"])
     some = f"{defined} of {card['images']}" if undefined else card["images"]
-    without = f"; {undefined} without tumour were left empty and have no Dice" if undefined else ""
+    verbs = "was left empty and has" if undefined == 1 else "were left empty and have"
+    without = f"; {undefined} without tumour {verbs} no Dice" if undefined else ""
+    marked = card["tumour_free_slices"] - undefined
+    without += f"; {marked} without tumour {'was' if marked == 1 else 'were'} marked, Dice 0" if marked > 0 else ""
     return f"{some} in {counted(card['groups'], 'group')} of copies and patients{without}"
 
 

@@ -12,7 +12,7 @@ from tumortrace.wording import counted
 FEW = 20
 """Number of clean images with a Dice below which their mean says little."""
 
-_CHOSEN = "the kept epoch was chosen on {} images, so the score is too high."
+_CHOSEN = "the kept epoch was chosen on {} images, so the score is likely too high."
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,10 @@ from tumortrace.evaluation.evaluate import CaseScore
 from tumortrace.evaluation.summary import judged_dice
 from tumortrace.json_csv import Document, nan_to_none
 from tumortrace.metrics.aggregate import summarise
-from tumortrace.metrics.intervals import mean_interval, paired_p_value
+from tumortrace.metrics.intervals import FEWEST_GROUPS, mean_interval, paired_p_value
 from tumortrace.wording import counted
 
 Verdict = Literal["better", "no difference shown", "worse"]
-
-FEWEST_GROUPS = 6
-"""Fewest groups with which any difference can be shown: 2 of the 64 ways to flip six signs are as extreme as all."""
 
 LEVEL = 0.05
 """Highest p-value at which a difference counts as shown."""

@@ -19,7 +19,7 @@ from tumortrace.copies.described import SurveyedCase
 from tumortrace.copies.leakage import Leak
 from tumortrace.copies.survey import Survey
 from tumortrace.data.findings import Finding, left_out, warning
-from tumortrace.improvement.judge import FEWEST_GROUPS
+from tumortrace.metrics.intervals import FEWEST_GROUPS
 
 SHARE = 0.3
 """Fraction of the blocks that is held out."""

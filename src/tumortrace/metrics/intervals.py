@@ -26,6 +26,9 @@ UNEQUAL = 2 / 3
 FEW = 10
 """Groups below which they are too narrow as well: no resampling of three groups knows of a fourth."""
 
+FEWEST_GROUPS = 6
+"""Fewest groups with which any difference can be shown: 2 of the 64 ways to flip six signs are as extreme as all."""
+
 _LEVEL = 0.95
 _Z = 1.959964  # of the normal distribution, two-sided, 95 %
 _ENUMERATED = 12  # groups up to which all flips of sign are tried

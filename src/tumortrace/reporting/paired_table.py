@@ -7,7 +7,7 @@ import math
 from rich.table import Table
 
 from tumortrace.evaluation.compare import Comparison, Difference
-from tumortrace.metrics.intervals import FEW
+from tumortrace.metrics.intervals import FEW, FEWEST_GROUPS
 from tumortrace.reporting.cells import number, p_value
 from tumortrace.reporting.tables import NAMES, open_table
 from tumortrace.wording import counted
@@ -28,7 +28,10 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
 
 
 def _table_of_differences(comparison: Comparison) -> Table:
-    title = "First minus second, on the same images; p of a sign-flip test over groups, and after Holm"
+    title = (
+        "First minus second, on the same images (HD95: lower is better); p of a sign-flip test over groups; Holm: p "
+        "adjusted for the pairs of models, not for the metrics"
+    )
     table = open_table(title, "", numbers=("mean", "95 % interval", "p", "Holm", "n", "+/-"))
     pair = ("", "")
     for row in sorted(comparison.differences, key=lambda row: (row.first, row.second)):
@@ -43,11 +46,21 @@ def _table_of_differences(comparison: Comparison) -> Table:
 def power_lines(comparison: Comparison) -> list[str]:
     """Return a line for each pair of models: the smallest difference in mean Dice that these images would show."""
     return [
-        f"{row.first} - {row.second}: with these {counted(row.groups, 'group')}, a true difference in mean Dice below "
-        f"{row.detectable:.3f} is missed more often than one time in five.{_warn_of_few(row.groups)}"
+        f"{row.first} - {row.second}: {_describe_power(row)}"
         for row in comparison.differences
         if row.metric == "dice" and not math.isnan(row.detectable)
     ]
+
+
+def _describe_power(row: Difference) -> str:
+    if row.groups < FEWEST_GROUPS:
+        return (
+            f"no difference can be shown with {counted(row.groups, 'group')}: p is never below {2 / 2**row.groups:.2g}."
+        )
+    return (
+        f"with these {counted(row.groups, 'group')}, a true difference in mean Dice below {row.detectable:.3f} is "
+        f"missed more often than one time in five.{_warn_of_few(row.groups)}"
+    )
 
 
 def _warn_of_few(groups: int) -> str:
@@ -64,6 +77,16 @@ def alarm_lines(comparison: Comparison) -> list[str]:
     ]
 
 
+def miss_lines(comparison: Comparison) -> list[str]:
+    """Return a line for each pair of models with tumours that only one leaves unmarked: HD95 does not count these."""
+    return [
+        f"{row.first} - {row.second}: images with a tumour that only one of them leaves empty ({row.first} "
+        f"{row.only_second}, {row.second} {row.only_first}) have no HD95, and are not in its difference."
+        for row in comparison.differences
+        if row.metric == "hd95" and (row.only_first or row.only_second)
+    ]
+
+
 def training_lines(comparison: Comparison) -> list[str]:
     """Return a line for each model whose score is no evidence, because of what it was trained on."""
     lines = []
@@ -73,7 +96,7 @@ def training_lines(comparison: Comparison) -> list[str]:
         elif count:
             lines.append(
                 f"{name}: the model was trained on {count} of these {counted(comparison.n, 'image')}, as the same "
-                "slice, a copy, or another slice of the patient: its score is too high."
+                "slice, a copy, or another slice of the patient: its score is likely too high."
             )
     return lines
 
