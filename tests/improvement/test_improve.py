@@ -311,7 +311,9 @@ def test_the_run_keeps_the_label_of_the_corrected_cases_and_not_that_of_the_mode
 
 
 def test_what_proves_nothing_is_refused_before_anything_is_written(place, phantom_data, data, tmp_path):
-    known = r"tiny was trained on all of 10 cases, .* --config .*config\.toml --from .*model\.onnx trains without proof"
+    known = (
+        r"tiny was trained on all of 10 cases, .* --config .*config\.toml --from .*model\.onnx trains without a test"
+    )
     with pytest.raises(DataError, match=known):
         place.improve("x", corrected=phantom_data / "TRAIN")
     one = tmp_path / "one"

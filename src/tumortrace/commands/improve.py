@@ -1,4 +1,4 @@
-"""The command that trains on corrected masks and proves what that brought."""
+"""The command that trains on corrected masks and tests what that brought."""
 
 from __future__ import annotations
 

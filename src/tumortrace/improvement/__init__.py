@@ -1,1 +1,1 @@
-"""From corrected masks to a better model, or to the proof that it is none."""
+"""From corrected masks to a new model, and a test of whether it is better."""

@@ -148,11 +148,11 @@ class _Work:
 
 
 def _refuse_nothing(work: _Work) -> None:
-    """Refuse an improvement that could prove nothing, before anything is written."""
+    """Refuse an improvement that could show nothing, before anything is written."""
     given, train = work.material.corrected.given, work.select("corrected", "train")
     start = work.models.start
     named = start.name if is_shipped(start) else start.path
-    without_proof = f"tumortrace train {given} --config {find_config(start)} --from {named} trains without proof"
+    untested = f"tumortrace train {given} --config {find_config(start)} --from {named} trains without a test"
     if not work.select("corrected", "test"):
         known = {finding.file for finding in work.sides.findings if finding.kind == "known-to-model"}
         cause = (
@@ -160,9 +160,7 @@ def _refuse_nothing(work: _Work) -> None:
             if train and known.issuperset(record.case_id for record in train)
             else f"there is one slice or patient ({counted(len(train), 'case')})"
         )
-        raise DataError(
-            f"{given}: {cause}, so nothing can be held out; correct slices of other patients ({without_proof})"
-        )
+        raise DataError(f"{given}: {cause}, so nothing can be held out; correct slices of other patients ({untested})")
     if not train:
         raise DataError(f"{given}: every case is held out, so there is none to train on; correct more slices")
 

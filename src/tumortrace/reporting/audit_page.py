@@ -108,7 +108,7 @@ def _sentences(document: Document) -> list[str]:
     agreement = document["agreement"]
     if agreement:
         sentences.append(
-            f"Copies were outlined independently: two outlines of one slice agree at mean Dice "
+            f"Two outlines of one slice, unless one is a copy of the other, agree at mean Dice "
             f"{agreement['dice']['mean']:.3f} (95 % interval {cells.interval(agreement['dice']['ci95'])}, "
             f"{counted(agreement['pairs'], 'pair')} of {counted(agreement['groups'], 'slice')}, "
             f"{cells.independent_groups(agreement)}). {ABOVE_THE_ANNOTATORS}"
@@ -125,7 +125,7 @@ def _sentences(document: Document) -> list[str]:
 def _pairs(survey: Survey) -> Markup:
     chosen = _choose(survey)
     if not chosen:
-        return html.paragraph("No picture is a copy of another.")
+        return html.paragraph("No copies were found.")
     where = " across parts" if any(_is_across(survey, pair) for pair in chosen) else ""
     text = (
         f"The most similar pairs{where}, one a slice. Left: the first as it is. Right: the second, laid onto the "

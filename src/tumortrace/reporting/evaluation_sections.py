@@ -252,7 +252,8 @@ def _describe_calibration(summary: Document) -> Markup:
         "each fold's temperature" if summary["folds"] else f"the temperature of {calibration['temperature']:.2f}"
     )
     words = (
-        f"Near the borders of mask and truth, probabilities are off by {calibration['ece']:.3f} on average "
+        "Near mask and truth, probability and fraction of tumour differ by "
+        f"{calibration['ece']:.3f} on average over {len(calibration['bins'])} ranges of probability "
         f"({calibration['ece_before']:.3f} before {temperature}). "
     )
     if caught is not None:

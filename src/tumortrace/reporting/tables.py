@@ -70,7 +70,7 @@ def list_rates(document: Document) -> list[tuple[str, float | None, Sequence[flo
     shares = {
         "lesions found": lesions["sensitivity"],
         "marked lesions that touch a tumour": lesions["precision"],
-        "images with a tumour that are marked": images["sensitivity"],
+        "images with a tumour that are marked anywhere": images["sensitivity"],
         "tumour-free images left empty": images["specificity"],
     }
     painted, false = alarms["painted"], alarms["false_lesions_per_head"]
