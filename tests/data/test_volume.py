@@ -51,6 +51,13 @@ def test_a_voxel_has_no_volume_where_a_side_is_unknown(unknown):
     assert make_volume(np.zeros((1, 2, 3)), **(known | unknown)).voxel_mm3 is None
 
 
+def test_a_sheared_voxel_has_the_volume_of_its_corners():
+    """Columns lean 3 mm along rows: a parallelogram of 4 x 2 mm, 5 mm apart."""
+    affine = np.array([[4.0, 3, 0, 0], [0, 2, 0, 0], [0, 0, 5, 0], [0, 0, 0, 1]])
+    volume = make_volume(np.zeros((2, 2, 3)), spacing_mm=(np.hypot(3, 2), 4.0), step_mm=5.0, affine=affine)
+    assert volume.voxel_mm3 == pytest.approx(40.0)
+
+
 def test_a_slice_of_another_size_than_the_header_says_is_refused():
     with pytest.raises(DataError, match=r"slice 1: decoded to 2 x 3 pixels \(rows x columns\), the header says 3 x 2"):
         make_volume(np.zeros((1, 2, 3)), size_hw=(3, 2)).read(0)

@@ -110,6 +110,8 @@ class Volume:
         """Volume of a voxel in cubic millimetres; None if spacing or step is unknown."""
         if self.spacing_mm is None or self.step_mm is None:
             return None
+        if self.affine is not None:  # rows and columns may be at no right angle
+            return abs(float(np.linalg.det(self.affine[:3, :3])))
         return self.spacing_mm[0] * self.spacing_mm[1] * self.step_mm
 
     def read(self, index: int) -> Slice:

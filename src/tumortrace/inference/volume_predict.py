@@ -25,6 +25,9 @@ from tumortrace.wording import counted
 FEWEST_ACCEPTED = 0.5
 """Fraction of a volume's readable slices that must pass the gate; with fewer it is no brain MR scan."""
 
+PLAUSIBLE_MM = (25.0, 1000.0)
+"""Longer side of a slice outside of which its spacing is no head's, such as metres that a header calls millimetres."""
+
 GUARDED = "dropped a lesion that no neighbouring slice shows"
 """Reason for the review of a slice whose mask the neighbours changed."""
 
@@ -179,7 +182,8 @@ def combine_slices(
 ) -> VolumePrediction:
     """Make one answer of the results of all slices of a volume.
 
-    Lesions that end on both sides within ``THINNEST_MM`` are dropped, and named in the reasons.
+    Lesions that end on both sides within ``THINNEST_MM`` are dropped, and named in the reasons. None is dropped where
+    the spacing is no head's.
 
     Args:
         volume: The volume.
@@ -195,9 +199,10 @@ def combine_slices(
         return VolumePrediction(nothing, (), tuple(slices), failed=True, reasons=slices[0].reasons)
     if gate and accepted < FEWEST_ACCEPTED * len(readable):
         nothing = np.zeros(shape, dtype=np.int32)
-        reason = describe_rejection(readable)
-        return VolumePrediction(nothing, (), tuple(slices), rejected=True, reasons=(reason,))
-    labels, lesions, dropped = _vote(volume, slices, step_mm=volume.step_mm if vote else None)
+        reasons = (describe_rejection(readable), *(finding.cause for finding in volume.findings))
+        return VolumePrediction(nothing, (), tuple(slices), rejected=True, reasons=reasons)
+    votes = vote and not _doubt_spacing(volume)
+    labels, lesions, dropped = _vote(volume, slices, step_mm=volume.step_mm if votes else None)
     voted = tuple(_apply_vote(one, labels[one.index] > 0, volume) for one in slices)
     reasons = _find_reasons(volume, voted, dropped)
     return VolumePrediction(labels, lesions, voted, reasons=reasons)
@@ -246,6 +251,16 @@ def describe_rejection(slices: Sequence[SliceResult]) -> str:
     count = sum(one.rejected for one in slices)
     of_them = "" if number == count else f", {number} of them"
     return f"{count} of {counted(len(slices), 'slice')} rejected{of_them}: {cause}"
+
+
+def _doubt_spacing(volume: Volume) -> tuple[str, ...]:
+    """Say that the spacing of a volume is no head's; empty where it may be."""
+    if volume.spacing_mm is None:
+        return ()
+    height, width = (pixels * side for pixels, side in zip(volume.size_hw, volume.spacing_mm, strict=True))
+    if PLAUSIBLE_MM[0] <= max(height, width) <= PLAUSIBLE_MM[1]:
+        return ()
+    return (f"slices of {width:.3g} x {height:.3g} mm are no head's: the spacing is wrong, and so are sizes in mm",)
 
 
 def _vote(
@@ -316,7 +331,7 @@ def _apply_vote(one: SliceResult, kept: NDArray[np.bool_], volume: Volume) -> Sl
 
 def _find_reasons(volume: Volume, slices: Sequence[SliceResult], dropped: int) -> tuple[str, ...]:
     """Find what a person should look at before the mask of a volume is used; a few words each."""
-    reasons = [finding.cause for finding in volume.findings]
+    reasons = [*_doubt_spacing(volume), *(finding.cause for finding in volume.findings)]
     failed = [one for one in slices if one.failed]
     if failed:
         reasons.append(

@@ -192,6 +192,18 @@ def test_a_lesion_on_one_thin_slice_alone_is_dropped_and_named(
     assert len(results["volumes"][0]["lesions"]) == 2
 
 
+@pytest.mark.parametrize("factor", [0.001, 0.01, 1000.0])
+def test_a_spacing_of_no_head_is_named_and_drops_no_lesion(
+    tmp_path: Path, segmenter: Segmenter, make_volume: Callable[..., VolumeFile], factor: float
+):
+    """28.8 mm in metres, in decimetres and in micrometres, each taken for millimetres."""
+    item = make_volume(blocks((2, 4, 10)), spacing_mm=(0.5 * factor, 1.2 * factor), step_mm=3.0 * factor)
+    _, results = run(segmenter, item, tmp_path / "out")
+    (volume,) = results["volumes"]
+    assert volume["slices_with_tumour"] == 1
+    assert re.match(r"slices of [\d.e+]+ x [\d.e+]+ mm are no head's: the spacing is wrong", volume["reason"])
+
+
 def test_a_slice_that_cannot_be_read_is_named_and_its_neighbours_keep_their_lesions(
     tmp_path: Path, segmenter: Segmenter, make_volume: Callable[..., VolumeFile]
 ):
@@ -219,6 +231,17 @@ def test_a_volume_that_is_no_head_is_rejected_as_a_whole(
     assert {image["status"] for image in results["images"]} == {"rejected"}
     assert names_in(tmp_path / "out") == RESULT_FILES
     assert (summary.volumes.rejected, summary.all_failures) == (1, ())
+
+
+def test_a_rejected_volume_names_the_faults_of_its_files_as_well(
+    tmp_path: Path, open_hand_model: Callable[..., Model], make_volume: Callable[..., VolumeFile]
+):
+    segmenter = Segmenter(open_hand_model(Recipe(SIZE_HW, threshold=0.55)))
+    item = make_volume(blocks())
+    item = replace(item, volume=replace(item.volume, findings=(left_out("modality", "a.dcm", "modality CT", ""),)))
+    _, results = run(segmenter, item, tmp_path / "out")
+    assert results["volumes"][0]["reason"].endswith("; modality CT")
+    assert "modality CT" not in results["images"][0]["reason"]
 
 
 def test_a_slice_of_a_rejected_volume_says_why_it_is_rejected(make_volume: Callable[..., VolumeFile]):
