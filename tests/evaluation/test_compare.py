@@ -132,7 +132,8 @@ def test_common_images_that_a_model_was_trained_on_are_counted(write_folder: Wri
     clean = write_folder(tmp_path / "clean", ["0.5", "0.6"])
     trained = write_folder(tmp_path / "trained", ["0.9", "0.9", "0.9"], clean=False)  # one is in neither of the others
     unknown = write_folder(tmp_path / "unknown", ["0.5", "0.6"], clean=None)
-    assert compare_evaluations([clean, trained, unknown]).trained_on == (0, 2, None)
+    comparison = compare_evaluations([clean, trained, unknown])
+    assert (comparison.trained_on, comparison.known_trained_on) == ((0, 2, None), (0, 2, 0))
 
 
 def test_the_document_is_json_with_null(write_folder: WriteFolder, tmp_path: Path):

@@ -27,7 +27,7 @@ def test_models_differences_and_seeds():
     spread = SeedSpread(("first", "second"), (0, 1), 0.705, 0.0212)
     left_out = tuple((f"y{i}", "not in second") for i in range(7))
     names = ("first", "[b]second[/b]")
-    text = render(Comparison(names, 41, left_out, (0.72, math.nan), (DICE, NOTHING), (spread,), (0, 0)))
+    text = render(Comparison(names, 41, left_out, (0.72, math.nan), (DICE, NOTHING), (spread,), (0, 0), (0, 0)))
     assert "41 common images; 7 left out" in text
     assert "[b]second[/b]" in text
     assert "left out: y4" in text
@@ -42,44 +42,46 @@ def test_models_differences_and_seeds():
 
 
 def test_without_seeds_there_is_no_table_of_them():
-    assert len(comparison_tables(Comparison(("a", "b"), 1, (), (0.5, 0.5), (DICE,), (), (0, 0)))) == 2
+    assert len(comparison_tables(Comparison(("a", "b"), 1, (), (0.5, 0.5), (DICE,), (), (0, 0), (0, 0)))) == 2
 
 
 def test_the_smallest_difference_that_would_be_seen():
-    (line,) = power_lines(Comparison(("first", "second"), 41, (), (0.72, 0.69), (DICE, NOTHING), (), (0, 0)))
+    (line,) = power_lines(Comparison(("first", "second"), 41, (), (0.72, 0.69), (DICE, NOTHING), (), (0, 0), (0, 0)))
     assert line.startswith("first - second: with these 9 groups, a true difference in mean Dice below 0.041 is missed")
     assert line.endswith(" The groups are few: intervals and this difference are mostly too small; rely on p.")
     many = replace(DICE, groups=10)
-    (line,) = power_lines(Comparison(("first", "second"), 41, (), (0.72, 0.69), (many, NOTHING), (), (0, 0)))
+    (line,) = power_lines(Comparison(("first", "second"), 41, (), (0.72, 0.69), (many, NOTHING), (), (0, 0), (0, 0)))
     assert line.endswith("one time in five.")
 
 
 def test_false_alarms_that_no_difference_counts_are_named():
     alarmed = replace(DICE, only_first=2)
-    (line,) = alarm_lines(Comparison(("first", "second"), 42, (), (0.4, 0.7), (alarmed, NOTHING), (), (0, 0)))
+    (line,) = alarm_lines(Comparison(("first", "second"), 42, (), (0.4, 0.7), (alarmed, NOTHING), (), (0, 0), (0, 0)))
     assert "tumour-free images that only one of them marks (first 2, second 0) have a Dice of 0 in its mean" in line
-    assert not alarm_lines(Comparison(("first", "second"), 41, (), (0.4, 0.4), (DICE, NOTHING), (), (0, 0)))
+    assert not alarm_lines(Comparison(("first", "second"), 41, (), (0.4, 0.4), (DICE, NOTHING), (), (0, 0), (0, 0)))
 
 
 def test_few_groups_show_no_difference():
     # Of the 32 ways to flip five signs two are as extreme as all: p is 0.0625 at least.
     five, six = (replace(DICE, groups=groups) for groups in (5, 6))
-    (line,) = power_lines(Comparison(("first", "second"), 41, (), (0.72, 0.69), (five,), (), (0, 0)))
+    (line,) = power_lines(Comparison(("first", "second"), 41, (), (0.72, 0.69), (five,), (), (0, 0), (0, 0)))
     assert line == "first - second: no difference can be shown with 5 groups: p is never below 0.062."
-    (line,) = power_lines(Comparison(("first", "second"), 41, (), (0.72, 0.69), (six,), (), (0, 0)))
+    (line,) = power_lines(Comparison(("first", "second"), 41, (), (0.72, 0.69), (six,), (), (0, 0), (0, 0)))
     assert "below 0.041 is missed" in line
 
 
 def test_tumours_that_only_one_model_misses_are_named():
     missed = replace(NOTHING, only_first=3, only_second=1)  # the first alone has a distance where the second is empty
-    (line,) = miss_lines(Comparison(("first", "second"), 42, (), (0.4, 0.7), (DICE, missed), (), (0, 0)))
+    (line,) = miss_lines(Comparison(("first", "second"), 42, (), (0.4, 0.7), (DICE, missed), (), (0, 0), (0, 0)))
     assert "that only one of them leaves empty (first 1, second 3) have no HD95" in line
-    assert not miss_lines(Comparison(("first", "second"), 42, (), (0.4, 0.7), (DICE, NOTHING), (), (0, 0)))
+    assert not miss_lines(Comparison(("first", "second"), 42, (), (0.4, 0.7), (DICE, NOTHING), (), (0, 0), (0, 0)))
 
 
 def test_a_model_that_was_trained_on_the_images_is_named():
-    comparison = Comparison(("a", "b", "c"), 35, (), (0.9, 0.5, 0.4), (), (), (35, 0, None))
-    first, last = training_lines(comparison)
+    names, trained_on = ("a", "b", "c", "d"), (35, 0, None, None)
+    comparison = Comparison(names, 35, (), (0.9, 0.5, 0.4, 0.8), (), (), trained_on, (35, 0, 0, 33))
+    first, last, some = training_lines(comparison)
     assert first.startswith("a: the model was trained on 35 of these 35 images")
     assert first.endswith("its score is likely too high.")
+    assert some.startswith("d: the model was trained on at least 33 of these 35 images")
     assert last == "c: it is unknown which of these images the model was trained on."

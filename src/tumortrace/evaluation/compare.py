@@ -99,6 +99,7 @@ class Comparison:
         seeds: Spread over seeds, where settings agree.
         trained_on: Number of the common images that each model was trained on, as the same slice, a copy, or another
             slice of the patient; None where that is unknown for some of them.
+        known_trained_on: Number of those that are known, of each model.
     """
 
     names: tuple[str, ...]
@@ -108,6 +109,7 @@ class Comparison:
     differences: tuple[Difference, ...]
     seeds: tuple[SeedSpread, ...]
     trained_on: tuple[int | None, ...]
+    known_trained_on: tuple[int, ...]
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row for each pair of models and metric."""
@@ -143,6 +145,7 @@ def compare_evaluations(folders: Sequence[Path]) -> Comparison:
         differences=differences,
         seeds=_spread_seeds(evaluations, means),
         trained_on=tuple(map(_count_trained_on, rows.values())),
+        known_trained_on=tuple(sum(row.clean is False for row in each) for each in rows.values()),
     )
 
 

@@ -90,14 +90,16 @@ def miss_lines(comparison: Comparison) -> list[str]:
 def training_lines(comparison: Comparison) -> list[str]:
     """Return a line for each model whose score is no evidence, because of what it was trained on."""
     lines = []
-    for name, count in zip(comparison.names, comparison.trained_on, strict=True):
-        if count is None:
-            lines.append(f"{name}: it is unknown which of these images the model was trained on.")
-        elif count:
+    counts = zip(comparison.names, comparison.trained_on, comparison.known_trained_on, strict=True)
+    for name, count, known in counts:
+        if known:
+            least = "at least " if count is None else ""
             lines.append(
-                f"{name}: the model was trained on {count} of these {counted(comparison.n, 'image')}, as the same "
-                "slice, a copy, or another slice of the patient: its score is likely too high."
+                f"{name}: the model was trained on {least}{known} of these {counted(comparison.n, 'image')}, as the "
+                "same slice, a copy, or another slice of the patient: its score is likely too high."
             )
+        elif count is None:
+            lines.append(f"{name}: it is unknown which of these images the model was trained on.")
     return lines
 
 
