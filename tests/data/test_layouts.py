@@ -358,14 +358,14 @@ def test_several_labels_are_named_or_one_is_chosen(tmp_path):
     assert len(united.records) == 3
     (finding,) = united.findings
     assert (finding.kind, finding.severity, finding.file) == ("labels-united", "warning", "via.json")
-    assert "label: skull 2, Tumour 1, tumour 1, (none) 1" in finding.cause
+    assert "label: skull (2), Tumour (1), tumour (1), no label (1)" in finding.cause
 
     chosen = open_dataset(tmp_path, label="tumour")
     assert [record.case_id for record in chosen.records] == ["a.png", "c.png"]
     assert [np.argwhere(read_case(r)[0].truth)[:, 0].tolist() for r in chosen.records] == [[0, 0], [0, 0]]
     assert [(f.kind, f.file) for f in chosen.findings] == [("annotation-missing", "b.png")]
     assert "no region of 1 is labelled 'tumour'" in chosen.findings[0].cause
-    with pytest.raises(DataError, match=r"no region is labelled 'tumor'; it has label: skull 2, Tumour 1"):
+    with pytest.raises(DataError, match=r"no region is labelled 'tumor'; it has label: skull \(2\), Tumour \(1\)"):
         open_datasets([tmp_path], label="tumor")
 
 
@@ -374,7 +374,7 @@ def test_labels_that_differ_from_part_to_part_are_named_too(tmp_path):
     write_labelled(tmp_path / "VAL", {"b.png": ["skull"]})
     (finding,) = open_dataset(tmp_path).findings
     assert (finding.kind, finding.file) == ("labels-united", "TRAIN/via.json")
-    assert "label: tumour 2, skull 1" in finding.cause
+    assert "label: tumour (2), skull (1)" in finding.cause
 
 
 def test_a_label_says_nothing_of_files_without_labels(tmp_path):

@@ -46,7 +46,7 @@ def find_united(file: str, counts: Mapping[str, Counter[str]]) -> list[Finding]:
 
 
 def _describe_counter(counter: Counter[str]) -> str:
-    listed = [f"{label or '(none)'} {times}" for label, times in counter.most_common(_MOST_LISTED)]
+    listed = [f"{label or 'no label'} ({times})" for label, times in counter.most_common(_MOST_LISTED)]
     return ", ".join(listed + ([f"{len(counter) - _MOST_LISTED} more"] if len(counter) > _MOST_LISTED else []))
 
 

@@ -191,6 +191,8 @@ def _find_label_names(opening: Opening) -> dict[int, str]:
     for file in sorted(files, key=lambda each: each.count("/")):
         if names := read_label_names(opening.tree.root / file):
             opening.used.add(file)
+            # Its folder was searched for annotations before, and this is no file of them.
+            opening.findings = [finding for finding in opening.findings if finding.file != file]
             return names
     return {}
 
