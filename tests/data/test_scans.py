@@ -96,7 +96,7 @@ def test_a_single_slice_is_read_as_any_picture(tmp_path: Path):
     for half in ("d.hdr", "d.img"):
         assert read_slice(tmp_path / half).pixels[0].tolist() == [23, 19, 15, 11, 7, 3]  # the front comes first
     write_nifti(tmp_path / "c.nii", np.arange(24, dtype=np.int16).reshape(2, 3, 4))
-    with pytest.raises(DataError, match=r"c\.nii: 4 slices, and one is needed here"):
+    with pytest.raises(DataError, match=r"c\.nii: 4 slices, and one is needed here; give it to predict_volume"):
         read_slice(tmp_path / "c.nii")
 
 

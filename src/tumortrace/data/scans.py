@@ -115,7 +115,7 @@ def read_single_slice(path: Path) -> Slice:
         raise DataError(f"{path}: {findings[0].cause}; {findings[0].remedy}")
     count = sum(map(len, volumes))
     if count > 1:
-        raise DataError(f"{path}: {count} slices, and one is needed here; open it with tumortrace.data.scans")
+        raise DataError(f"{path}: {count} slices, and one is needed here; give it to predict_volume")
     return volumes[0].read(0)
 
 
