@@ -388,6 +388,8 @@ def test_a_volume_is_segmented_from_its_path_or_opened(tmp_path: Path, open_hand
     nib.save(nib.Nifti1Image(pixels, np.eye(4)), tmp_path / "y.nii")
     with pytest.raises(DataError, match=r"2 volumes \(x, y\)"):
         segmenter.predict_volume(tmp_path)
+    with pytest.raises(DataError, match="a ndarray is no volume; give the path of a scan"):
+        segmenter.predict_volume(pixels)  # type: ignore[arg-type]
     (tmp_path / "z.nii").write_bytes(b"nothing")
     with pytest.raises(DataError, match=r"z\.nii"):
         segmenter.predict_volume(tmp_path / "z.nii")

@@ -209,6 +209,8 @@ class Segmenter:
 
 def _open_one(path: str | PathLike[str]) -> Volume:
     """Open the only volume of a file or folder."""
+    if not isinstance(path, str | PathLike):
+        raise DataError(f"a {type(path).__name__} is no volume; give the path of a scan, or a Volume of open_volumes")
     opened = open_volumes(path)
     if len(opened.volumes) == 1:
         return opened.volumes[0]
