@@ -100,6 +100,22 @@ def test_outlines_beyond_what_both_pictures_show_are_not_copied(make_survey: Mak
     assert pair.counts.dice == pytest.approx(2 * 9 / (9 + 11))
 
 
+@pytest.mark.parametrize(("patients", "similarity", "pairs"), [
+    (("p", "p"), 0.95, 0), (("p", "p"), 0.96, 1), (("p", "q"), 0.8, 1), (("", ""), 0.8, 1),
+])  # fmt: skip
+def test_neighbouring_slices_of_a_patient_are_no_two_outlines(
+    make_survey: MakeSurvey, patients: tuple[str, str], similarity: float, pairs: int
+):
+    survey = make_survey(links=[(0, 1), (0, 2), (1, 2)], patients=[*patients, patients[0]])
+    truths = [np.packbits(block(slice(60, 80), slice(50, right))[:100, :100]) for right in (60, 64, 68)]
+    cases = tuple(replace(case, packed_truth=truth) for case, truth in zip(survey.cases, truths, strict=True))
+    scored = tuple(replace(pair, similarity=similarity) for pair in survey.scored)
+    apart = replace(survey, cases=cases, scored=scored)
+    agreement = measure_agreement(replace(apart, scored=scored[:1]))
+    assert (len(agreement.pairs) if agreement else 0) == pairs
+    assert bool(agree_on_masks(apart)) == bool(pairs)
+
+
 def test_tumour_free_copies_and_single_slices_are_no_outlines(draw_head: DrawHead, write_case: WriteCase):
     empty = np.zeros((170, 140), dtype=np.bool_)
     outline = block(slice(60, 80), slice(50, 60))
