@@ -172,14 +172,14 @@ def test_slices_appear_while_others_are_awaited(page):
     choose(page, ("a.nii", b"a"))
     page.wait_for_function("() => window.streams.length === 1")
     send(page, 0, start_message((8, 8), slices=(2,)), two_slices(3, index=0))
-    assert "1 of 2 slices" in page.inner_text("#progress")
-    assert "3 px" in page.inner_text("#notice")
+    page.locator("#progress", has_text="1 of 2 slices").wait_for()
+    page.locator("#notice", has_text="3 px").wait_for()
     page.focus(".viewer")
     page.keyboard.press("ArrowDown")
-    assert "not ready yet" in page.inner_text(".wait")
+    page.locator(".wait", has_text="not ready yet").wait_for()
     send(page, 0, two_slices(2, index=1))
-    assert page.is_hidden(".wait")
-    assert "2 px" in page.inner_text("#notice")
+    page.locator(".wait").wait_for(state="hidden")
+    page.locator("#notice", has_text="2 px").wait_for()
 
 
 def test_late_replies_of_a_cancelled_upload_change_nothing(page):
