@@ -72,8 +72,7 @@ def alarm_lines(comparison: Comparison) -> list[str]:
     return [
         f"{row.first} - {row.second}: tumour-free images that only one of them marks ({row.first} {row.only_first}, "
         f"{row.second} {row.only_second}) have a Dice of 0 in its mean, and are not in the difference."
-        for row in comparison.differences
-        if row.metric == "dice" and (row.only_first or row.only_second)
+        for row in _list_one_sided(comparison, "dice")
     ]
 
 
@@ -82,9 +81,13 @@ def miss_lines(comparison: Comparison) -> list[str]:
     return [
         f"{row.first} - {row.second}: images with a tumour that only one of them leaves empty ({row.first} "
         f"{row.only_second}, {row.second} {row.only_first}) have no HD95, and are not in its difference."
-        for row in comparison.differences
-        if row.metric == "hd95" and (row.only_first or row.only_second)
+        for row in _list_one_sided(comparison, "hd95")
     ]
+
+
+def _list_one_sided(comparison: Comparison, metric: str) -> list[Difference]:
+    """List the differences of a metric that omit images which have it for one of the two models alone."""
+    return [row for row in comparison.differences if row.metric == metric and (row.only_first or row.only_second)]
 
 
 def training_lines(comparison: Comparison) -> list[str]:

@@ -142,7 +142,7 @@ export const TOOLS = [
 ];
 
 // Changes of a whole slice in one step: from {slice, before, after} to labels, or null where there are none. `fits` says
-// on which slices; on all others as well without it.
+// of a slice whether there is something to change; always, without it.
 export const OPERATIONS = [
 	{name: "fill", label: "Fill holes", key: "F", change: ({slice}) => fillHoles(slice)},
 	{name: "largest", label: "Keep largest", key: "K", change: ({slice}) => keepLargest(slice)},
