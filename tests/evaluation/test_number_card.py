@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -39,7 +40,7 @@ def summary(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
     return {**plain, **fields}
 
 
-def card_of(document: dict[str, Any], groups: str = "aabbccddeeffgghhiijj") -> dict[str, Any]:
+def card_of(document: dict[str, Any], groups: Sequence[str] = "aabbccddeeffgghhiijj") -> dict[str, Any]:
     return make_number_card(document, judge(document), list(groups))
 
 
@@ -52,6 +53,7 @@ def test_the_clean_images_and_all_that_belongs_beside_them():
     assert card["text"] == (
         "Mean Dice 0.600 (95 % CI 0.500 to 0.660) on 20 clean images in 10 groups of copies and patients "
         "(24 scored, 20 clean). "
+        "The groups are few (10), so the intervals are slightly too narrow. "
         "The best prediction without a network (mean mask) reaches 0.250 (95 % CI 0.200 to 0.300). "
         "False lesions per head: 0.50 (95 % CI 0.100 to 1.250) over 4 heads "
         "(patients, or groups of copies where no patient is named). "
@@ -79,7 +81,9 @@ def test_unequal_groups_are_named():
 def test_few_groups_are_named():
     words = "The groups are few (4), so the intervals are rough and mostly too narrow."
     assert words in card_of(summary(), "aabbccdd")["text"]
-    assert "too narrow" not in card_of(summary(), "aabbccddeeffgghhiijj")["text"]
+    words = "The groups are few (10), so the intervals are slightly too narrow."
+    assert words in card_of(summary(), "aabbccddeeffgghhiijj")["text"]
+    assert "too narrow" not in card_of(summary(), [f"g{number}" for number in range(30)])["text"]
     assert "too narrow" not in card_of(summary(), "a")["text"]  # there is no interval
 
 
@@ -128,7 +132,7 @@ def test_a_number_that_cannot_be_believed_is_marked():
     card = card_of(summary(clean={"n": 0, "dice": dice(None)}))
     assert not card["believable"]
     assert card["text"].startswith("Mean Dice 0.800 (95 % CI 0.700 to 0.850) on all 24 images")
-    assert "(24 scored, 0 clean). Not a number to believe: no image is clean. The best" in card["text"]
+    assert "(24 scored, 0 clean). Not a number to believe: no image is clean. The groups are few" in card["text"]
 
 
 def test_no_dice_at_all():

@@ -47,6 +47,21 @@ def test_intervals_hold_the_truth_95_times_in_100(groups: int):
     assert 0.93 <= held / 2000 <= 0.97
 
 
+@pytest.mark.parametrize(("groups", "held"), [(3, 0.65), (5, 0.82), (10, 0.87), (20, 0.93), (30, 0.94)])
+def test_over_few_groups_the_truth_is_mostly_missed_below(groups: int, held: float):
+    values, which = draw_images(np.random.default_rng(0), 400_000)
+    truth = values.mean()
+    rng = np.random.default_rng(1)
+    below = above = 0
+    for _ in range(2000):
+        values, which = draw_images(rng, groups)
+        low, high = mean_interval(values, names(which))
+        below += truth < low
+        above += truth > high
+    assert 1 - (below + above) / 2000 == pytest.approx(held, abs=0.015)
+    assert below > 2 * above
+
+
 def test_with_groups_of_one_it_is_the_bca_interval_of_scipy():
     values = np.random.default_rng(2).beta(4, 1, 80)
     ours = mean_interval(values, names(np.arange(80)))

@@ -9,9 +9,11 @@ from tumortrace.reporting import cells
     ("count", "effective", "words"),
     [
         (1, 1.0, "1 independent group"),
-        (2, 2.0, "2 independent groups: too narrow"),
-        (9, 6.0, "9 independent groups: too narrow"),
-        (10, 7.0, "10 independent groups"),
+        (2, 2.0, "2 independent groups: rough and mostly too narrow"),
+        (9, 6.0, "9 independent groups: rough and mostly too narrow"),
+        (10, 7.0, "10 independent groups: slightly too narrow"),
+        (29, 29.0, "29 independent groups: slightly too narrow"),
+        (30, 30.0, "30 independent groups"),
         (9, 2.9, "9 independent groups, which count as 3 equal ones: too narrow"),
     ],
 )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from tumortrace.evaluation.verdict import Verdict, which_chose
 from tumortrace.json_csv import Document, nan_to_none
 from tumortrace.metrics.calibration import FALSE_ALARM_AREA
-from tumortrace.metrics.intervals import FEW, UNEQUAL, count_effective_groups
+from tumortrace.metrics.intervals import UNEQUAL, count_effective_groups, describe_width
 from tumortrace.wording import counted
 
 CHOSEN = {
@@ -123,7 +123,8 @@ def _warn_of_groups(card: Document) -> list[str]:
         return [
             f"The groups are unequal ({count} count as {effective:.0f} equal ones), so the intervals are too narrow."
         ]
-    return [f"The groups are few ({count}), so the intervals are rough and mostly too narrow."] if count < FEW else []
+    width = describe_width(count)
+    return [f"The groups are few ({count}), so the intervals are {width}."] if width else []
 
 
 def _show(dice: Document) -> str:

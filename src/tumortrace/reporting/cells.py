@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from tumortrace.json_csv import Document
-from tumortrace.metrics.intervals import FEW, UNEQUAL
+from tumortrace.metrics.intervals import UNEQUAL, describe_width
 from tumortrace.wording import counted
 
 
@@ -37,7 +37,8 @@ def independent_groups(scores: Document) -> str:
     words = counted(count, "independent group")
     if effective < UNEQUAL * count:
         return f"{words}, which count as {effective:.0f} equal ones: too narrow"
-    return f"{words}: too narrow" if 1 < count < FEW else words
+    width = describe_width(count)
+    return f"{words}: {width}" if width else words
 
 
 def parts(counts: Document) -> str:
