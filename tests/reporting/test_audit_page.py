@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tumortrace.copies.survey import Survey
-from tumortrace.reporting import audit_page
+from tumortrace.reporting import audit_page, shared_slices
 
 
 def draw_group(size: int) -> str:
@@ -43,3 +43,14 @@ def test_what_leaks_is_counted(images: int, words: str):
     assert words in text
     assert "different slice among 1 image<" in text
     assert "1 patient is in more than one part: p." in text
+
+
+def test_each_kind_of_shared_slices_says_how_many_groups_its_interval_is_over():
+    scores = {"dice": {"mean": 0.8, "ci95": [0.7, 0.9], "median": 0.8}, "below_half": 0.0}
+    few = {**scores, "pairs": 9, "independent_groups": 4, "effective_groups": 4.0}
+    many = {**scores, "pairs": 90, "independent_groups": 40, "effective_groups": 36.0}
+    agreement = {**many, "by": {"class": {"glioma": few}}, "examples": []}
+    pair = {"first": "A", "second": "B", "agreement": agreement, "copied": 0}
+    text = shared_slices._agreement(cast("Survey", SimpleNamespace(pairs=())), pair)
+    assert ">40 independent groups<" in text
+    assert ">4 independent groups: rough and mostly too narrow<" in text

@@ -16,6 +16,7 @@ from tumortrace.evaluation.summary import summary_document
 from tumortrace.metrics.lesions import LesionCounts
 from tumortrace.metrics.overlap import PixelCounts
 from tumortrace.metrics.surface import SurfaceScores
+from tumortrace.reporting import tables
 from tumortrace.reporting.tables import list_rates, table_of_pair, table_of_split, tables_of_audit, tables_of_scores
 
 MakeScore = Callable[..., CaseScore]
@@ -121,14 +122,24 @@ def test_an_audit_in_a_few_lines():
     assert re.search(r"patients in several parts\s+1", text)
 
 
+def test_the_annotators_agreement_says_what_its_intervals_are_over():
+    spread = {"mean": 0.9, "ci95": [0.8, 0.95]}
+    counts = {"pairs": 41, "groups": 30, "independent_groups": 12, "effective_groups": 11.0, "distance_unit": "px"}
+    agreement = {"dice": spread, "nsd": spread, "hd95": spread, **counts}
+    ((_, words),) = tables._rows_of_scores({"agreement": agreement, "baselines": None})
+    assert words.endswith("30 slices; 95 % intervals over 12 independent groups: slightly too narrow)")
+
+
 def test_a_kind_that_classes_and_planes_share_has_a_row_of_each():
     def scores(dice: float, pairs: int) -> dict[str, Any]:
-        return {"dice": {"mean": dice, "ci95": None}, "below_half": 0.25, "pairs": pairs}
+        counts = {"pairs": pairs, "independent_groups": pairs, "effective_groups": pairs}
+        return {"dice": {"mean": dice, "ci95": None}, "below_half": 0.25, **counts}
 
     pair = {"first": "A", "second": "B", "slices": 5, "shared": [], "copied": 2, "classes": {"compared": 0}}
     by = {"class": {"named differently": scores(0.8, 1)}, "plane": {"named differently": scores(0.9, 4)}, "size": {}}
     lines = render([table_of_pair(pair | {"agreement": scores(0.7, 5) | {"by": by}})])
     words = [" ".join(line.split()) for line in lines]
-    assert any(line.startswith("class: named differently Dice 0.800") and "(1 pair)" in line for line in words)
-    assert any(line.startswith("plane: named differently Dice 0.900") and "(4 pairs)" in line for line in words)
+    assert any(line.startswith("class: named differently Dice 0.800") and "(1 pair, 1" in line for line in words)
+    assert any(line.startswith("plane: named differently Dice 0.900") and "(4 pairs, 4" in line for line in words)
+    assert "4 independent groups: rough and mostly too narrow" in " ".join(words)
     assert "outlines copied 2 pairs, not counted" in words

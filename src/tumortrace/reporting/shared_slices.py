@@ -49,18 +49,17 @@ def _agreement(survey: Survey, pair: Document) -> Markup:
         rows += [[kind, *_dice_cells(scores)] for kind, scores in kinds.items()]
     words = (
         "Two outlines of one slice, one from each dataset, the second laid onto the first. Small tumours fill less "
-        f"than 2 % of the frame of {pair['first']}, large ones more than 8 %. Intervals are over "
-        f"{cells.independent_groups(agreement)}. Copies, and slices of one named patient, are one group. "
-        f"{copied}"
+        f"than 2 % of the frame of {pair['first']}, large ones more than 8 %. Copies, and slices "
+        f"of one named patient, are one group. {copied}"
     )
-    table = html.table(["", "Dice", "95 % interval", "median", "below 0.5", "pairs"], rows)
+    table = html.table(["", "Dice", "95 % interval", "median", "below 0.5", "pairs", "intervals over"], rows)
     return html.heading("Agreement of the annotators") + html.paragraph(words) + table + _examples(survey, pair)
 
 
 def _dice_cells(scores: Document) -> list[str]:
     dice = scores["dice"]
     numbers = [cells.number(dice["mean"]), cells.interval(dice["ci95"]), cells.number(dice["median"])]
-    return [*numbers, f"{scores['below_half']:.0%}", str(scores["pairs"])]
+    return [*numbers, f"{scores['below_half']:.0%}", str(scores["pairs"]), cells.independent_groups(scores)]
 
 
 def _examples(survey: Survey, pair: Document) -> Markup:

@@ -8,7 +8,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from tumortrace.json_csv import Document
-from tumortrace.reporting.cells import interval, number, parts
+from tumortrace.reporting.cells import independent_groups, interval, number, parts
 from tumortrace.wording import counted, listed
 
 NAMES = {
@@ -152,7 +152,7 @@ def _rows_of_scores(document: Document) -> Iterator[tuple[str, str]]:
         distance = f"HD95 {_mean(agreement['hd95'])} {agreement['distance_unit']}"
         scores = f"Dice {_mean(agreement['dice'])}, NSD {_mean(agreement['nsd'])}, {distance}"
         counts = f"{counted(agreement['pairs'], 'pair')} of outlines, {counted(agreement['groups'], 'slice')}"
-        yield "annotators agree", f"{scores} ({counts})"
+        yield "annotators agree", f"{scores} ({counts}; 95 % intervals over {independent_groups(agreement)})"
     if document["baselines"]:
         scored = {side: each for side, each in document["baselines"]["nearest_training_mask"].items() if each["n"]}
         sides = (f"{side} {number(each['mean_dice'])} (n {each['n']})" for side, each in scored.items())
@@ -171,8 +171,8 @@ def table_of_pair(pair: Document) -> Table:
         for sort, kinds in agreement["by"].items():
             rows += [(f"  {sort}: {kind}", scores) for kind, scores in kinds.items()]
         for name, scores in rows:
-            pairs = counted(scores["pairs"], "pair")
-            table.add_row(name, f"Dice {_mean(scores['dice'])}, {scores['below_half']:.0%} below 0.5 ({pairs})")
+            counts = f"{counted(scores['pairs'], 'pair')}, {independent_groups(scores)}"
+            table.add_row(name, f"Dice {_mean(scores['dice'])}, {scores['below_half']:.0%} below 0.5 ({counts})")
     if pair["copied"]:
         table.add_row("outlines copied", f"{counted(pair['copied'], 'pair')}, not counted")
     if pair["classes"]["compared"]:
