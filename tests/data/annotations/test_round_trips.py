@@ -125,6 +125,19 @@ def test_outlines_keep_their_vertices(tmp_path: Path, to: str):
     np.testing.assert_allclose(region.points_xy, outline.points_xy, atol=1e-3, rtol=0)
 
 
+@pytest.mark.parametrize("to", FORMATS)
+def test_outlines_through_pixel_centres_keep_their_masks(tmp_path: Path, to: str):
+    """Vertices on whole pixels, as VIA sets them, leave many centres exactly on the outline."""
+    diamond = Polygon(np.array([(31.0, 7.0), (59.0, 35.0), (31.0, 63.0), (3.0, 35.0)]))
+    sizes = {f"{width}.png": (width - 5, width) for width in range(71, 91)}
+    write_pictures(tmp_path, sizes)
+    records = [ImageAnnotation(name, -1, (diamond,), size_hw=size_hw) for name, size_hw in sizes.items()]
+    write_records(tmp_path, to, records)
+    for record in open_dataset(tmp_path).records:
+        truth = rasterize([diamond], sizes[record.case_id])
+        np.testing.assert_array_equal(read_case(record)[0].truth, truth, err_msg=record.case_id)
+
+
 def test_shapes_without_a_pixel_do_not_stop_labelme(tmp_path: Path):
     """An ellipse becomes a mask there, and a mask without a pixel is no picture."""
     small, large = Ellipse((20.5, 17.5), (0.3, 0.3)), Ellipse((20.0, 17.0), (5.0, 4.0))

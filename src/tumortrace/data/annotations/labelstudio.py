@@ -38,6 +38,7 @@ from tumortrace.data.annotations.shapes import (
     read_pairs,
     read_size_hw,
     to_marked,
+    to_pixels,
     to_record,
 )
 from tumortrace.data.findings import Finding, left_out, warning
@@ -194,10 +195,11 @@ def _read_region(value: Document, size_hw: tuple[int, int]) -> Region:
         if value.get("closed") is False:
             raise no_area("an outline that is not closed")
         pairs = [(read_number(x, "x"), read_number(y, "y")) for x, y in read_pairs(value["points"])]
-        return read_outline([(x / 100 * width + EDGE, y / 100 * height + EDGE) for x, y in pairs])
+        return read_outline([(to_pixels(x / 100, width), to_pixels(y / 100, height)) for x, y in pairs])
     if "x" not in value:
         raise ShapeError("unknown-shape", f"a shape with {', '.join(map(str, sorted(value)))[:60]}, which is not read")
-    x, y = read_number(value["x"], "x") / 100 * width + EDGE, read_number(value.get("y"), "y") / 100 * height + EDGE
+    x = to_pixels(read_number(value["x"], "x") / 100, width)
+    y = to_pixels(read_number(value.get("y"), "y") / 100, height)
     degrees = read_number(value.get("rotation", 0) or 0, "rotation")
     if "radiusX" in value:
         radii_xy = read_length(value["radiusX"], "radiusX"), read_length(value.get("radiusY"), "radiusY")

@@ -264,6 +264,15 @@ def read_length(value: object, key: str) -> float:
     return length
 
 
+def to_pixels(fraction: float, side_px: int) -> float:
+    """Return a fraction of a side, counted from the outer edge, as a coordinate that counts from pixel centres.
+
+    Rounding errors are removed: they would move a vertex off the pixel's centre on which it was set, and so that pixel
+    in or out of the outline.
+    """
+    return round(fraction * side_px, 9) + EDGE
+
+
 def parse_number(text: str | None, key: str) -> float:
     """Return the number that a text holds.
 

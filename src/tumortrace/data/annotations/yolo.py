@@ -22,6 +22,7 @@ from tumortrace.data.annotations.shapes import (
     parse_number,
     read_box,
     read_outline,
+    to_pixels,
     to_record,
 )
 from tumortrace.data.annotations.voc_boxes import name_boxes
@@ -166,15 +167,15 @@ def _read_region(numbers: Sequence[float], size_hw: tuple[int, int]) -> Region:
     height, width = size_hw
     if len(numbers) == 4:
         x, y, box_width, box_height = numbers
-        left, right = (x - box_width / 2) * width + EDGE, (x + box_width / 2) * width + EDGE
-        top, bottom = (y - box_height / 2) * height + EDGE, (y + box_height / 2) * height + EDGE
+        left, right = to_pixels(x - box_width / 2, width), to_pixels(x + box_width / 2, width)
+        top, bottom = to_pixels(y - box_height / 2, height), to_pixels(y + box_height / 2, height)
         return read_box((left, top, right, bottom))
     if len(numbers) < 6 or len(numbers) % 2:
         raise ShapeError(
             "empty-region", f"a line of {counted(len(numbers), 'coordinate')} is neither an outline nor a box"
         )
     pairs = zip(numbers[0::2], numbers[1::2], strict=True)
-    return read_outline([(x * width + EDGE, y * height + EDGE) for x, y in pairs])
+    return read_outline([(to_pixels(x, width), to_pixels(y, height)) for x, y in pairs])
 
 
 WRITER = Writer(encode_yolo, lambda images: [*map(_name_file, images)], keeps=(Polygon,), describe=describe_yolo)
