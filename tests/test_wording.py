@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tumortrace.wording import counted, list_ranges, listed
+from tumortrace.wording import command_line, counted, list_ranges, listed
 
 
 def test_one_and_many():
@@ -21,3 +23,9 @@ def test_names_in_a_sentence(names: list[str], text: str):
 )
 def test_neighbouring_numbers_are_a_range(numbers: list[int], text: str):
     assert list_ranges(numbers) == text
+
+
+def test_a_command_line_can_be_pasted_into_a_shell():
+    assert command_line("report", Path("runs/first try"), "--out", "a.html") == (
+        "tumortrace report 'runs/first try' --out a.html"
+    )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
+from os import PathLike
 
 
 def counted(number: int, noun: str) -> str:
@@ -13,6 +15,11 @@ def counted(number: int, noun: str) -> str:
 def listed(names: Sequence[str]) -> str:
     """Return names in a sentence: "a", "a and b", "a, b and c"."""
     return " and ".join([*([", ".join(names[:-1])] if len(names) > 1 else []), *names[-1:]])
+
+
+def command_line(*words: PathLike[str] | str) -> str:
+    """Return a command of tumortrace as a line that a shell takes, with blanks in paths quoted."""
+    return f"tumortrace {shlex.join(map(str, words))}"
 
 
 def list_ranges(numbers: Sequence[int]) -> str:

@@ -67,6 +67,8 @@ def test_every_file_of_a_folder_is_opened_named_or_passed_over(folder: Path):
 def test_a_series_that_is_not_there_is_named(folder: Path):
     with pytest.raises(DataError, match=r"no series 9\.9 among 1; list them with: tumortrace info"):
         open_volumes(folder, series_uid="9.9")
+    with pytest.raises(DataError, match=r"list them with: tumortrace info '.*/my study'"):
+        open_volumes(folder.rename(folder.with_name("my study")), series_uid="9.9")
     with pytest.raises(DataError, match="nowhere: no such file or folder"):
         open_volumes(folder / "nowhere")
 

@@ -18,6 +18,7 @@ from tumortrace.commands.options import (
     SeveralData,
 )
 from tumortrace.commands.output import console, exit_if_unreadable, name_next_command, print_scores, report_findings
+from tumortrace.wording import command_line
 
 
 def crossval(  # noqa: PLR0913, PLR0917 - the options of the command
@@ -60,7 +61,7 @@ def crossval(  # noqa: PLR0913, PLR0917 - the options of the command
     console.print(
         f"Written to {folder}: per_image.csv, summary.json, split.json, a run folder for each fold",
         f"Settings with the fitted threshold, temperature and confidence: {folder / 'calibrated.toml'}",
-        f"Read it as a page: tumortrace report {folder}",
+        f"Read it as a page: {command_line('report', folder)}",
         sep="\n",
     )
     exit_if_unreadable(result.findings)

@@ -10,6 +10,7 @@ import typer
 import tumortrace
 from tumortrace.commands.options import DataArgument, FoldOption, LabelOption, ModelOption, Part, SplitOption
 from tumortrace.commands.output import choose_model, console, exit_if_unreadable, print_scores, report_findings
+from tumortrace.wording import command_line
 
 
 def evaluate(  # noqa: PLR0913, PLR0917 - the options of the command
@@ -36,5 +37,5 @@ def evaluate(  # noqa: PLR0913, PLR0917 - the options of the command
     report_findings(result.findings, listed_in=folder / "summary.json")
     print_scores(result.summary)
     console.print(f"Written to {folder}: {', '.join(result.files)}")
-    console.print(f"Read it as a page: tumortrace report {folder}")
+    console.print(f"Read it as a page: {command_line('report', folder)}")
     exit_if_unreadable(result.findings)

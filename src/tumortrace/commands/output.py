@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ import typer
 
 from tumortrace.progress import open_console
 from tumortrace.run_folder import has_begun
-from tumortrace.wording import counted
+from tumortrace.wording import command_line, counted
 
 if TYPE_CHECKING:
     from tumortrace.data.findings import Finding
@@ -84,7 +83,7 @@ def name_next_command(words: Callable[[], Sequence[str]]) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        log.print(f"continue with: tumortrace {shlex.join(words())}")
+        log.print(f"continue with: {command_line(*words())}")
         raise
 
 

@@ -17,6 +17,7 @@ from tumortrace.data.slice import Slice
 from tumortrace.data.volume import Volume
 from tumortrace.errors import DataError, require_extra, split_remedy
 from tumortrace.regular_files import open_regular
+from tumortrace.wording import command_line
 
 if TYPE_CHECKING:
     from tumortrace.data.dicom.series import Group
@@ -94,9 +95,8 @@ def open_files(files: Sequence[Path], *, root: Path, file: str, series_uid: str 
         there = {volume.series_uid for volume in volumes}
         volumes = [volume for volume in volumes if volume.series_uid == series_uid]
         if not volumes:
-            raise DataError(
-                f"{file}: no series {series_uid} among {len(there - {None})}; list them with: tumortrace info {file}"
-            )
+            command = command_line("info", file)
+            raise DataError(f"{file}: no series {series_uid} among {len(there - {None})}; list them with: {command}")
     return OpenedVolumes(tuple(volumes), tuple(findings), tuple(str(path) for path in files if kinds[path] is None))
 
 

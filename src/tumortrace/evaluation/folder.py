@@ -22,6 +22,7 @@ from tumortrace.evaluation.evaluate import CaseScore, Evaluation
 from tumortrace.evaluation.summary import summary_document
 from tumortrace.json_csv import Document, read_json, write_csv, write_json
 from tumortrace.run_folder import CONFIG, MODEL
+from tumortrace.wording import command_line
 
 TABLE, SUMMARY = "per_image.csv", "summary.json"
 FIGURES = ("best", "worst", "random")
@@ -241,7 +242,7 @@ def read_evaluation(folder: Path, *, name: str = "") -> StoredEvaluation:
         rows = tuple(map(_parse, csv.DictReader(io.StringIO(table.decode("utf-8"), newline=""))))
     except OSError as error:
         if (folder / CONFIG).is_file():
-            command = f"tumortrace evaluate DATA --model {folder}"
+            command = command_line("evaluate", "DATA", "--model", folder)
             raise DataError(f"{folder}: a run, not an evaluation; make one with: {command}") from None
         raise DataError(f"{error.filename}: cannot be read ({error.strerror}); evaluate again") from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -44,7 +44,7 @@ from tumortrace.run_folder import TRAINING_INDEX
 from tumortrace.training.budget import fit_epochs
 from tumortrace.training.loop import ShouldStop
 from tumortrace.trials.jobs import Job, run_job
-from tumortrace.wording import counted
+from tumortrace.wording import command_line, counted
 
 HELD_OUT = Path("held_out.json")
 """The split of the corrected cases: ``train`` and ``test``, the frozen part; ``evaluate --split`` takes it."""
@@ -152,15 +152,17 @@ def _refuse_nothing(work: _Work) -> None:
     given, train = work.material.corrected.given, work.select("corrected", "train")
     start = work.models.start
     named = start.name if is_shipped(start) else start.path
-    untested = f"tumortrace train {given} --config {find_config(start)} --from {named} trains without a test"
+    roots = work.material.corrected.roots
+    command = command_line("train", *roots, "--config", find_config(start), "--from", named)
     if not work.select("corrected", "test"):
         known = {finding.file for finding in work.sides.findings if finding.kind == "known-to-model"}
         cause = (
-            f"{' or '.join(each.name for each in work.models.all)} was trained on all of {counted(len(train), 'case')}"
+            f"{' or '.join(each.name for each in work.models.all)} was trained on all {counted(len(train), 'case')}"
             if train and known.issuperset(record.case_id for record in train)
             else f"there is one slice or patient ({counted(len(train), 'case')})"
         )
-        raise DataError(f"{given}: {cause}, so nothing can be held out; correct slices of other patients ({untested})")
+        remedy = f"correct slices of other patients ({command} trains without a test)"
+        raise DataError(f"{given}: {cause}, so nothing can be held out; {remedy}")
     if not train:
         raise DataError(f"{given}: every case is held out, so there is none to train on; correct more slices")
 
