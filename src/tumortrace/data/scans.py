@@ -225,7 +225,7 @@ def _open_series(
 def _name_groups(groups: Sequence[Group], root: Path) -> list[str]:
     """A name for each volume: its only file, or else its folder, with what distinguishes it from the others there."""
     bases = [_base_name({frame.path for frame in group.frames}, root) for group in groups]
-    series = {(base, group.frames[0].series) for base, group in zip(bases, groups, strict=True)}
+    series = {(base, group.frames[0].series_key) for base, group in zip(bases, groups, strict=True)}
     shared = Counter(base for base, _ in series)
     names = []
     for base, group in zip(bases, groups, strict=True):

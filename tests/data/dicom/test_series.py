@@ -200,6 +200,37 @@ def test_a_coordinate_system_of_each_file_does_not_split_a_series(tmp_path: Path
     assert kinds(open_volumes(tmp_path)) == [["series-split"]] * 2
 
 
+def test_files_without_series_are_one_if_they_share_folder_and_coordinate_system(tmp_path: Path):
+    nameless = {"SeriesInstanceUID": "", "SeriesNumber": 7, "FrameOfReferenceUID": "1.2.9"}
+    write_slices(tmp_path / "a", [10, 13, 16], **nameless)
+    write_slices(tmp_path / "a", [20, 23], start=5, **(nameless | {"SeriesNumber": 8}))
+    write_slices(tmp_path / "b", [10], **nameless)  # of another folder, alone there
+    opened = open_volumes(tmp_path)
+    assert sorted(values(opened)) == [[10], [10, 13, 16], [20, 23]]
+    volumes = {volume.name: volume for volume in opened.volumes}
+    assert {volumes[name].series_uid for name in volumes} == {None}
+    told = {name: [finding.kind for finding in volume.findings] for name, volume in volumes.items()}
+    assert told.pop("a_series-7") == told.pop("a_series-8") == ["series-unknown"]
+    assert list(told.values()) == [[]]
+    cause = "no SeriesInstanceUID: 3 files of one folder and coordinate system are taken as one series"
+    assert volumes["a_series-7"].findings[0].cause == cause
+
+
+@pytest.mark.parametrize("tags", [{}, {"FrameOfReferenceUID": "1.2.9", "ImagePositionPatient": None}])
+def test_files_without_series_that_share_nothing_are_one_each_and_counted(tmp_path: Path, tags):
+    for number in range(3):
+        write_slices(tmp_path, [number], start=number, SeriesInstanceUID="")
+    for path in tmp_path.iterdir():
+        image = dcmread(path)
+        for keyword, value in tags.items():
+            setattr(image, keyword, value)
+        image.save_as(path)
+    opened = open_volumes(tmp_path)
+    assert [len(volume) for volume in opened.volumes] == [1, 1, 1]
+    causes = {finding.cause for volume in opened.volumes for finding in volume.findings[:1]}
+    assert causes == {"no SeriesInstanceUID: 3 files of the folder are a scan each"}
+
+
 def test_numbers_with_blanks_and_a_modality_in_small_letters_are_read(tmp_path: Path):
     image = make_dataset(RAMP, Modality="mr")
     for keyword, data in {"PixelSpacing": b" 0.5\\ 1.2 ", "SliceThickness": b" 3", "RescaleSlope": b" 2.0"}.items():

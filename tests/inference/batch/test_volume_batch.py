@@ -396,6 +396,20 @@ def test_a_series_that_no_dicom_seg_fits_has_its_other_files_and_a_reason(
     assert names_in(tmp_path / "out") == {*RESULT_FILES, "scan_mask.nii.gz"}
 
 
+def test_the_reason_that_no_dicom_seg_fits_does_not_repeat_the_file(
+    tmp_path: Path, segmenter: Segmenter, make_volume: Callable[..., VolumeFile]
+):
+    item = make_volume(blocks(count=1))
+    (source,) = item.volume.sources
+    image = dcmread(source.path)
+    del image.SeriesInstanceUID
+    image.save_as(source.path)
+    _, results = run(segmenter, item, tmp_path / "out", dicom_seg=True)
+    (volume,) = results["volumes"]
+    assert volume["file"] == str(source.path)
+    assert volume["reason"].startswith("no DICOM-SEG can be made, because the image states no SeriesInstanceUID")
+
+
 def test_bids_names_have_sidecars_and_a_description(
     tmp_path: Path, segmenter: Segmenter, make_volume: Callable[..., VolumeFile]
 ):

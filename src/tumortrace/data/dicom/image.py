@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,7 @@ class Frame:
         image: File that holds it.
         number: Number in the file, from 1.
         instance: SOPInstanceUID of the file.
-        series: SeriesInstanceUID; the file's path where the file has none.
+        series: SeriesInstanceUID; empty if unknown.
         series_number: Number of the series, for names; None if unknown.
         modality: Modality; empty if unknown.
         sop_class: SOP class of the file.
@@ -147,6 +147,15 @@ class Frame:
     def path(self) -> Path:
         """The file."""
         return self.image.path
+
+    @property
+    def series_key(self) -> Hashable:
+        """What the frames of a series share; without a UID, folder and coordinate system, else the file alone."""
+        if self.series:
+            return self.series
+        if self.frame_of_reference and self.position:
+            return self.path.parent, self.frame_of_reference, self.series_number
+        return self.path
 
 
 def read_frames(path: Path) -> list[Frame]:
@@ -324,12 +333,11 @@ def _read_frame(header: Dataset, image: ImageFile, index: int) -> Frame:
     )
     slope = get.numbers("PixelValueTransformationSequence", "RescaleSlope", 1)
     intercept = get.numbers("PixelValueTransformationSequence", "RescaleIntercept", 1)
-    series_uid = read_text(header, "SeriesInstanceUID")
     return Frame(
         image=image,
         number=index + 1,
         instance=read_text(header, "SOPInstanceUID") or str(image.path),
-        series=series_uid or str(image.path),
+        series=read_text(header, "SeriesInstanceUID"),
         series_number=read_number(header, "SeriesNumber"),
         modality=_read_modality(header),
         sop_class=read_text(header, "SOPClassUID"),

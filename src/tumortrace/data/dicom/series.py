@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +79,8 @@ class Group:
 def group_frames(frames: Iterable[Frame]) -> tuple[list[Group], list[Finding]]:
     """Split frames into volumes: by series, coordinate system, matrix, spacing, orientation, echo and time.
 
+    Files without SeriesInstanceUID are one series if they share folder, coordinate system and number, else one each.
+
     Where places still repeat, frames are split by what else differs at one place (image type, b-value, gradient,
     acquisition), and else by the order of their numbers. Each split is a finding. Frames that all name one place, and
     differ in nothing else, are one volume of unknown places.
@@ -87,14 +89,19 @@ def group_frames(frames: Iterable[Frame]) -> tuple[list[Group], list[Finding]]:
         The volumes in the order of their first frames, and findings on files left out: copies.
     """
     unique, findings = _drop_copies(frames)
-    series: dict[str, list[Frame]] = defaultdict(list)
+    series: dict[Hashable, list[Frame]] = defaultdict(list)
     for frame in unique:
-        series[frame.series].append(frame)
+        series[frame.series_key].append(frame)
+    alone = Counter(members[0].path.parent for members in series.values() if _is_alone(members))
     groups = []
     for members in series.values():
         apart = _names_own_systems(members)
         parts = _split_series(members, by_system=not apart)
-        told = (*_tell_systems(members, apart=apart), *_tell_split(parts, len(members)))
+        told = (
+            *_tell_nameless(members, alone[members[0].path.parent]),
+            *_tell_systems(members, apart=apart),
+            *_tell_split(parts, len(members)),
+        )
         for part in parts:
             groups += [
                 Group(group.frames, group.directions, group.marks, (*told, *group.findings))
@@ -128,7 +135,7 @@ def make_volume(group: Group, *, name: str, file: str) -> Volume:
         step_mm=alone if stack is None else stack.step_mm,
         affine=None if stack is None else stack.affine,
         positions_mm=positions,
-        series_uid=None if first.series == str(first.path) else first.series,
+        series_uid=first.series or None,
         modality=first.modality or None,
         findings=(*_tell_kind(first), *group.findings, *_tell_geometry(group, stack)),
     )
@@ -150,6 +157,25 @@ def _drop_copies(frames: Iterable[Frame]) -> tuple[list[Frame], list[Finding]]:
                 "dicom-copy", str(frame.path), f"the same object as {other} (SOPInstanceUID)", "remove one of them"
             )
     return kept, list(findings.values())
+
+
+def _is_alone(frames: Sequence[Frame]) -> bool:
+    """Whether frames are of one file that states no series."""
+    return not frames[0].series and len({frame.path for frame in frames}) == 1
+
+
+def _tell_nameless(frames: Sequence[Frame], alone: int) -> tuple[Finding, ...]:
+    """Say what is made of files that state no series; ``alone`` of the folder are no part of a larger one."""
+    if frames[0].series or (_is_alone(frames) and alone == 1):
+        return ()
+    if _is_alone(frames):
+        cause = f"no SeriesInstanceUID: {alone} files of the folder are a scan each"
+        remedy = "export them with SeriesInstanceUID, if they belong together"
+    else:
+        count = len({frame.path for frame in frames})
+        cause = f"no SeriesInstanceUID: {count} files of one folder and coordinate system are taken as one series"
+        remedy = "check that they belong together"
+    return (warning("series-unknown", str(frames[0].path), cause, remedy),)
 
 
 @dataclass(frozen=True, eq=False)

@@ -82,5 +82,5 @@ def _encode(
     try:
         seg = encode_volume_seg(item, prediction, model=model, options=options)
     except DataError as error:
-        return files, [str(error)]
+        return files, [str(error).removeprefix(f"{item.file}: ")]
     return files if seg is None else {**files, item.seg: seg}, []
