@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from tumortrace.data.nifti import stream
+from tumortrace.data.nifti.mask import fit_nifti_mask
 from tumortrace.data.nifti.reader import open_nifti
 from tumortrace.data.volume import Volume, lps_to_ras
 from tumortrace.errors import DataError
@@ -64,6 +65,22 @@ def test_axial_slices_show_the_face_above_and_the_left_side_on_the_right(tmp_pat
     # The first pixel is the one most to the right (x = 1) and front (y = 2): in LPS at (-1, -2).
     assert volume.read(3).position_mm == (-1.0, -2.0, 3.0)
     assert np.array_equal(volume.to_stored(stack_of(volume)), VOXELS)
+
+
+@pytest.mark.parametrize("fields", [{"sform_code": 0, "qform_code": 1}, {"srow_x": [2, 0, 0, 5]}])
+def test_a_slice_of_two_dimensions_lies_where_one_of_three_does(tmp_path: Path, fields: dict[str, object]):
+    """Of the axis that it does not have, such a file states the length 0, and with it no direction; nor a thickness."""
+    affine = np.array([[2.0, 0, 0, 5], [0, 0, 1, 6], [0, 3, 0, 7], [0, 0, 0, 1]])
+    flat, deep = VOXELS[:, :, 0], VOXELS[:, :, :1]
+    none = {"pixdim": [-1, 2, 3, 0, 0, 0, 0, 0], "srow_y": [0, 0, 0, 6], "srow_z": [0, 3, 0, 7]}
+    quarter_turn = {"quatern_b": 0.5**0.5, "qoffset_x": 5, "qoffset_y": 6, "qoffset_z": 7}
+    volume = open_it(write(tmp_path / "a.nii", flat, **none, **quarter_turn, **fields))
+    plain = open_it(write(tmp_path / "b.nii", deep, affine))
+    assert np.allclose(volume.affine[:, [0, 1, 3]], plain.affine[:, [0, 1, 3]], atol=1e-5)
+    assert (volume.spacing_mm, volume.step_mm, volume.findings) == (pytest.approx((3, 2)), None, ())
+    assert np.array_equal(volume.read(0).pixels, plain.read(0).pixels)
+    fit_nifti_mask(plain, volume)
+    fit_nifti_mask(volume, plain)
 
 
 @pytest.mark.parametrize("axes", ["RAS", "LPS", "ASL", "LIA", "PIR", "SRA"])

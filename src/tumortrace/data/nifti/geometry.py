@@ -49,6 +49,20 @@ def _read_scale(header: Any) -> float:  # noqa: ANN401
         return 1.0
 
 
+def add_depth(header: Any) -> Any:  # noqa: ANN401
+    """Return the header of a single slice with a third axis of length 1, where writers of two dimensions leave 0."""
+    header = header.copy()
+    if not header["pixdim"][3]:
+        header["pixdim"][3] = 1
+    rows = [header[name] for name in ("srow_x", "srow_y", "srow_z")]
+    across, down, through = np.array(rows, dtype=np.float64)[:, :3].T
+    normal = np.cross(across, down)
+    if not through.any() and normal.any():
+        for row, value in zip(rows, normal / np.linalg.norm(normal) * header["pixdim"][3], strict=True):
+            row[2] = value
+    return header
+
+
 def read_affine(header: Any, path: Path) -> tuple[Affine | None, list[Finding]]:  # noqa: ANN401
     """Return the affine in RAS coordinates and millimetres (None if unknown), and its faults."""
     scale = _read_scale(header)

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from tumortrace.data.findings import Finding, warning
-from tumortrace.data.nifti.geometry import arrange, measure_step, place, positions_of, read_affine, read_sides
+from tumortrace.data.nifti.geometry import (
+    add_depth,
+    arrange,
+    measure_step,
+    place,
+    positions_of,
+    read_affine,
+    read_sides,
+)
 from tumortrace.data.nifti.header import (
     in_words,
     pair,
@@ -65,6 +73,8 @@ def open_nifti(path: Path, *, name: str, file: str) -> Volume:
     stored_type = read_type(header, header_path)
     offset = read_offset(header, header_path, single=voxel_path == header_path)
     _check_size(voxel_path, offset, math.prod(shape) * stored_type.itemsize, count)
+    thick = shape[2] > 1 or bool(header["pixdim"][3])
+    header = header if shape[2] > 1 else add_depth(header)
     affine, findings = read_affine(header, header_path)
     sides = read_sides(header, affine)
     grid = arrange(affine, sides, shape, slice_axis=header.get_dim_info()[2])
@@ -73,6 +83,7 @@ def open_nifti(path: Path, *, name: str, file: str) -> Volume:
     _check_grid(header_path, (shape[rows], shape[columns]), shape[slices])
     findings += _warn(header, header_path, shape, count=count, known_sides=sides is not None)
     placed = None if affine is None else place(lps_to_ras(affine), grid, shape)
+    step_mm = measure_step(placed) if placed is not None else (None if sides is None else sides[slices])
     return Volume(
         name=name,
         file=file,
@@ -81,7 +92,7 @@ def open_nifti(path: Path, *, name: str, file: str) -> Volume:
         sources=(SliceSource(path),) * shape[slices],
         size_hw=(shape[rows], shape[columns]),
         spacing_mm=None if sides is None else (sides[rows], sides[columns]),
-        step_mm=measure_step(placed) if placed is not None else (None if sides is None else sides[slices]),
+        step_mm=step_mm if thick else None,
         affine=placed,
         positions_mm=None if placed is None else positions_of(placed, shape[slices]),
         findings=(*findings, *unscaled),
