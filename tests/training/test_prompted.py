@@ -177,8 +177,10 @@ def test_a_training_does_not_go_on_with_its_slices_in_another_order(
     write_phantom_dataset(other, counts={"TRAIN": 2}, no_tumour=0, seed=1)
     once = (*TINY, "training.epochs=1", "training.schedule=constant")
     api.train([data, other], out=tmp_path / "run", config="box", overrides=once)
-    with pytest.raises(TumortraceError, match="the same slices in another order"):
+    with pytest.raises(TumortraceError, match=r"the same slices in another order .*; give the same DATA, --split"):
         api.train([other, data], out=tmp_path / "run", overrides=("training.epochs=2",), resume=True)
+    with pytest.raises(TumortraceError, match=r"was trained on other data .*; give the same DATA, --split, --fold"):
+        api.train([data], out=tmp_path / "run", overrides=("training.epochs=2",), resume=True)
 
 
 def test_a_refused_resumption_leaves_the_settings_of_the_run(

@@ -207,7 +207,9 @@ def test_a_checkpoint_of_other_data_is_refused(
     hashes = dict(part.hashes)
     hashes[next(iter(hashes))] = "f" * 64
     parts[changed] = replace(part, hashes=hashes)
-    with pytest.raises(TumortraceError, match=r"checkpoint\.safetensors: was trained on other data .*; restore the"):
+    with pytest.raises(
+        TumortraceError, match=r"checkpoint\.safetensors: was trained on other data .*; give the same DATA, --split"
+    ):
         fit(first_network(config), config, compute=compute, run=tmp_path, **parts)
 
 
@@ -222,7 +224,9 @@ def test_the_same_slices_in_another_order_are_refused(
     run(squares, other_squares)
     turned = replace(squares, hashes=dict(reversed(squares.hashes.items())), images=squares.images.flip(0))
     for train, val in ((turned, other_squares), (other_squares, squares)):
-        with pytest.raises(TumortraceError, match="the same slices in another order or on other sides"):
+        with pytest.raises(
+            TumortraceError, match="the same slices in another order or on other sides; give the same DATA"
+        ):
             run(train, val)
     run(squares, other_squares)
     state = read_state(tmp_path / CHECKPOINT)

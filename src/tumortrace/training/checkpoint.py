@@ -31,6 +31,8 @@ from tumortrace.wording import counted
 FREE = ("training.device", "training.threads")
 """Settings that may change when a run continues."""
 
+_AS_AT_FIRST = "give the same DATA, --split, --fold, --negatives, --exclude and --label as at first, unchanged"
+
 _NETWORK = "network."
 _AVERAGE = "average."
 _OPTIMIZER = "optimizer."
@@ -188,12 +190,12 @@ def resume_state(path: Path, *, fresh: TrainingState) -> TrainingState:
     if state.data_hash != fresh.data_hash:
         raise TumortraceError(
             f"{path}: was trained on other data (sha256 {state.data_hash[:12]}, now {fresh.data_hash[:12]}); "
-            "restore the data, or train into another --out"
+            f"{_AS_AT_FIRST}, or train into another --out"
         )
     if state.order not in {"", fresh.order}:
         raise TumortraceError(
-            f"{path}: was trained on the same slices in another order or on other sides; give folders and split as at "
-            "first, or train into another --out"
+            f"{path}: was trained on the same slices in another order or on other sides; {_AS_AT_FIRST}, "
+            "or train into another --out"
         )
     return replace(fresh, rows=state.rows)
 
