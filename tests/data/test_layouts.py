@@ -231,6 +231,25 @@ def test_a_table_lists_images_and_masks_that_lie_together(tmp_path):
     assert dataset.findings == ()
 
 
+def test_a_dataset_of_nnu_net_in_pictures_has_its_labels_chosen_by_value_or_name(tmp_path):
+    """Of the second slice, which lacks the label, a warning says that it counts as free of tumour."""
+    for number, row in enumerate([2, 4]):
+        write_slice(tmp_path / "imagesTr" / f"c_{number:03}_0000.png")
+        labels = np.zeros(SIZE_HW, np.uint8)
+        labels[row, 3:6] = [1, 1, 2] if number == 0 else 1
+        write(tmp_path / "labelsTr" / f"c_{number:03}.png", labels)
+    names = {"labels": {"background": 0, "edema": 1, "Core": 2}, "file_ending": ".png", "numTraining": 2}
+    (tmp_path / "dataset.json").write_text(json.dumps(names))
+    assert open_dataset(tmp_path).findings == ()
+    for label, areas, absent in (("2", [1, 0], 1), ("core", [1, 0], 1), ("1", [2, 3], 0), ("Edema", [2, 3], 0)):
+        dataset = open_dataset(tmp_path, label=label)
+        read = list(read_cases(dataset.records))
+        assert [case.truth.sum() for _, case, _ in read if case] == areas
+        findings = [*dataset.findings, *(finding for _, _, found in read for finding in found)]
+        assert [finding.kind for finding in findings] == ["label-absent"] * absent
+    assert named(open_dataset(tmp_path, label="necrosis")) == {("labels-missing", "imagesTr/c_000_0000.png")}
+
+
 def test_one_mask_serves_one_picture_in_a_table_too(tmp_path):
     for name in ("a.png", "b.png", "c.png"):
         write_slice(tmp_path / "images" / name)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from tumortrace.data.masks import read_mask
+from tumortrace.data.masks import read_label, read_mask
 from tumortrace.errors import DataError
 
 TUMOUR = np.array([[0, 1, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]], dtype=bool)
@@ -187,7 +187,7 @@ def test_what_cannot_be_known_is_refused(tmp_path, pixels, cause):
     if cause is None:
         np.testing.assert_array_equal(read_mask(path), [[True, False]])
         return
-    with pytest.raises(DataError, match=rf"m\.png: .*{cause}.*; save masks as PNG with 0 for background"):
+    with pytest.raises(DataError, match=rf"m\.png: .*{cause}.*save masks as PNG with 0 for background"):
         read_mask(path)
 
 
@@ -252,3 +252,40 @@ def test_a_mask_whose_black_is_unknown_is_refused(tmp_path, values):
     tifffile.imwrite(tmp_path / "m.tif", np.array([values], np.float32))
     with pytest.raises(DataError, match=r"m\.tif: a mask of values with a sign, a fraction or above 65,535"):
         read_mask(tmp_path / "m.tif")
+
+
+LABELS = np.array([[0, 1, 3, 0], [2, 1, 3, 0], [0, 0, 0, 0]], np.uint8)
+
+
+@pytest.mark.parametrize("stored", ["grey", "sixteen bits", "equal channels", "palette"])
+def test_one_label_of_a_map_is_chosen_however_it_is_stored(tmp_path, stored):
+    path = tmp_path / "m.png"
+    if stored == "palette":
+        save_palette(path, LABELS, [0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255])
+    else:
+        grey = LABELS.astype(np.uint16) if stored == "sixteen bits" else LABELS
+        save(path, np.stack([grey] * 3, axis=2) if stored == "equal channels" else grey)
+    mask, others = read_label(path, 3)
+    np.testing.assert_array_equal(mask, LABELS == 3)
+    assert others == (1, 2)
+    mask, others = read_label(path, 4)
+    assert (mask.any(), others) == (False, (1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "reason"),
+    [
+        (TUMOUR * np.uint8(255), "no label 1, but 255; correct --label, or omit it for masks of two classes"),
+        (paint((255, 0, 0), (0, 0, 0)), "colours, of which none is label 1; save label maps as grey values"),
+    ],
+)
+def test_a_mask_that_is_no_map_of_labels_has_none_to_choose(tmp_path, pixels, reason):
+    with pytest.raises(DataError, match=reason):
+        read_label(save(tmp_path / "m.png", pixels), 1)
+
+
+def test_a_map_of_labels_says_how_one_is_chosen(tmp_path):
+    with pytest.raises(DataError, match=r"4 grey values: 0, 1, 2, 3\); choose its label with --label VALUE, or save"):
+        read_mask(save(tmp_path / "m.png", LABELS))
+    with pytest.raises(DataError, match=r"4 grey values: 0, 80, 160, 240\); save masks as PNG"):
+        read_mask(save(tmp_path / "m.png", LABELS * np.uint8(80)))

@@ -29,7 +29,8 @@ NegativesOption = Annotated[
     Path | None, typer.Option("--negatives", metavar="DIR", help="Folder of images or scans known to hold no tumour.")
 ]
 LabelOption = Annotated[
-    str | None, typer.Option("--label", metavar="NAME", help="Label of the regions or voxels that are tumour [all].")
+    str | None,
+    typer.Option("--label", metavar="NAME", help="Label of the regions, pixels or voxels that are tumour [all]."),
 ]
 ModelOption = Annotated[
     str | None,

@@ -13,7 +13,7 @@ from tumortrace.data.annotations.records import ImageAnnotation
 from tumortrace.data.findings import Finding, left_out, warning
 from tumortrace.data.geometry import Region, count_overlap, rasterize_region, region_bounds_xyxy
 from tumortrace.data.mask_checks import find_doubtful_masks, summarise_mask
-from tumortrace.data.masks import read_mask
+from tumortrace.data.masks import read_label, read_mask
 from tumortrace.data.slice import Slice
 from tumortrace.data.slice_file import read_slice
 from tumortrace.data.volume import Volume, VolumeMask
@@ -42,6 +42,7 @@ class CaseRecord:
         expected_sha256: Hash of picture and truth (``hash_case``) that a split file states for it; empty if unknown.
         tumour_class: Class of the tumour, for example ``"glioma"``; empty where the dataset does not say.
         plane: Plane of the slice, for example ``"axial"``; empty where the dataset does not say.
+        label: Value of the mask file that is tumour; None for a mask of two classes.
         annotation: Its record in an annotation file, with the regions that count.
         volume: Scan that it is a slice of; None for a picture.
         index: Number of the slice in its scan, from 0.
@@ -56,6 +57,7 @@ class CaseRecord:
     expected_sha256: str = ""
     tumour_class: str = ""
     plane: str = ""
+    label: int | None = None
     annotation: ImageAnnotation | None = None
     volume: Volume | None = None
     index: int = 0
@@ -108,7 +110,7 @@ def read_case(record: CaseRecord) -> tuple[Case, list[Finding]]:
     image = read_image(record)
     findings: list[Finding] = []
     if isinstance(record.truth, Path):
-        truth = _read_mask_of(image, record.truth)
+        truth, findings = _read_mask_of(image, record.truth, record.label)
         findings += _find_turned(image)
     elif isinstance(record.truth, tuple):
         _check_size(image, record.annotation)
@@ -155,11 +157,12 @@ def _describe_blank(image: Slice) -> str | None:
     return "white" if image.pixels.min() >= white - NOISE else None
 
 
-def _read_mask_of(image: Slice, path: Path) -> NDArray[np.bool_]:
-    """The mask of an image; every message says that it is the mask that is at fault."""
+def _read_mask_of(image: Slice, path: Path, label: int | None) -> tuple[NDArray[np.bool_], list[Finding]]:
+    """The mask of an image, or one label of it; every message says that it is the mask that is at fault."""
     name = f"{path.parent.name}/{path.name}"
+    others: tuple[int, ...] = ()
     try:
-        truth = read_mask(path)
+        truth, others = (read_mask(path), others) if label is None else read_label(path, label)
     except DataError as error:
         raise DataError(f"{image.case_id}: its mask {name} cannot be used: {without_path(error)}") from None
     if truth.shape != image.size_hw:
@@ -169,7 +172,10 @@ def _read_mask_of(image: Slice, path: Path) -> NDArray[np.bool_]:
             f"{image.case_id}: the image is {image.size_hw} pixels (height, width){turned} and its mask {name} is "
             f"{truth.shape}; {remedy}"
         )
-    return truth
+    if truth.any() or not others:
+        return truth, []
+    cause = f"its mask has no label {label}, but {', '.join(map(str, others))}, and counts as free of tumour"
+    return truth, [warning("label-absent", image.case_id, cause, "correct --label if this should be tumour")]
 
 
 def _check_size(image: Slice, annotation: ImageAnnotation | None) -> None:

@@ -14,6 +14,9 @@ from tumortrace.data.samples import Samples
 from tumortrace.errors import DataError
 from tumortrace.wording import counted
 
+MOST_LABELS = 16
+"""Largest number of labels that a map of a tumour has: one of more is a map of the brain."""
+
 _AS_PNG = "save masks as PNG with 0 for background and 255 for tumour"
 
 
@@ -57,18 +60,51 @@ def read_mask(path: PathLike[str] | str) -> NDArray[np.bool_]:
             nothing in it says which class is tumour.
     """
     path = Path(path)
-    samples = read_picture(path)
-    if samples.lossy:
-        raise DataError(f"{path}: a mask under lossy compression, which blurs the outline; {_AS_PNG}")
-    samples = _hide_transparent(_as_integers(samples, path))
+    samples = _read_samples(path)
     first = _find_class(samples, 0)
     if first.all():
         return np.full_like(first, _is_marked(_pixel(samples, 0), path))
     second_at = int(first.argmin())
     second = _find_class(samples, second_at)
     if not (first | second).all():
-        raise DataError(f"{path}: not a binary mask ({_count_classes(samples)}); {_AS_PNG}")
+        raise DataError(f"{path}: not a binary mask ({_count_classes(samples)}); {_describe_remedy(samples)}")
     return second if _is_second_tumour(_pixel(samples, 0), _pixel(samples, second_at), path) else first
+
+
+def read_label(path: PathLike[str] | str, label: int) -> tuple[NDArray[np.bool_], tuple[int, ...]]:
+    """Read the pixels of one label of a label map, whose palette index or grey value is the label.
+
+    Args:
+        path: A picture file of any kind that ``read_slice`` takes.
+        label: The label, from 1.
+
+    Returns:
+        True where the label is, shape (H, W), bool; and the other labels there, in ascending order.
+
+    Raises:
+        DataError: The file cannot be read, its compression is lossy, it is in colour, or it holds neither the label nor
+            what may be another one, a value up to ``MOST_LABELS``.
+    """
+    path = Path(path)
+    samples = _read_samples(path)
+    colour = samples.colour
+    if samples.index is None and colour.ndim == 3 and (colour != colour[:, :, :1]).any():
+        raise DataError(f"{path}: colours, of which none is label {label}; save label maps as grey values or a palette")
+    grey = colour if colour.ndim == 2 else colour[:, :, 0]
+    values = grey if samples.index is None else samples.index
+    mask = np.asarray(values == label)
+    others = tuple(int(value) for value in np.unique(values) if value not in {0, label})
+    if not mask.any() and others and others[-1] > MOST_LABELS:
+        shown = ", ".join(map(str, others[:5])) + (" and others" if len(others) > 5 else "")
+        raise DataError(f"{path}: no label {label}, but {shown}; correct --label, or omit it for masks of two classes")
+    return mask, others
+
+
+def _read_samples(path: Path) -> Samples:
+    samples = read_picture(path)
+    if samples.lossy:
+        raise DataError(f"{path}: a mask under lossy compression, which blurs the outline; {_AS_PNG}")
+    return _hide_transparent(_as_integers(samples, path))
 
 
 def _as_integers(samples: Samples, path: Path) -> Samples:
@@ -137,6 +173,13 @@ def _is_second_tumour(first: _Pixel, second: _Pixel, path: Path) -> bool:
         return answers.pop()
     what = "colour, opacity and palette index disagree on" if answers else "nothing says"
     raise DataError(f"{path}: {what} which of two classes is tumour ({first}; {second}); {_AS_PNG}")
+
+
+def _describe_remedy(samples: Samples) -> str:
+    """What to do about a mask of several classes, which may be the labels of a map."""
+    values = samples.colour if samples.index is None else samples.index
+    is_map = values.ndim == 2 and samples.alpha is None and values.max() <= MOST_LABELS
+    return f"choose its label with --label VALUE, or {_AS_PNG}" if is_map else _AS_PNG
 
 
 def _count_classes(samples: Samples) -> str:

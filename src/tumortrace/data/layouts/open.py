@@ -8,6 +8,7 @@ from tumortrace.data.findings import Finding, warning
 from tumortrace.data.folders import Tree, is_picture
 from tumortrace.data.geometry import is_box
 from tumortrace.data.layouts.annotated import open_annotations
+from tumortrace.data.layouts.label_names import find_label_names
 from tumortrace.data.layouts.masks import open_mask_folders, open_masks_beside
 from tumortrace.data.layouts.opening import Opening
 from tumortrace.data.layouts.table import open_table
@@ -34,6 +35,7 @@ def open_layouts(tree: Tree, *, label: str | None) -> Opening:
         label: Label of the regions that count, where regions are labelled; None for all regions.
     """
     opening = Opening(tree, label)
+    find_label_names(opening)
     outermost_first = sorted(tree.folders, key=lambda folder: len(folder.split("/")) if folder else 0)
     for folder in outermost_first:
         open_table(opening, folder)
@@ -48,7 +50,8 @@ def open_layouts(tree: Tree, *, label: str | None) -> Opening:
     if label is None and opening.labelled_files:
         opening.findings += find_united(opening.labelled_files[-1], opening.labels)
     opening.findings += _find_boxes(opening)
-    if label is not None and opening.records and not any(opening.labels.values()):
+    chosen = any(opening.labels.values()) or any(record.label for record in opening.records)
+    if label is not None and opening.records and not chosen:
         cause = f"no region or mask has a label, so that --label {label} chooses nothing: all of them count as tumour"
         opening.findings.append(warning("labels-missing", opening.records[0].case_id, cause, "omit --label"))
     opening.records.sort(key=lambda record: ((*PARTS, "").index(record.part), natural_key(record.case_id)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,7 @@ class Opening:
     Attributes:
         tree: Its files.
         label: Label of the regions that count; None for all.
+        label_names: Names of the labels of masks by their values, where a ``dataset.json`` names them.
         records: Cases found so far.
         findings: Faults found so far.
         faults: Reasons why the annotations of a folder cannot be used, by folder.
@@ -45,6 +47,7 @@ class Opening:
 
     tree: Tree
     label: str | None = None
+    label_names: dict[int, str] = field(default_factory=dict)
     records: list[CaseRecord] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     faults: dict[str, str] = field(default_factory=dict)
@@ -73,6 +76,14 @@ class Opening:
         """Patients by the image, as folders name them."""
         return find_patients_by_folder(self.tree.pictures)
 
+    @cached_property
+    def _label_value(self) -> int | None:
+        """Value of the chosen label in mask files; None if none is chosen, or its name means no value."""
+        wanted = (self.label or "").strip().casefold()
+        named = [value for value, name in self.label_names.items() if name.strip().casefold() == wanted]
+        value = int(wanted) if re.fullmatch(r"[0-9]{1,5}", wanted) else next(iter(named), 0)
+        return value or None
+
     def patient_of(self, image: str) -> str | None:
         """The patient of an image, as a table names it, or else its folder."""
         return self.patients.get(image) or self.patients_by_folder.get(image)
@@ -89,17 +100,18 @@ class Opening:
         patient: str | None,
         mask: str = "",
         annotation: ImageAnnotation | None = None,
+        label: int | None = None,
     ) -> None:
         """Add an image with its truth, and count its files as used."""
         path, patient = self.tree.root / image, patient or self.patient_of(image)
         tumour_class, plane = self.kinds.get(image, ("", ""))
         record = CaseRecord(image, part_of(image), path, truth, patient, annotation=annotation)
-        self.records.append(replace(record, tumour_class=tumour_class, plane=plane))
+        self.records.append(replace(record, tumour_class=tumour_class, plane=plane, label=label))
         self.used |= {image, mask} - {""}
 
     def add_mask_case(self, image: str, mask: str, *, patient: str | None = None) -> None:
         """Add an image with its mask file."""
-        self.add_case(image, self.tree.root / mask, patient=patient, mask=mask)
+        self.add_case(image, self.tree.root / mask, patient=patient, mask=mask, label=self._label_value)
 
     def leave_out(self, kind: str, file: str, cause: str, remedy: str) -> None:
         """Add a finding whose file is not used."""

@@ -7,14 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tumortrace.data.dicom.segmentation import Segmentation, fit_segmentation
+from tumortrace.data.masks import MOST_LABELS
 from tumortrace.data.nifti.mask import NiftiMask, fit_nifti_mask
 from tumortrace.data.volume import Volume, VolumeMask
 from tumortrace.errors import DataError
-from tumortrace.json_csv import read_json
 from tumortrace.wording import counted
-
-MOST_LABELS = 16
-"""Largest number of labels that are united unasked: a mask of more is a map of the brain, unless it says otherwise."""
 
 _MOST_LISTED = 8
 
@@ -107,17 +104,3 @@ def choose_labels(laid: LaidMask, label: str | None, path: Path) -> frozenset[in
         there = ", ".join(list(laid.labels.values())[:_MOST_LISTED])
         raise DataError(f"{path}: none of its labels ({there}) is {label!r}; correct the label, or outline the tumour")
     return chosen
-
-
-def read_label_names(path: Path) -> dict[int, str]:
-    """Read the names of labels in a ``dataset.json`` of nnU-Net or MONAI; empty if it names none.
-
-    Args:
-        path: The file.
-    """
-    try:
-        labels = read_json(path)["labels"]
-        pairs = [(value, name) if isinstance(name, str) else (name, value) for value, name in labels.items()]
-        return {int(value): str(name) for value, name in pairs if not isinstance(value, list)}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return {}

@@ -11,9 +11,8 @@ from tumortrace.data.cases import CaseRecord
 from tumortrace.data.dicom.patients import read_patient_key
 from tumortrace.data.dicom.segmentation import Segmentation, read_segmentation
 from tumortrace.data.findings import Finding, warning
-from tumortrace.data.folders import name_of
 from tumortrace.data.layouts.opening import Opening
-from tumortrace.data.layouts.scan_masks import LaidMask, choose_labels, lay_nifti, lay_seg, read_label_names
+from tumortrace.data.layouts.scan_masks import LaidMask, choose_labels, lay_nifti, lay_seg
 from tumortrace.data.layouts.scan_names import is_mask_name, match_scans, read_scan_name
 from tumortrace.data.names import make_unique
 from tumortrace.data.parts import part_of
@@ -22,9 +21,6 @@ from tumortrace.data.scans import open_files, strip_suffix
 from tumortrace.data.volume import Volume, VolumeMask
 from tumortrace.errors import DataError, split_remedy
 from tumortrace.wording import counted
-
-LABEL_NAMES = "dataset.json"
-"""File in which nnU-Net and MONAI name the labels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +103,6 @@ def _read_seg(opening: Opening, path: Path) -> Segmentation | None:
 
 def _lay_masks(opening: Opening, found: _Found) -> Iterator[tuple[Path, LaidMask]]:
     """Lay each mask on its scans; one that fits none is a finding."""
-    label_names = _find_label_names(opening)
     for seg in found.segs:
         try:
             yield seg.path, lay_seg(seg, found.scans)
@@ -121,7 +116,7 @@ def _lay_masks(opening: Opening, found: _Found) -> Iterator[tuple[Path, LaidMask
         path = mask.sources[0].path
         candidates = _find_candidates(opening, mask, found.scans)
         try:
-            yield path, lay_nifti(mask, candidates, found.scans, label_names)
+            yield path, lay_nifti(mask, candidates, found.scans, opening.label_names)
         except DataError as error:
             _refuse(opening, path, error)
 
@@ -183,18 +178,6 @@ def _name_patients(opening: Opening, scans: Sequence[Volume], masks: dict[int, s
         mask = read_scan_name(strip_suffix(masks[number]), mask=True).path if number in masks else ""
         patients.append(named or first or second or name.subject.partition("_")[0] or mask or volume.name)
     return patients
-
-
-def _find_label_names(opening: Opening) -> dict[int, str]:
-    """Names of labels in the ``dataset.json`` nearest to the top."""
-    files = [file for file in opening.tree.files if name_of(file) == LABEL_NAMES]
-    for file in sorted(files, key=lambda each: each.count("/")):
-        if names := read_label_names(opening.tree.root / file):
-            opening.used.add(file)
-            # Its folder was searched for annotations before, and this is no file of them.
-            opening.findings = [finding for finding in opening.findings if finding.file != file]
-            return names
-    return {}
 
 
 def _refuse(opening: Opening, path: Path, error: DataError) -> None:
