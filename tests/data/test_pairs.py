@@ -167,13 +167,6 @@ def test_unsafe_and_repeated_names():
     ]
 
 
-@pytest.mark.parametrize("root", ["/", "//server/share/", "C:/"])
-def test_absolute_paths_lose_their_root(root):
-    kept, findings = check_pairs([Pair(f"{root}x/a.png", f"{root}y/a.png"), Pair(f"{root}../b.png", "")], prefix="")
-    assert kept == [Pair("x/a.png", "y/a.png")]
-    assert [finding.kind for finding in findings] == ["unsafe-filename"]
-
-
 @pytest.mark.parametrize(
     ("images", "masks", "expected"),
     [

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 
 from tumortrace.data.findings import Finding, left_out, warning
 from tumortrace.data.folders import name_of
@@ -144,16 +144,13 @@ def encode_patients(patients: Mapping[str, str]) -> bytes:
 def check_pairs(pairs: Iterable[Pair], *, prefix: str) -> tuple[list[Pair], list[Finding]]:
     """Leave out pairs whose names lead out of their folder, and all but the first of an image.
 
-    Absolute paths lose their root: the files of the dataset are searched for their last folders and name.
-
     Args:
         pairs: Pairs from ``read_pairs``.
         prefix: Prefix of the image's name in findings.
     """
     first: dict[str, Pair] = {}
     findings = []
-    for listed in pairs:
-        pair = replace(listed, image=_strip_root(listed.image), mask=_strip_root(listed.mask))
+    for pair in pairs:
         unsafe = next((name for name in (pair.image, pair.mask or "none") if describe_unsafe(name)), None)
         image = PurePosixPath(pair.image).as_posix()
         if unsafe is not None:
@@ -273,12 +270,6 @@ def _group_masks(masks: Sequence[str], *, taken: set[str]) -> dict[str, list[str
 
 def _read_path(cell: str) -> str:
     return cell.replace("\\", "/")
-
-
-def _strip_root(path: str) -> str:
-    """An absolute path of any system as one below its root or drive; others as they are."""
-    windows = PureWindowsPath(path)
-    return windows.relative_to(windows.anchor).as_posix() if windows.root else path
 
 
 def _read_word(cell: str) -> str:
