@@ -77,8 +77,8 @@ SUMMARIES = {
     "fast": "Brain tumour on one 2D MR slice of any usual contrast and plane (a light U-Net)",
 }
 SCORED_ON = {
-    "default": "slices of fold 3, by a twin that was trained without them, in the same way but for one of the two "
-    "middle stages, which it lacks. The shipped model was trained on them. No stage was chosen by its scores on them",
+    "default": "slices of fold 3, by a twin that was trained without them, in the same way but without the second "
+    "stage. The shipped model was trained on them. No stage was chosen by its scores on these slices",
     "fast": "slices of four folds, each by a model that was trained in the same way without them; the shipped one was "
     "trained on them. Choices of its recipe were made on these slices",
 }

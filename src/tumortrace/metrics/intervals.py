@@ -27,7 +27,7 @@ FEW = 10
 """Groups below which they are too narrow as well: no resampling of three groups knows of a fourth."""
 
 RATHER_FEW = 30
-"""Groups below which they are still a little too narrow: they hold the truth in 90 to 94 of 100 sets."""
+"""Groups below which they are still a little too narrow: they hold the truth in 87 to 94 of 100 sets."""
 
 FEWEST_GROUPS = 6
 """Fewest groups with which any difference can be shown: 2 of the 64 ways to flip six signs are as extreme as all."""
