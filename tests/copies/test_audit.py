@@ -126,14 +126,14 @@ def test_a_copied_mask_that_is_as_empty_as_the_truth_has_no_dice(
     )
     survey = survey_cases(records)
     document = audit_document(Dataset(tmp_path, records, ()), survey)
-    undefined = {"n": 1, "mean_dice": None, "ci95": None}
-    lookup = {"all": undefined, "leaked": undefined | {"n": 0}, "clean": undefined}
+    undefined = {"n": 1, "undefined": 1, "mean_dice": None, "ci95": None}
+    lookup = {"all": undefined, "leaked": undefined | {"n": 0, "undefined": 0}, "clean": undefined}
     assert document["baselines"] == {"nearest_training_mask": lookup}
     write_audit_page(survey, document, tmp_path / "audit.html")
-    words = "mean Dice - on all (1), - on clean (1); a tumour marked on a tumour-free image counts as 0."
+    words = "mean Dice - on all (0), - on clean (0); a tumour marked on a tumour-free image counts as 0."
     assert words in (tmp_path / "audit.html").read_text(encoding="utf-8")
     cells = [cell for table in tables_of_audit(document) for column in table.columns for cell in column.cells]
-    assert "all - (n 1), clean - (n 1)" in cells
+    assert "all - (n 0), clean - (n 0)" in cells
 
 
 def test_a_folder_of_pictures_without_annotations(draw_head: DrawHead, tmp_path: Path):

@@ -201,5 +201,7 @@ def _score_lookup(survey: Survey, training: Sequence[int], scored: Sequence[int]
 
 
 def _describe_dice(dices: list[float], blocks: list[str]) -> Document:
+    """Describe the Dice of images; ``undefined`` of these ``n`` have none, and are not in the mean."""
     described = describe_values(dices, blocks)
-    return {"n": len(dices), "mean_dice": described["mean"], "ci95": described["ci95"]}
+    counts = {"n": len(dices), "undefined": described["undefined"]}
+    return counts | {"mean_dice": described["mean"], "ci95": described["ci95"]}

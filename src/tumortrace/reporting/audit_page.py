@@ -100,7 +100,10 @@ def _sentences(document: Document) -> list[str]:
     lookup = (document["baselines"] or {}).get("nearest_training_mask")
     if lookup:
         scored = {side: scores for side, scores in lookup.items() if scores["n"]}
-        sides = ", ".join(f"{cells.number(each['mean_dice'])} on {side} ({each['n']})" for side, each in scored.items())
+        sides = ", ".join(
+            f"{cells.number(each['mean_dice'])} on {side} ({each['n'] - each['undefined']})"
+            for side, each in scored.items()
+        )
         sentences.append(
             f"Copying the mask of the most similar TRAIN slice, without a network, reaches mean Dice {sides}; a "
             "tumour marked on a tumour-free image counts as 0. A model below that on the same images is no better than "

@@ -155,7 +155,9 @@ def _rows_of_scores(document: Document) -> Iterator[tuple[str, str]]:
         yield "annotators agree", f"{scores} ({counts}; 95 % intervals over {independent_groups(agreement)})"
     if document["baselines"]:
         scored = {side: each for side, each in document["baselines"]["nearest_training_mask"].items() if each["n"]}
-        sides = (f"{side} {number(each['mean_dice'])} (n {each['n']})" for side, each in scored.items())
+        sides = (
+            f"{side} {number(each['mean_dice'])} (n {each['n'] - each['undefined']})" for side, each in scored.items()
+        )
         yield "Dice of copying TRAIN masks", ", ".join(sides)
 
 
