@@ -187,6 +187,7 @@ def test_a_worse_model_is_not_made_the_default(place, monkeypatch):
     result = place.improve("bad", BAD, standard=None)
     assert (result.verdict, result.is_default) == ("worse", False)
     assert (place.runs / POINTER).read_bytes() == before
+    assert [judgement.generated for judgement in result.improvement.judgements] == [False, True]
     assert result.improvement.judgements[-1].n == 4  # generated slices are the standard set where there is no other
     assert len(list((place.runs / "bad" / "phantoms" / "TEST").iterdir())) == 5  # and their annotations
 

@@ -35,7 +35,8 @@ def test_a_gain_on_every_slice_of_six_groups_is_better(make_score):
     assert found.sentence.startswith(
         "Held-out part: better than old; mean Dice 0.695 against 0.550, +0.145 (95 % CI +0."
     )
-    assert found.sentence.endswith("p = 0.031, n = 6, 6 groups)")
+    limits = "; the groups are few (6), so the intervals are rough and mostly too narrow"
+    assert found.sentence.endswith(f"p = 0.031, n = 6, 6 groups){limits}")
     assert verdict(make_score, new, old).verdict == "worse"
 
 
@@ -83,7 +84,20 @@ def test_a_mark_on_a_tumour_free_slice_counts(make_score):
     old = [make_score(f"c{i}", silent) for i in range(6)]
     new = [make_score(f"c{i}", marked) for i in range(6)]
     found = judge(old, new, part="standard set", old_model="old")
-    assert (found.old, found.new, found.verdict) == (1, 0, "worse")
+    assert (found.old, found.new, found.verdict, found.tumour_free) == (1, 0, "worse", 6)
+    assert "; 6 tumour-free slices among them, Dice 1 if left empty and 0 if marked" in found.sentence
+
+
+def test_the_sentence_says_that_groups_are_unequal_and_slices_generated(make_score):
+    # Sizes 24, 1, 1, 1, 1, 1, 1: 30^2 / (576 + 6) = 1.5.
+    groups = ["a"] * 24 + list("bcdefg")
+    old, new = scores(make_score, [0.5] * 30, groups), scores(make_score, [0.5 + i / 100 for i in range(30)], groups)
+    found = judge(old, new, part="standard set", old_model="old", generated=True)
+    assert found.effective_groups == 1.5
+    assert found.sentence.endswith(
+        "; the groups are unequal (7 count as 2 equal ones), so the intervals are too narrow"
+        "; the slices are generated, so they show only whether something broke"
+    )
 
 
 def test_no_slice_shows_nothing():

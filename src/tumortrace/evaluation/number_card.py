@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from tumortrace.evaluation.verdict import Verdict, which_chose
 from tumortrace.json_csv import Document, nan_to_none
 from tumortrace.metrics.calibration import FALSE_ALARM_AREA
-from tumortrace.metrics.intervals import UNEQUAL, count_effective_groups, describe_width
+from tumortrace.metrics.intervals import count_effective_groups, warn_of_groups
 from tumortrace.wording import counted
 
 CHOSEN = {
@@ -76,7 +76,8 @@ def _describe(card: Document, heading: str) -> list[str]:
     where = f"{_name_images(card)} ({card['scored']} scored, {clean} clean)"
     sentences = [f"Mean Dice {_show(card['dice'])} on {where}."]
     sentences += [] if card["believable"] else [f"{heading}."]
-    sentences += _warn_of_groups(card)
+    warning = warn_of_groups(card["groups"], card["effective_groups"])
+    sentences += [f"{warning.capitalize()}."] if warning else []
     if best := card["best_baseline"]:
         name = best["name"].replace("_", " ")
         sentences.append(f"The best prediction without a network ({name}) reaches {_show(best['dice'])}.")
@@ -112,19 +113,6 @@ def _name_images(card: Document) -> str:
     marked = card["tumour_free_slices"] - undefined
     without += f"; {marked} without tumour {'was' if marked == 1 else 'were'} marked, Dice 0" if marked > 0 else ""
     return f"{some} in {counted(card['groups'], 'group')} of copies and patients{without}"
-
-
-def _warn_of_groups(card: Document) -> list[str]:
-    """Say why the intervals are too narrow; nothing where they are not, or where there are none."""
-    count, effective = card["groups"], card["effective_groups"]
-    if count < 2:
-        return []
-    if effective < UNEQUAL * count:
-        return [
-            f"The groups are unequal ({count} count as {effective:.0f} equal ones), so the intervals are too narrow."
-        ]
-    width = describe_width(count)
-    return [f"The groups are few ({count}), so the intervals are {width}."] if width else []
 
 
 def _show(dice: Document) -> str:

@@ -261,7 +261,8 @@ def _compare(work: _Work) -> tuple[Judgement, ...]:
         fresh = _score(new, records, survey, work.out / SCORES / f"new-{part.replace(' ', '-')}")
         for name, old in zip(("old", "default"), work.models.all, strict=False):
             scores = _score(old, records, survey, work.out / SCORES / f"{name}-{part.replace(' ', '-')}")
-            judgements.append(judge(scores, fresh, part=part, old_model=old.name))
+            generated = survey is not work.survey
+            judgements.append(judge(scores, fresh, part=part, old_model=old.name, generated=generated))
     return tuple(judgements)
 
 

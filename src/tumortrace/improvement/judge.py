@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -13,7 +13,13 @@ from tumortrace.evaluation.evaluate import CaseScore
 from tumortrace.evaluation.summary import judged_dice
 from tumortrace.json_csv import Document, nan_to_none
 from tumortrace.metrics.aggregate import summarise
-from tumortrace.metrics.intervals import FEWEST_GROUPS, mean_interval, paired_p_value
+from tumortrace.metrics.intervals import (
+    FEWEST_GROUPS,
+    count_effective_groups,
+    mean_interval,
+    paired_p_value,
+    warn_of_groups,
+)
 from tumortrace.wording import counted
 
 Verdict = Literal["better", "no difference shown", "worse"]
@@ -39,6 +45,9 @@ class Judgement:
         higher: Number of slices on which the new model is higher.
         lower: Number of slices on which it is lower.
         verdict: ``"better"``, ``"no difference shown"`` or ``"worse"``.
+        effective_groups: Number of groups of equal size that would weigh as much as these.
+        tumour_free: Number of the slices that have no tumour.
+        generated: Whether the slices are generated ones.
     """
 
     part: str
@@ -53,6 +62,9 @@ class Judgement:
     higher: int
     lower: int
     verdict: Verdict
+    effective_groups: float
+    tumour_free: int
+    generated: bool
 
     @property
     def outcome(self) -> str:
@@ -62,7 +74,7 @@ class Judgement:
 
     @property
     def sentence(self) -> str:
-        """Verdict, differences, n and groups as a sentence."""
+        """Verdict, differences, n and groups as a sentence, with what limits them."""
         size = f"n = {self.n}, {counted(self.groups, 'group')}"
         if not self.n:
             return f"{self.part.capitalize()}: {self.verdict}, because no slice counts"
@@ -72,11 +84,23 @@ class Judgement:
         outcome = self.outcome[0].upper() + self.outcome[1:]
         return (
             f"{outcome}; mean Dice {self.new:.3f} against {self.old:.3f}, "
-            f"{self.difference:+.3f} ({interval}{p}, {size}){say_too_few(self.groups)}"
+            f"{self.difference:+.3f} ({interval}{p}, {size}){say_too_few(self.groups)}{''.join(self._limits())}"
         )
 
+    def _limits(self) -> Iterator[str]:
+        """Yield what a reader has to know of the numbers, each as the end of a sentence."""
+        warning = warn_of_groups(self.groups, self.effective_groups)
+        if warning and self.groups >= FEWEST_GROUPS:
+            yield f"; {warning}"
+        if self.tumour_free:
+            yield f"; {counted(self.tumour_free, 'tumour-free slice')} among them, Dice 1 if left empty and 0 if marked"
+        if self.generated:
+            yield "; the slices are generated, so they show only whether something broke"
 
-def judge(old: Sequence[CaseScore], new: Sequence[CaseScore], *, part: str, old_model: str) -> Judgement:
+
+def judge(
+    old: Sequence[CaseScore], new: Sequence[CaseScore], *, part: str, old_model: str, generated: bool = False
+) -> Judgement:
     """Compare two models on the slices that both were scored on.
 
     A difference is shown if the interval over groups excludes 0 and the sign-flip test gives at most 0.05. Fewer than
@@ -87,6 +111,7 @@ def judge(old: Sequence[CaseScore], new: Sequence[CaseScore], *, part: str, old_
         new: Scores of the new one; cases that one of the two lacks are omitted.
         part: Name of the slices.
         old_model: Name of the old model.
+        generated: Whether the slices are generated ones.
     """
     before = {score.file: judged_dice(score) for score in old}
     common = [score for score in new if score.file in before]
@@ -109,6 +134,9 @@ def judge(old: Sequence[CaseScore], new: Sequence[CaseScore], *, part: str, old_
         higher=int((differences > 0).sum()),
         lower=int((differences < 0).sum()),
         verdict=_word(differences, len(set(groups)), interval, p),
+        effective_groups=round(count_effective_groups(groups), 1),
+        tumour_free=sum(not score.tumour_px for score in common),
+        generated=generated,
     )
 
 

@@ -170,6 +170,21 @@ def describe_width(groups: int) -> str:
     return "rough and mostly too narrow" if groups < FEW else "slightly too narrow"
 
 
+def warn_of_groups(groups: int, effective: float) -> str:
+    """Say why intervals are too narrow, as a clause; empty where they are not, or where there are none.
+
+    Args:
+        groups: Number of groups.
+        effective: Number of equal groups that weigh as much (``count_effective_groups``).
+    """
+    if groups < 2:
+        return ""
+    if effective < UNEQUAL * groups:
+        return f"the groups are unequal ({groups} count as {effective:.0f} equal ones), so the intervals are too narrow"
+    width = describe_width(groups)
+    return f"the groups are few ({groups}), so the intervals are {width}" if width else ""
+
+
 @functools.lru_cache(maxsize=8)
 def _draw_clusters(count: int) -> NDArray[np.uint8]:
     """Draw how often each group counts, shape (RESAMPLES, count); the same for all metrics of one evaluation.
