@@ -19,3 +19,19 @@ from tumortrace.reporting import cells
 )
 def test_an_interval_over_unequal_or_few_groups_is_called_too_narrow(count: int, effective: float, words: str):
     assert cells.independent_groups({"independent_groups": count, "effective_groups": effective}) == words
+
+
+@pytest.mark.parametrize(
+    ("count", "effective", "word"),
+    [(1, 1.0, ""), (2, 2.0, "rough"), (10, 7.0, "narrow"), (30, 30.0, ""), (30, 19.9, "unequal")],
+)
+def test_a_table_has_one_word_for_an_interval_that_is_too_narrow(count: int, effective: float, word: str):
+    assert cells.groups({"independent_groups": count, "effective_groups": effective}) == [str(count), word]
+
+
+def test_words_for_intervals_are_explained_once():
+    assert cells.explain_widths(["", "unequal", "rough", "unequal"]) == (
+        "rough: over fewer than 10 groups, and mostly too narrow; "
+        "unequal: over groups of which a few hold most pairs, and too narrow"
+    )
+    assert not cells.explain_widths([""])

@@ -17,7 +17,7 @@ from tumortrace.metrics.lesions import LesionCounts
 from tumortrace.metrics.overlap import PixelCounts
 from tumortrace.metrics.surface import SurfaceScores
 from tumortrace.reporting import tables
-from tumortrace.reporting.tables import list_rates, table_of_pair, table_of_split, tables_of_audit, tables_of_scores
+from tumortrace.reporting.tables import list_rates, table_of_split, tables_of_audit, tables_of_pair, tables_of_scores
 
 MakeScore = Callable[..., CaseScore]
 
@@ -137,9 +137,10 @@ def test_a_kind_that_classes_and_planes_share_has_a_row_of_each():
 
     pair = {"first": "A", "second": "B", "slices": 5, "shared": [], "copied": 2, "classes": {"compared": 0}}
     by = {"class": {"named differently": scores(0.8, 1)}, "plane": {"named differently": scores(0.9, 4)}, "size": {}}
-    lines = render([table_of_pair(pair | {"agreement": scores(0.7, 5) | {"by": by}})])
+    lines = render(tables_of_pair(pair | {"agreement": scores(0.7, 12) | {"by": by}}))
     words = [" ".join(line.split()) for line in lines]
-    assert any(line.startswith("class: named differently Dice 0.800") and "(1 pair, 1" in line for line in words)
-    assert any(line.startswith("plane: named differently Dice 0.900") and "(4 pairs, 4" in line for line in words)
-    assert "4 independent groups: rough and mostly too narrow" in " ".join(words)
+    assert "all 0.700 - 25% 12 12 narrow" in words
+    assert "class: named differently 0.800 - 25% 1 1" in words
+    assert "plane: named differently 0.900 - 25% 4 4 rough" in words
+    assert " ".join(words).count("rough: over fewer than 10 groups, and mostly too narrow; narrow: over fewer") == 1
     assert "outlines copied 2 pairs, not counted" in words

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tumortrace.json_csv import Document
-from tumortrace.metrics.intervals import UNEQUAL, describe_width
+from tumortrace.metrics.intervals import FEW, RATHER_FEW, UNEQUAL, describe_width
 from tumortrace.wording import counted
+
+_WIDTHS = {
+    "rough": f"over fewer than {FEW} groups, and mostly too narrow",
+    "narrow": f"over fewer than {RATHER_FEW} groups, and slightly too narrow",
+    "unequal": "over groups of which a few hold most pairs, and too narrow",
+}
+"""What is wrong with an interval, by the word for it in a table."""
 
 
 def number(value: float | None, *, digits: int = 3) -> str:
@@ -39,6 +46,25 @@ def independent_groups(scores: Document) -> str:
         return f"{words}, which count as {effective:.0f} equal ones: too narrow"
     width = describe_width(count)
     return f"{words}: {width}" if width else words
+
+
+def groups(scores: Document) -> list[str]:
+    """Return the number of groups that an interval is over, and a word for what is wrong with it, as two cells.
+
+    Args:
+        scores: Entry of ``audit.json`` with ``independent_groups`` and ``effective_groups``.
+    """
+    count, effective = scores["independent_groups"], scores["effective_groups"]
+    if effective < UNEQUAL * count:
+        return [str(count), "unequal"]
+    word = "rough" if count < FEW else "narrow"
+    return [str(count), word if describe_width(count) else ""]
+
+
+def explain_widths(words: Iterable[str]) -> str:
+    """Return what the words of ``groups`` mean, once each; empty if none is given."""
+    given = set(words)
+    return "; ".join(f"{word}: {meaning}" for word, meaning in _WIDTHS.items() if word in given)
 
 
 def parts(counts: Document) -> str:

@@ -52,14 +52,16 @@ def _agreement(survey: Survey, pair: Document) -> Markup:
         f"than 2 % of the frame of {pair['first']}, large ones more than 8 %. Copies, and slices "
         f"of one named patient, are one group. {copied}"
     )
-    table = html.table(["", "Dice", "95 % interval", "median", "below 0.5", "pairs", "intervals over"], rows)
-    return html.heading("Agreement of the annotators") + html.paragraph(words) + table + _examples(survey, pair)
+    widths = cells.explain_widths(row[-1] for row in rows)
+    table = html.table(["", "Dice", "95 % interval", "median", "below 0.5", "pairs", "groups", "note"], rows)
+    note = html.paragraph(widths) if widths else Markup()
+    return html.heading("Agreement of the annotators") + html.paragraph(words) + table + note + _examples(survey, pair)
 
 
 def _dice_cells(scores: Document) -> list[str]:
     dice = scores["dice"]
     numbers = [cells.number(dice["mean"]), cells.interval(dice["ci95"]), cells.number(dice["median"])]
-    return [*numbers, f"{scores['below_half']:.0%}", str(scores["pairs"]), cells.independent_groups(scores)]
+    return [*numbers, f"{scores['below_half']:.0%}", str(scores["pairs"]), *cells.groups(scores)]
 
 
 def _examples(survey: Survey, pair: Document) -> Markup:

@@ -8,7 +8,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from tumortrace.json_csv import Document
-from tumortrace.reporting.cells import independent_groups, interval, number, parts
+from tumortrace.reporting.cells import explain_widths, groups, independent_groups, interval, number, parts
 from tumortrace.wording import counted, listed
 
 NAMES = {
@@ -112,7 +112,7 @@ def tables_of_audit(document: Document) -> list[Table]:
     table = _open_facts(f"Audit of {document['root'] if len(names) == 1 else listed(names)}")
     for row in (*_rows_of_images(document), *_rows_of_copies(document), *_rows_of_scores(document)):
         table.add_row(*row)
-    return [table, *(table_of_pair(pair) for pair in document["across"])]
+    return [table, *(each for pair in document["across"] for each in tables_of_pair(pair))]
 
 
 def _rows_of_images(document: Document) -> Iterator[tuple[str, str]]:
@@ -161,25 +161,31 @@ def _rows_of_scores(document: Document) -> Iterator[tuple[str, str]]:
         yield "Dice of copying TRAIN masks", ", ".join(sides)
 
 
-def table_of_pair(pair: Document) -> Table:
-    """Return what two datasets share."""
+def tables_of_pair(pair: Document) -> list[Table]:
+    """Return what two datasets share, and how their outlines of the same slices agree."""
     table = _open_facts(f"{pair['first']} and {pair['second']}: {counted(pair['slices'], 'slice')} in both")
     for shared in pair["shared"]:
         table.add_row(
             f"{shared['part']} images with a copy in {shared['with']}", f"{shared['images']} of {shared['of']}"
         )
-    if agreement := pair["agreement"]:
-        rows = [("outlines agree", agreement)]
-        for sort, kinds in agreement["by"].items():
-            rows += [(f"  {sort}: {kind}", scores) for kind, scores in kinds.items()]
-        for name, scores in rows:
-            counts = f"{counted(scores['pairs'], 'pair')}, {independent_groups(scores)}"
-            table.add_row(name, f"Dice {_mean(scores['dice'])}, {scores['below_half']:.0%} below 0.5 ({counts})")
     if pair["copied"]:
         table.add_row("outlines copied", f"{counted(pair['copied'], 'pair')}, not counted")
     if pair["classes"]["compared"]:
         conflicts = len(pair["classes"]["conflicts"])
         table.add_row("named another class", f"{conflicts} of {counted(pair['classes']['compared'], 'pair')} of copies")
+    return [table, _table_of_agreement(pair)] if pair["agreement"] else [table]
+
+
+def _table_of_agreement(pair: Document) -> Table:
+    headings = ("Dice", "95 % interval", "< 0.5", "pairs", "groups", "note")
+    table = open_table(f"Outlines of {pair['first']} against {pair['second']}", "", numbers=headings)
+    rows = [("all", pair["agreement"])]
+    for sort, kinds in pair["agreement"]["by"].items():
+        rows += [(f"{sort}: {kind}", scores) for kind, scores in kinds.items()]
+    for name, scores in rows:
+        dice = [number(scores["dice"]["mean"]), interval(scores["dice"]["ci95"]), f"{scores['below_half']:.0%}"]
+        table.add_row(name, *dice, str(scores["pairs"]), *groups(scores))
+    table.caption, table.caption_justify = explain_widths(groups(scores)[1] for _, scores in rows), "left"
     return table
 
 
