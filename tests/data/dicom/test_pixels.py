@@ -75,6 +75,10 @@ def test_monochrome1_is_inverted(write_dicom: WriteDicom, tags):
     assert signed.tolist() == [[4, -8]]  # -1 - value
 
 
+def test_grey_without_a_photometric_interpretation_is_monochrome2(write_dicom: WriteDicom):
+    assert np.array_equal(grey(write_dicom(PhotometricInterpretation=None)), RAMP)
+
+
 def test_padding_becomes_the_darkest_other_value(write_dicom: WriteDicom):
     pixels = np.array([[-2000, -2000, 3, 90]], dtype=np.int16)
     assert grey(write_dicom("a", pixels, PixelPaddingValue=-2000)).tolist() == [[3, 3, 3, 90]]
@@ -266,6 +270,8 @@ def test_high_throughput_jpeg_2000_is_available():
         ({"BitsStored": 12, "HighBit": 15}, "12 bits below bit 15 of 16"),
         ({"SamplesPerPixel": 3}, "3 samples a pixel of kind MONOCHROME2"),
         ({"PhotometricInterpretation": "CMYK"}, "1 samples a pixel of kind CMYK"),
+        ({"PhotometricInterpretation": None, "SamplesPerPixel": 3}, "3 samples a pixel of kind unknown"),
+        ({"PhotometricInterpretation": None, "SamplesPerPixel": None}, "0 samples a pixel of kind unknown"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]}, "a mosaic of many slices in one picture"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.481.2"}, "a radiotherapy dose, not a picture"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.66.4"}, "a segmentation, not a picture"),

@@ -250,6 +250,7 @@ def test_numbers_with_blanks_and_a_modality_in_small_letters_are_read(tmp_path: 
         ({"SOPClassUID": SecondaryCaptureImageStorage}, "capture"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "localizer"),
         ({"ImageType": ["DERIVED", "SECONDARY", "PROJECTION IMAGE"]}, "projection"),
+        ({"PhotometricInterpretation": None}, "photometric-unknown"),
         ({"PixelSpacing": None}, "spacing-unknown"),
         ({"PixelSpacing": [0, 1]}, "spacing-unknown"),
         ({"ImagePositionPatient": None}, "orientation-unknown"),

@@ -36,7 +36,9 @@ REFUSED = {
 
 _UNKNOWN = "an object of unknown kind"
 
-MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
+MONOCHROME = ("MONOCHROME1", "MONOCHROME2", "")
+"""Grey pictures; without a word on it, as GDCM and DCMTK do, one sample a pixel is taken as MONOCHROME2."""
+
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR")
 
 _MOSAIC_COUNT = Tag(0x0019100A)  # Siemens: NumberOfImagesInMosaic
@@ -74,7 +76,7 @@ class ImageFile:
         element: Place of the pixels.
         frames: Number of frames.
         size_hw: Height and width of each in pixels.
-        photometric: Photometric interpretation, such as ``"MONOCHROME2"``.
+        photometric: Photometric interpretation, such as ``"MONOCHROME2"``; empty if the header does not say.
         options: Settings of pydicom's decoder.
         padding: Smallest and largest stored value of pixels that are padding; None without any.
         tables: Colour palette or table of grey values, as tags; None without any.
@@ -191,7 +193,7 @@ def read_layout(parsed: Parsed, path: Path, *, bits: Sequence[int] = (8, 16, 32)
     frames = read_number(header, "NumberOfFrames") or 1
     rows, columns = _require(header, "Rows", path), _require(header, "Columns", path)
     photometric = read_text(header, "PhotometricInterpretation")
-    samples = read_number(header, "SamplesPerPixel") or (3 if photometric in COLOURS[:-1] else 1)
+    samples = read_number(header, "SamplesPerPixel") or (3 if photometric in COLOURS[:-1] else int(photometric != ""))
     _check_layout(path, frames, (rows, columns), photometric, samples)
     options = {
         "rows": rows,

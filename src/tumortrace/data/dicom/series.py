@@ -355,6 +355,9 @@ def _tell_kind(frame: Frame) -> list[Finding]:
         found.append(warning("projection", file, "a projection through many slices", "give the slices themselves"))
     if frame.image.options["samples_per_pixel"] == 3 or frame.image.photometric == "PALETTE COLOR":
         found.append(warning("colour", file, f"colour ({frame.image.photometric}), read as grey", "give grey slices"))
+    if not frame.image.photometric:
+        cause = "no PhotometricInterpretation: taken as MONOCHROME2, in which large values are bright"
+        found.append(warning("photometric-unknown", file, cause, "check that air is dark; export it again if not"))
     return found
 
 
