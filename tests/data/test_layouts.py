@@ -229,7 +229,7 @@ def test_a_table_lists_images_and_masks_that_lie_together(tmp_path):
     assert dataset.findings == ()
 
 
-def test_a_dataset_of_nnu_net_in_pictures_has_its_labels_chosen_by_value_or_name(tmp_path):
+def test_a_dataset_of_nnu_net_in_pictures_has_its_labels_united_or_chosen_by_value_or_name(tmp_path):
     """Of the second slice, which lacks the label, a warning says that it counts as free of tumour."""
     for number, row in enumerate([2, 4]):
         write_slice(tmp_path / "imagesTr" / f"c_{number:03}_0000.png")
@@ -239,12 +239,18 @@ def test_a_dataset_of_nnu_net_in_pictures_has_its_labels_chosen_by_value_or_name
     names = {"labels": {"background": 0, "edema": 1, "Core": 2}, "file_ending": ".png", "numTraining": 2}
     (tmp_path / "dataset.json").write_text(json.dumps(names))
     assert open_dataset(tmp_path).findings == ()
-    for label, areas, absent in (("2", [1, 0], 1), ("core", [1, 0], 1), ("1", [2, 3], 0), ("Edema", [2, 3], 0)):
+    for label, areas, kinds in (
+        (None, [3, 3], ["labels-united"]),
+        ("2", [1, 0], ["label-absent"]),
+        ("core", [1, 0], ["label-absent"]),
+        ("1", [2, 3], []),
+        ("Edema", [2, 3], []),
+    ):
         dataset = open_dataset(tmp_path, label=label)
         read = list(read_cases(dataset.records))
         assert [case.truth.sum() for _, case, _ in read if case] == areas
         findings = [*dataset.findings, *(finding for _, _, found in read for finding in found)]
-        assert [finding.kind for finding in findings] == ["label-absent"] * absent
+        assert [finding.kind for finding in findings] == kinds
     assert named(open_dataset(tmp_path, label="necrosis")) == {("labels-missing", "imagesTr/c_000_0000.png")}
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from tumortrace.data.masks import read_label, read_mask
+from tumortrace.data.masks import read_label, read_mask, read_united
 from tumortrace.errors import DataError
 
 TUMOUR = np.array([[0, 1, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]], dtype=bool)
@@ -173,7 +173,9 @@ def test_masks_of_one_value(tmp_path, pixels, marked):
     ("pixels", "cause"),
     [
         (np.array([[0, 128, 255]], np.uint8), r"not a binary mask \(3 grey values: 0, 128, 255\)"),
-        (np.arange(6, dtype=np.uint8)[None], r"not a binary mask \(6 grey values\)"),
+        (np.arange(6, dtype=np.uint8)[None] * 9, r"not a binary mask \(6 grey values\)"),
+        (np.arange(18, dtype=np.uint8)[None], r"not a binary mask \(18 grey values\)"),  # a map of the brain
+        (np.array([[1, 2, 3]], np.uint8), r"not a binary mask \(3 grey values: 1, 2, 3\)"),  # without background
         (np.array([[[0, 0, 0], [255, 0, 0], [0, 255, 0]]], np.uint8), "3 different kinds of pixels"),
         (np.array([[[255, 255, 255], [255, 0, 0]]], np.uint8), r"nothing says which .* \(255; \(255, 0, 0\)\)"),
         (np.array([[[255, 0, 0], [0, 255, 0]]], np.uint8), "nothing says"),  # the channels contradict each other
@@ -200,8 +202,13 @@ def test_palette_that_contradicts_its_index_is_refused(tmp_path):
         read_mask(path)
 
 
-def test_several_palette_classes_are_refused(tmp_path):
-    path = save_palette(tmp_path / "m.png", np.array([[0, 1, 2]]), [0, 0, 0, 255, 0, 0, 255, 0, 0])
+@pytest.mark.parametrize(
+    "palette",
+    [[0, 0, 0, 99, 99, 99, 255, 255, 255], [0, 0, 9, 255, 0, 0, 0, 255, 0], [0, 0, 0, 0, 0, 0, 255, 0, 0]],
+    ids=["a soft edge", "no black", "two blacks"],
+)
+def test_palette_classes_that_may_be_no_labels_are_refused(tmp_path, palette):
+    path = save_palette(tmp_path / "m.png", np.array([[0, 1, 2]]), palette)
     with pytest.raises(DataError, match="not a binary mask"):
         read_mask(path)
 
@@ -257,14 +264,30 @@ def test_a_mask_whose_black_is_unknown_is_refused(tmp_path, values):
 LABELS = np.array([[0, 1, 3, 0], [2, 1, 3, 0], [0, 0, 0, 0]], np.uint8)
 
 
-@pytest.mark.parametrize("stored", ["grey", "sixteen bits", "equal channels", "palette"])
-def test_one_label_of_a_map_is_chosen_however_it_is_stored(tmp_path, stored):
-    path = tmp_path / "m.png"
+STORED = ["grey", "sixteen bits", "equal channels", "palette", "grey palette"]
+
+
+def save_labels(path: Path, stored: str) -> Path:
+    """The map of ``LABELS``, stored in one of several ways."""
     if stored == "palette":
-        save_palette(path, LABELS, [0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255])
-    else:
-        grey = LABELS.astype(np.uint16) if stored == "sixteen bits" else LABELS
-        save(path, np.stack([grey] * 3, axis=2) if stored == "equal channels" else grey)
+        return save_palette(path, LABELS, [0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255])
+    if stored == "grey palette":
+        return save_palette(path, LABELS, [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3])
+    grey = LABELS.astype(np.uint16) if stored == "sixteen bits" else LABELS
+    return save(path, np.stack([grey] * 3, axis=2) if stored == "equal channels" else grey)
+
+
+@pytest.mark.parametrize("stored", STORED)
+def test_labels_of_a_map_are_united_however_it_is_stored(tmp_path, stored):
+    mask, labels = read_united(save_labels(tmp_path / "m.png", stored))
+    np.testing.assert_array_equal(mask, LABELS > 0)
+    assert labels == (1, 2, 3)
+    assert read_united(save(tmp_path / "n.png", (LABELS == 3) * np.uint8(3)))[1] == ()
+
+
+@pytest.mark.parametrize("stored", STORED)
+def test_one_label_of_a_map_is_chosen_however_it_is_stored(tmp_path, stored):
+    path = save_labels(tmp_path / "m.png", stored)
     mask, others = read_label(path, 3)
     np.testing.assert_array_equal(mask, LABELS == 3)
     assert others == (1, 2)
@@ -282,10 +305,3 @@ def test_one_label_of_a_map_is_chosen_however_it_is_stored(tmp_path, stored):
 def test_a_mask_that_is_no_map_of_labels_has_none_to_choose(tmp_path, pixels, reason):
     with pytest.raises(DataError, match=reason):
         read_label(save(tmp_path / "m.png", pixels), 1)
-
-
-def test_a_map_of_labels_says_how_one_is_chosen(tmp_path):
-    with pytest.raises(DataError, match=r"4 grey values: 0, 1, 2, 3\); choose its label with --label VALUE, or save"):
-        read_mask(save(tmp_path / "m.png", LABELS))
-    with pytest.raises(DataError, match=r"4 grey values: 0, 80, 160, 240\); save masks as PNG"):
-        read_mask(save(tmp_path / "m.png", LABELS * np.uint8(80)))

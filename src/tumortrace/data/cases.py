@@ -13,7 +13,7 @@ from tumortrace.data.annotations.records import ImageAnnotation
 from tumortrace.data.findings import Finding, left_out, warning
 from tumortrace.data.geometry import Region, count_overlap, rasterize_region, region_bounds_xyxy
 from tumortrace.data.mask_checks import find_doubtful_masks, summarise_mask
-from tumortrace.data.masks import read_label, read_mask
+from tumortrace.data.masks import read_label, read_united
 from tumortrace.data.slice import Slice
 from tumortrace.data.slice_file import read_slice
 from tumortrace.data.volume import Volume, VolumeMask
@@ -158,11 +158,10 @@ def _describe_blank(image: Slice) -> str | None:
 
 
 def _read_mask_of(image: Slice, path: Path, label: int | None) -> tuple[NDArray[np.bool_], list[Finding]]:
-    """The mask of an image, or one label of it; every message says that it is the mask that is at fault."""
+    """The mask of an image, its labels united or one of them; every message says that it is the mask that is at fault."""
     name = f"{path.parent.name}/{path.name}"
-    others: tuple[int, ...] = ()
     try:
-        truth, others = (read_mask(path), others) if label is None else read_label(path, label)
+        truth, labels = read_united(path) if label is None else read_label(path, label)
     except DataError as error:
         raise DataError(f"{image.case_id}: its mask {name} cannot be used: {without_path(error)}") from None
     if truth.shape != image.size_hw:
@@ -172,9 +171,13 @@ def _read_mask_of(image: Slice, path: Path, label: int | None) -> tuple[NDArray[
             f"{image.case_id}: the image is {image.size_hw} pixels (height, width){turned} and its mask {name} is "
             f"{truth.shape}; {remedy}"
         )
-    if truth.any() or not others:
+    listed = ", ".join(map(str, labels))
+    if labels and label is None:
+        cause = f"its mask has the labels {listed}; all are united into the tumour"
+        return truth, [warning("labels-united", image.case_id, cause, "choose the tumour's label with --label VALUE")]
+    if truth.any() or not labels:
         return truth, []
-    cause = f"its mask has no label {label}, but {', '.join(map(str, others))}, and counts as free of tumour"
+    cause = f"its mask has no label {label}, but {listed}, and counts as free of tumour"
     return truth, [warning("label-absent", image.case_id, cause, "correct --label if this should be tumour")]
 
 

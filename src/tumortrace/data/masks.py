@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from tumortrace.errors import DataError
 from tumortrace.wording import counted
 
 MOST_LABELS = 16
-"""Largest number of labels that a map of a tumour has: one of more is a map of the brain."""
+"""Largest number of labels that a map of a tumour has, and largest value of one in a picture: others show the brain."""
 
 _AS_PNG = "save masks as PNG with 0 for background and 255 for tumour"
 
@@ -43,32 +44,45 @@ class _Pixel:
 
 
 def read_mask(path: PathLike[str] | str) -> NDArray[np.bool_]:
-    """Read a mask of two classes, however they are stored.
+    """Read a mask, however it is stored; see ``read_united``.
+
+    Returns:
+        True where there is tumour, shape (H, W), bool.
+    """
+    return read_united(path)[0]
+
+
+def read_united(path: PathLike[str] | str) -> tuple[NDArray[np.bool_], tuple[int, ...]]:
+    """Read a mask of two classes, however they are stored, or unite the labels of a map.
 
     Tumour is what is not black, what has a palette index other than 0, or what is opaque on a transparent ground. Of
     two grey values that are not black, the brighter one is tumour. A mask of one value is free of tumour if it is black
-    or transparent, and tumour all over otherwise.
+    or transparent, and tumour all over otherwise. More classes are the labels of a map if their palette indices or grey
+    values are at most ``MOST_LABELS`` and the background is 0: higher ones may be the grey of a soft edge.
 
     Args:
         path: A picture file of any kind that ``read_slice`` takes.
 
     Returns:
-        True where there is tumour, shape (H, W), bool.
+        True where there is tumour, shape (H, W), bool; and the labels of a map, in ascending order, if it has several.
 
     Raises:
-        DataError: The file cannot be read, its compression is lossy, it has more than two classes, or
-            nothing in it says which class is tumour.
+        DataError: The file cannot be read, its compression is lossy, it has more than two classes that are no labels,
+            or nothing in it says which class is tumour.
     """
     path = Path(path)
     samples = _read_samples(path)
     first = _find_class(samples, 0)
     if first.all():
-        return np.full_like(first, _is_marked(_pixel(samples, 0), path))
+        return np.full_like(first, _is_marked(_pixel(samples, 0), path)), ()
     second_at = int(first.argmin())
     second = _find_class(samples, second_at)
-    if not (first | second).all():
-        raise DataError(f"{path}: not a binary mask ({_count_classes(samples)}); {_describe_remedy(samples)}")
-    return second if _is_second_tumour(_pixel(samples, 0), _pixel(samples, second_at), path) else first
+    if (first | second).all():
+        return (second if _is_second_tumour(_pixel(samples, 0), _pixel(samples, second_at), path) else first), ()
+    labels = _find_labels(samples)
+    if labels is None:
+        raise DataError(f"{path}: not a binary mask ({_count_classes(samples)}); {_AS_PNG}")
+    return labels > 0, tuple(int(value) for value in np.unique(labels) if value)
 
 
 def read_label(path: PathLike[str] | str, label: int) -> tuple[NDArray[np.bool_], tuple[int, ...]]:
@@ -175,11 +189,17 @@ def _is_second_tumour(first: _Pixel, second: _Pixel, path: Path) -> bool:
     raise DataError(f"{path}: {what} which of two classes is tumour ({first}; {second}); {_AS_PNG}")
 
 
-def _describe_remedy(samples: Samples) -> str:
-    """What to do about a mask of several classes, which may be the labels of a map."""
-    values = samples.colour if samples.index is None else samples.index
-    is_map = values.ndim == 2 and samples.alpha is None and values.max() <= MOST_LABELS
-    return f"choose its label with --label VALUE, or {_AS_PNG}" if is_map else _AS_PNG
+def _find_labels(samples: Samples) -> NDArray[np.unsignedinteger[Any]] | None:
+    """The labels of a map, shape (H, W), 0 for the background; None for a mask of another kind.
+
+    A palette of greys alone may smooth an outline, so that its greys count and not its indices.
+    """
+    colour = samples.colour if samples.colour.ndim == 3 else samples.colour[:, :, None]
+    is_grey = (colour == colour[:, :, :1]).all()
+    values = colour[:, :, 0] if is_grey else samples.index
+    if values is None or samples.alpha is not None or values.max() > MOST_LABELS or values.all():
+        return None
+    return values if np.array_equal(values > 0, colour.any(axis=2)) else None
 
 
 def _count_classes(samples: Samples) -> str:
