@@ -206,9 +206,15 @@ def test_masks_of_other_folders_are_left_where_their_name_is_not_unique():
 
 
 def test_one_mask_never_serves_two_pictures():
-    for images, mask in ((["a.jpg", "a.png"], "a.png"), (["c_0000.png", "c_0001.png"], "c.png")):
+    own, contrast = "give each image a mask of its own", "keep one contrast, or list its images"
+    for images, mask, remedy in (
+        (["a.jpg", "a.png"], "a.png", own),
+        (["c_0000.png", "c_0001.png"], "c.png", contrast),
+        (["c_0000.jpg", "c_0000.png"], "c.png", own),
+    ):
         pairs, findings, claimed = match_names([*images, "b.png"], [mask, "b.png"])
         assert [pair.mask for pair in pairs] == ["", "", "b.png"]
         assert [(f.kind, f.severity, f.file) for f in findings] == [("mask-shared", "left out", i) for i in images]
         assert findings[0].cause == f"its mask {mask} would serve {images[1]} as well, so none of them uses it"
+        assert remedy in findings[0].remedy
         assert claimed == {mask, "b.png"}

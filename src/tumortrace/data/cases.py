@@ -158,7 +158,7 @@ def _describe_blank(image: Slice) -> str | None:
 
 
 def _read_mask_of(image: Slice, path: Path, label: int | None) -> tuple[NDArray[np.bool_], list[Finding]]:
-    """The mask of an image, its labels united or one of them; every message says that it is the mask that is at fault."""
+    """The mask of an image, its labels united or one of them; every message says that the mask is at fault."""
     name = f"{path.parent.name}/{path.name}"
     try:
         truth, labels = read_united(path) if label is None else read_label(path, label)

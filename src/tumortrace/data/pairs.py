@@ -41,6 +41,7 @@ PROMPTED = "prompted"
 """Header of the column that says which masks began with a box; it is written only where there are any."""
 
 _YES = "yes"
+_OWN_MASK = "give each image a mask of its own"
 _CHANNEL = re.compile(r"_\d{4}")  # nnU-Net: case_0000.png is the first channel of case.png
 
 
@@ -224,8 +225,11 @@ def _strip_word(stem: str, words: Sequence[str]) -> str | None:
 
 def _name_shared(image: str, mask: str, images: Sequence[str]) -> Finding:
     others = ", ".join(other for other in images if other != image)
-    cause = f"its mask {mask} would serve {others} as well, so none of them uses it"
-    return left_out("mask-shared", image, cause, "give each image a mask of its own")
+    cause, remedy = f"its mask {mask} would serve {others} as well, so none of them uses it", _OWN_MASK
+    stems = {stem_of(each) for each in images}
+    if len(stems) > 1 == len({stem[:-5] for stem in stems}) and all(_CHANNEL.fullmatch(stem[-5:]) for stem in stems):
+        remedy = f"a case has one channel here: keep one contrast, or list its images with their masks in {PAIRS}"
+    return left_out("mask-shared", image, cause, remedy)
 
 
 def _match_image_words(
