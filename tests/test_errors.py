@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tumortrace.errors import DataError, printable
+from tumortrace.errors import DataError, describe_system_error, printable
 
 
 @pytest.mark.parametrize(
@@ -35,3 +37,16 @@ def test_any_text_becomes_one_line_of_utf8(text):
     assert all(letter >= " " and not 0x7F <= ord(letter) <= 0x9F for letter in shown)
     assert printable(shown) == shown
     shown.encode()
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(errno.ENOSPC, "No space", "out/TRAIN/a.png"), "out/TRAIN: the disk is full; free space there, then"),
+        (OSError(errno.ENOSPC, "No space"), "the disk is full; free space there, then run the command again"),
+        (OSError(errno.EROFS, "Read-only", "out/a.png"), "out/a.png: Read-only; check path, permissions and disk"),
+        (OSError("odd"), "input/output: odd; check path, permissions and disk"),
+    ],
+)
+def test_a_full_disk_is_called_so(error, line):
+    assert describe_system_error(error).startswith(line)

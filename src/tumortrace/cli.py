@@ -32,7 +32,7 @@ from tumortrace.commands.serve import serve
 from tumortrace.commands.split import split
 from tumortrace.commands.sweep import sweep
 from tumortrace.commands.train import train
-from tumortrace.errors import TumortraceError, is_shortage, require_extra
+from tumortrace.errors import TumortraceError, describe_system_error, is_shortage, require_extra
 from tumortrace.interruption import exit_program, interrupt_on_signals
 from tumortrace.processes import is_launched
 from tumortrace.progress import show_progress
@@ -134,8 +134,7 @@ def _end_in_one_line(run: Callable[[], object]) -> None:
     except TumortraceError as error:
         _fail(str(error))
     except OSError as error:
-        # A full disk, a folder without permission: the operating system's own words name file and cause.
-        _fail(f"{error.filename or 'input/output'}: {error.strerror or error}; check path, permissions and disk")
+        _fail(describe_system_error(error))  # a full disk, a folder without permission
     except Exception as error:
         if not is_shortage(error):
             raise  # a bug, whose traceback is wanted

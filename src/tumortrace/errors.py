@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import unicodedata
+from pathlib import Path
 
 _DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -41,6 +43,17 @@ def split_remedy(error: TumortraceError, path: object) -> tuple[str, str]:
 def describe_cause(error: Exception) -> str:
     """Return why something cannot be read: what the system says, else the error's text, else its type."""
     return str(getattr(error, "strerror", None) or error) or type(error).__name__
+
+
+def describe_system_error(error: OSError) -> str:
+    """Return what the operating system says of a file and what to do about it, in one line.
+
+    Of a full disk the folder counts: which of its files no longer fits is chance.
+    """
+    if error.errno == errno.ENOSPC:
+        folder = f"{Path(error.filename).parent}: " if error.filename else ""
+        return f"{folder}the disk is full; free space there, then run the command again"
+    return f"{error.filename or 'input/output'}: {error.strerror or error}; check path, permissions and disk"
 
 
 def first_line(error: Exception) -> str:
