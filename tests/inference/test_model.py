@@ -54,9 +54,17 @@ def test_folder_that_is_no_run_is_named(tmp_path: Path):
 
 
 def test_run_that_has_not_finished_says_how_to_go_on(tmp_path: Path):
-    (tmp_path / "config.toml").touch()
-    with pytest.raises(ModelError, match=r"training has not finished, there are no weights yet; .* train --resume"):
-        find_model(str(tmp_path))
+    run = tmp_path / "my run"
+    run.mkdir()
+    (run / "config.toml").touch()
+    for settings in (f"--config '{run}/config.toml'", "--resume"):  # before and after the training index is written
+        with pytest.raises(ModelError) as caught:
+            find_model(str(run))
+        assert str(caught.value) == (
+            f"{run}: training has not finished, so there is no model.onnx; "
+            f"finish it on the same DATA: tumortrace train DATA --out '{run}' {settings}"
+        )
+        (run / "training.npz").touch()
 
 
 @pytest.mark.parametrize("names", [("config.toml", "split.json"), ("split.json",)], ids=["crossval", "sweep"])

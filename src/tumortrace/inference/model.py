@@ -21,6 +21,7 @@ from tumortrace.inference.session import Session
 from tumortrace.json_csv import parse_json
 from tumortrace.regular_files import open_regular
 from tumortrace.run_folder import BOX_ENCODER, CONFIG, MODEL, SPLIT, has_begun
+from tumortrace.wording import command_line
 
 CLASSES = ("background", "tumour")
 """Classes of the network's output, in order."""
@@ -96,8 +97,14 @@ def find_model(name_or_path: str) -> Path:
     if (path / SPLIT).is_file() and not has_begun(path):
         raise ModelError(f"{path}: a cross-validation or a sweep, a model each fold or run; give one of their folders")
     if (path / CONFIG).is_file():
-        raise ModelError(f"{path}: training has not finished, there are no weights yet; go on with train --resume")
+        raise ModelError(f"{path}: training has not finished, so there is no {MODEL}; {_describe_rest(path)}")
     raise ModelError(f"{path}: a folder without {MODEL}; give a finished run folder or an .onnx file")
+
+
+def _describe_rest(run: Path) -> str:
+    """The command that finishes a run; which data it was given stands in no file before its end."""
+    settings = ["--resume"] if has_begun(run) else ["--config", run / CONFIG]
+    return f"finish it on the same DATA: {command_line('train', 'DATA', '--out', run, *settings)}"
 
 
 def is_prompted(name_or_path: str) -> bool:
