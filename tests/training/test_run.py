@@ -251,7 +251,7 @@ def test_a_run_says_if_no_epoch_trains_at_full_size(
     coarse: int, phantom_data: Path, tmp_path: Path, train_only: Train, capsys: pytest.CaptureFixture[str]
 ):
     train_only(phantom_data, settings(epochs=1, coarse_epochs=coarse), tmp_path)
-    line = "no epoch trains at full size (training.coarse_epochs = 1, training.epochs = 1); lower"
+    line = "(training.coarse_epochs = 1, training.epochs = 1); add --set training.coarse_epochs=0\n"
     assert (line in capsys.readouterr().err) is (coarse == 1)
 
 

@@ -49,7 +49,10 @@ def settings_of(model: Model, overrides: Iterable[str] = ()) -> Config:
         threads=0,
         label="",
     )
-    return override(replace(base, training=training), overrides)
+    given = tuple(overrides)
+    epochs = override(replace(base, training=training), given).training.epochs
+    training = replace(training, coarse_epochs=min(COARSE_EPOCHS, epochs // 2))  # some are at full size in any case
+    return override(replace(base, training=training), given)
 
 
 def _was_improved(model: Model) -> bool:

@@ -186,7 +186,7 @@ def _say_if_all_coarse(training: TrainingConfig) -> None:
     if training.epochs <= training.coarse_epochs:
         tell(
             f"no epoch trains at full size (training.coarse_epochs = {training.coarse_epochs}, training.epochs = "
-            f"{training.epochs}); lower training.coarse_epochs too"
+            f"{training.epochs}); add --set training.coarse_epochs={training.epochs // 2}"
         )
 
 
