@@ -243,6 +243,36 @@ def test_a_run_stopped_in_its_first_epoch_leaves_nothing_to_another_in_its_place
     }
 
 
+def test_a_second_run_in_the_folder_is_refused_while_the_first_one_prepares(place, data, monkeypatch):
+    seen: list[str] = []
+
+    def begin_another(*_: object, **__: object) -> None:
+        monkeypatch.setattr(improve_module, "run_job", stop)
+        with pytest.raises(DataError, match="another run of tumortrace is writing there"):
+            place.improve("mine", corrected=data / "more")
+        seen.append("refused")
+        stop()
+
+    monkeypatch.setattr(improve_module, "run_job", begin_another)
+    with pytest.raises(KeyboardInterrupt):
+        place.improve("mine")
+    assert seen == ["refused"]
+    assert len(sides(place.runs / "mine")) == 24  # those of the first one
+
+
+def test_a_run_that_ended_while_another_compared_slices_is_kept(place, bettered, data, monkeypatch):
+    choose = improve_module.choose_sides
+
+    def come_first(*words: object) -> object:
+        shutil.copytree(bettered[0].runs / "mine", place.runs / "mine")
+        return choose(*words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(improve_module, "choose_sides", come_first)
+    with pytest.raises(ConfigError, match="holds a run already; continue it with --resume"):
+        place.improve("mine", corrected=data / "more")
+    assert hashes(place.runs / "mine") == hashes(bettered[0].runs / "mine")
+
+
 def test_a_run_is_not_resumed_with_other_old_data(place, tmp_path, monkeypatch):
     replay = flat(tmp_path / "replay", 12, seed=21)
     with monkeypatch.context() as patch:

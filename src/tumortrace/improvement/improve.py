@@ -40,7 +40,7 @@ from tumortrace.inference.model import Model, open_model
 from tumortrace.json_csv import Document, write_json
 from tumortrace.locks import lock_folder
 from tumortrace.progress import tell
-from tumortrace.run_folder import TRAINING_INDEX
+from tumortrace.run_folder import TRAINING_INDEX, check_run_folder
 from tumortrace.training.budget import fit_epochs
 from tumortrace.training.loop import ShouldStop
 from tumortrace.trials.jobs import Job, run_job
@@ -95,8 +95,8 @@ def improve(
         minutes: Time for the epochs; infinite for a study, where a busy computer must not change the result.
 
     Raises:
-        ConfigError: The run to resume began from another model, or with other cases.
-        DataError: Nothing can be held out, or nothing is left to train on.
+        ConfigError: The run to resume began with other cases, or another run came into the folder.
+        DataError: Nothing can be held out, nothing is left to train on, or another run is writing into the folder.
         TumortraceError: As ``train``.
     """
     survey = survey_cases(material.records)
@@ -105,15 +105,17 @@ def improve(
     sides = replace(chosen, findings=(*chosen.findings, *find_missing(models.all, ties)))
     work = _Work(material, models, survey, sides, out)
     _refuse_nothing(work)
-    _freeze(work, resume=resume)
-    tell(_describe(work))
-    settings = config if resume else fit_epochs(config, minutes=minutes)
-    job = Job("New model", out, settings, _training_set(work), _stop_after(minutes), models.start)
-    if failure := run_job(job):
-        raise RunFailedError(failure)
-    with lock_folder(out):
-        improvement = _conclude(work, _compare(work))
-        write_json(out / DOCUMENT, improvement_document(improvement, models))
+    with lock_folder(out / SCORES):  # from here to the end; the run folder is locked only while it is written
+        check_run_folder(out, resume=resume)  # again: another run may have come while the slices were compared
+        _freeze(work, resume=resume)
+        tell(_describe(work))
+        settings = config if resume else fit_epochs(config, minutes=minutes)
+        job = Job("New model", out, settings, _training_set(work), _stop_after(minutes), models.start)
+        if failure := run_job(job):
+            raise RunFailedError(failure)
+        with lock_folder(out):
+            improvement = _conclude(work, _compare(work))
+            write_json(out / DOCUMENT, improvement_document(improvement, models))
     return improvement
 
 
