@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tumortrace.api.answers import ImproveResult
 from tumortrace.cli import app
+from tumortrace.commands import improve as command
+from tumortrace.improvement.improve import Improvement
+from tumortrace.improvement.judge import Judgement, Verdict
 from tumortrace.inference.folder_default import write_folder_default
 from tumortrace.phantoms.slices import write_phantom_dataset
 
@@ -38,10 +42,13 @@ def test_the_answer_is_printed_and_shown_by_info(folder: Path, monkeypatch: pyte
     assert lines[1].startswith("Held-out part: no difference shown from tiny; mean Dice 0.")
     assert lines[1].endswith("too small to tell: no difference can be shown with fewer than 6 groups")
     assert lines[2].startswith("Standard set: no difference shown from tiny")
-    assert lines[3:6] == [
-        "Verdict: no difference shown.",
+    more = "tumortrace improve corrected MORE --from runs/mine --out ANOTHER"
+    assert lines[3:] == [
+        "Verdict on the held-out part: no difference shown.",
         "The default of the folder stays (held-out part: no difference shown from tiny).",
-        "Use the new model with --model runs/mine",
+        f"Next: correct slices of more patients, and give all of them: {more}",
+        "To use the new model all the same: --model runs/mine",
+        "Case by case: tumortrace compare runs/mine/scores/old-held-out-part runs/mine/scores/new-held-out-part",
     ]
     begin = "Held out: 4 of 8 corrected cases, in 4 groups of copies and patients; training on 4; too small to tell: "
     assert f"{begin}no difference can be shown with fewer than 6 groups, so correct more first\n" in done.stderr
@@ -50,6 +57,21 @@ def test_the_answer_is_printed_and_shown_by_info(folder: Path, monkeypatch: pyte
     again = CliRunner().invoke(app, [*words[:6], "--resume", "--json"])
     assert again.exit_code == 0, again.output
     assert json.loads(again.stdout) == json.loads((folder / "runs" / "mine" / "improvement.json").read_text())
+
+
+def test_every_comparison_that_speaks_against_the_model_is_named(capsys: pytest.CaptureFixture[str]):
+    def judged(part: str, verdict: Verdict) -> Judgement:
+        return Judgement(part, "old", 9, 9, 0.8, 0.7, -0.1, (-0.2, 0.0), 0.04, 1, 8, verdict, 9.0, 0, generated=False)
+
+    judgements = (judged("held-out part", "no difference shown"), judged("standard set", "worse"))
+    done = Improvement(Path("runs/x"), judgements, None, "", 9, 0, (), ())
+    command._print_result(
+        ImproveResult(done, {"verdict": "no difference shown", "is_default": False}, ()), [Path("a b")]
+    )
+    shown = capsys.readouterr().out
+    reasons = "held-out part: no difference shown from old; standard set: worse than old"
+    assert f"The default of the folder stays ({reasons}).\n" in shown
+    assert "tumortrace improve 'a b' MORE --from runs/x" in shown
 
 
 def test_a_mistake_is_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch):

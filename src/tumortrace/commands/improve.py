@@ -17,7 +17,7 @@ from tumortrace.commands.output import (
     report_findings,
     words_to_continue,
 )
-from tumortrace.wording import counted
+from tumortrace.wording import command_line, counted
 
 if TYPE_CHECKING:
     from tumortrace.api.answers import ImproveResult
@@ -65,17 +65,17 @@ def improve(  # noqa: PLR0913, PLR0917 - the options of the command
     if as_json:
         print_json(result.document)
     else:
-        _print_result(result)
+        _print_result(result, corrected)
     exit_if_unreadable(result.findings)
 
 
-def _print_result(result: ImproveResult) -> None:
+def _print_result(result: ImproveResult, corrected: list[Path]) -> None:
     done = result.improvement
     replayed = f" and {counted(done.replay_count, 'replayed case')}" if done.replay_count else ""
     console.print(
         f"Trained on {counted(done.train_count, 'corrected case')}{replayed}; {len(done.held_out)} held out.",
         *(judgement.sentence for judgement in done.judgements),
-        f"Verdict: {result.verdict}.",
+        f"Verdict on the held-out part: {result.verdict}.",
         sep="\n",
     )
     if result.is_default:
@@ -83,8 +83,10 @@ def _print_result(result: ImproveResult) -> None:
     else:
         from tumortrace.improvement.improve import speaks_against
 
-        console.print(f"The default of the folder stays ({speaks_against(done.judgements)[0].outcome}).")
-        console.print(f"Use the new model with --model {done.folder}")
-    console.print(
-        f"All scores, case by case: {done.folder / 'scores'}; held-out cases: {done.folder / 'held_out.json'}"
-    )
+        reasons = "; ".join(judgement.outcome for judgement in speaks_against(done.judgements))
+        console.print(f"The default of the folder stays ({reasons}).")
+        more = command_line("improve", *corrected, "MORE", "--from", done.folder, "--out", "ANOTHER")
+        console.print(f"Next: correct slices of more patients, and give all of them: {more}")
+        console.print(f"To use the new model all the same: --model {done.folder}")
+    scores = [done.folder / "scores" / f"{name}-held-out-part" for name in ("old", "new")]
+    console.print(f"Case by case: {command_line('compare', *scores)}")
