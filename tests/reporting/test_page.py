@@ -238,6 +238,7 @@ def test_images_and_patients_without_a_dice_are_behind_no_number(make_score: Mak
     write_evaluation(Evaluation((*ill, *healthy), (), {"name": "m", "sha256": ""}, 0.5), tmp_path / "scores")
     write_report([tmp_path / "scores"], tmp_path / "report.html")
     page = read(tmp_path / "report.html")
+    assert re.findall(r"<b>(.*?)</b><span>mean Dice on 2 of (.*?), 95", page) == [("0.900", "5 clean images")]
     assert "<b>2</b><span>of 5 scored images behind this number</span>" in page
     assert "<b>1</b><span>group of copies and patients</span>" in page
     assert "Dice over all pixels of a patient, mean over 1 patient: 0.900" in page

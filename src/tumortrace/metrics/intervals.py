@@ -230,4 +230,5 @@ def _corrected_levels(tops: Floats, bottoms: Floats, drawn: Floats) -> tuple[flo
 def _wilson(share: float, count: int) -> tuple[float, float]:
     centre = (share + _Z**2 / (2 * count)) / (1 + _Z**2 / count)
     half = _Z / (1 + _Z**2 / count) * math.sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2))
-    return max(float(centre - half), 0.0), min(float(centre + half), 1.0)
+    low, high = float(centre - half), float(centre + half)
+    return (max(low, 0.0) if share > 0 else 0.0), (min(high, 1.0) if share < 1 else 1.0)  # without rounding errors

@@ -63,8 +63,9 @@ def model_section(evaluation: StoredEvaluation) -> Section:
 def _headline(summary: Document, verdict: Verdict) -> Markup:
     dice, card = verdict.scores["dice"], summary["number_card"]
     behind = verdict.scores["n"] - dice["undefined"]
+    images = f"{behind} of {verdict.images}" if dice["undefined"] else verdict.images
     boxes = [
-        (cells.number(dice["mean"]), f"mean Dice on {verdict.images}, 95 % interval {cells.interval(dice['ci95'])}"),
+        (cells.number(dice["mean"]), f"mean Dice on {images}, 95 % interval {cells.interval(dice['ci95'])}"),
         (str(behind), f"of {counted(summary['n'], 'scored image')} behind this number"),
         (str(card["groups"]), f"{'group' if card['groups'] == 1 else 'groups'} of copies and patients"),
     ]
