@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import resource
 import signal
 import sys
@@ -100,3 +101,17 @@ def test_out_inside_the_data_is_refused(tmp_path: Path):
     for inside in (tmp_path / "data", tmp_path / "data" / "runs" / "a", tmp_path / "data" / ".." / "data" / "b"):
         with pytest.raises(DataError, match="lies inside the data folder"):
             refuse_inside(inside, tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    ("out", "root", "beside"),
+    [
+        ("tumortrace-masks", ".", str(Path("../tumortrace-masks"))),
+        ("scans/runs/a", "scans", "a"),
+        ("scans", "scans", "scans-out"),
+    ],
+)
+def test_a_folder_beside_the_data_is_proposed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out, root, beside):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=f"choose a folder outside, such as {re.escape(beside)}$"):
+        refuse_inside(Path(out), Path(root))

@@ -214,7 +214,10 @@ def refuse_inside(out: Path, root: Path) -> None:
         DataError: ``out`` is ``root`` or lies within it.
     """
     if out.resolve().is_relative_to(root.resolve()):
-        raise DataError(f"{out} lies inside the data folder {root}; choose a folder outside, nothing is written there")
+        name = f"{root.resolve().name}-out" if out.resolve() == root.resolve() else out.name
+        beside = os.path.normpath(root / os.pardir / name)
+        where = f"the data folder {root}, where nothing is written"
+        raise DataError(f"{out} lies inside {where}; choose a folder outside, such as {beside}")
 
 
 def rename_folder(folder: Path, place: Path) -> None:
