@@ -30,7 +30,7 @@ def open_regular(path: Path | str) -> io.BufferedReader:
     """
     if isinstance(path, StoredPath):
         return path.open_content()
-    _require_regular(os.stat(path).st_mode, path)
+    _require_regular(_stat(path).st_mode, path)
     flags = (getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))  # some systems lack some
     number = os.open(path, os.O_RDONLY | sum(flags))
     try:
@@ -74,10 +74,20 @@ def refuse_irregular(path: Path) -> os.stat_result:
         DataError: It is a folder, a pipe or a device.
         OSError: There is no such file.
     """
-    status = path.stat()
+    status = _stat(path)
     if not stat.S_ISREG(status.st_mode):
         raise DataError(f"{path}: {_name_type(status.st_mode)}, not a file; only regular files are read")
     return status
+
+
+def _stat(path: Path | str) -> os.stat_result:
+    """The status of a file; a dead link is called so, because a user sees a file there."""
+    try:
+        return os.stat(path)
+    except FileNotFoundError as error:
+        if not os.path.islink(path):
+            raise
+        raise FileNotFoundError(error.errno, "a link to a file that does not exist", str(path)) from None
 
 
 def _require_regular(mode: int, path: Path | str) -> None:

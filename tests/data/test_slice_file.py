@@ -105,6 +105,12 @@ def test_missing_file(tmp_path):
         read_slice(tmp_path / "gone.png")
 
 
+def test_a_dead_link_is_called_so(tmp_path):
+    (tmp_path / "dead.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(DataError, match=r"dead.png: cannot be read \(a link to a file that does not exist\)"):
+        read_slice(tmp_path / "dead.png")
+
+
 def test_empty_file(tmp_path):
     path = tmp_path / "a.png"
     path.touch()
