@@ -8,10 +8,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from tumortrace.api.answers import EvaluationResult, ReportResult
 from tumortrace.api.arguments import Data, FilePath, check_output, divide, list_folders, open_data
+from tumortrace.choices import Colours, Part
 from tumortrace.errors import DataError, require_extra
 from tumortrace.files import sync_folders_once
 from tumortrace.locks import lock_folder
@@ -19,9 +20,6 @@ from tumortrace.locks import lock_folder
 if TYPE_CHECKING:
     from tumortrace.evaluation.compare import Comparison
     from tumortrace.inference.model import Model
-
-Part = Literal["test", "val", "train", "all"]
-Colours = Literal["safe", "paper"]
 
 
 def evaluate(  # noqa: PLR0913 - the settings of an evaluation

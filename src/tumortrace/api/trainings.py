@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from tumortrace.api.answers import EvaluationResult, ImproveResult
 from tumortrace.api.arguments import Data, FilePath, check_output, divide, open_data, read_settings
+from tumortrace.choices import By
 from tumortrace.config import Config, with_label
 from tumortrace.data.dataset import exclude as exclude_cases
 from tumortrace.errors import ConfigError, require_extra
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from tumortrace.trials.jobs import Pool
     from tumortrace.trials.sweep import SweepResult
 
-By = Literal["groups", "source"]
 _ONE_PROCESS = "network.decoder = 'prompted' is trained by one process; omit --devices, --nodes or torchrun"
 
 

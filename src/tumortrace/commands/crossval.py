@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 import tumortrace
+from tumortrace.choices import By
 from tumortrace.commands.options import (
-    By,
     LabelOption,
     NegativesOption,
     RayOption,

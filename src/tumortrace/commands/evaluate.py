@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 import tumortrace
-from tumortrace.commands.options import DataArgument, FoldOption, LabelOption, ModelOption, Part, SplitOption
+from tumortrace.choices import Part
+from tumortrace.commands.options import DataArgument, FoldOption, LabelOption, ModelOption, SplitOption
 from tumortrace.commands.output import choose_model, console, exit_if_unreadable, print_scores, report_findings
 from tumortrace.wording import command_line
 

@@ -6,15 +6,11 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from tumortrace.errors import TumortraceError
-
-Part = Literal["test", "val", "train", "all"]
-By = Literal["groups", "source"]
-Colours = Literal["safe", "paper"]
 
 DataArgument = Annotated[Path, typer.Argument(metavar="DATA", help="Folder of images or scans, annotated.")]
 SeveralData = Annotated[list[Path], typer.Argument(metavar="DATA...", help="Folders of images or scans, annotated.")]

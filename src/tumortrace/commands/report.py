@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import tumortrace
-from tumortrace.commands.options import Colours
+from tumortrace.choices import Colours
 from tumortrace.commands.output import console, log
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
-Colours = Literal["safe", "paper"]
-"""``"safe"`` for all eyes and grey print, on the darkened slice; ``"paper"`` as in the student paper, on black."""
+from tumortrace.choices import Colours
 
 RGB = tuple[int, int, int]
 

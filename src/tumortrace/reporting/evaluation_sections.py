@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from tumortrace.choices import Colours
 from tumortrace.copies.agreement import ABOVE_THE_ANNOTATORS
 from tumortrace.evaluation.folder import StoredEvaluation
 from tumortrace.evaluation.verdict import Verdict, judge
@@ -23,7 +24,6 @@ from tumortrace.reporting.charts import (
     draw_risk,
     draw_trade_off,
 )
-from tumortrace.reporting.error_map import Colours
 from tumortrace.reporting.gallery import draw_gallery
 from tumortrace.reporting.html import Section
 from tumortrace.reporting.tables import NAMES, list_rates

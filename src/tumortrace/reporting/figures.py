@@ -17,12 +17,13 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
+from tumortrace.choices import Colours
 from tumortrace.config import load_config
 from tumortrace.errors import DataError
 from tumortrace.files import write_atomically
 from tumortrace.inference.overlay import to_display
 from tumortrace.json_csv import read_csv
-from tumortrace.reporting.error_map import LEGENDS, Colours, compare_on_slice
+from tumortrace.reporting.error_map import LEGENDS, compare_on_slice
 from tumortrace.run_folder import CONFIG, METRICS
 
 SMOOTHING = 0.6

@@ -10,9 +10,10 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from tumortrace.choices import Colours
 from tumortrace.evaluation.folder import ImageRow, StoredEvaluation, comparison_path, gallery_path
 from tumortrace.reporting import html
-from tumortrace.reporting.error_map import LEGENDS, Colours, compare_on_slice, split_comparison
+from tumortrace.reporting.error_map import LEGENDS, compare_on_slice, split_comparison
 
 PANEL_PX = 190
 """Longest side of a panel, in pixels."""

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tumortrace.choices import Colours
 from tumortrace.errors import DataError
 from tumortrace.evaluation.folder import StoredEvaluation, is_evaluation, name_folders, read_evaluation
 from tumortrace.evaluation.leaderboard import LEADERBOARD, RESULTS
 from tumortrace.reporting import html
-from tumortrace.reporting.error_map import Colours
 from tumortrace.reporting.evaluation_sections import evaluation_sections, model_section
 from tumortrace.reporting.html import Chapter, Section
 from tumortrace.reporting.run_sections import find_runs, run_sections

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tumortrace.choices import By
 from tumortrace.config import Config, load_config, to_toml
 from tumortrace.copies.split_files import apply_split, describe_check, split_document
 from tumortrace.copies.splits import Split, list_sources
@@ -24,7 +25,7 @@ from tumortrace.metrics.aggregate import summarise
 from tumortrace.progress import tell
 from tumortrace.run_folder import CALIBRATED, CONFIG, MANIFEST, TRAINING_INDEX, has_begun
 from tumortrace.training.compute import start_compute
-from tumortrace.trials.folds import By, keep_split
+from tumortrace.trials.folds import keep_split
 from tumortrace.trials.jobs import Here, Job, Pool, describe_left, read_seconds, run_jobs
 from tumortrace.wording import counted
 

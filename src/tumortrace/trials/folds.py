@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
+from tumortrace.choices import By
 from tumortrace.copies.split_files import read_split, write_split
 from tumortrace.copies.splits import Split, leave_sources_out, make_folds
 from tumortrace.copies.survey import Survey
 from tumortrace.errors import DataError
 from tumortrace.run_folder import SPLIT
-
-By = Literal["groups", "source"]
 
 
 def keep_split(survey: Survey, *, folds: int, by: By, out: Path) -> Split:
