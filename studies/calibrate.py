@@ -7,7 +7,8 @@ enough: its fold's groups are divided into halves, and each is scored with what 
 
 OUT then holds what a cross-validation's folder holds: ``per_image.csv``, ``summary.json``, ``split.json``, the runs as
 ``fold-4`` and so on, and ``calibrated.toml`` with the recipe fitted on all slices, which ``tools/publish_weights.py``
-takes. It prints what each reason for review is worth.
+takes. It prints what each reason for review is worth. With ``--keep MODEL`` temperature and thresholds are those of a
+model, and the confidence alone is fitted.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ def main(
     run: Annotated[list[str], typer.Option(help="FOLD=RUN, a run that was trained without the fold.")],
     out: Annotated[Path, typer.Option(help="Folder for scores and recipe.")],
     every: Annotated[int, typer.Option(help="Take every so many of the slices.")] = 1,
+    keep: Annotated[str, typer.Option(help="Model whose temperature and thresholds are kept.")] = "",
 ) -> None:
     """Score the folds and write the fitted recipe."""
     runs = {fold: Path(path) for fold, _, path in (one.partition("=") for one in run)}
@@ -69,7 +71,8 @@ def main(
     wanted = {case.file for case in split.cases if case.side in runs}
     records = [record for record in dataset.records if record.case_id in wanted][::every]
     reasons = Reasons()
-    fitted = cross_fit(hold_out(runs, records, split), survey_cases(records), on_case=reasons.note)
+    kept = open_model(keep).recipe if keep else None
+    fitted = cross_fit(hold_out(runs, records, split), survey_cases(records), keep=kept, on_case=reasons.note)
     write_evaluation(fitted.evaluation, out)
     write_atomically(out / SPLIT, (sources / "folds.json").read_bytes())
     for fold, folder in runs.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import tumortrace
 import tumortrace.reporting.cases  # what is imported later would keep the counting functions
 import tumortrace.reporting.page
 import tumortrace.trials.crossval
-from tumortrace.config import config_from_tables
+from tumortrace.config import CONFIDENCE_WEIGHTS, Recipe, config_from_tables
 from tumortrace.copies.agreement import measure_agreement
 from tumortrace.copies.survey import survey_cases
 from tumortrace.copies.training_index import load_training_index
@@ -106,6 +107,21 @@ def test_a_cross_validation_is_scored_with_two_decodes_and_one_agreement(dataset
     # One decode in the survey, one to fit, one to score.
     assert (work.calls["read_slice"], work.calls["read_case"], work.calls["hash_case"]) == (3 * 14, 14, 14)
     assert work.calls["measure_agreement"] == 1
+
+
+def test_a_recipe_is_kept_without_a_decode_to_fit(dataset: Dataset, tiny_run: Path, work: Work):
+    records = [record for record in dataset.records if record.part != "test"]
+    index, model = load_training_index(tiny_run / "training.npz"), open_model(str(tiny_run))
+    folds = [HeldOut(str(number + 1), model, index, tuple(records[number::2])) for number in range(2)]
+    kept = Recipe((512, 512), temperature=1.7, threshold=0.35, peak_threshold=0.6)
+    fitted = cross_fit(folds, survey_cases(records), keep=kept)
+    expected = replace(model.recipe, temperature=1.7, threshold=0.35, peak_threshold=0.6)
+    for recipe in (fitted.recipe, *fitted.fold_recipes.values()):
+        assert replace(recipe, confidence=(), review_below=0.5) == replace(expected, confidence=(), review_below=0.5)
+        assert len(recipe.confidence) == CONFIDENCE_WEIGHTS
+    assert fitted.evaluation.threshold == 0.35
+    # One decode in the survey, one to score.
+    assert (work.calls["read_slice"], work.calls["predict"]) == (2 * 14, 14)
 
 
 def test_a_cross_validation_decodes_a_slice_once_a_training_and_three_times_besides(

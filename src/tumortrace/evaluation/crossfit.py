@@ -74,20 +74,24 @@ class CrossFit:
 
 
 def cross_fit(
-    folds: Sequence[HeldOut], survey: Survey, *, on_case: OnCase = lambda _case, _prediction, _score: None
+    folds: Sequence[HeldOut],
+    survey: Survey,
+    *,
+    keep: Recipe | None = None,
+    on_case: OnCase = lambda _case, _prediction, _score: None,
 ) -> CrossFit:
     """Score all folds; each picture is decoded twice, once to fit and once to score.
 
     Args:
         folds: Two or more folds.
         survey: A survey of all cases.
+        keep: Recipe whose temperature and thresholds are kept, so that the confidence alone is fitted; None fits all.
         on_case: Called with each case, the prediction that is scored, and the scores.
 
     Raises:
         DataError: No case of a fold can be read.
     """
-    histograms = {held.fold: _count(held, survey) for held in folds}
-    recipes = {held.fold: fit_recipe(held.model.recipe, _others(histograms, held.fold)) for held in folds}
+    recipes, recipe = _keep(keep, folds) if keep else _fit(folds, survey)
     scores: dict[str, list[CaseScore]] = {}
     unreadable: list[Finding] = []
     for held in folds:
@@ -95,7 +99,6 @@ def cross_fit(
         unreadable += findings
     weights = {held.fold: _fit_confidence(_others(scores, held.fold)) for held in folds}
     rated = [_rate(score, weights[fold], fold) for fold, listed in scores.items() for score in listed]
-    recipe = fit_recipe(folds[0].model.recipe, [each for listed in histograms.values() for each in listed])
     card = folds[0].model.card
     flagged = float(np.quantile([score.confidence for score in rated], FLAGGED))
     evaluation = Evaluation(
@@ -110,6 +113,20 @@ def cross_fit(
     )
     fitted = replace(recipe, confidence=_fit_confidence(rated), review_below=round(flagged, 4))
     return CrossFit(evaluation, fitted, {fold: replace(recipes[fold], confidence=weights[fold]) for fold in recipes})
+
+
+def _fit(folds: Sequence[HeldOut], survey: Survey) -> tuple[dict[str, Recipe], Recipe]:
+    """Fit the temperature and thresholds of each fold on the other folds, and of the next model on all folds."""
+    histograms = {held.fold: _count(held, survey) for held in folds}
+    recipes = {held.fold: fit_recipe(held.model.recipe, _others(histograms, held.fold)) for held in folds}
+    return recipes, fit_recipe(folds[0].model.recipe, [each for listed in histograms.values() for each in listed])
+
+
+def _keep(kept: Recipe, folds: Sequence[HeldOut]) -> tuple[dict[str, Recipe], Recipe]:
+    """Give each fold, and the next model, the temperature and thresholds of a recipe."""
+    fitted = {key: getattr(kept, key) for key in ("temperature", "threshold", "peak_threshold")}
+    recipes = {held.fold: replace(held.model.recipe, **fitted) for held in folds}
+    return recipes, recipes[folds[0].fold]
 
 
 def _count(held: HeldOut, survey: Survey) -> list[CaseHistogram]:

@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 FEATURES = (
     "mean probability over the mask",
     "expected Dice",
-    "highest probability",
     "stability",
     "log of the expected area",
     "empty mask",
+    "logit of the highest probability of an empty mask",
 )
 """What ``mask_features`` measures, in order."""
 
 _LOW, _HIGH = 0.3, 0.7  # a mask that hardly changes between these thresholds has a sharp border
 _SMALLEST = 1e-5  # of the frame: less is as good as nothing
+_FAINTEST = 1e-6  # probability that is as good as 0; its logit is finite
 
 
 def mask_features(probability: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -28,10 +29,11 @@ def mask_features(probability: NDArray[np.float32], mask: NDArray[np.bool_]) -> 
 
     - the mean probability over the mask, 0 for an empty one;
     - the Dice to expect if the probabilities are right: 2 sum(p over the mask) / (sum(p) + area of the mask);
-    - the highest probability anywhere;
     - the Dice of the masks at a low and at a high threshold, 0 if the latter is empty;
     - log10 of the expected area as a share of the frame, from -5;
-    - 1 if the mask is empty.
+    - 1 if the mask is empty;
+    - the logit of the highest probability if the mask is empty, from -13.8 to 13.8, else 0. A missed tumour often
+      leaves a trace, and the logit tells a faint one from none (docs/decisions/0042).
 
     Args:
         probability: Probability of tumour, shape (H, W), float32 in [0, 1].
@@ -48,10 +50,10 @@ def mask_features(probability: NDArray[np.float32], mask: NDArray[np.bool_]) -> 
         [
             inside / area if area else 0.0,
             2 * inside / (total + area) if area else 0.0,
-            float(probability.max()),
             2 * high / (low + high) if high else 0.0,
             math.log10(max(total / probability.size, _SMALLEST)),
             0.0 if area else 1.0,
+            0.0 if area else _logit(float(probability.max())),
         ]
     )
 
@@ -73,3 +75,8 @@ def estimate_confidence(features: NDArray[np.float64], weights: Sequence[float])
         raise ValueError(f"{len(weights)} weights for {len(features)} features and a constant")
     score = weights[0] + float(np.dot(weights[1:], features))
     return 0.5 * (1.0 + math.tanh(0.5 * score))
+
+
+def _logit(probability: float) -> float:
+    bounded = min(max(probability, _FAINTEST), 1.0 - _FAINTEST)
+    return math.log(bounded / (1.0 - bounded))

@@ -37,7 +37,7 @@ REFUSED = {
 _UNKNOWN = "an object of unknown kind"
 
 MONOCHROME = ("MONOCHROME1", "MONOCHROME2", "")
-"""Grey pictures; without a word on it, as GDCM and DCMTK do, one sample a pixel is taken as MONOCHROME2."""
+"""Grey pictures; if a header does not say, one sample a pixel is taken as MONOCHROME2."""
 
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR")
 
