@@ -81,7 +81,8 @@ SCORED_ON = {
     "stage. The shipped model was trained on them. No stage was chosen by its scores on these slices; the threshold "
     "was fitted on every second one",
     "fast": "every second slice of four folds, each by a model that was trained in the same way without them; the "
-    "shipped one was trained on them. Choices of its recipe were made on these slices",
+    "shipped one was trained on them. Choices of its recipe were made on these slices; its confidence was fitted on "
+    "two of the folds",
 }
 SOURCES = "python -m studies.sources DATA --out sources"
 TRAIN = "tumortrace train DATA/figshare sources/brisc DATA/lgg sources/br35h --negatives sources/tumour_free"

@@ -80,7 +80,7 @@ def cross_fit(
     keep: Recipe | None = None,
     on_case: OnCase = lambda _case, _prediction, _score: None,
 ) -> CrossFit:
-    """Score all folds; each picture is decoded twice, once to fit and once to score.
+    """Score all folds; each picture is decoded once to score, and once before if temperature and thresholds are fitted.
 
     Args:
         folds: Two or more folds.
