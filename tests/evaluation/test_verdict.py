@@ -37,6 +37,7 @@ def summary(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
 def test_the_clean_images_are_judged_beside_baselines_on_the_same():
     verdict = judge(summary())
     assert (verdict.heading, verdict.images) == ("The number to believe", "20 clean images")
+    assert (verdict.believable, verdict.of_clean) == (True, True)
     assert verdict.scores["dice"]["mean"] == 0.6
     assert {name: each["mean"] for name, each in verdict.baselines.items()} == {"all_background": 0.0, "mean_mask": 0.5}
     leaked, beside = verdict.sentences
@@ -71,6 +72,7 @@ def test_the_clean_images_are_judged_beside_baselines_on_the_same():
 def test_a_number_that_cannot_be_believed_says_so_first(fields: dict[str, Any], heading: str, images: str):
     verdict = judge(summary(**fields))
     assert (verdict.heading, verdict.images) == (heading, images)
+    assert (verdict.believable, verdict.of_clean) == (False, images == "20 clean images")
     assert verdict.sentences[0].startswith("Not a number to believe: ")
     assert verdict.baselines["mean_mask"]["mean"] == (0.9 if images == "all 24 images" else 0.5)
     assert f"On {images} the model's" in verdict.sentences[-1]

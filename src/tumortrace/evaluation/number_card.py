@@ -36,7 +36,7 @@ def make_number_card(summary: Document, verdict: Verdict, groups: Sequence[str])
     best = max(known, key=lambda name: known[name]["mean"], default=None)
     twice, alarms, clean = summary["outlined_twice"], summary["false_alarms"], summary["clean"]
     card: Document = {
-        "believable": not verdict.heading.startswith("Not"),
+        "believable": verdict.believable,
         "images": verdict.images,
         "n": verdict.scores["n"],
         "undefined": verdict.scores["dice"]["undefined"],

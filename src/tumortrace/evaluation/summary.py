@@ -78,7 +78,7 @@ def summary_document(evaluation: Evaluation, *, folds: Sequence[Document] = ()) 
         }
     )
     verdict = judge(document)
-    judged = clean if verdict.scores is document["clean"] else scores
+    judged = clean if verdict.of_clean else scores
     alarms, twice = describe_false_alarms(judged), _describe_outlined_twice(evaluation, judged)
     beside = nan_to_none({"false_alarms": alarms, "outlined_twice": twice})
     groups = [score.group for score in judged if not math.isnan(score.counts.dice)]

@@ -20,6 +20,8 @@ class Verdict:
     """A verdict on an evaluation.
 
     Attributes:
+        believable: Whether the number can be believed.
+        of_clean: Whether the clean images are judged, and not all.
         heading: Whether the number can be believed, and if not, why, in a few words.
         scores: The scores that are judged: those of the clean images, or of all images where these have no number.
         images: These images in words: "17 clean images", "all 24 images".
@@ -27,6 +29,8 @@ class Verdict:
         sentences: Sentences that a reader has to know.
     """
 
+    believable: bool
+    of_clean: bool
     heading: str
     scores: Document
     images: str
@@ -53,7 +57,8 @@ def judge(summary: Document) -> Verdict:
     sentences += [_compare_with_baselines(scores, images, baselines), _compare_with_annotators(summary)]
     heading = f"Not a number to believe: {doubt[0]}" if doubt else "The number to believe"
     heading += ", from few images" if not doubt and _count_behind(scores) < FEW else ""
-    return Verdict(heading, scores, images, baselines, tuple(each for each in sentences if each))
+    kept = tuple(each for each in sentences if each)
+    return Verdict(doubt is None, chosen, heading, scores, images, baselines, kept)
 
 
 def _find_doubt(summary: Document) -> tuple[str, str] | None:
