@@ -15,7 +15,7 @@ from tumortrace.json_csv import Document
 from tumortrace.metrics.aggregate import describe_values, interval_bounds
 from tumortrace.metrics.calibration import FALSE_ALARM_AREA
 from tumortrace.metrics.froc import PEAKS, trace_operating_points
-from tumortrace.metrics.intervals import mean_interval, ratio_interval
+from tumortrace.metrics.intervals import mean_interval
 from tumortrace.metrics.overlap import PixelCounts
 
 
@@ -27,7 +27,7 @@ def describe_false_alarms(scores: Sequence[CaseScore]) -> Document:
     """
     free = [score for score in scores if not score.tumour_px]
     alarms = [float(score.predicted_px > FALSE_ALARM_AREA * score.frame_px) for score in free]
-    interval = ratio_interval(alarms, [1.0] * len(free), [score.group for score in free]) if free else (math.nan,) * 2
+    interval = mean_interval(alarms, [score.group for score in free])
     false_lesions: dict[str, float] = {}
     for score in scores:
         false_lesions[score.group] = false_lesions.get(score.group, 0) + score.lesions.false_lesions

@@ -119,8 +119,7 @@ def judge(
     news = np.array([judged_dice(score) for score in common])
     groups = [score.group for score in common]
     differences = news - olds
-    interval = mean_interval(differences, groups, shares=False) if common else (math.nan, math.nan)
-    p = paired_p_value(differences, groups) if common else math.nan
+    interval, p = mean_interval(differences, groups, shares=False), paired_p_value(differences, groups)
     return Judgement(
         part=part,
         old_model=old_model,
