@@ -152,7 +152,7 @@ def _measure_shape(head: Mask, shape: _Shape) -> dict[str, float]:
 
 
 def _overlap_with_ellipse(head: Mask, centre_xy: NDArray[np.float64], spread: NDArray[np.float64]) -> float:
-    """IoU with the ellipse of the same centre and second moments: in it the Mahalanobis distance is at most 2."""
+    """Return the IoU with the ellipse of the same centre and second moments (Mahalanobis distance at most 2)."""
     x = np.arange(head.shape[1]) - centre_xy[0]
     y = np.arange(head.shape[0])[:, None] - centre_xy[1]
     (xx, xy), (_, yy) = np.linalg.inv(spread)
@@ -194,7 +194,7 @@ def _measure_inside(values: Grey) -> dict[str, float]:
 
 
 def _around(inside: Mask) -> tuple[slice, slice]:
-    """The rows and columns of a mask, with a margin for the blur: looking at the rest would be for nothing."""
+    """Return rows and columns of the box around a mask, with a margin for the blur."""
     left, top, width, height = cv2.boundingRect(inside.astype(np.uint8))
     margin = 4
     return slice(max(top - margin, 0), top + height + margin), slice(max(left - margin, 0), left + width + margin)
@@ -218,5 +218,5 @@ def _measure_grain(grey: Grey, small: SmallPicture, inside: Mask) -> dict[str, f
 
 
 def _typical_size(values: Grey) -> float:
-    """Median of the absolute values; 0 if there are none."""
+    """Return the median of the absolute values; 0 without values."""
     return rank(np.abs(values), 0.5) if values.size else 0.0

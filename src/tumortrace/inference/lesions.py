@@ -68,7 +68,7 @@ def _measure(
     corner_xy: tuple[int, int],
     spacing_mm: tuple[float, float] | None,
 ) -> Lesion:
-    """One lesion, alone in a window of the slice that begins at a corner."""
+    """Measure one lesion in a window of the slice whose first pixel is ``corner_xy``."""
     rows, columns = np.nonzero(pixels)
     area_px = len(rows)
     left, top = corner_xy
@@ -89,7 +89,7 @@ def _measure(
 
 
 def _longest_distance(pixels: NDArray[np.bool_], spacing_mm: tuple[float, float]) -> float:
-    """Longest distance between two pixel corners of a component; they lie on the convex hull of its outer pixels."""
+    """Return the longest distance between two pixel corners of a component, which lie on its convex hull."""
     contours, _ = cv2.findContours(pixels.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     outer_xy = np.concatenate(contours)[:, 0, :]
     corners = np.concatenate([outer_xy + np.array([dx, dy]) for dx in (0, 1) for dy in (0, 1)])

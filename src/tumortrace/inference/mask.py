@@ -70,7 +70,7 @@ def keep_peaks(mask: NDArray[np.bool_], probability: NDArray[np.float32], lowest
 
 
 def _reaching(labelled: LabelledMask, probability: NDArray[np.float32], level: float) -> NDArray[np.bool_]:
-    """Which lesions reach a level somewhere, shape (N,)."""
+    """Return whether each lesion reaches a level somewhere, shape (N,)."""
     reached = np.zeros(labelled.count + 1, dtype=np.bool_)
     reached[labelled.labels[probability >= level]] = True
     return reached[1:]
@@ -79,7 +79,7 @@ def _reaching(labelled: LabelledMask, probability: NDArray[np.float32], level: f
 def _keep(
     mask: NDArray[np.bool_], window: tuple[slice, slice], labelled: LabelledMask, kept: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """The mask with these of its lesions; itself if these are all."""
+    """Return the mask with only the kept lesions; the mask itself if all are kept."""
     if kept.all():
         return mask
     result = np.zeros_like(mask)

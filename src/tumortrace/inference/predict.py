@@ -114,7 +114,7 @@ def reject(image: Slice, fault: str) -> Prediction:
 
 
 def _infer(model: Model, upright: UprightSlice, window: Window, *, mirror: bool, case_id: str) -> NDArray[np.float32]:
-    """Tumour probability on the network's grid, before calibration."""
+    """Return the tumour probability on the network's grid, before calibration."""
     prepared = prepare(upright, model.recipe, window)
     # Left and right only: half of the slices are mirrored in training, few are upside down.
     images = np.stack([prepared, prepared[:, ::-1]] if mirror else [prepared])[:, None]  # (1 or 2, 1, H, W)

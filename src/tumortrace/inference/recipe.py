@@ -141,7 +141,7 @@ def restore(
 
 
 def tumour_probability(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Probability of tumour from the network's output.
+    """Turn the network's output into the probability of tumour.
 
     The softmax over two channels is the logistic function of their difference, which does not overflow.
 
@@ -177,12 +177,12 @@ def apply_temperature(probability: NDArray[np.float32], temperature: float) -> N
 
 
 def recipe_to_json(recipe: Recipe) -> str:
-    """The recipe as it is stored in the metadata of an ONNX file."""
+    """Return a recipe as the metadata of an ONNX file stores it."""
     return json.dumps(asdict(recipe), sort_keys=True)
 
 
 def recipe_from_json(text: str) -> Recipe:
-    """The recipe of an ONNX file's metadata.
+    """Read a recipe from the metadata of an ONNX file.
 
     Raises:
         ConfigError: It has an unknown key or a wrong value.
@@ -192,7 +192,7 @@ def recipe_from_json(text: str) -> Recipe:
 
 
 def _make_square(window: Window) -> Window:
-    """A square of the longer side around the same middle, the odd row or column at the end."""
+    """Return the square of the longer side around the same middle, the odd row or column at the end."""
     top, bottom, left, right = window
     height, width = bottom - top, right - left
     rows, columns = max(width - height, 0), max(height - width, 0)

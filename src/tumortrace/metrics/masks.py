@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 def surround(mask: NDArray[np.bool_]) -> tuple[slice, slice] | None:
-    """Rows and columns of the box around a mask: everything else would be work for nothing. None if it is empty."""
+    """Return rows and columns of the smallest box around a mask (H, W), bool; None if the mask is empty."""
     left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
     return (slice(top, top + height), slice(left, left + width)) if width else None
 

@@ -28,7 +28,7 @@ AIR = 0.12
 
 
 def augment(image: Grey, truth: Truth, settings: AugmentationConfig, rng: Generator) -> tuple[Grey, Truth]:
-    """One random variant of a slice and its truth.
+    """Return a random variant of a slice and its truth.
 
     Args:
         image: Shape (H, W), float32, any range; a constant picture gives zeros.
@@ -61,7 +61,7 @@ def scale_to_unit(image: Grey) -> Grey:
 
 
 def _flip(grey: Grey, truth: Truth, rng: Generator) -> tuple[Grey, Truth]:
-    """One of the eight ways to lay a square on itself, one in seven turned; of no square, by the half."""
+    """Mirror half of the slices, and turn one in seven by quarters; one that is not square by a half."""
     if rng.random() < 0.5:
         grey, truth = grey[:, ::-1], truth[:, ::-1]
     if rng.random() < 0.15:
@@ -87,7 +87,7 @@ def _move(grey: Grey, truth: Truth, rng: Generator) -> tuple[Grey, Truth]:
 
 
 def mostly_small(largest: float, rng: Generator) -> float:
-    """Within +- largest, a third of it or less in two draws of three: most slices are laid as usual, some are not."""
+    """Draw a number within +- ``largest``; two of three draws lie within a third of it."""
     return float(np.clip(rng.normal(0.0, largest / 3), -largest, largest))
 
 
@@ -102,15 +102,15 @@ def _change_appearance(grey: Grey, truth: Truth, rng: Generator) -> tuple[Grey, 
 
 
 def strip_skull(grey: Grey, truth: Truth, *, depth: float) -> Grey:
-    """Black outside of what is left of the head without its rim; the tumour always stays.
+    """Blacken everything but the head without its rim; the tumour always stays.
 
     Args:
         grey: Shape (H, W), float32 in 0..1.
         truth: Shape (H, W), uint8, 1 where there is tumour.
-        depth: Depth of the rim, as a share of the distance from the head's edge to its middle.
+        depth: Depth of the rim, as a fraction of the distance from the head's edge to its middle.
 
     Returns:
-        A new slice; the same if there is no head in it.
+        A new slice; the given one if it has no head.
     """
     inside = find_inside(grey, depth)
     if not inside.any():
@@ -143,7 +143,7 @@ def find_inside(grey: Grey, depth: float) -> NDArray[np.bool_]:
 
 
 def recolour_tumour(grey: Grey, truth: Truth, rng: Generator) -> Grey:
-    """Brighter, darker or inverted within a softened outline, so that no contrast alone means tumour."""
+    """Brighten, darken or invert the tumour within a softened outline, so that no contrast alone means tumour."""
     spread = float(rng.uniform(0.5, 2.5))
     soft = cv2.GaussianBlur(truth.astype(np.float32), (0, 0), spread)
     inside = float(grey[truth > 0].mean())
@@ -155,7 +155,7 @@ def recolour_tumour(grey: Grey, truth: Truth, rng: Generator) -> Grey:
 
 
 def _draw_over(grey: Grey, rng: Generator) -> Grey:
-    """A line of text, or a frame, as pictures from a viewer have them."""
+    """Draw a line of text or a frame, as pictures from a viewer have them."""
     drawn = np.zeros(grey.shape, dtype=np.uint8)
     height, width = grey.shape
     if rng.random() < 0.5:
@@ -169,10 +169,10 @@ def _draw_over(grey: Grey, rng: Generator) -> Grey:
 
 
 def change_intensity(grey: Grey, rng: Generator) -> Grey:
-    """Another contrast first, then what the receiving coil, the reconstruction and the file do to it, in that order.
+    """Change the contrast, then add the effects of receiving coil, reconstruction and file, in that order.
 
-    Each change is seldom, so that half of the slices keep most of their own contrast: drawn at every slice, they cost
-    more on the hospitals in the training set than they bring on others.
+    Each change is rare, so that many slices keep most of their own contrast. Applied to every slice, the changes cost
+    more on the hospitals in the training set than they gain on others.
     """
     if rng.random() < 0.6:
         grey = _remap(grey, rng)
@@ -194,9 +194,9 @@ def change_intensity(grey: Grey, rng: Generator) -> Grey:
 
 
 def _remap(grey: Grey, rng: Generator) -> Grey:
-    """A random curve over the grey levels: gamma, a window, bends; seldom not even monotone, or with tissue inverted.
+    """Apply a random curve to the grey levels: gamma, a window, bends; rarely not monotone, or with tissue inverted.
 
-    Air stays black when tissue is inverted, as between T1 and T2; slices inverted as a whole are turned back before.
+    Air stays black when tissue is inverted, as between T1 and T2. Slices inverted as a whole were turned back before.
     """
     level = np.linspace(0.0, 1.0, CURVE_STEPS)
     curve = level ** np.exp(rng.uniform(-0.7, 0.7)) if rng.random() < 0.7 else level
@@ -215,7 +215,7 @@ def _remap(grey: Grey, rng: Generator) -> Grey:
 
 
 def _bias_field(shape_hw: tuple[int, ...], rng: Generator) -> Grey:
-    """A smooth factor about 1, from a few random numbers."""
+    """Draw a smooth factor around 1 from a few random numbers."""
     coarse = np.exp(rng.uniform(-0.5, 0.5, size=(3, 3))).astype(np.float32)
     return np.asarray(cv2.resize(coarse, (shape_hw[1], shape_hw[0]), interpolation=cv2.INTER_CUBIC), dtype=np.float32)
 
