@@ -197,6 +197,19 @@ def test_a_peak_threshold_by_hand():
     assert choose_peak_threshold([healthy_with_peak(0.95)] * 3, 2.0, 0.3) == 0.825
 
 
+def tumour_with_peak(peak: float) -> CaseHistogram:
+    """A case whose tumour has this probability, and background a higher one."""
+    truth = np.array([[True, False]])
+    return count_logits(np.array([[peak, 0.999]], np.float32), truth, truth)
+
+
+def test_a_peak_that_most_tumours_do_not_reach_is_not_asked():
+    alarms = [healthy_with_peak(0.65)] * 9
+    # All nine are painted up to a peak of 0.6. Of four tumours, four reach 0.5, two 0.6, and 0.7 as many as are given.
+    for peaks, chosen in (((0.55, 0.55, 0.65, 0.65), 0.6), ((0.55, 0.55, 0.75, 0.75), 0.7), ((0.45,) * 4, 0.0)):
+        assert choose_peak_threshold([*alarms, *map(tumour_with_peak, peaks)], 1.0, 0.4) == chosen
+
+
 def test_no_peak_is_asked_where_nothing_is_free_of_tumour():
     truth = np.array([[True, False]])
     assert choose_peak_threshold([count_logits(np.array([[0.4, 0.6]], np.float32), truth, truth)], 1.0, 0.5) == 0.0

@@ -31,6 +31,9 @@ FALSE_ALARM_AREA = 0.001
 ACCEPTED_ALARMS = 0.05
 """Fraction of tumour-free slices on which a false alarm is accepted."""
 
+LEAST_REACHED = 0.5
+"""Fraction of the cases with tumour that have to reach a peak threshold in their tumour; fewer silence the model."""
+
 EQUAL_DICE = 0.005
 """Difference in mean Dice that does not choose between thresholds: two seeds of a training differ by more."""
 
@@ -213,7 +216,8 @@ def choose_peak_threshold(histograms: Sequence[CaseHistogram], temperature: floa
     """Return the lowest peak threshold with at most ``ACCEPTED_ALARMS`` on tumour-free cases.
 
     The count uses the highest probability of the whole case. A case may have several lesions, each of which has to
-    reach the peak threshold by itself, so the fraction of false alarms is at most the one counted here.
+    reach the peak threshold by itself, so the fraction of false alarms is at most the one counted here. Only peak
+    thresholds count that ``LEAST_REACHED`` of the cases with tumour reach.
 
     Args:
         histograms: Predictions on cases that the model was not trained on.
@@ -221,16 +225,21 @@ def choose_peak_threshold(histograms: Sequence[CaseHistogram], temperature: floa
         threshold: Probability above which a pixel counts as tumour.
 
     Returns:
-        0 if false alarms are few without it, or no case is free of tumour; the highest of the list if none suffices.
+        0 if false alarms are few without it, or no case is free of tumour; the highest that counts if none suffices.
     """
     healthy = np.array([each.whole[0] for each in histograms if not each.whole[1].any()]).reshape(-1, _BINS)
     above = np.cumsum(healthy[:, ::-1], axis=1)[:, ::-1]
     marked = above[:, _edge(threshold, temperature)] > FALSE_ALARM_AREA * above[:, 0]
+    tumours = np.array([each.whole[1] for each in histograms if each.whole[1].any()]).reshape(-1, _BINS)
+    chosen = 0.0
     for peak in (0.0, *(peak for peak in _PEAKS if peak > threshold)):
-        reached = above[:, _edge(peak, temperature)] > 0 if peak else True
-        if (marked & reached).sum() <= ACCEPTED_ALARMS * len(healthy):
-            return peak
-    return _PEAKS[-1]
+        edge = _edge(peak, temperature) if peak else 0
+        if tumours[:, edge:].any(axis=1).sum() < LEAST_REACHED * len(tumours):
+            break
+        chosen = peak
+        if (marked & (above[:, edge] > 0)).sum() <= ACCEPTED_ALARMS * len(healthy):
+            break
+    return chosen
 
 
 def _band(marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
