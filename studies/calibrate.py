@@ -3,7 +3,8 @@
 ``python -m studies.calibrate DATA --sources DIR --run 4=RUN --out OUT`` scores runs on the folds of
 ``studies.sources``. ``4=RUN`` is a run that was trained without fold 4; the option comes once for each fold. Thresholds
 and confidence of a fold are fitted on the other folds. For a network too slow to be trained on every fold, one run is
-enough: its fold's groups are divided into halves, and each is scored with what was fitted on the other.
+enough: its fold's groups are divided into halves, and each is scored with what was fitted on the other. A slice that is
+a copy of a training slice after all is left out and named: some web pictures without a subject lie in two folds.
 
 OUT then holds what a cross-validation's folder holds: ``per_image.csv``, ``summary.json``, ``split.json``, the runs as
 ``fold-4`` and so on, and ``calibrated.toml`` with the recipe fitted on all slices, which ``tools/publish_weights.py``
@@ -24,9 +25,10 @@ from studies.review import Reasons
 from studies.screening import half_of, open_sources
 from tumortrace.cli import run_script
 from tumortrace.config import load_config, to_toml
+from tumortrace.copies.leakage import find_leaks
 from tumortrace.copies.splits import Split
 from tumortrace.copies.survey import survey_cases
-from tumortrace.copies.training_index import load_training_index
+from tumortrace.copies.training_index import TrainingIndex, load_training_index
 from tumortrace.data.cases import CaseRecord
 from tumortrace.evaluation.crossfit import HeldOut, cross_fit
 from tumortrace.evaluation.folder import write_evaluation
@@ -48,13 +50,22 @@ def hold_out(runs: dict[str, Path], records: Sequence[CaseRecord], split: Split)
     held = []
     for fold, run in runs.items():
         model, memory = open_model(str(run)), load_training_index(run / TRAINING_INDEX)
-        its = tuple(record for record in records if fold_of[record.case_id] == fold)
-        held.append(HeldOut(fold, model, memory, its))
+        its = [record for record in records if fold_of[record.case_id] == fold]
+        held.append(HeldOut(fold, model, memory, leave_out_copies(its, memory)))
     if len(held) > 1:
         return held
     (one,) = held
     halves = [tuple(r for r in one.records if half_of(group_of[r.case_id]) == half) for half in (0, 1)]
     return [replace(one, fold=str(number), records=half) for number, half in enumerate(halves, start=1)]
+
+
+def leave_out_copies(records: Sequence[CaseRecord], index: TrainingIndex) -> tuple[CaseRecord, ...]:
+    """Return the slices that are no copies of training slices, and print the others."""
+    leaks = find_leaks(survey_cases(records), index)
+    copies = {case_id: leak.nearest for case_id, leak in leaks.items() if leak.why == "copy"}
+    for case_id, nearest in copies.items():
+        print(f"{case_id}: left out, a copy of the training slice {nearest}")
+    return tuple(record for record in records if record.case_id not in copies)
 
 
 def main(
@@ -72,7 +83,9 @@ def main(
     records = [record for record in dataset.records if record.case_id in wanted][::every]
     reasons = Reasons()
     kept = open_model(keep).recipe if keep else None
-    fitted = cross_fit(hold_out(runs, records, split), survey_cases(records), keep=kept, on_case=reasons.note)
+    held = hold_out(runs, records, split)
+    survey = survey_cases([record for each in held for record in each.records])
+    fitted = cross_fit(held, survey, keep=kept, on_case=reasons.note)
     write_evaluation(fitted.evaluation, out)
     write_atomically(out / SPLIT, (sources / "folds.json").read_bytes())
     for fold, folder in runs.items():

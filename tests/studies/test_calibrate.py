@@ -1,0 +1,29 @@
+"""The held-out slices that a calibration takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from studies.calibrate import leave_out_copies
+
+from tumortrace.copies.survey import survey_cases
+from tumortrace.copies.training_index import build_training_index
+from tumortrace.data.cases import CaseRecord
+
+DrawHead = Callable[..., NDArray[np.uint8]]
+WriteCase = Callable[..., CaseRecord]
+
+
+def test_a_copy_of_a_training_slice_is_left_out_and_named_but_not_the_rest_of_its_patient(
+    draw_head: DrawHead, write_case: WriteCase, capsys: pytest.CaptureFixture[str]
+):
+    empty = np.zeros((170, 140), dtype=np.bool_)
+    learnt = write_case("learnt", draw_head(1), empty)
+    mirrored = write_case("mirrored", draw_head(1)[:, ::-1].copy(), empty, patient="p")
+    other = write_case("other", draw_head(2), empty, patient="p")
+    kept = leave_out_copies([mirrored, other], build_training_index(survey_cases([learnt])))
+    assert kept == (other,)
+    assert capsys.readouterr().out == "mirrored.png: left out, a copy of the training slice learnt.png\n"
