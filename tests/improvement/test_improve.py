@@ -296,6 +296,20 @@ def test_a_run_is_not_resumed_with_other_cases_or_from_another_model(bettered, d
         place.improve("base", (), resume=True)
 
 
+def test_other_cases_are_named_even_if_they_leave_nothing_to_hold_out(bettered, phantom_data):
+    place, _ = bettered
+    with pytest.raises(ConfigError, match=r"held_out\.json: was made from other cases"):
+        place.improve("mine", (), corrected=phantom_data / "TRAIN", resume=True)
+
+
+def test_data_that_is_corrected_and_replayed_is_refused(place, data):
+    with pytest.raises(DataError, match=r"more: is given twice; name each folder once"):
+        place.improve("x", corrected=[place.corrected, data / "more"], replay=data / "more")
+    with pytest.raises(DataError, match=r"corrected: lies inside .*, so its images would count twice"):
+        place.improve("x", replay=data)
+    assert not (place.runs / "x").exists()
+
+
 def test_old_data_is_mixed_in_and_a_part_of_it_is_the_standard_set(place, tmp_path):
     replay = flat(tmp_path / "replay", 12, seed=21)
     result = place.improve("mine", replay=replay, standard=None)

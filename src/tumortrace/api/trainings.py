@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tumortrace.api.answers import EvaluationResult, ImproveResult
-from tumortrace.api.arguments import Data, FilePath, check_output, divide, open_data, read_settings
+from tumortrace.api.arguments import Data, FilePath, check_output, divide, list_folders, open_data, read_settings
 from tumortrace.choices import By
 from tumortrace.config import Config, with_label
+from tumortrace.data.dataset import check_roots
 from tumortrace.data.dataset import exclude as exclude_cases
 from tumortrace.errors import ConfigError, require_extra
 
@@ -245,7 +246,8 @@ def improve(  # noqa: PLR0913 - the settings of an improvement
 
     Raises:
         ConfigError: A run folder that is in use, or a run to resume that began otherwise.
-        DataError: Nothing can be held out or trained on, or ``out`` lies inside the data.
+        DataError: Nothing can be held out or trained on, ``out`` lies inside the data, or a folder of ``corrected`` is
+            one of ``replay``, or inside one.
         ModelError: The model has no weights that can be trained on.
         TumortraceError: Training is not installed, diverged, or ran out of memory.
     """
@@ -256,6 +258,8 @@ def improve(  # noqa: PLR0913 - the settings of an improvement
     run = Path()
     for data in (corrected, replay, standard):
         run = run if data is None else check_output(out, data) or Path()
+    training = [*list_folders(corrected), *([] if replay is None else list_folders(replay))]
+    check_roots([Path(folder) for folder in training])  # both train: a slice of both would count twice
     check_run_folder(run, resume=resume)
     models = open_models(start_from, out=run, resume=resume)
     from tumortrace.improvement.improve import improve as improve_run  # torch takes seconds

@@ -145,7 +145,7 @@ def open_datasets(roots: Sequence[Path], *, negatives: Path | None = None, label
         DataError: As ``open_dataset``, for any of the folders; none is given, or one twice; or the negatives are
             annotated.
     """
-    _check_roots(roots)
+    check_roots(roots)
     opened = [open_dataset(root, label=label) for root in roots] + ([open_negatives(negatives)] if negatives else [])
     if len(opened) == 1:
         (dataset,) = opened
@@ -161,13 +161,17 @@ def open_apart(roots: Sequence[Path], *, label: str | None = None) -> Dataset:
     Raises:
         DataError: As ``open_any``, for any of the folders; or none is given, or one twice.
     """
-    _check_roots(roots)
+    check_roots(roots)
     opened = [open_any(root, label=label) for root in roots]
     return opened[0] if len(opened) == 1 else _join(opened, undivided="")
 
 
-def _check_roots(roots: Sequence[Path]) -> None:
-    """Refuse no folder at all, one that is given twice, and one inside another."""
+def check_roots(roots: Sequence[Path]) -> None:
+    """Refuse no folder at all, one that is given twice, and one inside another.
+
+    Raises:
+        DataError: Names the folder.
+    """
     if not roots:
         raise DataError("no dataset is given; name at least one folder")
     resolved = [root.resolve() for root in roots]

@@ -49,6 +49,8 @@ from tumortrace.wording import command_line, counted
 HELD_OUT = Path("held_out.json")
 """The split of the corrected cases: ``train`` and ``test``, the frozen part; ``evaluate --split`` takes it."""
 
+_ALL_CASES = "all_cases_sha256"  # key in HELD_OUT, beside those of a split
+
 SCORES = Path("scores")
 """Folder of the evaluations, one for each model and set of slices."""
 
@@ -104,10 +106,13 @@ def improve(
     chosen = choose_sides(survey, material.roles, ties)
     sides = replace(chosen, findings=(*chosen.findings, *find_missing(models.all, ties)))
     work = _Work(material, models, survey, sides, out)
+    if resume:  # other cases are the mistake to name, even where they leave nothing to hold out
+        _refuse_other_cases(work)
     _refuse_nothing(work)
     with lock_folder(out / SCORES):  # from here to the end; the run folder is locked only while it is written
         check_run_folder(out, resume=resume)  # again: another run may have come while the slices were compared
-        _freeze(work, resume=resume)
+        if not resume:
+            _freeze(work)
         tell(_describe(work))
         settings = config if resume else fit_epochs(config, minutes=minutes)
         job = Job("New model", out, settings, _training_set(work), _stop_after(minutes), models.start)
@@ -169,27 +174,35 @@ def _refuse_nothing(work: _Work) -> None:
         raise DataError(f"{given}: every case is held out, so there is none to train on; correct more slices")
 
 
-def _freeze(work: _Work, *, resume: bool) -> None:
-    """Write the sides before training, or check that a resumed run has the same."""
-    split = _split(work)
-    check_split(split, work.survey)
-    document: Document = json.loads(json.dumps(split_document(split, work.survey)))
-    whole = document | {"all_cases_sha256": _hash_sides(work)}
-    if resume:
-        begun = read_json_or_empty(work.out / HELD_OUT)
-        if begun not in (whole, document):  # the latter is what an earlier version wrote
-            raise ConfigError(
-                f"{work.out / HELD_OUT}: was made from other cases; restore them, or improve again with "
-                f"--from {work.out} and another --out, which keeps the held-out part"
-            )
-        return
+def _refuse_other_cases(work: _Work) -> None:
+    """Refuse to resume a run that has other sides."""
+    document = _held_out_document(work)
+    earlier = {name: value for name, value in document.items() if name != _ALL_CASES}  # what an earlier version wrote
+    if read_json_or_empty(work.out / HELD_OUT) not in (document, earlier):
+        raise ConfigError(
+            f"{work.out / HELD_OUT}: was made from other cases; restore them, or improve again with "
+            f"--from {work.out} and another --out, which keeps the held-out part"
+        )
+
+
+def _freeze(work: _Work) -> None:
+    """Write the sides before training."""
+    document = _held_out_document(work)
     held = [n for n, case in enumerate(work.survey.cases) if _is_frozen(work, case.record.case_id)]
     frozen = join_frozen(build_training_index(work.survey, only=held), work.models.all)
     with lock_folder(work.out):
         (work.out / TRAINING_INDEX).unlink(missing_ok=True)  # else a run that stopped early would be continued
         save_training_index(frozen, work.out / FROZEN)
-        write_json(work.out / HELD_OUT, whole)
+        write_json(work.out / HELD_OUT, document)
         write_json(work.out / DOCUMENT, _describe_start(work.models) | {"unfinished": True})
+
+
+def _held_out_document(work: _Work) -> Document:
+    """Return the JSON values of ``held_out.json``, after a check that no copies and no patient are on two sides."""
+    split = _split(work)
+    check_split(split, work.survey)
+    document: Document = json.loads(json.dumps(split_document(split, work.survey)))
+    return document | {_ALL_CASES: _hash_sides(work)}
 
 
 def _hash_sides(work: _Work) -> str:
