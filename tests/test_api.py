@@ -109,6 +109,16 @@ def test_an_audit_replaces_no_file_of_anyone_and_writes_beside_no_other_run(phan
         tumortrace.audit(phantom_data, out=tmp_path / "busy")
 
 
+def test_a_folder_in_use_is_refused_before_the_data_is_read(tmp_path):
+    (tmp_path / "data").mkdir()  # reading it would fail
+    for work in (tumortrace.train, tumortrace.crossval, tumortrace.sweep):
+        with (
+            lock_folder(tmp_path / "run"),
+            pytest.raises(DataError, match="another run of tumortrace is writing there"),
+        ):
+            work(tmp_path / "data", out=tmp_path / "run")
+
+
 def test_results_are_shown_in_a_line(phantom_data):
     dataset = tumortrace.open_dataset(phantom_data)
     assert repr(dataset).endswith(": 19 cases (train 10, val 4, test 5), 1 finding>")

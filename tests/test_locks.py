@@ -14,7 +14,7 @@ import pytest
 
 from tumortrace import locks
 from tumortrace.errors import DataError
-from tumortrace.locks import LOCK, hold_folder, lock_folder, lock_shard
+from tumortrace.locks import LOCK, hold_folder, lock_folder, lock_shard, refuse_locked
 
 
 def test_a_folder_is_locked_until_the_block_ends(tmp_path: Path):
@@ -29,6 +29,17 @@ def test_a_folder_is_locked_until_the_block_ends(tmp_path: Path):
     assert [path.name for path in folder.iterdir()] == ["result.txt"]
     with lock_folder(folder), lock_folder(tmp_path / "other"):
         pass
+
+
+def test_a_folder_is_checked_without_a_lock_of_its_own(tmp_path: Path):
+    refuse_locked(tmp_path / "new/out")
+    assert list(tmp_path.iterdir()) == []
+    with lock_folder(tmp_path), pytest.raises(DataError, match="another run of tumortrace is writing there"):
+        refuse_locked(tmp_path)
+    with lock_shard(tmp_path, 1, 2), pytest.raises(DataError, match="shard 1 of 2 is writing there"):
+        refuse_locked(tmp_path)
+    (tmp_path / LOCK).touch()  # of a killed run
+    refuse_locked(tmp_path)
 
 
 def test_a_link_that_leads_nowhere_is_named(tmp_path: Path):

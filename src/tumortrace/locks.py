@@ -117,6 +117,21 @@ def refuse_unwritable(folder: Path) -> None:
         raise DataError(f"{nearest}: no permission to write there; change that, or choose another --out")
 
 
+def refuse_locked(folder: Path) -> None:
+    """Check that no other run is writing into a folder; nothing is made.
+
+    Args:
+        folder: The output folder. Work that reads for minutes before it locks the folder calls this before it begins.
+
+    Raises:
+        DataError: Another run, or a shard of one, is writing into the folder.
+    """
+    if (folder / LOCK).exists():
+        with _locked(folder / LOCK):  # of a killed run: it goes
+            pass
+    _refuse_shards(folder)
+
+
 @contextmanager
 def _made(folder: Path) -> Iterator[None]:
     """Make a folder, and remove it again if nothing was written."""

@@ -10,7 +10,7 @@ from tumortrace.config import Config, load_config
 from tumortrace.data.dataset import Dataset, open_datasets
 from tumortrace.errors import ConfigError, DataError
 from tumortrace.files import refuse_inside
-from tumortrace.locks import refuse_unwritable
+from tumortrace.locks import refuse_locked, refuse_unwritable
 
 FilePath = str | PathLike[str]
 Data = Dataset | FilePath | Sequence[FilePath]
@@ -64,7 +64,7 @@ def check_output(
     """Return the folder to write to, or the file; None for None.
 
     Raises:
-        DataError: It is empty, lies inside a folder of data, or cannot be written.
+        DataError: It is empty, lies inside a folder of data, cannot be written, or another run is writing there.
     """
     if out is None:
         return None
@@ -73,6 +73,8 @@ def check_output(
     for root in [*list_folders(data), *([negatives] if negatives else [])]:
         refuse_inside(Path(out), Path(root))
     refuse_unwritable(Path(out).parent if file else Path(out))
+    if not file:
+        refuse_locked(Path(out))
     return Path(out)
 
 
