@@ -57,6 +57,14 @@ def converted(tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "_convert", lambda *_: onnx.load(tiny_run / "model.onnx"))
 
 
+def test_the_export_is_announced_before_the_data_is_read(tiny_run: Path, tmp_path: Path, monkeypatch):
+    steps: list[str] = []
+    monkeypatch.setattr(export_run_module, "tell", steps.append)
+    monkeypatch.setattr(export_run_module, "find_records", lambda _run: pytest.fail("; ".join(steps) or "silent"))
+    with pytest.raises(pytest.fail.Exception, match="Exporting to ONNX"):
+        export_run(open_run(tiny_run), tmp_path / "x.onnx")
+
+
 def logits_of(path: Path, phantom_data: Path) -> NDArray[np.float32]:
     model = open_model(str(path))
     image = read_case(open_dataset(phantom_data).select("val")[0])[0].slice

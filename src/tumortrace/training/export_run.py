@@ -136,13 +136,13 @@ def export_run(run: FinishedRun, out: Path, *, int8: bool = False, calibrated: P
             ONNX disagree, or 8 bits are not worth it; nothing is written.
     """
     _check_output(run, out)
+    tell("Exporting to ONNX ...")  # before the dataset is opened, which takes the longest
     recipe = run.model.recipe if calibrated is None else _read_calibrated(calibrated, run.model.recipe)
     folders, records = find_records(run)
     for folder in folders:
         refuse_inside(out, folder)
     train = [records[case_id] for case_id in run.train_hashes if case_id in records]
     samples = _read_samples(run, evenly_spaced(train, EXPORT_SAMPLES))
-    tell("Exporting to ONNX ...")
     card = _renew_card(run) | ({"precision": "int8"} if int8 else {})
     data = make_onnx(run.network, recipe=recipe, card=card, feature_ranges=run.model.feature_ranges, sample=samples[:1])
     agreement = compare(run.network, data, recipe=recipe, samples=samples)
