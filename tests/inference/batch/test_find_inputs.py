@@ -16,6 +16,7 @@ from tumortrace.errors import DataError
 from tumortrace.inference.batch import find_inputs as module
 from tumortrace.inference.batch.find_inputs import find_inputs
 from tumortrace.inference.results.signed import sign_nifti
+from tumortrace.progress import show_progress
 
 
 def write_nifti(path: Path) -> Path:
@@ -111,6 +112,20 @@ def test_nothing_to_segment_is_an_error(tmp_path: Path):
     (tmp_path / "notes.txt").write_text("notes")
     with pytest.raises(DataError, match="no picture there"):
         find_inputs([str(tmp_path)])
+
+
+def test_archives_inside_a_folder_are_named_because_they_are_not_opened(
+    scans: Path, capsys: pytest.CaptureFixture[str]
+):
+    with show_progress():
+        find_inputs([str(scans)])
+        assert capsys.readouterr().err == ""
+        for name in ("old.ZIP", "older.tar.gz", "oldest.tgz"):
+            (scans / name).write_bytes(b"")
+        find_inputs([str(scans)])
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.endswith("not opened; name it to segment what it holds (and 2 more such)")
+    assert "old.ZIP: an archive inside a folder" in said
 
 
 def test_one_series_keeps_the_files_that_may_be_missing_from_it(tmp_path: Path):

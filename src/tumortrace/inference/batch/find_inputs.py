@@ -35,6 +35,7 @@ from tumortrace.inference.batch.remote import RemoteFile
 from tumortrace.inference.results.bids import name_derivatives
 from tumortrace.inference.results.signed import is_signed
 from tumortrace.inference.results.volume_files import VolumeFile
+from tumortrace.progress import tell
 from tumortrace.stored_path import Source, StoredPath
 
 
@@ -63,6 +64,8 @@ class Inputs:
 def find_inputs(inputs: Sequence[str], *, series_uid: str | None = None, bids: bool = False) -> Inputs:
     """Find the pictures and volumes behind files, folders (with all subfolders, links followed) and glob patterns.
 
+    An archive is opened if the user names it; those inside a folder are skipped, and a command says so.
+
     Args:
         inputs: Inputs as typed by the user.
         series_uid: SeriesInstanceUID of the only series to segment; all else is skipped, but for what cannot be read
@@ -74,6 +77,7 @@ def find_inputs(inputs: Sequence[str], *, series_uid: str | None = None, bids: b
         TumortraceError: There are scans alone, and a library for them is not installed.
     """
     found, paths = _find(inputs)
+    _tell_of_archives(found.skipped)
     if series_uid is not None:
         found = _keep_series(found, series_uid, paths, inputs)
     if not (found.volumes or found.refused or found.has_pictures):
@@ -81,6 +85,14 @@ def find_inputs(inputs: Sequence[str], *, series_uid: str | None = None, bids: b
             raise DataError(f"{' '.join(inputs)}: nothing to segment; {describe_main_cause(found.passed)}")
         raise describe_no_pictures(inputs, found.pictures, len(found.skipped) + len(found.own))
     return _name(found, bids=bids)
+
+
+def _tell_of_archives(skipped: Sequence[str]) -> None:
+    """Say which archives inside folders are not opened."""
+    archives = [path for path in skipped if path.lower().endswith(ARCHIVE_SUFFIXES)]
+    if archives:
+        more = f" (and {len(archives) - 1} more such)" if len(archives) > 1 else ""
+        tell(f"{archives[0]}: an archive inside a folder is not opened; name it to segment what it holds{more}")
 
 
 @dataclass(frozen=True)
