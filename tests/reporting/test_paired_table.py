@@ -81,7 +81,7 @@ def test_a_model_that_was_trained_on_the_images_is_named():
     names, trained_on = ("a", "b", "c", "d"), (35, 0, None, None)
     comparison = Comparison(names, 35, (), (0.9, 0.5, 0.4, 0.8), (), (), trained_on, (35, 0, 0, 33))
     first, last, some = training_lines(comparison)
-    assert first.startswith("a: the model was trained on 35 of these 35 images")
+    assert first.startswith("a: 35 of these 35 images are training slices of the model, copies")
     assert first.endswith("its score is likely too high.")
-    assert some.startswith("d: the model was trained on at least 33 of these 35 images")
+    assert some.startswith("d: at least 33 of these 35 images are training slices of the model, copies")
     assert last == "c: it is unknown which of these images the model was trained on."

@@ -98,8 +98,8 @@ def training_lines(comparison: Comparison) -> list[str]:
         if known:
             least = "at least " if count is None else ""
             lines.append(
-                f"{name}: the model was trained on {least}{known} of these {counted(comparison.n, 'image')}, as the "
-                "same slice, a copy, or another slice of the patient: its score is likely too high."
+                f"{name}: {least}{known} of these {counted(comparison.n, 'image')} are training slices of the model, "
+                "copies of one, or slices of the same patients as these: its score is likely too high."
             )
         elif count is None:
             lines.append(f"{name}: it is unknown which of these images the model was trained on.")
