@@ -12,13 +12,14 @@ from tumortrace.copies.survey import Survey
 from tumortrace.reporting import audit_page, shared_slices
 
 
-def draw_group(size: int) -> str:
+def draw_group(size: int, *, linked_share: float = 1.0) -> str:
     files = [f"y{index}.png" for index in range(size)]
     cases = [
         SimpleNamespace(record=SimpleNamespace(case_id=name), thumbnail=np.zeros((4, 4), np.uint8)) for name in files
     ]
     group = {
-        "group": "g1", "files": files, "size": size, "parts": {"": size}, "linked_share": 1.0, "lowest_similarity": 0.9,
+        "group": "g1", "files": files, "size": size, "parts": {"": size}, "linked_share": linked_share,
+        "lowest_similarity": 0.9,
     }  # fmt: skip
     found = cast("Survey", SimpleNamespace(cases=cases))
     return audit_page._groups(found, {"largest_groups": [group]})
@@ -30,13 +31,24 @@ def test_a_group_that_is_not_drawn_whole_says_so():
     assert "Every member" not in draw_group(24)
 
 
+def test_only_a_group_with_indirect_copies_mentions_them():
+    assert "All of its pairs are direct copies; the least similar direct pair has 0.900." in draw_group(3)
+    words = "67 % of its pairs are direct copies, the others through other members; the least similar"
+    assert words in draw_group(3, linked_share=0.667)
+
+
 @pytest.mark.parametrize(
-    ("images", "words"), [(1, "VAL image shows a slice that is in TRAIN"), (2, "VAL images show a slice")]
+    ("images", "of", "words"),
+    [
+        (1, 3, "1 of 3</b><span>VAL images shows a slice that is in TRAIN"),
+        (2, 3, "2 of 3</b><span>VAL images show a slice"),
+        (1, 1, "1 of 1</b><span>VAL image shows a slice"),
+    ],
 )
-def test_what_leaks_is_counted(images: int, words: str):
+def test_what_leaks_is_counted(images: int, of: int, words: str):
     document: dict[str, Any] = {
         "root": str(Path("data")), "n": 1, "groups": 1,
-        "shared": [{"part": "VAL", "with": "TRAIN", "images": images, "of": 3}],
+        "shared": [{"part": "VAL", "with": "TRAIN", "images": images, "of": of}],
         "baselines": None, "agreement": None, "patients_across_parts": ["p"],
         "across": [], "datasets": [{"name": "data", "parts": {"VAL": 1}, "n": 1, "groups": 1}],
     }  # fmt: skip

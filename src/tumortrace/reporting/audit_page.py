@@ -68,7 +68,7 @@ def _summary(document: Document) -> Markup:
     leaks = [
         (
             f"{pair['images']} of {pair['of']}",
-            f"{pair['part']} {_show(pair['images'])} a slice that is in {pair['with']}",
+            f"{pair['part']} {_show(pair['images'], pair['of'])} a slice that is in {pair['with']}",
         )
         for pair in document["shared"]
     ]
@@ -91,8 +91,9 @@ def _summary(document: Document) -> Markup:
     return html.headline(boxes) + (each if len(datasets) > 1 else Markup()) + words
 
 
-def _show(images: int) -> str:
-    return "image shows" if images == 1 else "images show"
+def _show(images: int, of: int) -> str:
+    """Return the words behind "1 of 6 VAL": the noun counts all images, the verb those that are meant."""
+    return f"{'image' if of == 1 else 'images'} {'shows' if images == 1 else 'show'}"
 
 
 def _sentences(document: Document) -> list[str]:
@@ -173,10 +174,13 @@ def _groups(survey: Survey, document: Document) -> Markup:
         files = group["files"]
         tiles = [by_name[file].thumbnail for file in files[:_MEMBERS]]
         left_out = f"; {len(tiles)} of {len(files)} drawn" if len(files) > len(tiles) else ""
+        share = group["linked_share"]
+        linked = "All" if share == 1 else f"{100 * share:.0f} %"
+        others = "" if share == 1 else ", the others through other members"
         caption = (
             f"{group['group']}: {counted(group['size'], 'image')} ({cells.parts(group['parts'])}){left_out}. "
-            f"{group['linked_share']:.0%} of its pairs are copies directly, the others through other members; the "
-            f"least similar direct pair has {group['lowest_similarity']:.3f}."
+            f"{linked} of its pairs are direct copies{others}; the least similar direct pair has "
+            f"{group['lowest_similarity']:.3f}."
         )
         shown += html.picture(_tile(tiles), alt=f"Members of {group['group']}", caption=caption)
     words = (

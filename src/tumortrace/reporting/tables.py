@@ -136,7 +136,8 @@ def _rows_of_copies(document: Document) -> Iterator[tuple[str, str]]:
     named = f"{patients['patients']}, named for {patients['images']} of {counted(document['n'], 'image')}"
     yield "patients", named if patients["patients"] else "unknown, so only copies were checked (a pairs.csv names them)"
     for group in document["largest_groups"][:3]:
-        linked = f"{group['linked_share']:.0%} of its pairs linked directly"
+        share = group["linked_share"]
+        linked = f"{'all' if share == 1 else f'{100 * share:.0f} %'} of its pairs linked directly"
         least = f"least similar {group['lowest_similarity']:.2f}"
         yield f"group {group['group']}", f"{counted(group['size'], 'image')}; {linked}, {least}"
     if document["patients_across_parts"]:
