@@ -8,15 +8,21 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from tumortrace.json_csv import Document
-from tumortrace.reporting.figures import MetricsRow, open_loss_axes
+from tumortrace.reporting.figures import MetricsRow, open_loss_axes, scale_losses
 
 BLUE, ORANGE, GREY, GREEN = "#0072b2", "#d55e00", "#5b6675", "#009e73"
 """Colours that all eyes distinguish, and grey print by their lightness and marks."""
 
 _ROW = 0.42
+_WIDTH = 5.6
+"""Width in inches, at which the labels can still be read when a phone shrinks the chart to its screen."""
+
+_FEW_PAIRS = 10  # a logarithmic axis would have no tick that reads as a count
+_NEAR_AXIS = 0.06  # scores whose label, centred, would cross the axis on the left
 _MARKS = {BLUE: "o", ORANGE: "s", GREY: "D", GREEN: "^"}
 
 
@@ -45,7 +51,7 @@ def draw_dots(dots: Sequence[Dot], *, xlabel: str, yardstick: Dot | None = None)
         xlabel: Label of the common axis, which runs from 0 to 1.
         yardstick: The score to compare all others with.
     """
-    figure = Figure(figsize=(7.6, _ROW * len(dots) + 1.25), facecolor="white", layout="constrained")
+    figure = Figure(figsize=(_WIDTH, _ROW * len(dots) + 1.25), facecolor="white", layout="constrained")
     axes = figure.subplots()
     if yardstick is not None:
         low, high = yardstick.ci95 or (yardstick.mean, yardstick.mean)
@@ -65,7 +71,7 @@ def draw_dot_groups(groups: Mapping[str, Sequence[Dot]], *, xlabel: str) -> Figu
         xlabel: Label of the common axis.
     """
     rows = [len(dots) for dots in groups.values()]
-    size = (7.6, _ROW * sum(rows) + 0.5 * len(rows) + 0.5)
+    size = (_WIDTH, _ROW * sum(rows) + 0.5 * len(rows) + 0.5)
     figure = Figure(figsize=size, facecolor="white", layout="constrained")
     parts = figure.subplots(len(rows), 1, sharex=True, squeeze=False, height_ratios=rows)[:, 0]
     for axes, (title, dots) in zip(parts, groups.items(), strict=True):
@@ -81,8 +87,10 @@ def _draw_rows(axes: Axes, dots: Sequence[Dot]) -> None:
             axes.plot(dot.ci95, [row, row], color=dot.colour, linewidth=2.4, solid_capstyle="butt")
         axes.plot([dot.mean], [row], marker=_MARKS[dot.colour], color=dot.colour, markersize=7)
         axes.annotate(
-            f"{dot.mean:.3f}", (dot.mean, row), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=8
-        )
+            f"{dot.mean:.3f}", (dot.mean, row), xytext=(0, 7), textcoords="offset points", fontsize=8,
+            ha="left" if dot.mean < _NEAR_AXIS else "center",
+            path_effects=[withStroke(linewidth=3, foreground="white")],  # of the yardstick behind it
+        )  # fmt: skip
     axes.set(xlim=(-0.02, 1.02), ylim=(len(dots) - 0.5, -0.75))
     axes.set_yticks(range(len(dots)), [dot.label for dot in dots], parse_math=False)
     _clean(axes)
@@ -171,7 +179,8 @@ def _draw_curve(points: Sequence[Document], keys: tuple[str, str], names: tuple[
             axes.plot([x], [y], color=BLUE, marker="o", markersize=8, zorder=4)
             axes.annotate(f"peak threshold {chosen:g}", (x, y), xytext=(9, -13), textcoords="offset points", fontsize=9)
     axes.set(xlabel=names[0], ylabel=names[1], ylim=(-0.02, 1.02))
-    axes.set_xlim(left=min(-0.02 * max(values[0]), -0.01))
+    right = axes.get_xlim()[1] if max(values[0]) > 0 else 1.0
+    axes.set_xlim(-0.02 * right, right)  # no tick at a negative number of lesions
     _clean(axes)
     axes.grid(visible=True, linewidth=0.3, color="0.85")
     return figure
@@ -180,7 +189,7 @@ def _draw_curve(points: Sequence[Document], keys: tuple[str, str], names: tuple[
 def draw_similarities(document: Document) -> Figure:
     """Draw the similarities of likely pairs after registration: two modes, and the threshold between them."""
     edges, counts = np.array(document["similarities"]["edges"]), np.array(document["similarities"]["counts"])
-    figure = Figure(figsize=(7.6, 3.0), facecolor="white", layout="constrained")
+    figure = Figure(figsize=(_WIDTH, 3.0), facecolor="white", layout="constrained")
     axes = figure.subplots()
     copies = edges[:-1] >= document["same_slice"] - 1e-9
     for chosen, colour, hatch, label in ((~copies, GREY, "", "other slices"), (copies, BLUE, "//", "copies")):
@@ -192,7 +201,11 @@ def draw_similarities(document: Document) -> Figure:
         document["same_slice"], color=ORANGE, linewidth=1.6, linestyle="--", label=f"threshold {document['same_slice']}"
     )
     axes.set(xlabel="similarity of two slices after registration", ylabel="pairs", xlim=(0.2, 1.0))
-    axes.set_yscale("symlog", linthresh=10)
+    if counts.max(initial=0) > _FEW_PAIRS:
+        axes.set_yscale("symlog", linthresh=10)
+        axes.yaxis.set_major_formatter("{x:g}")
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     _name_above(axes, columns=3)
     _clean(axes)
     return figure
@@ -201,7 +214,7 @@ def draw_similarities(document: Document) -> Figure:
 def draw_group_sizes(document: Document) -> Figure:
     """Draw how many slices occur once, twice, and so on."""
     sizes = {int(size): count for size, count in document["group_sizes"].items()}
-    figure = Figure(figsize=(7.6, 2.6), facecolor="white", layout="constrained")
+    figure = Figure(figsize=(_WIDTH, 2.6), facecolor="white", layout="constrained")
     axes = figure.subplots()
     axes.bar(list(sizes), list(sizes.values()), color=BLUE)
     axes.set(xlabel="images that show the same slice", ylabel="slices")
@@ -219,15 +232,15 @@ def draw_fold_losses(runs: Mapping[str, Sequence[MetricsRow]], *, loss: str) -> 
     """
     keys = {"training": "train_loss", "validation": "val_loss"}
     has = [curve for curve, key in keys.items() if any(row[key] is not None for rows in runs.values() for row in rows)]
-    figure = Figure(figsize=(7.2, 3.6 * max(len(has), 1)), facecolor="white", layout="constrained")
+    figure = Figure(figsize=(_WIDTH, 3.6 * max(len(has), 1)), facecolor="white", layout="constrained")
     for curve, axes in open_loss_axes(figure, loss, has).items():
         for index, (name, rows) in enumerate(runs.items()):
             points = [(row["epoch"], row[keys[curve]]) for row in rows if row[keys[curve]] is not None]
             if points:
                 epochs, losses = np.array(points, dtype=np.float64).T
                 shade, style = str(0.15 + 0.55 * index / max(len(runs) - 1, 1)), "-" if curve == "training" else "--"
-                axes.plot(epochs, losses, color=shade, linewidth=1.3, linestyle=style, label=f"{name}, {curve}")
-        axes.set_yscale("log")
+                axes.plot(epochs, losses, style, color=shade, linewidth=1.3, marker=".", label=f"{name}, {curve}")
+        scale_losses(axes, np.concatenate([line.get_ydata() for line in axes.lines] or [np.empty(0)]))
         axes.legend(frameon=False, fontsize=8.5, ncols=2)
         _clean(axes)
     return figure

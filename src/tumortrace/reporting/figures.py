@@ -121,7 +121,7 @@ def draw_losses(rows: Sequence[MetricsRow], *, kept_epoch: int, loss: str = CROS
         axes.axvline(kept_epoch, color="0.35", linewidth=1, linestyle=":", label=f"epoch kept: {kept_epoch}")
         axes.set(xlim=(0.5, len(rows) + 0.5))
         drawn = [points[:, 1] for label, points in curves.items() if axes_of[label] is axes]
-        _scale_losses(axes, np.concatenate(drawn) if drawn else np.empty(0))
+        scale_losses(axes, np.concatenate(drawn) if drawn else np.empty(0))
         axes.legend(edgecolor="none")
     return figure
 
@@ -241,7 +241,13 @@ def _draw_loss(axes: Axes, points: NDArray[np.float64], label: str, colour: str,
         axes.plot(epochs, losses, color=colour, linewidth=2.2, linestyle=style, marker="o", markersize=5, label=label)
 
 
-def _scale_losses(axes: Axes, losses: NDArray[np.float64]) -> None:
+def scale_losses(axes: Axes, losses: NDArray[np.float64]) -> None:
+    """Make the axis logarithmic if its losses change fivefold or more, with ticks as plain numbers.
+
+    Args:
+        axes: Axes on which the losses are drawn.
+        losses: All of them, shape (N,).
+    """
     positive = losses[losses > 0]
     if len(positive) and positive.max() >= 5 * positive.min():
         axes.set_yscale("log")
