@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tumortrace.config import Config
+from tumortrace.errors import RunFailedError
 from tumortrace.training import threads as threads_module
 from tumortrace.training.arrays import PreparedPart
 from tumortrace.training.compute import Compute
@@ -75,3 +76,13 @@ def test_a_trial_leaves_network_and_random_numbers_as_they_are(
     assert all(parameter.grad is None for parameter in network.parameters())
     assert torch.get_num_threads() == 1
     assert capsys.readouterr().err == "CPU threads: 1, because 4 are slower now, beside other programs\n"
+
+
+def test_a_trial_for_which_memory_runs_out_says_what_to_try(
+    squares: PreparedPart, settings: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+):
+    config = settings(batch_size=5)
+    network = build_network(config.network, size_hw=config.recipe.size_hw, seed=0)
+    monkeypatch.setattr(threads_module, "make_loss", lambda _: lambda *_: torch.empty(10**16))
+    with pytest.raises(RunFailedError, match=r"^out of memory at training\.batch_size=5 .* training\.batch_size=2"):
+        settle_threads(network, config, Compute(torch.device("cpu"), "32-true"), squares)

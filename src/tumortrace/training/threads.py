@@ -15,6 +15,7 @@ from tumortrace.progress import tell
 from tumortrace.training.arrays import PreparedPart
 from tumortrace.training.compute import Compute
 from tumortrace.training.losses import make_loss
+from tumortrace.training.out_of_memory import explain_memory
 
 CLEARLY_FASTER = 0.8
 """Largest fraction of a step's time at which fewer threads count as faster."""
@@ -50,6 +51,8 @@ def trial_step(
 ) -> Callable[[], None]:
     """Return a function that does the work of one training step on a copy of a network.
 
+    Like the training itself, it raises a ``RunFailedError`` where memory runs out.
+
     Args:
         network: The network; it is left as it is.
         config: Settings of the run.
@@ -63,9 +66,10 @@ def trial_step(
     loss_of = make_loss(config.training.loss)
 
     def step() -> None:
-        with compute.autocast():
-            logits = trial(batch)
-        torch.autograd.backward(loss_of(logits.float(), masks))
+        with explain_memory(config):
+            with compute.autocast():
+                logits = trial(batch)
+            torch.autograd.backward(loss_of(logits.float(), masks))
 
     return step
 
