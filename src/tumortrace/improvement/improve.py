@@ -114,8 +114,9 @@ def improve(
         if not resume:
             _freeze(work)
         tell(_describe(work))
-        settings = config if resume else fit_epochs(config, minutes=minutes)
-        job = Job("New model", out, settings, _training_set(work), _stop_after(minutes), models.start)
+        train = _training_set(work)
+        settings = config if resume else fit_epochs(config, slices=len(train.records), minutes=minutes)
+        job = Job("New model", out, settings, train, _stop_after(minutes), models.start)
         if failure := run_job(job):
             raise RunFailedError(failure)
         with lock_folder(out):

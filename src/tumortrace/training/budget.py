@@ -17,19 +17,20 @@ from tumortrace.training.threads import fastest_threads, time_step, trial_step
 from tumortrace.wording import counted
 
 
-def fit_epochs(config: Config, *, minutes: float) -> Config:
+def fit_epochs(config: Config, *, slices: int, minutes: float) -> Config:
     """Return the settings with at most as many epochs as fit into a time, by the pace of a few steps.
 
     The number of epochs is the only setting that this changes, and a fast computer changes nothing. Who repeats a run
     on a slower one gets the same with the epochs that the run's ``config.toml`` names.
 
     Args:
-        config: Settings with ``training.epoch_slices``; a coarse epoch counts as a full one.
+        config: Settings of the training; a coarse epoch counts as a full one.
+        slices: Number of training slices, which an epoch draws unless the settings name another number.
         minutes: Time for all epochs; infinity measures no pace.
     """
     if math.isinf(minutes):
         return config
-    seconds = _time_slice(config) * config.training.epoch_slices
+    seconds = _time_slice(config) * (config.training.epoch_slices or slices)
     most = max(1, int(60 * minutes / seconds))
     if most >= config.training.epochs:
         return config
