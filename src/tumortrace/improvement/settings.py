@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from tumortrace.config import Config, config_names, load_config, override
-from tumortrace.errors import ModelError
+from tumortrace.errors import ConfigError, ModelError
 from tumortrace.improvement.lineage import DOCUMENT
 from tumortrace.inference.model import Model
 from tumortrace.run_folder import CONFIG
@@ -52,7 +52,12 @@ def settings_of(model: Model, overrides: Iterable[str] = ()) -> Config:
     given = tuple(overrides)
     epochs = override(replace(base, training=training), given).training.epochs
     training = replace(training, coarse_epochs=min(COARSE_EPOCHS, epochs // 2))  # some are at full size in any case
-    return override(replace(base, training=training), given)
+    chosen = override(replace(base, training=training), given)
+    if chosen.recipe != model.recipe:
+        raise ConfigError(
+            f"--set {' '.join(given)}: an improvement keeps the recipe of {model.name}; omit settings of recipe"
+        )
+    return chosen
 
 
 def _was_improved(model: Model) -> bool:
