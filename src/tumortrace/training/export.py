@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from tumortrace.config import Recipe
-from tumortrace.errors import ModelError
+from tumortrace.errors import ModelError, RunFailedError
 from tumortrace.files import write_atomically
 from tumortrace.inference.gate import FeatureRange
 from tumortrace.inference.model import CLASSES
@@ -110,8 +110,9 @@ def export_onnx(
         The difference between both on the samples.
 
     Raises:
-        ModelError: They differ by more than ``TOLERANCE`` in probability, their masks have an IoU below ``SAME_MASK``,
-            or the network returns NaN; nothing is written.
+        ModelError: They differ by more than ``TOLERANCE`` in probability, or their masks have an IoU below
+            ``SAME_MASK``; nothing is written.
+        RunFailedError: The network returns NaN: training diverged in its last step; nothing is written.
     """
     data = make_onnx(network, recipe=recipe, card=card, feature_ranges=feature_ranges, sample=samples[:1])
     agreement = compare(network, data, recipe=recipe, samples=samples)
@@ -176,7 +177,7 @@ def compare(network: nn.Module, data: bytes, *, recipe: Recipe, samples: Tensor)
         samples: Prepared slices (N, 1, H, W), float32; at least one.
 
     Raises:
-        ModelError: The network returns NaN.
+        RunFailedError: The network returns NaN: training diverged in its last step.
     """
     session = open_runtime(data)
     differences = []
@@ -185,7 +186,7 @@ def compare(network: nn.Module, data: bytes, *, recipe: Recipe, samples: Tensor)
         with torch.no_grad():
             expected = tumour_probability(network(sample).numpy())
         if not np.isfinite(expected).all():
-            raise ModelError("the network returns NaN: training diverged; lower training.learning_rate")
+            raise RunFailedError("the network returns NaN: training diverged; lower training.learning_rate")
         actual = tumour_probability(session.run(None, {"images": sample.numpy()})[0])
         differences.append(np.abs(expected - actual).max())
         masks = [
