@@ -167,6 +167,17 @@ def test_size_smaller_than_one_step_is_never_advised_as_zero():
         check_size_fits((5, 3), poolings=4)
 
 
+def test_a_size_that_leaves_the_encoder_one_pixel_is_refused():
+    with pytest.raises(ConfigError, match=r"size_hw = \(32, 32\) must be at least 64 on one side"):
+        load_config("fast", ["recipe.size_hw=[32, 32]"])
+    assert load_config("fast", ["recipe.size_hw=[32, 64]"]).recipe.size_hw == (32, 64)
+
+
+def test_a_prompted_network_takes_a_square():
+    with pytest.raises(ConfigError, match=r"size_hw = \(64, 96\) must be a square, for the prompted decoder"):
+        load_config("box", ["recipe.size_hw=[64, 96]"])
+
+
 def test_recipe_from_table_names_the_unknown_key():
     assert recipe_from_table({"size_hw": [8, 9]}).size_hw == (8, 9)
     with pytest.raises(ConfigError, match=r"unknown key 'recipe.gamma'"):

@@ -241,8 +241,14 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
-        """Refuse an input size that the network's poolings cannot halve, and a loss for other maps than it makes."""
-        check_size_fits(self.recipe.size_hw, poolings=self.network.poolings)
+        """Refuse an input size that the network cannot take, and a loss for other maps than it makes."""
+        size_hw = self.recipe.size_hw
+        check_size_fits(size_hw, poolings=self.network.poolings)
+        if self.network.encoder != "plain":  # one pixel of one slice cannot be normalised
+            ok = max(size_hw) > 2**self.network.poolings
+            require(ok, "recipe.size_hw", size_hw, "at least 64 on one side, for an EfficientNet-Lite")
+        if self.network.decoder == "prompted":
+            require(size_hw[0] == size_hw[1], "recipe.size_hw", size_hw, "a square, for the prompted decoder")
         fits = self.training.loss.endswith("where_and_whether") == (self.network.maps == 2)
         wanted = "where_and_whether" if self.network.maps == 2 else "a loss of one map, such as dice_cross_entropy"
         require(fits, "training.loss", self.training.loss, f"{wanted}, for network.maps = {self.network.maps}")

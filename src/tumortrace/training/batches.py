@@ -82,8 +82,8 @@ def shrink(images: Tensor, truths: Tensor, *, step: int) -> tuple[Tensor, Tensor
 
 
 def coarse_size(size_hw: Sequence[int], *, step: int) -> list[int]:
-    """Return height and width of coarse slices."""
-    return [max(round(COARSE * side / step), 1) * step for side in size_hw]
+    """Return height and width of coarse slices; neither is less than two steps unless it was so before."""
+    return [max(round(COARSE * side / step), min(int(side) // step, 2)) * step for side in size_hw]
 
 
 def is_coarse(training: TrainingConfig, epoch: int) -> bool:
