@@ -16,7 +16,7 @@ import tumortrace
 from tumortrace.api.answers import ImproveResult
 from tumortrace.config import Config
 from tumortrace.copies.leakage import Leak
-from tumortrace.copies.training_index import load_training_index
+from tumortrace.copies.training_index import load_training_index, save_training_index
 from tumortrace.errors import ConfigError, DataError, ModelError
 from tumortrace.evaluation.folder import read_evaluation
 from tumortrace.improvement import improve as improve_module
@@ -179,6 +179,18 @@ def test_held_out_cases_that_are_gone_are_named_and_stay_frozen(bettered):
     assert (finding.file, finding.kind) == (gone, "held-out-missing")
     own = load_training_index(place.runs / "base" / "training.npz")
     assert set(join_frozen(own, [model]).names) == {*own.names, gone, *here}
+
+
+def test_of_equal_files_that_are_held_out_none_is_missing(bettered, tmp_path):
+    run = shutil.copytree(bettered[0].runs / "mine", tmp_path / "mine")
+    frozen = load_training_index(run / "held_out.npz")
+    of = [0, 0, *range(2, len(frozen.names))]  # the second one is the first file again
+    twins = {name: tuple(getattr(frozen, name)[index] for index in of) for name in ("hashes", "pictures")}
+    save_training_index(replace(frozen, **twins), run / "held_out.npz")
+    ties = Ties(
+        {name: Leak(frozen.names[index], 1.0, "copy") for name, index in zip(frozen.names, of, strict=True)}, {}
+    )
+    assert find_missing([open_model(str(run))], ties) == []
 
 
 def test_a_worse_model_is_not_made_the_default(place, monkeypatch):

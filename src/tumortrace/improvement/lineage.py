@@ -61,11 +61,15 @@ def find_missing(models: Sequence[Model], ties: Ties) -> list[Finding]:
         models: Models whose runs held out cases.
         ties: Ties of the cases.
     """
-    here = {leak.nearest for leak in ties.held_out.values()}
+    nearest = {leak.nearest for leak in ties.held_out.values()}
     indices = [index for index in map(_frozen_index, models) if index is not None]
-    names = {name for index in indices for name in index.names if not name.startswith("replay/")}
+    named = [pair for each in indices for pair in zip(each.names, each.hashes, each.pictures, strict=True)]
+    # Of files that show the same, only one is the nearest.
+    shown = {digest for name, *digests in named if name in nearest for digest in digests if digest}
+    missing = {name for name, *digests in named if name not in nearest and shown.isdisjoint(digests)}
     cause, remedy = "was held out by an earlier run, and is not in the data given", "give its folder as well"
-    return [warning("held-out-missing", name, cause, remedy) for name in sorted(names - here)]
+    names = sorted(name for name in missing if not name.startswith("replay/"))
+    return [warning("held-out-missing", name, cause, remedy) for name in names]
 
 
 def read_json_or_empty(path: Path) -> Document:
