@@ -25,8 +25,8 @@ MakeScore = Callable[..., CaseScore]
 COUNTS = [PixelCounts(2, 1, 1, 5), PixelCounts(3, 0, 1, 5), PixelCounts(0, 0, 4, 5)]
 
 
-def render(tables: list[Table]) -> list[str]:
-    console = Console(file=io.StringIO(), width=80, markup=False)
+def render(tables: list[Table], *, width: int = 80) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, markup=False)
     for table in tables:
         console.print(table)
     assert isinstance(console.file, io.StringIO)
@@ -63,6 +63,15 @@ def test_all_images_and_clean_ones_stand_below_each_other(evaluation: Evaluation
     assert rows_of(lines, "Dice of two outlines")[0][1] == "0.900"
     assert rows_of(lines, "images with a tumour that are marked anywhere")[0][1] == "0.667"
     assert all(len(line) <= 80 for line in lines)
+
+
+def test_a_narrow_terminal_omits_columns_and_cuts_no_number(evaluation: Evaluation):
+    narrow = render(tables_of_scores(summary_document(evaluation)), width=60)
+    assert not any("…" in line for line in narrow)
+    assert all(len(line) <= 60 for line in narrow)
+    assert [row[1] for row in rows_of(narrow, "Dice")] == ["0.508", "0.333"]
+    assert "Columns omitted in this narrow terminal: 5 %, 95 % and undef." in re.sub(r"\s+", " ", " ".join(narrow))
+    assert "omitted" not in " ".join(render(tables_of_scores(summary_document(evaluation))))
 
 
 def test_unknown_and_missing_clean_images_are_said(evaluation: Evaluation):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 
 from rich.box import SIMPLE
-from rich.table import Table
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Column, Table
 
 from tumortrace.json_csv import Document
 from tumortrace.reporting.cells import explain_widths, groups, independent_groups, interval, number, parts
@@ -226,12 +229,33 @@ def open_table(title: str, *words: str, numbers: Sequence[str] = ()) -> Table:
         words: Headings of columns of words, which wrap.
         numbers: Headings of columns of numbers behind them, which do not.
     """
-    table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left", title=title)
+    table = _FittingTable(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left", title=title)
     for heading in words:
         table.add_column(heading, overflow="fold")
     for heading in numbers:
         table.add_column(heading, justify="right", no_wrap=True)
     return table
+
+
+class _FittingTable(Table):
+    """A table that omits its last columns, and says which, where the terminal would cut all of them."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        table = copy(self)
+        while len(table.columns) > 2 and _least_width(table.columns) > options.max_width:
+            table.columns = table.columns[:-1]
+        if omitted := [str(column.header) for column in self.columns[len(table.columns) :]]:
+            before = f"{self.caption}. " if self.caption else ""
+            table.caption = f"{before}Columns omitted in this narrow terminal: {listed(omitted)}"
+            table.caption_justify = "left"
+        yield from Table.__rich_console__(table, console, options)
+
+
+def _least_width(columns: Sequence[Column]) -> int:
+    """Return the number of characters below which a column of numbers is cut, or one of words is hard to read."""
+    widths = [max(cell_len(str(cell)) for cell in (column.header, *column.cells)) for column in columns]
+    least = [width if column.no_wrap else min(width, 16) for width, column in zip(widths, columns, strict=True)]
+    return sum(least) + 2 * len(columns)  # a space behind each, and one between two or at the edges
 
 
 def _open_facts(title: str) -> Table:
