@@ -88,7 +88,7 @@ def test_few_groups_are_named():
 
 
 def test_annotators_on_the_same_images_and_false_alarms():
-    twice = {"n": 7, "model": dice(0.55), "annotators": dice(0.81, (0.7, 0.9))}
+    twice = {"n": 7, "groups": 30, "effective_groups": 30.0, "model": dice(0.55), "annotators": dice(0.81, (0.7, 0.9))}
     alarms = {
         "tumour_free_slices": 30,
         "painted": {"share": 0.1, "ci95": (0.02, 0.25)},
@@ -101,6 +101,13 @@ def test_annotators_on_the_same_images_and_false_alarms():
     marked = "marks more than 0.1 % of the frame on 3 of 30 tumour-free slices: 10.0 % (95 % CI 2.0 to 25.0 %)."
     assert f"The model {marked}" in text
     assert "False lesions per head: 2.00 over 1 head (patients, or groups" in text
+
+
+def test_intervals_over_few_slices_outlined_twice_are_named():
+    sides = {"model": dice(0.936, (0.936, 0.936)), "annotators": dice(0.923, (0.889, 0.957))}
+    text = card_of(summary(outlined_twice={"n": 4, "groups": 2, "effective_groups": 2.0, **sides}))["text"]
+    words = "the groups are few (2), so the intervals are rough and mostly too narrow."
+    assert f"reaches 0.936 (95 % CI 0.936 to 0.936); {words}" in text
 
 
 def test_tumour_free_images_that_count_as_0_are_counted():

@@ -139,6 +139,7 @@ def test_model_and_annotators_are_compared_on_the_same_slices(evaluation: Evalua
     # a is in pairs of Dice 3/4 and 1/2, b in the second alone; what is not scored does not count.
     assert (twice["n"], twice["model"]["mean"]) == (2, pytest.approx((2 / 3 + 1) / 2))
     assert twice["annotators"]["mean"] == pytest.approx((0.625 + 0.5) / 2)
+    assert (twice["groups"], twice["effective_groups"]) == (1, 1.0)
     assert {name: each["n"] for name, each in twice["by"]["tumour size"].items()} == {"medium": 1, "large (> 8%)": 1}
     assert summary_document(evaluation)["outlined_twice"] is None  # its pair is of slices that are not scored
 

@@ -45,7 +45,7 @@ def make_number_card(summary: Document, verdict: Verdict, groups: Sequence[str])
         "groups": len(set(groups)),
         "effective_groups": round(count_effective_groups(groups), 1),
         "dice": _pick(verdict.scores["dice"]),
-        "annotators": twice and {name: _pick(twice[name]) for name in ("model", "annotators")} | {"n": twice["n"]},
+        "annotators": twice and _pick_sides(twice),
         "best_baseline": None if best is None else {"name": best, "dice": _pick(known[best])},
         "tumour_free_slices": alarms["tumour_free_slices"],
         "marked_tumour_free": alarms["painted"],
@@ -58,6 +58,11 @@ def make_number_card(summary: Document, verdict: Verdict, groups: Sequence[str])
 
 def _pick(dice: Document) -> Document:
     return {"mean": dice["mean"], "ci95": dice["ci95"]}
+
+
+def _pick_sides(twice: Document) -> Document:
+    dices = {side: _pick(twice[side]) for side in ("model", "annotators")}
+    return dices | {key: twice[key] for key in ("n", "groups", "effective_groups")}
 
 
 def _find_chosen_on(summary: Document) -> str:
@@ -82,9 +87,11 @@ def _describe(card: Document, heading: str) -> list[str]:
         name = best["name"].replace("_", " ")
         sentences.append(f"The best prediction without a network ({name}) reaches {_show(best['dice'])}.")
     if twice := card["annotators"]:
+        warning = warn_of_groups(twice["groups"], twice["effective_groups"])
         sentences.append(
             f"On the {counted(twice['n'], 'image')} outlined twice, two outlines agree at mean Dice "
-            f"{_show(twice['annotators'])} and the model reaches {_show(twice['model'])}."
+            f"{_show(twice['annotators'])} and the model reaches {_show(twice['model'])}"
+            f"{f'; {warning}' if warning else ''}."
         )
     if card["tumour_free_slices"]:
         marked = card["marked_tumour_free"]

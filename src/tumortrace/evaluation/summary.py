@@ -23,7 +23,7 @@ from tumortrace.metrics.aggregate import (
     interval_bounds,
 )
 from tumortrace.metrics.calibration import expected_calibration_error, reliability
-from tumortrace.metrics.intervals import ratio_interval
+from tumortrace.metrics.intervals import count_effective_groups, ratio_interval
 from tumortrace.metrics.selective import LOW_DICE, caught_share, risk_coverage
 
 FLAGGED = 0.2
@@ -172,6 +172,8 @@ def _compare_dices(scores: Sequence[CaseScore], annotators: Mapping[str, float])
     groups = [score.group for score in scores]
     return {
         "n": len(scores),
+        "groups": len(set(groups)),
+        "effective_groups": round(count_effective_groups(groups), 1),
         "model": describe_values([score.counts.dice for score in scores], groups),
         "annotators": describe_values([annotators[score.file] for score in scores], groups),
     }
