@@ -22,7 +22,7 @@ from tumortrace.training import compute, prompted_run
 from tumortrace.training.encoder import EfficientNetLite, load_pretrained
 from tumortrace.training.networks import build_network
 from tumortrace.training.prompted_export import export_prompted
-from tumortrace.training.prompted_network import build_prompted
+from tumortrace.training.prompted_network import PromptedDecoder, build_prompted
 from tumortrace.training.prompted_samples import PromptedPart, draw_sample, read_prompted_part
 
 PLAIN = AugmentationConfig()
@@ -153,6 +153,29 @@ def test_a_resumed_training_ends_as_one_that_was_not_stopped(data: Path, tmp_pat
     assert [row.epoch for row in whole.rows] == [1, 2]
     manifest = json.loads((tmp_path / "a/manifest.json").read_text(encoding="utf-8"))
     assert manifest["parameters"] > 2_000_000
+
+
+def test_passes_with_and_without_gradients_share_no_cast_weights(data: Path, tmp_path: Path, monkeypatch):
+    contexts: list[set[bool]] = []
+    forward = PromptedDecoder.forward
+
+    class Recording(torch.autocast):
+        def __enter__(self) -> object:
+            contexts.append(set())
+            return super().__enter__()
+
+    def decode(*arguments: object) -> torch.Tensor:
+        contexts[-1].add(torch.is_grad_enabled())
+        return forward(*arguments)
+
+    monkeypatch.setattr(prompted_run, "export_prompted", lambda *_, **__: 0.0)
+    monkeypatch.setattr(torch, "autocast", Recording)
+    monkeypatch.setattr(PromptedDecoder, "forward", decode)
+    once = ("training.epochs=1", "training.precision=bf16-mixed")
+    api.train(data, out=tmp_path / "run", config="box", overrides=(*TINY, *once))
+    assert {True} in contexts
+    assert {False} in contexts
+    assert {True, False} not in contexts
 
 
 def test_a_run_that_goes_on_where_there_are_more_cores_keeps_its_threads(

@@ -152,10 +152,13 @@ def _step(trainer: _Trainer, samples: list[Sample], rng: np.random.Generator) ->
     network, device = trainer.network.train(), trainer.compute.device
     images = torch.from_numpy(np.stack([np.stack([each.grey, each.box]) for each in samples])).to(device)
     truths = torch.from_numpy(np.stack([each.truth for each in samples])).to(device).long()
+    alone = prompt_with_boxes(images[:, 1])
     with trainer.compute.autocast():
         features = network.encode(images.contiguous(memory_format=torch.channels_last))
-        alone = prompt_with_boxes(images[:, 1])
+    # In a context of its own: torch up to 2.9 reuses weights that it cast without gradients within one.
+    with trainer.compute.autocast():
         clicked = _simulate_clicks(network, features, samples, alone, rng)
+    with trainer.compute.autocast():
         twice = tuple(torch.cat([level, level]) for level in features)
         logits = network.decode(twice, torch.cat([alone, clicked]))
     loss = trainer.loss_of(logits.float(), torch.cat([truths, truths]))
