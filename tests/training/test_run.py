@@ -34,7 +34,7 @@ from tumortrace.reporting.figures import read_metrics
 from tumortrace.run_folder import CHECKPOINT, check_run_folder
 from tumortrace.training import compute as compute_module
 from tumortrace.training import run as run_module
-from tumortrace.training.arrays import PreparedPart
+from tumortrace.training.arrays import PreparedPart, prepare_part
 from tumortrace.training.export import ExportDifference
 from tumortrace.training.run import RunResult, train
 
@@ -155,6 +155,26 @@ def test_the_export_says_that_it_has_begun(phantom_data: Path, tmp_path: Path, m
     monkeypatch.setattr(run_module, "export_onnx", export)
     monkeypatch.setattr(run_module, "tell", told.append)
     train(open_dataset(phantom_data), settings(epochs=1), out=tmp_path)
+
+
+def test_a_model_that_marks_nothing_is_known_by_slices_with_tumour(
+    phantom_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    given: list[torch.Tensor] = []
+    told: list[str] = []
+
+    def export(*_: object, samples: torch.Tensor, **__: object) -> ExportDifference:
+        given.append(samples)
+        return ExportDifference(0.0, 1.0, 0)
+
+    monkeypatch.setattr(run_module, "export_onnx", export)
+    monkeypatch.setattr(run_module, "tell", told.append)
+    dataset = open_dataset(phantom_data)
+    first, *others = dataset.select("train")
+    rare = replace(dataset, records=(*(replace(each, truth=()) for each in others), first))
+    train(rare, settings(epochs=1), out=tmp_path)
+    assert torch.equal(given[0], prepare_part([first], settings().recipe, name="TRAIN").images)
+    assert any(line.startswith("the model marks no tumour on any of 1 training slice with tumour;") for line in told)
 
 
 def test_memory_that_runs_out_while_reading_says_what_to_try(

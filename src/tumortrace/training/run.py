@@ -303,17 +303,19 @@ def _finish(run: _Run, result: RunResult, *, started: float) -> None:
 
 def _export(run: _Run) -> ExportDifference:
     tell("Exporting to ONNX ...")
+    with_tumour = run.train.with_tumour.nonzero()[:, 0].tolist()
+    samples = run.train.images[evenly_spaced(with_tumour, EXPORT_SAMPLES)]
     difference = export_onnx(
         run.network,
         run.folder / MODEL,
         recipe=run.config.recipe,
         card=asdict(_make_card(run)),
         feature_ranges=measure_feature_ranges(run.train.features),
-        samples=run.train.images[evenly_spaced(range(len(run.train)), EXPORT_SAMPLES)],
+        samples=samples,
     )
     if not difference.marked:
-        samples = min(len(run.train), EXPORT_SAMPLES)
-        tell(f"the model marks no tumour on any of {samples} training slices; train it longer (training.epochs)")
+        slices = counted(len(samples), "training slice")
+        tell(f"the model marks no tumour on any of {slices} with tumour; train it longer (training.epochs)")
     return difference
 
 
