@@ -48,7 +48,9 @@ CALIBRATED = Path("calibrated.toml")
 """The settings of a finished cross-validation with the recipe that was fitted on all folds."""
 
 MANIFEST = Path("manifest.json")
-"""Data, versions, seed, device and times: what a reader needs to believe a run and to repeat it."""
+"""Data, versions, seed, device and times: what a reader needs to believe a run and to repeat it.
+
+A run has finished if it is there."""
 
 
 def check_run_folder(run: Path, *, resume: bool) -> None:

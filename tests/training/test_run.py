@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from tumortrace.run_folder import CHECKPOINT, check_run_folder
 from tumortrace.training import compute as compute_module
 from tumortrace.training import run as run_module
 from tumortrace.training.arrays import PreparedPart, prepare_part
+from tumortrace.training.epochs import EpochRow
 from tumortrace.training.export import ExportDifference
 from tumortrace.training.run import RunResult, train
 
@@ -222,6 +223,20 @@ def test_a_run_folder_inside_one_of_several_datasets_is_refused(phantom_data: Pa
     parts_alone = replace(both, records=tuple(record for record in both.records if record.source == "data"))
     with pytest.raises(DataError, match="lies inside the data folder"):
         train(parts_alone, settings(), out=other / "run")  # also where none of its cases is left
+
+
+def test_a_finished_run_that_goes_on_is_not_finished(phantom_data: Path, tmp_path: Path, train_only: Train):
+    def stop(rows: Sequence[EpochRow]) -> bool:
+        if len(rows) == 2:
+            raise KeyboardInterrupt
+        return False
+
+    train_only(phantom_data, settings(epochs=1), tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        train_only(phantom_data, settings(epochs=3), tmp_path, resume=True, should_stop=stop)
+    assert not (tmp_path / "manifest.json").exists()
+    train_only(phantom_data, settings(epochs=3), tmp_path, resume=True)
+    assert json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))["kept_epoch"] == 3
 
 
 def test_slices_without_any_tumour_are_nothing_to_learn(phantom_data: Path, tmp_path: Path):

@@ -94,6 +94,7 @@ def _start_from_run(network: PromptedNet, run: Path) -> WarmStart:
 
 def _begin(network: PromptedNet, config: Config, start: WarmStart | None, *, out: Path, resume: bool) -> None:
     """Write what a run folder holds before its first epoch; what another run left that stopped in its own goes."""
+    (out / MANIFEST).unlink(missing_ok=True)  # a finished run that is trained further is not finished
     if not resume:
         for name in (TRAINING_INDEX, FIRST):
             (out / name).unlink(missing_ok=True)

@@ -253,6 +253,7 @@ def _refuse_without_tumour(train: PreparedPart, dataset: Dataset) -> None:
 def _begin(run: _Run, described: DescribedCases, start_from: Model | None, *, resume: bool) -> None:
     """Write what a run folder holds before its first epoch; the training index comes last (``has_begun``)."""
     out, config = run.folder, run.config
+    (out / MANIFEST).unlink(missing_ok=True)  # a finished run that is trained further is not finished
     if not resume:
         (out / TRAINING_INDEX).unlink(missing_ok=True)
     write_atomically(out / CONFIG, to_toml(config).encode())
