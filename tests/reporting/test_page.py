@@ -64,6 +64,13 @@ def test_a_run_and_its_evaluation_fill_every_section(tiny_run: Path, scores: Pat
     assert "Research software, not a medical device" in page
 
 
+def test_a_page_that_shows_the_run_does_not_ask_for_it(tiny_run: Path, scores: Path, tmp_path: Path):
+    words = "if you have it, report on it as well."
+    for folders, asks in (([scores], True), ([tiny_run, scores], False)):
+        write_report(folders, tmp_path / "page.html")
+        assert (words in (tmp_path / "page.html").read_text()) == asks
+
+
 def test_the_page_asks_nothing_of_anyone(tiny_run: Path, scores: Path, tmp_path: Path):
     write_report([tiny_run, scores], tmp_path / "report.html")
     page = read(tmp_path / "report.html")

@@ -53,10 +53,16 @@ def evaluation_sections(evaluation: StoredEvaluation, *, colours: Colours) -> li
     ]
 
 
-def model_section(evaluation: StoredEvaluation) -> Section:
-    """Show what the model file states of itself, for an evaluation without its run."""
+def model_section(evaluation: StoredEvaluation, *, beside_runs: bool) -> Section:
+    """Show what the model file states of itself, for an evaluation without its run.
+
+    Args:
+        evaluation: Evaluation from ``read_evaluation``.
+        beside_runs: Whether the page shows runs as well; it then asks for none.
+    """
     known = {key: evaluation.summary[key] for key in ("model", "card", "training")}
-    words = html.paragraph("The model as its file describes it. Give its run folder as well for settings and manifest.")
+    hint = "" if beside_runs else " Settings and manifest are in its run folder; if you have it, report on it as well."
+    words = html.paragraph(f"The model as its file describes it.{hint}")
     return Section("Model", words + html.verbatim(json.dumps(known, indent=1)))
 
 

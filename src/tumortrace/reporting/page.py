@@ -56,7 +56,8 @@ def write_report(folders: Sequence[Path], out: Path, *, colours: Colours = "safe
     if len(scored) > 1:
         chapters.append(Chapter("Side by side", [Section("Side by side", draw_side_by_side(scored))]))
     ordered = sorted(sources, key=lambda source: source.evaluation is None)  # scores come first
-    chapters += [Chapter(source.name, _sections(source, colours)) for source in ordered]
+    beside_runs = any(source.runs for source in sources)
+    chapters += [Chapter(source.name, _sections(source, colours, beside_runs=beside_runs)) for source in ordered]
     html.write_page(out, html.page(_title(sources), ", ".join(map(str, folders)), chapters))
     return [] if scored else ["no evaluation among the folders: the page has no scores; add what evaluate wrote"]
 
@@ -78,12 +79,13 @@ def _describe_other(folder: Path) -> str:
     return "neither a finished run nor an evaluation"
 
 
-def _sections(source: _Source, colours: Colours) -> list[Section]:
-    """Return the scores first, then how the model was trained."""
+def _sections(source: _Source, colours: Colours, *, beside_runs: bool) -> list[Section]:
+    """Return the scores first, then how the model was trained, or what its file says of itself."""
     of_runs = run_sections(source.runs) if source.runs else []
     if source.evaluation is None:
         return of_runs
-    return [*evaluation_sections(source.evaluation, colours=colours), *(of_runs or [model_section(source.evaluation)])]
+    of_model = of_runs or [model_section(source.evaluation, beside_runs=beside_runs)]
+    return [*evaluation_sections(source.evaluation, colours=colours), *of_model]
 
 
 def _title(sources: Sequence[_Source]) -> str:
