@@ -62,3 +62,10 @@ def test_a_page_that_would_load_from_elsewhere_is_named(tmp_path, capsys):
     (tmp_path / "bad.html").write_text('<script src="https://example.org/a.js"></script>')
     assert site.report_loads(tmp_path) == 1
     assert "bad.html: loads something from elsewhere" in capsys.readouterr().err
+
+
+def test_a_long_command_wraps_and_a_phone_reads_it_whole(built):
+    page = (built / "index.html").read_text(encoding="utf-8")
+    assert '<link rel="stylesheet" href="style.css' in page
+    assert '<div class="language-sh highlight"><pre><span></span><code><span id="__span-0-1">' in page
+    assert ".md-typeset .language-sh code { white-space: pre-wrap; }" in (built / "style.css").read_text("utf-8")

@@ -42,7 +42,8 @@ CHAPTERS = {
 }
 """Chapters with their pages: a path, or the name of a page in docs/; ``*`` stands for all in a folder."""
 
-SHIM = Path(__file__).parent / "site_assets" / "iframe-worker.js"
+ASSETS = Path(__file__).parent / "site_assets"
+SHIM, STYLE = ASSETS / "iframe-worker.js", ASSETS / "style.css"
 THEIR_SHIM = re.compile(r'"https?://[^"]+/iframe-worker/shim"')
 LINK = re.compile(r"\]\((?![a-z]+:)([^)#\s]+)")
 LOADED = re.compile(r"""<(?:script|img|iframe|source)[^>]+src=["']?https?:|<link[^>]+rel=["']?stylesheet[^>]+https?:""")
@@ -54,6 +55,8 @@ def main() -> int:
     gather_pages()
     write_reference(PAGES / REFERENCE)
     settings = {"INHERIT": str(ROOT / "mkdocs.yml"), "docs_dir": str(PAGES), "site_dir": str(SITE), "nav": make_nav()}
+    shutil.copyfile(STYLE, PAGES / STYLE.name)
+    settings["extra_css"] = [STYLE.name]
     config = BUILD / "mkdocs.yml"
     config.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--config-file", str(config)]
