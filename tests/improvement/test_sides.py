@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -113,6 +114,23 @@ def test_a_new_case_tied_to_both_sides_is_omitted(make_survey):
     sides = sides_of(survey, ties=Ties({"c0": same("c0")}, {"c2": same("c2")}))
     assert (sides.of["c0"], sides.of["c1"], sides.of["c2"]) == ("test", "", "train")
     assert kinds(sides) == {"c1": "on-both-sides", "c2": "known-to-model"}
+
+
+@pytest.mark.parametrize("role", ["corrected", "replay"])
+@pytest.mark.parametrize(
+    ("links", "patients", "tie"),
+    [([(0, 1)], ["", ""], Leak("c0", 0.95, "copy")), ([], ["p", "p"], Leak("", math.nan, "patient"))],
+)
+def test_a_training_slice_that_shows_a_held_out_slice_or_patient_is_omitted(make_survey, role, links, patients, tie):
+    # c0 was held out before c1, which the shipped model was trained on, came into the data.
+    survey = make_survey(links=links, patients=patients + [""] * 6)
+    ties = Ties({"c0": same("c0"), "c1": tie}, {"c0": replace(tie, nearest="x" if links else ""), "c1": same("x")})
+    sides = sides_of(survey, ["corrected", role] + ["corrected"] * 6, ties)
+    assert (sides.of["c0"], sides.of["c1"]) == ("test", "")
+    (finding,) = sides.findings
+    assert (finding.file, finding.kind) == ("c1", "on-both-sides")
+    assert finding.cause.startswith("one of the models was trained on it (the same as x), and it shows the slice or")
+    assert finding.cause.endswith("patient of c0, which is held out")
 
 
 def test_a_held_out_case_stays_held_out_though_it_resembles_a_training_slice(make_survey):

@@ -3,7 +3,8 @@
 Copies and slices of one patient form a block, and a block is on one side. Three rules decide, in this order:
 
 1. A case that an earlier run held out stays held out, and every new case of its block joins it.
-2. A case that one of the models was trained on trains again, with all of its block. It can prove nothing.
+2. A case that one of the models was trained on trains again, with all of its block. It can prove nothing. If it is a
+   copy of a held-out case or of its patient, it is omitted.
 3. New blocks are held out in the order of their hashes until the share is reached, those with tumour and those without
    by themselves. The order has nothing to do with names or with the order of correction.
 """
@@ -11,7 +12,7 @@ Copies and slices of one patient form a block, and a block is on one side. Three
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -71,6 +72,7 @@ def choose_sides(survey: Survey, roles: Mapping[str, Role], ties: Ties) -> Sides
     sides: dict[str, Side] = {}
     findings: list[Finding] = []
     fresh: list[list[SurveyedCase]] = []
+    copies = {frozenset(case.record.case_id for case in survey.cases_of(pair)) for pair in survey.pairs}
     for block in _blocks(survey):
         ids = [case.record.case_id for case in block]
         held = [
@@ -82,9 +84,12 @@ def choose_sides(survey: Survey, roles: Mapping[str, Role], ties: Ties) -> Sides
         if not held and not trained:
             fresh.append(block)
             continue
-        for name in ids:
-            tied = _Tied(name, ties.held_out.get(name), ties.trained.get(name), held, trained)
-            sides[name], finding = _SETTLE[roles[name]](tied)
+        frozen = [case for case in block if case.record.case_id in held and roles[case.record.case_id] != "standard"]
+        for case in block:
+            name = case.record.case_id
+            shown = _find_shown(case, frozen, copies) if name in trained and roles[name] != "standard" else ""
+            tied = _Tied(name, ties.held_out.get(name), ties.trained.get(name), held, trained, shown)
+            sides[name], finding = (_omit if shown else _SETTLE[roles[name]])(tied)
             findings += [finding] if finding else []
     for role in ("corrected", "replay"):
         of_role = [block for block in fresh if _role_of(block, roles) == role]
@@ -105,6 +110,7 @@ class _Tied:
         trained: Its own tie to a training slice.
         held: Ids of the held-out and standard cases of its block.
         training: Ids of the training cases of its block.
+        shown: Id of the held-out case that it shows, or whose patient it shows, although a model was trained on it.
     """
 
     name: str
@@ -112,10 +118,17 @@ class _Tied:
     trained: Leak | None
     held: Sequence[str]
     training: Sequence[str]
+    shown: str = ""
 
     def describe_trained(self) -> str:
         """Return the finding's cause for a case that the model was trained on."""
         return f"one of the models was trained on it ({_describe(self.name, self.trained, self.training)})"
+
+
+def _omit(case: _Tied) -> tuple[Side, Finding | None]:
+    """Omit a case that cannot train, because its like is held out, and cannot be held out."""
+    cause = f"{case.describe_trained()}, and it shows the slice or patient of {case.shown}, which is held out"
+    return "", left_out("on-both-sides", case.name, cause, NOTHING_TO_DO)
 
 
 def _settle_standard(case: _Tied) -> tuple[Side, Finding | None]:
@@ -138,7 +151,7 @@ def _settle_corrected(case: _Tied) -> tuple[Side, Finding | None]:
         cause = f"{case.describe_trained()}; it trains, and is not held out"
         return "train", warning("known-to-model", case.name, cause, NOTHING_TO_DO)
     if case.training and case.name not in case.held:
-        cause = f"is tied to {case.held[0]}, which is held out, and to {case.training[0]}, which trains"
+        cause = f"is tied to {case.held[0]}, which is held out, and to {case.training[0]}, which a model was trained on"
         return "", left_out("on-both-sides", case.name, cause, NOTHING_TO_DO)
     if case.held_out is not None and case.held_out.similarity == 1:
         return "test", None  # the held-out case itself
@@ -201,6 +214,17 @@ def _blocks(survey: Survey) -> list[list[SurveyedCase]]:
     for case, block in zip(survey.cases, survey.blocks, strict=True):
         members.setdefault(block, []).append(case)
     return list(members.values())
+
+
+def _find_shown(case: SurveyedCase, frozen: Sequence[SurveyedCase], copies: Collection[frozenset[str]]) -> str:
+    """Return the id of a held-out case that a case is a copy of, or whose patient it shows; empty if there is none."""
+    name, patient = case.record.case_id, case.record.patient
+    shown = (
+        other.record.case_id
+        for other in frozen
+        if frozenset((name, other.record.case_id)) in copies or (patient and other.record.patient == patient)
+    )
+    return next(shown, "")
 
 
 def _role_of(block: Sequence[SurveyedCase], roles: Mapping[str, Role]) -> Role:
