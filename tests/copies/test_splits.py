@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tumortrace.copies.groups import link_patients
 from tumortrace.copies.split_files import apply_split, check_split
-from tumortrace.copies.splits import Split, find_heads, leave_sources_out, make_folds, make_parts
+from tumortrace.copies.splits import Split, SplitCase, find_heads, leave_sources_out, make_folds, make_parts
 from tumortrace.copies.survey import Survey, survey_cases
 from tumortrace.data.cases import CaseRecord
 from tumortrace.data.components import link
@@ -104,6 +104,13 @@ def test_too_few_slices_for_the_folds(make_survey: MakeSurvey):
     survey = make_survey(links=[(0, 1), (1, 2)], patients=["", "", "", ""])
     with pytest.raises(DataError, match="too few different slices or patients for 3 sides: 2 among 4 cases; ask"):
         make_folds(survey, folds=3)
+
+
+def test_a_patient_on_two_sides_is_found_though_a_slice_of_it_is_on_none(make_survey: MakeSurvey):
+    survey = make_survey(links=[], patients=["p", "p", "p"])
+    cases = tuple(SplitCase(f"c{i}", f"hash{i}", side, "g") for i, side in [(1, "train"), (2, "test")])
+    with pytest.raises(DataError, match=r"c1 and c2 are on sides train and test \(patient p\)"):
+        check_split(Split(cases, "groups", (("c0", "omitted"),)), survey)
 
 
 def test_a_source_is_left_out_whole_without_the_copies_that_it_shares(make_survey: MakeSurvey):

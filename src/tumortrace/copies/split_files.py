@@ -38,7 +38,7 @@ def check_split(split: Split, survey: Survey) -> None:
     side_of = {case.file: case.side for case in split.cases}
     names = [case.record.case_id for case in survey.cases]
     crossing = [(pair.first, pair.second, f"similarity {pair.similarity:.3f}") for pair in survey.pairs]
-    patients = [case.record.patient for case in survey.cases]
+    patients = [case.record.patient if case.record.case_id in side_of else None for case in survey.cases]
     crossing += [(first, second, f"patient {patients[first]}") for first, second in link_patients(patients)]
     for first, second, why in crossing:
         here, there = side_of.get(names[first]), side_of.get(names[second])
