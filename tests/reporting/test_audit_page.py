@@ -58,6 +58,15 @@ def test_what_leaks_is_counted(images: int, of: int, words: str):
     assert "1 patient is in more than one part: p." in text
 
 
+def test_without_a_likely_pair_there_is_no_empty_chart():
+    document = {"same_slice": 0.75, "group_sizes": {"1": 6}, "similarities": {"edges": [0.0, 0.5, 1.0]}}
+    for counts, charts in (([0, 0], 1), ([0, 1], 2)):
+        document["similarities"] |= {"counts": counts}
+        text = audit_page._threshold(document)
+        assert text.count("<figure>") == charts
+        assert ("picked no pair that might be copies" in text) == (charts == 1)
+
+
 def test_each_kind_of_shared_slices_says_how_many_groups_its_interval_is_over():
     scores = {"dice": {"mean": 0.8, "ci95": [0.7, 0.9], "median": 0.8}, "below_half": 0.0}
     few = {**scores, "pairs": 9, "independent_groups": 4, "effective_groups": 4.0}

@@ -59,6 +59,19 @@ def test_a_label_at_zero_stays_clear_of_the_axis():
     assert all(label.get_window_extent().x0 > axes.get_window_extent().x0 for label in axes.texts)
 
 
+def test_a_long_label_is_not_cut():
+    dots = [Dot("runs/fold-1-evaluation", 0.9, None)]
+    figure = draw_dots(dots, xlabel="mean Dice on the same 20 images, not known to be clean for every model")
+    FigureCanvasAgg(figure).draw()
+    label = figure.axes[0].xaxis.label.get_window_extent()
+    assert figure.bbox.x0 <= label.x0 < label.x1 <= figure.bbox.x1
+
+
+def test_images_of_a_slice_are_whole_numbers():
+    figure = draw_group_sizes({"group_sizes": {"1": 6}})
+    assert shown_ticks(figure, "x") == ["1"]
+
+
 def test_no_number_of_false_lesions_is_negative():
     scores = {"sensitivity_ci95": [0.8, 1.0], "false_lesions_ci95": None}
     for most in (0.0, 0.4, 7.0):

@@ -162,7 +162,10 @@ def _threshold(document: Document) -> Markup:
         f"Similarity after registration of the pairs that a coarse comparison picked. Pairs of {threshold} or more are "
         f"copies; {near} of {sum(counts)} lie within 0.05 of that."
     )
-    chart = html.chart(draw_similarities(document), alt="Histogram of similarities", caption=caption)
+    if any(counts):
+        chart = html.chart(draw_similarities(document), alt="Histogram of similarities", caption=caption)
+    else:
+        chart = html.paragraph("The coarse comparison picked no pair that might be copies.")
     sizes = html.chart(draw_group_sizes(document), alt="Sizes of groups", caption="Images that show the same slice.")
     return chart + sizes
 

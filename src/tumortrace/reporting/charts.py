@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -22,6 +23,7 @@ _WIDTH = 5.6
 """Width in inches, at which the labels can still be read when a phone shrinks the chart to its screen."""
 
 _FEW_PAIRS = 10  # a logarithmic axis would have no tick that reads as a count
+_LABEL_LENGTH = 48  # characters of a line that fits below the axes beside the longest names
 _NEAR_AXIS = 0.06  # scores whose label, centred, would cross the axis on the left
 _MARKS = {BLUE: "o", ORANGE: "s", GREY: "D", GREEN: "^"}
 
@@ -59,7 +61,7 @@ def draw_dots(dots: Sequence[Dot], *, xlabel: str, yardstick: Dot | None = None)
         axes.axvline(yardstick.mean, color=GREEN, linewidth=1.4, linestyle="--", label=yardstick.label)
         _name_above(axes)
     _draw_rows(axes, dots)
-    axes.set_xlabel(xlabel)
+    axes.set_xlabel(fill(xlabel, _LABEL_LENGTH))
     return figure
 
 
@@ -218,7 +220,8 @@ def draw_group_sizes(document: Document) -> Figure:
     axes = figure.subplots()
     axes.bar(list(sizes), list(sizes.values()), color=BLUE)
     axes.set(xlabel="images that show the same slice", ylabel="slices")
-    axes.locator_params(axis="both", integer=True)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     _clean(axes)
     return figure
 
