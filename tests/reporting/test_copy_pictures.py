@@ -41,3 +41,10 @@ def test_slices_with_fractions_and_negative_values_are_drawn_alike(
     inside = (slice(5, -5), slice(5, -5))  # where the second reaches
     assert np.corrcoef(first[inside].ravel(), laid[inside].ravel())[0, 1] > 0.98
     assert np.abs(first - laid)[inside].mean() < 6
+
+
+def test_equal_copies_look_the_same(draw_head: DrawHead, write_case: WriteCase):
+    head = draw_head(1)
+    survey = survey_cases([write_case("a", head), write_case("b", head)])
+    (pair,) = survey.pairs
+    assert "; the two look the same" in draw_pair(survey, pair)

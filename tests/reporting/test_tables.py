@@ -139,6 +139,14 @@ def test_the_annotators_agreement_says_what_its_intervals_are_over():
     assert words.endswith("30 slices; 95 % intervals over 12 independent groups: slightly too narrow)")
 
 
+def test_models_that_contradict_most_outlines_are_doubted_themselves():
+    for contradicted, doubted in ((8, False), (9, True)):
+        document = {"doubtful": {"contradicted": contradicted, "judged": 16}, "agreement": None, "baselines": None}
+        ((_, words),) = tables._rows_of_scores(document)
+        assert words.startswith(f"{contradicted} of 16, by models not trained on their slices")
+        assert ("so probably the models are wrong" in words) == doubted
+
+
 def test_a_kind_that_classes_and_planes_share_has_a_row_of_each():
     def scores(dice: float, pairs: int) -> dict[str, Any]:
         counts = {"pairs": pairs, "independent_groups": pairs, "effective_groups": pairs}
@@ -148,8 +156,8 @@ def test_a_kind_that_classes_and_planes_share_has_a_row_of_each():
     by = {"class": {"named differently": scores(0.8, 1)}, "plane": {"named differently": scores(0.9, 4)}, "size": {}}
     lines = render(tables_of_pair(pair | {"agreement": scores(0.7, 12) | {"by": by}}))
     words = [" ".join(line.split()) for line in lines]
-    assert "all 0.700 - 25% 12 12 narrow" in words
-    assert "class: named differently 0.800 - 25% 1 1" in words
-    assert "plane: named differently 0.900 - 25% 4 4 rough" in words
+    assert "all 0.700 - 12 narrow 12 25%" in words
+    assert "class: named differently 0.800 - 1 1 25%" in words
+    assert "plane: named differently 0.900 - 4 rough 4 25%" in words
     assert " ".join(words).count("rough: over fewer than 10 groups, and mostly too narrow; narrow: over fewer") == 1
     assert "outlines copied 2 pairs, not counted" in words

@@ -67,6 +67,16 @@ def explain_widths(words: Iterable[str]) -> str:
     return "; ".join(f"{word}: {meaning}" for word, meaning in _WIDTHS.items() if word in given)
 
 
+def doubt_models(doubtful: Document) -> str:
+    """Return a clause that doubts the models where they contradict more than half of the outlines; else nothing.
+
+    Args:
+        doubtful: Entry ``doubtful`` of ``audit.json``.
+    """
+    many = 2 * doubtful["contradicted"] > doubtful["judged"]
+    return "more than half, so probably the models are wrong: train them longer" if many else ""
+
+
 def parts(counts: Document) -> str:
     """Return the parts of a dataset with their numbers of images: "TRAIN 500, VAL 201"."""
     return ", ".join(f"{name or 'undivided'} {count}" for name, count in counts.items())

@@ -36,7 +36,8 @@ def draw_pair(survey: Survey, pair: CopyPair) -> Markup:
     panels = [to_display(one), to_display(laid)]
     words = describe_pair(survey, pair)
     names = f"{first.record.case_id} and {second.record.case_id}"
-    caption = f"{names}: similarity {pair.similarity:.3f}; compared with the second, the first is {words}"
+    compared = "the two look the same" if words == "alike" else f"compared with the second, the first is {words}"
+    caption = f"{names}: similarity {pair.similarity:.3f}; {compared}"
     outlines: list[tuple[NDArray[np.bool_], tuple[int, int, int]]] = []
     if first.packed_truth is not None and second.packed_truth is not None:
         own, other = first.truth(), lay_mask(second.truth(), pair.to_second, first.size_hw)

@@ -12,7 +12,7 @@ from tumortrace.errors import DataError
 from tumortrace.evaluation.doubtful import APART, KINDS, LIST, TABLE, Doubt, HeldOutModels, predict_held_out
 from tumortrace.inference.overlay import to_display
 from tumortrace.json_csv import Document
-from tumortrace.reporting import html
+from tumortrace.reporting import cells, html
 from tumortrace.reporting.copy_pictures import FIRST_RGB, SECOND_RGB, draw_outlines
 from tumortrace.wording import counted
 
@@ -40,12 +40,14 @@ def draw_doubts(document: Document, doubts: Sequence[Doubt], held_out: HeldOutMo
 def _explain(document: Document) -> str:
     missing = counted(document["not_judged"], "annotated image")
     others = f" Not judged: {missing} in no fold, or changed since." if document["not_judged"] else ""
+    doubts = cells.doubt_models(document)
+    advice = f"That is {doubts}." if doubts else "A model may be wrong: look at each outline before you omit it."
     return (
         f"Each of {document['judged']} outlines was judged by a model that was not trained on its slice "
         f"({document['crossval']}). The models contradict {document['contradicted']} of them: the doubt is at least "
-        f"{document['contradicted_from']}, and outline and mask share less than half (Dice below {APART}). A model may "
-        f"be wrong: look at each outline before you omit it. {TABLE} lists all outlines; {LIST} names the contradicted "
-        f"ones: strike those that are right, then give it to train --exclude.{others}"
+        f"{document['contradicted_from']}, and outline and mask share less than half (Dice below {APART}). {advice} "
+        f"{TABLE} lists all outlines; {LIST} names the contradicted ones: strike those that are right, then give it to "
+        f"train --exclude.{others}"
     )
 
 

@@ -28,8 +28,9 @@ def describe_shared(survey: Survey, pair: Document) -> Markup:
         text_columns=2,
     )
     words = (
-        f"{counted(pair['slices'], 'slice')} {'is' if pair['slices'] == 1 else 'are'} in both datasets. A model "
-        "trained on one of them has seen the images of the other that are counted here, whatever the published split."
+        f"{counted(pair['slices'], 'slice')} {'is' if pair['slices'] == 1 else 'are'} in both datasets. For "
+        "a model trained on one dataset, the images of the other that are counted here are training slices too, "
+        "whatever the published split."
     )
     return html.paragraph(words) + shared + _classes(pair) + _agreement(survey, pair)
 

@@ -11,7 +11,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Column, Table
 
 from tumortrace.json_csv import Document
-from tumortrace.reporting.cells import explain_widths, groups, independent_groups, interval, number, parts
+from tumortrace.reporting.cells import doubt_models, explain_widths, groups, independent_groups, interval, number, parts
 from tumortrace.wording import counted, listed
 
 NAMES = {
@@ -150,8 +150,9 @@ def _rows_of_copies(document: Document) -> Iterator[tuple[str, str]]:
 def _rows_of_scores(document: Document) -> Iterator[tuple[str, str]]:
     """Yield how far models, annotators and copied masks agree with the outlines."""
     if doubtful := document.get("doubtful"):
-        models = "by models not trained on their slices"
-        yield "outlines contradicted", f"{doubtful['contradicted']} of {doubtful['judged']}, {models}"
+        words = f"{doubtful['contradicted']} of {doubtful['judged']}, by models not trained on their slices"
+        doubts = doubt_models(doubtful)
+        yield "outlines contradicted", f"{words}; {doubts}" if doubts else words
     if agreement := document["agreement"]:
         distance = f"HD95 {_mean(agreement['hd95'])} {agreement['distance_unit']}"
         scores = f"Dice {_mean(agreement['dice'])}, NSD {_mean(agreement['nsd'])}, {distance}"
@@ -181,14 +182,14 @@ def tables_of_pair(pair: Document) -> list[Table]:
 
 
 def _table_of_agreement(pair: Document) -> Table:
-    headings = ("Dice", "95 % interval", "< 0.5", "pairs", "groups", "note")
+    headings = ("Dice", "95 % interval", "groups", "note", "pairs", "< 0.5")
     table = open_table(f"Outlines of {pair['first']} against {pair['second']}", "", numbers=headings)
     rows = [("all", pair["agreement"])]
     for sort, kinds in pair["agreement"]["by"].items():
         rows += [(f"{sort}: {kind}", scores) for kind, scores in kinds.items()]
     for name, scores in rows:
-        dice = [number(scores["dice"]["mean"]), interval(scores["dice"]["ci95"]), f"{scores['below_half']:.0%}"]
-        table.add_row(name, *dice, str(scores["pairs"]), *groups(scores))
+        dice = [number(scores["dice"]["mean"]), interval(scores["dice"]["ci95"])]
+        table.add_row(name, *dice, *groups(scores), str(scores["pairs"]), f"{scores['below_half']:.0%}")
     table.caption, table.caption_justify = explain_widths(groups(scores)[1] for _, scores in rows), "left"
     return table
 
