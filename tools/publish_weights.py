@@ -81,9 +81,9 @@ SCORED_ON = {
     "fold, in the same way but without the second stage. The shipped model was trained on them. None of its stages was "
     "chosen by its scores on these slices, but one more was left out by them; the threshold was fitted on every second "
     "one",
-    "fast": "every second slice of four folds, each by a model that was trained in the same way without them; the "
-    "shipped one was trained on them. Of the 1,051 tumour-free slices 39 are copies of training slices. Choices of its "
-    "recipe were made on these slices; its confidence was fitted on two of the folds",
+    "fast": "the slices of four folds, each by a model that was trained in the same way without the fold; 98 copies of "
+    "its training slices are left out. The shipped model was trained on all folds. Choices of its recipe were made on "
+    "these slices",
 }
 SOURCES = "python -m studies.sources DATA --out sources"
 TRAIN = "tumortrace train DATA/figshare sources/brisc DATA/lgg sources/br35h --negatives sources/tumour_free"
