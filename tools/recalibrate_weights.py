@@ -1,8 +1,8 @@
-"""A shipped model with the recipe and scores of a new calibration; its weights stay.
+"""A shipped model with the recipe and scores of a new calibration.
 
 ``python tools/recalibrate_weights.py NAME --groups FOLDER --split FILE`` takes the threshold, temperature and
-confidence, and the scores, from a folder of ``studies.calibrate``. It writes them into ``NAME.onnx`` and ``NAME.json``
-in ``src/tumortrace/weights``.
+confidence, and the scores, from a folder of ``studies.calibrate``, and writes them into ``NAME.onnx`` and ``NAME.json``
+in ``src/tumortrace/weights``. The weights stay.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Annotated
 
 import onnx
 import typer
-
 from tools.publish_weights import SCORED_ON, WEIGHTS, read_rows, score
+
 from tumortrace.cli import run_script
 from tumortrace.config import load_config
 from tumortrace.files import write_atomically
@@ -27,7 +27,7 @@ from tumortrace.inference.recipe import recipe_from_json, recipe_to_json
 def main(
     name: str, groups: Annotated[Path, typer.Option()], split: Annotated[Path | None, typer.Option()] = None
 ) -> None:
-    """Write the recipe and the scores."""
+    """Write recipe and scores."""
     path, card = WEIGHTS / f"{name}.onnx", WEIGHTS / f"{name}.json"
     model = onnx.load(path)
     properties = {entry.key: entry.value for entry in model.metadata_props if entry.key != SEAL}
