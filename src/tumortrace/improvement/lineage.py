@@ -84,7 +84,8 @@ def shipped_ancestors(model: Model) -> list[str]:
     """Return the shipped models that a model descends from, itself included."""
     if is_shipped(model):
         return [model.path.stem]
-    began_from = str(model.card.get("began_from", ""))
+    # A run that knows all slices of its weights descends from none; the one it began from may bear the name of one.
+    began_from = "" if model.card.get("remembered", True) else str(model.card.get("began_from", ""))
     known = read_json_or_empty(model.path.with_name(DOCUMENT.name)).get("shipped_ancestors", [])
     return sorted({*known, *({began_from} & set(SHIPPED))} & set(SHIPPED))
 
