@@ -16,6 +16,7 @@ from tumortrace.evaluation.summary import summary_document
 from tumortrace.metrics.lesions import LesionCounts
 from tumortrace.metrics.overlap import PixelCounts
 from tumortrace.metrics.surface import SurfaceScores
+from tumortrace.progress import open_console
 from tumortrace.reporting import tables
 from tumortrace.reporting.tables import list_rates, table_of_split, tables_of_audit, tables_of_pair, tables_of_scores
 
@@ -72,6 +73,18 @@ def test_a_narrow_terminal_omits_columns_and_cuts_no_number(evaluation: Evaluati
     assert [row[1] for row in rows_of(narrow, "Dice")] == ["0.508", "0.333"]
     assert "Columns omitted in this narrow terminal: 5 %, 95 % and undef." in re.sub(r"\s+", " ", " ".join(narrow))
     assert "omitted" not in " ".join(render(tables_of_scores(summary_document(evaluation))))
+
+
+def test_a_title_breaks_between_words_at_the_terminal_s_width(evaluation: Evaluation):
+    console = open_console()
+    console.file, console.width = io.StringIO(), 80
+    console.print(*tables_of_scores(summary_document(evaluation)), sep="\n")
+    lines = console.file.getvalue().splitlines()
+    title = "first, threshold 0.25; distances in px, 95 % intervals of the mean over 3 groups of copies and patients"
+    assert " ".join(lines[:2]) == title
+    assert all(len(line) <= 80 for line in lines)
+    console.print(table_of_split({"sides": {}}), tables.open_table("d" * 100), sep="\n")
+    assert "d" * 100 in console.file.getvalue()  # a path stays in one piece
 
 
 def test_unknown_and_missing_clean_images_are_said(evaluation: Evaluation):

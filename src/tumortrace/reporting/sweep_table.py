@@ -50,7 +50,7 @@ def progress_table(runs: Sequence[Run], labels: Mapping[str, str], *, total: int
         "setting",
         numbers=("seed", "fold", "Dice", "VAL loss", "epochs", "s"),
     )
-    table.caption, table.caption_justify = doing, "left"
+    table.caption = doing
     for run in best[:SHOWN]:
         numbers = [number(run.dice_mean), number(run.val_loss, digits=4), str(run.epochs), f"{run.seconds:.0f}"]
         table.add_row(labels[run.setting], str(run.seed), run.fold, *numbers)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from copy import copy
+from textwrap import fill
 
 from rich.box import SIMPLE
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Column, Table
+from rich.text import Text
 
 from tumortrace.json_csv import Document
 from tumortrace.reporting.cells import doubt_models, explain_widths, groups, independent_groups, interval, number, parts
@@ -190,7 +192,7 @@ def _table_of_agreement(pair: Document) -> Table:
     for name, scores in rows:
         dice = [number(scores["dice"]["mean"]), interval(scores["dice"]["ci95"])]
         table.add_row(name, *dice, *groups(scores), str(scores["pairs"]), f"{scores['below_half']:.0%}")
-    table.caption, table.caption_justify = explain_widths(groups(scores)[1] for _, scores in rows), "left"
+    table.caption = explain_widths(groups(scores)[1] for _, scores in rows)
     return table
 
 
@@ -230,7 +232,7 @@ def open_table(title: str, *words: str, numbers: Sequence[str] = ()) -> Table:
         words: Headings of columns of words, which wrap.
         numbers: Headings of columns of numbers behind them, which do not.
     """
-    table = _FittingTable(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left", title=title)
+    table = _FittingTable(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0), title=title)
     for heading in words:
         table.add_column(heading, overflow="fold")
     for heading in numbers:
@@ -239,17 +241,29 @@ def open_table(title: str, *words: str, numbers: Sequence[str] = ()) -> Table:
 
 
 class _FittingTable(Table):
-    """A table that omits its last columns, and says which, where the terminal would cut all of them."""
+    """A table between lines that wrap at the terminal's width, as wide as fits.
+
+    It omits its last columns, and says which, where the terminal would cut all of them.
+    """
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         table = copy(self)
+        table.title, table.caption = None, None  # which a table would wrap at its own width, or not at all
         while len(table.columns) > 2 and _least_width(table.columns) > options.max_width:
             table.columns = table.columns[:-1]
-        if omitted := [str(column.header) for column in self.columns[len(table.columns) :]]:
-            before = f"{self.caption}. " if self.caption else ""
-            table.caption = f"{before}Columns omitted in this narrow terminal: {listed(omitted)}"
-            table.caption_justify = "left"
+        omitted = [str(column.header) for column in self.columns[len(table.columns) :]]
+        yield _wrap(console, str(self.title), options)
         yield from Table.__rich_console__(table, console, options)
+        if self.caption:
+            yield _wrap(console, str(self.caption), options)
+        if omitted:
+            yield _wrap(console, f"Columns omitted in this narrow terminal: {listed(omitted)}", options)
+
+
+def _wrap(console: Console, line: str, options: ConsoleOptions) -> Text:
+    """Return a line broken between words alone, which the console by itself would leave to the terminal."""
+    words = console.render_str(line).plain
+    return Text(fill(words, options.max_width, break_long_words=False, break_on_hyphens=False), style="italic")
 
 
 def _least_width(columns: Sequence[Column]) -> int:
