@@ -205,7 +205,7 @@ def draw_similarities(document: Document) -> Figure:
     axes.set(xlabel="similarity of two slices after registration", ylabel="pairs", xlim=(0.2, 1.0))
     if counts.max(initial=0) > _FEW_PAIRS:
         axes.set_yscale("symlog", linthresh=10)
-        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_major_formatter("{x:,.0f}")
     else:
         axes.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     _name_above(axes, columns=3)
