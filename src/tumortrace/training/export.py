@@ -155,7 +155,7 @@ def encode_onnx(
     """Return a model as a sealed ONNX file.
 
     Args:
-        model: The model, to whose metadata the others are added.
+        model: The model, whose metadata is replaced.
         recipe: Stored as ``tumortrace.recipe``.
         card: Stored as ``tumortrace.card``.
         feature_ranges: Stored as ``tumortrace.familiar``; None stores none.
