@@ -25,6 +25,7 @@ from tumortrace.inference.recipe import tumour_probability
 from tumortrace.phantoms.slices import write_phantom_dataset
 from tumortrace.run_folder import has_begun
 from tumortrace.training import run as run_module
+from tumortrace.training.checkpoint import save_weights
 from tumortrace.training.networks import build_network
 from tumortrace.training.run import train
 from tumortrace.training.warm_start import start_from_model
@@ -53,6 +54,14 @@ def test_an_onnx_file_alone_holds_no_weights_to_start_from(tiny_run: Path, tmp_p
     network = build_network(load_config(str(tiny_run / "config.toml")).network, size_hw=(48, 32), seed=0)
     with pytest.raises(ModelError, match=r"alone\.onnx: cannot start .* without alone\.safetensors beside it; give"):
         start_from_model(network, open_model(str(tmp_path / "alone.onnx")))
+
+
+def test_weights_that_were_trained_further_since_the_export_are_refused(tiny_run: Path, tmp_path: Path):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    network = build_network(load_config(str(run / "config.toml")).network, size_hw=(48, 32), seed=1)
+    save_weights(run / "best.safetensors", network)
+    with pytest.raises(ModelError, match=r"best\.safetensors: not the weights of model\.onnx beside it; finish"):
+        start_from_model(network, open_model(str(run)))
 
 
 def test_a_model_that_does_not_fit_the_settings_is_refused_before_data_is_read(

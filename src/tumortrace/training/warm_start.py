@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -54,13 +55,19 @@ def find_weights(model: Model) -> Path:
     """Return the file of a model's weights that can be trained on.
 
     Raises:
-        ModelError: There is none beside its ONNX file.
+        ModelError: There is none beside its ONNX file; or it is a run's, and changed since the model was exported, as
+            where a finished run was trained further and stopped.
     """
     beside = BEST.name if model.path.name == MODEL.name else f"{model.path.stem}.safetensors"
     weights = model.path.with_name(beside)
     if not weights.is_file():
         raise ModelError(
             f"{model.path}: cannot start from an ONNX file without {weights.name} beside it; give the folder of its run"
+        )
+    stated = model.card.get("weights_sha256")
+    if beside == BEST.name and stated and hashlib.sha256(weights.read_bytes()).hexdigest() != stated:
+        raise ModelError(
+            f"{weights}: not the weights of {model.path.name} beside it; finish the run with --resume if it stopped"
         )
     return weights
 
