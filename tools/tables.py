@@ -59,7 +59,7 @@ def make_table(name: str, captions: dict[str, Any]) -> str:
     if name == "imports":
         return draw_rooms()
     with (TABLES / f"{name}.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))
+        rows = [[f"{int(cell):,}" if cell.isdecimal() else cell for cell in row] for row in csv.reader(file)]
     return _to_markdown(rows) + "\n" + _make_caption(captions[name])
 
 
@@ -77,7 +77,7 @@ def _make_card_cell(score: dict[str, Any] | None) -> str:
     if score is None:
         return ""
     interval = f" ({score['ci95'][0]:.3f} to {score['ci95'][1]:.3f})" if score["ci95"] else ""
-    return f"{score['value']:.3f}{interval}, n = {score['n']}"
+    return f"{score['value']:.3f}{interval}, n = {score['n']:,}"
 
 
 def _to_markdown(rows: list[list[str]]) -> str:
