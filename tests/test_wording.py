@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tumortrace.wording import command_line, counted, list_ranges, listed
+from tumortrace.wording import command_line, counted, describe_seconds, list_ranges, listed
 
 
 def test_one_and_many():
@@ -29,3 +29,10 @@ def test_a_command_line_can_be_pasted_into_a_shell():
     assert command_line("report", Path("runs/first try"), "--out", "a.html") == (
         "tumortrace report 'runs/first try' --out a.html"
     )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(40.4, "40 s"), (89.4, "89 s"), (720, "12 min"), (5399, "90 min"), (12_600, "3.5 h")]
+)
+def test_a_duration_has_the_unit_a_person_would_use(seconds: float, expected: str):
+    assert describe_seconds(seconds) == expected

@@ -22,6 +22,13 @@ def command_line(*words: PathLike[str] | str) -> str:
     return f"tumortrace {shlex.join(map(str, words))}"
 
 
+def describe_seconds(seconds: float) -> str:
+    """Return a duration in the unit a person would use: ``"40 s"``, ``"12 min"``, ``"3.5 h"``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+
+
 def list_ranges(numbers: Sequence[int]) -> str:
     """Return whole numbers in ascending order, neighbours as a range: "1, 3-7"."""
     runs: list[list[int]] = []

@@ -48,6 +48,6 @@ def test_metrics_file_by_hand(tmp_path: Path):
 def test_describe_epoch_tells_losses_speed_and_time_left():
     rows = [EpochRow(1, 0.5, 0.25, 0.75, 10.0, 0.01, 60.0), EpochRow(2, 0.4, 0.2, None, 12.34, 0.01, 30.0)]
     line = describe_epoch(rows, epochs=4)
-    assert line == "epoch 2/4  loss 0.4000  VAL loss 0.2000  12.3 images/s  1.5 min left"
+    assert line == "epoch 2/4  loss 0.4000  VAL loss 0.2000  12.3 images/s  2 min left"
     last = describe_epoch(rows[:1], epochs=1)  # of which no time is left
     assert last == "epoch 1/1  loss 0.5000  VAL loss 0.2500  VAL Dice 0.750  10.0 images/s"

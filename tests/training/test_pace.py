@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tumortrace.training import pace as pace_module
-from tumortrace.training.pace import Pace, Work, describe_seconds
+from tumortrace.training.pace import Pace, Work
 
 
 class Clock:
@@ -21,13 +21,6 @@ class Clock:
         monkeypatch.setattr(pace_module, "usable_cores", lambda: cores)
         monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
         monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "expected"), [(40.4, "40 s"), (89.4, "89 s"), (720, "12 min"), (5399, "90 min"), (12_600, "3.5 h")]
-)
-def test_a_duration_has_the_unit_a_person_would_use(seconds: float, expected: str):
-    assert describe_seconds(seconds) == expected
 
 
 @pytest.mark.usefixtures("shown")

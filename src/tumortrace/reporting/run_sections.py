@@ -18,7 +18,7 @@ from tumortrace.reporting.charts import draw_fold_losses
 from tumortrace.reporting.figures import draw_run_losses, read_metrics
 from tumortrace.reporting.html import Section
 from tumortrace.run_folder import CONFIG, MANIFEST, METRICS
-from tumortrace.wording import counted
+from tumortrace.wording import counted, describe_seconds
 
 
 def find_runs(folder: Path, name: str) -> dict[str, Path]:
@@ -60,7 +60,7 @@ def _describe_training(runs: Mapping[str, Path]) -> Markup:
                 f"{counted(data['count'], 'case')}, {data['sha256'][:12]}",
                 f"{manifest['parameters']:,}",
                 f"{manifest['kept_epoch']}",
-                f"{manifest['epoch_seconds'] / 60:.1f} min",
+                describe_seconds(manifest["epoch_seconds"]),
                 f"{manifest['device']}, seed {manifest['seed']}",
             ]
         )

@@ -12,9 +12,8 @@ from tumortrace.machine import usable_cores
 from tumortrace.progress import tell
 from tumortrace.training.compute import start_compute
 from tumortrace.training.networks import build_network
-from tumortrace.training.pace import describe_seconds
 from tumortrace.training.threads import fastest_threads, time_step, trial_step
-from tumortrace.wording import counted
+from tumortrace.wording import counted, describe_seconds
 
 
 def fit_epochs(config: Config, *, slices: int, minutes: float) -> Config:

@@ -10,6 +10,7 @@ import numpy as np
 
 from tumortrace.config import Keep
 from tumortrace.json_csv import write_csv
+from tumortrace.wording import describe_seconds
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def describe_epoch(rows: Sequence[EpochRow], *, epochs: int) -> str:
     pieces += [f"VAL Dice {row.val_dice:.3f}"] if row.val_dice is not None else []
     pieces += [f"{row.images_per_second:.1f} images/s"]
     seconds_left = (epochs - row.epoch) * sum(each.seconds for each in rows) / len(rows)
-    pieces += [f"{seconds_left / 60:.1f} min left"] if row.epoch < epochs else []
+    pieces += [f"{describe_seconds(seconds_left)} left"] if row.epoch < epochs else []
     return "  ".join(pieces)
 
 

@@ -10,7 +10,7 @@ import torch
 
 from tumortrace.machine import usable_cores
 from tumortrace.progress import tell
-from tumortrace.wording import counted
+from tumortrace.wording import counted, describe_seconds
 
 FIRST_STEPS = 3
 """Steps after which the speed is known."""
@@ -95,10 +95,3 @@ class Pace:
         self.wall = time.perf_counter()
         self.cpu = time.process_time()
         self.pixels = 0
-
-
-def describe_seconds(seconds: float) -> str:
-    """Return a duration in the unit a person would use: ``"40 s"``, ``"12 min"``, ``"3.5 h"``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

@@ -21,9 +21,8 @@ from tumortrace.run_folder import CHECKPOINT, CONFIG, MANIFEST, has_begun
 from tumortrace.training.checkpoint import read_state, refuse_other_settings
 from tumortrace.training.epochs import EpochRow
 from tumortrace.training.loop import ShouldStop, never
-from tumortrace.training.pace import describe_seconds
 from tumortrace.training.run import train
-from tumortrace.wording import counted
+from tumortrace.wording import counted, describe_seconds
 
 LOCK_SECONDS = 120.0
 """Time for which a job waits for its run folder: a worker that was given up may still be ending."""
