@@ -101,6 +101,17 @@ def test_shards_of_an_archive_go_on(tmp_path: Path, folder: Path, segmenter: Seg
     assert len({re.sub(r'"seconds": [\d.e-]+', "", text) for text in results}) == 1
 
 
+def test_a_member_as_tar_names_those_of_a_folder_meets_no_other_picture(tmp_path: Path, folder: Path):
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        archive.add(folder, ".")
+    inputs = find_inputs([str(tmp_path / "x.tar"), str(folder / "2.png")])
+    assert [(one.path.removeprefix(f"{tmp_path}/"), one.name) for one in inputs.pictures if "2.png" in one.path] == [
+        ("x.tar/2.png", "2.png"),
+        ("s/2.png", "2.png-2"),
+    ]
+    assert f"{tmp_path}/x.tar/notes.txt" in inputs.skipped
+
+
 def faults(path: Path) -> dict[str, str]:
     return {one.relative: one.fault.removeprefix(f"{path}/{one.relative}: ") for one in list_members(str(path))}
 

@@ -221,7 +221,7 @@ def list_members(path: str) -> Iterator[FoundFile]:
                 continue
             known = _find_unsafe(name, place) or cause or ("comes twice" if place.as_posix() in seen else "")
             seen.add(place.as_posix())
-            shown = f"{path}/{name}"
+            shown = f"{path}/{PurePosixPath(name)}"  # "./x.png", as tar writes it, is named like x.png
             yield FoundFile(shown, len(path) + 1, f"{shown}: {known}; it is not read" if known else "", source=source)
         if next(members, None) is not None:
             yield _refuse_rest(path, f"it has more than {MOST_MEMBERS:,} members")
