@@ -53,6 +53,17 @@ def test_a_list_here_gives_paths_as_they_are_written(tmp_path: Path, monkeypatch
     assert found("@list.txt") == [("a/x.png", "a/x")]
 
 
+@pytest.mark.parametrize("text", ["@./list.txt", "@.//a/.//list.txt"])
+def test_a_list_that_is_named_untidily_gives_all_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str):
+    monkeypatch.chdir(tmp_path)
+    write_list(Path(text[1:]).parent, "x.png", "gone", "gone.nii")
+    inputs = find_inputs([text])
+    assert [one.name for one in inputs.pictures] == ["x", "gone"]
+    assert [Path(each.file).name for each in inputs.refused] == ["gone.nii"]
+    with pytest.raises(DataError, match=r"no series 1\.2"):
+        find_inputs([text], series_uid="1.2")
+
+
 def test_quotes_around_a_whole_line_are_no_part_of_the_path(tmp_path: Path):
     text = write_list(tmp_path, '"my scan.png"', "'b.png'", "'c'.png", "./'d'.png", '5".png')
     assert [path for path, _ in found(text)] == [

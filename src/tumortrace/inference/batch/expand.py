@@ -106,7 +106,7 @@ def _list_paths(manifest: str) -> Iterator[tuple[str, int]]:
 
     The name is relative to the list's folder; of a path outside of it, to the root.
     """
-    base = os.path.dirname(manifest)
+    base = os.path.dirname(Path(manifest))  # tidy, as all paths by which files are compared
     prefix = os.path.join(base, "")
     for line in _read_lines(manifest):
         if is_remote(line):
