@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import PurePosixPath
 
 from tumortrace import __version__
@@ -43,7 +44,8 @@ def name_derivatives(names: Sequence[str]) -> list[str]:
     for stem, suffix in zip(stems, suffixes, strict=True):
         description = "".join(filter(str.isalnum, suffix)) if stems.count(stem) > 1 else ""
         plain = f"{stem}_desc-{description}" if description else stem
-        described.append(plain if plain not in described else f"{stem}_desc-{description}{len(described)}")
+        numbered = (f"{stem}_desc-{description}{number}" for number in count(len(described)))
+        described.append(next(name for name in chain([plain], numbered) if name not in described))
     return described
 
 
