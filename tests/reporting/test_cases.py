@@ -136,3 +136,11 @@ def test_the_gallery_keeps_the_slices_that_a_report_shows_and_no_others(add_all:
     shown = cv2.imread(str(gallery_path(tmp_path / "out", "TEST/y3")), cv2.IMREAD_UNCHANGED)
     assert shown is not None
     assert shown.tolist() == [[3, 0, 0], [0, 0, 255]]
+
+
+def test_names_that_leave_no_room_for_an_ending_have_pictures_of_their_own(add_all: AddAll, tmp_path: Path):
+    names = [f"TEST/{'ä' * 120}{end}.png" for end in "ab"]  # 245 bytes of the 255 that a name may have
+    pictures = add_all([(1, 1, 1)] * 2, names=names)
+    pictures.write()
+    for place in (comparison_path, gallery_path):
+        assert len({path for name in names if (path := place(tmp_path / "out", name)).is_file()}) == 2

@@ -20,6 +20,7 @@ from tumortrace.data.fingerprint import hash_part
 from tumortrace.errors import DataError
 from tumortrace.evaluation.evaluate import CaseScore, Evaluation
 from tumortrace.evaluation.summary import summary_document
+from tumortrace.files import LONGEST_NAME
 from tumortrace.json_csv import Document, read_json, write_csv, write_json
 from tumortrace.run_folder import CONFIG, MODEL
 from tumortrace.wording import command_line
@@ -268,12 +269,12 @@ def name_folders(folders: Sequence[Path]) -> list[str]:
 
 def comparison_path(folder: Path, file: str) -> Path:
     """Return the place of the picture that compares a case's prediction with its truth."""
-    return _inside(folder / "comparisons", f"{file}_comparison.png")
+    return _inside(folder / "comparisons", file, "_comparison.png")
 
 
 def gallery_path(folder: Path, file: str) -> Path:
     """Return the place of the slice itself, of a case that a report shows."""
-    return _inside(folder / "gallery", f"{file}.png")
+    return _inside(folder / "gallery", file, ".png")
 
 
 def figure_path(folder: Path, name: str) -> Path:
@@ -281,12 +282,18 @@ def figure_path(folder: Path, name: str) -> Path:
     return folder / "figures" / f"{name}.png"
 
 
-def _inside(folder: Path, name: str) -> Path:
-    """Return a place in a folder; a case's id that leads out of it is an error."""
-    path = folder / name
+def _inside(folder: Path, file: str, ending: str) -> Path:
+    """Return the place of a case's picture in a folder; a case's id that leads out of it is an error.
+
+    A name that no folder can hold with its ending is cut, and a hash distinguishes it from others that begin so.
+    """
+    path = folder / f"{file}{ending}"
     if not path.resolve().is_relative_to(folder.resolve()):
-        raise DataError(f"{name}: leads out of {folder}; evaluate again")
-    return path
+        raise DataError(f"{file}: leads out of {folder}; evaluate again")
+    if len(path.name.encode()) <= LONGEST_NAME:
+        return path
+    ending = f"-{hashlib.sha256(file.encode()).hexdigest()[:16]}{ending}"
+    return path.with_name(path.name.encode()[: LONGEST_NAME - len(ending)].decode(errors="ignore") + ending)
 
 
 def _pictures_of(folder: Path, files: Iterable[str]) -> list[Path]:
