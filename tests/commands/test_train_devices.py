@@ -54,10 +54,11 @@ def test_several_machines_without_a_place_to_meet_are_refused():
 
 
 def test_an_error_that_both_processes_meet_is_one_line(tmp_path: Path):
-    command = [sys.executable, "-m", "tumortrace", "train", "nowhere", "--devices", "2"]
+    (tmp_path / "typer.py").write_text("raise SystemExit('a file of the user')")  # not to be imported
+    command = [sys.executable, "-P", "-m", "tumortrace", "train", "nowhere", "--devices", "2"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("error: nowhere: ")
     assert done.stderr.count("\n") == 1
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["typer.py"]

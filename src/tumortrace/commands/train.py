@@ -78,7 +78,7 @@ def train(  # noqa: PLR0913, PLR0917 - the options of the command
     name_next = name_next_command(lambda: words_to_continue(run, drop=("--config", "--set", "--from")))
     if place is None and (devices or 1) * (nodes or 1) > 1:
         with name_next:
-            command = [sys.executable, "-m", "tumortrace", *sys.argv[1:]]
+            command = [sys.executable, "-P", "-m", "tumortrace", *sys.argv[1:]]  # no module of the user's folder
             raise typer.Exit(launch(command, devices=devices or 1, nodes=nodes or 1))
     with _as_one_of(place) if place else name_next:
         result = tumortrace.train(
