@@ -133,6 +133,15 @@ def test_a_unit_whose_mask_is_gone_is_done_again(tmp_path: Path):
     assert list(list_unfinished(run.work.records, units, tmp_path)) == [0, 1]
 
 
+def test_a_work_folder_is_complete_before_its_session_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    # A call that was killed between the two left a session that no worker could begin a block of.
+    run = archive._Run(None, Units(Inputs(PICTURES)), SegmentSettings(), tmp_path)  # type: ignore[arg-type]
+    seen = []
+    monkeypatch.setattr(archive, "write_json", lambda _path, _session: seen.append(run.work.begun.is_dir()))
+    archive._keep_session(run, {"session": "a"})
+    assert seen == [True]
+
+
 def test_what_failed_in_an_earlier_call_is_done_again(tmp_path: Path):
     units = Units(Inputs(PICTURES))
     run = archive._Run(None, units, SegmentSettings(), tmp_path)  # type: ignore[arg-type] # no segmenter is needed

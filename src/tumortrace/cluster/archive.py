@@ -125,8 +125,8 @@ def _keep_session(run: _Run, session: dict[str, str]) -> None:
         forget_failures(run.work.records)
         return
     shutil.rmtree(run.work.path, ignore_errors=True)
-    write_json(path, session)
-    run.work.begun.mkdir()
+    run.work.begun.mkdir(parents=True)
+    write_json(path, session)  # last: a folder with it is complete
 
 
 def _segment_all(run: _Run) -> None:
