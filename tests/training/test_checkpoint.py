@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -301,3 +303,17 @@ def test_a_pickle_is_never_opened(tmp_path: Path):
 def test_missing_weights_are_named(tmp_path: Path):
     with pytest.raises(ModelError, match=r"best\.safetensors: not the weights of this network \(.*No such file"):
         load_weights(tmp_path / "best.safetensors", start()[0])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_run_may_lie_in_a_folder_whose_name_is_not_utf8(tmp_path: Path):
+    folder = tmp_path / os.fsdecode(b"r\xe9n")
+    network, optimizer = start()
+    step(network, optimizer, count=1)
+    save_checkpoint(folder / "c", Saved(network, None, optimizer, torch.ones(3)), STATE)
+    save_weights(folder / "best.safetensors", network)
+    other, its_optimizer = start(seed=1)
+    load_weights(folder / "best.safetensors", other)
+    load_checkpoint(folder / "c", Saved(other, None, its_optimizer, torch.zeros(3)))
+    assert read_state(folder / "c") == STATE
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), other.parameters(), strict=True))

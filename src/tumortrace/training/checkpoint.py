@@ -16,8 +16,8 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from tumortrace.config import Config, config_from_tables
@@ -88,7 +88,7 @@ def load_weights(path: Path, network: nn.Module, *, folded: Path | None = None) 
         ModelError: The file is missing or damaged, or belongs to another network.
     """
     try:
-        tensors = load_file(path)
+        tensors = read_tensors(path)
         if folded is not None:
             tensors |= unfold(folded, tensors, network)
         misfit = _find_misfit(tensors, network)
@@ -100,6 +100,30 @@ def load_weights(path: Path, network: nn.Module, *, folded: Path | None = None) 
             "or train again"
         )
     network.load_state_dict(tensors)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file. Given a path, the library takes none that is not UTF-8.
+
+    Raises:
+        OSError: It cannot be read.
+        SafetensorError: It is damaged.
+    """
+    return load(path.read_bytes())
+
+
+def read_texts(path: Path) -> dict[str, str]:
+    """Return the texts that a safetensors file holds beside its tensors.
+
+    Raises:
+        OSError: It cannot be read.
+        SafetensorError: It is damaged.
+        KeyError: It holds none.
+    """
+    data = path.read_bytes()
+    load(data)  # checks all of it
+    length = int.from_bytes(data[:8], "little")
+    return dict(json.loads(data[8 : 8 + length])["__metadata__"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,8 +168,7 @@ def read_state(path: Path) -> TrainingState:
         ModelError: The file is no checkpoint, or damaged.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            document = json.loads(file.metadata()["state"])
+        document = json.loads(read_texts(path)["state"])
         rows = [EpochRow(**row) for row in document["rows"]]
         config = config_from_tables(document["config"])
         threads, order = int(document.get("threads", 0)), str(document.get("order", ""))
@@ -229,7 +252,7 @@ def load_checkpoint(path: Path, saved: Saved) -> None:
         ModelError: The file is damaged, or belongs to another network.
     """
     try:
-        tensors = load_file(path)
+        tensors = read_tensors(path)
     except (OSError, SafetensorError) as error:
         raise _no_checkpoint(path, first_line(error)) from None
     for module, prefix in ((saved.network, _NETWORK), (saved.average, _AVERAGE)):
@@ -241,7 +264,7 @@ def load_checkpoint(path: Path, saved: Saved) -> None:
     moments: dict[int, dict[str, Tensor]] = {}
     for key, tensor in _with_prefix(tensors, _OPTIMIZER).items():
         index, _, name = key.partition(".")
-        moments.setdefault(int(index), {})[name] = tensor.clone()  # load_file returns a map of the file
+        moments.setdefault(int(index), {})[name] = tensor.clone()  # in memory of torch, not in the bytes of a file
     groups: list[dict[str, Any]] = saved.optimizer.state_dict()["param_groups"]
     saved.optimizer.load_state_dict({"state": moments, "param_groups": groups})
     if _PEAKS in tensors:  # a checkpoint of an earlier version has none

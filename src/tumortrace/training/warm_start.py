@@ -7,14 +7,14 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import nn
 
 from tumortrace.copies.training_index import TrainingIndex, join, load_training_index
 from tumortrace.errors import ModelError
 from tumortrace.inference.model import Model
 from tumortrace.run_folder import BEST, FIRST, MODEL, TRAINING_INDEX
-from tumortrace.training.checkpoint import load_weights, save_weights
+from tumortrace.training.checkpoint import load_weights, read_texts, save_weights
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,7 @@ def resume_start(run: Path, network: nn.Module) -> WarmStart | None:
         return None
     load_weights(path, network)
     try:
-        with safe_open(path, framework="pt") as file:
-            return WarmStart(**json.loads(file.metadata()["origin"]))
+        return WarmStart(**json.loads(read_texts(path)["origin"]))
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: does not say where it is from ({error}); train into another --out") from None
 
