@@ -154,6 +154,16 @@ def test_brisc_keeps_pictures_and_cuts_masks_at_half(tmp_path):
     assert open_dataset(tmp_path / "out").parts() == {"train": 1, "test": 1}
 
 
+def test_tumour_free_slices_whose_names_differ_in_case_alone(tmp_path):
+    download = tmp_path / "no"
+    download.mkdir()
+    for number, name in enumerate(("A.jpg", "a.jpg", "b.jpg")):
+        (download / name).write_bytes(jpeg(grey(number)))
+    result = prepare_download("no_tumour", download, tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.jpg")) == ["A.jpg", "b.jpg"]
+    assert [(each.file, each.kind) for each in result.findings] == [("a.jpg", "duplicate-record")]
+
+
 def test_no_tumour_is_one_flat_folder(tmp_path):
     download = write_tree(
         tmp_path / "kaggle",

@@ -35,8 +35,8 @@ def _is_tumour_free(path: str) -> bool:
 
 def _long_name(path: str) -> str:
     """The file's name behind that of the folder around its class: ``Testing-a.jpg``."""
-    *folders, _, name = PurePosixPath(path).parts
-    return f"{folders[-1]}-{name}" if folders else name
+    outer = PurePosixPath(path).parent.parent.name  # empty where the class folder itself was given
+    return f"{outer}-{name_of(path)}" if outer else name_of(path)
 
 
 SOURCE = Source(
