@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from tumortrace.data.layouts.scan_names import is_mask_name
@@ -43,7 +44,7 @@ def set_aside(upload: Upload, limits: Limits) -> tuple[Upload, tuple[UploadedFil
     notes = [file for file in files if _is_annotation(file)]
     rest = tuple(file for file in files if file not in notes)
     moved = tuple(_move(file, upload.folder / _ANNOTATIONS) for file in notes)
-    return Upload(upload.folder, rest, upload.fields), moved
+    return replace(upload, files=rest), moved
 
 
 def _unpack(upload: Upload, limits: Limits) -> Iterator[UploadedFile]:
@@ -53,7 +54,7 @@ def _unpack(upload: Upload, limits: Limits) -> Iterator[UploadedFile]:
             yield file
             continue
         folder = file.path.with_name(f"{file.path.name}-unpacked")
-        unpack_zip(file.path, folder, name=file.name, limits=limits)
+        unpack_zip(file.path, folder, name=file.name, limits=limits, unpacked=upload.unpacked)
         file.path.unlink()
         for path in sorted(each for each in folder.rglob("*") if each.is_file()):
             yield UploadedFile(FILE, path.relative_to(upload.folder / folder_of(FILE)).as_posix(), path)

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from tumortrace.errors import describe_cause, printable
 from tumortrace.files import is_disk_fault
 from tumortrace.regular_files import open_regular
-from tumortrace.web.limits import Limits, RefusalError, refuse_disk
+from tumortrace.web.limits import Limits, RefusalError, Unpacked, refuse_disk
 from tumortrace.web.uploads import LONGEST_NAME
 
 _SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
@@ -32,7 +32,7 @@ def is_zip(path: Path) -> bool:
         return file.read(4) in _SIGNATURES
 
 
-def unpack_zip(path: Path, folder: Path, *, name: str, limits: Limits) -> int:
+def unpack_zip(path: Path, folder: Path, *, name: str, limits: Limits, unpacked: Unpacked) -> int:
     """Unpack a zip.
 
     Before the first file is written, all entries are checked: their names, number, sizes and first bytes.
@@ -42,6 +42,7 @@ def unpack_zip(path: Path, folder: Path, *, name: str, limits: Limits) -> int:
         folder: Empty folder for its files.
         name: Name of the zip in messages.
         limits: Limits on the number of files and their bytes.
+        unpacked: Bytes that the request has unpacked before; those of the zip are added.
 
     Returns:
         Number of files.
@@ -54,7 +55,7 @@ def unpack_zip(path: Path, folder: Path, *, name: str, limits: Limits) -> int:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-            _check_entries(entries, name=name, limits=limits)
+            _check_entries(entries, name=name, limits=limits, unpacked=unpacked)
             for entry in entries:
                 _check_content(archive, entry, name=name)
             for entry in entries:
@@ -87,13 +88,15 @@ def _check_directory(path: Path, *, name: str, limits: Limits) -> None:
         raise _too_many(name, limits)
 
 
-def _check_entries(entries: list[zipfile.ZipInfo], *, name: str, limits: Limits) -> None:
+def _check_entries(entries: list[zipfile.ZipInfo], *, name: str, limits: Limits, unpacked: Unpacked) -> None:
     if not entries:
         raise RefusalError(415, f"{name}: the zip is empty; put pictures or scans into it")
     if len(entries) > limits.parts:
         raise _too_many(name, limits)
-    if sum(entry.file_size for entry in entries) > limits.unpacked_bytes:
-        text = f"{name}: the zip unpacks to more than the limit of {limits.unpacked_bytes:,} bytes; send a part of it"
+    unpacked.total_bytes += sum(entry.file_size for entry in entries)
+    if unpacked.total_bytes > limits.unpacked_bytes:
+        most = f"{limits.unpacked_bytes:,}"
+        text = f"{name}: the request unpacks to more than the limit of {most} bytes; send a part of it"
         raise RefusalError(413, text, limit="unpacked_bytes")
     places: set[str] = set()
     for entry in entries:

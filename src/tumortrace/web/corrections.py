@@ -108,9 +108,14 @@ def read_corrections(upload: Upload, limits: Limits) -> tuple[Corrected, ...]:
     }
     drawn: dict[tuple[int, int], dict[int, Labels]] = {}
     prompted = {_parse_name(file) for file in upload.of_part(PROMPTED)}
+    pixels = 0  # of all groups: each of them is within the limit
     for file in masks:
         group, item, index = _parse_name(file)
         size_hw = _find_size(opened.get(group), item, index, file)
+        pixels += size_hw[0] * size_hw[1]
+        if pixels > limits.voxels:
+            text = f"the masks have more than the limit of {limits.voxels:,} pixels; download fewer slices at a time"
+            raise RefusalError(413, text, limit="voxels")
         drawn.setdefault((group, item), {})[index] = _read_labels(file, size_hw)
     return tuple(
         Corrected(
@@ -139,7 +144,7 @@ def _split_groups(upload: Upload) -> Iterator[tuple[int, Upload]]:
             path = folder / folder_of(FILE) / name
             path.parent.mkdir(parents=True, exist_ok=True)
             moved.append(UploadedFile(FILE, name, file.path.rename(path)))
-        yield group, Upload(folder, tuple(moved))
+        yield group, Upload(folder, tuple(moved), unpacked=upload.unpacked)
 
 
 def _parse_name(file: UploadedFile) -> tuple[int, int, int]:

@@ -17,7 +17,7 @@ class Limits:
         parts: Files and fields in a request, and files in a zip.
         pixels: Pixels in a picture or slice.
         slices: Pictures and slices in a request.
-        voxels: Pixels in all slices of a request.
+        voxels: Pixels in all slices of a request; in corrections, in each group of files and in all masks.
         clicks: Clicks of a prompt.
         upload_seconds: Time for the body of a request.
         work_seconds: Time for segmenting and replying, once the files are there.
@@ -34,6 +34,17 @@ class Limits:
     upload_seconds: float = 300.0
     work_seconds: float = 300.0
     queue: int = 32
+
+
+@dataclass
+class Unpacked:
+    """What the zips and compressed files of one request have unpacked to so far.
+
+    Attributes:
+        total_bytes: Bytes of all of them; the limit is one for the request, not for each.
+    """
+
+    total_bytes: int = 0
 
 
 class RefusalError(TumortraceError):

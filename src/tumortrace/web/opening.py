@@ -21,7 +21,7 @@ from tumortrace.inference.results.volume_files import VolumeFile
 from tumortrace.regular_files import open_regular
 from tumortrace.signed_png import is_signed_png
 from tumortrace.web.archives import is_zip, unpack_zip
-from tumortrace.web.limits import Limits, RefusalError, refuse_disk
+from tumortrace.web.limits import Limits, RefusalError, Unpacked, refuse_disk
 from tumortrace.web.uploads import FILE, Upload, folder_of
 
 MOST_ANNOTATION_BYTES = 2**25
@@ -80,8 +80,8 @@ def open_upload(upload: Upload, limits: Limits) -> Opened:
     if not files:
         raise RefusalError(400, f"the request has no file; send a picture or scan as the field '{FILE}'")
     folder = upload.folder / folder_of(FILE)
-    single = _unpack_zips([(file.name, folder / file.name) for file in files], limits)
-    _unpack_files(folder, limits)
+    single = _unpack_zips([(file.name, folder / file.name) for file in files], limits, upload.unpacked)
+    _unpack_files(folder, limits, upload.unpacked)
     try:
         inputs = find_inputs([str(folder if single is None or is_archive(str(single)) else single)])
     except DataError as error:
@@ -92,30 +92,29 @@ def open_upload(upload: Upload, limits: Limits) -> Opened:
     return opened
 
 
-def _unpack_zips(files: Sequence[tuple[str, Path]], limits: Limits) -> Path | None:
+def _unpack_zips(files: Sequence[tuple[str, Path]], limits: Limits, unpacked: Unpacked) -> Path | None:
     """Replace each zip by a folder of its name without suffix; return the only file if no more came."""
     for name, path in files:
         if is_zip(path):
             folder = path.with_suffix("")
             while folder.exists():
                 folder = folder.with_name(f"{folder.name}-unpacked")
-            unpack_zip(path, folder, name=name, limits=limits)
+            unpack_zip(path, folder, name=name, limits=limits, unpacked=unpacked)
             path.unlink()
     single = files[0][1]
     return single if len(files) == 1 and single.exists() else None
 
 
-def _unpack_files(folder: Path, limits: Limits) -> None:
+def _unpack_files(folder: Path, limits: Limits, unpacked: Unpacked) -> None:
     """Unpack compressed NIfTI files in their places, once and within the limit; check what decoders would unpack.
 
     The reader recognises an unpacked file by its bytes. It reads slices straight from it, while it would unpack a
     compressed file again whenever another one was read in between.
     """
-    left = limits.unpacked_bytes
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        kind = find_kind(path)
+        kind, left = find_kind(path), limits.unpacked_bytes - unpacked.total_bytes
         if kind == "nifti" and is_gzip(path):
-            left -= _unpack_gzip(path, most_bytes=left)
+            unpacked.total_bytes += _unpack_gzip(path, most_bytes=left)
         elif (kind == "dicom" and _inflates_beyond(path, min(left, MOST_DEFLATED_BYTES))) or _is_long_json(path):
             raise _too_large(path)
 

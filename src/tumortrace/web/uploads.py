@@ -19,7 +19,7 @@ from starlette.datastructures import Headers
 from tumortrace.data.folders import join, name_of, parent_of
 from tumortrace.errors import printable
 from tumortrace.files import is_disk_fault
-from tumortrace.web.limits import Limits, RefusalError, refuse_disk
+from tumortrace.web.limits import Limits, RefusalError, Unpacked, refuse_disk
 
 logging.getLogger("python_multipart").setLevel(logging.CRITICAL + 1)  # a refusal says what is wrong, to the client
 
@@ -68,11 +68,13 @@ class Upload:
         folder: Folder of the files.
         files: Files in the order they came.
         fields: Values of the other fields and of the query; the last one where a name comes again.
+        unpacked: Count of unpacked bytes, which all parts of the request share.
     """
 
     folder: Path
     files: tuple[UploadedFile, ...]
     fields: dict[str, str] = field(default_factory=dict)
+    unpacked: Unpacked = field(default_factory=Unpacked)
 
     def of_part(self, part: str) -> tuple[UploadedFile, ...]:
         """Return the files of one field."""

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tumortrace.web.archives import is_zip, unpack_zip
-from tumortrace.web.limits import Limits, RefusalError
+from tumortrace.web.limits import Limits, RefusalError, Unpacked
 
 Add = Callable[[zipfile.ZipFile], object]
 
@@ -40,7 +40,7 @@ def refuse(tmp_path: Path, path: Path, **limits: int) -> RefusalError:
     """Unpack; nothing may be written before the refusal."""
     target = tmp_path / "target"
     with pytest.raises(RefusalError) as refused:
-        unpack_zip(path, target, name="study.zip", limits=Limits(**limits))
+        unpack_zip(path, target, name="study.zip", limits=Limits(**limits), unpacked=Unpacked())
     assert not target.exists()
     assert str(refused.value).startswith("study.zip: ")
     assert "\n" not in str(refused.value)
@@ -52,7 +52,7 @@ def test_files_are_unpacked_below_the_folder(tmp_path):
         tmp_path, entry("a/IM1", b"1"), entry("a\\IM2", b"2"), entry("b.nii.gz", b"\x1f\x8b3"), entry("c/", b"")
     )
     assert is_zip(path)
-    assert unpack_zip(path, tmp_path / "target", name="study.zip", limits=Limits()) == 3
+    assert unpack_zip(path, tmp_path / "target", name="study.zip", limits=Limits(), unpacked=Unpacked()) == 3
     found = {str(one.relative_to(tmp_path / "target")): one.read_bytes() for one in (tmp_path / "target").rglob("*.*")}
     assert found == {"b.nii.gz": b"\x1f\x8b3"}
     assert (tmp_path / "target/a/IM2").read_bytes() == b"2"
@@ -92,7 +92,7 @@ def test_a_bomb_that_lies_about_its_size_writes_no_more_than_it_says(tmp_path):
     data = path.read_bytes().replace((10**6).to_bytes(4, "little"), (1000).to_bytes(4, "little"))
     path.write_bytes(data)
     with pytest.raises(RefusalError, match="cannot be unpacked"):
-        unpack_zip(path, tmp_path / "target", name="study.zip", limits=Limits(unpacked_bytes=5000))
+        unpack_zip(path, tmp_path / "target", name="study.zip", limits=Limits(unpacked_bytes=5000), unpacked=Unpacked())
     assert sum(one.stat().st_size for one in (tmp_path / "target").rglob("*")) <= 1000
 
 
@@ -156,7 +156,7 @@ def test_damaged_content_is_refused(tmp_path):
     data[60] ^= 255
     path.write_bytes(data)
     with pytest.raises(RefusalError, match="cannot be unpacked"):
-        unpack_zip(path, tmp_path / "target", name="study.zip", limits=Limits())
+        unpack_zip(path, tmp_path / "target", name="study.zip", limits=Limits(), unpacked=Unpacked())
 
 
 def test_zip64_is_refused(tmp_path):
@@ -177,6 +177,6 @@ def test_damaged_zips_are_unpacked_or_refused_and_never_a_bug(tmp_path_factory, 
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(content)
     with contextlib.suppress(RefusalError):
-        unpack_zip(path, folder / "target", name="study.zip", limits=Limits())
+        unpack_zip(path, folder / "target", name="study.zip", limits=Limits(), unpacked=Unpacked())
     assert all(one.is_relative_to(folder) for one in folder.rglob("*"))
     assert not (folder.parent / "evil").exists()

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import gzip
+import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -10,6 +12,7 @@ from PIL import Image
 
 from tumortrace.data.nifti import voxels
 from tumortrace.errors import DataError
+from tumortrace.web.corrections import Corrected, read_corrections
 from tumortrace.web.limits import Limits, RefusalError
 from tumortrace.web.opening import Opened, open_upload
 from tumortrace.web.uploads import Upload, UploadedFile
@@ -51,6 +54,31 @@ def test_the_limit_on_unpacked_bytes_is_one_for_all_scans(tmp_path):
         open_files(tmp_path / "two", {"a.nii.gz": data, "b.nii.gz": data}, unpacked_bytes=1000)
     assert (refused.value.status, refused.value.limit) == (413, "unpacked_bytes")
     assert {one.name for one in (tmp_path / "two").rglob("*.unpacked")} == set()
+
+
+def test_the_limit_on_unpacked_bytes_is_one_for_all_zips(tmp_path, scan_png, make_zip):
+    zips = {f"{number}.zip": make_zip({"x.png": scan_png}) for number in range(3)}
+    assert open_files(tmp_path / "one", zips, unpacked_bytes=3 * len(scan_png)).items
+    with pytest.raises(RefusalError) as refused:
+        open_files(tmp_path / "two", zips, unpacked_bytes=3 * len(scan_png) - 1)
+    assert (refused.value.status, refused.value.limit) == (413, "unpacked_bytes")
+
+
+@pytest.mark.parametrize("limit", ["voxels", "unpacked_bytes"])
+def test_the_limits_on_masks_and_unpacked_bytes_are_those_of_all_groups(tmp_path, scan_png, make_zip, limit):
+    one = {"voxels": 320 * 272, "unpacked_bytes": len(scan_png)}[limit]
+
+    def read(folder: Path, most: int) -> tuple[Corrected, ...]:
+        sent = upload(folder, {f"{group}/a.zip": make_zip({"x.png": scan_png}) for group in range(2)})
+        path = folder / "mask.zlib"
+        path.write_bytes(zlib.compress(bytes(320 * 272)))
+        masks = tuple(UploadedFile("mask", f"{group}/0/0.zlib", path) for group in range(2))
+        return read_corrections(replace(sent, files=sent.files + masks), Limits(**{limit: most}))
+
+    assert len(read(tmp_path / "one", 2 * one)) == 2
+    with pytest.raises(RefusalError) as refused:
+        read(tmp_path / "two", 2 * one - 1)
+    assert (refused.value.status, refused.value.limit) == (413, limit)
 
 
 def test_a_damaged_compressed_scan_is_refused_by_its_reader(tmp_path):
