@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import mmap
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +31,7 @@ MOST_BYTES = 2**30
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
-_IMAGE_DATA = b'"imageData"'
+_OBJECT, _IMAGE_DATA = re.compile(rb"\s*\{"), re.compile(rb'"imageData"')
 _DICOM_MARK = b"DICM"
 DICOM_HEAD = 132
 """Bytes that say whether a file is DICOM: 128 of anything, then the mark."""
@@ -105,15 +106,16 @@ def read_size_hw(path: Path) -> tuple[int, int]:
 
 
 def read_header(data: bytes | mmap.mmap) -> Header:
-    """Read what the header of a picture promises; no pixel is decoded.
+    """Read what the header of a picture promises, also of one in an annotation file; no pixel is decoded.
 
     Raises:
         DataError: It is no picture, or its header is damaged; the message lacks the file.
     """
-    reader = _find_reader(data)
+    picture = read_image_data(data[:]) if _holds_picture(data) else data
+    reader = _find_reader(picture)
     if reader is None:
         raise DataError("not a picture that can be decoded")
-    return reader[0](data)
+    return reader[0](picture)
 
 
 def is_dicom(head: bytes, *, path: Path) -> bool:
@@ -128,8 +130,17 @@ def decode_picture(data: bytes, path: Path) -> Samples:
         DataError: It is no picture, is damaged, holds several frames or unknown channels, or is too large.
         Exception: A decoder failed on a damaged file.
     """
-    is_annotation = _IMAGE_DATA in data and data.lstrip().startswith(b"{")
-    return _decode(read_image_data(data) if is_annotation else data, path)
+    return _decode(read_image_data(data) if _holds_picture(data) else data, path)
+
+
+def is_object(data: bytes | mmap.mmap) -> bool:
+    """Whether a file begins as a JSON object does."""
+    return _OBJECT.match(data) is not None
+
+
+def _holds_picture(data: bytes | mmap.mmap) -> bool:
+    """Whether a file may be an annotation file of labelme that holds its picture."""
+    return is_object(data) and _IMAGE_DATA.search(data) is not None
 
 
 def _decode(data: bytes, path: Path) -> Samples:

@@ -13,7 +13,6 @@ from tumortrace.data.findings import Finding, left_out
 from tumortrace.data.folders import is_picture, list_tree
 from tumortrace.data.names import make_unique
 from tumortrace.data.pictures import DICOM_HEAD, is_dicom
-from tumortrace.data.slice import Slice
 from tumortrace.data.volume import Volume
 from tumortrace.errors import DataError, require_extra, split_remedy
 from tumortrace.regular_files import open_regular
@@ -100,8 +99,8 @@ def open_files(files: Sequence[Path], *, root: Path, file: str, series_uid: str 
     return OpenedVolumes(tuple(volumes), tuple(findings), tuple(str(path) for path in files if kinds[path] is None))
 
 
-def read_single_slice(path: Path) -> Slice:
-    """Read a DICOM or NIfTI file that holds one slice.
+def open_single_slice(path: Path) -> Volume:
+    """Open a DICOM or NIfTI file that holds one slice, as a volume of this slice.
 
     Raises:
         DataError: The file makes no volume, or one of several slices.
@@ -116,7 +115,7 @@ def read_single_slice(path: Path) -> Slice:
     count = sum(map(len, volumes))
     if count > 1:
         raise DataError(f"{path}: {count} slices, and one is needed here; give it to predict_volume")
-    return volumes[0].read(0)
+    return volumes[0]
 
 
 def find_kind(path: Path) -> str | None:

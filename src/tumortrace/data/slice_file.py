@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 
 from tumortrace.data.pictures import DicomFileError, read_picture, read_picture_bytes
-from tumortrace.data.scans import NIFTI_SUFFIXES, read_single_slice
+from tumortrace.data.scans import NIFTI_SUFFIXES, open_single_slice
 from tumortrace.data.slice import Slice, slice_from_samples, with_spacing
 
 
@@ -45,4 +45,4 @@ def _read(path: Path, case_id: str, data: bytes | None) -> Slice:
         with suppress(DicomFileError):
             samples = read_picture(path) if data is None else read_picture_bytes(data, path)
             return slice_from_samples(samples, case_id)
-    return replace(read_single_slice(path), case_id=case_id)
+    return replace(open_single_slice(path).read(0), case_id=case_id)

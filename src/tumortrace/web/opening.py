@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tumortrace.data.nifti.stream import is_gzip
-from tumortrace.data.pictures import read_header
-from tumortrace.data.scans import find_kind
-from tumortrace.errors import DataError, installed
+from tumortrace.data.pictures import is_object, read_header
+from tumortrace.data.scans import find_kind, open_single_slice
+from tumortrace.errors import DataError, TumortraceError, installed
 from tumortrace.files import is_disk_fault
 from tumortrace.inference.batch.archives import is_archive
 from tumortrace.inference.batch.find_inputs import Inputs, find_inputs
@@ -150,8 +150,8 @@ def _inflates_beyond(path: Path, limit_bytes: int) -> bool:
 def _is_long_json(path: Path) -> bool:
     if path.stat().st_size <= MOST_ANNOTATION_BYTES:
         return False
-    with open_regular(path) as file:
-        return file.read(64).lstrip().startswith(b"{")
+    with open_regular(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return is_object(data)
 
 
 def _too_large(path: Path) -> RefusalError:
@@ -182,6 +182,14 @@ def _read_size_hw(picture: PictureFile) -> tuple[int, int] | None:
         with open_regular(picture.path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return read_header(data).size_hw
     except (OSError, ValueError, DataError):
+        return _read_scan_size_hw(Path(picture.path))
+
+
+def _read_scan_size_hw(path: Path) -> tuple[int, int] | None:
+    """The same of a DICOM file that is called like a picture."""
+    try:
+        return open_single_slice(path).size_hw
+    except TumortraceError:
         return None
 
 

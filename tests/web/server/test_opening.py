@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import base64
 import gzip
+import json
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
+from tests.web.conftest import SIZE_HW, write_dicom
 
 from tumortrace.data.nifti import voxels
 from tumortrace.errors import DataError
@@ -116,5 +119,16 @@ def test_no_file_or_only_hidden_ones_are_refused(tmp_path):
 def test_long_annotation_files_are_not_parsed_for_a_picture(tmp_path, monkeypatch):
     monkeypatch.setattr("tumortrace.web.opening.MOST_ANNOTATION_BYTES", 10)
     with pytest.raises(RefusalError) as refused:
-        open_files(tmp_path, {"a.json": b' {"imageData": "AAAA", "more": 1}'})
+        open_files(tmp_path, {"a.json": b" " * 100 + b'{"imageData": "AAAA", "more": 1}'})
     assert refused.value.status == 413
+
+
+def test_files_called_like_pictures_keep_the_limit_on_pixels_whatever_they_are(tmp_path, scan_png):
+    packed = {"imagePath": "x.png", "shapes": [], "imageData": base64.b64encode(scan_png).decode()}
+    ((_, dicom),) = write_dicom(1)
+    files = {"a.png": json.dumps(packed).encode(), "b.png": dicom}
+    assert open_files(tmp_path / "all", files).sizes_hw == ((320, 272), SIZE_HW)
+    for name, data in files.items():
+        with pytest.raises(RefusalError) as refused:
+            open_files(tmp_path / name, {name: data}, pixels=100)
+        assert (refused.value.status, refused.value.limit) == (413, "pixels")
