@@ -424,6 +424,21 @@ def test_annotations_of_other_tools_are_numbered_in_their_order(client: Client) 
     np.testing.assert_array_equal(masks[0, 0], expected)
 
 
+def test_all_parts_of_a_coco_annotation_have_the_number_of_its_lesion(client: Client) -> None:
+    squares = [[[x, 2, x + 4, 2, x + 4, 5, x, 5] for x in xs] for xs in ((1, 8), (14,))]
+    annotations = [
+        {"id": number, "image_id": 1, "category_id": 1, "segmentation": parts, "attributes": {"lesion": lesion}}
+        for number, (parts, lesion) in enumerate(zip(squares, (7, 2), strict=True))
+    ]
+    images = [{"id": 1, "file_name": "one.png", "height": SIZE_HW[0], "width": SIZE_HW[1]}]
+    document = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "tumour"}]}
+    masks, _ = drop(client, [*PICTURE, ("coco.json", json.dumps(document).encode())])
+    expected = np.zeros(SIZE_HW, np.uint8)
+    expected[2:5, 1:5] = expected[2:5, 8:12] = 7
+    expected[2:5, 14:18] = 2
+    np.testing.assert_array_equal(masks[0, 0], expected)
+
+
 @pytest.mark.parametrize("orientation", [3, 6, 8, 5])
 @pytest.mark.parametrize("to", ["png", "via", "coco", "dataset"])
 def test_pictures_that_exif_turns_keep_their_masks_upright(

@@ -199,8 +199,10 @@ def _draw_labels(image: ImageAnnotation, size_hw: tuple[int, int]) -> Labels:
 
 def _number(image: ImageAnnotation) -> Iterable[tuple[int, Region]]:
     shapes: Sequence[object] = image.original.shapes if image.original else ()
+    shape: object = None
     for order, (region, known) in enumerate(zip(image.regions, image.region_labels, strict=True)):
-        shape = shapes[order] if order < len(shapes) else None
+        if order < len(shapes) and shapes[order] is not None:  # else a further part of the shape before
+            shape = shapes[order]
         extra = shape.get("attributes") if isinstance(shape, dict) else None
         text = str(known.get(LESION) or (extra.get(LESION) if isinstance(extra, dict) else "") or "")
         number = int(text) if text.isdecimal() and len(text) < 4 else order + 1
