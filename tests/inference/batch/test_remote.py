@@ -14,6 +14,7 @@ import pytest
 from tumortrace.config import Recipe
 from tumortrace.data.png_writing import write_png
 from tumortrace.errors import DataError
+from tumortrace.inference.batch import remote
 from tumortrace.inference.batch.find_inputs import find_inputs
 from tumortrace.inference.batch.folder import segment_all
 from tumortrace.inference.batch.remote import is_remote
@@ -23,7 +24,7 @@ from tumortrace.inference.segmenter import Segmenter
 
 boto3 = pytest.importorskip("boto3", reason="boto3 is not installed")
 moto = pytest.importorskip("moto.server", reason="moto is not installed")
-pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+fs = pytest.importorskip("pyarrow.fs", reason="pyarrow is not installed")
 
 
 @pytest.fixture
@@ -69,6 +70,39 @@ def test_pictures_of_a_bucket_are_segmented_and_taken_over(tmp_path: Path, segme
         summary = segment_shard(segmenter, inputs, Shard(1, 1), out=tmp_path / "shards")
     assert summary.shard is not None
     assert summary.shard.taken == 2
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_name_may_hold_what_means_something_in_an_address():
+    client = boto3.client("s3")
+    for name in ("a#1.png", "b?c=1.png", "d e%20.png"):
+        client.put_object(Bucket="scans", Key=f"r/{name}", Body=name.encode())
+    client.close()
+    for source in ("s3://scans/r", "s3://scans/r/"):
+        pictures = find_inputs([source]).pictures
+        assert [(one.path, one.name) for one in pictures] == [
+            ("s3://scans/r/a#1.png", "a#1"), ("s3://scans/r/b?c=1.png", "b?c=1"), ("s3://scans/r/d e%20.png", "d e%20"),
+        ]  # fmt: skip
+        assert [one.read() for one in pictures] == [b"a#1.png", b"b?c=1.png", b"d e%20.png"]
+    (one,) = find_inputs(["s3://scans/r/a#1.png"]).pictures
+    assert (one.name, one.read()) == ("a#1", b"a#1.png")
+
+
+@pytest.mark.parametrize("end", ["", "/"])
+def test_objects_are_opened_by_the_address_that_names_their_account(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+):
+    """``container@account.host/folder`` is ``container/folder`` in the store, which leads back to no account."""
+    (tmp_path / "container/folder/a b").mkdir(parents=True)
+    (tmp_path / "container/folder/a b/1.png").write_bytes(b"picture")
+    given = f"abfs://container@account.dfs.core.windows.net/folder{end}"
+    store = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
+    monkeypatch.setattr(remote, "_open", {given: (store, "container/folder")}.__getitem__)
+    (one,) = find_inputs([given]).pictures
+    assert (one.path, one.name) == (f"{given.rstrip('/')}/a b/1.png", "a b/1")
+    assert one.read() == b"picture"
+    assert one.source is not None
+    assert one.source.stamp()[0] == len(b"picture")
 
 
 @pytest.mark.usefixtures("bucket")

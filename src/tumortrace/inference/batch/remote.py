@@ -29,14 +29,18 @@ class RemoteFile:
     """Content of one object.
 
     Attributes:
-        url: Address of the object.
+        url: Address of the object, as it is shown.
+        store: Address by which its store is opened; empty for its own.
+        path: Path in the store; empty for that of its own address.
     """
 
     url: str
+    store: str = ""
+    path: str = ""
 
     def read(self) -> bytes:
         """Return the content; ``DataError`` if it cannot be read or is too large."""
-        system, path = _open(self.url)
+        system, path = self._open()
         try:
             with system.open_input_stream(path, compression=None) as stream:  # a .gz is read as it is
                 data: bytes = stream.read(MOST_MEMBER_BYTES + 1)
@@ -48,12 +52,16 @@ class RemoteFile:
 
     def stamp(self) -> tuple[int, str]:
         """Return size and time of change; ``DataError`` if they are unknown."""
-        system, path = _open(self.url)
+        system, path = self._open()
         try:
             found = system.get_file_info(path)
         except (OSError, ValueError) as error:
             raise _unreadable(self.url, error) from None
         return found.size or 0, str(found.mtime_ns)
+
+    def _open(self) -> tuple[FileSystem, str]:
+        system, path = _open(self.store or self.url)
+        return system, self.path or path
 
 
 def is_remote(text: str) -> bool:
@@ -74,17 +82,18 @@ def list_objects(url: str) -> Iterator[FoundFile]:
     system, path = _open(url)
     from pyarrow.fs import FileType
 
-    head = url[: len(url) - len(path)] if url.endswith(path) else f"{urlsplit(url).scheme}://"
+    shown = url.rstrip("/")
     try:
         kind = system.get_file_info(path).type
         if kind == FileType.NotFound:
             raise DataError(f"{url}: nothing there; check the bucket and the prefix")
         if kind == FileType.File:
-            yield FoundFile(url, len(url) - len(name_of(path)), named=True, source=RemoteFile(url))
+            yield FoundFile(shown, len(shown) - len(name_of(shown)), named=True, source=RemoteFile(shown))
             return
-        start = len(head) + len(path.rstrip("/")) + 1
         for one in _walk(system, path):
-            yield FoundFile(head + one, start, source=RemoteFile(head + one))
+            # Only the given address opens the store: paths lack account and host, and may hold blanks.
+            address = f"{shown}/{one.removeprefix(path).lstrip('/')}"
+            yield FoundFile(address, len(shown) + 1, source=RemoteFile(address, url, one))
     except (OSError, ValueError) as error:
         raise _unreadable(url, error) from None
 
@@ -105,17 +114,17 @@ def _open(url: str) -> tuple[FileSystem, str]:
     """The file system of an address, and the path in it."""
     if importlib.util.find_spec("pyarrow") is None:
         raise TumortraceError(f"{url}: pyarrow is needed; install it with: pip install 'tumortrace[cluster]'")
-    parts = urlsplit(url)
-    path = (parts.netloc + parts.path).rstrip("/")
-    if parts.scheme == "s3":
-        return _open_s3(os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""), path
+    scheme, _, path = url.partition("://")
+    if scheme == "s3":
+        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+        return _open_s3(endpoint), path.rstrip("/")
     from pyarrow.fs import FileSystem
 
     try:
         system, inside = FileSystem.from_uri(url)
     except (OSError, ValueError) as error:
         raise _unreadable(url, error) from None
-    return system, inside
+    return system, inside.rstrip("/") or inside
 
 
 @lru_cache(maxsize=4)
