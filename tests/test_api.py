@@ -35,7 +35,7 @@ def test_from_a_dataset_to_a_report_without_a_word(phantom_data, tiny, tmp_path,
     dataset = tumortrace.open_dataset(phantom_data)
     trained = tumortrace.train(dataset, out=tmp_path / "run", config=tiny)
     assert (trained.train_count, trained.val_count, trained.kept_epoch) == (10, 4, 1)
-    scored = tumortrace.evaluate(dataset, model=str(tmp_path / "run"), part="val", out=tmp_path / "val")
+    scored = tumortrace.evaluate(dataset, model=tmp_path / "run", part="val", out=tmp_path / "val")
     assert scored.summary["n"] == 4
     assert "summary.json" in scored.files
     again = tumortrace.evaluate(dataset, model=str(tmp_path / "run"), part="val", out=tmp_path / "more" / "val")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def evaluate(  # noqa: PLR0913 - the settings of an evaluation
     data: Data,
     *,
-    model: str | Model = "default",
+    model: FilePath | Model = "default",
     part: Part = "test",
     split: FilePath | None = None,
     fold: int | None = None,
@@ -54,12 +54,12 @@ def evaluate(  # noqa: PLR0913 - the settings of an evaluation
     from tumortrace.evaluation.folder import claim_folder, refuse_run_folder, write_evaluation
     from tumortrace.evaluation.provenance import trace_training
     from tumortrace.evaluation.summary import summary_document
-    from tumortrace.inference.model import open_model
+    from tumortrace.inference.model import Model, open_model
 
     folder = check_output(out, data)
     if folder is not None:
         refuse_run_folder(folder)
-    opened = open_model(model) if isinstance(model, str) else model
+    opened = model if isinstance(model, Model) else open_model(str(model))
     dataset = divide(open_data(data, None, label), split, fold, selecting=False)
     records = dataset.select(part)
     # Outlines of training slices count in the annotators' agreement; other parts stay closed.
