@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tumortrace.data.geometry import rasterize_region
 from tumortrace.data.slice import Slice
 from tumortrace.errors import DataError, ModelError
+from tumortrace.inference.model import weights_folder
 from tumortrace.inference.prompts.grid import box_of, widen_box
 from tumortrace.inference.prompts.model import PromptModel, find_prompt_model, open_prompt_model
 from tumortrace.inference.prompts.session import (
@@ -162,6 +163,14 @@ def test_a_prompted_model_can_be_pickled(hand_prompt_model: PromptModel):
     again = pickle.loads(pickle.dumps(hand_prompt_model))  # noqa: S301 - our own
     prediction = PromptSession(again, Slice(spotted(), "x"), gate=False).predict(BOX)
     assert prediction.mask.any()
+
+
+def test_a_folder_that_is_named_box_hides_no_shipped_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "box").mkdir()
+    assert find_prompt_model("box") == weights_folder()
+    with pytest.raises(ModelError, match="give box, or a run folder"):
+        find_prompt_model("./box")
 
 
 def test_a_folder_without_a_prompted_model_is_refused(tmp_path: Path, hand_prompt_folder: Path):

@@ -54,7 +54,7 @@ def find_prompt_model(name_or_path: str) -> Path:
     Raises:
         ModelError: There is none; says what to give.
     """
-    shipped = name_or_path == BOX_MODEL and not Path(BOX_MODEL).is_dir()
+    shipped = name_or_path == BOX_MODEL  # as for other shipped models, whatever lies in this folder
     folder = weights_folder() if shipped else Path(name_or_path)
     if (folder / BOX_ENCODER).is_file() and (folder / BOX_DECODER).is_file():
         return folder
