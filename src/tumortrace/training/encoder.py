@@ -134,13 +134,14 @@ class _InvertedResidual(nn.Module):
         return cast("Tensor", features + output if self.residual else output)
 
 
-class _DepthwiseConv2d(nn.Conv2d):
+class DepthwiseConv2d(nn.Conv2d):
     """A depthwise convolution that stays in float32 where the rest runs in bfloat16.
 
     On a CPU, oneDNN's bfloat16 gradients of it take longer than those of all other layers together.
     """
 
     def forward(self, features: Tensor) -> Tensor:
+        """Return float32 features under autocast on a CPU; otherwise those of ``nn.Conv2d``."""
         if features.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
             return super().forward(features)
         with torch.autocast("cpu", enabled=False):
@@ -183,7 +184,7 @@ def _copy(target: nn.Module, tensors: list[Tensor]) -> None:
 def _convolution(
     before: int, after: int, *, kernel: int, stride: int = 1, depthwise: bool = False, activated: bool = True
 ) -> nn.Sequential:
-    make = _DepthwiseConv2d if depthwise else nn.Conv2d
+    make = DepthwiseConv2d if depthwise else nn.Conv2d
     groups = before if depthwise else 1
     layers: list[nn.Module] = [
         make(before, after, kernel, stride=stride, padding=kernel // 2, groups=groups, bias=False),
