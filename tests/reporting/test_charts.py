@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -53,6 +55,13 @@ def test_pairs_are_counted_in_whole_numbers():
         shown = shown_ticks(figure, "y")
         assert [tick for tick in shown if tick in ticks] == ticks
         assert all(tick.replace(",", "").isdigit() for tick in shown)
+
+
+def test_a_label_shows_what_is_no_text_and_keeps_dollars():
+    names = [os.fsdecode(b"caf\xe9"), "$x_1$"]  # as folders of evaluations may be named
+    figure = draw_dots([Dot(name, 0.5, None) for name in names], xlabel="mean Dice")
+    FigureCanvasAgg(figure).draw()
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [r"caf\udce9", "$x_1$"]
 
 
 def test_a_label_at_zero_stays_clear_of_the_axis():

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
+from tumortrace.errors import printable
 from tumortrace.json_csv import Document
 from tumortrace.reporting.figures import MetricsRow, open_loss_axes, scale_losses
 
@@ -94,7 +95,7 @@ def _draw_rows(axes: Axes, dots: Sequence[Dot]) -> None:
             path_effects=[withStroke(linewidth=3, foreground="white")],  # of the yardstick behind it
         )  # fmt: skip
     axes.set(xlim=(-0.02, 1.02), ylim=(len(dots) - 0.5, -0.75))
-    axes.set_yticks(range(len(dots)), [dot.label for dot in dots], parse_math=False)
+    axes.set_yticks(range(len(dots)), [printable(dot.label) for dot in dots], parse_math=False)
     _clean(axes)
     axes.grid(visible=True, axis="x", linewidth=0.4, color="0.85")
 
