@@ -22,13 +22,12 @@ from typing import Annotated
 import typer
 
 from studies.review import Reasons
-from studies.screening import half_of, open_sources
+from studies.screening import half_of, leave_out_copies, open_sources
 from tumortrace.cli import run_script
 from tumortrace.config import load_config, to_toml
-from tumortrace.copies.leakage import find_leaks
 from tumortrace.copies.splits import Split
 from tumortrace.copies.survey import survey_cases
-from tumortrace.copies.training_index import TrainingIndex, load_training_index
+from tumortrace.copies.training_index import load_training_index
 from tumortrace.data.cases import CaseRecord
 from tumortrace.evaluation.crossfit import HeldOut, cross_fit
 from tumortrace.evaluation.folder import write_evaluation
@@ -51,21 +50,12 @@ def hold_out(runs: dict[str, Path], records: Sequence[CaseRecord], split: Split)
     for fold, run in runs.items():
         model, memory = open_model(str(run)), load_training_index(run / TRAINING_INDEX)
         its = [record for record in records if fold_of[record.case_id] == fold]
-        held.append(HeldOut(fold, model, memory, leave_out_copies(its, memory)))
+        held.append(HeldOut(fold, model, memory, tuple(leave_out_copies(its, memory))))
     if len(held) > 1:
         return held
     (one,) = held
     halves = [tuple(r for r in one.records if half_of(group_of[r.case_id]) == half) for half in (0, 1)]
     return [replace(one, fold=str(number), records=half) for number, half in enumerate(halves, start=1)]
-
-
-def leave_out_copies(records: Sequence[CaseRecord], index: TrainingIndex) -> tuple[CaseRecord, ...]:
-    """Return the slices that are no copies of training slices, and print the others."""
-    leaks = find_leaks(survey_cases(records), index)
-    copies = {case_id: leak.nearest for case_id, leak in leaks.items() if leak.why == "copy"}
-    for case_id, nearest in copies.items():
-        print(f"{case_id}: left out, a copy of the training slice {nearest}")
-    return tuple(record for record in records if record.case_id not in copies)
 
 
 def main(

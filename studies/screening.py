@@ -2,9 +2,10 @@
 
 ``python -m studies.screening DATA --sources DIR --fold 4 --model NAME=RUN --model RUN --out OUT`` takes runs that were
 trained without the fold. It segments every slice of the fold, and the head CTs, with each model, and keeps what it
-measured in ``OUT/NAME.json``; a file that is there is not made again. RUN may be a run that is still training: its kept
-weights are taken. Thresholds are fitted on one half of the groups and scored on the other, in turn, for every model
-alike. The shipped models were trained on all folds: give their twins.
+measured in ``OUT/NAME.json``; a file that is there is not made again. A slice that is a copy of a training slice after
+all is left out and named. RUN may be a run that is still training: its kept weights are taken. Thresholds are fitted on
+one half of the groups and scored on the other, in turn, for every model alike. The shipped models were trained on all
+folds: give their twins.
 
 One fold and one seed: a screening.
 """
@@ -28,8 +29,11 @@ from rich.console import Console
 from studies.sources import open_linked
 from tumortrace.cli import run_script
 from tumortrace.config import load_config
+from tumortrace.copies.leakage import find_leaks
 from tumortrace.copies.split_files import read_split
 from tumortrace.copies.splits import Split
+from tumortrace.copies.survey import survey_cases
+from tumortrace.copies.training_index import TrainingIndex, load_training_index
 from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.data.dataset import Dataset, open_negatives
 from tumortrace.files import write_atomically
@@ -39,7 +43,7 @@ from tumortrace.json_csv import write_csv, write_json
 from tumortrace.metrics.calibration import ACCEPTED_ALARMS, FALSE_ALARM_AREA, find_nearest_to_half
 from tumortrace.metrics.intervals import mean_interval
 from tumortrace.progress import track
-from tumortrace.run_folder import BEST, CONFIG, MODEL
+from tumortrace.run_folder import BEST, CONFIG, MODEL, TRAINING_INDEX
 from tumortrace.training.checkpoint import load_weights
 from tumortrace.training.export import make_onnx
 from tumortrace.training.networks import build_network
@@ -100,6 +104,15 @@ def open_fold(data: Path, sources: Path, fold: str) -> tuple[list[CaseRecord], S
     dataset, split = open_sources(data, sources)
     held = {case.file for case in split.cases if case.side == fold}
     return [record for record in dataset.records if record.case_id in held], split
+
+
+def leave_out_copies(records: Sequence[CaseRecord], index: TrainingIndex) -> list[CaseRecord]:
+    """Return the slices that are no copies of training slices, and print the others."""
+    leaks = find_leaks(survey_cases(records), index)
+    copies = {case_id: leak.nearest for case_id, leak in leaks.items() if leak.why == "copy"}
+    for case_id, nearest in copies.items():
+        print(f"{case_id}: left out, a copy of the training slice {nearest}")
+    return [record for record in records if record.case_id not in copies]
 
 
 def judge(model: Model, records: Sequence[CaseRecord], group_of: dict[str, str]) -> list[Row]:
@@ -221,17 +234,19 @@ def main(  # noqa: PLR0913, PLR0917 - the options of the command
 ) -> None:
     """Segment the fold with each model and print the table."""
     records, split = open_fold(data, sources, fold)
+    paths = [Path(given.rpartition("=")[2]) for given in model]
+    for index in (path / TRAINING_INDEX for path in paths):
+        records = leave_out_copies(records, load_training_index(index)) if index.is_file() else records
     ct = open_negatives(data / CT).records
     records += [replace(record, case_id=f"{CT}/{record.case_id}", source=CT) for record in ct]
     group_of = {case.file: case.group for case in split.cases}
     rows_of = {}
-    for given in model:
-        name, _, path = given.rpartition("=")
-        name = name or Path(path).name
+    for given, path in zip(model, paths, strict=True):
+        name = given.rpartition("=")[0] or path.name
         kept = out / f"{name}.json"
         if not kept.is_file():
             out.mkdir(parents=True, exist_ok=True)
-            save(judge(open_anyhow(path), records[::every], group_of), kept)
+            save(judge(open_anyhow(str(path)), records[::every], group_of), kept)
         rows_of[name] = load(kept)
     headings, *lines = summarise(rows_of)
     printed = make_table("The held-out fold, thresholds fitted on the other half of its groups", *headings)

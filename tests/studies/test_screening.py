@@ -1,4 +1,4 @@
-"""The held-out slices that a calibration takes."""
+"""The held-out slices that are scored."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from studies.calibrate import leave_out_copies
+from studies.screening import leave_out_copies
 
 from tumortrace.copies.survey import survey_cases
 from tumortrace.copies.training_index import build_training_index
@@ -25,5 +25,5 @@ def test_a_copy_of_a_training_slice_is_left_out_and_named_but_not_the_rest_of_it
     mirrored = write_case("mirrored", draw_head(1)[:, ::-1].copy(), empty, patient="p")
     other = write_case("other", draw_head(2), empty, patient="p")
     kept = leave_out_copies([mirrored, other], build_training_index(survey_cases([learnt])))
-    assert kept == (other,)
+    assert kept == [other]
     assert capsys.readouterr().out == "mirrored.png: left out, a copy of the training slice learnt.png\n"
