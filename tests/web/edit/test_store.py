@@ -149,6 +149,29 @@ def test_a_long_stroke_that_is_cancelled_costs_no_step_that_can_be_redone(run: R
     assert run(body) == [1, [1, 2]]
 
 
+def test_work_after_a_cancelled_stroke_begins_with_the_labels_of_then(run: Run) -> None:
+    body = """const store = await m.openStore();
+        const wait = (ms) => new Promise((go) => setTimeout(go, ms));
+        const one = open([["...."]], {id: "cancelled"});
+        one.editor.attach(store);
+        one.editor.set({size: 1});
+        const tool = m.brush(one.editor);
+        tool.down({x: 3, y: 0});
+        await wait(600); // saved while it is drawn
+        tool.cancel();
+        const {fixed, labels} = one.slices[0];
+        labels.set([1, 1, 0, 0]); // another threshold, which leaves alone what is fixed
+        one.stroke(m.brush(one.editor), [2, 0]);
+        await wait(100);
+        const again = open([["...."]], {id: "cancelled"});
+        again.editor.store = store;
+        const {key} = one.editor.stateOf(one.scan).work;
+        await again.editor.restore(again.scan, key);
+        await store.forget(key);
+        return [fixed, one.shown()[0], again.shown()[0]]"""
+    assert run(body) == [False, ["111."], ["111."]]
+
+
 def test_labels_are_packed_without_loss(run: Run) -> None:
     body = """const {labels} = map(["1.2", "222", "..."]);
         return [...m.unpackLabels(m.packLabels(labels))].join("")"""

@@ -89,12 +89,13 @@ export class Editor extends Source {
 		const {stroke} = this;
 		if (!stroke) return;
 		this.stroke = null;
-		const {scan, slice, name, before, timer} = stroke, {history} = this.stateOf(scan);
+		const {scan, slice, name, before, timer} = stroke, {history, bases} = this.stateOf(scan);
 		clearTimeout(timer);
 		const step = history.add(slice.index, name, before, slice.labels);
 		if (step) this.save(scan, history.position - 1, step, before);
 		else this.endWithout(stroke);
 		history.mark(slice);
+		if (!slice.fixed) bases.delete(slice.index); // its labels may change before they are drawn on again
 		this.viewer.redraw();
 		this.changed();
 	}
