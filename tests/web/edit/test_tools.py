@@ -314,3 +314,19 @@ def test_random_sequences_are_undone_and_redone_exactly(run: Run) -> None:
         assert faults == [], (seed, "a lesion was painted over")
         steps += count
     assert steps > 60 * 10  # the sequences do something
+
+
+def test_files_that_the_server_takes_for_annotations_are_sent_as_such(run: Run) -> None:
+    texts = {
+        "a.png": "", "scan/IM1.dcm": "", "scan.nii.gz": "", "pairs.csv": "image,mask", "report.xml": "<report/>",
+        "masked.png": "", "study.zip": "images/a.png",
+        "via.json": "{}", "via.csv": "#filename,region_shape_attributes", "cvat.XML": "<?xml?><annotations>",
+        "voc.xml": "<annotation>", "a_mask.png": "", "mask-7.png": "", "masks/7.tif": "", "a gt.nii": "",
+        "labels/7.nii.gz": "", "a_seg.dcm": "", "data.zip": "masks/a.png", "cvat.zip": "annotations.xml",
+    }  # fmt: skip
+    body = """const known = [];
+        for (const [path, text] of Object.entries(given.texts)) {
+            if (await m.hasAnnotations([{file: new File([text], path), path}])) known.push(path);
+        }
+        return known"""
+    assert run(body, texts=texts) == list(texts)[7:]

@@ -55,14 +55,18 @@ function offer(blob, name) {
 // The numbers of a typed array as zlib data.
 export const deflate = (values) => new Response(new Blob([values]).stream().pipeThrough(new CompressionStream("deflate"))).blob();
 
-const MASK_NAME = /(^|[ _/-])(mask|masks|seg|segmentation|labels?)\.(png|tiff?|bmp|nii|nii\.gz|dcm)$/i;
+// A file or one of its folders has a word for masks in its name, before or behind other words; see data/pairs.py.
+const MASK_NAME = /(^|[ _/-])(masks?|seg|segmentations?|labels?|annotations|ann|gt)([ _/-].*)?\.(png|tiff?|bmp|nii|nii\.gz|dcm)$/i;
 
-// Whether files hold masks or annotations; zips show it in their directory.
+const ANNOTATIONS = /region_shape_attributes|<annotations?\b/; // in the head of a table of VIA; in XML of CVAT or Pascal VOC
+
+// Whether files may hold masks or annotations: the server looks into them. Zips show it in their directory.
 export async function hasAnnotations(files) {
 	for (const {file, path} of files) {
-		if (path.toLowerCase().endsWith(".json") || MASK_NAME.test(path)) return true;
+		if (/\.json$/i.test(path) || MASK_NAME.test(path)) return true;
+		if (/\.(csv|xml)$/i.test(path) && ANNOTATIONS.test(await file.slice(0, 4096).text())) return true;
 		const directory = path.toLowerCase().endsWith(".zip") ? await file.slice(-65_536).text() : "";
-		if (/[_/](mask|seg)\.(png|nii|dcm)|annotations\.json/.test(directory)) return true;
+		if (/[_/](mask|seg)\.(png|nii|dcm)|masks\/|annotations\.(json|xml)/.test(directory)) return true;
 	}
 	return false;
 }
