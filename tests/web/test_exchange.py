@@ -411,6 +411,18 @@ def test_items_of_a_group_with_annotations_are_numbered_without_them(client: Cli
         assert f'filename="{expected}"' in reply.headers["content-disposition"]
 
 
+def test_a_prompt_means_an_item_numbered_without_the_annotations(client: Client) -> None:
+    affine = np.diag([-0.8, -0.5, 3.0, 1.0])
+    affine[:3, 3] = 9, 4, 0
+    mask = nib.Nifti1Image(np.ones((*SIZE_HW[::-1], 3), np.uint8), affine)
+    files = [*write_dicom(), ("study_mask.nii.gz", gzip.compress(mask.to_bytes()))]  # would be item 0
+    _, lines = drop(client, files)
+    assert [item["name"] for item in lines[0]["items"]] == ["study"]
+    prompt = json.dumps({"box_xyxy": [3, 3, 15, 15], "slice_index": 1, "item": 0})
+    reply = client("/api/annotations", files=[("file", each) for each in files], data={"prompt": prompt})
+    assert reply.json()["error"].startswith("study: no mask, the slice was rejected")  # it is noise
+
+
 def test_annotations_of_other_tools_are_numbered_in_their_order(client: Client) -> None:
     regions = [
         {"shape_attributes": {"name": "rect", "x": 1, "y": 2, "width": 4, "height": 3}, "region_attributes": {}},

@@ -46,12 +46,15 @@ def gather(corrected: Dataset, replay: Dataset | None, standard: Dataset | None)
         standard: Cases that show whether anything was forgotten: its TEST part, or all of it if it has none.
 
     Raises:
-        DataError: No corrected case is left.
+        DataError: No corrected case is left, or one lies in a folder by whose name other cases are called.
     """
     part = "test" if standard and "test" in standard.parts() else "all"
     without_test = [record for record in corrected.records if record.part != "test"]
     if not without_test:
         raise DataError(f"{corrected.given}: every case is in its TEST part, which stays closed; give corrected cases")
+    for name in ("replay", "standard"):
+        if any(record.case_id.startswith(f"{name}/") for record in without_test):
+            raise DataError(f"{corrected.given}: a folder there is named {name}, as the cases of --{name}; rename it")
     sets: dict[Role, list[CaseRecord]] = {
         "corrected": [replace(record, part="") for record in without_test],
         "replay": [_named("replay")(record) for record in (replay.records if replay else ()) if record.part != "test"],

@@ -4,7 +4,7 @@ Copies and slices of one patient form a block, and a block is on one side. Three
 
 1. A case that an earlier run held out stays held out, and every new case of its block joins it.
 2. A case that one of the models was trained on trains again, with all of its block. It can prove nothing. If it is a
-   copy of a held-out case or of its patient, it is omitted.
+   copy of a held-out case, which may be missing from the data, or of its patient, it is omitted.
 3. New blocks are held out in the order of their hashes until the share is reached, those with tumour and those without
    by themselves. The order has nothing to do with names or with the order of correction.
 """
@@ -73,6 +73,8 @@ def choose_sides(survey: Survey, roles: Mapping[str, Role], ties: Ties) -> Sides
     findings: list[Finding] = []
     fresh: list[list[SurveyedCase]] = []
     copies = {frozenset(case.record.case_id for case in survey.cases_of(pair)) for pair in survey.pairs}
+    here = {leak.nearest for leak in ties.held_out.values() if leak.similarity == 1}
+    missing = {name: leak.nearest for name, leak in ties.held_out.items() if leak.nearest not in here}
     for block in _blocks(survey):
         ids = [case.record.case_id for case in block]
         held = [
@@ -87,7 +89,9 @@ def choose_sides(survey: Survey, roles: Mapping[str, Role], ties: Ties) -> Sides
         frozen = [case for case in block if case.record.case_id in held and roles[case.record.case_id] != "standard"]
         for case in block:
             name = case.record.case_id
-            shown = _find_shown(case, frozen, copies) if name in trained and roles[name] != "standard" else ""
+            shown = ""
+            if name in trained and roles[name] != "standard":
+                shown = _find_shown(case, frozen, copies) or missing.get(name, "")
             tied = _Tied(name, ties.held_out.get(name), ties.trained.get(name), held, trained, shown)
             sides[name], finding = (_omit if shown else _SETTLE[roles[name]])(tied)
             findings += [finding] if finding else []

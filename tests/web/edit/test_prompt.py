@@ -125,6 +125,15 @@ def test_clicks_refine_the_newest_box_that_is_not_undone(run: Run) -> None:
     assert names == ["Box", "Click", "Click"]
 
 
+def test_a_box_is_carried_through_a_scan_as_it_was_opened(run: Run) -> None:
+    body = """const {askThrough} = await import("/edit/ask.js"), sent = [];
+        globalThis.fetch = async (url) => { sent.push(url); return new Response(""); };
+        const prompt = {slice: slices[0], box: [1, 1, 5, 3], points: [], labels: []};
+        for (const annotated of [false, true]) await askThrough({files: [], item: 0, annotated}, prompt);
+        return sent"""
+    assert play(run, body) == ["api/segment", "api/annotations"]
+
+
 def test_a_brush_ends_what_clicks_refine(run: Run) -> None:
     body = """await box([1, 1], [5, 3]);
         editor.set({size: 1});
