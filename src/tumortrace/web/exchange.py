@@ -18,6 +18,7 @@ from tumortrace.inference.results.describe import describe_acquisition, describe
 from tumortrace.inference.results.signed import encode_signed_png
 from tumortrace.inference.results.unit_record import Record
 from tumortrace.json_csv import Document
+from tumortrace.web.annotation_files import set_aside
 from tumortrace.web.annotations import ReadBack, read_back
 from tumortrace.web.answering import answer
 from tumortrace.web.corrections import Corrected, read_corrections
@@ -28,7 +29,7 @@ from tumortrace.web.limits import Limits, RefusalError
 from tumortrace.web.opening import Opened
 from tumortrace.web.replies import EventStream, reply_file
 from tumortrace.web.segmenting import Wishes, describe_extra, describe_start, encode_base64
-from tumortrace.web.uploads import Upload
+from tumortrace.web.uploads import PROMPT, Upload
 
 
 async def export(upload: Upload, engine: Engine) -> Response:
@@ -50,7 +51,8 @@ async def export(upload: Upload, engine: Engine) -> Response:
 async def annotate(upload: Upload, engine: Engine) -> Response:
     """Reply with the masks that were sent together with their pictures and scans, as a stream of lines.
 
-    Documents that annotate nothing, such as the sidecars of a scan, are passed over, and the pictures segmented.
+    Documents that annotate nothing, such as the sidecars of a scan, are passed over, and the pictures segmented. With a
+    prompt, the reply is that of ``answer`` to the pictures and scans alone.
 
     Args:
         upload: Pictures, scans, and annotations of them.
@@ -59,6 +61,9 @@ async def annotate(upload: Upload, engine: Engine) -> Response:
     Raises:
         RefusalError: There is no picture or scan, or nothing annotates one.
     """
+    if PROMPT in upload.fields:
+        rest, _ = await engine.run(set_aside, upload, engine.limits)
+        return await answer(rest, engine, media_type=EventStream.media_type)
     model = (await engine.run(engine.segmenter)).model
     found = await engine.run(read_back, upload, engine.limits)
     if not found.labels and not found.faults:

@@ -172,6 +172,38 @@ def test_work_after_a_cancelled_stroke_begins_with_the_labels_of_then(run: Run) 
     assert run(body) == [False, ["111."], ["111."]]
 
 
+def test_two_tabs_with_the_same_work_do_not_overwrite_each_other(run: Run) -> None:
+    body = """const wait = () => new Promise((go) => setTimeout(go, 100));
+        const tabs = [];
+        for (const _ of [0, 1]) {
+            const tab = open([["....."]], {id: "tabs"});
+            tab.editor.attach(await m.openStore());
+            tab.editor.set({size: 1});
+            tabs.push(tab);
+        }
+        const [one, other] = tabs;
+        const {store} = one.editor, keyOf = ({editor, scan}) => editor.stateOf(scan).work.key;
+        one.stroke(m.brush(one.editor), [0, 0]);
+        await wait();
+        await other.editor.restore(other.scan, keyOf(one));
+        other.stroke(m.brush(other.editor), [1, 0]);
+        one.stroke(m.brush(one.editor), [4, 0]);
+        other.stroke(m.brush(other.editor), [2, 0]);
+        await wait();
+        const saved = [];
+        for (const tab of tabs) {
+            const again = open([["....."]], {id: "tabs"});
+            again.editor.attach(store);
+            await again.editor.restore(again.scan, keyOf(tab));
+            saved.push(again.shown()[0][0]);
+        }
+        for (const tab of tabs) await store.forget(keyOf(tab));
+        return [tabs.map(({shown}) => shown()[0][0]), saved]"""
+    shown, saved = run(body)
+    assert shown == ["1...1", "111.."]
+    assert saved == shown
+
+
 def test_labels_are_packed_without_loss(run: Run) -> None:
     body = """const {labels} = map(["1.2", "222", "..."]);
         return [...m.unpackLabels(m.packLabels(labels))].join("")"""

@@ -24,11 +24,12 @@ export async function askForMask(prompt, values) {
 }
 
 // Carry a box through its scan: call `take(index, box, mask)`, slice after slice, until the tumour ends.
-export function askThrough({files, item}, prompt, signal, take) {
+export function askThrough({files, item, annotated}, prompt, signal, take) {
 	const onMessage = async ({type, slice_index: index, record, mask_png: mask, message}) => {
 		if (type === "error") throw new Error(message);
 		if (type === "slice") take(index, record.prompt[0].box_xyxy, (await decodeGreyPng(bytesFromBase64(mask))).data);
 	};
 	const sent = files.map((file) => ({file, path: file.path}));
-	return segment(sent, {prompt: describe(prompt, {item, slice_index: prompt.slice.index}), signal, onMessage});
+	const url = annotated ? "api/annotations" : "api/segment"; // there, items are numbered without the annotations
+	return segment(sent, {url, prompt: describe(prompt, {item, slice_index: prompt.slice.index}), signal, onMessage});
 }

@@ -49,9 +49,13 @@ function buildOffer(state, {key, scan: id, name, changed, done}, scan) {
 		await act();
 		await showOffers(state);
 	}}});
+	const restore = async () => {
+		await editor.restore(scan, key);
+		if (editor.stateOf(scan).work.key !== key) state.dismissed.add(key); // a copy of what another tab works on
+	};
 	return el("div", {class: "row edit-offer"},
 		el("p", {}, el("strong", {text: "Unfinished correction"}), ` of ${name}: ${count(done, "step")}, ${when}.`),
-		button("Restore", "button small main", () => (scan ? editor.restore(scan, key) : reopen(state, key, id))),
+		button("Restore", "button small main", () => (scan ? restore() : reopen(state, key, id))),
 		button("Forget", "button small", () => editor.forget([key])),
 		button("Not now", "edit-link", () => state.dismissed.add(key)));
 }

@@ -9,6 +9,8 @@ import {OPERATIONS} from "./tools.js";
 const SAVE_EVERY_MS = 400; // while a stroke is being drawn
 export const SIZES = {px: [1, 200], mm: [0.5, 100]};
 
+const newWork = ({id, name}) => ({key: `${id} ${Date.now()} ${Math.floor(performance.now() * 1000)}`, scan: id, name});
+
 // Events: change (settings, history or scan), saved, unsaved (detail: why), told (detail: a sentence).
 export class Editor extends Source {
 	settings = {size: 10, unit: "px", lesion: 1, over: false, tolerance: 10, away: false};
@@ -31,8 +33,7 @@ export class Editor extends Source {
 
 	stateOf(scan) {
 		if (!this.states.has(scan)) {
-			const key = `${scan.id} ${Date.now()} ${Math.floor(performance.now() * 1000)}`;
-			const work = {key, scan: scan.id, name: scan.name};
+			const work = newWork(scan);
 			this.states.set(scan, {history: new History(), bases: new Map(), work, stored: false, applied: new WeakSet()});
 		}
 		return this.states.get(scan);
@@ -166,6 +167,7 @@ export class Editor extends Source {
 	saveAll(scan, steps) {
 		const state = this.stateOf(scan), {bases, work} = state, {store} = this;
 		state.stored = true;
+		store.claim(work.key);
 		this.guard(Promise.all(steps.map((each, at) => store.saveStep(work, at, each, bases.get(each.index)))));
 		this.guard(store.saveFiles(work.key, scan.files.map((file) => ({file, path: file.path}))));
 	}
@@ -186,8 +188,10 @@ export class Editor extends Source {
 		writing.then(() => this.tell("saved"), (error) => this.tell("unsaved", error?.name ?? "unknown"));
 	}
 
-	// Take up saved work on an open scan, slice by slice as they come, in place of what was drawn since.
+	// Take up saved work on an open scan, slice by slice as they come, in place of what was drawn since. Of work that is
+	// open in another tab, take a copy, which is saved with its next change.
 	async restore(scan, key) {
+		const own = await this.store.claim(key);
 		const {work, steps, bases} = await this.store.load(key);
 		if (!work) return;
 		this.commit();
@@ -195,7 +199,8 @@ export class Editor extends Source {
 			const slice = scan.slices[index];
 			if (slice?.fixed) Object.assign(slice, {edited: false, fixed: false, prompted: false}).labels.set(unpackLabels(base));
 		}
-		this.states.set(scan, {history: new History(steps, Math.min(work.done, steps.length)), bases, work, stored: true, applied: new WeakSet()});
+		this.states.set(scan, {history: new History(steps, Math.min(work.done, steps.length)), bases,
+			work: own ? work : newWork(scan), stored: own, applied: new WeakSet()});
 		for (const slice of scan.ready) this.bringBack(scan, slice);
 		this.viewer.forget(scan.ready);
 		const last = steps[work.done - 1];

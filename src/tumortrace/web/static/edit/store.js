@@ -21,7 +21,21 @@ export async function openStore() {
 }
 
 class Store {
-	constructor(database) { this.database = database; }
+	constructor(database) { Object.assign(this, {database, claimed: new Set()}); }
+
+	// Whether this tab alone writes a piece of work, from now until it is closed; another one may hold it. Without locks,
+	// as on a page that is not this machine's own, every tab takes itself for the only one.
+	async claim(key) {
+		if (this.claimed.has(key) || !navigator.locks) return true;
+		const held = await new Promise((resolve) => {
+			navigator.locks.request(`${NAME} ${key}`, {ifAvailable: true}, (lock) => {
+				resolve(Boolean(lock));
+				return lock && new Promise(() => {});
+			});
+		});
+		if (held) this.claimed.add(key);
+		return held;
+	}
 
 	// All pieces of work, the latest first: {key, scan, name, changed (ms since 1970), done (steps)}.
 	async list() {
