@@ -97,6 +97,10 @@ def test_whole_number_stands_for_a_float():
         ("training.learning_rate=nan", r"training.learning_rate = nan must be a positive number"),
         ("training.weight_decay=inf", r"training.weight_decay = inf must be 0 or a positive number"),
         ("training.weight_decay=nan", r"training.weight_decay = nan must be 0 or a positive number"),
+        pytest.param(f"training.clip={10**400}", r"training.clip = 10+ must be a number", id="too large"),
+        pytest.param(f"training.clip={'1' * 5000}", r"training.clip = '1+' must be a number", id="too long"),
+        pytest.param(f"training.clip={'[' * 5000}", r"training.clip = '\[+' must be a number", id="too deep"),
+        ("training.label=x\udce9", r"training.label = 'x\\udce9' must be text in UTF-8"),
         ("training.epochs", r"--set 'training.epochs' is not of the form section.key=value"),
         ("epochs=3", r"--set 'epochs=3' is not of the form section.key=value"),
     ],
@@ -126,9 +130,12 @@ def test_missing_configuration_names_the_shipped_ones():
         load_config("nosuch")
 
 
-def test_file_that_is_not_toml(tmp_path: Path):
+@pytest.mark.parametrize(
+    "text", ["epochs == 3", f"epochs = {'1' * 5000}", f"epochs = {'[' * 5000}"], ids=["signs", "digits", "brackets"]
+)
+def test_file_that_is_not_toml(text: str, tmp_path: Path):
     path = tmp_path / "broken.toml"
-    path.write_text("epochs == 3")
+    path.write_text(text)
     with pytest.raises(ConfigError, match=r"broken.toml: not TOML"):
         load_config(str(path))
 

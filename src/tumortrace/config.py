@@ -229,6 +229,8 @@ class TrainingConfig:
         require(ok, "training.hard_negatives", self.hard_negatives, "a number from 0 to 1")
         require(0 <= self.seed < 2**63, "training.seed", self.seed, "a whole number from 0 to 2**63 - 1")
         require(self.threads >= 0, "training.threads", self.threads, "0 (all cores) or a positive number")
+        ok = not any("\ud800" <= character <= "\udfff" for character in self.label)  # TOML could not hold it
+        require(ok, "training.label", self.label, "text in UTF-8")
 
 
 @dataclass(frozen=True)
@@ -405,5 +407,5 @@ def _override(tables: dict[str, Any], overrides: Iterable[str]) -> Config:
 def _parse_value(text: str) -> Any:  # noqa: ANN401 - a TOML value is of any type until it meets its field
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # of a number with too many digits, of brackets nested too deeply
         return text

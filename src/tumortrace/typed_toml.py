@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import sys
 import tomllib
 import typing
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,7 @@ def parse_toml(text: str, name: str) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(text.removeprefix("\ufeff"))
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # of a number with too many digits, of brackets nested too deeply
         raise ConfigError(f"{name}: not TOML ({error}); correct the line it names") from None
 
 
@@ -93,7 +94,7 @@ def _convert(value: object, hint: Any, *, path: str) -> object:  # noqa: ANN401 
         return value
     if origin is tuple:
         return _convert_tuple(value, hint, path=path)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and type(value) is int and abs(value) <= sys.float_info.max:
         return float(value)
     require(type(value) is hint, path, value, NAMES[hint])
     return value
