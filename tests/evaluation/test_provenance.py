@@ -16,7 +16,7 @@ from tumortrace.copies.survey import Survey, survey_cases
 from tumortrace.copies.training_index import build_training_index, save_training_index
 from tumortrace.data.cases import CaseRecord
 from tumortrace.data.fingerprint import hash_part
-from tumortrace.evaluation.provenance import DIGITS, Provenance, trace_training
+from tumortrace.evaluation.provenance import DIGITS, Provenance, shipped_ancestors, trace_training
 from tumortrace.inference.card import read_card
 from tumortrace.inference.model import Model, open_model
 
@@ -85,6 +85,21 @@ def test_a_run_that_started_from_an_unknown_model_is_never_complete(model: Model
     provenance = trace_training(replace(model, card={"remembered": False, "began_from": "other"}), survey)
     assert (provenance.total, provenance.at_hand, provenance.complete) == (None, 1, False)
     assert "copy-of-a.png" in leaks_of(provenance, survey)
+
+
+@pytest.mark.parametrize(
+    ("card", "ancestors"),
+    [
+        ({"remembered": True, "began_from": "default"}, []),  # runs/default, where train writes by default
+        ({"remembered": False, "began_from": "default"}, ["default"]),  # of an earlier version
+        ({"remembered": False, "began_from": "default", "shipped_ancestors": []}, []),
+        ({"remembered": False, "began_from": "mine", "shipped_ancestors": ["fast", "other"]}, ["fast"]),
+        ({}, []),
+    ],
+)
+def test_a_run_names_the_shipped_models_that_it_descends_from(model: Model, card: dict[str, object], ancestors):
+    assert shipped_ancestors(replace(model, card=card)) == ancestors
+    assert shipped_ancestors(open_model("fast")) == ["fast"]
 
 
 def test_a_card_s_slices_in_the_data_show_the_copies_there(model: Model, survey: Survey):

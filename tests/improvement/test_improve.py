@@ -21,7 +21,7 @@ from tumortrace.errors import ConfigError, DataError, ModelError
 from tumortrace.evaluation.folder import read_evaluation
 from tumortrace.improvement import improve as improve_module
 from tumortrace.improvement.improve import speaks_against
-from tumortrace.improvement.lineage import find_missing, join_frozen, shipped_ancestors
+from tumortrace.improvement.lineage import find_missing, join_frozen
 from tumortrace.improvement.material import Material
 from tumortrace.improvement.models import Models, open_models
 from tumortrace.improvement.sides import Ties
@@ -181,14 +181,6 @@ def test_held_out_cases_that_are_gone_are_named_and_stay_frozen(bettered):
     assert set(join_frozen(own, [model]).names) == {*own.names, gone, *here}
 
 
-def test_a_run_that_is_named_as_a_shipped_model_is_none(bettered):
-    model = open_model(str(bettered[0].runs / "mine"))
-    model.card.update(began_from="default", remembered=True)  # runs/default, where train writes by default
-    assert shipped_ancestors(model) == []
-    model.card.update(remembered=False)
-    assert shipped_ancestors(model) == ["default"]
-
-
 def test_of_equal_files_that_are_held_out_none_is_missing(bettered, tmp_path):
     run = shutil.copytree(bettered[0].runs / "mine", tmp_path / "mine")
     frozen = load_training_index(run / "held_out.npz")
@@ -260,6 +252,7 @@ def test_a_run_stopped_in_its_first_epoch_leaves_nothing_to_another_in_its_place
         "name": "mine",
         "sha256": open_model(str(bettered[0].runs / "mine")).sha256,
         "remembered": True,
+        "shipped_ancestors": [],
     }
 
 

@@ -81,6 +81,7 @@ def test_recipe_card_and_usual_looks_travel_in_the_metadata(network: UNet, sampl
         "weights_sha256": "",
         "began_from": "",
         "remembered": True,
+        "shipped_ancestors": [],
         "acquisitions": {},
         "classes": ["background", "tumour"],
     }

@@ -54,11 +54,18 @@ def test_manifest_by_hand():
     finding = Finding("unreadable", "left out", "TRAIN/b.png", cause="cut short", remedy="mend it")
     dataset = Dataset(Path(), (), (), folders={"one": Path("data/one")})
     data = describe_data(dataset, {"a": "aa", "b": "bb"}, {})
-    document = build_manifest({"seed": 7}, data=data, findings=[finding], start=WarmStart("default", "cc", False))
+    document = build_manifest(
+        {"seed": 7}, data=data, findings=[finding], start=WarmStart("default", "cc", False, ["default"])
+    )
     assert {key: document.pop(key) for key in describe_environment()} == describe_environment()
     assert json.loads(json.dumps(document)) == {
         "seed": 7,
-        "began_from": {"name": "default", "sha256": "cc", "remembered": False},
+        "began_from": {
+            "name": "default",
+            "sha256": "cc",
+            "remembered": False,
+            "shipped_ancestors": ["default"],
+        },
         "data": {
             "root": ".",
             "folders": {"one": str(Path("data/one"))},

@@ -256,7 +256,12 @@ def test_a_run_says_which_one_it_began_from_also_after_a_kill(
     weights = hashlib.sha256((tmp_path / "first/best.safetensors").read_bytes()).hexdigest()
     manifests = [json.loads((tmp_path / name / "manifest.json").read_text()) for name in ("first", "second")]
     assert manifests[0]["began_from"] is None
-    assert manifests[1]["began_from"] == {"name": "first", "sha256": weights, "remembered": False}
+    assert manifests[1]["began_from"] == {
+        "name": "first",
+        "sha256": weights,
+        "remembered": False,
+        "shipped_ancestors": [],
+    }
     assert [card["began_from"] for card in cards] == ["", "first"]
 
 

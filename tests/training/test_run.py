@@ -139,6 +139,7 @@ def test_the_run_s_model_can_be_opened(tiny_run: Path, manifest: dict[str, Any])
         "weights_sha256": hashlib.sha256((tiny_run / "best.safetensors").read_bytes()).hexdigest(),
         "began_from": "",
         "remembered": True,
+        "shipped_ancestors": [],
         "acquisitions": model.card["acquisitions"],
         "classes": ["background", "tumour"],
     }

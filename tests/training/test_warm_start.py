@@ -19,7 +19,7 @@ from tumortrace.copies.training_index import load_training_index
 from tumortrace.data.dataset import open_dataset
 from tumortrace.errors import ConfigError, ModelError, TumortraceError
 from tumortrace.evaluation.evaluate import evaluate
-from tumortrace.evaluation.provenance import trace_training
+from tumortrace.evaluation.provenance import shipped_ancestors, trace_training
 from tumortrace.inference.model import open_model
 from tumortrace.inference.recipe import tumour_probability
 from tumortrace.phantoms.slices import write_phantom_dataset
@@ -28,14 +28,14 @@ from tumortrace.training import run as run_module
 from tumortrace.training.checkpoint import save_weights
 from tumortrace.training.networks import build_network
 from tumortrace.training.run import train
-from tumortrace.training.warm_start import start_from_model
+from tumortrace.training.warm_start import WarmStart, start_from_model
 
 
 def test_the_shipped_weights_give_what_the_shipped_model_gives():
     model, config = open_model("fast"), load_config("fast", ["network.pretrained=false"])
     network = build_network(config.network, size_hw=config.recipe.size_hw, seed=7)
     start = start_from_model(network, model)
-    assert (start.name, start.sha256, start.remembered) == ("fast", model.sha256, False)
+    assert start == WarmStart("fast", model.sha256, remembered=False, shipped_ancestors=["fast"])
     images = np.random.default_rng(0).normal(size=(2, 1, *config.recipe.size_hw)).astype(np.float32)
     with torch.no_grad():
         actual = tumour_probability(network.eval()(torch.from_numpy(images)).numpy())
@@ -94,7 +94,7 @@ def test_a_run_begins_from_another_runs_weights(tiny_run: Path, other_data: Path
     first, source = load_file(tmp_path / "mine" / "first.safetensors"), load_file(tiny_run / "best.safetensors")
     assert all(torch.equal(first[name], source[name]) for name in source)
     manifest = json.loads((tmp_path / "mine" / "manifest.json").read_text())
-    assert manifest["began_from"] == {"name": "tiny", "sha256": model.sha256, "remembered": True}
+    assert (manifest["began_from"]["name"], manifest["began_from"]["sha256"]) == ("tiny", model.sha256)
     card = open_model(str(tmp_path / "mine")).card
     assert (card["began_from"], card["remembered"]) == ("tiny", True)
     assert card["config_sha256"] != model.card["config_sha256"]
@@ -118,6 +118,20 @@ def test_the_training_slices_of_a_model_that_travelled_are_unknown(tiny_run: Pat
         assert len(load_training_index(tmp_path / name / "training.npz").hashes) == 4
         mine = open_model(str(tmp_path / name))
         assert (mine.card["began_from"], mine.card["remembered"]) == (began_from, False)
+
+
+def test_a_run_of_unknown_first_weights_hands_on_its_slices_and_ancestors(
+    tiny_run: Path, other_data: Path, phantom_data: Path, tmp_path: Path
+):
+    config = tiny(tiny_run, epochs=1)
+    shutil.copytree(tiny_run, tmp_path / "first")
+    first = open_model(str(tmp_path / "first"))
+    first.card.update(remembered=False, shipped_ancestors=["fast"])  # as a run of improve --from fast
+    train(open_dataset(other_data), config, out=tmp_path / "next", start_from=first)
+    model = open_model(str(tmp_path / "next"))
+    assert (model.card["remembered"], shipped_ancestors(model)) == (False, ["fast"])
+    known = trace_training(model, survey_cases(open_dataset(phantom_data).select("train")))
+    assert (known.at_hand, known.total) == (14, None)
 
 
 def test_a_score_of_such_a_model_is_qualified(tiny_run: Path, other_data: Path):

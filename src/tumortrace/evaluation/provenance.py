@@ -12,7 +12,7 @@ from tumortrace.copies.training_index import TrainingIndex, build_training_index
 from tumortrace.data.fingerprint import hash_part
 from tumortrace.evaluation.baselines import Baselines
 from tumortrace.inference.card import read_card
-from tumortrace.inference.model import Model
+from tumortrace.inference.model import SHIPPED, Model, find_model
 from tumortrace.json_csv import read_json
 from tumortrace.run_folder import MANIFEST, TRAINING_INDEX
 
@@ -82,6 +82,25 @@ def trace_training(model: Model, survey: DescribedCases, *, scored: Collection[s
 def known_training(index: TrainingIndex) -> Provenance:
     """Return the provenance of a model whose training slices are all in an index."""
     return Provenance(index, len(set(index.hashes)), Baselines(index))
+
+
+def shipped_ancestors(model: Model) -> list[str]:
+    """Return the shipped models that a model descends from, itself included.
+
+    A run that knows all slices of its weights descends from none; the one it began from may bear the name of one.
+    """
+    if is_shipped(model):
+        return [model.path.stem]
+    if model.card.get("remembered", True):
+        return []
+    listed = model.card.get("shipped_ancestors")  # an earlier version named the nearest ancestor alone
+    named = listed if isinstance(listed, list) else [model.card.get("began_from")]
+    return sorted(set(map(str, named)) & set(SHIPPED))
+
+
+def is_shipped(model: Model) -> bool:
+    """Return whether a model is one of the package."""
+    return model.path.stem in SHIPPED and model.path == find_model(model.path.stem)
 
 
 def _read_choosers(model: Model) -> frozenset[str]:

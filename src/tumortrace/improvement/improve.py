@@ -19,16 +19,14 @@ from tumortrace.data.fingerprint import hash_part
 from tumortrace.errors import ConfigError, DataError, RunFailedError
 from tumortrace.evaluation.evaluate import CaseScore, evaluate
 from tumortrace.evaluation.folder import write_evaluation
-from tumortrace.evaluation.provenance import trace_training
+from tumortrace.evaluation.provenance import is_shipped, trace_training
 from tumortrace.improvement.judge import Judgement, judge, judgement_document, say_too_few
 from tumortrace.improvement.lineage import (
     DOCUMENT,
     FROZEN,
     find_missing,
-    is_shipped,
     join_frozen,
     read_json_or_empty,
-    shipped_ancestors,
     tie_to,
 )
 from tumortrace.improvement.material import Material, open_phantoms
@@ -236,7 +234,6 @@ def _describe_start(models: Models) -> Document:
     return {
         "from": _name(models.start),
         "default_before": _name(models.default) if models.default else None,
-        "shipped_ancestors": shipped_ancestors(models.start),
     }
 
 

@@ -9,9 +9,9 @@ from tumortrace.copies.leakage import Leak, find_leaks
 from tumortrace.copies.survey import Survey
 from tumortrace.copies.training_index import TrainingIndex, join, load_training_index
 from tumortrace.data.findings import Finding, warning
-from tumortrace.evaluation.provenance import trace_training
+from tumortrace.evaluation.provenance import shipped_ancestors, trace_training
 from tumortrace.improvement.sides import Ties, pull
-from tumortrace.inference.model import SHIPPED, Model, find_model, open_model
+from tumortrace.inference.model import Model, open_model
 from tumortrace.json_csv import Document, read_json
 
 DOCUMENT = Path("improvement.json")
@@ -78,21 +78,6 @@ def read_json_or_empty(path: Path) -> Document:
         return dict(read_json(path))
     except (OSError, TypeError, ValueError):
         return {}
-
-
-def shipped_ancestors(model: Model) -> list[str]:
-    """Return the shipped models that a model descends from, itself included."""
-    if is_shipped(model):
-        return [model.path.stem]
-    # A run that knows all slices of its weights descends from none; the one it began from may bear the name of one.
-    began_from = "" if model.card.get("remembered", True) else str(model.card.get("began_from", ""))
-    known = read_json_or_empty(model.path.with_name(DOCUMENT.name)).get("shipped_ancestors", [])
-    return sorted({*known, *({began_from} & set(SHIPPED))} & set(SHIPPED))
-
-
-def is_shipped(model: Model) -> bool:
-    """Return whether a model is one of the package."""
-    return model.path.stem in SHIPPED and model.path == find_model(model.path.stem)
 
 
 def _with_ancestors(models: Sequence[Model]) -> list[Model]:

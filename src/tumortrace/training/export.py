@@ -52,6 +52,7 @@ class ModelCard:
         began_from: Name of the model that training began from; empty if there was none.
         remembered: Whether the run's training index holds all slices that the weights were trained on, those of the
             initial model included.
+        shipped_ancestors: Names of the shipped models that the initial weights descend from, where it does not.
         classes: Meaning of the channels of the network's output, in order.
         acquisitions: Number of training slices by plane and contrast (``inference.acquisition``).
     """
@@ -65,6 +66,7 @@ class ModelCard:
     weights_sha256: str = ""
     began_from: str = ""
     remembered: bool = True
+    shipped_ancestors: Sequence[str] = ()
     classes: tuple[str, ...] = CLASSES
     acquisitions: Mapping[str, int] = field(default_factory=dict)
 

@@ -334,5 +334,6 @@ def _make_card(run: _Run) -> ModelCard:
         weights_sha256=hashlib.sha256((run.folder / BEST).read_bytes()).hexdigest(),
         began_from=start.name if start else "",
         remembered=start is None or start.remembered,
+        shipped_ancestors=start.shipped_ancestors if start else (),
         acquisitions=count_acquisitions(run.train.acquisitions),
     )

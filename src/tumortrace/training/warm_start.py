@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from torch import nn
 
 from tumortrace.copies.training_index import TrainingIndex, join, load_training_index
 from tumortrace.errors import ModelError
+from tumortrace.evaluation.provenance import shipped_ancestors
 from tumortrace.inference.model import Model
 from tumortrace.run_folder import BEST, FIRST, MODEL, TRAINING_INDEX
 from tumortrace.training.checkpoint import load_weights, read_texts, save_weights
@@ -25,11 +27,13 @@ class WarmStart:
         name: Name of the model.
         sha256: SHA-256 of its ONNX file; of a prompted network, which has two, of its weights.
         remembered: Whether the run's training index holds all slices that its weights were trained on.
+        shipped_ancestors: Names of the shipped models that it descends from.
     """
 
     name: str
     sha256: str
     remembered: bool
+    shipped_ancestors: Sequence[str] = ()
 
 
 def start_from_model(network: nn.Module, model: Model) -> WarmStart:
@@ -48,7 +52,8 @@ def start_from_model(network: nn.Module, model: Model) -> WarmStart:
     """
     weights = find_weights(model)
     load_weights(weights, network, folded=model.path)
-    return WarmStart(model.name, model.sha256, remembered=_training_index_of(model) is not None)
+    remembered = _training_index_of(model) is not None and bool(model.card.get("remembered", True))
+    return WarmStart(model.name, model.sha256, remembered, shipped_ancestors(model))
 
 
 def find_weights(model: Model) -> Path:
@@ -108,6 +113,6 @@ def join_training_index(own: TrainingIndex, run: Path, *, model: Model | None) -
 
 
 def _training_index_of(model: Model) -> TrainingIndex | None:
-    """Return all slices that a model was trained on; None if some of them are unknown."""
+    """Return the slices that a model's run and those before it were trained on; None if it is from no run."""
     path = model.path.with_name(TRAINING_INDEX.name)
-    return load_training_index(path) if path.is_file() and model.card.get("remembered", True) else None
+    return load_training_index(path) if path.is_file() else None
