@@ -133,6 +133,16 @@ def test_a_training_slice_that_shows_a_held_out_slice_or_patient_is_omitted(make
     assert finding.cause.endswith("patient of c0, which is held out")
 
 
+@pytest.mark.parametrize("role", ["corrected", "replay"])
+def test_a_training_slice_that_shows_a_held_out_slice_which_is_missing_is_omitted(make_survey, role):
+    ties = Ties({"c0": Leak("gone", 0.95, "copy"), "c1": same("here")}, {"c0": same("x")})
+    sides = sides_of(make_survey(links=[], patients=[""] * 6), [role] + ["corrected"] * 5, ties)
+    assert (sides.of["c0"], sides.of["c1"]) == ("", "test")
+    (finding,) = sides.findings
+    assert (finding.file, finding.kind) == ("c0", "on-both-sides")
+    assert "patient of gone, which is held out" in finding.cause
+
+
 def test_a_held_out_case_stays_held_out_though_it_resembles_a_training_slice(make_survey):
     ties = Ties({"c0": same("c0")}, {"c0": Leak("c9", 0.76, "copy")})
     assert sides_of(make_survey(links=[], patients=[""] * 4), ties=ties).of["c0"] == "test"
