@@ -256,6 +256,12 @@ def test_a_run_stopped_in_its_first_epoch_leaves_nothing_to_another_in_its_place
     }
 
 
+def test_a_corrected_folder_with_the_name_of_a_role_is_refused(place, tmp_path):
+    folder = flat(tmp_path / "replay", 2, seed=3)  # its cases could bear the ids of replayed ones
+    with pytest.raises(DataError, match="a folder there is named replay, as the cases of --replay; rename it"):
+        place.improve("mine", corrected=[place.corrected, folder], replay=place.standard)
+
+
 def test_a_second_run_in_the_folder_is_refused_while_the_first_one_prepares(place, data, monkeypatch):
     seen: list[str] = []
 
