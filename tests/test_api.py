@@ -119,6 +119,14 @@ def test_a_folder_in_use_is_refused_before_the_data_is_read(tmp_path):
             work(tmp_path / "data", out=tmp_path / "run")
 
 
+def test_what_says_how_folders_are_opened_is_refused_for_an_open_dataset(phantom_data, tiny_run, tmp_path):
+    dataset = tumortrace.open_dataset(phantom_data)
+    with pytest.raises(DataError, match=r"negatives = '.*healthy' is for folders, .* give it to open_dataset"):
+        tumortrace.split(dataset, negatives=tmp_path / "healthy")
+    with pytest.raises(DataError, match="label = 'oedema' is for folders"):
+        tumortrace.evaluate(dataset, model=tiny_run, label="oedema")
+
+
 def test_results_are_shown_in_a_line(phantom_data):
     dataset = tumortrace.open_dataset(phantom_data)
     assert repr(dataset).endswith(": 19 cases (train 10, val 4, test 5), 1 finding>")

@@ -43,9 +43,15 @@ def open_data(data: Data, negatives: FilePath | None, label: str | None) -> Data
     """Return a dataset as it is, or open the folders that are given in its place.
 
     Raises:
-        DataError: As ``open_datasets``.
+        DataError: As ``open_datasets``; or a dataset comes with what says how folders are opened.
     """
     if isinstance(data, Dataset):
+        for name, given in (("negatives", negatives), ("label", label)):
+            if given:
+                raise DataError(
+                    f"{name} = {str(given)!r} is for folders, and {data.given} is open already; give the folders, or "
+                    "give it to open_dataset and omit it here"
+                )
         return data
     folders = [Path(folder) for folder in list_folders(data)]
     return open_datasets(folders, negatives=Path(negatives) if negatives else None, label=label)
