@@ -337,6 +337,10 @@ def _find_reasons(volume: Volume, slices: Sequence[SliceResult], dropped: int) -
         reasons.append(
             f"{len(failed)} of {counted(len(slices), 'slice')} could not be read, first: {failed[0].reasons[0]}"
         )
+    holes = _count_holes(slices)
+    if holes:
+        verb = "was" if holes == 1 else "were"
+        reasons.append(f"{counted(holes, 'slice')} between slices with tumour {verb} rejected: sizes may be too small")
     if dropped:
         reasons.append(
             f"{counted(dropped, 'lesion')} dropped: less than {THINNEST_MM:g} mm thick, not on the neighbouring slices"
@@ -346,3 +350,15 @@ def _find_reasons(volume: Volume, slices: Sequence[SliceResult], dropped: int) -
         many = "1 slice with tumour is" if doubtful == 1 else f"{doubtful} slices with tumour are"
         reasons.append(f"{many} to be reviewed")
     return tuple(reasons)
+
+
+def _count_holes(slices: Sequence[SliceResult]) -> int:
+    """Count the rejected slices of which the nearest judged ones on both sides show tumour."""
+    holes, rejected, after_tumour = 0, 0, False
+    for one in slices:
+        if one.judged:
+            holes += rejected if after_tumour and one.lesions else 0
+            rejected, after_tumour = 0, bool(one.lesions)
+        else:
+            rejected += one.rejected
+    return holes

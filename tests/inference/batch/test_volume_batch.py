@@ -27,13 +27,14 @@ from tumortrace.files import write_atomically
 from tumortrace.inference.batch.find_inputs import Inputs, find_inputs
 from tumortrace.inference.batch.folder import segment_all
 from tumortrace.inference.batch.settings import SegmentSettings
+from tumortrace.inference.lesions import find_lesions
 from tumortrace.inference.model import Model
 from tumortrace.inference.results import unit_files
 from tumortrace.inference.results.describe import describe_slice
 from tumortrace.inference.results.tally import SegmentSummary
 from tumortrace.inference.results.volume_files import VolumeFile, VolumeOptions
 from tumortrace.inference.segmenter import Segmenter
-from tumortrace.inference.volume_predict import SliceResult
+from tumortrace.inference.volume_predict import SliceResult, combine_slices
 
 SIZE_HW = (20, 24)
 RESULT_FILES = {"results.json", "results.csv", "volumes.csv", "lesions.csv"}
@@ -242,6 +243,28 @@ def test_a_rejected_volume_names_the_faults_of_its_files_as_well(
     _, results = run(segmenter, item, tmp_path / "out")
     assert results["volumes"][0]["reason"].endswith("; modality CT")
     assert "modality CT" not in results["images"][0]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("slices", "holes"), [("ttrtt.", 1), ("trrtrt", 3), ("rttttr", 0), ("tr.ttt", 0), ("trfttt", 1), ("ttfttt", 0)]
+)
+def test_a_slice_that_is_rejected_between_slices_with_tumour_is_a_reason_for_review(
+    make_volume: Callable[..., VolumeFile], slices: str, holes: int
+):
+    volume = make_volume(blocks()).volume
+    mask, nothing = np.zeros(SIZE_HW, np.bool_), np.zeros(SIZE_HW, np.bool_)
+    mask[4:7, 5:9] = True
+    results = [
+        SliceResult(
+            index, mask if kind == "t" else nothing, np.ones(12 if kind == "t" else 0, np.float32),
+            lesions=find_lesions(mask, mask.astype(np.float32)) if kind == "t" else (),
+            reasons=("no head",) if kind in "rf" else (), rejected=kind == "r", failed=kind == "f",
+        )
+        for index, kind in enumerate(slices)
+    ]  # fmt: skip
+    reasons = [each for each in combine_slices(volume, results).reasons if "rejected" in each]
+    many, verb = ("1 slice", "was") if holes == 1 else (f"{holes} slices", "were")
+    assert reasons == ([f"{many} between slices with tumour {verb} rejected: sizes may be too small"] if holes else [])
 
 
 def test_a_slice_of_a_rejected_volume_says_why_it_is_rejected(make_volume: Callable[..., VolumeFile]):
