@@ -345,6 +345,34 @@ def test_work_is_restored_after_a_crash_with_and_without_the_files(page: Page, t
     assert again.locator(".edit-banner").is_hidden()
 
 
+def test_work_that_was_undone_is_not_offered_and_yet_forgotten(page: Page, tmp_path: Path) -> None:
+    open_files(page, write_noise(tmp_path / "a.png"))
+    page.keyboard.press("b")
+    drag(page, (5, 5), (20, 9))
+    page.get_by_text("Saved in this browser").wait_for()
+    page.keyboard.press("z")
+    page.wait_for_timeout(200)
+    page.reload()
+    page.wait_for_selector("#welcome:not([hidden])")
+    page.wait_for_timeout(200)
+    assert page.locator(".edit-banner").is_hidden()
+    open_files(page, tmp_path / "a.png")
+    page.get_by_role("button", name="Forget saved work").click()
+    page.get_by_text("Saved work was deleted").wait_for()
+    count = """async () => {
+        const opening = indexedDB.open("tumortrace"), names = ["work", "files", "bases", "steps"];
+        await new Promise((go) => { opening.onsuccess = go; });
+        const stores = opening.result.transaction(names), counts = [];
+        for (const name of names) {
+            const counting = stores.objectStore(name).count();
+            await new Promise((go) => { counting.onsuccess = go; });
+            counts.push(counting.result);
+        }
+        return counts;
+    }"""
+    assert page.evaluate(count) == [0, 0, 0, 0]
+
+
 def test_a_tool_rests_on_a_case_that_cannot_be_read(page: Page, tmp_path: Path) -> None:
     cut = tmp_path / "cut.png"
     cut.write_bytes(write_noise(tmp_path / "a.png").read_bytes()[:500])

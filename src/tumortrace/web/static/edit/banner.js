@@ -35,7 +35,8 @@ async function showOffers(state) {
 	state.forget.hidden = !all.length;
 	const open = new Map(scans.items.map((scan) => [scan.id, scan]));
 	const used = new Set(scans.items.map((scan) => states.get(scan)?.work.key));
-	const offers = all.filter(({key, scan}) => !dismissed.has(key) && !used.has(key) && (!open.size || state.all || open.has(scan)));
+	const offers = all.filter(({key, scan, done}) =>
+		done && !dismissed.has(key) && !used.has(key) && (!open.size || state.all || open.has(scan)));
 	const more = offers.length - MOST_OFFERS;
 	banner.replaceChildren(...offers.slice(0, MOST_OFFERS).map((work) => buildOffer(state, work, open.get(work.scan))),
 		more > 0 ? `and ${more} more` : "");

@@ -37,10 +37,10 @@ class Store {
 		return held;
 	}
 
-	// All pieces of work, the latest first: {key, scan, name, changed (ms since 1970), done (steps)}.
+	// All pieces of work, the latest first: {key, scan, name, changed (ms since 1970), done (steps; 0 where all are undone)}.
 	async list() {
 		const all = await settle(this.database.transaction("work").objectStore("work").getAll());
-		return all.filter((work) => work.done > 0).sort((one, other) => other.changed - one.changed);
+		return all.sort((one, other) => other.changed - one.changed);
 	}
 
 	// Write the step at a place as the last one, with `base` (packed) if it is the first of its slice. A stroke that is
