@@ -204,6 +204,29 @@ def test_two_tabs_with_the_same_work_do_not_overwrite_each_other(run: Run) -> No
     assert saved == shown
 
 
+def test_work_that_another_tab_forgot_is_saved_whole_with_the_next_step(run: Run) -> None:
+    body = """const store = await m.openStore();
+        const wait = () => new Promise((go) => setTimeout(go, 100));
+        const one = open([["....."]], {id: "gone"});
+        one.editor.attach(store);
+        one.editor.set({size: 1});
+        for (const x of [0, 1]) one.stroke(m.brush(one.editor), [x, 0]);
+        await wait();
+        const {key} = one.editor.stateOf(one.scan).work;
+        await (await m.openStore()).forget(key);
+        one.editor.undo();
+        await wait();
+        const none = (await store.list()).filter(({scan}) => scan === "gone").length;
+        for (const x of [3, 4]) one.stroke(m.brush(one.editor), [x, 0]);
+        await wait();
+        const again = open([["....."]], {id: "gone"});
+        again.editor.store = store;
+        await again.editor.restore(again.scan, key);
+        await store.forget(key);
+        return [none, again.shown()[0][0]]"""
+    assert run(body) == [0, "1..11"]
+
+
 def test_labels_are_packed_without_loss(run: Run) -> None:
     body = """const {labels} = map(["1.2", "222", "..."]);
         return [...m.unpackLabels(m.packLabels(labels))].join("")"""

@@ -160,8 +160,10 @@ export class Editor extends Source {
 		const first = !bases.has(step.index);
 		if (first) bases.set(step.index, packLabels(before));
 		if (!this.store) return;
-		if (state.stored) this.guard(this.store.saveStep(work, place, step, first ? bases.get(step.index) : null));
-		else this.saveAll(scan, [...history.steps.slice(0, place), step]);
+		if (state.stored) {
+			const writing = this.store.saveStep(work, place, step, first ? bases.get(step.index) : null);
+			this.guard(writing.then((known) => known || this.saveWhole(scan)));
+		} else this.saveAll(scan, [...history.steps.slice(0, place), step]);
 	}
 
 	saveAll(scan, steps) {

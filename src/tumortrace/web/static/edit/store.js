@@ -44,19 +44,26 @@ class Store {
 	}
 
 	// Write the step at a place as the last one, with `base` (packed) if it is the first of its slice. A stroke that is
-	// still being drawn is written as well, and later replaced.
-	saveStep(work, place, step, base = null) {
-		return this.write(["work", "bases", "steps"], (stores) => {
+	// still being drawn is written as well, and later replaced. Returns whether the work was there: another tab may have
+	// forgotten it.
+	async saveStep(work, place, step, base = null) {
+		let before;
+		await this.write(["work", "bases", "steps"], (stores) => {
+			before = stores.work.count(work.key);
 			stores.work.put({...work, done: place + 1, changed: Date.now()}, work.key);
 			stores.steps.delete(IDBKeyRange.bound([work.key, place + 1], [work.key, Infinity]));
 			stores.steps.put(step, [work.key, place]);
 			if (base) stores.bases.put(base, [work.key, step.index]);
 		});
+		return before.result > 0;
 	}
 
 	// Note how many steps are done, after an undo, a redo or a cancelled stroke.
 	savePosition(work, done) {
-		return this.write(["work"], (stores) => { stores.work.put({...work, done, changed: Date.now()}, work.key); });
+		return this.write(["work"], (stores) => {
+			const before = stores.work.count(work.key);
+			before.onsuccess = () => before.result && stores.work.put({...work, done, changed: Date.now()}, work.key);
+		});
 	}
 
 	saveFiles(key, files) {
