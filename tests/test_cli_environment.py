@@ -46,6 +46,25 @@ def test_a_picture_is_segmented_in_any_environment(
     assert (tmp_path / "Maß" / "a b_mask.png").is_file()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes as POSIX has them")
+@pytest.mark.parametrize("words", ["segment --sample --out", "segment --sample --json --out"])
+def test_a_reader_that_ends_early_changes_neither_work_nor_status(words: str, tmp_path: Path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "tumortrace", *words.split(), str(tmp_path / "out")]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (tmp_path / "out" / "results.json").is_file()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="closes streams as POSIX shells do")
+def test_json_for_a_closed_stdout_is_no_fault(tmp_path: Path):
+    command = f'"{sys.executable}" -m tumortrace segment --sample --json --out "{tmp_path}/out" >&-'
+    done = subprocess.run(["/bin/sh", "-c", command], stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="/proc is where even root can make no folder")
 def test_a_home_that_cannot_be_written_is_no_word_to_the_user(phantom_data: Path, tmp_path: Path):
     environment = {name: value for name, value in os.environ.items() if name != "MPLCONFIGDIR"}

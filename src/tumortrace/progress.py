@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -25,6 +26,10 @@ class _Console(Console):
     def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401 - those of rich
         return super().render_str(printable(text), **options)
 
+    def on_broken_pipe(self) -> None:
+        """Go on where the reader has ended; rich would end the command in the midst of its work, with status 1."""
+        drop_output(self.file)
+
 
 def open_console(*, stderr: bool = False) -> Console:
     """Open a console that prints text as it is: a file's name may hold brackets and colons.
@@ -32,6 +37,13 @@ def open_console(*, stderr: bool = False) -> Console:
     Each text is one line; several lines are several arguments of ``print``, with a line break as ``sep``.
     """
     return _Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def drop_output(file: IO[str]) -> None:
+    """Let what is still printed go nowhere: its reader, such as ``head``, has ended."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, file.fileno())
+    os.close(nowhere)
 
 
 def open_progress() -> Progress:

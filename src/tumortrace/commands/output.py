@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tumortrace.progress import open_console
+from tumortrace.progress import drop_output, open_console
 from tumortrace.run_folder import has_begun
 from tumortrace.wording import command_line, counted
 
@@ -41,8 +41,19 @@ def choose_model(model: str | None) -> str:
 
 
 def print_json(document: dict[str, Any]) -> None:
-    """Print a document on stdout as its file holds it, untouched by rich."""
-    print(json.dumps(document, indent=2))  # noqa: T201
+    """Print a document on stdout as its file holds it."""
+    print_lines([json.dumps(document, indent=2), "\n"])
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines on stdout as they are, untouched by rich; nothing where stdout is closed."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.writelines(lines)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        drop_output(sys.stdout)
 
 
 def print_scores(document: dict[str, Any]) -> None:

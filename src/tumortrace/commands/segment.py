@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tumortrace.commands.options import ModelOption, RayOption
-from tumortrace.commands.output import choose_model, console, log
+from tumortrace.commands.output import choose_model, console, log, print_lines
 from tumortrace.errors import TumortraceError, require_extra
 from tumortrace.wording import counted, list_ranges
 
@@ -155,7 +153,7 @@ def _show(summary: SegmentSummary, folder: Path, *, as_json: bool) -> None:
         log.print(reason)
     if as_json:
         with (folder / RESULTS).open(encoding="utf-8") as file:
-            shutil.copyfileobj(file, sys.stdout)  # the document itself, untouched by rich
+            print_lines(file)  # the document itself
     else:
         console.print(*_describe(summary), sep="\n")
     if summary.all_failures:
