@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 import tumortrace
+from tumortrace.api.arguments import check_output
 from tumortrace.config import Config, config_from_tables, to_toml
 from tumortrace.data.cases import read_case
 from tumortrace.data.geometry import rasterize_region
 from tumortrace.data.png_writing import write_png
 from tumortrace.errors import ConfigError, DataError
+from tumortrace.inference.folder_default import write_folder_default
 from tumortrace.locks import lock_folder
 from tumortrace.phantoms.slices import draw_phantom
 
@@ -46,6 +48,15 @@ def test_from_a_dataset_to_a_report_without_a_word(phantom_data, tiny, tmp_path,
     assert again.summary["dice"] == scored.summary["dice"]
     captured = capfd.readouterr()
     assert (captured.out, captured.err) == ("", "")
+
+
+def test_a_run_in_the_current_folder_bears_its_name(phantom_data, tiny, tmp_path, monkeypatch):
+    (tmp_path / "mine" / "deeper").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "mine")
+    assert check_output("deeper/..", phantom_data) == check_output(".", phantom_data) == tmp_path / "mine"
+    run = tumortrace.train(phantom_data, out=".", config=tiny).folder
+    assert tumortrace.open_model(".").name == "mine"
+    assert write_folder_default(run, reason="better") == tmp_path / "tumortrace-default.json"
 
 
 def _write_scans(folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
@@ -67,7 +68,7 @@ def list_folders(data: Data) -> Sequence[FilePath]:
 def check_output(
     out: FilePath | None, data: Data, negatives: FilePath | None = None, *, file: bool = False
 ) -> Path | None:
-    """Return the folder to write to, or the file; None for None.
+    """Return the folder to write to, or the file, by a path that ends with its name; None for None.
 
     Raises:
         DataError: It is empty, lies inside a folder of data, cannot be written, or another run is writing there.
@@ -76,12 +77,15 @@ def check_output(
         return None
     if not str(out).strip():
         raise DataError("--out is empty; name a file or folder to write to")
+    place = Path(out)
+    if place.name in {"", ".."}:  # models bear the name of their folder, and defaults lie beside it
+        place = Path(os.path.abspath(place))  # noqa: PTH100 - a link stays
     for root in [*list_folders(data), *([negatives] if negatives else [])]:
-        refuse_inside(Path(out), Path(root))
-    refuse_unwritable(Path(out).parent if file else Path(out))
+        refuse_inside(place, Path(root))
+    refuse_unwritable(place.parent if file else place)
     if not file:
-        refuse_locked(Path(out))
-    return Path(out)
+        refuse_locked(place)
+    return place
 
 
 def read_settings(config: Config | str | None, overrides: Iterable[str]) -> Config:
