@@ -88,6 +88,20 @@ def test_a_name_may_hold_what_means_something_in_an_address():
     assert (one.name, one.read()) == ("a#1", b"a#1.png")
 
 
+@pytest.mark.usefixtures("bucket")
+@pytest.mark.parametrize(("source", "fault"), [("s3://scans/r", "s3://scans/r"), ("s3://scans", "s3://scans/r")])
+def test_a_name_with_an_empty_part_stops_nothing_and_is_named(
+    tmp_path: Path, segmenter: Segmenter, source: str, fault: str
+):
+    client = boto3.client("s3")
+    for name in ("r//1.png", "r/2.png"):
+        client.put_object(Bucket="scans", Key=name, Body=(tmp_path / "x.png").read_bytes())
+    client.close()
+    summary = segment_all(segmenter, find_inputs([source]), out=tmp_path / "out")
+    assert summary.ok == (1 if source.endswith("r") else 3)
+    assert f"{fault}: names with an empty part (//) are not read; rename them" in summary.failures
+
+
 @pytest.mark.parametrize("end", ["", "/"])
 def test_objects_are_opened_by_the_address_that_names_their_account(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str

@@ -90,24 +90,28 @@ def list_objects(url: str) -> Iterator[FoundFile]:
         if kind == FileType.File:
             yield FoundFile(shown, len(shown) - len(name_of(shown)), named=True, source=RemoteFile(shown))
             return
-        for one in _walk(system, path):
+        for one, fault in _walk(system, path):
             # Only the given address opens the store: paths lack account and host, and may hold blanks.
-            address = f"{shown}/{one.removeprefix(path).lstrip('/')}"
-            yield FoundFile(address, len(shown) + 1, source=RemoteFile(address, url, one))
+            address = f"{shown}/{one.removeprefix(path).lstrip('/')}".rstrip("/")
+            source = None if fault else RemoteFile(address, url, one)
+            yield FoundFile(address, len(shown) + 1, f"{address}: {fault}" if fault else "", source=source)
     except (OSError, ValueError) as error:
         raise _unreadable(url, error) from None
 
 
-def _walk(system: FileSystem, folder: str) -> Iterator[str]:
+def _walk(system: FileSystem, folder: str) -> Iterator[tuple[str, str]]:
+    """Yield the paths of objects in natural order; a folder with objects that cannot be listed comes with its fault."""
     from pyarrow.fs import FileSelector, FileType
 
     for found in sorted(system.get_file_info(FileSelector(folder)), key=lambda one: natural_key(one.base_name)):
         if is_hidden(found.base_name):
             continue
-        if found.type == FileType.Directory:
-            yield from _walk(system, found.path)
+        if found.type != FileType.Directory:
+            yield found.path, ""
+        elif found.path.rstrip("/") == folder.rstrip("/"):  # as of p//x.png in p: it would list itself for ever
+            yield folder, "names with an empty part (//) are not read; rename them"
         else:
-            yield found.path
+            yield from _walk(system, found.path)
 
 
 def _open(url: str) -> tuple[FileSystem, str]:
