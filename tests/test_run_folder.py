@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tumortrace.config import Config, to_toml
 from tumortrace.errors import ConfigError
 from tumortrace.run_folder import (
     BEST,
@@ -14,6 +15,7 @@ from tumortrace.run_folder import (
     FIRST,
     METRICS,
     MODEL,
+    NETWORK,
     SPLIT,
     TRAINING_INDEX,
     check_run_folder,
@@ -25,7 +27,7 @@ from tumortrace.run_folder import (
 def put(run: Path, *names: Path) -> Path:
     for name in names:
         (run / name).parent.mkdir(parents=True, exist_ok=True)
-        (run / name).touch()
+        (run / name).write_text(to_toml(Config()) if name == CONFIG else "")
     return run
 
 
@@ -83,8 +85,10 @@ def test_files_of_another_program_are_not_overwritten(foreign: Path, tmp_path: P
     (run / CONFIG).write_text("colour = 'red'")
     with pytest.raises(ConfigError, match=r"mine: holds config\.toml, but not from a run of tumortrace"):
         check_run_folder(run, resume=False)
-    (run / CONFIG).write_text("[training]\nepochs = 3")  # stopped within its first epoch
-    check_run_folder(run, resume=False)
+    (run / CONFIG).write_text("[training]\nepochs = 3  # a person's own settings")
+    with pytest.raises(ConfigError, match=r"mine: holds config\.toml, but not from a run of tumortrace"):
+        check_run_folder(run, resume=False)
+    check_run_folder(put(run, NETWORK), resume=False)  # a run of an earlier version, stopped within its first epoch
 
 
 def test_a_cross_validation_is_not_overwritten_by_a_run(tmp_path: Path):

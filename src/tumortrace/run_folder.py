@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from tumortrace.config import Config, load_config
+from tumortrace.config import Config, load_config, to_toml
 from tumortrace.errors import ConfigError
 
 CONFIG = Path("config.toml")
@@ -104,8 +104,9 @@ def resumed_settings(run: Path, overrides: Iterable[str] = ()) -> Config:
 
 
 def _is_stopped_run(run: Path) -> bool:
+    """Whether a run wrote the settings in a folder, and not a person, whose comments would be lost."""
     try:
-        load_config(str(run / CONFIG))
+        config = load_config(str(run / CONFIG))
     except ConfigError:
         return False
-    return True
+    return (run / NETWORK).is_file() or (run / CONFIG).read_text(encoding="utf-8") == to_toml(config)
