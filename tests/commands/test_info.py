@@ -40,6 +40,15 @@ def test_a_single_file_is_listed(tmp_path: Path):
     assert "a: nifti, 4 slices of 3 x 2 pixels" in info(path)  # across z, the thickest side
 
 
+@pytest.mark.parametrize("name", ["fast", "box"])
+def test_a_shipped_model_is_described_whatever_folder_has_its_name(name, tmp_path: Path, monkeypatch):
+    (tmp_path / name).mkdir()
+    nibabel.Nifti1Image(np.zeros((2, 3, 4), np.int16), np.eye(4)).to_filename(tmp_path / name / "a.nii.gz")
+    monkeypatch.chdir(tmp_path)
+    assert f"\nmodel: {name}\n" in info(Path(name))
+    assert "1 volume" in info(Path(f"./{name}").absolute())
+
+
 @pytest.mark.parametrize("name", ["empty", "missing"])
 def test_what_is_no_run_model_or_scan_is_answered_with_all_that_would_do(tmp_path: Path, name):
     (tmp_path / "empty").mkdir()

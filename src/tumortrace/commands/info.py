@@ -68,9 +68,15 @@ def _print_difference(target: str | None, other: Path) -> None:
 def _describe_scans(target: str) -> list[str]:
     """The volumes of a file or folder, line by line; nothing if it holds no scan, or is a model or run."""
     from tumortrace.data.scans import find_kind, open_volumes
+    from tumortrace.inference.model import BOX_MODEL, SHIPPED
 
     path = Path(target)
-    if not path.exists() or _is_run(path) or (path.is_file() and find_kind(path) is None):
+    if (
+        target in {*SHIPPED, BOX_MODEL}
+        or not path.exists()
+        or _is_run(path)
+        or (path.is_file() and find_kind(path) is None)
+    ):
         return []
     opened = open_volumes(path)
     if not opened.volumes and not opened.findings:
