@@ -416,6 +416,15 @@ def test_a_label_says_nothing_of_files_without_labels(tmp_path):
 # --- what is hidden, linked, or no file ---
 
 
+@pytest.mark.parametrize("labelled", ["TRAIN", "VAL"])
+def test_a_label_says_nothing_of_a_part_without_labels_whichever_is_opened_first(tmp_path, labelled):
+    for part in ("TRAIN", "VAL"):
+        write_labelled(tmp_path / part, {"a.png": ["tumour", "skull"] if part == labelled else [None, None]})
+    dataset = open_dataset(tmp_path, label="tumour")
+    drawn = {case.record.case_id: int(case.truth.sum()) for _, case, _ in read_cases(dataset.records) if case}
+    assert drawn == {f"{part}/a.png": 2 if part == labelled else 4 for part in ("TRAIN", "VAL")}
+
+
 def test_hidden_folders_are_never_data_at_any_depth(tmp_path):
     write_slice(tmp_path / "a.png")
     for hidden in (".Trash-1000/files/t.png", "x/.cache/deep/er/t.png", "__MACOSX/t.png", "x/@eaDir/a.png/THUMB.jpg"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -49,6 +49,7 @@ def use_annotations(opening: Opening, folder: str, contents: Mapping[str, Annota
         images: Finder of the images below the folder.
     """
     matched: dict[str, list[tuple[str, ImageAnnotation]]] = {}
+    labelled = {file for file, content in contents.items() if count_labels(content.images)}
     for file, content in contents.items():
         if not content.images and not content.findings:
             opening.leave_out("annotation-missing", file, "it holds no record of an image", "annotate the images")
@@ -60,7 +61,7 @@ def use_annotations(opening: Opening, folder: str, contents: Mapping[str, Annota
             matched.setdefault(image, []).extend((file, record) for record in records)
     for image, described in matched.items():
         if image not in opening.used or image in contents:
-            _add_annotated(opening, image, described)
+            _add_annotated(opening, image, described, labelled)
 
 
 _NO_PICTURES = SUFFIXES | {".txt"}
@@ -229,32 +230,34 @@ def _name_covered(opening: Opening, annotation_file: str, images: list[str]) -> 
         opening.leave_out("annotations-repeated", annotation_file, cause, "remove the annotations that do not count")
 
 
-def _add_annotated(opening: Opening, image: str, described: list[tuple[str, ImageAnnotation]]) -> None:
-    """Add an image by the record that fits it; a record without any shape says that there is no tumour."""
+def _add_annotated(
+    opening: Opening, image: str, described: list[tuple[str, ImageAnnotation]], labelled: Collection[str]
+) -> None:
+    """Add an image by the record that fits it; a record without any shape says that there is no tumour.
+
+    Args:
+        opening: The dataset while it is opened.
+        image: The image.
+        described: Its records, each with its file.
+        labelled: Files whose regions are labelled; only there does the chosen label choose.
+    """
     record, several = _choose_record([record for _, record in described], _size_of(opening, image))
     if several:
         find = left_out if record is None else warning
         opening.findings.append(find("duplicate-record", image, several, "leave one record an image"))
     if record is None:
         return
-    counted = _keep_label(opening, record)
+    file = next(file for file, each in described if each is record)
+    counted = record if opening.label is None or file not in labelled else keep_label(record, opening.label)
     if not counted.regions and (record.regions or record.undrawn):
         remedy = "outline the tumour; if there is none, put the image into images/ and a black mask into masks/"
         opening.leave_out("annotation-missing", image, _describe_lack(opening, record), remedy)
         return
     if not record.regions:
-        file = next(file for file, each in described if each is record)
         cause = f"its record in {name_of(file)} has no region, so it counts as free of tumour"
         remedy = "remove the record if the image is not annotated yet"
         opening.findings.append(warning("no-region", image, cause, remedy))
     opening.add_case(image, counted.regions, patient=record.patient, annotation=counted)
-
-
-def _keep_label(opening: Opening, record: ImageAnnotation) -> ImageAnnotation:
-    """All regions of a record, or those of the chosen label where the regions of the dataset are labelled."""
-    if opening.label is None or not any(opening.labels.values()):
-        return record
-    return keep_label(record, opening.label)
 
 
 def _describe_lack(opening: Opening, record: ImageAnnotation) -> str:
