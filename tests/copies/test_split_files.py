@@ -74,7 +74,7 @@ def test_files_that_are_no_split(tmp_path: Path, text: str):
     ("cases", "words"),
     [
         ([("a", "1"), ("b", "train")], "its sides '1' and 'train' are neither folds nor train, val and test"),
-        ([("a", 1), ("b", 2)], "its sides 1 and 2 are neither"),
+        ([("a", 1), ("b", 2)], "a file, sha256, side or group is no text"),
         ([("a", "train"), ("b", "test"), ("a", "test")], "a is listed 2 times"),
     ],
 )
@@ -83,6 +83,14 @@ def test_a_split_that_was_edited_by_hand(tmp_path: Path, cases: list[tuple[str, 
     document = {"format": "tumortrace-split-1", "by": "groups", "cases": rows, "left_out": []}
     (tmp_path / "split.json").write_text(json.dumps(document))
     with pytest.raises(DataError, match=f"split.json: not a split .{words}"):
+        read_split(tmp_path / "split.json")
+
+
+def test_a_split_whose_group_is_no_text(tmp_path: Path):
+    document = {"format": "tumortrace-split-1", "by": "groups", "left_out": []}
+    document["cases"] = [{"file": "a", "sha256": "", "side": "1", "group": ["g"]}]
+    (tmp_path / "split.json").write_text(json.dumps(document))
+    with pytest.raises(DataError, match="a file, sha256, side or group is no text"):
         read_split(tmp_path / "split.json")
 
 

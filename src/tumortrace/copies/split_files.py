@@ -117,7 +117,7 @@ def read_split(path: Path) -> Split:
             raise DataError(f"{path}: a split of format {document['format']!r}, not {FORMAT!r}; split again")
         cases = tuple(SplitCase(**case) for case in document["cases"])
         _check_cases(cases)
-        left_out = tuple((entry["file"], entry["reason"]) for entry in document["left_out"])
+        left_out = tuple((str(entry["file"]), str(entry["reason"])) for entry in document["left_out"])
         return Split(cases, str(document["by"]), left_out)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); make it with: tumortrace split") from None
@@ -126,10 +126,11 @@ def read_split(path: Path) -> Split:
 
 
 def _check_cases(cases: Sequence[SplitCase]) -> None:
-    """Raise ``ValueError`` for unknown sides, or a case that is listed twice, as a file edited by hand may have."""
+    """Raise ``ValueError`` for what a file edited by hand may have: no text, an unknown side, a case listed twice."""
+    if not all(isinstance(value, str) for case in cases for value in vars(case).values()):
+        raise ValueError("a file, sha256, side or group is no text")
     sides = {case.side for case in cases}
-    known = all(isinstance(side, str) for side in sides) and (are_folds(sides) or sides <= PARTS_SHARES.keys())
-    if not known:
+    if not (are_folds(sides) or sides <= PARTS_SHARES.keys()):
         raise ValueError(
             f"its sides {listed(sorted(map(repr, sides)))} are neither folds nor {listed([*PARTS_SHARES])}"
         )
