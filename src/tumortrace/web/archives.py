@@ -42,7 +42,7 @@ def unpack_zip(path: Path, folder: Path, *, name: str, limits: Limits, unpacked:
         folder: Empty folder for its files.
         name: Name of the zip in messages.
         limits: Limits on the number of files and their bytes.
-        unpacked: Bytes that the request has unpacked before; those of the zip are added.
+        unpacked: Files and bytes that the request has unpacked before; those of the zip are added.
 
     Returns:
         Number of files.
@@ -91,7 +91,8 @@ def _check_directory(path: Path, *, name: str, limits: Limits) -> None:
 def _check_entries(entries: list[zipfile.ZipInfo], *, name: str, limits: Limits, unpacked: Unpacked) -> None:
     if not entries:
         raise RefusalError(415, f"{name}: the zip is empty; put pictures or scans into it")
-    if len(entries) > limits.parts:
+    unpacked.files += len(entries)
+    if unpacked.files > limits.parts:
         raise _too_many(name, limits)
     unpacked.total_bytes += sum(entry.file_size for entry in entries)
     if unpacked.total_bytes > limits.unpacked_bytes:
@@ -111,7 +112,7 @@ def _check_entries(entries: list[zipfile.ZipInfo], *, name: str, limits: Limits,
 
 
 def _too_many(name: str, limits: Limits) -> RefusalError:
-    text = f"{name}: the zip has more than the limit of {limits.parts:,} files; send fewer"
+    text = f"{name}: the request unpacks to more than the limit of {limits.parts:,} files; send fewer"
     return RefusalError(413, text, limit="parts")
 
 

@@ -14,7 +14,7 @@ class Limits:
     Attributes:
         request_bytes: Bytes in the body of a request.
         unpacked_bytes: Bytes in all files of a request once they are unpacked.
-        parts: Files and fields in a request, and files in a zip.
+        parts: Files and fields in a request, and files in all its zips.
         pixels: Pixels in a picture or slice.
         slices: Pictures and slices in a request.
         voxels: Pixels in all slices of a request; in corrections, in each group of files and in all masks.
@@ -42,9 +42,11 @@ class Unpacked:
 
     Attributes:
         total_bytes: Bytes of all of them; the limit is one for the request, not for each.
+        files: Number of files in all zips, likewise.
     """
 
     total_bytes: int = 0
+    files: int = 0
 
 
 class RefusalError(TumortraceError):

@@ -68,7 +68,7 @@ class Upload:
         folder: Folder of the files.
         files: Files in the order they came.
         fields: Values of the other fields and of the query; the last one where a name comes again.
-        unpacked: Count of unpacked bytes, which all parts of the request share.
+        unpacked: Count of unpacked files and bytes, which all parts of the request share.
     """
 
     folder: Path

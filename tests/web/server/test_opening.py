@@ -59,12 +59,14 @@ def test_the_limit_on_unpacked_bytes_is_one_for_all_scans(tmp_path):
     assert {one.name for one in (tmp_path / "two").rglob("*.unpacked")} == set()
 
 
-def test_the_limit_on_unpacked_bytes_is_one_for_all_zips(tmp_path, scan_png, make_zip):
+@pytest.mark.parametrize("limit", ["unpacked_bytes", "parts"])
+def test_the_limits_on_unpacked_files_and_bytes_are_those_of_all_zips(tmp_path, scan_png, make_zip, limit):
     zips = {f"{number}.zip": make_zip({"x.png": scan_png}) for number in range(3)}
-    assert open_files(tmp_path / "one", zips, unpacked_bytes=3 * len(scan_png)).items
+    most = 3 * {"unpacked_bytes": len(scan_png), "parts": 1}[limit]
+    assert open_files(tmp_path / "one", zips, **{limit: most}).items
     with pytest.raises(RefusalError) as refused:
-        open_files(tmp_path / "two", zips, unpacked_bytes=3 * len(scan_png) - 1)
-    assert (refused.value.status, refused.value.limit) == (413, "unpacked_bytes")
+        open_files(tmp_path / "two", zips, **{limit: most - 1})
+    assert (refused.value.status, refused.value.limit) == (413, limit)
 
 
 @pytest.mark.parametrize("limit", ["voxels", "unpacked_bytes"])
