@@ -208,6 +208,15 @@ def test_a_table_without_a_mask_column_names_the_patients(tmp_path):
     assert cases(open_dataset(tmp_path)) == [("images/a.png", "", "P 7")]
 
 
+def test_a_row_without_a_mask_says_so_and_nothing_of_a_mask_of_its_name(tmp_path):
+    for name in ("a", "b"):
+        write_slice(tmp_path / f"images/{name}.png")
+        write_mask(tmp_path / f"masks/{name}.png")
+    (tmp_path / "pairs.csv").write_text("image,mask\na.png,a.png\nb.png,\n")
+    causes = {finding.file: finding.cause for finding in open_dataset(tmp_path).findings}
+    assert causes["images/b.png"] == "its row in pairs.csv names no mask"
+
+
 @pytest.mark.parametrize("mask", ["mask", "note"])
 def test_a_table_names_the_class_and_plane_of_each_case(tmp_path, mask):
     for name in ("a.png", "b.png"):

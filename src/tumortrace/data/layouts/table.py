@@ -10,7 +10,6 @@ from tumortrace.data.findings import warning
 from tumortrace.data.folders import Tree, is_picture, name_of, parent_of
 from tumortrace.data.layouts.opening import Opening, is_below_any
 from tumortrace.data.lookup import FileLookup
-from tumortrace.data.names import stem_of
 from tumortrace.data.pairs import PAIRS, Pair, PairsTable, check_pairs, read_pairs
 from tumortrace.data.parts import Role, is_below_masks, read_folder_name
 from tumortrace.data.scans import NIFTI_SUFFIXES
@@ -96,7 +95,7 @@ def _add_cases(opening: Opening, rows: Sequence[_Row]) -> None:
             cause = "listed again in other letters; its first row is used"
             opening.findings.append(warning("duplicate-record", image, cause, "leave one row an image"))
         elif mask is None:
-            cause = f"no mask {pair.mask or stem_of(name_of(image)) + '.png'} in masks/"
+            cause = f"no mask {pair.mask} in masks/" if pair.mask else f"its row in {PAIRS} names no mask"
             opening.leave_out("annotation-missing", image, cause, "add the mask; all black if free of tumour")
         elif served[mask] > 1:
             cause = f"its mask {mask} serves {served[mask]} images in {PAIRS}, so none of them uses it"
