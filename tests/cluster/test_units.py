@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import sys
 import tracemalloc
 from array import array
 from itertools import pairwise
@@ -118,6 +119,16 @@ def test_records_of_other_units_are_kept_beside_those_of_the_same_first_one(tmp_
     units = Units(Inputs(PICTURES))
     keep_rows(tmp_path, units, [0, 1, 2], [0, 3])
     assert list(list_unfinished(tmp_path, units, tmp_path)) == [4, 5]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_records_lie_in_a_folder_whose_name_is_not_utf8(tmp_path: Path):
+    units = Units(Inputs(PICTURES))
+    run = archive._Run(None, units, SegmentSettings(), tmp_path / "m\udce9")  # type: ignore[arg-type]
+    for _ in range(2):
+        archive._keep_session(run, {"session": "a"})
+        keep_rows(run.work.records, units, [0, 1], [4])
+    assert list(list_unfinished(run.work.records, units, tmp_path)) == [2, 3, 5]
 
 
 def test_a_unit_whose_mask_is_gone_is_done_again(tmp_path: Path):

@@ -11,6 +11,7 @@ import json
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -67,7 +68,7 @@ def forget_failures(folder: Path) -> None:
     """
     for path in folder.glob("*.parquet"):
         try:
-            table = pq.read_table(path)
+            table = _read_table(path)
         except (pa.ArrowException, OSError):
             continue  # its units come again
         kept = table.filter(pc.invert(pc.match_substring(table[RECORD], FAILED)))
@@ -75,6 +76,12 @@ def forget_failures(folder: Path) -> None:
             path.unlink()
         elif kept.num_rows < table.num_rows:
             _write_table(path, kept)
+
+
+def _read_table(path: Path, **options: Any) -> pa.Table:  # noqa: ANN401 - those of pyarrow
+    """Read a table, or a part of it; given a path, pyarrow takes none that is not UTF-8."""
+    with path.open("rb") as file:
+        return pq.read_table(file, **options)
 
 
 def _write_table(path: Path, table: pa.Table) -> None:
@@ -97,7 +104,7 @@ def read_records(folder: Path, units: Units) -> Iterator[UnitRecord | None]:
         for path, first, last in files:
             if first < end and last >= start:
                 here = (pc.field(NUMBER) >= start) & (pc.field(NUMBER) < end)
-                rows = pq.read_table(path, columns=[ID, RECORD], filters=here).to_pylist()
+                rows = _read_table(path, columns=[ID, RECORD], filters=here).to_pylist()
                 texts |= {row[ID]: row[RECORD] for row in rows}
         for number, unit in enumerate(units[start:end], start):
             text = texts.get(make_id(number, unit))
@@ -124,7 +131,7 @@ def _lacks_mask(record: UnitRecord, out: Path) -> bool:
 def _find_numbers(path: Path) -> tuple[int, int]:
     """Return the smallest and the largest number of a file's units; none of a damaged file, whose units come again."""
     try:
-        ends = pc.min_max(pq.read_table(path, columns=[NUMBER])[NUMBER]).as_py()
+        ends = pc.min_max(_read_table(path, columns=[NUMBER])[NUMBER]).as_py()
     except (pa.ArrowException, OSError):
         return 0, -1
     return ends["min"], ends["max"]
