@@ -134,3 +134,14 @@ def test_a_second_kill_does_not_stop_the_tidying_up(tmp_path: Path):
     )
     assert (done.returncode, done.stdout) == (130, "tidied up\n")
     assert done.stderr.strip().splitlines() == ["interrupted; finished files, if any, are kept"]
+
+
+@POSIX
+def test_a_thread_that_never_ends_keeps_no_program_whose_output_is_closed():
+    program = (
+        "import threading, time\nfrom tumortrace.interruption import exit_program\n"
+        "threading.Thread(target=time.sleep, args=(20,)).start()\nexit_program(7)"
+    )
+    command = f'exec "{sys.executable}" -c "{program}" >&-'
+    done = subprocess.run(["/bin/sh", "-c", command], stderr=subprocess.PIPE, timeout=15, check=False)
+    assert (done.returncode, done.stderr) == (7, b"")

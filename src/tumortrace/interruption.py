@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import weakref
+from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -98,6 +99,7 @@ def exit_program(code: int) -> NoReturn:
     for thread in working:
         thread.join(max(0.0, deadline - time.monotonic()))
     if any(thread.is_alive() for thread in working):
-        sys.stdout.flush()
+        with suppress(AttributeError, OSError, ValueError):  # it is closed, or its reader has ended
+            sys.stdout.flush()
         os._exit(code)
     sys.exit(code)
