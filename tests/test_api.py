@@ -59,6 +59,12 @@ def test_a_run_in_the_current_folder_bears_its_name(phantom_data, tiny, tmp_path
     assert write_folder_default(run, reason="better") == tmp_path / "tumortrace-default.json"
 
 
+def test_the_folder_above_a_link_is_the_one_that_the_system_opens(phantom_data, tmp_path):
+    (tmp_path / "disk" / "runs").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "runs")
+    assert check_output(tmp_path / "link" / "..", phantom_data) == tmp_path / "disk"
+
+
 def _write_scans(folder: Path) -> Path:
     """Three scans of three slices each with their masks; the first slice of each is free of tumour."""
     rng = np.random.default_rng(3)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
@@ -79,7 +78,7 @@ def check_output(
         raise DataError("--out is empty; name a file or folder to write to")
     place = Path(out)
     if place.name in {"", ".."}:  # models bear the name of their folder, and defaults lie beside it
-        place = Path(os.path.abspath(place))  # noqa: PTH100 - a link stays
+        place = place.resolve()
     for root in [*list_folders(data), *([negatives] if negatives else [])]:
         refuse_inside(place, Path(root))
     refuse_unwritable(place.parent if file else place)
