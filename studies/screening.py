@@ -2,10 +2,10 @@
 
 ``python -m studies.screening DATA --sources DIR --fold 4 --model NAME=RUN --model RUN --out OUT`` takes runs that were
 trained without the fold. It segments every slice of the fold, and the head CTs, with each model, and keeps what it
-measured in ``OUT/NAME.json``; a file that is there is not made again. A slice that is a copy of a training slice after
-all is left out and named. RUN may be a run that is still training: its kept weights are taken. Thresholds are fitted on
-one half of the groups and scored on the other, in turn, for every model alike. The shipped models were trained on all
-folds: give their twins.
+measured in ``OUT/NAME.json``; a file that is there is not made again. A slice that is a copy of a training slice of any
+model after all is named and left out, also of the rows that are there. RUN may be a run that is still training: its
+kept weights are taken. Thresholds are fitted on one half of the groups and scored on the other, in turn, for every
+model alike. The shipped models were trained on all folds: give their twins.
 
 One fold and one seed: a screening.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -217,9 +217,9 @@ def save(rows: Sequence[Row], path: Path) -> None:
     write_json(path, {"rows": [asdict(row) for row in rows]})
 
 
-def load(path: Path) -> list[Row]:
-    """Read what ``save`` wrote."""
-    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+def load(path: Path, files: Collection[str]) -> list[Row]:
+    """Read the rows of these case ids from what ``save`` wrote, perhaps before copies were left out."""
+    rows = [row for row in json.loads(path.read_text(encoding="utf-8"))["rows"] if row["file"] in files]
     return [Row(**{**row, "marked": tuple(row["marked"]), "dice": tuple(row["dice"])}) for row in rows]
 
 
@@ -239,6 +239,8 @@ def main(  # noqa: PLR0913, PLR0917 - the options of the command
         records = leave_out_copies(records, load_training_index(index)) if index.is_file() else records
     ct = open_negatives(data / CT).records
     records += [replace(record, case_id=f"{CT}/{record.case_id}", source=CT) for record in ct]
+    records = records[::every]
+    files = {record.case_id for record in records}
     group_of = {case.file: case.group for case in split.cases}
     rows_of = {}
     for given, path in zip(model, paths, strict=True):
@@ -246,8 +248,8 @@ def main(  # noqa: PLR0913, PLR0917 - the options of the command
         kept = out / f"{name}.json"
         if not kept.is_file():
             out.mkdir(parents=True, exist_ok=True)
-            save(judge(open_anyhow(str(path)), records[::every], group_of), kept)
-        rows_of[name] = load(kept)
+            save(judge(open_anyhow(str(path)), records, group_of), kept)
+        rows_of[name] = load(kept, files)
     headings, *lines = summarise(rows_of)
     printed = make_table("The held-out fold, thresholds fitted on the other half of its groups", *headings)
     for line in lines:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from studies.screening import leave_out_copies
+from studies.screening import Row, leave_out_copies, load, save
 
 from tumortrace.copies.survey import survey_cases
 from tumortrace.copies.training_index import build_training_index
@@ -27,3 +28,11 @@ def test_a_copy_of_a_training_slice_is_left_out_and_named_but_not_the_rest_of_it
     kept = leave_out_copies([mirrored, other], build_training_index(survey_cases([learnt])))
     assert kept == [other]
     assert capsys.readouterr().out == "mirrored.png: left out, a copy of the training slice learnt.png\n"
+
+
+def test_rows_that_were_kept_before_a_slice_was_left_out_are_read_without_it(tmp_path: Path):
+    kept, copied = (
+        Row(file, "lgg", "g", rejected=False, truth=0.1, peak=0.9, marked=(0.1, 0.2), dice=(0.7, 0.8)) for file in "ab"
+    )
+    save([kept, copied], tmp_path / "rows.json")
+    assert load(tmp_path / "rows.json", {"a", "c"}) == [kept]
