@@ -322,7 +322,9 @@ def test_files_that_the_server_takes_for_annotations_are_sent_as_such(run: Run) 
         "masked.png": "", "study.zip": "images/a.png",
         "via.json": "{}", "via.csv": "#filename,region_shape_attributes", "cvat.XML": "<?xml?><annotations>",
         "voc.xml": "<annotation>", "a_mask.png": "", "mask-7.png": "", "masks/7.tif": "", "a gt.nii": "",
-        "labels/7.nii.gz": "", "a_seg.dcm": "", "data.zip": "masks/a.png", "cvat.zip": "annotations.xml",
+        "labels/7.nii.gz": "", "a_seg.dcm": "",
+        "labelsTr/7.nii.gz": "", "ground_truth/7.png": "", "GroundTruth/7.png": "",
+        "data.zip": "masks/a.png", "cvat.zip": "annotations.xml",
     }  # fmt: skip
     body = """const known = [];
         for (const [path, text] of Object.entries(given.texts)) {

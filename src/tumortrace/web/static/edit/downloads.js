@@ -55,8 +55,8 @@ function offer(blob, name) {
 // The numbers of a typed array as zlib data.
 export const deflate = (values) => new Response(new Blob([values]).stream().pipeThrough(new CompressionStream("deflate"))).blob();
 
-// A file or one of its folders has a word for masks in its name, before or behind other words; see data/pairs.py.
-const MASK_NAME = /(^|[ _/-])(masks?|seg|segmentations?|labels?|annotations|ann|gt)([ _/-].*)?\.(png|tiff?|bmp|nii|nii\.gz|dcm)$/i;
+// A file or one of its folders has a word for masks in its name, before or behind other words; see data/pairs.py and data/parts.py.
+const MASK_NAME = /(^|[ _/-])(masks?|seg|segmentations?|labels?(tr|ts|val)?|annotations|ann|ground[ _-]?truth|gt)([ _/-].*)?\.(png|tiff?|bmp|nii|nii\.gz|dcm)$/i;
 
 const ANNOTATIONS = /region_shape_attributes|<annotations?\b/; // in the head of a table of VIA; in XML of CVAT or Pascal VOC
 
