@@ -103,7 +103,7 @@ class Outcome:
     """One simulated run.
 
     Attributes:
-        hours: Time from the first start to the end of the last shard.
+        hours: Time from the first start to the end of the last shard, without the pause after it.
         core_hours: Time that workers worked, with starts and repeated work, without pauses.
         useful: Fraction of the core time that segmented slices for the first time, in (0, 1].
         stops: Number of times that a worker stopped.
@@ -128,16 +128,15 @@ def simulate(slices: int, shards: int, costs: Costs, cluster: Cluster, rng: np.r
     factors = rng.lognormal(0.0, cluster.spread, cluster.workers)
     factors[rng.random(cluster.workers) < cluster.slow_share] *= cluster.slow_factor
     free = [(0.0, worker) for worker in range(cluster.workers)]
-    each, spent, stops, last = slices / shards, 0.0, 0, 0.0
+    useful, spent, stops, last = 0.0, 0.0, 0, 0.0
     for _ in range(shards):
         at, worker = heapq.heappop(free)
-        work = each * costs.slice_seconds * factors[worker]
+        work = slices / shards * costs.slice_seconds * float(factors[worker])
         core, stopped = _run_shard(work, costs.start_seconds, costs.check_seconds / costs.slice_seconds, cluster, rng)
-        end = at + core + (stopped + 1) * cluster.pause_seconds
-        heapq.heappush(free, (end, worker))
-        spent, stops, last = spent + core, stops + stopped, max(last, end)
-    useful = slices * costs.slice_seconds * float(np.average(factors)) / spent
-    return Outcome(last / HOUR, spent / HOUR, min(useful, 1.0), stops)
+        end = at + core + stopped * cluster.pause_seconds
+        heapq.heappush(free, (end + cluster.pause_seconds, worker))
+        useful, spent, stops, last = useful + work, spent + core, stops + stopped, max(last, end)
+    return Outcome(last / HOUR, spent / HOUR, useful / spent, stops)
 
 
 def _run_shard(

@@ -23,17 +23,25 @@ STEADY = Cluster(workers=2, stops_an_hour=0.0, pause_seconds=5.0, spread=0.0, sl
 
 
 def test_without_chance_it_is_arithmetic():
-    # Three shards of 100 slices on two workers: 200 s of work, 10 s of start and 5 s of pause each; one worker has two.
+    # Three shards of 100 slices on two workers: 200 s of work, 10 s of start each; one worker has two, 5 s apart.
     outcome = simulate(300, 3, COSTS, STEADY, np.random.default_rng(0))
-    assert outcome.hours * HOUR == pytest.approx(2 * 215)
+    assert outcome.hours * HOUR == pytest.approx(2 * 210 + 5)
     assert outcome.core_hours * HOUR == pytest.approx(3 * 210)
     assert outcome.useful == pytest.approx(600 / 630)
     assert outcome.stops == 0
 
 
-def test_slow_workers_do_fewer_shards():
+def test_slow_workers_need_longer():
     slow = replace(STEADY, slow_share=1.0, slow_factor=3.0)
-    assert simulate(300, 3, COSTS, slow, np.random.default_rng(0)).hours * HOUR == pytest.approx(2 * 615)
+    assert simulate(300, 3, COSTS, slow, np.random.default_rng(0)).hours * HOUR == pytest.approx(2 * 610 + 5)
+
+
+def test_useful_time_is_that_of_the_workers_which_did_the_work():
+    one_slow = replace(STEADY, slow_share=0.5, slow_factor=3.0)
+    # Of four shards the fast worker does three, 200 s of work each, and the slow one 600 s; each starts for 10 s.
+    outcome = simulate(400, 4, COSTS, one_slow, np.random.default_rng(1))
+    assert outcome.core_hours * HOUR == pytest.approx(3 * 210 + 610)
+    assert outcome.useful == pytest.approx(1200 / 1240)
 
 
 def test_stops_cost_time_and_keeping_finished_slices_saves_it():
