@@ -1,4 +1,4 @@
-"""Several ways to segment the same held-out slices, and their gains."""
+"""Held-out slices of a cross-validation, and the gains of ways to segment them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ from typing import NamedTuple
 from benchmarks.common import make_table
 from rich.table import Table
 
+from studies.screening import leave_out_copies
 from tumortrace.copies.splits import Split
+from tumortrace.copies.training_index import load_training_index
+from tumortrace.data.cases import CaseRecord
+from tumortrace.data.dataset import Dataset
 from tumortrace.metrics.intervals import mean_interval
+from tumortrace.run_folder import TRAINING_INDEX
 
 
 class Scored(NamedTuple):
@@ -32,6 +37,17 @@ class Scored(NamedTuple):
 def list_trained(crossval: Path, split: Split) -> list[str]:
     """Return the folds of a cross-validation whose models are there; ``studies.calibrate`` makes a folder of one."""
     return [side for side in split.sides if (crossval / f"fold-{side}").is_dir()]
+
+
+def take_held_out(parts: Dataset, run: Path, *, every: int) -> list[CaseRecord]:
+    """Return every so many of a fold's slices, without copies of training slices, which are printed.
+
+    Args:
+        parts: Slices with the fold as TEST.
+        run: Run folder of the model that was trained without the fold.
+        every: One of so many slices is taken, then the copies are left out.
+    """
+    return leave_out_copies(parts.select("test")[::every], load_training_index(run / TRAINING_INDEX))
 
 
 def tabulate_gains(title: str, first: str, others: Sequence[str], scored: Sequence[Scored]) -> Table:

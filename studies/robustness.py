@@ -1,7 +1,8 @@
 """Loss of Dice by damage to a scan, on held-out slices.
 
 ``python -m studies.robustness DATA... --negatives DIR --crossval DIR`` takes the folds that ``tumortrace crossval``
-trained, damages each fold's held-out slices (every ``--every``-th) in each way, and prints the mean Dice and its loss.
+trained, damages each fold's held-out slices with tumour (of every ``--every``-th) in each way, and prints the mean Dice
+and its loss. Copies of training slices are left out and named.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from studies.held_out import list_trained
+from studies.held_out import list_trained, take_held_out
 from tumortrace.cli import run_script
 from tumortrace.copies.split_files import apply_split, read_split
 from tumortrace.data.cases import read_cases
@@ -119,8 +120,9 @@ def score(crossval: Path, whole: Dataset, *, every: int) -> dict[str, dict[str, 
     split = read_split(crossval / "split.json")
     dices: dict[str, dict[str, float]] = {name: {} for name in DAMAGES}
     for side in list_trained(crossval, split):
-        model = open_model(str(crossval / f"fold-{side}"))
-        records = apply_split(whole, split, fold=int(side)).select("test")[::every]
+        run = crossval / f"fold-{side}"
+        model = open_model(str(run))
+        records = take_held_out(apply_split(whole, split, fold=int(side)), run, every=every)
         for record, case, _ in track(read_cases(records), f"Fold {side}", total=len(records)):
             if case is None or not case.truth.any():
                 continue

@@ -2,7 +2,8 @@
 
 ``python -m studies.specks DATA --sources DIR --recipe SCORES/calibrated.toml --fold 4=RUN --run lgg=RUN`` takes runs
 that were trained without a fold of ``studies.sources``, and runs that were trained without a source. The recipe that
-``studies.calibrate`` fitted gives threshold and temperature. Slices with tumour alone count.
+``studies.calibrate`` fitted gives threshold and temperature. Slices with tumour alone count; those of a fold that are
+copies of training slices are left out and named.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Dice, missed tumours and false positives of held-out slices at every threshold.
 
 ``python -m studies.thresholds DATA --sources DIR --fold 4=RUN --run lgg=RUN`` takes runs that were trained without
-a fold of ``studies.sources``, and runs that were trained without a source. A threshold above one half drops the lesions
-that only one of the two passes sees.
+a fold of ``studies.sources``, and runs that were trained without a source. Slices of a fold that are copies of training
+slices are left out and named. A threshold above one half drops the lesions that only one of the two passes sees.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from rich.console import Console
 from rich.table import Table
 
 from studies.hospitals import open_hospitals
-from studies.screening import open_sources
+from studies.left_out import MISSED
+from studies.screening import leave_out_copies, open_sources
 from tumortrace.cli import run_script
+from tumortrace.copies.training_index import load_training_index
 from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict
 from tumortrace.metrics.calibration import FALSE_ALARM_AREA
 from tumortrace.progress import track
+from tumortrace.run_folder import TRAINING_INDEX
 
 THRESHOLDS = (0.2, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.75)
 """Of the probability before any temperature."""
-
-MISSED = 0.1
-"""Dice below which a tumour is missed."""
 
 Floats = NDArray[np.float64]
 
@@ -90,14 +90,22 @@ def tabulate(name: str, curve: Curve) -> Table:
     return table
 
 
-def open_folds(data: Path, sources: Path, runs: list[str], every: int) -> list[tuple[Model, Sequence[CaseRecord]]]:
-    """Return the model of each run with the slices of its fold."""
+def open_folds(data: Path, sources: Path, runs: Sequence[str], every: int) -> list[tuple[Model, Sequence[CaseRecord]]]:
+    """Return the model of each run with the slices of its fold, without copies of its training slices.
+
+    Args:
+        data: Folder of the downloaded sources.
+        sources: Folder that ``studies.sources`` wrote.
+        runs: ``FOLD=RUN`` for each fold.
+        every: One of so many slices is taken, then the copies are left out.
+    """
     dataset, split = open_sources(data, sources)
     fold_of = {case.file: case.side for case in split.cases}
     parts = []
     for fold, _, run in (one.partition("=") for one in runs):
         records = [record for record in dataset.records if fold_of.get(record.case_id) == fold]
-        parts.append((open_model(run), records[::every]))
+        memory = load_training_index(Path(run) / TRAINING_INDEX)
+        parts.append((open_model(run), leave_out_copies(records[::every], memory)))
     return parts
 
 

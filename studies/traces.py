@@ -4,6 +4,7 @@
 without a fold of ``studies.sources``, and runs that were trained without a source. The confidence is fitted on the
 fold, each half of its groups scored with the weights of the other, and the sources with those of the whole fold: once
 with the features of ``inference.confidence``, once with the highest probability, of any mask, in place of the last.
+Slices of the fold that are copies of training slices are left out and named.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from studies.hospitals import open_hospitals
-from studies.screening import half_of, open_fold
+from studies.screening import half_of
+from studies.thresholds import open_folds
 from tumortrace.cli import run_script
+from tumortrace.copies.split_files import read_split
 from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.evaluation.summary import FLAGGED
 from tumortrace.inference.confidence import estimate_confidence, mask_features
-from tumortrace.inference.model import Model, open_model
+from tumortrace.inference.model import Model
 from tumortrace.inference.predict import predict
 from tumortrace.metrics.selective import LOW_DICE, caught_share, fit_confidence
 from tumortrace.progress import track
@@ -118,9 +121,10 @@ def main(
     def temper(model: Model) -> Model:
         return replace(model, recipe=replace(model.recipe, temperature=temperature))
 
-    name, _, path = fold.partition("=")
-    records, split = open_fold(data, sources, name)
-    held = segment(temper(open_model(path)), records, {case.file: case.group for case in split.cases})
+    name = fold.partition("=")[0]
+    ((model, records),) = open_folds(data, sources, [fold], every=1)
+    group_of = {case.file: case.group for case in read_split(sources / "folds.json").cases}
+    held = segment(temper(model), records, group_of)
     others = {
         each.name: segment(temper(each.model), each.records, each.group_of)
         for each in open_hospitals(data, sources, run or [])

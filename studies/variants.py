@@ -3,7 +3,7 @@
 ``python -m studies.variants DATA... --negatives DIR --crossval DIR`` takes the folds that ``tumortrace crossval``
 trained. The model of each fold segments its held-out slices (every ``--every``-th) in one forward pass, and with the
 mirror image as well. So does, in one pass, the model quantised to 8 bits with slices that it was trained on. All masks
-are cut at 0.5.
+are cut at 0.5. Copies of training slices are left out and named.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from studies.held_out import Scored, list_trained, tabulate_gains
+from studies.held_out import Scored, list_trained, tabulate_gains, take_held_out
 from tumortrace.cli import run_script
 from tumortrace.copies.split_files import apply_split, read_split
 from tumortrace.data.cases import CaseRecord, read_cases
@@ -40,9 +40,10 @@ def score(crossval: Path, whole: Dataset, *, every: int) -> list[Scored]:
     scored = []
     for side in list_trained(crossval, split):
         parts = apply_split(whole, split, fold=int(side))
-        model = one_pass(open_model(str(crossval / f"fold-{side}")))
+        run = crossval / f"fold-{side}"
+        model = one_pass(open_model(str(run)))
         small = in_8_bits(model, parts.select("train"))
-        records = parts.select("test")[::every]
+        records = take_held_out(parts, run, every=every)
         for record, case, _ in track(read_cases(records), f"Fold {side}", total=len(records)):
             if case is None:
                 continue
