@@ -185,7 +185,8 @@ def refine(model: PromptModel, case: Case, box: Box) -> Iterator[Mask]:
 def score_clicks(pointed: Sequence[Pointed], model: PromptModel) -> list[dict[str, object]]:
     """Return a row for each slice: Dice after a box 15 % too wide and 0, 1, 2 ... clicks, and the prompts to a goal.
 
-    The box counts as the first prompt, and a goal that 20 prompts miss as 20. ``false_px_outside`` adds up, over all
+    Clicks end at the highest goal; the Dice after further ones is the one that was reached. The box counts as the first
+    prompt, and a goal that 20 prompts miss as 20. ``false_px_outside`` adds up, over all
     prompts, the false pixels that are more than one pixel outside of the box.
     """
     rows = []
