@@ -36,6 +36,7 @@ from tumortrace.copies.survey import survey_cases
 from tumortrace.copies.training_index import TrainingIndex, load_training_index
 from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.data.dataset import Dataset, open_negatives
+from tumortrace.errors import DataError
 from tumortrace.files import write_atomically
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict
@@ -218,8 +219,14 @@ def save(rows: Sequence[Row], path: Path) -> None:
 
 
 def load(path: Path, files: Collection[str]) -> list[Row]:
-    """Read the rows of these case ids from what ``save`` wrote, perhaps before copies were left out."""
+    """Read the rows of these case ids from what ``save`` wrote, perhaps before copies were left out.
+
+    Raises:
+        DataError: Some of them are not there, so that models would be compared on different slices.
+    """
     rows = [row for row in json.loads(path.read_text(encoding="utf-8"))["rows"] if row["file"] in files]
+    if lacking := set(files) - {row["file"] for row in rows}:
+        raise DataError(f"{path}: lacks {len(lacking)} slices, first {min(lacking)}; remove it to segment all of them")
     return [Row(**{**row, "marked": tuple(row["marked"]), "dice": tuple(row["dice"])}) for row in rows]
 
 

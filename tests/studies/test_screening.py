@@ -13,6 +13,7 @@ from studies.screening import Row, leave_out_copies, load, save
 from tumortrace.copies.survey import survey_cases
 from tumortrace.copies.training_index import build_training_index
 from tumortrace.data.cases import CaseRecord
+from tumortrace.errors import DataError
 
 DrawHead = Callable[..., NDArray[np.uint8]]
 WriteCase = Callable[..., CaseRecord]
@@ -35,4 +36,10 @@ def test_rows_that_were_kept_before_a_slice_was_left_out_are_read_without_it(tmp
         Row(file, "lgg", "g", rejected=False, truth=0.1, peak=0.9, marked=(0.1, 0.2), dice=(0.7, 0.8)) for file in "ab"
     )
     save([kept, copied], tmp_path / "rows.json")
-    assert load(tmp_path / "rows.json", {"a", "c"}) == [kept]
+    assert load(tmp_path / "rows.json", {"a"}) == [kept]
+
+
+def test_rows_of_other_slices_are_no_rows_of_these(tmp_path: Path):
+    save([], tmp_path / "rows.json")
+    with pytest.raises(DataError, match=r"rows.json: lacks 2 slices, first a; remove it to segment all of them"):
+        load(tmp_path / "rows.json", {"b", "a"})

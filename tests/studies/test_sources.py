@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from studies.screening import PEAKS, THRESHOLDS, Row, cross_fit, fit
+from studies.screening import THRESHOLDS, Row, cross_fit, fit, half_of
 from studies.sources import Compared, deal_out, find_untrue
 
 
@@ -45,8 +45,15 @@ def test_the_threshold_is_the_best_for_dice_and_the_peak_the_lowest_with_few_fal
 
 def test_each_half_is_judged_by_the_other_s_thresholds():
     names = [f"g{number}" for number in range(40)]
-    judged = cross_fit([tumour(4 if index % 2 else 5, name) for index, name in enumerate(names)])
-    assert len(judged) == 40
-    assert {dice for _, dice, _ in judged} <= {0.5, 0.9}
+    assert {half_of(name) for name in names} == {0, 1}
+    judged = cross_fit([tumour(4 + half_of(name), name) for name in names])  # each half is best at its own threshold
+    assert sorted(row.group for row, _, _ in judged) == sorted(names)
+    assert {dice for _, dice, _ in judged} == {0.5}
     assert all(marked for _, _, marked in judged)
-    assert PEAKS[0] == 0
+
+
+def test_a_peak_threshold_that_the_other_half_needs_unmarks_a_faint_slice():
+    one, other = "g0", next(name for name in map(str, range(9)) if half_of(name) != half_of("g0"))
+    rows = [tumour(4, one), tumour(4, other), replace(ROW, peak=0.88, group=one), replace(ROW, peak=0.2, group=other)]
+    marked = {row.group: bool(is_marked) for row, _, is_marked in cross_fit(rows) if not row.truth}
+    assert marked == {one: True, other: False}  # peaks from 0.3 on count in the first half, from 0.9 on in the other
