@@ -21,9 +21,9 @@ import typer
 from benchmarks.common import make_table
 from reproduction.tables import read_table, write_table
 from rich.console import Console
-from safetensors.torch import load_file
 
 from studies.learning import SHORTER
+from studies.mean_of_runs import average
 from studies.screening import open_sources
 from tumortrace.cli import run_script
 from tumortrace.config import load_config
@@ -74,8 +74,7 @@ def mix(run: Path, out: Path) -> Model:
     """Return a model with the mean of a run's first and kept weights."""
     config = load_config(str(run / CONFIG))
     network = build_network(config.network, size_hw=config.recipe.size_hw, seed=0)
-    first, kept = load_file(run / FIRST), load_file(run / BEST)
-    network.load_state_dict({name: ((first[name].double() + kept[name].double()) / 2).to(kept[name]) for name in kept})
+    network.load_state_dict(average([run / FIRST, run / BEST]))
     sample = torch.zeros(1, 1, *config.recipe.size_hw)
     data = make_onnx(network.eval(), recipe=config.recipe, card={"name": "mixed"}, feature_ranges={}, sample=sample)
     write_atomically(out / MODEL, data)

@@ -36,6 +36,7 @@ from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict
 from tumortrace.metrics.calibration import FALSE_ALARM_AREA
 from tumortrace.metrics.intervals import mean_interval
+from tumortrace.metrics.overlap import count_pixels
 from tumortrace.progress import tell, track
 from tumortrace.reporting.figures import save_figure
 from tumortrace.run_folder import CONFIG
@@ -144,7 +145,7 @@ def score(model: Model, hospital: Hospital) -> Scores:
             continue
         mask = predict(model, case.slice).mask
         if case.truth.any():
-            dices[record.case_id] = 2 * float((mask & case.truth).sum()) / float(mask.sum() + case.truth.sum())
+            dices[record.case_id] = count_pixels(mask, case.truth).dice
         else:
             marked.append(float(mask.mean() > FALSE_ALARM_AREA))
     return Scores(dices, marked)

@@ -28,16 +28,16 @@ from tumortrace.training.export import make_onnx
 from tumortrace.training.export_run import open_run
 
 
-def average(runs: Sequence[Path]) -> dict[str, Tensor]:
-    """Return the mean of the runs' kept weights.
+def average(weights: Sequence[Path]) -> dict[str, Tensor]:
+    """Return the mean of the weights in some files, at least one.
 
     Raises:
-        ModelError: The runs are of different networks.
+        ModelError: They are of different networks.
     """
-    states = [load_file(run / BEST) for run in runs]
+    states = [load_file(path) for path in weights]
     shapes = [{name: tensor.shape for name, tensor in state.items()} for state in states]
     if any(each != shapes[0] for each in shapes):
-        raise ModelError(f"{runs[0]}: the runs are of different networks; give runs of one")
+        raise ModelError(f"{weights[0].parent}: the runs are of different networks; give runs of one")
     return {
         name: torch.stack([state[name].double() for state in states]).mean(dim=0).to(first.dtype)
         for name, first in states[0].items()
@@ -67,7 +67,7 @@ def main(runs: list[Path], out: Annotated[Path, typer.Option()]) -> None:
     partial.mkdir(parents=True, exist_ok=True)
     for name in (CONFIG, NETWORK, TRAINING_INDEX, MANIFEST, MODEL):
         shutil.copyfile(runs[-1] / name, partial / name)
-    save_file(average(runs), partial / BEST)
+    save_file(average([run / BEST for run in runs]), partial / BEST)
     run = open_run(partial)
     sample = torch.zeros(1, 1, *run.model.recipe.size_hw)
     card = run.model.card | {"name": out.name, "weights_sha256": run.weights_sha256}

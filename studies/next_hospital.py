@@ -32,6 +32,7 @@ from tumortrace.errors import DataError
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict
 from tumortrace.metrics.intervals import mean_interval
+from tumortrace.metrics.overlap import count_pixels
 from tumortrace.progress import tell
 from tumortrace.trials.jobs import read_seconds
 
@@ -80,8 +81,7 @@ def score(model: Model, records: Sequence[CaseRecord]) -> dict[str, float]:
     dices = {}
     for record, case, _ in read_cases(records):
         if case is not None and case.truth.any():
-            mask = predict(model, case.slice).probability >= 0.5
-            dices[record.case_id] = 2 * float((mask & case.truth).sum()) / float(mask.sum() + case.truth.sum())
+            dices[record.case_id] = count_pixels(predict(model, case.slice).probability >= 0.5, case.truth).dice
     return dices
 
 

@@ -27,6 +27,7 @@ from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict
 from tumortrace.metrics.calibration import FALSE_ALARM_AREA
+from tumortrace.metrics.overlap import count_pixels
 from tumortrace.progress import track
 from tumortrace.run_folder import TRAINING_INDEX
 
@@ -55,7 +56,7 @@ def score(probability: NDArray[np.float32], truth: NDArray[np.bool_]) -> Floats:
     masks = [probability >= threshold for threshold in THRESHOLDS]
     if not truth.any():
         return np.array([float(mask.mean() > FALSE_ALARM_AREA) for mask in masks])
-    return np.array([2 * (mask & truth).sum() / (mask.sum() + truth.sum()) for mask in masks])
+    return np.array([count_pixels(mask, truth).dice for mask in masks])
 
 
 def measure(parts: Iterable[tuple[Model, Sequence[CaseRecord]]], name: str) -> Curve:

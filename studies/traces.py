@@ -30,6 +30,7 @@ from tumortrace.evaluation.summary import FLAGGED
 from tumortrace.inference.confidence import estimate_confidence, mask_features
 from tumortrace.inference.model import Model
 from tumortrace.inference.predict import predict
+from tumortrace.metrics.overlap import count_pixels
 from tumortrace.metrics.selective import LOW_DICE, caught_share, fit_confidence
 from tumortrace.progress import track
 
@@ -64,12 +65,11 @@ def segment(model: Model, records: Sequence[CaseRecord], group_of: dict[str, str
             continue
         prediction = predict(model, case.slice)
         mask, truth = prediction.mask, case.truth
-        area = mask.sum() + truth.sum()
         rows.append(
             (
                 mask_features(prediction.probability, mask),
                 prediction.probability.max(),
-                2 * (mask & truth).sum() / area if area else 1.0,
+                count_pixels(mask, truth).dice if mask.any() or truth.any() else 1.0,
                 not mask.any(),
                 not truth.any(),
                 half_of(group_of[record.case_id]),

@@ -14,23 +14,23 @@ from studies import mean_of_runs
 from tumortrace.errors import ModelError
 
 
-def run_with(folder: Path, **tensors: torch.Tensor) -> Path:
+def weights_of(folder: Path, **tensors: torch.Tensor) -> Path:
     folder.mkdir()
     save_file(tensors, folder / "best.safetensors")
-    return folder
+    return folder / "best.safetensors"
 
 
 def test_weights_are_averaged_and_counters_stay_whole(tmp_path: Path):
-    first = run_with(tmp_path / "a", weight=torch.tensor([[1.0, -2.0, 4.0]]), steps=torch.tensor(10))
-    second = run_with(tmp_path / "b", weight=torch.tensor([[3.0, 2.0, 4.0]]), steps=torch.tensor(20))
+    first = weights_of(tmp_path / "a", weight=torch.tensor([[1.0, -2.0, 4.0]]), steps=torch.tensor(10))
+    second = weights_of(tmp_path / "b", weight=torch.tensor([[3.0, 2.0, 4.0]]), steps=torch.tensor(20))
     mean = average([first, second])
     assert mean["weight"].tolist() == [[2.0, 0.0, 4.0]]
     assert (mean["steps"].item(), mean["steps"].dtype) == (15, torch.int64)
 
 
 def test_runs_of_different_networks_have_no_mean(tmp_path: Path):
-    first = run_with(tmp_path / "a", weight=torch.zeros(2, 3))
-    second = run_with(tmp_path / "b", weight=torch.zeros(3, 2))
+    first = weights_of(tmp_path / "a", weight=torch.zeros(2, 3))
+    second = weights_of(tmp_path / "b", weight=torch.zeros(3, 2))
     with pytest.raises(ModelError, match="different networks"):
         average([first, second])
 
