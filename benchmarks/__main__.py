@@ -1,4 +1,7 @@
-"""Every benchmark, one table each: ``python -m benchmarks``."""
+"""The benchmarks of one machine, one table each: ``python -m benchmarks``.
+
+``benchmarks.brushing``, ``benchmarks.load`` and ``benchmarks.scale`` are commands of their own.
+"""
 
 from __future__ import annotations
 

@@ -261,9 +261,12 @@ def study_cost(given: argparse.Namespace) -> None:
                 cpu = watch_cpu(child.pid)
                 used = os.wait4(child.pid, 0)[2]
                 seconds = time.monotonic() - started
-                spilled = sum(path.stat().st_size for path in Path("/tmp/ray").glob("session_*/ray_spilled*/*"))  # noqa: S108
+                spilled = count_spilled()
                 row = {"study": "cost", "place": place, "slices": count, "seconds": round(seconds, 2)}
-                driver = {"driver_mb": round(used.ru_maxrss / 1024, 1), "driver_cpu": used.ru_utime + used.ru_stime}
+                driver = {
+                    "driver_mb": round(used.ru_maxrss * 1024 / 1e6, 1),
+                    "driver_cpu": used.ru_utime + used.ru_stime,
+                }
                 keep_row(given.out, {**row, **driver, **cpu, "spilled_bytes": spilled})
 
 
@@ -298,7 +301,7 @@ def study_driver(out: Path, slices: int) -> None:
                 done.append(sum(1 for path in there.rglob("*_mask.png")))
                 held.append(pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
             time.sleep(2.0)
-        spilled = sum(path.stat().st_size for path in Path("/tmp/ray").glob("session_*/ray_spilled*/*"))  # noqa: S108
+        spilled = count_spilled()
     counts, sizes = np.array(done), np.array(held)
     working = (counts >= slices // 10) & (counts < counts[-1])
     slope = np.polyfit(counts[working], sizes[working], 1)[0] * 10_000
@@ -306,6 +309,11 @@ def study_driver(out: Path, slices: int) -> None:
     sizes_mb = {"first_mb": sizes[working][0], "last_mb": sizes[working][-1], "most_mb": sizes.max(), "slope": slope}
     rounded = {name: round(float(size), 2) for name, size in sizes_mb.items()}
     keep_row(out, {**row, **rounded, "spilled_bytes": spilled, "exit": driver.returncode})
+
+
+def count_spilled() -> int:
+    """Return the bytes that the clusters of this machine, former ones among them, spilled to disk."""
+    return sum(path.stat().st_size for path in Path("/tmp/ray").glob("session_*/ray_spilled*/*"))  # noqa: S108
 
 
 def watch_cpu(driver: int) -> dict[str, float]:

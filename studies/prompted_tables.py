@@ -1,9 +1,10 @@
 """Tables and figures of docs/results/prompted.md, from the studies of prompts.
 
-``python -m studies.prompted_tables --boxes DIR... --peer DIR --clicks DIR... --volumes FILE --worth FILE --split FILE``
+``python -m studies.prompted_tables --boxes DIR --clicks DIR --peer DIR --volumes FILE --worth FILE --split FILE``
 writes ``prompted_*.csv`` into ``docs/results/tables``, and ``prompted_curves.png`` and ``prompted_phantoms.png`` into
-``docs/images``. ``--held-out LABEL=DIR`` adds a row to the table of held-out sources, from a folder of
-``studies.prompted``; with ``LABEL=DIR:SOURCE``, only the slices of that source count.
+``docs/images``. ``--boxes`` and ``--clicks`` may come several times, each with a folder of ``studies.prompted``; of two
+rows for the same slice, mask and box the later counts. ``--held-out LABEL=DIR`` adds a row to the table of held-out
+sources, from a folder of ``studies.prompted``; with ``LABEL=DIR:SOURCE``, only the slices of that source count.
 """
 
 from __future__ import annotations
