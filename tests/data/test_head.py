@@ -56,6 +56,26 @@ def test_text_and_noise_around_a_head_do_not_move_its_box():
     assert_close(head_of(noisy).box, head_of(pixels).box, within=6)
 
 
+def draw_noise(size_hw: tuple[int, int], *, mean: float) -> NDArray[np.uint8]:
+    """Noise in a disc that reaches all edges of the slice, as coils receive it; its corners are black."""
+    noise = np.random.default_rng(0).normal(mean, mean / 4, size_hw)
+    y, x = np.mgrid[-1 : 1 : size_hw[0] * 1j, -1 : 1 : size_hw[1] * 1j]
+    return np.where(x**2 + y**2 < 1.02, noise, 0).clip(0, 255).astype(np.uint8)
+
+
+def test_strong_noise_in_the_air_is_not_taken_for_the_head():
+    pixels = draw_head((240, 300), (130, 100), (50, 60))
+    noisy = np.maximum(pixels, draw_noise((240, 300), mean=32))
+    assert_close(head_of(noisy).box, head_of(pixels).box, within=11)  # 4 pixels of the small picture
+    assert head_of(noisy).outside == 0.0
+
+
+def test_a_head_that_fills_the_slice_keeps_its_scalp():
+    pixels = draw_head((200, 200), (100, 100), (70, 80))
+    cv2.ellipse(pixels, (100, 100), (104, 104), 0, 0, 360, 110, 40)
+    assert head_of(pixels).box == Window(0, 200, 0, 200)
+
+
 @pytest.mark.parametrize("factor", [2, 3, 4, 5])
 def test_a_head_that_is_small_in_its_frame_is_found_as_exactly(factor: int):
     pixels = draw_head((300, 240), (130, 140), (90, 120))

@@ -26,6 +26,15 @@ BOX = 0.94
 MARGIN = 0.03
 """Margin around the box on each side, as a fraction of its longer side."""
 
+ABOVE_NOISE = 1.5
+"""Factor by which the background's level is raised where an object may be noise in the air."""
+
+RAGGED, COMPACT = 0.64, 0.85
+"""Share of its convex hull below which an object may be noise, and from which it is none."""
+
+EDGE_PX = 3
+"""Distance from an edge of the small picture below which an object reaches it."""
+
 ROUNDING = 1e-5
 """Contrast below this fraction of the brightest value is what resizing makes of a constant picture."""
 
@@ -72,6 +81,7 @@ class SmallPicture(NamedTuple):
         window: Part of the slice that it shows.
         ends: Darkest and brightest grey value of the slice that count.
         grey: The part between these, from 0 to 1.
+        level: Grey value up to which a pixel of it is background.
         bright: Pixels that stand out of the background.
         head: The largest object among them.
     """
@@ -79,6 +89,7 @@ class SmallPicture(NamedTuple):
     window: Window
     ends: tuple[float, float]
     grey: Grey
+    level: float
     bright: Mask
     head: Mask
 
@@ -127,7 +138,7 @@ class Head:
 
         A count of pixels would make an object of faint noise in the air around a head.
         """
-        above = np.where(self.whole.bright, self.whole.grey - _background_level(self.whole.grey), 0.0)
+        above = np.where(self.whole.bright, self.whole.grey - self.whole.level, 0.0)
         return float(above[~self.whole.head].sum() / above.sum())
 
 
@@ -203,20 +214,46 @@ def _draw_small(small: Grey, window: Window) -> SmallPicture | None:
     if ends is None:
         return None
     scaled = scale(small, ends)
-    bright = _find_bright(scaled)
+    level = 0.12 + 0.25 * float(scaled.mean())  # it follows how bright the whole is
+    found = _find_object(window, ends, scaled, level)
+    if found is not None and _may_be_noise(found.head):
+        above = _find_object(window, ends, scaled, ABOVE_NOISE * level)
+        if above is not None and _stands_free(above.head):
+            return above
+    return found
+
+
+def _find_object(window: Window, ends: tuple[float, float], grey: Grey, level: float) -> SmallPicture | None:
+    bright = _find_bright(grey, level)
     head = _find_largest(bright)
-    return None if head is None else SmallPicture(window, ends, scaled, bright, head)
+    return None if head is None else SmallPicture(window, ends, grey, level, bright, head)
 
 
-def _find_bright(grey: Grey) -> Mask:
+def _find_bright(grey: Grey, level: float) -> Mask:
     """Pixels that stand out of the background, single ones left out."""
-    above = (grey > _background_level(grey)).astype(np.uint8)
+    above = (grey > level).astype(np.uint8)
     return np.asarray(cv2.morphologyEx(above, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0)
 
 
-def _background_level(grey: Grey) -> float:
-    """Grey value up to which a pixel is background; it follows how bright the whole is."""
-    return 0.12 + 0.25 * float(grey.mean())
+def _may_be_noise(mask: Mask) -> bool:
+    return all(_reaches_edges(mask)) or _measure_solidity(mask) < RAGGED
+
+
+def _stands_free(mask: Mask) -> bool:
+    return not any(_reaches_edges(mask)) and _measure_solidity(mask) >= COMPACT
+
+
+def _reaches_edges(mask: Mask) -> list[bool]:
+    """Whether an object comes as near to the top, bottom, left and right edge as noise in the air does."""
+    edges = (mask[:EDGE_PX], mask[-EDGE_PX:], mask[:, :EDGE_PX], mask[:, -EDGE_PX:])
+    return [bool(edge.any()) for edge in edges]
+
+
+def _measure_solidity(mask: Mask) -> float:
+    """Return the area of an object over that of its convex hull."""
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    outline = max(contours, key=cv2.contourArea)
+    return cv2.contourArea(outline) / max(cv2.contourArea(cv2.convexHull(outline)), 1.0)
 
 
 def _find_largest(bright: Mask) -> Mask | None:
