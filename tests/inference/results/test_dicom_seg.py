@@ -158,10 +158,13 @@ def test_each_lesion_is_a_segment_with_codes_algorithm_and_a_tracking_uid(
         assert (category.CodeValue, category.CodingSchemeDesignator) == ("49755003", "SCT")
         assert category.CodeMeaning == "Morphologically Abnormal Structure"
         assert (kind.CodeValue, kind.CodingSchemeDesignator, kind.CodeMeaning) == ("108369006", "SCT", "Neoplasm")
+        assert [region.CodeMeaning for region in item.AnatomicRegionSequence] == ["Brain"]
         algorithm = item.SegmentationAlgorithmIdentificationSequence[0]
         assert (item.SegmentAlgorithmType, algorithm.AlgorithmName) == ("AUTOMATIC", "tumortrace bright")
         assert model.sha256 in algorithm.AlgorithmParameters
     assert len({item.TrackingUID for item in seg.SegmentSequence}) == 2
+    corrected = dcmread(io.BytesIO(encode_seg(sources, two_lesions(), model=model, options=SegOptions(corrected=True))))
+    assert {item.SegmentAlgorithmType for item in corrected.SegmentSequence} == {"SEMIAUTOMATIC"}
 
 
 def test_empty_slices_have_frames_on_demand(tmp_path: Path, model: Model, write_series: WriteSeries):
@@ -184,6 +187,7 @@ def test_a_fractional_object_holds_probabilities(tmp_path: Path, model: Model, w
     seg = dcmread(path)
     assert (seg.SegmentationType, seg.SegmentationFractionalType) == ("FRACTIONAL", "PROBABILITY")
     assert seg.MaximumFractionalValue == 255
+    assert [item.SegmentLabel for item in seg.SegmentSequence] == ["Tumour probability"]
     assert np.array_equal(np.squeeze(seg.pixel_array), probability[1])
     assert validate(path) == []
 
