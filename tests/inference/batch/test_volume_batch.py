@@ -6,6 +6,7 @@ import errno
 import gzip
 import json
 import re
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -312,19 +313,26 @@ def test_the_nifti_mask_of_a_series_lies_where_the_series_does(
     assert np.abs(first_voxel[:3] * [-1, -1, 1] - expected).max() < 0.01
 
 
-def test_the_mask_of_a_nifti_file_keeps_its_axes_affines_and_codes(tmp_path: Path, segmenter: Segmenter):
+@pytest.mark.parametrize("byte_order", ["<", ">"])
+@pytest.mark.parametrize("image_class", [nib.Nifti1Image, nib.Nifti2Image])
+def test_the_mask_of_a_nifti_file_keeps_its_axes_affines_and_codes(
+    tmp_path: Path, segmenter: Segmenter, image_class: type[nib.Nifti1Image], byte_order: str
+):
     """Axes left, inferior, anterior; the affines differ, and so do their codes."""
     stored = np.full((24, 6, 20), 10, dtype=np.int16)
     stored[4:9, 2:4, 10:13] = 200
     affine = np.array([[-1.2, 0, 0, 20], [0, 0, 0.5, -30], [0, -3.0, 0, 40], [0, 0, 0, 1.0]])
-    source = nib.Nifti1Image(stored, affine)
+    source = image_class(stored, affine, image_class.header_class(endianness=byte_order))
     source.set_sform(affine, 4)
     shifted = affine.copy()
     shifted[0, 3] += 2
     source.set_qform(shifted, 2)
     nib.save(source, tmp_path / "x.nii.gz")
+    size = {nib.Nifti1Image: 348, nib.Nifti2Image: 540}[image_class]
+    assert gzip.decompress((tmp_path / "x.nii.gz").read_bytes())[:4] == struct.pack(f"{byte_order}i", size)
     inputs = find_inputs([str(tmp_path / "x.nii.gz")])
     segment_all(segmenter, inputs, out=tmp_path / "out")
+    assert (tmp_path / "out/x_mask.nii.gz").read_bytes()[4:8] == bytes(4)  # no time: equal masks are equal files
     image, voxels = read_nifti(tmp_path / "out/x_mask.nii.gz")
     assert np.array_equal(voxels, stored == 200)
     assert np.allclose(image.get_sform(), affine)
