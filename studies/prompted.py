@@ -44,6 +44,7 @@ from tumortrace.metrics.overlap import count_pixels
 from tumortrace.progress import track
 
 Mask = NDArray[np.bool_]
+Way = Callable[[Slice, Box], Mask]
 
 LOOSENESS = (0.0, 0.1, 0.15, 0.2, 0.3)
 """Distance that each side of a box moves outwards, as a fraction of the box."""
@@ -147,9 +148,7 @@ def choose_closely(model: Model, pointed: Sequence[Pointed]) -> dict[tuple[float
     return {choice: float(np.mean(values)) for choice, values in dices.items()}
 
 
-def score_boxes(
-    pointed: Sequence[Pointed], ways: dict[str, Callable[[Slice, Box], Mask]], masks: Path | None
-) -> list[dict[str, object]]:
+def score_boxes(pointed: Sequence[Pointed], ways: dict[str, Way], masks: Path | None) -> list[dict[str, object]]:
     """Return a row for each slice, box and way."""
     rows = []
     for case, boxes, group in track(pointed, "Boxes", total=len(pointed)):
@@ -316,13 +315,7 @@ def main(  # noqa: PLR0913, PLR0917 - the options of a study
         for choice, dice in choose_closely(shown, pointed).items():
             print(shown.name, *choice, f"{dice:.4f}")
         return
-    ways: dict[str, Callable[[Slice, Box], Mask]] = {}
-    if simple:
-        ways |= {"ellipse": inscribe_ellipse, "GrabCut": cut_by_colour}
-    if shown:
-        ways["automatic"] = _automatic(shown)
-    if shown and closely:
-        ways[f"automatic {SLOW}"] = _closely(shown)
+    ways = _choose_ways(shown, simple=simple, closely=closely)
     if model is not None:
         prompted = open_prompt_model(model)
         ways["box"] = lambda image, box: PromptSession(prompted, image, gate=False).predict(box).mask
@@ -336,11 +329,21 @@ def main(  # noqa: PLR0913, PLR0917 - the options of a study
     write_csv(out / "summary.csv", summary, columns=list(summary[0]))
 
 
-def _closely(model: Model) -> Callable[[Slice, Box], Mask]:
+def _choose_ways(shown: Model | None, *, simple: bool, closely: bool) -> dict[str, Way]:
+    """Return the ways without a prompted model."""
+    ways: dict[str, Way] = {"ellipse": inscribe_ellipse, "GrabCut": cut_by_colour} if simple else {}
+    if shown:
+        ways["automatic"] = _automatic(shown)
+    if shown and closely:
+        ways[f"automatic {SLOW}"] = _closely(shown)
+    return ways
+
+
+def _closely(model: Model) -> Way:
     return lambda image, box: keep_pointed(look_closely(model, image, box, surroundings=SURROUNDINGS) >= THRESHOLD, box)
 
 
-def _automatic(model: Model) -> Callable[[Slice, Box], Mask]:
+def _automatic(model: Model) -> Way:
     known: dict[str, Mask] = {}
 
     def segment(image: Slice, _box: Box) -> Mask:

@@ -9,7 +9,7 @@ sources, from a folder of ``studies.prompted``; with ``LABEL=DIR:SOURCE``, only 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -39,9 +39,6 @@ HEADINGS = {**{name: f"{float(name):.0%} too wide".replace("%", " %") for name i
 
 Row = dict[str, str]
 
-GROUPS: dict[str, str] = {}
-"""Group of copies and patients that each file belongs to, where the split says."""
-
 
 def main(  # noqa: PLR0913, PLR0917 - the options of a program
     boxes: Annotated[list[Path], typer.Option()],
@@ -54,25 +51,29 @@ def main(  # noqa: PLR0913, PLR0917 - the options of a program
     model: Annotated[str, typer.Option()] = "box",
 ) -> None:
     """Write every table and both figures."""
-    GROUPS.update({case.file: case.group for case in read_split(split).cases})
-    every = [row for folder in boxes for row in read(folder / "boxes.csv")]
+    group_of = {case.file: case.group for case in read_split(split).cases}
+    every = [row for folder in boxes for row in read(folder / "boxes.csv", group_of)]
     rows = list({(row["file"], row["way"], row["box"]): row for row in every}.values())
     write_boxes(rows, "prompted_boxes", names=[*BOXES, SHIFTED])
-    write_boxes(read(peer / "boxes.csv"), "prompted_peer", names=["0.15", "0.3"])
-    clicked = [row for folder in clicks for row in read(folder / "clicks.csv")]
+    write_boxes(read(peer / "boxes.csv", group_of), "prompted_peer", names=["0.15", "0.3"])
+    clicked = [row for folder in clicks for row in read(folder / "clicks.csv", group_of)]
     write_clicks(clicked)
-    write_volumes(read(volumes))
-    write_worth(read(worth))
+    write_volumes(read_csv(volumes))
+    write_worth(read(worth, group_of))
     if held_out:
-        write_sources(held_out)
+        write_sources(held_out, group_of)
     draw_curves(rows, clicked)
     draw_phantoms(model)
 
 
-def read(path: Path) -> list[Row]:
-    """Return the rows of a CSV file, with the groups of the split where it names them."""
-    rows = read_csv(path)
-    return [{**row, "group": GROUPS.get(row["file"], row.get("group", ""))} if "file" in row else row for row in rows]
+def read(path: Path, group_of: Mapping[str, str]) -> list[Row]:
+    """Return the rows of a CSV file, each with the group of its slice.
+
+    Args:
+        path: CSV file with a row for each slice, and more for its boxes.
+        group_of: Group of each slice that the split names; the others keep the one in the file.
+    """
+    return [row | {"group": group_of.get(row["file"], row["group"])} for row in read_csv(path)]
 
 
 def describe(values: Sequence[float], groups: Sequence[str], *, digits: int = 3) -> str:
@@ -137,14 +138,14 @@ def write_volumes(rows: Sequence[Row]) -> None:
     write_csv(TABLES / "prompted_volumes.csv", written, columns=list(written[0]))
 
 
-def write_sources(given: Sequence[str]) -> None:
+def write_sources(given: Sequence[str], group_of: Mapping[str, str]) -> None:
     """Write a row for each held-out source, given as ``LABEL=DIR`` or ``LABEL=DIR:SOURCE``."""
     written = []
     for each in given:
         label, _, place = each.rpartition("=")
         folder, _, source = place.partition(":")
         boxes, clicks = (
-            [row for row in read(Path(folder) / name) if source in ("", row["source"])]
+            [row for row in read(Path(folder) / name, group_of) if source in ("", row["source"])]
             for name in ("boxes.csv", "clicks.csv")
         )
         line: dict[str, object] = {"source": label, "n": len(clicks)}
@@ -234,7 +235,7 @@ def _draw(
     points: Sequence[tuple[int, int]],
     labels: Sequence[bool],
 ) -> np.ndarray:
-    """Return a slice in colour, cut to its middle, with outline, box and clicks."""
+    """Return a slice in colour, shape (H, W, 3), with outline, box and clicks."""
     drawn = cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
     if mask is not None:
         outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)

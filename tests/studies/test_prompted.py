@@ -23,7 +23,7 @@ from tumortrace.copies.split_files import FORMAT
 from tumortrace.data.cases import Case, CaseRecord
 from tumortrace.data.dataset import open_dataset
 from tumortrace.data.slice import Slice
-from tumortrace.json_csv import write_json
+from tumortrace.json_csv import read_csv, write_json
 
 
 def case_of(truth: np.ndarray, pixels: np.ndarray) -> Case:
@@ -95,8 +95,14 @@ def test_held_out_sources_have_a_row_each_of_their_own_slices(tmp_path: Path, mo
     clicks = "source,file,group,prompts_to_0.85,prompts_to_0.9\nlgg,a,a,2,4\nlgg,b,b,3,20\nfigshare,c,c,1,1\n"
     (tmp_path / "boxes.csv").write_text(boxes)
     (tmp_path / "clicks.csv").write_text(clicks)
-    prompted_tables.write_sources([f"all={tmp_path}", f"lgg, alone={tmp_path}:lgg"])
-    whole, alone = prompted_tables.read(tmp_path / "prompted_sources.csv")
+    prompted_tables.write_sources([f"all={tmp_path}", f"lgg, alone={tmp_path}:lgg"], {})
+    whole, alone = read_csv(tmp_path / "prompted_sources.csv")
     assert (whole["n"], whole["15 % too wide"].split()[0], whole["prompts to 0.85"]) == ("3", "0.700", "2.00")
     assert (alone["source"], alone["n"]) == ("lgg, alone", "2")
     assert (alone["30 % too wide"].split()[0], alone["prompts to 0.9"]) == ("0.600", "12.00")
+
+
+def test_the_split_replaces_the_groups_of_its_slices(tmp_path: Path):
+    (tmp_path / "boxes.csv").write_text("file,group\na,old\nb,own\n")
+    rows = prompted_tables.read(tmp_path / "boxes.csv", {"a": "new"})
+    assert rows == [{"file": "a", "group": "new"}, {"file": "b", "group": "own"}]
