@@ -1,8 +1,8 @@
 """The mean of the weights of two runs or more, as a run of its own.
 
-``python -m studies.mean_of_runs RUN RUN --out MEAN`` averages the kept weights of runs of which each began from the one
-before, batch statistics included. MEAN has settings, training index and manifest of the last run, which must know all
-training slices of the others.
+``python -m studies.mean_of_runs RUN RUN --out MEAN`` averages the kept weights of runs that began from one another,
+batch statistics included; a run that is given twice has twice the weight. MEAN has settings, training index and
+manifest of the last run, which must know all training slices of the others.
 
 Source: Wortsman et al. 2022, "Model soups".
 """
