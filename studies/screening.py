@@ -203,7 +203,7 @@ def summarise(rows_of: dict[str, list[Row]]) -> list[list[str]]:
 
 
 def _describe(judged: Sequence[tuple[Row, float, bool]], *, free: bool) -> str:
-    """Return mean Dice and missed tumours, or false alarms and rejected slices."""
+    """Return mean Dice and missed tumours (not a right pixel), or false alarms and rejected slices."""
     scale, form, unit = (100, ".1f", " %") if free else (1, ".3f", "")
     values = [scale * float(marked if free else dice) for _, dice, marked in judged]
     groups = [row.group for row, _, _ in judged]
