@@ -17,6 +17,7 @@ import numpy as np
 import typer
 
 from studies.left_out import MISSED
+from studies.means import describe_mean
 from tumortrace.cli import run_script
 from tumortrace.copies.split_files import read_split
 from tumortrace.evaluation.folder import ImageRow, read_evaluation
@@ -30,7 +31,8 @@ def describe_tumours(rows: Sequence[ImageRow], group_of: dict[str, str]) -> list
     """Return n, the mean scores with their intervals, the median Dice and the fraction missed."""
     groups = [group_of[row.file] for row in rows]
     dices = [row.dice for row in rows]
-    means = [_mean(values, groups) for values in (dices, [row.precision for row in rows], [row.recall for row in rows])]
+    scores = (dices, [row.precision for row in rows], [row.recall for row in rows])
+    means = [describe_mean(values, groups) for values in scores]
     missed = float(np.mean([dice < MISSED for dice in dices]))
     return [str(len(rows)), means[0], f"{np.median(dices):.3f}", *means[1:], f"{missed:.1%}"]
 
@@ -41,11 +43,6 @@ def describe_free(rows: Sequence[ImageRow], group_of: dict[str, str]) -> list[st
     alarms = [float(row.fp > FALSE_ALARM_AREA * (row.fp + row.tn)) for row in rows]
     low, high = mean_interval(alarms, groups)
     return [str(len(rows)), str(len(set(groups))), f"{np.mean(alarms):.1%} ({low:.1%} to {high:.1%})"]
-
-
-def _mean(values: Sequence[float], groups: Sequence[str]) -> str:
-    low, high = mean_interval(values, groups)
-    return f"{np.nanmean(values):.3f} ({low:.3f} to {high:.3f})"
 
 
 def _source(row: ImageRow) -> str:

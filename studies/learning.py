@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from reproduction.tables import write_table
 from rich.console import Console
 
+from studies.means import compare_dices
 from studies.next_hospital import halve
 from tumortrace.cli import run_script
 from tumortrace.data.cases import CaseRecord, read_cases
@@ -35,7 +36,6 @@ from tumortrace.improvement.settings import settings_of
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict
 from tumortrace.metrics.calibration import FALSE_ALARM_AREA
-from tumortrace.metrics.intervals import mean_interval
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.progress import tell, track
 from tumortrace.reporting.figures import save_figure
@@ -153,13 +153,8 @@ def score(model: Model, hospital: Hospital) -> Scores:
 
 def describe(scores: Scores, base: Scores, hospital: Hospital) -> dict[str, object]:
     """Return mean Dice and its gain over the base on the same slices, with intervals over patients."""
-    groups = [hospital.patients[name] for name in scores.dices]
-    now, before = (np.array([each.dices[name] for name in scores.dices]) for each in (scores, base))
-    low, high = mean_interval(now, groups)
-    gain_low, gain_high = mean_interval(now - before, groups, shares=False)
-    values = {"n": len(now), "dice": float(now.mean()), "low": low, "high": high}
-    gains = {"gain": float((now - before).mean()), "gain_low": gain_low, "gain_high": gain_high}
-    return values | gains | {"tumour_free": len(scores.marked), "marked": float(np.mean(scores.marked))}
+    compared = compare_dices(scores.dices, base.dices, hospital.patients)
+    return {**compared, "tumour_free": len(scores.marked), "marked": float(np.mean(scores.marked))}
 
 
 def learn(hospital: Hospital, corrected: Sequence[CaseRecord], base: Model, run: Path) -> dict[str, object]:

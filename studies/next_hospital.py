@@ -25,13 +25,13 @@ from rich.console import Console
 from rich.table import Table
 
 from studies.hospitals import Hospital, open_hospitals
+from studies.means import compare_dices
 from tumortrace.cli import run_script
 from tumortrace.config import load_config
 from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.errors import DataError
 from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict
-from tumortrace.metrics.intervals import mean_interval
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.progress import tell
 from tumortrace.trials.jobs import read_seconds
@@ -98,7 +98,8 @@ def measure(hospital: Hospital, out: Path, done: set[tuple[str, ...]]) -> Iterat
     learnable, others = halve(hospital.records, hospital.group_of)
     before = score(hospital.model, others)
     if (hospital.name, AS_IT_CAME, "0") not in done:
-        yield describe(hospital, before, before) | {"begins_from": AS_IT_CAME, "slices": 0}
+        as_it_came = compare_dices(before, before, hospital.group_of)
+        yield {"source": hospital.name, "begins_from": AS_IT_CAME, "slices": 0, **as_it_came}
     for count, begins_from in product(COUNTS, BEGINNINGS):
         if (hospital.name, begins_from, str(count)) in done:
             continue
@@ -108,24 +109,9 @@ def measure(hospital: Hospital, out: Path, done: set[tuple[str, ...]]) -> Iterat
         run = out / f"{hospital.name}-{count}-{'from' if begins_from == BEGINNINGS[0] else 'imagenet'}"
         minutes = learn(hospital, learnable[:count], begins_from=begins_from, run=run)
         groups = {hospital.group_of[record.case_id] for record in learnable[:count]}
+        compared = compare_dices(score(open_model(str(run)), others), before, hospital.group_of)
         row = {"begins_from": begins_from, "slices": count, "patients": len(groups), "minutes": round(minutes, 2)}
-        yield describe(hospital, score(open_model(str(run)), others), before) | row
-
-
-def describe(hospital: Hospital, dices: dict[str, float], before: dict[str, float]) -> dict[str, object]:
-    """Return mean Dice and gain over ``before``, with 95 % intervals over the groups."""
-    groups = [hospital.group_of[case_id] for case_id in dices]
-    now, then = (np.array([each[case_id] for case_id in dices]) for each in (dices, before))
-    low, high = mean_interval(now, groups)
-    gain_low, gain_high = mean_interval(now - then, groups, shares=False)
-    numbers: dict[str, object] = {
-        "source": hospital.name,
-        "n": len(dices),
-        "dice": now.mean(),
-        "low": low,
-        "high": high,
-    }
-    return numbers | {"gain": (now - then).mean(), "gain_low": gain_low, "gain_high": gain_high}
+        yield {"source": hospital.name, **row, **compared}
 
 
 def tabulate(rows: list[dict[str, str]]) -> Table:

@@ -23,6 +23,7 @@ from benchmarks.common import make_table
 from numpy.typing import NDArray
 from rich.console import Console
 
+from studies.means import describe_mean
 from tumortrace.cli import run_script
 from tumortrace.copies.split_files import read_split
 from tumortrace.data.cases import Case, CaseRecord, read_cases
@@ -39,7 +40,6 @@ from tumortrace.inference.prompts.model import PromptModel, open_prompt_model
 from tumortrace.inference.prompts.session import PromptSession, keep_pointed
 from tumortrace.inference.recipe import prepare, restore, tumour_probability
 from tumortrace.json_csv import write_csv
-from tumortrace.metrics.intervals import mean_interval
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.progress import track
 
@@ -244,8 +244,7 @@ def tabulate_boxes(rows: Sequence[dict[str, object]], console: Console) -> list[
                 if not dices:
                     cells.append("")
                     continue
-                low, high = mean_interval(dices, [str(row["group"]) for row in part])
-                cells.append(f"{np.mean(dices):.3f} ({low:.3f} to {high:.3f})")
+                cells.append(describe_mean(dices, [str(row["group"]) for row in part]))
                 count = len(dices)
                 summary.append({"source": source, "way": way, "box": name, "n": count, "dice": cells[-1]})
             table.add_row(way, str(count), *cells)

@@ -18,6 +18,7 @@ import numpy as np
 import typer
 from matplotlib.figure import Figure
 
+from studies.means import describe_mean
 from studies.prompted import GOALS, LOOSENESS, SHIFTED
 from tumortrace.cli import run_script
 from tumortrace.copies.split_files import read_split
@@ -29,7 +30,6 @@ from tumortrace.inference.prompts.grid import box_of, cut_to_slice
 from tumortrace.inference.prompts.model import open_prompt_model
 from tumortrace.inference.prompts.session import PromptSession
 from tumortrace.json_csv import read_csv, write_csv
-from tumortrace.metrics.intervals import mean_interval
 from tumortrace.phantoms.slices import draw_phantom
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -76,12 +76,6 @@ def read(path: Path, group_of: Mapping[str, str]) -> list[Row]:
     return [row | {"group": group_of.get(row["file"], row["group"])} for row in read_csv(path)]
 
 
-def describe(values: Sequence[float], groups: Sequence[str], *, digits: int = 3) -> str:
-    """Return a mean with its 95 % interval over groups."""
-    low, high = mean_interval(values, groups, shares=False)
-    return f"{np.mean(values):.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
-
-
 def write_boxes(rows: Sequence[Row], table: str, *, names: Sequence[str]) -> None:
     """Write a row for each source and way, a column for each box."""
     written = []
@@ -91,7 +85,7 @@ def write_boxes(rows: Sequence[Row], table: str, *, names: Sequence[str]) -> Non
         for name in names:
             part = [row for row in here if row["box"] == name]
             dices = [float(row["dice"]) for row in part]
-            line[HEADINGS[name]] = describe(dices, [row["group"] for row in part]) if dices else ""
+            line[HEADINGS[name]] = describe_mean(dices, [row["group"] for row in part]) if dices else ""
         written.append(line)
     order = ["ellipse", "GrabCut", "automatic", "automatic on the surroundings", "LiteMedSAM", "box"]
     written.sort(key=lambda line: (str(line["source"]), order.index(str(line["mask"]))))
@@ -106,8 +100,8 @@ def write_clicks(rows: Sequence[Row]) -> None:
         groups = [row["group"] for row in here]
         line: dict[str, object] = {"source": source, "n": len(here)}
         for goal in GOALS:
-            line[f"prompts to {goal:g}"] = describe(
-                [float(row[f"prompts_to_{goal}"]) for row in here], groups, digits=2
+            line[f"prompts to {goal:g}"] = describe_mean(
+                [float(row[f"prompts_to_{goal}"]) for row in here], groups, digits=2, shares=False
             )
         for count in (0, 1, 2, 3, 5):
             line[f"{count} clicks"] = f"{np.mean([float(row[f'dice_{count}']) for row in here]):.3f}"
@@ -130,7 +124,7 @@ def write_volumes(rows: Sequence[Row]) -> None:
             {
                 "mask": name,
                 "scans": len(rows),
-                "Dice of the scan": describe([float(row[column]) for row in rows], patients),
+                "Dice of the scan": describe_mean([float(row[column]) for row in rows], patients),
                 "slices with tumour marked": f"{marked} of {there}" if carried else "",
                 "tumour-free slices marked": str(false) if carried else "",
             }
@@ -151,7 +145,7 @@ def write_sources(given: Sequence[str], group_of: Mapping[str, str]) -> None:
         line: dict[str, object] = {"source": label, "n": len(clicks)}
         for name in ("0.15", "0.3"):
             part = [row for row in boxes if (row["way"], row["box"]) == ("box", name)]
-            line[HEADINGS[name]] = describe([float(row["dice"]) for row in part], [row["group"] for row in part])
+            line[HEADINGS[name]] = describe_mean([float(row["dice"]) for row in part], [row["group"] for row in part])
         for goal in GOALS:
             line[f"prompts to {goal:g}"] = f"{np.mean([float(row[f'prompts_to_{goal}']) for row in clicks]):.2f}"
         written.append(line)
@@ -175,7 +169,9 @@ def write_worth(rows: Sequence[Row]) -> None:
             for source in sources:
                 here = [row for row in rows if row["source"] == source]
                 values = [float(row[f"{column}_{goal}"]) for row in here]
-                line[f"{source}, n = {len(here)}"] = describe(values, [row["group"] for row in here], digits=1)
+                line[f"{source}, n = {len(here)}"] = describe_mean(
+                    values, [row["group"] for row in here], digits=1, shares=False
+                )
             written.append(line)
     write_csv(TABLES / "prompted_worth.csv", written, columns=list(written[0]))
 

@@ -22,6 +22,7 @@ from benchmarks.common import make_table
 from numpy.typing import NDArray
 from rich.console import Console
 
+from studies.means import describe_mean
 from studies.prompted import LEAST_PX, read_held_out
 from tumortrace.cli import run_script
 from tumortrace.data.cases import Case, read_cases
@@ -36,7 +37,6 @@ from tumortrace.inference.prompts.grid import box_of, cut_to_slice
 from tumortrace.inference.prompts.model import open_prompt_model
 from tumortrace.inference.prompts.session import PromptSession
 from tumortrace.json_csv import write_csv
-from tumortrace.metrics.intervals import mean_interval
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.progress import track
 
@@ -145,9 +145,8 @@ def print_means(rows: Sequence[dict[str, object]], console: Console, sure: float
     cells = []
     for name in names:
         values = [float(str(row[name])) for row in rows]
-        low, high = mean_interval(values, [str(row["patient"]) for row in rows], shares=False)
         whole = all(value.is_integer() for value in values)
-        cells.append(f"{sum(values):.0f}" if whole else f"{np.mean(values):.3f} ({low:.3f} to {high:.3f})")
+        cells.append(f"{sum(values):.0f}" if whole else describe_mean(values, [str(row["patient"]) for row in rows]))
     table.add_row("", *cells)
     console.print(table)
 

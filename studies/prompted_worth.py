@@ -22,6 +22,7 @@ from benchmarks.common import make_table
 from numpy.typing import NDArray
 from rich.console import Console
 
+from studies.means import describe_mean
 from studies.prompted import GOALS, MOST_CLICKS, Pointed, count_prompts, read_held_out, read_pointed, refine
 from tumortrace.cli import run_script
 from tumortrace.evaluation.simulated_prompts import click_error
@@ -29,7 +30,6 @@ from tumortrace.inference.model import Model, open_model
 from tumortrace.inference.predict import predict
 from tumortrace.inference.prompts.model import PromptModel, open_prompt_model
 from tumortrace.json_csv import write_csv
-from tumortrace.metrics.intervals import mean_interval
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.progress import track
 
@@ -130,8 +130,7 @@ def _count(rows: Sequence[dict[str, object]], source: str) -> int:
 def _mean(rows: Sequence[dict[str, object]], source: str, name: str) -> str:
     here = [row for row in rows if row["source"] == source]
     values = [float(str(row[name])) for row in here]
-    low, high = mean_interval(values, [str(row["group"]) for row in here], shares=False)
-    return f"{np.mean(values):.2f} ({low:.2f} to {high:.2f})"
+    return describe_mean(values, [str(row["group"]) for row in here], digits=2, shares=False)
 
 
 if __name__ == "__main__":
