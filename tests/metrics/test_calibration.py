@@ -100,6 +100,13 @@ def test_what_is_calibrated_has_no_error():
     assert (bins[0].low, bins[0].pixels, bins[7].pixels, bins[14].high, bins[14].pixels) == (0.0, 40, 40, 1.0, 40)
 
 
+def test_each_case_is_divided_by_its_own_temperature():
+    first, second = (simulate(seed, temperature=2.0)[0] for seed in (0, 1))
+    alone = zip(reliability([first], 1.0), reliability([second], 2.0), strict=True)
+    together = reliability([first, second], [1.0, 2.0])
+    assert [each.pixels for each in together] == [one.pixels + other.pixels for one, other in alone]
+
+
 def test_bins_without_pixels():
     bins = reliability([], 1.0)
     assert [each.pixels for each in bins] == [0] * 15
@@ -216,8 +223,14 @@ def test_no_peak_is_asked_where_nothing_is_free_of_tumour():
     assert choose_peak_threshold([], 1.0, 0.5) == 0.0
 
 
-def test_a_painted_pixel_in_two_thousand_is_no_false_alarm():
-    probability = np.full((40, 50), 0.01, dtype=np.float32)
-    probability[3, 4] = 0.97
-    empty = np.zeros((40, 50), dtype=np.bool_)
-    assert choose_peak_threshold([count_logits(probability, probability > 0.5, empty)], 1.0, 0.5) == 0.0
+def test_a_false_alarm_beside_a_tumour_does_not_raise_the_peak():
+    cases = [*[healthy_with_peak(0.02)] * 3, *[tumour_with_peak(0.999)] * 3]
+    assert choose_peak_threshold(cases, 1.0, 0.3) == 0.0
+
+
+@pytest.mark.parametrize(("pixels", "chosen"), [(1, 0.0), (2, 0.98)])
+def test_a_painted_pixel_in_a_thousand_is_no_false_alarm(pixels: int, chosen: float):
+    probability = np.full((20, 50), 0.01, dtype=np.float32)
+    probability[3, 4 : 4 + pixels] = 0.97
+    empty = np.zeros((20, 50), dtype=np.bool_)
+    assert choose_peak_threshold([count_logits(probability, probability > 0.5, empty)], 1.0, 0.5) == chosen

@@ -78,6 +78,7 @@ def test_intervals_are_over_heads():
     heads = [f"h{number // 2}" for number in range(12)]
     (point,) = trace(slices, heads, 0.5)
     assert point.sensitivity_ci95 == ratio_interval([float(number % 3 > 0) for number in range(12)], [1.0] * 12, heads)
+    assert math.isnan(point.false_lesions_ci95[0])  # all heads have none: a count that agrees has no interval
     (alone,) = trace(slices[:2], ["h", "h"], 0.5)
     assert math.isnan(alone.sensitivity_ci95[0])
     assert math.isnan(alone.false_lesions_ci95[0])
