@@ -12,11 +12,13 @@ from scipy import stats
 
 from tumortrace.metrics.intervals import (
     count_effective_groups,
+    describe_width,
     holm,
     mean_interval,
     paired_p_value,
     ratio_interval,
     sum_flipped,
+    warn_of_groups,
 )
 
 Floats = NDArray[np.float64]
@@ -135,6 +137,11 @@ def test_p_value_by_hand():
     assert paired_p_value(np.zeros(3), list("abc")) == 1.0
 
 
+def test_p_of_random_flips_is_never_0():
+    # All 40 groups agree: none of 10,000 flips is as extreme, and the observed one counts.
+    assert paired_p_value([0.1] * 40, names(np.arange(40))) == pytest.approx(1 / 10_001)
+
+
 def test_differences_that_cancel_out_are_no_difference():
     # They add up to 0 but for rounding, which all 16 flips reach.
     assert paired_p_value([0.1, 0.1, 0.1, -0.3], list("abcd")) == 1.0
@@ -207,3 +214,25 @@ def test_effective_groups_by_hand():
     assert count_effective_groups([]) == 0
     assert count_effective_groups(["a", "a", "b", "b"]) == 2  # equal groups count fully
     assert count_effective_groups(["a", "a", "a", "b"]) == pytest.approx(16 / 10)  # sizes 3 and 1
+
+
+@pytest.mark.parametrize(
+    ("groups", "words"),
+    [
+        (1, ""),
+        (2, "rough and mostly too narrow"),
+        (9, "rough and mostly too narrow"),
+        (10, "slightly too narrow"),
+        (29, "slightly too narrow"),
+        (30, ""),
+    ],
+)
+def test_few_groups_have_intervals_that_are_called_too_narrow(groups: int, words: str):
+    assert describe_width(groups) == words
+    said = f"the groups are few ({groups}), so the intervals are {words}" if words else ""
+    assert warn_of_groups(groups, float(groups)) == said
+
+
+def test_unequal_groups_count_as_fewer():
+    assert warn_of_groups(30, 19.9).startswith("the groups are unequal (30 count as 20 equal ones)")
+    assert warn_of_groups(30, 20.0) == ""
