@@ -254,9 +254,12 @@ def test_whole_numbers_of_a_wide_type_are_a_mask(tmp_path, dtype, tumour):
     assert read_mask(tmp_path / "m.tif").tolist() == [[False, False, True], [True, False, False]]
 
 
-@pytest.mark.parametrize("values", [[0.0, 0.5], [0.0, -1.0], [0.0, 70_000.0]])
-def test_a_mask_whose_black_is_unknown_is_refused(tmp_path, values):
-    tifffile.imwrite(tmp_path / "m.tif", np.array([values], np.float32))
+UNKNOWN = [([0.0, 0.5], "float32"), ([0.0, -1.0], "float32"), ([0.0, 70_000.0], "float32"), ([0, 70_000], "uint32")]
+
+
+@pytest.mark.parametrize(("values", "dtype"), UNKNOWN)
+def test_a_mask_whose_black_is_unknown_is_refused(tmp_path, values, dtype):
+    tifffile.imwrite(tmp_path / "m.tif", np.array([values], dtype))
     with pytest.raises(DataError, match=r"m\.tif: a mask of values with a sign, a fraction or above 65,535"):
         read_mask(tmp_path / "m.tif")
 
