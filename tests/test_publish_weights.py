@@ -1,0 +1,61 @@
+"""The scores on the cards of the shipped models, worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from tools.publish_weights import score
+
+from tumortrace.evaluation.folder import COLUMNS, ImageRow
+
+UNKNOWN: dict[str, Any] = dict.fromkeys(COLUMNS, "") | {"clean": True, "similarity": math.nan}
+
+
+def row(
+    file: str, group: str, patient: str, *, pixels: tuple[int, ...], lesions: tuple[int, ...] = (0, 0, 0, 0)
+) -> ImageRow:
+    """A row of TP, FP, FN and TN, and of true, found, predicted and right lesions."""
+    tp, fp, fn, tn = pixels
+    counts = dict(zip(("true_lesions", "found_lesions", "predicted_lesions", "right_lesions"), lesions, strict=True))
+    dice = 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else math.nan
+    measured: dict[str, Any] = {"tp": tp, "fp": fp, "fn": fn, "tn": tn, "dice": dice, **counts}
+    return ImageRow(**(UNKNOWN | {"file": file, "group": group, "patient": patient} | measured))
+
+
+ROWS = [
+    row("figshare/a.png", "g1", "p1", pixels=(3, 1, 1, 95), lesions=(2, 1, 2, 1)),
+    row("figshare/b.png", "g1", "p1", pixels=(0, 2, 0, 998), lesions=(0, 0, 1, 0)),
+    row("figshare/c.png", "g2", "p2", pixels=(0, 0, 4, 96), lesions=(1, 0, 0, 0)),
+    row("lgg/d.png", "g3", "", pixels=(0, 1, 0, 999), lesions=(0, 0, 1, 0)),
+    row("lgg/e.png", "g4", "", pixels=(0, 2, 0, 998), lesions=(0, 0, 1, 0)),
+    row("lgg/f.png", "g4", "", pixels=(0, 0, 0, 1000)),
+]
+
+
+def test_scores_of_a_card_by_hand():
+    scores = score(ROWS, [])
+    values = {
+        name: {source: (each["value"], each["n"]) for source, each in by_source.items()}
+        for name, by_source in scores.items()
+    }
+    assert values == {
+        "mean Dice of slices": {"figshare": (0.75 / 2, 2)},
+        # Of the patient p1: 2 x 3 / (2 x 3 + 3 + 1).
+        "mean Dice pooled over a patient's slices (figshare, brisc: runs of 13)": {
+            "figshare": (pytest.approx(0.6 / 2), 2)
+        },
+        # A pixel in a thousand is no false alarm.
+        "false-positive rate on tumour-free slices": {"figshare": (1.0, 1), "lgg": (pytest.approx(1 / 3), 3)},
+        "false lesions per head": {"figshare": (1.0, 2), "lgg": (1.0, 2)},
+        "fraction of lesions found": {"figshare": (pytest.approx(1 / 3), 3)},
+    }
+
+
+def test_one_group_and_equal_counts_have_no_interval():
+    scores = score(ROWS, ROWS[:1])
+    assert scores["mean Dice of slices, source held out"]["figshare"] == {"value": 0.75, "ci95": None, "n": 1}
+    low, high = scores["mean Dice of slices"]["figshare"]["ci95"]
+    assert low <= 0.375 <= high
+    assert scores["false lesions per head"]["lgg"]["ci95"] is None
