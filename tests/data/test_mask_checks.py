@@ -73,6 +73,9 @@ def test_what_is_kept_of_a_mask():
     assert look.marked_border == pytest.approx((4 + 0 + 2 + 2) / 24)
     assert look.coarse[:8].all()
     assert not look.coarse[8:].any()
+    last_column, last_row = block(slice(0, 3), slice(3, 4), (8, 4)), block(slice(7, 8), slice(0, 1), (8, 4))
+    assert summarise_mask("b.png", last_column).marked_border == pytest.approx((1 + 0 + 0 + 3) / 24)
+    assert summarise_mask("c.png", last_row).marked_border == pytest.approx((0 + 1 + 1 + 0) / 24)
 
 
 def test_a_blank_mask_between_two_slices_of_one_tumour_is_named():
