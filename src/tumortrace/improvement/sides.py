@@ -72,28 +72,13 @@ def choose_sides(survey: Survey, roles: Mapping[str, Role], ties: Ties) -> Sides
     sides: dict[str, Side] = {}
     findings: list[Finding] = []
     fresh: list[list[SurveyedCase]] = []
-    copies = {frozenset(case.record.case_id for case in survey.cases_of(pair)) for pair in survey.pairs}
-    here = {leak.nearest for leak in ties.held_out.values() if leak.similarity == 1}
-    missing = {name: leak.nearest for name, leak in ties.held_out.items() if leak.nearest not in here}
+    known = _list_known(survey, ties)
     for block in _blocks(survey):
-        ids = [case.record.case_id for case in block]
-        held = [
-            name
-            for name in ids
-            if roles[name] == "standard" or pull(ties.held_out.get(name)) > pull(ties.trained.get(name))
-        ]
-        trained = [name for name in ids if 0 < pull(ties.trained.get(name)) >= pull(ties.held_out.get(name))]
-        if not held and not trained:
+        tied = _tie(block, roles, ties, known)
+        if not tied:
             fresh.append(block)
-            continue
-        frozen = [case for case in block if case.record.case_id in held and roles[case.record.case_id] != "standard"]
-        for case in block:
-            name = case.record.case_id
-            shown = ""
-            if name in trained and roles[name] != "standard":
-                shown = _find_shown(case, frozen, copies) or missing.get(name, "")
-            tied = _Tied(name, ties.held_out.get(name), ties.trained.get(name), held, trained, shown)
-            sides[name], finding = (_omit if shown else _SETTLE[roles[name]])(tied)
+        for case in tied:
+            sides[case.name], finding = (_omit if case.shown else _SETTLE[roles[case.name]])(case)
             findings += [finding] if finding else []
     for role in ("corrected", "replay"):
         of_role = [block for block in fresh if _role_of(block, roles) == role]
@@ -102,6 +87,27 @@ def choose_sides(survey: Survey, roles: Mapping[str, Role], ties: Ties) -> Sides
         findings += [left_out("held-out-copy", name, COPY_OF_CORRECTED, NEVER_TRAINS) for name in copied]
         sides |= divided | dict.fromkeys(copied, "")
     return Sides(sides, tuple(findings))
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What shows the same as a held-out case.
+
+    Attributes:
+        copies: Pairs of case ids that are copies of each other.
+        missing: The held-out case that a case is tied to, where the data lacks that one, by case id.
+    """
+
+    copies: Collection[frozenset[str]]
+    missing: Mapping[str, str]
+
+
+def _list_known(survey: Survey, ties: Ties) -> _Known:
+    here = {leak.nearest for leak in ties.held_out.values() if leak.similarity == 1}
+    return _Known(
+        copies={frozenset(case.record.case_id for case in survey.cases_of(pair)) for pair in survey.pairs},
+        missing={name: leak.nearest for name, leak in ties.held_out.items() if leak.nearest not in here},
+    )
 
 
 @dataclass(frozen=True)
@@ -127,6 +133,24 @@ class _Tied:
     def describe_trained(self) -> str:
         """Return the finding's cause for a case that the model was trained on."""
         return f"one of the models was trained on it ({_describe(self.name, self.trained, self.training)})"
+
+
+def _tie(block: Sequence[SurveyedCase], roles: Mapping[str, Role], ties: Ties, known: _Known) -> list[_Tied]:
+    """Return the ties of each case of a block; none if the whole block is new."""
+    ids = [case.record.case_id for case in block]
+    held_pull = {name: pull(ties.held_out.get(name)) for name in ids}
+    trained_pull = {name: pull(ties.trained.get(name)) for name in ids}
+    held = [name for name in ids if roles[name] == "standard" or held_pull[name] > trained_pull[name]]
+    training = [name for name in ids if 0 < trained_pull[name] >= held_pull[name]]
+    if not held and not training:
+        return []
+    frozen = [case for case in block if case.record.case_id in held and roles[case.record.case_id] != "standard"]
+    tied = []
+    for case, name in zip(block, ids, strict=True):
+        may_train = name in training and roles[name] != "standard"
+        shown = (_find_shown(case, frozen, known.copies) or known.missing.get(name, "")) if may_train else ""
+        tied.append(_Tied(name, ties.held_out.get(name), ties.trained.get(name), held, training, shown))
+    return tied
 
 
 def _omit(case: _Tied) -> tuple[Side, Finding | None]:
