@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
@@ -319,12 +321,11 @@ def test_random_sequences_are_undone_and_redone_exactly(run: Run) -> None:
 def test_files_that_the_server_takes_for_annotations_are_sent_as_such(run: Run) -> None:
     texts = {
         "a.png": "", "scan/IM1.dcm": "", "scan.nii.gz": "", "pairs.csv": "image,mask", "report.xml": "<report/>",
-        "masked.png": "", "study.zip": "images/a.png",
+        "masked.png": "", "no.zip": "masks/a.png",
         "via.json": "{}", "via.csv": "#filename,region_shape_attributes", "cvat.XML": "<?xml?><annotations>",
         "voc.xml": "<annotation>", "a_mask.png": "", "mask-7.png": "", "masks/7.tif": "", "a gt.nii": "",
         "labels/7.nii.gz": "", "a_seg.dcm": "",
         "labelsTr/7.nii.gz": "", "ground_truth/7.png": "", "GroundTruth/7.png": "",
-        "data.zip": "masks/a.png", "cvat.zip": "annotations.xml",
     }  # fmt: skip
     body = """const known = [];
         for (const [path, text] of Object.entries(given.texts)) {
@@ -332,3 +333,26 @@ def test_files_that_the_server_takes_for_annotations_are_sent_as_such(run: Run) 
         }
         return known"""
     assert run(body, texts=texts) == list(texts)[7:]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("study/images/a.png", "study/IM1.dcm"), False),
+        (("images/a.png", "masks/a.png"), True),
+        (("data/images/a.png", "data/gt/a.png"), True),
+        (("imagesTr/a.nii.gz", "labelsTr/a.nii.gz"), True),
+        (("a.png", "annotations.xml"), True),
+        (("a.png", "via_regions.json"), True),
+        ((), False),
+    ],
+)
+def test_a_zip_is_sent_as_annotations_if_it_holds_some(run: Run, names: tuple[str, ...], expected: bool) -> None:
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"x" * 3000)
+        archive.comment = b"with a comment"
+    body = """const file = new File([new Uint8Array(given.bytes)], "a.ZIP");
+        return m.hasAnnotations([{file, path: "a.ZIP"}])"""
+    assert run(body, bytes=list(held.getvalue())) is expected

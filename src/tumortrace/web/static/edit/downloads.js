@@ -63,10 +63,24 @@ const ANNOTATIONS = /region_shape_attributes|<annotations?\b/; // in the head of
 // Whether files may hold masks or annotations: the server looks into them. Zips show it in their directory.
 export async function hasAnnotations(files) {
 	for (const {file, path} of files) {
-		if (/\.json$/i.test(path) || MASK_NAME.test(path)) return true;
+		const isZip = path.toLowerCase().endsWith(".zip");
+		const names = isZip ? listZip(await file.slice(-DIRECTORY).arrayBuffer()) : [path];
+		if (names.some((name) => /\.json$/i.test(name) || MASK_NAME.test(name))) return true;
+		if (isZip && names.some((name) => /annotations\.xml$/i.test(name))) return true;
 		if (/\.(csv|xml)$/i.test(path) && ANNOTATIONS.test(await file.slice(0, 4096).text())) return true;
-		const directory = path.toLowerCase().endsWith(".zip") ? await file.slice(-65_536).text() : "";
-		if (/[_/](mask|seg)\.(png|nii|dcm)|masks\/|annotations\.(json|xml)/.test(directory)) return true;
 	}
 	return false;
+}
+
+const DIRECTORY = 1 << 20; // bytes at the end of a zip that hold the names of its files, of thousands of them
+const ENTRY = 0x02014b50, HEADER = 46; // signature and length of what comes before a name there
+
+function listZip(end) {
+	const view = new DataView(end), names = [];
+	for (let at = 0; at + HEADER <= end.byteLength; at++) {
+		if (view.getUint32(at, true) !== ENTRY) continue;
+		const length = Math.min(view.getUint16(at + 28, true), end.byteLength - at - HEADER);
+		names.push(new TextDecoder().decode(new Uint8Array(end, at + HEADER, length)));
+	}
+	return names;
 }
