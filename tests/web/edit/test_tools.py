@@ -347,7 +347,7 @@ def test_files_that_the_server_takes_for_annotations_are_sent_as_such(run: Run) 
         ((), False),
     ],
 )
-def test_a_zip_is_sent_as_annotations_if_it_holds_some(run: Run, names: tuple[str, ...], expected: bool) -> None:
+def test_a_zip_is_sent_as_annotations_if_it_holds_some(run: Run, names: tuple[str, ...], *, expected: bool) -> None:
     held = io.BytesIO()
     with zipfile.ZipFile(held, "w") as archive:
         for name in names:
