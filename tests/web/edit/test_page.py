@@ -245,6 +245,16 @@ def test_downloads_are_identical_when_dropped_again(page: Page, tmp_path: Path, 
             np.testing.assert_array_equal(one, other)
 
 
+def test_masks_of_a_volume_leave_rejected_slices_out(page: Page, tmp_path: Path) -> None:
+    open_files(page, write_scan(tmp_path / "scan.nii.gz"))
+    assert run(page, "return viewer.scan.slices.map(({state}) => state.kind)") == ["bad"] * 3
+    run(page, "viewer.scan.slices[1].labels[70] = 1; viewer.scan.slices[1].edited = true; viewer.redraw();")
+    page.get_by_label("Format").select_option("png")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download").click()
+    assert download.value.suggested_filename == "scan_0002_mask.png"
+
+
 def test_a_dataset_holds_what_somebody_corrected_alone(page: Page, tmp_path: Path) -> None:
     open_files(page, write_noise(tmp_path / "a.png"), write_noise(tmp_path / "b.png", 1))
     page.get_by_label("Format").select_option("dataset")

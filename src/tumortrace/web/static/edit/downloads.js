@@ -20,7 +20,6 @@ export async function download(scan, scans, to) {
 	const wanted = to === "dataset" ? scans.filter(({edited}) => edited) : [scan];
 	const taken = wanted.length || !scan.annotated ? wanted : [scan];
 	if (!taken.length) throw new Error("A dataset holds corrected and accepted slices: correct or accept one first.");
-	// A black mask would say that there is no tumour.
 	if (taken.every(({ready}) => ready.every(({state}) => state.kind === "bad"))) throw new Error("No mask to download: nothing was segmented. Paint one first.");
 	await appendScans(form, taken, to === "dataset");
 	const response = await send("api/export", {method: "POST", body: form});
@@ -38,7 +37,9 @@ async function appendScans(form, scans, onlyEdited) {
 		const group = known < 0 ? groups.push(scan.files) - 1 : known;
 		if (known < 0) for (const file of scan.files) form.append("file", file, `${group}/${file.path}`);
 		if (scan.annotated) annotated.add(group);
-		for (const slice of scan.ready.filter(({edited}) => edited || !onlyEdited || !scan.edited)) {
+		// The black mask of a rejected slice would say that there is no tumour.
+		const sent = scan.ready.filter(({edited, state}) => edited || (state.kind !== "bad" && !(onlyEdited && scan.edited)));
+		for (const slice of sent) {
 			const name = `${group}/${scan.item}/${slice.index}.zlib`;
 			form.append(slice.prompted ? "prompted" : "mask", await deflate(slice.labels), name);
 		}
