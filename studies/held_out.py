@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -73,4 +74,5 @@ def tabulate_gains(title: str, first: str, others: Sequence[str], scored: Sequen
 def _gain(part: Sequence[Scored], way: int) -> str:
     gains = [one.values[way] - one.values[0] for one in part]
     low, high = mean_interval(gains, [one.group for one in part], shares=False)
-    return f"{sum(gains) / len(gains):+.4f} [{low:+.4f}, {high:+.4f}]"
+    interval = "" if math.isnan(low) else f" ({low:+.4f} to {high:+.4f})"
+    return f"{sum(gains) / len(gains):+.4f}{interval}"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from studies.held_out import take_held_out
+from studies.held_out import Scored, tabulate_gains, take_held_out
 from studies.thresholds import open_folds
 
 from studies import thresholds
@@ -52,3 +52,19 @@ def test_the_folds_of_runs_are_without_copies(fold: tuple[Dataset, Path], monkey
     ((model, records),) = open_folds(Path(), Path(), [f"1={run}"], every=1)
     assert model == str(run)
     assert [record.case_id for record in records] == ["held-2.png", "held-3.png"]
+
+
+def test_gains_are_paired_and_have_no_interval_where_all_groups_agree():
+    scored = [
+        Scored("lgg", "p", healthy=False, values=(0.5, 0.6)),
+        Scored("lgg", "q", healthy=False, values=(0.7, 0.9)),
+        Scored("br35h", "g", healthy=False, values=(0.9, 0.9)),
+        Scored("lgg", "p", healthy=True, values=(1.0, 1.0)),
+        Scored("lgg", "q", healthy=True, values=(0.0, 0.0)),
+    ]
+    names, counts, first, gains = (list(column.cells) for column in tabulate_gains("", "one", ["two"], scored).columns)
+    assert names == ["br35h", "lgg", "all with tumour", "tumour-free: false alarms"]
+    assert (counts, first) == (["1", "2", "3", "2"], ["0.900", "0.600", "0.700", "0.500"])
+    assert (gains[0], gains[3]) == ("+0.0000", "+0.0000")
+    assert gains[1].startswith("+0.1500 (+0.1")
+    assert gains[2].startswith("+0.1000 (")
