@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import highdicom as hd
@@ -169,6 +170,28 @@ def test_what_lies_elsewhere_is_refused_with_the_reason(tmp_path: Path, tags: di
         image.save_as(file)
     with pytest.raises(DataError, match=words):
         read_all(path, open_series(tmp_path / "series"))
+
+
+@pytest.mark.parametrize(
+    ("shift_mm", "rows_mm", "words"),
+    [
+        (0.045, 0.5, ""),  # a tenth of the smallest side of a voxel is 0.05 mm
+        (0.055, 0.5, r"lies 0\.055 mm away from the nearest slice"),
+        (0, 0.504, ""),  # 1 % of 0.5 mm is 0.005 mm
+        (0, 0.506, "has pixels of 0.5 x 1.2 mm"),
+    ],
+)
+def test_a_tenth_of_a_voxel_and_a_hundredth_of_a_spacing_are_rounding(
+    tmp_path: Path, shift_mm: float, rows_mm: float, words: str
+):
+    path = write_seg(tmp_path / "a.dcm", write_series(tmp_path / "series"), LABELS)
+    for file in (tmp_path / "series").iterdir():
+        image = dcmread(file)
+        image.ImagePositionPatient = [10 + shift_mm, *image.ImagePositionPatient[1:]]
+        image.PixelSpacing = [rows_mm, 1.2]
+        image.save_as(file)
+    with pytest.raises(DataError, match=words) if words else nullcontext():
+        assert np.array_equal(read_all(path, open_series(tmp_path / "series")), LABELS > 0)
 
 
 def test_another_matrix_is_refused(tmp_path: Path):
