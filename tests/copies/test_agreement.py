@@ -85,6 +85,20 @@ def test_copied_outlines_say_nothing_about_annotators(draw_head: DrawHead, write
     assert measure_agreement(survey_cases(records)) is None
 
 
+@pytest.mark.parametrize(("missing", "copied"), [(1, True), (2, False)])
+def test_outlines_that_differ_by_a_pixel_in_400_are_copied(make_survey: MakeSurvey, missing: int, copied: bool):  # noqa: FBT001
+    """A Dice of 798 / 799 is 0.9987, and one of 796 / 798 is 0.9975."""
+    outline = np.zeros((100, 100), dtype=np.bool_)
+    outline[40:60, 30:50] = True
+    other = outline.copy()
+    other[40, 30 : 30 + missing] = False
+    survey = make_survey(links=[(0, 1)], patients=["", ""])
+    cases = (
+        replace(case, packed_truth=np.packbits(mask)) for case, mask in zip(survey.cases, (outline, other), strict=True)
+    )
+    assert (measure_agreement(replace(survey, cases=tuple(cases))) is None) == copied
+
+
 def test_outlines_beyond_what_both_pictures_show_are_not_copied(make_survey: MakeSurvey):
     # The second picture begins at column 60 of the first: neither shows the tumour of the other.
     left, right, wide = (block(slice(60, 80), columns) for columns in (slice(10, 20), slice(90, 99), slice(88, 99)))

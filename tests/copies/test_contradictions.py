@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tumortrace.copies.survey import survey_cases
+from tumortrace.copies.compare import CopyPair
+from tumortrace.copies.contradictions import find_contradictions
+from tumortrace.copies.survey import Survey, survey_cases
 from tumortrace.data.cases import CaseRecord
 
 DrawHead = Callable[..., NDArray[np.uint8]]
 WriteCase = Callable[..., CaseRecord]
+MakeSurvey = Callable[..., Survey]
 
 OUTLINE = np.zeros((170, 140), dtype=np.bool_)
 OUTLINE[60:80, 50:60] = True
@@ -61,3 +65,34 @@ def test_two_patients_who_show_one_head(draw_head: DrawHead, write_case: WriteCa
     (finding,) = survey.findings  # one for each two patients, however many slices
     assert (finding.kind, finding.severity) == ("patients-similar", "warning")
     assert "patient p, shows the same head as" in finding.cause
+
+
+@pytest.mark.parametrize(
+    ("similarity", "first_column", "kinds"),
+    [
+        (0.95, 65, ["truths-disagree"]),  # the second picture shows half of the tumour
+        (0.95, 66, []),  # and less than half
+        (0.94, 65, []),  # it may be a neighbouring slice
+    ],
+)
+def test_truths_are_compared_where_one_picture_shows_half_of_the_tumour(
+    make_survey: MakeSurvey, similarity: float, first_column: int, kinds: list[str]
+):
+    tumour = np.zeros((100, 100), dtype=np.bool_)
+    tumour[20:30, 60:70] = True
+    ill, free = make_survey(links=[], patients=["", ""], areas=[100, 0]).cases
+    cases = [replace(ill, packed_truth=np.packbits(tumour)), replace(free, packed_truth=np.packbits(~tumour & tumour))]
+    to_second = np.array([[1.0, 0.0, -first_column], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    findings = find_contradictions(cases, [CopyPair(0, 1, similarity, to_second)])
+    assert [finding.kind for finding in findings] == kinds
+
+
+@pytest.mark.parametrize("similarities", [(0.9, 0.75), (0.75, 0.9)])
+def test_the_most_similar_slices_of_two_patients_are_named(make_survey: MakeSurvey, similarities: tuple[float, float]):
+    cases = make_survey(links=[], patients=["p", "q", "q", "p"]).cases
+    pairs = [
+        CopyPair(first, first + 1, similarity, np.eye(3))
+        for first, similarity in zip((0, 2), similarities, strict=True)
+    ]
+    (finding,) = find_contradictions(cases, pairs)
+    assert "(similarity 0.90)" in finding.cause
