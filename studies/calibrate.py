@@ -21,6 +21,7 @@ from typing import Annotated
 
 import typer
 
+from studies.named_runs import read_named
 from studies.review import Reasons
 from studies.screening import half_of, leave_out_copies, open_sources
 from tumortrace.cli import run_script
@@ -67,7 +68,7 @@ def main(
     keep: Annotated[str, typer.Option(help="Model whose temperature and thresholds are kept.")] = "",
 ) -> None:
     """Score the folds and write the fitted recipe."""
-    runs = {fold: Path(path) for fold, _, path in (one.partition("=") for one in run)}
+    runs = read_named(run)
     dataset, split = open_sources(data, sources)
     wanted = {case.file for case in split.cases if case.side in runs}
     records = [record for record in dataset.records if record.case_id in wanted][::every]

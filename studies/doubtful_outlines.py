@@ -24,6 +24,7 @@ import typer
 from numpy.typing import NDArray
 
 from studies.doubtful_ranks import WRONG, rank
+from studies.named_runs import read_named
 from tumortrace.copies.survey import Survey, survey_cases
 from tumortrace.data.dataset import open_dataset
 from tumortrace.evaluation.doubtful import Doubt, HeldOutModels, find_doubtful, open_crossval, predict_held_out
@@ -92,7 +93,7 @@ def score(out: Path, *, folds: Annotated[str, typer.Option()] = "1,2,3,4") -> No
 
 def _open_folds(runs: list[str], survey: Survey, folds: dict[str, str]) -> HeldOutModels:
     """Open one model a fold of figshare, given as FOLD=RUN."""
-    models = {fold: open_model(folder) for fold, _, folder in (run.partition("=") for run in runs)}
+    models = {fold: open_model(str(folder)) for fold, folder in read_named(runs).items()}
     fold_of = {case.sha256: folds[Path(case.record.case_id).name] for case in survey.cases}
     return HeldOutModels(Path(runs[0]), models, {sha: fold for sha, fold in fold_of.items() if fold in models})
 

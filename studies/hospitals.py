@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from studies.named_runs import read_named
 from studies.screening import open_sources
 from tumortrace.copies.split_files import apply_split, read_split
 from tumortrace.data.cases import CaseRecord
@@ -49,9 +50,9 @@ def open_hospitals(data: Path, sources: Path, runs: Sequence[str]) -> list[Hospi
     dataset = apply_split(whole, split)
     group_of = {case.file: case.group for case in split.cases}
     hospitals = []
-    for name, _, run in (each.partition("=") for each in runs):
+    for name, run in read_named(runs).items():
         records = tuple(replace(r, part="") for r in dataset.records if r.source == name)
         if not records:
             raise DataError(f"--run {name}={run}: no source {name}; write SOURCE=RUN")
-        hospitals.append(Hospital(name, open_model(run), replace(dataset, findings=()), records, group_of))
+        hospitals.append(Hospital(name, open_model(str(run)), replace(dataset, findings=()), records, group_of))
     return hospitals

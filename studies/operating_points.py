@@ -15,6 +15,7 @@ import typer
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from studies.named_runs import read_named
 from tumortrace.cli import run_script
 from tumortrace.evaluation.folder import read_evaluation
 from tumortrace.json_csv import Document
@@ -70,8 +71,8 @@ def main(
     out: Annotated[Path, typer.Option(metavar="FILE")],
 ) -> None:
     """Draw the curves of the evaluations."""
-    named = [each.rpartition("=")[::2] for each in evaluations]
-    figure = draw_operating_points({name: read_evaluation(Path(folder)).summary for name, folder in named})
+    named = read_named(evaluations)
+    figure = draw_operating_points({name: read_evaluation(folder).summary for name, folder in named.items()})
     save_figure(figure, out)
     print(out)
 

@@ -149,8 +149,8 @@ def choose_closely(model: Model, pointed: Sequence[Pointed]) -> dict[tuple[float
 
 
 def score_boxes(pointed: Sequence[Pointed], ways: dict[str, Way], masks: Path | None) -> list[dict[str, object]]:
-    """Return a row for each slice, box and way."""
-    rows = []
+    """Return a row for each slice, box and way, and print how many of the further masks are missing."""
+    rows, missing = [], []
     for case, boxes, group in track(pointed, "Boxes", total=len(pointed)):
         name = {"source": case.record.source, "file": case.record.case_id, "group": group}
         for looseness, box in boxes.items():
@@ -159,10 +159,16 @@ def score_boxes(pointed: Sequence[Pointed], ways: dict[str, Way], masks: Path | 
                     continue
                 dice = count_pixels(segment(case.slice, box), case.truth).dice
                 rows.append({**name, "way": way, "box": looseness, "dice": round(dice, 5)})
-            path = None if masks is None else masks / f"{Path(case.record.case_id).stem}_{looseness}.png"
-            if path is not None and path.is_file():
+            if masks is None:
+                continue
+            path = masks / f"{Path(case.record.case_id).stem}_{looseness}.png"
+            if path.is_file():
                 dice = count_pixels(read_mask(path), case.truth).dice
-                rows.append({**name, "way": masks.name if masks else "", "box": looseness, "dice": round(dice, 5)})
+                rows.append({**name, "way": masks.name, "box": looseness, "dice": round(dice, 5)})
+            else:
+                missing.append(path.name)
+    if missing:
+        print(f"{masks}: {len(missing)} masks are missing, first {missing[0]}; their boxes are not scored")
     return rows
 
 

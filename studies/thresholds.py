@@ -20,6 +20,7 @@ from rich.table import Table
 
 from studies.hospitals import open_hospitals
 from studies.left_out import MISSED
+from studies.named_runs import read_named
 from studies.screening import leave_out_copies, open_sources
 from tumortrace.cli import run_script
 from tumortrace.copies.training_index import load_training_index
@@ -103,10 +104,10 @@ def open_folds(data: Path, sources: Path, runs: Sequence[str], every: int) -> li
     dataset, split = open_sources(data, sources)
     fold_of = {case.file: case.side for case in split.cases}
     parts = []
-    for fold, _, run in (one.partition("=") for one in runs):
+    for fold, run in read_named(runs).items():
         records = [record for record in dataset.records if fold_of.get(record.case_id) == fold]
-        memory = load_training_index(Path(run) / TRAINING_INDEX)
-        parts.append((open_model(run), leave_out_copies(records[::every], memory)))
+        memory = load_training_index(run / TRAINING_INDEX)
+        parts.append((open_model(str(run)), leave_out_copies(records[::every], memory)))
     return parts
 
 

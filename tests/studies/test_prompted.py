@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from studies.prompted import (
     MOST_CLICKS,
     SHIFTED,
+    Pointed,
     count_prompts,
     cut_by_colour,
     draw_boxes,
     inscribe_ellipse,
     read_pointed,
+    score_boxes,
 )
 from studies.prompted_worth import BOX_S, CLICK_S, MOST_STROKES, OUTLINE_S, count_strokes, seconds_of_prompts
 
@@ -28,6 +31,16 @@ from tumortrace.json_csv import read_csv, write_json
 
 def case_of(truth: np.ndarray, pixels: np.ndarray) -> Case:
     return Case(CaseRecord("x.png", "", Path("x.png"), ()), Slice(pixels, "x.png"), truth)
+
+
+def test_missing_masks_of_another_program_are_counted_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    truth = np.zeros((6, 9), np.bool_)
+    truth[1:3, 2:6] = True
+    cv2.imwrite(str(tmp_path / "x_0.png"), np.where(truth, 255, 0).astype(np.uint8))
+    pointed = [Pointed(case_of(truth, truth.astype(np.uint8)), {"0": (2, 1, 6, 3), "0.3": (1, 0, 7, 4)}, "g")]
+    (row,) = score_boxes(pointed, {}, tmp_path)
+    assert (row["box"], row["dice"], row["way"]) == ("0", 1.0, tmp_path.name)
+    assert f"{tmp_path}: 1 masks are missing, first x_0.3.png" in capsys.readouterr().out
 
 
 def test_boxes_are_drawn_around_the_outline_and_cut_to_the_slice():
