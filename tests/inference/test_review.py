@@ -11,6 +11,7 @@ import pytest
 
 from tumortrace.data.upright import turn_upright
 from tumortrace.inference.lesions import find_lesions
+from tumortrace.inference.prompts.session import EMPTY
 from tumortrace.inference.review import MANY_LESIONS, find_mask_reasons, find_slice_reasons
 
 
@@ -92,6 +93,7 @@ def test_a_small_head_in_a_large_picture_is_named_with_its_size():
     width, height = map(int, re.fullmatch(r"small head \((\d+) x (\d+) px\)", reason).groups())
     assert abs(width - 41) <= 2
     assert abs(height - 53) <= 2
+    assert slice_reasons_of(head((300, 300), (20, 36))) == ()  # 73 px tall
 
 
 def test_a_small_head_in_a_wide_frame_is_reviewed_where_the_model_is_shown_the_whole_slice():
@@ -118,6 +120,7 @@ def test_the_documentation_lists_these_reasons_and_no_others():
         *slice_reasons_of(head((600, 600), (60, 80)), cropped=False),
         *slice_reasons_of(np.zeros((200, 160), np.uint8)),
         "tiny mask (2 px)",
+        EMPTY,
         "unlike the training data: grain 0.05, usual 0.01 to 0.02",  # tests/inference/test_gate.py, test_predict.py
     }
     assert {re.split(r" \(|: ", reason)[0] for reason in given} == documented
