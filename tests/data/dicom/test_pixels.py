@@ -19,6 +19,8 @@ from pydicom.uid import (
 )
 from tests.data.dicom.conftest import RAMP, WriteDicom, make_dataset, save
 
+import tumortrace.data.dicom.pixels as pixels_module
+from tumortrace.data.dicom.codestream import CodeSize
 from tumortrace.data.dicom.image import read_frames
 from tumortrace.data.dicom.pixels import decode_frame, read_grey
 from tumortrace.errors import DataError
@@ -61,7 +63,9 @@ def test_slope_and_intercept(write_dicom: WriteDicom):
 def test_a_table_of_grey_values_goes_before_slope_and_intercept(write_dicom: WriteDicom):
     table = Dataset()
     table.LUTDescriptor, table.LUTData = [24, 0, 16], (100 - RAMP).tobytes()
-    assert grey(write_dicom(ModalityLUTSequence=[table]))[0, :3].tolist() == [100, 99, 98]
+    assert grey(write_dicom("a", ModalityLUTSequence=[table]))[0, :3].tolist() == [100, 99, 98]
+    inverted = write_dicom("b", ModalityLUTSequence=[table], PhotometricInterpretation="MONOCHROME1")
+    assert grey(inverted)[0, :3].tolist() == [-100, -99, -98]  # mirrored at 0: the stored bits say nothing of its ends
 
 
 @pytest.mark.parametrize("tags", [{}, {"RescaleSlope": 2, "RescaleIntercept": 5}])
@@ -87,8 +91,10 @@ def test_padding_becomes_the_darkest_other_value(write_dicom: WriteDicom):
     assert grey(path).tolist() == [[3, 3, 3, 90]]
     bright = np.array([[65535, 3, 5, 90]], dtype=np.uint16)
     assert grey(write_dicom("c", bright, PixelPaddingValue=65535)).tolist() == [[3, 3, 5, 90]]
-    air = np.array([[0, 1, 5, 90]], dtype=np.uint16)  # beside the darkest value: as good as air
-    assert grey(write_dicom("d", air, PixelPaddingValue=0)).tolist() == [[0, 1, 5, 90]]
+    air = np.array([[0, 2, 5, 102]], dtype=np.uint16)  # beside the darkest value, 2 % of 100 below it: as good as air
+    assert grey(write_dicom("d", air, PixelPaddingValue=0)).tolist() == [[0, 2, 5, 102]]
+    apart = np.array([[0, 3, 5, 103]], dtype=np.uint16)
+    assert grey(write_dicom("f", apart, PixelPaddingValue=0)).tolist() == [[3, 3, 5, 103]]
     assert not grey(write_dicom("e", np.full((2, 2), 7, np.uint16), PixelPaddingValue=7)).any()
 
 
@@ -208,6 +214,36 @@ def test_a_compressed_picture_of_another_size_is_refused_before_it_is_decoded(tm
         image.save_as(tmp_path / "b")
         with pytest.raises(DataError, match=r"b: .* has 48 x 40 pixels of 1 samples, the header says 40 x 48"):
             grey(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("syntax", "most", "refused"), [(JPEGLSLossless, 100, "101"), (JPEG2000Lossless, 65_535, "65,536")]
+)
+def test_a_compressed_picture_of_more_parts_than_any_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, syntax: UID, most: int, refused: str
+):
+    path = save(make_dataset(HEAD), tmp_path / "a", syntax)
+    monkeypatch.setattr(pixels_module, "read_code_size", lambda _: CodeSize((48, 40), 1, most))
+    assert np.array_equal(grey(path), HEAD)
+    monkeypatch.setattr(pixels_module, "read_code_size", lambda _: CodeSize((48, 40), 1, most + 1))
+    with pytest.raises(DataError, match=f"a: a compressed picture of {refused} parts, more than any"):
+        grey(path)
+
+
+def test_what_a_decoder_answers_amiss_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = save(make_dataset(HEAD), tmp_path / "a", JPEG2000Lossless)
+
+    def fail(error: Exception) -> np.ndarray:
+        raise error
+
+    for decoder, message in (
+        (lambda *_: HEAD.T, "decoded to another size than the header says"),
+        (lambda *_: fail(MemoryError()), "there is too little memory to decode it"),
+        (lambda *_: fail(FileNotFoundError(2, "No such file")), r"cannot be read \(No such file\); check the file"),
+    ):
+        monkeypatch.setattr(pixels_module, "_decoder", decoder)
+        with pytest.raises(DataError, match=f"a: {message}"):
+            grey(path)
 
 
 def test_run_lengths_that_are_too_short_for_the_picture_are_refused(tmp_path: Path):
