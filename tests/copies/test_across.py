@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,15 @@ import pytest
 from numpy.typing import NDArray
 
 from tumortrace import audit
+from tumortrace.copies import across
+from tumortrace.copies.agreement import OutlinePair
+from tumortrace.copies.compare import CopyPair
+from tumortrace.copies.survey import Survey
 from tumortrace.data.dataset import open_apart
 from tumortrace.data.png_writing import write_png
 from tumortrace.errors import DataError
+from tumortrace.metrics.overlap import PixelCounts
+from tumortrace.metrics.surface import SurfaceScores
 
 DrawHead = Callable[..., NDArray[np.uint8]]
 
@@ -95,6 +102,66 @@ def test_second_outlines_and_classes(two: tuple[Path, Path]):
     assert (conflict["first_class"], conflict["second_class"]) == ("glioma", "meningioma")
     (finding,) = [each for each in result.findings if each.kind == "classes-disagree"]
     assert finding.file == "B/test/images/r.png"
+
+
+MakeSurvey = Callable[..., Survey]
+
+
+def outlines_of(survey: Survey, pairs: Sequence[CopyPair], tp: Mapping[int, int]) -> list[OutlinePair]:
+    """Outlines of which Dice is ``tp`` hundredths or, above 100, thousandths, by the index of the pair's first case."""
+    return [
+        OutlinePair(
+            *(case.record.case_id for case in survey.cases_of(pair)),
+            group=survey.groups[pair.first],
+            block=survey.blocks[pair.first],
+            counts=PixelCounts(tp[pair.first], *[(1000 if tp[pair.first] > 100 else 100) - tp[pair.first]] * 2, 9),
+            surface=SurfaceScores(1.0, 0.0, 0.0),
+        )
+        for pair in pairs
+    ]
+
+
+def test_agreement_is_described_by_class_plane_and_size(make_survey: MakeSurvey, monkeypatch: pytest.MonkeyPatch):
+    # Case n of A has a copy n + 6 in B, but 8 of A has its copy 2 in B. A pixel is 1 of 10,000 of the frame.
+    areas = [199, 200, 900, 500, 0, 801, *[500] * 2, 800, *[500] * 3]
+    sources = ["A", "A", "B", "A", "A", "A", "B", "B", "A", "B", "B", "B"]
+    made = make_survey(links=[(n, n + 6) for n in range(6)], patients=[""] * 12, sources=sources, areas=areas)
+    classes = ["glioma", "glioma", "", "", "Glioma", "", "glioma", "meningioma", "", "", "glioma", "pituitary"]
+    planes = ["axial", "axial", "", "", "", "axial", "axial", "sagittal", "", "", "", ""]
+    cases = tuple(
+        replace(case, record=replace(case.record, tumour_class=name, plane=plane))
+        for case, name, plane in zip(made.cases, classes, planes, strict=True)
+    )
+    dice = {0: 90, 1: 49, 8: 50, 3: 998, 5: 0}  # 4 has no tumour; the outline of 3 was copied
+    monkeypatch.setattr(across, "compare_outlines", lambda pairs, survey: outlines_of(survey, pairs, dice))
+    (both,) = across.compare_datasets(replace(made, cases=cases))
+    agreement = both["agreement"]
+    assert (both["slices"], both["pairs"], both["copied"], agreement["pairs"]) == (6, 6, 1, 4)
+    assert agreement["dice"]["mean"] == pytest.approx((0.9 + 0.49 + 0.5 + 0) / 4)
+    assert agreement["below_half"] == 0.5  # 0.49 and 0
+    means = {kind: {each: row["dice"]["mean"] for each, row in rows.items()} for kind, rows in agreement["by"].items()}
+    assert means == {
+        "class": {"glioma": 0.9, "named differently": 0.49, "pituitary": 0.0, "unnamed": 0.5},
+        "plane": {"axial": 0.45, "named differently": 0.49, "unnamed": 0.5},
+        "size": {"small": 0.9, "medium": pytest.approx(0.495), "large": 0.0},
+    }
+    assert [(each["first"], each["second"]) for each in agreement["examples"]] == [
+        ("c5", "c11"),
+        ("c1", "c7"),
+        ("c8", "c2"),
+        ("c0", "c6"),
+    ]
+    assert both["classes"]["compared"] == 3
+    assert [(each["first"], each["second"]) for each in both["classes"]["conflicts"]] == [("c1", "c7")]
+
+
+def test_examples_go_from_the_worst_to_the_best_agreement(make_survey: MakeSurvey, monkeypatch: pytest.MonkeyPatch):
+    links = [(n, n + 15) for n in range(15)]
+    survey = make_survey(links=links, patients=[""] * 30, sources=["A"] * 15 + ["B"] * 15)
+    dice = {n: 40 - n for n in range(15)}
+    monkeypatch.setattr(across, "compare_outlines", lambda pairs, survey: outlines_of(survey, pairs, dice))
+    (both,) = across.compare_datasets(survey)
+    assert [each["dice"] for each in both["agreement"]["examples"]] == [n / 100 for n in range(26, 41, 2)]
 
 
 def test_outlines_that_were_copied_along_do_not_count_as_agreement(draw_head: DrawHead, tmp_path: Path):
