@@ -20,7 +20,7 @@ from tumortrace.copies.split_files import (
     split_document,
     write_split,
 )
-from tumortrace.copies.splits import Split, make_folds, make_parts
+from tumortrace.copies.splits import Split, SplitCase, make_folds, make_parts
 from tumortrace.copies.survey import Survey, survey_cases
 from tumortrace.data.cases import CaseRecord
 from tumortrace.data.dataset import Dataset
@@ -59,6 +59,43 @@ def test_a_split_comes_back_from_its_file(make_survey: MakeSurvey, tmp_path: Pat
     assert document["checked"] == {**counted, "copies_across_sides": 0, "patients_across_sides": 0}
     assert sum(side["cases"] for side in document["sides"].values()) == 6
     assert sum(side["tumour_free"] for side in document["sides"].values()) == 1
+
+
+def test_the_sides_are_described_and_what_is_left_out_crosses_none(make_survey: MakeSurvey, tmp_path: Path):
+    # c0 and c6 are left out; each is a copy of a case that is not.
+    survey = make_survey(
+        links=[(0, 1), (1, 2), (5, 6)],
+        patients=["", "p", "", "q", "q", "", ""],
+        sources=["b", "a", "a", "b", "b", "a", "a"],
+        areas=[700, 300, 100, 0, 500, 900, 700],
+    )
+    survey = replace(survey, cases=tuple(replace(c, lesions=2 if c.tumour_px == 900 else 1) for c in survey.cases))
+    sides = {"c1": "1", "c2": "1", "c3": "2", "c4": "2", "c5": "2"}
+    groups = {"c1": "g1", "c2": "g1", "c3": "g3", "c4": "g4", "c5": "g5"}
+    cases = tuple(SplitCase(file, "", side, groups[file]) for file, side in sides.items())
+    split = Split(cases, "groups", (("c0", "a copy"), ("c6", "a copy")))
+    document = write_split(split, survey, tmp_path / "split.json")
+    assert document["checked"]["cases"] == 5
+    assert document["sides"] == {
+        "1": {
+            "cases": 2,
+            "groups": 1,
+            "patients": 1,
+            "tumour_free": 0,
+            "several_lesions": 0,
+            "median_tumour_share": 0.02,  # of 300 and 100 of 10,000 pixels
+            "sources": {"a": 2},
+        },
+        "2": {
+            "cases": 3,
+            "groups": 3,
+            "patients": 1,
+            "tumour_free": 1,
+            "several_lesions": 1,
+            "median_tumour_share": 0.07,  # of 500 and 900
+            "sources": {"b": 2, "a": 1},
+        },
+    }
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"format": "tumortrace-split-1"}', '{"format": "other"}'])
