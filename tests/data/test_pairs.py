@@ -103,6 +103,16 @@ def test_columns_that_no_reader_knows_are_listed(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("header", "names_masks", "faulty"),
+    [("image,mask,size_bytes", True, False), ("image", False, False), ("image,who", False, True)],
+)
+def test_a_table_lacks_the_patients_only_where_a_column_may_be_theirs(tmp_path, header, names_masks, faulty):
+    (tmp_path / "pairs.csv").write_text(f"{header}\na.png,1,2\n")
+    table = read_pairs(tmp_path / "pairs.csv")
+    assert (table.names_masks, table.fault is not None) == (names_masks, faulty)
+
+
 def test_long_cells_and_utf16_are_read(tmp_path):
     text = f"image,mask,patient,note\na.png,b.png,Ann,{'x' * 200_000}\n"
     (tmp_path / "pairs.csv").write_text(text, encoding="utf-16")
@@ -158,13 +168,17 @@ def test_a_table_that_cannot_be_read(tmp_path):
 
 def test_unsafe_and_repeated_names():
     listed = [Pair("a.png", ""), Pair("b/../../c.png", "c.png"), Pair("", "d.png"), Pair("./a.png", "late.png")]
+    listed.append(Pair("e.png", "../e.png"))
     kept, findings = check_pairs(listed, prefix="TRAIN/")
     assert kept == [Pair("a.png", "")]
     assert [(finding.kind, finding.file) for finding in findings] == [
         ("unsafe-filename", "TRAIN/b/../../c.png"),
         ("unsafe-filename", "TRAIN/"),
         ("duplicate-record", "TRAIN/a.png"),
+        ("unsafe-filename", "TRAIN/e.png"),
     ]
+    assert findings[2].cause == "listed again, with mask 'late.png'; its first row, with mask '', is used"
+    assert "'../e.png'" in findings[3].cause
 
 
 @pytest.mark.parametrize(
@@ -194,6 +208,13 @@ def test_masks_are_matched_by_name(images, masks, expected):
     assert {pair.image: pair.mask for pair in pairs} == expected
     assert findings == []
     assert claimed == set(expected.values()) - {""}
+
+
+def test_of_several_masks_that_of_the_very_name_is_used():
+    (pair,), (finding,), claimed = match_names(["a.jpg"], ["a_mask.png", "a.png", "a_seg.png"])
+    assert pair.mask == "a.png"
+    assert finding.cause == "several masks (a.png, a_mask.png, a_seg.png); a.png is used"
+    assert claimed == {"a.png", "a_mask.png", "a_seg.png"}
 
 
 def test_masks_of_other_folders_are_left_where_their_name_is_not_unique():
