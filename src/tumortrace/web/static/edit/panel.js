@@ -88,7 +88,7 @@ function buildPointing(panel) {
 
 function checkbox(panel, name, text) {
 	panel[name] = el("input", {type: "checkbox", on: {change: ({target}) => panel.editor.set({[name]: target.checked})}});
-	return el("label", {class: "small"}, panel[name], ` ${text}`);
+	return el("label", {class: "small"}, panel[name], text);
 }
 
 function buildLesions(panel) {
