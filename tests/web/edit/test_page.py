@@ -355,6 +355,26 @@ def test_work_is_restored_after_a_crash_with_and_without_the_files(page: Page, t
     assert again.locator(".edit-banner").is_hidden()
 
 
+def test_work_whose_files_were_not_stored_says_so(page: Page, tmp_path: Path) -> None:
+    open_files(page, write_noise(tmp_path / "large.png"))
+    page.evaluate(
+        """() => {
+            const {put} = IDBObjectStore.prototype;
+            IDBObjectStore.prototype.put = function (value, key) {
+                if (this.name === "files") throw new DOMException("", "QuotaExceededError");
+                return put.call(this, value, key);
+            };
+        }"""
+    )
+    page.keyboard.press("b")
+    drag(page, (5, 5), (20, 9))
+    page.get_by_text("in this browser").wait_for()
+    page.wait_for_timeout(200)
+    page.reload()
+    page.get_by_role("button", name="Restore").click()
+    page.locator("#messages").get_by_text("The files of this work were not stored.").wait_for()
+
+
 def test_work_that_was_undone_is_not_offered_and_yet_forgotten(page: Page, tmp_path: Path) -> None:
     open_files(page, write_noise(tmp_path / "a.png"))
     page.keyboard.press("b")

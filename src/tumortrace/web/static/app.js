@@ -56,7 +56,7 @@ on(scans, "complete", ({detail: scan}) => {
 });
 on(find("#work"), "keydown pointerdown wheel", () => (moved = true), {capture: true, passive: true});
 on(viewer, "slicechange", onceStill(announce, 400));
-on(uploads, "message", ({detail: {text, kind}}) => tell(text, kind));
+for (const source of [uploads, find("#edit")]) on(source, "message", ({detail: {text, kind}}) => tell(text, kind));
 on(document, "keydown", press);
 fetchJson("api/model").then(({name}) => (find("#model").textContent = `Model: ${name}`), () => {});
 

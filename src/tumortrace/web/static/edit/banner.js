@@ -64,7 +64,10 @@ function buildOffer(state, {key, scan: id, name, changed, done}, scan) {
 async function reopen(state, key, id) {
 	const {panel, wanted, dismissed} = state;
 	const {files} = await panel.editor.store.load(key);
-	if (!files.length) return panel.editor.viewer.say("The files of this work were not stored. Open them to restore it.");
+	if (!files.length) {
+		const text = "The files of this work were not stored. Open them to restore it.";
+		return panel.section.dispatchEvent(new CustomEvent("message", {detail: {text}}));
+	}
 	state.all = true; // the other offers stay
 	wanted.set(id, key);
 	dismissed.add(key);

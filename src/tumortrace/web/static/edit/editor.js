@@ -162,7 +162,8 @@ export class Editor extends Source {
 		if (!this.store) return;
 		if (state.stored) {
 			const writing = this.store.saveStep(work, place, step, first ? bases.get(step.index) : null);
-			this.guard(writing.then((known) => known || this.saveWhole(scan)));
+			// Steps that were written behind a failed one would be brought back without it.
+			this.guard(writing.then((known) => (known && state.stored) || this.saveWhole(scan)), state);
 		} else this.saveAll(scan, [...history.steps.slice(0, place), step]);
 	}
 
@@ -170,7 +171,7 @@ export class Editor extends Source {
 		const state = this.stateOf(scan), {bases, work} = state, {store} = this;
 		state.stored = true;
 		store.claim(work.key);
-		this.guard(Promise.all(steps.map((each, at) => store.saveStep(work, at, each, bases.get(each.index)))));
+		this.guard(Promise.all(steps.map((each, at) => store.saveStep(work, at, each, bases.get(each.index)))), state);
 		this.guard(store.saveFiles(work.key, scan.files.map((file) => ({file, path: file.path}))));
 	}
 
@@ -186,8 +187,12 @@ export class Editor extends Source {
 		this.guard(this.store.savePosition(work, history.position));
 	}
 
-	guard(writing) {
-		writing.then(() => this.tell("saved"), (error) => this.tell("unsaved", error?.name ?? "unknown"));
+	// Tell what became of a write. After one of steps (`state`: their scan's) failed, the next step saves all of them.
+	guard(writing, state = {}) {
+		writing.then(() => this.tell("saved"), (error) => {
+			state.stored = false;
+			this.tell("unsaved", error?.name ?? "unknown");
+		});
 	}
 
 	// Take up saved work on an open scan, slice by slice as they come, in place of what was drawn since. Of work that is

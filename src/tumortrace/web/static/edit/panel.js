@@ -8,7 +8,8 @@ import {Editor, SIZES} from "./editor.js";
 import {listenForKeys} from "./keyboard.js";
 import {OPERATIONS, TOOLS} from "./tools.js";
 
-// Fill the section with the toolbar. Fires `open` (of saved work: its files) and `dataset` (the name of a download).
+// Fill the section with the toolbar. Fires `open` (of saved work: its files), `dataset` (the name of a
+// download) and `message` (a text).
 export function mountPanel(section, viewer, scans) {
 	const editor = new Editor(viewer, scans);
 	const panel = {
