@@ -46,12 +46,15 @@ def test_low_confidence_is_named_with_its_value():
 @pytest.mark.parametrize("place", [(0, 20), (56, 20), (10, 0), (10, 86)], ids=["top", "bottom", "left", "right"])
 def test_a_mask_at_the_border_is_reviewed(place: tuple[int, int]):
     assert reasons_of(blocks(place)) == ("the mask touches the border of the picture",)
+    one_inwards = (min(max(place[0], 1), 55), min(max(place[1], 1), 85))
+    assert reasons_of(blocks(one_inwards)) == ()
 
 
 def test_a_tiny_mask_is_reviewed():
     # 0.0005 of 5,400 pixels are 2.7: two pixels are tiny, three are not.
-    two, three = blocks(), blocks()
-    two[10, 20:22] = three[10, 20:23] = True
+    one, two, three = blocks(), blocks(), blocks()
+    one[10, 20] = two[10, 20:22] = three[10, 20:23] = True
+    assert reasons_of(one) == ("tiny mask (1 px)",)
     assert reasons_of(two) == ("tiny mask (2 px)",)
     assert reasons_of(three) == ()
 
