@@ -73,8 +73,8 @@ def test_monochrome1_is_inverted(write_dicom: WriteDicom, tags):
     plain = grey(write_dicom("a", BitsStored=12, HighBit=11, **tags)).astype(float)
     inverted = grey(write_dicom("b", BitsStored=12, HighBit=11, PhotometricInterpretation="MONOCHROME1", **tags))
     assert np.array_equal(plain - plain[0, 0], inverted[0, 0] - inverted.astype(float))
-    if not tags:
-        assert inverted[0, :2].tolist() == [4095, 4094]
+    # 0 becomes 4095, and on the scale of the values 2 x 4095 + 5.
+    assert inverted[0, :2].tolist() == ([8195, 8193] if tags else [4095, 4094])
     signed = grey(write_dicom("c", np.array([[-5, 7]], np.int16), PhotometricInterpretation="MONOCHROME1"))
     assert signed.tolist() == [[4, -8]]  # -1 - value
 
@@ -239,6 +239,7 @@ def test_what_a_decoder_answers_amiss_is_told(tmp_path: Path, monkeypatch: pytes
     for decoder, message in (
         (lambda *_: HEAD.T, "decoded to another size than the header says"),
         (lambda *_: fail(MemoryError()), "there is too little memory to decode it"),
+        (lambda *_: fail(OSError("broken data stream")), r"the pixels cannot be decoded \(JPEG 2000"),
         (lambda *_: fail(FileNotFoundError(2, "No such file")), r"cannot be read \(No such file\); check the file"),
     ):
         monkeypatch.setattr(pixels_module, "_decoder", decoder)
