@@ -126,7 +126,7 @@ def test_agreement_is_described_by_class_plane_and_size(make_survey: MakeSurvey,
     areas = [199, 200, 900, 500, 0, 801, *[500] * 2, 800, *[500] * 3]
     sources = ["A", "A", "B", "A", "A", "A", "B", "B", "A", "B", "B", "B"]
     made = make_survey(links=[(n, n + 6) for n in range(6)], patients=[""] * 12, sources=sources, areas=areas)
-    classes = ["glioma", "glioma", "", "", "Glioma", "", "glioma", "meningioma", "", "", "glioma", "pituitary"]
+    classes = ["glioma", "glioma", "", "", "Glioma", "", "", "meningioma", "", "", "glioma", "pituitary"]
     planes = ["axial", "axial", "", "", "", "axial", "axial", "sagittal", "", "", "", ""]
     cases = tuple(
         replace(case, record=replace(case.record, tumour_class=name, plane=plane))
@@ -151,8 +151,15 @@ def test_agreement_is_described_by_class_plane_and_size(make_survey: MakeSurvey,
         ("c8", "c2"),
         ("c0", "c6"),
     ]
-    assert both["classes"]["compared"] == 3
+    assert both["classes"]["compared"] == 2
     assert [(each["first"], each["second"]) for each in both["classes"]["conflicts"]] == [("c1", "c7")]
+
+
+def test_blank_images_are_no_slices_of_a_dataset(make_survey: MakeSurvey):
+    survey = make_survey(links=[(0, 1)], patients=[""] * 4, sources=["A"] * 4, parts=["train", "", "train", "test"])
+    last = replace(survey.cases[3], thumbnail=np.zeros((96, 96), np.uint8))
+    (described,) = across.describe_datasets(replace(survey, cases=(*survey.cases[:3], last)))
+    assert described == {"name": "A", "n": 4, "groups": 2, "parts": {"TRAIN": 2, "TEST": 1, "": 1}}
 
 
 def test_examples_go_from_the_worst_to_the_best_agreement(make_survey: MakeSurvey, monkeypatch: pytest.MonkeyPatch):

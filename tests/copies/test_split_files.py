@@ -193,11 +193,14 @@ def test_cases_that_the_split_lacks_are_named(make_survey: MakeSurvey):
     survey = make_survey(links=[], patients=[""] * 4)
     split = make_folds(survey, folds=2)
     fewer = replace(split, cases=split.cases[2:], left_out=(("c0", "has a copy in another source"),))
-    findings = apply_split(dataset_of(survey), fewer, fold=1).findings
-    assert [(f.kind, f.file, f.cause) for f in findings] == [
-        ("not-in-split", "c0", "has a copy in another source"),
-        ("not-in-split", "c1", "the split was made without it"),
+    dataset = dataset_of(survey)
+    findings = apply_split(dataset, fewer, fold=1).findings
+    assert [(f.kind, f.file, f.cause, f.remedy) for f in findings] == [
+        ("not-in-split", "c0", "has a copy in another source", "nothing to do"),
+        ("not-in-split", "c1", "the split was made without it", "split the data again to use it"),
     ]
+    kept_apart = tuple(replace(record, part="test") for record in dataset.records)  # no fold holds a TEST part
+    assert apply_split(replace(dataset, records=kept_apart), fewer, fold=1).findings == ()
 
 
 def test_a_split_of_changed_pictures_or_truths_is_refused(
