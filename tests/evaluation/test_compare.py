@@ -59,6 +59,7 @@ def test_a_pair_by_hand(write_folder: WriteFolder, tmp_path: Path):
     assert dice.detectable == pytest.approx(2.8016 / 1.96 * (dice.ci95[1] - dice.ci95[0]) / 2, rel=1e-3)
     nsd = comparison.differences[2]
     assert (nsd.metric, nsd.mean, nsd.p) == ("nsd", 0.0, 1.0)
+    assert math.isnan(nsd.ci95[0])  # all groups agree
 
 
 def test_tumour_free_images_that_only_one_model_marks_are_counted(make_score: MakeScore, tmp_path: Path):
@@ -111,6 +112,14 @@ def test_cases_that_are_not_in_both_are_named(write_folder: WriteFolder, tmp_pat
     with pytest.raises(DataError, match="no case in common"):
         compare_evaluations([first, changed])
     assert compare_evaluations([first, first.with_name("second")]).n == 1
+
+
+def test_a_case_whose_content_differs_is_left_out_by_name(make_score: MakeScore, tmp_path: Path):
+    for name in ("first", "second"):
+        scores = (make_score("a", counts_of("0.9")), make_score("b", counts_of("0.8"), sha256=f"of the {name}"))
+        write_evaluation(Evaluation(scores, (), {"name": "m", "sha256": "0"}, 0.5), tmp_path / name)
+    comparison = compare_evaluations([tmp_path / "first", tmp_path / "second"])
+    assert (comparison.n, comparison.left_out) == (1, (("b", "the image or its truth differs"),))
 
 
 def test_seeds_of_the_same_settings(write_folder: WriteFolder, tmp_path: Path):
