@@ -64,14 +64,11 @@ function buildOffer(state, {key, scan: id, name, changed, done}, scan) {
 async function reopen(state, key, id) {
 	const {panel, wanted, dismissed} = state;
 	const {files} = await panel.editor.store.load(key);
-	if (!files.length) {
-		const text = "The files of this work were not stored. Open them to restore it.";
-		return panel.section.dispatchEvent(new CustomEvent("message", {detail: {text}}));
-	}
+	if (!files.length) return panel.fire("message", {text: "The files of this work were not stored. Open them to restore it."});
 	state.all = true; // the other offers stay
 	wanted.set(id, key);
 	dismissed.add(key);
-	return panel.section.dispatchEvent(new CustomEvent("open", {detail: {files}}));
+	return panel.fire("open", {files});
 }
 
 async function forgetAll(state) {

@@ -15,6 +15,7 @@ export function mountPanel(section, viewer, scans) {
 	const panel = {
 		editor, section, tool: null, choose: (name) => chooseTool(panel, name), download: () => startDownload(panel),
 		tell: (text) => put(panel.status, "textContent", text),
+		fire: (type, detail) => section.dispatchEvent(new CustomEvent(type, {detail})),
 	};
 	section.append(buildTools(panel), buildPointing(panel), buildBrush(panel), buildLesions(panel), buildActions(panel), ...buildDownload(panel));
 	listenForKeys(panel);
@@ -118,7 +119,7 @@ function buildDownload(panel) {
 }
 
 async function startDownload(panel) {
-	const {editor, section, format} = panel;
+	const {editor, format} = panel;
 	if (!editor.scan || panel.get.disabled) return;
 	editor.commit();
 	panel.get.disabled = true;
@@ -126,7 +127,7 @@ async function startDownload(panel) {
 	try {
 		const name = await download(editor.scan, editor.scans.items, format.value);
 		panel.tell(`Downloaded ${name}.`);
-		if (format.value === "dataset") section.dispatchEvent(new CustomEvent("dataset", {detail: {name}}));
+		if (format.value === "dataset") panel.fire("dataset", {name});
 	} catch (error) {
 		panel.tell(error.message);
 	} finally {

@@ -103,7 +103,7 @@ const openStores = (transaction, names) =>
 
 const settle = (request) => new Promise((resolve, reject) => {
 	request.onsuccess = () => resolve(request.result);
-	request.onerror = request.onblocked = () => reject(request.error);
+	request.onerror = () => reject(request.error);
 });
 
 export function packLabels(labels) {

@@ -111,9 +111,8 @@ const KEYS = {
 	o: (viewer) => viewer.set({outline: !viewer.options.outline}),
 };
 
-// Run the key of an event; the tool is asked first. Returns whether it meant anything.
+// Run the key of an event. Returns whether it meant anything.
 export function pressKey(viewer, event) {
-	if (viewer.tool?.key?.(event)) return true;
 	if (event.ctrlKey || event.metaKey || event.altKey || !viewer.scan) return false;
 	const arrow = event.shiftKey && event.key.startsWith("Arrow");
 	const action = KEYS[arrow ? `shift+${event.key}` : event.key];
