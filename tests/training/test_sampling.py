@@ -36,6 +36,10 @@ def test_one_source_that_holds_no_tumour_is_visited_like_any_other():
     assert sorted(drawn("aaa", "000")) == [0, 1, 2]
 
 
+def test_tumour_free_slices_of_one_source_have_no_share():
+    assert sorted(drawn("aaaaa", "11100", negatives=0.0)) == [0, 1, 2, 3, 4]
+
+
 def test_the_order_depends_on_seed_and_epoch_alone():
     orders = {
         (seed, epoch): tuple(drawn("a" * 9, "1" * 9, seed=seed, epoch=epoch)) for seed in range(4) for epoch in range(4)
@@ -51,6 +55,8 @@ def test_sources_of_different_size_have_equal_shares():
     assert sum(index < 8 for index in order) == 5
     assert max(counts[index] for index in range(8)) == 1
     assert sorted([counts[8], counts[9]]) == [2, 3]
+    # Of three sources, two each.
+    assert sorted("aaabbc"[index] for index in drawn("aaabbc", "111111")) == ["a", "a", "b", "b", "c", "c"]
 
 
 def test_tumour_free_slices_have_their_share_whatever_their_source():
