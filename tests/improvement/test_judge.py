@@ -61,6 +61,14 @@ def test_gains_and_losses_show_no_difference(make_score):
     assert "too small" not in found.sentence
 
 
+def test_a_p_value_above_the_level_shows_no_difference_whatever_the_interval(make_score):
+    # One of six groups is equal, so that either sign of it reaches the sum: 4 of 64 flips.
+    found = verdict(make_score, [0.5] * 6, [0.8, 0.8, 0.7, 0.75, 0.7, 0.5])
+    assert (found.p, found.higher, found.lower) == (4 / 64, 5, 0)
+    assert found.ci95[0] > 0
+    assert found.verdict == "no difference shown"
+
+
 def test_equal_models_show_no_difference(make_score):
     found = verdict(make_score, [0.5] * 8, [0.5] * 8)
     assert (found.verdict, found.difference, found.p) == ("no difference shown", 0, 1)
@@ -109,3 +117,4 @@ def test_no_slice_shows_nothing():
 def test_only_slices_that_both_models_were_scored_on_count(make_score):
     old, new = scores(make_score, [0.5, 0.6, 0.7]), scores(make_score, [0.6, 0.7])
     assert judge(old, new, part="held-out part", old_model="old").n == 2
+    assert judge(new, old, part="held-out part", old_model="old").n == 2
