@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from tumortrace.data.grey import scale_grey
-from tumortrace.data.head import Head, Window, find_head
+from tumortrace.data.head import Head, Window, find_head, measure_depth, scale
 
 
 def draw_head(size_hw: tuple[int, int], centre_xy: tuple[int, int], axes: tuple[int, int]) -> NDArray[np.uint8]:
@@ -40,6 +40,19 @@ def test_box_of_a_head_that_is_not_in_the_middle_of_a_wide_slice():
     assert head.area == pytest.approx(math.pi * 92 * 122 / (300 * 480), rel=0.07)
     assert head.outside == 0.0
     assert head.close is head.whole
+    found = head.close.find_box()
+    margin = 0.03 * (found.bottom - found.top)  # its longer side
+    assert head.box.top == math.floor(found.top - margin)
+    assert head.box.bottom == math.ceil(found.bottom + margin)
+    assert head.box.left == math.floor(found.left - margin)
+    assert head.box.right == math.ceil(found.right + margin)
+
+
+def test_grey_values_between_two_ends_are_scaled_and_the_frame_is_an_edge():
+    assert scale(np.array([2, 4, 5, 8, 9], np.float32), (4.0, 8.0)).tolist() == [0, 0, 0.25, 1, 1]
+    # One step of OpenCV's distance along a row or column is 0.955.
+    steps = [[1, 1, 1, 1, 1], [1, 2, 2, 2, 1], [1, 1, 1, 1, 1]]
+    assert measure_depth(np.ones((3, 5), np.bool_)) == pytest.approx(0.955 * np.array(steps), abs=1e-3)
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.int16])
