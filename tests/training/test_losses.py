@@ -30,6 +30,11 @@ def truths_of(*values: int) -> Tensor:
         ("cross_entropy", -(math.log(0.8) + math.log(0.6) + math.log(0.9)) / 3),
         # Three pixels: 0.003 are added above and below, and half of it in Tversky's fraction.
         ("dice", 1 - (2 * (0.8 + 0.6) + 0.003) / (0.8 + 0.6 + 0.1 + 2 + 0.003)),
+        # The tumour channel alone, with MONAI's 1e-5 above and below, and the cross-entropy.
+        (
+            "pooled_dice_cross_entropy",
+            1 - (2.8 + 1e-5) / (3.5 + 1e-5) - (math.log(0.8) + math.log(0.6) + math.log(0.9)) / 3,
+        ),
         ("tversky", 1 - (1.4 + 0.0015) / (1.4 + 0.3 * 0.1 + 0.7 * (0.2 + 0.4) + 0.0015)),
         # MONAI averages the focal loss over both channels, which are each other's complement.
         ("focal", -(0.04 * math.log(0.8) + 0.16 * math.log(0.6) + 0.01 * math.log(0.9)) / 6),
