@@ -83,6 +83,33 @@ def test_strong_noise_in_the_air_is_not_taken_for_the_head():
     assert head_of(noisy).outside == 0.0
 
 
+def test_a_ragged_patch_of_noise_is_not_taken_for_the_head():
+    pixels = draw_head((240, 300), (150, 120), (30, 35))
+    noisy = pixels.copy()
+    cv2.ellipse(noisy, (150, 120), (120, 90), 0, 50, 310, 48, 30)  # a C around the head, larger than that
+    assert_close(head_of(noisy).box, head_of(pixels).box, within=6)
+
+
+@pytest.mark.parametrize("shape", ["reaches an edge", "ragged"])
+def test_a_bright_part_of_a_head_that_fills_the_slice_is_not_taken_for_it(shape: str):
+    pixels = np.full((200, 240), 70, np.uint8)
+    pixels[:20, :20] = 0
+    if shape == "ragged":
+        cv2.ellipse(pixels, (120, 100), (70, 60), 0, 50, 310, 250, 14)
+    else:
+        pixels[120:, 60:180] = 250
+    assert head_of(pixels).box == Window(0, 200, 0, 240)
+
+
+def test_a_dim_object_that_is_larger_than_a_bright_one_stays_the_head_if_it_is_compact():
+    pixels = np.zeros((240, 300), np.uint8)
+    cv2.ellipse(pixels, (110, 120), (90, 100), 0, 0, 360, 64, cv2.FILLED)
+    cv2.ellipse(pixels, (260, 120), (20, 30), 0, 0, 360, 250, cv2.FILLED)
+    top, bottom, left, right = head_of(pixels).box
+    assert (top, left, right) == pytest.approx((14, 14, 206), abs=6)
+    assert bottom == pytest.approx(226, abs=6)
+
+
 def test_a_head_that_fills_the_slice_keeps_its_scalp():
     pixels = draw_head((200, 200), (100, 100), (70, 80))
     cv2.ellipse(pixels, (100, 100), (104, 104), 0, 0, 360, 110, 40)
