@@ -130,6 +130,20 @@ def test_results_name_the_command_of_every_figure(page):
         assert "```sh" in text
 
 
+def run_git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_figures_cite_commits_of_this_history():
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    cited = set(re.findall(r"(?:commit|as of) `([0-9a-f]{7,12})`", text))
+    assert len(cited) > 20
+    wrong = [commit for commit in sorted(cited) if run_git("merge-base", "--is-ancestor", commit, "HEAD").returncode]
+    if len(wrong) > len(cited) / 2:
+        pytest.skip("the history is not here")
+    assert not wrong, "a rebase gave these commits other names"
+
+
 def test_every_table_is_shown_and_captioned():
     tables = ROOT / "docs" / "results" / "tables"
     names = {path.stem for path in tables.glob("*.csv")}
