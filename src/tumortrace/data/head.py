@@ -198,6 +198,17 @@ def measure_depth(head: NDArray[np.bool_] | NDArray[np.uint8]) -> Grey:
     return np.asarray(cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1], dtype=np.float32)
 
 
+def trace_outline(head: Mask) -> NDArray[np.int32]:
+    """Return the outline (N, 1, 2) of the largest object of a mask, which holds at least one, as x and y in pixels."""
+    contours, _ = cv2.findContours(head.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    return np.asarray(max(contours, key=cv2.contourArea), dtype=np.int32)
+
+
+def measure_solidity(outline: NDArray[np.int32]) -> float:
+    """Return the area within an outline of ``trace_outline`` over that of its convex hull."""
+    return cv2.contourArea(outline) / max(cv2.contourArea(cv2.convexHull(outline)), 1.0)
+
+
 def rank(values: NDArray[Any], fraction: float) -> float:
     """Return the value below which a fraction of the others lies; five times as fast as NumPy's quantiles.
 
@@ -236,24 +247,19 @@ def _find_bright(grey: Grey, level: float) -> Mask:
 
 
 def _may_be_noise(mask: Mask) -> bool:
-    return all(_reaches_edges(mask)) or _measure_solidity(mask) < RAGGED
+    """Whether an object lies as noise in the air does: up to all edges, or in ragged patches."""
+    return all(_reaches_edges(mask)) or measure_solidity(trace_outline(mask)) < RAGGED
 
 
 def _stands_free(mask: Mask) -> bool:
-    return not any(_reaches_edges(mask)) and _measure_solidity(mask) >= COMPACT
+    """Whether an object is compact and has background on all sides, as a head within noise has."""
+    return not any(_reaches_edges(mask)) and measure_solidity(trace_outline(mask)) >= COMPACT
 
 
 def _reaches_edges(mask: Mask) -> list[bool]:
     """Whether an object comes as near to the top, bottom, left and right edge as noise in the air does."""
     edges = (mask[:EDGE_PX], mask[-EDGE_PX:], mask[:, :EDGE_PX], mask[:, -EDGE_PX:])
     return [bool(edge.any()) for edge in edges]
-
-
-def _measure_solidity(mask: Mask) -> float:
-    """Return the area of an object over that of its convex hull."""
-    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    outline = max(contours, key=cv2.contourArea)
-    return cv2.contourArea(outline) / max(cv2.contourArea(cv2.convexHull(outline)), 1.0)
 
 
 def _find_largest(bright: Mask) -> Mask | None:

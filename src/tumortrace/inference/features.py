@@ -8,7 +8,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumortrace.data.head import BRAIN_DEPTH, SmallPicture, measure_depth, rank, shrink
+from tumortrace.data.head import (
+    BRAIN_DEPTH,
+    SmallPicture,
+    measure_depth,
+    measure_solidity,
+    rank,
+    shrink,
+    trace_outline,
+)
 from tumortrace.data.upright import UprightSlice, two_ends
 
 GRAIN_PX = 256
@@ -129,12 +137,11 @@ class _Shape(NamedTuple):
 
 def _trace(head: Mask) -> _Shape:
     pixels = head.astype(np.uint8)
-    contours, _ = cv2.findContours(pixels, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     sums = cv2.moments(pixels, binaryImage=True)
     centre_xy = np.array([sums["m10"], sums["m01"]]) / sums["m00"]
     spread = np.array([[sums["mu20"], sums["mu11"]], [sums["mu11"], sums["mu02"]]]) / sums["m00"]
     # A little more than that, so that a line of pixels has an inverse.
-    return _Shape(np.asarray(max(contours, key=cv2.contourArea), np.int32), centre_xy, spread + 1e-6 * np.eye(2))
+    return _Shape(trace_outline(head), centre_xy, spread + 1e-6 * np.eye(2))
 
 
 def _measure_shape(head: Mask, shape: _Shape) -> dict[str, float]:
@@ -143,7 +150,7 @@ def _measure_shape(head: Mask, shape: _Shape) -> dict[str, float]:
     turned_width, turned_height = cv2.minAreaRect(outline)[1]
     short, long = np.sqrt(np.linalg.eigvalsh(spread))
     return {
-        "solidity": cv2.contourArea(outline) / max(cv2.contourArea(cv2.convexHull(outline)), 1.0),
+        "solidity": measure_solidity(outline),
         "ellipse": _overlap_with_ellipse(head, centre_xy, spread),
         "elongation": float(long / short),
         "width": box_width / box_height,

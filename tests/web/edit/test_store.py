@@ -227,19 +227,23 @@ def test_work_that_another_tab_forgot_is_saved_whole_with_the_next_step(run: Run
     assert run(body) == [0, "1..11"]
 
 
+REFUSING = """const store = await m.openStore(), told = [];
+    const wait = () => new Promise((go) => setTimeout(go, 100));
+    const one = open(given.slices, {id: "full"});
+    const note = ({type, detail}) => told.push(detail ?? type);
+    for (const type of ["saved", "unsaved"]) one.editor.addEventListener(type, note);
+    one.editor.attach(store);
+    one.editor.set({size: 1});
+    one.stroke(m.brush(one.editor), [0, 0]);
+    await wait();
+    const {saveStep} = store;
+    store.saveStep = () => Promise.reject(new DOMException("", "QuotaExceededError"));
+"""
+"""A stroke that is saved; what follows is refused until ``saveStep`` is back."""
+
+
 def test_a_step_that_could_not_be_written_is_saved_with_the_next_one(run: Run) -> None:
-    body = """const store = await m.openStore();
-        const wait = () => new Promise((go) => setTimeout(go, 100));
-        const one = open([["....."], ["....."]], {id: "full"}), told = [];
-        const note = ({type, detail}) => told.push(detail ?? type);
-        for (const type of ["saved", "unsaved"]) one.editor.addEventListener(type, note);
-        one.editor.attach(store);
-        one.editor.set({size: 1});
-        one.stroke(m.brush(one.editor), [0, 0]);
-        await wait();
-        const {saveStep} = store;
-        store.saveStep = () => Promise.reject(new DOMException("", "QuotaExceededError"));
-        one.viewer.show(1);
+    body = """one.viewer.show(1);
         one.stroke(m.brush(one.editor), [1, 0]); // the first step of its slice
         await wait();
         const failed = told.at(-1);
@@ -247,27 +251,18 @@ def test_a_step_that_could_not_be_written_is_saved_with_the_next_one(run: Run) -
         one.stroke(m.brush(one.editor), [3, 0]);
         await wait();
         const {key} = one.editor.stateOf(one.scan).work;
-        const again = open([["....."], ["....."]], {id: "full"});
+        const again = open(given.slices, {id: "full"});
         again.editor.attach(store);
         await again.editor.restore(again.scan, key);
         await store.forget(key);
         return [failed, told.at(-1), again.shown()]"""
-    failed, last, restored = run(body)
+    failed, last, restored = run(REFUSING + body, slices=[["....."], ["....."]])
     assert [failed, last] == ["QuotaExceededError", "saved"]
     assert restored == [["1...."], [".1.1."]]
 
 
 def test_a_step_behind_a_failed_one_saves_both(run: Run) -> None:
-    body = """const store = await m.openStore();
-        const wait = () => new Promise((go) => setTimeout(go, 100));
-        const one = open([["....."]], {id: "hole"});
-        one.editor.attach(store);
-        one.editor.set({size: 1});
-        one.stroke(m.brush(one.editor), [0, 0]);
-        await wait();
-        const {saveStep} = store;
-        store.saveStep = () => Promise.reject(new DOMException("", "QuotaExceededError"));
-        one.stroke(m.brush(one.editor), [1, 0]);
+    body = """one.stroke(m.brush(one.editor), [1, 0]);
         store.saveStep = saveStep;
         one.stroke(m.brush(one.editor), [3, 0]); // before the failure is known
         await wait();
@@ -275,7 +270,7 @@ def test_a_step_behind_a_failed_one_saves_both(run: Run) -> None:
         const {steps} = await store.load(key);
         await store.forget(key);
         return steps.map(({runs}) => runs[0])"""
-    assert run(body) == [0, 1, 3]
+    assert run(REFUSING + body, slices=[["....."]]) == [0, 1, 3]
 
 
 def test_labels_are_packed_without_loss(run: Run) -> None:
