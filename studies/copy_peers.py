@@ -74,7 +74,7 @@ def score(folder: Path) -> None:
     """Print the table: copies found of each kind, pairs of strangers, seconds."""
     document = json.loads((folder / "planted.json").read_text())
     columns = {}
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(folder.glob("*.json"), key=lambda path: (path.stem != "tumortrace", path.name)):
         if path.name != "planted.json":
             found = json.loads(path.read_text())
             columns |= _score_tool(path.stem, found, document)

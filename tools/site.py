@@ -36,7 +36,7 @@ CHAPTERS = {
     },
     "Reference": [f"{REFERENCE}/{name}.md" for name in ("commands", "python", "files", "settings")],
     "Explanation": ["trust", "model", "metrics", "design", "reliability"],
-    "Results": ["paper", "results/*", "reproduce", "dataset_cards", "MODEL_CARD.md", "checklist"],
+    "Results": ["results/*", "paper", "reproduce", "dataset_cards", "MODEL_CARD.md", "checklist"],
     "Decisions": ["decisions/README", "decisions/0*"],
     "More": [],
 }
