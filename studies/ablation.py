@@ -1,9 +1,10 @@
 """Ablation: one change to the recipe at a time, on one grouped fold.
 
 ``python -m studies.ablation DATA --sources DIR --out DIR`` trains every row of ``ROWS`` on three folds of
-``studies.sources`` and scores it on every second slice of the fourth. Each training is smaller than a real one
-(``SCREENING``), so the table ranks changes and does not predict scores. Finished rows are not trained again, so that
-several processes can share them: ``--row NAME`` runs one row alone. The table has all finished rows.
+``studies.sources`` and scores it on every second slice of the fourth that is no copy of a training slice. Each training
+is smaller than a real one (``SCREENING``), so the table ranks changes and does not predict scores. Finished rows are
+not trained again, so that several processes can share them: ``--row NAME`` runs one row alone. The table has all
+finished rows.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from reproduction.runs import finish_run
 from rich.console import Console
 from rich.table import Table
 
-from studies.screening import open_sources
+from studies.screening import leave_out_copies, open_sources
 from tumortrace.cli import run_script
 from tumortrace.config import load_config
+from tumortrace.copies.described import describe_cases
 from tumortrace.copies.split_files import apply_split
+from tumortrace.copies.training_index import build_training_index
 from tumortrace.data.cases import read_cases
 from tumortrace.data.dataset import Dataset
 from tumortrace.errors import ConfigError
@@ -34,7 +37,11 @@ from tumortrace.metrics.intervals import mean_interval
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.progress import tell
 
+IMPLANTS = ("augmentation.implants=true", "training.negatives=0.45")
+"""What the last stages of the shipped models set."""
+
 SCREENING = (
+    *IMPLANTS,
     "recipe.size_hw=[160, 160]",
     "training.epochs=5",
     "training.epoch_slices=2048",
@@ -71,10 +78,12 @@ ROWS: dict[str, tuple[str, ...]] = {
     "no geometry": ("augmentation.geometry=false",),
     "no intensity": ("augmentation.intensity=false",),
     "no appearance": ("augmentation.appearance=false",),
+    "no implanted tumours": ("augmentation.implants=false",),
     "no erased tumours": ("augmentation.erasures=false",),
     "no averaged weights": ("training.average=0.0",),
     "constant rate": ("training.schedule=constant",),
     "consensus outlines": ("training.outlines=consensus",),
+    "35 % tumour-free slices": ("training.negatives=0.35",),
     "no tumour-free slices": ("training.negatives=0.0",),
     "no hard tumour-free slices": ("training.hard_negatives=0.0",),
     "figshare's outlines alone": (),
@@ -86,9 +95,12 @@ ONE_OUTLINE = {"figshare's outlines alone": ("brisc", "figshare"), "BRISC's outl
 
 
 def open_held_out(data: Path, sources: Path) -> tuple[Dataset, dict[str, str]]:
-    """Return the slices with one fold as TEST, and the group of each."""
+    """Return the slices with one fold as TEST, without copies of the others, and the group of each."""
     whole, split = open_sources(data, sources)
-    return apply_split(whole, split, fold=FOLD), {case.file: case.group for case in split.cases}
+    dataset = apply_split(whole, split, fold=FOLD)
+    learnt = dataset.select("train")
+    held_out = leave_out_copies(dataset.select("test"), build_training_index(describe_cases(learnt)))
+    return replace(dataset, records=(*learnt, *held_out)), {case.file: case.group for case in split.cases}
 
 
 def stand_in(dataset: Dataset, absent: str, present: str) -> Dataset:

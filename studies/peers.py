@@ -1,8 +1,9 @@
 """Other networks with the same data, augmentation, loop and training time.
 
 ``python -m studies.peers DATA --sources DIR --minutes 8`` trains each on three folds of ``studies.sources`` and prints
-its Dice with intervals on every second slice of the fourth, its parameters, and the milliseconds of a slice in ONNX
-Runtime. Finished networks are not trained again, so that several processes can share the work with ``--network NAME``.
+its Dice with intervals on every second slice of the fourth that is no copy of a training slice, its parameters, and the
+milliseconds of a slice in ONNX Runtime. Finished networks are not trained again, so that several processes can share
+the work with ``--network NAME``.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from studies.ablation import one_map, open_held_out, score
+from studies.ablation import IMPLANTS, one_map, open_held_out, score
 from tumortrace.cli import run_script
 from tumortrace.config import Config, load_config
 from tumortrace.data.dataset import Dataset
@@ -139,7 +140,7 @@ def main(
     out: Annotated[Path, typer.Option()] = Path("runs/peers"),
 ) -> None:
     """Train what is not trained yet, score everything, print the table."""
-    settings = [f"training.threads={threads}", f"training.epoch_slices={EPOCH_SLICES}"]
+    settings = [*IMPLANTS, f"training.threads={threads}", f"training.epoch_slices={EPOCH_SLICES}"]
     config = load_config("fast", settings)
     of_peers = load_config("fast", [*settings, *one_map("dice_cross_entropy")])
     dataset, group_of = open_held_out(data, sources)

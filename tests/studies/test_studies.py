@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import onnx
 import pytest
 import torch
 from benchmarks.steps import count_gflop
+from numpy.typing import NDArray
 from studies.ablation import ROWS, compare, stand_in
 from studies.definition import GROWTHS, THRESHOLDS, adjust, dice_of_variants
 from studies.next_hospital import halve
@@ -17,11 +19,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from studies import ablation
 from tumortrace.config import load_config
+from tumortrace.copies.splits import Split, SplitCase
 from tumortrace.data.cases import CaseRecord
 from tumortrace.data.dataset import Dataset
 from tumortrace.errors import ConfigError
 from tumortrace.inference.model import open_model
 from tumortrace.training.networks import build_network
+
+DrawHead = Callable[..., NDArray[np.uint8]]
+WriteCase = Callable[..., CaseRecord]
 
 
 def result_of(dices: dict[str, float]):
@@ -56,6 +62,21 @@ def test_one_row_is_printed_beside_all_that_are_finished(
     assert [name for name in ROWS if f" {name} " in printed] == ["fast", "192 x 192"]
     with pytest.raises(ConfigError, match="--row 200 x 200: no such row; the rows are fast, second seed"):
         ablation.main(tmp_path, tmp_path, tmp_path, ["200 x 200"])
+
+
+def test_a_copy_of_a_training_slice_is_not_held_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, draw_head: DrawHead, write_case: WriteCase
+):
+    empty = np.zeros((170, 140), dtype=np.bool_)
+    learnt, other = (write_case(f"{seed}", draw_head(seed), empty) for seed in (1, 2))
+    mirrored = write_case("mirrored", draw_head(1)[:, ::-1].copy(), empty)
+    folds = {learnt.case_id: "3", mirrored.case_id: "4", other.case_id: "4"}
+    split = Split(tuple(SplitCase(file, "", fold, f"of {file}") for file, fold in folds.items()), by="groups")
+    whole = Dataset(tmp_path, (learnt, mirrored, other), ())
+    monkeypatch.setattr(ablation, "open_sources", lambda *_: (whole, split))
+    dataset, group_of = ablation.open_held_out(tmp_path, tmp_path)
+    assert [(record.case_id, record.part) for record in dataset.records] == [("1.png", "train"), ("2.png", "test")]
+    assert group_of["2.png"] == "of 2.png"
 
 
 def test_slices_of_one_source_train_in_place_of_another():
