@@ -114,7 +114,10 @@ RETRAIN = {
         f"{SOURCES} && {FOLDS} --config fast {SMOOTH} --set training.epoch_slices=2048 --set training.epochs=24 "
         "--set training.coarse_epochs=14 --set recipe.size_hw=[192,192] --out runs/first"
         f" && {LAST_OF_FAST} --out runs/last && {LAST_OF_FAST} {IMPLANTS} --out runs/implants"
-        " && python -m studies.mean_of_runs runs/first runs/last runs/implants --out runs/fast"
+        " && python -m studies.mean_of_runs runs/first runs/last runs/implants --out runs/three"
+        f" && {TRAIN} --split sources/all.json --set training.threads=1 --config fast --from runs/three {SMOOTH} "
+        f"{FINER} {IMPLANTS} --set training.epoch_slices=1280 --set training.epochs=20 --set recipe.size_hw=[256,256] "
+        "--out runs/finer && python -m studies.mean_of_runs runs/three runs/finer --out runs/fast"
     ),
 }
 LICENCE = "CC BY-NC-SA 4.0 (part of the data is non-commercial and share-alike); the code is Apache-2.0"
