@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
-from tools.publish_weights import score
+from tools.publish_weights import recall_ancestor, score
 
+from tumortrace.errors import DataError
 from tumortrace.evaluation.folder import COLUMNS, ImageRow
 
 UNKNOWN: dict[str, Any] = dict.fromkeys(COLUMNS, "") | {"clean": True, "similarity": math.nan}
@@ -59,3 +62,16 @@ def test_one_group_and_equal_counts_have_no_interval():
     low, high = scores["mean Dice of slices"]["figshare"]["ci95"]
     assert low <= 0.375 <= high
     assert scores["false lesions per head"]["lgg"]["ci95"] is None
+
+
+def test_a_run_that_began_from_the_model_it_replaces_knows_all_slices_if_they_are_its_own(tmp_path: Path):
+    before = tmp_path / "fast.json"
+    before.write_text(json.dumps({"training_sha256": ["a", "b"]}))
+    card = {"began_from": "fast", "remembered": False, "shipped_ancestors": ["fast"]}
+    known = {"began_from": "fast", "remembered": True}
+    assert recall_ancestor(card, {"training_sha256": ["a", "b", "c"]}, before=before) == known
+    assert recall_ancestor(known, {"training_sha256": ["a"]}, before=before) == known
+    with pytest.raises(DataError, match=r"fast.json: the run began from a model of other training slices"):
+        recall_ancestor(card, {"training_sha256": ["a", "c"]}, before=before)
+    with pytest.raises(DataError, match="of other training slices"):
+        recall_ancestor(card | {"shipped_ancestors": ["default"]}, {"training_sha256": ["a", "b"]}, before=before)

@@ -148,7 +148,8 @@ def main(
     recipe = load_config(str(groups / "calibrated.toml")).recipe
     model = onnx.load(run / "model.onnx")
     properties = {entry.key: entry.value for entry in model.metadata_props if entry.key != SEAL}
-    card = json.loads(properties[CARD]) | {"name": name}
+    described = describe(run, name=name)
+    card = recall_ancestor(json.loads(properties[CARD]), described, before=WEIGHTS / f"{name}.json") | {"name": name}
     network = (config := load_config(str(run / "config.toml"))).network
     recipe = replace(recipe, size_hw=config.recipe.size_hw)
     renewed = {RECIPE: recipe_to_json(recipe), CARD: json.dumps(card, sort_keys=True)}
@@ -160,8 +161,10 @@ def main(
     there = folded.keys() & read_initializers(WEIGHTS / f"{name}.onnx").keys()
     write_atomically(WEIGHTS / f"{name}.safetensors", read_weights_as_half(run / "best.safetensors", without=there))
     rows = read_rows(groups, split)
-    document = describe(run, name=name, sha256=hashlib.sha256(data).hexdigest()) | {
-        "scores": score(rows, read_rows(sources, split) if sources else [])
+    document = {
+        "sha256": hashlib.sha256(data).hexdigest(),
+        **described,
+        "scores": score(rows, read_rows(sources, split) if sources else []),
     }
     write_atomically(WEIGHTS / f"{name}.json", (json.dumps(document, indent=1) + "\n").encode())
     print(f"{WEIGHTS / name}.onnx: {len(data) / 2**20:.1f} MiB")
@@ -176,13 +179,12 @@ def read_rows(folder: Path, split: Path | None) -> list[ImageRow]:
     return [replace(row, group=group_of[row.file], patient=group_of[row.file] if row.patient else "") for row in rows]
 
 
-def describe(run: Path, *, name: str, sha256: str) -> dict[str, Any]:
-    """Return the card without its scores."""
+def describe(run: Path, *, name: str) -> dict[str, Any]:
+    """Return the card without its scores and the hash of the file."""
     manifest = json.loads((run / "manifest.json").read_text())
     cases = manifest["data"]["train"]["cases"]
     counts = {source: sum(case.startswith(f"{source}/") for case in cases) for source in DATA}
     return {
-        "sha256": sha256,
         "summary": SUMMARIES[name],
         "intended_use": "research and teaching; a first outline for a person to correct",
         "limits": (*LIMITS, FALSE_ALARMS),
@@ -194,6 +196,28 @@ def describe(run: Path, *, name: str, sha256: str) -> dict[str, Any]:
         "retrain": RETRAIN[name],
         "scored_on": SCORED_ON[name],
     }
+
+
+def recall_ancestor(card: dict[str, Any], described: dict[str, Any], *, before: Path) -> dict[str, Any]:
+    """Return the card of an ONNX file; all training slices are known if those of the replaced model are the run's own.
+
+    A run that begins from a shipped model does not know its training slices, but its published card lists them.
+
+    Args:
+        card: Of the run.
+        described: The card to be published.
+        before: The published card that is replaced.
+
+    Raises:
+        DataError: The run began from another shipped model, or the replaced one learnt from other slices too.
+    """
+    if not card.get("shipped_ancestors"):
+        return card
+    replaced = json.loads(before.read_text())
+    others = set(replaced["training_sha256"]) - set(described["training_sha256"])
+    if card["shipped_ancestors"] != [before.stem] or others:
+        raise DataError(f"{before}: the run began from a model of other training slices; begin from one of the same")
+    return {key: value for key, value in card.items() if key != "shipped_ancestors"} | {"remembered": True}
 
 
 def list_pictures(run: Path, training: list[str], *, before: Path) -> list[str]:
