@@ -34,6 +34,7 @@ def test_there_and_back(tmp_path_factory, written):
         ("image,mask,size_bytes\na.png,b.png,17\n", Pair("a.png", "b.png", None, 17)),
         ("\ufeffpatient,mask,image,area\nAnn,b.png,a.png,0.5\n", Pair("a.png", "b.png", "Ann", -1)),
         ("image,mask,patient,size_bytes\na.png,b.png,Ann,many\n", Pair("a.png", "b.png", "Ann", -1)),
+        (f"image,mask,patient,size_bytes\na.png,b.png,Ann,{'9' * 5000}\n", Pair("a.png", "b.png", "Ann", -1)),
         ("image,mask,patient,size_bytes\na.png\n", Pair("a.png", "", None, -1)),
         ('\ufeff"Image";"Mask";"Patient ID"\r\na.png;b.png; Ann \r\n;;\r\n', Pair("a.png", "b.png", "Ann")),
         ("sep=;\nimage;mask;PatientID\na.png;b.png;Ann\n", Pair("a.png", "b.png", "Ann")),
@@ -105,7 +106,12 @@ def test_columns_that_no_reader_knows_are_listed(tmp_path):
 
 @pytest.mark.parametrize(
     ("header", "names_masks", "faulty"),
-    [("image,mask,size_bytes", True, False), ("image", False, False), ("image,who", False, True)],
+    [
+        ("image,mask,size_bytes", True, False),
+        ("image", False, False),
+        ("image,who", False, True),
+        ("image,mask,", True, False),  # without a name, as that of an index
+    ],
 )
 def test_a_table_lacks_the_patients_only_where_a_column_may_be_theirs(tmp_path, header, names_masks, faulty):
     (tmp_path / "pairs.csv").write_text(f"{header}\na.png,1,2\n")
@@ -179,6 +185,7 @@ def test_unsafe_and_repeated_names():
     ]
     assert findings[2].cause == "listed again, with mask 'late.png'; its first row, with mask '', is used"
     assert "'../e.png'" in findings[3].cause
+    assert check_pairs([Pair("./p//a.png", "m.png")], prefix="") == ([Pair("p/a.png", "m.png")], [])
 
 
 @pytest.mark.parametrize(
@@ -190,6 +197,7 @@ def test_unsafe_and_repeated_names():
         (["p1/A.JPG", "p2/a.jpg"], ["P1/a.png", "p2/a.png"], {"p1/A.JPG": "P1/a.png", "p2/a.jpg": "p2/a.png"}),
         (["u\u0308.jpg"], ["\u00fc.png"], {"u\u0308.jpg": "\u00fc.png"}),
         (["c0_0000.png"], ["c0.png"], {"c0_0000.png": "c0.png"}),
+        (["c0_left.png"], ["c0.png"], {"c0_left.png": ""}),
         (["1.png"], ["mask_1.png"], {"1.png": "mask_1.png"}),
         (
             ["img_1.png", "Image 2.png"],
@@ -198,6 +206,9 @@ def test_unsafe_and_repeated_names():
         ),
         (["p/1-slice.png"], ["p/1.png"], {"p/1-slice.png": "p/1.png"}),
         (["img_1.png", "1.png"], ["mask_1.png"], {"img_1.png": "", "1.png": "mask_1.png"}),
+        (["img_1.png", "img_2.png"], ["mask_1.png"], {"img_1.png": "mask_1.png", "img_2.png": ""}),
+        (["img_1.png"], ["mask_1.png", "img_1.png"], {"img_1.png": "img_1.png"}),
+        (["img_1.png"], ["mask_1.png", "p/img_1.png"], {"img_1.png": "mask_1.png"}),
         (["p0/s0.png", "p1/s1.png"], ["s0.png", "x/s1_seg.png"], {"p0/s0.png": "s0.png", "p1/s1.png": "x/s1_seg.png"}),
         (["a.png", "a_mask.png"], ["a.png", "a_mask.png"], {"a.png": "a.png", "a_mask.png": "a_mask.png"}),
         (["a.png"], ["b.png", "_mask.png"], {"a.png": ""}),
@@ -210,11 +221,13 @@ def test_masks_are_matched_by_name(images, masks, expected):
     assert claimed == set(expected.values()) - {""}
 
 
-def test_of_several_masks_that_of_the_very_name_is_used():
-    (pair,), (finding,), claimed = match_names(["a.jpg"], ["a_mask.png", "a.png", "a_seg.png"])
+@pytest.mark.parametrize("others", [["a_mask.png"], ["a_mask.png", "a_seg.png"]])
+def test_of_several_masks_that_of_the_very_name_is_used(others):
+    (pair,), (finding,), claimed = match_names(["a.jpg"], [*others, "a.png"])
     assert pair.mask == "a.png"
-    assert finding.cause == "several masks (a.png, a_mask.png, a_seg.png); a.png is used"
-    assert claimed == {"a.png", "a_mask.png", "a_seg.png"}
+    assert (finding.kind, finding.severity) == ("duplicate-record", "warning")
+    assert finding.cause == f"several masks ({', '.join(['a.png', *others])}); a.png is used"
+    assert claimed == {"a.png", *others}
 
 
 def test_masks_of_other_folders_are_left_where_their_name_is_not_unique():
