@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 import tumortrace.data.upright as upright_module
-from tumortrace.config import Recipe
+from tumortrace.config import CONFIDENCE_WEIGHTS, Recipe
 from tumortrace.data.slice import Slice
 from tumortrace.errors import ModelError
 from tumortrace.inference.acquisition import Acquisition
@@ -20,6 +20,8 @@ from tumortrace.inference.model import Model
 from tumortrace.inference.predict import predict
 
 OpenHandModel = Callable[..., Model]
+
+LARGE_HW = (80, 100)  # a smaller picture is reviewed for its size
 
 
 def bright(size_hw: tuple[int, int], rows: slice, columns: slice, dtype: type[Any] = np.uint8) -> NDArray[Any]:
@@ -104,6 +106,21 @@ def test_confidence_of_a_mask_is_the_mean_probability_over_it(open_hand_model: O
     assert prediction.lesions[0].confidence == pytest.approx((2 * low + high) / 3)
 
 
+def test_probability_is_calibrated_by_the_temperature(open_hand_model: OpenHandModel):
+    # 0, 0, 0 and 60: one pixel of four lies sqrt(3) deviations above the mean; a temperature of 4 divides the logit.
+    pixels = np.array([[0, 0], [60, 0]], dtype=np.uint8)
+    prediction = predict_pixels(open_hand_model(Recipe((2, 2), temperature=4.0), gain=1.0), pixels)
+    assert prediction.probability[1, 0] == pytest.approx(1 / (1 + math.exp(-2 * math.sqrt(3) / 4)))
+    assert prediction.probability[0, 1] == pytest.approx(1 / (1 + math.exp(2 / math.sqrt(3) / 4)))
+
+
+def test_confidence_is_the_estimate_of_the_recipe_that_has_weights_for_it(open_hand_model: OpenHandModel):
+    # The constant alone weighs: the logistic function of log 3 is 3 / 4.
+    recipe = Recipe(LARGE_HW, confidence=(math.log(3), *[0.0] * (CONFIDENCE_WEIGHTS - 1)))
+    prediction = predict_pixels(open_hand_model(recipe), bright(LARGE_HW, slice(10, 70), slice(10, 90)))
+    assert prediction.confidence == pytest.approx(0.75)
+
+
 def test_confidence_of_an_empty_mask_is_what_the_likeliest_pixel_lacks(open_hand_model: OpenHandModel):
     # One pixel of 12 lit: (1 - 1/12) / sqrt(1/12 - 1/144) = sqrt(11) deviations above the mean.
     pixels = np.zeros((3, 4), dtype=np.uint8)
@@ -115,8 +132,6 @@ def test_confidence_of_an_empty_mask_is_what_the_likeliest_pixel_lacks(open_hand
 
 
 # --- reasons for review ---
-
-LARGE_HW = (80, 100)  # a smaller picture is reviewed for its size
 
 
 def predict_block(open_hand_model: OpenHandModel, rows: slice, columns: slice, *, gain: float = 50.0, **recipe: float):

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from tumortrace.config import CONFIDENCE_WEIGHTS, Recipe
 from tumortrace.data.head import Window
-from tumortrace.data.upright import turn_upright
+from tumortrace.data.upright import UprightSlice, turn_upright
 from tumortrace.errors import ConfigError
 from tumortrace.inference.recipe import (
     apply_temperature,
     cut_out,
     find_window,
+    prepare,
     prepare_mask,
     prepare_pixels,
     recipe_from_json,
@@ -55,6 +56,14 @@ def test_picture_on_the_network_grid_is_only_standardised():
 def test_wide_picture_is_padded_above_and_below_with_its_darkest_value():
     prepared = prepare_pixels(np.array([[5, 7, 9]], dtype=np.uint8), Recipe((3, 3), pad_to_square=True))
     np.testing.assert_allclose(prepared, standardised([[5, 5, 5], [5, 7, 9], [5, 5, 5]]), rtol=1e-6)
+
+
+def test_padding_is_as_dark_as_the_darkest_pixel_below_the_scale():
+    # Half a per cent of the pixels lie below 0.
+    upright = UprightSlice(np.array([[-0.5, 0.0, 1.0]], dtype=np.float32), inverted=False, framed=False, head=None)
+    prepared = prepare(upright, Recipe((3, 3), pad_to_square=True))
+    expected = standardised([[-0.5, -0.5, -0.5], [-0.5, 0.0, 1.0], [-0.5, -0.5, -0.5]])
+    np.testing.assert_allclose(prepared, expected, rtol=1e-6)
 
 
 def test_odd_row_of_padding_goes_below():
@@ -182,6 +191,14 @@ def test_mask_shrinks_to_the_nearest_pixels():
         [False, False, False],
         [True, False, False],
     ]
+
+
+def test_mask_that_grows_keeps_its_corners():
+    # Interpolated and rounded, the pixel of 4 x 4 for one would lack its inner corner: 0.625 x 0.625 is less than half.
+    grown = np.zeros((8, 8), dtype=np.bool_)
+    grown[:4, 4:] = True
+    mask = np.array([[False, True], [False, False]])
+    assert np.array_equal(prepare_mask(mask, Recipe((8, 8)), Window(0, 2, 0, 2)), grown)
 
 
 @pytest.mark.parametrize("pad_to_square", [False, True])

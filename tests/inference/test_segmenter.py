@@ -177,7 +177,9 @@ def test_a_recipe_that_averages_needs_no_asking():
     averaging, plain = (replace(shipped, recipe=replace(shipped.recipe, average_mirror=wish)) for wish in (True, False))
     by_recipe = Segmenter(averaging).predict(PHANTOM).probability
     assert np.array_equal(by_recipe, Segmenter(plain, tta=True).predict(PHANTOM).probability)
-    assert not np.array_equal(by_recipe, Segmenter(plain).predict(PHANTOM).probability)
+    unasked = predict(plain, Slice(PHANTOM, "x")).probability
+    assert np.array_equal(unasked, Segmenter(plain).predict(PHANTOM).probability)
+    assert not np.array_equal(unasked, by_recipe)
 
 
 def test_a_picture_and_its_inverse_give_the_same_mask():
