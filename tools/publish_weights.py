@@ -204,12 +204,12 @@ def recall_ancestor(card: dict[str, Any], described: dict[str, Any], *, before: 
     A run that begins from a shipped model does not know its training slices, but its published card lists them.
 
     Args:
-        card: Of the run.
+        card: Card in the ONNX file of the run.
         described: The card to be published.
         before: The published card that is replaced.
 
     Raises:
-        DataError: The run began from another shipped model, or the replaced one learnt from other slices too.
+        DataError: The run began from another shipped model, or the replaced one was trained on other slices too.
     """
     if not card.get("shipped_ancestors"):
         return card
