@@ -251,6 +251,17 @@ def test_images_and_patients_without_a_dice_are_behind_no_number(make_score: Mak
     assert "Dice over all pixels of a patient, mean over 1 patient: 0.900" in page
 
 
+def test_a_model_without_a_temperature_has_no_calibration_before_it(scores: Path, tmp_path: Path):
+    shutil.copytree(scores, tmp_path / "scores")
+    summary = json.loads((path := tmp_path / "scores" / "summary.json").read_text())
+    summary["calibration"] |= {"ece": 0.0244, "ece_before": 0.0366}
+    for temperature, words in ((1.0, ". "), (1.5, " (0.037 before the temperature of 1.50). ")):
+        summary["calibration"]["temperature"] = temperature
+        path.write_text(json.dumps(summary))
+        write_report([tmp_path / "scores"], tmp_path / "report.html")
+        assert f"by 0.024 on average over 15 ranges of probability{words}" in read(tmp_path / "report.html")
+
+
 def test_sections_that_count_training_images_say_so(make_score: MakeScore, tmp_path: Path):
     scores = tuple(make_score(f"y{i}", PixelCounts(9, 1, 1, 90), clean=i > 0) for i in range(3))
     for listed, times in ((scores, 3), (scores[1:], 0)):  # lesions, subgroups, calibration

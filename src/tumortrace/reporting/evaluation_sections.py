@@ -250,18 +250,24 @@ def _mean_cells(spread: Document) -> tuple[object, object]:
     return cells.number(spread["mean"]), cells.interval(spread["ci95"])
 
 
+def _describe_temperature(summary: Document) -> str:
+    """Say how far probabilities were off before the temperature; nothing of a model that has none."""
+    calibration = summary["calibration"]
+    if not summary["folds"] and calibration["temperature"] == 1:
+        return ""
+    which = "each fold's temperature" if summary["folds"] else f"the temperature of {calibration['temperature']:.2f}"
+    return f" ({calibration['ece_before']:.3f} before {which})"
+
+
 def _describe_calibration(summary: Document) -> Markup:
     calibration = summary["calibration"]
     if not calibration["risk_coverage"] or calibration["ece"] is None:
         return Markup()
     caught = calibration["caught"]
-    temperature = (
-        "each fold's temperature" if summary["folds"] else f"the temperature of {calibration['temperature']:.2f}"
-    )
     words = (
         "Near mask and truth, probability and fraction of tumour differ by "
-        f"{calibration['ece']:.3f} on average over {len(calibration['bins'])} ranges of probability "
-        f"({calibration['ece_before']:.3f} before {temperature}). "
+        f"{calibration['ece']:.3f} on average over {len(calibration['bins'])} ranges of probability"
+        f"{_describe_temperature(summary)}. "
     )
     if caught is not None:
         low = calibration["low_masks"]
