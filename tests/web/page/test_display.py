@@ -206,6 +206,33 @@ def test_the_next_doubtful_slice_is_found_by_button_and_key(page, show):
     assert page.inner_text(".corner.place") == "4 / 5"
 
 
+def test_a_key_that_finds_nothing_says_so_until_the_next_one(page, show):
+    show(page, [start_message((16, 16)), slice_message(square())])
+    page.keyboard.press("n")
+    said = page.locator("#say")
+    assert said.inner_text() == "No doubtful slice."
+    assert is_seen(said)
+    page.keyboard.press("o")
+    assert not is_seen(said)
+    page.keyboard.press("k")
+    assert said.inner_text() == "Keep largest: nothing to change."
+    assert is_seen(said)
+    page.mouse.click(5, 5)
+    assert not is_seen(said)
+
+
+def test_the_only_doubtful_slice_is_said_to_be_the_only_one(page, show):
+    show(page, [start_message((16, 16)), slice_message(square(), review=True, reason="low confidence (0.31)")])
+    page.click("[data-do=doubtful]")
+    assert page.inner_text("#say") == "No other doubtful slice."
+
+
+def is_seen(said):
+    """Whether a line is large enough to be read, and in the window."""
+    box, window = said.bounding_box(), said.page.viewport_size
+    return box["width"] > 50 and box["y"] > 0 and box["y"] + box["height"] <= window["height"]
+
+
 def test_a_rejected_picture_says_why(page, show):
     reason = "not a brain MR slice: it is in colour"
     rejected = slice_message(np.zeros((16, 16), dtype=np.bool_), status="rejected", reason=reason, review=True)

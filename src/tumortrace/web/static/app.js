@@ -1,7 +1,7 @@
 // Wiring: what is dropped goes to the server, what comes back to the viewer and the panels around it.
 
 import {fetchJson, fetchSample} from "./api.js";
-import {count, el, find, on, onceStill} from "./dom.js";
+import {count, el, find, on, onceStill, put} from "./dom.js";
 import {hasAnnotations} from "./edit/downloads.js";
 import {EDIT_KEYS} from "./edit/keyboard.js";
 import {mountPanel} from "./edit/panel.js";
@@ -55,6 +55,7 @@ on(scans, "complete", ({detail: scan}) => {
 	if (!moved) viewer.show(scan.largest);
 });
 on(find("#work"), "keydown pointerdown wheel", () => (moved = true), {capture: true, passive: true});
+on(globalThis, "keydown pointerdown wheel", () => put(find("#say"), "className", "hidden"), {capture: true, passive: true});
 on(viewer, "slicechange", onceStill(announce, 400));
 for (const source of [uploads, find("#edit")]) on(source, "message", ({detail: {text, kind}}) => tell(text, kind));
 on(document, "keydown", press);
@@ -115,8 +116,9 @@ function tell(text, kind = "error") {
 	find("#messages").append(line);
 }
 
-function say(text) {
-	find("#say").textContent = text;
+// Tell a screen reader a sentence, and show it until the next key or click unless what it says is shown already.
+function say(text, shown = "") {
+	Object.assign(find("#say"), {textContent: text, className: shown});
 }
 
 // After a dataset was downloaded: the command that trains on it.
@@ -149,5 +151,5 @@ function announce() {
 	if (!slice || slices < 2) return;
 	const {kind, word} = slice.state;
 	const found = kind === "bad" ? word : slice.areaPx ? "tumour" : "no tumour";
-	say(`Slice ${index + 1} of ${slices}: ${found}${kind === "warn" ? ", check it" : ""}.`);
+	say(`Slice ${index + 1} of ${slices}: ${found}${kind === "warn" ? ", check it" : ""}.`, "hidden");
 }

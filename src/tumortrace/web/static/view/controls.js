@@ -54,10 +54,9 @@ export function mountTools(section, viewer, scans, order) {
 export function nextDoubtful(viewer, scans, order, step) {
 	const all = order.flatMap((scan) => scan.slices.map((slice, index) => ({scan, slice, index})));
 	const here = all.findIndex((one) => one.scan === viewer.scan && one.index === viewer.index);
-	const others = [...all.slice(here + 1), ...all.slice(0, here + 1)];
-	if (step < 0) others.unshift(others.pop()); // the slice that is shown comes last, whichever way
+	const others = [...all.slice(here + 1), ...all.slice(0, here)];
 	const found = (step < 0 ? others.reverse() : others).find(({slice}) => slice?.state.kind === "warn");
-	if (!found) viewer.say("No doubtful slice.");
+	if (!found) viewer.say(`No ${viewer.slice?.state.kind === "warn" ? "other " : ""}doubtful slice.`);
 	else if (found.scan === viewer.scan) viewer.show(found.index);
 	else scans.select(found.scan, found.index);
 }
