@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from playwright.sync_api import Error, Page
+from playwright.sync_api import Dialog, Error, Locator, Page
 from tests.web.conftest import write_dicom
 
 from tumortrace.phantoms.slices import draw_phantom
@@ -347,8 +347,14 @@ def test_work_is_restored_after_a_crash_with_and_without_the_files(page: Page, t
     again.get_by_role("button", name="Restore").click()
     wait_until(again, "viewer.slice?.edited")
     np.testing.assert_array_equal(read_labels(again)[0], drawn)
-    again.get_by_role("button", name="Forget saved work").click()
-    again.get_by_text("Saved work was deleted").wait_for()
+    forget_all = again.get_by_role("button", name="Forget saved work")
+    assert answer(again, forget_all, accept=False) == "Delete all saved work from this browser?"
+    again.reload()
+    forget = again.get_by_role("button", name="Forget", exact=True)
+    assert answer(again, forget, accept=False) == "Delete the saved correction of work.png?"
+    again.wait_for_timeout(200)
+    answer(again, forget, accept=True)
+    forget.wait_for(state="detached")
     again.reload()
     again.wait_for_selector("#welcome:not([hidden])")
     again.wait_for_timeout(200)
@@ -387,7 +393,7 @@ def test_work_that_was_undone_is_not_offered_and_yet_forgotten(page: Page, tmp_p
     page.wait_for_timeout(200)
     assert page.locator(".edit-banner").is_hidden()
     open_files(page, tmp_path / "a.png")
-    page.get_by_role("button", name="Forget saved work").click()
+    answer(page, page.get_by_role("button", name="Forget saved work"), accept=True)
     page.get_by_text("Saved work was deleted").wait_for()
     count = """async () => {
         const opening = indexedDB.open("tumortrace"), names = ["work", "files", "bases", "steps"];
@@ -440,6 +446,40 @@ def test_restoring_one_of_several_cases_leaves_the_offers_of_the_others(page: Pa
     banner.get_by_role("button", name="Restore").first.click()
     wait_until(page, "viewer.slice?.edited")
     banner.get_by_text("and 1 more").wait_for()
+
+
+def test_a_page_with_strokes_that_were_not_saved_asks_before_it_is_left(page: Page, tmp_path: Path) -> None:
+    refuse = """() => {
+        IDBObjectStore.prototype.put = () => { throw new DOMException("", "QuotaExceededError"); };
+    }"""
+    open_files(page, write_noise(tmp_path / "a.png"))
+    page.evaluate(refuse)
+    page.keyboard.press("b")
+    drag(page, (5, 5), (20, 9))
+    page.get_by_text("Not saved in this browser (QuotaExceededError).").wait_for()
+    with page.expect_event("dialog") as asked, suppress(Error):
+        page.close(run_before_unload=True)
+    assert asked.value.type == "beforeunload"
+    asked.value.dismiss()
+    with page.expect_download():
+        page.keyboard.press("Control+s")
+    page.get_by_text("Downloaded").wait_for()
+    with page.expect_event("close"):
+        page.close(run_before_unload=True)
+
+
+def answer(page: Page, button: Locator, *, accept: bool) -> str:
+    """Click a button that asks something, and answer; the question is returned."""
+    questions = []
+
+    def reply(dialog: Dialog) -> None:
+        questions.append(dialog.message)
+        (dialog.accept if accept else dialog.dismiss)()
+
+    page.once("dialog", reply)
+    button.click()
+    (question,) = questions
+    return question
 
 
 def crash(page: Page) -> None:

@@ -273,6 +273,21 @@ def test_a_step_behind_a_failed_one_saves_both(run: Run) -> None:
     assert run(REFUSING + body, slices=[["....."]]) == [0, 1, 3]
 
 
+def test_strokes_that_were_not_saved_are_known_until_they_are(run: Run) -> None:
+    body = """const known = [one.editor.unsaved];
+        one.stroke(m.brush(one.editor), [1, 0]);
+        await wait();
+        known.push(one.editor.unsaved);
+        store.saveStep = saveStep;
+        one.stroke(m.brush(one.editor), [3, 0]);
+        await wait();
+        await store.forget(one.editor.stateOf(one.scan).work.key);
+        const bare = open(given.slices); // without a store
+        bare.stroke(m.brush(bare.editor), [1, 0]);
+        return [...known, one.editor.unsaved, bare.editor.unsaved]"""
+    assert run(REFUSING + body, slices=[["....."]]) == [False, True, False, True]
+
+
 def test_labels_are_packed_without_loss(run: Run) -> None:
     body = """const {labels} = map(["1.2", "222", "..."]);
         return [...m.unpackLabels(m.packLabels(labels))].join("")"""

@@ -22,7 +22,7 @@ export class Uploads extends Source {
 		const control = new AbortController(), {signal} = control;
 		const upload = {files, scans: [], done: 0, total: 0, signal, cancel: () => control.abort()};
 		this.running.add(upload);
-		this.#changed();
+		this.tell("change");
 		try {
 			await segment(files, {url, signal, onMessage: (message) => this.#take(upload, message)});
 		} catch (error) {
@@ -30,7 +30,7 @@ export class Uploads extends Source {
 		}
 		this.#settle(upload);
 		this.running.delete(upload);
-		return this.#changed();
+		return this.tell("change");
 	}
 
 	async #take(upload, message) {
@@ -50,7 +50,7 @@ export class Uploads extends Source {
 		const some = skipped.slice(0, 3).join(", ") + (skipped.length > 3 ? " ..." : "");
 		if (some) this.#say(`Skipped ${count(skipped.length, "file")}: ${some}`, "note");
 		if (fresh.length) this.scans.select(fresh[0], 0);
-		this.#changed();
+		this.tell("change");
 	}
 
 	#makeScan(upload, sent, model) {
@@ -82,7 +82,7 @@ export class Uploads extends Source {
 		if (scan.threshold !== scan.model.threshold) scan.applyThreshold(scan.threshold, [slice]);
 		this.scans.tell("slice", {scan, slice});
 		if (scan.complete) this.scans.tell("complete", scan);
-		this.#changed();
+		this.tell("change");
 	}
 
 	async #finish({signal}, scan, {record, changed}) {
@@ -111,11 +111,7 @@ export class Uploads extends Source {
 		}
 	}
 
-	#say(text, kind = "error") {
+	#say(text, kind) {
 		this.tell("message", {text, kind});
-	}
-
-	#changed() {
-		this.tell("change");
 	}
 }

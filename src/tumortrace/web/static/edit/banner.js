@@ -57,7 +57,7 @@ function buildOffer(state, {key, scan: id, name, changed, done}, scan) {
 	return el("div", {class: "row edit-offer"},
 		el("p", {}, el("strong", {text: "Unfinished correction"}), ` of ${name}: ${count(done, "step")}, ${when}.`),
 		button("Restore", "button small main", () => (scan ? restore() : reopen(state, key, id))),
-		button("Forget", "button small", () => editor.forget([key])),
+		button("Forget", "button small", () => confirm(`Delete the saved correction of ${name}?`) && editor.forget([key])),
 		button("Not now", "edit-link", () => state.dismissed.add(key)));
 }
 
@@ -73,6 +73,7 @@ async function reopen(state, key, id) {
 
 async function forgetAll(state) {
 	const {panel} = state;
+	if (!confirm("Delete all saved work from this browser?")) return;
 	await panel.editor.forget((await panel.editor.store.list()).map(({key}) => key));
 	await showOffers(state);
 	panel.tell("Saved work was deleted from this browser.");

@@ -64,10 +64,10 @@ const ANNOTATIONS = /region_shape_attributes|<annotations?\b/; // in the head of
 // Whether files may hold masks or annotations: the server looks into them. Zips show it in their directory.
 export async function hasAnnotations(files) {
 	for (const {file, path} of files) {
-		const isZip = path.toLowerCase().endsWith(".zip");
+		const isZip = /\.zip$/i.test(path);
 		const names = isZip ? listZip(await file.slice(-DIRECTORY).arrayBuffer()) : [path];
-		if (names.some((name) => /\.json$/i.test(name) || MASK_NAME.test(name))) return true;
-		if (isZip && names.some((name) => /annotations\.xml$/i.test(name))) return true;
+		const known = isZip ? /\.json$|annotations\.xml$/i : /\.json$/i;
+		if (names.some((name) => known.test(name) || MASK_NAME.test(name))) return true;
 		if (/\.(csv|xml)$/i.test(path) && ANNOTATIONS.test(await file.slice(0, 4096).text())) return true;
 	}
 	return false;

@@ -15,7 +15,7 @@ const newWork = ({id, name}) => ({key: `${id} ${Date.now()} ${Math.floor(perform
 export class Editor extends Source {
 	settings = {size: 10, unit: "px", lesion: 1, over: false, tolerance: 10, away: false};
 	stroke = null;
-	states = new WeakMap(); // scan -> {history, bases: Map of slice to packed labels, work, stored, applied}
+	states = new WeakMap(); // scan -> {history, bases: Map of slice to packed labels, work, stored, lost, applied}
 
 	constructor(viewer, scans) {
 		super();
@@ -29,6 +29,8 @@ export class Editor extends Source {
 	get scan() { return this.viewer.scan; }
 	get history() { return this.scan ? this.stateOf(this.scan).history : new History(); }
 	get lastStep() { return this.history.steps[this.history.position - 1]; }
+	// Whether strokes are neither saved in the browser nor downloaded.
+	get unsaved() { return this.scans.items.some((scan) => this.stateOf(scan).lost); }
 	get millimetres() { return this.settings.unit === "mm" && Boolean(this.scan?.spacingMm); }
 
 	stateOf(scan) {
@@ -94,7 +96,7 @@ export class Editor extends Source {
 		clearTimeout(timer);
 		const step = history.add(slice.index, name, before, slice.labels);
 		if (step) this.save(scan, history.position - 1, step, before);
-		else this.endWithout(stroke);
+		else if (stroke.partial && this.store) this.saveWhole(scan); // what it saved replaced steps that can be redone
 		history.mark(slice);
 		if (!slice.fixed) bases.delete(slice.index); // its labels may change before they are drawn on again
 		this.viewer.redraw();
@@ -104,11 +106,6 @@ export class Editor extends Source {
 	rollback() {
 		this.stroke?.slice.labels.set(this.stroke.before);
 		this.commit(); // nothing changed, so that it is no step
-	}
-
-	// End a stroke that changed nothing.
-	endWithout({scan, partial}) {
-		if (partial && this.store) this.saveWhole(scan); // steps that can be redone were replaced by what it saved
 	}
 
 	savePartial() {
@@ -159,7 +156,8 @@ export class Editor extends Source {
 		const state = this.stateOf(scan), {bases, history, work} = state;
 		const first = !bases.has(step.index);
 		if (first) bases.set(step.index, packLabels(before));
-		if (!this.store) return;
+		state.lost = !this.store;
+		if (state.lost) return;
 		if (state.stored) {
 			const writing = this.store.saveStep(work, place, step, first ? bases.get(step.index) : null);
 			// Steps that were written behind a failed one would be brought back without it.
@@ -189,8 +187,11 @@ export class Editor extends Source {
 
 	// Tell what became of a write. After one of steps (`state`: their scan's) failed, the next step saves all of them.
 	guard(writing, state = {}) {
-		writing.then(() => this.tell("saved"), (error) => {
-			state.stored = false;
+		writing.then(() => {
+			state.lost = false;
+			this.tell("saved");
+		}, (error) => {
+			Object.assign(state, {stored: false, lost: true});
 			this.tell("unsaved", error?.name ?? "unknown");
 		});
 	}

@@ -19,8 +19,8 @@ export function mountPanel(section, viewer, scans) {
 	};
 	section.append(buildTools(panel), buildPointing(panel), buildBrush(panel), buildLesions(panel), buildActions(panel), ...buildDownload(panel));
 	listenForKeys(panel);
+	on(globalThis, "beforeunload", (event) => editor.unsaved && event.preventDefault());
 	on(editor, "change", onceAFrame(() => show(panel)));
-	on(scans, "select", () => show(panel));
 	on(viewer, "labelschange", () => showLesions(panel));
 	show(panel);
 	mountBanner(panel);
@@ -119,15 +119,16 @@ function buildDownload(panel) {
 }
 
 async function startDownload(panel) {
-	const {editor, format} = panel;
-	if (!editor.scan || panel.get.disabled) return;
+	const {editor, editor: {scan, scans: {items}}, format: {value}} = panel;
+	if (!scan || panel.get.disabled) return;
 	editor.commit();
 	panel.get.disabled = true;
 	panel.tell("Preparing the download ...");
 	try {
-		const name = await download(editor.scan, editor.scans.items, format.value);
+		const name = await download(scan, items, value);
 		panel.tell(`Downloaded ${name}.`);
-		if (format.value === "dataset") panel.fire("dataset", {name});
+		for (const kept of value === "dataset" ? items : [scan]) editor.stateOf(kept).lost = false;
+		if (value === "dataset") panel.fire("dataset", {name});
 	} catch (error) {
 		panel.tell(error.message);
 	} finally {
@@ -137,7 +138,7 @@ async function startDownload(panel) {
 
 function show(panel) {
 	const {editor} = panel, {settings, scan, history, viewer: {host, slice, tool}} = editor, used = tool && panel.tool;
-	TOOLS.forEach(({name}, at) => panel.tools[at].setAttribute("aria-pressed", String(used === name)));
+	TOOLS.forEach(({name}, at) => (panel.tools[at].ariaPressed = used === name));
 	host.classList.toggle("edit-brush", /^(brush|eraser|threshold)$/.test(used));
 	for (const button of [...panel.tools, ...panel.actions]) button.disabled = !slice?.readable;
 	panel.get.disabled = !slice;
@@ -194,5 +195,5 @@ function buildChip(editor, number, chosen) {
 	const swatch = el("i", {class: "swatch", "aria-hidden": "true"});
 	swatch.style.background = colourOf(number);
 	return el("button", {class: "button small edit-chip", "aria-label": `Lesion ${number}`,
-		"aria-pressed": String(chosen), on: {click: () => editor.chooseLesion(number)}}, swatch, String(number));
+		"aria-pressed": `${chosen}`, on: {click: () => editor.chooseLesion(number)}}, swatch, `${number}`);
 }

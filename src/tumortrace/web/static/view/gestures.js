@@ -40,10 +40,7 @@ function start(viewer, state, event) {
 
 function move(viewer, state, event) {
 	const before = state.pointers.get(event.pointerId);
-	if (!before) {
-		viewer.tool?.hover?.(viewer.toImage(event), event);
-		return;
-	}
+	if (!before) return void viewer.tool?.hover?.(viewer.toImage(event), event);
 	const now = place(event), dx = now.x - before.x, dy = now.y - before.y;
 	if (state.drag === "pinch") pinch(viewer, state, event.pointerId, now);
 	if (state.drag === "pan") viewer.pan(dx, dy);

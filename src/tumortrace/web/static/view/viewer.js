@@ -1,6 +1,6 @@
 // The canvas that shows one slice with its mask: windowing, zoom, pan and scrolling.
 
-import {put} from "../dom.js";
+import {onceAFrame, put} from "../dom.js";
 import {colourOf, HEAT} from "./colours.js";
 import {listen} from "./gestures.js";
 import {addOutline, addRuns, traceLabels} from "./outline.js";
@@ -28,7 +28,7 @@ export class Viewer extends EventTarget {
 	#table = new Uint32Array(65536);
 	#origin = {x: 0, y: 0}; // left and top edge of the image, in device pixels
 	#fitted = true;
-	#scheduled = false;
+	#schedule = onceAFrame(() => this.draw());
 	#timer = 0;
 
 	// `host` is the focusable element that holds the canvas; `say` tells a screen reader a sentence.
@@ -201,14 +201,7 @@ export class Viewer extends EventTarget {
 		this.dispatchEvent(new Event(event));
 	}
 
-	#schedule() {
-		if (this.#scheduled) return;
-		this.#scheduled = true;
-		requestAnimationFrame(() => this.draw());
-	}
-
 	draw() {
-		this.#scheduled = false;
 		if (this.ratio !== globalThis.devicePixelRatio) return void this.#resize();
 		this.#snap();
 		const {context, canvas, slice} = this;
