@@ -66,18 +66,32 @@ def test_of_two_patients_one_is_held_out(make_survey):
     assert [of[f"c{i}"] for i in range(10)] == ["test"] * 3 + ["train"] * 7  # the hash of c0 comes first
 
 
+def test_of_old_data_no_more_cases_are_held_out_than_the_models_score_in_short(make_survey):
+    # Half of the four patients would be held out, but the slices of two are more than 150.
+    survey = make_survey(links=[], patients=[f"p{i // 80}" for i in range(320)])
+    assert count(sides_of(survey, ["replay"] * 320)) == {"test": 80, "train": 240}
+    assert count(sides_of(survey)) == {"test": 160, "train": 160}
+
+
 def test_patients_count_and_not_their_slices(make_survey):
     of = sides_of(make_survey(links=[], patients=[f"p{i // 3}" for i in range(60)])).of
     assert len({f"p{i // 3}" for i in range(60) if of[f"c{i}"] == "test"}) == 6  # of twenty
 
 
-def test_new_cases_move_no_old_ones(make_survey):
-    first = sides_of(make_survey(links=[], patients=[""] * 20)).of
+@pytest.mark.parametrize(
+    ("before", "after", "held_out"),
+    [
+        (20, 40, 12),  # three tenths of forty
+        (12, 20, 6),  # six of the twelve are three tenths of twenty
+    ],
+)
+def test_new_cases_move_no_old_ones(make_survey, before, after, held_out):
+    first = sides_of(make_survey(links=[], patients=[""] * before)).of
     held = {name: same(name) for name, side in first.items() if side == "test"}
     trained = {name: same(name) for name, side in first.items() if side == "train"}
-    later = sides_of(make_survey(links=[], patients=[""] * 40), ties=Ties(held, trained))
+    later = sides_of(make_survey(links=[], patients=[""] * after), ties=Ties(held, trained))
     assert {name: later.of[name] for name in first} == first
-    assert count(later) == {"test": 12, "train": 28}  # three tenths of forty
+    assert count(later) == {"test": held_out, "train": after - held_out}
     assert set(kinds(later)) == set(trained)  # they were trained on; held-out ones are as they were
 
 
@@ -106,14 +120,42 @@ def test_a_case_of_the_model_s_training_trains_and_is_named(make_survey):
     assert (sides.of["c0"], sides.of["c1"]) == ("train", "train")
     assert kinds(sides) == {"c0": "known-to-model", "c1": "known-to-model"}
     assert "one of the models was trained on it (the same as old/a.png); it trains" in sides.findings[0].cause
+    assert "one of the models was trained on it (copy or patient of c0); it trains" in sides.findings[1].cause
 
 
-def test_a_new_case_tied_to_both_sides_is_omitted(make_survey):
+def test_no_case_is_named_as_its_own_copy(make_survey):
+    survey = make_survey(links=[(0, 1)], patients=[""] * 12)
+    sides = sides_of(survey, ties=Ties({}, {"c0": Leak("", math.nan, "copy of a copy"), "c1": same("old/a.png")}))
+    assert "one of the models was trained on it (copy or patient of c1); it trains" in sides.findings[0].cause
+    # c1 is a held-out slice under another name, but a model was trained on it; so c0, its copy, is held out alone.
+    ties = Ties({"c0": Leak("", math.nan, "copy of a copy"), "c1": same("gone")}, {"c1": same("x")})
+    sides = sides_of(survey, ties=ties)
+    assert "shows a held-out slice or patient (copy of a copy); moved" in sides.findings[0].cause
+
+
+@pytest.mark.parametrize(("role", "named"), [("corrected", {"c2": "known-to-model"}), ("replay", {})])
+def test_a_new_case_tied_to_both_sides_is_omitted(make_survey, role, named):
     # c1 is a copy of c0, which is held out, and of c2, which trains.
     survey = make_survey(links=[(0, 1), (1, 2)], patients=[""] * 6)
-    sides = sides_of(survey, ties=Ties({"c0": same("c0")}, {"c2": same("c2")}))
+    roles = ["corrected", "corrected", role] + ["corrected"] * 3
+    sides = sides_of(survey, roles, Ties({"c0": same("c0")}, {"c2": same("c2")}))
     assert (sides.of["c0"], sides.of["c1"], sides.of["c2"]) == ("test", "", "train")
-    assert kinds(sides) == {"c1": "on-both-sides", "c2": "known-to-model"}
+    assert kinds(sides) == {"c1": "on-both-sides"} | named
+
+
+@pytest.mark.parametrize(("role", "named"), [("corrected", {"c0", "c1"}), ("replay", {"c0"})])
+def test_a_new_copy_of_a_training_slice_trains(make_survey, role, named):
+    survey = make_survey(links=[(0, 1)], patients=[""] * 12)
+    sides = sides_of(survey, ["corrected", role] + ["corrected"] * 10, Ties({}, {"c0": same("c0")}))
+    assert (sides.of["c0"], sides.of["c1"]) == ("train", "train")
+    assert kinds(sides) == dict.fromkeys(named, "known-to-model")
+
+
+def test_a_held_out_case_that_a_later_model_was_trained_on_proves_nothing_and_trains(make_survey):
+    ties = Ties({"c0": same("c0")}, {"c0": same("x")})
+    sides = sides_of(make_survey(links=[], patients=[""] * 6), ties=ties)
+    assert sides.of["c0"] == "train"
+    assert kinds(sides) == {"c0": "known-to-model"}
 
 
 @pytest.mark.parametrize("role", ["corrected", "replay"])
@@ -155,6 +197,13 @@ def test_what_shows_a_standard_slice_never_trains(make_survey):
     assert kinds(sides) == {"c0": "held-out-copy", "c1": "held-out-copy"}
 
 
+def test_a_training_slice_that_shows_a_standard_slice_trains_and_that_one_proves_nothing(make_survey):
+    survey = make_survey(links=[(0, 1)], patients=[""] * 8)
+    sides = sides_of(survey, ["corrected", "standard"] + ["corrected"] * 6, Ties({}, {"c0": same("x")}))
+    assert (sides.of["c0"], sides.of["c1"]) == ("train", "")
+    assert kinds(sides) == {"c0": "known-to-model", "c1": "known-to-model"}
+
+
 def test_a_standard_slice_that_the_model_was_trained_on_proves_nothing(make_survey):
     survey = make_survey(links=[], patients=[""] * 4)
     sides = sides_of(survey, ["standard"] * 2 + ["corrected"] * 2, Ties({}, {"c0": same("x")}))
@@ -166,7 +215,17 @@ def test_old_data_that_the_model_was_trained_on_trains_again_unnamed(make_survey
     survey = make_survey(links=[], patients=[""] * 6)
     sides = sides_of(survey, ["corrected"] * 2 + ["replay"] * 4, Ties({}, {f"c{i}": same("x") for i in range(2, 6)}))
     assert [sides.of[f"c{i}"] for i in range(2, 6)] == ["train"] * 4
+    assert sorted(sides.of[f"c{i}"] for i in range(2)) == ["test", "train"]  # the four do not count as corrected
     assert sides.findings == ()
+
+
+def test_old_data_that_shows_an_earlier_held_out_corrected_slice_is_omitted(make_survey):
+    ties = Ties({"c0": same("c0"), "c1": Leak("c0", 0.97, "copy")}, {})
+    sides = sides_of(make_survey(links=[(0, 1)], patients=[""] * 8), ["corrected"] + ["replay"] * 7, ties)
+    assert (sides.of["c0"], sides.of["c1"]) == ("test", "")
+    (finding,) = sides.findings
+    assert (finding.file, finding.kind) == ("c1", "held-out-copy")
+    assert finding.cause == "shows a held-out slice or patient (copy of c0)"
 
 
 def test_old_data_that_shows_a_held_out_corrected_slice_is_omitted(make_survey):

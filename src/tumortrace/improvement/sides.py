@@ -183,10 +183,8 @@ def _settle_corrected(case: _Tied) -> tuple[Side, Finding | None]:
         return "", left_out("on-both-sides", case.name, cause, NOTHING_TO_DO)
     if case.held_out is not None and case.held_out.similarity == 1:
         return "test", None  # the held-out case itself
-    others = [each for each in case.held if each != case.name] or case.held
-    cause = (
-        f"shows a held-out slice or patient ({_describe(case.name, case.held_out, others)}); moved to the held-out side"
-    )
+    tie = _describe(case.name, case.held_out, case.held)
+    cause = f"shows a held-out slice or patient ({tie}); moved to the held-out side"
     return "test", warning("held-out-copy", case.name, cause, NEVER_TRAINS)
 
 
@@ -271,12 +269,13 @@ def pull(leak: Leak | None) -> float:
     return 0.1 if math.isnan(leak.similarity) else leak.similarity
 
 
-def _describe(name: str, leak: Leak | None, others: Sequence[str]) -> str:
-    """Say what ties a case to a side."""
+def _describe(name: str, leak: Leak | None, block: Sequence[str]) -> str:
+    """Say what ties a case to a side, of which ``block`` are the cases of its block, itself perhaps among them."""
     if leak is not None and leak.nearest == name:
         return "the same picture"
     if leak is not None and leak.nearest:
         return f"copy of {leak.nearest}" if leak.similarity < 1 else f"the same as {leak.nearest}"
     if leak is not None and leak.why == "patient":
         return "the same patient"
-    return f"copy or patient of {others[0]}"
+    other = next((each for each in block if each != name), "")
+    return f"copy or patient of {other}" if other else "copy of a copy"
