@@ -14,10 +14,10 @@ from tumortrace.inference.confidence import FEATURES, estimate_confidence, mask_
 
 
 def test_features_by_hand():
-    probability = np.array([[0.9, 0.6, 0.2], [0.4, 0.0, 0.0]], dtype=np.float32)
+    probability = np.array([[0.9, 0.7, 0.2], [0.3, 0.6, 0.0]], dtype=np.float32)
     features = mask_features(probability, probability >= 0.5)
-    # Over the mask 1.5 / 2; expected Dice 2 x 1.5 / (2.1 + 2); from 0.3 on 3 pixels, from 0.7 on 1: 2 x 1 / 4.
-    assert features.tolist() == pytest.approx([0.75, 3 / 4.1, 0.5, math.log10(2.1 / 6), 0.0, 0.0], abs=1e-6)
+    # Over the mask 2.2 / 3; expected Dice 2 x 2.2 / (2.7 + 3); from 0.3 on 4 pixels, from 0.7 on 2: 2 x 2 / 6.
+    assert features.tolist() == pytest.approx([2.2 / 3, 4.4 / 5.7, 4 / 6, math.log10(2.7 / 6), 0.0, 0.0], abs=1e-6)
     assert len(features) == len(FEATURES) == CONFIDENCE_WEIGHTS - 1
 
 
@@ -28,6 +28,8 @@ def test_an_empty_mask():
     assert features.tolist() == pytest.approx([0.0, 0.0, 0.0, math.log10(0.25), 1.0, -math.log(3)])
     nothing = mask_features(np.zeros((2, 3), dtype=np.float32), np.zeros((2, 3), dtype=np.bool_))
     assert nothing.tolist() == [0.0, 0.0, 0.0, -5.0, 1.0, pytest.approx(-math.log(999_999))]
+    sure = mask_features(np.ones((2, 3), dtype=np.float32), np.zeros((2, 3), dtype=np.bool_))
+    assert sure.tolist() == [0.0, 0.0, 1.0, 0.0, 1.0, pytest.approx(math.log(999_999))]
 
 
 @given(

@@ -150,6 +150,7 @@ def test_window_of_a_recipe_that_crops_is_the_square_around_the_head():
     assert abs((top + bottom) / 2 - 100) <= 3
     assert abs((left + right) / 2 - 140) <= 3
     assert 120 < bottom - top <= 140
+    assert find_window(turn_upright(np.zeros((3, 6))), Recipe((8, 8), crop_to_head=True)) == Window(0, 3, 0, 6)
 
 
 def test_what_is_cut_out_beyond_the_slice_is_0():

@@ -13,7 +13,7 @@ from tumortrace.config import Recipe
 from tumortrace.data.cases import CaseRecord
 from tumortrace.data.geometry import Circle
 from tumortrace.errors import DataError
-from tumortrace.training.arrays import prepare_part
+from tumortrace.training.arrays import evenly_spaced, prepare_part
 
 RECIPE = Recipe(size_hw=(4, 8))
 
@@ -21,12 +21,18 @@ TRUTH = np.array([[0, 1, 1, 0], [0, 0, 1, 0]], dtype=bool)  # 2 rows, 4 columns
 
 
 def write_case(
-    folder: Path, pixels: NDArray[np.uint8], truth: NDArray[np.bool_], *, name: str = "a.png", case_id: str = "a.png"
+    folder: Path,
+    pixels: NDArray[np.uint8],
+    truth: NDArray[np.bool_],
+    *,
+    name: str = "a.png",
+    case_id: str = "a.png",
+    source: str = "",
 ) -> CaseRecord:
     folder.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(folder / name), pixels)
     cv2.imwrite(str(folder / f"{name}_mask.png"), truth.astype(np.uint8) * 255)
-    return CaseRecord(case_id, "train", folder / name, folder / f"{name}_mask.png")
+    return CaseRecord(case_id, "train", folder / name, folder / f"{name}_mask.png", source=source)
 
 
 def grey(*, seed: int = 0, size_hw: tuple[int, int] = (2, 4)) -> NDArray[np.uint8]:
@@ -72,19 +78,25 @@ def test_truth_stays_binary_at_any_ratio(tmp_path: Path):
 
 
 def test_an_unreadable_case_is_left_out_with_a_finding(tmp_path: Path):
-    first = write_case(tmp_path, grey(seed=1), TRUTH, name="a.png", case_id="TRAIN/a.png")
+    first = write_case(tmp_path, grey(seed=1), TRUTH, name="a.png", case_id="TRAIN/a.png", source="x")
     broken = write_case(tmp_path, grey(seed=2), TRUTH, name="b.png", case_id="TRAIN/b.png")
-    last = write_case(tmp_path, grey(seed=3), ~TRUTH, name="c.png", case_id="TRAIN/c.png")
+    last = write_case(
+        tmp_path, grey(seed=3, size_hw=(80, 60)), np.ones((80, 60), dtype=bool), case_id="c", name="c.png", source="z"
+    )
     broken.image_path.write_bytes(broken.image_path.read_bytes()[:40])
 
     part = prepare_part((first, broken, last), RECIPE, name="TRAIN")
 
-    assert list(part.hashes) == ["TRAIN/a.png", "TRAIN/c.png"]
+    assert list(part.hashes) == ["TRAIN/a.png", "c"]
     (finding,) = part.findings
     assert (finding.kind, finding.severity, finding.file) == ("unreadable", "left out", "TRAIN/b.png")
     alone = prepare_part((last,), RECIPE, name="TRAIN")
     assert torch.equal(part.images[1], alone.images[0])
     assert torch.equal(part.truths[1], alone.truths[0])
+    assert part.sources == ("x", "z")
+    assert part.features[1] == alone.features[0]
+    assert part.acquisitions[1] == alone.acquisitions[0]
+    assert (part.features[0], part.acquisitions[0]) != (part.features[1], part.acquisitions[1])
 
 
 def test_a_warning_leaves_its_case_in(tmp_path: Path):
@@ -114,6 +126,14 @@ def test_no_cases_give_empty_arrays():
     assert part.truths.shape == (0, 4, 8)
     assert len(part) == 0
     assert part.hashes == {}
+
+
+@pytest.mark.parametrize(
+    ("count", "chosen"), [(1, "a"), (2, "ag"), (3, "adg"), (4, "aceg"), (5, "acdeg"), (7, "abcdefg"), (9, "abcdefg")]
+)
+def test_some_items_are_spaced_evenly_from_the_first_to_the_last(count: int, chosen: str):
+    assert evenly_spaced("abcdefg", count) == list(chosen)
+    assert evenly_spaced("", count) == []
 
 
 def test_not_one_readable_case_ends_the_run(tmp_path: Path):

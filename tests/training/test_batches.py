@@ -10,7 +10,7 @@ from tests.training.test_implant import draw_donor, draw_head
 
 from tumortrace.config import AugmentationConfig
 from tumortrace.training.arrays import PreparedPart
-from tumortrace.training.batches import fetch_varied
+from tumortrace.training.batches import fetch_varied, shrink
 
 
 def make_part() -> PreparedPart:
@@ -45,3 +45,12 @@ def test_without_the_setting_none_does():
 def test_where_no_slice_has_a_tumour_none_is_implanted():
     part = make_part()
     assert count_tumours(replace(part, truths=torch.zeros_like(part.truths)), implants=True, draws=20) == [0, 0, 0]
+
+
+def test_coarse_slices_are_averaged_and_their_outlines_are_the_nearest_pixels():
+    # Five columns of eight: each averages what 1.6 columns touch; their middles are 0.8, 2.4, 4, 5.6 and 7.2.
+    images = torch.tensor([[0.0, 1, 2, 3, 4, 5, 6, 7], [0, 0, 0, 0, 0, 0, 0, 8]])[None, None]
+    truths = torch.tensor([[1, 0, 0, 1, 0, 1, 0, 1], [0, 1, 1, 0, 1, 0, 1, 0]])[None]
+    small, outlines = shrink(images, truths, step=1)
+    assert small[0, 0].tolist() == [[0.5, 2, 3.5, 5, 6.5], [0, 0, 0, 0, 4]]
+    assert outlines[0].tolist() == [[1, 0, 0, 1, 1], [0, 1, 1, 0, 0]]
