@@ -5,16 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from tumortrace import api, files
 from tumortrace.config import AugmentationConfig, NetworkConfig, load_config
+from tumortrace.data.cases import CaseRecord
 from tumortrace.data.dataset import open_dataset
+from tumortrace.data.png_writing import write_png
 from tumortrace.data.slice import slice_from_array
 from tumortrace.errors import ConfigError, DataError, TumortraceError
+from tumortrace.inference.prompts.grid import Square, draw_clicks
 from tumortrace.inference.prompts.model import open_prompt_model
 from tumortrace.inference.prompts.session import PromptSession
 from tumortrace.phantoms.slices import draw_phantom, write_phantom_dataset
@@ -22,8 +27,9 @@ from tumortrace.training import compute, prompted_run
 from tumortrace.training.encoder import EfficientNetLite, load_pretrained
 from tumortrace.training.networks import build_network
 from tumortrace.training.prompted_export import export_prompted
-from tumortrace.training.prompted_network import PromptedDecoder, build_prompted
-from tumortrace.training.prompted_samples import PromptedPart, draw_sample, read_prompted_part
+from tumortrace.training.prompted_loop import _simulate_clicks
+from tumortrace.training.prompted_network import PromptedDecoder, build_prompted, prompt_with_boxes
+from tumortrace.training.prompted_samples import PromptedPart, Sample, draw_sample, read_prompted_part
 
 PLAIN = AugmentationConfig()
 TINY = (
@@ -141,6 +147,70 @@ def test_a_part_is_read_with_its_grey_values_upright(data: Path):
     assert sum(part.with_tumour) >= 8
     assert part.greys[0].dtype == part.truths[0].dtype == np.uint8
     assert part.greys[0].shape == part.truths[0].shape
+
+
+def test_an_inverted_slice_is_read_as_the_upright_one(tmp_path: Path):
+    pixels = draw_phantom(np.random.default_rng(0), size_hw=(120, 100), kind="bright").pixels
+    records = []
+    for name, stored in (("a.png", pixels), ("b.png", 255 - pixels)):
+        write_png(tmp_path / name, stored)
+        records.append(CaseRecord(name, "train", tmp_path / name, truth=()))
+    upright, inverted = read_prompted_part(records).greys
+    assert (upright.min(), upright.max()) == (0, 255)
+    assert np.abs(upright.astype(int) - inverted).max() <= 1
+
+
+class Answer(nn.Module):
+    """A decoder that gives every pixel one logit of tumour, whatever the prompts, and notes these."""
+
+    def __init__(self, logit: float) -> None:
+        super().__init__()
+        self.logit = logit
+        self.given: list[torch.Tensor] = []
+
+    def forward(self, _features: tuple[torch.Tensor, ...], prompts: torch.Tensor) -> torch.Tensor:
+        self.given.append(prompts.clone())
+        logits = torch.zeros(len(prompts), 2, *prompts.shape[2:])
+        logits[:, 1] = self.logit
+        return logits
+
+
+@pytest.mark.parametrize(("logit", "side", "channel", "other"), [(-1.0, 20, 1, 2), (2.0, 0, 2, 1)])
+def test_clicks_of_a_training_fall_on_what_is_missed_or_false_and_stay(logit, side, channel, other):
+    truth = np.zeros((40, 40), np.uint8)
+    truth[10 : 10 + side, 15 : 15 + side] = 1  # of which the first answer marks nothing; of none the second marks all
+    decoder, grey = Answer(logit), np.zeros((40, 40), np.float32)
+    samples = [Sample(grey, grey, truth) for _ in range(6)]
+    alone = prompt_with_boxes(torch.full((6, 40, 40), 0.5))
+    network = SimpleNamespace(decode=decoder)
+    clicked = _simulate_clicks(network, (torch.zeros(6, 1),), samples, alone, np.random.default_rng(0))
+    wanted = np.random.default_rng(0).integers(1, 5, size=6)
+    assert [len(prompts) for prompts in decoder.given] == [(wanted > number).sum() for number in range(max(wanted))]
+    assert torch.equal(decoder.given[0], alone)  # which the clicks leave as it is
+    assert not alone[:, 1:].any()
+    assert torch.equal(clicked[:, 0], alone[:, 0])
+    assert (clicked[:, 3] == torch.tensor(logit).sigmoid()).all()
+    assert not clicked[:, other].any()
+    disc_px = draw_clicks([(20.0, 20.0)], Square(0.0, 0.0, 40.0), grid=40).sum()
+    clicked_px = clicked[:, channel].sum(dim=(1, 2)).numpy()
+    assert (clicked_px[wanted == 1] == disc_px).all()
+    assert (clicked_px[wanted > 1] > disc_px).all()
+
+
+def test_grey_values_of_a_sample_vary_if_the_settings_say_so():
+    truth = np.zeros((40, 50), np.uint8)
+    truth[10:20, 15:35] = 1
+    part = part_of(np.arange(2000).reshape(40, 50) % 251, truth)
+    differences = []
+    for seed in range(8):
+        plain, varied = (
+            draw_sample(part, 0, settings, np.random.default_rng(seed), grid=64)
+            for settings in (PLAIN, AugmentationConfig(intensity=True))
+        )
+        assert np.array_equal(plain.truth, varied.truth)
+        assert np.array_equal(plain.box, varied.box)
+        differences.append(float(np.abs(plain.grey - varied.grey).max()))
+    assert max(differences) > 0.1
 
 
 def test_a_resumed_training_ends_as_one_that_was_not_stopped(data: Path, tmp_path: Path, monkeypatch):
