@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,6 +22,8 @@ from tumortrace.training.arrays import PreparedPart
 from tumortrace.training.compute import Compute
 from tumortrace.training.loop import fit
 from tumortrace.training.networks import build_network
+from tumortrace.training.pace import Pace
+from tumortrace.training.sampling import Negatives
 
 Settings = Callable[..., Config]
 Weights = dict[str, Tensor]
@@ -278,7 +281,7 @@ def enlarge(part: PreparedPart, size_hw: tuple[int, int] = (32, 64)) -> Prepared
 def test_a_run_with_all_that_is_random_is_resumed_to_the_same_bits(
     squares: PreparedPart, compute: Compute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    part, config = enlarge(squares), light_settings(epochs=3)
+    part, config = enlarge(squares), light_settings(epochs=3, epoch_slices=5, batch_size=2)
     whole = first_network(config)
     fit(whole, config, compute=compute, train=part, val=part, run=tmp_path / "whole")
     train_epoch = loop._train_epoch
@@ -334,6 +337,86 @@ def test_the_first_epochs_are_coarse(
     config = settings(epochs=3, coarse_epochs=2, batch_size=len(squares))
     fit(first_network(config), config, compute=compute, train=squares, val=squares, run=tmp_path)
     assert len(seen) == 2
+
+
+def test_an_epoch_has_as_many_slices_as_the_settings_say_each_with_draws_of_its_own(
+    squares: PreparedPart, settings: Settings, compute: Compute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    fetched: list[int] = []
+    draws: list[float] = []
+    steps: list[tuple[int, object]] = []
+    fetch, set_rate = loop.fetch_varied, loop.set_learning_rate
+
+    def note_slices(*given: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401 - those of fetch_varied
+        _, indices, _, rngs, _ = given
+        fetched.append(len(indices))
+        draws.extend(float(rng.random()) for rng in rngs)
+        return fetch(*given)
+
+    def note_step(optimizer: torch.optim.Optimizer, step: int, **others: object) -> None:
+        steps.append((step, others["epoch_steps"]))
+        set_rate(optimizer, step, **others)
+
+    monkeypatch.setattr(loop, "fetch_varied", note_slices)
+    monkeypatch.setattr(loop, "set_learning_rate", note_step)
+    for seed in (0, 1):
+        config = settings(epochs=2, epoch_slices=5, batch_size=3, seed=seed)
+        run = tmp_path / str(seed)
+        fit(first_network(config), config, compute=compute, train=squares, val=squares, run=run)
+    assert fetched == [3, 2, 3, 2] * 2
+    assert steps == [(0, 2), (1, 2), (2, 2), (3, 2)] * 2
+    assert len(set(draws)) == len(draws) == 20
+
+
+def test_the_negatives_of_an_epoch_are_those_of_the_settings_and_of_the_epochs_before(
+    squares: PreparedPart, settings: Settings, compute: Compute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    given: list[tuple[float, float, list[float]]] = []
+    draw = loop.draw_epoch
+
+    def note(*arguments: object, negatives: Negatives, **others: object) -> Tensor:
+        given.append((negatives.share, negatives.hard, negatives.peaks.tolist()))
+        return draw(*arguments, negatives=negatives, **others)
+
+    monkeypatch.setattr(loop, "draw_epoch", note)
+    free = replace(squares, truths=torch.zeros_like(squares.truths))
+    config = settings(epochs=2, negatives=0.25, hard_negatives=0.75)
+    fit(first_network(config), config, compute=compute, train=free, val=squares, run=tmp_path)
+    assert [each[:2] for each in given] == [(0.25, 0.75)] * 2
+    assert given[0][2] == [1.0] * 7
+    assert max(given[1][2]) < 1
+
+
+@pytest.mark.usefixtures("shown")
+def test_a_training_that_is_slowed_down_after_its_first_steps_says_so_once(
+    squares: PreparedPart,
+    settings: Settings,
+    compute: Compute,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.setattr(Pace, "find_slowdown", lambda _: "slow: another program")
+    config = settings(epochs=3, batch_size=len(squares))  # one step an epoch: the time is known after the fourth
+    fit(first_network(config), config, compute=compute, train=squares, val=squares, run=tmp_path / "three")
+    told = capsys.readouterr().err
+    assert told.count("slow: another program") == 1
+    assert "will take about" not in told
+    config = settings(epochs=4, batch_size=len(squares))
+    fit(first_network(config), config, compute=compute, train=squares, val=squares, run=tmp_path / "four")
+    assert capsys.readouterr().err.count("4 epochs will take about") == 1
+
+
+def test_gradients_are_clipped_where_the_settings_say_so(
+    squares: PreparedPart, settings: Settings, compute: Compute, tmp_path: Path
+):
+    weights = []
+    for clip in (0.0, 1e-6):  # so small that Adam's constant in the denominator, 1e-8, slows it down
+        network = first_network(settings())
+        config = settings(epochs=1, clip=clip)
+        fit(network, config, compute=compute, train=squares, val=squares, run=tmp_path / str(clip))
+        weights.append(weights_of(network))
+    assert not same(*weights)
 
 
 def test_what_is_kept_and_validated_is_the_average(

@@ -22,6 +22,7 @@ from tumortrace.errors import ConfigError, DataError, TumortraceError
 from tumortrace.inference.prompts.grid import Square, draw_clicks
 from tumortrace.inference.prompts.model import open_prompt_model
 from tumortrace.inference.prompts.session import PromptSession
+from tumortrace.metrics.lesions import label_lesions
 from tumortrace.phantoms.slices import draw_phantom, write_phantom_dataset
 from tumortrace.training import compute, prompted_run
 from tumortrace.training.encoder import EfficientNetLite, load_pretrained
@@ -29,7 +30,7 @@ from tumortrace.training.networks import build_network
 from tumortrace.training.prompted_export import export_prompted
 from tumortrace.training.prompted_loop import _simulate_clicks
 from tumortrace.training.prompted_network import PromptedDecoder, build_prompted, prompt_with_boxes
-from tumortrace.training.prompted_samples import PromptedPart, Sample, draw_sample, read_prompted_part
+from tumortrace.training.prompted_samples import PromptedPart, Sample, _pointed_at, draw_sample, read_prompted_part
 
 PLAIN = AugmentationConfig()
 TINY = (
@@ -112,15 +113,27 @@ def test_geometry_turns_slice_and_truth_together():
 
 
 def test_a_lesion_of_which_little_lies_in_the_box_is_not_meant():
+    truth = np.zeros((3, 10), np.uint8)
+    truth[1, 0:4] = truth[1, 5:9] = 1  # pixel centres 0.5 to 3.5, and 5.5 to 8.5
+    left = np.where(np.arange(10) < 4, truth, 0)
+    unturned = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    half, less = ((0.0, 0.0, end, 2.0) for end in (7.0, 6.5))  # the middle of a pixel on the last edge is outside
+    assert np.array_equal(_pointed_at(truth, half, unturned), truth)
+    assert np.array_equal(_pointed_at(truth, less, unturned), left)
+    assert np.array_equal(_pointed_at(left, (5.0, 0.0, 9.0, 2.0), unturned), left)  # one alone is always meant
+    mirrored = np.array([[-1.0, 0.0, 9.0], [0.0, 1.0, 0.0]])  # columns count from the right lesion's end
+    assert np.array_equal(_pointed_at(truth, less, mirrored), truth - left)
+
+
+def test_the_box_is_drawn_around_all_lesions_or_one():
     truth = np.zeros((100, 200), np.bool_)
     truth[40:60, 20:50] = True
     truth[40:60, 150:180] = True
-    areas = set()
+    counts = set()
     for seed in range(30):
         sample = draw_sample(part_of(200 * truth, truth), 0, PLAIN, np.random.default_rng(seed), grid=64)
-        count = (np.diff((sample.truth.any(axis=0)).astype(int)) == 1).sum() + int(sample.truth[:, 0].any())
-        areas.add(int(count))
-    assert areas == {1, 2}
+        counts.add(label_lesions(sample.truth > 0).count)
+    assert counts == {1, 2}
 
 
 def test_a_tumour_free_slice_gets_the_box_of_another_and_no_truth():
