@@ -16,6 +16,7 @@ from tumortrace.inference.acquisition import (
     PLANES,
     UNKNOWN,
     Acquisition,
+    _choose,
     _read_weights,
     acquisitions_of_card,
     count_acquisitions,
@@ -96,3 +97,18 @@ def test_real_slices_are_named():
     assert len(named) >= 0.8 * len(rows)
     assert sum(one == other for one, other in named) >= 0.9 * len(named)
     assert all(each.plane_confidence >= LOWEST["plane"] for each in found if each.plane)
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "names", "kind", "expected"),
+    [
+        ([0.15, 0.8, 0.05], PLANES, "plane", ("coronal", 0.8)),
+        ([0.15, 0.79, 0.06], PLANES, "plane", (None, 0.79)),
+        ([0.02, 0.03, 0.9, 0.05], CONTRASTS, "contrast", ("T2", 0.9)),
+        ([0.02, 0.04, 0.89, 0.05], CONTRASTS, "contrast", (None, 0.89)),
+    ],
+)
+def test_a_name_is_given_from_its_confidence_on(
+    probabilities: list[float], names: tuple[str, ...], kind: str, expected: tuple[str | None, float]
+):
+    assert _choose(np.array(probabilities), names, kind) == expected

@@ -54,15 +54,15 @@ def test_l_shape():
 
 
 def test_spacing_is_along_rows_then_columns():
-    # Rows lie 2 mm apart, columns 1 mm.
-    (wide,) = measure(drawn(".....", ".###."), (2.0, 1.0))
-    assert wide.area_mm2 == 6.0
+    # Rows lie 2 mm apart, columns 0.5 mm.
+    (wide,) = measure(drawn(".....", ".###."), (2.0, 0.5))
+    assert wide.area_mm2 == 3.0
     assert wide.diameter_px == pytest.approx(math.hypot(3, 1))
-    assert wide.diameter_mm == pytest.approx(math.hypot(3 * 1, 1 * 2))
-    (tall,) = measure(drawn("#..", "#..", "#.."), (2.0, 1.0))
-    assert tall.area_mm2 == 6.0
+    assert wide.diameter_mm == pytest.approx(math.hypot(3 * 0.5, 1 * 2))
+    (tall,) = measure(drawn("#..", "#..", "#.."), (2.0, 0.5))
+    assert tall.area_mm2 == 3.0
     assert tall.diameter_px == pytest.approx(math.hypot(1, 3))
-    assert tall.diameter_mm == pytest.approx(math.hypot(1 * 1, 3 * 2))
+    assert tall.diameter_mm == pytest.approx(math.hypot(1 * 0.5, 3 * 2))
 
 
 def test_longest_distance_in_millimetres_may_lie_elsewhere_than_in_pixels():

@@ -69,12 +69,12 @@ class PromptedPart:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """What the network sees of one box.
+    """What the network sees of one box; all arrays have the shape (grid, grid).
 
     Attributes:
-        grey: Standardised grey values on the network's grid, float32.
-        box: The box on the grid, float32 in [0, 1].
-        truth: Tumour that the box means, uint8, 1 where it is.
+        grey: Grey values of the square around the box, standardised, float32.
+        box: The box in the square, float32 in [0, 1].
+        truth: Tumour that the box means, uint8, 1 where it is; empty if it means none.
     """
 
     grey: NDArray[np.float32]
