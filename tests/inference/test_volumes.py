@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from tumortrace.inference.volume_predict import SliceResult, describe_rejection
+from tumortrace.data.slice import Slice
+from tumortrace.data.volume import Volume
+from tumortrace.inference.lesions import find_lesions
+from tumortrace.inference.volume_predict import SliceResult, combine_slices, describe_rejection, to_levels
 from tumortrace.inference.volumes import link_lesions, vote_on_lesions
 
 
@@ -114,3 +119,60 @@ def test_the_most_frequent_reason_of_a_rejected_volume_stands_with_its_number():
     assert describe_rejection(mixed) == "4 of 5 slices rejected, 2 of them: air"
     assert describe_rejection(mixed[1:3]) == "2 of 2 slices rejected: air"
     assert describe_rejection(mixed[:1]) == "1 of 1 slice rejected: noise"
+
+
+class NoReader:
+    """Reads nothing: the results of the slices are given."""
+
+    def read(self, index: int) -> Slice:
+        raise AssertionError(index)
+
+    def inspect(self) -> tuple[()]:
+        return ()
+
+
+def results_of(masks: NDArray[np.bool_], *, spacing_mm: tuple[float, float] | None = None) -> list[SliceResult]:
+    return [
+        SliceResult(
+            index,
+            mask,
+            np.ones(mask.sum(), np.float32),
+            lesions=find_lesions(mask, mask.astype(np.float32), spacing_mm=spacing_mm),
+        )
+        for index, mask in enumerate(masks)
+    ]
+
+
+def volume_of(masks: NDArray[np.bool_], *, spacing_mm: tuple[float, float] | None = None) -> Volume:
+    return Volume("v", "v.nii", "nifti", NoReader(), (), masks.shape[1:], spacing_mm=spacing_mm, step_mm=None)
+
+
+def test_the_lesions_of_a_volume_are_numbered_from_the_largest_to_the_smallest():
+    masks = stack_of("xx...../....xxx", "......./....x..", "x....../.......")  # of 2, 4 and 1 voxels
+    prediction = combine_slices(volume_of(masks), results_of(masks))
+    assert [lesion.voxels for lesion in prediction.lesions] == [4, 2, 1]
+    assert [(lesion.first_slice, lesion.last_slice) for lesion in prediction.lesions] == [(0, 1), (0, 0), (2, 2)]
+    assert prediction.labels[0].tolist() == [[2, 2, 0, 0, 0, 0, 0], [0, 0, 0, 0, 1, 1, 1]]
+    assert prediction.labels[1:].sum(axis=(1, 2)).tolist() == [1, 3]
+
+
+def test_the_largest_diameter_is_unknown_without_spacing_and_zero_without_lesions():
+    masks = stack_of("x../...", ".../xx.")
+    spacing_mm = (30.0, 20.0)  # 60 x 60 mm
+    for some, expected in ((masks, pytest.approx(50.0)), (np.zeros_like(masks), 0.0)):  # 2 x 20 mm and 30 mm
+        known = combine_slices(volume_of(some, spacing_mm=spacing_mm), results_of(some, spacing_mm=spacing_mm))
+        assert known.largest_diameter_mm == expected
+    assert combine_slices(volume_of(masks), results_of(masks)).largest_diameter_mm is None
+
+
+def test_only_slices_with_tumour_and_a_reason_are_to_be_reviewed():
+    masks = stack_of("x..", ".x.", "...")
+    sure, doubtful, empty = results_of(masks)
+    reasons = ("low confidence (0.40)",)
+    slices = [sure, replace(doubtful, reasons=reasons), replace(empty, reasons=reasons)]
+    assert combine_slices(volume_of(masks), slices).reasons == ("1 slice with tumour is to be reviewed",)
+    assert combine_slices(volume_of(masks), [sure, doubtful, empty]).reasons == ()
+
+
+def test_probabilities_are_kept_in_the_nearest_255ths():
+    assert to_levels(np.array([[0.0, 0.0021, 0.999, 1.0]], np.float32)).tolist() == [[0, 1, 255, 255]]
