@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from tumortrace.data.head import SIDE_PX
 from tumortrace.data.upright import turn_upright
-from tumortrace.inference.features import PictureFeatures, measure_features
+from tumortrace.inference.features import PictureFeatures, _measure_frame, _measure_inside, measure_features
 
 
 def oval(size_hw: tuple[int, int], half_wh: tuple[int, int], *, inside: int = 120) -> np.ndarray:
@@ -39,7 +40,30 @@ def test_an_oval_on_black_has_the_looks_of_its_geometry():
     assert features.brightness == 1.0
     assert features.white == 1.0
     assert features.grain == 0.0
+    assert features.texture == pytest.approx(0.0, abs=1e-3)
     assert features.colour == 0.0
+
+
+def test_the_frame_by_hand():
+    # Edges of 2 pixels and corners of 4, of 48 rows and 30 columns; of the corners, the last one is dark.
+    grey = np.zeros((48, 30), np.float32)
+    grey[:4, :4], grey[:4, -4:], grey[-4:, :4], grey[-4:, -4:] = 0.9, 0.7, 0.4, 0.1
+    # Two rows above and below, two columns on both sides, with the pixels in the corners twice: 48 of 312 are bright.
+    assert _measure_frame(grey) == {"dark_frame": 264 / 312, "bright_corner": pytest.approx(0.7)}
+
+
+def test_the_inside_by_hand():
+    # Mean 0.5, variance (0.25 + 0.09 + 0.01 + 0.25 + 0.16) / 5.
+    values = np.array([0.0, 0.2, 0.4, 1.0, 0.9], np.float32)
+    measured = {"air": 0.2, "white": 0.2, "brightness": 0.4, "variation": math.sqrt(0.152) / 0.5}
+    assert _measure_inside(values) == pytest.approx(measured)
+
+
+def test_roughness_is_the_share_of_the_spread_that_a_slight_blur_takes_away():
+    # Of independent pixels a Gaussian of deviation 1 leaves 1 / (2 sqrt(pi)) along each axis, and its middle weighs
+    # 1 / (2 pi): the variance of the difference is 1 - 2 / (2 pi) + 1 / (4 pi).
+    noise = np.random.default_rng(0).integers(0, 256, (SIDE_PX, SIDE_PX), dtype=np.uint8)
+    assert look(noise).roughness == pytest.approx(math.sqrt(1 - 1 / math.pi + 1 / (4 * math.pi)), rel=0.03)
 
 
 def test_a_wide_box_is_a_rectangle():
@@ -78,6 +102,8 @@ def test_a_dark_ring_beneath_the_outer_one_is_the_skull_of_an_mr_slice():
     gap = cv2.ellipse(gap, (120, 120), (62, 72), 0, 0, 360, 100, cv2.FILLED)
     assert look(joined).skull == pytest.approx(1.0, abs=0.05)
     assert look(gap).skull < 0.3
+    part = cv2.ellipse(joined.copy(), (120, 120), (66, 76), 0, 0, 40, 5, 6)  # a ninth of the way around
+    assert look(part).skull == pytest.approx(1.0, abs=0.05)
 
 
 def test_grain_that_is_drawn_out_sideways_is_told_from_grain_that_is_not():
