@@ -212,6 +212,7 @@ def test_unsafe_and_repeated_names():
         (["p0/s0.png", "p1/s1.png"], ["s0.png", "x/s1_seg.png"], {"p0/s0.png": "s0.png", "p1/s1.png": "x/s1_seg.png"}),
         (["a.png", "a_mask.png"], ["a.png", "a_mask.png"], {"a.png": "a.png", "a_mask.png": "a_mask.png"}),
         (["a.png"], ["b.png", "_mask.png"], {"a.png": ""}),
+        (["c.bmp", "c.png"], ["c.bmp", "c.png"], {"c.bmp": "c.bmp", "c.png": "c.png"}),
     ],
 )
 def test_masks_are_matched_by_name(images, masks, expected):
@@ -228,6 +229,13 @@ def test_of_several_masks_that_of_the_very_name_is_used(others):
     assert (finding.kind, finding.severity) == ("duplicate-record", "warning")
     assert finding.cause == f"several masks ({', '.join(['a.png', *others])}); a.png is used"
     assert claimed == {"a.png", *others}
+
+
+def test_a_mask_of_the_whole_name_comes_before_one_with_another_suffix():
+    (pair,), (finding,), claimed = match_names(["a.png"], ["a.bmp", "a.png"])
+    assert pair.mask == "a.png"
+    assert finding.cause == "several masks (a.png, a.bmp); a.png is used"
+    assert claimed == {"a.bmp", "a.png"}
 
 
 def test_masks_of_other_folders_are_left_where_their_name_is_not_unique():

@@ -169,7 +169,8 @@ def check_pairs(pairs: Iterable[Pair], *, prefix: str) -> tuple[list[Pair], list
 def match_names(images: Sequence[str], masks: Sequence[str]) -> tuple[list[Pair], list[Finding], set[str]]:
     """Pair ``NAME.*`` with ``NAME.*``, or else with ``NAME_mask.*`` or another of the ``MASK_ENDINGS``.
 
-    The image may have one of the ``IMAGE_ENDINGS`` in its place.
+    Images of one NAME whose masks have the same suffixes each have their own. The image may have one of the
+    ``IMAGE_ENDINGS`` in its place.
 
     Args:
         images: Paths within the folder of the images.
@@ -186,6 +187,7 @@ def match_names(images: Sequence[str], masks: Sequence[str]) -> tuple[list[Pair]
         image: by_stem.get(stem) or (by_stem.get(stem[:-5], []) if _CHANNEL.fullmatch(stem[-5:]) else [])
         for image, stem in stems.items()
     }
+    claims |= _match_full_names(claims, stems)
     claims |= _match_image_words(claims, stems, by_stem)
     claims |= _match_apart(claims, masks)
     claimed = Counter(claim[0] for claim in claims.values() if claim)
@@ -230,6 +232,19 @@ def _name_shared(image: str, mask: str, images: Sequence[str]) -> Finding:
     if len(stems) > 1 == len({stem[:-5] for stem in stems}) and all(_CHANNEL.fullmatch(stem[-5:]) for stem in stems):
         remedy = f"a case has one channel here: keep one contrast, or list its images with their masks in {PAIRS}"
     return left_out("mask-shared", image, cause, remedy)
+
+
+def _match_full_names(claims: Mapping[str, list[str]], stems: Mapping[str, str]) -> dict[str, list[str]]:
+    """Masks of the whole name, suffix included, if each image of that stem has one: ``c.png`` and ``c.bmp``."""
+    spelled = {image: spelling_key(image) for image in claims}
+    own = {image: [mask for mask in claim if spelling_key(mask) == spelled[image]] for image, claim in claims.items()}
+    lacking = {stems[image] for image, masks in own.items() if not masks}
+    taken = {mask for masks in own.values() for mask in masks}
+    return {
+        image: [*masks, *(mask for mask in claims[image] if mask not in taken)]
+        for image, masks in own.items()
+        if stems[image] not in lacking
+    }
 
 
 def _match_image_words(
