@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from tumortrace.errors import ConfigError, DataError
 from tumortrace.regular_files import read_regular_file
-from tumortrace.typed_toml import fill, not_a_table, parse_toml, require
+from tumortrace.typed_toml import fill, not_a_table, parse_toml, require, show
 
 _MOST_BYTES = 2**20  # of a settings file
 
@@ -396,7 +396,9 @@ def _override(tables: dict[str, Any], overrides: Iterable[str]) -> Config:
         path, separator, text = override.partition("=")
         section, dot, key = path.strip().partition(".")
         if not (separator and dot and section and key):
-            raise ConfigError(f"--set {override!r} is not of the form section.key=value, for example training.epochs=3")
+            raise ConfigError(
+                f"--set {show(override)} is not of the form section.key=value, for example training.epochs=3"
+            )
         table = tables.setdefault(section, {})
         if not isinstance(table, dict):
             raise not_a_table(section, table)

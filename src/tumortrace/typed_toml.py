@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import sys
 import tomllib
 import typing
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,8 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from tumortrace.errors import ConfigError
 
 T = TypeVar("T")
+
+_MOST_SHOWN = 80  # characters of a value in a message
 
 NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 PLURALS = {bool: "true or false values", int: "whole numbers", float: "numbers", str: "texts"}
@@ -63,7 +64,16 @@ def suggest(key: str, known: Sequence[str], *, path: str = "") -> str:
 def require(condition: bool, path: str, value: object, expected: str) -> None:  # noqa: FBT001 - reads as a sentence
     """Raise a ``ConfigError`` that names a key, its value and what was expected, unless the condition holds."""
     if not condition:
-        raise ConfigError(f"{path} = {value!r} must be {expected}")
+        raise ConfigError(f"{path} = {show(value)} must be {expected}")
+
+
+def show(value: object) -> str:
+    """Return a value as a message shows it: its beginning alone where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no more than 4300 digits
+        return "(a huge number)"
+    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN // 2]}... ({len(text)} characters)"
 
 
 def _build(cls: type, table: object, *, path: str) -> object:
@@ -83,7 +93,7 @@ def _build(cls: type, table: object, *, path: str) -> object:
 
 def not_a_table(path: str, value: object) -> ConfigError:
     """Return the error for a section that is no table."""
-    return ConfigError(f"{path} must be a table, not {value!r}")
+    return ConfigError(f"{path} must be a table, not {show(value)}")
 
 
 def _convert(value: object, hint: Any, *, path: str) -> object:  # noqa: ANN401 - a type hint has no narrower type
@@ -94,8 +104,9 @@ def _convert(value: object, hint: Any, *, path: str) -> object:  # noqa: ANN401 
         return value
     if origin is tuple:
         return _convert_tuple(value, hint, path=path)
-    if hint is float and type(value) is int and abs(value) <= sys.float_info.max:
-        return float(value)
+    if type(value) is int:
+        require(abs(value) < 2**63, path, value, "a number below 2^63")  # the range of TOML
+        value = float(value) if hint is float else value
     require(type(value) is hint, path, value, NAMES[hint])
     return value
 
@@ -103,7 +114,7 @@ def _convert(value: object, hint: Any, *, path: str) -> object:  # noqa: ANN401 
 def _convert_tuple(value: object, hint: object, *, path: str) -> tuple[object, ...]:
     items = get_args(hint)
     if not isinstance(value, list | tuple):
-        raise ConfigError(f"{path} = {value!r} must be a list of {PLURALS[items[0]]}")
+        raise ConfigError(f"{path} = {show(value)} must be a list of {PLURALS[items[0]]}")
     if items[-1] is not Ellipsis:
         require(len(value) == len(items), path, value, f"a list of {len(items)} values")
     return tuple(_convert(item, items[0], path=f"{path}[{index}]") for index, item in enumerate(value))
