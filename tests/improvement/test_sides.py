@@ -185,6 +185,17 @@ def test_a_training_slice_that_shows_a_held_out_slice_which_is_missing_is_omitte
     assert "patient of gone, which is held out" in finding.cause
 
 
+@pytest.mark.parametrize("role", ["corrected", "replay"])
+def test_a_training_slice_of_the_patient_of_a_held_out_slice_which_is_missing_is_omitted(make_survey, role):
+    # c0 and c1 are of the patient of a slice that is gone; a model was trained on c0, and so on the patient of c1.
+    patient = Leak("", math.nan, "patient")
+    ties = Ties({"c0": patient, "c1": patient}, {"c0": same("x"), "c1": patient})
+    sides = sides_of(make_survey(links=[], patients=["p", "p"] + [""] * 5), [role] * 2 + ["corrected"] * 5, ties)
+    assert [sides.of["c0"], sides.of["c1"]] == ["", ""]
+    assert kinds(sides) == {"c0": "on-both-sides", "c1": "on-both-sides"}
+    assert "patient of a slice that is not in the data given, which is held out" in sides.findings[0].cause
+
+
 def test_a_held_out_case_stays_held_out_though_it_resembles_a_training_slice(make_survey):
     ties = Ties({"c0": same("c0")}, {"c0": Leak("c9", 0.76, "copy")})
     assert sides_of(make_survey(links=[], patients=[""] * 4), ties=ties).of["c0"] == "test"

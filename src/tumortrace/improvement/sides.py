@@ -29,6 +29,7 @@ _MOST_CASES = {"corrected": 1000, "replay": 150}  # held out of each role: every
 
 NOTHING_TO_DO = "nothing to do"
 NEVER_TRAINS = "nothing to do: held-out slices never train"
+_MISSING = "a slice that is not in the data given"
 COPY_OF_CORRECTED = "old data that shows a corrected slice or patient which is held out"
 
 Role = Literal["corrected", "replay", "standard"]
@@ -120,7 +121,7 @@ class _Tied:
         trained: Its own tie to a training slice.
         held: Ids of the held-out and standard cases of its block.
         training: Ids of the training cases of its block.
-        shown: Id of the held-out case that it shows, or whose patient it shows, although a model was trained on it.
+        shown: The held-out case that it shows, or whose patient it shows, although a model was trained on it.
     """
 
     name: str
@@ -148,7 +149,8 @@ def _tie(block: Sequence[SurveyedCase], roles: Mapping[str, Role], ties: Ties, k
     tied = []
     for case, name in zip(block, ids, strict=True):
         may_train = name in training and roles[name] != "standard"
-        shown = (_find_shown(case, frozen, known.copies) or known.missing.get(name, "")) if may_train else ""
+        missing = known.missing.get(name) or (_MISSING if name in ties.held_out and not frozen else "")
+        shown = (_find_shown(case, frozen, known.copies) or missing) if may_train else ""
         tied.append(_Tied(name, ties.held_out.get(name), ties.trained.get(name), held, training, shown))
     return tied
 
