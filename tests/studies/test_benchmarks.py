@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from benchmarks import training
+from benchmarks.load import average_quarters
 from torch import Tensor, nn
 
 from tumortrace.config import load_config
@@ -28,6 +29,10 @@ class Watched(nn.Module):
         logits: Tensor = self.layer(images)
         self.seen[0].add((tuple(logits.shape[2:]), logits.dtype))
         return logits
+
+
+def test_the_second_quarter_of_a_load_begins_where_the_first_one_ends():
+    assert average_quarters([9, 9, 1, 3, 9, 9, 5, 7]) == (2, 6)
 
 
 def test_the_training_loop_and_its_bare_arithmetic_compute_alike(phantom_data: Path, monkeypatch: pytest.MonkeyPatch):
