@@ -6,7 +6,6 @@ URL is the address of a running ``tumortrace serve --model fast``. Everything th
 from __future__ import annotations
 
 import io
-import sys
 from pathlib import Path
 
 import cv2
@@ -14,6 +13,7 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
+from tumortrace.cli import run_script
 from tumortrace.files import write_atomically
 from tumortrace.phantoms.slices import draw_phantom
 
@@ -117,4 +117,4 @@ def _save(page: Page, name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run_script(main)
