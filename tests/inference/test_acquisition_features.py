@@ -53,6 +53,24 @@ def test_edges_are_counted_by_place_and_direction():
     np.testing.assert_allclose(down[2], edges[0].T, atol=1e-5)
 
 
+def test_an_edge_between_two_directions_counts_half_for_each():
+    rows, columns = np.mgrid[:SIDE_PX, :SIDE_PX] / SIDE_PX
+    turned = columns * np.cos(np.pi / 8) + rows * np.sin(np.pi / 8)  # between the first direction and the second
+    edges = measure_plane_features(turned.astype(np.float32))[24 * 24 :].reshape(8, 8, 8)[:, 1:-1, 1:-1]
+    assert (edges[0] > 0.5).all()
+    np.testing.assert_allclose(edges[1], edges[0], rtol=0.03)
+    assert (edges[2:] < 0.1).all()
+
+
+def test_the_course_by_hand():
+    # The second band has the values 0 to 10, the last one a single 3; air, of depth 0, is in none.
+    depth = np.array([[0.0, *[0.15] * 11, 1.0]], np.float32)
+    relative = np.array([[9.0, *range(10, -1, -1), 3.0]], np.float32)
+    course = acquisition_features._measure_course(relative, depth)
+    empty = [1.0, 0.0, 1.0, 1.0]
+    assert course.tolist() == [empty, pytest.approx([5.0, 10**0.5, 1.0, 9.0]), *[empty] * 7, [3.0, 0.0, 3.0, 3.0]]
+
+
 def test_the_course_runs_from_the_scalp_inwards():
     features = measure_contrast_features(disk(rim=1.2, inside=0.6))
     assert features.shape == (89,)
