@@ -142,6 +142,8 @@ def test_what_says_how_folders_are_opened_is_refused_for_an_open_dataset(phantom
         tumortrace.split(dataset, negatives=tmp_path / "healthy")
     with pytest.raises(DataError, match="label = 'oedema' is for folders"):
         tumortrace.evaluate(dataset, model=tiny_run, label="oedema")
+    with pytest.raises(DataError, match=r"label = 'oedema' is for .* omit it from this call and its settings"):
+        tumortrace.train(dataset, out=tmp_path / "run", config="smoke", overrides=["training.label=oedema"])
 
 
 def test_results_are_shown_in_a_line(phantom_data):

@@ -50,7 +50,7 @@ def open_data(data: Data, negatives: FilePath | None, label: str | None) -> Data
             if given:
                 raise DataError(
                     f"{name} = {str(given)!r} is for folders, and {data.given} is open already; give the folders, or "
-                    "give it to open_dataset and omit it here"
+                    "give it to open_dataset and omit it from this call and its settings"
                 )
         return data
     folders = [Path(folder) for folder in list_folders(data)]
