@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tools.publish_weights import recall_ancestor, score
+from tools import publish_weights
+from tools.publish_weights import recall_ancestor, score, write_card
 
 from tumortrace.errors import DataError
 from tumortrace.evaluation.folder import COLUMNS, ImageRow
@@ -75,3 +76,10 @@ def test_a_run_that_began_from_the_model_it_replaces_knows_all_slices_if_they_ar
         recall_ancestor(card, {"training_sha256": ["a", "c"]}, before=before)
     with pytest.raises(DataError, match="of other training slices"):
         recall_ancestor(card | {"shipped_ancestors": ["default"]}, {"training_sha256": ["a", "b"]}, before=before)
+
+
+def test_a_shipped_card_is_written_as_it_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    stored = (publish_weights.WEIGHTS / "fast.json").read_bytes()
+    monkeypatch.setattr(publish_weights, "WEIGHTS", tmp_path)
+    write_card("fast", json.loads(stored))
+    assert (tmp_path / "fast.json").read_bytes() == stored

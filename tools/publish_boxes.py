@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import onnx
 import typer
-from tools.publish_weights import DATA, LICENCE, SOURCES, WEIGHTS
+from tools.publish_weights import DATA, LICENCE, SOURCES, WEIGHTS, write_card
 
 from tumortrace.cli import run_script
 from tumortrace.copies.split_files import read_split
@@ -53,8 +53,7 @@ def main(run: Path, scores: Annotated[Path, typer.Option()], split: Annotated[Pa
         data = seal(model.SerializeToString())
         write_atomically(WEIGHTS / name, data)
         print(f"{WEIGHTS / name}: {len(data) / 2**20:.1f} MiB")
-    document = describe(run, scores, groups, sha256=_hash_both())
-    write_atomically(WEIGHTS / f"{BOX_MODEL}.json", (json.dumps(document, indent=1) + "\n").encode())
+    write_card(BOX_MODEL, describe(run, scores, groups, sha256=_hash_both()))
 
 
 def _hash_both() -> str:

@@ -166,8 +166,13 @@ def main(
         **described,
         "scores": score(rows, read_rows(sources, split) if sources else []),
     }
-    write_atomically(WEIGHTS / f"{name}.json", (json.dumps(document, indent=1) + "\n").encode())
+    write_card(name, document)
     print(f"{WEIGHTS / name}.onnx: {len(data) / 2**20:.1f} MiB")
+
+
+def write_card(name: str, document: dict[str, Any]) -> None:
+    """Write the card of a shipped model."""
+    write_atomically(WEIGHTS / f"{name}.json", (json.dumps(document, indent=1) + "\n").encode())
 
 
 def read_rows(folder: Path, split: Path | None) -> list[ImageRow]:

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import onnx
 import typer
-from tools.publish_weights import SCORED_ON, WEIGHTS, read_rows, score
+from tools.publish_weights import SCORED_ON, WEIGHTS, read_rows, score, write_card
 
 from tumortrace.cli import run_script
 from tumortrace.config import load_config
@@ -28,20 +28,20 @@ def main(
     name: str, groups: Annotated[Path, typer.Option()], split: Annotated[Path | None, typer.Option()] = None
 ) -> None:
     """Write recipe and scores."""
-    path, card = WEIGHTS / f"{name}.onnx", WEIGHTS / f"{name}.json"
+    path = WEIGHTS / f"{name}.onnx"
     model = onnx.load(path)
     properties = {entry.key: entry.value for entry in model.metadata_props if entry.key != SEAL}
     shipped = recipe_from_json(properties[RECIPE])
     fitted = replace(load_config(str(groups / "calibrated.toml")).recipe, size_hw=shipped.size_hw)
     onnx.helper.set_model_props(model, properties | {RECIPE: recipe_to_json(fitted)})
     data = seal(model.SerializeToString())
-    document = json.loads(card.read_text()) | {
+    document = json.loads((WEIGHTS / f"{name}.json").read_text()) | {
         "sha256": hashlib.sha256(data).hexdigest(),
         "scores": score(read_rows(groups, split), []),
         "scored_on": SCORED_ON[name],
     }
     write_atomically(path, data)
-    write_atomically(card, (json.dumps(document, indent=1) + "\n").encode())
+    write_card(name, document)
     print(f"before: {shipped}\nnow: {fitted}")
 
 
