@@ -152,9 +152,9 @@ def test_masks_are_kept_by_confidence_and_other_reasons_go_first():
 
 
 def test_the_operations_of_a_model_in_half_precision_are_those_that_torch_counts():
-    config = load_config("fast", ["network.pretrained=false"])
-    network = build_network(config.network, size_hw=config.recipe.size_hw, seed=0).eval()
+    model, config = open_model("fast"), load_config("fast", ["network.pretrained=false"])
+    network = build_network(config.network, size_hw=model.recipe.size_hw, seed=0).eval()
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        network(torch.zeros(1, 1, *config.recipe.size_hw))
-    counted = count_gflop(onnx.load(open_model("fast").path))
+        network(torch.zeros(1, 1, *model.recipe.size_hw))
+    counted = count_gflop(onnx.load(model.path))
     assert counted == pytest.approx(counter.get_total_flops() / 1e9, rel=1e-6)

@@ -149,9 +149,11 @@ def _tie(block: Sequence[SurveyedCase], roles: Mapping[str, Role], ties: Ties, k
     tied = []
     for case, name in zip(block, ids, strict=True):
         may_train = name in training and roles[name] != "standard"
-        missing = known.missing.get(name) or (_MISSING if name in ties.held_out and not frozen else "")
+        its = ties.held_out.get(name)
+        absent = its is not None and its.similarity != 1 and not frozen  # its like is held out, and not at hand
+        missing = known.missing.get(name) or (_MISSING if absent else "")
         shown = (_find_shown(case, frozen, known.copies) or missing) if may_train else ""
-        tied.append(_Tied(name, ties.held_out.get(name), ties.trained.get(name), held, training, shown))
+        tied.append(_Tied(name, its, ties.trained.get(name), held, training, shown))
     return tied
 
 

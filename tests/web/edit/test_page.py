@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from playwright.sync_api import Dialog, Error, Locator, Page
+from playwright.sync_api import Dialog, Error, Locator, Page, expect
 from tests.web.conftest import write_dicom
 
 from tumortrace.phantoms.slices import draw_phantom
@@ -285,13 +285,13 @@ def test_a_mask_that_is_right_is_accepted_for_the_dataset(page: Page, tmp_path: 
     open_files(page, tmp_path / "head.png", write_noise(tmp_path / "noise.png"))
     accept, badge = page.get_by_role("button", name="Accept mask"), page.locator(".badge", has_text="accepted")
     run(page, "m.scans.select(m.scans.items[1])")
-    assert accept.is_disabled()  # it was rejected, so there is no mask
+    expect(accept).to_be_disabled()  # it was rejected, so there is no mask
     page.keyboard.press("q")
     run(page, "m.scans.select(m.scans.items[0])")
     accept.click()
     badge.wait_for()
     assert badge.count() == 1
-    assert accept.is_disabled()
+    expect(accept).to_be_disabled()
     page.keyboard.press("z")
     badge.wait_for(state="detached")
     page.keyboard.press("y")
