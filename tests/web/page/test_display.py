@@ -233,6 +233,26 @@ def is_seen(said):
     return box["width"] > 50 and box["y"] > 0 and box["y"] + box["height"] <= window["height"]
 
 
+def test_a_series_asks_only_for_the_doubtful_slices_that_are_left(page, show):
+    doubts = [{"review": True, "reason": "low confidence (0.31)"}] * 2
+    slices = [slice_message(square(), index=i, **doubt) for i, doubt in enumerate([*doubts, {}])]
+    reason = "1 lesion dropped: too thin; 2 slices with tumour are to be reviewed"
+    show(page, [start_message((16, 16), slices=(3,)), *slices, volume_message(review=True, reason=reason)])
+    banner, badge = page.locator("#notice .box").first, page.locator("#cases .badge")
+    assert banner.inner_text() == (
+        "Tumour on 3 of 3 slices: check it\n\n1 lesion dropped: too thin.\n\n2 slices with tumour to review."
+    )
+    for number, left in [(1, "check"), (2, "accepted")]:
+        page.click(f"#slices tbody tr:nth-child({number})")
+        page.click("text=Accept mask")
+        page.locator("#notice .good").wait_for()
+        page.locator("#cases .badge", has_text=left).wait_for()
+    assert badge.count() == 1
+    assert banner.inner_text() == "Tumour on 3 of 3 slices: check it\n\n1 lesion dropped: too thin."
+    page.keyboard.press("z")
+    page.locator("#notice", has_text="1 slice with tumour to review.").wait_for()
+
+
 def test_a_rejected_picture_says_why(page, show):
     reason = "not a brain MR slice: it is in colour"
     rejected = slice_message(np.zeros((16, 16), dtype=np.bool_), status="rejected", reason=reason, review=True)

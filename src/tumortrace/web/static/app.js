@@ -54,8 +54,10 @@ on(scans, "complete", ({detail: scan}) => {
 	if (viewer.window.automatic) viewer.resetWindow();
 	if (!moved) viewer.show(scan.largest);
 });
-on(find("#work"), "keydown pointerdown wheel", () => (moved = true), {capture: true, passive: true});
-on(globalThis, "keydown pointerdown wheel", () => put(find("#say"), "className", "hidden"), {capture: true, passive: true});
+on(globalThis, "keydown pointerdown wheel", ({target}) => {
+	moved ||= find("#work").contains(target);
+	put(find("#say"), "className", "hidden");
+}, {capture: true, passive: true});
 on(viewer, "slicechange", onceStill(announce, 400));
 for (const source of [uploads, find("#edit")]) on(source, "message", ({detail: {text, kind}}) => tell(text, kind));
 on(document, "keydown", press);

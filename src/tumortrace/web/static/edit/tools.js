@@ -65,7 +65,7 @@ function similarTo(editor, slice, point) {
 export function polygon(editor, {erase = false} = {}) {
 	let points = [], cursor = null, dragging = false;
 	const far = (one, other, px) => Math.hypot(one.x - other.x, one.y - other.y) * editor.viewer.scale > px;
-	const redraw = () => editor.repaint();
+	const redraw = editor.repaint;
 	const tool = {
 		down(point) {
 			if (points.length > 2 && !far(point, points[0], CLOSE_PX)) return tool.finish();

@@ -75,11 +75,11 @@ export function describe(scan) {
 	return shown ? `tumour, ${scan.area(ready[0].areaPx)}` : "no tumour found";
 }
 
-// The most pressing state of a picture, or of a series: single slices that are rejected are usual there.
+// The most pressing state of a picture or a series, in which single rejected slices are usual.
 function badges(scan, random) {
 	const whole = scan.kind === "picture" || ["rejected", "error"].includes(scan.record?.status);
 	const states = scan.ready.map((slice) => slice.state);
-	const found = (whole ? ["good", "bad", "warn"] : ["good", "warn"]).map((kind) => states.find((state) => state.kind === kind));
+	const found = ["warn", "good", whole && "bad"].map((kind) => states.find((state) => state.kind === kind));
 	const shown = [found.find(Boolean), random && {kind: "", word: "random"}].filter(Boolean);
 	return shown.map(({kind, word}) => el("span", {class: `badge ${kind}`, text: word}));
 }

@@ -68,22 +68,17 @@ function pinch(viewer, state, id, now) {
 	const before = state.pointers.get(id);
 	const other = [...state.pointers].find(([key]) => key !== id)?.[1];
 	if (!other) return;
-	const box = viewer.canvas.getBoundingClientRect();
-	const middle = (a) => ({x: (a.x + other.x) / 2 - box.left, y: (a.y + other.y) / 2 - box.top});
 	const apart = (a) => Math.max(1, Math.hypot(a.x - other.x, a.y - other.y));
 	viewer.pan((now.x - before.x) / 2, (now.y - before.y) / 2);
-	viewer.zoom(apart(now) / apart(before), middle(now));
+	const middle = {clientX: (now.x + other.x) / 2, clientY: (now.y + other.y) / 2};
+	viewer.zoom(apart(now) / apart(before), viewer.locate(middle));
 }
 
 function turnWheel(viewer, state, event) {
 	event.preventDefault();
 	if (!viewer.scan || viewer.tool?.wheel?.(event)) return;
 	const pixels = event.deltaY * [1, WHEEL_STEP, 600][event.deltaMode];
-	if (event.ctrlKey || event.metaKey || viewer.count === 1) {
-		const box = viewer.canvas.getBoundingClientRect();
-		viewer.zoom(Math.exp(-pixels / 400), {x: event.clientX - box.left, y: event.clientY - box.top});
-		return;
-	}
+	if (event.ctrlKey || event.metaKey || viewer.count === 1) return viewer.zoom(Math.exp(-pixels / 400), viewer.locate(event));
 	if (pixels * state.wheel < 0) state.wheel = 0;
 	state.wheel += Math.max(-WHEEL_STEP, Math.min(pixels, WHEEL_STEP)); // a notch is 60 to 120 pixels
 	const steps = Math.trunc(state.wheel / WHEEL_STEP);

@@ -17,28 +17,33 @@ export function mountNotice(section, viewer, scans) {
 
 // Boxes for a scan and its slice: {kind, title, lines}.
 function describeAll(scan, slice) {
-	const {record, error} = scan, boxes = [];
-	if (error) boxes.push({kind: "bad", title: "This scan could not be read", lines: [error]});
-	if (record) boxes.push(describeSeries(scan, record));
-	if (slice) boxes.push(describeSlice(scan, slice));
-	return boxes;
+	const {record, error} = scan;
+	return [
+		error && {kind: "bad", title: "This scan could not be read", lines: [error]},
+		record && describeSeries(scan, record), slice && describeSlice(scan, slice),
+	].filter(Boolean);
 }
 
-function describeSeries(scan, {status, reason, review}) {
+// The doubtful slices are counted anew: some may be corrected by now.
+function describeSeries(scan, {status, reason}) {
 	if (status !== "ok") return {kind: "bad", title: "This series was not segmented", lines: split(reason)};
-	const title = sentence(describe(scan)).slice(0, -1);
-	return {kind: review ? "warn" : "calm", title: review ? `${title}: check it` : title, lines: split(reason)};
+	const doubtful = scan.ready.filter(({state, areaPx}) => areaPx && state.kind === "warn").length;
+	const lines = split(reason).filter((line) => !/reviewed\.$/.test(line));
+	if (doubtful) lines.push(`${count(doubtful, "slice")} with tumour to review.`);
+	return rate(describe(scan), lines, lines.length);
 }
 
 function describeSlice(scan, slice) {
 	const {reason, confidence} = slice.record, {kind, word} = slice.state;
-	const title = `${scan.count > 1 ? `Slice ${slice.index + 1}: ` : ""}${headline(scan, slice)}`;
+	const lines = split(reason), title = `${scan.count > 1 ? `Slice ${slice.index + 1}: ` : ""}${headline(scan, slice)}`;
 	if (kind === "good") return {kind, title: `${title}, ${word} by you`};
-	if (kind === "bad") return {kind, title: word === "rejected" ? "Not segmented" : "This slice could not be read", lines: split(reason)};
-	const rating = confidence === null ? "As in the annotation." : `Confidence ${confidence.toFixed(2)}.`;
-	if (kind !== "warn") return {kind: "calm", title, lines: [rating]};
-	return {kind, title: `${title}: check it`, lines: [...split(reason), ...(reason.includes("confidence") ? [] : [rating])]};
+	if (kind === "bad") return {kind, title: word === "rejected" ? "Not segmented" : "This slice could not be read", lines};
+	if (confidence === null) lines.push("As in the annotation.");
+	else if (!reason.includes("confidence")) lines.push(`Confidence ${confidence.toFixed(2)}.`);
+	return rate(title, lines, kind);
 }
+
+const rate = (title, lines, doubt) => (doubt ? {kind: "warn", title: `${title}: check it`, lines} : {kind: "calm", title, lines});
 
 function headline(scan, slice) {
 	if (!slice.areaPx) return "no tumour found";

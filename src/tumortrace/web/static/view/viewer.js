@@ -150,8 +150,13 @@ export class Viewer extends EventTarget {
 	}
 
 	toImage(event) {
-		const box = this.canvas.getBoundingClientRect();
-		return this.fromScreen(event.clientX - box.left, event.clientY - box.top);
+		const {x, y} = this.locate(event);
+		return this.fromScreen(x, y);
+	}
+
+	locate({clientX, clientY}) {
+		const {left, top} = this.canvas.getBoundingClientRect();
+		return {x: clientX - left, y: clientY - top};
 	}
 
 	fromScreen(x, y) {
