@@ -69,3 +69,10 @@ def test_a_long_command_wraps_and_a_phone_reads_it_whole(built):
     assert '<link rel="stylesheet" href="style.css' in page
     assert '<div class="language-sh highlight"><pre><span></span><code><span id="__span-0-1">' in page
     assert ".md-typeset .language-sh code { white-space: pre-wrap; }" in (built / "style.css").read_text("utf-8")
+
+
+def test_numbers_of_tables_are_not_broken_at_their_spaces():
+    prose = "Dice 0.87 (0.81 to 0.90), 5 % missed (from one to two).\n"
+    row = "| rate (all to see) | 0.87 (0.81 to 0.90); missed 4.6 % | +0.005 (-0.008 to +0.020) |\n"
+    joined = "| rate (all to see) | 0.87 (0.81~to~0.90); missed 4.6~% | +0.005 (-0.008~to~+0.020) |\n"
+    assert site.keep_numbers_whole(prose + row) == prose + joined.replace("~", "\N{NO-BREAK SPACE}")

@@ -45,6 +45,7 @@ CHAPTERS = {
 ASSETS = Path(__file__).parent / "site_assets"
 SHIM, STYLE = ASSETS / "iframe-worker.js", ASSETS / "style.css"
 THEIR_SHIM = re.compile(r'"https?://[^"]+/iframe-worker/shim"')
+UNBROKEN = re.compile(r"\([-+\d][^()|]* to [^()|]*\)|\d %")
 LINK = re.compile(r"\]\((?![a-z]+:)([^)#\s]+)")
 LOADED = re.compile(r"""<(?:script|img|iframe|source)[^>]+src=["']?https?:|<link[^>]+rel=["']?stylesheet[^>]+https?:""")
 
@@ -77,9 +78,22 @@ def gather_pages() -> None:
         seen.add(path)
         target = PAGES / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
-        if path.suffix == ".md":
-            waiting += [path.parent / link for link in LINK.findall(path.read_text(encoding="utf-8"))]
+        if path.suffix != ".md":
+            shutil.copyfile(path, target)
+            continue
+        text = path.read_text(encoding="utf-8")
+        target.write_text(keep_numbers_whole(text), encoding="utf-8")
+        waiting += [path.parent / link for link in LINK.findall(text)]
+
+
+def keep_numbers_whole(text: str) -> str:
+    """Return a page whose tables break no line within an interval, as in ``0.87 (0.81 to 0.90)``, or before a ``%``."""
+    lines = text.splitlines(keepends=True)
+    return "".join(UNBROKEN.sub(_join, line) if line[:1] == "|" else line for line in lines)
+
+
+def _join(found: re.Match[str]) -> str:
+    return found[0].replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def write_reference(folder: Path) -> None:
