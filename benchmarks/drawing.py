@@ -34,8 +34,8 @@ def _measure(cases: list[Case]) -> dict[str, str]:
             ious.append(np.count_nonzero(ours & theirs) / np.count_nonzero(ours | theirs))
             painted = np.zeros(case.slice.size_hw, np.uint8)
             paint_with_opencv(painted, region)
-            ours_area += np.count_nonzero(ours)
-            painted_area += np.count_nonzero(painted)
+            ours_area += int(np.count_nonzero(ours))
+            painted_area += int(np.count_nonzero(painted))
     back = sum(np.array_equal(rasterize(mask_to_polygons(c.truth), c.slice.size_hw), c.truth) for c in cases)
     return {
         "mean IoU with scikit-image": f"{np.mean(ious):.3f}",
@@ -50,6 +50,7 @@ def _draw_with_skimage(region: Region, size_hw: tuple[int, int]) -> np.ndarray:
         return np.asarray(polygon2mask(size_hw, region.points_xy[:, ::-1]))
     if isinstance(region, Circle):
         region = Ellipse(region.center_xy, (region.radius, region.radius))
+    assert isinstance(region, Ellipse), "VIA has no bitmaps"
     (x, y), (radius_x, radius_y) = region.center_xy, region.radii_xy
     mask = np.zeros(size_hw, dtype=np.bool_)
     # scikit-image turns from +x towards -y.

@@ -95,6 +95,7 @@ def _time_slices(name: str, picture: Path) -> dict[str, list[float]]:
     once = replace(model, recipe=replace(model.recipe, average_mirror=False))
     segmenter, glancer = Segmenter(model), Segmenter(once)
     pixels = cv2.imread(str(picture), cv2.IMREAD_GRAYSCALE)
+    assert pixels is not None
     batch = _draw_batch(model)
     ways: dict[str, Callable[[], object]] = {
         "bare inference": lambda: model.session.run(batch),

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import cv2
@@ -157,11 +158,11 @@ def _point_bare() -> tuple[list[float], list[float]]:
     session = Segmenter("fast", threads=1).point(_draw(DROPS))
     left, top, right, bottom = BOX
     session.predict(BOX)
-    boxes = [_time_ms(lambda i=i: session.predict((left, top, right + i, bottom + i))) for i in range(1, 21)]
+    boxes = [_time_ms(partial(session.predict, (left, top, right + i, bottom + i))) for i in range(1, 21)]
     points = [(left + 20 + i, top + 20 + i) for i in range(20)]
     labels = [i % 2 == 0 for i in range(20)]
     session.predict(BOX)
-    clicks = [_time_ms(lambda i=i: session.predict(BOX, points[: i + 1], labels[: i + 1])) for i in range(20)]
+    clicks = [_time_ms(partial(session.predict, BOX, points[: i + 1], labels[: i + 1])) for i in range(20)]
     return boxes, clicks
 
 

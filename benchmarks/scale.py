@@ -72,7 +72,7 @@ def write_slices(folder: Path, count: int) -> None:
 
 def write_model(path: Path) -> Path:
     """Write a model whose logit of tumour is a multiple of the standardised grey value."""
-    shapes = {"images": ["N", 1, "H", "W"], "logits": ["N", 2, "H", "W"]}
+    shapes: dict[str, list[str | int | None]] = {"images": ["N", 1, "H", "W"], "logits": ["N", 2, "H", "W"]}
     values = {name: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()}
     nodes = [
         helper.make_node("Mul", ["images", "gain"], ["tumour"]),

@@ -96,8 +96,8 @@ def measure() -> Table:
             row = f"a picture, {clients} client{'s' * (clients > 1)}"
             median, slow = statistics.median(times), float(np.quantile(times, 0.95))
             table.add_row(row, _ms(median), _ms(slow), f"{median / least:.2f} (95 %: {slow / least:.2f})")
-        for row in _time_series(server, segmenter):
-            table.add_row(*row)
+        for cells in _time_series(server, segmenter):
+            table.add_row(*cells)
     return table
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from unittest import mock
 
 import numpy as np
@@ -109,9 +109,10 @@ def _watch(model: Model) -> Iterator[dict[str, float]]:
 
         return call
 
-    replaced = {name: watched(getattr(path, name), words) for name, words in STEPS.items()}
-    run = watched(model.session.run, NETWORK)
-    with mock.patch.multiple(path, **replaced), mock.patch.object(model.session, "run", run):
+    with ExitStack() as patches:
+        for name, words in STEPS.items():
+            patches.enter_context(mock.patch.object(path, name, watched(getattr(path, name), words)))
+        patches.enter_context(mock.patch.object(model.session, "run", watched(model.session.run, NETWORK)))
         yield spent
 
 

@@ -107,7 +107,8 @@ def _rate_of_bare_steps(
     compute: Compute,
     layout: torch.memory_format = torch.channels_last,
 ) -> float:
-    network = _network(config).to(batches[0][0].device, memory_format=layout)
+    network = _network(config)
+    network.to(batches[0][0].device, memory_format=layout)  # type: ignore[call-overload] # missing in the stub
     optimizer = torch.optim.Adam(network.parameters(), lr=config.training.learning_rate)
     loss_of = make_loss(config.training.loss)
     started = time.perf_counter()

@@ -8,7 +8,6 @@ truths, int64 (N, H, W) of 0 and 1, and give a scalar.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
 
 import numpy as np
 import torch
@@ -160,7 +159,7 @@ def _dice(
     targets = torch.stack([1 - truths, truths], dim=1).to(probabilities.dtype)
     overlap = (probabilities * targets).sum(dim=dims)
     sizes = (probabilities**2 if squares else probabilities).sum(dim=dims) + targets.sum(dim=dims)
-    return cast("Tensor", (2 * overlap + epsilon) / (sizes + epsilon))
+    return (2 * overlap + epsilon) / (sizes + epsilon)
 
 
 def _search(loss: Callable[[float], float]) -> float:

@@ -44,7 +44,7 @@ from tumortrace.progress import tell
 from tumortrace.reporting.figures import save_figure
 from tumortrace.training.arrays import PreparedPart, evenly_spaced, prepare_part
 from tumortrace.training.checkpoint import save_weights
-from tumortrace.training.networks import build_network
+from tumortrace.training.networks import UNet, build_network
 
 FOLDS, FOLD = 3, 3
 CHOOSING = 60
@@ -159,7 +159,7 @@ class EpochNumbers:
     head_gradient: float
 
 
-def build(row: Row, *, share: float, attractor: float, size: Size = SMALL) -> nn.Module:
+def build(row: Row, *, share: float, attractor: float, size: Size = SMALL) -> UNet:
     """The network with the row's changes; its first weights depend on the row's seed alone.
 
     Args:
@@ -170,11 +170,14 @@ def build(row: Row, *, share: float, attractor: float, size: Size = SMALL) -> nn
     """
     config = load_size(size)
     network = build_network(config.network, size_hw=config.recipe.size_hw, seed=row.seed)
+    assert isinstance(network, UNet)
     if row.decoder_norm:
         for block in (network.bottleneck, *network.decoders):
+            assert isinstance(block, nn.Sequential)
             widths = [layer.out_channels for layer in block if isinstance(layer, nn.Conv2d)]
             block.append(nn.BatchNorm2d(widths[-1]))
     if row.start is not None:
+        assert network.head.bias is not None
         begin = share if row.start == "share" else attractor
         with torch.no_grad():
             network.head.bias.copy_(torch.tensor([0.0, math.log(begin / (1 - begin))]))
@@ -227,14 +230,15 @@ def rate_at(row: Row, step: int, *, steps: int) -> float:
 
 
 def learn(
-    network: nn.Module, row: Row, optimizer: torch.optim.Optimizer, images: Tensor, truths: Tensor
+    network: UNet, row: Row, optimizer: torch.optim.Optimizer, images: Tensor, truths: Tensor
 ) -> tuple[float, float]:
     """One step; returns the loss, and the norm of the last layer's gradient before it is clipped."""
     device = next(network.parameters()).device
     loss = LOSSES[row.loss](network(images.to(device)), truths.to(device))
     optimizer.zero_grad()
     loss.backward()
-    gradient = torch.cat([parameter.grad.flatten() for parameter in network.head.parameters()]).norm()
+    gradients = [each.grad.flatten() for each in network.head.parameters() if each.grad is not None]
+    gradient = torch.cat(gradients).norm()
     if row.clip:
         nn.utils.clip_grad_norm_(network.parameters(), row.clip)
     optimizer.step()
@@ -323,7 +327,7 @@ def summarise(results: Mapping[str, Sequence[Mapping[str, float]]]) -> list[dict
         results: Epochs of each row, as ``read_numbers`` returns them, by name.
     """
     return [
-        asdict(ROWS[name]) | {"row": name, "outcome": outcome(rows[-1])} | rows[-1] for name, rows in results.items()
+        {**asdict(ROWS[name]), "row": name, "outcome": outcome(rows[-1]), **rows[-1]} for name, rows in results.items()
     ]
 
 
@@ -347,7 +351,7 @@ def draw(shares: NDArray[np.float64], results: Mapping[str, Sequence[Mapping[str
         results: Epochs of each row, as in ``summarise``; may be empty.
     """
     figure = Figure(figsize=(13.5, 7.6), facecolor="white", layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(1, 1.7))
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1, 1.7))[0]
     draw_constants(left.subplots(), shares)
     grid = right.subplots(2, 2, sharex=True, sharey=True)
     columns = (

@@ -20,10 +20,11 @@ from reproduction import worth_of_the_score as worth
 from reproduction.committed_numbers import NumbersMissingError
 from reproduction.tables import write_table
 from tumortrace.cli import run_script
+from tumortrace.copies.described import DescribedCases, SurveyedCase, describe_cases
 from tumortrace.copies.leakage import find_leaks
 from tumortrace.copies.lookup import HeadFrame, copy_mask
 from tumortrace.copies.similarity import References, signature
-from tumortrace.copies.survey import DescribedCases, Survey, describe_cases, survey_cases
+from tumortrace.copies.survey import Survey, survey_cases
 from tumortrace.copies.training_index import TrainingIndex, build_training_index
 from tumortrace.data.cases import read_image
 from tumortrace.data.dataset import open_dataset, open_negatives
@@ -76,7 +77,7 @@ def measure(
 
 
 def clean_part(
-    masks: Masks, clean: list[bool] | None, cases: Sequence[worth.SurveyedCase], groups: Sequence[str]
+    masks: Masks, clean: list[bool] | None, cases: Sequence[SurveyedCase], groups: Sequence[str]
 ) -> dict[str, str]:
     """Return the cells of the clean part; its numbers are empty where it is not known.
 
@@ -108,7 +109,7 @@ def write_cell(cell: worth.Cell) -> str:
     return f"{cell.mean:.3f}{interval}"
 
 
-def look_up(cases: Sequence[worth.SurveyedCase], index: TrainingIndex) -> Masks:
+def look_up(cases: Sequence[SurveyedCase], index: TrainingIndex) -> Masks:
     """Copy the mask of the most similar training slice onto each case."""
     references, masks = References(index.head_signatures()), []
     for case in cases:
@@ -118,7 +119,7 @@ def look_up(cases: Sequence[worth.SurveyedCase], index: TrainingIndex) -> Masks:
     return [(worth.to_grid(mask), mask) for mask in masks]
 
 
-def find_blobs(cases: Sequence[worth.SurveyedCase]) -> Masks:
+def find_blobs(cases: Sequence[SurveyedCase]) -> Masks:
     """Mark the largest bright component of each case."""
     masks = [find_brightest_blob(read_image(case.record).pixels) for case in cases]
     return [(worth.to_grid(mask), mask) for mask in masks]

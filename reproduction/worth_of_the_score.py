@@ -27,7 +27,8 @@ from rich.table import Table
 
 from reproduction import paper_rules
 from tumortrace.cli import run_script
-from tumortrace.copies.survey import Survey, SurveyedCase, describe_cases, survey_cases
+from tumortrace.copies.described import SurveyedCase, describe_cases
+from tumortrace.copies.survey import Survey, survey_cases
 from tumortrace.data.cases import CaseRecord, read_case
 from tumortrace.data.dataset import open_dataset
 from tumortrace.data.geometry import Region, rasterize

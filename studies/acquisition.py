@@ -260,7 +260,7 @@ def main(data: Path) -> None:
         stripped += tabulate(kind, names, label(brats, kind), probabilities, column="name")
     _write("brats", stripped)
     packed = io.BytesIO()
-    np.savez_compressed(packed, **final)
+    np.savez_compressed(packed, allow_pickle=False, **final)
     write_atomically(WEIGHTS, packed.getvalue())
     print(f"{WEIGHTS}: {len(packed.getvalue()) / 1024:.0f} KiB")
 

@@ -322,10 +322,10 @@ def watch_cpu(driver: int) -> dict[str, float]:
     while os.waitid(os.P_PID, driver, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
         last |= list_cpu()
         time.sleep(0.2)
-    used = Counter[str]()
+    used = dict.fromkeys(("actor_cpu", "ray_cpu"), 0.0)
     for process, (kind, seconds) in last.items():
         used[kind] += seconds - first.get(process, (kind, 0.0))[1]
-    return {kind: round(used[kind], 2) for kind in ("actor_cpu", "ray_cpu")}
+    return {kind: round(seconds, 2) for kind, seconds in used.items()}
 
 
 def list_cpu() -> dict[int, tuple[str, float]]:

@@ -12,6 +12,8 @@ os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="token", RAY_AUTH_T
 
 from ray.cluster_utils import Cluster
 
+__all__ = ["Cluster", "add_node", "start_nodes"]
+
 STORE_BYTES = 100 * 2**20
 """Object store of a node: paths and records go through it, no pixels."""
 

@@ -73,7 +73,7 @@ def plant(data: Path, out: Annotated[Path, typer.Option()]) -> None:
 def score(folder: Path) -> None:
     """Print the table: copies found of each kind, pairs of strangers, seconds."""
     document = json.loads((folder / "planted.json").read_text())
-    columns = {}
+    columns: dict[str, dict[str, int]] = {}
     for path in sorted(folder.glob("*.json"), key=lambda path: (path.stem != "tumortrace", path.name)):
         if path.name != "planted.json":
             found = json.loads(path.read_text())
@@ -114,7 +114,7 @@ def _embed(encoder: EfficientNetLite, picture: Picture) -> NDArray[np.float32]:
     return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
 
 
-def _score_tool(tool: str, found: dict[str, Any], document: dict[str, Any]) -> dict[str, dict[str, object]]:
+def _score_tool(tool: str, found: dict[str, Any], document: dict[str, Any]) -> dict[str, dict[str, int]]:
     """Return the column of a tool at its own threshold, and at the best one if it gives distances."""
     own = found.get("threshold", float("inf"))
     columns = {tool: _count(found, document, lambda distance: distance <= own)}
@@ -138,13 +138,13 @@ def _choose_threshold(found: dict[str, Any], document: dict[str, Any]) -> float:
     return np.nextafter(false[allowed], -1) if len(false) > allowed else float("inf")
 
 
-def _count(found: dict[str, Any], document: dict[str, Any], near: Callable[[float], bool]) -> dict[str, object]:
+def _count(found: dict[str, Any], document: dict[str, Any], near: Callable[[float], bool]) -> dict[str, int]:
     origin = {row["file"]: row["of"] for row in document["planted"]}
     patients = document["patients"]
     kept = [(test, train) for test, train, distance in found["pairs"] if near(distance)]
     # A neighbouring slice of the same scan may be as near as the slice itself: that counts as found.
     right = {test for test, train in kept if origin[test] == train or patients[origin[test]] == patients[train] != ""}
-    rows: dict[str, object] = dict.fromkeys(PLANTS, 0)
+    rows = dict.fromkeys(PLANTS, 0)
     for row in document["planted"]:
         rows[row["change"]] += row["file"] in right
     strangers = sum(are_strangers(patients[origin[test]], patients[train]) for test, train in kept)

@@ -12,11 +12,14 @@ import os
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 TRAIN, TEST = "train", "test"
 
+Document = dict[str, Any]
 
-def run_leakcheck(folder: Path) -> dict:
+
+def run_leakcheck(folder: Path) -> Document:
     """Compare pictures by imgleakcheck's perceptual hash; all pairs up to 20 bits, the tool's default is 5."""
     import leakcheck
 
@@ -30,7 +33,7 @@ def run_leakcheck(folder: Path) -> dict:
     return {"threshold": 5, "pairs": pairs}
 
 
-def run_cleanvision(folder: Path) -> dict:
+def run_cleanvision(folder: Path) -> Document:
     """Return the pairs in the sets of exact and near duplicates that cleanvision reports over both folders."""
     from cleanvision import Imagelab
 
@@ -46,7 +49,7 @@ def run_cleanvision(folder: Path) -> dict:
     return {"pairs": pairs}
 
 
-def run_imagededup(folder: Path) -> dict:
+def run_imagededup(folder: Path) -> Document:
     """Compare pictures by imagededup's hash of 64 bits; all pairs up to 20 bits, the tool's default is 10."""
     import imagededup
 

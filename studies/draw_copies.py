@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -76,7 +77,13 @@ def _draw_outlines(pixels: NDArray[np.uint8], truth: NDArray[np.bool_]) -> Figur
     return figure
 
 
-def _show(axes, pixels, title, outline=None, colour="#f0e442") -> None:  # noqa: ANN001 - matplotlib's axes, arrays
+def _show(
+    axes: Axes,
+    pixels: NDArray[np.uint8 | np.float32],
+    title: str,
+    outline: NDArray[np.bool_] | None = None,
+    colour: str = "#f0e442",
+) -> None:
     axes.imshow(pixels, cmap="gray", vmin=0, vmax=255)
     if outline is not None:
         axes.contour(outline, levels=[0.5], colors=[colour], linewidths=1.4)

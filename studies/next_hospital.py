@@ -93,7 +93,7 @@ def learn(hospital: Hospital, learnt: tuple[CaseRecord, ...], *, begins_from: st
     return read_seconds(run) / 60
 
 
-def measure(hospital: Hospital, out: Path, done: set[tuple[str, ...]]) -> Iterator[dict[str, object]]:
+def measure(hospital: Hospital, out: Path, done: set[tuple[str, str, str]]) -> Iterator[dict[str, object]]:
     """Train and score each row of a hospital that is not done, and compare it in pairs with the model as it came."""
     learnable, others = halve(hospital.records, hospital.group_of)
     before = score(hospital.model, others)

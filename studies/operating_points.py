@@ -54,16 +54,16 @@ def draw_operating_points(summaries: Mapping[str, Document]) -> Figure:
     return figure
 
 
-def _draw_curve(axes: Axes, summary: Document, keys: tuple[str, ...], **line: str) -> None:
+def _draw_curve(axes: Axes, summary: Document, keys: tuple[str, ...], *, label: str, color: str) -> None:
     """Draw one curve, and the intervals of the point that is used."""
     across, across_ci95, up, up_ci95 = keys
     points, chosen = summary["froc"], summary["calibration"]["peak_threshold"]
-    axes.plot([point[across] for point in points], [point[up] for point in points], **line)
+    axes.plot([point[across] for point in points], [point[up] for point in points], label=label, color=color)
     used = next(point for point in points if point["peak_threshold"] == chosen)
     x, y = used[across], used[up]
-    axes.plot(used[across_ci95] or [x], [y] * len(used[across_ci95] or [x]), color=line["color"], linewidth=2.4)
-    axes.plot([x] * len(used[up_ci95] or [y]), used[up_ci95] or [y], color=line["color"], linewidth=2.4)
-    axes.plot([x], [y], "o", color=line["color"], markersize=7)
+    axes.plot(used[across_ci95] or [x], [y] * len(used[across_ci95] or [x]), color=color, linewidth=2.4)
+    axes.plot([x] * len(used[up_ci95] or [y]), used[up_ci95] or [y], color=color, linewidth=2.4)
+    axes.plot([x], [y], "o", color=color, markersize=7)
 
 
 def main(

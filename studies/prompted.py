@@ -120,7 +120,7 @@ def cut_by_colour(image: Slice, box: Box) -> Mask:
     result = np.zeros(image.size_hw, np.bool_)
     if (marks == cv2.GC_BGD).any():
         cv2.setRNGSeed(0)
-        cv2.grabCut(colour, marks, None, np.zeros((1, 65)), np.zeros((1, 65)), 5, cv2.GC_INIT_WITH_MASK)
+        cv2.grabCut(colour, marks, (0, 0, 0, 0), np.zeros((1, 65)), np.zeros((1, 65)), 5, cv2.GC_INIT_WITH_MASK)
     result[top:bottom, left:right] = (marks == cv2.GC_FGD) | (marks == cv2.GC_PR_FGD)
     return result
 
@@ -224,7 +224,8 @@ def fill_box(box: Box, shape_hw: tuple[int, ...]) -> Mask:
 
 def time_prompts(pointed: Sequence[Pointed], model: PromptModel) -> tuple[float, float]:
     """Return median milliseconds of the first answer in a box, and of each further click."""
-    first, further = [], []
+    first: list[float] = []
+    further: list[float] = []
     for case, boxes, _ in pointed:
         session = PromptSession(model, case.slice, gate=False)
         middle = [(round((boxes["0"][0] + boxes["0"][2]) / 2), round((boxes["0"][1] + boxes["0"][3]) / 2))]

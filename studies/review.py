@@ -61,7 +61,7 @@ def order_by(judged: Sequence[Judged], *, reasons: bool) -> NDArray[np.int64]:
         reasons: Whether masks with another reason than low confidence are reviewed before all others.
     """
     other = [reasons and any(kind != LOW_CONFIDENCE for kind in one.kinds) for one in judged]
-    return np.lexsort([[-one.confidence for one in judged], other])
+    return np.lexsort(([-one.confidence for one in judged], other))
 
 
 def curve(judged: Sequence[Judged], order: NDArray[np.int64]) -> list[tuple[float, float]]:

@@ -46,7 +46,9 @@ def on_grey(change: Callable[[Grey], Grey]) -> Damage:
 def jpeg(grey: Grey) -> Grey:
     """Store as JPEG of quality 20."""
     data = cv2.imencode(".jpg", (grey * 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 20])[1]
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) / np.float32(255), dtype=np.float32)
+    decoded = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
+    assert decoded is not None
+    return np.asarray(decoded / np.float32(255), dtype=np.float32)
 
 
 def noisy(grey: Grey) -> Grey:
@@ -61,7 +63,8 @@ def warped(angle_deg: float, scale: float) -> Damage:
         height, width = grey.shape
         matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle_deg, scale)
         turned = cv2.warpAffine(grey, matrix, (width, height), flags=cv2.INTER_LINEAR)
-        return turned, cv2.warpAffine(truth, matrix, (width, height), flags=cv2.INTER_NEAREST)
+        outline = cv2.warpAffine(truth, matrix, (width, height), flags=cv2.INTER_NEAREST)
+        return np.asarray(turned, np.float32), np.asarray(outline, np.uint8)
 
     return damage
 
@@ -69,9 +72,9 @@ def warped(angle_deg: float, scale: float) -> Damage:
 def halved(grey: Grey, truth: Truth) -> tuple[Grey, Truth]:
     """Halve width and height."""
     size_wh = (grey.shape[1] // 2, grey.shape[0] // 2)
-    return cv2.resize(grey, size_wh, interpolation=cv2.INTER_AREA), cv2.resize(
-        truth, size_wh, interpolation=cv2.INTER_NEAREST_EXACT
-    )
+    small = cv2.resize(grey, size_wh, interpolation=cv2.INTER_AREA)
+    outline = cv2.resize(truth, size_wh, interpolation=cv2.INTER_NEAREST_EXACT)
+    return np.asarray(small, np.float32), np.asarray(outline, np.uint8)
 
 
 def bordered(grey: Grey, truth: Truth) -> tuple[Grey, Truth]:
@@ -79,7 +82,8 @@ def bordered(grey: Grey, truth: Truth) -> tuple[Grey, Truth]:
     side = max(grey.shape) // 10
     wide = cv2.copyMakeBorder(grey, side, side, side, side, cv2.BORDER_CONSTANT, value=0)
     cv2.rectangle(wide, (0, 0), (wide.shape[1] - 1, wide.shape[0] - 1), 1.0, 2)
-    return wide, cv2.copyMakeBorder(truth, side, side, side, side, cv2.BORDER_CONSTANT, value=0)
+    outline = cv2.copyMakeBorder(truth, side, side, side, side, cv2.BORDER_CONSTANT, value=0)
+    return np.asarray(wide, np.float32), np.asarray(outline, np.uint8)
 
 
 def labelled(grey: Grey) -> Grey:
@@ -101,7 +105,7 @@ DAMAGES: dict[str, Damage] = {
     "brightness + 0.15": on_grey(lambda grey: grey + 0.15),
     "JPEG 20": on_grey(jpeg),
     "blur (sigma 0.5 % of the longer side)": on_grey(
-        lambda grey: cv2.GaussianBlur(grey, (0, 0), max(grey.shape) / 200)
+        lambda grey: np.asarray(cv2.GaussianBlur(grey, (0, 0), max(grey.shape) / 200), np.float32)
     ),
     "noise 5 %": on_grey(noisy),
     "rotation 30 degrees": warped(30, 1),

@@ -25,7 +25,7 @@ from tumortrace.data.cases import CaseRecord, read_cases
 from tumortrace.inference.mask import drop_specks
 from tumortrace.inference.model import Model
 from tumortrace.inference.predict import predict
-from tumortrace.metrics.lesions import count_lesions
+from tumortrace.metrics.lesions import LesionCounts, count_lesions
 from tumortrace.metrics.overlap import count_pixels
 from tumortrace.progress import track
 
@@ -47,6 +47,16 @@ class Tally(NamedTuple):
     false: int = 0
     dice: float = 0.0
 
+    def plus(self, counts: LesionCounts, dice: float) -> Tally:
+        """Return the tally with one slice more."""
+        return Tally(
+            self.slices + 1,
+            self.true_lesions + counts.true_lesions,
+            self.found + counts.found_lesions,
+            self.false + counts.false_lesions,
+            self.dice + dice,
+        )
+
 
 def measure(parts: Iterable[tuple[Model, Sequence[CaseRecord]]], recipe: Recipe, name: str) -> tuple[Tally, Tally]:
     """Count lesions with all specks, and without."""
@@ -60,8 +70,7 @@ def measure(parts: Iterable[tuple[Model, Sequence[CaseRecord]]], recipe: Recipe,
             whole = probability >= recipe.threshold
             for number, mask in enumerate((whole, drop_specks(whole, probability))):
                 counts, dice = count_lesions(mask, case.truth), count_pixels(mask, case.truth).dice
-                one = Tally(1, counts.true_lesions, counts.found_lesions, counts.false_lesions, dice)
-                tallies[number] = Tally(*(sum(pair) for pair in zip(tallies[number], one, strict=True)))
+                tallies[number] = tallies[number].plus(counts, dice)
     return tallies[0], tallies[1]
 
 

@@ -103,7 +103,7 @@ def open_folds(data: Path, sources: Path, runs: Sequence[str], every: int) -> li
     """
     dataset, split = open_sources(data, sources)
     fold_of = {case.file: case.side for case in split.cases}
-    parts = []
+    parts: list[tuple[Model, Sequence[CaseRecord]]] = []
     for fold, run in read_named(runs).items():
         records = [record for record in dataset.records if fold_of.get(record.case_id) == fold]
         memory = load_training_index(run / TRAINING_INDEX)

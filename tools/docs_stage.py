@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
+from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
 
 from tumortrace import evaluate, train
 from tumortrace.config import config_from_tables
@@ -85,8 +85,9 @@ def _write_dicom(folder: Path, series: PhantomSeries) -> None:
     for number, pixels in enumerate(series.pixels):
         meta = FileMetaDataset()
         meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID = MRImageStorage, ExplicitVRLittleEndian
-        meta.MediaStorageSOPInstanceUID = f"{SERIES_UID}.{number + 1}"
-        image = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+        meta.MediaStorageSOPInstanceUID = UID(f"{SERIES_UID}.{number + 1}")
+        path = folder / f"{number:03}.dcm"
+        image = FileDataset(path, {}, file_meta=meta, preamble=b"\0" * 128)
         image.SOPClassUID, image.SOPInstanceUID = MRImageStorage, meta.MediaStorageSOPInstanceUID
         image.StudyInstanceUID, image.SeriesInstanceUID = f"{SERIES_UID}.0.1", SERIES_UID
         image.FrameOfReferenceUID, image.Modality, image.InstanceNumber = f"{SERIES_UID}.0.2", "MR", number + 1
@@ -99,4 +100,4 @@ def _write_dicom(folder: Path, series: PhantomSeries) -> None:
         image.BitsAllocated = image.BitsStored = 8
         image.HighBit, image.PixelRepresentation = 7, 0
         image.PixelData = np.ascontiguousarray(pixels).tobytes()
-        image.save_as(folder / f"{number:03}.dcm", enforce_file_format=True)
+        image.save_as(path, enforce_file_format=True)

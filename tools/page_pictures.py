@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import FilePayload, Page, sync_playwright
 
 from tumortrace.cli import run_script
 from tumortrace.files import write_atomically
@@ -39,9 +40,8 @@ def main(address: str) -> None:
             executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"]
         )
 
-        def open_page(width: int, height: int, scheme: str) -> Page:
-            size = {"width": width, "height": height}
-            page = browser.new_context(viewport=size, color_scheme=scheme).new_page()  # type: ignore[arg-type]
+        def open_page(width: int, height: int, scheme: Literal["light", "dark"]) -> Page:
+            page = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme).new_page()
             page.goto(address)
             return page
 
@@ -102,7 +102,7 @@ def _wait(page: Page) -> None:
     page.wait_for_timeout(500)  # tables wait until scrolling rests
 
 
-def _draw_file(index: int) -> dict[str, object]:
+def _draw_file(index: int) -> FilePayload:
     pixels = draw_phantom(np.random.default_rng(30 + index), size_hw=(256, 216), kind=KINDS[index]).pixels
     data = cv2.imencode(".png", pixels)[1].tobytes()
     return {"name": f"axial_{index + 1:02d}.png", "mimeType": "image/png", "buffer": data}

@@ -15,13 +15,13 @@ from typing import Annotated, Any
 
 import onnx
 import typer
-from tools.publish_weights import DATA, LICENCE, SOURCES, WEIGHTS, write_card
 
+from tools.publish_weights import DATA, LICENCE, SOURCES, WEIGHTS, write_card
 from tumortrace.cli import run_script
 from tumortrace.copies.split_files import read_split
 from tumortrace.files import write_atomically
+from tumortrace.inference.model import BOX_MODEL
 from tumortrace.inference.onnx_file import CARD, SEAL, seal
-from tumortrace.inference.prompts.model import BOX_MODEL
 from tumortrace.json_csv import read_csv
 from tumortrace.metrics.aggregate import interval_bounds
 from tumortrace.metrics.intervals import mean_interval

@@ -15,8 +15,8 @@ from typing import Annotated
 
 import onnx
 import typer
-from tools.publish_weights import SCORED_ON, WEIGHTS, read_rows, score, write_card
 
+from tools.publish_weights import SCORED_ON, WEIGHTS, read_rows, score, write_card
 from tumortrace.cli import run_script
 from tumortrace.config import load_config
 from tumortrace.files import write_atomically

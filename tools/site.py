@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent
 BUILD, SITE = ROOT / "build" / "site", ROOT / "site"
 PAGES = BUILD / "pages"
 REFERENCE = "reference"
-CHAPTERS = {
+CHAPTERS: dict[str, list[str] | dict[str, list[str]]] = {
     "Start here": ["README.md", "start"],
     "Guides": {
         "You have slices and annotations": ["data", "formats", "data_sources", "audits", "improve"],

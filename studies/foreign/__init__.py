@@ -10,7 +10,7 @@ There are two sets of 100. One may be looked at while a gate is tuned; the other
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -55,7 +55,7 @@ def foreign_pictures(*, held_out: bool) -> Iterator[ForeignPicture]:
         26 photographs, 12 text, 12 drawings, 12 chest films, 12 ultrasounds, 12 CTs, 5 blank, 9 noise, in that order;
         the same pixels on every call.
     """
-    kinds = (
+    kinds: tuple[tuple[str, int, Callable[[np.random.Generator, int], Pixels]], ...] = (
         ("photograph", 26, partial(make_photograph, held_out=held_out)),
         ("text", 12, partial(make_text, held_out=held_out)),
         ("drawing", 12, partial(make_drawing, held_out=held_out)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import ArrayLike
 
 from studies.foreign.painting import (
     SMALLEST,
@@ -22,6 +23,7 @@ from studies.foreign.painting import (
 def make_blank(rng: Generator, index: int) -> Pixels:
     """Black, grey, white, a faint gradient, and black with a single light dot."""
     plane = make_plane(random_side(rng, SMALLEST), random_side(rng, SMALLEST))
+    level: ArrayLike
     match index:
         case 0:
             level = 0.0

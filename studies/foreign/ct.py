@@ -66,7 +66,7 @@ def _reframed(pixels: Pixels, rng: Generator) -> Pixels:
 
 def _depth_px(mask: Field) -> Field:
     """Distance in pixels from each inside pixel to the outline; 0 outside."""
-    return cv2.distanceTransform((mask > 0.5).astype(np.uint8), cv2.DIST_L2, 5)
+    return np.asarray(cv2.distanceTransform((mask > 0.5).astype(np.uint8), cv2.DIST_L2, 5), np.float32)
 
 
 def _scanned(hounsfield: Field, noise_hu: Field | float, rng: Generator) -> Field:

@@ -65,7 +65,8 @@ def _chart(rng: Generator) -> Pixels:
         case 2:
             axes.pie(values[:5], labels=some_words(rng, 5).split())
         case _:
-            axes.scatter(*rng.normal(0, 1, (2, 150)), c=rng.uniform(0, 1, 150))
+            x, y = rng.normal(0, 1, (2, 150))
+            axes.scatter(x, y, c=rng.uniform(0, 1, 150))
     axes.set_title(heading(rng, 4) + ".")
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
@@ -154,7 +155,7 @@ def _ovals_on_dark(rng: Generator) -> Pixels:
     picture = 0.85 * oval(plane, (0, 0), (0.68, 0.88))
     lay(picture, oval(plane, (0, 0), (0.62, 0.81)), rng.uniform(0.2, 0.45))
     for _ in range(int(rng.integers(4, 9))):
-        centre, radii = rng.uniform(-0.4, 0.4, 2), rng.uniform(0.05, 0.2, 2)
+        centre, radii = rng.uniform(-0.4, 0.4, 2).tolist(), rng.uniform(0.05, 0.2, 2).tolist()
         lay(picture, oval(plane, centre, radii, rng.uniform(0, 180)), rng.uniform(0, 1))
     return to_bytes(picture)
 

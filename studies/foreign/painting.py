@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import ImageFont
 
 Pixels = NDArray[np.uint8]
-Field = NDArray[np.float32]
+Field = NDArray[np.floating]
 Point = tuple[float, float]
 Shape = tuple[int, int]
 
@@ -98,7 +98,7 @@ def filled(plane: Plane, corners: ArrayLike) -> Field:
     return canvas.astype(np.float32) / 255
 
 
-def lay(under: Field, mask: NDArray[np.float32 | np.bool_], value: ArrayLike) -> None:
+def lay(under: Field, mask: NDArray[np.floating | np.bool_], value: ArrayLike) -> None:
     """Replace, in place, what lies under a mask of 0..1 by a value."""
     under += mask * (np.asarray(value, np.float32) - under)
 
@@ -114,7 +114,7 @@ def grain(shape: Shape, size_px: float, rng: Generator) -> Field:
     coarse = max(1.0, size_px / 2)
     grid = [max(3, round(side / coarse)) for side in shape]
     noise = blur(rng.standard_normal(grid, dtype=np.float32), max(0.3, size_px / coarse / 2))
-    noise = cv2.resize(noise, shape[::-1], interpolation=cv2.INTER_CUBIC)
+    noise = np.asarray(cv2.resize(noise, shape[::-1], interpolation=cv2.INTER_CUBIC), np.float32)
     return (noise - noise.mean()) / (noise.std() + np.float32(1e-6))
 
 
@@ -137,14 +137,14 @@ def resized(picture: Pixels, longest: int) -> Pixels:
     """Resize to a longer side of so many pixels, and a shorter one of at least ``SMALLEST``."""
     scale = longest / max(picture.shape[:2])
     height, width = (max(SMALLEST, round(side * scale)) for side in picture.shape[:2])
-    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def at_random_size(picture: Pixels, rng: Generator) -> Pixels:
     """Resize at random; one in three is pressed into a square, as careless pipelines do."""
     longest = random_side(rng, 320, LARGEST)
     if rng.random() < 1 / 3:
-        return cv2.resize(picture, (min(longest, 512),) * 2, interpolation=cv2.INTER_AREA)
+        return np.asarray(cv2.resize(picture, (min(longest, 512),) * 2, interpolation=cv2.INTER_AREA), np.uint8)
     return resized(picture, longest)
 
 

@@ -94,7 +94,7 @@ def _scan_converted(envelope: Field, probe: _Probe, rng: Generator) -> Field:
     height = random_side(rng, 300, 460)
     if not probe.radius:
         width = round(height * 2 * probe.half_angle_rad * rng.uniform(0.9, 1.25))
-        return cv2.resize(envelope, (width, height), interpolation=cv2.INTER_AREA)
+        return np.asarray(cv2.resize(envelope, (width, height), interpolation=cv2.INTER_AREA), np.float32)
     top = probe.radius * np.cos(probe.half_angle_rad)
     scale = (1 + probe.radius - top) / height
     width = round(2 * (1 + probe.radius) * np.sin(probe.half_angle_rad) / scale)
@@ -102,7 +102,8 @@ def _scan_converted(envelope: Field, probe: _Probe, rng: Generator) -> Field:
     x, y = (x + 0.5 - width / 2) * scale, top + (y + 0.5) * scale
     column = (np.arctan2(x, y) / probe.half_angle_rad + 1) / 2 * (_LINES - 1)
     row = (np.hypot(x, y) - probe.radius) * (_DEPTH_SAMPLES - 1)
-    return cv2.remap(envelope, column.astype(np.float32), row.astype(np.float32), cv2.INTER_LINEAR)
+    beams = cv2.remap(envelope, column.astype(np.float32), row.astype(np.float32), cv2.INTER_LINEAR)
+    return np.asarray(beams, np.float32)
 
 
 def _on_screen(echoes: Field, rng: Generator) -> Pixels:

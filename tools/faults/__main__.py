@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -94,7 +94,7 @@ def _show_kills(console: Console, place: Path, material: Path, options: argparse
     return wrong
 
 
-def _try_all(name: str, attempts: dict[str, Callable[[], Outcome]], file: Path | None) -> tuple[int, list[str]]:
+def _try_all(name: str, attempts: Mapping[str, Callable[[], Outcome]], file: Path | None) -> tuple[int, list[str]]:
     """Make all attempts that the record lacks; return the number of faults and what is wrong."""
     ends = {key: recall(file, f"{name}, {key}", attempt) for key, attempt in attempts.items()}
     return sum(end.faults for end in ends.values()), [

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from tools.faults.commands import Command, Ended, run_here
 from tools.faults.contents import find_left, read_tree
 from tools.faults.injector import Fault, inject

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from tumortrace.reporting import cases
+from tumortrace.reporting.figures import CasePanels, draw_cases
 from tumortrace.training import export
 
 Convert = Callable[..., onnx.ModelProto]
@@ -30,7 +31,7 @@ def compute_once() -> Iterator[None]:
     """Convert equal networks, and draw equal figures of cases, once until the block ends."""
     with (
         patch.object(export, "convert", convert_once(export.convert)),
-        patch.object(cases, "draw_cases", draw_once(cases.draw_cases)),
+        patch.object(cases, "draw_cases", draw_once(draw_cases)),
     ):
         yield
 
@@ -54,7 +55,7 @@ def draw_once(draw: Draw) -> Draw:
     """Return a function that draws figures of equal cases once; they also render once in each format."""
     known: dict[str, Figure] = {}
 
-    def answer(panels: Sequence[cases.CasePanels], **settings: Any) -> Figure:  # noqa: ANN401
+    def answer(panels: Sequence[CasePanels], **settings: Any) -> Figure:  # noqa: ANN401
         key = _digest(([vars(each) for each in panels], settings))
         if key not in known:
             known[key] = _Rendered(draw(panels, **settings))

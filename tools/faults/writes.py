@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from tools.faults.commands import Command, Ended, run_here
 from tools.faults.contents import LISTS, find_left, read_tree
 from tools.faults.injector import KINDS, Calls, Fault, find_disorder, inject

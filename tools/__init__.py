@@ -1,0 +1,1 @@
+"""Programs of the maintainers: weights, documentation, pictures, injected faults."""
