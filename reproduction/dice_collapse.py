@@ -359,28 +359,45 @@ def draw(shares: NDArray[np.float64], results: Mapping[str, Sequence[Mapping[str
         ("both channels in one fraction", "pooled channels", POOLED),
     )
     for axes_column, (title, loss, rows) in zip(grid.T, columns, strict=True):
-        attractor = best_constant(loss, shares)
-        for axes, where in zip(axes_column, ("inside", "outside"), strict=True):
-            draw_rows(axes, {name: results[name] for name in rows if name in results}, where)
-            axes.axhline(attractor, color="black", linewidth=1, linestyle=(0, (1, 2)))
-            axes.set(ylim=(-0.03, 1.03), title=f"{title}: {where} the truth")
-            axes.title.set_fontsize(10)
-        note = f"best constant {attractor:.2f}"
-        above = {"xytext": (-2, 3), "textcoords": "offset points", "ha": "right", "fontsize": 8}
-        axes_column[0].annotate(note, (1, attractor), xycoords=axes_column[0].get_yaxis_transform(), **above)
-        axes_column[1].set_xlabel("epoch")
-        if axes_column[0].lines[1:]:
-            place = {
-                "loc": "upper center",
-                "bbox_to_anchor": (0.5, -0.2),
-                "ncols": 2,
-                "fontsize": 7.5,
-                "frameon": False,
-            }
-            axes_column[1].legend(*axes_column[0].get_legend_handles_labels(), **place)
+        here = {name: results[name] for name in rows if name in results}
+        draw_column(axes_column, here, title=title, attractor=best_constant(loss, shares))
     for axes in grid[:, 0]:
         axes.set_ylabel("mean predicted probability of tumour")
     return figure
+
+
+def draw_column(
+    axes_column: Sequence[Axes], results: Mapping[str, Sequence[Mapping[str, float]]], *, title: str, attractor: float
+) -> None:
+    """Draw what trainings say inside the tumours above, outside below, and the best constant in both.
+
+    Args:
+        axes_column: The upper axes and the lower ones.
+        results: Epochs of each row, as in ``summarise``; may be empty.
+        title: Name of the trainings.
+        attractor: Best constant output under their loss, in (0, 1).
+    """
+    for axes, where in zip(axes_column, ("inside", "outside"), strict=True):
+        draw_rows(axes, results, where)
+        axes.axhline(attractor, color="black", linewidth=1, linestyle=(0, (1, 2)))
+        axes.set(ylim=(-0.03, 1.03), title=f"{title}: {where} the truth")
+        axes.title.set_fontsize(10)
+    upper, lower = axes_column
+    upper.annotate(
+        f"best constant {attractor:.2f}",
+        (1, attractor),
+        xycoords=upper.get_yaxis_transform(),
+        xytext=(-2, 3),
+        textcoords="offset points",
+        ha="right",
+        fontsize=8,
+    )
+    lower.set_xlabel("epoch")
+    handles, labels = upper.get_legend_handles_labels()
+    if handles:
+        lower.legend(
+            handles, labels, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=7.5, frameon=False
+        )
 
 
 def draw_constants(axes: Axes, shares: NDArray[np.float64]) -> None:

@@ -26,6 +26,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 from numpy.typing import NDArray
@@ -256,22 +257,7 @@ def draw(rows: Sequence[Mapping[str, Any]], *, steps: int) -> Figure:
     figure = Figure(figsize=(7.6, 5.2), facecolor="white", layout="constrained")
     axes = figure.subplots()
     for kind, label in LABELS.items():
-        line = sorted((row for row in rows if row["kind"] in {kind, ALL}), key=lambda row: row["slices"])
-        # Marks of the same number of slices stand side by side.
-        aside, above = (1.012, True) if kind == "spread" else (0.988, False)
-        slices = [row["slices"] * (1 if row["kind"] == ALL else aside) for row in line]
-        dices = [row["dice"] for row in line]
-        ends = np.array([[row["dice"] - row["dice_low"], row["dice_high"] - row["dice"]] for row in line])
-        ends = np.maximum(ends, 0)  # an interval whose end is the mean may miss it by a rounding
-        axes.errorbar(slices, dices, yerr=ends.T, capsize=3, linewidth=1.7, markersize=7, label=label, **STYLES[kind])
-        for x, row in zip(slices, line, strict=True):
-            if row["kind"] == kind or above:
-                place: dict[str, Any] = {
-                    "xytext": (6, 6 if above else -12),
-                    "textcoords": "offset points",
-                    "fontsize": 8.5,
-                }
-                axes.annotate(f"{row['pictures']:.0f}", (x, row["dice"]), color=STYLES[kind]["color"], **place)
+        draw_line(axes, rows, kind, label)
     label = f"two annotators of one picture agree at {AGREEMENT}"
     axes.axhline(AGREEMENT, color="0.3", linewidth=1.2, linestyle=":", label=label)
     axes.set_xscale("log")
@@ -286,6 +272,30 @@ def draw(rows: Sequence[Mapping[str, Any]], *, steps: int) -> Figure:
     axes.grid(visible=True, linewidth=0.4, color="0.88")
     figure.legend(loc="outside lower center", frameon=False, fontsize=9)
     return figure
+
+
+def draw_line(axes: Axes, rows: Sequence[Mapping[str, Any]], kind: str, label: str) -> None:
+    """Draw the line of one order, with its intervals and numbers of pictures.
+
+    Args:
+        axes: Drawn on.
+        rows: One or more rows of ``summarise``.
+        kind: Key of ``LABELS``.
+        label: Label in the legend.
+    """
+    line = sorted((row for row in rows if row["kind"] in {kind, ALL}), key=lambda row: row["slices"])
+    # Marks of the same number of slices stand side by side.
+    aside, above = (1.012, True) if kind == "spread" else (0.988, False)
+    slices = [row["slices"] * (1 if row["kind"] == ALL else aside) for row in line]
+    dices = [row["dice"] for row in line]
+    ends = np.array([[row["dice"] - row["dice_low"], row["dice_high"] - row["dice"]] for row in line])
+    ends = np.maximum(ends, 0)  # an interval whose end is the mean may miss it by a rounding
+    axes.errorbar(slices, dices, yerr=ends.T, capsize=3, linewidth=1.7, markersize=7, label=label, **STYLES[kind])
+    colour, offset = STYLES[kind]["color"], (6, 6 if above else -12)
+    for x, row in zip(slices, line, strict=True):
+        if row["kind"] == kind or above:
+            place, text = (x, row["dice"]), f"{row['pictures']:.0f}"
+            axes.annotate(text, place, color=colour, xytext=offset, textcoords="offset points", fontsize=8.5)
 
 
 def main(
