@@ -64,7 +64,8 @@ def test_run_that_has_not_finished_says_how_to_go_on(tmp_path: Path):
             f"{run}: training has not finished, so there is no model.onnx; "
             f"finish it on the same DATA: tumortrace train DATA --out '{run}' {settings}"
         )
-        (run / "training.npz").touch()
+        for name in ("training.npz", "split.json"):  # a split that someone keeps there makes it no cross-validation
+            (run / name).touch()
 
 
 @pytest.mark.parametrize("names", [("config.toml", "split.json"), ("split.json",)], ids=["crossval", "sweep"])
@@ -89,6 +90,8 @@ def test_shipped_models_are_in_the_package(name: str, tmp_path: Path, monkeypatc
     monkeypatch.setattr(resources, "files", lambda _: tmp_path)
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / f"{name}.onnx").touch()
+    (tmp_path / name).touch()  # a file of that name in the folder of the call is not taken for it
+    monkeypatch.chdir(tmp_path)
     assert find_model(name) == tmp_path / "weights" / f"{name}.onnx"
 
 
@@ -178,6 +181,8 @@ HALF = """(float[N,1,H,W] images) => (float[N,2,h,w] logits) {
     small = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (images)
     logits = Concat <axis = 1> (small, small)}"""
 
+SMALL = HALF.replace("N,1,H,W", "N,1,6,10").replace("N,2,h,w", "N,2,3,5")
+
 
 def test_a_network_that_fits_its_recipe_is_opened(tmp_path: Path):
     recipe = Recipe((6, 10), confidence=(0.0,) * 7)
@@ -191,6 +196,8 @@ def test_a_network_that_fits_its_recipe_is_opened(tmp_path: Path):
         (THREE, Recipe((6, 10)), r"its logits have 3 channels, not 2 \(background and tumour\)"),
         (FREE_THREE, Recipe((6, 10)), "its logits have 3 channels"),
         (HALF, Recipe((6, 10)), r"it answers with the shape \(1, 2, 3, 5\), not \(1, 2, 6, 10\)"),
+        (SMALL, Recipe((6, 10)), "its logits are 3 x 5 px, those of its recipe 6 x 10"),
+        (FITTING.replace("N,1,", "N,").replace("N,2,6", "N,12"), Recipe((6, 10)), r"tensor\(float\) of 3 dimensions"),
         (FITTING, Recipe((10, 6)), "its images are 6 x 10 px, those of its recipe 10 x 6"),
         (FITTING.replace("images", "x"), Recipe((6, 10)), "it has the inputs x, not just 'images'"),
         (FITTING.replace("logits", "y"), Recipe((6, 10)), "it has the outputs y, not just 'logits'"),

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from tumortrace.errors import ModelError
 from tumortrace.inference import model as models
+from tumortrace.inference import onnx_file
 from tumortrace.inference.model import open_model
 from tumortrace.inference.onnx_file import read_onnx, seal
 
@@ -46,13 +47,26 @@ def constant(tensor: onnx.TensorProto) -> onnx.NodeProto:
     return oh.make_node("Constant", [], ["c"], value=tensor)
 
 
-def branch(node: onnx.NodeProto) -> onnx.NodeProto:
-    return oh.make_node("If", ["x"], ["y"], then_branch=oh.make_graph([node], "inner", [], []))
+def branch(node: onnx.NodeProto, *, depth: int = 1) -> onnx.NodeProto:
+    for _ in range(depth):
+        node = oh.make_node("If", ["x"], ["y"], then_branch=oh.make_graph([node], "inner", [], []))
+    return node
 
 
-def sparse() -> onnx.NodeProto:
-    value = onnx.SparseTensorProto(values=external("v"), dims=[4])
-    return oh.make_node("Constant", [], ["c"], sparse_value=value)
+def sparse(part: str = "values") -> onnx.SparseTensorProto:
+    return onnx.SparseTensorProto(dims=[4], **{part: external("v")})
+
+
+def make_sparse() -> onnx.ModelProto:
+    model = make()
+    model.graph.sparse_initializer.append(sparse())
+    return model
+
+
+def without(field: str) -> onnx.TensorProto:
+    tensor = external("w")
+    tensor.ClearField(field)
+    return tensor
 
 
 @pytest.mark.parametrize(
@@ -60,8 +74,21 @@ def sparse() -> onnx.NodeProto:
     [
         (make(tensors=[external("w")]), r"its weights lie in another file \(external data\)"),
         (make(nodes=[constant(external("w"))]), r"its weights lie in another file \(external data\)"),
-        (make(nodes=[branch(branch(constant(external("w"))))]), r"its weights lie in another file \(external data\)"),
-        (make(nodes=[sparse()]), r"its weights lie in another file \(external data\)"),
+        (make(nodes=[branch(constant(external("w")), depth=2)]), r"its weights lie in another file \(external data\)"),
+        (make(tensors=[without("data_location")]), r"its weights lie in another file \(external data\)"),
+        (make(tensors=[without("external_data")]), r"its weights lie in another file \(external data\)"),
+        (make_sparse(), r"its weights lie in another file \(external data\)"),
+        *(
+            (make(nodes=[oh.make_node("A", [], ["c"], a=value)]), r"its weights lie in another file \(external data\)")
+            for value in (
+                sparse(),
+                sparse("indices"),
+                [sparse()],
+                [external("w")],
+                [oh.make_graph([constant(external("w"))], "inner", [], [])],
+            )
+        ),
+        (make(nodes=[branch(constant(onnx.TensorProto()), depth=17)]), "its graphs are nested too deeply"),
         (make(nodes=[oh.make_node("Identity", ["a"], ["b"], domain="evil")]), "it needs operators of 'evil'"),
         (make(nodes=[branch(oh.make_node("Identity", ["a"], ["b"], domain="evil"))]), "it needs operators of 'evil'"),
         (make(opsets=[("", 17), ("evil", 1)]), "it needs operators of 'evil'"),
@@ -71,6 +98,7 @@ def sparse() -> onnx.NodeProto:
         ),
         (make(functions=[oh.make_function("f", "F", [], [], [], [])]), "it defines functions of its own"),
         (make(opsets=[]), "names no operator set"),
+        (make(opsets=[("ai.onnx.ml", 3)]), "names no operator set"),
         (make(metadata={}), "no recipe of tumortrace in its metadata"),
         (onnx.ModelProto(ir_version=8), "it holds no graph"),
     ],
@@ -85,6 +113,29 @@ def test_what_is_read():
     found = read_onnx(make(opsets=[("ai.onnx", 20)], metadata={**RECIPE, "a": "ü"}).SerializeToString())
     assert found.opsets == {"": 20}
     assert found.metadata == {**RECIPE, "a": "ü"}
+
+
+def test_what_need_not_be_refused():
+    tensor = onnx.TensorProto(data_location=onnx.TensorProto.DEFAULT)  # as where weights were taken in again
+    nodes = [oh.make_node("A", ["a"], ["b"], axis=-1, alpha=0.5), branch(constant(tensor), depth=16)]
+    model = make(nodes=nodes, tensors=[tensor], opsets=[("", 17), ("ai.onnx.ml", 3), ("com.microsoft", 1)])
+    model.producer_name = "abcd{"  # where the header of a safetensors file begins
+    data = model.SerializeToString()
+    assert data[8:9] == b"{"
+    unknown = b"\xa1\x06" + bytes(8) + b"\xa5\x06" + bytes(4)  # fields 100 of eight bytes and of four
+    assert read_onnx(data + unknown).opsets == {"": 17, "ai.onnx.ml": 3, "com.microsoft": 1}
+    for cut in (1, 5, 7, 15):
+        with pytest.raises(ModelError, match="not an ONNX model"):
+            read_onnx((data + unknown)[:-cut])
+
+
+def test_a_file_of_endlessly_many_parts_is_refused(monkeypatch: pytest.MonkeyPatch):
+    data = make(nodes=[]).SerializeToString()
+    parts = b"\xa0\x06\x00" * 40
+    monkeypatch.setattr(onnx_file, "_MOST_FIELDS", 40)
+    assert read_onnx(data).opsets == {"": 17}
+    with pytest.raises(ModelError, match="it has more parts than any network"):
+        read_onnx(data + parts)
 
 
 def zipped() -> bytes:
