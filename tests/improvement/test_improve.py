@@ -7,6 +7,7 @@ import json
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -17,17 +18,29 @@ from tumortrace.api.answers import ImproveResult
 from tumortrace.config import Config
 from tumortrace.copies.leakage import Leak
 from tumortrace.copies.training_index import load_training_index, save_training_index
+from tumortrace.data.cases import CaseRecord
+from tumortrace.data.dataset import Dataset
+from tumortrace.data.findings import left_out
 from tumortrace.errors import ConfigError, DataError, ModelError
 from tumortrace.evaluation.folder import read_evaluation
 from tumortrace.improvement import improve as improve_module
-from tumortrace.improvement.improve import speaks_against
+from tumortrace.improvement.improve import (
+    _conclude,
+    _refuse_other_cases,
+    _stop_after,
+    _training_set,
+    _Work,
+    speaks_against,
+)
 from tumortrace.improvement.lineage import find_missing, join_frozen
 from tumortrace.improvement.material import Material
 from tumortrace.improvement.models import Models, open_models
-from tumortrace.improvement.sides import Ties
+from tumortrace.improvement.sides import Sides, Ties
 from tumortrace.inference.folder_default import POINTER, read_folder_default, write_folder_default
 from tumortrace.inference.model import find_model, open_model
+from tumortrace.json_csv import write_json
 from tumortrace.phantoms.slices import write_phantom_dataset
+from tumortrace.training.epochs import EpochRow
 
 GOOD = ("training.epochs=10", "training.epoch_slices=60", "training.learning_rate=0.01")
 BAD = ("training.epochs=1", "training.epoch_slices=30", "training.learning_rate=3")
@@ -137,7 +150,8 @@ def test_thresholds_are_those_of_the_model_before(bettered):
 def test_what_is_written_says_what_is_returned(bettered):
     place, result = bettered
     assert json.loads((place.runs / "mine" / "improvement.json").read_text()) == json.loads(json.dumps(result.document))
-    assert result.document["from"]["name"] == "tiny"
+    assert (result.document["from"]["name"], result.document["default_before"]) == ("tiny", None)
+    assert (result.document["unfinished"], result.document["is_default"]) == (False, True)
     assert repr(result).startswith(f"<ImproveResult in {place.runs / 'mine'}: better, Held-out part: better than tiny")
 
 
@@ -254,6 +268,66 @@ def test_a_run_stopped_in_its_first_epoch_leaves_nothing_to_another_in_its_place
         "remembered": True,
         "shipped_ancestors": [],
     }
+    document = json.loads((place.runs / "mine" / "improvement.json").read_text())
+    assert (document["from"]["name"], document["default_before"]["name"]) == ("mine", "tiny")
+    scores = {path.name for path in (place.runs / "mine" / "scores").iterdir() if path.is_dir()}
+    assert scores == {
+        f"{model}-{part}" for model in ("new", "old", "default") for part in ("held-out-part", "standard-set")
+    }
+
+
+def work_of(tmp_path: Path, **sides: str) -> _Work:
+    """An improvement of cases by their side, a role before the name of those that are not corrected."""
+    names = {name.replace("_", "/"): side for name, side in sides.items()}
+    roles = {name: name.partition("/")[0] if "/" in name else "corrected" for name in names}
+    records = tuple(CaseRecord(name, "", tmp_path / name, truth=(), source="old") for name in names)
+    corrected = Dataset(tmp_path, records, (left_out("x", "a", "of the data", "none"),), records)
+    survey = SimpleNamespace(findings=(left_out("x", "b", "of the survey", "none"),))
+    found = (left_out("x", "c", "of the sides", "none"),)
+    material = Material(corrected, records, roles, corrected.findings)
+    return _Work(material, SimpleNamespace(), survey, Sides(names, found), tmp_path / "run")
+
+
+def test_the_training_side_has_a_source_for_each_role(tmp_path):
+    dataset = _training_set(
+        work_of(tmp_path, a="train", b="test", c="", replay_d="train", replay_e="test", standard_f="test")
+    )
+    assert [(each.case_id, each.part, each.source) for each in dataset.records] == [
+        ("a", "train", "corrected"),
+        ("replay/d", "train", "replay"),
+    ]
+    assert (dataset.findings, dataset.unannotated) == ((), ())
+
+
+def test_what_speaks_against_a_new_model_is_the_reason_why_the_default_stays(bettered, tmp_path):
+    held_out, standard = bettered[1].improvement.judgements
+    forgot = replace(standard, verdict="worse")
+    done = _conclude(work_of(tmp_path, a="train", b="test", replay_d="train"), (held_out, forgot))
+    assert (done.default_file, done.reason) == (None, forgot.sentence)
+    assert (done.train_count, done.replay_count, done.held_out) == (1, 1, ("b",))
+    assert [finding.cause for finding in done.findings] == ["of the data", "of the survey", "of the sides"]
+    assert not (tmp_path / POINTER).exists()
+
+
+def test_a_training_ends_when_its_epochs_took_longer_than_the_minutes():
+    should_stop = _stop_after(1.5)
+    rows = [
+        EpochRow(number, 0.5, None, None, images_per_second=1.0, loader_share=0.0, seconds=30.0) for number in range(4)
+    ]
+    assert [should_stop(rows[:count]) for count in range(5)] == [False, False, False, False, True]
+
+
+def test_a_run_of_an_earlier_version_is_resumed_by_its_corrected_cases_alone(tmp_path, monkeypatch):
+    work = work_of(tmp_path, a="train")
+    now = {"cases": [{"file": "a", "side": "train"}], "all_cases_sha256": "ab"}
+    monkeypatch.setattr(improve_module, "_held_out_document", lambda _: now)
+    for earlier in (now, {"cases": now["cases"]}):
+        write_json(work.out / "held_out.json", earlier)
+        _refuse_other_cases(work)
+    for other in (now | {"all_cases_sha256": "cd"}, {"cases": []}):
+        write_json(work.out / "held_out.json", other)
+        with pytest.raises(ConfigError, match="was made from other cases"):
+            _refuse_other_cases(work)
 
 
 def test_a_corrected_folder_with_the_name_of_a_role_is_refused(place, tmp_path):

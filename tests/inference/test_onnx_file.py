@@ -122,7 +122,7 @@ def test_what_need_not_be_refused():
     model.producer_name = "abcd{"  # where the header of a safetensors file begins
     data = model.SerializeToString()
     assert data[8:9] == b"{"
-    unknown = b"\xa1\x06" + bytes(8) + b"\xa5\x06" + bytes(4)  # fields 100 of eight bytes and of four
+    unknown = b"\xa1\x06" + b"\xff" * 8 + b"\xa5\x06" + b"\xff" * 4  # fields 100 of eight bytes and of four
     assert read_onnx(data + unknown).opsets == {"": 17, "ai.onnx.ml": 3, "com.microsoft": 1}
     for cut in (1, 5, 7, 15):
         with pytest.raises(ModelError, match="not an ONNX model"):

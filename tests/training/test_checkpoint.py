@@ -3,22 +3,29 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
 
 from tumortrace.config import Config, NetworkConfig, config_from_tables
-from tumortrace.errors import ConfigError, ModelError
+from tumortrace.data.fingerprint import hash_part
+from tumortrace.errors import ConfigError, ModelError, TumortraceError
 from tumortrace.training.checkpoint import (
     Saved,
     TrainingState,
     load_checkpoint,
     load_weights,
+    new_state,
     read_state,
+    read_tensors,
+    read_texts,
     refuse_other_settings,
+    resume_state,
     save_checkpoint,
     save_weights,
 )
@@ -289,6 +296,39 @@ def test_other_settings_are_named_with_both_values():
 
 def test_epochs_device_and_threads_may_differ():
     refuse_other_settings(Path("c"), config_with(), config_with(epochs=99, device="cpu", threads=1))
+
+
+TRAIN, VAL = {"a": "1" * 64, "b": "2" * 64}, {"c": "3" * 64}
+
+
+def test_a_run_continues_with_the_same_slices_on_the_same_sides_alone(saved: tuple[Path, UNet, torch.optim.Adam]):
+    path, network, optimizer = saved
+    began = replace(new_state(CONFIG, TRAIN, VAL, threads=2), rows=ROWS)
+    save_checkpoint(path, Saved(network, None, optimizer, torch.ones(3)), began)
+    assert read_state(path) == began
+    now = new_state(CONFIG, TRAIN, VAL, threads=4)
+    assert resume_state(path, fresh=now) == replace(now, rows=ROWS)
+    for train, val in ((dict(reversed(TRAIN.items())), VAL), ({"a": TRAIN["a"]}, {"b": TRAIN["b"], **VAL})):
+        with pytest.raises(TumortraceError, match="was trained on the same slices in another order or on other sides"):
+            resume_state(path, fresh=new_state(CONFIG, train, val, threads=2))
+    for train, val in ((TRAIN | {"a": "4" * 64}, VAL), (TRAIN, {"c": "4" * 64})):
+        with pytest.raises(TumortraceError, match=r"was trained on other data \(sha256 "):
+            resume_state(path, fresh=new_state(CONFIG, train, val, threads=2))
+    assert resume_state(path.with_name("none"), fresh=now) is now
+
+
+def test_a_checkpoint_of_an_earlier_version_lacks_peaks_threads_and_order(saved: tuple[Path, UNet, torch.optim.Adam]):
+    path, network, optimizer = saved
+    state = json.loads(read_texts(path)["state"])
+    state |= {"data_hash": hash_part(TRAIN | VAL)}
+    del state["threads"], state["order"]
+    tensors = {name: tensor for name, tensor in read_tensors(path).items() if name != "peaks"}
+    path.write_bytes(save(tensors, metadata={"state": json.dumps(state)}))
+    now, peaks = new_state(CONFIG, TRAIN, VAL, threads=2), torch.tensor([0.25, 0.5, 1.0])
+    assert read_state(path).threads == 0
+    assert resume_state(path, fresh=now).rows == ROWS
+    load_checkpoint(path, Saved(network, None, optimizer, peaks))
+    assert peaks.tolist() == [0.25, 0.5, 1.0]
 
 
 def test_a_pickle_is_never_opened(tmp_path: Path):

@@ -64,6 +64,19 @@ def test_inputs_and_outputs_have_their_names_types_and_shapes(tiny_run: Path):
     assert (logits.name, logits.type, logits.shape) == ("logits", "tensor(float)", ["batch", 2, 48, 32])
 
 
+def test_nothing_of_the_machine_that_exported_travels(tiny_run: Path):
+    """torch notes where each node came from: files and lines of its own and of ours."""
+    model = onnx.load(tiny_run / "model.onnx")
+    values = [*model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer]
+    parts = [model.graph, *model.graph.node, *values]
+    assert len(model.graph.node) > 10
+    assert not any(len(part.metadata_props) or part.doc_string for part in parts)
+    data = (tiny_run / "model.onnx").read_bytes()
+    assert not [
+        folder for folder in (Path(torch.__file__), Path(export.__file__)) if str(folder.parent).encode() in data
+    ]
+
+
 @pytest.mark.usefixtures("converted")
 def test_recipe_card_and_usual_looks_travel_in_the_metadata(network: UNet, samples: Tensor, tmp_path: Path):
     agreement = export_onnx(network.train(), tmp_path / "m.onnx", samples=samples, **METADATA)
