@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tumortrace import machine
-from tumortrace.machine import limit_cores, limit_spinning, usable_cores
+from tumortrace.machine import limit_cores, limit_spinning, memory_bytes, usable_cores
 
 
 def test_cores_are_those_the_process_may_run_on(monkeypatch: pytest.MonkeyPatch):
@@ -32,6 +33,26 @@ def test_without_affinity_they_are_counted(counted: int | None, expected: int, m
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: counted)
     assert usable_cores() == expected
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"), [("4096000\n", 4_096_000), ("max\n", 8_192_000), ("9000000", 8_192_000)]
+)
+@pytest.mark.parametrize("number", [0, 1])
+def test_memory_is_that_of_the_machine_or_of_its_container(
+    number: int, limit: str, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    files = (tmp_path / "new", tmp_path / "old")
+    monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 8192, "SC_PHYS_PAGES": 1000}.__getitem__)
+    monkeypatch.setattr(machine, "_CONTAINER_LIMITS", files)
+    assert memory_bytes() == 8_192_000
+    files[number].write_text(limit)
+    assert memory_bytes() == expected
+
+
+def test_memory_is_unknown_where_the_system_does_not_say(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr(os, "sysconf")
+    assert memory_bytes() is None
 
 
 FAULTS = """

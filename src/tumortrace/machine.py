@@ -5,9 +5,12 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # parameters of glibc's mallopt
 _MORE_THAN_THERE_IS = 2**31 - 1
+_CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 SPINS = 10_000
@@ -40,6 +43,17 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
         return min(len(os.sched_getaffinity(0)), _most_cores)
     return min(os.cpu_count() or 1, _most_cores)
+
+
+def memory_bytes() -> int | None:
+    """Return the bytes of memory of this machine or of its container; None where the system does not say (Windows)."""
+    if not hasattr(os, "sysconf"):
+        return None
+    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for path in _CONTAINER_LIMITS:  # Linux has one of them
+        with suppress(OSError, ValueError):  # not there, or "max"
+            found.append(int(path.read_text(encoding="ascii")))
+    return min(found)
 
 
 def keep_freed_memory() -> bool:

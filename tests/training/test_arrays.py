@@ -13,7 +13,9 @@ from tumortrace.config import Recipe
 from tumortrace.data.cases import CaseRecord
 from tumortrace.data.geometry import Circle
 from tumortrace.errors import DataError
-from tumortrace.training.arrays import evenly_spaced, prepare_part
+from tumortrace.progress import show_progress
+from tumortrace.training import large_arrays
+from tumortrace.training.arrays import evenly_spaced, prepare_part, prepare_training_part
 
 RECIPE = Recipe(size_hw=(4, 8))
 
@@ -118,6 +120,28 @@ def test_no_more_memory_is_taken_than_the_arrays_hold(tmp_path: Path):
         tracemalloc.stop()
     assert part.images.is_contiguous()
     assert peak_bytes < 1.5 * (part.images.nbytes + part.truths.nbytes)
+
+
+def test_slices_that_a_file_holds_are_those_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    first = write_case(tmp_path, grey(seed=1), TRUTH, name="a.png", case_id="a")
+    broken = CaseRecord("b", "train", tmp_path / "gone.png", tmp_path / "gone_mask.png")
+    last = write_case(tmp_path, grey(seed=3), TRUTH[:, ::-1], name="c.png", case_id="c")
+    records = (first, broken, last)
+    in_memory = prepare_part(records, RECIPE, name="TRAIN")
+    monkeypatch.setattr(large_arrays, "memory_bytes", lambda: 1)
+    with show_progress():
+        parts = [
+            prepare_part(records, RECIPE, name="TRAIN", near=tmp_path),
+            prepare_training_part(records, RECIPE, near=tmp_path)[0],
+        ]
+    assert capsys.readouterr().err.count("too much for a memory") == 4  # slices and masks of both
+    for part in parts:
+        assert len(part) == 2
+        assert torch.equal(part.images, in_memory.images)
+        assert torch.equal(part.truths, in_memory.truths)
+        assert part.with_tumour.tolist() == [True, True]
 
 
 def test_no_cases_give_empty_arrays():

@@ -1,10 +1,11 @@
-"""The slices of a part on the network's grid, kept in memory."""
+"""The slices of a part on the network's grid, in memory or in a file."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -26,6 +27,8 @@ from tumortrace.inference.acquisition import Acquisition, recognise
 from tumortrace.inference.features import PictureFeatures, measure_features
 from tumortrace.inference.recipe import find_window, prepare, prepare_mask
 from tumortrace.progress import track
+from tumortrace.training.large_arrays import reserve
+from tumortrace.wording import counted
 
 T = TypeVar("T")
 
@@ -68,19 +71,21 @@ def evenly_spaced(items: Sequence[T], count: int) -> list[T]:
     return [items[index] for index in chosen]
 
 
-def prepare_part(records: Sequence[CaseRecord], recipe: Recipe, *, name: str) -> PreparedPart:
+def prepare_part(records: Sequence[CaseRecord], recipe: Recipe, *, name: str, near: Path | None = None) -> PreparedPart:
     """Decode, prepare and hash every case of a part.
 
     Args:
         records: The cases; none gives arrays of length 0.
         recipe: Recipe of the model to be trained.
         name: Name of the part, for the progress bar and messages.
+        near: Path on the disk for arrays that are too large for the memory (``reserve``).
 
     Raises:
         DataError: There were cases, and not one could be read; or one changed since a split was made of it.
         MemoryError: The arrays do not fit.
+        RunFailedError: They fit neither into memory nor on the disk.
     """
-    arrays = _Arrays(records, recipe)
+    arrays = _Arrays(records, recipe, near)
     findings: list[Finding] = []
     hashes: dict[str, str] = {}
     reading = track(read_cases(tuple(records)), f"Reading {name}", total=len(records))
@@ -96,7 +101,7 @@ def prepare_part(records: Sequence[CaseRecord], recipe: Recipe, *, name: str) ->
 
 
 def prepare_training_part(
-    records: Sequence[CaseRecord], recipe: Recipe, *, consensus: bool = False
+    records: Sequence[CaseRecord], recipe: Recipe, *, consensus: bool = False, near: Path | None = None
 ) -> tuple[PreparedPart, DescribedCases]:
     """Decode every training case once: prepare it for the network, and describe it so that copies can be found.
 
@@ -104,12 +109,14 @@ def prepare_training_part(
         records: The training cases.
         recipe: Recipe of the model to be trained.
         consensus: Whether a slice with at least two copies gets the consensus of their outlines as its truth.
+        near: Path on the disk for arrays that are too large for the memory (``reserve``).
 
     Raises:
         DataError: Not one case can be read.
         MemoryError: The arrays do not fit.
+        RunFailedError: They fit neither into memory nor on the disk.
     """
-    arrays = _Arrays(records, recipe)
+    arrays = _Arrays(records, recipe, near)
     try:
         described = (survey_cases if consensus else describe_cases)(records, on_case=arrays.add)
     except DataError as error:
@@ -123,11 +130,12 @@ def prepare_training_part(
 class _Arrays:
     """The arrays of a part, filled case by case in any order."""
 
-    def __init__(self, records: Sequence[CaseRecord], recipe: Recipe) -> None:
+    def __init__(self, records: Sequence[CaseRecord], recipe: Recipe, near: Path | None) -> None:
         self.records = records
         self.recipe = recipe
-        self.images = np.empty((len(records), *recipe.size_hw), dtype=np.float32)
-        self.truths = np.empty((len(records), *recipe.size_hw), dtype=np.uint8)
+        shape = (len(records), *recipe.size_hw)
+        self.images = reserve(shape, np.float32, near=near, content=counted(len(records), "slice"))
+        self.truths = reserve(shape, np.uint8, near=near, content=counted(len(records), "mask"))
         self.features: dict[int, PictureFeatures | None] = {}
         self.acquisitions: dict[int, Acquisition] = {}
         self.windows: dict[int, Window] = {}

@@ -137,7 +137,7 @@ def train(  # noqa: PLR0913 - what a run is made of
         compute = start_compute(config.training, team, began_with=began.threads if began else 0)
         network = build_network(config.network, size_hw=config.recipe.size_hw, seed=config.training.seed)
         start = start_from_model(network, start_from) if start_from else resume_start(out, network) if resume else None
-        train_part, val_part, described = _read(*records, config)
+        train_part, val_part, described = _read(*records, config, out)
         _refuse_without_tumour(train_part, dataset)
         _refuse_other_data(train_part, val_part, dataset, team)
         # Other data is refused before anything in the folder is replaced.
@@ -162,7 +162,7 @@ def train(  # noqa: PLR0913 - what a run is made of
 
 @dataclass(frozen=True, eq=False)
 class _Run:
-    """A training that is about to begin: all that it needs is in memory."""
+    """A training that is about to begin: all that it needs is read."""
 
     folder: Path
     dataset: Dataset
@@ -223,13 +223,13 @@ def _select(dataset: Dataset, config: Config) -> tuple[tuple[CaseRecord, ...], t
 
 
 def _read(
-    train_records: Sequence[CaseRecord], val_records: Sequence[CaseRecord], config: Config
+    train_records: Sequence[CaseRecord], val_records: Sequence[CaseRecord], config: Config, out: Path
 ) -> tuple[PreparedPart, PreparedPart, DescribedCases]:
     """Read the slices to train and to validate on, and describe the former."""
     with explain_memory(config, reading=True):
         consensus = config.training.outlines == "consensus"
-        train, described = prepare_training_part(train_records, config.recipe, consensus=consensus)
-        return train, prepare_part(val_records, config.recipe, name="VAL"), described
+        train, described = prepare_training_part(train_records, config.recipe, consensus=consensus, near=out)
+        return train, prepare_part(val_records, config.recipe, name="VAL", near=out), described
 
 
 def _refuse_other_data(train: PreparedPart, val: PreparedPart, dataset: Dataset, team: Team) -> None:
