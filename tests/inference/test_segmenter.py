@@ -302,6 +302,9 @@ def test_a_pickled_segmenter_gives_the_same_prediction(segmenter: Segmenter):
     expected = Segmenter(segmenter.model, tta=True, gate=False).predict(PHANTOM)
     assert np.array_equal(again.predict(PHANTOM).probability, expected.probability)
     assert again.model.recipe == segmenter.model.recipe
+    assert (
+        again.model.session.threads == segmenter.model.session.threads == 1
+    )  # else a pool of processes takes too many
     noise = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
     assert not again.predict(noise).rejected
 

@@ -298,7 +298,7 @@ def test_epochs_device_and_threads_may_differ():
     refuse_other_settings(Path("c"), config_with(), config_with(epochs=99, device="cpu", threads=1))
 
 
-TRAIN, VAL = {"a": "1" * 64, "b": "2" * 64}, {"c": "3" * 64}
+TRAIN, VAL = {"a": "1" * 64, "b": "2" * 64}, {"c": "3" * 64, "d": "5" * 64}
 
 
 def test_a_run_continues_with_the_same_slices_on_the_same_sides_alone(saved: tuple[Path, UNet, torch.optim.Adam]):
@@ -308,10 +308,12 @@ def test_a_run_continues_with_the_same_slices_on_the_same_sides_alone(saved: tup
     assert read_state(path) == began
     now = new_state(CONFIG, TRAIN, VAL, threads=4)
     assert resume_state(path, fresh=now) == replace(now, rows=ROWS)
-    for train, val in ((dict(reversed(TRAIN.items())), VAL), ({"a": TRAIN["a"]}, {"b": TRAIN["b"], **VAL})):
+    turned_train, turned_val = (dict(reversed(part.items())) for part in (TRAIN, VAL))
+    moved = {"a": TRAIN["a"]}, {"b": TRAIN["b"], **VAL}
+    for train, val in ((turned_train, VAL), (TRAIN, turned_val), moved):
         with pytest.raises(TumortraceError, match="was trained on the same slices in another order or on other sides"):
             resume_state(path, fresh=new_state(CONFIG, train, val, threads=2))
-    for train, val in ((TRAIN | {"a": "4" * 64}, VAL), (TRAIN, {"c": "4" * 64})):
+    for train, val in ((TRAIN | {"a": "4" * 64}, VAL), (TRAIN, VAL | {"c": "4" * 64})):
         with pytest.raises(TumortraceError, match=r"was trained on other data \(sha256 "):
             resume_state(path, fresh=new_state(CONFIG, train, val, threads=2))
     assert resume_state(path.with_name("none"), fresh=now) is now

@@ -31,11 +31,12 @@ from tumortrace.training.run import train
 from tumortrace.training.warm_start import WarmStart, start_from_model
 
 
-def test_the_shipped_weights_give_what_the_shipped_model_gives():
-    model, config = open_model("fast"), load_config("fast", ["network.pretrained=false"])
+@pytest.mark.parametrize("name", ["default", "fast"])
+def test_the_shipped_weights_give_what_the_shipped_model_gives(name: str):
+    model, config = open_model(name), load_config(name, ["network.pretrained=false"])
     network = build_network(config.network, size_hw=model.recipe.size_hw, seed=7)
     start = start_from_model(network, model)
-    assert start == WarmStart("fast", model.sha256, remembered=False, shipped_ancestors=["fast"])
+    assert start == WarmStart(name, model.sha256, remembered=False, shipped_ancestors=[name])
     images = np.random.default_rng(0).normal(size=(2, 1, *model.recipe.size_hw)).astype(np.float32)
     with torch.no_grad():
         actual = tumour_probability(network.eval()(torch.from_numpy(images)).numpy())
