@@ -117,6 +117,7 @@ def test_a_calibrated_recipe_is_put_into_the_model(copy_run: CopyRun, tmp_path: 
         peak_threshold=0.6,
         temperature=1.5,
         confidence=(1.0, -2.0, 0.0, 0.5, 0.0, 0.0, 3.0),
+        review_below=0.25,
     )
     (tmp_path / "calibrated.toml").write_text(to_toml(replace(config, recipe=recipe)))
     export_run(run, tmp_path / "m.onnx", calibrated=tmp_path / "calibrated.toml")
@@ -200,6 +201,24 @@ def test_the_cases_of_several_datasets(phantom_data: Path, copy_run: CopyRun, tm
     for case_id, digest in hashes.items():
         assert records[case_id].case_id == case_id
         assert hash_case(read_case(records[case_id])[0]) == digest
+
+
+@pytest.mark.usefixtures("converted")
+def test_a_dataset_that_lost_slices_is_exported_with_the_others(
+    copy_run: CopyRun, phantom_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    data = Path(shutil.copytree(phantom_data, tmp_path / "data"))
+    run = open_run(copy_run(root=str(data)))
+    train, val = (list(hashes) for hashes in (run.train_hashes, run.val_hashes))
+    for name in (train[3], val[0]):
+        (data / name).unlink()
+    folders, records = find_records(run)
+    assert folders == (data,)  # and not TRAIN and VAL in it, each by itself
+    assert {*train, *val} - records.keys() == {train[3], val[0]}
+    trial = Watched(WORTH_IT)
+    monkeypatch.setattr(export_run_module, "try_int8", trial)
+    assert export_run(run, tmp_path / "m.onnx", int8=True).compared == 9
+    assert trial.cases == val[1:]
 
 
 def test_the_cases_of_datasets_that_do_not_lie_side_by_side(phantom_data: Path, copy_run: CopyRun, tmp_path: Path):
