@@ -146,10 +146,12 @@ def test_the_default_network_is_light_enough_for_eight_milliseconds():
     assert sum(parameter.numel() for parameter in network.parameters()) * 4 < 20e6
 
 
-def test_the_light_network_begins_at_the_share_of_tumour():
-    network = build_network(NetworkConfig(encoder="efficientnet-lite0", widths=(4, 5, 6, 7)), size_hw=(32, 32), seed=0)
-    background, tumour = network.state_dict()["head.bias"].tolist()
-    assert 1 / (1 + math.exp(background - tumour)) == pytest.approx(0.03)
+@pytest.mark.parametrize("maps", [1, 2])
+def test_each_map_of_the_light_network_begins_at_the_share_of_tumour(maps: int):
+    config = NetworkConfig(encoder="efficientnet-lite0", widths=(4, 5, 6, 7), maps=maps)
+    network = build_network(config, size_hw=(32, 32), seed=0)
+    pairs = network.state_dict()["head.bias"].reshape(maps, 2).tolist()
+    assert [1 / (1 + math.exp(background - tumour)) for background, tumour in pairs] == pytest.approx([0.03] * maps)
 
 
 def test_two_maps_are_joined_as_where_times_the_highest_whether():
