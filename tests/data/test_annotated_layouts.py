@@ -48,6 +48,22 @@ def test_yolo_with_folders_for_images_and_labels(tmp_path: Path, names: str | No
     assert kinds(dataset) == ["no-region"]
 
 
+def test_labels_of_one_part_are_not_those_of_another(tmp_path: Path):
+    for name in ("train/1.png", "train/2.png", "val/3.png"):
+        write_picture(tmp_path / "images" / name)
+    write_text(tmp_path / "labels" / "train" / "1.txt", SQUARE)
+    for name in ("test/1.txt", "test/2.txt", "train/3.txt"):  # their images are lost
+        write_text(tmp_path / "labels" / name, "0 0 0 1 0 1 1 0 1\n")
+    assert areas(open_dataset(tmp_path)) == {"images/train/1.png": 24}
+
+
+def test_a_label_of_its_own_goes_before_one_of_the_name(tmp_path: Path):
+    write_picture(tmp_path / "images" / "b" / "1.png")
+    write_text(tmp_path / "labels" / "a" / "1.txt", "0 0 0 1 0 1 1 0 1\n")
+    write_text(tmp_path / "labels" / "b" / "1.txt", SQUARE)
+    assert areas(open_dataset(tmp_path)) == {"images/b/1.png": 24}
+
+
 def test_yolo_beside_its_images_with_boxes_and_bad_lines(tmp_path: Path):
     write_picture(tmp_path / "a.png")
     write_text(tmp_path / "a.txt", "3 0.5 0.5 0.5 0.5\n0 0.1 0.2 0.3\n0 10 20 30 40 50 60\n0 a b c d\n")

@@ -247,6 +247,14 @@ def test_masks_of_other_folders_are_left_where_their_name_is_not_unique():
     assert [pair.mask for pair in pairs] == ["a.png", ""]
 
 
+@pytest.mark.parametrize("mask", ["test/1.png", "p2/1.png"])
+def test_a_mask_of_another_part_or_patient_is_left(mask):
+    (pair,), _, _ = match_names(["train/p1/1.png"], [mask])
+    assert not pair.mask
+    (pair,), _, _ = match_names(["train/p1/1.png"], ["outlines/1.png"])
+    assert pair.mask == "outlines/1.png"
+
+
 def test_one_mask_never_serves_two_pictures():
     own, contrast = "give each image a mask of its own", "keep one contrast, or list its images"
     for images, mask, remedy in (

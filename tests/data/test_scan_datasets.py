@@ -279,6 +279,23 @@ def test_any_number_of_lesions_of_one_type_is_united(tmp_path: Path):
     assert sum(areas(open_dataset(tmp_path)).values()) == 20
 
 
+@pytest.mark.parametrize("folders", [("p1", "p2", "p3"), ("anna", "berta", "clara")])
+def test_a_mask_whose_scan_is_lost_serves_no_other_patient(tmp_path: Path, folders: tuple[str, str, str]):
+    lost, whole, plain = (tmp_path / folder for folder in folders)
+    write(lost / "scan_mask.nii.gz", np.ones_like(MASK))
+    write(whole / "scan.nii.gz", SCAN)
+    write(whole / "scan_mask.nii.gz", MASK)
+    write(plain / "scan.nii.gz", SCAN)
+    dataset = open_dataset(tmp_path)
+    assert sum(areas(dataset).values()) == 3
+    assert {record.case_id.partition("/")[0] for record in dataset.records} == {folders[1]}
+    named = {(kind, file) for kind, file in kinds(dataset) if kind != "labels-united"}
+    assert named == {
+        ("mask-unusable", f"{folders[0]}/scan_mask.nii.gz"),
+        ("annotation-missing", f"{folders[2]}/scan"),
+    }
+
+
 @pytest.mark.parametrize(
     ("mask", "scans", "expected"),
     [
@@ -288,6 +305,8 @@ def test_any_number_of_lesions_of_one_type_is_united(tmp_path: Path):
         ("a/seg", ["a_series-3", "b"], [0]),
         ("truth/p1_seg", ["t1/p1", "t2/p1", "t2/p11"], [0, 1]),
         ("x_mask", ["y"], []),
+        ("p1/scan_mask", ["p2/scan"], []),
+        ("test/1_mask", ["train/1"], []),
     ],
 )
 def test_which_scans_a_name_means(mask: str, scans: list[str], expected: list[int]):

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from tumortrace.data.findings import Finding, left_out, warning
 from tumortrace.data.folders import name_of
 from tumortrace.data.names import describe_unsafe, spelling_key, stem_of
-from tumortrace.data.patients import PATIENT_COLUMNS, read_patient
+from tumortrace.data.patients import PATIENT_COLUMNS, lie_apart, read_patient
 from tumortrace.data.tables import list_columns, parse_table, read_text
 from tumortrace.errors import DataError, printable
 from tumortrace.json_csv import encode_csv
@@ -268,6 +268,7 @@ def _match_apart(claims: Mapping[str, list[str]], masks: Sequence[str]) -> dict[
         image: by_name[name]
         for image, name in names.items()
         if not claims[image] and times[name] == 1 and len(by_name.get(name, ())) == 1
+        if not lie_apart(image, by_name[name][0])
     }
 
 

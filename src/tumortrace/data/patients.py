@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
+from tumortrace.data.parts import part_of
 from tumortrace.data.tables import column_key
 
 PATIENT_COLUMNS = (
@@ -59,3 +60,16 @@ def patient_of_folder(image: str) -> str | None:
         if _FOLDER.fullmatch(folder) or (begins and numbered and distance == 0):
             return read_patient(folder)
     return None
+
+
+def lie_apart(one: str, other: str) -> bool:
+    """Whether the folders of two files name different parts or different patients, so that the files are of two images.
+
+    Args:
+        one: Path of a file within the dataset.
+        other: Path of the other.
+    """
+    if (part := part_of(one)) and (other_part := part_of(other)) and part != other_part:
+        return True
+    patient, other_patient = patient_of_folder(one), patient_of_folder(other)
+    return bool(patient and other_patient and patient.casefold() != other_patient.casefold())

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from tumortrace.data.names import spelling_key
 from tumortrace.data.pairs import strip_mask_word
 from tumortrace.data.parts import is_below_masks, read_folder_name
+from tumortrace.data.patients import lie_apart
 
 _SUBJECT = re.compile(r"(sub-[a-z0-9]+(?:_ses-[a-z0-9]+)?)(?:_|$)")  # BIDS
 
@@ -60,23 +61,34 @@ def read_scan_name(path: str, *, mask: bool = False) -> ScanName:
     return ScanName("/".join(plain), stem if stripped is None else stripped, subject[1] if subject else "")
 
 
-def match_scans(mask: ScanName, scans: Sequence[ScanName]) -> list[int]:
+def match_scans(mask: ScanName, scans: Sequence[ScanName], masks: Sequence[ScanName] = ()) -> list[int]:
     """Find the scans that a mask belongs to by its name.
 
     The first of these rules that finds any decides: the same folder and name; the same folder and a name that goes on
     after that of the mask (``p1_t1``, ``p1_0000``); for a mask without a name of its own (``seg``), the scans in its
-    folder and the series whose files lie there; the same name in another folder; the same subject and session of BIDS.
+    folder and the series whose files lie there; the same name in another folder, unless the folders name two patients
+    or parts, or a scan of that name has a mask beside it (``p1/scan_mask`` is not of ``p2/scan``); the same subject and
+    session of BIDS.
+
+    Args:
+        mask: Name of the mask.
+        scans: Names of all scans.
+        masks: Names of all masks.
 
     Returns:
         Numbers of the scans, in their order.
     """
     beside = [number for number, scan in enumerate(scans) if scan.folder == mask.folder]
+    namesakes = [number for number, scan in enumerate(scans) if mask.stem and scan.stem == mask.stem]
+    own = {each.path for each in masks}
     goes_on = tuple(mask.stem + mark for mark in "_-. ")
     rules = (
         [number for number in beside if scans[number].stem == mask.stem],
         [number for number in beside if mask.stem and scans[number].stem.startswith(goes_on)],
         [number for number, scan in enumerate(scans) if not mask.stem and _lies_in(scan, mask.folder)],
-        [number for number, scan in enumerate(scans) if mask.stem and scan.stem == mask.stem],
+        [number for number in namesakes if not lie_apart(mask.path, scans[number].path)]
+        if not any(scans[number].path in own for number in namesakes)
+        else [],
         [number for number, scan in enumerate(scans) if mask.subject and scan.subject == mask.subject],
     )
     return next((found for found in rules if found), [])

@@ -82,14 +82,16 @@ def _is_mask(opening: Opening, volume: Volume) -> bool:
     return file in opening.scan_masks.values() or is_mask_name(volume.name)
 
 
-def _find_candidates(opening: Opening, mask: Volume, scans: Sequence[Volume]) -> list[int]:
-    """The scans that a mask belongs to: by a table, or else by its name."""
-    file = _within(opening, mask.sources[0].path)
-    files = [_within(opening, volume.sources[0].path) for volume in scans]
-    listed = [number for number, scan in enumerate(files) if opening.scan_masks.get(scan) == file]
-    return listed or match_scans(
-        read_scan_name(mask.name, mask=True), [read_scan_name(volume.name) for volume in scans]
-    )
+def _find_candidates(opening: Opening, found: _Found) -> Iterator[list[int]]:
+    """Yield the scans that each NIfTI mask belongs to: by a table, or else by its name."""
+    scans = [read_scan_name(volume.name) for volume in found.scans]
+    masks = [read_scan_name(volume.name, mask=True) for volume in found.masks]
+    listed: dict[str, list[int]] = {}
+    for number, volume in enumerate(found.scans):
+        if mask := opening.scan_masks.get(_within(opening, volume.sources[0].path)):
+            listed.setdefault(mask, []).append(number)
+    for volume, name in zip(found.masks, masks, strict=True):
+        yield listed.get(_within(opening, volume.sources[0].path)) or match_scans(name, scans, masks)
 
 
 def _read_seg(opening: Opening, path: Path) -> Segmentation | None:
@@ -112,9 +114,8 @@ def _lay_masks(opening: Opening, found: _Found) -> Iterator[tuple[Path, LaidMask
         if seg.kind == "FRACTIONAL":
             cause = "a fractional segmentation: probabilities of a half and above count as tumour"
             opening.findings.append(warning("seg-fractional", _within(opening, seg.path), cause, "give a binary one"))
-    for mask in found.masks:
+    for mask, candidates in zip(found.masks, _find_candidates(opening, found), strict=True):
         path = mask.sources[0].path
-        candidates = _find_candidates(opening, mask, found.scans)
         try:
             yield path, lay_nifti(mask, candidates, found.scans, opening.label_names)
         except DataError as error:

@@ -21,6 +21,7 @@ from tumortrace.data.layouts.annotated import (
 from tumortrace.data.layouts.opening import Opening, ancestors, below
 from tumortrace.data.names import spelling_key, stem_of
 from tumortrace.data.parts import is_below_masks, read_folder_name
+from tumortrace.data.patients import lie_apart
 from tumortrace.data.pictures import read_size_hw
 from tumortrace.data.tables import read_text
 from tumortrace.errors import DataError, without_path
@@ -66,20 +67,24 @@ def _list_labels(opening: Opening, folder: str) -> dict[str, str]:
         by_stem.setdefault(spelling_key(stem_of(file)), []).append(file)
         by_name.setdefault(spelling_key(stem_of(name_of(file))), []).append(file)
     image_folders = [child for child in tree.children(folder) if read_folder_name(name_of(child)).role == "images"]
-    labels = {}
+    labels: dict[str, str] = {}
+    elsewhere: dict[str, str] = {}
     for place, files in texts.items():
         for file in (file for file in files if file not in opening.used):
             rest = stem_of(file[len(place) + 1 :] if place else file)
             stems = [join(each, rest) for each in (*image_folders, folder)]
             exact = next((by_stem[key] for key in map(spelling_key, stems) if key in by_stem), [])
-            found = exact or by_name.get(spelling_key(name_of(rest)), [])
-            if len(found) == 1:
-                labels[file] = found[0]
+            named = by_name.get(spelling_key(name_of(rest)), [])
+            if len(exact) == 1:
+                labels[file] = exact[0]
             elif exact:
                 opening.used.add(file)
                 cause = f"its name fits {len(exact)} images ({', '.join(exact[:3])}), so none of them uses it"
                 opening.leave_out("image-ambiguous", file, cause, "give each image a name and a label file of its own")
-    return labels
+            elif len(named) == 1 and not lie_apart(file, named[0]):
+                elsewhere[file] = named[0]
+    labelled = set(labels.values())
+    return labels | {file: image for file, image in elsewhere.items() if image not in labelled}
 
 
 def _read(opening: Opening, file: str, image: str, classes: dict[int, str]) -> AnnotationFile | None:
