@@ -268,3 +268,29 @@ def test_labelme_files_in_a_folder_beside_their_images(tmp_path: Path):
     dataset = open_dataset(tmp_path)
     assert areas(dataset) == {"images/a.png": 12, "images/b.png": 12}
     assert [(finding.kind, finding.file) for finding in dataset.findings] == [("not-annotations", "labels/broken.json")]
+
+
+@pytest.mark.parametrize("before", ["C:\\Users\\x\\data\\", "/home/x/data/", "..\\..\\images\\"])
+@pytest.mark.parametrize("tool", ["coco", "labelme", "cvat", "voc"])
+def test_folders_of_a_path_from_elsewhere_tell_images_of_one_name_apart(tmp_path: Path, tool: str, before: str):
+    shape = {"shape_type": "polygon", "label": "t", "points": [[2, 2], [6, 2], [6, 6], [2, 6]]}
+    for patient in ("p1", "p2"):
+        write_picture(tmp_path / "images" / patient / "1.png")
+        path = f"{before}{patient}/1.png"
+        name = tmp_path / "annotations" / patient / "1.json"
+        if tool == "labelme":
+            write_text(name, {"imagePath": path, "imageData": None, "shapes": [shape]})
+        elif tool == "voc":
+            corners = "".join(f"<{key}>2</{key}>" for key in ("xmin", "ymin")) + "<xmax>6</xmax><ymax>6</ymax>"
+            box = f"<object><name>t</name><bndbox>{corners}</bndbox></object>"
+            write_text(name.with_suffix(".xml"), f"<annotation><filename>{path}</filename>{box}</annotation>")
+        elif tool == "coco":
+            segmentation = [[value for point in shape["points"] for value in point]]
+            annotation = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": segmentation}
+            document = {"images": [{"id": 1, "file_name": path}], "annotations": [annotation], "categories": []}
+            write_text(tmp_path / "annotations" / f"{patient}.json", document)
+        else:
+            polygon = '<polygon label="t" points="2,2;6,2;6,6;2,6"/>'
+            text = f'<annotations><image id="0" name="{path}">{polygon}</image></annotations>'
+            write_text(tmp_path / "annotations" / f"{patient}.xml", text)
+    assert areas(open_dataset(tmp_path)) == {"images/p1/1.png": 16, "images/p2/1.png": 16}

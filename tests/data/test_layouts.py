@@ -681,3 +681,12 @@ def test_paths_of_another_computer_are_matched_by_folder_and_by_name(tmp_path):
     dataset = open_dataset(tmp_path)
     assert [record.case_id for record in dataset.records] == ["alone.png", "p1/s.png", "p2/s.png"]
     assert named(dataset) >= {("image-ambiguous", "home/b/twin.png"), ("image-missing", "etc/gone.png")}
+
+
+def test_a_record_of_another_patient_is_not_used_for_the_name_alone(tmp_path):
+    write_slice(tmp_path / "p8" / "1.png")
+    write_slice(tmp_path / "P7" / "2.png")
+    (tmp_path / "v.json").write_text(via({"C:\\data\\p7\\1.png": -1, "C:\\data\\p7\\2.png": -1}))
+    dataset = open_dataset(tmp_path)
+    assert [record.case_id for record in dataset.records] == ["P7/2.png"]
+    assert ("image-missing", "data/p7/1.png") in named(dataset)

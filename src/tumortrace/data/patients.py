@@ -69,7 +69,11 @@ def lie_apart(one: str, other: str) -> bool:
         one: Path of a file within the dataset.
         other: Path of the other.
     """
-    if (part := part_of(one)) and (other_part := part_of(other)) and part != other_part:
-        return True
+    part, other_part = part_of(one), part_of(other)
+    return bool(part and other_part and part != other_part) or name_two_patients(one, other)
+
+
+def name_two_patients(one: str, other: str) -> bool:
+    """Whether the folders of two paths name different patients, in any letter case."""
     patient, other_patient = patient_of_folder(one), patient_of_folder(other)
     return bool(patient and other_patient and patient.casefold() != other_patient.casefold())

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tumortrace.data.annotations.find import READERS, read_annotations
-from tumortrace.data.annotations.paths import clean_name, names_of_url
+from tumortrace.data.annotations.paths import names_of_path, names_of_url
 from tumortrace.data.annotations.records import ImageAnnotation, Source
 from tumortrace.data.annotations.rle import encode_brush
 from tumortrace.data.annotations.voc_boxes import BOXES
@@ -196,7 +196,12 @@ def test_four_corners_of_x_anylabeling_are_an_outline(tmp_path: Path, kind: str)
 
 @pytest.mark.parametrize(
     ("path", "name"),
-    [("parent\\a.jpg", "parent/a.jpg"), ("..\\images\\a.jpg", "a.jpg"), ("C:\\x\\a.jpg", "a.jpg"), ("", "own")],
+    [
+        ("parent\\a.jpg", "parent/a.jpg"),
+        ("..\\images\\a.jpg", "images/a.jpg"),
+        ("C:\\x\\a.jpg", "x/a.jpg"),
+        ("", "own"),
+    ],
 )
 def test_image_paths_of_labelme(tmp_path: Path, path: str, name: str):
     image, _ = read(tmp_path / "own.json", labelme(imagePath=path))
@@ -438,10 +443,22 @@ def test_names_of_urls(url: str, names: list[str]):
     assert names_of_url(url) == names
 
 
-def test_names_that_lead_out_keep_their_last_part():
-    assert clean_name("/home/x/a.png") == "a.png"
-    assert clean_name("p1\\./a.png") == "p1/a.png"
-    assert clean_name("..") is None
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("p1\\./a.png", ["p1/a.png"]),
+        ("/home/x/a.png", ["home/x/a.png", "a.png"]),
+        ("C:\\x\\..\\y\\a.png", ["y/a.png", "a.png"]),
+        ("\\\\pc\\share\\p1\\a.png", ["p1/a.png", "a.png"]),
+        ("../../images/p1/a.png", ["images/p1/a.png", "a.png"]),
+        ("/x\x07/a.png", ["a.png"]),
+        ("..", []),
+        ("C:\\", []),
+        ("", []),
+    ],
+)
+def test_names_that_lead_out_keep_what_can_lie_in_a_dataset(path: str, names: list[str]):
+    assert names_of_path(path) == names
 
 
 # --- Supervisely and VIA 3 ---

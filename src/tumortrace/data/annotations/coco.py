@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
-from tumortrace.data.annotations.paths import clean_name
+from tumortrace.data.annotations.paths import names_of_path
 from tumortrace.data.annotations.records import (
     NO_IMAGE,
     AnnotationFile,
@@ -178,15 +178,18 @@ def _read_image(
     image: object, shapes: Sequence[object], names: Mapping[str, str], document: Document
 ) -> tuple[ImageAnnotation | None, list[Finding]]:
     filename = image.get("file_name") if isinstance(image, dict) else None
-    if not isinstance(image, dict) or not isinstance(filename, str) or not (name := clean_name(filename)):
+    paths = names_of_path(filename) if isinstance(filename, str) else []
+    if not isinstance(image, dict) or not paths:
         cause = f"image {printable(_image_id(image))[:40]} has no file name that can be used ({excerpt(filename)})"
         return None, [left_out("unsafe-filename", NO_IMAGE, cause, "name the image relative to the annotation file")]
     size_hw = read_size_hw(image.get("height"), image.get("width"))
     # Captions outline nothing, and do not say that there is something to outline.
     outlined = [each for each in shapes if not (isinstance(each, dict) and "caption" in each)]
+    name, *others = paths
     collected = collect_shapes(name, outlined, lambda shape: _read_shape(shape, size_hw, names))
     known = {key: value for key, value in document.items() if key not in {"images", "image", "annotations"}}
-    record = to_record(name, collected, size_hw=size_hw, original=Original(FORMAT, known, image))
+    original = Original(FORMAT, known, image)
+    record = to_record(name, collected, size_hw=size_hw, other_names=tuple(others), original=original)
     return record, list(collected.findings)
 
 

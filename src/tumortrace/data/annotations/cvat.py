@@ -14,7 +14,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 import numpy as np
 
 from tumortrace.data.annotations.cvat_tracks import read_degrees, spread_tracks
-from tumortrace.data.annotations.paths import clean_name
+from tumortrace.data.annotations.paths import names_of_path
 from tumortrace.data.annotations.records import (
     NO_IMAGE,
     AnnotationFile,
@@ -83,10 +83,11 @@ def encode_cvat(records: Sequence[ImageAnnotation], classes: Sequence[str]) -> d
 
 
 def _read_image(element: Element, head: Element) -> tuple[ImageAnnotation | None, list[Finding]]:
-    name = clean_name(element.get("name", ""))
-    if name is None:
+    names = names_of_path(element.get("name", ""))
+    if not names:
         cause = f"image {excerpt(element.get('id'))} has no file name that can be used ({excerpt(element.get('name'))})"
         return None, [left_out("unsafe-filename", NO_IMAGE, cause, "name the image relative to the annotation file")]
+    name, *others = names
     collected = collect_shapes(name, [child for child in element if child.tag not in _NOT_SHAPES], _read_shape)
     findings = list(collected.findings)
     if tags := [child.get("label", "") for child in element if child.tag == "tag"]:
@@ -95,7 +96,8 @@ def _read_image(element: Element, head: Element) -> tuple[ImageAnnotation | None
     known = Element("image", element.attrib)
     known.extend(child for child in element if child.tag in _NOT_SHAPES)
     size_hw = parse_size_hw(element.get("height"), element.get("width"))
-    return to_record(name, collected, size_hw=size_hw, original=Original(FORMAT, head, known)), findings
+    original = Original(FORMAT, head, known)
+    return to_record(name, collected, size_hw=size_hw, other_names=tuple(others), original=original), findings
 
 
 def _read_frames(document: Element) -> tuple[list[ImageAnnotation], list[Finding]]:

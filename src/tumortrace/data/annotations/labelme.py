@@ -17,7 +17,7 @@ from pathlib import PurePosixPath
 import cv2
 import numpy as np
 
-from tumortrace.data.annotations.paths import clean_name
+from tumortrace.data.annotations.paths import names_of_path
 from tumortrace.data.annotations.pixels import decode_mask_picture
 from tumortrace.data.annotations.records import (
     AnnotationFile,
@@ -65,7 +65,8 @@ def read_document(document: object, source: Source) -> AnnotationFile | None:
     if not {"imagePath", "imageData"} & document.keys():
         return None
     path = document.get("imagePath")
-    name = (clean_name(path) if isinstance(path, str) and path else None) or source.path.stem
+    name = next(iter(names_of_path(path)), "") if isinstance(path, str) else ""
+    name = name or source.path.stem
     collected = collect_shapes(name, document["shapes"], _read_shape)
     findings = list(collected.findings)
     has_picture = isinstance(document.get("imageData"), str)

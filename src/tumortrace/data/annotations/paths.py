@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from pathlib import PurePosixPath
+from pathlib import PurePosixPath, PureWindowsPath
+from posixpath import normpath
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tumortrace.data.folders import name_of
@@ -12,17 +13,21 @@ from tumortrace.data.names import describe_unsafe
 _UPLOAD = re.compile(r"[0-9a-f]{8}-(.+)")  # Label Studio puts this before the name of an uploaded file
 
 
-def clean_name(name: str) -> str | None:
-    """Return the path of an image within its dataset; the last part alone where the path leads elsewhere.
+def names_of_path(name: str) -> list[str]:
+    """Return the names that an image may have in a dataset, by its path in an annotation file, the longest first.
 
     Returns:
-        None if not even the last part can be used.
+        The path; where it leads elsewhere, as on another computer, what of it can lie in a dataset, and its last part.
+        Empty if nothing can.
     """
     # Line breaks are those of the file around the name; a blank may be part of it.
     plain = (name if name.isprintable() else name.strip()).replace("\\", "/")
-    if describe_unsafe(plain):
-        plain = name_of(plain).rpartition(":")[2]
-    return None if describe_unsafe(plain) else PurePosixPath(plain).as_posix()
+    if not describe_unsafe(plain):
+        return [PurePosixPath(plain).as_posix()]
+    path = PureWindowsPath(normpath(plain))
+    parts = [part for part in path.relative_to(path.anchor).parts if part != ".."]
+    names = dict.fromkeys(("/".join(parts), *parts[-1:]))
+    return [each for each in names if not describe_unsafe(each)]
 
 
 def names_of_url(url: str) -> list[str]:
@@ -30,7 +35,7 @@ def names_of_url(url: str) -> list[str]:
     parts = urlsplit(url) if re.match(r"[a-z0-9]+://|/", url) else None
     path = unquote(parts.path) if parts else url
     local = parse_qs(parts.query).get("d") if parts else None
-    plain = (clean_name(local[0] if local else path.lstrip("/")) or "").removeprefix("./")
+    plain = next(iter(names_of_path(local[0] if local else path.lstrip("/"))), "")
     last = name_of(plain)
     upload = _UPLOAD.fullmatch(last)
     names = [plain, last, *([upload[1]] if upload else [])]

@@ -5,9 +5,9 @@ Coordinates stand as in VIA 2: integers are pixel centres.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from tumortrace.data.annotations.paths import clean_name
+from tumortrace.data.annotations.paths import names_of_path
 from tumortrace.data.annotations.records import NO_IMAGE, AnnotationFile, ImageAnnotation, Source
 from tumortrace.data.annotations.shapes import (
     Drawn,
@@ -49,11 +49,11 @@ def read_document(document: object, source: Source) -> AnnotationFile | None:
             by_view.setdefault(each["vid"], []).append(each)
     images, findings = [], []
     for view, content in parts["view"].items():
-        name, fault = _name_image(content, parts["file"])
-        if name is None:
+        names, fault = _name_image(content, parts["file"])
+        if not names:
             findings.append(left_out("image-missing", NO_IMAGE, f"view {view}: {fault}", "export pictures alone"))
             continue
-        record, faults = _read_image(name, by_view.get(view, []), document.get("attribute"))
+        record, faults = _read_image(names, by_view.get(view, []), document.get("attribute"))
         images.append(record)
         findings += faults
     if not images and parts["view"]:
@@ -62,24 +62,26 @@ def read_document(document: object, source: Source) -> AnnotationFile | None:
     return AnnotationFile(tuple(images), tuple(findings))
 
 
-def _name_image(view: object, files: Document) -> tuple[str | None, str]:
-    """The picture that a view shows; or None and the reason."""
+def _name_image(view: object, files: Document) -> tuple[list[str], str]:
+    """The names of the picture that a view shows; or none and the reason."""
     fids = view.get("fid_list") if isinstance(view, dict) else None
     file = files.get(str(fids[0])) if isinstance(fids, list) and len(fids) == 1 else None
     if not isinstance(file, dict):
-        return None, "it shows no file, or several"
+        return [], "it shows no file, or several"
     if file.get("type") != _IMAGE:
-        return None, "a video or sound with times only, not a picture"
-    name = clean_name(str(file.get("fname", "")))
-    return name, "its file has no name that can be used"
+        return [], "a video or sound with times only, not a picture"
+    return names_of_path(str(file.get("fname", ""))), "its file has no name that can be used"
 
 
-def _read_image(name: str, shapes: list[Document], attributes: object) -> tuple[ImageAnnotation, list[Finding]]:
+def _read_image(
+    names: Sequence[str], shapes: list[Document], attributes: object
+) -> tuple[ImageAnnotation, list[Finding]]:
+    name, *others = names
     known = attributes if isinstance(attributes, dict) else {}
     # A record without coordinates describes the whole picture.
     regions = [shape for shape in shapes if shape.get("xy")]
     collected = collect_shapes(name, regions, lambda shape: _read_shape(shape, known))
-    return to_record(name, collected), list(collected.findings)
+    return to_record(name, collected, other_names=tuple(others)), list(collected.findings)
 
 
 def _read_shape(shape: Document, attributes: Document) -> Drawn:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from xml.etree.ElementTree import Element
 
-from tumortrace.data.annotations.paths import clean_name
+from tumortrace.data.annotations.paths import names_of_path
 from tumortrace.data.annotations.records import AnnotationFile, Source
 from tumortrace.data.annotations.shapes import (
     EDGE,
@@ -38,14 +38,14 @@ def read_document(document: object, source: Source) -> AnnotationFile | None:
         return None
     if document.find("source/sourceAnnotation") is not None and document.find("object/polygon") is not None:
         return None  # of the LabelMe web tool
-    name = clean_name(document.findtext("filename") or "") or source.path.stem
+    name, *others = (*names_of_path(document.findtext("filename") or ""), source.path.stem)
     collected = collect_shapes(name, document.findall("object"), _read_object)
     findings = list(collected.findings)
     boxes = [shape for shape in collected.originals if isinstance(shape, Element) and not _list_outlines(shape)]
     if boxes:
         findings.append(name_boxes(name, len(boxes)))
     size_hw = parse_size_hw(document.findtext("size/height"), document.findtext("size/width"))
-    image = to_record(name, collected, size_hw=size_hw, other_names=(source.path.stem,))
+    image = to_record(name, collected, size_hw=size_hw, other_names=tuple(others))
     return AnnotationFile((image,), tuple(findings))
 
 

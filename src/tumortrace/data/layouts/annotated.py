@@ -15,6 +15,7 @@ from tumortrace.data.folders import is_picture, join, name_of
 from tumortrace.data.layouts.opening import Opening, ancestors, below
 from tumortrace.data.lookup import FileLookup
 from tumortrace.data.parts import is_below_masks, part_in_name, part_of, read_folder_name
+from tumortrace.data.patients import name_two_patients
 from tumortrace.data.pictures import read_size_hw
 from tumortrace.errors import DataError
 
@@ -208,6 +209,7 @@ def _match_images(
     matched: dict[str, list[ImageAnnotation]] = {}
     for record in content.images:
         images = finder.find([record.filename, *record.other_names], image_folder=content.image_folder)
+        images = [image for image in images if not name_two_patients(record.filename, finder.relative(image))]
         if len(images) > 1:
             images = [image for image in images if _size_of(opening, image) == record.size_bytes] or images
         name = PurePosixPath(join(folder, record.filename)).as_posix()
