@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from tumortrace.data.cases import CaseRecord
 from tumortrace.data.fingerprint import hash_part
 from tumortrace.evaluation.provenance import DIGITS, Provenance, shipped_ancestors, trace_training
 from tumortrace.inference.card import read_card
-from tumortrace.inference.model import Model, open_model
+from tumortrace.inference.model import Model, find_model, open_model
 
 DrawHead = Callable[..., NDArray[np.uint8]]
 WriteCase = Callable[..., CaseRecord]
@@ -179,6 +180,11 @@ def test_two_outlines_of_one_picture_are_one_training_slice(model: Model, survey
     provenance = trace_training(model, both)
     assert (provenance.total, provenance.at_hand, provenance.complete) == (2, 1, False)
     assert leaks_of(provenance, both)["again.png"] == "train-a.png"
+
+
+def test_a_copy_of_a_shipped_model_descends_from_it(tmp_path: Path):
+    mine = shutil.copy(find_model("fast"), tmp_path / "mine.onnx")
+    assert shipped_ancestors(open_model(str(mine))) == ["fast"]
 
 
 def test_the_shipped_models_list_their_training_pictures():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from tumortrace.errors import ModelError
 from tumortrace.inference.card import Card, describe_card, read_card
 from tumortrace.inference.features import PictureFeatures
-from tumortrace.inference.model import Model, find_model, open_model
+from tumortrace.inference.model import Model, find_model, is_shipped, open_model
 
 RECIPE = {"tumortrace.recipe": json.dumps({"size_hw": [6, 10]})}
 
@@ -37,6 +38,18 @@ def model(write_model: Callable[..., Path], tmp_path: Path) -> Model:
 
 def test_a_model_without_a_card_has_none(model: Model):
     assert read_card(model) is None
+
+
+def test_a_copy_of_a_shipped_model_has_its_card(tmp_path: Path):
+    mine = shutil.copy(find_model("fast"), tmp_path / "mine.onnx")
+    assert read_card(open_model(str(mine))) == read_card(open_model("fast"))
+
+
+def test_a_model_of_the_name_of_a_shipped_one_has_no_card(write_model: Callable[..., Path], tmp_path: Path):
+    named = open_model(str(write_model(tmp_path / "fast.onnx", RECIPE)))
+    assert named.name == "fast"
+    assert not is_shipped(named)
+    assert read_card(named) is None
 
 
 def test_the_card_says_all_that_a_user_must_know(model: Model):

@@ -12,7 +12,7 @@ from tumortrace.copies.training_index import TrainingIndex, build_training_index
 from tumortrace.data.fingerprint import hash_part
 from tumortrace.evaluation.baselines import Baselines
 from tumortrace.inference.card import read_card
-from tumortrace.inference.model import SHIPPED, Model, find_model
+from tumortrace.inference.model import SHIPPED, Model, is_shipped
 from tumortrace.json_csv import read_json
 from tumortrace.run_folder import MANIFEST, TRAINING_INDEX
 
@@ -90,17 +90,12 @@ def shipped_ancestors(model: Model) -> list[str]:
     A run that knows all slices of its weights descends from none; the one it began from may bear the name of one.
     """
     if is_shipped(model):
-        return [model.path.stem]
+        return [model.name]
     if model.card.get("remembered", True):
         return []
     listed = model.card.get("shipped_ancestors")  # an earlier version named the nearest ancestor alone
     named = listed if isinstance(listed, list) else [model.card.get("began_from")]
     return sorted(set(map(str, named)) & set(SHIPPED))
-
-
-def is_shipped(model: Model) -> bool:
-    """Return whether a model is one of the package."""
-    return model.path.stem in SHIPPED and model.path == find_model(model.path.stem)
 
 
 def _read_choosers(model: Model) -> frozenset[str]:

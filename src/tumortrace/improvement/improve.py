@@ -19,7 +19,7 @@ from tumortrace.data.fingerprint import hash_part
 from tumortrace.errors import ConfigError, DataError, RunFailedError
 from tumortrace.evaluation.evaluate import CaseScore, evaluate
 from tumortrace.evaluation.folder import write_evaluation
-from tumortrace.evaluation.provenance import is_shipped, trace_training
+from tumortrace.evaluation.provenance import trace_training
 from tumortrace.improvement.judge import Judgement, judge, judgement_document, say_too_few
 from tumortrace.improvement.lineage import (
     DOCUMENT,
@@ -34,7 +34,7 @@ from tumortrace.improvement.models import Models
 from tumortrace.improvement.settings import MINUTES, find_config
 from tumortrace.improvement.sides import Role, Side, Sides, choose_sides
 from tumortrace.inference.folder_default import write_folder_default
-from tumortrace.inference.model import Model, open_model
+from tumortrace.inference.model import Model, is_shipped, open_model
 from tumortrace.json_csv import Document, write_json
 from tumortrace.locks import lock_folder
 from tumortrace.progress import tell

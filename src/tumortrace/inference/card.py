@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tumortrace.errors import ModelError
-from tumortrace.inference.model import BOX_MODEL, Model
+from tumortrace.inference.model import BOX_MODEL, Model, find_model, is_shipped
 from tumortrace.inference.prompts.model import PromptModel
 from tumortrace.json_csv import read_json
 
@@ -15,10 +15,14 @@ Card = dict[str, Any]
 def read_card(model: Model | PromptModel) -> Card | None:
     """The card beside a model's file (``default.json`` of ``default.onnx``, ``box.json``); None if there is none.
 
+    A copy of a shipped model has the card of the package, wherever it lies.
+
     Raises:
         ModelError: It is damaged, or belongs to other weights.
     """
     path = model.path / f"{BOX_MODEL}.json" if isinstance(model, PromptModel) else model.path.with_suffix(".json")
+    if not path.is_file() and isinstance(model, Model) and is_shipped(model):
+        path = find_model(model.name).with_suffix(".json")
     if not path.is_file():
         return None
     try:

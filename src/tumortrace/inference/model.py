@@ -140,6 +140,11 @@ def open_model(name_or_path: str, *, threads: int = 0) -> Model:
     return Model(str(card.get("name") or path.stem), path, session.sha256, recipe, card, ranges, session)
 
 
+def is_shipped(model: Model) -> bool:
+    """Return whether a model is one of the package, or a copy of one under another path."""
+    return model.name in SHIPPED and model.sha256 == _read_shipped_sha256(find_model(model.name))
+
+
 def _read_shipped_sha256(path: Path) -> str:
     """The hash that the card of a shipped model begins with; empty for any other model.
 
