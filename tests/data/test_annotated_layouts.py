@@ -189,6 +189,32 @@ def test_coco_files_of_two_parts_in_one_folder(tmp_path: Path):
     assert areas(dataset) == {"images/train/train.png": 12, "images/val/val.png": 12}
 
 
+def test_annotation_files_named_after_parts_divide_images_of_one_folder(tmp_path: Path):
+    def write(stem: str, names: list[str]) -> None:
+        document = coco(names[0])
+        document["images"] = [{"id": number, "file_name": name} for number, name in enumerate(names, 1)]
+        write_text(tmp_path / "annotations" / f"{stem}.json", document)
+
+    for name in "abcdef":
+        write_picture(tmp_path / "images" / f"{name}.png")
+    write("instances_train2017", ["a.png", "b.png"])
+    assert [record.part for record in open_dataset(tmp_path).records] == ["", ""]
+    write("val", ["c.png"])
+    write("Test", ["d.png", "e.png"])
+    write("more", ["f.png"])
+    dataset = open_dataset(tmp_path)
+    parts = {record.case_id[7]: record.part for record in dataset.records}
+    assert parts == {"a": "train", "b": "train", "c": "val", "d": "test", "e": "test"}
+    assert [finding.file for finding in dataset.findings if finding.kind == "outside-parts"] == ["images/f.png"]
+
+
+def test_files_of_one_image_each_are_not_named_after_parts(tmp_path: Path):
+    for name in ("train_1", "test_1"):
+        write_picture(tmp_path / f"{name}.png")
+        write_text(tmp_path / f"{name}.json", coco(f"{name}.png"))
+    assert {record.part for record in open_dataset(tmp_path).records} == {""}
+
+
 @pytest.mark.parametrize(
     ("images", "file"),
     [

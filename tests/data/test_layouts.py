@@ -229,6 +229,22 @@ def test_a_table_names_the_class_and_plane_of_each_case(tmp_path, mask):
     assert [(record.tumour_class, record.plane) for record in records] == [("glioma", "axial"), ("", "")]
 
 
+@pytest.mark.parametrize("header", ["part", "Split", "subset"])
+def test_a_table_names_the_parts(tmp_path, header):
+    for name in "abcd":
+        write_slice(tmp_path / "images" / f"{name}.png")
+        write_mask(tmp_path / "masks" / f"{name}.png")
+    rows = f"image;mask;patient;{header}\na;a;p1;TRAIN\nb;b;p2; validation\nc;c;p3;testing\nd;d;p4;7\n"
+    (tmp_path / "pairs.csv").write_text(rows)
+    dataset = open_dataset(tmp_path)
+    assert {record.case_id: record.part for record in dataset.records} == {
+        "images/a.png": "train",
+        "images/b.png": "val",
+        "images/c.png": "test",
+    }
+    assert named(dataset) == {("outside-parts", "images/d.png")}
+
+
 def test_a_table_lists_images_and_masks_that_lie_together(tmp_path):
     write_slice(tmp_path / "a.png")
     write_mask(tmp_path / "tumour of a.png")

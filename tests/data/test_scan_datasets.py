@@ -259,6 +259,15 @@ def test_a_table_names_the_patients_of_scans(tmp_path: Path):
     assert {record.patient for record in open_dataset(tmp_path).records} == {"anna", "berta"}
 
 
+def test_a_table_names_the_parts_of_scans(tmp_path: Path):
+    for name in ("p1", "p2"):
+        write(tmp_path / f"{name}.nii.gz", SCAN)
+        write(tmp_path / f"{name}_mask.nii.gz", MASK)
+    (tmp_path / "pairs.csv").write_text("image,part\np1.nii.gz,train\np2.nii.gz,test\n")
+    parts = {record.case_id[:2]: record.part for record in open_dataset(tmp_path).records}
+    assert parts == {"p1": "train", "p2": "test"}
+
+
 def test_a_table_pairs_scans_with_masks_of_any_name(tmp_path: Path):
     write(tmp_path / "first.nii.gz", SCAN)
     write(tmp_path / "second.nii.gz", SCAN)

@@ -300,8 +300,8 @@ def _settle_parts(records: Sequence[CaseRecord]) -> tuple[list[CaseRecord], list
         return list(records), []
     outside = []
     for record in (record for record in records if not record.part):
-        mask = f", and so does its mask {record.truth.name}" if isinstance(record.truth, Path) else ""
-        cause, remedy = f"lies outside the folders of the parts{mask}", "move it into the folder of its part"
+        mask = f"; its mask {record.truth.name} is left out with it" if isinstance(record.truth, Path) else ""
+        cause, remedy = f"is in no part, while others are{mask}", "move it into the folder of its part"
         outside.append(left_out("outside-parts", record.case_id, cause, remedy))
     return [record for record in records if record.part], outside
 

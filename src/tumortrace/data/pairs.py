@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from tumortrace.data.findings import Finding, left_out, warning
 from tumortrace.data.folders import name_of
 from tumortrace.data.names import describe_unsafe, spelling_key, stem_of
+from tumortrace.data.parts import read_folder_name
 from tumortrace.data.patients import PATIENT_COLUMNS, lie_apart, read_patient
 from tumortrace.data.tables import list_columns, parse_table, read_text
 from tumortrace.errors import DataError, printable
@@ -37,6 +38,9 @@ CLASS_COLUMNS = ("class", "tumour_class", "tumor_class", "tumour_type", "tumor_t
 PLANE_COLUMNS = ("plane", "view", "orientation")
 """Headers of the column that names the plane of the slice, likewise."""
 
+PART_COLUMNS = ("part", "split", "subset", "partition")
+"""Headers of the column that names the part of the dataset, likewise."""
+
 PROMPTED = "prompted"
 """Header of the column that says which masks began with a box; it is written only where there are any."""
 
@@ -57,6 +61,7 @@ class Pair:
         tumour_class: Class of the tumour; empty if the table does not say.
         plane: Plane of the slice; empty if the table does not say.
         prompted: Whether the mask began with a box that a person drew, as the page writes it.
+        part: Part of the dataset, ``"train"``, ``"val"`` or ``"test"``; empty if the table does not say.
     """
 
     image: str
@@ -66,6 +71,7 @@ class Pair:
     tumour_class: str = ""
     plane: str = ""
     prompted: bool = False
+    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,7 @@ def read_pairs(path: Path) -> PairsTable:
     image, mask, patient = map(table.find_column, (IMAGE_COLUMNS, MASK_COLUMNS, PATIENT_COLUMNS))
     size = table.find_column(["size_bytes"])
     tumour_class, plane, prompted = map(table.find_column, (CLASS_COLUMNS, PLANE_COLUMNS, [PROMPTED]))
+    part = table.find_column(PART_COLUMNS)
     columns = list_columns(table.header)
     if image is None:
         cause = f"no column names the images, so the table is not used; its columns: {columns}"
@@ -109,6 +116,7 @@ def read_pairs(path: Path) -> PairsTable:
             _read_word(row[tumour_class]) if tumour_class else "",
             _read_word(row[plane]) if plane else "",
             row[prompted] == _YES if prompted else False,
+            read_folder_name(row[part].strip()).part if part else "",
         )
         for row in table.rows
     )
@@ -121,7 +129,7 @@ def read_pairs(path: Path) -> PairsTable:
 
 
 def encode_pairs(pairs: Sequence[Pair]) -> bytes:
-    """Return the content of a ``pairs.csv``; ``read_pairs`` gives the same pairs again, without classes and planes."""
+    """Return the content of a ``pairs.csv``; ``read_pairs`` gives the pairs again, but no class, plane or part."""
     rows: list[dict[str, object]] = [
         {"image": one.image, "mask": one.mask, "patient": one.patient, "size_bytes": one.size_bytes} for one in pairs
     ]

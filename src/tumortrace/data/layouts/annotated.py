@@ -14,6 +14,7 @@ from tumortrace.data.findings import Finding, left_out, warning
 from tumortrace.data.folders import is_picture, join, name_of
 from tumortrace.data.layouts.opening import Opening, ancestors, below
 from tumortrace.data.lookup import FileLookup
+from tumortrace.data.names import stem_of
 from tumortrace.data.parts import is_below_masks, part_in_name, part_of, read_folder_name
 from tumortrace.data.patients import name_two_patients
 from tumortrace.data.pictures import read_size_hw
@@ -51,6 +52,7 @@ def use_annotations(opening: Opening, folder: str, contents: Mapping[str, Annota
     """
     matched: dict[str, list[tuple[str, ImageAnnotation]]] = {}
     labelled = {file for file, content in contents.items() if count_labels(content.images)}
+    parts = _list_parts(contents)
     for file, content in contents.items():
         if not content.images and not content.findings:
             opening.leave_out("annotation-missing", file, "it holds no record of an image", "annotate the images")
@@ -62,7 +64,7 @@ def use_annotations(opening: Opening, folder: str, contents: Mapping[str, Annota
             matched.setdefault(image, []).extend((file, record) for record in records)
     for image, described in matched.items():
         if image not in opening.used or image in contents:
-            _add_annotated(opening, image, described, labelled)
+            _add_annotated(opening, image, described, labelled, parts)
 
 
 _NO_PICTURES = SUFFIXES | {".txt"}
@@ -188,6 +190,16 @@ def _name_by_part(stem: str, content: AnnotationFile, images: ImageFinder) -> An
     )
 
 
+def _list_parts(contents: Mapping[str, AnnotationFile]) -> dict[str, str]:
+    """The part that each file is named after, where files that list images are named after several.
+
+    Files of one image each, such as those of labelme, are named after the image.
+    """
+    parts = {file: part_in_name(stem_of(name_of(file))) for file in contents}
+    listed = any(len(content.images) > 1 for content in contents.values())
+    return parts if listed and len({*parts.values()} - {""}) > 1 else {}
+
+
 def _place(fault: Finding, folder: str, file: str) -> Finding:
     """A fault of an annotation file, with the path of the image and the name of the file."""
     name = name_of(file)
@@ -233,7 +245,11 @@ def _name_covered(opening: Opening, annotation_file: str, images: list[str]) -> 
 
 
 def _add_annotated(
-    opening: Opening, image: str, described: list[tuple[str, ImageAnnotation]], labelled: Collection[str]
+    opening: Opening,
+    image: str,
+    described: list[tuple[str, ImageAnnotation]],
+    labelled: Collection[str],
+    parts: Mapping[str, str],
 ) -> None:
     """Add an image by the record that fits it; a record without any shape says that there is no tumour.
 
@@ -242,6 +258,7 @@ def _add_annotated(
         image: The image.
         described: Its records, each with its file.
         labelled: Files whose regions are labelled; only there does the chosen label choose.
+        parts: Part that each file is named after, where folders name none.
     """
     record, several = _choose_record([record for _, record in described], _size_of(opening, image))
     if several:
@@ -259,6 +276,7 @@ def _add_annotated(
         cause = f"its record in {name_of(file)} has no region, so it counts as free of tumour"
         remedy = "remove the record if the image is not annotated yet"
         opening.findings.append(warning("no-region", image, cause, remedy))
+    opening.parts.setdefault(image, parts.get(file, ""))
     opening.add_case(image, counted.regions, patient=record.patient, annotation=counted)
 
 

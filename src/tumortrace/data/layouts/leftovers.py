@@ -52,7 +52,7 @@ def name_leftovers(opening: Opening) -> tuple[CaseRecord, ...]:
 
 
 def _record_without_truth(opening: Opening, file: str) -> CaseRecord:
-    return CaseRecord(file, part_of(file), opening.tree.root / file, None, opening.patient_of(file))
+    return CaseRecord(file, opening.part_of(file), opening.tree.root / file, None, opening.patient_of(file))
 
 
 def _name_mask_or_overlay(opening: Opening, file: str, stems: set[str]) -> bool:

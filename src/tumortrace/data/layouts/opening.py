@@ -38,6 +38,7 @@ class Opening:
         masks: Pictures that are masks of several classes or objects, never images.
         listed: Folders of images whose files a ``pairs.csv`` lists.
         patients: Patients by the image, as tables name them.
+        parts: Parts by the image, as tables or annotation files name them.
         kinds: Class of the tumour and plane of the slice by the image, as tables name them; empty if unknown.
         labels: Number of each label, by its attribute.
         labelled_files: Annotation files whose regions are labelled.
@@ -55,6 +56,7 @@ class Opening:
     masks: set[str] = field(default_factory=set)
     listed: set[str] = field(default_factory=set)
     patients: dict[str, str] = field(default_factory=dict)
+    parts: dict[str, str] = field(default_factory=dict)
     kinds: dict[str, tuple[str, str]] = field(default_factory=dict)
     labels: dict[str, Counter[str]] = field(default_factory=dict)
     labelled_files: list[str] = field(default_factory=list)
@@ -88,6 +90,10 @@ class Opening:
         """The patient of an image, as a table names it, or else its folder."""
         return self.patients.get(image) or self.patients_by_folder.get(image)
 
+    def part_of(self, image: str) -> str:
+        """The part of an image, as a folder names it, or else a table or annotation file; ``""`` if none does."""
+        return part_of(image) or self.parts.get(image, "")
+
     def free_pictures(self, folder: str) -> list[str]:
         """The pictures below a folder that are in no case so far."""
         return [file for file in below(self.tree.pictures, folder) if file not in self.used]
@@ -105,7 +111,7 @@ class Opening:
         """Add an image with its truth, and count its files as used."""
         path, patient = self.tree.root / image, patient or self.patient_of(image)
         tumour_class, plane = self.kinds.get(image, ("", ""))
-        record = CaseRecord(image, part_of(image), path, truth, patient, annotation=annotation)
+        record = CaseRecord(image, self.part_of(image), path, truth, patient, annotation=annotation)
         self.records.append(replace(record, tumour_class=tumour_class, plane=plane, label=label))
         self.used |= {image, mask} - {""}
 

@@ -151,9 +151,10 @@ def _add_scan(opening: Opening, volume: Volume, masks: Sequence[tuple[str, Volum
         cause = f"a scan of {counted(len(volume), 'slice')} without a mask; it is not taken as free of tumour"
         opening.leave_out("annotation-missing", volume.name, cause, "add its mask as NAME_mask.nii.gz or DICOM-SEG")
     mask = masks[0][1] if masks else None
+    part = part_of(f"{volume.name}/x") or opening.part_of(_within(opening, volume.sources[0].path))
     for index, source in enumerate(volume.sources):
         case_id = f"{volume.name}/slice-{index:03}"
-        record = CaseRecord(case_id, part_of(case_id), source.path, mask, patient, volume=volume, index=index)
+        record = CaseRecord(case_id, part, source.path, mask, patient, volume=volume, index=index)
         (opening.records if masks else opening.unannotated).append(record)
 
 

@@ -40,6 +40,7 @@ def open_table(opening: Opening, folder: str) -> None:
         opening.findings.append(warning("pairs-columns", file, *table.fault))
     rows = _find_rows(opening, folder, table)
     opening.patients |= {row.image: row.pair.patient for row in rows if row.pair.patient}
+    opening.parts |= {row.image: row.pair.part for row in rows if row.pair.part}
     opening.kinds |= {row.image: (row.pair.tumour_class, row.pair.plane) for row in rows}
     opening.scan_masks |= {row.image: row.mask for row in rows if row.mask and _is_scan(row.image)}
     rows = [row for row in rows if not _is_scan(row.image)]
