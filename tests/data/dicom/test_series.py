@@ -91,6 +91,18 @@ def test_a_series_is_split_by_what_never_differs_within_a_volume(tmp_path: Path,
     assert f"{name} (" in opened.volumes[0].findings[0].cause
 
 
+@pytest.mark.parametrize(
+    ("keyword", "plain", "rounded"),
+    [("PixelSpacing", [0.9375, 0.9375], [0.93749999, 0.93749999]), ("EchoTime", 2.4550001, 2.4549999)],
+)
+def test_a_rounded_header_does_not_split_a_series(tmp_path: Path, keyword, plain, rounded):
+    """Both values lie beside a place at which rounding to fewer digits goes up or down."""
+    write_slices(tmp_path / "s", [1, 2, 3], **{keyword: plain})
+    write_slices(tmp_path / "s", [4], start=3, **{keyword: rounded})
+    (volume,) = open_volumes(tmp_path).volumes
+    assert (len(volume), volume.findings) == (4, ())
+
+
 def test_another_matrix_is_another_volume(tmp_path: Path):
     write_slices(tmp_path / "s", [1, 2])
     image = make_dataset(RAMP.reshape(6, 4), **SERIES, ImagePositionPatient=[0, 0, 3])

@@ -37,6 +37,9 @@ PROJECTIONS = frozenset(
 )
 """Values of ImageType that mark a projection through many slices."""
 
+SAME_SIDE_MM, SAME_MS = 0.001, 0.015
+"""Differences of pixel spacings and of echo times, which are rounded to 0.01 ms, up to which they are the same."""
+
 _BY_NUMBER = "the order of their numbers"
 
 
@@ -202,12 +205,16 @@ def _tell_systems(frames: Sequence[Frame], *, apart: bool) -> tuple[Finding, ...
 
 def _split_series(frames: Sequence[Frame], *, by_system: bool) -> list[_Part]:
     found: list[Directions] = []
+    spacings: list[tuple[float, ...]] = []
+    times: list[tuple[float, ...]] = []
     parts: dict[tuple[Any, ...], list[Frame]] = defaultdict(list)
     for frame in frames:
         turn = _find_direction(frame, found)
-        spacing = tuple(round(side, 3) for side in frame.spacing_mm or ())
+        spacing = _find_alike(frame.spacing_mm or (), spacings, SAME_SIDE_MM)
+        number, time_ms = frame.echo
+        echo = number, _find_alike(() if time_ms is None else (time_ms,), times, SAME_MS)
         key = (
-            turn, frame.image.size_hw, spacing, by_system and frame.frame_of_reference, frame.echo, frame.time,
+            turn, frame.image.size_hw, spacing, by_system and frame.frame_of_reference, echo, frame.time,
             frame.image.options["samples_per_pixel"],
         )  # fmt: skip
         parts[key].append(frame)
@@ -230,6 +237,15 @@ def _find_direction(frame: Frame, found: list[Directions]) -> int | None:
         if len(same):
             return int(same[0])
     found.append(directions)
+    return len(found) - 1
+
+
+def _find_alike(values: tuple[float, ...], found: list[tuple[float, ...]], most: float) -> int:
+    """The number of the values among those found, from which they differ by rounding alone."""
+    for number, other in enumerate(found):
+        if len(values) == len(other) and all(abs(a - b) <= most for a, b in zip(values, other, strict=True)):
+            return number
+    found.append(values)
     return len(found) - 1
 
 
