@@ -313,6 +313,19 @@ def test_a_series_without_a_frame_of_reference_gets_one(tmp_path: Path, model: M
     assert first.NumberOfFrames == 2
 
 
+def test_images_without_the_mark_of_dicom_get_an_object(tmp_path: Path, model: Model, write_series: WriteSeries):
+    sources = write_series(tmp_path, np.zeros((5, 13, 18)))
+    marked = dcmread(io.BytesIO(encode_seg(sources, two_lesions(), model=model)))
+    for source in sources:
+        image = dcmread(source.path)
+        del image.file_meta, image.preamble
+        image.save_as(source.path, implicit_vr=True, little_endian=True, enforce_file_format=False)
+        assert b"DICM" not in source.path.read_bytes()[:132]
+    plain = dcmread(io.BytesIO(encode_seg(sources, two_lesions(), model=model)))
+    assert np.array_equal(plain.pixel_array, marked.pixel_array)
+    assert plain.ReferencedSeriesSequence == marked.ReferencedSeriesSequence
+
+
 def test_slices_without_thickness_get_the_distance_of_their_planes(
     tmp_path: Path, model: Model, write_series: WriteSeries
 ):

@@ -165,7 +165,7 @@ def _read_image(path: Path, *, keep_names: bool) -> Dataset:
     """Read what places a mask on an image, and its patient or a stand-in; attributes that are wrong are empty."""
     wanted = [*_GEOMETRY, *(_PATIENT if keep_names else ())]
     with open_regular(path) as file:
-        image = dcmread(file, stop_before_pixels=True, specific_tags=wanted)
+        image = dcmread(file, force=True, stop_before_pixels=True, specific_tags=wanted)  # old files have no mark
     _check_place(image, path)
     _set_patient(image, keep_names=keep_names)
     if not image.get("FrameOfReferenceUID"):
