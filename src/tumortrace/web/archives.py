@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from tumortrace.errors import describe_cause, printable
 from tumortrace.files import is_disk_fault
+from tumortrace.inference.batch.archives import read_entry_name
 from tumortrace.regular_files import open_regular
 from tumortrace.web.limits import Limits, RefusalError, Unpacked, refuse_disk
 from tumortrace.web.uploads import LONGEST_NAME
@@ -118,11 +119,12 @@ def _too_many(name: str, limits: Limits) -> RefusalError:
 
 def _place(entry: zipfile.ZipInfo, *, name: str) -> PurePosixPath:
     """The path of an entry within its folder; refuses one that leads elsewhere, and what is no file."""
-    path = PurePosixPath(entry.filename.replace("\\", "/"))
+    shown = read_entry_name(entry)
+    path = PurePosixPath(shown.replace("\\", "/"))
     mode = entry.external_attr >> 16
     if mode and not stat.S_ISREG(mode) and stat.S_IFMT(mode):
         raise RefusalError(415, f"{name}: {_shown(entry)} is a link or device; put only files into the zip")
-    odd = not entry.filename.isprintable() or any(len(part.encode()) > LONGEST_NAME for part in path.parts)
+    odd = not shown.isprintable() or any(len(part.encode()) > LONGEST_NAME for part in path.parts)
     if path.is_absolute() or ".." in path.parts or not path.parts or ":" in path.parts[0] or odd:
         raise RefusalError(415, f"{name}: {_shown(entry)} has an unsafe name; make the zip of a folder")
     return path
@@ -150,4 +152,4 @@ def _unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> Non
 
 
 def _shown(entry: zipfile.ZipInfo) -> str:
-    return printable(entry.filename)[:LONGEST_NAME]
+    return printable(read_entry_name(entry))[:LONGEST_NAME]

@@ -165,6 +165,22 @@ def test_unsafe_members_of_a_zip_are_refused_by_name(tmp_path: Path, monkeypatch
     }
 
 
+def test_names_in_a_zip_are_utf_8_where_they_can_be(tmp_path: Path):
+    """macOS and Info-ZIP do not set the flag of UTF-8; names of old programs are cp437."""
+    path = tmp_path / "x.zip"
+    stored = {b"K\xc3\xb6pfe/1.png": "K\u00f6pfe/1.png", b"old \x84.png": "old \u00e4.png", b"\xe6\x97\xa5": "\u65e5"}
+    with zipfile.ZipFile(path, "w") as archive:
+        for number, name in enumerate(stored):
+            archive.writestr(str(number).rjust(len(name), "_"), b"content")
+        archive.writestr("flagged \u00e4", b"content")
+    data = path.read_bytes()
+    for number, name in enumerate(stored):
+        data = data.replace(str(number).rjust(len(name), "_").encode(), name)
+    path.write_bytes(data)
+    found = {one.path[one.start :]: one.source.read() for one in list_members(str(path)) if one.source}
+    assert found == dict.fromkeys([*stored.values(), "flagged \u00e4"], b"content")
+
+
 def test_a_zip_that_lies_about_a_size_gives_no_more_than_it_says(tmp_path: Path):
     path = tmp_path / "x.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -47,6 +47,14 @@ def refuse(tmp_path: Path, path: Path, **limits: int) -> RefusalError:
     return refused.value
 
 
+def test_a_name_that_is_not_said_to_be_utf_8_is_read_as_such(tmp_path):
+    """As macOS and Info-ZIP write it; zipfile reads these bytes as cp437."""
+    path = make(tmp_path, entry("K__pfe/IM1"))
+    path.write_bytes(path.read_bytes().replace(b"K__pfe", "K\u00f6pfe".encode()))
+    assert unpack_zip(path, tmp_path / "target", name="study.zip", limits=Limits(), unpacked=Unpacked()) == 1
+    assert (tmp_path / "target/K\u00f6pfe/IM1").read_bytes() == b"data"
+
+
 def test_files_are_unpacked_below_the_folder(tmp_path):
     path = make(
         tmp_path, entry("a/IM1", b"1"), entry("a\\IM2", b"2"), entry("b.nii.gz", b"\x1f\x8b3"), entry("c/", b"")

@@ -43,6 +43,7 @@ _LONGEST_HEADER = 2**20  # what a tar says of one member, long names included
 _TAR_BLOCK = 512
 _CHUNK = 2**20
 _LOCAL = struct.Struct("<4s5H3I2H")  # header of a zip's member, in front of its name
+_UTF8 = 0x800  # flag of a zip's member whose name is UTF-8
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 
 
@@ -266,7 +267,15 @@ def _list_zip(path: str) -> Iterator[tuple[str, str, Source | None]]:
                 fault = "packed by a rare method"
             deflated = entry.compress_type == zipfile.ZIP_DEFLATED
             sizes = entry.compress_size, entry.file_size
-            yield entry.filename, fault, ZipMember(path, entry.header_offset, *sizes, entry.CRC, deflated)
+            yield read_entry_name(entry), fault, ZipMember(path, entry.header_offset, *sizes, entry.CRC, deflated)
+
+
+def read_entry_name(entry: zipfile.ZipInfo) -> str:
+    """Return the name of an entry of a zip; macOS and Info-ZIP write UTF-8 without the flag, which zipfile misreads."""
+    try:
+        return entry.filename if entry.flag_bits & _UTF8 else entry.filename.encode("cp437").decode()
+    except UnicodeError:
+        return entry.filename
 
 
 class _Guarded:
