@@ -199,7 +199,7 @@ def combine_slices(
         return VolumePrediction(nothing, (), tuple(slices), failed=True, reasons=slices[0].reasons)
     if gate and accepted < FEWEST_ACCEPTED * len(readable):
         nothing = np.zeros(shape, dtype=np.int32)
-        reasons = (describe_rejection(readable), *(finding.cause for finding in volume.findings))
+        reasons = (describe_rejection(readable), *_name_findings(volume))
         return VolumePrediction(nothing, (), tuple(slices), rejected=True, reasons=reasons)
     votes = vote and not _doubt_spacing(volume)
     labels, lesions, dropped = _vote(volume, slices, step_mm=volume.step_mm if votes else None)
@@ -251,6 +251,15 @@ def describe_rejection(slices: Sequence[SliceResult]) -> str:
     count = sum(one.rejected for one in slices)
     of_them = "" if number == count else f", {number} of them"
     return f"{count} of {counted(len(slices), 'slice')} rejected{of_them}: {cause}"
+
+
+def _name_findings(volume: Volume) -> tuple[str, ...]:
+    """Say what is odd about a volume, by its header and by its pixels."""
+    try:
+        seen = volume.inspect()
+    except Exception:  # noqa: BLE001 - a file that is gone by now: its mask cannot be made either, which is said then
+        seen = ()
+    return tuple(finding.cause for finding in (*volume.findings, *seen))
 
 
 def _doubt_spacing(volume: Volume) -> tuple[str, ...]:
@@ -331,7 +340,7 @@ def _apply_vote(one: SliceResult, kept: NDArray[np.bool_], volume: Volume) -> Sl
 
 def _find_reasons(volume: Volume, slices: Sequence[SliceResult], dropped: int) -> tuple[str, ...]:
     """Find what a person should look at before the mask of a volume is used; a few words each."""
-    reasons = [*_doubt_spacing(volume), *(finding.cause for finding in volume.findings)]
+    reasons = [*_doubt_spacing(volume), *_name_findings(volume)]
     failed = [one for one in slices if one.failed]
     if failed:
         reasons.append(

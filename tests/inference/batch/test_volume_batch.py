@@ -247,6 +247,27 @@ def test_a_rejected_volume_names_the_faults_of_its_files_as_well(
 
 
 @pytest.mark.parametrize(
+    ("grey", "cause"),
+    [
+        (np.nan, "15 of 2880 voxels are NaN or infinite"),
+        (0, "only 2 different whole numbers: a label map, not an image"),
+    ],
+)
+def test_what_only_the_voxels_tell_is_a_reason_for_review(
+    tmp_path: Path, segmenter: Segmenter, grey: float, cause: str
+):
+    voxels = np.full((24, 20, 6), 10.0)
+    voxels[2:7, 4:7, 2] = grey
+    image = nib.Nifti1Image(voxels, np.diag([-1.0, -1.0, 5.0, 1.0]))
+    image.set_data_dtype(np.float32 if np.isnan(grey) else np.int16)
+    nib.save(image, tmp_path / "x.nii.gz")
+    segment_all(segmenter, find_inputs([str(tmp_path / "x.nii.gz")]), out=tmp_path / "out")
+    (volume,) = json.loads((tmp_path / "out/results.json").read_text())["volumes"]
+    assert cause in volume["reason"]
+    assert volume["review"]
+
+
+@pytest.mark.parametrize(
     ("slices", "holes"), [("ttrtt.", 1), ("trrtrt", 3), ("rttttr", 0), ("tr.ttt", 0), ("trfttt", 1), ("ttfttt", 0)]
 )
 def test_a_slice_that_is_rejected_between_slices_with_tumour_is_a_reason_for_review(
