@@ -267,6 +267,17 @@ def test_what_only_the_voxels_tell_is_a_reason_for_review(
     assert volume["review"]
 
 
+def test_a_series_that_lost_a_slice_replaces_its_mask(tmp_path: Path, segmenter: Segmenter, write_series: WriteSeries):
+    sources = write_series(tmp_path / "s", blocks((2, 4, 10), (3, 4, 10)))
+    for _ in range(2):
+        segment_all(segmenter, find_inputs([str(tmp_path / "s")]), out=tmp_path / "out")
+        sources.pop().path.unlink()
+    assert read_nifti(tmp_path / "out/s_mask.nii.gz")[1].shape == (24, 20, 5)
+    other = write_series(tmp_path / "other/s", blocks())
+    with pytest.raises(DataError, match=r"masks of other pictures \(1\), such as s_mask.nii.gz"):
+        segment_all(segmenter, find_inputs([str(other[0].path.parent)]), out=tmp_path / "out")
+
+
 @pytest.mark.parametrize(
     ("slices", "holes"), [("ttrtt.", 1), ("trrtrt", 3), ("rttttr", 0), ("tr.ttt", 0), ("trfttt", 1), ("ttfttt", 0)]
 )

@@ -175,21 +175,26 @@ def refuse_overwriting(inputs: Inputs, units: Iterable[Unit], out: Path) -> None
         path = out / name
         if os.path.lexists(path) and not is_signed(path):
             raise DataError(f"{path}: tumortrace did not write this file, or it was changed; choose another --out")
-    count = _count_others(inputs, out)
-    if count:
-        raise DataError(f"{out}: holds masks of other pictures ({count}); choose another --out, or remove them")
+    others = _find_others(inputs, out)
+    if others:
+        cause = f"holds masks of other pictures ({len(others)}), such as {others[0]}"
+        raise DataError(f"{out}: {cause}; choose another --out, or remove them")
 
 
-def _count_others(inputs: Inputs, out: Path) -> int:
-    """Count the masks in a folder that earlier results name for other inputs than these."""
+def _find_others(inputs: Inputs, out: Path) -> list[str]:
+    """Find the masks in a folder that earlier results name for other inputs than these; a series may lose slices."""
     earlier = [read_masks(out), *map(read_journal_masks, list_journals(out))]
     ours: set[int] | None = None  # by their hashes: there may be a million
+    volumes = {item.mask for item in inputs.volumes}
     others: set[str] = set()
+    known: set[str] = set()
     for file, mask in chain.from_iterable(earlier):
         ours = _hash_masks(inputs) if ours is None else ours
         if hash((place_of(file), mask)) not in ours:
             others.add(mask)
-    return sum(os.path.exists(out / mask) for mask in others)
+        elif mask in volumes:
+            known.add(mask)
+    return sorted(mask for mask in others - known if os.path.exists(out / mask))
 
 
 def _hash_masks(inputs: Inputs) -> set[int]:
