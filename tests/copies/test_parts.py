@@ -29,9 +29,9 @@ def test_slices_shared_by_each_two_parts(make_survey: MakeSurvey):
 
 
 def test_patients_with_slices_in_several_parts(make_survey: MakeSurvey):
-    parts = ["train", "val", "val", "test", "train"]
-    survey = make_survey(links=[], patients=["p", "p", "q", "", "r"], parts=parts)
-    assert describe_patients(survey) == {"patients": 3, "images": 4, "across_parts": ["p"]}
+    parts = ["train", "val", "val", "test", "train", ""]
+    survey = make_survey(links=[], patients=["p", "p", "q", "", "r", "r"], parts=parts)
+    assert describe_patients(survey) == {"patients": 3, "images": 5, "across_parts": ["p"]}
 
 
 def test_what_could_not_be_compared(make_survey: MakeSurvey):

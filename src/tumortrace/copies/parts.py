@@ -43,7 +43,10 @@ def count_leaks(shared: Iterable[Document]) -> dict[str, Document]:
 
 
 def describe_patients(survey: Survey) -> Document:
-    """Count the patients that the dataset names, and list those with slices in several parts."""
+    """Count the patients that the dataset names, and list those with slices in several parts.
+
+    Pictures outside the parts are in none: nothing is trained on them, and nothing is scored.
+    """
     parts: dict[str, set[str]] = {}
     for case in survey.cases:
         if case.record.patient:
@@ -51,7 +54,7 @@ def describe_patients(survey: Survey) -> Document:
     return {
         "patients": len(parts),
         "images": sum(bool(case.record.patient) for case in survey.cases),
-        "across_parts": sorted(patient for patient, where in parts.items() if len(where) > 1),
+        "across_parts": sorted(patient for patient, where in parts.items() if len(where - {""}) > 1),
     }
 
 
