@@ -229,6 +229,16 @@ def test_a_table_names_the_class_and_plane_of_each_case(tmp_path, mask):
     assert [(record.tumour_class, record.plane) for record in records] == [("glioma", "axial"), ("", "")]
 
 
+def test_of_two_folders_of_masks_the_other_is_named(tmp_path):
+    write_slice(tmp_path / "images" / "a.png")
+    for folder in ("gt", "masks"):
+        write_mask(tmp_path / folder / "a.png")
+    dataset = open_dataset(tmp_path)
+    assert [record.truth.parent.name for record in dataset.records] == ["gt"]
+    (finding,) = dataset.findings
+    assert finding.line().startswith("masks/: 1 mask in a further folder of masks; those in gt/ are used (left out)")
+
+
 @pytest.mark.parametrize("header", ["part", "Split", "subset"])
 def test_a_table_names_the_parts(tmp_path, header):
     for name in "abcd":

@@ -9,6 +9,7 @@ from tumortrace.data.layouts.opening import Opening, within
 from tumortrace.data.names import spelling_key, stem_of
 from tumortrace.data.pairs import PAIRS, match_names, strip_image_word, strip_mask_word
 from tumortrace.data.parts import is_below_masks, read_folder_name
+from tumortrace.wording import counted
 
 IMAGE_OF_MASK_MISSING = (
     "a mask without an image of its name",
@@ -19,14 +20,20 @@ IMAGE_OF_MASK_MISSING = (
 
 def open_mask_folders(opening: Opening, folder: str) -> None:
     """Pair each folder of images directly in a folder with the folder of masks for the same part."""
-    by_part: dict[str, dict[str, str]] = {}
+    by_part: dict[str, dict[str, list[str]]] = {}
     for child in opening.tree.children(folder):
         part, role = read_folder_name(name_of(child))
         if role and opening.free_pictures(child):
-            by_part.setdefault(part, {}).setdefault(role, child)
+            by_part.setdefault(part, {}).setdefault(role, []).append(child)
     for folders in by_part.values():
         if len(folders) == 2:
-            _pair_folders(opening, folders["images"], folders["masks"])
+            used, *others = folders["masks"]
+            _pair_folders(opening, folders["images"][0], used)
+            for other in others:
+                masks = opening.free_pictures(other)
+                cause = f"{counted(len(masks), 'mask')} in a further folder of masks; those in {used}/ are used"
+                opening.leave_out("duplicate-record", f"{other}/", cause, "leave one folder of masks")
+                opening.used |= set(masks)
 
 
 def open_masks_beside(opening: Opening, folder: str) -> None:
