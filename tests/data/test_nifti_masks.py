@@ -107,6 +107,14 @@ def test_another_number_of_voxels_is_refused(tmp_path: Path):
         fit_nifti_mask(open_it(write(tmp_path / "mask.nii", LABELS[:, :, :2])), scan)
 
 
+def test_a_mask_of_several_volumes_is_refused(tmp_path: Path):
+    scan = open_it(write(tmp_path / "scan.nii", voxel_of_each(LABELS)))
+    layers = np.stack([LABELS == 0, LABELS > 0], axis=-1).astype(np.uint8)
+    with pytest.raises(DataError, match="a mask of 2 volumes, of which only one could be read; save it as one volume"):
+        fit_nifti_mask(open_it(write(tmp_path / "mask.nii", layers)), scan)
+    assert fit_nifti_mask(open_it(write(tmp_path / "one.nii", layers[..., 1:])), scan).count_labels() == {1: 4}
+
+
 def without_codes(path: Path, voxels: np.ndarray) -> Path:
     image = nibabel.Nifti1Image(voxels, None, dtype=voxels.dtype)
     path.write_bytes(image.to_bytes())

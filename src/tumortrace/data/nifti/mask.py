@@ -62,11 +62,14 @@ def fit_nifti_mask(mask: Volume, volume: Volume) -> NiftiMask:
         volume: The scan, DICOM or NIfTI.
 
     Raises:
-        DataError: The mask lies elsewhere, has voxels of another size or number, or does not say where it lies; the
-            message says which.
+        DataError: The mask lies elsewhere, has voxels of another size or number, has several volumes, or does not say
+            where it lies; the message says which.
     """
     reader = mask.reader
     assert isinstance(reader, NiftiReader)  # noqa: S101 - that of all volumes from open_nifti
+    if reader.volumes > 1:  # a volume for each label, of which the first may be the background
+        cause = f"a mask of {reader.volumes} volumes, of which only one could be read"
+        raise DataError(f"{reader.path}: {cause}; save it as one volume of labels")
     if mask.affine is None and volume.affine is None and volume.kind == "nifti":  # both as stored
         fitted = replace(reader, axes=volume.stored_axes, flips=volume.stored_flips, is_mask=True)
         _check_shape(mask, volume, tuple(mask.stored_axes.index(axis) for axis in volume.stored_axes))
