@@ -67,9 +67,22 @@ def test_the_summary_holds_the_promised_keys(evaluation: Evaluation):
 def test_the_verdict_is_kept_and_says_what_is_known_of_the_training(evaluation: Evaluation):
     known = replace(evaluation, training_slices=9, compared_slices=9)
     document = summary_document(known)
-    assert document["training"] == {"slices": 9, "compared_slices": 9, "leaked_images": 1, "chose_epoch": 0}
+    assert document["training"] == {
+        "slices": 9,
+        "compared_slices": 9,
+        "leaked_images": 1,
+        "by_patient_alone": 0,
+        "chose_epoch": 0,
+    }
     assert document["verdict"] == list(judge(document).sentences)
     assert document["verdict"][0].startswith("1 of 4 images shows a slice that was in training as well")
+
+
+def test_images_that_only_a_patient_ties_to_the_training_are_counted(evaluation: Evaluation):
+    *others, last = evaluation.scores
+    tied = replace(last, clean=False, leak=Leak("", math.nan, "patient"))
+    training = summary_document(replace(evaluation, scores=(*others, tied)))["training"]
+    assert (training["leaked_images"], training["by_patient_alone"]) == (2, 1)
 
 
 def test_means_by_hand(evaluation: Evaluation):

@@ -130,6 +130,17 @@ def test_where_clean_images_are_unknown_the_reason_is_given(
     assert verdict.baselines["mean_mask"]["mean"] == 0.9
 
 
+@pytest.mark.parametrize("clean", [20, 0])
+def test_patients_of_equal_names_may_be_others(clean: int):
+    training = {"slices": 50, "compared_slices": 50, "leaked_images": 24 - clean, "by_patient_alone": 24 - clean}
+    counts = {"n": clean, **dice(0.6 if clean else None)}
+    first = judge(summary(clean=counts, training=training)).sentences[0]
+    assert "of a patient whose name is in training too, and none of them is a copy of a training slice. If" in first
+    assert first.startswith("4 of 24 images are" if clean else "Not a number to believe: every image is")
+    training["by_patient_alone"] -= 1
+    assert "whose name" not in judge(summary(clean=counts, training=training)).sentences[0]
+
+
 def test_images_that_chose_the_model_are_named_beside_another_doubt():
     training = {"slices": None, "compared_slices": 0, "leaked_images": 0}
     sentences = judge(summary(clean=None, training=training, card={"selected_on": "d"})).sentences

@@ -190,6 +190,7 @@ def _describe_training(evaluation: Evaluation) -> Document:
         "slices": evaluation.training_slices,
         "compared_slices": evaluation.compared_slices,
         "leaked_images": len(evaluation.scores) - len(others),
+        "by_patient_alone": sum(score.leak is not None and score.leak.why == "patient" for score in evaluation.scores),
         "chose_epoch": len(others) if chose_all else sum(score.sha256 in evaluation.choosers for score in others),
     }
 

@@ -12,6 +12,15 @@ from tumortrace.wording import counted
 FEW = 20
 """Number of clean images with a Dice below which their mean says little."""
 
+_MEMORY = (
+    "the model was trained on what it is scored on. Every image is a training slice, a copy of one, or a slice of the "
+    "same patient. The score measures memory and says nothing about new patients."
+)
+_OTHER_PATIENTS = (
+    "none of them is a copy of a training slice. If these are other patients, as of another hospital, give them names "
+    "of their own in a pairs.csv and evaluate again"
+)
+
 _CHOSEN = "the kept epoch was chosen on {} images, so the score is likely too high."
 
 
@@ -69,11 +78,8 @@ def _find_doubt(summary: Document) -> tuple[str, str] | None:
     if clean is None:
         return _doubt_clean(summary)
     if not clean["n"]:
-        words = (
-            "the model was trained on what it is scored on. Every image is a training slice, a copy of one, or a slice "
-            "of the same patient. The score measures memory and says nothing about new patients."
-        )
-        return "no image is clean", words
+        named = f"every image is of a patient whose name is in training too, and {_OTHER_PATIENTS}."
+        return "no image is clean", named if _are_tied_by_name(summary) else _MEMORY
     if clean["dice"]["mean"] is None:
         words = (
             f"the clean images ({clean['n']} of {n}) have no tumour and nothing was marked on them. All other images "
@@ -83,6 +89,12 @@ def _find_doubt(summary: Document) -> tuple[str, str] | None:
     if which := which_chose(summary):
         return f"{'these' if which == 'these' else 'some'} images chose the model", _CHOSEN.format(which)
     return None
+
+
+def _are_tied_by_name(summary: Document) -> bool:
+    """Whether the names of patients alone tie images to the training; an earlier version's summary does not tell."""
+    training = summary["training"]
+    return bool(training["leaked_images"] and training.get("by_patient_alone") == training["leaked_images"])
 
 
 def which_chose(summary: Document) -> str:
@@ -125,7 +137,13 @@ def _doubt_clean(summary: Document) -> tuple[str, str]:
 def _remark_on_copies(summary: Document) -> list[str]:
     clean, n = summary["clean"]["n"], summary["n"]
     remarks = []
-    if clean < n:
+    if clean < n and _are_tied_by_name(summary):
+        verb = "is" if n - clean == 1 else "are"
+        remarks.append(
+            f"{n - clean} of {counted(n, 'image')} {verb} of a patient whose name is in training too, and "
+            f"{_OTHER_PATIENTS}; over all {n} the mean Dice is {summary['dice']['mean']:.3f}."
+        )
+    elif clean < n:
         verb = "shows" if n - clean == 1 else "show"
         remarks.append(
             f"{n - clean} of {counted(n, 'image')} {verb} a slice that was in training as well, mirrored or "
