@@ -211,6 +211,26 @@ def test_frames_of_a_multi_frame_file_are_ordered_as_the_slices_are(
     assert validate(path) == []
 
 
+def test_volumes_of_one_file_at_the_same_places_have_an_object_each(
+    tmp_path: Path, model: Model, write_series: WriteSeries
+):
+    """Two echoes, one after the other at each place; the slices are those of the second."""
+    images = write_series(tmp_path / "series", np.zeros((5, 13, 18)))
+    source = write_enhanced(tmp_path / "enhanced.dcm", [image for image in images for _ in range(2)])
+    sources = [SliceSource(source, frame) for frame in (2, 4, 6, 8, 10)]
+    path = tmp_path / "x_seg.dcm"
+    path.write_bytes(encode_seg(sources, two_lesions(), model=model, options=SegOptions(omit_empty_frames=False)))
+    seg = dcmread(path)
+    assert seg.NumberOfFrames == 2 * 5
+    for groups, (segment, position, mask) in zip(seg.PerFrameFunctionalGroupsSequence, frames_of_seg(seg), strict=True):
+        number = int(groups.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber)
+        index = (number - 2) // 2
+        assert number == 2 + 2 * index
+        assert float(position[2]) == 7.0 + 3.0 * index
+        assert np.array_equal(mask, two_lesions()[index] == segment)
+    assert validate(path) == []
+
+
 def write_enhanced(path: Path, sources: list[SliceSource]) -> Path:
     """Write an enhanced MR file whose orientation and spacing stand frame by frame, as some scanners have it."""
     image = dcmread(sources[0].path)

@@ -152,8 +152,10 @@ def _encode(
         cause = "its images name several coordinate systems (FrameOfReferenceUID)"
         raise DataError(f"{sources[0].path}: no DICOM-SEG can be made, because {cause}; {_USE_NIFTI}")
     _add_thickness(images, sources[0].path)
-    frames = _lay_on_frames(images, [(source.frame or 1) - 1 for source in sources], pixels)
-    seg = _build(images, frames, _describe_segments(pixels, model, options), model, options)
+    frames = [(source.frame or 1) - 1 for source in sources]
+    _keep_frames(images, frames)
+    seg = _build(images, pixels, _describe_segments(pixels, model, options), model, options)
+    _restore_numbers(seg, frames)
     if not options.keep_names:
         seg.PatientIdentityRemoved, seg.DeidentificationMethod = "YES", "tumortrace: patient and study not copied"
     with io.BytesIO() as file:
@@ -232,23 +234,33 @@ def _is_valid(keyword: str, value: object) -> bool:
         return False
 
 
-def _lay_on_frames(images: Sequence[Dataset], frames: Sequence[int], pixels: NDArray[Any]) -> NDArray[Any]:
-    """Order the slices of a mask as highdicom counts them: a file each, or the frames of a single file.
+def _keep_frames(images: Sequence[Dataset], frames: Sequence[int]) -> None:
+    """Change images in memory, so that highdicom finds a file or frame for each slice of a mask, in their order.
 
-    The images are changed in memory: all get the orientation of the first, which differs by rounding alone, and a
-    multi-frame file states it once for all frames.
+    All get the orientation of the first, which differs by rounding alone. A multi-frame file states it once, and keeps
+    the frames of the mask's slices alone: those of other echoes or times lie at the same places.
     """
-    if len(images) == len(pixels) and all(int(image.get("NumberOfFrames") or 1) == 1 for image in images):
+    if len(images) == len(frames) and all(int(image.get("NumberOfFrames") or 1) == 1 for image in images):
         for image in images:
             if "ImageOrientationPatient" in images[0]:
                 image.ImageOrientationPatient = images[0].ImageOrientationPatient
-        return pixels
+        return
     if len(images) != 1:
         raise DataError(f"{len(images)} multi-frame files; a DICOM-SEG refers to one, or to single-frame files")
-    _share_geometry(images[0], frames[0])
-    laid = np.zeros((int(images[0].NumberOfFrames), *pixels.shape[1:]), dtype=pixels.dtype)
-    laid[list(frames)] = pixels
-    return laid
+    (image,) = images
+    _share_geometry(image, frames[0])
+    groups = image.PerFrameFunctionalGroupsSequence
+    image.PerFrameFunctionalGroupsSequence = [groups[frame] for frame in frames]
+    image.NumberOfFrames = len(frames)
+
+
+def _restore_numbers(seg: Dataset, frames: Sequence[int]) -> None:
+    """Let an object refer to the frames by their numbers in the file, in place of those among the mask's slices."""
+    derivations = (group.get("DerivationImageSequence", ()) for group in seg.PerFrameFunctionalGroupsSequence)
+    sources = (source for items in derivations for item in items for source in item.SourceImageSequence)
+    for source in {id(source): source for source in sources}.values():  # segments share them
+        if "ReferencedFrameNumber" in source:
+            source.ReferencedFrameNumber = frames[source.ReferencedFrameNumber - 1] + 1
 
 
 def _share_geometry(image: Dataset, frame: int) -> None:
