@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
 import cv2
 import httpx
@@ -72,8 +73,7 @@ def png_of(pixels: NDArray[np.generic]) -> bytes:
 def export(client, files: Files, masks: Files, to: str) -> tuple[str, bytes]:
     reply = post(client, "/api/export", files, masks, to=to)
     assert reply.status_code == 200, reply.text
-    disposition = reply.headers["content-disposition"]
-    return disposition.partition('filename="')[2].rstrip('"'), reply.content
+    return unquote(reply.headers["content-disposition"].partition("''")[2]), reply.content
 
 
 def drop(client, files: Files) -> tuple[dict[tuple[int, int], NDArray[np.uint8]], list[dict]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from urllib.parse import quote
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -43,10 +44,13 @@ def reply_file(data: bytes, *, media_type: str, name: str) -> Response:
     Args:
         data: Content of the file.
         media_type: Type of the content.
-        name: Name of the file; characters beyond ASCII letters, digits and ``._-`` become ``_``.
+        name: Name of the file, of whose path the last part counts. Clients that read only ASCII get ``_`` for
+            characters beyond letters, digits and ``._-``.
     """
-    plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in name_of(name))
-    return Response(data, media_type=media_type, headers={"Content-Disposition": f'attachment; filename="{plain}"'})
+    file = name_of(name)
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in file)
+    disposition = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(file, safe='')}"
+    return Response(data, media_type=media_type, headers={"Content-Disposition": disposition})
 
 
 class EventStream(Response):

@@ -245,6 +245,21 @@ def test_downloads_are_identical_when_dropped_again(page: Page, tmp_path: Path, 
             np.testing.assert_array_equal(one, other)
 
 
+def test_a_mask_is_named_as_its_picture_and_opens_with_it(page: Page, tmp_path: Path) -> None:
+    picture = write_noise(tmp_path / "Sch\u00e4del 1.png")
+    open_files(page, picture)
+    page.keyboard.press("b")
+    drag(page, (2, 3), (40, 30))
+    drawn = read_labels(page)[0]
+    with page.expect_download() as download:
+        page.keyboard.press("Control+s")
+    assert download.value.suggested_filename == "Sch\u00e4del 1_mask.png"
+    download.value.save_as(tmp_path / "Sch\u00e4del 1_mask.png")
+    page.reload()
+    open_files(page, picture, tmp_path / "Sch\u00e4del 1_mask.png")
+    np.testing.assert_array_equal(read_labels(page)[0] > 0, drawn > 0)
+
+
 def test_masks_of_a_volume_leave_rejected_slices_out(page: Page, tmp_path: Path) -> None:
     open_files(page, write_scan(tmp_path / "scan.nii.gz"))
     assert run(page, "return viewer.scan.slices.map(({state}) => state.kind)") == ["bad"] * 3

@@ -133,9 +133,16 @@ def test_a_coloured_picture_comes_with_its_colours(post, encode_picture):
     assert {*grey.ravel().tolist()} == {0, 88}  # luma: 0.299 * 200 + 0.587 * 30 + 0.114 * 90 = 87.7
 
 
+def test_the_name_of_a_reply_is_kept_and_has_an_ascii_form(post, scan_png):
+    disposition = post({"Sch\u00e4del 1';.png": scan_png}, accept="image/png").headers["content-disposition"]
+    plain, encoded = disposition.removeprefix("attachment; ").split("; ")
+    assert plain == 'filename="Sch_del_1___mask.png"'
+    assert encoded == "filename*=UTF-8''Sch%C3%A4del%201%27%3B_mask.png"
+
+
 def test_one_file_is_answered_where_one_is_accepted(post, scan_png, dicom_series, sample, tmp_path):
     reply = post({"head.png": scan_png}, accept="image/png")
-    assert reply.headers["content-disposition"] == 'attachment; filename="head_mask.png"'
+    assert reply.headers["content-disposition"].startswith('attachment; filename="head_mask.png"; ')
     (tmp_path / "mask.png").write_bytes(reply.content)
     assert is_signed_png(tmp_path / "mask.png")
     assert decode(reply.content).shape == (320, 272)

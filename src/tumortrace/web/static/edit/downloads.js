@@ -23,7 +23,7 @@ export async function download(scan, scans, to) {
 	if (taken.every(({ready}) => ready.every(({state}) => state.kind === "bad"))) throw new Error("No mask to download: nothing was segmented. Paint one first.");
 	await appendScans(form, taken, to === "dataset");
 	const response = await send("api/export", {method: "POST", body: form});
-	const [, name] = /filename="([^"]+)"/.exec(response.headers.get("content-disposition"));
+	const name = decodeURIComponent(response.headers.get("content-disposition").split("''")[1]);
 	offer(await response.blob(), name);
 	return name;
 }
