@@ -157,6 +157,17 @@ def test_the_consensus_is_what_most_outlines_say(draw_head: DrawHead, write_case
         assert 2 * (mask & turned).sum() / (mask.sum() + turned.sum()) > 0.95, name
 
 
+def test_a_tie_is_decided_by_the_own_outline_of_each_slice(draw_head: DrawHead, write_case: WriteCase):
+    narrow, wide = block(slice(60, 90), slice(50, 60)), block(slice(60, 90), slice(50, 80))
+    head = draw_head(1)
+    own = {"a": (head, narrow), "b": (head[::-1], wide[::-1])}
+    own |= {"c": (head[:, ::-1], narrow[:, ::-1]), "d": (head[::-1, ::-1], wide[::-1, ::-1])}
+    agreed = agree_on_masks(survey_cases([write_case(name, *drawn) for name, drawn in own.items()]))
+    for name, (_, outline) in own.items():
+        mask = agreed[f"{name}.png"]
+        assert 2 * (mask & outline).sum() / (mask.sum() + outline.sum()) > 0.95, name
+
+
 def test_annotators_of_br35h_agree_at_about_ninety_percent(br35h: Path):
     agreement = measure_agreement(survey_cases(open_dataset(br35h).select("val")))
     assert agreement is not None
