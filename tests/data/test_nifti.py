@@ -265,6 +265,8 @@ def test_a_label_map_is_told_by_its_values_or_its_intent(tmp_path: Path):
     assert kinds(open_it(write(tmp_path / "a.nii", few))) == ["label-map"]
     assert kinds(open_it(write(tmp_path / "b.nii", intent_code=1002))) == ["label-map"]
     assert kinds(open_it(write(tmp_path / "c.nii"))) == []
+    assert kinds(open_it(write(tmp_path / "d.nii", few.astype(np.float64)))) == ["label-map"]
+    assert kinds(open_it(write(tmp_path / "e.nii", few + np.float32(0.5)))) == []
 
 
 def test_colour_voxels_become_grey_and_are_told(tmp_path: Path):

@@ -14,6 +14,7 @@ from tumortrace.data.findings import Finding, warning
 from tumortrace.data.nifti.stream import MOST_FOLD, is_gzip, stamp, unpack
 from tumortrace.data.slice import Slice, fill_gaps, rescale, slice_from_array
 from tumortrace.stored_path import StoredPath
+from tumortrace.wording import counted
 
 LABELS = 16
 """Number of different whole numbers up to which a volume holds labels, not grey values."""
@@ -60,19 +61,18 @@ class NiftiReader:
         """Find voxels that are no numbers, and volumes of labels; see ``SliceReader``."""
         stored = self._stored()
         if stored.dtype.names:
-            return (
-                warning("nifti-colour", str(self.path), "colour voxels", "they are read as grey; give a grey volume"),
-            )
+            return (warning("nifti-colour", str(self.path), "colour voxels, read as grey", "give a grey volume"),)
         if stored.dtype.kind == "f":
             count = sum(int(np.count_nonzero(~np.isfinite(plane))) for plane in stored)
             cause = f"{count} of {stored.size} voxels are NaN or infinite and read as the darkest or brightest value"
-            return (warning("nifti-not-finite", str(self.path), cause, "check how the file was made"),) if count else ()
-        values: set[int] = set()
+            if count:
+                return (warning("nifti-not-finite", str(self.path), cause, "check how the file was made"),)
+        values: set[float] = set()
         for plane in stored:
             values.update(np.unique(plane).tolist())
-            if len(values) > LABELS:
+            if len(values) > LABELS or not all(value == int(value) for value in values):
                 return ()
-        return (label_map(self.path, f"only {len(values)} different whole numbers"),)
+        return (label_map(self.path, f"only {counted(len(values), 'different whole number')}"),)
 
     def _stored(self) -> NDArray[Any]:
         """The stored values, shape (slices, rows, columns); a view of the mapped or unpacked file."""
