@@ -213,6 +213,8 @@ def test_unsafe_and_repeated_names():
         (["a.png", "a_mask.png"], ["a.png", "a_mask.png"], {"a.png": "a.png", "a_mask.png": "a_mask.png"}),
         (["a.png"], ["b.png", "_mask.png"], {"a.png": ""}),
         (["c.bmp", "c.png"], ["c.bmp", "c.png"], {"c.bmp": "c.bmp", "c.png": "c.png"}),
+        (["S.jpg", "s.jpg"], ["S.png", "s.png"], {"S.jpg": "S.png", "s.jpg": "s.png"}),
+        (["S.jpg", "s.jpg"], ["s_mask.png", "S_mask.png"], {"S.jpg": "S_mask.png", "s.jpg": "s_mask.png"}),
     ],
 )
 def test_masks_are_matched_by_name(images, masks, expected):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -195,7 +195,8 @@ def match_names(images: Sequence[str], masks: Sequence[str]) -> tuple[list[Pair]
         image: by_stem.get(stem) or (by_stem.get(stem[:-5], []) if _CHANNEL.fullmatch(stem[-5:]) else [])
         for image, stem in stems.items()
     }
-    claims |= _match_full_names(claims, stems)
+    claims |= _match_own(claims, stems, lambda image, mask: spelling_key(mask) == spelling_key(image))
+    claims |= _match_own(claims, stems, _is_spelt_alike)
     claims |= _match_image_words(claims, stems, by_stem)
     claims |= _match_apart(claims, masks)
     claimed = Counter(claim[0] for claim in claims.values() if claim)
@@ -242,10 +243,17 @@ def _name_shared(image: str, mask: str, images: Sequence[str]) -> Finding:
     return left_out("mask-shared", image, cause, remedy)
 
 
-def _match_full_names(claims: Mapping[str, list[str]], stems: Mapping[str, str]) -> dict[str, list[str]]:
-    """Masks of the whole name, suffix included, if each image of that stem has one: ``c.png`` and ``c.bmp``."""
-    spelled = {image: spelling_key(image) for image in claims}
-    own = {image: [mask for mask in claim if spelling_key(mask) == spelled[image]] for image, claim in claims.items()}
+def _match_own(
+    claims: Mapping[str, list[str]], stems: Mapping[str, str], fits: Callable[[str, str], bool]
+) -> dict[str, list[str]]:
+    """The masks that fit best, if each image of that stem has one.
+
+    Args:
+        claims: Masks by the image.
+        stems: Stems of the images.
+        fits: Whether a mask is an image's own: has its suffix too (``c.png`` and ``c.bmp``), or its letter case.
+    """
+    own = {image: [mask for mask in claim if fits(image, mask)] for image, claim in claims.items()}
     lacking = {stems[image] for image, masks in own.items() if not masks}
     taken = {mask for masks in own.values() for mask in masks}
     return {
@@ -253,6 +261,11 @@ def _match_full_names(claims: Mapping[str, list[str]], stems: Mapping[str, str])
         for image, masks in own.items()
         if stems[image] not in lacking
     }
+
+
+def _is_spelt_alike(image: str, mask: str) -> bool:
+    """Whether a mask is called as an image in the same letter case: ``A.jpg`` and ``A_mask.png``, not ``a.png``."""
+    return stem_of(image) in {stem_of(mask), strip_mask_word(stem_of(mask))}
 
 
 def _match_image_words(
