@@ -131,14 +131,23 @@ def test_annotations_of_an_id_that_several_images_have_belong_to_none(tmp_path: 
     assert "several images have the id 1" in content.findings[0].cause
 
 
-def test_coco_results_orphans_and_segment_anything(tmp_path: Path):
+def test_an_image_whose_annotations_may_be_lost_is_not_free_of_tumour(tmp_path: Path):
+    """The file numbers its images as texts with zeros before them, and its annotations with numbers."""
+    images = [{"id": f"{number:06}", "file_name": f"{number}.png"} for number in (1, 12)]
+    outlined = [{"image_id": owner, "segmentation": [[0, 0, 3, 0, 3, 2]]} for owner in ("000001", 12)]
+    (tmp_path / "a.json").write_text(json.dumps({"images": images, "annotations": outlined}))
+    content = read_annotations(tmp_path / "a.json")
+    assert [(each.filename, len(each.regions)) for each in content.images] == [("1.png", 1)]
+    assert [(each.kind, each.severity, each.cause) for each in content.findings] == [
+        ("image-missing", "left out", "annotation 2 belongs to image 12, which the file lacks"),
+        ("annotation-missing", "left out", "it has no annotation, but 1 annotation of the file has an id of no image"),
+    ]
+
+
+def test_coco_results_and_segment_anything(tmp_path: Path):
     (tmp_path / "r.json").write_text(json.dumps([{"image_id": 1, "segmentation": {}, "score": 0.5}]))
     with pytest.raises(DataError, match=r"r.json: a list of COCO results"):
         read_annotations(tmp_path / "r.json")
-    document = coco({"image_id": 5, "segmentation": [[0, 0, 3, 0, 3, 2]]})
-    image, findings = read(tmp_path / "o.json", document)
-    assert image.regions == ()
-    assert findings == [("image-missing", "annotation 1 belongs to image 5, which the file lacks")]
     segmented = {"image": {"image_id": 1, "file_name": "a.png", "width": 4, "height": 3}}
     segmented |= {"annotations": [{"segmentation": {"size": [3, 4], "counts": [2, 3, 1, 1, 5]}}]}
     image, findings = read(tmp_path / "s.json", segmented)

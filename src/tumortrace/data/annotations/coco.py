@@ -63,12 +63,17 @@ def read_document(document: object, source: Source) -> AnnotationFile | None:
     names = _name_categories(document.get("categories"))
     shared = _find_shared_ids(images)
     records, findings = [], list(orphans)
+    many = f"{len(orphans)} annotations of the file have" if len(orphans) > 1 else "1 annotation of the file has"
+    lost = f"it has no annotation, but {many} an id of no image"
     for image in images:
         number = _image_id(image)
         record, faults = _read_image(image, shapes.get(number, []), names, document)
         if record and shapes.get(number) and number in shared:
             cause = f"several images have the id {printable(number)[:40]}: it is unknown whose its annotations are"
             faults = [left_out("image-ambiguous", record.filename, cause, "give each image an id of its own")]
+            record = None
+        elif record and orphans and not shapes.get(number):
+            faults = [left_out("annotation-missing", record.filename, lost, "correct the ids in image_id")]
             record = None
         records += [record] if record else []
         findings += faults
