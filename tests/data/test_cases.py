@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tumortrace.data.cases import read_case, read_cases
 from tumortrace.data.dataset import open_dataset
@@ -41,6 +42,25 @@ def test_an_outline_that_goes_round_twice_is_filled_and_named(tmp_path: Path):
     case, findings = read_case(open_dataset(write_outlines(tmp_path, twice)).records[0])
     assert case.truth.sum() == 8 * 6
     assert [finding.kind for finding in findings] == ["outline-overlaps"]
+
+
+@pytest.mark.parametrize("truth", ["mask", "regions", "none"])
+def test_an_image_that_its_tag_turns_is_named_if_it_has_a_truth(tmp_path: Path, truth: str):
+    """A turn by 180 degrees keeps the size, so that nothing else shows on which grid the tumour was drawn."""
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.fromarray(np.arange(600, dtype=np.uint16).reshape(20, 30).astype(np.uint8)).save(
+        tmp_path / "a.png", exif=exif
+    )
+    if truth == "mask":
+        write_png(tmp_path / "a_mask.png", np.pad(np.full((2, 3), 255, np.uint8), ((4, 14), (5, 22))))
+    else:
+        shape = {"name": "rect", "x": 5, "y": 4, "width": 3, "height": 2}
+        regions = [{"shape_attributes": shape, "region_attributes": {}}] if truth == "regions" else []
+        record = {"filename": "a.png", "size": -1, "regions": regions, "file_attributes": {}}
+        (tmp_path / "via.json").write_text(json.dumps({"a": record}), encoding="utf-8")
+    _, findings = read_case(open_dataset(tmp_path).records[0])
+    assert [finding.kind for finding in findings] == (["image-turned"] if truth != "none" else [])
 
 
 def test_a_tumour_on_a_black_image_is_named(tmp_path: Path):

@@ -111,12 +111,13 @@ def read_case(record: CaseRecord) -> tuple[Case, list[Finding]]:
     findings: list[Finding] = []
     if isinstance(record.truth, Path):
         truth, findings = _read_mask_of(image, record.truth, record.label)
-        findings += _find_turned(image)
     elif isinstance(record.truth, tuple):
         _check_size(image, record.annotation)
         truth, findings = _draw_regions(image, record.truth)
     else:
         truth = record.truth.read(record.index)
+    if record.truth:
+        findings += _find_turned(image)
     if truth.any() and (blank := _describe_blank(image)):
         cause = f"the image is {blank} in every pixel, and yet a tumour is marked on it"
         findings.append(warning("image-blank", record.case_id, cause, "copy the image again from its source"))
@@ -192,11 +193,11 @@ def _check_size(image: Slice, annotation: ImageAnnotation | None) -> None:
 
 
 def _find_turned(image: Slice) -> list[Finding]:
-    """A warning where a mask has the size of the image, and yet may be drawn on the grid before EXIF turned it."""
+    """A warning where a truth fits the size of the image, and yet may be drawn on the grid before EXIF turned it."""
     if not image.turned:
         return []
-    cause = "its EXIF tag turns or mirrors the image; a mask drawn on the stored pixels does not fit"
-    remedy = "check the mask; store the image upright, without the tag"
+    cause = "its EXIF tag turns or mirrors the image; a tumour outlined on the stored pixels does not fit"
+    remedy = "check the outline; store the image upright, without the tag"
     return [warning("image-turned", image.case_id, cause, remedy)]
 
 
