@@ -26,6 +26,7 @@ PATIENT_COLUMNS = (
 _UNKNOWN = frozenset({"", "-", "?", "na", "n/a", "nan", "none", "null", "unknown"})
 _KEYS = frozenset(map(column_key, PATIENT_COLUMNS))
 _FOLDER = re.compile(r"(patient|pat|subject|subj|sub|case|p)[ _-]?\d\w*", flags=re.IGNORECASE)
+_CONTRAST = re.compile(r"t[12][ _-]?[a-z]*\+?c?", flags=re.IGNORECASE)  # T1, T2w, T1ce, T1+C, t2_flair
 
 
 def read_patient(cell: str) -> str | None:
@@ -55,7 +56,8 @@ def patient_of_folder(image: str) -> str | None:
     """
     *folders, name = PurePosixPath(image).parts
     for distance, folder in enumerate(reversed(folders)):
-        numbered = any(character.isdecimal() for character in folder)  # a class is named without a number
+        # A class is named without a number, and a contrast with that of its weighting.
+        numbered = any(character.isdecimal() for character in folder) and not _CONTRAST.fullmatch(folder)
         begins = re.match(re.escape(folder) + "[ _-]", name, re.IGNORECASE)
         if _FOLDER.fullmatch(folder) or (begins and numbered and distance == 0):
             return read_patient(folder)
