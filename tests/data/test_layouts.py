@@ -560,6 +560,17 @@ def test_a_mask_that_is_called_so_alone_is_no_slice(tmp_path):
     assert named(dataset) == {("not-a-slice", "P1/seg.png")}
 
 
+@pytest.mark.parametrize(("images", "masks"), [("", ""), ("images/", "masks/")])
+def test_an_image_with_several_masks_is_not_used_with_the_first_alone(tmp_path, images, masks):
+    for name in ("a (1)", "b"):
+        write_slice(tmp_path / f"{images}{name}.png")
+        write_mask(tmp_path / f"{masks}{name}_mask.png")
+    write_mask(tmp_path / f"{masks}a (1)_mask_1.png", row=5)
+    dataset = open_dataset(tmp_path)
+    assert [record.case_id for record in dataset.records] == [f"{images}b.png"]
+    assert named(dataset) == {("mask-divided", f"{images}a (1).png")}
+
+
 def test_masks_without_images_are_named(tmp_path):
     write_slice(tmp_path / "a.png")
     write_mask(tmp_path / "labels" / "b.png")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from tumortrace.data.folders import is_picture, join, name_of
 from tumortrace.data.layouts.opening import Opening, within
 from tumortrace.data.names import spelling_key, stem_of
-from tumortrace.data.pairs import PAIRS, match_names, strip_image_word, strip_mask_word
+from tumortrace.data.pairs import MASK_ENDINGS, PAIRS, match_names, strip_image_word, strip_mask_word
 from tumortrace.data.parts import is_below_masks, read_folder_name
 from tumortrace.wording import counted
 
@@ -16,6 +18,8 @@ IMAGE_OF_MASK_MISSING = (
     f"give both one name, in folders images/ and masks/, or list both in {PAIRS}",
 )
 """Cause and remedy of a mask that no image has."""
+
+_FURTHER = re.compile(rf"(.+[ _-](?:{'|'.join(MASK_ENDINGS)}))[ _-]\d+", flags=re.DOTALL)
 
 
 def open_mask_folders(opening: Opening, folder: str) -> None:
@@ -50,9 +54,10 @@ def open_masks_beside(opening: Opening, folder: str) -> None:
     pairs, faults, claimed = match_names([file for file in free if file not in masks], masks)
     opening.findings += faults
     opening.used |= claimed
+    further = _find_further([file for file in free if file not in claimed])
     for pair in pairs:
         if pair.mask:
-            opening.add_mask_case(pair.image, pair.mask)
+            _add_case(opening, pair.image, pair.mask, further)
 
 
 def _pair_folders(opening: Opening, image_folder: str, mask_folder: str) -> None:
@@ -69,15 +74,36 @@ def _pair_folders(opening: Opening, image_folder: str, mask_folder: str) -> None
     opening.findings += [replace(fault, file=join(image_folder, fault.file)) for fault in faults]
     opening.used |= {join(mask_folder, mask) for mask in claimed}
     shared = {fault.file for fault in faults if fault.kind == "mask-shared"}
+    further = _find_further(opening.free_pictures(mask_folder))
     for pair in pairs:
         image = join(image_folder, pair.image)
         if pair.mask:
-            opening.add_mask_case(image, join(mask_folder, pair.mask))
+            _add_case(opening, image, join(mask_folder, pair.mask), further)
         elif pair.image not in shared:
             cause = f"no mask {stem_of(pair.image)}.png in {mask_folder}/"
             opening.leave_out("annotation-missing", image, cause, "add the mask; all black if free of tumour")
     for mask in opening.free_pictures(mask_folder):
         _name_imageless(opening, mask, *IMAGE_OF_MASK_MISSING)
+
+
+def _find_further(masks: Iterable[str]) -> dict[str, list[str]]:
+    """Masks whose name goes on with a number after that of another, by its stem: ``a_mask_1`` by ``a_mask``."""
+    further: dict[str, list[str]] = {}
+    for mask in masks:
+        if match := _FURTHER.fullmatch(spelling_key(stem_of(mask))):
+            further.setdefault(match[1], []).append(mask)
+    return further
+
+
+def _add_case(opening: Opening, image: str, mask: str, further: Mapping[str, Sequence[str]]) -> None:
+    """Add an image with its mask, unless further masks hold the rest of its truth."""
+    others = further.get(spelling_key(stem_of(mask)))
+    if not others:
+        opening.add_mask_case(image, mask)
+        return
+    cause = f"its mask goes on in {counted(len(others), 'further file')} ({', '.join(map(name_of, others[:3]))})"
+    opening.leave_out("mask-divided", image, cause, "unite its masks in one file")
+    opening.used |= {mask, *others}
 
 
 def _name_imageless(opening: Opening, mask: str, cause: str, remedy: str) -> None:
