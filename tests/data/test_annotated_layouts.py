@@ -57,6 +57,20 @@ def test_labels_of_one_part_are_not_those_of_another(tmp_path: Path):
     assert areas(open_dataset(tmp_path)) == {"images/train/1.png": 24}
 
 
+def test_label_files_without_an_image_are_named(tmp_path: Path):
+    write_picture(tmp_path / "images" / "1.png")
+    for name in ("labels/1.txt", "labels/2.txt", "labels/old/1.txt", "3.txt"):
+        write_text(tmp_path / name, SQUARE)
+    write_text(tmp_path / "labels" / "times.txt", "12 30\n")
+    dataset = open_dataset(tmp_path)
+    assert [(finding.kind, finding.file) for finding in dataset.findings] == [
+        ("image-missing", "3.txt"),
+        ("image-missing", "labels/2.txt"),
+        ("image-missing", "labels/old/1.txt"),
+        ("not-read", "labels/times.txt"),
+    ]
+
+
 def test_a_label_of_its_own_goes_before_one_of_the_name(tmp_path: Path):
     write_picture(tmp_path / "images" / "b" / "1.png")
     write_text(tmp_path / "labels" / "a" / "1.txt", "0 0 0 1 0 1 1 0 1\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from tumortrace.data.annotations.records import AnnotationFile
 from tumortrace.data.annotations.yolo import (
     NAME_FILES,
@@ -27,6 +29,7 @@ from tumortrace.data.tables import read_text
 from tumortrace.errors import DataError, without_path
 
 _YAML = (".yaml", ".yml")
+_FEWEST_NUMBERS = 5  # in a line: the class and a box
 
 
 def open_yolo(opening: Opening, folder: str) -> None:
@@ -68,6 +71,7 @@ def _list_labels(opening: Opening, folder: str) -> dict[str, str]:
         by_name.setdefault(spelling_key(stem_of(name_of(file))), []).append(file)
     image_folders = [child for child in tree.children(folder) if read_folder_name(name_of(child)).role == "images"]
     labels: dict[str, str] = {}
+    imageless: list[str] = []
     elsewhere: dict[str, str] = {}
     for place, files in texts.items():
         for file in (file for file in files if file not in opening.used):
@@ -83,8 +87,25 @@ def _list_labels(opening: Opening, folder: str) -> dict[str, str]:
                 opening.leave_out("image-ambiguous", file, cause, "give each image a name and a label file of its own")
             elif len(named) == 1 and not lie_apart(file, named[0]):
                 elsewhere[file] = named[0]
+            else:
+                imageless.append(file)
     labelled = set(labels.values())
+    imageless += [file for file, image in elsewhere.items() if image in labelled]
+    _name_imageless(opening, [file for file in imageless if labels or is_below_masks(file)])
     return labels | {file: image for file, image in elsewhere.items() if image not in labelled}
+
+
+def _name_imageless(opening: Opening, files: Iterable[str]) -> None:
+    """Name the files that have no picture of their own, and hold at least a box as label files do."""
+    for file in files:
+        try:
+            text = read_text(opening.tree.root / file)
+        except DataError:  # named with the other files that are not read
+            continue
+        if looks_like_labels(text) and any(len(line.split()) >= _FEWEST_NUMBERS for line in text.splitlines()):
+            opening.used.add(file)
+            cause, remedy = "a label file without an image of its name", "add the image, or remove the label file"
+            opening.leave_out("image-missing", file, cause, remedy)
 
 
 def _read(opening: Opening, file: str, image: str, classes: dict[int, str]) -> AnnotationFile | None:
