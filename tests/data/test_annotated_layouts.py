@@ -252,6 +252,19 @@ def test_parts_with_the_same_image_names(tmp_path: Path, images: str, file: str)
     assert sorted(finding.file for finding in dataset.findings if finding.kind == "no-area") == sorted(names)
 
 
+@pytest.mark.parametrize("free", [True, False])
+def test_regions_of_a_lost_image_are_not_those_of_its_namesake_in_another_part(tmp_path: Path, *, free: bool):
+    write_picture(tmp_path / "images" / "train" / "1.png")
+    train, val = coco("1.png"), coco("1.png")
+    train["annotations"] = [] if free else train["annotations"]
+    val["annotations"][0]["segmentation"] = [[1, 1, 3, 1, 3, 3, 1, 3]]
+    write_text(tmp_path / "annotations" / "instances_train.json", train)
+    write_text(tmp_path / "annotations" / "instances_val.json", val)
+    dataset = open_dataset(tmp_path)
+    assert areas(dataset) == {"images/train/1.png": 0 if free else 12}
+    assert kinds(dataset) == ["image-missing", *(["no-region"] if free else [])]
+
+
 @pytest.mark.parametrize(("boxes", "told"), [(11, True), (10, False)])
 def test_a_dataset_of_boxes_is_named_once(tmp_path: Path, boxes: int, *, told: bool):
     """Of 20 regions, an upright rectangle is a box; a rectangle that is turned, and one of five corners, is none."""

@@ -48,7 +48,7 @@ class ChosenFiles:
 def choose_annotations(
     paths: Sequence[Path],
     size_of: Callable[[str], tuple[int, int] | None],
-    name_images: Callable[[Path, AnnotationFile], AnnotationFile],
+    name_images: Callable[[list[tuple[Path, AnnotationFile]]], list[tuple[Path, AnnotationFile]]],
 ) -> ChosenFiles:
     """Read the files that may be annotations, and choose those that count.
 
@@ -58,14 +58,14 @@ def choose_annotations(
     Args:
         paths: The files.
         size_of: Function that returns height and width of an image by its name; see ``Source``.
-        name_images: Function that tells apart the images of a file whose names occur in others too.
+        name_images: Function that tells apart the images of files whose names occur in others too.
     """
     readable: list[tuple[Path, AnnotationFile]] = []
     findings = []
     damaged = []
     for path in paths:
         try:
-            readable.append((path, name_images(path, read_annotations(path, size_of))))
+            readable.append((path, read_annotations(path, size_of)))
         except UnknownFormatError as error:
             findings.append(_name_foreign(path, str(error)))
         except DataError as error:
@@ -74,7 +74,7 @@ def choose_annotations(
     findings += [_name_foreign(path, str(error)) for path, error in damaged]
     if not readable:
         return ChosenFiles((), tuple(findings), fault)
-    files, repeated, fault = _drop_repeated(readable)
+    files, repeated, fault = _drop_repeated(name_images(readable))
     return ChosenFiles(() if fault else tuple(files), (*findings, *repeated), fault)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from tumortrace.data.annotations.documents import SUFFIXES
 from tumortrace.data.annotations.find import choose_annotations
@@ -14,7 +14,7 @@ from tumortrace.data.findings import Finding, left_out, warning
 from tumortrace.data.folders import is_picture, join, name_of
 from tumortrace.data.layouts.opening import Opening, ancestors, below
 from tumortrace.data.lookup import FileLookup
-from tumortrace.data.names import stem_of
+from tumortrace.data.names import spelling_key, stem_of
 from tumortrace.data.parts import is_below_masks, part_in_name, part_of, read_folder_name
 from tumortrace.data.patients import name_two_patients
 from tumortrace.data.pictures import read_size_hw
@@ -30,7 +30,7 @@ def open_annotations(opening: Opening, folder: str) -> None:
     opening.used |= set(files)
     images = ImageFinder(opening, folder)
     paths = [tree.root / file for file in files]
-    chosen = choose_annotations(paths, images.size_of, lambda path, content: _name_by_part(path.stem, content, images))
+    chosen = choose_annotations(paths, images.size_of, lambda read: _name_by_parts(read, images))
     opening.findings += [
         replace(finding, file=PurePosixPath(finding.file).relative_to(tree.root.as_posix()).as_posix())
         for finding in chosen.findings
@@ -172,21 +172,50 @@ def _list_candidates(opening: Opening, folder: str) -> list[str]:
     return [file for file in json_first if PurePosixPath(file).suffix.lower() in SUFFIXES and file not in own]
 
 
-def _name_by_part(stem: str, content: AnnotationFile, images: ImageFinder) -> AnnotationFile:
-    """Tell apart images of one name in several parts, where the file is called after a part: ``instances_val.json``."""
-    part = part_in_name(stem)
+def _name_by_parts(
+    files: Sequence[tuple[Path, AnnotationFile]], images: ImageFinder
+) -> list[tuple[Path, AnnotationFile]]:
+    """Tell apart images of one name in several parts, where files are called after parts: ``instances_val.json``."""
+    listed = {
+        (part, spelling_key(record.filename))
+        for path, content in files
+        if (part := part_in_name(path.stem))
+        for record in content.images
+    }
+    return [(path, _name_by_part(part_in_name(path.stem), content, images, listed)) for path, content in files]
+
+
+def _name_by_part(
+    part: str, content: AnnotationFile, images: ImageFinder, listed: Collection[tuple[str, str]]
+) -> AnnotationFile:
+    """Name the images of a part by their paths, and leave out those that only another part has and lists as well.
+
+    Args:
+        part: Part that the file is called after; ``""`` for none.
+        content: Its content.
+        images: Finder of the images.
+        listed: Part and name of each image in all files.
+    """
     paths: dict[str, str] = {}
+    lost: set[str] = set()
     for record in content.images if part else ():
         found = images.find([record.filename, *record.other_names], image_folder=content.image_folder)
         inside = [image for image in found if part_of(image) == part]
         if len(inside) == 1 < len(found):
             paths[record.filename] = images.relative(inside[0])
-    if not paths:
+        elif not inside and any((part_of(image), spelling_key(record.filename)) in listed for image in found):
+            lost.add(record.filename)
+    if not paths and not lost:
         return content
+    cause = f"annotated as of {part.upper()}, and only another part, which lists it too, has an image of this name"
+    kept = [each for each in content.images if each.filename not in lost]
     return replace(
         content,
-        images=tuple(replace(each, filename=paths.get(each.filename, each.filename)) for each in content.images),
-        findings=tuple(replace(fault, file=paths.get(fault.file, fault.file)) for fault in content.findings),
+        images=tuple(replace(each, filename=paths.get(each.filename, each.filename)) for each in kept),
+        findings=(
+            *(replace(fault, file=paths.get(fault.file, fault.file)) for fault in content.findings),
+            *(left_out("image-missing", name, cause, "add the image or drop its record") for name in sorted(lost)),
+        ),
     )
 
 
