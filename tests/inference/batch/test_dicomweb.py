@@ -42,6 +42,12 @@ class Handler(BaseHTTPRequestHandler):
         part = body.split(b"--" + boundary)[1]
         self.server.stored.append(part.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n"))
         self.note()
+        if self.server.mode == "moves":
+            self.send_response(302)
+            self.send_header("Location", f"http://localhost:{self.server.server_port}/elsewhere")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         answer = {"00081199": {"vr": "SQ"}}
         if self.server.mode == "refuses":
             answer = {"00081198": {"vr": "SQ", "Value": [{"00081197": {"vr": "US", "Value": [49442]}}]}}
@@ -126,6 +132,13 @@ def test_an_archive_that_does_not_keep_it_is_named(seg: Path, start_archive: Sta
     with pytest.raises(DataError, match=rf"a_seg.dcm: not stored at 127.0.0.1: {reason}; the file is kept") as error:
         send_seg(seg, start_archive(mode).url)
     assert not {"Doe", "p@ss", "p%40ss"} & set(str(error.value).split())
+
+
+def test_a_redirect_is_not_followed(seg: Path, start_archive: StartArchive):
+    archive = start_archive("moves")
+    with pytest.raises(DataError, match=r"not stored at 127\.0\.0\.1: it answered 302 \(Found\)"):
+        send_seg(seg, archive.url)
+    assert archive.asked == [("POST", "/dicom-web/studies")]
 
 
 def test_an_archive_that_is_not_there_is_named(seg: Path, start_archive: StartArchive):

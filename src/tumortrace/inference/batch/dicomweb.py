@@ -14,7 +14,7 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 from uuid import uuid4
 
 from pydicom import Dataset, dcmread
@@ -81,6 +81,13 @@ def send_seg(path: Path, url: str) -> None:
     raise DataError(f"{path}: not stored at {parts.hostname}: {reason}; the file is kept, send it again")
 
 
+class _NoRedirects(HTTPRedirectHandler):
+    """Stay at the given address: urllib would send the password to another one, and repeat a POST as a GET."""
+
+    def redirect_request(self, *_arguments: object) -> None:
+        """Follow no redirect, so that its status is an error."""
+
+
 class _RefusedError(Exception):
     """The archive answered, and the object is not there as it was sent."""
 
@@ -109,7 +116,7 @@ def _ask(
     if parts.username is not None:
         credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
         request.add_header("Authorization", f"Basic {base64.b64encode(credentials).decode()}")
-    with urlopen(request, timeout=SECONDS) as answer:  # noqa: S310 - as above
+    with build_opener(_NoRedirects).open(request, timeout=SECONDS) as answer:
         return answer.read(MOST_BYTES), answer.headers
 
 
