@@ -72,6 +72,13 @@ def test_three_equal_channels_are_grey_and_a_coloured_picture_is_rejected(segmen
     assert (prediction.lesions, prediction.confidence) == ((), 0.0)
 
 
+@pytest.mark.parametrize("shape", [(200, 170), (200, 170, 3)])
+def test_the_order_of_bytes_changes_nothing(segmenter: Segmenter, shape: tuple[int, ...]):
+    picture = np.broadcast_to(PHANTOM.reshape(200, 170, *[1] * (len(shape) - 2)).astype(np.uint16) * 257, shape)
+    swapped = segmenter.predict(picture.astype(">u2"))
+    assert np.array_equal(swapped.probability, segmenter.predict(picture.astype("<u2")).probability)
+
+
 def test_without_the_gate_every_picture_gets_a_mask(open_hand_model: OpenHandModel):
     noise = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
     model = open_hand_model(Recipe((64, 64)))
@@ -99,6 +106,7 @@ def test_spacing_gives_areas_and_overrides_that_of_the_slice(segmenter: Segmente
         (np.zeros((4, 5), bool), "type bool"),
         (np.zeros((4, 5), complex), "type complex128"),
         (np.full((4, 5), np.nan), "array: holds NaN or infinity"),
+        (np.ma.masked_less(np.arange(20).reshape(4, 5), 3), r"array: holds masked pixels; fill them"),
         ("nosuch.png", "nosuch.png: cannot be read"),
         (None, "a NoneType is no picture; give a NumPy array, the path of a file, or a Slice"),
         ([[1, 2], [3, 4]], "a list is no picture"),

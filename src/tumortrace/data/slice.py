@@ -65,9 +65,12 @@ def slice_from_array(pixels: NDArray[Any], *, case_id: str = "array") -> Slice:
         case_id: Name of the slice in messages.
 
     Raises:
-        DataError: Another shape or dtype, no pixel at all, or a value that is not finite.
+        DataError: Another shape or dtype, no pixel at all, a masked pixel, or a value that is not finite.
     """
+    if np.ma.is_masked(pixels):
+        raise DataError(f"{case_id}: holds masked pixels; fill them before segmenting, for example with .filled(0)")
     pixels = np.asarray(pixels)  # not a np.matrix, whose rows stay two-dimensional
+    pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     if pixels.size and pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.dtype in (np.uint8, np.uint16):
         return Slice(_grey(np.ascontiguousarray(pixels)), case_id, colour_share=_colour_share(pixels))
     if not pixels.size or pixels.ndim != 2 or pixels.dtype.kind not in "uif":
