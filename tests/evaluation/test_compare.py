@@ -137,6 +137,14 @@ def test_seeds_of_the_same_settings(write_folder: WriteFolder, tmp_path: Path):
     assert compare_evaluations([folders[0], folders[2]]).seeds == ()
 
 
+@pytest.mark.parametrize("part", ["trained_on", "selected_on"])
+def test_models_of_other_slices_are_no_seeds_of_the_same_settings(write_folder: WriteFolder, tmp_path: Path, part: str):
+    cards = [{"config_sha256": "same", "seed": seed, part: "slices of " + who} for seed, who in enumerate("aab")]
+    folders = [write_folder(tmp_path / f"m{i}", ["0.6", "0.7"], card=dict(card)) for i, card in enumerate(cards)]
+    (spread,) = compare_evaluations(folders).seeds
+    assert (spread.models, spread.seeds) == (("m0", "m1"), (0, 1))
+
+
 def test_common_images_that_a_model_was_trained_on_are_counted(write_folder: WriteFolder, tmp_path: Path):
     clean = write_folder(tmp_path / "clean", ["0.5", "0.6"])
     trained = write_folder(tmp_path / "trained", ["0.9", "0.9", "0.9"], clean=False)  # one is in neither of the others

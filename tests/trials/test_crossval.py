@@ -18,10 +18,12 @@ from tumortrace.copies.split_files import read_split
 from tumortrace.copies.training_index import load_training_index
 from tumortrace.data import slice_file
 from tumortrace.data.dataset import Dataset, open_dataset, open_datasets
+from tumortrace.data.fingerprint import hash_part
 from tumortrace.errors import ConfigError, DataError, RunFailedError
 from tumortrace.evaluation import crossfit
 from tumortrace.evaluation.crossfit import CrossFit
 from tumortrace.evaluation.summary import summary_document
+from tumortrace.inference.model import open_model
 from tumortrace.locks import LOCK
 from tumortrace.phantoms.slices import write_phantom_dataset
 from tumortrace.run_folder import CONFIG as RUN_CONFIG
@@ -80,6 +82,13 @@ def test_a_row_a_fold_and_settings_for_the_next_model(done: Done):
     assert calibrated.recipe == fitted.recipe
     assert calibrated == replace(CONFIG, recipe=fitted.recipe)
     assert len(fitted.recipe.confidence) == 7
+
+
+def test_the_card_names_the_training_slices_of_all_folds(done: Done):
+    out, fitted, _ = done
+    trained_on = {fold: open_model(str(out / f"fold-{fold}")).card["trained_on"] for fold in "123"}
+    assert len(set(trained_on.values())) == 3
+    assert fitted.evaluation.card["trained_on"] == hash_part(trained_on)
 
 
 def test_what_a_fold_is_scored_with_is_fitted_on_the_others(done: Done, data: Path, monkeypatch: pytest.MonkeyPatch):

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 COMPARED = ("dice", "iou", "nsd", "hd95")
 """Metrics that are compared; a lower HD95 is better."""
 
+SAME_BUT_THE_SEED = ("config_sha256", "trained_on", "selected_on")
+"""Statements of a card that trainings share which differ only in their seed."""
+
 POWER = (1.959964 + 0.841621) / 1.959964
 """Smallest difference found with a power of 80 %, as a multiple of half the 95 % interval (normal quantiles)."""
 
@@ -71,7 +74,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class SeedSpread:
-    """Models of the same settings that differ only in their seed.
+    """Models of the same settings and slices that differ only in their seed.
 
     Attributes:
         models: Names of the evaluations.
@@ -96,7 +99,7 @@ class Comparison:
         left_out: The other images, with the reason.
         means: Mean Dice of each evaluation on the common images.
         differences: Every pair of models on every metric.
-        seeds: Spread over seeds, where settings agree.
+        seeds: Spread over seeds, where settings and slices of the training agree.
         trained_on: Number of the common images that each model was trained on, as the same slice, a copy, or another
             slice of the patient; None where that is unknown for some of them.
         known_trained_on: Number of those that are known, of each model.
@@ -208,11 +211,11 @@ def _compare_pair(
 
 
 def _spread_seeds(evaluations: Sequence[StoredEvaluation], means: Sequence[float]) -> tuple[SeedSpread, ...]:
-    same: dict[str, list[int]] = {}
+    same: dict[tuple[object, ...], list[int]] = {}
     cards = [evaluation.summary["card"] for evaluation in evaluations]
     for index, card in enumerate(cards):
         if card.get("config_sha256") and "seed" in card:
-            same.setdefault(card["config_sha256"], []).append(index)
+            same.setdefault(tuple(map(card.get, SAME_BUT_THE_SEED)), []).append(index)
     spreads = []
     for indices in same.values():
         seeds = tuple(int(cards[index]["seed"]) for index in indices)

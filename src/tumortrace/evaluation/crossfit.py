@@ -19,6 +19,7 @@ from tumortrace.copies.survey import Survey
 from tumortrace.copies.training_index import TrainingIndex
 from tumortrace.data.cases import CaseRecord
 from tumortrace.data.findings import Finding, describe_none_read
+from tumortrace.data.fingerprint import hash_part
 from tumortrace.errors import DataError
 from tumortrace.evaluation.evaluate import CaseScore, Evaluation, OnCase, read_surveyed, score_cases
 from tumortrace.evaluation.provenance import known_training
@@ -99,7 +100,6 @@ def cross_fit(
         unreadable += findings
     weights = {held.fold: _fit_confidence(_others(scores, held.fold)) for held in folds}
     rated = [_rate(score, weights[fold], fold) for fold, listed in scores.items() for score in listed]
-    card = folds[0].model.card
     flagged = float(np.quantile([score.confidence for score in rated], FLAGGED))
     evaluation = Evaluation(
         tuple(rated),
@@ -109,10 +109,17 @@ def cross_fit(
         peak_threshold=recipe.peak_threshold,
         temperature=recipe.temperature,
         agreement=measure_agreement(survey),
-        card={key: card[key] for key in ("config_sha256", "seed", "version", "selected_on") if key in card},
+        card=_card_of(folds),
     )
     fitted = replace(recipe, confidence=_fit_confidence(rated), review_below=round(flagged, 4))
     return CrossFit(evaluation, fitted, {fold: replace(recipes[fold], confidence=weights[fold]) for fold in recipes})
+
+
+def _card_of(folds: Sequence[HeldOut]) -> dict[str, object]:
+    """Return what the models say in common, and the training slices of all folds as one hash."""
+    card = folds[0].model.card
+    shared = {key: card[key] for key in ("config_sha256", "seed", "version", "selected_on") if key in card}
+    return shared | {"trained_on": hash_part({held.fold: str(held.model.card.get("trained_on")) for held in folds})}
 
 
 def _fit(folds: Sequence[HeldOut], survey: Survey) -> tuple[dict[str, Recipe], Recipe]:

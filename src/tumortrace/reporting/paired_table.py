@@ -109,7 +109,7 @@ def training_lines(comparison: Comparison) -> list[str]:
 def _tables_of_seeds(comparison: Comparison) -> list[Table]:
     if not comparison.seeds:
         return []
-    title = "The same settings under several seeds: mean Dice"
+    title = "The same settings and training slices under several seeds: mean Dice"
     table = open_table(title, "models", "seeds", "mean", "standard deviation")
     for spread in comparison.seeds:
         seeds = ", ".join(map(str, spread.seeds))
