@@ -171,6 +171,18 @@ def test_a_run_stopped_in_its_first_epoch_continues_without_the_model(
     assert (tmp_path / "plain" / "best.safetensors").read_bytes() != (whole / "best.safetensors").read_bytes()
 
 
+def test_a_resumed_run_never_forgets_that_it_started_from_a_model(tiny_run: Path, other_data: Path, tmp_path: Path):
+    dataset, config, run = open_dataset(other_data), tiny(tiny_run, epochs=1), tmp_path / "run"
+    train(dataset, config, out=run, start_from=open_model(str(tiny_run)))
+    (run / "training.npz").unlink()  # the slices of the model are in it
+    train(dataset, config, out=run, resume=True)
+    card = open_model(str(run)).card
+    assert (card["began_from"], card["remembered"]) == ("tiny", False)
+    (run / "first.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"first\.safetensors: is missing, .* restore it, or train into another --out"):
+        train(dataset, config, out=run, resume=True)
+
+
 def test_a_new_run_does_not_start_from_the_first_weights_that_a_stopped_one_left(
     tiny_run: Path, other_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

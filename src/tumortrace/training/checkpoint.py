@@ -49,6 +49,7 @@ class TrainingState:
         rows: One row for each finished epoch.
         threads: CPU threads that it was trained with, so that it continues with the same bits.
         order: Hash of the names of its slices in their order, part by part; empty from an earlier version.
+        from_model: Whether it started from the weights of a model, which the run folder keeps.
     """
 
     config: Config
@@ -56,6 +57,7 @@ class TrainingState:
     rows: list[EpochRow] = field(default_factory=list)
     threads: int = 0
     order: str = ""
+    from_model: bool = False
 
 
 def new_state(config: Config, train: dict[str, str], val: dict[str, str], *, threads: int) -> TrainingState:
@@ -172,7 +174,8 @@ def read_state(path: Path) -> TrainingState:
         rows = [EpochRow(**row) for row in document["rows"]]
         config = config_from_tables(document["config"])
         threads, order = int(document.get("threads", 0)), str(document.get("order", ""))
-        return TrainingState(config, document["data_hash"], rows, threads, order)
+        from_model = bool(document.get("from_model"))
+        return TrainingState(config, document["data_hash"], rows, threads, order, from_model)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, ConfigError) as error:
         raise _no_checkpoint(path, first_line(error)) from None
 

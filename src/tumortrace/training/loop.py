@@ -21,7 +21,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from tumortrace.config import Config, Keep
 from tumortrace.progress import open_progress, tell
-from tumortrace.run_folder import BEST, CHECKPOINT, METRICS, TENSORBOARD
+from tumortrace.run_folder import BEST, CHECKPOINT, FIRST, METRICS, TENSORBOARD
 from tumortrace.training.arrays import PreparedPart
 from tumortrace.training.average import average_weights
 from tumortrace.training.batches import coarse_size, fetch_varied, is_coarse, shrink
@@ -97,6 +97,7 @@ def fit(  # noqa: PLR0913 - what a training is made of
     training = config.training
     network.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in the stub
     state, trainer = _start(network, config, compute=compute, train=train, val=val, checkpoint=run / CHECKPOINT)
+    state.from_model = (run / FIRST).is_file()
     keep_epoch = _open_folder(run, trainer, state) if compute.team.leads else _keep_nothing
     empty = 0
     with explain_memory(config):

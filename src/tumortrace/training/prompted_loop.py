@@ -20,7 +20,7 @@ from tumortrace.config import Config
 from tumortrace.evaluation.simulated_prompts import click_error
 from tumortrace.inference.prompts.grid import Square, draw_clicks
 from tumortrace.progress import open_progress, tell
-from tumortrace.run_folder import BEST, CHECKPOINT, METRICS
+from tumortrace.run_folder import BEST, CHECKPOINT, FIRST, METRICS
 from tumortrace.training.average import average_weights
 from tumortrace.training.batches import coarse_size, is_coarse
 from tumortrace.training.checkpoint import (
@@ -82,6 +82,7 @@ def fit_prompted(
     """
     network.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload] # missing in the stub
     state, trainer = _start(network, config, compute=compute, train=train, checkpoint=run / CHECKPOINT)
+    state.from_model = (run / FIRST).is_file()
     if state.rows:  # the kill may have come between the checkpoint and the files that follow it
         _write_epoch(run, trainer, state)
     for epoch in range(len(state.rows) + 1, config.training.epochs + 1):

@@ -63,7 +63,9 @@ def train_prompted(
     began = read_begun(out / CHECKPOINT, config)
     compute = start_compute(config.training, began_with=began.threads if began else 0)
     network = build_prompted(config.network, seed=config.training.seed)
-    start = _start_from_run(network, Path(start_from)) if start_from else resume_start(out, network) if resume else None
+    start = _start_from_run(network, Path(start_from)) if start_from else None
+    if resume:
+        start = resume_start(out, network, began=began)
     with explain_memory(config, reading=True):
         part = read_prompted_part(dataset.select("train" if dataset.parts().keys() != {""} else "all"))
     if not any(part.with_tumour):

@@ -136,7 +136,9 @@ def train(  # noqa: PLR0913 - what a run is made of
     with open_team(place, config.training.device) as team:
         compute = start_compute(config.training, team, began_with=began.threads if began else 0)
         network = build_network(config.network, size_hw=config.recipe.size_hw, seed=config.training.seed)
-        start = start_from_model(network, start_from) if start_from else resume_start(out, network) if resume else None
+        start = start_from_model(network, start_from) if start_from else None
+        if resume:
+            start = resume_start(out, network, began=began)
         train_part, val_part, described = _read(*records, config, out)
         _refuse_without_tumour(train_part, dataset)
         _refuse_other_data(train_part, val_part, dataset, team)

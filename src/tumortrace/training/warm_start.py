@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -16,7 +16,7 @@ from tumortrace.errors import ModelError
 from tumortrace.evaluation.provenance import shipped_ancestors
 from tumortrace.inference.model import Model
 from tumortrace.run_folder import BEST, FIRST, MODEL, TRAINING_INDEX
-from tumortrace.training.checkpoint import load_weights, read_texts, save_weights
+from tumortrace.training.checkpoint import TrainingState, load_weights, read_texts, save_weights
 
 
 @dataclass(frozen=True)
@@ -82,20 +82,32 @@ def keep_start(run: Path, network: nn.Module, start: WarmStart) -> None:
     save_weights(run / FIRST, network, about={"origin": json.dumps(asdict(start))})
 
 
-def resume_start(run: Path, network: nn.Module) -> WarmStart | None:
+def resume_start(run: Path, network: nn.Module, *, began: TrainingState | None) -> WarmStart | None:
     """Fill a network with the first weights that a run folder keeps; None if the run started from no model.
 
+    Args:
+        run: The run folder.
+        network: The network to fill.
+        began: State in the run's checkpoint; None if there is none.
+
     Raises:
-        ModelError: The kept weights are damaged.
+        ModelError: The kept weights are damaged, or missing although the run started from a model: it would then
+            forget that model's training slices, and their copies would count as clean.
     """
     path = run / FIRST
     if not path.is_file():
+        if began is not None and began.from_model:
+            raise ModelError(
+                f"{path}: is missing, and says which model the run started from; restore it, or train into another "
+                "--out"
+            )
         return None
     load_weights(path, network)
     try:
-        return WarmStart(**json.loads(read_texts(path)["origin"]))
+        start = WarmStart(**json.loads(read_texts(path)["origin"]))
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: does not say where it is from ({error}); train into another --out") from None
+    return replace(start, remembered=start.remembered and (run / TRAINING_INDEX).is_file())
 
 
 def join_training_index(own: TrainingIndex, run: Path, *, model: Model | None) -> TrainingIndex:
