@@ -460,7 +460,8 @@ def test_what_proves_nothing_is_refused_before_anything_is_written(place, phanto
     shutil.copy(pictures[0], one)
     (one / "via.json").write_text(json.dumps(entries))
     with pytest.raises(
-        DataError, match=r"there is one slice or patient \(1 case\), .* \(tumortrace train '.*one slice' --config"
+        DataError,
+        match=r"too few different slices or patients \(1 case\), .* \(tumortrace train '.*one slice' --config",
     ):
         place.improve("x", corrected=one)
     (tmp_path / "empty").mkdir()

@@ -249,6 +249,9 @@ def test_images_and_patients_without_a_dice_are_behind_no_number(make_score: Mak
     assert "<b>2</b><span>of 5 scored images behind this number</span>" in page
     assert "<b>1</b><span>group of copies and patients</span>" in page
     assert "Dice over all pixels of a patient, mean over 1 patient: 0.900" in page
+    write_evaluation(Evaluation(tuple(healthy), (), {"name": "m", "sha256": ""}, 0.5), tmp_path / "healthy")
+    write_report([tmp_path / "healthy"], tmp_path / "healthy.html")
+    assert "Dice over all pixels of a patient" not in read(tmp_path / "healthy.html")
 
 
 def test_a_model_without_a_temperature_has_no_calibration_before_it(scores: Path, tmp_path: Path):

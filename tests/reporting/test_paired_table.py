@@ -85,3 +85,5 @@ def test_a_model_that_was_trained_on_the_images_is_named():
     assert first.endswith("its score is likely too high.")
     assert some.startswith("d: at least 33 of these 35 images are training slices of the model, copies")
     assert last == "c: it is unknown which of these images the model was trained on."
+    (single,) = training_lines(replace(comparison, trained_on=(1, 0, 0, 0), known_trained_on=(1, 0, 0, 0)))
+    assert single.startswith("a: 1 of these 35 images is a training slice of the model, a copy of one, or a slice of a")

@@ -52,7 +52,11 @@ def test_images_that_only_some_models_mark_are_counted(row: MakeRow):
 
 
 def test_nothing_in_common_is_said(row: MakeRow):
-    for one, other in (([row("a")], [row("b")]), ([row("a", dice=math.nan)], [row("a", dice=math.nan)])):
+    empty = [row("a", dice=math.nan)]
+    for one, other, cause in (
+        ([row("a")], [row("b")], "share no scored image"),
+        (empty, empty, "have no Dice on the same 1 image, clean for every model"),
+    ):
         text = draw_side_by_side([stored("one", one), stored("other", other)])
-        assert "cannot be set side by side" in text
+        assert f"These evaluations {cause}, so they cannot be set side by side." in text
         assert "<figure" not in text

@@ -165,7 +165,7 @@ def _refuse_nothing(work: _Work) -> None:
         cause = (
             f"{' or '.join(each.name for each in work.models.all)} was trained on all {counted(len(train), 'case')}"
             if train and known.issuperset(record.case_id for record in train)
-            else f"there is one slice or patient ({counted(len(train), 'case')})"
+            else f"there are too few different slices or patients ({counted(len(train), 'case')})"
         )
         remedy = f"correct slices of other patients ({command} trains without a test)"
         raise DataError(f"{given}: {cause}, so nothing can be held out; {remedy}")

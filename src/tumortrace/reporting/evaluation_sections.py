@@ -140,7 +140,7 @@ def _metric_rows(scores: Document) -> list[Sequence[object]]:
 
 
 def _describe_pooled(pooled: Document | None) -> Markup:
-    if pooled is None:
+    if pooled is None or not _count_scored(pooled):
         return Markup()
     dice, patients = pooled["dice"], counted(_count_scored(pooled), "patient")
     return html.paragraph(
@@ -205,7 +205,9 @@ def _draw_subgroups(summary: Document) -> Markup:
         caption = "Mean Dice, with 95 % intervals over groups; n is the number of images that have a Dice."
         shown += html.chart(figure, alt=f"Mean Dice by {listed(list(compared))}", caption=caption)
     pooled = _tabulate_pooled(summary["by"])
-    return (shown + pooled) or html.paragraph("All images are of one kind; there is nothing to compare.")
+    return (shown + pooled) or html.paragraph(
+        "The images with tumour are not of several kinds; there is nothing to compare."
+    )
 
 
 def _tabulate_pooled(by: Document) -> Markup:

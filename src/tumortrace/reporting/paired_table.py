@@ -97,10 +97,13 @@ def training_lines(comparison: Comparison) -> list[str]:
     for name, count, known in counts:
         if known:
             least = "at least " if count is None else ""
-            lines.append(
-                f"{name}: {least}{known} of these {counted(comparison.n, 'image')} are training slices of the model, "
-                "copies of one, or slices of the same patients as these: its score is likely too high."
+            what = (
+                "is a training slice of the model, a copy of one, or a slice of a training patient"
+                if known == 1
+                else "are training slices of the model, copies of one, or slices of the same patients as these"
             )
+            images = f"{least}{known} of these {counted(comparison.n, 'image')}"
+            lines.append(f"{name}: {images} {what}: its score is likely too high.")
         elif count is None:
             lines.append(f"{name}: it is unknown which of these images the model was trained on.")
     return lines

@@ -26,7 +26,8 @@ def draw_side_by_side(evaluations: Sequence[StoredEvaluation]) -> Markup:
     dots = [_dot(evaluation, files) for evaluation in evaluations]
     dots = [dot for dot in dots if not math.isnan(dot.mean)]
     if not dots:
-        return html.paragraph("These evaluations share no scored image, so they cannot be set side by side.")
+        cause = f"have no Dice on {which}" if files else "share no scored image"
+        return html.paragraph(f"These evaluations {cause}, so they cannot be set side by side.")
     caption = (
         f"All on {which}. Overlapping intervals say little about a difference on the same images; use tumortrace "
         f"compare for that.{_count_empty(evaluations, files)}"
