@@ -123,11 +123,13 @@ def _add_routes(app: FastAPI, engine: Engine) -> None:
         data = await engine.run(encode_sample)
         return reply_file(data, media_type="application/gzip", name=SAMPLE_NAME)
 
+    @app.head("/healthz", include_in_schema=False)  # as load balancers ask
     @app.get("/healthz", **examples.HEALTH)
     async def health() -> Response:
         """Say that the server runs."""
         return reply_document({"status": "ok", "version": tumortrace.__version__})
 
+    @app.head("/v2/health/ready", include_in_schema=False)
     @app.get("/v2/health/ready", **examples.READY)
     async def ready() -> Response:
         """Say whether the server takes requests, as the Open Inference Protocol asks."""

@@ -101,12 +101,14 @@ async def receive_upload(
         names: Names that fields and query may have.
 
     Raises:
-        RefusalError: It is no multipart body, it is damaged, it exceeds a limit, or it has a field of another name.
+        RefusalError: It is no multipart body, encoded or damaged, exceeds a limit, or has a field of another name.
     """
     check_length(headers, limits)
     for name in query:
         _check_name(name, names)
     form = _Form(folder, limits, names)
+    if (encoding := headers.get("content-encoding", "identity")).lower() != "identity":
+        raise RefusalError(415, f"the body is encoded ({printable(encoding)[:40]}); send it without Content-Encoding")
     parser = _open_parser(headers.get("content-type", ""), form)
     received = 0
     try:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import io
@@ -10,6 +11,7 @@ import zlib
 from pathlib import Path
 
 import cv2
+import httpx
 import nibabel as nib
 import numpy as np
 import pytest
@@ -251,6 +253,15 @@ def test_the_small_routes_answer(get):
     assert metadata["inputs"][0]["shape"][:2] == [-1, 1]
     assert metadata["platform"] == "onnxruntime_onnx"
     assert get("/v2/models/other").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/v2/health/ready"])
+def test_load_balancers_may_ask_for_headers_alone(make_client, path):
+    async def ask() -> httpx.Response:
+        async with make_client(host="127.0.0.1", base="http://127.0.0.1:8080") as client:
+            return await client.head(path)
+
+    assert asyncio.run(ask()).status_code == 200
 
 
 def test_a_wrong_path_or_method_is_one_line(get):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 from collections.abc import AsyncIterator
 from pathlib import Path, PurePosixPath
 
@@ -22,14 +23,17 @@ def part(name: str, data: bytes, file: str | None = None) -> bytes:
     return f'--BB\r\nContent-Disposition: form-data; name="{name}"{named}\r\n\r\n'.encode() + data + b"\r\n"
 
 
-def receive(folder: Path, body: bytes, *, content_type: str = TYPE, size: int = 7, **limits: float) -> Upload:
+def receive(
+    folder: Path, body: bytes, *, content_type: str = TYPE, encoding: str = "identity", size: int = 7, **limits: float
+) -> Upload:
     """Receive a body in pieces of a few bytes."""
 
     async def pieces() -> AsyncIterator[bytes]:
         for at in range(0, len(body), size):
             yield body[at : at + size]
 
-    headers, most = Headers({"content-type": content_type}), Limits(**limits)  # type: ignore[arg-type]
+    headers = Headers({"content-type": content_type, "content-encoding": encoding})
+    most = Limits(**limits)  # type: ignore[arg-type]
     return asyncio.run(receive_upload(headers, pieces(), folder, limits=most, query={}, names=NAMES))
 
 
@@ -124,6 +128,14 @@ def test_other_types_are_refused(tmp_path, content_type, status):
     with pytest.raises(RefusalError) as refused:
         receive(tmp_path, b"", content_type=content_type)
     assert refused.value.status == status
+
+
+def test_an_encoded_body_is_refused_by_name(tmp_path):
+    body = part("pixels", b"1") + b"--BB--"
+    with pytest.raises(RefusalError, match=r"encoded \(gzip\); send it without Content-Encoding") as refused:
+        receive(tmp_path, gzip.compress(body), encoding="gzip")
+    assert refused.value.status == 415
+    assert receive(tmp_path, body, encoding="Identity").fields == {"pixels": "1"}
 
 
 def test_limits_hold_while_the_body_arrives(tmp_path):
