@@ -529,6 +529,23 @@ def test_every_shape_of_via_3(tmp_path: Path):
         read_annotations(tmp_path / "a.json")
 
 
+def test_regions_of_no_view_in_via_3_are_named_and_leave_no_image_free_of_tumour(tmp_path: Path):
+    box = [2, 1, 2, 4, 3]
+    document = {
+        "project": {},
+        "file": {str(number): {"fname": f"{number}.png", "type": 2} for number in (1, 2)},
+        "metadata": {"m1": {"vid": 1, "xy": box}, "m2": {"vid": "9", "xy": box}, "m3": {"vid": "9", "xy": []}},
+        "view": {"1": {"fid_list": ["1"]}, "2": {"fid_list": ["2"]}},
+    }
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    content = read_annotations(tmp_path / "a.json")
+    assert [(image.filename, len(image.regions)) for image in content.images] == [("1.png", 1)]
+    assert [(each.kind, each.cause) for each in content.findings] == [
+        ("image-missing", "region m2 belongs to view 9, which the file lacks"),
+        ("annotation-missing", "it has no region, but the file has 1 region of no view"),
+    ]
+
+
 # --- anything at all ---
 
 scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.just(10**400))

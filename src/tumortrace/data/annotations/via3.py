@@ -23,7 +23,7 @@ from tumortrace.data.annotations.shapes import (
 )
 from tumortrace.data.findings import Finding, left_out
 from tumortrace.data.geometry import Circle, Ellipse, Region
-from tumortrace.errors import DataError
+from tumortrace.errors import DataError, printable
 from tumortrace.json_csv import Document
 from tumortrace.wording import counted
 
@@ -43,23 +43,41 @@ def read_document(document: object, source: Source) -> AnnotationFile | None:
     parts = {key: document[key] for key in ("file", "metadata", "view")}
     if not all(isinstance(part, dict) for part in parts.values()):
         raise DataError(f"{source.path}: a damaged VIA 3 project; export it again")
-    by_view: dict[object, list[Document]] = {}
-    for each in parts["metadata"].values():
-        if isinstance(each, dict) and isinstance(each.get("vid"), str):
-            by_view.setdefault(each["vid"], []).append(each)
-    images, findings = [], []
+    by_view, lost = _by_view(parts["metadata"], parts["view"])
+    images, findings = [], list(lost)
     for view, content in parts["view"].items():
         names, fault = _name_image(content, parts["file"])
         if not names:
             findings.append(left_out("image-missing", NO_IMAGE, f"view {view}: {fault}", "export pictures alone"))
             continue
-        record, faults = _read_image(names, by_view.get(view, []), document.get("attribute"))
-        images.append(record)
+        record, faults = _read_image(names, by_view[view], document.get("attribute"))
+        if lost and not by_view[view]:
+            cause = f"it has no region, but the file has {counted(len(lost), 'region')} of no view"
+            faults = [left_out("annotation-missing", record.filename, cause, "correct the ids in vid")]
+        else:
+            images.append(record)
         findings += faults
     if not images and parts["view"]:
         cause = findings[0].cause if findings else "no picture"
         raise DataError(f"{source.path}: a VIA 3 project without a picture ({cause}); annotate single pictures")
     return AnnotationFile(tuple(images), tuple(findings))
+
+
+def _by_view(metadata: Document, views: Document) -> tuple[dict[str, list[Document]], list[Finding]]:
+    """The shapes of each view; those of no view are findings."""
+    shapes: dict[str, list[Document]] = {view: [] for view in views}
+    findings = []
+    for name, shape in metadata.items():
+        # A record without coordinates describes the whole picture.
+        if not isinstance(shape, dict) or not shape.get("xy"):
+            continue
+        view = str(shape.get("vid"))
+        if view in shapes:
+            shapes[view].append(shape)
+        else:
+            cause = f"region {printable(name)[:40]} belongs to view {printable(view)[:40]}, which the file lacks"
+            findings.append(left_out("image-missing", NO_IMAGE, cause, "export the project again"))
+    return shapes, findings
 
 
 def _name_image(view: object, files: Document) -> tuple[list[str], str]:
@@ -78,9 +96,7 @@ def _read_image(
 ) -> tuple[ImageAnnotation, list[Finding]]:
     name, *others = names
     known = attributes if isinstance(attributes, dict) else {}
-    # A record without coordinates describes the whole picture.
-    regions = [shape for shape in shapes if shape.get("xy")]
-    collected = collect_shapes(name, regions, lambda shape: _read_shape(shape, known))
+    collected = collect_shapes(name, shapes, lambda shape: _read_shape(shape, known))
     return to_record(name, collected, other_names=tuple(others)), list(collected.findings)
 
 
