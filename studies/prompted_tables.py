@@ -1,7 +1,7 @@
 """Tables and figures of docs/results/prompted.md, from the studies of prompts.
 
 ``python -m studies.prompted_tables --boxes DIR --clicks DIR --peer DIR --volumes FILE --worth FILE --split FILE``
-writes ``prompted_*.csv`` into ``docs/results/tables``, and ``prompted_curves.png`` and ``prompted_phantoms.png`` into
+writes ``prompted_*.csv`` into ``docs/results/tables``, and ``prompted_curves.svg`` and ``prompted_phantoms.png`` into
 ``docs/images``. ``--boxes`` and ``--clicks`` may come several times, each with a folder of ``studies.prompted``; of two
 rows for the same slice, mask and box the later counts. ``--held-out LABEL=DIR`` adds a row to the table of held-out
 sources, from a folder of ``studies.prompted``; with ``LABEL=DIR:SOURCE``, only the slices of that source count.
@@ -31,10 +31,21 @@ from tumortrace.inference.prompts.model import open_prompt_model
 from tumortrace.inference.prompts.session import PromptSession
 from tumortrace.json_csv import read_csv, write_csv
 from tumortrace.phantoms.slices import draw_phantom
+from tumortrace.reporting.charts import BLUE, GREEN, GREY, ORANGE
+from tumortrace.reporting.figures import save_figure
 
 DOCS = Path(__file__).parents[1] / "docs"
 TABLES, IMAGES = DOCS / "results" / "tables", DOCS / "images"
 BOXES = [f"{looseness:g}" for looseness in LOOSENESS]
+LINES = {
+    "box": (BLUE, "o"),
+    "automatic": (ORANGE, "s"),
+    "automatic on the surroundings": (ORANGE, "D"),
+    "ellipse": (GREEN, "^"),
+    "GrabCut": (GREY, "v"),
+}
+"""Colour and marker of each kind of mask."""
+
 HEADINGS = {**{name: f"{float(name):.0%} too wide".replace("%", " %") for name in BOXES}, SHIFTED: "15 %, shifted"}
 
 Row = dict[str, str]
@@ -62,7 +73,7 @@ def main(  # noqa: PLR0913, PLR0917 - the options of a program
     write_worth(read(worth, group_of))
     if held_out:
         write_sources(held_out, group_of)
-    draw_curves(rows, clicked)
+    save_figure(draw_curves(read_csv(TABLES / "prompted_boxes.csv")), IMAGES / "prompted_curves.svg")
     draw_phantoms(model)
 
 
@@ -104,7 +115,8 @@ def write_clicks(rows: Sequence[Row]) -> None:
                 [float(row[f"prompts_to_{goal}"]) for row in here], groups, digits=2, shares=False
             )
         for count in (0, 1, 2, 3, 5):
-            line[f"{count} clicks"] = f"{np.mean([float(row[f'dice_{count}']) for row in here]):.3f}"
+            dice = np.mean([float(row[f"dice_{count}"]) for row in here])
+            line[f"{count} click" if count == 1 else f"{count} clicks"] = f"{dice:.3f}"
         written.append(line)
     write_csv(TABLES / "prompted_clicks.csv", written, columns=list(written[0]))
 
@@ -176,26 +188,22 @@ def write_worth(rows: Sequence[Row]) -> None:
     write_csv(TABLES / "prompted_worth.csv", written, columns=list(written[0]))
 
 
-def draw_curves(rows: Sequence[Row], clicks: Sequence[Row]) -> None:
-    """Draw Dice against looseness for each way, and against clicks."""
-    sources = sorted({row["source"] for row in rows})
-    figure = Figure(figsize=(4 * (len(sources) + 1), 3.6), layout="constrained")
-    axes = figure.subplots(1, len(sources) + 1, sharey=True)
-    for plot, source in zip(axes, sources, strict=False):
-        for way in dict.fromkeys(row["way"] for row in rows):
-            here = [row for row in rows if (row["source"], row["way"]) == (source, way)]
-            known = [name for name in BOXES if any(row["box"] == name for row in here)]
-            means = [np.mean([float(row["dice"]) for row in here if row["box"] == name]) for name in known]
-            plot.plot([100 * float(name) for name in known], means, marker="o", label=way)
+def draw_curves(table: Sequence[Row]) -> Figure:
+    """Draw Dice against looseness for each way, a plot for each source, from the rows of ``prompted_boxes.csv``."""
+    sources = list(dict.fromkeys(row["source"] for row in table))
+    figure = Figure(figsize=(4.2 * len(sources), 4.4), facecolor="white", layout="constrained")
+    for plot, source in zip(figure.subplots(1, len(sources), sharey=True, squeeze=False)[0], sources, strict=True):
+        for row in (row for row in table if row["source"] == source):
+            known = [name for name in BOXES if row[HEADINGS[name]]]
+            means = [float(row[HEADINGS[name]].split()[0]) for name in known]
+            colour, marker = LINES[row["mask"]]
+            plot.plot([100 * float(name) for name in known], means, marker=marker, color=colour, label=row["mask"])
         plot.set(title=source, xlabel="box too wide on each side, %", ylim=(0, 1))
-    for source in sorted({row["source"] for row in clicks}):
-        means = [np.mean([float(row[f"dice_{n}"]) for row in clicks if row["source"] == source]) for n in range(6)]
-        axes[-1].plot(range(6), means, marker="o", label=source)
-    axes[-1].set(title="clicks after a box 15 % too wide", xlabel="clicks")
-    axes[0].set_ylabel("mean Dice")
-    axes[0].legend(fontsize=7)
-    axes[-1].legend(fontsize=7)
-    figure.savefig(IMAGES / "prompted_curves.png", dpi=110)
+        plot.grid(visible=True, linewidth=0.3, color="0.85")
+        handles, labels = plot.get_legend_handles_labels()
+    figure.axes[0].set_ylabel("mean Dice")
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    return figure
 
 
 def draw_phantoms(model: str) -> None:

@@ -270,7 +270,7 @@ def read_tracks(folder: Path, *tracks: str) -> tuple[dict[str, list[object]], li
     return {image.filename: list(image.regions) for image in file.images}, findings
 
 
-def test_boxes_and_ellipses_of_tracks_move_evenly_between_keyframes(tmp_path: Path):
+def test_tracks_move_evenly_between_keyframes(tmp_path: Path):
     """Half-way of four frames lies half of the way; edges at 1..5 and 9..17 give 5..11, pixel centres 4.5..10.5."""
     box = '<box frame="{}" outside="{}" xtl="{}" ytl="2" xbr="{}" ybr="4"/>'
     ellipse = '<ellipse frame="{}" outside="0" cx="{}" cy="8" rx="4" ry="2" rotation="{}"/>'
