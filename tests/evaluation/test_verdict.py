@@ -95,8 +95,8 @@ def test_a_number_that_cannot_be_believed_says_so_first(fields: dict[str, Any], 
             {},
             "it is unknown which images are clean",
             (
-                "cannot check for training copies: training.npz is missing beside the model, and none of its 900 "
-                "training slices are in this data."
+                "cannot check for training copies: the model comes without its training slices, and none of these 900 "
+                "are in this data. All of them are published, so slices that were never published are no copies."
             ),
         ),
         (
@@ -105,8 +105,8 @@ def test_a_number_that_cannot_be_believed_says_so_first(fields: dict[str, Any], 
             "22 of 24 images were in training",
             (
                 "22 of 24 images are in the model's training data, as the same slice, a copy, or another slice of the "
-                "patient. The other 2 cannot be checked: training.npz is missing beside the model, and 500 of its 900 "
-                "training slices are in this data."
+                "patient. The other 2 cannot be checked: the model comes without its training slices, and 500 of these "
+                "900 are in this data. All of them are published, so slices that were never published are no copies."
             ),
         ),
         (

@@ -17,6 +17,7 @@ from tumortrace.data.slice_file import read_slice
 from tumortrace.data.upright import turn_upright
 from tumortrace.inference.features import PictureFeatures, measure_features
 from tumortrace.inference.gate import (
+    IN_WORDS,
     LEAST_SLICES,
     NOT_MR,
     feature_ranges_from_json,
@@ -162,10 +163,23 @@ def test_the_most_unusual_feature_is_named_with_its_value():
     assert find_unusual_feature(head_with(grain=0.015, width=0.9), ranges) == ""
     assert find_unusual_feature(head_with(grain=0.0124, width=1.07), ranges) == ""  # less than a quarter outside
     assert find_unusual_feature(head_with(grain=0.0076, width=0.63), ranges) == ""
-    assert find_unusual_feature(head_with(grain=0.0074, width=0.9), ranges) == "grain 0.0074, usual 0.01 to 0.02"
-    assert find_unusual_feature(head_with(grain=0.015, width=1.2), ranges) == "width 1.2, usual 0.7 to 1"
-    assert find_unusual_feature(head_with(grain=0.05, width=1.2), ranges) == "grain 0.05, usual 0.01 to 0.02"
-    assert find_unusual_feature(head_with(colour=0.25), {"colour": (0.0, 0.0)}) == "colour 0.25, usual 0"
+    assert find_unusual_feature(head_with(grain=0.0074, width=0.9), ranges) == (
+        "grain within the head 0.0074, usual 0.01 to 0.02"
+    )
+    assert find_unusual_feature(head_with(grain=0.015, width=1.2), ranges) == (
+        "head's width by its height in the picture 1.2, usual 0.7 to 1"
+    )
+    assert find_unusual_feature(head_with(grain=0.05, width=1.2), ranges) == (
+        "grain within the head 0.05, usual 0.01 to 0.02"
+    )
+    assert find_unusual_feature(head_with(colour=0.25), {"colour": (0.0, 0.0)}) == (
+        "coloured part of the picture 0.25, usual 0"
+    )
+
+
+def test_every_feature_has_words_of_its_own():
+    assert tuple(IN_WORDS) == PictureFeatures._fields
+    assert len(set(IN_WORDS.values())) == len(IN_WORDS)
 
 
 def test_without_ranges_or_features_nothing_is_unusual():

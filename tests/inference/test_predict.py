@@ -184,7 +184,9 @@ def test_blank_picture_has_no_confidence(open_hand_model: OpenHandModel):
 def test_a_feature_outside_its_usual_range_is_named(open_hand_model: OpenHandModel):
     model = replace(open_hand_model(Recipe(LARGE_HW)), feature_ranges={"width": (0.5, 0.9)})
     prediction = predict_pixels(model, bright(LARGE_HW, slice(10, 70), slice(10, 90)))
-    assert prediction.reasons == ("unlike the training data: width 1.3, usual 0.5 to 0.9",)
+    assert prediction.reasons == (
+        "unlike the training data: head's width by its height in the picture 1.3, usual 0.5 to 0.9",
+    )
 
 
 def test_a_plane_and_contrast_that_training_lacked_are_named(

@@ -107,7 +107,7 @@ def test_a_small_head_in_a_wide_frame_is_reviewed_where_the_model_is_shown_the_w
 
 
 def test_an_inverted_slice_and_a_blank_picture_are_reviewed():
-    assert slice_reasons_of(255 - head((200, 160), (60, 80))) == ("shown inverted, turned back",)
+    assert slice_reasons_of(255 - head((200, 160), (60, 80))) == ("light background: the picture was inverted",)
     assert slice_reasons_of(np.zeros((200, 160), np.uint8)) == ("blank picture",)
 
 
@@ -124,6 +124,6 @@ def test_the_documentation_lists_these_reasons_and_no_others():
         *slice_reasons_of(np.zeros((200, 160), np.uint8)),
         "tiny mask (2 px)",
         EMPTY,
-        "unlike the training data: grain 0.05, usual 0.01 to 0.02",  # tests/inference/test_gate.py, test_predict.py
+        "unlike the training data: grain within the head 0.05, usual 0.01 to 0.02",
     }
     assert {re.split(r" \(|: ", reason)[0] for reason in given} == documented

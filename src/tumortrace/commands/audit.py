@@ -23,7 +23,9 @@ KINDS = ("leakage", "faults")
 def audit(
     data: Annotated[
         list[Path],
-        typer.Argument(metavar="DATA...", help="Folders of images, annotated or not; several are compared as well."),
+        typer.Argument(
+            metavar="DATA...", help="Folders of images, annotated or not; several are compared with each other."
+        ),
     ],
     label: LabelOption = None,
     run: Annotated[

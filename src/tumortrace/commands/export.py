@@ -17,14 +17,16 @@ def export(
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The .onnx file to write.")],
     calibrated: Annotated[
         Path | None,
-        typer.Option("--calibrated", metavar="FILE", help="Use the fitted recipe of this calibrated.toml of crossval."),
+        typer.Option(
+            "--calibrated", metavar="FILE", help="Use the thresholds that crossval fitted: its calibrated.toml."
+        ),
     ] = None,
     *,
     int8: Annotated[
         bool, typer.Option("--int8", help="In 8 bits, if that is faster here and costs at most 0.002 of Dice.")
     ] = False,
 ) -> None:
-    """Export a run's kept weights as ONNX.
+    """Export the model of a run as ONNX.
 
     The export is refused if torch and ONNX disagree on training slices of the run.
 

@@ -27,7 +27,7 @@ def improve(  # noqa: PLR0913, PLR0917 - the options of the command
     corrected: Annotated[list[Path], typer.Argument(metavar="CORRECTED...", help="Folders of corrected cases.")],
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder of the new model.")],
     start_from: Annotated[
-        str | None, typer.Option("--from", metavar="MODEL", help="Model to train further [the folder's default].")
+        str | None, typer.Option("--from", metavar="MODEL", help="Model to train further [as in segment --model].")
     ] = None,
     replay: Annotated[
         list[Path] | None, typer.Option("--replay", metavar="DATA", help="Old data to mix in; may be repeated.")

@@ -20,7 +20,9 @@ SetOption = Annotated[
 SplitOption = Annotated[
     Path | None, typer.Option("--split", metavar="FILE", help="Use the sides of a split that `split` wrote.")
 ]
-FoldOption = Annotated[int | None, typer.Option("--fold", metavar="I", help="The fold of --split to hold out.")]
+FoldOption = Annotated[
+    int | None, typer.Option("--fold", metavar="I", help="Fold of --split: train omits it, evaluate scores it.")
+]
 NegativesOption = Annotated[
     Path | None, typer.Option("--negatives", metavar="DIR", help="Folder of images or scans known to hold no tumour.")
 ]
@@ -31,7 +33,9 @@ LabelOption = Annotated[
 ModelOption = Annotated[
     str | None,
     typer.Option(
-        "--model", metavar="MODEL", help="default, fast, a run folder or an .onnx file [the folder's default]."
+        "--model",
+        metavar="MODEL",
+        help="default, fast, a run folder or an .onnx file [default, or what `improve` chose in this folder].",
     ),
 ]
 RayOption = Annotated[

@@ -16,7 +16,7 @@ def report(
     folders: Annotated[list[Path], typer.Argument(metavar="RUN|DIR...", help="Runs, evaluations, cross-validations.")],
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE.html", help="The page [DIR/report.html].")] = None,
     colours: Annotated[
-        Colours, typer.Option("--colours", help="For all eyes and grey print, or those of the student paper.")
+        Colours, typer.Option("--colours", help="safe: for colour-blind eyes and grey print; or the student paper's.")
     ] = "safe",
 ) -> None:
     """Write one self-contained page on runs and evaluations.

@@ -222,10 +222,10 @@ def _open_engine(address: str) -> Engine:
 def _describe_kind(counts: Counts, total: str, *, rejected: str) -> list[str]:
     doubtful = counts.review - counts.rejected - counts.failed
     parts = {"segmented": doubtful, "rejected": counts.rejected, "failed": counts.failed}
-    named = ", ".join(f"{count} {what}" for what, count in parts.items() if count)
+    named = [f"{count} {what}" for what, count in parts.items() if count]
     lines = [
         f"{counts.ok} of {total} segmented, {counts.tumours} with a tumour; "
-        f"{counts.review} to review" + (f": {named}" if named else "")
+        f"{counts.review} to review" + (f": {', '.join(named)}" if len(named) > 1 else "")
     ]
     if doubtful:
         lines += [f"{doubtful} segmented, to review:", *_name(counts.doubtful, doubtful)]

@@ -120,8 +120,8 @@ def _doubt_clean(summary: Document) -> tuple[str, str]:
         why = "training.npz is missing beside the model, so its training slices are unknown. Evaluate a run folder"
     else:
         why = (
-            f"training.npz is missing beside the model, and {known or 'none'} of its "
-            f"{counted(total, 'training slice')} are in this data"
+            f"the model comes without its training slices, and {known or 'none'} of these {total} are in this data. "
+            "All of them are published, so slices that were never published are no copies"
         )
     if not leaked:
         words = f"cannot check for training copies: {why}."

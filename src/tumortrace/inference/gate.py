@@ -33,6 +33,30 @@ of the training hospitals have such a feature. Without a margin it would be 15, 
 LEAST_SLICES = 100
 """Number of slices from which such quantiles mean something."""
 
+IN_WORDS = {
+    "colour": "coloured part of the picture",
+    "roughness": "fine detail in the picture",
+    "dark_frame": "dark part of the picture's edges",
+    "bright_corner": "brightness of a corner",
+    "head_area": "part of the picture that the head fills",
+    "outside": "brightness outside the head",
+    "solidity": "head's area by its convex hull",
+    "ellipse": "head's overlap with an ellipse",
+    "elongation": "head's length by its width",
+    "width": "head's width by its height in the picture",
+    "rectangle": "head's area by the rectangle around it",
+    "ring": "brightness of the head's outer ring",
+    "skull": "brightness of the skull",
+    "air": "black part of the head",
+    "white": "white part of the head",
+    "brightness": "brightness of the head",
+    "variation": "contrast within the head",
+    "texture": "texture within the head",
+    "grain": "grain within the head",
+    "drawn_out": "direction of the grain",
+}
+"""Each feature in words that need no manual: they stand among the reasons for review."""
+
 
 def find_fault(features: PictureFeatures | None, size_hw: tuple[int, int]) -> str:
     """Say why a picture cannot be a brain MR slice.
@@ -146,4 +170,4 @@ def find_unusual_feature(features: PictureFeatures | None, feature_ranges: Mappi
         return ""
     lowest, highest = (f"{bound:.2g}" for bound in feature_ranges[worst])
     usual = lowest if lowest == highest else f"{lowest} to {highest}"
-    return f"{worst.replace('_', ' ')} {getattr(features, worst):.2g}, usual {usual}"
+    return f"{IN_WORDS[worst]} {getattr(features, worst):.2g}, usual {usual}"

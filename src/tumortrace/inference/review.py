@@ -71,5 +71,5 @@ def find_slice_reasons(upright: UprightSlice, *, cropped: bool) -> tuple[str, ..
     elif not cropped and head_height * head_width < SMALL_BOX * upright.grey.size:
         reasons.append(f"small head in a wide frame ({head_width} x {head_height} of {width} x {height} px)")
     if upright.inverted:
-        reasons.append("shown inverted, turned back")
+        reasons.append("light background: the picture was inverted")
     return tuple(reasons)
