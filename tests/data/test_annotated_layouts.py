@@ -176,6 +176,18 @@ def test_voc_colours_of_the_challenge_and_ignored_pixels(tmp_path: Path):
     assert read_case(record)[0].truth.sum() == 2
 
 
+def test_masks_of_two_classes_are_not_taken_for_masks_of_voc_that_ignore_all(tmp_path: Path):
+    write_picture(tmp_path / "JPEGImages" / "a.png")
+    mask = tmp_path / "SegmentationClass" / "a.png"
+    write_class_mask(mask, {})
+    for marked in (np.eye(8, 12, dtype=bool), np.eye(8, 12, dtype=np.uint8) * 255):
+        Image.fromarray(marked).save(mask)
+        with pytest.raises(DataError, match="marks nothing but 255, which Pascal VOC ignores"):
+            open_dataset(tmp_path)
+    write_text(tmp_path / "labelmap.txt", "Background:0,0,0::\nglioma:255,255,255::\n")
+    assert areas(open_dataset(tmp_path)) == {"JPEGImages/a.png": 8}
+
+
 def test_a_supervisely_project(tmp_path: Path):
     write_picture(tmp_path / "ds0" / "img" / "a.png")
     box = {"geometryType": "rectangle", "classTitle": "x", "points": {"exterior": [[1, 2], [3, 3]], "interior": []}}

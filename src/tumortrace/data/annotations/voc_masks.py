@@ -74,7 +74,8 @@ def read_class_mask(path: Path, name: str, names: Mapping[Colour, str] | None) -
         names: Names of the classes by their colour; None for the table of the challenge, by palette index or colour.
 
     Raises:
-        DataError: The mask cannot be read, its compression is lossy, or it has a colour without a name.
+        DataError: The mask cannot be read, its compression is lossy, it has a colour without a name, or it marks only
+            what the challenge ignores, as masks of two classes do.
     """
     samples = read_picture(path)
     if samples.lossy:
@@ -93,9 +94,14 @@ def read_class_mask(path: Path, name: str, names: Mapping[Colour, str] | None) -
         if label is None:
             rgb = int(code) >> 16, int(code) >> 8 & 255, int(code) & 255
             raise DataError(f"{path}: the colour {rgb} has no name; list it in {LABEL_MAP}")
-        if label not in {_BACKGROUND, _IGNORED}:
+        if label.casefold() not in {_BACKGROUND, _IGNORED}:
             regions.append(to_bitmap(codes == code))
             labels.append({"class": label})
+    if not regions and names is None and codes.any():
+        raise DataError(
+            f"{path}: marks nothing but 255, which Pascal VOC ignores; if that is the tumour, call the folders images/ "
+            f"and masks/, or name its colour in {LABEL_MAP}"
+        )
     height, width = codes.shape
     return ImageAnnotation(name, -1, tuple(regions), tuple(labels), size_hw=(height, width))
 
