@@ -27,6 +27,7 @@ _UNKNOWN = frozenset({"", "-", "?", "na", "n/a", "nan", "none", "null", "unknown
 _KEYS = frozenset(map(column_key, PATIENT_COLUMNS))
 _FOLDER = re.compile(r"(patient|pat|subject|subj|sub|case|p)[ _-]?\d\w*", flags=re.IGNORECASE)
 _CONTRAST = re.compile(r"t[12][ _-]?[a-z]*\+?c?", flags=re.IGNORECASE)  # T1, T2w, T1ce, T1+C, t2_flair
+_DIVISION = re.compile(r"(fold|split|batch|set|subset|part|group|class|grade)[ _-]?\d+", flags=re.IGNORECASE)
 
 
 def read_patient(cell: str) -> str | None:
@@ -56,8 +57,9 @@ def patient_of_folder(image: str) -> str | None:
     """
     *folders, name = PurePosixPath(image).parts
     for distance, folder in enumerate(reversed(folders)):
-        # A class is named without a number, and a contrast with that of its weighting.
-        numbered = any(character.isdecimal() for character in folder) and not _CONTRAST.fullmatch(folder)
+        # A class is named without a number, a contrast with that of its weighting, and a fold with its own.
+        numbered = any(character.isdecimal() for character in folder)
+        numbered = numbered and not _CONTRAST.fullmatch(folder) and not _DIVISION.fullmatch(folder)
         begins = re.match(re.escape(folder) + "[ _-]", name, re.IGNORECASE)
         if _FOLDER.fullmatch(folder) or (begins and numbered and distance == 0):
             return read_patient(folder)
