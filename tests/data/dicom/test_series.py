@@ -212,6 +212,13 @@ def test_a_coordinate_system_of_each_file_does_not_split_a_series(tmp_path: Path
     assert kinds(open_volumes(tmp_path)) == [["series-split"]] * 2
 
 
+def test_files_without_a_coordinate_system_do_not_split_a_series(tmp_path: Path):
+    write_stack(tmp_path, FrameOfReferenceUID=lambda index: "" if index % 2 else "1.2.5")
+    assert kinds(open_volumes(tmp_path)) == [[]]
+    write_stack(tmp_path, FrameOfReferenceUID=lambda index: "" if index < 1 else f"1.2.{index + 5}")
+    assert kinds(open_volumes(tmp_path)) == [["systems-differ"]]
+
+
 def test_files_without_series_are_one_if_they_share_folder_and_coordinate_system(tmp_path: Path):
     nameless = {"SeriesInstanceUID": "", "SeriesNumber": 7, "FrameOfReferenceUID": "1.2.9"}
     write_slices(tmp_path / "a", [10, 13, 16], **nameless)

@@ -98,8 +98,9 @@ def group_frames(frames: Iterable[Frame]) -> tuple[list[Group], list[Finding]]:
     alone = Counter(members[0].path.parent for members in series.values() if _is_alone(members))
     groups = []
     for members in series.values():
-        apart = _names_own_systems(members)
-        parts = _split_series(members, by_system=not apart)
+        systems = _list_systems(members)
+        apart = len(set(systems)) == len(systems) > 1
+        parts = _split_series(members, by_system=len(set(systems)) > 1 and not apart)
         told = (
             *_tell_nameless(members, alone[members[0].path.parent]),
             *_tell_systems(members, apart=apart),
@@ -190,10 +191,13 @@ class _Part:
     marks: dict[str, str]
 
 
-def _names_own_systems(frames: Sequence[Frame]) -> bool:
-    """Whether each file of a series names a coordinate system of its own, as some anonymisers do; then none counts."""
+def _list_systems(frames: Sequence[Frame]) -> list[str]:
+    """The coordinate system of each file that names one.
+
+    Some anonymisers give each file a system of its own; then none counts. Others remove it from some files.
+    """
     systems = {frame.path: frame.frame_of_reference for frame in frames}
-    return len(set(systems.values())) == len(systems) > 1
+    return [system for system in systems.values() if system]
 
 
 def _tell_systems(frames: Sequence[Frame], *, apart: bool) -> tuple[Finding, ...]:
