@@ -108,10 +108,10 @@ def test_spacing_gives_areas_and_overrides_that_of_the_slice(segmenter: Segmente
         (np.full((4, 5), np.nan), "array: holds NaN or infinity"),
         (np.ma.masked_less(np.arange(20).reshape(4, 5), 3), r"array: holds masked pixels; fill them"),
         ("nosuch.png", "nosuch.png: cannot be read"),
-        (None, "a NoneType is no picture; give a NumPy array, the path of a file, or a Slice"),
-        ([[1, 2], [3, 4]], "a list is no picture"),
-        (7, "a int is no picture"),
-        (b"x.png", "a bytes is no picture"),
+        (None, "type NoneType is no picture; give a NumPy array, the path of a file, or a Slice"),
+        ([[1, 2], [3, 4]], "type list is no picture"),
+        (7, "type int is no picture"),
+        (b"x.png", "type bytes is no picture"),
     ],
 )
 def test_what_is_no_picture_is_refused_in_one_line(segmenter: Segmenter, picture: object, message: str):

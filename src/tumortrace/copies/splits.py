@@ -187,14 +187,19 @@ def _check_blocks(survey: Survey, tumours: Sequence[bool], *, sides: int) -> Non
     if len(tumours) < sides:
         raise DataError(
             f"too few different slices or patients for {sides} sides: {len(tumours)} among "
-            f"{counted(len(survey.cases), 'case')}; ask for fewer"
+            f"{counted(len(survey.cases), 'case')}; {_advise(len(tumours), 'others')}"
         )
     if (count := sum(tumours)) < sides:
         blocks = "1 slice or patient has" if count == 1 else f"{count or 'no'} slices or patients have"
         raise DataError(
             f"{blocks} a tumour, too few for {sides} sides: with a side without one nothing could be trained on, or "
-            "nothing scored; ask for fewer sides, or add slices with tumour"
+            f"nothing scored; {_advise(count, 'others with tumour')}"
         )
+
+
+def _advise(most: int, others: str) -> str:
+    """What to do about too few slices: there are never fewer than two sides."""
+    return f"add {others}" + (f", or ask for at most {most} folds (--folds)" if most > 1 else "")
 
 
 def _traits(survey: Survey) -> NDArray[np.float64]:

@@ -249,7 +249,7 @@ def _open(image: ImageLike) -> Slice:
         return slice_from_array(image)
     if isinstance(image, str | PathLike):
         return read_slice(image)
-    raise DataError(f"a {type(image).__name__} is no picture; give a NumPy array, the path of a file, or a Slice")
+    raise DataError(f"type {type(image).__name__} is no picture; give a NumPy array, the path of a file, or a Slice")
 
 
 def _with_spacing(image: Slice, spacing_mm: tuple[float, float] | None) -> Slice:

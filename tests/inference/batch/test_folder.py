@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import nibabel as nib
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -197,6 +198,14 @@ def test_a_stated_spacing_gives_sizes_in_millimetres(tmp_path: Path, segmenter: 
 def test_a_spacing_in_another_unit_is_refused(tmp_path: Path, spacing_mm: tuple[float, float], cause: str):
     with pytest.raises(DataError, match=cause):
         segment_inputs([tmp_path], out=tmp_path / "masks", model="fast", spacing_mm=spacing_mm)
+
+
+def test_a_spacing_for_volumes_alone_is_refused(tmp_path: Path):
+    """They state their own, so the one that is given would be without effect."""
+    nib.save(nib.Nifti1Image(np.zeros((24, 20, 3), np.int16), np.eye(4)), tmp_path / "scan.nii.gz")
+    with pytest.raises(DataError, match=r"scan.nii.gz: --spacing-mm is for pictures, and this is a volume; omit it"):
+        segment_inputs([tmp_path / "scan.nii.gz"], out=tmp_path / "masks", model="fast", spacing_mm=(0.5, 0.5))
+    assert not (tmp_path / "masks").exists()
 
 
 def test_areas_are_in_square_millimetres_where_the_picture_has_a_spacing(

@@ -261,7 +261,7 @@ def _mark(frame: Frame, directions: Directions | None) -> dict[str, str]:
     return {
         "orientation": "no-orientation" if directions is None else name_plane(directions),
         "matrix": f"{height}x{width}",
-        "spacing": f"{spacing or 'unknown'}mm",
+        "spacing": f"{spacing}mm" if spacing else "no-spacing",
         "echo": f"echo-{number}" if number is not None else f"te-{time:g}ms" if time is not None else "no-echo",
         "echo time": f"te-{time:g}ms" if time is not None else "no-te",
         "time": f"time-{frame.time}" if frame.time is not None else "no-time",

@@ -90,8 +90,8 @@ def segment_inputs(  # noqa: PLR0913 - the settings of a run
         engine: Function that segments all inputs elsewhere, for example on a cluster; None segments them here.
 
     Raises:
-        DataError: An input does not exist, there is no picture, the box cannot be read or is no picture's, ``out`` is
-            no place for these results, or ``send`` is no address.
+        DataError: An input does not exist, there is no picture, the box cannot be read or is no picture's, a spacing
+            is given for volumes alone, ``out`` is no place for these results, or ``send`` is no address.
         ModelError: There is no such model.
     """
     if send is not None:
@@ -105,6 +105,8 @@ def segment_inputs(  # noqa: PLR0913 - the settings of a run
     refuse_out_among_pictures(Path(out), named)
     options = options or VolumeOptions()
     found = find_inputs(named, series_uid=series_uid, bids=options.bids)
+    if spacing_mm and found.volumes and not found.pictures:
+        raise DataError(f"{found.volumes[0].file}: --spacing-mm is for pictures, and this is a volume; omit it")
     if send is not None and not any(item.volume.kind == "dicom" for item in found.volumes):
         raise DataError(f"{' '.join(named)}: no DICOM series, so there is nothing to send to {send}; omit --send")
     boxes, unused = (None, ()) if boxes is None else _match_boxes(boxes, found)
