@@ -120,6 +120,27 @@ def test_a_kill_is_never_lost(name: str, where: str, tmp_path: Path):
 
 
 @POSIX
+def test_ctrl_c_during_the_imports_leaves_no_traceback(tmp_path: Path):
+    (tmp_path / "typer.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n", encoding="utf-8")
+    command = [sys.executable, "-m", "tumortrace", "info"]  # the folder that it is started in comes first
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+@POSIX
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_an_interruption_before_the_command_has_begun_is_one_line(name: str, tmp_path: Path):
+    program = (
+        "import signal\nfrom tumortrace import cli\n"
+        f"cli.refuse_empty = lambda _words: signal.raise_signal(signal.{name})\ncli.main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False
+    )
+    assert (done.returncode, done.stderr) == (130, "interrupted; finished files, if any, are kept\n")
+
+
+@POSIX
 def test_a_second_kill_does_not_stop_the_tidying_up(tmp_path: Path):
     program = (
         "import os, signal, time\nfrom tumortrace.cli import run_script\n"

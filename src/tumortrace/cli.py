@@ -142,11 +142,17 @@ def _end_in_one_line(run: Callable[[], object]) -> None:
     except SystemExit as end:
         if end.code != INTERRUPTED:
             raise
-        if not is_launched():
-            log.print("interrupted; finished files, if any, are kept")
-        exit_program(INTERRUPTED)
+        _end_interrupted()
+    except KeyboardInterrupt:  # before typer has begun to take them
+        _end_interrupted()
     finally:
         interrupter.over = True
+
+
+def _end_interrupted() -> NoReturn:
+    if not is_launched():
+        log.print("interrupted; finished files, if any, are kept")
+    exit_program(INTERRUPTED)
 
 
 def _fail(message: str) -> NoReturn:
