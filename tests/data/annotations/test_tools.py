@@ -419,6 +419,16 @@ def test_which_annotation_of_a_task_counts(tmp_path: Path):
     assert (file.images, [finding.kind for finding in file.findings]) == ((), ["annotation-missing"])
 
 
+def test_a_task_of_several_images_is_not_drawn_on_the_first(tmp_path: Path):
+    document = studio({"points": [[1, 1], [5, 1], [5, 4]]}, {"points": [[1, 1], [5, 1], [5, 4]]})
+    for name, result in zip(("t1", "t2"), document[0]["annotations"][0]["result"], strict=True):
+        result["to_name"] = name
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    file = read_annotations(tmp_path / "a.json")
+    assert (file.images, [finding.kind for finding in file.findings]) == ((), ["image-ambiguous"])
+    assert file.findings[0].cause == "task 1 outlines 2 images (t1, t2), and no file says which is which"
+
+
 def test_per_cent_of_an_unknown_size(tmp_path: Path):
     document = studio({"points": [[1, 1], [5, 1], [5, 4]]})
     for key in ("original_width", "original_height"):

@@ -108,6 +108,9 @@ def _read_task(
         cause = f"task {number} has no annotation that was submitted"
         return None, [left_out("annotation-missing", names[0], cause, "annotate the image")]
     chosen = next((each for each in valid if each.get("ground_truth")), valid[0])
+    if len(shown := _list_shown(chosen["result"])) > 1:
+        cause = f"task {number} outlines {len(shown)} images ({', '.join(shown)[:60]}), and no file says which is which"
+        return None, [left_out("image-ambiguous", names[0], cause, "give each image a task of its own")]
     kept = {name: value for name, value in chosen.items() if name != "result"}
     others = [each for each in task[key] if each is not chosen]
     record, findings = _read_results(names, chosen["result"], source, task={**task, key: [kept, *others]})
@@ -144,6 +147,13 @@ def _read_results(
     original = Original(FORMAT, record=task)
     record = to_record(names[0], collected, size_hw=size_hw, other_names=tuple(names[1:]), original=original)
     return record, list(collected.findings)
+
+
+def _list_shown(results: Sequence[object]) -> list[str]:
+    """Names of the controls on which shapes are drawn: a task may show several images side by side."""
+    return list(
+        dict.fromkeys(each["to_name"] for each in _unite_by_id(results) if isinstance(each.get("to_name"), str))
+    )
 
 
 def _unite_by_id(results: Sequence[object]) -> list[Document]:
