@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -192,6 +193,15 @@ def test_br35h_is_kept_byte_for_byte(phantom_data, tmp_path):
     assert made == {name: sha for name, sha in snapshot(phantom_data).items() if not name.startswith("no_tumour")}
     assert (result.files, result.not_used) == (len(made), 3)
     assert open_dataset(tmp_path / "out").parts() == {"train": 10, "val": 4, "test": 5}
+
+
+def test_a_part_of_br35h_without_its_annotations_is_named(phantom_data, tmp_path):
+    shutil.copytree(phantom_data, tmp_path / "download")
+    for path in (tmp_path / "download" / "TEST").glob("*.json"):
+        path.unlink()
+    (finding,) = prepare_download("br35h", tmp_path / "download", tmp_path / "out").findings
+    pictures = len(list((phantom_data / "TEST").glob("*.jpg")))
+    assert finding.line() == f"TEST: {pictures} pictures, but no VIA JSON file (left out); download it again"
 
 
 def test_the_real_br35h_has_identical_pixels(br35h, tmp_path):

@@ -6,10 +6,12 @@ import json
 from collections.abc import Sequence
 from functools import partial
 
+from tumortrace.data.findings import left_out
 from tumortrace.data.folders import is_picture, name_of, parent_of
 from tumortrace.errors import DataError
 from tumortrace.sources.download import Download
 from tumortrace.sources.items import Item, Made, Plan, Source, keep_picture, name_second
+from tumortrace.wording import counted
 
 _PARTS = ("TRAIN", "VAL", "TEST")
 
@@ -24,6 +26,9 @@ def plan(download: Download) -> Plan:
     findings = []
     for folder, paths in by_folder.items():
         if not any(path.lower().endswith(".json") for path in paths):
+            if pictures := [path for path in paths if is_picture(path)]:
+                cause = f"{counted(len(pictures), 'picture')}, but no VIA JSON file"
+                findings.append(left_out("annotation-missing", folder, cause, "download it again"))
             continue
         for path in paths:
             output = f"{name_of(folder).upper()}/{name_of(path)}"
