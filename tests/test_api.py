@@ -113,7 +113,9 @@ def test_audit_and_split_return_their_tables(phantom_data):
     assert list(divided.split.sides) == ["1", "2"]
     assert len(divided.document["cases"]) == 14  # TEST stays out of folds
     pandas = pytest.importorskip("pandas", reason="pandas is not installed")
-    assert isinstance(audited.to_pandas(), pandas.DataFrame)
+    table = audited.to_pandas()
+    assert list(table.columns) == ["file", "split", "group", "transform", "similarity", "nearest"]
+    assert pandas.api.types.is_float_dtype(table["similarity"])
     assert list(divided.to_pandas()["side"].unique()) in (["1", "2"], ["2", "1"])
 
 

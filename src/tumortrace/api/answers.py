@@ -55,10 +55,12 @@ class AuditResult:
         return tuple(finding for finding in self.findings if finding.kind != "not-read")
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return the table of groups, one row an image (``groups.csv``)."""
-        from tumortrace.copies.audit import group_rows
+        """Return the table of groups, one row an image (``groups.csv``); similarities are numbers, NaN if unknown."""
+        from tumortrace.copies.audit import GROUP_COLUMNS, group_rows
 
-        return make_frame(group_rows(self.survey))
+        unknown = {**dict.fromkeys(GROUP_COLUMNS, ""), "similarity": "nan"}
+        rows = [unknown | row for row in group_rows(self.survey)]
+        return make_frame({**row, "similarity": float(str(row["similarity"]))} for row in rows)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
