@@ -1,9 +1,10 @@
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper, load_model_from_string, numpy_helper
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from tumortrace.training.checkpoint import load_weights, save_weights
 from tumortrace.training.half import FEWEST, read_weights_as_half, store_onnx_in_half
@@ -34,13 +35,16 @@ def test_a_model_in_half_precision_is_half_as_large_and_computes_with_rounded_we
     store_onnx_in_half(model)
     x = np.random.default_rng(1).normal(size=(1, FEWEST)).astype(np.float32)
 
+    onnx.checker.check_model(model)  # also that each cast stands before the node that uses it
     assert len(model.SerializeToString()) < 0.6 * whole
     assert run(model, x) == pytest.approx(x @ weights.astype(np.float16).astype(np.float32), abs=1e-4)
     assert np.abs(run(model, x) - x @ weights).max() > 1e-5  # rounded indeed
 
 
-def test_small_weights_keep_their_precision():
-    weights = np.full((3, 2), 0.1, dtype=np.float32)
+@pytest.mark.parametrize(
+    "weights", [np.full((3, 2), 0.1, dtype=np.float32), np.full((FEWEST, 2), 100_000, dtype=np.int64)]
+)
+def test_small_weights_and_whole_numbers_keep_their_precision(weights):
     model = make_product(weights)
     before = model.SerializeToString()
     store_onnx_in_half(model)
@@ -58,3 +62,12 @@ def test_weights_in_half_precision_are_loaded_as_float32(tmp_path):
     assert second.weight.dtype == torch.float32
     torch.testing.assert_close(second.weight, first.weight, rtol=1e-3, atol=1e-6)
     assert torch.equal(second.bias, first.bias)
+
+
+def test_what_is_to_be_left_out_and_whole_numbers_are_not_stored_in_half_precision(tmp_path):
+    counts = torch.arange(100_000, 100_000 + FEWEST)
+    save_file({"weight": torch.ones(FEWEST), "shipped": torch.ones(FEWEST), "counts": counts}, tmp_path / "whole")
+    (tmp_path / "half").write_bytes(read_weights_as_half(tmp_path / "whole", without={"shipped"}))
+    stored = load_file(tmp_path / "half")
+    assert {name: tensor.dtype for name, tensor in stored.items()} == {"weight": torch.float16, "counts": torch.int64}
+    assert torch.equal(stored["counts"], counts)
