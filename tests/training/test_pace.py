@@ -39,6 +39,25 @@ def test_the_expected_time_follows_from_the_steps_after_the_first(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.usefixtures("shown")
+def test_short_epochs_are_told_apart_by_their_own_steps_and_time(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    clock = Clock(monkeypatch, load=9.0, threads=2)
+    pace = Pace(Work(pixels=10_000, epochs=7), on_cpu=True)
+    pace.step(100)
+    clock.wall, clock.cpu = 10.0, 20.0  # both threads compute all the time
+    pace.step(100)
+    pace.end_epoch()
+    assert capsys.readouterr().err == ""
+    for _ in range(2):
+        clock.wall += 5.0
+        pace.step(100)
+    # 200 pixels in 10 s, in which the training computes nothing.
+    slow = "slow: other programs take the CPU (load 9.0 on 2 cores); this training computes 0 % of the time; "
+    assert capsys.readouterr().err.startswith(f"7 epochs will take about 8 min\n{slow}")
+
+
 SLOW = "slow: other programs take the CPU (load 9.1 on 2 cores); this training computes 40 % of the time; "
 
 
