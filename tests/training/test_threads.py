@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from tumortrace.config import Config
 from tumortrace.errors import RunFailedError
@@ -13,7 +14,7 @@ from tumortrace.training import threads as threads_module
 from tumortrace.training.arrays import PreparedPart
 from tumortrace.training.compute import Compute
 from tumortrace.training.networks import build_network
-from tumortrace.training.threads import fastest_threads, settle_threads
+from tumortrace.training.threads import fastest_threads, settle_threads, time_step
 
 Clock = Callable[[dict[int, float]], Callable[[], None]]
 
@@ -52,6 +53,51 @@ def test_one_core_needs_no_trial(clock: Clock):
     assert fastest_threads(clock({1: 1.0}), most=1) == 1
 
 
+@pytest.mark.parametrize(
+    ("seconds", "least", "steps"),
+    [
+        ([4.0, 1.0, 2.0], 1.0, 3),  # the first one warms up
+        ([6.0, 1.0, 2.0], 6.0, 1),  # too long for another
+        ([1.0, 6.0, 2.0], 1.0, 3),
+    ],
+)
+def test_the_time_of_a_step_is_the_least_of_three(
+    seconds: list[float], least: float, steps: int, monkeypatch: pytest.MonkeyPatch
+):
+    now, left = [0.0], list(seconds)
+    monkeypatch.setattr(threads_module.time, "perf_counter", lambda: now[0])
+
+    def step() -> None:
+        now[0] += left.pop(0)
+
+    assert time_step(step, 1) == least
+    assert len(seconds) - len(left) == steps
+
+
+@pytest.mark.usefixtures("shown")
+def test_a_trial_does_the_work_of_a_training_step_and_says_nothing_where_all_threads_are_fastest(
+    squares: PreparedPart,
+    settings: Callable[..., Config],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    noted: list[object] = []
+
+    class Noting(nn.Conv2d):
+        def forward(self, images: Tensor) -> Tensor:
+            logits = super().forward(images)
+            noted.append((len(images), self.training, logits.dtype))
+            logits.register_hook(lambda _: noted.append("backward"))
+            return logits
+
+    monkeypatch.setattr(threads_module, "usable_cores", lambda: 1)
+    monkeypatch.setattr(threads_module, "fastest_threads", lambda step, *, most: step() or most)
+    compute = Compute(torch.device("cpu"), "bf16-mixed")
+    settle_threads(Noting(1, 2, 1).eval(), settings(batch_size=2), compute, squares)
+    assert noted == [(2, True, torch.bfloat16), "backward"]
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.usefixtures("shown")
 def test_a_trial_leaves_network_and_random_numbers_as_they_are(
     squares: PreparedPart,
@@ -66,6 +112,7 @@ def test_a_trial_leaves_network_and_random_numbers_as_they_are(
 
     def try_once(step: Callable[[], None], *, most: int) -> int:
         step()
+        torch.set_num_threads(2)  # as a trial that was not the fastest leaves it
         return int(torch.rand(most)[0] * 0) + 1
 
     monkeypatch.setattr(threads_module, "fastest_threads", try_once)
