@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from tumortrace.cli import app
 from tumortrace.errors import ModelError
+from tumortrace.inference import folder_default
 from tumortrace.inference.folder_default import (
     POINTER,
     find_folder_default,
@@ -56,6 +57,13 @@ def test_it_is_found_beside_the_runs_and_from_the_folder_above(runs: Path, monke
     assert find_folder_default() is None
 
 
+def test_the_default_of_the_folder_itself_goes_before_that_of_its_runs(runs: Path):
+    write_folder_default(Path(shutil.copytree(runs / "mine", "near")), reason="it is nearer")
+    found = find_folder_default()
+    assert found is not None
+    assert found.model == Path("near")
+
+
 def test_a_folder_of_runs_is_a_model(runs: Path):
     assert find_model(str(runs)) == runs / "mine" / "model.onnx"
 
@@ -84,6 +92,8 @@ def test_programs_name_their_model_themselves():
     ("content", "message"),
     [
         ("{", r"it names no model"),
+        ("[]", r"it names no model"),
+        ('{"format": "tumortrace-default-1"}', r"it names no model"),
         ('{"format": "tumortrace-default-9"}', "of format 'tumortrace-default-9', not 'tumortrace-default-1'"),
         ('{"format": "tumortrace-default-1", "model": "gone", "sha256": "", "reason": ""}', r"no model\.onnx there"),
         ('{"format": "tumortrace-default-1", "model": ".", "sha256": "", "reason": ""}', r"no model\.onnx there"),
@@ -93,3 +103,12 @@ def test_a_damaged_file_is_one_line_with_a_remedy(runs: Path, content: str, mess
     (runs / POINTER).write_text(content)
     with pytest.raises(ModelError, match=rf"tumortrace-default\.json: .*{message}.*remove tumortrace-default\.json"):
         find_folder_default()
+
+
+def test_a_file_that_cannot_be_read_is_one_line_with_a_remedy(runs: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(_path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(folder_default, "read_json", refuse)
+    with pytest.raises(ModelError, match=r"cannot be read \(Permission denied\); remove tumortrace-default\.json"):
+        read_folder_default(runs)
