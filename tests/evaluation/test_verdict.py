@@ -199,6 +199,12 @@ def test_a_cross_validation_of_few_images_is_not_told_to_be_one():
     assert remark == "Only 19 images are clean, too few to say much; annotate more slices."
 
 
+def test_more_slices_are_asked_for_where_all_are_clean():
+    """A cross-validation would train on the few slices that there are."""
+    remark = judge(summary(n=19, clean={"n": 19, **dice(0.6)})).sentences[0]
+    assert remark == "Only 19 images are clean, too few to say much; annotate more slices."
+
+
 def test_the_annotators_are_the_yardstick():
     agreement = {"pairs": 13, "groups": 13, **dice(0.94)}
     last = judge(summary(agreement=agreement)).sentences[-1]

@@ -154,7 +154,7 @@ def _remark_on_copies(summary: Document) -> list[str]:
         images = counted(clean, "clean image")
         some = f"{behind} of {images} {'has' if behind == 1 else 'have'} a Dice"
         words = f"{clean} {'image is' if clean == 1 else 'images are'} clean" if behind == clean else some
-        remedy = "annotate more slices" if summary["folds"] else "run a grouped cross-validation instead"
+        remedy = "annotate more slices" if summary["folds"] or clean == n else "run a grouped cross-validation instead"
         remarks.append(f"Only {words}, too few to say much; {remedy}.")
     return remarks
 

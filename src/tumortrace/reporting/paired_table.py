@@ -30,7 +30,7 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
 def _table_of_differences(comparison: Comparison) -> Table:
     title = (
         "First minus second, on the same images (HD95: lower is better); p of a sign-flip test over groups; Holm: p "
-        "adjusted for the pairs of models, not for the metrics"
+        "adjusted for the pairs of models, not for the metrics; +/-: images with a difference above and below 0"
     )
     table = open_table(title, "", numbers=("mean", "95 % interval", "p", "Holm", "n", "+/-"))
     pair = ("", "")

@@ -98,8 +98,8 @@ def table_of_split(document: Document) -> Table:
     Args:
         document: Content of the split's file.
     """
-    headings = ("side", "cases", "slices", "patients", "tumour-free", "> 1 lesion", "median tumour")
-    table = open_table("Sides of the split", numbers=headings)
+    headings = ("side", "cases", "distinct", "patients", "tumour-free", "> 1 lesion", "median tumour")
+    table = open_table("Sides of the split; distinct: without copies", numbers=headings)
     for name, side in document["sides"].items():
         share = side["median_tumour_share"]
         counts = [side[key] for key in ("cases", "groups", "patients", "tumour_free", "several_lesions")]
