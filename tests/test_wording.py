@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tumortrace.wording import command_line, counted, describe_seconds, list_ranges, listed
+from tumortrace.wording import command_line, counted, describe_seconds, list_ranges, listed, percent
 
 
 def test_one_and_many():
@@ -23,6 +23,10 @@ def test_names_in_a_sentence(names: list[str], text: str):
 )
 def test_neighbouring_numbers_are_a_range(numbers: list[int], text: str):
     assert list_ranges(numbers) == text
+
+
+def test_a_fraction_in_per_cent():
+    assert [percent(0), percent(0.046), percent(1.67), percent(0.0462, 1)] == ["0 %", "5 %", "167 %", "4.6 %"]
 
 
 def test_a_command_line_can_be_pasted_into_a_shell():

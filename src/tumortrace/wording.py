@@ -29,6 +29,11 @@ def describe_seconds(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
+def percent(fraction: float, digits: int = 0) -> str:
+    """Return a fraction in per cent, with a blank as in the International System of Units: 0.25 is "25 %"."""
+    return f"{100 * fraction:.{digits}f} %"
+
+
 def list_ranges(numbers: Sequence[int]) -> str:
     """Return whole numbers in ascending order, neighbours as a range: "1, 3-7"."""
     runs: list[list[int]] = []

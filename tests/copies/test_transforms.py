@@ -53,16 +53,16 @@ def test_orientations(draw_head: DrawHead, index: int):
 
 def test_sizes(draw_head: DrawHead):
     small = cv2.resize(draw_head(1), None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
-    assert registered(small, draw_head(1)).startswith("resized to 60%")
-    assert registered(draw_head(1), small).startswith("resized to 167%")
+    assert registered(small, draw_head(1)).startswith("resized to 60 %")
+    assert registered(draw_head(1), small).startswith("resized to 167 %")
 
 
 def test_crops_and_borders(draw_head: DrawHead):
     slice_ = draw_head(1)
     cropped = np.ascontiguousarray(slice_[9:, :-7])  # 9 of 170 rows, 7 of 140 columns: 5 %
     move = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 9.0], [0.0, 0.0, 1.0]])
-    assert name(cropped, slice_, move) == "cropped by up to 5%"
-    assert name(slice_, cropped, np.linalg.inv(move)) == "with a border of up to 6%"
+    assert name(cropped, slice_, move) == "cropped by up to 5 %"
+    assert name(slice_, cropped, np.linalg.inv(move)) == "with a border of up to 6 %"
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_the_median_decides_for_each_source():
     looks = [look for source, painted in shares.items() for look in summaries(source, painted)]
     (finding,) = [finding for finding in find_doubtful_masks(looks) if finding.kind == "masks-inverted"]
     assert (finding.kind, finding.severity, finding.file) == ("masks-inverted", "warning", "a")
-    assert finding.cause == "of 5 masks, half mark 80% of the frame or more as tumour"
+    assert finding.cause == "of 5 masks, half mark 80 % of the frame or more as tumour"
     assert "0 must be background" in finding.remedy
     assert find_doubtful_masks(summaries("", [1.0] * 5))[0].file == "masks"
     assert find_doubtful_masks([]) == []
@@ -64,7 +64,7 @@ def test_few_inverted_masks_among_many_are_named_and_a_large_tumour_is_not():
         ("masks-inverted", "warning", "v0.png"),
         ("masks-inverted", "warning", "v1.png"),
     ]
-    assert findings[0].cause == "its mask marks 95% of the frame"
+    assert findings[0].cause == "its mask marks 95 % of the frame"
 
 
 def test_what_is_kept_of_a_mask():

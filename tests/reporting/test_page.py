@@ -310,7 +310,7 @@ def test_the_bad_masks_that_a_review_catches_are_counted(make_score: MakeScore, 
     )
     write_evaluation(Evaluation(scores, (), {"name": "m", "sha256": ""}, 0.5), tmp_path / "scores")
     write_report([tmp_path / "scores"], tmp_path / "report.html")
-    words = "Reviewing the least confident 20% of the masks catches 1 of 2 masks with a Dice below 0.5."
+    words = "Reviewing the least confident 20 % of the masks catches 1 of 2 masks with a Dice below 0.5."
     assert words in read(tmp_path / "report.html")
 
 

@@ -127,7 +127,7 @@ def test_the_sides_of_a_split():
     }
     free = {**side, "median_tumour_share": None}
     lines = render([table_of_split({"sides": {"1": side, "2": free}})])
-    assert rows_of(lines, "1") == [["1", "9", "7", "2", "1", "3", "4.7%"]]
+    assert rows_of(lines, "1") == [["1", "9", "7", "2", "1", "3", "4.7 %"]]
     assert rows_of(lines, "2")[0][-1] == "-"
 
 
@@ -169,8 +169,8 @@ def test_a_kind_that_classes_and_planes_share_has_a_row_of_each():
     by = {"class": {"named differently": scores(0.8, 1)}, "plane": {"named differently": scores(0.9, 4)}, "size": {}}
     lines = render(tables_of_pair(pair | {"agreement": scores(0.7, 12) | {"by": by}}))
     words = [" ".join(line.split()) for line in lines]
-    assert "all 0.700 - 12 narrow 12 25%" in words
-    assert "class: named differently 0.800 - 1 1 25%" in words
-    assert "plane: named differently 0.900 - 4 rough 4 25%" in words
+    assert "all 0.700 - 12 narrow 12 25 %" in words
+    assert "class: named differently 0.800 - 1 1 25 %" in words
+    assert "plane: named differently 0.900 - 4 rough 4 25 %" in words
     assert " ".join(words).count("rough: over fewer than 10 groups, and mostly too narrow; narrow: over fewer") == 1
     assert "outlines copied 2 pairs, not counted" in words

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tumortrace.copies.registration import Matrix, lay_pixels, window_matrix
 from tumortrace.copies.similarity import SIDE_PX, average_to_square
 from tumortrace.data.grey import scale_grey
+from tumortrace.wording import percent
 
 Thumbnail = NDArray[np.uint8]
 """A picture's whole frame brought to SIDE_PX x SIDE_PX by averaging; 16-bit grey values divided by 257."""
@@ -90,7 +91,7 @@ def _name_orientation(to_second: Matrix) -> str:
 
 def _name_size(to_second: Matrix) -> str:
     scale = 1 / np.sqrt(abs(np.linalg.det(to_second[:2, :2])))
-    return f"resized to {scale:.0%}" if abs(scale - 1) > _SIZE else ""
+    return f"resized to {percent(scale)}" if abs(scale - 1) > _SIZE else ""
 
 
 def _name_frame(to_second: Matrix, first_hw: tuple[int, int], second_hw: tuple[int, int]) -> str:
@@ -102,7 +103,7 @@ def _name_frame(to_second: Matrix, first_hw: tuple[int, int], second_hw: tuple[i
     lost, added = -float(beyond.min()), float(beyond.max())
     if max(lost, added) < _FRAME:
         return ""
-    return f"cropped by up to {lost:.0%}" if lost >= added else f"with a border of up to {added:.0%}"
+    return f"cropped by up to {percent(lost)}" if lost >= added else f"with a border of up to {percent(added)}"
 
 
 def _box_of(to_second: Matrix, first_hw: tuple[int, int]) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumortrace.data.findings import Finding, warning
+from tumortrace.wording import percent
 
 MOST = 0.5
 """Fraction of the frame that no tumour fills in most slices of a dataset."""
@@ -75,7 +76,7 @@ def _find_mostly_inverted(source: str, masks: Sequence[MaskSummary]) -> list[Fin
     median = float(np.median([mask.marked for mask in masks]))
     if len(masks) < FEWEST or median <= MOST:
         return []
-    cause = f"of {len(masks)} masks, half mark {median:.0%} of the frame or more as tumour"
+    cause = f"of {len(masks)} masks, half mark {percent(median)} of the frame or more as tumour"
     remedy = "check whether they are inverted: 0 must be background"
     return [warning("masks-inverted", source or "masks", cause, remedy)]
 
@@ -84,7 +85,7 @@ def _find_inverted(masks: Sequence[MaskSummary]) -> list[Finding]:
     """One warning for each mask that marks most of the frame, its border included, but not all of it."""
     remedy = "check whether it is inverted: 0 must be background"
     return [
-        warning("masks-inverted", mask.case_id, f"its mask marks {mask.marked:.0%} of the frame", remedy)
+        warning("masks-inverted", mask.case_id, f"its mask marks {percent(mask.marked)} of the frame", remedy)
         for mask in masks
         if MOST < mask.marked < 1 and mask.marked_border > MOST_BORDER
     ]

@@ -11,7 +11,7 @@ from tumortrace.evaluation.verdict import Verdict, which_chose
 from tumortrace.json_csv import Document, nan_to_none
 from tumortrace.metrics.calibration import FALSE_ALARM_AREA
 from tumortrace.metrics.intervals import count_effective_groups, warn_of_groups
-from tumortrace.wording import counted
+from tumortrace.wording import counted, percent
 
 CHOSEN = {
     "nothing": "No epoch was chosen by scores.",
@@ -99,7 +99,7 @@ def _describe(card: Document, heading: str) -> list[str]:
             f"The model marks more than {100 * FALSE_ALARM_AREA:g} % of the frame on "
             f"{round(marked['share'] * card['tumour_free_slices'])} of "
             f"{counted(card['tumour_free_slices'], 'tumour-free slice')}: "
-            f"{100 * marked['share']:.1f} %{_interval(marked['ci95'], percent=True)}."
+            f"{percent(marked['share'], 1)}{_interval(marked['ci95'], percent=True)}."
         )
     false_lesions = card["false_lesions_per_head"]
     sentences.append(

@@ -19,7 +19,7 @@ from tumortrace.reporting.charts import draw_group_sizes, draw_similarities
 from tumortrace.reporting.copy_pictures import FIRST_RGB, SECOND_RGB, draw_pair
 from tumortrace.reporting.html import Chapter, Section
 from tumortrace.reporting.shared_slices import describe_shared
-from tumortrace.wording import counted, listed
+from tumortrace.wording import counted, listed, percent
 
 SHOWN = 12
 """Number of pairs side by side, one per slice."""
@@ -178,7 +178,7 @@ def _groups(survey: Survey, document: Document) -> Markup:
         tiles = [by_name[file].thumbnail for file in files[:_MEMBERS]]
         left_out = f"; {len(tiles)} of {len(files)} drawn" if len(files) > len(tiles) else ""
         share = group["linked_share"]
-        linked = "All" if share == 1 else f"{100 * share:.0f} %"
+        linked = "All" if share == 1 else percent(share)
         others = "" if share == 1 else ", the others through other members"
         caption = (
             f"{group['group']}: {counted(group['size'], 'image')} ({cells.parts(group['parts'])}){left_out}. "

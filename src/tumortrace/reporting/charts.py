@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 from tumortrace.errors import printable
 from tumortrace.json_csv import Document
 from tumortrace.reporting.figures import MetricsRow, open_loss_axes, scale_losses
+from tumortrace.wording import percent
 
 BLUE, ORANGE, GREY, GREEN = "#0072b2", "#d55e00", "#5b6675", "#009e73"
 """Colours that all eyes distinguish, and grey print by their lightness and marks."""
@@ -134,7 +135,7 @@ def draw_risk(calibration: Document) -> Figure:
         coverage, [point["low_dice_share"] for point in points], color=ORANGE, linewidth=2, linestyle="--", label=low
     )
     flagged = calibration["flagged_share"]
-    axes.axvline(1 - flagged, color=GREY, linewidth=1, linestyle=":", label=f"{flagged:.0%} set aside")
+    axes.axvline(1 - flagged, color=GREY, linewidth=1, linestyle=":", label=f"{percent(flagged)} set aside")
     axes.set(xlabel="fraction of the masks that is kept, most confident first", xlim=(1, 0), ylim=(0, 1))
     _name_above(axes)
     _clean(axes)

@@ -27,7 +27,7 @@ from tumortrace.reporting.charts import (
 from tumortrace.reporting.gallery import draw_gallery
 from tumortrace.reporting.html import Section
 from tumortrace.reporting.tables import NAMES, list_rates
-from tumortrace.wording import counted, listed
+from tumortrace.wording import counted, listed, percent
 
 _FINDINGS = 50
 
@@ -274,7 +274,7 @@ def _describe_calibration(summary: Document) -> Markup:
     if caught is not None:
         low = calibration["low_masks"]
         words += (
-            f"Reviewing the least confident {calibration['flagged_share']:.0%} of the masks catches "
+            f"Reviewing the least confident {percent(calibration['flagged_share'])} of the masks catches "
             f"{round(caught * low)} of {counted(low, 'mask')} with a Dice below {calibration['low_dice']:g}."
         )
     left = html.chart(

@@ -64,7 +64,7 @@ def _draw_case(folder: Path, row: ImageRow, colours: Colours) -> Markup:
         return Markup()
     prediction, truth = split_comparison(comparison)
     clean = {True: ", clean", False: ", in training or a copy of a training slice", None: ""}[row.clean]
-    caption = f"{row.file}: Dice {row.dice:.3f}, confidence {row.confidence:.2f}, {row.group}{clean}"
+    caption = f"{row.file}: Dice {row.dice:.3f}, confidence {row.confidence:.2f}, group {row.group}{clean}"
     panels = four_panels(grey, prediction, truth, colours=colours)
     return html.picture(panels, alt=f"Four panels of {row.file}", caption=caption)
 

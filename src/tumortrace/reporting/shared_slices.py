@@ -8,7 +8,7 @@ from tumortrace.copies.survey import Survey
 from tumortrace.json_csv import Document
 from tumortrace.reporting import cells, html
 from tumortrace.reporting.copy_pictures import FIRST_RGB, SECOND_RGB, draw_pair
-from tumortrace.wording import counted
+from tumortrace.wording import counted, percent
 
 _CONFLICTS = 20
 
@@ -62,7 +62,7 @@ def _agreement(survey: Survey, pair: Document) -> Markup:
 def _dice_cells(scores: Document) -> list[str]:
     dice = scores["dice"]
     numbers = [cells.number(dice["mean"]), cells.interval(dice["ci95"]), cells.number(dice["median"])]
-    return [*numbers, f"{scores['below_half']:.0%}", str(scores["pairs"]), *cells.groups(scores)]
+    return [*numbers, percent(scores["below_half"]), str(scores["pairs"]), *cells.groups(scores)]
 
 
 def _examples(survey: Survey, pair: Document) -> Markup:

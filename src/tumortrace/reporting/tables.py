@@ -14,7 +14,7 @@ from rich.text import Text
 
 from tumortrace.json_csv import Document
 from tumortrace.reporting.cells import doubt_models, explain_widths, groups, independent_groups, interval, number, parts
-from tumortrace.wording import counted, listed
+from tumortrace.wording import counted, listed, percent
 
 NAMES = {
     "precision": "precision",
@@ -103,7 +103,7 @@ def table_of_split(document: Document) -> Table:
     for name, side in document["sides"].items():
         share = side["median_tumour_share"]
         counts = [side[key] for key in ("cases", "groups", "patients", "tumour_free", "several_lesions")]
-        table.add_row(name, *map(str, counts), "-" if share is None else f"{share:.1%}")
+        table.add_row(name, *map(str, counts), "-" if share is None else percent(share, 1))
     return table
 
 
@@ -142,7 +142,7 @@ def _rows_of_copies(document: Document) -> Iterator[tuple[str, str]]:
     yield "patients", named if patients["patients"] else "unknown, so only copies were checked (a pairs.csv names them)"
     for group in document["largest_groups"][:3]:
         share = group["linked_share"]
-        linked = f"{'all' if share == 1 else f'{100 * share:.0f} %'} of its pairs linked directly"
+        linked = f"{'all' if share == 1 else percent(share)} of its pairs linked directly"
         least = f"least similar {group['lowest_similarity']:.2f}"
         yield f"group {group['group']}", f"{counted(group['size'], 'image')}; {linked}, {least}"
     if document["patients_across_parts"]:
@@ -191,7 +191,7 @@ def _table_of_agreement(pair: Document) -> Table:
         rows += [(f"{sort}: {kind}", scores) for kind, scores in kinds.items()]
     for name, scores in rows:
         dice = [number(scores["dice"]["mean"]), interval(scores["dice"]["ci95"])]
-        table.add_row(name, *dice, *groups(scores), str(scores["pairs"]), f"{scores['below_half']:.0%}")
+        table.add_row(name, *dice, *groups(scores), str(scores["pairs"]), percent(scores["below_half"]))
     table.caption = explain_widths(groups(scores)[1] for _, scores in rows)
     return table
 

@@ -10,7 +10,7 @@ import torch
 
 from tumortrace.machine import usable_cores
 from tumortrace.progress import tell
-from tumortrace.wording import counted, describe_seconds
+from tumortrace.wording import counted, describe_seconds, percent
 
 FIRST_STEPS = 3
 """Steps after which the speed is known."""
@@ -82,7 +82,7 @@ class Pace:
         remedy = waits_less if threads > 1 else "stop one of them"
         return (
             f"slow: other programs take the CPU (load {load:.1f} on {cores} cores); this training computes "
-            f"{100 * busy:.0f} % of the time; {remedy}"
+            f"{percent(busy)} of the time; {remedy}"
         )
 
     def _warn(self) -> None:
