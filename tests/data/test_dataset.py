@@ -453,6 +453,20 @@ def test_a_folder_whose_pictures_have_unusable_names_says_so(tmp_path: Path):
         open_any(tmp_path)
 
 
+def test_cases_of_the_data_are_no_negatives(tmp_path: Path):
+    """Alone, the folder of images of a mask dataset holds pictures without annotation."""
+    for name in ("a.png", "b.png"):
+        write_png(tmp_path / "images" / name, np.arange(96, dtype=np.uint8).reshape(8, 12))
+    write_png(tmp_path / "masks" / "a.png", np.eye(8, 12, dtype=np.uint8))
+    (tmp_path / "linked").symlink_to(tmp_path / "images")
+    for folder in ("images", "linked"):
+        with pytest.raises(DataError, match=r"holds 1 case of the data \(first: a.png\); give"):
+            open_datasets([tmp_path], negatives=tmp_path / folder)
+    (tmp_path / "free").mkdir()
+    (tmp_path / "images" / "b.png").rename(tmp_path / "free" / "b.png")
+    assert len(open_datasets([tmp_path], negatives=tmp_path / "free").records) == 2
+
+
 def test_an_annotated_folder_is_no_folder_of_negatives(phantom_data: Path):
     with pytest.raises(DataError, match=r"[0-9]+ of its images are annotated, so it is not known to be tumour-free"):
         open_datasets([phantom_data / "TRAIN"], negatives=phantom_data)

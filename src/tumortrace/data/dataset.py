@@ -143,14 +143,27 @@ def open_datasets(roots: Sequence[Path], *, negatives: Path | None = None, label
 
     Raises:
         DataError: As ``open_dataset``, for any of the folders; none is given, or one twice; or the negatives are
-            annotated.
+            annotated, in their folder or in one of the others.
     """
     check_roots(roots)
-    opened = [open_dataset(root, label=label) for root in roots] + ([open_negatives(negatives)] if negatives else [])
+    opened = [open_dataset(root, label=label) for root in roots]
+    if negatives:
+        opened.append(_refuse_annotated(open_negatives(negatives), opened))
     if len(opened) == 1:
         (dataset,) = opened
         return _map_records(dataset, lambda record: replace(record, source=dataset.name))
     return _join(opened, undivided="train" if any(dataset.parts().keys() != {""} for dataset in opened) else "")
+
+
+def _refuse_annotated(negatives: Dataset, opened: Sequence[Dataset]) -> Dataset:
+    """Return negatives of which no image is a case of another folder, where it may hold a tumour."""
+    cases = {record.image_path.resolve() for dataset in opened for record in dataset.records}
+    if both := [record for record in negatives.records if record.image_path.resolve() in cases]:
+        raise DataError(
+            f"{negatives.root}: holds {counted(len(both), 'case')} of the data (first: {both[0].case_id}); "
+            "give a folder of other images, without tumour, as --negatives"
+        )
+    return negatives
 
 
 def open_apart(roots: Sequence[Path], *, label: str | None = None) -> Dataset:
