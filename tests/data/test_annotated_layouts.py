@@ -133,6 +133,21 @@ def test_a_label_file_that_fits_two_pictures_is_given_to_neither(tmp_path: Path)
     }
 
 
+@pytest.mark.parametrize("place", ["labels", "images"])
+def test_of_masks_and_label_files_of_one_image_the_unused_ones_are_named(tmp_path: Path, place: str):
+    for name in ("a", "b"):
+        write_picture(tmp_path / "images" / f"{name}.png")
+        write_class_mask(tmp_path / "masks" / f"{name}.png", {(1, 2): (9, 9, 9)})
+        write_text(tmp_path / place / f"{name}.txt", SQUARE)
+    write_class_mask(tmp_path / "masks" / "c.png", {(1, 2): (9, 9, 9)})
+    dataset = open_dataset(tmp_path)
+    used = 1 if place == "labels" else 24  # the innermost folder comes first
+    assert areas(dataset) == {"images/a.png": used, "images/b.png": used}
+    unused = ["labels/a.txt"] if place == "labels" else ["masks/a.png", "masks/b.png"]
+    named = {(finding.kind, finding.file) for finding in dataset.findings}
+    assert named == {("image-missing", "masks/c.png"), *(("annotations-repeated", file) for file in unused)}
+
+
 def write_class_mask(path: Path, colours: dict[tuple[int, int], tuple[int, int, int]]) -> None:
     mask = np.zeros((8, 12, 3), np.uint8)
     for (row, column), colour in colours.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -15,6 +16,7 @@ from tumortrace.data.layouts.opening import RESULTS, Opening, ancestors, below, 
 from tumortrace.data.names import spelling_key, stem_of
 from tumortrace.data.pairs import PAIRS, strip_mask_word
 from tumortrace.data.parts import is_below_masks, part_of, read_folder_name
+from tumortrace.data.patients import lie_apart
 from tumortrace.data.slice_file import read_slice
 from tumortrace.errors import DataError
 from tumortrace.wording import counted
@@ -41,8 +43,11 @@ def name_leftovers(opening: Opening) -> tuple[CaseRecord, ...]:
         folder: {spelling_key(stem_of(file)) for file in opening.tree.files_in(folder) if is_picture(file)}
         for folder in opening.tree.folders
     }
+    cases: dict[str, list[str]] = {}
+    for record in opening.records:
+        cases.setdefault(spelling_key(stem_of(name_of(record.case_id))), []).append(record.case_id)
     free = opening.free_pictures("")
-    slices = [file for file in free if not _name_mask_or_overlay(opening, file, stems[parent_of(file)])]
+    slices = [file for file in free if not _name_mask_or_overlay(opening, file, stems[parent_of(file)], cases)]
     label_pictures = _name_label_pictures(opening, slices)
     slices = [file for file in slices if file not in label_pictures]
     unusable = _name_unusable_parts(opening)
@@ -55,13 +60,16 @@ def _record_without_truth(opening: Opening, file: str) -> CaseRecord:
     return CaseRecord(file, opening.part_of(file), opening.tree.root / file, None, opening.patient_of(file))
 
 
-def _name_mask_or_overlay(opening: Opening, file: str, stems: set[str]) -> bool:
+def _name_mask_or_overlay(
+    opening: Opening, file: str, stems: Collection[str], cases: Mapping[str, Sequence[str]]
+) -> bool:
     """Name a picture that is a mask or an overlay by its place or name; False for any other.
 
     Args:
         opening: The folder.
         file: The picture.
         stems: Stems of the pictures in the same folder.
+        cases: All cases by the stem of their names.
     """
     stem = spelling_key(stem_of(file))
     image = strip_mask_word(stem)
@@ -72,12 +80,22 @@ def _name_mask_or_overlay(opening: Opening, file: str, stems: set[str]) -> bool:
     elif image in stems or image == "":
         cause, remedy = "a mask or overlay by its name; it is not used", f"list it in {PAIRS}, or remove it"
     elif is_below_masks(file):
-        opening.leave_out("image-missing", file, *IMAGE_OF_MASK_MISSING)
+        namesakes = cases.get(name_of(image or stem), ())
+        _name_mask(opening, file, has_truth=any(not lie_apart(file, case) for case in namesakes))
         return True
     else:
         return False
     opening.leave_out("not-a-slice", file, cause, remedy)
     return True
+
+
+def _name_mask(opening: Opening, file: str, *, has_truth: bool) -> None:
+    """Name a mask in a folder of masks, whose image has another truth or is not there."""
+    if has_truth:
+        cause = "a mask, but the image of its name has its truth from elsewhere, which is used"
+        opening.leave_out("annotations-repeated", file, cause, "remove the truth that does not count")
+    else:
+        opening.leave_out("image-missing", file, *IMAGE_OF_MASK_MISSING)
 
 
 def _name_label_pictures(opening: Opening, slices: list[str]) -> set[str]:

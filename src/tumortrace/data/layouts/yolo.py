@@ -27,6 +27,7 @@ from tumortrace.data.patients import lie_apart
 from tumortrace.data.pictures import read_size_hw
 from tumortrace.data.tables import read_text
 from tumortrace.errors import DataError, without_path
+from tumortrace.wording import counted
 
 _YAML = (".yaml", ".yml")
 _FEWEST_NUMBERS = 5  # in a line: the class and a box
@@ -46,13 +47,19 @@ def open_yolo(opening: Opening, folder: str) -> None:
         opening.faults[folder] = str(error)
         return
     finder = ImageFinder(opening, "")  # the pictures are found already, by their whole paths
+    covered = []
     for file, image in labels.items():
         if image in opening.used:
+            covered += [file] if _holds_labels(opening, file) else []
             continue
         content = _read(opening, file, image, classes)
         if content is not None:
             opening.used.add(file)
             use_annotations(opening, "", {file: content}, finder)
+    if covered:
+        opening.used |= set(covered)
+        cause = f"{counted(len(covered), 'label file')} of images that have their truth from elsewhere, which is used"
+        opening.leave_out("annotations-repeated", covered[0], cause, "remove the annotations that do not count")
 
 
 def _list_labels(opening: Opening, folder: str) -> dict[str, str]:
@@ -96,16 +103,20 @@ def _list_labels(opening: Opening, folder: str) -> dict[str, str]:
 
 
 def _name_imageless(opening: Opening, files: Iterable[str]) -> None:
-    """Name the files that have no picture of their own, and hold at least a box as label files do."""
-    for file in files:
-        try:
-            text = read_text(opening.tree.root / file)
-        except DataError:  # named with the other files that are not read
-            continue
-        if looks_like_labels(text) and any(len(line.split()) >= _FEWEST_NUMBERS for line in text.splitlines()):
-            opening.used.add(file)
-            cause, remedy = "a label file without an image of its name", "add the image, or remove the label file"
-            opening.leave_out("image-missing", file, cause, remedy)
+    """Name the label files that have no picture of their own."""
+    for file in (file for file in files if _holds_labels(opening, file)):
+        opening.used.add(file)
+        cause, remedy = "a label file without an image of its name", "add the image, or remove the label file"
+        opening.leave_out("image-missing", file, cause, remedy)
+
+
+def _holds_labels(opening: Opening, file: str) -> bool:
+    """Whether a text holds at least a box, as label files do."""
+    try:
+        text = read_text(opening.tree.root / file)
+    except DataError:  # named with the other files that are not read
+        return False
+    return looks_like_labels(text) and any(len(line.split()) >= _FEWEST_NUMBERS for line in text.splitlines())
 
 
 def _read(opening: Opening, file: str, image: str, classes: dict[int, str]) -> AnnotationFile | None:
