@@ -158,7 +158,10 @@ def test_a_second_mask_is_named_and_not_used(tmp_path: Path):
     write(tmp_path / "p1_gt.nii.gz", MASK)
     write(tmp_path / "p1_mask.nii.gz", np.zeros_like(MASK))
     dataset = open_dataset(tmp_path)
-    assert ("duplicate-record", "p1") in kinds(dataset)
+    (finding,) = [finding for finding in dataset.findings if finding.kind == "duplicate-record"]
+    cause = "several masks fit it; p1_gt.nii.gz is used, and not p1_mask.nii.gz"
+    assert (finding.file, finding.cause) == ("p1", cause)
+    assert finding.remedy == "leave one mask for each scan; if each marks a lesion, unite them first"
     assert sum(areas(dataset).values()) == 3
 
 

@@ -146,7 +146,8 @@ def _add_scan(opening: Opening, volume: Volume, masks: Sequence[tuple[str, Volum
     if len(masks) > 1:
         others = ", ".join(file for file, _ in masks[1:])
         cause = f"several masks fit it; {masks[0][0]} is used, and not {others}"
-        opening.findings.append(warning("duplicate-record", volume.name, cause, "leave one mask for each scan"))
+        remedy = "leave one mask for each scan; if each marks a lesion, unite them first"
+        opening.findings.append(warning("duplicate-record", volume.name, cause, remedy))
     if not masks:
         cause = f"a scan of {counted(len(volume), 'slice')} without a mask; it is not taken as free of tumour"
         opening.leave_out("annotation-missing", volume.name, cause, "add its mask as NAME_mask.nii.gz or DICOM-SEG")
