@@ -80,7 +80,10 @@ def test_a_title_breaks_between_words_at_the_terminal_s_width(evaluation: Evalua
     console.file, console.width = io.StringIO(), 80
     console.print(*tables_of_scores(summary_document(evaluation)), sep="\n")
     lines = console.file.getvalue().splitlines()
-    title = "first, threshold 0.25; distances in px, 95 % intervals of the mean over 3 groups of copies and patients"
+    title = (
+        "first, threshold 0.25; distances in px, 95 % intervals of the mean over 3 groups of copies and patients; "
+        "5 % and 95 %: percentiles over images"
+    )
     assert " ".join(lines[:2]) == title
     assert all(len(line) <= 80 for line in lines)
     console.print(table_of_split({"sides": {}}), tables.open_table("d" * 100), sep="\n")

@@ -33,7 +33,10 @@ def draw_gallery(evaluation: StoredEvaluation, *, colours: Colours) -> Markup:
     figures = [figure for row in ordered if (figure := _draw_case(evaluation.folder, row, colours))]
     if not figures:
         return Markup()
-    words = "The worst cases, some drawn at random, and the best. From left: image, truth, prediction, comparison."
+    words = (
+        "The worst cases, some drawn at random, and the best. From left: image, truth, prediction, comparison. A clean "
+        "image has no copy in training. A group holds copies of one slice and slices of one patient."
+    )
     return html.paragraph(words) + html.colour_key(LEGENDS[colours]) + html.gallery(figures)
 
 

@@ -40,7 +40,8 @@ def tables_of_scores(document: Document) -> list[Table]:
     threshold = "each fold at its own threshold" if document["folds"] else f"threshold {document['threshold']:g}"
     table = open_table(
         f"{document['model']['name']}, {threshold}; distances in {document['distance_unit']}, "
-        f"95 % intervals of the mean over {counted(document['groups'], 'group')} of copies and patients",
+        f"95 % intervals of the mean over {counted(document['groups'], 'group')} of copies and patients; "
+        "5 % and 95 %: percentiles over images",
         "",
         numbers=("mean", "95 % interval", "median", "5 %", "95 %", "undef."),
     )
