@@ -370,6 +370,28 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     assert subprocess.run([sys.executable, "-c", code], timeout=120, check=False).returncode == 0
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_process_and_a_late_pickle_know_the_file_from_any_folder(
+    open_hand_model: OpenHandModel, tmp_path: Path
+):
+    path = open_hand_model(Recipe((64, 64))).path
+    code = f"""
+import os, pickle, sys, numpy as np
+from tumortrace import Segmenter
+segmenter = Segmenter({path.name!r}, gate=False)
+os.chdir({str(tmp_path / "elsewhere")!r})
+pickle.loads(pickle.dumps(segmenter))
+child = os.fork()
+if child == 0:
+    segmenter.predict(np.zeros((64, 64), dtype=np.uint8))
+    sys.exit(0)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    (tmp_path / "elsewhere").mkdir()
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, cwd=path.parent, timeout=120, check=False).returncode == 0
+
+
 def test_several_threads_give_the_same_mask(segmenter: Segmenter):
     expected = segmenter.predict(PHANTOM).mask
     with ThreadPoolExecutor(4) as pool:

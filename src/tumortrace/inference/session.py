@@ -46,7 +46,9 @@ class Session:
         self.path = path
         self.threads = threads
         self.sha256 = sha256
+        self._place = path  # as it is given, for messages
         self._opened: onnxruntime.InferenceSession | None = self._open()
+        self._place = path.absolute()  # a process that opens it again may be in another folder
         _SESSIONS.add(self)
 
     @property
@@ -98,7 +100,7 @@ class Session:
 
     def _open(self) -> onnxruntime.InferenceSession:
         try:
-            data = read_regular_file(self.path, most_bytes=MOST_BYTES)
+            data = read_regular_file(self._place, most_bytes=MOST_BYTES)
         except DataError as error:
             raise ModelError(str(error)) from None
         sha256 = hashlib.sha256(data).hexdigest()
@@ -130,7 +132,7 @@ class Session:
             raise ModelError(f"{self.path}: {error}") from None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (str(self.path.absolute()), self.threads, self.sha256, self.expected)
+        return _reopen, (str(self._place), self.threads, self.sha256, self.expected)
 
 
 _SESSIONS: weakref.WeakSet[Session] = weakref.WeakSet()
