@@ -33,6 +33,7 @@ SETTINGS: dict[str, dict[str, object]] = {
     "busy": {"seconds": 0.6, "limits": {"queue": 2}},
     "ending": {"seconds": 0.5},
     "ending late": {"seconds": 0.7},
+    "interrupted": {"seconds": 0.7},
 }
 
 
@@ -287,6 +288,20 @@ def test_sigterm_refuses_what_is_not(servers, sample):
     assert b'"type":"error"' in stream
     assert read_all(uploading)[:13] in (b"HTTP/1.1 503 ", b"HTTP/1.1 408 ")
     assert not list(server.temporary.iterdir())
+
+
+def test_a_second_ctrl_c_skips_no_tidying_up(servers, sample):
+    server = servers["interrupted"]
+    body = body_of("sample.nii.gz", sample)
+    whole = server.connect()
+    whole.sendall(request_head(len(body)) + body)
+    server.wait_for_slices(1)
+    for _ in range(3):
+        server.process.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+    assert server.process.wait(timeout=10) == 0
+    assert read_all(whole).startswith(b"HTTP/1.1 503 ")
+    assert (server.stderr, list(server.temporary.iterdir())) == ("", [])
 
 
 def test_ipv6_and_an_open_address_are_served(tmp_path):
