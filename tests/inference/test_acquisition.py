@@ -43,6 +43,19 @@ def test_a_network_without_a_hidden_layer_by_hand():
     )
 
 
+def test_features_far_out_on_either_side_count_as_four_and_large_scores_overflow_nothing():
+    weights = {
+        "plane_mean": np.zeros(1),
+        "plane_deviation": np.ones(1),
+        "plane_weights_0": np.array([[0.0, 0.25]]),
+        "plane_bias_0": np.zeros(2),
+    }
+    both = rate(np.array([[9.0], [-9.0]]), weights, "plane")
+    assert both[:, 1] == pytest.approx([1 / (1 + math.exp(-1)), 1 / (1 + math.exp(1))])
+    weights["plane_weights_0"] = np.array([[0.0, 250.0]])
+    assert rate(np.array([4.0]), weights, "plane").tolist() == [0.0, 1.0]
+
+
 def test_a_hidden_layer_is_rectified():
     weights = {
         "contrast_mean": np.zeros(1),
@@ -97,6 +110,9 @@ def test_real_slices_are_named():
     assert len(named) >= 0.8 * len(rows)
     assert sum(one == other for one, other in named) >= 0.9 * len(named)
     assert all(each.plane_confidence >= LOWEST["plane"] for each in found if each.plane)
+    contrasts = [each.contrast for each in found if each.contrast_confidence >= LOWEST["contrast"]]
+    assert contrasts == [each.contrast for each in found if each.contrast]
+    assert contrasts.count("T1 with contrast") >= 0.8 * len(rows)  # as all slices of figshare are
 
 
 @pytest.mark.parametrize(
