@@ -44,10 +44,18 @@ def test_an_oval_on_black_has_the_looks_of_its_geometry():
     assert features.colour == 0.0
 
 
+def test_an_oval_that_is_turned_and_lies_to_one_side_is_one_still():
+    features = look(cv2.ellipse(np.zeros((240, 240), np.uint8), (90, 140), (50, 75), 30, 0, 360, 120, cv2.FILLED))
+    assert features.ellipse > 0.95
+    assert features.elongation == pytest.approx(1.5, rel=0.03)
+    assert features.rectangle == pytest.approx(math.pi / 4, rel=0.04)
+
+
 def test_the_frame_by_hand():
     # Edges of 2 pixels and corners of 4, of 48 rows and 30 columns; of the corners, the last one is dark.
     grey = np.zeros((48, 30), np.float32)
     grey[:4, :4], grey[:4, -4:], grey[-4:, :4], grey[-4:, -4:] = 0.9, 0.7, 0.4, 0.1
+    grey[20:30, 2] = 0.9  # behind the left edge
     # Two rows above and below, two columns on both sides, with the pixels in the corners twice: 48 of 312 are bright.
     assert _measure_frame(grey) == {"dark_frame": 264 / 312, "bright_corner": pytest.approx(0.7)}
 
@@ -102,6 +110,8 @@ def test_a_dark_ring_beneath_the_outer_one_is_the_skull_of_an_mr_slice():
     gap = cv2.ellipse(gap, (120, 120), (62, 72), 0, 0, 360, 100, cv2.FILLED)
     assert look(joined).skull == pytest.approx(1.0, abs=0.05)
     assert look(gap).skull < 0.3
+    core = cv2.ellipse(gap.copy(), (120, 120), (44, 50), 0, 0, 360, 255, 5)  # brighter than the outer ring, but inside
+    assert look(core).skull < 0.3
     part = cv2.ellipse(joined.copy(), (120, 120), (66, 76), 0, 0, 40, 5, 6)  # a ninth of the way around
     assert look(part).skull == pytest.approx(1.0, abs=0.05)
 
@@ -115,6 +125,14 @@ def test_grain_that_is_drawn_out_sideways_is_told_from_grain_that_is_not():
     assert look(sideways).drawn_out < -0.3
     assert look(down).drawn_out > 0.3
     assert abs(look(head + (head > 0) * noise).drawn_out) < 0.1
+
+
+def test_grain_is_the_median_of_what_a_slight_blur_takes_away():
+    # Of independent pixels of deviation 4 it takes away a deviation of 4 sqrt(1 - 1 / pi + 1 / (4 pi)), whose absolute
+    # value has the median 0.6745 times that. Grey values count from about 10 to about 120.
+    head = oval((256, 256), (80, 100), inside=110) + np.random.default_rng(0).normal(10, 4, (256, 256))
+    expected = 0.6745 * 4 * math.sqrt(1 - 1 / math.pi + 1 / (4 * math.pi)) / 110
+    assert look(head).grain == pytest.approx(expected, rel=0.06)
 
 
 @pytest.mark.parametrize("scale", [0.5, 2.0])
