@@ -6,8 +6,11 @@ import os
 import re
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -68,10 +71,33 @@ def test_a_model_that_does_not_work_is_one_line_and_status_1(monkeypatch):
 
 
 def test_the_time_is_the_median_of_at_least_three(monkeypatch):
-    ticks = iter([0.0, 0.010, 1.0, 1.030, 2.0, 2.020])
+    ticks = iter([0.0, 0.010, 1.0, 1.050, 2.0, 2.020])
     monkeypatch.setattr(checkup.time, "perf_counter", lambda: next(ticks))
     monkeypatch.setattr(checkup, "_SECONDS", 0.0)
     assert check_model("fast").milliseconds == pytest.approx(20.0)
+
+
+@pytest.mark.parametrize(("seconds", "slices"), [(5.0, 3), (0.5, 4), (0.001, 50)])
+def test_a_model_is_timed_for_two_seconds_on_three_to_fifty_slices(monkeypatch, seconds: float, slices: int):
+    opened: list[str] = []
+    predicted: list[np.ndarray] = []
+
+    class Segmenter:
+        def __init__(self, name: str) -> None:
+            opened.append(name)
+
+        def predict(self, pixels: np.ndarray) -> SimpleNamespace:
+            predicted.append(pixels)
+            return SimpleNamespace(mask=np.zeros(pixels.shape, np.bool_))
+
+    ticks = count(0.0, seconds)  # twice a slice
+    monkeypatch.setattr(checkup.time, "perf_counter", lambda: next(ticks))
+    monkeypatch.setattr(checkup, "Segmenter", Segmenter)
+    found = check_model("fast")
+    assert opened == ["fast"]
+    assert len(predicted) == 1 + slices  # the first one warms up
+    assert (found.dice, found.passed) == (0.0, False)
+    assert found.milliseconds == pytest.approx(1000 * seconds)
 
 
 def test_every_extra_belongs_to_a_task():
