@@ -21,7 +21,7 @@ def row(epoch: int, dice: float | None) -> EpochRow:
 @pytest.fixture
 def before(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[EpochRow]]:
     """The epochs of the runs before, by their folders' names; they have 4 epochs each, so the second one counts."""
-    thirds = {"s1": 0.1, "s2": 0.4, "s3": 0.2, "s4": None, "s5": 0.9}
+    thirds = {"s1": 0.1, "s2": 0.5, "s3": 0.25, "s4": None, "s5": 0.9}
     rows = {name: [row(1, 1.0), row(2, dice)] for name, dice in thirds.items()}
     monkeypatch.setattr(hopeless, "read_rows", lambda folder: rows[folder.name])
     monkeypatch.setattr(hopeless, "PATIENCE_SECONDS", 0.0)
@@ -34,11 +34,14 @@ def make_rule(folder: Path, count: int = 5) -> HopelessRule:
 
 
 def test_a_run_is_judged_by_the_median_of_those_before(before: dict[str, list[EpochRow]], tmp_path: Path):
-    rule = make_rule(tmp_path)  # 0.1, 0.2, 0.4 and 0.9: the median is 0.3
-    assert rule([row(1, 1.0), row(2, 0.29)])
-    assert not rule([row(1, 0.0), row(2, 0.31)])
+    rule = make_rule(tmp_path)  # 0.1, 0.25, 0.5 and 0.9: the median is 0.375
+    assert rule([row(1, 1.0), row(2, 0.37)])
+    assert not rule([row(1, 0.0), row(2, 0.375)])
     assert not rule([row(1, 0.0)])
-    assert rule([row(1, 1.0), row(2, 0.29), row(3, 0.9)])  # a run that is resumed is judged by its second epoch still
+    longer = replace(rule, epochs=7)  # of its own seven epochs the third one counts, of those before still the second
+    assert not longer([row(1, 0.0), row(2, 0.0)])
+    assert longer([row(1, 1.0), row(2, 1.0), row(3, 0.37)])
+    assert rule([row(1, 1.0), row(2, 0.37), row(3, 0.9)])  # a run that is resumed is judged by its second epoch still
     assert not rule([row(1, 0.0), row(2, None)])
     assert pickle.loads(pickle.dumps(rule)) == rule  # noqa: S301 - it goes to other processes
     before["s5"] = [row(1, 0.9), row(2, None)]

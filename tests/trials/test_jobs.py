@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,10 @@ import pytest
 from tumortrace.config import Config, load_config
 from tumortrace.data.dataset import Dataset, open_dataset
 from tumortrace.errors import ConfigError, DataError, RunFailedError
+from tumortrace.inference.model import open_model
 from tumortrace.locks import lock_folder
+from tumortrace.training.epochs import EpochRow
+from tumortrace.training.loop import ShouldStop
 from tumortrace.trials import jobs
 from tumortrace.trials.jobs import (
     Here,
@@ -57,6 +62,41 @@ def test_a_new_job_is_started_and_a_stopped_one_continued(job: Job, trained: lis
     assert trained == [("run", False), ("run", False), ("run", True)]
 
 
+def test_a_job_starts_from_its_model_once_and_is_asked_after_each_epoch(
+    job: Job, tiny_run: Path, monkeypatch: pytest.MonkeyPatch
+):
+    model = open_model(str(tiny_run))
+    starts: list[object] = []
+    asked: list[str] = []
+
+    def train(*_: object, start_from: object, should_stop: ShouldStop, **__: object) -> None:
+        starts.append(start_from)
+        assert should_stop([])
+
+    def stop(_rows: Sequence[EpochRow]) -> bool:
+        asked.append("whether it stops")
+        return True
+
+    monkeypatch.setattr(jobs, "train", train)
+    noted = replace(job, start_from=model, should_stop=stop, on_epoch=lambda _rows: asked.append("noted"))
+    assert run_job(noted) == ""
+    job.folder.mkdir()
+    for name in ("config.toml", "training.npz"):
+        (job.folder / name).touch()
+    assert run_job(noted) == ""
+    assert starts == [model, None]  # what it began with is in its folder
+    assert asked == ["noted", "whether it stops"] * 2
+
+
+@pytest.mark.usefixtures("trained", "shown")
+def test_trainings_are_silent_where_the_caller_shows_their_progress(job: Job, capsys: pytest.CaptureFixture[str]):
+    for shown, expected in ((True, f"Job 1: {job.folder}\n"), (False, "")):
+        here = Here(shown=shown)
+        here.start(job)
+        assert here.take() == (job, "")
+        assert capsys.readouterr().err == expected
+
+
 def test_a_finished_job_is_taken_as_it_is_unless_its_settings_differ(
     job: Job, tiny_run: Path, trained: list[tuple[str, bool]]
 ):
@@ -84,9 +124,9 @@ def test_jobs_run_until_none_waits_and_what_one_led_to_changes_the_rest(job: Job
 
 
 class Three:
-    """A pool that runs three jobs at a time and finishes the last one first, the first one at its second try."""
+    """A pool that holds three jobs and finishes the last one first, the first one at its second try."""
 
-    at_once = size = 3
+    at_once, size = 1, 3
 
     def __init__(self) -> None:
         self.running: list[Job] = []
@@ -102,7 +142,7 @@ class Three:
 
 
 def test_several_jobs_run_at_a_time_and_one_that_has_to_wait_is_started_again(job: Job):
-    waiting = [replace(job, label=str(number)) for number in range(4)]
+    waiting = [replace(job, label=str(number)) for number in range(5)]
     finished: list[str] = []
 
     def finish(done: Job, _failure: str) -> None:
@@ -111,8 +151,8 @@ def test_several_jobs_run_at_a_time_and_one_that_has_to_wait_is_started_again(jo
 
     pool = Three()
     run_jobs(lambda running: [each for each in waiting if each not in running], finish, pool=pool)
-    assert pool.started == ["0", "1", "2", "3", "0"]
-    assert finished == ["2", "3", "1", "0"]
+    assert pool.started == ["0", "1", "2", "3", "4", "0"]
+    assert finished == ["2", "3", "4", "1", "0"]
 
 
 def test_a_training_that_has_to_wait_for_others_is_not_over(job: Job, monkeypatch: pytest.MonkeyPatch):
@@ -135,11 +175,23 @@ def test_a_job_goes_to_a_worker_and_waits_there_for_its_folder(
     assert trained == [("fails", False)]
 
 
+def test_a_worker_trains_once_the_one_before_has_left_the_folder(
+    job: Job, trained: list[tuple[str, bool]], monkeypatch: pytest.MonkeyPatch
+):
+    with ExitStack() as other:
+        other.enter_context(lock_folder(job.folder))
+        monkeypatch.setattr(jobs.time, "sleep", lambda _seconds: other.close())
+        assert run_job_on_worker(job) == ""
+    assert trained == [("run", False)]
+
+
 def test_seconds_of_a_run_come_from_its_manifest(tiny_run: Path, tmp_path: Path):
     assert read_seconds(tiny_run) == json.loads((tiny_run / "manifest.json").read_text())["epoch_seconds"]
-    (tmp_path / "manifest.json").write_text('{"epoch_seconds": null}')
-    with pytest.raises(DataError, match=r"manifest\.json: not the manifest of a run"):
-        read_seconds(tmp_path)
+    for text in (None, '{"epoch_seconds": null}', "{}", "{"):
+        if text is not None:
+            (tmp_path / "manifest.json").write_text(text)
+        with pytest.raises(DataError, match=r"manifest\.json: not the manifest of a run"):
+            read_seconds(tmp_path)
 
 
 @pytest.mark.parametrize(
