@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -198,6 +199,13 @@ def test_agreement_by_hand():
     assert agreement.difference == pytest.approx(0.0005, rel=1e-3)
     assert agreement.marked == 2
     assert agreement.mask_iou == 2 / 5  # torch marks five pixels of all slices, ONNX the two that are above 0
+    more = compare(Logit(), logit_onnx(less=-0.002), recipe=Recipe(threshold=0.5), samples=samples)
+    assert more.difference == pytest.approx(0.0005, rel=1e-3)
+
+
+def test_nan_on_one_slice_is_not_covered_by_the_agreement_on_the_others():
+    samples = slices([1.0], [math.inf], [1.0])  # of the second, ONNX's logit of background is infinity less infinity
+    assert math.isnan(compare(Logit(), logit_onnx(less=0.0), recipe=Recipe(), samples=samples).difference)
 
 
 def test_masks_are_those_of_the_calibrated_probability():

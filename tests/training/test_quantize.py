@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -103,6 +104,14 @@ def test_it_gives_nearly_the_same_logits_for_any_batch(tiny_run: Path, int8: Pat
     assert after.shape == before.shape == (3, 2, 48, 32)
     error = np.abs(after - before).max() / np.ptp(before)
     assert 0 < error < 0.05  # another computation, to within steps of 8 bits
+
+
+def test_only_the_quantiser_is_silent(caplog: pytest.LogCaptureFixture):
+    logger = logging.getLogger()
+    with quantize_module._silence():
+        logger.warning("of the quantiser")
+    logger.warning("of the program")
+    assert caplog.messages == ["of the program"]
 
 
 def with_threshold(path: Path, case: Case, *, share: float) -> bytes:
