@@ -67,15 +67,9 @@ VARIANTS: dict[LiteEncoder, Variant] = {
 
 
 def scale_stages(variant: Variant) -> tuple[Stage, ...]:
-    """Return the stages of a variant: widths rounded to multiples of 8, numbers of blocks rounded up."""
-    first, *others = (stage._replace(width=_round_to_eight(stage.width * variant.wider)) for stage in STAGES)
+    """Return the stages of a variant: widths rounded to the nearest multiple of 8, numbers of blocks rounded up."""
+    first, *others = (stage._replace(width=int(stage.width * variant.wider + 4) // 8 * 8) for stage in STAGES)
     return (first, *(stage._replace(blocks=math.ceil(stage.blocks * variant.deeper)) for stage in others))
-
-
-def _round_to_eight(width: float) -> int:
-    """Return the nearest multiple of 8, or the next one where that is more than a tenth below the width."""
-    nearest = max(8, int(width + 4) // 8 * 8)
-    return nearest if nearest >= 0.9 * width else nearest + 8
 
 
 class EfficientNetLite(nn.Module):
