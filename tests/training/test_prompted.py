@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -18,19 +21,31 @@ from tumortrace.data.cases import CaseRecord
 from tumortrace.data.dataset import open_dataset
 from tumortrace.data.png_writing import write_png
 from tumortrace.data.slice import slice_from_array
-from tumortrace.errors import ConfigError, DataError, TumortraceError
+from tumortrace.errors import ConfigError, DataError, ModelError, TumortraceError
 from tumortrace.inference.prompts.grid import Square, draw_clicks
 from tumortrace.inference.prompts.model import open_prompt_model
 from tumortrace.inference.prompts.session import PromptSession
 from tumortrace.metrics.lesions import label_lesions
 from tumortrace.phantoms.slices import draw_phantom, write_phantom_dataset
-from tumortrace.training import compute, prompted_run
+from tumortrace.run_folder import BOX_DECODER, BOX_ENCODER
+from tumortrace.training import compute, prompted_export, prompted_loop, prompted_run, prompted_samples
 from tumortrace.training.encoder import EfficientNetLite, load_pretrained
+from tumortrace.training.losses import LossFunction
 from tumortrace.training.networks import build_network
 from tumortrace.training.prompted_export import export_prompted
 from tumortrace.training.prompted_loop import _simulate_clicks
 from tumortrace.training.prompted_network import PromptedDecoder, build_prompted, prompt_with_boxes
-from tumortrace.training.prompted_samples import PromptedPart, Sample, _pointed_at, draw_sample, read_prompted_part
+from tumortrace.training.prompted_samples import (
+    PromptedPart,
+    Sample,
+    _borrow_target,
+    _bounds_in_plane,
+    _draw_target,
+    _draw_turn,
+    _pointed_at,
+    draw_sample,
+    read_prompted_part,
+)
 
 PLAIN = AugmentationConfig()
 TINY = (
@@ -78,8 +93,13 @@ def test_the_network_depends_on_its_seed_alone_and_answers_on_its_grid():
         assert logits.shape == (2, 2, 64, 96)
         assert torch.equal(logits, second(images, prompts))
         assert torch.equal(logits, first.decode(first.encode(images), prompts))
+        features = first.encode(images)
+        for level in range(5):  # each of them counts
+            others = [2 * values if number == level else values for number, values in enumerate(features)]
+            assert not torch.equal(logits, first.decode(tuple(others), prompts))
         prompts[:, 1, 20:30, 20:30] = 1
-        assert not torch.equal(logits, first.decode(first.encode(images), prompts))
+        assert not torch.equal(logits, first.decode(features, prompts))
+    assert not torch.equal(logits, build_prompted(config, seed=4).eval()(images, prompts))
 
 
 def test_other_trainings_refuse_a_prompted_network():
@@ -108,8 +128,88 @@ def test_geometry_turns_slice_and_truth_together():
     for seed in range(8):
         rng = np.random.default_rng(seed)
         sample = draw_sample(part_of(250 * truth, truth), 0, settings, rng, grid=64)
-        bright = sample.grey > (sample.grey.min() + sample.grey.max()) / 2
-        assert (bright ^ (sample.truth > 0)).sum() <= 0.03 * 64 * 64
+        bright, marked = sample.grey > (sample.grey.min() + sample.grey.max()) / 2, sample.truth > 0
+        assert (bright ^ marked).sum() <= 0.03 * 64 * 64
+        assert (marked & (sample.box > 0.5)).sum() > 0.85 * marked.sum()
+
+
+def test_a_slice_is_mirrored_and_turned_in_all_eight_ways_or_sheared_without_a_change_of_area():
+    target = np.ones((4, 6), np.bool_)
+    flips, shears = AugmentationConfig(flips=True), AugmentationConfig(geometry=True)
+    rng = np.random.default_rng(0)
+    drawn = {tuple(_draw_turn(target, flips, rng)[:, :2].ravel().tolist()) for _ in range(200)}
+    assert drawn == {(a, 0, 0, d) for a in (-1, 1) for d in (-1, 1)} | {(0, b, c, 0) for b in (-1, 1) for c in (-1, 1)}
+    turns = np.stack([_draw_turn(target, shears, rng)[:, :2] for _ in range(20)])
+    assert np.linalg.det(turns) == pytest.approx(np.ones(20))
+    assert np.abs(turns - np.eye(2)).max() > 0.2
+    assert np.array_equal(_draw_turn(target, PLAIN, rng)[:, :2], np.eye(2))
+
+
+def test_a_small_lesion_is_not_meant_alone():
+    truth = np.zeros((40, 60), np.uint8)
+    truth[2:6, 2:6] = 1  # 16 pixels
+    small = truth.copy()
+    small[30:34, 30:34] = 1
+    large = np.zeros_like(truth)
+    large[20:30, 30:50] = 1
+    both = truth | large
+    drawn = [_draw_target(both, np.random.default_rng(seed)) for seed in range(40)]
+    alone = [target for target in drawn if not np.array_equal(target, both > 0)]
+    assert 8 <= len(alone) <= 24  # two of five
+    assert all(np.array_equal(target, large > 0) for target in alone)
+    assert all(np.array_equal(_draw_target(small, np.random.default_rng(seed)), small > 0) for seed in range(9))
+
+
+def test_a_borrowed_tumour_is_enlarged_to_the_slice_or_fills_it_where_it_vanishes():
+    truth, dot, empty = (np.zeros(shape, np.uint8) for shape in ((4, 4), (100, 100), (8, 12)))
+    truth[:2, :2] = dot[0, 0] = 1
+    expected = np.zeros((8, 12), np.bool_)
+    expected[:4, :6] = True
+    for seed in range(5):  # never from a slice without one
+        part = PromptedPart((truth, empty), (truth, empty), ("a", "a"), {}, ())
+        assert np.array_equal(_borrow_target(part, (8, 12), np.random.default_rng(seed)), expected)
+    assert _borrow_target(part_of(dot, dot), (10, 10), np.random.default_rng(0)).all()
+
+
+def test_bounds_in_the_plane_are_those_of_the_pixels_edges():
+    mask = np.zeros((10, 12), np.bool_)
+    mask[2:4, 4:9] = True
+    assert _bounds_in_plane(mask, np.array([[1.0, 0.0, 3.0], [0.0, 1.0, 1.0]])) == (1.0, 1.0, 6.0, 3.0)
+    quarter = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0]])  # the slice's columns run up the plane
+    assert _bounds_in_plane(mask, quarter) == (2.0, -9.0, 4.0, -4.0)
+
+
+def test_a_truth_of_half_a_pixel_is_one(monkeypatch: pytest.MonkeyPatch):
+    shares = np.array([[0, 127], [128, 255]], np.uint8)
+    cut = iter([np.zeros((2, 2), np.uint8), shares])
+    monkeypatch.setattr(prompted_samples, "cut_square", lambda *_, **__: next(cut))
+    truth = np.ones((30, 30), np.uint8)
+    sample = draw_sample(part_of(truth, truth), 0, PLAIN, np.random.default_rng(0), grid=2)
+    assert sample.truth.tolist() == [[0, 0], [1, 1]]
+
+
+def test_brightness_changes_on_a_scale_of_one_and_that_of_a_tumour_now_and_then(monkeypatch: pytest.MonkeyPatch):
+    recoloured: list[np.ndarray] = []
+    changed: list[np.ndarray] = []
+    monkeypatch.setattr(prompted_samples, "recolour_tumour", lambda seen, *_: recoloured.append(seen) or seen)
+    monkeypatch.setattr(prompted_samples, "change_intensity", lambda seen, _rng: changed.append(seen) or seen)
+    truth, empty = np.zeros((30, 30), np.uint8), np.zeros((30, 30), np.uint8)
+    truth[10:20, 10:20] = 1
+    part = PromptedPart((255 * truth, empty), (truth, empty), ("a", "a"), {}, ())
+    rng = np.random.default_rng(0)
+
+    def draw(index: int, settings: AugmentationConfig) -> tuple[int, int]:
+        recoloured.clear()
+        changed.clear()
+        for _ in range(300):
+            draw_sample(part, index, settings, rng, grid=8)
+        return len(recoloured), len(changed)
+
+    assert draw(0, AugmentationConfig(intensity=True)) == (0, 300)
+    assert max(seen.max() for seen in changed) == 1.0
+    count, _ = draw(0, AugmentationConfig(appearance=True))
+    assert 6 <= count <= 36  # 6 in 100
+    assert draw(1, AugmentationConfig(appearance=True)) == (0, 0)
 
 
 def test_a_lesion_of_which_little_lies_in_the_box_is_not_meant():
@@ -128,11 +228,14 @@ def test_a_lesion_of_which_little_lies_in_the_box_is_not_meant():
 def test_the_box_is_drawn_around_all_lesions_or_one():
     truth = np.zeros((100, 200), np.bool_)
     truth[40:60, 20:50] = True
-    truth[40:60, 150:180] = True
+    truth[40:60, 68:98] = True  # so near that the square around the other one shows some of it
     counts = set()
     for seed in range(30):
         sample = draw_sample(part_of(200 * truth, truth), 0, PLAIN, np.random.default_rng(seed), grid=64)
-        counts.add(label_lesions(sample.truth > 0).count)
+        lesions = label_lesions(sample.truth > 0)
+        counts.add(lesions.count)
+        boxed_px = np.bincount(lesions.labels[sample.box > 0.5], minlength=lesions.count + 1)[1:]
+        assert (boxed_px >= 0.5 * lesions.areas_px).all()
     assert counts == {1, 2}
 
 
@@ -160,6 +263,15 @@ def test_a_part_is_read_with_its_grey_values_upright(data: Path):
     assert sum(part.with_tumour) >= 8
     assert part.greys[0].dtype == part.truths[0].dtype == np.uint8
     assert part.greys[0].shape == part.truths[0].shape
+
+
+def test_a_slice_that_is_gone_is_a_finding_and_one_that_changed_since_the_split_is_refused(data: Path):
+    first, second, *_ = open_dataset(data).select("train")
+    part = read_prompted_part([first, replace(second, image_path=data / "gone.jpg")])
+    assert list(part.hashes) == [first.case_id]
+    assert len(part.findings) == 1
+    with pytest.raises(DataError, match="changed since the split was made"):
+        read_prompted_part([first, replace(second, expected_sha256="0" * 64)])
 
 
 def test_an_inverted_slice_is_read_as_the_upright_one(tmp_path: Path):
@@ -236,6 +348,53 @@ def test_a_resumed_training_ends_as_one_that_was_not_stopped(data: Path, tmp_pat
     assert [row.epoch for row in whole.rows] == [1, 2]
     manifest = json.loads((tmp_path / "a/manifest.json").read_text(encoding="utf-8"))
     assert manifest["parameters"] > 2_000_000
+
+
+def test_every_epoch_draws_anew_and_its_loss_is_the_mean_over_its_slices(data: Path, tmp_path: Path, monkeypatch):
+    drawn: list[float] = []
+    steps: list[int] = []
+    losses = [1.0, 1.0, 4.0, 0.0, 3.0, 0.0]  # of batches of 3, 3 and 2 slices
+    monkeypatch.setattr(prompted_run, "export_prompted", lambda *_, **__: 0.0)
+    monkeypatch.setattr(
+        prompted_loop, "draw_sample", lambda _part, _index, _settings, rng, **_: drawn.append(rng.random())
+    )
+    monkeypatch.setattr(prompted_loop, "set_learning_rate", lambda _optimizer, step, **_: steps.append(step))
+    monkeypatch.setattr(prompted_loop, "_step", lambda *_: losses[steps[-1]])
+    result = api.train(data, out=tmp_path / "run", config="box", overrides=(*TINY, "training.batch_size=3"))
+    assert [row.train_loss for row in result.rows] == [14 / 8, 9 / 8]
+    assert steps == [0, 1, 2, 3, 4, 5]
+    assert len(set(drawn)) == 16
+
+
+def test_a_step_learns_from_the_boxes_alone_and_from_the_boxes_with_clicks(data: Path, tmp_path: Path, monkeypatch):
+    given: list[torch.Tensor] = []
+    levels: list[torch.Tensor] = []
+    truths: list[torch.Tensor] = []
+    forward, make = PromptedDecoder.forward, prompted_loop.make_loss
+
+    def decode(decoder: PromptedDecoder, features: tuple[torch.Tensor, ...], prompts: torch.Tensor) -> torch.Tensor:
+        if torch.is_grad_enabled():
+            given.append(prompts)
+            levels.append(features[0])
+        return forward(decoder, features, prompts)
+
+    def note(name: str) -> LossFunction:
+        loss_of = make(name)
+        return lambda logits, masks: truths.append(masks) or loss_of(logits, masks)
+
+    monkeypatch.setattr(prompted_run, "export_prompted", lambda *_, **__: 0.0)
+    monkeypatch.setattr(PromptedDecoder, "forward", decode)
+    monkeypatch.setattr(prompted_loop, "make_loss", note)
+    api.train(data, out=tmp_path / "run", config="box", overrides=(*TINY, "training.epochs=1"))
+    for prompts, features, masks in zip(given, levels, truths, strict=True):
+        alone, clicked = prompts.chunk(2)
+        assert not alone[:, 1:].any()
+        assert torch.equal(clicked[:, 0], alone[:, 0])
+        assert all(one[1:3].any() and one[3].any() for one in clicked)
+        assert torch.equal(*features.chunk(2))
+        assert torch.equal(*masks.chunk(2))
+    assert len(given) == 2
+    assert any(masks.any() for masks in truths)
 
 
 def test_passes_with_and_without_gradients_share_no_cast_weights(data: Path, tmp_path: Path, monkeypatch):
@@ -359,6 +518,25 @@ def test_an_exported_pair_answers_without_torch(tmp_path: Path):
     phantom = draw_phantom(np.random.default_rng(0), size_hw=(160, 144), kind="bright")
     mask = PromptSession(model, slice_from_array(phantom.pixels)).predict((40, 40, 90, 90), [(60, 60)]).mask
     assert mask[60, 60]
+
+
+def test_a_pair_that_differs_from_torch_or_returns_nan_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    config = load_config("box", TINY)
+    network = build_prompted(config.network, seed=0)
+    samples = torch.randn(2, 2, 64, 64)
+    export_prompted(network, tmp_path, recipe=config.recipe, card={}, samples=samples)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert set(before) == {BOX_ENCODER.name, BOX_DECODER.name}
+    for change, difference in ((0.02, r"0\.00\d+"), (-0.02, r"0\.00\d+"), (math.nan, "inf")):
+        written = iter([onnx.load(tmp_path / BOX_ENCODER), onnx.load(tmp_path / BOX_DECODER)])
+        monkeypatch.setattr(prompted_export, "convert", lambda *_, written=written, **__: next(written))
+        with torch.no_grad():
+            network.decode.head.bias[1] += change
+        with pytest.raises(ModelError, match=rf"not written, torch and ONNX differ by {difference} \(allowed 0\.001\)"):
+            export_prompted(network, tmp_path, recipe=config.recipe, card={}, samples=samples)
+        with torch.no_grad():
+            network.decode.head.bias[1] -= change
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_dataset_without_tumour_and_a_chosen_epoch_are_refused(data: Path, tmp_path: Path):
