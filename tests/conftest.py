@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -59,6 +60,14 @@ def real_data(name: str) -> Path:
     if not root:
         pytest.skip("TUMORTRACE_DATA is not set: the real data is not here")
     return Path(root) / name
+
+
+@pytest.fixture
+def hear_ctrl_c() -> Iterator[None]:
+    """Let child processes hear Ctrl-C; a shell starts background jobs deaf to it, and they hand that on."""
+    heard = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGINT, heard)
 
 
 @pytest.fixture(scope="session")

@@ -236,16 +236,14 @@ def test_segment_names_a_broken_file_and_does_the_rest(phantom_data, tiny_run, t
             assert (masks / image["mask"].replace("_mask", "_overlay")).is_file()
 
 
+@pytest.mark.usefixtures("hear_ctrl_c")
 def test_interrupted_training_ends_with_130_and_goes_on_with_resume(phantom_data, tmp_path):
     settings = ["training.epochs=500", "recipe.size_hw=[32, 32]", "network.widths=[4, 8]", "training.threads=1"]
     arguments = ["train", str(phantom_data), "--config", "smoke", "--out", "run"]
     arguments += [part for setting in settings for part in ("--set", setting)]
-    # A shell starts background jobs deaf to Ctrl-C, and they hand it on: the child must hear it wherever this runs.
-    heard = signal.signal(signal.SIGINT, signal.SIG_DFL)
     running = subprocess.Popen(
         [sys.executable, "-m", "tumortrace.cli", *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True
     )
-    signal.signal(signal.SIGINT, heard)
     deadline = time.monotonic() + 120
     while not (tmp_path / "run" / "metrics.csv").is_file() and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -120,6 +120,7 @@ def test_a_kill_is_never_lost(name: str, where: str, tmp_path: Path):
 
 
 @POSIX
+@pytest.mark.usefixtures("hear_ctrl_c")
 def test_ctrl_c_during_the_imports_leaves_no_traceback(tmp_path: Path):
     (tmp_path / "typer.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n", encoding="utf-8")
     command = [sys.executable, "-m", "tumortrace", "info"]  # the folder that it is started in comes first
@@ -128,6 +129,7 @@ def test_ctrl_c_during_the_imports_leaves_no_traceback(tmp_path: Path):
 
 
 @POSIX
+@pytest.mark.usefixtures("hear_ctrl_c")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_an_interruption_before_the_command_has_begun_is_one_line(name: str, tmp_path: Path):
     program = (
