@@ -19,6 +19,7 @@ from tumortrace.copies.split_files import read_split
 from tumortrace.copies.splits import make_folds
 from tumortrace.copies.survey import survey_cases
 from tumortrace.data.dataset import Dataset, open_dataset
+from tumortrace.data.findings import Finding
 from tumortrace.errors import ConfigError, DataError, RunFailedError
 from tumortrace.locks import LOCK
 from tumortrace.phantoms.slices import write_phantom_dataset
@@ -206,7 +207,8 @@ def row(epoch: int, dice: float | None) -> EpochRow:
 
 def test_a_settings_first_run_is_judged_by_those_of_the_settings_before(base: Path, data: Path, tmp_path: Path):
     space = '[grid]\n"training.epochs" = [3, 5, 7]\n'
-    plan = plan_sweep(text_of(base, "seeds = [0, 1]", "stop_hopeless = true", space=space), "x.toml")
+    text = text_of(base, "seeds = [0, 1]", "stop_hopeless = true", space=space).replace("use = 1", "use = 2")
+    plan = plan_sweep(text, "x.toml")
     split = make_folds(survey_cases([each for each in open_dataset(data).records if each.part != "test"]), folds=3)
     runs = sweep._Sweep(plan, open_dataset(data), split, tmp_path, watch=lambda _runs, _total, _doing: None)
     rules = {name: runs._make_rule(trial) for name, trial in runs.trials.items()}
@@ -214,7 +216,11 @@ def test_a_settings_first_run_is_judged_by_those_of_the_settings_before(base: Pa
     assert rule is not None
     assert [(run.folder.name, run.epochs) for run in rule.before] == [("s1-seed0-fold1", 3), ("s2-seed0-fold1", 5)]
     assert (rule.epochs, rule.results) == (7, tmp_path / "results.csv")
-    assert not any(rule for name, rule in rules.items() if "seed1" in name)
+    assert len(rules) == 12
+    assert not any(rule for name, rule in rules.items() if "seed1" in name or "fold2" in name)
+    waiting = list(runs._waiting([], here=True))
+    assert [job.label for job in waiting] == ["s1-seed0-fold1", "s2-seed0-fold1", "s3-seed0-fold1"]  # one of each
+    assert [job.label for job in runs._waiting(waiting[:2], here=True)] == ["s3-seed0-fold1"]
 
 
 def test_a_run_ends_where_it_is_told_to_and_stays_ended(
@@ -335,6 +341,24 @@ def test_a_held_out_slice_that_is_gone_meanwhile_is_not_passed_over(done: Done, 
     gone = replace(second, image_path=tmp_path / "gone.jpg")
     with pytest.raises(DataError, match=r"gone\.jpg"):
         sweep._score(done[0] / "runs" / "s1-seed0-fold1", (first, gone))
+
+
+def test_a_run_is_scored_on_slices_with_tumour_alone(done: Done, data: Path):
+    run = done[0] / "runs" / "s1-seed0-fold1"
+    first, second = open_dataset(data).select("train")[:2]
+    free = replace(second, truth=())
+    assert list(sweep._score(run, (first, free))) == [first.case_id]
+    with pytest.raises(DataError, match=r"no slice with a tumour in the held-out fold to score on; ask for fewer"):
+        sweep._score(run, (free,))
+
+
+def test_faults_of_the_dataset_are_among_the_findings(done: Done, data: Path):
+    out, plan, text, _, _, _ = done
+    fault = Finding("image-missing", "left out", "lost.jpg", "is not there", "copy it there")
+    result = run_sweep(replace(open_dataset(data), findings=(fault,)), plan, text=text, out=out)
+    assert result.findings == (fault,)
+    assert [each["file"] for each in json.loads((out / "findings.json").read_text())] == ["lost.jpg"]
+    run_sweep(open_dataset(data), plan, text=text, out=out)  # as it was
 
 
 def test_a_table_that_is_damaged_is_named(tmp_path: Path):
