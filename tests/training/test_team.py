@@ -212,5 +212,24 @@ def test_too_few_gpus_are_named(monkeypatch: pytest.MonkeyPatch):
         pass
 
 
+def test_the_second_of_three_machines_says_where_it_was_to_meet_the_first(monkeypatch: pytest.MonkeyPatch):
+    asked: dict[str, Any] = {}
+
+    class Fabric:
+        def __init__(self, **settings: object) -> None:
+            asked.update(settings)
+
+        def launch(self) -> None:
+            raise RuntimeError("timed out\nafter 30 minutes")
+
+    monkeypatch.setattr("lightning_fabric.Fabric", Fabric)
+    monkeypatch.setenv("MASTER_ADDR", "first.example")
+    monkeypatch.setenv("MASTER_PORT", "29500")
+    message = r"^6 processes were to meet at first\.example:29500, and did not \(timed out\); check MASTER_ADDR,"
+    with pytest.raises(TumortraceError, match=message), open_team(Place(2, 6, 0, 2), "cpu"):
+        pass
+    assert (asked["accelerator"], asked["devices"], asked["num_nodes"]) == ("cpu", 2, 3)
+
+
 def test_fabric_waits_for_a_team_and_its_import_asks_nobody(found):
     assert [each["asked"] for each in found] == [[], []]  # team_program.py asserts that it was not imported before
