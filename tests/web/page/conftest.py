@@ -96,14 +96,20 @@ def reply_with() -> Reply:
     return prepare
 
 
+def wait_until_drawn(page: Any) -> None:  # noqa: ANN401
+    """Wait for the end of an upload, and for what the page draws once a frame."""
+    page.wait_for_selector("#progress", state="hidden")
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
 @pytest.fixture
 def show(reply_with: Reply) -> Callable[..., None]:
-    """Show given messages in the page, as the answer to a chosen file; waits for the end."""
+    """Show given messages in the page, as the answer to a chosen file; waits until it is drawn."""
 
     def show_messages(page: Any, messages: Sequence[Message]) -> None:  # noqa: ANN401
         reply_with(page, messages)
         page.set_input_files("#files", {"name": "a.png", "mimeType": "image/png", "buffer": b"a"})
         page.wait_for_selector("#work:not([hidden])")
-        page.wait_for_selector("#progress", state="hidden")
+        wait_until_drawn(page)
 
     return show_messages

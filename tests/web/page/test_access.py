@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
 from tests.web.conftest import CHROMIUM, FLAGS
 from tests.web.page.conftest import slice_message, start_message, volume_message
 
@@ -65,7 +66,7 @@ def test_nothing_is_wider_than_the_screen(open_page, show, width):
 def test_nothing_sticks_out_of_its_panel(open_page, show, width):
     page = open_page(viewport={"width": width, "height": 800})
     show(page, series(spacing_mm=12.0))
-    assert "2,304 mm²" in page.inner_text("#lesions")
+    expect(page.locator("#lesions")).to_contain_text("2,304 mm²")
     assert find_overflow(page) == []
 
 

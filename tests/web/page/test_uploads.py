@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
-from tests.web.page.conftest import MODEL, Message, slice_message, start_message, volume_message
+from tests.web.page.conftest import MODEL, Message, slice_message, start_message, volume_message, wait_until_drawn
 
 from tumortrace.data.geometry import rasterize
 from tumortrace.phantoms.slices import draw_phantom
@@ -30,10 +30,6 @@ def choose(page, *files: tuple[str, bytes]):
     page.set_input_files("#files", [{"name": n, "mimeType": "application/octet-stream", "buffer": d} for n, d in files])
 
 
-def wait_for_end(page):
-    page.wait_for_selector("#progress", state="hidden")
-
-
 def test_a_picture_that_exif_turns_is_shown_upright_with_its_mask_in_place(page, phantom):
     stored = np.rot90(phantom.pixels)  # a reader has to turn it back by a quarter, clockwise
     exif = Image.Exif()
@@ -42,7 +38,7 @@ def test_a_picture_that_exif_turns_is_shown_upright_with_its_mask_in_place(page,
     Image.fromarray(np.ascontiguousarray(stored)).save(file, "JPEG", quality=95, exif=exif)
     choose(page, ("turned.jpg", file.getvalue()))
     page.wait_for_selector("#notice .box")
-    wait_for_end(page)
+    wait_until_drawn(page)
     size_hw, labels = page.evaluate(
         'async () => { const { viewer } = await import("/app.js");'
         " return [viewer.scan.sizeHw, [...viewer.slice.labels]]; }"
@@ -56,7 +52,7 @@ def test_a_picture_that_exif_turns_is_shown_upright_with_its_mask_in_place(page,
 def test_wrong_files_are_named_and_the_others_are_segmented(page, phantom):
     choose(page, ("notes.txt", b"hello"), ("slice.png", png(phantom.pixels)), ("cut.png", png(phantom.pixels)[:500]))
     page.wait_for_selector("#work:not([hidden])")
-    wait_for_end(page)
+    wait_until_drawn(page)
     cases = page.inner_text("#cases")
     assert "slice.png" in cases
     assert "cut.png" in cases
@@ -67,7 +63,7 @@ def test_wrong_files_are_named_and_the_others_are_segmented(page, phantom):
 def test_a_file_that_is_no_picture_leaves_a_plain_message(page):
     choose(page, ("notes.txt", b"hello"))
     page.wait_for_selector("#messages li")
-    wait_for_end(page)
+    wait_until_drawn(page)
     assert "notes.txt" in page.inner_text("#messages")
     assert page.is_visible("#welcome")
     page.click("#messages button")
@@ -78,7 +74,7 @@ def test_a_photograph_is_rejected_with_the_reason(page):
     colours = np.random.default_rng(1).integers(0, 255, (120, 100, 3), dtype=np.uint8)
     choose(page, ("photo.png", png(colours)))
     page.wait_for_selector("#notice .bad")
-    wait_for_end(page)
+    wait_until_drawn(page)
     assert "Not a brain MR slice" in page.inner_text("#notice")
     assert page.evaluate('async () => (await import("/app.js")).viewer.slice.rgb !== null')
 
@@ -86,7 +82,7 @@ def test_a_photograph_is_rejected_with_the_reason(page):
 def test_the_sample_arrives_with_a_tumour(page):
     page.click("#welcome [data-open=sample]")
     page.wait_for_selector("#work:not([hidden])")
-    wait_for_end(page)
+    wait_until_drawn(page)
     assert page.locator("#slices tbody tr").count() >= 10
     assert "mm³" in page.inner_text("#lesions")
 
@@ -199,7 +195,7 @@ def test_late_replies_of_a_cancelled_upload_change_nothing(page):
     send(page, 0, start_message((8, 8), slices=(2,)), two_slices(3, index=0))
     page.click("#progress button")
     send(page, 0, two_slices(2, index=1))
-    wait_for_end(page)
+    wait_until_drawn(page)
     expect_scans(page, [["case 0", [0], [3]]])
     assert "stopped" in page.inner_text("#cases")
 
@@ -214,7 +210,7 @@ def test_the_other_cases_of_an_upload_go_on_when_one_is_removed(page):
     expect_scans(page, [["case 1", [0], [2]]])
     page.click("[aria-label='Remove case 1']")  # nothing is left to wait for
     send(page, 0, {**two_slices(2, index=1), "item": 1})
-    wait_for_end(page)
+    wait_until_drawn(page)
     expect_scans(page, [])
 
 
