@@ -24,7 +24,7 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
-# Chosen by measured durations: two minutes of CPU time on all cores, where all tests take ten. Real data is left alone.
+# The tests that take little time for what they find; real data is left alone.
 test-fast: setup
 	env -u TUMORTRACE_DATA $(BIN)/python -m pytest -q -x -n logical --maxprocesses 4 --dist loadfile tests/data tests/metrics tests/phantoms tests/sources tests/copies \
 		tests/evaluation tests/test_docs.py tests/test_prose.py tests/test_imports.py tests/test_config.py \

@@ -22,6 +22,7 @@ from tumortrace.training.epochs import EpochRow
 from tumortrace.training.loop import fit
 from tumortrace.training.losses import make_loss
 from tumortrace.training.networks import build_network
+from tumortrace.wording import percent
 
 SLICES = 60
 ROUNDS = 3
@@ -56,7 +57,7 @@ def measure() -> Table:
         table.add_row(what, f"{rate:.2f}", f"{rate / bare:.2f}")
     table.add_row("training loop", f"{row.images_per_second:.2f}", f"{row.images_per_second / bare:.2f}")
     table.add_row("decoding and preparing, once a run", f"{len(part) / preparing:.0f}", "")
-    table.add_row("loader's share of a step", f"{100 * row.loader_share:.2f} %", "")
+    table.add_row("loader's share of a step", percent(row.loader_share, 2), "")
     return table
 
 

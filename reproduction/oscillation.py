@@ -27,6 +27,7 @@ from reproduction.tables import read_table, write_table
 from tumortrace.cli import run_script
 from tumortrace.config import load_config
 from tumortrace.reporting.figures import save_figure, smooth
+from tumortrace.wording import percent
 
 PLAIN = "plain Adam, 1e-3, batch 4"
 PLAIN_RATE = 1e-3
@@ -153,7 +154,7 @@ def draw(curves: Sequence[Curve]) -> Figure:
         _draw_losses(axes, [curve for curve in curves if curve.row == PLAIN], colour="0.75", width=1.0)
         if name != PLAIN:
             _draw_losses(axes, [curve for curve in curves if curve.row == name], colour="black", width=1.4)
-        axes.set_title(f"{name}\njumps {100 * amplitudes[name]:.0f} % an epoch", fontsize=9)
+        axes.set_title(f"{name}\njumps {percent(amplitudes[name])} an epoch", fontsize=9)
         axes.grid(visible=True, linewidth=0.3, color="0.88")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in grid.flat[len(names) :]:

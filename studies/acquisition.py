@@ -26,6 +26,7 @@ from tumortrace.inference.acquisition import CLIP, CONTRASTS, LOWEST, PLANES, ra
 from tumortrace.inference.acquisition_features import draw_head, measure_contrast_features, measure_plane_features
 from tumortrace.json_csv import read_csv, write_csv
 from tumortrace.progress import track
+from tumortrace.wording import percent
 
 TABLES = Path("docs/results/tables")
 WEIGHTS = Path("src/tumortrace/weights/acquisition.npz")
@@ -222,7 +223,7 @@ def tabulate(
 
 
 def _per_cent(hits: NDArray[np.bool_]) -> str:
-    return f"{100 * hits.mean():.1f} %"
+    return percent(float(hits.mean()), 1)
 
 
 def _write(name: str, rows: list[dict[str, object]]) -> None:

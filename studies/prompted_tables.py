@@ -33,6 +33,7 @@ from tumortrace.json_csv import read_csv, write_csv
 from tumortrace.phantoms.slices import draw_phantom
 from tumortrace.reporting.charts import BLUE, GREEN, GREY, ORANGE
 from tumortrace.reporting.figures import save_figure
+from tumortrace.wording import percent
 
 DOCS = Path(__file__).parents[1] / "docs"
 TABLES, IMAGES = DOCS / "results" / "tables", DOCS / "images"
@@ -46,7 +47,7 @@ LINES = {
 }
 """Colour and marker of each kind of mask."""
 
-HEADINGS = {**{name: f"{float(name):.0%} too wide".replace("%", " %") for name in BOXES}, SHIFTED: "15 %, shifted"}
+HEADINGS = {**{name: f"{percent(float(name))} too wide" for name in BOXES}, SHIFTED: "15 %, shifted"}
 
 Row = dict[str, str]
 

@@ -24,6 +24,7 @@ import typer
 
 from tumortrace.cli import run_script
 from tumortrace.json_csv import write_csv
+from tumortrace.wording import percent
 
 COSTS = Path(__file__).parent / "scale_costs.json"
 REPEATS = 20
@@ -186,7 +187,7 @@ def compare_shards(costs: Costs, cluster: Cluster, *, slices: int = 1_000_000) -
                 "slices a shard": f"{slices / shards:,.0f}",
                 "hours, median": f"{np.median(hours):.2f}",
                 "hours, slowest of 20": f"{max(hours):.2f}",
-                "useful core time": f"{100 * np.mean([run.useful for run in runs]):.1f} %",
+                "useful core time": percent(float(np.mean([run.useful for run in runs])), 1),
                 "hours, median, nothing kept at a stop": f"{np.median([run.hours for run in again]):.2f}",
             }
         )

@@ -159,7 +159,7 @@ def state(page):
 
 
 def expect_scans(page, wanted):
-    """Wait for the page to draw what it got, and compare."""
+    """Wait until the page has read what it got, and compare."""
     for _ in range(100):
         if state(page) == wanted:
             break
